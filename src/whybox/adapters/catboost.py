@@ -1,0 +1,86 @@
+"""CatBoost: live models, saved as JSON by CatBoost and parsed by catboost_model.py, as a file is."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+
+from whybox.adapters.catboost_columns import CatBoostEncoder
+from whybox.adapters.catboost_model import read
+from whybox.adapters.common import as_columns, class_names, import_path, quietly
+from whybox.adapters.strict import parse_json
+from whybox.adapters.verify import Domain, verified
+from whybox.errors import UnsupportedModelError
+from whybox.frames import Floats, Table, as_table
+from whybox.models.base import Model, Own
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["ROUNDING", "adapt", "decoder"]
+
+ROUNDING: Final = 1e-12  # CatBoost sums leaves in float64
+
+
+def adapt(obj: Any) -> Model:
+    """Read a CatBoost, CatBoostRegressor, CatBoostClassifier or CatBoostRanker."""
+    if not hasattr(obj, "is_fitted") or not obj.is_fitted():
+        raise UnsupportedModelError(f"this catboost {type(obj).__name__} is not a fitted model; call fit first.")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.json"
+        obj.save_model(str(path), format="json")
+        doc = parse_json(path.read_bytes())
+    classes = class_names(obj.classes_) if len(obj.classes_) else None
+    model = read(doc, import_path(obj), classes)
+    predict = _Raw(obj)
+    model = verified(
+        model, predict, scale="raw", relative=ROUNDING, domain=Domain(categories={}), decode=decoder(model), against=f"{import_path(obj)}, raw values"
+    )
+    return replace(model, own=Own(predict.table, "raw", ROUNDING, f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')"))
+
+
+def decoder(model: TreeEnsemble) -> _Decode | None:
+    """Return how to turn a model matrix into rows for CatBoost, where they differ."""
+    encoder = model.inputs.encoder
+    plain = isinstance(encoder, CatBoostEncoder) and not encoder.categorical and encoder.floats == tuple(range(len(model.inputs.names)))
+    return None if plain or not isinstance(encoder, CatBoostEncoder) else _Decode(encoder, len(model.inputs.names))
+
+
+@final
+@dataclass(frozen=True)
+class _Decode:
+    """Float columns as made; categories cannot be made from hashes, so these rows hold categories that training did not have.
+
+    Real categories are compared on the user's own rows, whenever something is explained.
+    """
+
+    encoder: CatBoostEncoder
+    width: int
+
+    def __call__(self, matrix: Floats) -> Any:
+        rows = np.empty((len(matrix), self.width), dtype=object)
+        for i, position in enumerate(self.encoder.floats):
+            rows[:, position] = matrix[:, i]
+        for position in self.encoder.categorical:
+            rows[:, position] = [f"category {i % 5} that training did not have" for i in range(len(matrix))]
+        return rows
+
+
+@final
+@dataclass(frozen=True)
+class _Raw:
+    model: Any
+
+    def __call__(self, rows: Any) -> Floats:
+        ranker = type(self.model).__name__ == "CatBoostRanker"  # whose predict is raw and takes no prediction_type
+        with quietly():
+            return as_columns(self.model.predict(rows) if ranker else self.model.predict(rows, prediction_type="RawFormulaVal"))
+
+    def table(self, table: Table) -> Floats:
+        """Raw values of the user's rows; frames CatBoost does not read go as pandas."""
+        native = table.native
+        if not isinstance(native, np.ndarray) and table.library != "pandas":
+            native = as_table(table.to_pandas()).native
+        return self(native)

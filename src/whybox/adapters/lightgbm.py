@@ -1,0 +1,76 @@
+"""LightGBM: live boosters and scikit-learn estimators, dumped as text and parsed by lightgbm_model.py, as a file is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final, final
+
+import numpy as np
+
+from whybox.adapters.common import as_columns, class_names, import_path, quietly
+from whybox.adapters.lightgbm_model import read
+from whybox.adapters.verify import Domain, verified
+from whybox.errors import UnsupportedModelError
+from whybox.frames import Floats, Table
+from whybox.models.base import Model, Own, Scale
+from whybox.models.inputs import Inputs, NumberEncoder
+
+__all__ = ["ROUNDING", "adapt", "domain"]
+
+ROUNDING: Final = 1e-12  # LightGBM sums leaves in float64 and writes them with 17 digits
+
+
+def adapt(obj: Any) -> Model:
+    """Read a Booster or an LGBM* estimator; after early stopping, the rounds up to the best one count, as in its own predict."""
+    booster, classes = obj, None
+    if type(obj).__name__ != "Booster":
+        if not hasattr(obj, "booster_"):
+            raise UnsupportedModelError(f"this lightgbm {type(obj).__name__} is not a fitted model; call fit first, or pass the Booster inside.")
+        booster = obj.booster_
+        classes = class_names(obj.classes_) if hasattr(obj, "_n_classes") and hasattr(obj, "classes_") else None
+    model = read(booster.model_to_string(), import_path(obj), classes)
+    k = len(model.outputs.names)
+    # Random-forest mode averages its trees for predictions but not for raw scores, so there predictions are what we hold ourselves against.
+    raw = bool((model.tree_weight == 1.0).all())
+    predict = _OnMatrix(booster, raw)
+    scale: Scale = "raw" if raw else "response"
+    model = verified(
+        model, predict, scale=scale, relative=ROUNDING, domain=domain(model.inputs), against=f"{import_path(obj)}, {'raw scores' if raw else 'predictions'}"
+    )
+    total, kept = booster.current_iteration(), model.n_trees // k
+    notes = (f"Early stopping: {kept} of {total} rounds count.",) if kept < total else ()
+    own = Own(_OnTable(predict, model.inputs), scale, ROUNDING, f"{type(obj).__name__}.predict({'raw_score=True' if raw else ''})")
+    return replace(model, own=own, rounds=(kept, total) if kept < total else None, notes=notes)
+
+
+def domain(inputs: Inputs) -> Domain:
+    """What rows LightGBM's predict takes."""
+    encoder = inputs.encoder
+    cats = {c: len(known or ()) for c, known in encoder.categories.items()} if isinstance(encoder, NumberEncoder) else {}
+    return Domain(nan=True, infinite=True, categories=cats, unseen=True)
+
+
+@final
+@dataclass(frozen=True)
+class _OnMatrix:
+    booster: Any
+    raw: bool
+
+    def __call__(self, rows: Any) -> Floats:
+        with quietly():
+            return as_columns(self.booster.predict(rows, raw_score=self.raw, validate_features=False))
+
+
+@final
+@dataclass(frozen=True)
+class _OnTable:
+    """The booster's own reading of pandas frames (its categories too); other rows through our encoding."""
+
+    predict: _OnMatrix
+    inputs: Inputs
+
+    def __call__(self, table: Table) -> Floats:
+        if table.library == "pandas" and all(table.column(i).kind in ("number", "boolean", "category") for i in range(table.width)):
+            return self.predict(table.native)
+        rows = table.native if isinstance(table.native, np.ndarray) and table.native.dtype.kind in "fiu" else self.inputs.matrix(table)
+        return self.predict(rows)

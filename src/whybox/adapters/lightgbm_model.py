@@ -1,0 +1,263 @@
+"""LightGBM's text model: the one parser behind live boosters and files. Every key is known or refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.adapters.strict import Doc
+from whybox.errors import DtypeError, ModelFileError, UnknownFieldError, shown
+from whybox.frames import Floats, Table
+from whybox.models.inputs import Encoder, Inputs, NumberEncoder
+from whybox.models.links import Link, Outputs
+from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, TINY_AS_ZERO, ZERO_MISSING, Tree, TreeEnsemble
+
+__all__ = ["read"]
+
+VERSIONS: Final = ("v2", "v3", "v4")
+_HEADER: Final = {
+    "version", "num_class", "num_tree_per_iteration", "label_index", "max_feature_idx", "objective", "average_output", "feature_names",
+    "monotone_constraints", "feature_infos", "tree_sizes",
+}  # fmt: skip
+_TREE: Final = {
+    "num_leaves", "num_cat", "split_feature", "split_gain", "threshold", "decision_type", "left_child", "right_child", "leaf_value", "leaf_weight",
+    "leaf_count", "internal_value", "internal_weight", "internal_count", "cat_boundaries", "cat_threshold", "is_linear", "leaf_const", "num_features",
+    "leaf_features", "leaf_coeff", "shrinkage",
+}  # fmt: skip
+_LOG: Final = "log of the prediction"
+_IDENTITY: Final = {"regression", "regression_l1", "huber", "fair", "quantile", "mape"}
+_EXP: Final = {"poisson", "gamma", "tweedie"}
+_RANK: Final = {"lambdarank", "rank_xendcg"}
+
+
+def read(text: str, kind: str, classes: tuple[str, ...] | None = None) -> TreeEnsemble:
+    """Read a text model (not yet verified).
+
+    Args:
+        text: the whole file.
+        kind: how to call the model.
+        classes: class names, where an estimator knows them.
+
+    Raises:
+        ModelFileError: something is missing, out of range or inconsistent.
+        UnknownFieldError: a key or an objective that this version does not know.
+    """
+    head, blocks, tail = _split(text)
+    width = _one(head, "max_feature_idx").integer(0) + 1
+    per_round, classes_count = _one(head, "num_tree_per_iteration").integer(1), _one(head, "num_class").integer(1)
+    if per_round != classes_count and classes_count != 1:
+        raise ModelFileError(f"the model has {classes_count} classes but grows {per_round} trees a round.")
+    if len(blocks) % per_round:
+        raise ModelFileError(f"the model has {len(blocks)} trees, not a whole number of rounds of {per_round}.")
+    names = head.get("feature_names", "").split(" ") if head.get("feature_names") else []
+    if len(names) != width or len(set(names)) != width:
+        raise ModelFileError(f"the model names {len(set(names))} different features, but has {width}.")
+    weight = 1.0 / (len(blocks) // per_round) if "average_output" in head and blocks else 1.0
+    trees = [replace(_tree(b, i, width), output=i % per_round, weight=weight) for i, b in enumerate(blocks)]
+    outputs = _outputs(head.get("objective"), per_round, classes)
+    named = not all(re.fullmatch(r"Column_\d+", n) for n in names)
+    encoder = _encoder(tail)
+    return TreeEnsemble.stack(
+        trees, base=np.zeros(per_round), outputs=outputs, kind=kind,
+        inputs=Inputs(tuple(names) if named else tuple(f"x{i}" for i in range(width)), named, encoder, tuple((i,) for i in range(width)), blank="_"),
+    )  # fmt: skip
+
+
+def _split(text: str) -> tuple[dict[str, str], list[dict[str, str]], str]:
+    """Return header fields, one dict of fields a tree, and what follows the trees. Announced tree sizes must be true."""
+    if not text.startswith("tree\n"):
+        raise ModelFileError("this is not a LightGBM text model: it does not begin with the line 'tree'.")
+    end = text.find("\nend of trees\n")
+    if end < 0:
+        raise ModelFileError("the LightGBM model has no line 'end of trees'; it is truncated.")
+    body, tail = text[: end + 1], text[end + 1 :]
+    start = body.find("\nTree=0\n")
+    head_text, trees_text = (body, "") if start < 0 else (body[: start + 1], body[start + 1 :])
+    head = _fields(head_text.split("\n")[1:], _HEADER, "the header")
+    if head.get("version") not in VERSIONS:
+        raise ModelFileError(f"the model's format is {head.get('version', 'not given')!r}; this version of whybox reads {shown(VERSIONS)}.")
+    sizes = Doc([int(s) if s.isdigit() else s for s in head.get("tree_sizes", "").split()], "tree_sizes").integers(low=1).tolist()
+    data = trees_text.encode()
+    if sum(sizes) > len(data) or data[sum(sizes) :].strip():
+        raise ModelFileError("the sizes of the trees that the LightGBM model announces are not their sizes; the file was truncated or edited.")
+    blocks, at = [], 0
+    for i, size in enumerate(sizes):
+        lines = data[at : at + size].decode("utf-8", "replace").split("\n")
+        if lines[0] != f"Tree={i}":
+            raise ModelFileError(f"tree {i} of the LightGBM model does not stand where its announced sizes say; the file was edited.")
+        blocks.append(_fields(lines[1:], _TREE, f"tree {i}"))
+        at += size
+    return head, blocks, tail
+
+
+def _fields(lines: list[str], known: set[str], where: str) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for line in lines:
+        if not line.strip():
+            continue
+        key, _, value = line.partition("=")
+        if key not in known:
+            raise UnknownFieldError(f"the model carries {key[:60]!r} in {where}, which this version of whybox does not know, so it could mean other predictions.")
+        if key in out:
+            raise ModelFileError(f"the model gives {key!r} twice in {where}.")
+        out[key] = value
+    return out
+
+
+def _one(fields: dict[str, str], key: str) -> Doc:
+    if key not in fields:
+        raise ModelFileError(f"the model lacks {key!r}; it is truncated or edited.")
+    return Doc(fields[key], key)
+
+
+def _numbers(fields: dict[str, str], key: str, where: str, length: int) -> Floats:
+    tokens = _one(fields, key).text().split()
+    try:
+        values: list[Any] = [float(t) for t in tokens]
+    except ValueError:
+        raise ModelFileError(f"{key!r} of {where} holds something that is not a number.") from None
+    return Doc(values, f"{where}.{key}").floats(length, finite=key not in ("split_gain", "threshold"))
+
+
+def _integers(fields: dict[str, str], key: str, where: str, length: int, low: int, high: int) -> npt.NDArray[np.int64]:
+    return Doc(_numbers(fields, key, where, length).tolist(), f"{where}.{key}").integers(length, low, high)
+
+
+def _tree(f: dict[str, str], position: int, width: int) -> Tree:
+    """One tree. LightGBM numbers inner nodes 0 .. n-2 and leaves apart, as the complement of their number."""
+    where = f"tree {position}"
+    leaves = _one(f, "num_leaves").integer(1)
+    inner = leaves - 1
+    value = np.concatenate([np.zeros(inner), _numbers(f, "leaf_value", where, leaves)])
+    linear = _linear(f, where, leaves, width) if f.get("is_linear", "0") == "1" else {}
+    if f.get("is_linear", "0") not in ("0", "1"):
+        raise ModelFileError(f"is_linear of {where} is neither 0 nor 1.")
+    if inner == 0:
+        one = np.array([-1])
+        return Tree(
+            left=one, right=one, feature=one, threshold=np.array([np.nan]), flags=np.zeros(1, np.uint8), cover=np.ones(1), value=value, gain=np.zeros(1),
+            linear=linear,
+        )  # fmt: skip
+    child = [_integers(f, key, where, inner, -leaves, inner - 1) for key in ("left_child", "right_child")]
+    left, right = (np.concatenate([np.where(c < 0, inner + ~c, c), np.full(leaves, -1)]) for c in child)
+    decision = _integers(f, "decision_type", where, inner, 0, 15)
+    missing = decision >> 2
+    if (missing > 2).any():
+        raise UnknownFieldError(f"{where} has a missing type that this version of whybox does not know.")
+    categorical = decision & 1 > 0
+    flags = TINY_AS_ZERO | np.where(categorical, CATEGORICAL, LESS_EQUAL | np.where(decision & 2 > 0, MISSING_LEFT, 0) | np.where(missing < 2, NAN_AS_ZERO, 0) | np.where(missing == 1, ZERO_MISSING, 0))
+    threshold = _numbers(f, "threshold", where, inner)
+    counts = [_integers(f, key, where, n, 0, 2**62).astype(np.float64) for key, n in (("internal_count", inner), ("leaf_count", leaves))]
+    return Tree(
+        left=left, right=right,
+        feature=np.concatenate([_integers(f, "split_feature", where, inner, 0, width - 1), np.full(leaves, -1)]),
+        threshold=np.concatenate([np.where(categorical, np.nan, threshold), np.full(leaves, np.nan)]),
+        flags=np.concatenate([flags, np.zeros(leaves, dtype=np.int64)]).astype(np.uint8),
+        cover=np.concatenate(counts), value=value,
+        gain=np.concatenate([np.maximum(_numbers(f, "split_gain", where, inner), 0), np.zeros(leaves)]),
+        sets=_sets(f, where, threshold, np.flatnonzero(categorical)), linear={inner + k: v for k, v in linear.items()},
+    )  # fmt: skip
+
+
+def _sets(f: dict[str, str], where: str, threshold: Floats, nodes: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[np.integer]]:
+    count = _one(f, "num_cat").integer(0)
+    if count == 0:
+        if len(nodes):
+            raise ModelFileError(f"{where} splits on categories but has none.")
+        return {}
+    words_total = len(_one(f, "cat_threshold").text().split())
+    bounds = _integers(f, "cat_boundaries", where, count + 1, 0, words_total)
+    words = _integers(f, "cat_threshold", where, words_total, 0, 2**32 - 1).astype(np.uint32)
+    which = Doc(threshold[nodes].tolist(), f"{where}.threshold").integers(len(nodes), 0, count - 1)
+    if (np.diff(bounds) < 0).any() or bounds[-1] != words_total:
+        raise ModelFileError(f"cat_boundaries of {where} are out of order.")
+    out = {}
+    for node, k in zip(nodes, which, strict=True):
+        bits = words[bounds[k] : bounds[k + 1]]
+        out[int(node)] = np.flatnonzero((bits[:, None] >> np.arange(32, dtype=np.uint32)) & 1)
+    return out
+
+
+def _linear(f: dict[str, str], where: str, leaves: int, width: int) -> dict[int, tuple[float, npt.NDArray[np.integer], Floats]]:
+    sizes = _integers(f, "num_features", where, leaves, 0, width)
+    total = int(sizes.sum())
+    const, columns, coef = _numbers(f, "leaf_const", where, leaves), _integers(f, "leaf_features", where, total, 0, width - 1), _numbers(f, "leaf_coeff", where, total)
+    ends = np.cumsum(sizes)
+    return {k: (float(const[k]), columns[e - n : e], coef[e - n : e]) for k, (e, n) in enumerate(zip(ends, sizes, strict=True))}
+
+
+def _outputs(objective: str | None, outputs: int, classes: tuple[str, ...] | None) -> Outputs:
+    words = (objective or "custom").split()
+    if not words:
+        raise UnknownFieldError("the model's objective is empty, so its link is not known.")
+    name, params = words[0], dict(w.split(":", 1) for w in words[1:] if ":" in w)
+    plain = tuple(f"y{k}" for k in range(outputs)) if outputs > 1 else ("prediction",)
+    if name in _IDENTITY:
+        return Outputs(plain, Link("signed square"), "signed square root of the prediction") if "sqrt" in words else Outputs(plain)
+    if name in _EXP:
+        return Outputs(plain, Link("exp"), _LOG)
+    if name in _RANK or name == "custom":
+        return Outputs(plain, raw_units="score", response_units="score")
+    scale = Doc(params.get("sigmoid", "1"), "objective.sigmoid").number()
+    if name in ("binary", "cross_entropy", "xentropy"):
+        both = classes or ("0", "1")
+        return Outputs(both[-1:], Link("sigmoid", scale), "log-odds" if scale == 1 else "score", "probability", both[0])
+    if name in ("cross_entropy_lambda", "xentlambda"):
+        return Outputs(plain, Link("log1p exp"), "score", "intensity")
+    if name in ("multiclass", "softmax", "multiclassova", "multiclass_ova", "ova", "ovr"):
+        names = classes or tuple(str(k) for k in range(outputs))
+        if len(names) != outputs:
+            raise ModelFileError(f"the model has {outputs} outputs but {len(names)} classes.")
+        if name in ("multiclass", "softmax"):
+            return Outputs(names, Link("softmax"), "log-odds (softmax)", "probability")
+        return Outputs(names, Link("sigmoid", scale), "log-odds", "probability")
+    raise UnknownFieldError(f"the objective {name!r} is not known to this version of whybox, so its link from score to prediction is not either.")
+
+
+def _encoder(tail: str) -> Encoder:
+    """Which columns are categorical, and the training categories, from the parameters and the last line."""
+    match = re.search(r"^pandas_categorical:(.*)$", tail, flags=re.MULTILINE)
+    lists: list[Any] = []
+    if match and match.group(1).strip() not in ("null", ""):
+        try:
+            lists = json.loads(match.group(1))
+        except (ValueError, RecursionError):
+            raise ModelFileError("the model's last line (pandas_categorical) is not valid JSON; it is truncated or edited.") from None
+    if not isinstance(lists, list) or not all(isinstance(v, list) and all(isinstance(c, (str, int, float, bool)) for c in v) for v in lists):
+        raise ModelFileError("the model's last line (pandas_categorical) is not a list of categories a column.")
+    base = NumberEncoder("LightGBM", unseen=float("nan"))
+    if not lists:
+        return base
+    listed = re.search(r"^\[categorical_feature: ([\d,]*)\]$", tail, flags=re.MULTILINE)
+    columns = sorted(int(c) for c in listed.group(1).split(",") if c) if listed else []
+    if len(columns) == len(lists):
+        return replace(base, categories={c: tuple(v) for c, v in zip(columns, lists, strict=True)})
+    return ByKind(base, tuple(tuple(v) for v in lists))
+
+
+@final
+@dataclass(frozen=True)
+class ByKind(Encoder):
+    """Categories of the table's columns that are not numbers, first to last: how LightGBM itself matches pandas columns."""
+
+    base: NumberEncoder
+    lists: tuple[tuple[Any, ...], ...]
+
+    @property
+    def elementwise(self) -> bool:
+        """True: columns are read one to one."""
+        return True
+
+    def __call__(self, table: Table) -> Floats:
+        at = [i for i in range(table.width) if table.column(i).kind not in ("number", "boolean")]
+        if len(at) != len(self.lists):
+            raise DtypeError(
+                f"the model was trained with {len(self.lists)} columns of categorical dtype, these rows have {len(at)} ({shown([table.names[i] for i in at])}). "
+                "Give the columns the dtypes they had in training."
+            )
+        return replace(self.base, categories=dict(zip(at, self.lists, strict=True)))(table)

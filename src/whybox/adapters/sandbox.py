@@ -1,0 +1,118 @@
+"""A model file's own library, in another process: it may crash, hang or run out of memory there, never here.
+
+The parent asks for predictions of made rows (or for a JSON copy of a cbm file) and reads plain arrays back.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from whybox.errors import MissingDependencyError, ModelFileError
+from whybox.frames import Floats
+
+__all__ = ["as_json", "installed", "predictions"]
+
+SECONDS: Final = 120
+GIGABYTES: Final = 8
+
+_LIMITS: Final = """
+import sys
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_CPU, ({seconds}, {seconds}))
+    resource.setrlimit(resource.RLIMIT_AS, ({bytes}, {bytes}))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+except (ImportError, ValueError, OSError):
+    pass
+""".format(seconds=SECONDS, bytes=GIGABYTES * 2**30)
+
+_PROGRAMS: Final = {
+    "xgboost": """
+import numpy as np, xgboost
+b = xgboost.Booster({"nthread": 1}); b.load_model(sys.argv[1])
+rows = np.load(sys.argv[2], allow_pickle=False)
+rounds = (0, int(sys.argv[4]))
+d = xgboost.DMatrix(rows.astype(np.float32), feature_names=b.feature_names, feature_types=b.feature_types, enable_categorical=True)
+out = b.predict(d, output_margin=True, iteration_range=rounds, strict_shape=True)
+np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(len(rows), -1), allow_pickle=False)
+""",
+    "lightgbm": """
+import numpy as np, lightgbm
+b = lightgbm.Booster(model_file=sys.argv[1], params={"verbose": -1, "num_threads": 1})
+rows = np.load(sys.argv[2], allow_pickle=False)
+out = b.predict(rows, raw_score=sys.argv[4] == "raw", validate_features=False)
+np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(len(rows), -1), allow_pickle=False)
+""",
+    "catboost": """
+import numpy as np, catboost
+m = catboost.CatBoost(); m.load_model(sys.argv[1], format=sys.argv[4])
+rows = np.load(sys.argv[2], allow_pickle=False)
+if len(sys.argv) > 5:
+    wide = np.empty((len(rows), int(sys.argv[6])), dtype=object)
+    floats = [int(i) for i in sys.argv[5].split(",") if i]
+    for j in range(wide.shape[1]):
+        wide[:, j] = rows[:, floats.index(j)] if j in floats else [f"category {i % 5} that training did not have" for i in range(len(rows))]
+    rows = wide
+out = m.predict(rows, prediction_type="RawFormulaVal", thread_count=1)
+np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(len(rows), -1), allow_pickle=False)
+""",
+    "cbm": """
+import catboost
+m = catboost.CatBoost(); m.load_model(sys.argv[1], format="cbm")
+m.save_model(sys.argv[2], format="json")
+""",
+}
+
+
+def installed(library: str) -> bool:
+    """Whether the library could be asked."""
+    return find_spec(library) is not None
+
+
+def predictions(library: str, path: Path, rows: Floats, *extra: str) -> Floats:
+    """Return what the library itself, loading the file in a process of its own, predicts for rows of the model's matrix.
+
+    Raises:
+        ModelFileError: it refuses the file, crashes on it, or takes more than its time or memory.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        given, got = Path(folder) / "rows.npy", Path(folder) / "out.npy"
+        np.save(given, rows, allow_pickle=False)
+        _run(library, library, str(path), str(given), str(got), *extra)
+        return np.asarray(np.load(got, allow_pickle=False))
+
+
+def as_json(path: Path) -> bytes:
+    """Return a cbm file as CatBoost's JSON.
+
+    Raises:
+        MissingDependencyError: CatBoost, the only reader of this format, is not installed.
+        ModelFileError: CatBoost refuses the file or crashes on it.
+    """
+    if not installed("catboost"):
+        raise MissingDependencyError("catboost", f"reading {path.name} (cbm is CatBoost's own binary format; save_model(..., format='json') needs nothing)", "catboost")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "model.json"
+        _run("cbm", "CatBoost", str(path), str(out))
+        return out.read_bytes()
+
+
+def _run(program: str, library: str, *arguments: str) -> None:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _LIMITS + _PROGRAMS[program], *arguments], capture_output=True, timeout=SECONDS, check=False
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ModelFileError(f"{library} did not finish reading the file within {SECONDS} s, so it cannot be checked; the file is damaged or enormous.") from None
+    if done.returncode < 0:
+        raise ModelFileError(f"{library} crashed on this file (signal {-done.returncode}), in a process of its own. The file is damaged; it is not explained.")
+    if done.returncode:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no reason given"]
+        raise ModelFileError(f"{library} itself refuses this file: {last[0][:300]}")

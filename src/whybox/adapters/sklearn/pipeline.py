@@ -1,0 +1,138 @@
+"""Wrappers around a model: Pipeline, searches, TransformedTargetRegressor. The inner model is explained in the user's own columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+
+from whybox.adapters.common import as_columns, quietly
+from whybox.adapters.sklearn.columns import Sources, trace
+from whybox.adapters.sklearn.reading import outer
+from whybox.errors import UnsupportedModelError, WhyboxError
+from whybox.frames import Floats, Table, as_table
+from whybox.models.base import Model, Scale
+from whybox.models.inputs import Inputs
+from whybox.models.links import Link, Outputs
+
+__all__ = ["pipeline", "search", "transformed_target"]
+
+Adapt = Callable[[Any], Model]
+
+
+def pipeline(estimator: Any, adapt: Adapt) -> Model:
+    """Read a Pipeline: its transformers become the inputs' encoder, its last step is the model."""
+    steps = [(name, step) for name, step in estimator.steps[:-1] if step is not None and step != "passthrough"]
+    last = estimator.steps[-1][1]
+    if last is None or isinstance(last, str) or not hasattr(last, "predict"):
+        raise UnsupportedModelError("this Pipeline ends in a transformer, not in a model; pass the Pipeline that ends in a model.")
+    inner = adapt(last)
+    method, scale = own_predict(estimator, inner)
+    if not steps:
+        return outer(inner, method, scale, estimator)
+    inputs = _inputs(estimator, steps, inner)
+    return outer(replace(inner, inputs=inputs), method, scale, estimator)
+
+
+def own_predict(estimator: Any, inner: Model) -> tuple[Callable[[Any], Any], Scale]:
+    """The wrapper's predict that can be held against the inner model: probabilities for classifiers, else predictions."""
+    if inner.own is None:
+        raise UnsupportedModelError(f"{inner.kind} has no predict to be held against.")
+    if hasattr(estimator, "predict_proba") and inner.outputs.has_probability:
+        return estimator.predict_proba, "response"
+    if inner.outputs.response_units == "score_samples":
+        return estimator.score_samples, "response"
+    return estimator.predict, "response"
+
+
+def _inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) -> Inputs:
+    first = steps[0][1]
+    named = hasattr(first, "feature_names_in_")
+    width = int(getattr(first, "n_features_in_", 0) or getattr(estimator, "n_features_in_", 0))
+    if not width:
+        raise UnsupportedModelError(f"the first step of the Pipeline, {type(first).__name__}, does not say how many columns it was fitted on (n_features_in_).")
+    names = tuple(map(str, first.feature_names_in_)) if named else tuple(f"x{i}" for i in range(width))
+    sources: Sources = [frozenset({i}) for i in range(width)]
+    for i, (_, step) in enumerate(steps):
+        after = steps[i + 1][1] if i + 1 < len(steps) else None
+        known = getattr(after, "n_features_in_", None) if after is not None else len(inner.inputs.names)
+        sources = trace(step, sources, None if known is None else int(known))
+    if len(sources) != len(inner.inputs.names):
+        raise UnsupportedModelError(
+            f"the transformers of the Pipeline make {len(sources)} columns by our reading, but its model was fitted on {len(inner.inputs.names)}; report these transformers."
+        )
+    per_column = tuple(tuple(sorted(frozenset().union(*(sources[p] for p in source)))) for source in inner.inputs.sources)
+    return Inputs(names, named, _Steps(tuple(steps), inner.inputs), per_column)
+
+
+@final
+@dataclass(frozen=True)
+class _Steps:
+    """Run the user's own transformers, then the model's own encoder."""
+
+    steps: tuple[tuple[str, Any], ...]
+    inner: Inputs
+
+    @property
+    def elementwise(self) -> bool:
+        """False: what the transformers do is confirmed on real rows."""
+        return False
+
+    def __call__(self, table: Table) -> Floats:
+        rows = table.native
+        for name, step in self.steps:
+            try:
+                with quietly():
+                    rows = step.transform(rows)
+            except WhyboxError:
+                raise
+            except Exception as error:
+                raise UnsupportedModelError(f"the step {name!r} ({type(step).__name__}) of the Pipeline refuses these rows: {error}") from error
+        if hasattr(rows, "toarray"):
+            rows = rows.toarray()
+        return self.inner.matrix(self.inner.align(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0])
+
+
+def search(estimator: Any, adapt: Adapt) -> Model:
+    """Read GridSearchCV and its kin: the refitted best model."""
+    best = getattr(estimator, "best_estimator_", None)
+    if best is None:
+        raise UnsupportedModelError(f"this {type(estimator).__name__} has no best_estimator_: fit it, with refit=True.")
+    inner = adapt(best)
+    return replace(inner, kind=f"best model of {type(estimator).__name__}: {inner.kind}")
+
+
+def transformed_target(estimator: Any, adapt: Adapt) -> Model:
+    """Read TransformedTargetRegressor: the raw scale is the inner regressor's, the link is the inverse transform."""
+    inner = adapt(estimator.regressor_)
+    if not inner.outputs.link.identity:
+        raise UnsupportedModelError(f"TransformedTargetRegressor of {inner.kind}: two links on top of each other; explain estimator.regressor_ by itself.")
+    link = Link("inverse target transform", function=_Inverse(estimator.transformer_, estimator._training_dim))  # noqa: SLF001
+    outputs = Outputs(inner.outputs.names, link, raw_units="transformed target", response_units="prediction")
+    return outer(replace(inner, outputs=outputs), _FlatPredict(estimator), "response", estimator)
+
+
+@final
+@dataclass(frozen=True)
+class _FlatPredict:
+    estimator: Any
+    __name__ = "predict"
+
+    def __call__(self, rows: Any) -> Floats:
+        return as_columns(self.estimator.predict(rows))
+
+
+@final
+@dataclass(frozen=True)
+class _Inverse:
+    """The fitted transformer's inverse, on arrays of any shape (..., outputs)."""
+
+    transformer: Any
+    dimensions: int
+
+    def __call__(self, raw: Floats) -> Floats:
+        with quietly():
+            flat = self.transformer.inverse_transform(raw.reshape(-1, raw.shape[-1]))
+        return np.asarray(flat, dtype=np.float64).reshape(raw.shape)

@@ -1,0 +1,140 @@
+"""scikit-learn's own trees and the averages of them: single trees, forests, isolation forests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.adapters.common import class_names, import_path
+from whybox.adapters.sklearn.reading import Reading, allows_nan, fitted, number_inputs
+from whybox.adapters.verify import Domain
+from whybox.errors import UnsupportedModelError
+from whybox.frames import Floats
+from whybox.models.links import Link, Outputs
+from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, SINGLE, Tree, TreeEnsemble
+
+__all__ = ["forest", "isolation_forest", "read_tree", "single_tree"]
+
+
+def read_tree(tree: Any, value: Floats, *, columns: npt.NDArray[np.integer] | None = None, output: int = -1, weight: float = 1.0) -> Tree:
+    """Return one fitted ``sklearn.tree._tree.Tree`` with the given leaf values (nodes,) or (nodes, outputs).
+
+    Args:
+        columns: for a tree grown on some columns only, their positions among all.
+    """
+    feature = np.where(tree.children_left < 0, -1, tree.feature)
+    if columns is not None:
+        feature = np.where(feature < 0, -1, np.asarray(columns)[np.maximum(feature, 0)])
+    cover = np.asarray(tree.weighted_n_node_samples, dtype=np.float64)
+    decrease = cover * tree.impurity
+    inner = tree.children_left >= 0
+    gain = np.where(inner, decrease - decrease[tree.children_left] - decrease[tree.children_right], 0.0)
+    flags = np.full(len(feature), LESS_EQUAL | SINGLE, dtype=np.uint8)
+    flags |= np.where(np.asarray(tree.missing_go_to_left, dtype=bool), MISSING_LEFT, 0).astype(np.uint8)
+    return Tree(
+        left=tree.children_left, right=tree.children_right, feature=feature, threshold=np.asarray(tree.threshold), flags=flags, cover=cover,
+        value=value, gain=gain, output=output, weight=weight,
+    )  # fmt: skip
+
+
+def class_shares(estimator: Any) -> tuple[list[Floats], list[npt.NDArray[Any]]]:
+    """Return, for each target of a tree classifier, the class probabilities at every node, and the classes."""
+    raw = np.asarray(estimator.tree_.value, dtype=np.float64)
+    many = estimator.n_outputs_ > 1
+    classes = estimator.classes_ if many else [estimator.classes_]
+    return [raw[:, k, : len(c)] for k, c in enumerate(classes)], list(classes)
+
+
+def probabilities(estimator: Any) -> Floats:
+    """Node values (nodes, outputs) of a tree classifier: one column for a binary target, one a class otherwise."""
+    return np.column_stack([p[:, 1:] if p.shape[1] == 2 else p for p in class_shares(estimator)[0]])
+
+
+def probability_outputs(classes: list[npt.NDArray[Any]]) -> Outputs:
+    """Outputs of a classifier that averages probabilities, for one or several targets."""
+    if len(classes) == 1:
+        names = class_names(classes[0])
+        if len(names) == 2:
+            return Outputs(names[1:], raw_units="probability", response_units="probability", negative=names[0])
+        return Outputs(names, raw_units="probability", response_units="probability")
+    names = tuple(
+        f"y{k}={name}" for k, c in enumerate(classes) for name in (class_names(c)[1:] if len(c) == 2 else class_names(c))
+    )
+    return Outputs(names, raw_units="probability", response_units="probability")
+
+
+def value_outputs(count: int) -> Outputs:
+    """Outputs of a regressor."""
+    return Outputs(("prediction",) if count == 1 else tuple(f"y{k}" for k in range(count)))
+
+
+def single_tree(estimator: Any) -> Reading:
+    """Read DecisionTree* and ExtraTree*."""
+    fitted(estimator, "tree_")
+    return _average(estimator, [estimator])
+
+
+def forest(estimator: Any) -> Reading:
+    """Read RandomForest* and ExtraTrees*: the mean over trees."""
+    return _average(estimator, fitted(estimator, "estimators_"))
+
+
+def _average(estimator: Any, members: list[Any]) -> Reading:
+    classifier = hasattr(estimator, "classes_")
+    weight = 1.0 / len(members)
+    trees = []
+    for member in members:
+        value = probabilities(member) if classifier else np.asarray(member.tree_.value, dtype=np.float64)[:, :, 0]
+        trees.append(read_tree(member.tree_, value, weight=weight, output=0 if value.shape[1] == 1 else -1))
+    if classifier:
+        outputs = probability_outputs(class_shares(members[0])[1] if estimator.n_outputs_ == 1 else list(estimator.classes_))
+        if estimator.n_outputs_ == 1:
+            outputs = probability_outputs([np.asarray(estimator.classes_)])
+    else:
+        outputs = value_outputs(int(estimator.n_outputs_))
+    nan = allows_nan(estimator)
+    model = TreeEnsemble.stack(
+        trees, base=np.zeros(len(outputs.names)), inputs=number_inputs(estimator, single=True, nan=nan, infinite=False), outputs=outputs, kind=import_path(estimator)
+    )
+    return Reading(model, estimator.predict_proba if classifier else estimator.predict, "raw", Domain(nan=nan, infinite=False))
+
+
+def isolation_forest(estimator: Any) -> Reading:
+    """Read IsolationForest. The raw output is the mean path length (units: splits); the link gives ``score_samples``."""
+    members = fitted(estimator, "estimators_")
+    trees = []
+    for member, columns in zip(members, estimator.estimators_features_, strict=True):
+        t = member.tree_
+        length = _depths(t) + _average_path_length(np.asarray(t.n_node_samples))
+        trees.append(read_tree(t, length, columns=columns, output=0, weight=1.0 / len(members)))
+    scale = float(_average_path_length(np.array([estimator.max_samples_]))[0])
+    if scale == 0:
+        raise UnsupportedModelError("this IsolationForest was fitted with max_samples=1, so every path has length zero and there is nothing to explain.")
+    nan = allows_nan(estimator)
+    model = TreeEnsemble.stack(
+        trees, base=[0.0], inputs=number_inputs(estimator, single=True, nan=nan, infinite=False), kind=import_path(estimator),
+        outputs=Outputs(("path length",), Link("anomaly score", scale), raw_units="mean path length (splits)", response_units="score_samples"),
+    )  # fmt: skip
+    return Reading(model, estimator.score_samples, "response", Domain(nan=nan, infinite=False))
+
+
+def _depths(tree: Any) -> Floats:
+    """Edges from the root to each node."""
+    depth = np.zeros(tree.node_count)
+    for node in range(tree.node_count):  # parents come first
+        for child in (tree.children_left[node], tree.children_right[node]):
+            if child >= 0:
+                depth[child] = depth[node] + 1
+    return depth
+
+
+def _average_path_length(n: npt.NDArray[np.integer]) -> Floats:
+    """Mean path length of an unsuccessful search in a binary tree of n points (Liu, Ting & Zhou, Isolation Forest, ICDM 2008, eq. 1)."""
+    n = n.astype(np.float64)
+    out = np.zeros(len(n))
+    out[n == 2] = 1.0
+    many = n > 2
+    out[many] = 2.0 * (np.log(n[many] - 1.0) + np.euler_gamma) - 2.0 * (n[many] - 1.0) / n[many]
+    return out

@@ -1,0 +1,138 @@
+"""Reading untrusted documents: every access checked, every error with the path of the bad element, every unknown field refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import ModelFileError, UnknownFieldError, did_you_mean, shown
+
+__all__ = ["Doc", "parse_json"]
+
+INTEGERS = (-(2**63), 2**63 - 1)
+
+
+@final
+@dataclass(frozen=True)
+class Doc:
+    """A value inside a parsed document, knowing where it stands (``$.learner.trees[3]``)."""
+
+    value: Any
+    path: str = "$"
+
+    def fail(self, what: str) -> NoReturn:
+        """Raise about this element."""
+        raise ModelFileError(f"the model file is damaged or not what it seems: {what} at {self.path}.")
+
+    def fields(self, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Doc]:
+        """Return an object's fields, all of which must be known.
+
+        Raises:
+            ModelFileError: not an object, or a required field is missing.
+            UnknownFieldError: a field that this version does not know.
+        """
+        if not isinstance(self.value, dict):
+            self.fail(f"an object was expected, not {type(self.value).__name__},")
+        missing = [k for k in required if k not in self.value]
+        if missing:
+            self.fail(f"{shown(missing)} missing")
+        unknown = [k for k in self.value if k not in required and k not in optional]
+        if unknown:
+            raise UnknownFieldError(
+                f"the model carries {shown(unknown)} at {self.path}, which this version of whybox does not know, so it could mean other predictions."
+                f"{did_you_mean(unknown[0], [*required, *optional]) if len(unknown) == 1 else ''} Update whybox, or report the file."
+            )
+        return {k: Doc(v, f"{self.path}.{k}") for k, v in self.value.items()}
+
+    def items(self) -> Iterator[Doc]:
+        """Yield a list's elements."""
+        if not isinstance(self.value, list):
+            self.fail(f"a list was expected, not {type(self.value).__name__},")
+        for i, v in enumerate(self.value):
+            yield Doc(v, f"{self.path}[{i}]")
+
+    def text(self) -> str:
+        """Return a string."""
+        if not isinstance(self.value, str):
+            self.fail("text was expected")
+        return str(self.value)
+
+    def integer(self, low: int = 0, high: int = 2**31 - 1) -> int:
+        """Return an integer (or its decimal text) within bounds."""
+        value = self.value
+        if isinstance(value, str):
+            try:
+                value = int(value)
+            except ValueError:
+                self.fail("a whole number was expected")
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
+            self.fail(f"a whole number from {low} to {high} was expected")
+        return int(value)
+
+    def number(self) -> float:
+        """Return a finite number (or its decimal text)."""
+        value = self.value
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                self.fail("a number was expected")
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+            self.fail("a finite number was expected")
+        return float(value)
+
+    def floats(self, length: int | None = None, *, finite: bool = True) -> npt.NDArray[np.float64]:
+        """Return a list of numbers."""
+        out = self._array(np.float64, length)
+        if finite and not np.isfinite(out).all():
+            self.fail("a number that is not finite stands")
+        return out
+
+    def integers(self, length: int | None = None, low: int = INTEGERS[0], high: int = INTEGERS[1]) -> npt.NDArray[np.int64]:
+        """Return a list of whole numbers within bounds."""
+        out = self._array(np.float64, length)
+        if not (np.isfinite(out).all() and (out == np.floor(out)).all()):
+            self.fail("whole numbers were expected")
+        if len(out) and (out.min() < low or out.max() > high):
+            self.fail(f"a number outside {low} .. {high} stands")
+        return out.astype(np.int64)
+
+    def _array(self, dtype: npt.DTypeLike, length: int | None) -> npt.NDArray[Any]:
+        if not isinstance(self.value, (list, np.ndarray)):
+            self.fail("a list of numbers was expected")
+        if isinstance(self.value, list) and not all(isinstance(v, (int, float)) for v in self.value):
+            self.fail("a list of numbers was expected")
+        try:
+            out = np.asarray(self.value, dtype=dtype)
+        except (ValueError, OverflowError, TypeError):
+            self.fail("a list of numbers was expected")
+        if out.ndim != 1 or (length is not None and len(out) != length):
+            self.fail(f"{length} numbers were expected, not {out.size},")
+        return out
+
+
+def parse_json(data: bytes) -> Doc:
+    """Parse JSON text from an untrusted file.
+
+    Raises:
+        ModelFileError: not JSON, truncated, nested too deeply, or with a name twice in one object.
+    """
+    try:
+        return Doc(json.loads(data, object_pairs_hook=_unique))
+    except RecursionError:
+        raise ModelFileError("the model file is nested more deeply than any model is.") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ModelFileError(f"the model file is not valid JSON (truncated or edited?): {error}.") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        names = [k for k, _ in pairs]
+        raise ModelFileError(f"the model file names {shown([n for n in set(names) if names.count(n) > 1])} twice in one object.")
+    return out

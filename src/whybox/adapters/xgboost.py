@@ -1,0 +1,125 @@
+"""XGBoost: live boosters and scikit-learn estimators. The model document is parsed by xgboost_model.py, as a file's is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+
+from whybox.adapters.common import as_columns, class_names, import_path, quietly
+from whybox.adapters.ubjson import parse_ubjson
+from whybox.adapters.verify import Domain, verified, verified_linear
+from whybox.adapters.xgboost_model import ROUNDING, Document, read
+from whybox.errors import UnsupportedModelError
+from whybox.frames import Floats, Table
+from whybox.models.base import Model, Own
+from whybox.models.inputs import NumberEncoder
+from whybox.models.linear import Linear
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["adapt"]
+
+
+def adapt(obj: Any) -> Model:
+    """Read a Booster or an XGB* estimator; trees after the best iteration count as in the object's own predict."""
+    name = type(obj).__name__
+    if name == "Booster":
+        return _finish(obj, None, obj)
+    if not hasattr(obj, "get_booster"):
+        raise UnsupportedModelError(f"xgboost's {name} is not a model; pass a Booster or a fitted XGB* estimator.")
+    from sklearn.exceptions import NotFittedError
+
+    try:
+        booster = obj.get_booster()
+    except NotFittedError:
+        raise UnsupportedModelError(f"this {name} is not fitted; call fit first.") from None
+    return _finish(booster, obj, obj)
+
+
+def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
+    iterations = None
+    if booster.num_boosted_rounds() == 0 and estimator is None:
+        raise UnsupportedModelError("this Booster has no trees; train it first.")
+    if estimator is not None:
+        iterations = _rounds(estimator)
+    missing = float("nan") if estimator is None or estimator.missing is None else float(estimator.missing)
+    classes = class_names(estimator.classes_) if hasattr(estimator, "n_classes_") else None
+    doc = parse_ubjson(bytes(booster.save_raw("ubj")))
+    # The estimator says which rounds count; a bare Booster counts them all.
+    attributes = doc.value["learner"].pop("attributes", None)
+    best = (attributes or {}).get("best_iteration")
+    model = read(doc, Document(import_path(obj), iterations, missing, classes, live=True))
+    if estimator is None and best is not None:
+        model = replace(model, notes=(f"The booster records best_iteration={best}; all rounds count, as in Booster.predict.",))
+    kept = None if iterations is None else (0, iterations)
+    if isinstance(model, TreeEnsemble):
+        predict = _OnMatrix(booster, kept, len(model.outputs.names))
+        model = verified(model, predict, scale="raw", relative=ROUNDING, domain=domain(model), against=f"{import_path(obj)}, margins")
+    elif isinstance(model, Linear):
+        predict = _OnMatrix(booster, kept, len(model.outputs.names))
+        # Which base score counts for several outputs differs between versions: take what this one predicts for a row of zeros.
+        model = replace(model, base_values=predict(np.zeros((1, model.inputs.width)))[0])
+        model = verified_linear(model, predict, relative=ROUNDING, against=f"{import_path(obj)}, margins")
+    what = f"{type(obj).__name__}.predict(output_margin=True)"
+    return replace(model, own=Own(_OnTable(booster, kept, missing, len(model.outputs.names)), "raw", ROUNDING, what))
+
+
+def _rounds(estimator: Any) -> int | None:
+    try:
+        best = estimator.best_iteration
+    except AttributeError:
+        return None
+    return int(best) + 1
+
+
+def domain(model: TreeEnsemble) -> Domain:
+    """What rows XGBoost's predict takes."""
+    encoder = model.inputs.encoder
+    cats = {c: len(known) for c, known in encoder.categories.items() if known is not None} if isinstance(encoder, NumberEncoder) else {}
+    return Domain(nan=True, infinite=False, categories=cats, unseen=False)
+
+
+@final
+@dataclass(frozen=True)
+class _OnMatrix:
+    """Margins of the booster on the model's own matrix."""
+
+    booster: Any
+    rounds: tuple[int, int] | None
+    outputs: int
+
+    def __call__(self, matrix: Floats) -> Floats:
+        import xgboost
+
+        data = xgboost.DMatrix(
+            matrix.astype(np.float32), feature_names=self.booster.feature_names, feature_types=self.booster.feature_types, enable_categorical=True
+        )
+        margins = self.booster.predict(data, output_margin=True, iteration_range=self.rounds or (0, 0), strict_shape=True)
+        return as_columns(margins)
+
+
+@final
+@dataclass(frozen=True)
+class _OnTable:
+    """Margins of the booster on the user's rows, through the library's own reading of the frame."""
+
+    booster: Any
+    rounds: tuple[int, int] | None
+    missing: float
+    outputs: int
+
+    def __call__(self, table: Table) -> Floats:
+        import xgboost
+
+        with quietly():
+            names = self.booster.feature_names
+            rows = table.native if isinstance(table.native, np.ndarray) and table.native.dtype != object else self._frame(table, names)
+            data = xgboost.DMatrix(rows, missing=self.missing, feature_names=names, feature_types=self.booster.feature_types, enable_categorical=True)
+            return as_columns(self.booster.predict(data, output_margin=True, iteration_range=self.rounds or (0, 0), strict_shape=True))
+
+    @staticmethod
+    def _frame(table: Table, names: list[str] | None) -> Any:
+        if table.library not in ("pandas", "polars"):
+            return table.to_pandas()
+        return table.native if names is None or list(table.names) == list(names) else table.renamed(names).to_pandas()

@@ -1,0 +1,334 @@
+"""XGBoost's model document (JSON or UBJSON): the one parser behind live boosters and files.
+
+Every field is known or refused. What they mean is fixed by XGBoost's doc/model.schema and verified against its predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.adapters.strict import Doc
+from whybox.errors import ModelFileError, UnknownFieldError, UnsupportedModelError
+from whybox.frames import Floats
+from whybox.models.base import Model
+from whybox.models.inputs import Inputs, NumberEncoder
+from whybox.models.linear import Linear
+from whybox.models.links import Link, Outputs
+from whybox.models.trees import CATEGORICAL, MISSING_LEFT, SET_RIGHT, SINGLE, Tree, TreeEnsemble
+
+__all__ = ["ROUNDING", "Document", "read"]
+
+_Said = tuple[tuple[int, int] | None, tuple[str, ...]]  # rounds that count and rounds there are; notes
+ROUNDING: Final = 2e-6  # XGBoost sums leaves in float32
+MAJOR: Final = (1, 2, 3)
+
+
+def _logit(p: Floats) -> Floats:
+    if not ((p > 0) & (p < 1)).all():
+        raise ModelFileError(f"the model's base_score {p} is not a probability, though its objective is logistic.")
+    return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def _log(x: Floats) -> Floats:
+    if not (x > 0).all():
+        raise ModelFileError(f"the model's base_score {x} is not positive, though its objective has a log link.")
+    return np.asarray(np.log(x))
+
+
+def _same(x: Floats) -> Floats:
+    return x
+
+
+def _steps(x: Floats) -> Floats:
+    """Inverse of the cumulative softplus."""
+    if not (np.diff(x) > 0).all():
+        raise ModelFileError(f"the model's base_score {x} does not rise, though its levels never cross.")
+    return np.concatenate([x[:1], np.log(np.expm1(np.diff(x)))])
+
+
+@final
+@dataclass(frozen=True)
+class _Objective:
+    link: Link
+    margin_of: Callable[[Floats], Floats]  # base_score is kept on the scale of predictions
+    raw: str
+    response: str = "prediction"
+    params: tuple[str, ...] = ("reg_loss_param",)
+
+
+_PLAIN, _LOGIT, _EXP = Link(), Link("sigmoid"), Link("exp")
+_LOG_UNITS: Final = "log of the prediction"
+_OBJECTIVES: Final[dict[str, _Objective]] = {
+    "reg:squarederror": _Objective(_PLAIN, _same, "prediction"),
+    "reg:linear": _Objective(_PLAIN, _same, "prediction"),
+    "reg:squaredlogerror": _Objective(_PLAIN, _same, "prediction"),
+    "reg:pseudohubererror": _Objective(_PLAIN, _same, "prediction", params=("reg_loss_param", "pseudo_huber_param")),
+    "reg:absoluteerror": _Objective(_PLAIN, _same, "prediction"),
+    "reg:quantileerror": _Objective(_PLAIN, _same, "prediction", params=("quantile_loss_param",)),
+    "reg:expectileerror": _Objective(Link("cumulative softplus"), _steps, "rise over the level below (softplus)", params=("expectile_loss_param",)),
+    "reg:logistic": _Objective(_LOGIT, _logit, "log-odds", "probability"),
+    "binary:logistic": _Objective(_LOGIT, _logit, "log-odds", "probability"),
+    "binary:logitraw": _Objective(_PLAIN, _same, "log-odds", "log-odds"),
+    "binary:hinge": _Objective(Link("step"), _same, "margin", "class"),
+    "multi:softprob": _Objective(Link("softmax"), _same, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)),
+    "multi:softmax": _Objective(Link("softmax"), _same, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)),
+    "count:poisson": _Objective(_EXP, _log, _LOG_UNITS, params=("poisson_regression_param",)),
+    "reg:gamma": _Objective(_EXP, _log, _LOG_UNITS, params=("reg_loss_param", "gamma_regression_param")),
+    "reg:tweedie": _Objective(_EXP, _log, _LOG_UNITS, params=("tweedie_regression_param",)),
+    "survival:cox": _Objective(_EXP, _log, "log hazard ratio", "hazard ratio"),
+    "survival:aft": _Objective(_EXP, _log, "log of survival time", "survival time", ("aft_loss_param",)),
+    "rank:pairwise": _Objective(_PLAIN, _same, "score", "score", ("lambdarank_param", "lambda_rank_param")),
+    "rank:ndcg": _Objective(_PLAIN, _same, "score", "score", ("lambdarank_param", "lambda_rank_param")),
+    "rank:map": _Objective(_PLAIN, _same, "score", "score", ("lambdarank_param", "lambda_rank_param")),
+}
+_STATE: Final = ("num_pairs", "ti+", "tj-", "ti_plus", "tj_minus")  # ranking objectives keep position-bias state
+
+
+@final
+@dataclass(frozen=True)
+class Document:
+    """What a reading needs besides the document itself.
+
+    Attributes:
+        iterations: count the first so many boosting rounds only (early stopping); None: the document decides.
+        missing: the value that means missing, besides NaN.
+        kind: how to call the model.
+        classes: class names, where the estimator knows better than the document.
+        live: the library is at hand to say what the document leaves open.
+    """
+
+    kind: str
+    iterations: int | None = None
+    missing: float = float("nan")
+    classes: tuple[str, ...] | None = None
+    live: bool = False
+
+
+def read(doc: Doc, about: Document) -> Model:
+    """Read a document into a model (not yet verified).
+
+    Raises:
+        ModelFileError: something is missing, out of range or inconsistent.
+        UnknownFieldError: a field, booster or objective that this version does not know.
+    """
+    top = doc.fields(["learner", "version"])
+    version = [v.integer() for v in top["version"].items()] if isinstance(top["version"].value, list) else top["version"].integers().tolist()
+    if not version or version[0] not in MAJOR:
+        raise ModelFileError(f"the model was saved by XGBoost {'.'.join(map(str, version))}; this version of whybox reads {MAJOR[0]}.x to {MAJOR[-1]}.x.")
+    learner = top["learner"].fields(
+        ["gradient_booster", "learner_model_param", "objective"], ["attributes", "feature_names", "feature_types", "metrics", "learner_train_param"]
+    )
+    objective = _objective(learner["objective"])
+    param = learner["learner_model_param"].fields(["base_score", "num_class", "num_feature"], ["num_target", "boost_from_average"])
+    width = param["num_feature"].integer(1)
+    groups = max(param["num_class"].integer(), param["num_target"].integer() if "num_target" in param else 1, 1)
+    base = _base_score(param["base_score"], objective, groups)
+    booster = learner["gradient_booster"]
+    name = Doc(booster.value.get("name"), f"{booster.path}.name").text() if isinstance(booster.value, dict) else booster.fail("an object was expected")
+    names = [d.text() for d in learner["feature_names"].items()] if "feature_names" in learner else []
+    types = [d.text() for d in learner["feature_types"].items()] if "feature_types" in learner else []
+    if (names and len(names) != width) or (types and len(types) != width):
+        learner["gradient_booster"].fail(f"{len(names)} feature names and {len(types)} types for {width} features")
+    outputs = _outputs(learner["objective"], objective, groups, about)
+    attributes = learner["attributes"].value if "attributes" in learner else {}
+    if name == "gblinear":
+        return _linear(booster, base, groups, outputs, _inputs(names, width, {}, about), about)
+    trees, cats, (rounds, notes) = _booster(booster, name, width, groups, types, about, attributes if isinstance(attributes, dict) else {})
+    return TreeEnsemble.stack(trees, base=base, inputs=_inputs(names, width, cats, about), outputs=outputs, kind=about.kind, rounds=rounds, notes=notes)
+
+
+def _objective(doc: Doc) -> _Objective:
+    name = Doc(doc.value.get("name"), f"{doc.path}.name").text() if isinstance(doc.value, dict) else doc.fail("an object was expected")
+    if name not in _OBJECTIVES:
+        raise UnknownFieldError(f"the objective {name!r} is not known to this version of whybox, so its link from margin to prediction is not either.")
+    doc.fields(["name"], [*_OBJECTIVES[name].params, *_STATE])
+    return _OBJECTIVES[name]
+
+
+def _base_score(doc: Doc, objective: _Objective, groups: int) -> Floats:
+    text = doc.text() if isinstance(doc.value, str) else str(doc.value)
+    parts = text.strip().removeprefix("[").removesuffix("]").split(",")
+    values = [float(np.float32(Doc(p.strip(), doc.path).number())) for p in parts]
+    if len(values) not in (1, groups):
+        doc.fail(f"{len(values)} base scores for {groups} outputs")
+    return objective.margin_of(np.array(values * groups if len(values) == 1 else values))
+
+
+def _outputs(doc: Doc, objective: _Objective, groups: int, about: Document) -> Outputs:
+    negative = None
+    if objective.link.name == "softmax":
+        names = about.classes or tuple(str(k) for k in range(groups))
+    elif groups > 1:
+        names = _level_names(doc, groups)
+    elif objective.response == "probability" or objective.raw in ("log-odds", "margin"):
+        both = about.classes or ("0", "1")
+        names, negative = (both[-1],), both[0]
+    else:
+        names = ("prediction",)
+    if objective.link.name == "cumulative softplus" and groups == 1:  # one level has none below it
+        return Outputs(names)
+    if len(names) != groups:
+        raise ModelFileError(f"the model has {groups} outputs but {len(names)} classes.")
+    return Outputs(names, objective.link, objective.raw, objective.response, negative)
+
+
+def _level_names(doc: Doc, groups: int) -> tuple[str, ...]:
+    for param, key, word in (("quantile_loss_param", "quantile_alpha", "quantile"), ("expectile_loss_param", "expectile_alpha", "expectile")):
+        if param in doc.value:
+            levels = str(doc.value[param].get(key, "")).strip("[]() ").split(",")
+            if len(levels) == groups:
+                return tuple(f"{word} {float(v):g}" for v in levels)
+    return tuple(f"y{k}" for k in range(groups))
+
+
+def _inputs(names: list[str], width: int, cats: dict[int, tuple[Any, ...] | None], about: Document) -> Inputs:
+    encoder = NumberEncoder("XGBoost", single=True, missing=about.missing, allow_infinite=False, categories=cats, unseen=None)
+    return Inputs(tuple(names) if names else tuple(f"x{i}" for i in range(width)), bool(names), encoder, tuple((i,) for i in range(width)))
+
+
+def _linear(booster: Doc, base: Floats, groups: int, outputs: Outputs, inputs: Inputs, about: Document) -> Linear:
+    model = booster.fields(["model", "name"])["model"].fields(["weights"], ["boosted_rounds"])
+    weights = model["weights"].floats((inputs.width + 1) * groups).reshape(-1, groups)
+    if not about.live and len(np.unique(base)) > 1:
+        raise UnsupportedModelError(
+            "versions of XGBoost disagree about which of several base scores counts for gblinear, so the file alone does not say what it predicts. "
+            "Load it with the version that trained it and pass the live model."
+        )
+    return Linear(weights=weights[:-1].copy(), base_values=base + weights[-1], inputs=inputs, outputs=outputs, kind=about.kind)
+
+
+def _booster(
+    booster: Doc, name: str, width: int, groups: int, types: list[str], about: Document, attributes: dict[str, Any]
+) -> tuple[list[Tree], dict[int, tuple[Any, ...] | None], _Said]:
+    drop = None
+    if name == "dart":
+        outer = booster.fields(["gbtree", "name", "weight_drop"])
+        drop, booster = outer["weight_drop"].floats(), outer["gbtree"]
+    elif name != "gbtree":
+        raise UnknownFieldError(f"the booster {name!r} is not known to this version of whybox.")
+    model = booster.fields(["model", "name"])["model"].fields(["gbtree_model_param", "tree_info", "trees"], ["iteration_indptr", "cats", "weight_drop"])
+    if "weight_drop" in model:
+        drop = model["weight_drop"].floats()
+    param = model["gbtree_model_param"].fields(["num_trees"], ["num_parallel_tree", "size_leaf_vector"])
+    count, parallel = param["num_trees"].integer(), param["num_parallel_tree"].integer() if "num_parallel_tree" in param else 1
+    info = model["tree_info"].integers(count, 0, groups - 1)
+    documents = list(model["trees"].items())
+    if len(documents) != count or (drop is not None and len(drop) not in (0, count)):
+        model["trees"].fail(f"{len(documents)} trees where {count} are announced")
+    use, said = _counting(model, count, max(parallel, 1) * groups, about, attributes)
+    categorical: set[int] = {i for i, t in enumerate(types) if t == "c"}
+    trees = []
+    for t in range(use):
+        tree = _tree(documents[t], t, width, groups, int(info[t]), categorical)
+        if drop is not None and len(drop):
+            tree.weight = float(np.float32(drop[t]))
+        trees.append(tree)
+    return trees, _categories(model.get("cats"), categorical), said
+
+
+def _counting(model: dict[str, Doc], count: int, per_round: int, about: Document, attributes: dict[str, Any]) -> tuple[int, _Said]:
+    """How many trees count, and what to say about it."""
+    bounds = model["iteration_indptr"].integers(low=0, high=count).tolist() if "iteration_indptr" in model else list(range(0, count + 1, per_round))
+    if not bounds or bounds[-1] != count or bounds != sorted(bounds):
+        model["trees"].fail("boosting rounds that do not cover the trees")
+    rounds = about.iterations
+    best = attributes.get("best_iteration")
+    if rounds is None and best is not None and "scikit_learn" in attributes:
+        rounds = Doc(best, "$.learner.attributes.best_iteration").integer() + 1  # as the estimator that saved it predicts
+    if rounds is None or rounds >= len(bounds) - 1:
+        note = (f"The file records best_iteration={best}, but all {len(bounds) - 1} rounds count, as in Booster.predict.",) if best is not None and rounds is None else ()
+        return count, (None, note)
+    return int(bounds[rounds]), ((rounds, len(bounds) - 1), (f"Early stopping: {rounds} of {len(bounds) - 1} rounds count.",))
+
+
+_TREE: Final = (
+    "base_weights", "default_left", "id", "left_children", "loss_changes", "parents", "right_children", "split_conditions", "split_indices",
+    "sum_hessian", "tree_param",
+)  # fmt: skip
+_TREE_MORE: Final = ("categories", "categories_nodes", "categories_segments", "categories_sizes", "split_type", "leaf_weights")
+
+
+def _tree(doc: Doc, position: int, width: int, groups: int, group: int, categorical: set[int]) -> Tree:
+    f = doc.fields(_TREE, _TREE_MORE)
+    param = f["tree_param"].fields(["num_nodes", "size_leaf_vector"], ["num_deleted", "num_feature"])
+    n, vector = param["num_nodes"].integer(1), param["size_leaf_vector"].integer()
+    if f["id"].integer() != position:
+        f["id"].fail(f"tree {position} was expected")
+    if "num_feature" in param and param["num_feature"].integer() not in (0, width):
+        param["num_feature"].fail(f"{width} features were expected")
+    left, right = f["left_children"].integers(n, -1, n - 1), f["right_children"].integers(n, -1, n - 1)
+    inner = left >= 0
+    feature = f["split_indices"].integers(n, 0, 2**31 - 1)
+    if feature[inner].max(initial=0) >= width:
+        f["split_indices"].fail(f"a feature beyond the model's {width}")
+    _check_parents(f["parents"], left, right, inner)
+    threshold = f["split_conditions"].floats(n, finite=False).astype(np.float32).astype(np.float64)
+    kind = f["split_type"].integers(n, 0, 1) if "split_type" in f else np.zeros(n, dtype=np.int64)
+    flags = np.full(n, SINGLE, dtype=np.uint8)
+    flags |= np.where(f["default_left"].integers(n, 0, 1) > 0, MISSING_LEFT, 0).astype(np.uint8)
+    flags |= np.where((kind == 1) & inner, CATEGORICAL | SET_RIGHT, 0).astype(np.uint8)
+    sets = _sets(f, n, np.flatnonzero((kind == 1) & inner))
+    categorical.update(int(c) for c in np.unique(feature[(kind == 1) & inner]))
+    value, output = (_vector_leaves(f, n, vector, groups, inner, right), -1) if vector > 1 else (np.where(inner, 0.0, threshold), group)
+    return Tree(
+        left=np.where(inner, left, -1), right=np.where(inner, right, -1), feature=np.where(inner, feature, -1), threshold=np.where(inner, threshold, np.nan),
+        flags=flags, cover=f["sum_hessian"].floats(n), value=value, gain=np.where(inner, f["loss_changes"].floats(n), 0.0), sets=sets, output=output,
+    )  # fmt: skip
+
+
+def _check_parents(doc: Doc, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], inner: npt.NDArray[np.bool_]) -> None:
+    """Parents are kept twice in the file; both copies must agree."""
+    parents = doc.integers(len(left))
+    at = np.flatnonzero(inner)
+    if not ((parents[left[at]] == at).all() and (parents[right[at]] == at).all()):
+        doc.fail("parents that are not the parents of their children")
+
+
+def _vector_leaves(f: dict[str, Doc], n: int, k: int, groups: int, inner: npt.NDArray[np.bool_], right: npt.NDArray[np.int64]) -> Floats:
+    """Leaves that hold one value an output: an array of their own, numbered through right_children; before that, base_weights."""
+    if k != groups:
+        f["tree_param"].fail(f"leaves of {k} values in a model of {groups} outputs")
+    if "leaf_weights" not in f or not len(f["leaf_weights"].value):
+        return f["base_weights"].floats(n * k).astype(np.float32).astype(np.float64).reshape(n, k)
+    leaves = f["leaf_weights"].floats(int((~inner).sum()) * k).astype(np.float32).astype(np.float64).reshape(-1, k)
+    index = np.where(inner, 0, right)
+    if sorted(index[~inner].tolist()) != list(range(len(leaves))):
+        f["right_children"].fail("leaf numbers that do not cover the leaf values")
+    return np.where(inner[:, None], 0.0, leaves[index])
+
+
+def _sets(f: dict[str, Doc], n: int, nodes: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[np.integer]]:
+    if "categories_nodes" not in f:
+        if len(nodes):
+            f["split_type"].fail("categorical splits without categories")
+        return {}
+    at = f["categories_nodes"].integers(low=0, high=n - 1)
+    members = f["categories"].integers(low=0, high=2**24)
+    begin, size = f["categories_segments"].integers(len(at), 0, len(members)), f["categories_sizes"].integers(len(at), 0, len(members))
+    if sorted(at.tolist()) != sorted(nodes.tolist()) or (begin + size > len(members)).any():
+        f["categories_nodes"].fail("categories that do not match the categorical splits")
+    return {int(node): members[b : b + s] for node, b, s in zip(at, begin, size, strict=True)}
+
+
+def _categories(cats: Doc | None, categorical: set[int]) -> dict[int, tuple[Any, ...] | None]:
+    """Training categories of each categorical column, where the model keeps them (XGBoost 3.1 and newer)."""
+    known: dict[int, tuple[Any, ...] | None] = dict.fromkeys(sorted(categorical))
+    if cats is None:
+        return known
+    for i, enc in enumerate(cats.fields(["enc", "feature_segments", "sorted_idx"])["enc"].items()):
+        f = enc.fields([], ["offsets", "values", "type"])
+        if "values" not in f or not len(f["values"].value):
+            continue
+        if "offsets" in f:
+            text, offsets = bytes(f["values"].integers(low=-128, high=255).astype(np.uint8)), f["offsets"].integers(low=0).tolist()
+            if offsets != sorted(offsets) or (offsets and offsets[-1] != len(text)):
+                f["offsets"].fail("text offsets out of order")
+            known[i] = tuple(text[a:b].decode("utf-8", "replace") for a, b in zip(offsets[:-1], offsets[1:], strict=True))
+        else:
+            known[i] = tuple(f["values"].floats().tolist())
+    return known

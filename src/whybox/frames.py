@@ -1,0 +1,385 @@
+"""Any data frame or array in, labelled columns out, and back again.
+
+This is the only room that knows frame libraries. Everything above it sees a :class:`Table`: named columns, row labels, cheap row
+slices, and typed access to one column at a time. The user's own object is kept, so that it can be handed to the user's own
+transformers and returned as the same kind.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, final
+
+import narwhals.stable.v1 as nw
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import ColumnsError, DtypeError, EmptyDataError, InputError, MissingDependencyError, did_you_mean, shown
+
+__all__ = ["Column", "Floats", "Table", "as_table", "build_frame"]
+
+Floats = npt.NDArray[np.float64]
+Kind = Literal["number", "boolean", "category", "string", "datetime", "object"]
+
+
+@final
+@dataclass(frozen=True)
+class Column:
+    """One column, typed.
+
+    ``values`` holds numbers (missing as NaN), ``datetime64``, or Python objects (missing as None). For ``kind == "category"`` it holds
+    integer codes into ``categories`` (missing as -1), in the order of the frame's own dtype.
+    """
+
+    name: str
+    kind: Kind
+    values: npt.NDArray[Any]
+    categories: tuple[Any, ...] | None = None
+
+    def objects(self) -> npt.NDArray[np.object_]:
+        """Return the values as Python objects, missing as None: what a person would write in a table."""
+        if self.categories is not None:
+            lookup = np.array([*self.categories, None], dtype=object)
+            return lookup[self.values]
+        out = self.values.astype(object)
+        if self.kind in ("number", "boolean") and self.values.dtype.kind == "f":
+            out[np.isnan(self.values)] = None
+        return out
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows and named columns, backed by the user's own array or frame (never copied until a block of rows is read)."""
+
+    native: Any
+    names: tuple[str, ...]
+    library: str
+    named: bool
+    labels: npt.NDArray[Any] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.native.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Return the number of columns."""
+        return len(self.names)
+
+    @cached_property
+    def row_labels(self) -> npt.NDArray[Any]:
+        """Row labels: the frame's own index where it has one that is not 0, 1, 2, ..., else positions."""
+        return np.arange(len(self)) if self.labels is None else self.labels
+
+    def rows(self, rows: slice | npt.NDArray[Any]) -> Table:
+        """Return some rows as a table of the same kind; `rows` is a slice, positions, or a mask."""
+        picked = np.arange(len(self))[rows] if not isinstance(rows, slice) else rows
+        labels = self.row_labels[rows] if self.labels is not None or not _is_head(rows) else None
+        if isinstance(self.native, np.ndarray):
+            return replace(self, native=self.native[picked], labels=labels)
+        frame = nw.from_native(self.native, eager_only=True)
+        return replace(self, native=frame[picked, :].to_native() if isinstance(picked, slice) else frame[picked.tolist(), :].to_native(), labels=labels)
+
+    def blocks(self, size: int) -> Iterator[tuple[int, Table]]:
+        """Yield (first row, block) over consecutive blocks of at most `size` rows."""
+        if len(self) <= size:
+            yield 0, self
+            return
+        for start in range(0, len(self), size):
+            yield start, self.rows(slice(start, min(start + size, len(self))))
+
+    def select(self, positions: Sequence[int]) -> Table:
+        """Return the columns at `positions`, in that order."""
+        if list(positions) == list(range(self.width)):
+            return self
+        names = tuple(self.names[p] for p in positions)
+        if isinstance(self.native, np.ndarray):
+            return replace(self, native=self.native[:, list(positions)], names=names)
+        frame = nw.from_native(self.native, eager_only=True)
+        return replace(self, native=frame[:, list(positions)].to_native(), names=names)
+
+    def mixed(self, other: Table, positions: Sequence[int]) -> Table:
+        """Return these rows with the columns at `positions` taken from another table of the same shape and kind."""
+        if isinstance(self.native, np.ndarray):
+            out = self.native.copy()
+            out[:, list(positions)] = other.native[:, list(positions)]
+            return replace(self, native=out)
+        here, there = (nw.from_native(t.native, eager_only=True) for t in (self, other))
+        picked = set(positions)
+        if self.library == "pandas":
+            native = self.native.copy()
+            for p in picked:
+                native.isetitem(p, other.native.iloc[:, p].array)
+            return replace(self, native=native)
+        columns = [there[:, p] if p in picked else here[:, p] for p in range(self.width)]
+        return replace(self, native=here.select(*columns).to_native())
+
+    def renamed(self, names: Sequence[str]) -> Table:
+        """Return the same columns under other names (the native frame keeps its own)."""
+        return replace(self, names=tuple(names), named=True)
+
+    def column(self, position: int) -> Column:
+        """Return one column, typed; see :class:`Column`."""
+        name = self.names[position]
+        if isinstance(self.native, np.ndarray):
+            return _array_column(name, self.native[:, position])
+        return _frame_column(name, nw.from_native(self.native, eager_only=True)[:, position])
+
+    def matrix(self) -> npt.NDArray[Any]:
+        """Return all columns as one numeric matrix (missing as NaN), in the widest dtype the columns need.
+
+        Raises:
+            DtypeError: a column holds text, categories, dates or other objects; the message names it.
+        """
+        if isinstance(self.native, np.ndarray) and self.native.dtype.kind in "fiub":
+            return self.native
+        fast = self._homogeneous()
+        if fast is not None:
+            return fast
+        columns = [self.column(i) for i in range(self.width)]
+        for c in columns:
+            if c.kind not in ("number", "boolean"):
+                raise DtypeError(
+                    f"column {c.name!r} holds {_what(c)}, but this model reads numbers only. Encode it the way the training data was encoded, "
+                    "or pass the whole Pipeline that does so instead of its last step."
+                )
+        return np.column_stack([c.values for c in columns]) if columns else np.empty((len(self), 0))
+
+    def _homogeneous(self) -> npt.NDArray[Any] | None:
+        """Return the frame as one matrix in a single call when every column is a plain number."""
+        if isinstance(self.native, np.ndarray):
+            return None
+        frame = nw.from_native(self.native, eager_only=True)
+        if not all(t.is_numeric() and t != nw.Decimal for t in frame.schema.values()):
+            return None
+        out = frame.to_numpy()
+        return out if out.dtype.kind in "fiu" else None
+
+    def to_pandas(self) -> Any:
+        """Return the rows as a pandas frame under this table's names (for libraries that read nothing else)."""
+        if "pandas" not in sys.modules:
+            try:
+                import pandas  # noqa: F401, ICN001
+            except ImportError:
+                raise MissingDependencyError("pandas", "calling this model's own predict on these rows") from None
+        import pandas as pd
+
+        if isinstance(self.native, np.ndarray):
+            return pd.DataFrame(self.native, columns=list(self.names))
+        frame = nw.from_native(self.native, eager_only=True).to_pandas()
+        frame.columns = list(self.names)
+        return frame
+
+
+def as_table(data: Any, *, what: str = "X") -> Table:
+    """Wrap the user's rows.
+
+    Args:
+        data: a 2-D array (n, d), a data frame (pandas, polars, pyarrow, or any other eager frame narwhals reads), or nested lists.
+        what: what to call it in messages.
+
+    Raises:
+        InputError: not two-dimensional, lazy, or not tabular at all.
+        ColumnsError: two columns share a name.
+        EmptyDataError: no rows or no columns.
+    """
+    if isinstance(data, Table):
+        return data
+    table = _from_frame(data, what) if _is_frame(data) else _from_array(data, what)
+    if table.width == 0:
+        raise EmptyDataError(f"{what} has no columns.")
+    if len(table) == 0:
+        raise EmptyDataError(f"{what} has no rows.")
+    if len(set(table.names)) != table.width:
+        seen: set[str] = set()
+        twice = [n for n in table.names if n in seen or seen.add(n)]  # type: ignore[func-returns-value]
+        raise ColumnsError(f"{what} has more than one column named {shown(twice)}; rename them so that each name is unique.")
+    return table
+
+
+def align(table: Table, expected: Sequence[str], *, what: str = "X") -> tuple[Table, tuple[str, ...]]:
+    """Bring a named table's columns into the model's order.
+
+    Returns:
+        the table with exactly the `expected` columns, and the names of the columns that the model does not use.
+
+    Raises:
+        ColumnsError: an expected column is missing; the message names it and the nearest name there is.
+    """
+    position = {name: i for i, name in enumerate(table.names)}
+    missing = [name for name in expected if name not in position]
+    if missing:
+        hint = did_you_mean(missing[0], table.names) if len(missing) == 1 else f" {what} has: {shown(table.names)}."
+        raise ColumnsError(f"{what} lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {shown(missing)} that the model was trained on.{hint}")
+    used = set(expected)
+    return table.select([position[name] for name in expected]), tuple(n for n in table.names if n not in used)
+
+
+def build_frame(columns: Mapping[str, npt.NDArray[Any]], *, library: str, labels: npt.NDArray[Any] | None = None) -> Any:
+    """Build a frame of the named library from columns; for ``"numpy"`` the first installed of pandas, polars, pyarrow.
+
+    Raises:
+        MissingDependencyError: the library is not installed.
+    """
+    if library == "numpy":
+        library = next((name for name in ("pandas", "polars") if _installed(name)), "pyarrow")
+    if library == "pandas":
+        pd = _import("pandas")
+        return pd.DataFrame(dict(columns), index=labels)
+    if library == "polars":
+        return _import("polars").DataFrame({k: _plain(v) for k, v in columns.items()})
+    if library == "pyarrow":
+        return _import("pyarrow").table({k: _plain(v) for k, v in columns.items()})
+    backend = _import(library)
+    return nw.from_dict({k: _plain(v) for k, v in columns.items()}, backend=backend).to_native()
+
+
+def _plain(values: npt.NDArray[Any]) -> Any:
+    return values.tolist() if values.dtype == object else values
+
+
+def _installed(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def _import(name: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError:
+        raise MissingDependencyError(name, f"returning a {name} frame") from None
+
+
+def _is_head(rows: Any) -> bool:
+    return isinstance(rows, slice) and rows.start in (None, 0) and rows.step in (None, 1)
+
+
+def _is_frame(data: Any) -> bool:
+    if isinstance(data, (np.ndarray, list, tuple)):
+        return False
+    lazy = nw.from_native(data, pass_through=True)
+    if isinstance(lazy, nw.LazyFrame):
+        raise InputError("the data is a lazy frame; call .collect() (or .compute()) first and pass the result.")
+    return isinstance(lazy, nw.DataFrame)
+
+
+def _from_frame(data: Any, what: str) -> Table:
+    frame = nw.from_native(data, eager_only=True)
+    library = str(frame.implementation).rsplit(".", maxsplit=1)[-1].lower()
+    labels = None
+    if library == "pandas":
+        if data.columns.nlevels > 1:
+            raise ColumnsError(f"{what} has a column index of several levels; flatten it to one name per column.")
+        index = data.index
+        if not (type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1):
+            labels = index.to_numpy()
+    return Table(data, tuple(str(c) for c in frame.columns), library, named=True, labels=labels)
+
+
+def _from_array(data: Any, what: str) -> Table:
+    if hasattr(data, "toarray") and hasattr(data, "nnz"):
+        raise InputError(
+            f"{what} is a sparse matrix. Libraries disagree on whether an absent entry is zero or missing, so convert it yourself: "
+            "X.toarray() for zeros."
+        )
+    try:
+        array = np.asarray(data)
+    except ValueError:
+        raise InputError(f"{what} has rows of different lengths; pass a rectangular table.") from None
+    if array.ndim == 1 and array.dtype.names is None and array.size and array.dtype.kind in "fiubOUS":
+        raise InputError(f"{what} has one dimension; pass two, also for one row: X[[0]] or X.iloc[[0]], not X[0].")
+    if array.ndim != 2:
+        raise InputError(f"{what} must be a data frame or an array of two dimensions (rows, features), not {array.ndim} of type {type(data).__name__}.")
+    if array.dtype.kind in "US":
+        array = array.astype(object)
+    if array.dtype.kind not in "fiubO":
+        raise DtypeError(f"{what} is an array of dtype {array.dtype}; pass numbers, or a data frame with one dtype per column.")
+    return Table(array, tuple(f"x{i}" for i in range(array.shape[1])), "numpy", named=False)
+
+
+def _array_column(name: str, values: npt.NDArray[Any]) -> Column:
+    if values.dtype.kind == "b":
+        return Column(name, "boolean", values)
+    if values.dtype.kind in "fiu":
+        return Column(name, "number", values)
+    return _object_column(name, values)
+
+
+def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
+    """Type a column of Python objects by what it holds."""
+    missing = np.array([v is None or v is _pandas_na() or (isinstance(v, float) and v != v) for v in values], dtype=bool)  # noqa: PLR0124
+    present = values[~missing]
+    if len(present) and all(isinstance(v, (bool, np.bool_)) for v in present):
+        kind: Kind = "boolean"
+    elif all(isinstance(v, (int, float, np.number, bool, np.bool_)) for v in present):
+        kind = "number"
+    else:
+        clean = values.copy()
+        clean[missing] = None
+        return Column(name, "string" if all(isinstance(v, str) for v in present) else "object", clean)
+    out = np.full(len(values), np.nan)
+    out[~missing] = present.astype(np.float64)
+    return Column(name, kind, out)
+
+
+def _pandas_na() -> Any:
+    pandas = sys.modules.get("pandas")
+    return pandas.NA if pandas is not None else None
+
+
+def _frame_column(name: str, series: nw.Series[Any]) -> Column:
+    dtype = series.dtype
+    if dtype == nw.Boolean:
+        return _boolean(name, series)
+    if dtype.is_numeric():
+        return Column(name, "number", _numbers(series))
+    if dtype in (nw.Categorical, nw.Enum):
+        codes, categories = _codes(series)
+        return Column(name, "category", codes, categories)
+    if dtype in (nw.Datetime, nw.Date, nw.Duration):
+        return Column(name, "datetime", np.asarray(series.to_numpy()))
+    values = np.empty(len(series), dtype=object)
+    values[:] = series.to_list()
+    return _object_column(name, values)
+
+
+def _boolean(name: str, series: nw.Series[Any]) -> Column:
+    if series.null_count():
+        return Column(name, "boolean", _numbers(series.cast(nw.Int8)))
+    return Column(name, "boolean", np.asarray(series.to_numpy(), dtype=bool))
+
+
+def _numbers(series: nw.Series[Any]) -> npt.NDArray[Any]:
+    if series.dtype == nw.Decimal or (series.null_count() and not series.dtype.is_float()):
+        series = series.cast(nw.Float64)
+    out = np.asarray(series.to_numpy())
+    return out if out.dtype.kind in "fiu" else np.array([np.nan if v is None or v is _pandas_na() else v for v in out], dtype=np.float64)
+
+
+def _codes(series: nw.Series[Any]) -> tuple[npt.NDArray[np.int64], tuple[Any, ...]]:
+    native = series.to_native()
+    if hasattr(native, "cat") and hasattr(native.cat, "codes"):
+        return native.cat.codes.to_numpy().astype(np.int64), tuple(native.cat.categories.tolist())
+    import pyarrow as pa
+
+    arrow = series.to_arrow()
+    if isinstance(arrow, pa.ChunkedArray):
+        arrow = arrow.unify_dictionaries().combine_chunks()
+    if isinstance(arrow, pa.ChunkedArray):
+        arrow = arrow.chunk(0) if arrow.num_chunks else pa.array([], type=arrow.type)
+    if not isinstance(arrow, pa.DictionaryArray):
+        arrow = arrow.dictionary_encode()
+    codes = arrow.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes, tuple(arrow.dictionary.to_pylist())
+
+
+def _what(column: Column) -> str:
+    examples = shown([v for v in column.objects()[:50] if v is not None], most=2)
+    return {"string": "text", "category": "categories", "datetime": "dates", "object": "mixed objects"}[column.kind] + (f" ({examples})" if examples else "")

@@ -1,0 +1,195 @@
+"""The specification: what the native kernels compute, in plain numpy. Slow, short, and tested against brute force.
+
+Symbols (docs/mathematics.md): a leaf of value v is reached when every player j on its path is satisfied; ``a`` says whether a row
+satisfies it, ``r`` is the share of training weight that does. An index is a distribution of the probability p that another
+player takes part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.frames import Floats
+from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, SET_RIGHT, SINGLE, TINY_AS_ZERO, ZERO_MISSING, TreeEnsemble
+
+__all__ = ["expectation", "goes_left", "interventional", "leaves", "path_dependent", "predict"]
+
+ZERO = float(np.float32(1e-35))
+Bools = npt.NDArray[np.bool_]
+
+
+def goes_left(e: TreeEnsemble, node: int, x: Floats) -> Bools:
+    """Route values through one node (its index among all nodes)."""
+    flags = int(e.flags[node])
+    if flags & SINGLE:
+        with np.errstate(over="ignore"):
+            x = x.astype(np.float32).astype(np.float64)
+    missing = np.isnan(x)
+    if flags & NAN_AS_ZERO:
+        x, missing = np.where(missing, 0.0, x), np.zeros_like(missing)
+    if flags & TINY_AS_ZERO:
+        x = np.where(np.abs(x) <= ZERO, 0.0, x)
+    if flags & ZERO_MISSING:
+        missing = missing | (np.abs(x) <= ZERO)
+    if flags & CATEGORICAL:
+        left = _in_set(e, node, x) != bool(flags & SET_RIGHT)
+    else:
+        left = x <= e.threshold[node] if flags & LESS_EQUAL else x < e.threshold[node]
+    return np.asarray(np.where(missing, bool(flags & MISSING_LEFT), left))
+
+
+def _in_set(e: TreeEnsemble, node: int, x: Floats) -> Bools:
+    words = e.sets[e.set_begin[node] : e.set_begin[node] + e.set_words[node]]
+    inside = (x >= 0) & (x < 32 * len(words))
+    category = np.where(inside, x, 0).astype(np.int64)
+    return np.asarray(inside & ((words[category // 32] >> (category % 32).astype(np.uint32)) & 1).astype(bool)) if len(words) else inside
+
+
+def leaves(e: TreeEnsemble, X: Floats) -> npt.NDArray[np.int32]:
+    """Return the leaf (node of its tree) that each row ends in, (rows, trees)."""
+    out = np.zeros((len(X), e.n_trees), dtype=np.int32)
+    for t, start in enumerate(e.tree_offsets[:-1]):
+        waiting = [(0, np.arange(len(X)))]
+        while waiting:
+            node, rows = waiting.pop()
+            at = start + node
+            if e.left[at] < 0:
+                out[rows, t] = node
+                continue
+            left = goes_left(e, at, X[rows, e.feature[at]])
+            waiting += [(int(e.left[at]), rows[left]), (int(e.right[at]), rows[~left])]
+    return out
+
+
+def predict(e: TreeEnsemble, X: Floats) -> Floats:
+    """Raw outputs (rows, outputs): base, then every tree in order. The native kernel equals this bit for bit."""
+    out = np.tile(e.base_values, (len(X), 1))
+    at = leaves(e, X)
+    for t, start in enumerate(e.tree_offsets[:-1]):
+        leaf = e.leaf[start + at[:, t]]
+        value = _linear(e, leaf, X) if e.has_linear_leaves else e.leaf_values[leaf]
+        if e.tree_output[t] < 0:
+            out += e.tree_weight[t] * value
+        else:
+            out[:, e.tree_output[t]] += e.tree_weight[t] * value[:, 0]
+    return out
+
+
+def _linear(e: TreeEnsemble, leaf: npt.NDArray[np.int32], X: Floats) -> Floats:
+    value = np.empty((len(X), 1))
+    for one in np.unique(leaf):
+        rows = leaf == one
+        total = np.full(int(rows.sum()), e.linear_const[one])
+        span = range(e.linear_offset[one], e.linear_offset[one + 1])
+        for k in span:
+            total = total + e.linear_coef[k] * X[rows, e.linear_feature[k]]
+        broken = np.isnan(X[np.ix_(rows, e.linear_feature[list(span)])]).any(axis=1)
+        value[rows, 0] = np.where(broken, e.leaf_values[one, 0], total)
+    return value
+
+
+@dataclass
+class _Leaf:
+    """What a leaf asks: for each player on its path, the (node, goes left) steps and the share r."""
+
+    value: Floats
+    first: int
+    steps: dict[int, list[tuple[int, bool]]] = field(default_factory=dict)
+    share: dict[int, float] = field(default_factory=dict)
+
+    def met(self, e: TreeEnsemble, X: Floats) -> dict[int, Bools]:
+        out = {}
+        for player, steps in self.steps.items():
+            yes = np.ones(len(X), dtype=bool)
+            for node, left in steps:
+                yes &= goes_left(e, node, X[:, e.feature[node]]) == left
+            out[player] = yes
+        return out
+
+
+def _leaves_of(e: TreeEnsemble, player_of: npt.NDArray[np.int32]) -> Iterator[_Leaf]:
+    for t, start in enumerate(e.tree_offsets[:-1]):
+        waiting: list[tuple[int, list[tuple[int, bool]]]] = [(0, [])]
+        while waiting:
+            node, path = waiting.pop()
+            at = int(start) + node
+            if e.left[at] >= 0:
+                waiting += [(int(e.left[at]), [*path, (at, True)]), (int(e.right[at]), [*path, (at, False)])]
+                continue
+            leaf = _Leaf(e.tree_weight[t] * e.leaf_values[e.leaf[at]], max(int(e.tree_output[t]), 0))
+            for n, left in path:
+                player = int(player_of[e.feature[n]])
+                child = int(start) + int(e.left[n] if left else e.right[n])
+                leaf.steps.setdefault(player, []).append((n, left))
+                leaf.share[player] = leaf.share.get(player, 1.0) * (e.cover[child] / e.cover[n] if e.cover[n] > 0 else 0.5)
+            yield leaf
+
+
+def expectation(e: TreeEnsemble) -> Floats:
+    """Path-dependent value of the empty coalition: base plus the cover-weighted mean of every tree, (outputs,)."""
+    out = e.base_values.copy()
+    for leaf in _leaves_of(e, np.arange(e.inputs.width, dtype=np.int32)):
+        out[leaf.first : leaf.first + len(leaf.value)] += leaf.value * np.prod(list(leaf.share.values()))
+    return out
+
+
+def path_dependent(
+    e: TreeEnsemble, player_of: npt.NDArray[np.int32], count: int, X: Floats, rule: tuple[Floats, Floats], order: int
+) -> Floats:
+    """Sum over leaves of v E_p[prod_(k not in T) (p a_k + (1-p) r_k) prod_(j in T) (a_j - r_j)], T of one or two players.
+
+    Returns:
+        (rows, players, outputs), or (rows, players, players, outputs) with a zero diagonal.
+    """
+    out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
+    for leaf in _leaves_of(e, player_of):
+        met = {j: yes.astype(np.float64) for j, yes in leaf.met(e, X).items()}
+        for target in combinations(leaf.steps, order):
+            total = np.zeros(len(X))
+            for p, w in zip(*rule, strict=True):
+                term = np.full(len(X), w)
+                for j, a in met.items():
+                    r = leaf.share[j]
+                    term *= (a - r) if j in target else p * a + (1 - p) * r
+                total += term
+            _add(out, target, total[:, None] * leaf.value, leaf.first)
+    return out
+
+
+def interventional(
+    e: TreeEnsemble, player_of: npt.NDArray[np.int32], count: int, X: Floats, B: Floats, weights: Floats, table: Floats, order: int
+) -> Floats:
+    """As `path_dependent`, with r replaced by whether a background row meets the condition, averaged over background rows.
+
+    Args:
+        weights: (background rows,), summing to one.
+        table: ``table[s, t] = E[p^s (1-p)^t]``.
+    """
+    out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
+    for leaf in _leaves_of(e, player_of):
+        a, b = leaf.met(e, X), leaf.met(e, B)
+        sign = {j: a[j][:, None].astype(int) - b[j][None, :].astype(int) for j in leaf.steps}
+        alive = np.ones((len(X), len(B)), dtype=bool)
+        for j in leaf.steps:
+            alive &= a[j][:, None] | b[j][None, :]
+        only_x = sum(((s > 0).astype(int) for s in sign.values()), np.zeros_like(alive, dtype=int))
+        only_b = sum(((s < 0).astype(int) for s in sign.values()), np.zeros_like(alive, dtype=int))
+        for target in combinations(leaf.steps, order):
+            signs = np.prod([sign[j] for j in target], axis=0)
+            s = np.maximum(only_x - sum((sign[j] > 0).astype(int) for j in target), 0)
+            t = np.maximum(only_b - sum((sign[j] < 0).astype(int) for j in target), 0)
+            total = (alive * signs * table[s, t]) @ weights
+            _add(out, target, total[:, None] * leaf.value, leaf.first)
+    return out
+
+
+def _add(out: Floats, target: tuple[int, ...], value: Floats, first: int) -> None:
+    at = slice(first, first + value.shape[1])
+    out[(slice(None), *target, at)] += value
+    if len(target) == 2:
+        out[(slice(None), *target[::-1], at)] += value

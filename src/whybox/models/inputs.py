@@ -1,0 +1,221 @@
+"""From the user's columns to the numbers a model reads, and which of the user's columns each of those numbers depends on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError, shown
+from whybox.frames import Column, Floats, Table, align
+
+__all__ = ["Encoder", "Inputs", "NumberEncoder"]
+
+
+class Encoder(Protocol):
+    """Turns an aligned table into the model's matrix (rows, model columns), float64; missing is NaN."""
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether each model column is plainly one of the user's columns, row by row, so that there is nothing to confirm."""
+
+    def __call__(self, table: Table) -> Floats:
+        """Return the matrix."""
+
+
+@final
+@dataclass(frozen=True)
+class Inputs:
+    """What a model wants to be given.
+
+    Attributes:
+        names: the user's columns, in the model's order.
+        named: whether the model itself knows the names (else columns are matched by position).
+        encoder: from those columns to the model's matrix.
+        sources: for each model column, the positions of the user's columns it is computed from.
+        blank: what the library writes in place of a blank in a name, where it does (LightGBM writes "_").
+    """
+
+    names: tuple[str, ...]
+    named: bool
+    encoder: Encoder
+    sources: tuple[tuple[int, ...], ...]
+    blank: str | None = None
+
+    @property
+    def width(self) -> int:
+        """Number of model columns."""
+        return len(self.sources)
+
+    def align(self, table: Table, *, what: str = "X") -> tuple[Table, tuple[str, ...]]:
+        """Bring a table's columns into the model's order; also return the names of columns the model does not use.
+
+        Raises:
+            ColumnsError: a column is missing (it is named), or an unnamed table has another width.
+        """
+        if self.named and table.named:
+            respelled = tuple(self._respell(n) for n in table.names)
+            return _restore(*align(table.renamed(respelled), self.names, what=what), table.names, respelled)
+        if table.width != len(self.names):
+            raise ColumnsError(
+                f"{what} has {table.width} columns, the model was trained on {len(self.names)}"
+                + (f": {shown(self.names)}." if self.named else ". Pass the same columns in the same order.")
+            )
+        return (table if table.named else table.renamed(self.names)), ()
+
+    def _respell(self, name: str) -> str:
+        return name if self.blank is None or name in self.names else re.sub(r"\s", self.blank, name)
+
+    def matrix(self, table: Table) -> Floats:
+        """Encode an aligned table: (rows, model columns), float64, C-contiguous."""
+        return np.ascontiguousarray(self.encoder(table), dtype=np.float64)
+
+    def confirm(self, table: Table, *, most: int = 24) -> None:
+        """Confirm on real rows that each model column depends on its `sources` only, and on its own row only.
+
+        Rows are mixed: each player's columns in turn are taken from another row, and the encoded result must be the mix of the
+        encoded rows. For a transformer that declares itself one-to-one and is not, this is where it is found out.
+
+        Raises:
+            UnsupportedModelError: a step mixes columns or rows in a way that its declared structure does not show.
+        """
+        n = min(most, len(table))
+        if self.encoder.elementwise or n < 2:
+            return
+        rows = table.rows(slice(0, n))
+        other = rows.rows(np.roll(np.arange(n), 1))
+        here, there = self.matrix(rows), self.matrix(other)
+        if not np.array_equal(there, np.roll(here, 1, axis=0), equal_nan=True):
+            raise UnsupportedModelError("a step of the pipeline encodes a row differently when other rows stand around it, so single decisions cannot be explained.")
+        for player in self.players():
+            moved = np.array([bool(set(source) & set(player)) for source in self.sources])
+            mixed = self.matrix(rows.mixed(other, player))
+            if not np.array_equal(mixed, np.where(moved, there, here), equal_nan=True):
+                names = shown([self.names[i] for i in player])
+                raise UnsupportedModelError(
+                    f"a step of the pipeline lets {names} change model columns that it says come from others. "
+                    "Wrap that step so that whybox sees it as one that mixes its columns: any transformer class of your own is taken that way."
+                )
+
+    def players(self) -> tuple[tuple[int, ...], ...]:
+        """Group the user's columns that must be one player, because some model column is computed from several of them.
+
+        Columns that no model column reads come as players of their own: their attribution is exactly zero.
+        """
+        leader = list(range(len(self.names)))
+
+        def find(i: int) -> int:
+            while leader[i] != i:
+                leader[i] = leader[leader[i]]
+                i = leader[i]
+            return i
+
+        for source in self.sources:
+            for other in source[1:]:
+                a, b = find(source[0]), find(other)
+                leader[max(a, b)] = min(a, b)
+        groups: dict[int, list[int]] = {}
+        for i in range(len(self.names)):
+            groups.setdefault(find(i), []).append(i)
+        return tuple(tuple(g) for g in groups.values())
+
+
+def _restore(table: Table, unused: tuple[str, ...], names: Sequence[str], respelled: Sequence[str]) -> tuple[Table, tuple[str, ...]]:
+    back = dict(zip(respelled, names, strict=True))
+    return table.renamed([back[n] for n in table.names]), tuple(back[n] for n in unused)
+
+
+@final
+@dataclass(frozen=True)
+class NumberEncoder:
+    """Columns of numbers and, where said, of categories, read one to one.
+
+    Attributes:
+        single: the library rounds to float32.
+        missing: the value that means missing, besides NaN.
+        allow_nan: whether the library takes missing values at all.
+        allow_infinite: whether it takes infinities.
+        categories: for a categorical column's position, its training categories in the order of their codes, or None when the
+            frame's own codes are read as they are.
+        unseen: the code of a category that training did not have (NaN: it is read as missing); None: refuse it.
+        library: whose rules these are, for messages.
+    """
+
+    library: str
+    single: bool = False
+    missing: float = float("nan")
+    allow_nan: bool = True
+    allow_infinite: bool = True
+    categories: Mapping[int, tuple[Any, ...] | None] = field(default_factory=dict)
+    unseen: float | None = float("nan")
+
+    @property
+    def elementwise(self) -> bool:
+        """True: columns are read one to one."""
+        return True
+
+    def __call__(self, table: Table) -> Floats:
+        """Return the matrix of an aligned table."""
+        raw = table.matrix() if not self.categories else self._columns(table)
+        with np.errstate(over="ignore"):
+            matrix = raw.astype(np.float32).astype(np.float64) if self.single else raw.astype(np.float64)
+        if not np.isnan(self.missing):
+            matrix[matrix == (np.float64(np.float32(self.missing)) if self.single else self.missing)] = np.nan
+        self._refuse(raw, matrix, table)
+        return matrix
+
+    def _columns(self, table: Table) -> npt.NDArray[Any]:
+        out = np.empty((len(table), table.width))
+        for i in range(table.width):
+            column = table.column(i)
+            if i in self.categories:
+                out[:, i] = self.codes(column, self.categories[i])
+            elif column.kind in ("number", "boolean"):
+                out[:, i] = column.values
+            else:
+                raise DtypeError(f"column {column.name!r} is not numeric, but {self.library} was trained with numbers there; cast or encode it as the training data was.")
+        return out
+
+    def codes(self, column: Column, known: tuple[Any, ...] | None) -> Floats:
+        """Return a categorical column's training codes as floats."""
+        if column.kind in ("number", "boolean") and known is None:
+            return column.values.astype(np.float64)
+        if known is None and column.categories is not None:
+            return np.where(column.values < 0, np.nan, column.values.astype(np.float64))
+        if known is None:
+            raise DtypeError(f"column {column.name!r} is categorical for {self.library}; give it the categorical dtype it had in training.")
+        code = {_key(c): float(i) for i, c in enumerate(known)}
+        if column.categories is not None:
+            lookup = np.array([*(self._code(column, c, code) for c in column.categories), np.nan])
+            return np.asarray(lookup[column.values])
+        return np.array([np.nan if v is None or v != v else self._code(column, v, code) for v in column.objects()], dtype=np.float64)  # noqa: PLR0124
+
+    def _code(self, column: Column, value: Any, code: Mapping[Any, float]) -> float:
+        found = code.get(_key(value))
+        if found is not None:
+            return found
+        if self.unseen is None:
+            raise DtypeError(f"column {column.name!r} holds the category {value!r}, which training did not have, and {self.library} refuses such values. Known: {shown(list(code))}.")
+        return self.unseen
+
+    def _refuse(self, raw: npt.NDArray[Any], matrix: Floats, table: Table) -> None:
+        if not self.allow_infinite and np.isinf(matrix).any():
+            i, j = np.argwhere(np.isinf(matrix))[0]
+            size = "an infinite value" if np.isinf(float(raw[i, j])) else "a value too large for float32"
+            raise NonFiniteError(f"column {table.names[j]!r} holds {size} (row {i}); {self.library} refuses those. Replace it, for example by NaN where that means missing.")
+        if not self.allow_nan and np.isnan(matrix).any():
+            i, j = np.argwhere(np.isnan(matrix))[0]
+            raise NonFiniteError(f"column {table.names[j]!r} has a missing value (row {i}); {self.library} refuses those. Impute it as the training data was.")
+
+
+def _key(value: Any) -> Any:
+    """Let 3, 3.0 and numpy's 3 be the same category, but not '3'."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, float, np.number)):
+        return float(value)
+    return value

@@ -1,0 +1,108 @@
+"""From a model's additive (raw) scale to the scale of its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+
+from whybox.errors import OptionError
+from whybox.frames import Floats
+
+__all__ = ["ELEMENTWISE", "Link", "Outputs"]
+
+
+def _sigmoid(raw: Floats, scale: float) -> Floats:
+    from scipy.special import expit
+
+    return np.asarray(expit(scale * raw))
+
+
+def _softmax(raw: Floats, scale: float) -> Floats:
+    shifted = scale * (raw - raw.max(axis=-1, keepdims=True))
+    e = np.exp(shifted)
+    return np.asarray(e / e.sum(axis=-1, keepdims=True))
+
+
+def _cumulative(raw: Floats, _: float) -> Floats:
+    """First output, then each one above the one before by softplus: levels that never cross (XGBoost's expectiles)."""
+    return np.asarray(np.cumsum(np.concatenate([raw[..., :1], np.logaddexp(0.0, raw[..., 1:])], axis=-1), axis=-1))
+
+
+def _mean_and_variance(raw: Floats, _: float) -> Floats:
+    """A mean as it is, and a variance from the log of a standard deviation."""
+    return np.asarray(np.concatenate([raw[..., :1], np.exp(2.0 * raw[..., 1:])], axis=-1))
+
+
+_FUNCTIONS: Final[dict[str, Callable[[Floats, float], Floats]]] = {
+    "identity": lambda raw, _: raw,
+    "sigmoid": _sigmoid,
+    "softmax": _softmax,
+    "exp": lambda raw, scale: np.exp(scale * raw),
+    "step": lambda raw, _: (raw > 0).astype(np.float64),
+    "signed square": lambda raw, _: np.sign(raw) * raw * raw,
+    "log1p exp": lambda raw, _: np.logaddexp(0.0, raw),
+    "cumulative softplus": _cumulative,
+    "mean and variance": _mean_and_variance,
+    "anomaly score": lambda raw, scale: -np.exp2(-raw / scale),
+}
+ELEMENTWISE: Final = frozenset(_FUNCTIONS) - {"softmax", "cumulative softplus", "mean and variance"}
+
+
+@final
+@dataclass(frozen=True)
+class Link:
+    """A named function from raw outputs (..., outputs) to predictions of the same shape.
+
+    ``function`` overrides the name, for a user's own inverse transform; it must be picklable to be kept in an explainer that is.
+    """
+
+    name: str = "identity"
+    scale: float = 1.0
+    function: Callable[[Floats], Floats] | None = None
+
+    def __post_init__(self) -> None:
+        if self.function is None and self.name not in _FUNCTIONS:
+            raise OptionError(f"no link is named {self.name!r}.")
+
+    @property
+    def identity(self) -> bool:
+        """Whether raw outputs are predictions already."""
+        return self.function is None and self.name == "identity"
+
+    def __call__(self, raw: Floats) -> Floats:
+        """Return the predictions for raw outputs of shape (..., outputs)."""
+        return self.function(raw) if self.function is not None else _FUNCTIONS[self.name](raw, self.scale)
+
+
+@final
+@dataclass(frozen=True)
+class Outputs:
+    """What a model puts out: one name per raw output, the link to predictions, and the units of both scales.
+
+    ``negative`` is the name of the other class of a binary classifier, whose single output is about the positive class.
+    ``single`` says that the output axis has length one and is dropped from results (regression, binary classification).
+    """
+
+    names: tuple[str, ...]
+    link: Link = Link()
+    raw_units: str = "prediction"
+    response_units: str = "prediction"
+    negative: str | None = None
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one output, so that results have no output axis."""
+        return len(self.names) == 1
+
+    @property
+    def additive_probability(self) -> bool:
+        """Whether the raw output already is a probability (forests), so that probabilities are explained exactly as they are."""
+        return self.link.identity and self.raw_units == "probability"
+
+    @property
+    def has_probability(self) -> bool:
+        """Whether predictions are probabilities on either scale."""
+        return "probability" in (self.raw_units, self.response_units)

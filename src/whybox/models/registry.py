@@ -1,0 +1,27 @@
+"""One question, "what model is this object?", asked from below the adapters.
+
+Methods may be handed any object but may not import an adapter. So the adapters are looked up here by the name of their package, once:
+the only place where the house calls upstairs (CONTRIBUTING.md, "The ladder").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from whybox.models.base import Model
+
+__all__ = ["as_model"]
+
+
+def as_model(obj: Any, **options: Any) -> Model:
+    """Return the model behind any supported object or file, verified against its own predict; models pass through.
+
+    Raises:
+        ModelError: see whybox.errors; the message says what to do.
+    """
+    if isinstance(obj, Model):
+        return obj
+    from importlib import import_module
+
+    adapted: Model = import_module("whybox.adapters").adapt(obj, **options)
+    return adapted

@@ -1,0 +1,315 @@
+"""A tree ensemble as frozen parallel arrays: the one representation behind every tree library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import ModelFileError
+from whybox.frames import Floats
+from whybox.models.base import Model, digest
+
+__all__ = [
+    "CATEGORICAL", "KEEP_ALL_OUTPUTS", "LESS_EQUAL", "MISSING_LEFT", "NAN_AS_ZERO", "SET_RIGHT", "SINGLE", "TINY_AS_ZERO", "ZERO_MISSING", "Tree", "TreeEnsemble",
+]  # fmt: skip
+
+LESS_EQUAL: Final = 1  # x <= threshold goes left (else x < threshold)
+SINGLE: Final = 2  # the library rounds x to float32 first
+MISSING_LEFT: Final = 4  # a missing value goes left
+ZERO_MISSING: Final = 8  # zero counts as missing
+NAN_AS_ZERO: Final = 16  # NaN is read as zero
+CATEGORICAL: Final = 32  # membership of a set instead of a comparison
+SET_RIGHT: Final = 64  # members of the set go right (else left)
+TINY_AS_ZERO: Final = 128  # a value within 1e-35 of zero is read as zero
+KEEP_ALL_OUTPUTS: Final = -1  # tree_output of a tree whose leaves hold every output
+
+_I32 = npt.NDArray[np.int32]
+_I64 = npt.NDArray[np.int64]
+
+
+@final
+@dataclass
+class Tree:
+    """One tree as an adapter found it, before stacking; nodes in any order with the root first.
+
+    ``left`` is negative at leaves. ``value`` is (nodes,) or (nodes, outputs), read at leaves only. ``sets`` maps a categorical node
+    to its member categories. ``linear`` maps a leaf to (constant, columns, coefficients).
+    """
+
+    left: npt.NDArray[np.integer]
+    right: npt.NDArray[np.integer]
+    feature: npt.NDArray[np.integer]
+    threshold: Floats
+    flags: npt.NDArray[np.uint8]
+    cover: Floats
+    value: Floats
+    gain: Floats | None = None
+    sets: dict[int, npt.NDArray[np.integer]] = field(default_factory=dict)
+    linear: dict[int, tuple[float, npt.NDArray[np.integer], Floats]] = field(default_factory=dict)
+    output: int = KEEP_ALL_OUTPUTS
+    weight: float = 1.0
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TreeEnsemble(Model):
+    """``prediction = link(base + sum over trees of weight * leaf)``; every array is read-only and checked when made.
+
+    Nodes of all trees stand end to end; ``left``/``right`` count from the tree's first node, children after their parent, -1 at leaves.
+
+    Attributes:
+        tree_offsets: (trees + 1,) first node of each tree.
+        left, right, feature, leaf: (nodes,) int32; ``feature`` is a model column, ``leaf`` a row of ``leaf_values`` (-1 inside).
+        threshold: (nodes,) float64; ``flags`` (nodes,) uint8 says how it is compared (the constants of this module).
+        cover: (nodes,) training weight that reached the node. gain: (nodes,) impurity decrease, or None when the library keeps none.
+        set_begin, set_words, sets: category sets, 32 categories a word.
+        leaf_values: (leaves, 1) or (leaves, outputs) when ``tree_output`` is -1.
+        tree_output: (trees,) the output a tree adds to. tree_weight: (trees,) folded scale: averaging, DART, learning rates.
+        base_values: (outputs,).
+        linear_offset, linear_feature, linear_coef, linear_const: leaves that are linear functions (LightGBM), else empty.
+    """
+
+    tree_offsets: _I64
+    left: _I32
+    right: _I32
+    feature: _I32
+    leaf: _I32
+    threshold: Floats
+    cover: Floats
+    flags: npt.NDArray[np.uint8]
+    set_begin: _I64
+    set_words: _I32
+    sets: npt.NDArray[np.uint32]
+    leaf_values: Floats
+    tree_output: _I32
+    tree_weight: Floats
+    base_values: Floats
+    gain: Floats | None = None
+    linear_offset: _I64 = field(default_factory=lambda: np.empty(0, np.int64))
+    linear_feature: _I32 = field(default_factory=lambda: np.empty(0, np.int32))
+    linear_coef: Floats = field(default_factory=lambda: np.empty(0))
+    linear_const: Floats = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        for name in ARRAYS:
+            array = getattr(self, name)
+            if array is not None:
+                array.flags.writeable = False
+        if len(self.base_values) != len(self.outputs.names):
+            raise ModelFileError(f"the model has {len(self.base_values)} base values for {len(self.outputs.names)} outputs.")
+        inner = self.left >= 0
+        if not np.isfinite(self.leaf_values).all() or not np.isfinite(self.base_values).all():
+            raise ModelFileError("a leaf or base value of the model is not finite.")
+        if np.isnan(self.threshold[inner & (self.flags & CATEGORICAL == 0)]).any():
+            raise ModelFileError("a split threshold of the model is NaN.")
+        if not (np.isfinite(self.cover).all() and (self.cover >= 0).all()):
+            raise ModelFileError("a node's training weight is negative or not finite.")
+
+    @property
+    def n_trees(self) -> int:
+        """Number of trees that count."""
+        return len(self.tree_output)
+
+    @property
+    def base(self) -> Floats:
+        """Constant added to each output, (outputs,)."""
+        return self.base_values
+
+    @property
+    def has_linear_leaves(self) -> bool:
+        """Whether any leaf is a linear function instead of a constant."""
+        return len(self.linear_offset) > 0
+
+    @property
+    def has_covers(self) -> bool:
+        """Whether the model kept its training weights, without which nothing path-dependent is defined."""
+        roots = self.cover[self.tree_offsets[:-1]]
+        return bool((roots > 0).all())
+
+    @cached_property
+    def size(self) -> Floats:
+        """The largest raw output there can be, by absolute value, per output: the yardstick for rounding; (outputs,)."""
+        per_tree = np.zeros((self.n_trees, self.leaf_values.shape[1]))
+        which = np.repeat(np.arange(self.n_trees), np.diff(self.tree_offsets))
+        at = self.leaf >= 0
+        np.maximum.at(per_tree, which[at], np.abs(self.leaf_values[self.leaf[at]]))
+        per_tree *= np.abs(self.tree_weight)[:, None]
+        out = np.abs(self.base_values).astype(np.float64)
+        if self.leaf_values.shape[1] > 1 or (self.tree_output < 0).all():
+            return np.asarray(out + per_tree.sum(axis=0))
+        np.add.at(out, np.maximum(self.tree_output, 0), per_tree[:, 0])
+        return out
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over every array, the link and the class names."""
+        return digest(*(a for a in (getattr(self, name) for name in ARRAYS) if a is not None), self.outputs.names, self.outputs.link.name, self.outputs.link.scale)
+
+    @classmethod
+    def stack(cls, trees: Sequence[Tree], *, base: Floats | Sequence[float], **model: object) -> TreeEnsemble:
+        """Build an ensemble from trees as adapters find them; `model` holds the fields of :class:`Model`.
+
+        Raises:
+            ModelFileError: a child points outside its tree or back up, or lengths differ.
+        """
+        ordered = [_ordered(t) for t in trees]
+        sizes = [len(t.left) for t in ordered]
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        left = _join([t.left for t in ordered], np.int32)
+        is_leaf = left < 0
+        leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, -1).astype(np.int32)
+        values = [t.value if t.value.ndim == 2 else t.value[:, None] for t in ordered]
+        leaf_values = np.ascontiguousarray(np.concatenate(values)[is_leaf] if values else np.empty((0, 1)), dtype=np.float64)
+        begin, words, sets = _pack_sets(ordered, offsets)
+        return cls(
+            tree_offsets=offsets,
+            left=left,
+            right=_join([t.right for t in ordered], np.int32),
+            feature=_join([t.feature for t in ordered], np.int32),
+            leaf=leaf,
+            threshold=_join([t.threshold for t in ordered], np.float64),
+            cover=_join([t.cover for t in ordered], np.float64),
+            flags=_join([t.flags for t in ordered], np.uint8),
+            set_begin=begin,
+            set_words=words,
+            sets=sets,
+            leaf_values=leaf_values,
+            tree_output=np.array([t.output for t in ordered], dtype=np.int32),
+            tree_weight=np.array([t.weight for t in ordered], dtype=np.float64),
+            base_values=np.asarray(base, dtype=np.float64).copy(),
+            gain=_join([t.gain for t in ordered if t.gain is not None], np.float64) if ordered and all(t.gain is not None for t in ordered) else None,
+            **_pack_linear(ordered, leaf, offsets),
+            **model,  # type: ignore[arg-type]
+        )
+
+    def unstack(self) -> list[Tree]:
+        """Return the trees one by one, as `stack` takes them."""
+        out = []
+        for t, (start, end) in enumerate(zip(self.tree_offsets[:-1], self.tree_offsets[1:], strict=True)):
+            at = slice(int(start), int(end))
+            leaf = self.leaf[at]
+            value = np.where((leaf >= 0)[:, None], self.leaf_values[leaf], 0.0)
+            out.append(
+                Tree(
+                    left=self.left[at], right=self.right[at], feature=self.feature[at], threshold=self.threshold[at], flags=self.flags[at],
+                    cover=self.cover[at], value=value, gain=None if self.gain is None else self.gain[at], sets=self._sets(at),
+                    linear=self._linear(leaf), output=int(self.tree_output[t]), weight=float(self.tree_weight[t]),
+                )
+            )  # fmt: skip
+        return out
+
+    def _sets(self, at: slice) -> dict[int, npt.NDArray[np.integer]]:
+        out: dict[int, npt.NDArray[np.integer]] = {}
+        for node in np.flatnonzero((self.flags[at] & CATEGORICAL > 0) & (self.left[at] >= 0)):
+            i = at.start + int(node)
+            words = self.sets[self.set_begin[i] : self.set_begin[i] + self.set_words[i]]
+            out[int(node)] = np.flatnonzero((words[:, None] >> np.arange(32, dtype=np.uint32)) & 1)
+        return out
+
+    def _linear(self, leaf: _I32) -> dict[int, tuple[float, npt.NDArray[np.integer], Floats]]:
+        if not self.has_linear_leaves:
+            return {}
+        out: dict[int, tuple[float, npt.NDArray[np.integer], Floats]] = {}
+        for node in np.flatnonzero(leaf >= 0):
+            one = int(leaf[node])
+            span = slice(int(self.linear_offset[one]), int(self.linear_offset[one + 1]))
+            out[int(node)] = (float(self.linear_const[one]), self.linear_feature[span], self.linear_coef[span])
+        return out
+
+    def only(self, output: int) -> TreeEnsemble:
+        """Return the sub-model of one output."""
+        outputs = replace(self.outputs, names=(self.outputs.names[output],))
+        if (self.tree_output < 0).any():
+            return replace(self, leaf_values=self.leaf_values[:, [output]].copy() if self.leaf_values.shape[1] > 1 else self.leaf_values, tree_output=np.zeros_like(self.tree_output), base_values=self.base_values[[output]], outputs=outputs)
+        return replace(self, tree_weight=np.where(self.tree_output == output, self.tree_weight, 0.0), tree_output=np.zeros_like(self.tree_output), base_values=self.base_values[[output]], outputs=outputs)
+
+
+ARRAYS: Final = tuple(
+    f.name for f in fields(TreeEnsemble) if f.name not in {"inputs", "outputs", "kind", "own", "verdict", "rounds", "notes"}
+)
+
+
+def _join(parts: Sequence[npt.NDArray[np.generic]], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+    return np.ascontiguousarray(np.concatenate(parts) if parts else np.empty(0), dtype=dtype)  # type: ignore[return-value]
+
+
+def _ordered(tree: Tree) -> Tree:
+    """Renumber nodes so that children come after parents; drop nodes the root does not reach."""
+    n = len(tree.left)
+    if not all(len(a) == n for a in (tree.right, tree.feature, tree.threshold, tree.flags, tree.cover, tree.value)) or n == 0:
+        raise ModelFileError("a tree's arrays are empty or differ in length.")
+    inner = np.asarray(tree.left) >= 0
+    ids = np.arange(n)
+    kids = np.concatenate([tree.left[inner], tree.right[inner]])
+    if kids.size and (kids.min() < 0 or kids.max() >= n):
+        raise ModelFileError("a tree's child points outside the tree.")
+    if len(np.unique(kids)) != len(kids) or (kids == 0).any():
+        raise ModelFileError("a tree's node has two parents, or the root has one.")
+    if (np.asarray(tree.left)[inner] > ids[inner]).all() and (np.asarray(tree.right)[inner] > ids[inner]).all() and len(kids) == n - 1:
+        return tree
+    order = _reachable(tree, inner)
+    new = np.full(n, -1)
+    new[order] = np.arange(len(order))
+    left, right = tree.left[order], tree.right[order]
+    keep = inner[order]
+    return Tree(
+        left=np.where(keep, new[np.where(keep, left, 0)], -1), right=np.where(keep, new[np.where(keep, right, 0)], -1),
+        feature=tree.feature[order], threshold=tree.threshold[order], flags=tree.flags[order], cover=tree.cover[order], value=tree.value[order],
+        gain=None if tree.gain is None else tree.gain[order],
+        sets={int(new[k]): v for k, v in tree.sets.items() if new[k] >= 0},
+        linear={int(new[k]): v for k, v in tree.linear.items() if new[k] >= 0},
+        output=tree.output, weight=tree.weight,
+    )  # fmt: skip
+
+
+def _reachable(tree: Tree, inner: npt.NDArray[np.bool_]) -> _I64:
+    """Return the nodes that the root reaches, level by level."""
+    level = np.zeros(1, dtype=np.int64)
+    order = [level]
+    while level.size:
+        at = level[inner[level]]
+        level = np.column_stack([tree.left[at], tree.right[at]]).reshape(-1).astype(np.int64)
+        order.append(level)
+        if len(order) > len(inner):
+            raise ModelFileError("a tree's nodes form a loop.")
+    return np.concatenate(order)
+
+
+def _pack_sets(trees: Sequence[Tree], offsets: _I64) -> tuple[_I64, _I32, npt.NDArray[np.uint32]]:
+    begin, words = np.zeros(offsets[-1], np.int64), np.zeros(offsets[-1], np.int32)
+    packed: list[npt.NDArray[np.uint32]] = []
+    used = 0
+    for tree, offset in zip(trees, offsets, strict=False):
+        for node, members in tree.sets.items():
+            size = int(members.max()) // 32 + 1 if len(members) else 0
+            bits = np.zeros(size, np.uint32)
+            np.bitwise_or.at(bits, np.asarray(members) // 32, np.uint32(1) << (np.asarray(members) % 32).astype(np.uint32))
+            begin[offset + node], words[offset + node] = used, size
+            packed.append(bits)
+            used += size
+    return begin, words, np.concatenate(packed) if packed else np.empty(0, np.uint32)
+
+
+def _pack_linear(trees: Sequence[Tree], leaf: _I32, offsets: _I64) -> dict[str, npt.NDArray[np.generic]]:
+    if not any(t.linear for t in trees):
+        return {}
+    leaves = int(leaf.max()) + 1
+    terms: list[tuple[float, npt.NDArray[np.integer], Floats] | None] = [None] * leaves
+    for tree, offset in zip(trees, offsets, strict=False):
+        for node, term in tree.linear.items():
+            terms[leaf[offset + node]] = term
+    const = np.array([0.0 if t is None else t[0] for t in terms])
+    plain = np.concatenate([t.value.reshape(len(t.left), -1)[np.asarray(t.left) < 0, 0] for t in trees])
+    const = np.where([t is None for t in terms], plain, const)
+    sizes = [0 if t is None else len(t[1]) for t in terms]
+    return {
+        "linear_offset": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        "linear_feature": _join([t[1] for t in terms if t is not None], np.int32),
+        "linear_coef": _join([t[2] for t in terms if t is not None], np.float64),
+        "linear_const": const.astype(np.float64),
+    }
