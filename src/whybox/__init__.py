@@ -1,0 +1,49 @@
+"""whybox explains machine-learning models.
+
+An explanation is labelled numbers that a method computed from (model, background, rows): exactly where that is possible, with a standard
+error where it is not, and it carries the evidence for itself.
+
+    >>> import whybox as wb
+    >>> explanation = wb.explain(model, X)        # doctest: +SKIP
+    >>> explanation.plot.beeswarm()               # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from whybox import errors as errors
+    from whybox import explainers as explainers
+    from whybox.api import explain as explain
+    from whybox.api import importance as importance
+    from whybox.api import load as load
+    from whybox.explanation.explanation import Explanation as Explanation
+    from whybox.reporting.build import report as report
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Explanation": "whybox.explanation.explanation",
+    "explain": "whybox.api",
+    "importance": "whybox.api",
+    "load": "whybox.api",
+    "report": "whybox.reporting.build",
+}
+_MODULES = ("errors", "explainers")
+
+__all__ = ["Explanation", "__version__", "errors", "explain", "explainers", "importance", "load", "report"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load public names when they are first used; importing whybox alone costs next to nothing."""
+    if name in _MODULES:
+        return import_module(f"whybox.{name}")
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'whybox' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

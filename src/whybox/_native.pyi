@@ -15,7 +15,19 @@ class Ensemble:
     def expectation(self, out: _F) -> None: ...
     def players_on_path(self, of_column: _I, count: int, out: _I) -> None: ...
     def path_walk(
-        self, *, x: _F, of_column: _I, count: int, nodes: _F, weights: _F, rule_offsets: npt.NDArray[np.int64], rule_of_tree: _I, order: int, out: _F
+        self,
+        *,
+        x: _F,
+        of_column: _I,
+        count: int,
+        nodes: _F,
+        weights: _F,
+        rule_offsets: npt.NDArray[np.int64],
+        rule_of_tree: _I,
+        order: int,
+        out: _F,
     ) -> None: ...
-    def pair_walk(self, *, x: _F, of_column: _I, count: int, b: _F, weights: _F, table: _F, order: int, out: _F) -> None: ...
+    def pair_walk(
+        self, *, x: _F, of_column: _I, count: int, b: _F, weights: _F, table: _F, order: int, out: _F
+    ) -> None: ...
     def hybrids(self, *, x: _F, of_column: _I, count: int, b: _F, out: _F) -> None: ...

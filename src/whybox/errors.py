@@ -15,6 +15,7 @@
     │   ├── ModelMismatchError             our reading of the model disagrees with the model's own predict
     │   └── ModelFileError                 the file is truncated, edited, of an unknown version or format
     │       └── UntrustedPickleError       reading the file would run code in it
+    ├── ExplanationFileError               a saved explanation is truncated, edited, or of an unknown version
     ├── LimitError (MemoryError)           exact work would not fit in memory or in ``max_evals``
     └── MissingDependencyError (ImportError)  an optional package is needed; the message says how to install it
 
@@ -30,6 +31,7 @@ __all__ = [
     "ColumnsError",
     "DtypeError",
     "EmptyDataError",
+    "ExplanationFileError",
     "InputError",
     "LimitError",
     "MissingDependencyError",
@@ -95,6 +97,10 @@ class ModelFileError(ModelError):
 
 class UntrustedPickleError(ModelFileError):
     """Reading the file would run whatever code is in it."""
+
+
+class ExplanationFileError(WhyboxError):
+    """A saved explanation is truncated, edited, or of an unknown version."""
 
 
 class LimitError(WhyboxError, MemoryError):

@@ -17,9 +17,17 @@ import narwhals.stable.v1 as nw
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import ColumnsError, DtypeError, EmptyDataError, InputError, MissingDependencyError, did_you_mean, shown
+from whybox.errors import (
+    ColumnsError,
+    DtypeError,
+    EmptyDataError,
+    InputError,
+    MissingDependencyError,
+    did_you_mean,
+    shown,
+)
 
-__all__ = ["Column", "Floats", "Table", "as_table", "build_frame"]
+__all__ = ["Column", "Floats", "Table", "as_table", "build_frame", "is_missing"]
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["number", "boolean", "category", "string", "datetime", "object"]
@@ -43,7 +51,7 @@ class Column:
         """Return the values as Python objects, missing as None: what a person would write in a table."""
         if self.categories is not None:
             lookup = np.array([*self.categories, None], dtype=object)
-            return lookup[self.values]
+            return np.asarray(lookup[self.values])
         out = self.values.astype(object)
         if self.kind in ("number", "boolean") and self.values.dtype.kind == "f":
             out[np.isnan(self.values)] = None
@@ -82,7 +90,11 @@ class Table:
         if isinstance(self.native, np.ndarray):
             return replace(self, native=self.native[picked], labels=labels)
         frame = nw.from_native(self.native, eager_only=True)
-        return replace(self, native=frame[picked, :].to_native() if isinstance(picked, slice) else frame[picked.tolist(), :].to_native(), labels=labels)
+        return replace(
+            self,
+            native=frame[picked, :].to_native() if isinstance(picked, slice) else frame[picked.tolist(), :].to_native(),
+            labels=labels,
+        )
 
     def blocks(self, size: int) -> Iterator[tuple[int, Table]]:
         """Yield (first row, block) over consecutive blocks of at most `size` rows."""
@@ -197,7 +209,9 @@ def as_table(data: Any, *, what: str = "X") -> Table:
     if len(set(table.names)) != table.width:
         seen: set[str] = set()
         twice = [n for n in table.names if n in seen or seen.add(n)]  # type: ignore[func-returns-value]
-        raise ColumnsError(f"{what} has more than one column named {shown(twice)}; rename them so that each name is unique.")
+        raise ColumnsError(
+            f"{what} has more than one column named {shown(twice)}; rename them so that each name is unique."
+        )
     return table
 
 
@@ -214,12 +228,16 @@ def align(table: Table, expected: Sequence[str], *, what: str = "X") -> tuple[Ta
     missing = [name for name in expected if name not in position]
     if missing:
         hint = did_you_mean(missing[0], table.names) if len(missing) == 1 else f" {what} has: {shown(table.names)}."
-        raise ColumnsError(f"{what} lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {shown(missing)} that the model was trained on.{hint}")
+        raise ColumnsError(
+            f"{what} lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {shown(missing)} that the model was trained on.{hint}"
+        )
     used = set(expected)
     return table.select([position[name] for name in expected]), tuple(n for n in table.names if n not in used)
 
 
-def build_frame(columns: Mapping[str, npt.NDArray[Any]], *, library: str, labels: npt.NDArray[Any] | None = None) -> Any:
+def build_frame(
+    columns: Mapping[str, npt.NDArray[Any]], *, library: str, labels: npt.NDArray[Any] | None = None
+) -> Any:
     """Build a frame of the named library from columns; for ``"numpy"`` the first installed of pandas, polars, pyarrow.
 
     Raises:
@@ -296,11 +314,15 @@ def _from_array(data: Any, what: str) -> Table:
     if array.ndim == 1 and array.dtype.names is None and array.size and array.dtype.kind in "fiubOUS":
         raise InputError(f"{what} has one dimension; pass two, also for one row: X[[0]] or X.iloc[[0]], not X[0].")
     if array.ndim != 2:
-        raise InputError(f"{what} must be a data frame or an array of two dimensions (rows, features), not {array.ndim} of type {type(data).__name__}.")
+        raise InputError(
+            f"{what} must be a data frame or an array of two dimensions (rows, features), not {array.ndim} of type {type(data).__name__}."
+        )
     if array.dtype.kind in "US":
         array = array.astype(object)
     if array.dtype.kind not in "fiubO":
-        raise DtypeError(f"{what} is an array of dtype {array.dtype}; pass numbers, or a data frame with one dtype per column.")
+        raise DtypeError(
+            f"{what} is an array of dtype {array.dtype}; pass numbers, or a data frame with one dtype per column."
+        )
     return Table(array, tuple(f"x{i}" for i in range(array.shape[1])), "numpy", named=False)
 
 
@@ -314,7 +336,7 @@ def _array_column(name: str, values: npt.NDArray[Any]) -> Column:
 
 def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
     """Type a column of Python objects by what it holds."""
-    missing = np.array([v is None or v is _pandas_na() or (isinstance(v, float) and v != v) for v in values], dtype=bool)  # noqa: PLR0124
+    missing = np.array([is_missing(v) for v in values], dtype=bool)
     present = values[~missing]
     if len(present) and all(isinstance(v, (bool, np.bool_)) for v in present):
         kind: Kind = "boolean"
@@ -327,6 +349,11 @@ def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
     out = np.full(len(values), np.nan)
     out[~missing] = present.astype(np.float64)
     return Column(name, kind, out)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a Python object stands for a missing value: None, NaN or pandas.NA."""
+    return value is None or value is _pandas_na() or (isinstance(value, (float, np.floating)) and bool(np.isnan(value)))
 
 
 def _pandas_na() -> Any:
@@ -360,7 +387,11 @@ def _numbers(series: nw.Series[Any]) -> npt.NDArray[Any]:
     if series.dtype == nw.Decimal or (series.null_count() and not series.dtype.is_float()):
         series = series.cast(nw.Float64)
     out = np.asarray(series.to_numpy())
-    return out if out.dtype.kind in "fiu" else np.array([np.nan if v is None or v is _pandas_na() else v for v in out], dtype=np.float64)
+    return (
+        out
+        if out.dtype.kind in "fiu"
+        else np.array([np.nan if v is None or v is _pandas_na() else v for v in out], dtype=np.float64)
+    )
 
 
 def _codes(series: nw.Series[Any]) -> tuple[npt.NDArray[np.int64], tuple[Any, ...]]:
@@ -382,4 +413,6 @@ def _codes(series: nw.Series[Any]) -> tuple[npt.NDArray[np.int64], tuple[Any, ..
 
 def _what(column: Column) -> str:
     examples = shown([v for v in column.objects()[:50] if v is not None], most=2)
-    return {"string": "text", "category": "categories", "datetime": "dates", "object": "mixed objects"}[column.kind] + (f" ({examples})" if examples else "")
+    return {"string": "text", "category": "categories", "datetime": "dates", "object": "mixed objects"}[column.kind] + (
+        f" ({examples})" if examples else ""
+    )

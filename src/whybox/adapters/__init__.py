@@ -51,7 +51,11 @@ def adapt(obj: Any, **options: Any) -> Model:
             return reader(obj)
         if root in _WHERE_NEXT:
             raise UnsupportedModelError(f"{type(obj).__module__}.{type(obj).__name__}: {_WHERE_NEXT[root]}")
-    what = "a function" if callable(obj) and not hasattr(obj, "predict") else f"{type(obj).__module__}.{type(obj).__name__}"
+    what = (
+        "a function"
+        if callable(obj) and not hasattr(obj, "predict")
+        else f"{type(obj).__module__}.{type(obj).__name__}"
+    )
     raise UnsupportedModelError(
         f"this version explains tree models (scikit-learn, XGBoost, LightGBM, CatBoost) and linear boosters; it got {what}. "
         "If your object wraps such a model, pass the model inside."

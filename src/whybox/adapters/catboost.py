@@ -36,15 +36,30 @@ def adapt(obj: Any) -> Model:
     model = read(doc, import_path(obj), classes)
     predict = _Raw(obj)
     model = verified(
-        model, predict, scale="raw", relative=ROUNDING, domain=Domain(categories={}), decode=decoder(model), against=f"{import_path(obj)}, raw values"
+        model,
+        predict,
+        scale="raw",
+        relative=ROUNDING,
+        domain=Domain(categories={}),
+        decode=decoder(model),
+        against=f"{import_path(obj)}, raw values",
     )
-    return replace(model, own=Own(predict.table, "raw", ROUNDING, f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')"))
+    return replace(
+        model,
+        own=Own(
+            predict.table, "raw", ROUNDING, f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')", "catboost"
+        ),
+    )
 
 
 def decoder(model: TreeEnsemble) -> _Decode | None:
     """Return how to turn a model matrix into rows for CatBoost, where they differ."""
     encoder = model.inputs.encoder
-    plain = isinstance(encoder, CatBoostEncoder) and not encoder.categorical and encoder.floats == tuple(range(len(model.inputs.names)))
+    plain = (
+        isinstance(encoder, CatBoostEncoder)
+        and not encoder.categorical
+        and encoder.floats == tuple(range(len(model.inputs.names)))
+    )
     return None if plain or not isinstance(encoder, CatBoostEncoder) else _Decode(encoder, len(model.inputs.names))
 
 
@@ -76,7 +91,9 @@ class _Raw:
     def __call__(self, rows: Any) -> Floats:
         ranker = type(self.model).__name__ == "CatBoostRanker"  # whose predict is raw and takes no prediction_type
         with quietly():
-            return as_columns(self.model.predict(rows) if ranker else self.model.predict(rows, prediction_type="RawFormulaVal"))
+            return as_columns(
+                self.model.predict(rows) if ranker else self.model.predict(rows, prediction_type="RawFormulaVal")
+            )
 
     def table(self, table: Table) -> Floats:
         """Raw values of the user's rows; frames CatBoost does not read go as pandas."""

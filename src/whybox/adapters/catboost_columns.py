@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -134,18 +134,26 @@ class CatBoostEncoder(Encoder):
         if column.kind == "number" and column.values.dtype.kind == "f":
             whole = column.values
             if np.isnan(whole).any() or (whole != np.floor(whole)).any():
-                raise DtypeError(f"column {column.name!r} is categorical for CatBoost, which takes text or whole numbers there, not floats or missing values.")
-            raise DtypeError(f"column {column.name!r} is categorical for CatBoost but holds floats; CatBoost refuses those, so cast it to integers or text.")
+                raise DtypeError(
+                    f"column {column.name!r} is categorical for CatBoost, which takes text or whole numbers there, not floats or missing values."
+                )
+            raise DtypeError(
+                f"column {column.name!r} is categorical for CatBoost but holds floats; CatBoost refuses those, so cast it to integers or text."
+            )
         if column.kind == "boolean":
             return np.array([_hash(str(int(v))) for v in column.values], dtype=np.int64)
         if column.categories is not None:
             table = np.array([_hash(str(c)) for c in column.categories] + [0], dtype=np.int64)
             if (column.values < 0).any():
-                raise DtypeError(f"column {column.name!r} has missing categories; CatBoost refuses those, so give them a name such as 'missing'.")
+                raise DtypeError(
+                    f"column {column.name!r} has missing categories; CatBoost refuses those, so give them a name such as 'missing'."
+                )
             return np.asarray(table[column.values])
         values = column.values
         if values.dtype == object and any(v is None for v in values):
-            raise DtypeError(f"column {column.name!r} has missing categories; CatBoost refuses those, so give them a name such as 'missing'.")
+            raise DtypeError(
+                f"column {column.name!r} has missing categories; CatBoost refuses those, so give them a name such as 'missing'."
+            )
         return np.array([_hash(str(v)) for v in values.tolist()], dtype=np.int64)
 
     def _counter(self, counter: Counter, table: Table, hashes: Mapping[int, npt.NDArray[np.int64]]) -> Floats:
@@ -153,7 +161,12 @@ class CatBoostEncoder(Encoder):
         for e in counter.elements:
             if e.border is not None:
                 with np.errstate(over="ignore"):
-                    columns.append((np.asarray(table.column(e.column).values, dtype=np.float64).astype(np.float32) > np.float32(e.border)).astype(np.int64))
+                    columns.append(
+                        (
+                            np.asarray(table.column(e.column).values, dtype=np.float64).astype(np.float32)
+                            > np.float32(e.border)
+                        ).astype(np.int64)
+                    )
             elif e.equals is not None:
                 columns.append((hashes[e.column] == e.equals).astype(np.int64))
             else:

@@ -18,10 +18,39 @@ from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, SET_RIGHT
 
 __all__ = ["read"]
 
-_MEAN: Final = {"RMSE", "MAE", "MAPE", "Quantile", "LogCosh", "Huber", "Expectile", "Lq", "MultiRMSE", "MultiRMSEWithMissingValues", "MultiQuantile",
-                "GroupQuantile", "PairLogit", "PairLogitPairwise", "YetiRank", "YetiRankPairwise", "QueryRMSE", "QuerySoftMax", "QueryCrossEntropy", "StochasticFilter",
-                "StochasticRank", "LambdaMart", "Cox", "SurvivalAft", "LogLinQuantile"}  # fmt: skip
-_PYTHON: Final = {"PythonUserDefinedPerObject", "PythonUserDefinedMultiTarget", "UserPerObjMetric", "UserQuerywiseMetric"}
+_MEAN: Final = {
+    "RMSE",
+    "MAE",
+    "MAPE",
+    "Quantile",
+    "LogCosh",
+    "Huber",
+    "Expectile",
+    "Lq",
+    "MultiRMSE",
+    "MultiRMSEWithMissingValues",
+    "MultiQuantile",
+    "GroupQuantile",
+    "PairLogit",
+    "PairLogitPairwise",
+    "YetiRank",
+    "YetiRankPairwise",
+    "QueryRMSE",
+    "QuerySoftMax",
+    "QueryCrossEntropy",
+    "StochasticFilter",
+    "StochasticRank",
+    "LambdaMart",
+    "Cox",
+    "SurvivalAft",
+    "LogLinQuantile",
+}
+_PYTHON: Final = {
+    "PythonUserDefinedPerObject",
+    "PythonUserDefinedMultiTarget",
+    "UserPerObjMetric",
+    "UserQuerywiseMetric",
+}
 _SIGMOID: Final = {"Logloss", "CrossEntropy", "Focal", "MultiClassOneVsAll", "MultiLogloss", "MultiCrossEntropy"}
 _DEEPEST: Final = 16  # symmetric trees
 
@@ -39,40 +68,61 @@ def read(doc: Doc, kind: str, classes: tuple[str, ...] | None = None) -> TreeEns
         UnknownFieldError: a field, a loss or a split type that this version does not know.
         UnsupportedModelError: text or embedding features, which are functions of other models.
     """
-    top = doc.fields(["features_info", "model_info", "scale_and_bias"], ["oblivious_trees", "trees", "ctr_data", "cat_features_hash"])
+    top = doc.fields(
+        ["features_info", "model_info", "scale_and_bias"], ["oblivious_trees", "trees", "ctr_data", "cat_features_hash"]
+    )
     columns = _Columns(top)
     parts = list(top["scale_and_bias"].items())
     if len(parts) != 2:
         top["scale_and_bias"].fail("a scale and a bias were expected")
-    scale, bias = parts[0].number(), parts[1].floats() if isinstance(parts[1].value, list) else np.array([parts[1].number()])
+    scale, bias = (
+        parts[0].number(),
+        parts[1].floats() if isinstance(parts[1].value, list) else np.array([parts[1].number()]),
+    )
     outputs = _outputs(top["model_info"], len(bias), classes)
-    grown = [_symmetric(t, columns, len(bias)) for t in top["oblivious_trees"].items()] if "oblivious_trees" in top else []
+    grown = (
+        [_symmetric(t, columns, len(bias)) for t in top["oblivious_trees"].items()] if "oblivious_trees" in top else []
+    )
     grown += [_free(t, columns, len(bias)) for t in top["trees"].items()] if "trees" in top else []
     for tree in grown:
         tree.weight = scale
     mixed = sorted({c.columns for c in columns.encoder.counters if len(c.columns) > 1})
     notes = (
         "CatBoost combines columns into counters, so these columns are explained as one: "
-        + "; ".join(" + ".join(columns.names[i] for i in group) for group in columns.inputs().players() if len(group) > 1)
+        + "; ".join(
+            " + ".join(columns.names[i] for i in group) for group in columns.inputs().players() if len(group) > 1
+        )
         + ". Train with max_ctr_complexity=1 to have them apart."
     )
-    return TreeEnsemble.stack(grown, base=bias, inputs=columns.inputs(), outputs=outputs, kind=kind, notes=(notes,) if mixed else ())
+    return TreeEnsemble.stack(
+        grown, base=bias, inputs=columns.inputs(), outputs=outputs, kind=kind, notes=(notes,) if mixed else ()
+    )
 
 
 class _Columns:
     """What the document says about features, and the one-bit questions that its trees ask, by number."""
 
     def __init__(self, top: dict[str, Doc]) -> None:
-        info = top["features_info"].fields([], ["float_features", "categorical_features", "ctrs", "text_features", "embedding_features"])
+        info = top["features_info"].fields(
+            [], ["float_features", "categorical_features", "ctrs", "text_features", "embedding_features"]
+        )
         for other in ("text_features", "embedding_features"):
             if other in info and info[other].value:
-                raise UnsupportedModelError(f"the model uses CatBoost {other.replace('_', ' ')}, which it turns into numbers by other models; that cannot be explained exactly.")
+                raise UnsupportedModelError(
+                    f"the model uses CatBoost {other.replace('_', ' ')}, which it turns into numbers by other models; that cannot be explained exactly."
+                )
         self.floats = [_FloatFeature(d) for d in info["float_features"].items()] if "float_features" in info else []
-        self.cats = [_CatFeature(d) for d in info["categorical_features"].items()] if "categorical_features" in info else []
+        self.cats = (
+            [_CatFeature(d) for d in info["categorical_features"].items()] if "categorical_features" in info else []
+        )
         flat = sorted([f.flat for f in self.floats] + [c.flat for c in self.cats])
-        if flat != list(range(len(flat))) or [f.index for f in self.floats] != list(range(len(self.floats))) or [c.index for c in self.cats] != list(range(len(self.cats))):
+        if (
+            flat != list(range(len(flat)))
+            or [f.index for f in self.floats] != list(range(len(self.floats)))
+            or [c.index for c in self.cats] != list(range(len(self.cats)))
+        ):
             top["features_info"].fail("feature numbers that are not 0, 1, 2, ...")
-        named = {f.flat: f.name for f in [*self.floats, *self.cats]}
+        named = {f.flat: f.name for f in self.floats} | {c.flat: c.name for c in self.cats}
         self.names = tuple(named[i] for i in flat)
         self.named = any(n != str(i) for i, n in enumerate(self.names)) and all(self.names)
         if not self.named:
@@ -80,7 +130,12 @@ class _Columns:
         tables = _tables(top["ctr_data"]) if "ctr_data" in top else {}
         counters = [_counter(d, self, tables) for d in info["ctrs"].items()] if "ctrs" in info else []
         one_hot = {c.flat: c.values for c in self.cats if c.values}
-        self.encoder = CatBoostEncoder(tuple(f.flat for f in self.floats), one_hot, tuple(c for c, _ in counters), frozenset(c.flat for c in self.cats))
+        self.encoder = CatBoostEncoder(
+            tuple(f.flat for f in self.floats),
+            one_hot,
+            tuple(c for c, _ in counters),
+            frozenset(c.flat for c in self.cats),
+        )
         # split_index counts borders of floats, then one-hot values, then borders of counters
         self.questions: list[tuple[int, float, int]] = []  # (model column, border or code, flags)
         for i, f in enumerate(self.floats):
@@ -95,15 +150,30 @@ class _Columns:
 
     def question(self, split: Doc) -> tuple[int, float, int]:
         """Return a split's (column, border, flags); what the split says of itself must agree with its number."""
-        f = split.fields(["split_index", "split_type"], ["border", "float_feature_index", "cat_feature_index", "value", "ctr_target_border_idx"])
-        number = f["split_index"].integer(0, len(self.questions) - 1) if self.questions else split.fail("a split in a model without features")
+        f = split.fields(
+            ["split_index", "split_type"],
+            ["border", "float_feature_index", "cat_feature_index", "value", "ctr_target_border_idx"],
+        )
+        number = (
+            f["split_index"].integer(0, len(self.questions) - 1)
+            if self.questions
+            else split.fail("a split in a model without features")
+        )
         column, border, flags = self.questions[number]
         kind = f["split_type"].text()
         if kind == "OneHotFeature":
-            agrees = flags & CATEGORICAL and "value" in f and self._hash_of(column, border) == f["value"].integer(-(2**31), 2**32 - 1)
+            agrees = (
+                flags & CATEGORICAL
+                and "value" in f
+                and self._hash_of(column, border) == f["value"].integer(-(2**31), 2**32 - 1)
+            )
         elif kind in ("FloatFeature", "OnlineCtr"):
-            agrees = not flags & CATEGORICAL and "border" in f and np.float32(f["border"].number()) == np.float32(border)
-            agrees = agrees and (kind != "FloatFeature" or ("float_feature_index" in f and f["float_feature_index"].integer() == column))
+            agrees = (
+                not flags & CATEGORICAL and "border" in f and np.float32(f["border"].number()) == np.float32(border)
+            )
+            agrees = agrees and (
+                kind != "FloatFeature" or ("float_feature_index" in f and f["float_feature_index"].integer() == column)
+            )
         else:
             raise UnknownFieldError(f"the split type {kind!r} at {split.path} is not known to this version of whybox.")
         if not agrees:
@@ -116,7 +186,10 @@ class _Columns:
 
 class _FloatFeature:
     def __init__(self, doc: Doc) -> None:
-        f = doc.fields(["borders", "feature_index", "flat_feature_index", "nan_value_treatment"], ["feature_id", "feature_name", "has_nans"])
+        f = doc.fields(
+            ["borders", "feature_index", "flat_feature_index", "nan_value_treatment"],
+            ["feature_id", "feature_name", "has_nans"],
+        )
         self.index, self.flat = f["feature_index"].integer(), f["flat_feature_index"].integer()
         self.borders = [float(b) for b in f["borders"].floats().astype(np.float32)]
         if self.borders != sorted(self.borders):
@@ -159,7 +232,14 @@ def _tables(doc: Doc) -> dict[str, Counts]:
     return out
 
 
-_COUNTER_KINDS: Final = ("Borders", "Buckets", "BinarizedTargetMeanValue", "FloatTargetMeanValue", "Counter", "FeatureFreq")
+_COUNTER_KINDS: Final = (
+    "Borders",
+    "Buckets",
+    "BinarizedTargetMeanValue",
+    "FloatTargetMeanValue",
+    "Counter",
+    "FeatureFreq",
+)
 
 
 def _kind_of(identifier: str, doc: Doc) -> str:
@@ -173,15 +253,35 @@ def _kind_of(identifier: str, doc: Doc) -> str:
 
 
 def _counter(doc: Doc, columns: _Columns, tables: dict[str, Counts]) -> tuple[Counter, list[float]]:
-    f = doc.fields(["borders", "ctr_type", "elements", "identifier", "prior_denomerator", "prior_numerator", "scale", "shift", "target_border_idx"])
+    f = doc.fields(
+        [
+            "borders",
+            "ctr_type",
+            "elements",
+            "identifier",
+            "prior_denomerator",
+            "prior_numerator",
+            "scale",
+            "shift",
+            "target_border_idx",
+        ]
+    )
     table = tables.get(f["identifier"].text())
     if table is None or table.kind != f["ctr_type"].text():
         f["identifier"].fail("a counter without its table")
     elements = tuple(_element(e, columns) for e in f["elements"].items())
     # categories are hashed before conditions
-    ordered = tuple(e for e in elements if e.border is None and e.equals is None) + tuple(e for e in elements if e.border is not None or e.equals is not None)
+    ordered = tuple(e for e in elements if e.border is None and e.equals is None) + tuple(
+        e for e in elements if e.border is not None or e.equals is not None
+    )
     counter = Counter(
-        ordered, table, f["prior_numerator"].number(), f["prior_denomerator"].number(), f["shift"].number(), f["scale"].number(), f["target_border_idx"].integer()
+        ordered,
+        table,
+        f["prior_numerator"].number(),
+        f["prior_denomerator"].number(),
+        f["shift"].number(),
+        f["scale"].number(),
+        f["target_border_idx"].integer(),
     )
     return counter, [float(b) for b in f["borders"].floats().astype(np.float32)]
 
@@ -192,16 +292,24 @@ def _element(doc: Doc, columns: _Columns) -> Element:
     if kind == "cat_feature_value" and "cat_feature_index" in f:
         return Element(columns.cats[f["cat_feature_index"].integer(0, len(columns.cats) - 1)].flat)
     if kind == "float_feature" and "float_feature_index" in f and "border" in f:
-        return Element(columns.floats[f["float_feature_index"].integer(0, len(columns.floats) - 1)].flat, border=f["border"].number())
+        return Element(
+            columns.floats[f["float_feature_index"].integer(0, len(columns.floats) - 1)].flat,
+            border=f["border"].number(),
+        )
     if kind == "cat_feature_exact_value" and "cat_feature_index" in f and "value" in f:
-        return Element(columns.cats[f["cat_feature_index"].integer(0, len(columns.cats) - 1)].flat, equals=f["value"].integer(-(2**31), 2**31 - 1))
+        return Element(
+            columns.cats[f["cat_feature_index"].integer(0, len(columns.cats) - 1)].flat,
+            equals=f["value"].integer(-(2**31), 2**31 - 1),
+        )
     raise UnknownFieldError(f"the counter ingredient {kind!r} at {doc.path} is not known to this version of whybox.")
 
 
 def _symmetric(doc: Doc, columns: _Columns, k: int) -> Tree:
     """A tree that asks one question a level: written out as an ordinary binary tree. Bit i of a leaf's number is the answer to split i."""
     f = doc.fields(["leaf_values"], ["splits", "leaf_weights"])
-    splits = [columns.question(s) for s in f["splits"].items()] if "splits" in f and f["splits"].value is not None else []
+    splits = (
+        [columns.question(s) for s in f["splits"].items()] if "splits" in f and f["splits"].value is not None else []
+    )
     depth = len(splits)
     if depth > _DEEPEST:
         f["splits"].fail(f"{depth} levels, more than CatBoost's {_DEEPEST},")
@@ -220,14 +328,23 @@ def _symmetric(doc: Doc, columns: _Columns, k: int) -> Tree:
     flag = np.where(inner, flags[asked], 0).astype(np.uint8)
     sets = {int(n): np.array([int(border[asked[n]])]) for n in np.flatnonzero(flag & CATEGORICAL)}
     return Tree(
-        left=left, right=np.where(inner, left + 1, -1), feature=np.where(inner, column[asked], -1), threshold=np.where(inner, border[asked], np.nan).astype(np.float64),
-        flags=flag, cover=cover, value=np.concatenate([np.zeros((leaves - 1, k)), value]), sets=sets, output=0 if k == 1 else -1,
-    )  # fmt: skip
+        left=left,
+        right=np.where(inner, left + 1, -1),
+        feature=np.where(inner, column[asked], -1),
+        threshold=np.where(inner, border[asked], np.nan).astype(np.float64),
+        flags=flag,
+        cover=cover,
+        value=np.concatenate([np.zeros((leaves - 1, k)), value]),
+        sets=sets,
+        output=0 if k == 1 else -1,
+    )
 
 
 def _free(doc: Doc, columns: _Columns, k: int) -> Tree:
     """A tree of any shape (Depthwise, Lossguide), nested in the document."""
-    left, right, feature, threshold, flags, sets = [], [], [], [], [], {}
+    left: list[int] = []
+    right: list[int] = []
+    feature, threshold, flags, sets = [], [], [], {}
     value: list[Floats] = []
     cover: list[float] = []
     waiting: list[tuple[Doc, int, bool]] = [(doc, -1, False)]
@@ -243,7 +360,11 @@ def _free(doc: Doc, columns: _Columns, k: int) -> Tree:
         left.append(-1)
         right.append(-1)
         if leaf:
-            value.append(f["value"].floats(k) if isinstance(f["value"].value, list) else Doc([f["value"].value], f["value"].path).floats(k))
+            value.append(
+                f["value"].floats(k)
+                if isinstance(f["value"].value, list)
+                else Doc([f["value"].value], f["value"].path).floats(k)
+            )
             cover.append(f["weight"].number() if "weight" in f else 0.0)
             feature.append(-1)
             threshold.append(np.nan)
@@ -262,9 +383,16 @@ def _free(doc: Doc, columns: _Columns, k: int) -> Tree:
         if left[node] >= 0:
             cover[node] = cover[left[node]] + cover[right[node]]
     return Tree(
-        left=np.array(left), right=np.array(right), feature=np.array(feature), threshold=np.array(threshold), flags=np.array(flags, dtype=np.uint8),
-        cover=np.array(cover), value=np.array(value).reshape(len(left), k), sets=sets, output=0 if k == 1 else -1,
-    )  # fmt: skip
+        left=np.array(left),
+        right=np.array(right),
+        feature=np.array(feature),
+        threshold=np.array(threshold),
+        flags=np.array(flags, dtype=np.uint8),
+        cover=np.array(cover),
+        value=np.array(value).reshape(len(left), k),
+        sets=sets,
+        output=0 if k == 1 else -1,
+    )
 
 
 def _outputs(info: Doc, k: int, classes: tuple[str, ...] | None) -> Outputs:
@@ -278,7 +406,11 @@ def _outputs(info: Doc, k: int, classes: tuple[str, ...] | None) -> Outputs:
         if k == 1:
             both = names if names and len(names) == 2 else ("0", "1")
             return Outputs(both[1:], Link("sigmoid"), "log-odds", "probability", both[0])
-        label = names if names and len(names) == k else (tuple(map(str, range(k))) if loss.startswith("MultiClass") else many)
+        label = (
+            names
+            if names and len(names) == k
+            else (tuple(map(str, range(k))) if loss.startswith("MultiClass") else many)
+        )
         link = Link("softmax") if loss == "MultiClass" else Link("sigmoid")
         return Outputs(label, link, "log-odds (softmax)" if loss == "MultiClass" else "log-odds", "probability")
     if loss in ("Poisson", "Tweedie"):
@@ -290,7 +422,9 @@ def _outputs(info: Doc, k: int, classes: tuple[str, ...] | None) -> Outputs:
         if loss == "MultiQuantile" and len(levels) == k:
             return Outputs(tuple(f"quantile {float(v):g}" for v in levels))
         return Outputs(many if k > 1 else ("prediction",))
-    raise UnknownFieldError(f"the loss {loss!r} is not known to this version of whybox, so its link from raw value to prediction is not either.")
+    raise UnknownFieldError(
+        f"the loss {loss!r} is not known to this version of whybox, so its link from raw value to prediction is not either."
+    )
 
 
 def _loss(info: Doc) -> tuple[str, dict[str, str]]:
@@ -302,7 +436,9 @@ def _loss(info: Doc) -> tuple[str, dict[str, str]]:
             info.fail("training parameters that are not JSON")
     function = params.get("loss_function") if isinstance(params, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("type"), str):
-        raise ModelFileError("the model does not say what loss it was trained with (model_info.params.loss_function), so its link is not known.")
+        raise ModelFileError(
+            "the model does not say what loss it was trained with (model_info.params.loss_function), so its link is not known."
+        )
     given = function.get("params")
     return function["type"], {str(a): str(b) for a, b in given.items()} if isinstance(given, dict) else {}
 

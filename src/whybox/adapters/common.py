@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,9 +22,11 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def class_names(classes: Sequence[Any]) -> tuple[str, ...]:
+def class_names(classes: Iterable[Any]) -> tuple[str, ...]:
     """Return the names of classes as a person writes them: 1 for 1.0."""
-    return tuple(str(int(c)) if isinstance(c, (float, np.floating)) and float(c).is_integer() else str(c) for c in classes)
+    return tuple(
+        str(int(c)) if isinstance(c, (float, np.floating)) and float(c).is_integer() else str(c) for c in classes
+    )
 
 
 def as_columns(values: Any) -> Floats:

@@ -37,10 +37,16 @@ def load(path: Path, *, trust_pickle: bool = False, verify: bool = True) -> Mode
         UnknownFieldError, UnsupportedModelError, ModelMismatchError: see whybox.errors.
     """
     if not path.is_file():
-        raise ModelFileError(f"there is no file {str(path)!r}." if not path.exists() else f"{str(path)!r} is not a file.")
+        raise ModelFileError(
+            f"there is no file {str(path)!r}." if not path.exists() else f"{str(path)!r} is not a file."
+        )
     size = path.stat().st_size
     if not 0 < size <= LARGEST:
-        raise ModelFileError(f"{path.name} is empty." if size == 0 else f"{path.name} has {size / 2**30:.1f} GiB; model files of up to {LARGEST // 2**30} GiB are read.")
+        raise ModelFileError(
+            f"{path.name} is empty."
+            if size == 0
+            else f"{path.name} has {size / 2**30:.1f} GiB; model files of up to {LARGEST // 2**30} GiB are read."
+        )
     data = path.read_bytes()
     reader = _reader(path, data)
     if reader is None:
@@ -68,7 +74,9 @@ def _reader(path: Path, data: bytes) -> Reader | None:
     if _is_pickle(data) or path.suffix in (".pkl", ".pickle", ".joblib"):
         return None
     if data[:4] in (b"binf", b"\0\0\0\0") or path.suffix == ".deprecated":
-        raise ModelFileError(f"{path.name} looks like XGBoost's old binary format, which XGBoost itself dropped. Load it with the version that wrote it and save it as .json.")
+        raise ModelFileError(
+            f"{path.name} looks like XGBoost's old binary format, which XGBoost itself dropped. Load it with the version that wrote it and save it as .json."
+        )
     raise ModelFileError(
         f"{path.name} is none of the model files this version reads: XGBoost .json or .ubj, LightGBM .txt, CatBoost .json or .cbm, skops, "
         "and (only when trusted) pickle or joblib. It may be truncated or edited at its very beginning."
@@ -76,7 +84,14 @@ def _reader(path: Path, data: bytes) -> Reader | None:
 
 
 def _is_pickle(data: bytes) -> bool:
-    return (data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")) or data[:2] in (b"\x1f\x8b", b"BZ", b"\x78\x9c", b"\x78\x01", b"\x78\xda", b"\xfd7")
+    return (data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")) or data[:2] in (
+        b"\x1f\x8b",
+        b"BZ",
+        b"\x78\x9c",
+        b"\x78\x01",
+        b"\x78\xda",
+        b"\xfd7",
+    )
 
 
 def _json(path: Path, data: bytes) -> Model:
@@ -88,8 +103,12 @@ def _json(path: Path, data: bytes) -> Model:
     if "features_info" in doc.value or "oblivious_trees" in doc.value:
         return _catboost(doc)
     if "tree_info" in doc.value and "feature_names" in doc.value:
-        raise ModelFileError(f"{path.name} looks like LightGBM's dump_model, which drops what predict needs; save the model with booster.save_model('model.txt').")
-    raise ModelFileError(f"{path.name} is JSON, but neither an XGBoost nor a CatBoost model (it begins with {shown(list(doc.value), 4)}).")
+        raise ModelFileError(
+            f"{path.name} looks like LightGBM's dump_model, which drops what predict needs; save the model with booster.save_model('model.txt')."
+        )
+    raise ModelFileError(
+        f"{path.name} is JSON, but neither an XGBoost nor a CatBoost model (it begins with {shown(list(doc.value), 4)})."
+    )
 
 
 def _xgboost(doc: Doc) -> Model:
@@ -146,7 +165,9 @@ def _skops(path: Path, data: bytes) -> Model:
     except ModelFileError:
         raise
     except Exception as error:
-        raise ModelFileError(f"skops cannot read {path.name}: {error}. It may be truncated, edited, or written by an incompatible version.") from error
+        raise ModelFileError(
+            f"skops cannot read {path.name}: {error}. It may be truncated, edited, or written by an incompatible version."
+        ) from error
     try:
         return adapt(model)
     except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -154,10 +175,24 @@ def _skops(path: Path, data: bytes) -> Model:
 
 
 _SKOPS_ALLOWED: Final = (
-    "sklearn.tree.", "sklearn.ensemble.", "sklearn.pipeline.", "sklearn.compose.", "sklearn.preprocessing.", "sklearn.impute.", "sklearn.dummy.",
-    "sklearn.model_selection.", "sklearn.multioutput.", "sklearn._loss.", "sklearn.utils.", "sklearn.decomposition.", "sklearn.feature_selection.",
-    "numpy.", "functools.partial", "collections.", "builtins.",
-)  # fmt: skip
+    "sklearn.tree.",
+    "sklearn.ensemble.",
+    "sklearn.pipeline.",
+    "sklearn.compose.",
+    "sklearn.preprocessing.",
+    "sklearn.impute.",
+    "sklearn.dummy.",
+    "sklearn.model_selection.",
+    "sklearn.multioutput.",
+    "sklearn._loss.",
+    "sklearn.utils.",
+    "sklearn.decomposition.",
+    "sklearn.feature_selection.",
+    "numpy.",
+    "functools.partial",
+    "collections.",
+    "builtins.",
+)
 
 
 def _pickle(path: Path, data: bytes, trusted: bool) -> Model:
@@ -175,7 +210,9 @@ def _pickle(path: Path, data: bytes, trusted: bool) -> Model:
     try:
         model = joblib.load(path)
     except Exception as error:
-        raise ModelFileError(f"{path.name} cannot be unpickled: {type(error).__name__}: {error}. It may be truncated, or need another version of its library.") from error
+        raise ModelFileError(
+            f"{path.name} cannot be unpickled: {type(error).__name__}: {error}. It may be truncated, or need another version of its library."
+        ) from error
     return adapt(model)
 
 
@@ -193,7 +230,7 @@ def _imports(data: bytes) -> list[str]:
                 found.append(".".join(strings[-2:]))
             elif isinstance(argument, str):
                 strings.append(argument)
-    except Exception:  # noqa: BLE001  # compressed or damaged: there is nothing to show
+    except Exception:  # compressed or damaged: there is nothing to show
         return sorted(set(found))
     return sorted(set(found))
 
@@ -228,7 +265,14 @@ def _verify_lightgbm(path: Path, model: Model) -> Model:
         return sandbox.predictions("lightgbm", path, rows, "raw" if raw else "response")
 
     against = "LightGBM's own predict of the file, in a process of its own"
-    return verified(model, predict, scale="raw" if raw else "response", relative=ROUNDING, domain=domain(model.inputs), against=against)
+    return verified(
+        model,
+        predict,
+        scale="raw" if raw else "response",
+        relative=ROUNDING,
+        domain=domain(model.inputs),
+        against=against,
+    )
 
 
 def _verify_catboost(path: Path, model: Model) -> Model:
@@ -247,7 +291,9 @@ def _verify_catboost(path: Path, model: Model) -> Model:
         return sandbox.predictions("catboost", path, matrix, *extra)
 
     against = "CatBoost's own predict of the file, in a process of its own"
-    return verified(model, predict, scale="raw", relative=ROUNDING, domain=Domain(categories={}), decode=decode, against=against)
+    return verified(
+        model, predict, scale="raw", relative=ROUNDING, domain=Domain(categories={}), decode=decode, against=against
+    )
 
 
 def _verify_json(path: Path, model: Model) -> Model:
@@ -261,5 +307,9 @@ def _keep(path: Path, model: Model) -> Model:
 
 
 _VERIFY: Final[dict[Reader, Callable[[Path, Model], Model]]] = {
-    _xgboost_ubj: _verify_xgboost, _json: _verify_json, _lightgbm: _verify_lightgbm, _cbm: _verify_catboost, _skops: _keep,
-}  # fmt: skip
+    _xgboost_ubj: _verify_xgboost,
+    _json: _verify_json,
+    _lightgbm: _verify_lightgbm,
+    _cbm: _verify_catboost,
+    _skops: _keep,
+}

@@ -25,7 +25,9 @@ def adapt(obj: Any) -> Model:
     booster, classes = obj, None
     if type(obj).__name__ != "Booster":
         if not hasattr(obj, "booster_"):
-            raise UnsupportedModelError(f"this lightgbm {type(obj).__name__} is not a fitted model; call fit first, or pass the Booster inside.")
+            raise UnsupportedModelError(
+                f"this lightgbm {type(obj).__name__} is not a fitted model; call fit first, or pass the Booster inside."
+            )
         booster = obj.booster_
         classes = class_names(obj.classes_) if hasattr(obj, "_n_classes") and hasattr(obj, "classes_") else None
     model = read(booster.model_to_string(), import_path(obj), classes)
@@ -35,18 +37,31 @@ def adapt(obj: Any) -> Model:
     predict = _OnMatrix(booster, raw)
     scale: Scale = "raw" if raw else "response"
     model = verified(
-        model, predict, scale=scale, relative=ROUNDING, domain=domain(model.inputs), against=f"{import_path(obj)}, {'raw scores' if raw else 'predictions'}"
+        model,
+        predict,
+        scale=scale,
+        relative=ROUNDING,
+        domain=domain(model.inputs),
+        against=f"{import_path(obj)}, {'raw scores' if raw else 'predictions'}",
     )
     total, kept = booster.current_iteration(), model.n_trees // k
     notes = (f"Early stopping: {kept} of {total} rounds count.",) if kept < total else ()
-    own = Own(_OnTable(predict, model.inputs), scale, ROUNDING, f"{type(obj).__name__}.predict({'raw_score=True' if raw else ''})")
+    own = Own(
+        _OnTable(predict, model.inputs),
+        scale,
+        ROUNDING,
+        f"{type(obj).__name__}.predict({'raw_score=True' if raw else ''})",
+        "lightgbm",
+    )
     return replace(model, own=own, rounds=(kept, total) if kept < total else None, notes=notes)
 
 
 def domain(inputs: Inputs) -> Domain:
     """What rows LightGBM's predict takes."""
     encoder = inputs.encoder
-    cats = {c: len(known or ()) for c, known in encoder.categories.items()} if isinstance(encoder, NumberEncoder) else {}
+    cats = (
+        {c: len(known or ()) for c, known in encoder.categories.items()} if isinstance(encoder, NumberEncoder) else {}
+    )
     return Domain(nan=True, infinite=True, categories=cats, unseen=True)
 
 
@@ -70,7 +85,13 @@ class _OnTable:
     inputs: Inputs
 
     def __call__(self, table: Table) -> Floats:
-        if table.library == "pandas" and all(table.column(i).kind in ("number", "boolean", "category") for i in range(table.width)):
+        if table.library == "pandas" and all(
+            table.column(i).kind in ("number", "boolean", "category") for i in range(table.width)
+        ):
             return self.predict(table.native)
-        rows = table.native if isinstance(table.native, np.ndarray) and table.native.dtype.kind in "fiu" else self.inputs.matrix(table)
+        rows = (
+            table.native
+            if isinstance(table.native, np.ndarray) and table.native.dtype.kind in "fiu"
+            else self.inputs.matrix(table)
+        )
         return self.predict(rows)

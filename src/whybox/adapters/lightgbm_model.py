@@ -15,20 +15,57 @@ from whybox.errors import DtypeError, ModelFileError, UnknownFieldError, shown
 from whybox.frames import Floats, Table
 from whybox.models.inputs import Encoder, Inputs, NumberEncoder
 from whybox.models.links import Link, Outputs
-from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, TINY_AS_ZERO, ZERO_MISSING, Tree, TreeEnsemble
+from whybox.models.trees import (
+    CATEGORICAL,
+    LESS_EQUAL,
+    MISSING_LEFT,
+    NAN_AS_ZERO,
+    TINY_AS_ZERO,
+    ZERO_MISSING,
+    Tree,
+    TreeEnsemble,
+)
 
 __all__ = ["read"]
 
 VERSIONS: Final = ("v2", "v3", "v4")
 _HEADER: Final = {
-    "version", "num_class", "num_tree_per_iteration", "label_index", "max_feature_idx", "objective", "average_output", "feature_names",
-    "monotone_constraints", "feature_infos", "tree_sizes",
-}  # fmt: skip
+    "version",
+    "num_class",
+    "num_tree_per_iteration",
+    "label_index",
+    "max_feature_idx",
+    "objective",
+    "average_output",
+    "feature_names",
+    "monotone_constraints",
+    "feature_infos",
+    "tree_sizes",
+}
 _TREE: Final = {
-    "num_leaves", "num_cat", "split_feature", "split_gain", "threshold", "decision_type", "left_child", "right_child", "leaf_value", "leaf_weight",
-    "leaf_count", "internal_value", "internal_weight", "internal_count", "cat_boundaries", "cat_threshold", "is_linear", "leaf_const", "num_features",
-    "leaf_features", "leaf_coeff", "shrinkage",
-}  # fmt: skip
+    "num_leaves",
+    "num_cat",
+    "split_feature",
+    "split_gain",
+    "threshold",
+    "decision_type",
+    "left_child",
+    "right_child",
+    "leaf_value",
+    "leaf_weight",
+    "leaf_count",
+    "internal_value",
+    "internal_weight",
+    "internal_count",
+    "cat_boundaries",
+    "cat_threshold",
+    "is_linear",
+    "leaf_const",
+    "num_features",
+    "leaf_features",
+    "leaf_coeff",
+    "shrinkage",
+}
 _LOG: Final = "log of the prediction"
 _IDENTITY: Final = {"regression", "regression_l1", "huber", "fair", "quantile", "mape"}
 _EXP: Final = {"poisson", "gamma", "tweedie"}
@@ -63,9 +100,18 @@ def read(text: str, kind: str, classes: tuple[str, ...] | None = None) -> TreeEn
     named = not all(re.fullmatch(r"Column_\d+", n) for n in names)
     encoder = _encoder(tail)
     return TreeEnsemble.stack(
-        trees, base=np.zeros(per_round), outputs=outputs, kind=kind,
-        inputs=Inputs(tuple(names) if named else tuple(f"x{i}" for i in range(width)), named, encoder, tuple((i,) for i in range(width)), blank="_"),
-    )  # fmt: skip
+        trees,
+        base=np.zeros(per_round),
+        outputs=outputs,
+        kind=kind,
+        inputs=Inputs(
+            tuple(names) if named else tuple(f"x{i}" for i in range(width)),
+            named,
+            encoder,
+            tuple((i,) for i in range(width)),
+            blank="_",
+        ),
+    )
 
 
 def _split(text: str) -> tuple[dict[str, str], list[dict[str, str]], str]:
@@ -80,16 +126,26 @@ def _split(text: str) -> tuple[dict[str, str], list[dict[str, str]], str]:
     head_text, trees_text = (body, "") if start < 0 else (body[: start + 1], body[start + 1 :])
     head = _fields(head_text.split("\n")[1:], _HEADER, "the header")
     if head.get("version") not in VERSIONS:
-        raise ModelFileError(f"the model's format is {head.get('version', 'not given')!r}; this version of whybox reads {shown(VERSIONS)}.")
-    sizes = Doc([int(s) if s.isdigit() else s for s in head.get("tree_sizes", "").split()], "tree_sizes").integers(low=1).tolist()
+        raise ModelFileError(
+            f"the model's format is {head.get('version', 'not given')!r}; this version of whybox reads {shown(VERSIONS)}."
+        )
+    sizes = (
+        Doc([int(s) if s.isdigit() else s for s in head.get("tree_sizes", "").split()], "tree_sizes")
+        .integers(low=1)
+        .tolist()
+    )
     data = trees_text.encode()
     if sum(sizes) > len(data) or data[sum(sizes) :].strip():
-        raise ModelFileError("the sizes of the trees that the LightGBM model announces are not their sizes; the file was truncated or edited.")
+        raise ModelFileError(
+            "the sizes of the trees that the LightGBM model announces are not their sizes; the file was truncated or edited."
+        )
     blocks, at = [], 0
     for i, size in enumerate(sizes):
         lines = data[at : at + size].decode("utf-8", "replace").split("\n")
         if lines[0] != f"Tree={i}":
-            raise ModelFileError(f"tree {i} of the LightGBM model does not stand where its announced sizes say; the file was edited.")
+            raise ModelFileError(
+                f"tree {i} of the LightGBM model does not stand where its announced sizes say; the file was edited."
+            )
         blocks.append(_fields(lines[1:], _TREE, f"tree {i}"))
         at += size
     return head, blocks, tail
@@ -102,7 +158,9 @@ def _fields(lines: list[str], known: set[str], where: str) -> dict[str, str]:
             continue
         key, _, value = line.partition("=")
         if key not in known:
-            raise UnknownFieldError(f"the model carries {key[:60]!r} in {where}, which this version of whybox does not know, so it could mean other predictions.")
+            raise UnknownFieldError(
+                f"the model carries {key[:60]!r} in {where}, which this version of whybox does not know, so it could mean other predictions."
+            )
         if key in out:
             raise ModelFileError(f"the model gives {key!r} twice in {where}.")
         out[key] = value
@@ -140,9 +198,16 @@ def _tree(f: dict[str, str], position: int, width: int) -> Tree:
     if inner == 0:
         one = np.array([-1])
         return Tree(
-            left=one, right=one, feature=one, threshold=np.array([np.nan]), flags=np.zeros(1, np.uint8), cover=np.ones(1), value=value, gain=np.zeros(1),
+            left=one,
+            right=one,
+            feature=one,
+            threshold=np.array([np.nan]),
+            flags=np.zeros(1, np.uint8),
+            cover=np.ones(1),
+            value=value,
+            gain=np.zeros(1),
             linear=linear,
-        )  # fmt: skip
+        )
     child = [_integers(f, key, where, inner, -leaves, inner - 1) for key in ("left_child", "right_child")]
     left, right = (np.concatenate([np.where(c < 0, inner + ~c, c), np.full(leaves, -1)]) for c in child)
     decision = _integers(f, "decision_type", where, inner, 0, 15)
@@ -150,21 +215,36 @@ def _tree(f: dict[str, str], position: int, width: int) -> Tree:
     if (missing > 2).any():
         raise UnknownFieldError(f"{where} has a missing type that this version of whybox does not know.")
     categorical = decision & 1 > 0
-    flags = TINY_AS_ZERO | np.where(categorical, CATEGORICAL, LESS_EQUAL | np.where(decision & 2 > 0, MISSING_LEFT, 0) | np.where(missing < 2, NAN_AS_ZERO, 0) | np.where(missing == 1, ZERO_MISSING, 0))
+    flags = TINY_AS_ZERO | np.where(
+        categorical,
+        CATEGORICAL,
+        LESS_EQUAL
+        | np.where(decision & 2 > 0, MISSING_LEFT, 0)
+        | np.where(missing < 2, NAN_AS_ZERO, 0)
+        | np.where(missing == 1, ZERO_MISSING, 0),
+    )
     threshold = _numbers(f, "threshold", where, inner)
-    counts = [_integers(f, key, where, n, 0, 2**62).astype(np.float64) for key, n in (("internal_count", inner), ("leaf_count", leaves))]
+    counts = [
+        _integers(f, key, where, n, 0, 2**62).astype(np.float64)
+        for key, n in (("internal_count", inner), ("leaf_count", leaves))
+    ]
     return Tree(
-        left=left, right=right,
+        left=left,
+        right=right,
         feature=np.concatenate([_integers(f, "split_feature", where, inner, 0, width - 1), np.full(leaves, -1)]),
         threshold=np.concatenate([np.where(categorical, np.nan, threshold), np.full(leaves, np.nan)]),
         flags=np.concatenate([flags, np.zeros(leaves, dtype=np.int64)]).astype(np.uint8),
-        cover=np.concatenate(counts), value=value,
+        cover=np.concatenate(counts),
+        value=value,
         gain=np.concatenate([np.maximum(_numbers(f, "split_gain", where, inner), 0), np.zeros(leaves)]),
-        sets=_sets(f, where, threshold, np.flatnonzero(categorical)), linear={inner + k: v for k, v in linear.items()},
-    )  # fmt: skip
+        sets=_sets(f, where, threshold, np.flatnonzero(categorical)),
+        linear={inner + k: v for k, v in linear.items()},
+    )
 
 
-def _sets(f: dict[str, str], where: str, threshold: Floats, nodes: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[np.integer]]:
+def _sets(
+    f: dict[str, str], where: str, threshold: Floats, nodes: npt.NDArray[np.int64]
+) -> dict[int, npt.NDArray[Any]]:
     count = _one(f, "num_cat").integer(0)
     if count == 0:
         if len(nodes):
@@ -183,12 +263,21 @@ def _sets(f: dict[str, str], where: str, threshold: Floats, nodes: npt.NDArray[n
     return out
 
 
-def _linear(f: dict[str, str], where: str, leaves: int, width: int) -> dict[int, tuple[float, npt.NDArray[np.integer], Floats]]:
+def _linear(
+    f: dict[str, str], where: str, leaves: int, width: int
+) -> dict[int, tuple[float, npt.NDArray[Any], Floats]]:
     sizes = _integers(f, "num_features", where, leaves, 0, width)
     total = int(sizes.sum())
-    const, columns, coef = _numbers(f, "leaf_const", where, leaves), _integers(f, "leaf_features", where, total, 0, width - 1), _numbers(f, "leaf_coeff", where, total)
+    const, columns, coef = (
+        _numbers(f, "leaf_const", where, leaves),
+        _integers(f, "leaf_features", where, total, 0, width - 1),
+        _numbers(f, "leaf_coeff", where, total),
+    )
     ends = np.cumsum(sizes)
-    return {k: (float(const[k]), columns[e - n : e], coef[e - n : e]) for k, (e, n) in enumerate(zip(ends, sizes, strict=True))}
+    return {
+        k: (float(const[k]), columns[e - n : e], coef[e - n : e])
+        for k, (e, n) in enumerate(zip(ends, sizes, strict=True))
+    }
 
 
 def _outputs(objective: str | None, outputs: int, classes: tuple[str, ...] | None) -> Outputs:
@@ -198,7 +287,11 @@ def _outputs(objective: str | None, outputs: int, classes: tuple[str, ...] | Non
     name, params = words[0], dict(w.split(":", 1) for w in words[1:] if ":" in w)
     plain = tuple(f"y{k}" for k in range(outputs)) if outputs > 1 else ("prediction",)
     if name in _IDENTITY:
-        return Outputs(plain, Link("signed square"), "signed square root of the prediction") if "sqrt" in words else Outputs(plain)
+        return (
+            Outputs(plain, Link("signed square"), "signed square root of the prediction")
+            if "sqrt" in words
+            else Outputs(plain)
+        )
     if name in _EXP:
         return Outputs(plain, Link("exp"), _LOG)
     if name in _RANK or name == "custom":
@@ -216,7 +309,9 @@ def _outputs(objective: str | None, outputs: int, classes: tuple[str, ...] | Non
         if name in ("multiclass", "softmax"):
             return Outputs(names, Link("softmax"), "log-odds (softmax)", "probability")
         return Outputs(names, Link("sigmoid", scale), "log-odds", "probability")
-    raise UnknownFieldError(f"the objective {name!r} is not known to this version of whybox, so its link from score to prediction is not either.")
+    raise UnknownFieldError(
+        f"the objective {name!r} is not known to this version of whybox, so its link from score to prediction is not either."
+    )
 
 
 def _encoder(tail: str) -> Encoder:
@@ -227,8 +322,12 @@ def _encoder(tail: str) -> Encoder:
         try:
             lists = json.loads(match.group(1))
         except (ValueError, RecursionError):
-            raise ModelFileError("the model's last line (pandas_categorical) is not valid JSON; it is truncated or edited.") from None
-    if not isinstance(lists, list) or not all(isinstance(v, list) and all(isinstance(c, (str, int, float, bool)) for c in v) for v in lists):
+            raise ModelFileError(
+                "the model's last line (pandas_categorical) is not valid JSON; it is truncated or edited."
+            ) from None
+    if not isinstance(lists, list) or not all(
+        isinstance(v, list) and all(isinstance(c, (str, int, float, bool)) for c in v) for v in lists
+    ):
         raise ModelFileError("the model's last line (pandas_categorical) is not a list of categories a column.")
     base = NumberEncoder("LightGBM", unseen=float("nan"))
     if not lists:

@@ -97,7 +97,11 @@ def as_json(path: Path) -> bytes:
         ModelFileError: CatBoost refuses the file or crashes on it.
     """
     if not installed("catboost"):
-        raise MissingDependencyError("catboost", f"reading {path.name} (cbm is CatBoost's own binary format; save_model(..., format='json') needs nothing)", "catboost")
+        raise MissingDependencyError(
+            "catboost",
+            f"reading {path.name} (cbm is CatBoost's own binary format; save_model(..., format='json') needs nothing)",
+            "catboost",
+        )
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "model.json"
         _run("cbm", "CatBoost", str(path), str(out))
@@ -106,13 +110,20 @@ def as_json(path: Path) -> bytes:
 
 def _run(program: str, library: str, *arguments: str) -> None:
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _LIMITS + _PROGRAMS[program], *arguments], capture_output=True, timeout=SECONDS, check=False
-        )  # fmt: skip
+        done = subprocess.run(  # noqa: S603  # our own programs, on paths that are passed as arguments
+            [sys.executable, "-c", _LIMITS + _PROGRAMS[program], *arguments],
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
-        raise ModelFileError(f"{library} did not finish reading the file within {SECONDS} s, so it cannot be checked; the file is damaged or enormous.") from None
+        raise ModelFileError(
+            f"{library} did not finish reading the file within {SECONDS} s, so it cannot be checked; the file is damaged or enormous."
+        ) from None
     if done.returncode < 0:
-        raise ModelFileError(f"{library} crashed on this file (signal {-done.returncode}), in a process of its own. The file is damaged; it is not explained.")
+        raise ModelFileError(
+            f"{library} crashed on this file (signal {-done.returncode}), in a process of its own. The file is damaged; it is not explained."
+        )
     if done.returncode:
         last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no reason given"]
         raise ModelFileError(f"{library} itself refuses this file: {last[0][:300]}")

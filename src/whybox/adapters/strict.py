@@ -93,7 +93,9 @@ class Doc:
             self.fail("a number that is not finite stands")
         return out
 
-    def integers(self, length: int | None = None, low: int = INTEGERS[0], high: int = INTEGERS[1]) -> npt.NDArray[np.int64]:
+    def integers(
+        self, length: int | None = None, low: int = INTEGERS[0], high: int = INTEGERS[1]
+    ) -> npt.NDArray[np.int64]:
         """Return a list of whole numbers within bounds."""
         out = self._array(np.float64, length)
         if not (np.isfinite(out).all() and (out == np.floor(out)).all()):
@@ -134,5 +136,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     out = dict(pairs)
     if len(out) != len(pairs):
         names = [k for k, _ in pairs]
-        raise ModelFileError(f"the model file names {shown([n for n in set(names) if names.count(n) > 1])} twice in one object.")
+        raise ModelFileError(
+            f"the model file names {shown([n for n in set(names) if names.count(n) > 1])} twice in one object."
+        )
     return out

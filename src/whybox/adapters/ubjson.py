@@ -25,7 +25,9 @@ class _Reader:
 
     def take(self, n: int) -> bytes:
         if n < 0 or n > len(self.data) - self.at:
-            raise ModelFileError(f"the UBJSON file ends inside a value (byte {self.at}, {n} more needed); it is truncated or edited.")
+            raise ModelFileError(
+                f"the UBJSON file ends inside a value (byte {self.at}, {n} more needed); it is truncated or edited."
+            )
         self.at += n
         return self.data[self.at - n : self.at]
 
@@ -85,7 +87,9 @@ class _Reader:
             self.take(1)
             n = self.length()
             if n > len(self.data) - self.at:
-                raise ModelFileError(f"the UBJSON file announces {n} elements at byte {self.at}, more than it has bytes.")
+                raise ModelFileError(
+                    f"the UBJSON file announces {n} elements at byte {self.at}, more than it has bytes."
+                )
             return [self.value(depth + 1) for _ in range(n)]
         out = []
         while self.peek() != b"]":

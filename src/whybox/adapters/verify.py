@@ -14,14 +14,14 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import ModelMismatchError
 from whybox.frames import Floats, as_table
 from whybox.kernels import trees
-from whybox.models.base import Model, Scale, Verdict
+from whybox.models.base import Scale, Verdict
+from whybox.models.compare import compare
 from whybox.models.linear import Linear
 from whybox.models.trees import CATEGORICAL, LESS_EQUAL, SINGLE, TreeEnsemble
 
-__all__ = ["Domain", "compare", "made_rows", "verified", "verified_linear"]
+__all__ = ["Domain", "made_rows", "verified", "verified_linear"]
 
 VISITS: Final = 30_000_000  # node visits of the library's predict that a verification may cost
 MOST: Final = 30_000  # rows
@@ -40,9 +40,16 @@ class Domain:
 
 
 def verified(
-    model: TreeEnsemble, predict: Callable[[Any], Floats], *, scale: Scale, relative: float, domain: Domain, against: str,
-    decode: Callable[[Floats], Any] | None = None, seed: int = 0,
-) -> TreeEnsemble:  # fmt: skip
+    model: TreeEnsemble,
+    predict: Callable[[Any], Floats],
+    *,
+    scale: Scale,
+    relative: float,
+    domain: Domain,
+    against: str,
+    decode: Callable[[Floats], Any] | None = None,
+    seed: int = 0,
+) -> TreeEnsemble:
     """Return the model with the verdict of its comparison with the library's own predict.
 
     Args:
@@ -56,11 +63,15 @@ def verified(
     theirs = rows if decode is None else decode(rows)
     ours = rows if decode is None else model.inputs.matrix(model.inputs.align(as_table(theirs))[0])
     own = predict(theirs).reshape(len(rows), -1)
-    difference, tolerance = compare(model, trees.predict(model, ours), own, scale=scale, relative=relative, size=model.size)
+    difference, tolerance = compare(
+        model, trees.predict(model, ours), own, scale=scale, relative=relative, size=model.size
+    )
     return replace(model, verdict=Verdict(len(rows), tested, total, difference, tolerance, against))
 
 
-def verified_linear(model: Linear, predict: Callable[[Any], Floats], *, relative: float, against: str, seed: int = 0) -> Linear:
+def verified_linear(
+    model: Linear, predict: Callable[[Any], Floats], *, relative: float, against: str, seed: int = 0
+) -> Linear:
     """As `verified`, for a linear model's margins: zeros, made rows, missing values.
 
     Raises:
@@ -70,42 +81,10 @@ def verified_linear(model: Linear, predict: Callable[[Any], Floats], *, relative
     rows = rng.normal(size=(200, model.inputs.width)) * rng.choice([0.0, 1e-3, 1.0, 1e3], size=(200, 1))
     rows[rng.random(rows.shape) < 0.05] = np.nan
     rows = rows.astype(np.float32).astype(np.float64)
-    difference, tolerance = compare(model, model.raw(rows), predict(rows), scale="raw", relative=relative, size=model.size(rows))
+    difference, tolerance = compare(
+        model, model.raw(rows), predict(rows), scale="raw", relative=relative, size=model.size(rows)
+    )
     return replace(model, verdict=Verdict(len(rows), 0, 0, difference, tolerance, against))
-
-
-def compare(model: Model, raw: Floats, own: Floats, *, scale: Scale, relative: float, size: Floats) -> tuple[float, float]:
-    """Compare our raw outputs with the library's predictions; return the largest difference and what rounding explains.
-
-    Args:
-        relative: rounding of the library's sums, relative to `size`: how large the summands can be, (outputs,) or (rows, outputs).
-
-    Raises:
-        ModelMismatchError: some difference is larger than rounding explains, or the shapes differ.
-    """
-    if own.shape != raw.shape:
-        raise ModelMismatchError(f"{model.kind}: the model's own predict gives {own.shape[1]} outputs, our reading of it {raw.shape[1]}.")
-    room = (relative + 1e-12) * np.maximum(size, np.where(np.isfinite(raw), np.abs(raw), 0.0)) + 1e-300
-    if scale == "raw":
-        ours, allowed = raw, np.broadcast_to(room, raw.shape)
-    else:
-        link = model.outputs.link
-        with np.errstate(over="ignore", invalid="ignore"):
-            ours = link(raw)
-            allowed = np.maximum(np.abs(link(raw + room) - ours), np.abs(ours - link(raw - room)))
-            allowed = np.maximum(allowed.max(axis=1, keepdims=True), 2 * relative * np.abs(ours)) + 2e-16
-    with np.errstate(invalid="ignore"):
-        difference = np.abs(np.where(ours == own, 0.0, ours - own))
-    difference = np.where(np.isnan(ours) & np.isnan(own), 0.0, difference)
-    wrong = ~(difference <= allowed)
-    if wrong.any():
-        i, k = np.argwhere(wrong)[np.nanargmax(np.where(np.isnan(difference[wrong]), np.inf, difference[wrong]))]
-        raise ModelMismatchError(
-            f"{model.kind}: our reading of the model gives {ours[i, k]!r} where its own predict gives {own[i, k]!r} "
-            f"(row {i} of {len(raw)} compared, {int(wrong.any(axis=1).sum())} rows differ by more than the {allowed[i, k]:.3g} that rounding explains). "
-            "Nothing was explained, because it would be an explanation of another model. Please report this model."
-        )
-    return float(difference.max(initial=0.0)), float(allowed.max(initial=0.0))
 
 
 def made_rows(e: TreeEnsemble, domain: Domain, seed: int = 0) -> tuple[Floats, int, int]:
@@ -122,7 +101,9 @@ def made_rows(e: TreeEnsemble, domain: Domain, seed: int = 0) -> tuple[Floats, i
     rows = int(min(rows, max(60, 4e7 / max(1, width))))
     if not len(inner):
         return _background(e, domain, rng, min(rows, 50)), 0, 0
-    points = np.unique(np.column_stack([e.feature[inner], e.threshold[inner], e.set_begin[inner]]), axis=0, return_index=True)[1]
+    points = np.unique(
+        np.column_stack([e.feature[inner], e.threshold[inner], e.set_begin[inner]]), axis=0, return_index=True
+    )[1]
     chosen = inner[rng.permutation(points)][: rows // 4]
     if len(chosen) < rows // 4:
         rest = np.setdiff1d(inner, chosen)
@@ -142,8 +123,12 @@ def _background(e: TreeEnsemble, domain: Domain, rng: np.random.Generator, n: in
     at = np.flatnonzero((e.left >= 0) & (e.flags & CATEGORICAL == 0) & np.isfinite(e.threshold))
     order = at[np.argsort(e.feature[at], kind="stable")]
     columns, starts = np.unique(e.feature[order], return_index=True)
-    for column, group in zip(columns, np.split(e.threshold[order], starts[1:]), strict=False):  # no columns: one empty group
-        out[:, column] = rng.choice(group, n) + rng.choice([0.0, 1.0, -1.0], n) * rng.choice([0.0, 1e-3, 1.0], n) * (np.ptp(group) + 1)
+    for column, group in zip(
+        columns, np.split(e.threshold[order], starts[1:]), strict=False
+    ):  # no columns: one empty group
+        out[:, column] = rng.choice(group, n) + rng.choice([0.0, 1.0, -1.0], n) * rng.choice([0.0, 1e-3, 1.0], n) * (
+            np.ptp(group) + 1
+        )
     for column in np.unique(e.feature[(e.flags & CATEGORICAL > 0) & (e.left >= 0)]):
         out[:, column] = _category(e, int(column), domain, rng, n)
     for column, count in (domain.categories or {}).items():
@@ -160,7 +145,9 @@ def _category(e: TreeEnsemble, column: int, domain: Domain, rng: np.random.Gener
     return rng.integers(0, max(count, 1), n).astype(np.float64)
 
 
-def _around(e: TreeEnsemble, nodes: npt.NDArray[np.int64], how: str, domain: Domain, rng: np.random.Generator) -> Floats:
+def _around(
+    e: TreeEnsemble, nodes: npt.NDArray[np.int64], how: str, domain: Domain, rng: np.random.Generator
+) -> Floats:
     """Return one row a node that reaches it, with the node's own feature put `how` relative to its threshold."""
     out = _background(e, domain, rng, len(nodes))
     _obey_paths(e, nodes, out, rng)
@@ -177,7 +164,9 @@ def _around(e: TreeEnsemble, nodes: npt.NDArray[np.int64], how: str, domain: Dom
         value = _beside(t, single, up=how == "above")
     categorical = e.flags[nodes] & CATEGORICAL > 0
     if categorical.any():
-        picked = np.array([_category(e, int(c), domain, rng, 1)[0] if k else 0.0 for c, k in zip(at, categorical, strict=True)])
+        picked = np.array(
+            [_category(e, int(c), domain, rng, 1)[0] if k else 0.0 for c, k in zip(at, categorical, strict=True)]
+        )
         if how == "odd":
             strange = ([np.nan] if domain.nan else []) + ([-1.0, 1e6, 1e12] if domain.unseen else [])
             if strange:
@@ -185,7 +174,9 @@ def _around(e: TreeEnsemble, nodes: npt.NDArray[np.int64], how: str, domain: Dom
         value = np.where(categorical, picked, value)
     elif domain.categories:
         value = np.where(np.isin(at, list(domain.categories)), out[rows, at], value)
-    out[rows, at] = np.where(np.isfinite(value) | (np.isnan(value) & domain.nan) | domain.infinite, value, out[rows, at])
+    out[rows, at] = np.where(
+        np.isfinite(value) | (np.isnan(value) & domain.nan) | domain.infinite, value, out[rows, at]
+    )
     return out
 
 
@@ -224,7 +215,9 @@ def _obey_paths(e: TreeEnsemble, nodes: npt.NDArray[np.int64], out: Floats, rng:
     np.copyto(out, np.where(pick_low, low, high), where=inside)
 
 
-def _obey_sets(e: TreeEnsemble, rows: npt.NDArray[np.int64], at: npt.NDArray[np.int64], left: npt.NDArray[np.bool_], out: Floats) -> None:
+def _obey_sets(
+    e: TreeEnsemble, rows: npt.NDArray[np.int64], at: npt.NDArray[np.int64], left: npt.NDArray[np.bool_], out: Floats
+) -> None:
     from whybox.kernels.reference import goes_left
 
     for i in np.flatnonzero(e.flags[at] & CATEGORICAL > 0):

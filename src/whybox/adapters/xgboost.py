@@ -51,18 +51,24 @@ def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
     best = (attributes or {}).get("best_iteration")
     model = read(doc, Document(import_path(obj), iterations, missing, classes, live=True))
     if estimator is None and best is not None:
-        model = replace(model, notes=(f"The booster records best_iteration={best}; all rounds count, as in Booster.predict.",))
+        model = replace(
+            model, notes=(f"The booster records best_iteration={best}; all rounds count, as in Booster.predict.",)
+        )
     kept = None if iterations is None else (0, iterations)
     if isinstance(model, TreeEnsemble):
         predict = _OnMatrix(booster, kept, len(model.outputs.names))
-        model = verified(model, predict, scale="raw", relative=ROUNDING, domain=domain(model), against=f"{import_path(obj)}, margins")
+        model = verified(
+            model, predict, scale="raw", relative=ROUNDING, domain=domain(model), against=f"{import_path(obj)}, margins"
+        )
     elif isinstance(model, Linear):
         predict = _OnMatrix(booster, kept, len(model.outputs.names))
         # Which base score counts for several outputs differs between versions: take what this one predicts for a row of zeros.
         model = replace(model, base_values=predict(np.zeros((1, model.inputs.width)))[0])
         model = verified_linear(model, predict, relative=ROUNDING, against=f"{import_path(obj)}, margins")
     what = f"{type(obj).__name__}.predict(output_margin=True)"
-    return replace(model, own=Own(_OnTable(booster, kept, missing, len(model.outputs.names)), "raw", ROUNDING, what))
+    return replace(
+        model, own=Own(_OnTable(booster, kept, missing, len(model.outputs.names)), "raw", ROUNDING, what, "xgboost")
+    )
 
 
 def _rounds(estimator: Any) -> int | None:
@@ -76,7 +82,11 @@ def _rounds(estimator: Any) -> int | None:
 def domain(model: TreeEnsemble) -> Domain:
     """What rows XGBoost's predict takes."""
     encoder = model.inputs.encoder
-    cats = {c: len(known) for c, known in encoder.categories.items() if known is not None} if isinstance(encoder, NumberEncoder) else {}
+    cats = (
+        {c: len(known) for c, known in encoder.categories.items() if known is not None}
+        if isinstance(encoder, NumberEncoder)
+        else {}
+    )
     return Domain(nan=True, infinite=False, categories=cats, unseen=False)
 
 
@@ -93,9 +103,14 @@ class _OnMatrix:
         import xgboost
 
         data = xgboost.DMatrix(
-            matrix.astype(np.float32), feature_names=self.booster.feature_names, feature_types=self.booster.feature_types, enable_categorical=True
+            matrix.astype(np.float32),
+            feature_names=self.booster.feature_names,
+            feature_types=self.booster.feature_types,
+            enable_categorical=True,
         )
-        margins = self.booster.predict(data, output_margin=True, iteration_range=self.rounds or (0, 0), strict_shape=True)
+        margins = self.booster.predict(
+            data, output_margin=True, iteration_range=self.rounds or (0, 0), strict_shape=True
+        )
         return as_columns(margins)
 
 
@@ -114,9 +129,21 @@ class _OnTable:
 
         with quietly():
             names = self.booster.feature_names
-            rows = table.native if isinstance(table.native, np.ndarray) and table.native.dtype != object else self._frame(table, names)
-            data = xgboost.DMatrix(rows, missing=self.missing, feature_names=names, feature_types=self.booster.feature_types, enable_categorical=True)
-            return as_columns(self.booster.predict(data, output_margin=True, iteration_range=self.rounds or (0, 0), strict_shape=True))
+            rows = (
+                table.native
+                if isinstance(table.native, np.ndarray) and table.native.dtype != object
+                else self._frame(table, names)
+            )
+            data = xgboost.DMatrix(
+                rows,
+                missing=self.missing,
+                feature_names=names,
+                feature_types=self.booster.feature_types,
+                enable_categorical=True,
+            )
+            return as_columns(
+                self.booster.predict(data, output_margin=True, iteration_range=self.rounds or (0, 0), strict_shape=True)
+            )
 
     @staticmethod
     def _frame(table: Table, names: list[str] | None) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, final
 
 import numpy as np
@@ -70,13 +71,19 @@ _OBJECTIVES: Final[dict[str, _Objective]] = {
     "reg:pseudohubererror": _Objective(_PLAIN, _same, "prediction", params=("reg_loss_param", "pseudo_huber_param")),
     "reg:absoluteerror": _Objective(_PLAIN, _same, "prediction"),
     "reg:quantileerror": _Objective(_PLAIN, _same, "prediction", params=("quantile_loss_param",)),
-    "reg:expectileerror": _Objective(Link("cumulative softplus"), _steps, "rise over the level below (softplus)", params=("expectile_loss_param",)),
+    "reg:expectileerror": _Objective(
+        Link("cumulative softplus"), _steps, "rise over the level below (softplus)", params=("expectile_loss_param",)
+    ),
     "reg:logistic": _Objective(_LOGIT, _logit, "log-odds", "probability"),
     "binary:logistic": _Objective(_LOGIT, _logit, "log-odds", "probability"),
     "binary:logitraw": _Objective(_PLAIN, _same, "log-odds", "log-odds"),
     "binary:hinge": _Objective(Link("step"), _same, "margin", "class"),
-    "multi:softprob": _Objective(Link("softmax"), _same, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)),
-    "multi:softmax": _Objective(Link("softmax"), _same, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)),
+    "multi:softprob": _Objective(
+        Link("softmax"), _same, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)
+    ),
+    "multi:softmax": _Objective(
+        Link("softmax"), _same, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)
+    ),
     "count:poisson": _Objective(_EXP, _log, _LOG_UNITS, params=("poisson_regression_param",)),
     "reg:gamma": _Objective(_EXP, _log, _LOG_UNITS, params=("reg_loss_param", "gamma_regression_param")),
     "reg:tweedie": _Objective(_EXP, _log, _LOG_UNITS, params=("tweedie_regression_param",)),
@@ -117,19 +124,32 @@ def read(doc: Doc, about: Document) -> Model:
         UnknownFieldError: a field, booster or objective that this version does not know.
     """
     top = doc.fields(["learner", "version"])
-    version = [v.integer() for v in top["version"].items()] if isinstance(top["version"].value, list) else top["version"].integers().tolist()
+    version = (
+        [v.integer() for v in top["version"].items()]
+        if isinstance(top["version"].value, list)
+        else top["version"].integers().tolist()
+    )
     if not version or version[0] not in MAJOR:
-        raise ModelFileError(f"the model was saved by XGBoost {'.'.join(map(str, version))}; this version of whybox reads {MAJOR[0]}.x to {MAJOR[-1]}.x.")
+        raise ModelFileError(
+            f"the model was saved by XGBoost {'.'.join(map(str, version))}; this version of whybox reads {MAJOR[0]}.x to {MAJOR[-1]}.x."
+        )
     learner = top["learner"].fields(
-        ["gradient_booster", "learner_model_param", "objective"], ["attributes", "feature_names", "feature_types", "metrics", "learner_train_param"]
+        ["gradient_booster", "learner_model_param", "objective"],
+        ["attributes", "feature_names", "feature_types", "metrics", "learner_train_param"],
     )
     objective = _objective(learner["objective"])
-    param = learner["learner_model_param"].fields(["base_score", "num_class", "num_feature"], ["num_target", "boost_from_average"])
+    param = learner["learner_model_param"].fields(
+        ["base_score", "num_class", "num_feature"], ["num_target", "boost_from_average"]
+    )
     width = param["num_feature"].integer(1)
     groups = max(param["num_class"].integer(), param["num_target"].integer() if "num_target" in param else 1, 1)
     base = _base_score(param["base_score"], objective, groups)
     booster = learner["gradient_booster"]
-    name = Doc(booster.value.get("name"), f"{booster.path}.name").text() if isinstance(booster.value, dict) else booster.fail("an object was expected")
+    name = (
+        Doc(booster.value.get("name"), f"{booster.path}.name").text()
+        if isinstance(booster.value, dict)
+        else booster.fail("an object was expected")
+    )
     names = [d.text() for d in learner["feature_names"].items()] if "feature_names" in learner else []
     types = [d.text() for d in learner["feature_types"].items()] if "feature_types" in learner else []
     if (names and len(names) != width) or (types and len(types) != width):
@@ -138,14 +158,30 @@ def read(doc: Doc, about: Document) -> Model:
     attributes = learner["attributes"].value if "attributes" in learner else {}
     if name == "gblinear":
         return _linear(booster, base, groups, outputs, _inputs(names, width, {}, about), about)
-    trees, cats, (rounds, notes) = _booster(booster, name, width, groups, types, about, attributes if isinstance(attributes, dict) else {})
-    return TreeEnsemble.stack(trees, base=base, inputs=_inputs(names, width, cats, about), outputs=outputs, kind=about.kind, rounds=rounds, notes=notes)
+    trees, cats, (rounds, notes) = _booster(
+        booster, name, width, groups, types, about, attributes if isinstance(attributes, dict) else {}
+    )
+    return TreeEnsemble.stack(
+        trees,
+        base=base,
+        inputs=_inputs(names, width, cats, about),
+        outputs=outputs,
+        kind=about.kind,
+        rounds=rounds,
+        notes=notes,
+    )
 
 
 def _objective(doc: Doc) -> _Objective:
-    name = Doc(doc.value.get("name"), f"{doc.path}.name").text() if isinstance(doc.value, dict) else doc.fail("an object was expected")
+    name = (
+        Doc(doc.value.get("name"), f"{doc.path}.name").text()
+        if isinstance(doc.value, dict)
+        else doc.fail("an object was expected")
+    )
     if name not in _OBJECTIVES:
-        raise UnknownFieldError(f"the objective {name!r} is not known to this version of whybox, so its link from margin to prediction is not either.")
+        raise UnknownFieldError(
+            f"the objective {name!r} is not known to this version of whybox, so its link from margin to prediction is not either."
+        )
     doc.fields(["name"], [*_OBJECTIVES[name].params, *_STATE])
     return _OBJECTIVES[name]
 
@@ -178,7 +214,10 @@ def _outputs(doc: Doc, objective: _Objective, groups: int, about: Document) -> O
 
 
 def _level_names(doc: Doc, groups: int) -> tuple[str, ...]:
-    for param, key, word in (("quantile_loss_param", "quantile_alpha", "quantile"), ("expectile_loss_param", "expectile_alpha", "expectile")):
+    for param, key, word in (
+        ("quantile_loss_param", "quantile_alpha", "quantile"),
+        ("expectile_loss_param", "expectile_alpha", "expectile"),
+    ):
         if param in doc.value:
             levels = str(doc.value[param].get(key, "")).strip("[]() ").split(",")
             if len(levels) == groups:
@@ -187,8 +226,15 @@ def _level_names(doc: Doc, groups: int) -> tuple[str, ...]:
 
 
 def _inputs(names: list[str], width: int, cats: dict[int, tuple[Any, ...] | None], about: Document) -> Inputs:
-    encoder = NumberEncoder("XGBoost", single=True, missing=about.missing, allow_infinite=False, categories=cats, unseen=None)
-    return Inputs(tuple(names) if names else tuple(f"x{i}" for i in range(width)), bool(names), encoder, tuple((i,) for i in range(width)))
+    encoder = NumberEncoder(
+        "XGBoost", single=True, missing=about.missing, allow_infinite=False, categories=cats, unseen=None
+    )
+    return Inputs(
+        tuple(names) if names else tuple(f"x{i}" for i in range(width)),
+        bool(names),
+        encoder,
+        tuple((i,) for i in range(width)),
+    )
 
 
 def _linear(booster: Doc, base: Floats, groups: int, outputs: Outputs, inputs: Inputs, about: Document) -> Linear:
@@ -199,7 +245,9 @@ def _linear(booster: Doc, base: Floats, groups: int, outputs: Outputs, inputs: I
             "versions of XGBoost disagree about which of several base scores counts for gblinear, so the file alone does not say what it predicts. "
             "Load it with the version that trained it and pass the live model."
         )
-    return Linear(weights=weights[:-1].copy(), base_values=base + weights[-1], inputs=inputs, outputs=outputs, kind=about.kind)
+    return Linear(
+        weights=weights[:-1].copy(), base_values=base + weights[-1], inputs=inputs, outputs=outputs, kind=about.kind
+    )
 
 
 def _booster(
@@ -211,11 +259,16 @@ def _booster(
         drop, booster = outer["weight_drop"].floats(), outer["gbtree"]
     elif name != "gbtree":
         raise UnknownFieldError(f"the booster {name!r} is not known to this version of whybox.")
-    model = booster.fields(["model", "name"])["model"].fields(["gbtree_model_param", "tree_info", "trees"], ["iteration_indptr", "cats", "weight_drop"])
+    model = booster.fields(["model", "name"])["model"].fields(
+        ["gbtree_model_param", "tree_info", "trees"], ["iteration_indptr", "cats", "weight_drop"]
+    )
     if "weight_drop" in model:
         drop = model["weight_drop"].floats()
     param = model["gbtree_model_param"].fields(["num_trees"], ["num_parallel_tree", "size_leaf_vector"])
-    count, parallel = param["num_trees"].integer(), param["num_parallel_tree"].integer() if "num_parallel_tree" in param else 1
+    count, parallel = (
+        param["num_trees"].integer(),
+        param["num_parallel_tree"].integer() if "num_parallel_tree" in param else 1,
+    )
     info = model["tree_info"].integers(count, 0, groups - 1)
     documents = list(model["trees"].items())
     if len(documents) != count or (drop is not None and len(drop) not in (0, count)):
@@ -231,26 +284,57 @@ def _booster(
     return trees, _categories(model.get("cats"), categorical), said
 
 
-def _counting(model: dict[str, Doc], count: int, per_round: int, about: Document, attributes: dict[str, Any]) -> tuple[int, _Said]:
+def _counting(
+    model: dict[str, Doc], count: int, per_round: int, about: Document, attributes: dict[str, Any]
+) -> tuple[int, _Said]:
     """How many trees count, and what to say about it."""
-    bounds = model["iteration_indptr"].integers(low=0, high=count).tolist() if "iteration_indptr" in model else list(range(0, count + 1, per_round))
+    bounds = (
+        model["iteration_indptr"].integers(low=0, high=count).tolist()
+        if "iteration_indptr" in model
+        else list(range(0, count + 1, per_round))
+    )
     if not bounds or bounds[-1] != count or bounds != sorted(bounds):
         model["trees"].fail("boosting rounds that do not cover the trees")
     rounds = about.iterations
     best = attributes.get("best_iteration")
     if rounds is None and best is not None and "scikit_learn" in attributes:
-        rounds = Doc(best, "$.learner.attributes.best_iteration").integer() + 1  # as the estimator that saved it predicts
+        rounds = (
+            Doc(best, "$.learner.attributes.best_iteration").integer() + 1
+        )  # as the estimator that saved it predicts
     if rounds is None or rounds >= len(bounds) - 1:
-        note = (f"The file records best_iteration={best}, but all {len(bounds) - 1} rounds count, as in Booster.predict.",) if best is not None and rounds is None else ()
+        note = (
+            (f"The file records best_iteration={best}, but all {len(bounds) - 1} rounds count, as in Booster.predict.",)
+            if best is not None and rounds is None
+            else ()
+        )
         return count, (None, note)
-    return int(bounds[rounds]), ((rounds, len(bounds) - 1), (f"Early stopping: {rounds} of {len(bounds) - 1} rounds count.",))
+    return int(bounds[rounds]), (
+        (rounds, len(bounds) - 1),
+        (f"Early stopping: {rounds} of {len(bounds) - 1} rounds count.",),
+    )
 
 
 _TREE: Final = (
-    "base_weights", "default_left", "id", "left_children", "loss_changes", "parents", "right_children", "split_conditions", "split_indices",
-    "sum_hessian", "tree_param",
-)  # fmt: skip
-_TREE_MORE: Final = ("categories", "categories_nodes", "categories_segments", "categories_sizes", "split_type", "leaf_weights")
+    "base_weights",
+    "default_left",
+    "id",
+    "left_children",
+    "loss_changes",
+    "parents",
+    "right_children",
+    "split_conditions",
+    "split_indices",
+    "sum_hessian",
+    "tree_param",
+)
+_TREE_MORE: Final = (
+    "categories",
+    "categories_nodes",
+    "categories_segments",
+    "categories_sizes",
+    "split_type",
+    "leaf_weights",
+)
 
 
 def _tree(doc: Doc, position: int, width: int, groups: int, group: int, categorical: set[int]) -> Tree:
@@ -274,14 +358,28 @@ def _tree(doc: Doc, position: int, width: int, groups: int, group: int, categori
     flags |= np.where((kind == 1) & inner, CATEGORICAL | SET_RIGHT, 0).astype(np.uint8)
     sets = _sets(f, n, np.flatnonzero((kind == 1) & inner))
     categorical.update(int(c) for c in np.unique(feature[(kind == 1) & inner]))
-    value, output = (_vector_leaves(f, n, vector, groups, inner, right), -1) if vector > 1 else (np.where(inner, 0.0, threshold), group)
+    value, output = (
+        (_vector_leaves(f, n, vector, groups, inner, right), -1)
+        if vector > 1
+        else (np.where(inner, 0.0, threshold), group)
+    )
     return Tree(
-        left=np.where(inner, left, -1), right=np.where(inner, right, -1), feature=np.where(inner, feature, -1), threshold=np.where(inner, threshold, np.nan),
-        flags=flags, cover=f["sum_hessian"].floats(n), value=value, gain=np.where(inner, f["loss_changes"].floats(n), 0.0), sets=sets, output=output,
-    )  # fmt: skip
+        left=np.where(inner, left, -1),
+        right=np.where(inner, right, -1),
+        feature=np.where(inner, feature, -1),
+        threshold=np.where(inner, threshold, np.nan),
+        flags=flags,
+        cover=f["sum_hessian"].floats(n),
+        value=value,
+        gain=np.where(inner, f["loss_changes"].floats(n), 0.0),
+        sets=sets,
+        output=output,
+    )
 
 
-def _check_parents(doc: Doc, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], inner: npt.NDArray[np.bool_]) -> None:
+def _check_parents(
+    doc: Doc, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], inner: npt.NDArray[np.bool_]
+) -> None:
     """Parents are kept twice in the file; both copies must agree."""
     parents = doc.integers(len(left))
     at = np.flatnonzero(inner)
@@ -289,7 +387,9 @@ def _check_parents(doc: Doc, left: npt.NDArray[np.int64], right: npt.NDArray[np.
         doc.fail("parents that are not the parents of their children")
 
 
-def _vector_leaves(f: dict[str, Doc], n: int, k: int, groups: int, inner: npt.NDArray[np.bool_], right: npt.NDArray[np.int64]) -> Floats:
+def _vector_leaves(
+    f: dict[str, Doc], n: int, k: int, groups: int, inner: npt.NDArray[np.bool_], right: npt.NDArray[np.int64]
+) -> Floats:
     """Leaves that hold one value an output: an array of their own, numbered through right_children; before that, base_weights."""
     if k != groups:
         f["tree_param"].fail(f"leaves of {k} values in a model of {groups} outputs")
@@ -302,14 +402,17 @@ def _vector_leaves(f: dict[str, Doc], n: int, k: int, groups: int, inner: npt.ND
     return np.where(inner[:, None], 0.0, leaves[index])
 
 
-def _sets(f: dict[str, Doc], n: int, nodes: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[np.integer]]:
+def _sets(f: dict[str, Doc], n: int, nodes: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[Any]]:
     if "categories_nodes" not in f:
         if len(nodes):
             f["split_type"].fail("categorical splits without categories")
         return {}
     at = f["categories_nodes"].integers(low=0, high=n - 1)
     members = f["categories"].integers(low=0, high=2**24)
-    begin, size = f["categories_segments"].integers(len(at), 0, len(members)), f["categories_sizes"].integers(len(at), 0, len(members))
+    begin, size = (
+        f["categories_segments"].integers(len(at), 0, len(members)),
+        f["categories_sizes"].integers(len(at), 0, len(members)),
+    )
     if sorted(at.tolist()) != sorted(nodes.tolist()) or (begin + size > len(members)).any():
         f["categories_nodes"].fail("categories that do not match the categorical splits")
     return {int(node): members[b : b + s] for node, b, s in zip(at, begin, size, strict=True)}
@@ -325,10 +428,13 @@ def _categories(cats: Doc | None, categorical: set[int]) -> dict[int, tuple[Any,
         if "values" not in f or not len(f["values"].value):
             continue
         if "offsets" in f:
-            text, offsets = bytes(f["values"].integers(low=-128, high=255).astype(np.uint8)), f["offsets"].integers(low=0).tolist()
+            text, offsets = (
+                bytes(f["values"].integers(low=-128, high=255).astype(np.uint8)),
+                f["offsets"].integers(low=0).tolist(),
+            )
             if offsets != sorted(offsets) or (offsets and offsets[-1] != len(text)):
                 f["offsets"].fail("text offsets out of order")
-            known[i] = tuple(text[a:b].decode("utf-8", "replace") for a, b in zip(offsets[:-1], offsets[1:], strict=True))
+            known[i] = tuple(text[a:b].decode("utf-8", "replace") for a, b in pairwise(offsets))
         else:
             known[i] = tuple(f["values"].floats().tolist())
     return known

@@ -10,12 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.frames import Floats
-from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, SET_RIGHT, SINGLE, TINY_AS_ZERO, ZERO_MISSING, TreeEnsemble
+from whybox.models.trees import (
+    CATEGORICAL,
+    LESS_EQUAL,
+    MISSING_LEFT,
+    NAN_AS_ZERO,
+    SET_RIGHT,
+    SINGLE,
+    TINY_AS_ZERO,
+    ZERO_MISSING,
+    TreeEnsemble,
+)
 
 __all__ = ["expectation", "goes_left", "interventional", "leaves", "path_dependent", "predict"]
 
@@ -47,7 +58,11 @@ def _in_set(e: TreeEnsemble, node: int, x: Floats) -> Bools:
     words = e.sets[e.set_begin[node] : e.set_begin[node] + e.set_words[node]]
     inside = (x >= 0) & (x < 32 * len(words))
     category = np.where(inside, x, 0).astype(np.int64)
-    return np.asarray(inside & ((words[category // 32] >> (category % 32).astype(np.uint32)) & 1).astype(bool)) if len(words) else inside
+    return (
+        np.asarray(inside & ((words[category // 32] >> (category % 32).astype(np.uint32)) & 1).astype(bool))
+        if len(words)
+        else inside
+    )
 
 
 def leaves(e: TreeEnsemble, X: Floats) -> npt.NDArray[np.int32]:
@@ -126,7 +141,9 @@ def _leaves_of(e: TreeEnsemble, player_of: npt.NDArray[np.int32]) -> Iterator[_L
                 player = int(player_of[e.feature[n]])
                 child = int(start) + int(e.left[n] if left else e.right[n])
                 leaf.steps.setdefault(player, []).append((n, left))
-                leaf.share[player] = leaf.share.get(player, 1.0) * (e.cover[child] / e.cover[n] if e.cover[n] > 0 else 0.5)
+                leaf.share[player] = leaf.share.get(player, 1.0) * (
+                    e.cover[child] / e.cover[n] if e.cover[n] > 0 else 0.5
+                )
             yield leaf
 
 
@@ -162,7 +179,14 @@ def path_dependent(
 
 
 def interventional(
-    e: TreeEnsemble, player_of: npt.NDArray[np.int32], count: int, X: Floats, B: Floats, weights: Floats, table: Floats, order: int
+    e: TreeEnsemble,
+    player_of: npt.NDArray[np.int32],
+    count: int,
+    X: Floats,
+    B: Floats,
+    weights: Floats,
+    table: Floats,
+    order: int,
 ) -> Floats:
     """As `path_dependent`, with r replaced by whether a background row meets the condition, averaged over background rows.
 
@@ -190,6 +214,6 @@ def interventional(
 
 def _add(out: Floats, target: tuple[int, ...], value: Floats, first: int) -> None:
     at = slice(first, first + value.shape[1])
-    out[(slice(None), *target, at)] += value
-    if len(target) == 2:
-        out[(slice(None), *target[::-1], at)] += value
+    for cell in {target, target[::-1]}:
+        index: Any = (slice(None), *cell, at)
+        out[index] += value

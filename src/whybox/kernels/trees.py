@@ -18,9 +18,24 @@ __all__ = ["expectation", "hybrids", "interventional", "leaves", "path_dependent
 PlayerOf = npt.NDArray[np.int32]
 _NATIVE: Final[WeakKeyDictionary[TreeEnsemble, _native.Ensemble]] = WeakKeyDictionary()
 _FIELDS: Final = (
-    "tree_offsets", "left", "right", "feature", "leaf", "threshold", "cover", "flags", "set_begin", "set_words", "sets",
-    "tree_output", "tree_weight", "linear_offset", "linear_feature", "linear_coef", "linear_const",
-)  # fmt: skip
+    "tree_offsets",
+    "left",
+    "right",
+    "feature",
+    "leaf",
+    "threshold",
+    "cover",
+    "flags",
+    "set_begin",
+    "set_words",
+    "sets",
+    "tree_output",
+    "tree_weight",
+    "linear_offset",
+    "linear_feature",
+    "linear_coef",
+    "linear_const",
+)
 
 
 def native(e: TreeEnsemble) -> _native.Ensemble:
@@ -28,7 +43,9 @@ def native(e: TreeEnsemble) -> _native.Ensemble:
     found = _NATIVE.get(e)
     if found is None:
         arrays = {name: getattr(e, name) for name in _FIELDS}
-        found = _native.Ensemble(**arrays, leaf_values=e.leaf_values.reshape(-1), base=e.base_values, columns=e.inputs.width)
+        found = _native.Ensemble(
+            **arrays, leaf_values=e.leaf_values.reshape(-1), base=e.base_values, columns=e.inputs.width
+        )
         _NATIVE[e] = found
     return found
 
@@ -62,19 +79,41 @@ def players_on_path(e: TreeEnsemble, player_of: PlayerOf, count: int) -> npt.NDA
 
 
 def path_dependent(
-    e: TreeEnsemble, player_of: PlayerOf, count: int, X: Floats, rules: Sequence[tuple[Floats, Floats]], rule_of_tree: npt.NDArray[np.int32], order: int,
+    e: TreeEnsemble,
+    player_of: PlayerOf,
+    count: int,
+    X: Floats,
+    rules: Sequence[tuple[Floats, Floats]],
+    rule_of_tree: npt.NDArray[np.int32],
+    order: int,
     out: Floats,
-) -> None:  # fmt: skip
+) -> None:
     """Add path-dependent attributions (order 1) or pairs (order 2) to `out`; see reference.path_dependent."""
     sizes = [len(p) for p, _ in rules]
     native(e).path_walk(
-        x=X, of_column=player_of, count=count, order=order, out=out, rule_of_tree=rule_of_tree,
-        nodes=np.concatenate([p for p, _ in rules]), weights=np.concatenate([w for _, w in rules]),
+        x=X,
+        of_column=player_of,
+        count=count,
+        order=order,
+        out=out,
+        rule_of_tree=rule_of_tree,
+        nodes=np.concatenate([p for p, _ in rules]),
+        weights=np.concatenate([w for _, w in rules]),
         rule_offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-    )  # fmt: skip
+    )
 
 
-def interventional(e: TreeEnsemble, player_of: PlayerOf, count: int, X: Floats, B: Floats, weights: Floats, table: Floats, order: int, out: Floats) -> None:
+def interventional(  # noqa: PLR0913, PLR0917  # the mathematics has this many ingredients
+    e: TreeEnsemble,
+    player_of: PlayerOf,
+    count: int,
+    X: Floats,
+    B: Floats,
+    weights: Floats,
+    table: Floats,
+    order: int,
+    out: Floats,
+) -> None:
     """Add interventional attributions (order 1) or pairs (order 2) to `out`; see reference.interventional.
 
     Args:

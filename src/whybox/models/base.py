@@ -51,12 +51,14 @@ class Own:
         scale: whether that is the raw or the response scale.
         relative: rounding of that predict, relative to the size of the sums it makes (float32 libraries: about 1e-6).
         what: what is called, in words.
+        library: the package whose predict it is, as installed.
     """
 
     predict: Callable[[Table], Floats]
     scale: Scale
     relative: float
     what: str
+    library: str
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

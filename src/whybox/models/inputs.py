@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError, shown
-from whybox.frames import Column, Floats, Table, align
+from whybox.frames import Column, Floats, Table, align, is_missing
 
 __all__ = ["Encoder", "Inputs", "NumberEncoder"]
 
@@ -90,7 +90,9 @@ class Inputs:
         other = rows.rows(np.roll(np.arange(n), 1))
         here, there = self.matrix(rows), self.matrix(other)
         if not np.array_equal(there, np.roll(here, 1, axis=0), equal_nan=True):
-            raise UnsupportedModelError("a step of the pipeline encodes a row differently when other rows stand around it, so single decisions cannot be explained.")
+            raise UnsupportedModelError(
+                "a step of the pipeline encodes a row differently when other rows stand around it, so single decisions cannot be explained."
+            )
         for player in self.players():
             moved = np.array([bool(set(source) & set(player)) for source in self.sources])
             mixed = self.matrix(rows.mixed(other, player))
@@ -124,7 +126,9 @@ class Inputs:
         return tuple(tuple(g) for g in groups.values())
 
 
-def _restore(table: Table, unused: tuple[str, ...], names: Sequence[str], respelled: Sequence[str]) -> tuple[Table, tuple[str, ...]]:
+def _restore(
+    table: Table, unused: tuple[str, ...], names: Sequence[str], respelled: Sequence[str]
+) -> tuple[Table, tuple[str, ...]]:
     back = dict(zip(respelled, names, strict=True))
     return table.renamed([back[n] for n in table.names]), tuple(back[n] for n in unused)
 
@@ -177,7 +181,9 @@ class NumberEncoder:
             elif column.kind in ("number", "boolean"):
                 out[:, i] = column.values
             else:
-                raise DtypeError(f"column {column.name!r} is not numeric, but {self.library} was trained with numbers there; cast or encode it as the training data was.")
+                raise DtypeError(
+                    f"column {column.name!r} is not numeric, but {self.library} was trained with numbers there; cast or encode it as the training data was."
+                )
         return out
 
     def codes(self, column: Column, known: tuple[Any, ...] | None) -> Floats:
@@ -187,29 +193,39 @@ class NumberEncoder:
         if known is None and column.categories is not None:
             return np.where(column.values < 0, np.nan, column.values.astype(np.float64))
         if known is None:
-            raise DtypeError(f"column {column.name!r} is categorical for {self.library}; give it the categorical dtype it had in training.")
+            raise DtypeError(
+                f"column {column.name!r} is categorical for {self.library}; give it the categorical dtype it had in training."
+            )
         code = {_key(c): float(i) for i, c in enumerate(known)}
         if column.categories is not None:
             lookup = np.array([*(self._code(column, c, code) for c in column.categories), np.nan])
             return np.asarray(lookup[column.values])
-        return np.array([np.nan if v is None or v != v else self._code(column, v, code) for v in column.objects()], dtype=np.float64)  # noqa: PLR0124
+        return np.array(
+            [np.nan if is_missing(v) else self._code(column, v, code) for v in column.objects()], dtype=np.float64
+        )
 
     def _code(self, column: Column, value: Any, code: Mapping[Any, float]) -> float:
         found = code.get(_key(value))
         if found is not None:
             return found
         if self.unseen is None:
-            raise DtypeError(f"column {column.name!r} holds the category {value!r}, which training did not have, and {self.library} refuses such values. Known: {shown(list(code))}.")
+            raise DtypeError(
+                f"column {column.name!r} holds the category {value!r}, which training did not have, and {self.library} refuses such values. Known: {shown(list(code))}."
+            )
         return self.unseen
 
     def _refuse(self, raw: npt.NDArray[Any], matrix: Floats, table: Table) -> None:
         if not self.allow_infinite and np.isinf(matrix).any():
             i, j = np.argwhere(np.isinf(matrix))[0]
             size = "an infinite value" if np.isinf(float(raw[i, j])) else "a value too large for float32"
-            raise NonFiniteError(f"column {table.names[j]!r} holds {size} (row {i}); {self.library} refuses those. Replace it, for example by NaN where that means missing.")
+            raise NonFiniteError(
+                f"column {table.names[j]!r} holds {size} (row {i}); {self.library} refuses those. Replace it, for example by NaN where that means missing."
+            )
         if not self.allow_nan and np.isnan(matrix).any():
             i, j = np.argwhere(np.isnan(matrix))[0]
-            raise NonFiniteError(f"column {table.names[j]!r} has a missing value (row {i}); {self.library} refuses those. Impute it as the training data was.")
+            raise NonFiniteError(
+                f"column {table.names[j]!r} has a missing value (row {i}); {self.library} refuses those. Impute it as the training data was."
+            )
 
 
 def _key(value: Any) -> Any:

@@ -31,7 +31,9 @@ class Linear(Model):
     def __post_init__(self) -> None:
         shape = (self.inputs.width, len(self.outputs.names))
         if self.weights.shape != shape or self.base_values.shape != shape[1:]:
-            raise ModelFileError(f"a linear model of {shape[0]} columns and {shape[1]} outputs has weights of shape {self.weights.shape}.")
+            raise ModelFileError(
+                f"a linear model of {shape[0]} columns and {shape[1]} outputs has weights of shape {self.weights.shape}."
+            )
         if not (np.isfinite(self.weights).all() and np.isfinite(self.base_values).all()):
             raise ModelFileError("a weight of the linear model is not finite.")
         self.weights.flags.writeable = False
@@ -45,7 +47,9 @@ class Linear(Model):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over weights, base, link and class names."""
-        return digest(self.weights, self.base_values, self.outputs.names, self.outputs.link.name, self.outputs.link.scale)
+        return digest(
+            self.weights, self.base_values, self.outputs.names, self.outputs.link.name, self.outputs.link.scale
+        )
 
     def size(self, X: Floats) -> Floats:
         """How large the summands of each row are, the yardstick for rounding; (rows, outputs)."""

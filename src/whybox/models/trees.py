@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,18 @@ from whybox.frames import Floats
 from whybox.models.base import Model, digest
 
 __all__ = [
-    "CATEGORICAL", "KEEP_ALL_OUTPUTS", "LESS_EQUAL", "MISSING_LEFT", "NAN_AS_ZERO", "SET_RIGHT", "SINGLE", "TINY_AS_ZERO", "ZERO_MISSING", "Tree", "TreeEnsemble",
-]  # fmt: skip
+    "CATEGORICAL",
+    "KEEP_ALL_OUTPUTS",
+    "LESS_EQUAL",
+    "MISSING_LEFT",
+    "NAN_AS_ZERO",
+    "SET_RIGHT",
+    "SINGLE",
+    "TINY_AS_ZERO",
+    "ZERO_MISSING",
+    "Tree",
+    "TreeEnsemble",
+]
 
 LESS_EQUAL: Final = 1  # x <= threshold goes left (else x < threshold)
 SINGLE: Final = 2  # the library rounds x to float32 first
@@ -41,16 +51,16 @@ class Tree:
     to its member categories. ``linear`` maps a leaf to (constant, columns, coefficients).
     """
 
-    left: npt.NDArray[np.integer]
-    right: npt.NDArray[np.integer]
-    feature: npt.NDArray[np.integer]
+    left: npt.NDArray[np.integer[Any]]
+    right: npt.NDArray[np.integer[Any]]
+    feature: npt.NDArray[np.integer[Any]]
     threshold: Floats
     flags: npt.NDArray[np.uint8]
     cover: Floats
     value: Floats
     gain: Floats | None = None
-    sets: dict[int, npt.NDArray[np.integer]] = field(default_factory=dict)
-    linear: dict[int, tuple[float, npt.NDArray[np.integer], Floats]] = field(default_factory=dict)
+    sets: Mapping[int, npt.NDArray[Any]] = field(default_factory=dict)
+    linear: Mapping[int, tuple[float, npt.NDArray[Any], Floats]] = field(default_factory=dict)
     output: int = KEEP_ALL_OUTPUTS
     weight: float = 1.0
 
@@ -101,7 +111,9 @@ class TreeEnsemble(Model):
             if array is not None:
                 array.flags.writeable = False
         if len(self.base_values) != len(self.outputs.names):
-            raise ModelFileError(f"the model has {len(self.base_values)} base values for {len(self.outputs.names)} outputs.")
+            raise ModelFileError(
+                f"the model has {len(self.base_values)} base values for {len(self.outputs.names)} outputs."
+            )
         inner = self.left >= 0
         if not np.isfinite(self.leaf_values).all() or not np.isfinite(self.base_values).all():
             raise ModelFileError("a leaf or base value of the model is not finite.")
@@ -148,10 +160,15 @@ class TreeEnsemble(Model):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over every array, the link and the class names."""
-        return digest(*(a for a in (getattr(self, name) for name in ARRAYS) if a is not None), self.outputs.names, self.outputs.link.name, self.outputs.link.scale)
+        return digest(
+            *(a for a in (getattr(self, name) for name in ARRAYS) if a is not None),
+            self.outputs.names,
+            self.outputs.link.name,
+            self.outputs.link.scale,
+        )
 
     @classmethod
-    def stack(cls, trees: Sequence[Tree], *, base: Floats | Sequence[float], **model: object) -> TreeEnsemble:
+    def stack(cls, trees: Sequence[Tree], *, base: Floats | Sequence[float], **model: Any) -> TreeEnsemble:
         """Build an ensemble from trees as adapters find them; `model` holds the fields of :class:`Model`.
 
         Raises:
@@ -164,7 +181,9 @@ class TreeEnsemble(Model):
         is_leaf = left < 0
         leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, -1).astype(np.int32)
         values = [t.value if t.value.ndim == 2 else t.value[:, None] for t in ordered]
-        leaf_values = np.ascontiguousarray(np.concatenate(values)[is_leaf] if values else np.empty((0, 1)), dtype=np.float64)
+        leaf_values = np.ascontiguousarray(
+            np.concatenate(values)[is_leaf] if values else np.empty((0, 1)), dtype=np.float64
+        )
         begin, words, sets = _pack_sets(ordered, offsets)
         return cls(
             tree_offsets=offsets,
@@ -182,9 +201,11 @@ class TreeEnsemble(Model):
             tree_output=np.array([t.output for t in ordered], dtype=np.int32),
             tree_weight=np.array([t.weight for t in ordered], dtype=np.float64),
             base_values=np.asarray(base, dtype=np.float64).copy(),
-            gain=_join([t.gain for t in ordered if t.gain is not None], np.float64) if ordered and all(t.gain is not None for t in ordered) else None,
+            gain=_join([t.gain for t in ordered if t.gain is not None], np.float64)
+            if ordered and all(t.gain is not None for t in ordered)
+            else None,
             **_pack_linear(ordered, leaf, offsets),
-            **model,  # type: ignore[arg-type]
+            **model,
         )
 
     def unstack(self) -> list[Tree]:
@@ -196,25 +217,34 @@ class TreeEnsemble(Model):
             value = np.where((leaf >= 0)[:, None], self.leaf_values[leaf], 0.0)
             out.append(
                 Tree(
-                    left=self.left[at], right=self.right[at], feature=self.feature[at], threshold=self.threshold[at], flags=self.flags[at],
-                    cover=self.cover[at], value=value, gain=None if self.gain is None else self.gain[at], sets=self._sets(at),
-                    linear=self._linear(leaf), output=int(self.tree_output[t]), weight=float(self.tree_weight[t]),
+                    left=self.left[at],
+                    right=self.right[at],
+                    feature=self.feature[at],
+                    threshold=self.threshold[at],
+                    flags=self.flags[at],
+                    cover=self.cover[at],
+                    value=value,
+                    gain=None if self.gain is None else self.gain[at],
+                    sets=self._sets(at),
+                    linear=self._linear(leaf),
+                    output=int(self.tree_output[t]),
+                    weight=float(self.tree_weight[t]),
                 )
-            )  # fmt: skip
+            )
         return out
 
-    def _sets(self, at: slice) -> dict[int, npt.NDArray[np.integer]]:
-        out: dict[int, npt.NDArray[np.integer]] = {}
+    def _sets(self, at: slice) -> dict[int, npt.NDArray[np.integer[Any]]]:
+        out: dict[int, npt.NDArray[np.integer[Any]]] = {}
         for node in np.flatnonzero((self.flags[at] & CATEGORICAL > 0) & (self.left[at] >= 0)):
             i = at.start + int(node)
             words = self.sets[self.set_begin[i] : self.set_begin[i] + self.set_words[i]]
             out[int(node)] = np.flatnonzero((words[:, None] >> np.arange(32, dtype=np.uint32)) & 1)
         return out
 
-    def _linear(self, leaf: _I32) -> dict[int, tuple[float, npt.NDArray[np.integer], Floats]]:
+    def _linear(self, leaf: _I32) -> dict[int, tuple[float, npt.NDArray[np.integer[Any]], Floats]]:
         if not self.has_linear_leaves:
             return {}
-        out: dict[int, tuple[float, npt.NDArray[np.integer], Floats]] = {}
+        out: dict[int, tuple[float, npt.NDArray[np.integer[Any]], Floats]] = {}
         for node in np.flatnonzero(leaf >= 0):
             one = int(leaf[node])
             span = slice(int(self.linear_offset[one]), int(self.linear_offset[one + 1]))
@@ -225,23 +255,40 @@ class TreeEnsemble(Model):
         """Return the sub-model of one output."""
         outputs = replace(self.outputs, names=(self.outputs.names[output],))
         if (self.tree_output < 0).any():
-            return replace(self, leaf_values=self.leaf_values[:, [output]].copy() if self.leaf_values.shape[1] > 1 else self.leaf_values, tree_output=np.zeros_like(self.tree_output), base_values=self.base_values[[output]], outputs=outputs)
-        return replace(self, tree_weight=np.where(self.tree_output == output, self.tree_weight, 0.0), tree_output=np.zeros_like(self.tree_output), base_values=self.base_values[[output]], outputs=outputs)
+            return replace(
+                self,
+                leaf_values=self.leaf_values[:, [output]].copy() if self.leaf_values.shape[1] > 1 else self.leaf_values,
+                tree_output=np.zeros_like(self.tree_output),
+                base_values=self.base_values[[output]],
+                outputs=outputs,
+            )
+        return replace(
+            self,
+            tree_weight=np.where(self.tree_output == output, self.tree_weight, 0.0),
+            tree_output=np.zeros_like(self.tree_output),
+            base_values=self.base_values[[output]],
+            outputs=outputs,
+        )
 
 
 ARRAYS: Final = tuple(
-    f.name for f in fields(TreeEnsemble) if f.name not in {"inputs", "outputs", "kind", "own", "verdict", "rounds", "notes"}
+    f.name
+    for f in fields(TreeEnsemble)
+    if f.name not in {"inputs", "outputs", "kind", "own", "verdict", "rounds", "notes"}
 )
 
 
-def _join(parts: Sequence[npt.NDArray[np.generic]], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
-    return np.ascontiguousarray(np.concatenate(parts) if parts else np.empty(0), dtype=dtype)  # type: ignore[return-value]
+def _join(parts: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(np.concatenate(parts) if parts else np.empty(0), dtype=dtype)
 
 
 def _ordered(tree: Tree) -> Tree:
     """Renumber nodes so that children come after parents; drop nodes the root does not reach."""
     n = len(tree.left)
-    if not all(len(a) == n for a in (tree.right, tree.feature, tree.threshold, tree.flags, tree.cover, tree.value)) or n == 0:
+    if (
+        not all(len(a) == n for a in (tree.right, tree.feature, tree.threshold, tree.flags, tree.cover, tree.value))
+        or n == 0
+    ):
         raise ModelFileError("a tree's arrays are empty or differ in length.")
     inner = np.asarray(tree.left) >= 0
     ids = np.arange(n)
@@ -250,7 +297,11 @@ def _ordered(tree: Tree) -> Tree:
         raise ModelFileError("a tree's child points outside the tree.")
     if len(np.unique(kids)) != len(kids) or (kids == 0).any():
         raise ModelFileError("a tree's node has two parents, or the root has one.")
-    if (np.asarray(tree.left)[inner] > ids[inner]).all() and (np.asarray(tree.right)[inner] > ids[inner]).all() and len(kids) == n - 1:
+    if (
+        (np.asarray(tree.left)[inner] > ids[inner]).all()
+        and (np.asarray(tree.right)[inner] > ids[inner]).all()
+        and len(kids) == n - 1
+    ):
         return tree
     order = _reachable(tree, inner)
     new = np.full(n, -1)
@@ -258,13 +309,19 @@ def _ordered(tree: Tree) -> Tree:
     left, right = tree.left[order], tree.right[order]
     keep = inner[order]
     return Tree(
-        left=np.where(keep, new[np.where(keep, left, 0)], -1), right=np.where(keep, new[np.where(keep, right, 0)], -1),
-        feature=tree.feature[order], threshold=tree.threshold[order], flags=tree.flags[order], cover=tree.cover[order], value=tree.value[order],
+        left=np.where(keep, new[np.where(keep, left, 0)], -1),
+        right=np.where(keep, new[np.where(keep, right, 0)], -1),
+        feature=tree.feature[order],
+        threshold=tree.threshold[order],
+        flags=tree.flags[order],
+        cover=tree.cover[order],
+        value=tree.value[order],
         gain=None if tree.gain is None else tree.gain[order],
         sets={int(new[k]): v for k, v in tree.sets.items() if new[k] >= 0},
         linear={int(new[k]): v for k, v in tree.linear.items() if new[k] >= 0},
-        output=tree.output, weight=tree.weight,
-    )  # fmt: skip
+        output=tree.output,
+        weight=tree.weight,
+    )
 
 
 def _reachable(tree: Tree, inner: npt.NDArray[np.bool_]) -> _I64:
@@ -288,18 +345,20 @@ def _pack_sets(trees: Sequence[Tree], offsets: _I64) -> tuple[_I64, _I32, npt.ND
         for node, members in tree.sets.items():
             size = int(members.max()) // 32 + 1 if len(members) else 0
             bits = np.zeros(size, np.uint32)
-            np.bitwise_or.at(bits, np.asarray(members) // 32, np.uint32(1) << (np.asarray(members) % 32).astype(np.uint32))
+            np.bitwise_or.at(
+                bits, np.asarray(members) // 32, np.uint32(1) << (np.asarray(members) % 32).astype(np.uint32)
+            )
             begin[offset + node], words[offset + node] = used, size
             packed.append(bits)
             used += size
     return begin, words, np.concatenate(packed) if packed else np.empty(0, np.uint32)
 
 
-def _pack_linear(trees: Sequence[Tree], leaf: _I32, offsets: _I64) -> dict[str, npt.NDArray[np.generic]]:
+def _pack_linear(trees: Sequence[Tree], leaf: _I32, offsets: _I64) -> dict[str, Any]:
     if not any(t.linear for t in trees):
         return {}
     leaves = int(leaf.max()) + 1
-    terms: list[tuple[float, npt.NDArray[np.integer], Floats] | None] = [None] * leaves
+    terms: list[tuple[float, npt.NDArray[np.integer[Any]], Floats] | None] = [None] * leaves
     for tree, offset in zip(trees, offsets, strict=False):
         for node, term in tree.linear.items():
             terms[leaf[offset + node]] = term

@@ -80,4 +80,6 @@ def _refuse_unfitted(estimator: Any) -> None:
     try:
         check_is_fitted(estimator)
     except NotFittedError as error:
-        raise UnsupportedModelError(f"this {type(estimator).__name__} is not fitted; call fit first ({error}).") from None
+        raise UnsupportedModelError(
+            f"this {type(estimator).__name__} is not fitted; call fit first ({error})."
+        ) from None

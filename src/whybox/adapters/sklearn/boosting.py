@@ -12,7 +12,7 @@ from whybox.adapters.sklearn.reading import Reading, fitted, number_inputs
 from whybox.adapters.sklearn.trees import class_shares, read_tree
 from whybox.adapters.verify import Domain
 from whybox.errors import UnknownFieldError, UnsupportedModelError
-from whybox.frames import Floats
+from whybox.frames import Floats, is_missing
 from whybox.kernels import trees as kernels
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.links import Link, Outputs
@@ -28,8 +28,19 @@ def margin_outputs(classes: Any, *, scale: float = 1.0) -> Outputs:
     """Outputs of a boosted classifier: log-odds for two classes, softmax scores for more."""
     names = class_names(classes)
     if len(names) <= 2:
-        return Outputs(names[-1:], Link("sigmoid", scale), raw_units="log-odds" if scale == 1.0 else "margin", response_units="probability", negative=names[0])
-    return Outputs(names, Link("softmax", scale), raw_units="log-odds (softmax)" if scale == 1.0 else "margin", response_units="probability")
+        return Outputs(
+            names[-1:],
+            Link("sigmoid", scale),
+            raw_units="log-odds" if scale == 1.0 else "margin",
+            response_units="probability",
+            negative=names[0],
+        )
+    return Outputs(
+        names,
+        Link("softmax", scale),
+        raw_units="log-odds (softmax)" if scale == 1.0 else "margin",
+        response_units="probability",
+    )
 
 
 def gradient_boosting(estimator: Any) -> Reading:
@@ -38,7 +49,13 @@ def gradient_boosting(estimator: Any) -> Reading:
     classifier = hasattr(estimator, "classes_")
     _check_init(estimator)
     trees = [
-        read_tree(stage[k].tree_, np.asarray(stage[k].tree_.value, dtype=np.float64)[:, 0, 0], output=k, weight=float(estimator.learning_rate))
+        read_tree(
+            stage[k].tree_,
+            np.asarray(stage[k].tree_.value, dtype=np.float64)[:, 0, 0],
+            output=k,
+            weight=float(estimator.learning_rate),
+            share=None,
+        )
         for stage in stages
         for k in range(len(stage))
     ]
@@ -70,8 +87,12 @@ def _check_init(estimator: Any) -> None:
 
 
 _HIST_LINKS: Final = {
-    "HalfSquaredError": Link(), "AbsoluteError": Link(), "PinballLoss": Link(), "HalfPoissonLoss": Link("exp"), "HalfGammaLoss": Link("exp"),
-}  # fmt: skip
+    "HalfSquaredError": Link(),
+    "AbsoluteError": Link(),
+    "PinballLoss": Link(),
+    "HalfPoissonLoss": Link("exp"),
+    "HalfGammaLoss": Link("exp"),
+}
 
 
 def hist_gradient_boosting(estimator: Any) -> Reading:
@@ -83,7 +104,9 @@ def hist_gradient_boosting(estimator: Any) -> Reading:
     else:
         loss = type(estimator._loss).__name__  # noqa: SLF001  # the fitted loss has no public name
         if loss not in _HIST_LINKS:
-            raise UnknownFieldError(f"HistGradientBoostingRegressor with loss {loss} is not known to this version of whybox.")
+            raise UnknownFieldError(
+                f"HistGradientBoostingRegressor with loss {loss} is not known to this version of whybox."
+            )
         link = _HIST_LINKS[loss]
         outputs = Outputs(("prediction",), link, raw_units="prediction" if link.identity else "log of the prediction")
     inputs, order, codes = _hist_inputs(estimator)
@@ -92,7 +115,11 @@ def hist_gradient_boosting(estimator: Any) -> Reading:
     model = TreeEnsemble.stack(trees, base=base, inputs=inputs, outputs=outputs, kind=import_path(estimator))
     domain = Domain(categories={c: len(known) for c, known in codes.items()}, unseen=True)
     return Reading(
-        model, estimator.decision_function if classifier else estimator.predict, "raw" if classifier else "response", domain, _Decode(codes) if codes else None
+        model,
+        estimator.decision_function if classifier else estimator.predict,
+        "raw" if classifier else "response",
+        domain,
+        _Decode(codes) if codes else None,
     )
 
 
@@ -104,9 +131,16 @@ def _hist_inputs(estimator: Any) -> tuple[Inputs, np.ndarray[Any, np.dtype[np.in
         return inputs, np.arange(inputs.width), {}
     mask = np.asarray(mask, dtype=bool)
     categories = estimator._preprocessor.named_transformers_["encoder"].categories_  # noqa: SLF001
-    codes = {int(c): tuple(v for v in known if v == v and v is not None) for c, known in zip(np.flatnonzero(mask), categories, strict=True)}  # noqa: PLR0124
+    codes = {
+        int(c): tuple(v for v in known if not is_missing(v))
+        for c, known in zip(np.flatnonzero(mask), categories, strict=True)
+    }
     encoder = NumberEncoder(type(estimator).__name__, categories=codes, unseen=float("nan"))
-    return Inputs(inputs.names, inputs.named, encoder, inputs.sources), np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)]), codes
+    return (
+        Inputs(inputs.names, inputs.named, encoder, inputs.sources),
+        np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)]),
+        codes,
+    )
 
 
 def _hist_tree(predictor: Any, order: Any, output: int) -> Tree:
@@ -121,11 +155,17 @@ def _hist_tree(predictor: Any, order: Any, output: int) -> Tree:
         words = np.asarray(predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]], dtype=np.uint32)
         sets[int(node)] = np.flatnonzero((words[:, None] >> np.arange(32, dtype=np.uint32)) & 1)
     return Tree(
-        left=np.where(leaf, -1, nodes["left"].astype(np.int64)), right=np.where(leaf, -1, nodes["right"].astype(np.int64)),
-        feature=np.where(leaf, -1, order[np.where(leaf, 0, nodes["feature_idx"])]), threshold=np.where(leaf | categorical, np.nan, nodes["num_threshold"]),
-        flags=flags, cover=nodes["count"].astype(np.float64), value=np.where(leaf, nodes["value"], 0.0), gain=np.where(leaf, 0.0, nodes["gain"]),
-        sets=sets, output=output,
-    )  # fmt: skip
+        left=np.where(leaf, -1, nodes["left"].astype(np.int64)),
+        right=np.where(leaf, -1, nodes["right"].astype(np.int64)),
+        feature=np.where(leaf, -1, order[np.where(leaf, 0, nodes["feature_idx"])]),
+        threshold=np.where(leaf | categorical, np.nan, nodes["num_threshold"]),
+        flags=flags,
+        cover=nodes["count"].astype(np.float64),
+        value=np.where(leaf, nodes["value"], 0.0),
+        gain=np.where(leaf, 0.0, nodes["gain"]),
+        sets=sets,
+        output=output,
+    )
 
 
 @final
@@ -157,17 +197,31 @@ def adaboost_classifier(estimator: Any) -> Reading:
     trees = []
     for member, weight in zip(members, weights, strict=False):
         if not hasattr(member, "tree_") or not hasattr(member, "classes_"):
-            raise UnsupportedModelError(f"this AdaBoostClassifier boosts {type(member).__name__}; only votes of decision trees can be explained exactly.")
+            raise UnsupportedModelError(
+                f"this AdaBoostClassifier boosts {type(member).__name__}; only votes of decision trees can be explained exactly."
+            )
         shares, (own_classes,) = class_shares(member)
         winner = np.searchsorted(classes, own_classes[shares[0].argmax(axis=1)])
         votes = np.where(winner[:, None] == np.arange(len(classes)), 1.0, -1.0 / (len(classes) - 1))
         value = (votes[:, 1] - votes[:, 0])[:, None] if len(classes) == 2 else votes
-        trees.append(read_tree(member.tree_, value, output=0 if len(classes) == 2 else -1, weight=weight / weights.sum()))
+        trees.append(
+            read_tree(
+                member.tree_,
+                value,
+                output=0 if len(classes) == 2 else -1,
+                weight=weight / weights.sum(),
+                share=weight / weights.sum(),
+            )
+        )
     outputs = margin_outputs(classes, scale=1.0 if len(classes) == 2 else 1.0 / (len(classes) - 1))
     outputs = Outputs(outputs.names, outputs.link, "vote margin", "probability", outputs.negative)
     # predict hands the rows to its trees unchecked, so missing values and infinities meet each tree's own rules: refuse them here.
     model = TreeEnsemble.stack(
-        trees, base=np.zeros(len(outputs.names)), inputs=number_inputs(estimator, single=True, nan=False, infinite=False), outputs=outputs, kind=import_path(estimator)
+        trees,
+        base=np.zeros(len(outputs.names)),
+        inputs=number_inputs(estimator, single=True, nan=False, infinite=False),
+        outputs=outputs,
+        kind=import_path(estimator),
     )
     return Reading(model, estimator.decision_function, "raw", Domain(nan=False, infinite=False))
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.errors import UnsupportedModelError
+from whybox.frames import is_missing
 
 __all__ = ["Sources", "trace"]
 
@@ -19,7 +20,17 @@ Sources = list[frozenset[int]]
 
 # Transformers that turn column i into column i and look at nothing else.
 ONE_TO_ONE: Final = frozenset(
-    {"StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "PowerTransformer", "QuantileTransformer", "Binarizer", "OrdinalEncoder", "LabelBinarizer"}
+    {
+        "StandardScaler",
+        "MinMaxScaler",
+        "MaxAbsScaler",
+        "RobustScaler",
+        "PowerTransformer",
+        "QuantileTransformer",
+        "Binarizer",
+        "OrdinalEncoder",
+        "LabelBinarizer",
+    }
 )
 
 
@@ -72,8 +83,12 @@ def _one_hot(t: Any, inputs: Sources) -> Sources:
 
 def _imputer(t: Any, inputs: Sources) -> Sources:
     """Impute column by column; columns without any training value are dropped; missingness indicators come last."""
-    empty = np.array([isinstance(v, float) and v != v for v in t.statistics_])  # noqa: PLR0124
-    keep = list(inputs) if t.keep_empty_features or t.strategy == "constant" else [s for s, e in zip(inputs, empty, strict=True) if not e]
+    empty = np.array([is_missing(v) for v in t.statistics_])
+    keep = (
+        list(inputs)
+        if t.keep_empty_features or t.strategy == "constant"
+        else [s for s, e in zip(inputs, empty, strict=True) if not e]
+    )
     return keep + (_indicator(t.indicator_, inputs) if t.add_indicator else [])
 
 
@@ -145,7 +160,7 @@ def _positions(columns: Any, names: Sequence[str], width: int) -> list[int]:
         return list(range(width))[columns]
     values = [columns] if isinstance(columns, (str, int, np.integer)) else list(columns)
     if values and all(isinstance(v, (bool, np.bool_)) for v in values):
-        return [int(i) for i in np.flatnonzero(values)]
+        return [int(i) for i in np.flatnonzero(np.array(values, dtype=bool))]
     return [names.index(v) if isinstance(v, str) else int(v) % width for v in values]
 
 

@@ -8,7 +8,6 @@ from typing import Any, final
 
 import numpy as np
 
-from whybox.adapters.common import class_names, import_path
 from whybox.adapters.sklearn.reading import outer
 from whybox.adapters.sklearn.trees import probability_outputs
 from whybox.errors import UnsupportedModelError
@@ -45,9 +44,18 @@ def voting(estimator: Any, adapt: Adapt) -> Model:
         )
     members = estimator.estimators_
     weights = estimator._weights_not_none  # noqa: SLF001
-    share = np.full(len(members), 1.0 / len(members)) if weights is None else np.asarray(weights, dtype=np.float64) / np.sum(weights)
+    share = (
+        np.full(len(members), 1.0 / len(members))
+        if weights is None
+        else np.asarray(weights, dtype=np.float64) / np.sum(weights)
+    )
     parts = [
-        _Part(_additive(adapt(m), estimator, classifier), float(s), None, np.asarray(m.classes_).astype(int) if classifier else None)
+        _Part(
+            _additive(adapt(m), estimator, classifier),
+            float(s),
+            None,
+            np.asarray(m.classes_).astype(int) if classifier else None,
+        )
         for m, s in zip(members, share, strict=True)
     ]
     width = int(members[0].n_features_in_)
@@ -59,7 +67,9 @@ def multi_output(estimator: Any, adapt: Adapt) -> Model:
     classifier = hasattr(estimator, "classes_")
     members = [adapt(m) for m in estimator.estimators_]
     if not all(isinstance(m, TreeEnsemble) for m in members):
-        raise UnsupportedModelError(f"{type(estimator).__name__} holds a model that is not a tree ensemble: {members[0].kind}.")
+        raise UnsupportedModelError(
+            f"{type(estimator).__name__} holds a model that is not a tree ensemble: {members[0].kind}."
+        )
     if any(not m.outputs.link.identity for m in members):
         raise UnsupportedModelError(
             f"{type(estimator).__name__} of {members[0].kind}: its members put a link on top of their sums. Explain each of estimator.estimators_ by itself."
@@ -74,8 +84,12 @@ def multi_output(estimator: Any, adapt: Adapt) -> Model:
             trees.append(_with(tree, value, tree.weight))
         base += list(m.base_values)
         at += len(m.outputs.names)
-    outputs = Outputs(tuple(names), raw_units=members[0].outputs.raw_units, response_units=members[0].outputs.response_units)
-    model = TreeEnsemble.stack(trees, base=base, inputs=members[0].inputs, outputs=outputs, kind=members[0].kind, verdict=members[0].verdict)
+    outputs = Outputs(
+        tuple(names), raw_units=members[0].outputs.raw_units, response_units=members[0].outputs.response_units
+    )
+    model = TreeEnsemble.stack(
+        trees, base=base, inputs=members[0].inputs, outputs=outputs, kind=members[0].kind, verdict=members[0].verdict
+    )
     return outer(model, estimator.predict_proba if classifier else estimator.predict, "raw", estimator)
 
 
@@ -90,20 +104,28 @@ class _Part:
 
 def _additive(model: Model, estimator: Any, classifier: bool) -> TreeEnsemble:
     if not isinstance(model, TreeEnsemble):
-        raise UnsupportedModelError(f"{type(estimator).__name__} holds a model that is not a tree ensemble: {model.kind}.")
+        raise UnsupportedModelError(
+            f"{type(estimator).__name__} holds a model that is not a tree ensemble: {model.kind}."
+        )
     if classifier and not model.outputs.additive_probability:
         raise UnsupportedModelError(
             f"{type(estimator).__name__} averages the probabilities of {model.kind}, and those come out of a link on top of a sum, so the average is not a sum "
             "over trees. Averages of forests can be explained exactly; or explain each member by itself."
         )
     if not classifier and not model.outputs.link.identity:
-        raise UnsupportedModelError(f"{type(estimator).__name__} averages predictions of {model.kind} after their link, which is not a sum over trees.")
+        raise UnsupportedModelError(
+            f"{type(estimator).__name__} averages predictions of {model.kind} after their link, which is not a sum over trees."
+        )
     return model
 
 
 def _join(estimator: Any, parts: Sequence[_Part], width: int, classes: Any) -> Model:
     """Join weighted parts into one ensemble, with the column of the first class dropped for binary classifiers."""
-    outputs = Outputs(parts[0].model.outputs.names, raw_units=parts[0].model.outputs.raw_units) if classes is None else probability_outputs([classes])
+    outputs = (
+        Outputs(parts[0].model.outputs.names, raw_units=parts[0].model.outputs.raw_units)
+        if classes is None
+        else probability_outputs([classes])
+    )
     k = len(outputs.names)
     trees: list[Tree] = []
     base = np.zeros(k)
@@ -111,14 +133,22 @@ def _join(estimator: Any, parts: Sequence[_Part], width: int, classes: Any) -> M
     for part, offset in zip(parts, offsets, strict=True):
         for tree in _trees(part.model):
             value = _wide(tree, len(part.model.outputs.names))
-            trees.append(_moved(_with(tree, _spread(value, part, k, constant=False), tree.weight * part.weight), offset))
+            trees.append(
+                _moved(_with(tree, _spread(value, part, k, constant=False), tree.weight * part.weight), offset)
+            )
         base += part.weight * _spread(part.model.base_values[None, :], part, k, constant=True)[0]
     verdicts = [p.model.verdict for p in parts]
     verdict = Verdict(
-        sum(v.rows for v in verdicts), sum(v.thresholds for v in verdicts), sum(v.thresholds_total for v in verdicts),
-        max(v.difference for v in verdicts), max(v.tolerance for v in verdicts), f"each member: {verdicts[0].against}",
-    )  # fmt: skip
-    model = TreeEnsemble.stack(trees, base=base, inputs=inputs, outputs=outputs, kind=f"{len(parts)} x {parts[0].model.kind}", verdict=verdict)
+        sum(v.rows for v in verdicts),
+        sum(v.thresholds for v in verdicts),
+        sum(v.thresholds_total for v in verdicts),
+        max(v.difference for v in verdicts),
+        max(v.tolerance for v in verdicts),
+        f"each member: {verdicts[0].against}",
+    )
+    model = TreeEnsemble.stack(
+        trees, base=base, inputs=inputs, outputs=outputs, kind=f"{len(parts)} x {parts[0].model.kind}", verdict=verdict
+    )
     scale: Scale = "raw"
     return outer(model, estimator.predict_proba if classes is not None else estimator.predict, scale, estimator)
 
@@ -127,7 +157,11 @@ def _spread(value: Floats, part: _Part, k: int, *, constant: bool) -> Floats:
     """Turn a member's outputs into all classes. `constant` says that the value is a base, where a binary member's first class has 1 - p."""
     if part.classes is None:
         return value
-    full = np.column_stack([(1.0 if constant else 0.0) - value[:, 0], value[:, 0]]) if len(part.classes) == 2 and value.shape[1] == 1 else value
+    full = (
+        np.column_stack([(1.0 if constant else 0.0) - value[:, 0], value[:, 0]])
+        if len(part.classes) == 2 and value.shape[1] == 1
+        else value
+    )
     if k == 1:
         wide = np.zeros((len(value), 2))
         wide[:, part.classes] = full
@@ -140,13 +174,22 @@ def _spread(value: Floats, part: _Part, k: int, *, constant: bool) -> Floats:
 def _inputs(estimator: Any, parts: Sequence[_Part], width: int) -> tuple[Inputs, list[Any]]:
     """One set of inputs for all members; for each member, its columns among the joined model's."""
     named = hasattr(estimator, "feature_names_in_")
-    names = tuple(map(str, estimator.feature_names_in_)) if named else parts[0].model.inputs.names if parts[0].columns is None else tuple(f"x{i}" for i in range(width))
+    names = (
+        tuple(map(str, estimator.feature_names_in_))
+        if named
+        else parts[0].model.inputs.names
+        if parts[0].columns is None
+        else tuple(f"x{i}" for i in range(width))
+    )
     encoders = [p.model.inputs.encoder for p in parts]
     plain = [e for e in encoders if isinstance(e, NumberEncoder) and not e.categories]
     if len(plain) == len(parts):
         single = all(e.single for e in plain)
         encoder = NumberEncoder(
-            type(estimator).__name__, single=single, allow_nan=all(e.allow_nan for e in plain), allow_infinite=all(e.allow_infinite for e in plain)
+            type(estimator).__name__,
+            single=single,
+            allow_nan=all(e.allow_nan for e in plain),
+            allow_infinite=all(e.allow_infinite for e in plain),
         )
         inputs = Inputs(names, named, encoder, tuple((i,) for i in range(width)))
         return inputs, [np.arange(width) if p.columns is None else np.asarray(p.columns) for p in parts]
@@ -156,7 +199,12 @@ def _inputs(estimator: Any, parts: Sequence[_Part], width: int) -> tuple[Inputs,
         picked = p.columns or tuple(range(width))
         offsets.append(np.arange(p.model.inputs.width) + len(sources))
         sources += [tuple(picked[s] for s in source) for source in p.model.inputs.sources]
-    return Inputs(names, named, _SideBySide(tuple((p.columns or tuple(range(width)), e) for p, e in zip(parts, encoders, strict=True))), tuple(sources)), offsets
+    return Inputs(
+        names,
+        named,
+        _SideBySide(tuple((p.columns or tuple(range(width)), e) for p, e in zip(parts, encoders, strict=True))),
+        tuple(sources),
+    ), offsets
 
 
 @final
@@ -192,7 +240,9 @@ def _with(tree: Tree, value: Floats, weight: float) -> Tree:
     from dataclasses import replace
 
     if tree.linear:
-        raise UnsupportedModelError("an average over models with linear leaves is not supported; explain each member by itself.")
+        raise UnsupportedModelError(
+            "an average over models with linear leaves is not supported; explain each member by itself."
+        )
     return replace(tree, value=value, weight=weight, output=0 if value.shape[1] == 1 else -1)
 
 

@@ -27,7 +27,9 @@ def pipeline(estimator: Any, adapt: Adapt) -> Model:
     steps = [(name, step) for name, step in estimator.steps[:-1] if step is not None and step != "passthrough"]
     last = estimator.steps[-1][1]
     if last is None or isinstance(last, str) or not hasattr(last, "predict"):
-        raise UnsupportedModelError("this Pipeline ends in a transformer, not in a model; pass the Pipeline that ends in a model.")
+        raise UnsupportedModelError(
+            "this Pipeline ends in a transformer, not in a model; pass the Pipeline that ends in a model."
+        )
     inner = adapt(last)
     method, scale = own_predict(estimator, inner)
     if not steps:
@@ -52,7 +54,9 @@ def _inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) -> Input
     named = hasattr(first, "feature_names_in_")
     width = int(getattr(first, "n_features_in_", 0) or getattr(estimator, "n_features_in_", 0))
     if not width:
-        raise UnsupportedModelError(f"the first step of the Pipeline, {type(first).__name__}, does not say how many columns it was fitted on (n_features_in_).")
+        raise UnsupportedModelError(
+            f"the first step of the Pipeline, {type(first).__name__}, does not say how many columns it was fitted on (n_features_in_)."
+        )
     names = tuple(map(str, first.feature_names_in_)) if named else tuple(f"x{i}" for i in range(width))
     sources: Sources = [frozenset({i}) for i in range(width)]
     for i, (_, step) in enumerate(steps):
@@ -63,7 +67,9 @@ def _inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) -> Input
         raise UnsupportedModelError(
             f"the transformers of the Pipeline make {len(sources)} columns by our reading, but its model was fitted on {len(inner.inputs.names)}; report these transformers."
         )
-    per_column = tuple(tuple(sorted(frozenset().union(*(sources[p] for p in source)))) for source in inner.inputs.sources)
+    per_column = tuple(
+        tuple(sorted(frozenset().union(*(sources[p] for p in source)))) for source in inner.inputs.sources
+    )
     return Inputs(names, named, _Steps(tuple(steps), inner.inputs), per_column)
 
 
@@ -89,7 +95,9 @@ class _Steps:
             except WhyboxError:
                 raise
             except Exception as error:
-                raise UnsupportedModelError(f"the step {name!r} ({type(step).__name__}) of the Pipeline refuses these rows: {error}") from error
+                raise UnsupportedModelError(
+                    f"the step {name!r} ({type(step).__name__}) of the Pipeline refuses these rows: {error}"
+                ) from error
         if hasattr(rows, "toarray"):
             rows = rows.toarray()
         return self.inner.matrix(self.inner.align(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0])
@@ -108,7 +116,9 @@ def transformed_target(estimator: Any, adapt: Adapt) -> Model:
     """Read TransformedTargetRegressor: the raw scale is the inner regressor's, the link is the inverse transform."""
     inner = adapt(estimator.regressor_)
     if not inner.outputs.link.identity:
-        raise UnsupportedModelError(f"TransformedTargetRegressor of {inner.kind}: two links on top of each other; explain estimator.regressor_ by itself.")
+        raise UnsupportedModelError(
+            f"TransformedTargetRegressor of {inner.kind}: two links on top of each other; explain estimator.regressor_ by itself."
+        )
     link = Link("inverse target transform", function=_Inverse(estimator.transformer_, estimator._training_dim))  # noqa: SLF001
     outputs = Outputs(inner.outputs.names, link, raw_units="transformed target", response_units="prediction")
     return outer(replace(inner, outputs=outputs), _FlatPredict(estimator), "response", estimator)

@@ -45,16 +45,32 @@ def finish(reading: Reading, estimator: Any) -> Model:
     """Verify a reading on made rows and attach the user's own predict."""
     call = _Predict(reading.predict, len(reading.model.outputs.names))
     model = verified(
-        reading.model, call.rows, scale=reading.scale, relative=ROUNDING, domain=reading.domain, decode=reading.decode,
+        reading.model,
+        call.rows,
+        scale=reading.scale,
+        relative=ROUNDING,
+        domain=reading.domain,
+        decode=reading.decode,
         against=f"{import_path(estimator)}.{_name(reading.predict)}",
-    )  # fmt: skip
-    return replace(model, own=Own(call, reading.scale, ROUNDING, f"{type(estimator).__name__}.{_name(reading.predict)}"))
+    )
+    return replace(
+        model,
+        own=Own(call, reading.scale, ROUNDING, f"{type(estimator).__name__}.{_name(reading.predict)}", "scikit-learn"),
+    )
 
 
-def outer(model: Model, predict: Callable[[Any], Any], scale: Scale, estimator: Any, relative: float = ROUNDING) -> Model:
+def outer(
+    model: Model, predict: Callable[[Any], Any], scale: Scale, estimator: Any, relative: float = ROUNDING
+) -> Model:
     """Return a verified inner model under the predict of what wraps it (Pipeline, search, ensemble)."""
     call = _Predict(predict, len(model.outputs.names))
-    own = Own(call, scale, max(relative, model.own.relative if model.own else 0.0), f"{type(estimator).__name__}.{_name(predict)}")
+    own = Own(
+        call,
+        scale,
+        max(relative, model.own.relative if model.own else 0.0),
+        f"{type(estimator).__name__}.{_name(predict)}",
+        "scikit-learn",
+    )
     return replace(model, own=own, kind=f"{import_path(estimator)} of {model.kind}")
 
 
@@ -103,4 +119,6 @@ def fitted(estimator: Any, attribute: str) -> Any:
     try:
         return getattr(estimator, attribute)
     except AttributeError:
-        raise UnsupportedModelError(f"this {type(estimator).__name__} is not fitted (it has no {attribute}); call fit first.") from None
+        raise UnsupportedModelError(
+            f"this {type(estimator).__name__} is not fitted (it has no {attribute}); call fit first."
+        ) from None

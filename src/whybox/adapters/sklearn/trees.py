@@ -18,11 +18,20 @@ from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, SINGLE, Tree, TreeEnse
 __all__ = ["forest", "isolation_forest", "read_tree", "single_tree"]
 
 
-def read_tree(tree: Any, value: Floats, *, columns: npt.NDArray[np.integer] | None = None, output: int = -1, weight: float = 1.0) -> Tree:
+def read_tree(
+    tree: Any,
+    value: Floats,
+    *,
+    columns: npt.NDArray[np.integer] | None = None,
+    output: int = -1,
+    weight: float = 1.0,
+    share: float | None = 1.0,
+) -> Tree:
     """Return one fitted ``sklearn.tree._tree.Tree`` with the given leaf values (nodes,) or (nodes, outputs).
 
     Args:
         columns: for a tree grown on some columns only, their positions among all.
+        share: what the tree's impurity decreases add up to in ``feature_importances_`` of the ensemble; None: they stay as they are.
     """
     feature = np.where(tree.children_left < 0, -1, tree.feature)
     if columns is not None:
@@ -30,13 +39,23 @@ def read_tree(tree: Any, value: Floats, *, columns: npt.NDArray[np.integer] | No
     cover = np.asarray(tree.weighted_n_node_samples, dtype=np.float64)
     decrease = cover * tree.impurity
     inner = tree.children_left >= 0
-    gain = np.where(inner, decrease - decrease[tree.children_left] - decrease[tree.children_right], 0.0)
+    gain = np.where(inner, decrease - decrease[tree.children_left] - decrease[tree.children_right], 0.0) / cover[0]
+    if share is not None and gain.sum() > 0:
+        gain *= share / gain.sum()
     flags = np.full(len(feature), LESS_EQUAL | SINGLE, dtype=np.uint8)
     flags |= np.where(np.asarray(tree.missing_go_to_left, dtype=bool), MISSING_LEFT, 0).astype(np.uint8)
     return Tree(
-        left=tree.children_left, right=tree.children_right, feature=feature, threshold=np.asarray(tree.threshold), flags=flags, cover=cover,
-        value=value, gain=gain, output=output, weight=weight,
-    )  # fmt: skip
+        left=tree.children_left,
+        right=tree.children_right,
+        feature=feature,
+        threshold=np.asarray(tree.threshold),
+        flags=flags,
+        cover=cover,
+        value=value,
+        gain=gain,
+        output=output,
+        weight=weight,
+    )
 
 
 def class_shares(estimator: Any) -> tuple[list[Floats], list[npt.NDArray[Any]]]:
@@ -60,7 +79,9 @@ def probability_outputs(classes: list[npt.NDArray[Any]]) -> Outputs:
             return Outputs(names[1:], raw_units="probability", response_units="probability", negative=names[0])
         return Outputs(names, raw_units="probability", response_units="probability")
     names = tuple(
-        f"y{k}={name}" for k, c in enumerate(classes) for name in (class_names(c)[1:] if len(c) == 2 else class_names(c))
+        f"y{k}={name}"
+        for k, c in enumerate(classes)
+        for name in (class_names(c)[1:] if len(c) == 2 else class_names(c))
     )
     return Outputs(names, raw_units="probability", response_units="probability")
 
@@ -89,16 +110,24 @@ def _average(estimator: Any, members: list[Any]) -> Reading:
         value = probabilities(member) if classifier else np.asarray(member.tree_.value, dtype=np.float64)[:, :, 0]
         trees.append(read_tree(member.tree_, value, weight=weight, output=0 if value.shape[1] == 1 else -1))
     if classifier:
-        outputs = probability_outputs(class_shares(members[0])[1] if estimator.n_outputs_ == 1 else list(estimator.classes_))
+        outputs = probability_outputs(
+            class_shares(members[0])[1] if estimator.n_outputs_ == 1 else list(estimator.classes_)
+        )
         if estimator.n_outputs_ == 1:
             outputs = probability_outputs([np.asarray(estimator.classes_)])
     else:
         outputs = value_outputs(int(estimator.n_outputs_))
     nan = allows_nan(estimator)
     model = TreeEnsemble.stack(
-        trees, base=np.zeros(len(outputs.names)), inputs=number_inputs(estimator, single=True, nan=nan, infinite=False), outputs=outputs, kind=import_path(estimator)
+        trees,
+        base=np.zeros(len(outputs.names)),
+        inputs=number_inputs(estimator, single=True, nan=nan, infinite=False),
+        outputs=outputs,
+        kind=import_path(estimator),
     )
-    return Reading(model, estimator.predict_proba if classifier else estimator.predict, "raw", Domain(nan=nan, infinite=False))
+    return Reading(
+        model, estimator.predict_proba if classifier else estimator.predict, "raw", Domain(nan=nan, infinite=False)
+    )
 
 
 def isolation_forest(estimator: Any) -> Reading:
@@ -111,12 +140,22 @@ def isolation_forest(estimator: Any) -> Reading:
         trees.append(read_tree(t, length, columns=columns, output=0, weight=1.0 / len(members)))
     scale = float(_average_path_length(np.array([estimator.max_samples_]))[0])
     if scale == 0:
-        raise UnsupportedModelError("this IsolationForest was fitted with max_samples=1, so every path has length zero and there is nothing to explain.")
+        raise UnsupportedModelError(
+            "this IsolationForest was fitted with max_samples=1, so every path has length zero and there is nothing to explain."
+        )
     nan = allows_nan(estimator)
     model = TreeEnsemble.stack(
-        trees, base=[0.0], inputs=number_inputs(estimator, single=True, nan=nan, infinite=False), kind=import_path(estimator),
-        outputs=Outputs(("path length",), Link("anomaly score", scale), raw_units="mean path length (splits)", response_units="score_samples"),
-    )  # fmt: skip
+        trees,
+        base=[0.0],
+        inputs=number_inputs(estimator, single=True, nan=nan, infinite=False),
+        kind=import_path(estimator),
+        outputs=Outputs(
+            ("path length",),
+            Link("anomaly score", scale),
+            raw_units="mean path length (splits)",
+            response_units="score_samples",
+        ),
+    )
     return Reading(model, estimator.score_samples, "response", Domain(nan=nan, infinite=False))
 
 

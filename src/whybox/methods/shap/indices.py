@@ -86,12 +86,16 @@ def as_index(index: str | Index) -> Index:
         return SHAPLEY if index == "shapley" else BANZHAF
     match = _SPELLED.fullmatch(str(index))
     if not match:
-        raise OptionError(f"index={index!r} is not known.{did_you_mean(index, ['shapley', 'banzhaf', 'banzhaf(p)', 'beta(alpha, beta)'])}")
+        raise OptionError(
+            f"index={index!r} is not known.{did_you_mean(index, ['shapley', 'banzhaf', 'banzhaf(p)', 'beta(alpha, beta)'])}"
+        )
     kind, first, second = match.groups()
     try:
         a, b = float(first), float(second) if second else None
     except ValueError:
-        raise OptionError(f"index={index!r}: the parameters must be numbers, as in 'banzhaf(0.3)' or 'beta(16, 1)'.") from None
+        raise OptionError(
+            f"index={index!r}: the parameters must be numbers, as in 'banzhaf(0.3)' or 'beta(16, 1)'."
+        ) from None
     if kind == "banzhaf":
         if b is not None or not 0 < a < 1:
             raise OptionError(f"index={index!r}: banzhaf takes one probability strictly between 0 and 1.")

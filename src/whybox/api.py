@@ -1,0 +1,132 @@
+"""The short road: functions that adapt the model, choose the explainer, and run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from whybox.errors import OptionError
+from whybox.explanation.explanation import Explanation
+from whybox.methods.importance.impurity import check_method, impurity
+from whybox.methods.importance.shap import mean_absolute
+from whybox.methods.shap.indices import Index
+from whybox.methods.shap.tree import LinearShap, TreeShap
+from whybox.models.linear import Linear
+from whybox.models.registry import as_model
+
+__all__ = ["explain", "importance", "load"]
+
+
+def explain(  # noqa: PLR0913  # the promise of the public surface
+    model: Any,
+    X: Any,
+    background: Any = None,
+    method: str = "auto",
+    *,
+    output: Any = None,
+    order: int = 1,
+    players: Any = None,
+    index: str | Index = "shapley",
+    weights: Any = None,
+    seed: int = 0,
+    tol: float | None = None,
+    max_evals: int | None = None,
+) -> Explanation:
+    """Explain each row: how much did every feature contribute to its prediction?
+
+    Args:
+        model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file.
+        X: rows to explain, (n, d): array, or pandas, polars or pyarrow frame; a frame's columns are matched by name.
+        background: rows to draw absent features from (interventional). None: a tree ensemble's own training weights (path-dependent).
+        method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link.
+        output: None or ``"raw"``: the additive scale (log-odds of boosted classifiers, probabilities of forests). ``"probability"`` or
+            ``"response"``: the scale of predictions. The name of a class or output: that one alone. ``"all"``: every one, with an axis.
+        order: 1 for attributions, 2 for pairwise interactions.
+        players: ``{"address": ["street", "city"]}``: columns that share the credit as one.
+        index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"``.
+        weights: one number a background row.
+        seed: kept in the evidence; exact methods draw nothing.
+        tol: largest accepted |base + sum of attributions - prediction|; None: what rounding explains.
+        max_evals: most evaluations a row where coalitions are enumerated.
+
+    Returns:
+        Explanation: ``values`` (n, features) for regression and binary classification, (n, features, outputs) otherwise; order 2 has the
+        feature axis twice. ``values.sum() + base`` is the model's own prediction of the row, checked for every row.
+
+    Raises:
+        WhyboxError: see whybox.errors for the tree; each message says what to do.
+
+    Examples:
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.ensemble import RandomForestRegressor
+        >>> import whybox as wb
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = RandomForestRegressor(n_estimators=20, random_state=0).fit(X, y)
+        >>> explanation = wb.explain(model, X[:5])
+        >>> explanation.values.shape
+        (5, 10)
+        >>> bool(abs(explanation.base + explanation.values.sum(axis=1) - model.predict(X[:5])).max() < 1e-9)
+        True
+    """
+    adapted = as_model(model)
+    explainer = LinearShap if isinstance(adapted, Linear) else TreeShap
+    return explainer(
+        adapted,
+        background,
+        output=output,
+        order=order,
+        players=players,
+        index=index,
+        weights=weights,
+        method=method,
+        seed=seed,
+        tol=tol,
+        max_evals=max_evals,
+    )(X)
+
+
+def importance(
+    model: Any,
+    X: Any = None,
+    method: str = "shap",
+    *,
+    background: Any = None,
+    output: Any = None,
+    players: Any = None,
+    weights: Any = None,
+) -> Explanation:
+    """Rank features over all rows: which ones does the model rely on?
+
+    Args:
+        model: as for :func:`explain`.
+        X: rows to average over; not needed for ``method="impurity"``.
+        method: ``"shap"``: mean absolute attribution. ``"impurity"``: share of the impurity decrease (gain) in training.
+        background, output, players, weights: as for :func:`explain`; impurity takes `players` only.
+
+    Returns:
+        Explanation of kind ``"importance"``: ``values`` (features,), or (features, outputs).
+
+    Raises:
+        OptionError: unknown method, or arguments that do not go with it. Others as for :func:`explain`.
+    """
+    check_method(method)
+    if method == "impurity":
+        if background is not None or output is not None or weights is not None:
+            raise OptionError(
+                "method='impurity' reads the model alone: background, output and weights do not go with it."
+            )
+        return impurity(as_model(model), players)
+    if X is None:
+        raise OptionError("method='shap' averages over rows: pass X.")
+    return mean_absolute(explain(model, X, background, output=output, players=players, weights=weights))
+
+
+def load(path: str | Path) -> Explanation:
+    """Read an explanation saved by ``Explanation.save``.
+
+    Raises:
+        ExplanationFileError: not such a file, truncated, edited, or of another version.
+    """
+    from whybox.explanation.files import load as load_file
+
+    return load_file(path)

@@ -1,0 +1,275 @@
+"""The command line: ``whybox demo``, ``whybox explain``, ``whybox report``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from whybox.errors import InputError, ModelError, ModelMismatchError, OptionError, WhyboxError
+
+__all__ = ["main"]
+
+OK, UNEXPECTED, USAGE, INPUT, MODEL, MISMATCH, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+_EXIT_CODES: Final = """exit codes:
+  0  done
+  1  a defect of whybox
+  2  wrong usage: an option or its value
+  3  the data: a file, a column, a value
+  4  the model: unreadable, unknown, untrusted or not explainable exactly
+  5  the model's own predict disagrees with our reading of it; nothing was written
+  130  interrupted; nothing was written"""
+
+_DESCRIPTION: Final = """Explain machine-learning models: how much did each feature contribute to each prediction?
+Exact for tree models of scikit-learn, XGBoost, LightGBM and CatBoost; every row is checked to add up."""
+
+_EXPLAIN: Final = """Write the attributions of every row: one column a feature, then base_value and prediction.
+base_value + the sum of a row's features is the row's prediction on the scale explained (log-odds for boosted
+classifiers, probabilities for forests; see --output). The file's metadata carries the evidence."""
+
+_EXAMPLES: Final = """examples:
+  whybox explain model.json customers.parquet -o shap.parquet
+  whybox explain model.txt customers.csv -o shap.csv --id customer_id --background train.parquet
+  whybox explain forest.joblib rows.csv -o shap.parquet --trust-pickle --player address=street,city,zip"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code (see ``whybox --help``)."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not hasattr(options, "run"):
+        parser.print_help()
+        return USAGE
+    try:
+        options.run(options)
+    except KeyboardInterrupt:
+        return _say("interrupted; nothing was written.", INTERRUPTED)
+    except ModelMismatchError as error:
+        return _say(str(error), MISMATCH)
+    except ModelError as error:
+        return _say(str(error), MODEL)
+    except InputError as error:
+        return _say(str(error), INPUT)
+    except (OptionError, WhyboxError) as error:
+        return _say(str(error), USAGE)
+    except BrokenPipeError:
+        return UNEXPECTED
+    except Exception as error:
+        if os.environ.get("WHYBOX_TRACEBACK"):
+            raise
+        message = f"this should not happen: {type(error).__name__}: {error}. Please report it with what WHYBOX_TRACEBACK=1 shows."
+        return _say(message, UNEXPECTED)
+    return OK
+
+
+def _say(message: str, code: int) -> int:
+    print(f"whybox: {message}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("whybox", description=_DESCRIPTION, epilog=_EXIT_CODES, formatter_class=raw)
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo", help="train a model on real data, explain it, write a report and a table", formatter_class=raw
+    )
+    demo.add_argument(
+        "-o", "--output-folder", default="whybox-demo", metavar="FOLDER", help="where to write (default: %(default)s)"
+    )
+    demo.set_defaults(run=_demo)
+
+    explain = commands.add_parser(
+        "explain",
+        help="write the attributions of every row of a table",
+        description=_EXPLAIN,
+        epilog=_EXAMPLES + "\n\n" + _EXIT_CODES,
+        formatter_class=raw,
+    )
+    _common(explain)
+    explain.add_argument("-o", "--out", required=True, metavar="FILE", help="where to write: .parquet, .csv or .arrow")
+    explain.add_argument(
+        "--id",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="copy this column of DATA to the result (repeatable)",
+    )
+    explain.add_argument(
+        "--order",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="1: attributions; 2: pairwise interactions, one line a number",
+    )
+    explain.add_argument(
+        "--index", default="shapley", help="shapley, banzhaf, 'banzhaf(p)' or 'beta(a, b)' (default: %(default)s)"
+    )
+    explain.add_argument(
+        "--method", default="auto", help="auto (exact or refused) or rescaled (approximate, for probabilities)"
+    )
+    explain.add_argument(
+        "--layout",
+        choices=("auto", "wide", "long"),
+        default="auto",
+        help="wide: a column a feature; long: a line a number",
+    )
+    explain.set_defaults(run=_explain)
+
+    report = commands.add_parser(
+        "report", help="write one offline HTML page about a model and its decisions", formatter_class=raw, epilog=_EXIT_CODES,
+        description="Write one HTML file: what the model is, how well it does, what it relies on, single decisions, evidence.\nIt needs no network and no script.",
+    )  # fmt: skip
+    _common(report)
+    report.add_argument("-o", "--out", required=True, metavar="FILE", help="where to write the page (.html)")
+    report.add_argument(
+        "--target", metavar="COLUMN", help="column of DATA that holds the truth, to say how well the model does"
+    )
+    report.add_argument("--title", help="title of the page")
+    report.set_defaults(run=_report)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="XGBoost .json/.ubj, LightGBM .txt, CatBoost .json/.cbm, skops; pickle or joblib with --trust-pickle",
+    )
+    parser.add_argument("data", metavar="DATA", help="rows to explain: .csv or .parquet; columns are matched by name")
+    parser.add_argument(
+        "--background",
+        metavar="FILE",
+        help="rows to draw absent features from (interventional); without it, the trees' own training weights (path-dependent)",
+    )
+    parser.add_argument(
+        "--output", metavar="NAME", help="raw (default), probability, response, all, or the name of a class or output"
+    )
+    parser.add_argument(
+        "--player",
+        action="append",
+        default=[],
+        metavar="NAME=COL,COL",
+        help="explain these columns as one (repeatable)",
+    )
+    parser.add_argument(
+        "--trust-pickle", action="store_true", help="read a pickle or joblib file, which runs whatever code is in it"
+    )
+    parser.add_argument(
+        "--no-verify",
+        action="store_true",
+        help="do not compare with the library's own predict of the file (in a process of its own)",
+    )
+
+
+def _version() -> str:
+    from whybox import __version__
+
+    return f"whybox {__version__}"
+
+
+def _model(options: argparse.Namespace) -> Any:
+    from whybox.models.registry import as_model
+
+    return as_model(Path(options.model), trust_pickle=options.trust_pickle, verify=not options.no_verify)
+
+
+def _players(options: argparse.Namespace) -> dict[str, list[str]] | None:
+    out: dict[str, list[str]] = {}
+    for text in options.player:
+        name, equals, columns = text.partition("=")
+        if not equals or not name or not columns:
+            raise OptionError(f"--player {text!r}: write NAME=COLUMN,COLUMN.")
+        if name in out:
+            raise OptionError(f"--player: {name!r} is given twice.")
+        out[name] = columns.split(",")
+    return out or None
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from whybox.explainers import LinearShap, TreeShap
+    from whybox.explanation.evidence import merged
+    from whybox.explanation.explanation import Explanation
+    from whybox.models.linear import Linear
+    from whybox.storage import writing
+    from whybox.tables import check_output, count_rows, read_batches, read_table, table_writer
+
+    out = check_output(options.out)
+    count_rows(options.data)
+    background = read_table(options.background) if options.background else None
+    model = _model(options)
+    explainer = (LinearShap if isinstance(model, Linear) else TreeShap)(
+        model, background, output=options.output, order=options.order, players=_players(options), index=options.index, method=options.method
+    )  # fmt: skip
+    parts = []
+    last: Explanation | None = None
+    with writing(out) as part:
+        write = table_writer(part, out)
+        for rows in read_batches(options.data):
+            last = explainer(rows)
+            write(_with_ids(last, rows, options))
+            parts.append(last.evidence)
+        evidence = merged(parts)
+        write.about("whybox", json.dumps({"evidence": evidence.to_dict()}))
+        write.close()
+    assert last is not None  # noqa: S101  # there is at least one batch
+    print(f"{out}: {evidence.rows:,} rows x {len(last.feature_names):,} features, in {last.units}")
+    _tell(evidence)
+
+
+def _with_ids(explanation: Any, rows: Any, options: argparse.Namespace) -> Any:
+    table = explanation.to_arrow(layout=options.layout).replace_schema_metadata(None)
+    if not options.id:
+        return table
+    missing = [c for c in options.id if c not in rows.column_names]
+    if missing:
+        raise InputError(f"--id {missing[0]!r} is not a column of {options.data}.")
+    if table.num_rows != rows.num_rows:
+        raise OptionError("--id goes with the wide layout, which has one line a row.")
+    for at, column in enumerate(options.id):
+        name = column
+        while name in table.column_names:
+            name += "_"
+        table = table.add_column(at, name, rows.column(column))
+    return table
+
+
+def _tell(evidence: Any) -> None:
+    for label, text in evidence.lines():
+        if label.startswith(("Absent", "Attributions", "Reading", "Note")):
+            print(f"  {label}: {text}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from whybox.reporting.build import report
+    from whybox.tables import read_table
+
+    if Path(options.out).suffix.lower() not in (".html", ".htm"):
+        raise OptionError(f"{options.out}: a report is an .html file.")
+    if not Path(options.out).resolve().parent.is_dir():
+        raise InputError(f"the folder {str(Path(options.out).parent)!r} does not exist.")
+    rows = read_table(options.data)
+    background = read_table(options.background) if options.background else None
+    explanation = report(
+        _model(options), rows, options.out, target=options.target, background=background, output=options.output, players=_players(options), title=options.title,
+        source=Path(options.data).name,
+    )  # fmt: skip
+    print(f"{options.out}: a report on {len(explanation):,} rows; open it in a browser")
+    _tell(explanation.evidence)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from whybox.demo import demo
+
+    demo(Path(options.output_folder), print)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

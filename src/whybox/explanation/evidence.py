@@ -1,0 +1,150 @@
+"""What an explanation carries to defend itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, final
+
+from whybox.errors import ExplanationFileError
+
+__all__ = ["Evidence", "merged", "versions"]
+
+
+@final
+@dataclass(frozen=True)
+class Evidence:
+    """How the numbers were made and how they were checked.
+
+    Attributes:
+        method: the method in words. kernel: the routine that computed it.
+        exact: whether the numbers are exact for what was asked (else see ``std_error`` or `notes`).
+        estimand: what "absent" means: ``path-dependent`` or ``interventional``.
+        index: which value of cooperative games. additive: whether attributions must add up to prediction minus base.
+        residual: largest |base + sum of attributions - prediction| over all rows, in `residual_units`; 0 where `additive` is false.
+        residual_against: whose prediction that is: the model's own predict, or for a file our reading of it.
+        agreement: largest difference between our prediction and the model's own on the rows explained, on the scale of its predict.
+        tolerance: the largest residual that rounding explains, or what the caller asked.
+        model: the model in words. verdict: how the reading of the model was verified.
+        model_calls: rows the model's own predict was called on. seed: as given; exact methods draw nothing.
+        rows, background_rows: how many. fingerprints: SHA-256 of model, background and rows.
+        versions: of whybox, Python, numpy and the model's library. seconds: wall time.
+        notes: what the reader should know.
+    """
+
+    method: str
+    kernel: str
+    exact: bool
+    estimand: str
+    index: str
+    additive: bool
+    residual: float
+    residual_units: str
+    residual_against: str
+    agreement: float
+    tolerance: float
+    model: str
+    verdict: dict[str, Any] = field(default_factory=dict)
+    model_calls: int = 0
+    seed: int = 0
+    rows: int = 0
+    background_rows: int = 0
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, as it is saved."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Evidence:
+        """Rebuild from plain data.
+
+        Raises:
+            ExplanationFileError: a field is missing or unknown.
+        """
+        names = {f.name for f in fields(cls)}
+        if not isinstance(data, dict) or set(data) != names:
+            raise ExplanationFileError(
+                "the saved evidence does not have the fields this version writes; the file was edited or saved by another version."
+            )
+        return cls(**{**data, "notes": tuple(data["notes"])})
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return (label, text) pairs for people: what the report and the notebook show."""
+        v = self.verdict
+        tested = (
+            f"{v['thresholds']:,} of {v['thresholds_total']:,} split points"
+            if v.get("thresholds_total")
+            else "made rows"
+        )
+        verdict = (
+            f"{tested}, {v['rows']:,} made rows, largest difference {v['difference']:.2g}; compared with {v['against']}"
+            if v.get("rows")
+            else f"compared with {v.get('against', 'nothing')}"
+        )
+        residual = f"{self.residual:.2g}{'' if self.residual_units == 'prediction' else ' ' + self.residual_units} ({self.tolerance:.2g} allowed), against {self.residual_against}"
+        return [
+            ("Method", self.method + (", exact" if self.exact else ", not exact")),
+            ("Kernel", self.kernel),
+            (
+                "Absent features",
+                self.estimand + (f", {self.background_rows:,} background rows" if self.background_rows else ""),
+            ),
+            ("Index", self.index),
+            ("Rows explained", f"{self.rows:,}"),
+            (
+                "Attributions add up to the prediction within",
+                residual if self.additive else "does not apply: this index does not add up, by design",
+            ),
+            (
+                "Our predictions of these rows differ from the model's own by",
+                f"{self.agreement:.2g}" if self.model_calls else "not compared: there is no live model",
+            ),
+            ("Model", self.model),
+            ("Reading of the model verified", verdict),
+            ("Rows given to the model's own predict", f"{self.model_calls:,}"),
+            ("Seed", str(self.seed)),
+            *((f"SHA-256 of {name}", digest) for name, digest in self.fingerprints.items()),
+            ("Versions", ", ".join(f"{k} {w}" for k, w in self.versions.items())),
+            ("Wall time", f"{self.seconds:.3g} s"),
+            *(("Note", note) for note in self.notes),
+        ]
+
+
+def merged(parts: Sequence[Evidence]) -> Evidence:
+    """Return the evidence of an explanation made in several parts (batches of a stream): sums of rows, the worst of every check."""
+    first = parts[0]
+    digest = (
+        hashlib.sha256("".join(p.fingerprints["rows"] for p in parts).encode()).hexdigest()
+        if len(parts) > 1
+        else first.fingerprints["rows"]
+    )
+    return replace(
+        first,
+        residual=max(p.residual for p in parts),
+        agreement=max(p.agreement for p in parts),
+        tolerance=max(p.tolerance for p in parts),
+        model_calls=sum(p.model_calls for p in parts),
+        rows=sum(p.rows for p in parts),
+        seconds=sum(p.seconds for p in parts),
+        fingerprints={**first.fingerprints, "rows": digest},
+        notes=tuple(dict.fromkeys(note for p in parts for note in p.notes)),
+    )
+
+
+def versions(library: str | None = None) -> dict[str, str]:
+    """Return the versions that made the numbers."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    out = {"python": platform.python_version()}
+    for name in ("whybox", "numpy", *([library] if library else [])):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return out

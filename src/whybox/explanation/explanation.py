@@ -1,0 +1,219 @@
+"""The one result type: numbers with named axes, and the evidence for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import OptionError, did_you_mean
+from whybox.explanation.evidence import Evidence
+from whybox.frames import Floats, Table
+
+__all__ = ["KINDS", "Explanation"]
+
+# kind -> the axes it may have, in order; "output" is there only where the model has several
+KINDS: Final = {
+    "attribution": ("row", "feature", "output"),
+    "interaction": ("row", "feature", "feature_2", "output"),
+    "importance": ("feature", "output"),
+}
+_FEATURE_AXES: Final = ("feature", "feature_2")
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Explanation:
+    """Labelled numbers that a method computed from a model, a background and rows.
+
+    Attributes:
+        kind: ``"attribution"``, ``"interaction"`` or ``"importance"``.
+        values: float64, one axis for each of `dims`.
+        dims: names of the axes; an axis the model does not have is not there.
+        coords: for each axis its labels.
+        base: value when every feature is absent, () or (outputs,).
+        prediction: what the model predicts on the explained scale, (rows,) or (rows, outputs); None where there are no rows.
+        units: of values, base and prediction.
+        std_error: of values, same shape; None when exact.
+        data: the user's rows, aligned with the model; None where there are no rows.
+        players: for each feature label, the columns it stands for.
+        evidence: how the numbers were made and checked.
+    """
+
+    kind: str
+    values: Floats
+    dims: tuple[str, ...]
+    coords: Mapping[str, npt.NDArray[Any]]
+    base: Floats
+    units: str
+    evidence: Evidence
+    prediction: Floats | None = None
+    std_error: Floats | None = None
+    data: Table | None = None
+    players: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        allowed = KINDS.get(self.kind)
+        if allowed is None or tuple(d for d in allowed if d in self.dims) != self.dims:
+            raise OptionError(f"an explanation of kind {self.kind!r} cannot have the axes {self.dims}.")
+        if self.values.ndim != len(self.dims) or any(
+            len(self.coords[d]) != n for d, n in zip(self.dims, self.values.shape, strict=True)
+        ):
+            raise OptionError(f"values of shape {self.values.shape} do not match the labels of {self.dims}.")
+        for array in (self.values, self.base, self.prediction, self.std_error):
+            if array is not None:
+                array.flags.writeable = False
+        object.__setattr__(self, "coords", MappingProxyType(dict(self.coords)))
+        object.__setattr__(self, "players", MappingProxyType(dict(self.players)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the values."""
+        return self.values.shape
+
+    def __len__(self) -> int:
+        """Return the length of the first axis."""
+        return int(self.values.shape[0])
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Labels of the feature axis."""
+        return tuple(map(str, self.coords["feature"]))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Labels of the output axis; empty when there is none."""
+        return tuple(map(str, self.coords["output"])) if "output" in self.dims else ()
+
+    def __getitem__(self, key: Any) -> Explanation:
+        """Slice by position or by name, one entry an axis: ``e[0]``, ``e[:, "age"]``, ``e[..., "setosa"]``.
+
+        An integer or a name drops its axis; slices, lists and masks keep it. Row labels are taken with :meth:`sel`.
+        """
+        keys = key if isinstance(key, tuple) else (key,)
+        if Ellipsis in [k for k in keys if not isinstance(k, np.ndarray)]:
+            at = next(i for i, k in enumerate(keys) if k is Ellipsis)
+            keys = (*keys[:at], *(slice(None),) * (len(self.dims) - len(keys) + 1), *keys[at + 1 :])
+        if len(keys) > len(self.dims):
+            raise IndexError(f"{len(keys)} indices for the axes {self.dims}.")
+        chosen = {
+            dim: k for dim, k in zip(self.dims, keys, strict=False) if not (isinstance(k, slice) and k == slice(None))
+        }
+        return self._pick({dim: self._by_name(dim, k) if dim != "row" else k for dim, k in chosen.items()})
+
+    def sel(self, **labels: Any) -> Explanation:
+        """Slice by labels, axis by axis: ``e.sel(row="customer 7", output="setosa")``.
+
+        Raises:
+            OptionError: no such axis or label; the message names those there are.
+        """
+        for dim in labels:
+            if dim not in self.dims:
+                raise OptionError(f"there is no axis {dim!r} here.{did_you_mean(dim, self.dims)}")
+        return self._pick({dim: self._by_name(dim, label, strict=True) for dim, label in labels.items()})
+
+    def _by_name(self, dim: str, key: Any, *, strict: bool = False) -> Any:
+        """Turn labels into positions; anything that is not a label is left as a position."""
+        labels = list(self.coords[dim].tolist())
+        if isinstance(key, (list, tuple)) or (
+            isinstance(key, np.ndarray) and (key.dtype.kind in "OUS" or strict) and key.dtype != bool
+        ):
+            return [self._by_name(dim, k, strict=strict) for k in key]
+        if isinstance(key, str) or (strict and not isinstance(key, (slice, np.ndarray))):
+            if key not in labels:
+                raise OptionError(f"{dim} {key!r} is not there.{did_you_mean(key, labels)}")
+            return labels.index(key)
+        return key
+
+    def _pick(self, at: Mapping[str, Any]) -> Explanation:
+        values, error = self.values, self.std_error
+        base, prediction, data = self.base, self.prediction, self.data
+        coords, dims = dict(self.coords), list(self.dims)
+        for dim, key in at.items():
+            axis = dims.index(dim)
+            index = key if isinstance(key, (slice, int, np.integer)) else np.asarray(key)
+            if isinstance(index, np.ndarray) and index.size == 0:
+                index = index.astype(np.intp)
+            where = (slice(None),) * axis + (index,)
+            values, error = values[where], None if error is None else error[where]
+            if dim == "row":
+                prediction = None if prediction is None else prediction[index]
+                data = None if data is None else data.rows(np.atleast_1d(np.arange(len(data))[index]))
+            if dim == "output":
+                base, prediction = base[index], None if prediction is None else prediction[..., index]
+            if isinstance(index, (int, np.integer)):
+                coords[dim] = coords[dim][[int(index)]]
+                del dims[axis]
+            else:
+                coords[dim] = coords[dim][index]
+        kept = {dim: label for dim, label in coords.items() if dim in dims or dim in ("row", "output")}
+        return replace(
+            self,
+            values=values.copy(),
+            std_error=None if error is None else error.copy(),
+            base=np.asarray(base).copy(),
+            dims=tuple(dims),
+            coords=kept,
+            prediction=None if prediction is None else np.asarray(prediction).copy(),
+            data=data,
+        )
+
+    def ordered(self, most: int | None = None) -> npt.NDArray[np.intp]:
+        """Return feature positions by falling mean absolute value over every other axis; at most `most`."""
+        axes = tuple(i for i, d in enumerate(self.dims) if d != "feature")
+        size = np.abs(self.values).mean(axis=axes) if axes else np.abs(self.values)
+        order = np.argsort(-size, kind="stable")
+        return order if most is None else order[:most]
+
+    @property
+    def plot(self) -> Any:
+        """Figures: ``e.plot.bar()``, ``.beeswarm()``, ``.waterfall()``, ``.scatter(feature)``, ``.heatmap()``; each returns its axes."""
+        from importlib import import_module
+
+        return import_module("whybox.plots").Plots(self)
+
+    def to_frame(self, *, library: str | None = None, layout: str = "auto") -> Any:
+        """Return a data frame in the user's frame library; see whybox.explanation.exports.to_frame."""
+        from whybox.explanation.exports import to_frame
+
+        return to_frame(self, library=library, layout=layout)
+
+    def to_arrow(self, *, layout: str = "auto") -> Any:
+        """Return a pyarrow Table, laid out as :meth:`to_frame`, with the evidence in its metadata."""
+        from whybox.explanation.exports import to_arrow
+
+        return to_arrow(self, layout=layout)
+
+    def to_xarray(self) -> Any:
+        """Return an xarray Dataset with variables ``values``, ``base`` and ``prediction`` on the named axes."""
+        from whybox.explanation.exports import to_xarray
+
+        return to_xarray(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything, evidence included, to one file that cannot run code; read it back with ``wb.load``."""
+        from whybox.explanation.files import save
+
+        save(self, path)
+
+    def _repr_html_(self) -> str:
+        from whybox.explanation.html import table_html
+
+        return table_html(self)
+
+    def __repr__(self) -> str:
+        axes = ", ".join(f"{d}: {n}" for d, n in zip(self.dims, self.values.shape, strict=True))
+        exact = "exact" if self.evidence.exact else "not exact"
+        return f"Explanation({self.kind}, {axes}; {self.units}; {self.evidence.method}, {exact}; residual {self.evidence.residual:.2g})"
+
+
+def labels(names: Sequence[Any]) -> npt.NDArray[Any]:
+    """Return axis labels as an object array."""
+    out = np.empty(len(names), dtype=object)
+    out[:] = list(names)
+    return out

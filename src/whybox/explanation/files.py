@@ -1,0 +1,149 @@
+"""An explanation in one file: a zip of arrays (npy), the rows (Arrow) and a JSON page. Nothing in it can run code."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import ExplanationFileError
+from whybox.explanation.evidence import Evidence
+from whybox.explanation.explanation import Explanation, labels
+from whybox.frames import Table, as_table
+from whybox.storage import writing
+
+__all__ = ["load", "save"]
+
+FORMAT: Final = 1
+_STAMP: Final = (1980, 1, 1, 0, 0, 0)  # no clock in the file: same explanation, same bytes
+
+
+def save(explanation: Explanation, path: str | Path) -> None:
+    """Write an explanation; the file appears whole or not at all.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    e = explanation
+    page = {
+        "format": FORMAT,
+        "kind": e.kind,
+        "dims": list(e.dims),
+        "units": e.units,
+        "evidence": e.evidence.to_dict(),
+        "players": {name: list(columns) for name, columns in e.players.items()},
+        "coords": {dim: _plain(values) for dim, values in e.coords.items()},
+        "data": None
+        if e.data is None
+        else {
+            "names": list(e.data.names),
+            "library": e.data.library,
+            "named": e.data.named,
+            "labels": e.data.labels is not None,
+        },
+    }
+    arrays = {"values": e.values, "base": e.base, "prediction": e.prediction, "std_error": e.std_error}
+    with writing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        _add(archive, "explanation.json", json.dumps(page, indent=1, allow_nan=True).encode())
+        for name, array in arrays.items():
+            if array is not None:
+                buffer = io.BytesIO()
+                np.save(buffer, array, allow_pickle=False)
+                _add(archive, f"{name}.npy", buffer.getvalue())
+        if e.data is not None:
+            _add(archive, "data.arrow", _arrow_bytes(e.data))
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    info = zipfile.ZipInfo(name, _STAMP)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(info, data)
+
+
+def _plain(values: npt.NDArray[Any]) -> list[Any]:
+    return [v if isinstance(v, (str, int, float, bool)) or v is None else str(v) for v in np.asarray(values).tolist()]
+
+
+def _arrow_bytes(table: Table) -> bytes:
+    import pyarrow as pa
+
+    columns = {}
+    for i, name in enumerate(table.names):
+        column = table.column(i)
+        values = column.values if column.categories is None and column.values.dtype != object else column.objects()
+        try:
+            columns[name] = pa.array(values, from_pandas=True) if values.dtype != object else pa.array(values.tolist())
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            columns[name] = pa.array([None if v is None else str(v) for v in values])
+    sink = io.BytesIO()
+    arrow = pa.table(columns)
+    with pa.ipc.new_file(sink, arrow.schema) as writer:
+        writer.write_table(arrow)
+    return sink.getvalue()
+
+
+def load(path: str | Path) -> Explanation:
+    """Read an explanation written by :meth:`Explanation.save`.
+
+    Raises:
+        ExplanationFileError: not such a file, truncated, edited, or of another version.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            page = json.loads(archive.read("explanation.json"))
+            names = set(archive.namelist())
+            arrays = {
+                n: np.load(io.BytesIO(archive.read(f"{n}.npy")), allow_pickle=False)
+                for n in ("values", "base", "prediction", "std_error")
+                if f"{n}.npy" in names
+            }
+            rows = archive.read("data.arrow") if "data.arrow" in names else None
+        return _build(page, arrays, rows)
+    except ExplanationFileError:
+        raise
+    except FileNotFoundError:
+        raise ExplanationFileError(f"there is no file {str(path)!r}.") from None
+    except Exception as error:
+        raise ExplanationFileError(
+            f"{path} is not a saved explanation, or it is truncated or edited ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _build(page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: bytes | None) -> Explanation:
+    if page.get("format") != FORMAT:
+        raise ExplanationFileError(
+            f"the file has format {page.get('format')!r}; this version of whybox reads {FORMAT}."
+        )
+    data = None
+    coords = {dim: labels(values) for dim, values in page["coords"].items()}
+    if page["data"] is not None and rows is not None:
+        import pyarrow as pa
+
+        about = page["data"]
+        table = as_table(pa.ipc.open_file(io.BytesIO(rows)).read_all())
+        own = coords["row"] if about["labels"] and len(coords.get("row", ())) == len(table) else None
+        data = Table(
+            table.native,
+            tuple(about["names"]),
+            about["library"] if about["library"] != "numpy" else "pyarrow",
+            named=about["named"],
+            labels=own,
+        )
+    return Explanation(
+        kind=page["kind"],
+        values=arrays["values"],
+        dims=tuple(page["dims"]),
+        coords=coords,
+        base=arrays["base"],
+        units=page["units"],
+        evidence=Evidence.from_dict(page["evidence"]),
+        prediction=arrays.get("prediction"),
+        std_error=arrays.get("std_error"),
+        data=data,
+        players={name: tuple(columns) for name, columns in page["players"].items()},
+    )

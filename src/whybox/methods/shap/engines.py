@@ -1,0 +1,226 @@
+"""One function a kernel: a block of encoded rows in, values of the model's outputs out, on the target's scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import UnsupportedModelError
+from whybox.frames import Floats
+from whybox.kernels import trees
+from whybox.methods.shap.game import game_of_row, values_of_game
+from whybox.methods.shap.question import Kernel, Question
+from whybox.models.linear import Linear
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["Engine"]
+
+
+@final
+class Engine:
+    """A settled question, ready to be run on blocks of rows.
+
+    ``base`` and what ``run`` returns have one entry for each of the *model's* outputs; the target picks and signs them.
+    """
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+
+    @cached_property
+    def base(self) -> Floats:
+        """Value when every player is absent, (model outputs,)."""
+        q = self.question
+        if q.background is None:
+            return trees.expectation(_forest(q))
+        raw = self.raw(q.background.matrix)
+        if q.target.scale == "response":
+            raw = q.model.outputs.link(raw)
+        return np.asarray(q.background.weights @ raw)
+
+    def raw(self, X: Floats) -> Floats:
+        """Raw outputs of encoded rows, (rows, model outputs)."""
+        model = self.question.model
+        return model.raw(X) if isinstance(model, Linear) else trees.predict(_forest(self.question), X)
+
+    def size(self, X: Floats) -> Floats:
+        """How large the summands can be: the yardstick for rounding."""
+        model = self.question.model
+        return model.size(X) if isinstance(model, Linear) else _forest(self.question).size
+
+    def run(self, X: Floats) -> Floats:
+        """Return (rows, players, model outputs), or (rows, players, players, model outputs) for order 2."""
+        q = self.question
+        single = _RUN[q.kernel](self, X, 1)
+        if q.options.order == 1:
+            return single
+        pairs = _RUN[q.kernel](self, X, 2)
+        # Half of each interaction in either triangle, main effects on the diagonal: rows add up to the attributions.
+        pairs *= 0.5
+        players = np.arange(q.players.count)
+        pairs[:, players, players] = single - pairs.sum(axis=2)
+        return pairs
+
+    def _zeros(self, X: Floats, order: int) -> Floats:
+        q = self.question
+        return np.zeros((len(X), *(q.players.count,) * order, len(q.model.outputs.names)))
+
+    def path(self, X: Floats, order: int) -> Floats:
+        """Path-dependent: quadrature along every path."""
+        q = self.question
+        rules, rule_of_tree = self._rules[order - 1]
+        out = self._zeros(X, order)
+        trees.path_dependent(_forest(q), q.players.of_column, q.players.count, X, rules, rule_of_tree, order, out)
+        return out
+
+    @cached_property
+    def _rules(self) -> list[tuple[list[tuple[Floats, Floats]], npt.NDArray[np.int32]]]:
+        """For each order: quadrature rules, and which one each tree needs for its longest path to be integrated exactly."""
+        q = self.question
+        most = trees.players_on_path(_forest(q), q.players.of_column, q.players.count)
+        out = []
+        for order in (1, 2):
+            degrees, rule_of_tree = np.unique(np.maximum(most - order, 0), return_inverse=True)
+            out.append(
+                (
+                    [q.options.index.rule(int(d)) for d in degrees] or [q.options.index.rule(0)],
+                    rule_of_tree.astype(np.int32),
+                )
+            )
+        return out
+
+    def pairs(self, X: Floats, order: int) -> Floats:
+        """Interventional: every row against every background row."""
+        q = self.question
+        out = self._zeros(X, order)
+        assert q.background is not None  # noqa: S101  # settled by the question
+        trees.interventional(
+            _forest(q),
+            q.players.of_column,
+            q.players.count,
+            X,
+            q.background.matrix,
+            q.background.weights[None],
+            self._moments,
+            order,
+            out,
+        )
+        return out
+
+    @cached_property
+    def _moments(self) -> Floats:
+        q = self.question
+        most = (
+            q.players.count
+            if _forest(q).has_linear_leaves
+            else int(trees.players_on_path(_forest(q), q.players.of_column, q.players.count).max(initial=0))
+        )
+        return q.options.index.moments(max(most, 1) + 1)
+
+    def rescaled(self, X: Floats, order: int) -> Floats:
+        """Scale each background row's raw attributions so that they add up on the other side of the link."""
+        del order  # 1, settled by the question
+        q = self.question
+        assert q.background is not None  # noqa: S101  # settled by the question
+        out = self._zeros(X, 1)
+        fx, fb = self.raw(X), self.raw(q.background.matrix)
+        link = q.model.outputs.link
+        for k in range(len(q.model.outputs.names)):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                slope = (link(fx)[:, None, k] - link(fb)[None, :, k]) / (fx[:, None, k] - fb[None, :, k])
+            flat = np.isnan(slope)
+            slope[flat] = np.broadcast_to(((link(fx + 1e-6) - link(fx - 1e-6)) / 2e-6)[:, None, k], slope.shape)[flat]
+            one = np.zeros((len(X), q.players.count, 1))
+            weights = np.ascontiguousarray(slope * q.background.weights)
+            # one row at a time where a single row could be taken for weights common to all
+            for i in range(len(X)):
+                trees.interventional(
+                    self._alone[k],
+                    q.players.of_column,
+                    q.players.count,
+                    np.ascontiguousarray(X[i : i + 1]),
+                    q.background.matrix,
+                    weights[i : i + 1],
+                    self._moments,
+                    1,
+                    one[i : i + 1],
+                )
+            out[..., k] = one[..., 0]
+        return out
+
+    @cached_property
+    def _alone(self) -> list[TreeEnsemble]:
+        """The model of each output by itself."""
+        forest = _forest(self.question)
+        return [forest.only(k) for k in range(len(forest.outputs.names))]
+
+    def enumerate(self, X: Floats, order: int) -> Floats:
+        """Every coalition of the players that the model uses; the others get exactly zero."""
+        q = self.question
+        assert q.background is not None  # noqa: S101  # settled by the question
+        out = self._zeros(X, order)
+        count = len(q.used)
+        if count == 0:
+            return out
+        at = np.ix_(*(q.used,) * order)
+        for i, x in enumerate(X):
+            game = game_of_row(
+                self._hybrids, q.model.base, q.model.outputs.link, x, q.background.matrix, q.background.weights, count
+            )
+            out[i][at] = values_of_game(game, count, q.options.index, order)
+        return out
+
+    @cached_property
+    def _hybrids(self) -> Callable[[Floats, Floats], Floats]:
+        q = self.question
+        place = np.zeros(q.players.count, dtype=np.int32)
+        place[q.used] = np.arange(len(q.used))
+        of_column, count = place[q.players.of_column], len(q.used)
+        if isinstance(q.model, Linear):
+            weights = q.model.weights
+
+            def linear(x: Floats, B: Floats) -> Floats:
+                game = np.zeros((len(B), 2**count, weights.shape[1]))
+                for j in range(count):
+                    columns = np.isin(q.players.of_column, q.used[j])
+                    inside = (np.arange(2**count) >> j & 1).astype(bool)
+                    game[:, inside] += np.nan_to_num(x[columns]) @ weights[columns]
+                    game[:, ~inside] += (np.nan_to_num(B[:, columns]) @ weights[columns])[:, None]
+                return game
+
+            return linear
+        forest = _forest(q)
+        return lambda x, B: trees.hybrids(forest, of_column, count, np.ascontiguousarray(x), B)
+
+    def linear(self, X: Floats, order: int) -> Floats:
+        """An additive game: every index gives each player its own term, and no interactions."""
+        q = self.question
+        out = self._zeros(X, order)
+        assert isinstance(q.model, Linear)  # noqa: S101  # settled by the question
+        assert q.background is not None  # noqa: S101
+        if order == 2:
+            return out
+        terms = (np.nan_to_num(X) - q.background.weights @ np.nan_to_num(q.background.matrix))[
+            :, :, None
+        ] * q.model.weights
+        for column, player in enumerate(q.players.of_column):
+            out[:, player] += terms[:, column]
+        return out
+
+
+def _forest(question: Question) -> TreeEnsemble:
+    if not isinstance(question.model, TreeEnsemble):
+        raise UnsupportedModelError(f"{question.model.kind} is not a tree ensemble.")
+    return question.model
+
+
+_RUN: Final[dict[Kernel, Callable[[Engine, Floats, int], Floats]]] = {
+    "path walk": Engine.path,
+    "pair walk": Engine.pairs,
+    "rescaled": Engine.rescaled,
+    "enumeration": Engine.enumerate,
+    "linear": Engine.linear,
+}

@@ -1,0 +1,204 @@
+"""A question, settled before any work is done: which model, players, output, background, index, order; and so which kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.background import Background
+from whybox.errors import LimitError, OptionError, UnsupportedModelError, did_you_mean
+from whybox.methods.shap.indices import Index, as_index
+from whybox.methods.shap.players import Players
+from whybox.methods.shap.target import Target, resolve_output
+from whybox.models.base import Model
+from whybox.models.linear import Linear
+from whybox.models.links import ELEMENTWISE
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["MOST_PLAYERS", "Options", "Question", "check_options", "settle"]
+
+MOST_PLAYERS = 15  # 2^15 coalitions of every row against every background row
+EVALUATIONS = 2 * 10**8  # per row, when the caller sets no limit
+_METHODS = ("auto", "exact", "rescaled")
+Kernel = Literal["path walk", "pair walk", "enumeration", "rescaled", "linear"]
+
+
+@final
+@dataclass(frozen=True)
+class Options:
+    """What the caller asked, checked as far as it can be without rows."""
+
+    output: Any
+    order: int
+    players: Any
+    index: Index
+    method: str
+    seed: int
+    tol: float | None
+    max_evals: int | None
+
+
+def check_options(
+    *,
+    output: Any,
+    order: int,
+    players: Any,
+    index: str | Index,
+    method: str,
+    seed: int,
+    tol: float | None,
+    max_evals: int | None,
+) -> Options:
+    """Check options that need no rows.
+
+    Raises:
+        OptionError: a value that is not known or out of range.
+    """
+    if order not in (1, 2):
+        raise OptionError(f"order={order!r}: 1 gives attributions, 2 gives pairwise interactions.")
+    if method not in _METHODS:
+        raise OptionError(f"method={method!r} is not known here.{did_you_mean(method, _METHODS)}")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise OptionError(f"seed={seed!r} must be a whole number.")
+    if tol is not None and not (isinstance(tol, (int, float)) and tol > 0):
+        raise OptionError(f"tol={tol!r} must be a positive number: the largest residual you accept.")
+    if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
+        raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
+    return Options(
+        output,
+        int(order),
+        players,
+        as_index(index),
+        method,
+        int(seed),
+        None if tol is None else float(tol),
+        None if max_evals is None else int(max_evals),
+    )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Question:
+    """Everything settled."""
+
+    model: Model
+    players: Players
+    target: Target
+    background: Background | None
+    options: Options
+    kernel: Kernel
+    used: npt.NDArray[np.int64]  # players whose columns the model reads (enumeration only)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the numbers are exact for what is asked."""
+        return self.kernel != "rescaled"
+
+    @property
+    def additive(self) -> bool:
+        """Whether attributions must add up to prediction minus base."""
+        return self.options.index.efficient
+
+    @property
+    def estimand(self) -> str:
+        """What "absent" means, in words."""
+        return (
+            "path-dependent: a tree's own training weights"
+            if self.background is None
+            else "interventional: values of background rows"
+        )
+
+
+def settle(model: Model, players: Players, background: Background | None, options: Options) -> Question:
+    """Choose the kernel, or refuse with the reason.
+
+    Raises:
+        OptionError: arguments that do not go together.
+        UnsupportedModelError: there is no exact answer to this question for this model.
+        LimitError: the exact answer would take more evaluations than allowed.
+    """
+    target = resolve_output(model.outputs, options.output)
+    used = _used(model, players)
+    kernel = _kernel(model, background, options, target)
+    if kernel == "enumeration":
+        _check_enumeration(background, options, used)
+    return Question(model, players, target, background, options, kernel, used)
+
+
+def _kernel(model: Model, background: Background | None, options: Options, target: Target) -> Kernel:
+    if options.method == "rescaled":
+        return _rescaled(model, background, options, target)
+    if target.scale == "response":
+        if background is None:
+            raise OptionError(
+                f"output={options.output!r} of this model is {model.outputs.link.name} of a sum over trees. Trees alone do not say how their sums vary together, so the "
+                "probability of a row with absent features needs background rows: pass background=X_train (or a sample of it)."
+            )
+        return "enumeration"
+    if isinstance(model, Linear):
+        if background is None:
+            raise OptionError(
+                "a linear model keeps no training weights, so absent features need background rows: pass background=X_train (or a sample of it)."
+            )
+        return "linear"
+    if not isinstance(model, TreeEnsemble):
+        raise UnsupportedModelError(f"{model.kind} is not a tree ensemble.")
+    if background is not None:
+        return "pair walk"
+    if model.has_linear_leaves:
+        raise OptionError(
+            "the leaves of this model are linear functions, for which training weights say nothing about absent features: pass background=X_train."
+        )
+    if not model.has_covers:
+        raise OptionError(
+            "this model keeps no training weights in its nodes, so nothing path-dependent is defined: pass background=X_train."
+        )
+    return "path walk"
+
+
+def _rescaled(model: Model, background: Background | None, options: Options, target: Target) -> Kernel:
+    link = model.outputs.link
+    if target.scale != "response":
+        raise OptionError(
+            "method='rescaled' approximates attributions behind a link; use it with output='probability' or 'response' of a model that has one."
+        )
+    if background is None or options.order != 1 or not options.index.efficient:
+        raise OptionError("method='rescaled' needs a background, order=1 and index='shapley'.")
+    if (
+        not isinstance(model, TreeEnsemble)
+        or (link.function is None and link.name not in ELEMENTWISE)
+        or (link.function is not None and len(target.picks) > 1)
+    ):
+        raise OptionError(
+            f"method='rescaled' is not defined for the link {link.name!r}, which mixes outputs, or for models other than trees."
+        )
+    return "rescaled"
+
+
+def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
+    if isinstance(model, TreeEnsemble):
+        columns = np.unique(np.concatenate([model.feature[model.feature >= 0], model.linear_feature]))
+    elif isinstance(model, Linear):
+        columns = np.flatnonzero(model.weights.any(axis=1))
+    else:
+        columns = np.arange(model.inputs.width)
+    return np.unique(players.of_column[columns]).astype(np.int64)
+
+
+def _check_enumeration(background: Background | None, options: Options, used: npt.NDArray[np.int64]) -> None:
+    if len(used) > MOST_PLAYERS:
+        raise UnsupportedModelError(
+            f"output={options.output!r} needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MOST_PLAYERS} are enumerated. Explain "
+            "the additive scale "
+            "(leave output out), group columns with players={...}, or ask for the known approximation by its name: method='rescaled'."
+        )
+    rows = 0 if background is None else len(background.matrix)
+    needed, allowed = 2 ** len(used) * rows, EVALUATIONS if options.max_evals is None else options.max_evals
+    if needed > allowed:
+        raise LimitError(
+            f"output={options.output!r} needs {needed:,} evaluations a row (2^{len(used)} coalitions x {rows:,} background rows), more than the {allowed:,} allowed. "
+            "Pass fewer background rows, group columns with players={...}, or raise max_evals."
+        )

@@ -1,0 +1,200 @@
+"""Run a settled question on rows, block by block, and check every row against the model's own predict."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Final, final
+
+import numpy as np
+
+from whybox.errors import LimitError, ModelMismatchError
+from whybox.explanation.evidence import Evidence, versions
+from whybox.explanation.explanation import Explanation, labels
+from whybox.frames import Floats, Table
+from whybox.methods.shap.engines import Engine
+from whybox.methods.shap.question import Question
+from whybox.models.compare import compare
+from whybox.models.trees import TreeEnsemble
+from whybox.progress import batches
+
+__all__ = ["run"]
+
+BLOCK: Final = 16384  # rows encoded and predicted at a time
+LARGEST: Final = 2**33  # bytes of one result
+
+
+def run(question: Question, table: Table, method: str, notes: tuple[str, ...] = ()) -> Explanation:
+    """Return the explanation of an aligned table's rows.
+
+    Raises:
+        LimitError: the result would not fit in memory.
+        ModelMismatchError: base + attributions is not the model's own prediction.
+    """
+    began = time.perf_counter()
+    q, engine = question, Engine(question)
+    k, d, n = len(q.target.names), q.players.count, len(table)
+    shape = (n, *(d,) * q.options.order, k)
+    if np.prod(shape, dtype=np.float64) * 8 > LARGEST:
+        raise LimitError(
+            f"the result of {n:,} rows x {' x '.join(str(s) for s in shape[1:])} numbers would take {np.prod(shape, dtype=np.float64) * 8 / 2**30:.0f} GiB; "
+            "explain fewer rows at a time, or group columns with players={...}."
+        )
+    values, prediction = np.empty(shape), np.empty((n, k))
+    check = _Check(engine)
+    digest = hashlib.sha256()
+    for start, block in table.blocks(BLOCK):
+        X = q.model.inputs.matrix(block)
+        digest.update(X.data)
+        out = values[start : start + len(X)]
+        for rows in batches(
+            len(X), what=f"{method} {start + 1:,}-{start + len(X):,} of {n:,}" if n > BLOCK else method
+        ):
+            out[rows] = q.target.values(engine.run(np.ascontiguousarray(X[rows])))
+        prediction[start : start + len(X)] = check.block(X, block, out)
+    evidence = _evidence(
+        q, engine, check, method, notes, rows=n, digest=digest.hexdigest(), seconds=time.perf_counter() - began
+    )
+    return _explanation(q, table, values, prediction, q.target.levels(engine.base), evidence)
+
+
+@final
+@dataclass
+class _Check:
+    """Compares each block with the model's own predict and keeps the largest differences."""
+
+    engine: Engine
+    residual: float = 0.0
+    tolerance: float = 0.0
+    agreement: float = 0.0
+    calls: int = 0
+
+    def block(self, X: Floats, table: Table, values: Floats) -> Floats:
+        """Check one block; return its predictions on the target's scale, (rows, outputs explained)."""
+        q = self.engine.question
+        raw = self.engine.raw(X)
+        told = self._on_target(raw)
+        if q.model.own is not None:
+            own, theirs = q.model.own, q.model.own.predict(table)
+            self.calls += len(X)
+            difference, _ = compare(
+                q.model, raw, theirs, scale=own.scale, relative=own.relative, size=self.engine.size(X)
+            )
+            self.agreement = max(self.agreement, difference)
+            if own.scale == "raw" or q.model.outputs.link.identity:
+                told = self._on_target(theirs)
+            elif q.target.scale == "response":
+                told = q.target.levels(theirs)
+        if q.additive:
+            total = q.target.levels(self.engine.base) + values.sum(axis=tuple(range(1, values.ndim - 1)))
+            self._adds_up(total, told, self._room(raw, X))
+        return told
+
+    def _on_target(self, raw: Floats) -> Floats:
+        q = self.engine.question
+        return q.target.levels(raw if q.target.scale == "raw" else q.model.outputs.link(raw))
+
+    def _room(self, raw: Floats, X: Floats) -> Floats:
+        """What rounding explains, (rows, outputs explained): the library's own, and ours over many terms."""
+        q = self.engine.question
+        if q.options.tol is not None:
+            return np.full((len(raw), len(q.target.names)), q.options.tol)
+        relative = (q.model.own.relative if q.model.own else 0.0) + 1e-10
+        room = np.broadcast_to(relative * np.maximum(self.engine.size(X), np.abs(raw)) + 1e-300, raw.shape)
+        if q.target.scale == "raw":
+            return room[:, list(q.target.picks)]
+        link = q.model.outputs.link
+        here = link(raw)
+        moved = np.maximum(np.abs(link(raw + room) - here), np.abs(here - link(raw - room))).max(axis=1, keepdims=True)
+        return np.asarray(moved + relative * np.abs(here) + 1e-10 * np.abs(self.engine.base))[:, list(q.target.picks)]
+
+    def _adds_up(self, total: Floats, told: Floats, room: Floats) -> None:
+        q = self.engine.question
+        off = np.abs(total - told)
+        self.residual, self.tolerance = (
+            max(self.residual, float(off.max(initial=0.0))),
+            max(self.tolerance, float(room.max(initial=0.0))),
+        )
+        wrong = ~(off <= room)
+        if wrong.any():
+            i, k = np.argwhere(wrong)[0]
+            raise ModelMismatchError(
+                f"base + attributions is {total[i, k]!r} where {'the model itself predicts' if q.model.own else 'our reading of the model predicts'} {told[i, k]!r} "
+                f"(row {i} of its block, output {q.target.names[k]!r}; {'tol' if q.options.tol is not None else 'rounding'} allows {room[i, k]:.3g}); nothing is returned."
+            )
+
+
+def _evidence(
+    q: Question,
+    engine: Engine,
+    check: _Check,
+    method: str,
+    notes: tuple[str, ...],
+    *,
+    rows: int,
+    digest: str,
+    seconds: float,
+) -> Evidence:
+    own = q.model.own
+    prints = {"model": q.model.fingerprint, "rows": digest}
+    if q.background is not None:
+        prints["background"] = q.background.fingerprint
+    shown = list(notes) + list(q.model.notes)
+    if q.kernel == "rescaled":
+        shown.append("Rescaled approximation: not the Shapley value of this output, only its sum is right.")
+    if q.kernel == "path walk" and _unseen(engine):
+        shown.append("Some nodes were never reached in training; absent features split them evenly.")
+    return Evidence(
+        method=method,
+        kernel=q.kernel,
+        exact=q.exact,
+        estimand=q.estimand,
+        index=q.options.index.name,
+        additive=q.additive,
+        residual=check.residual,
+        agreement=check.agreement,
+        residual_units=q.target.units,
+        tolerance=check.tolerance,
+        residual_against=own.what if own else "our reading of the model file",
+        model=q.model.kind,
+        verdict=asdict(q.model.verdict),
+        model_calls=check.calls,
+        seed=q.options.seed,
+        rows=rows,
+        background_rows=0 if q.background is None else len(q.background.matrix),
+        fingerprints=prints,
+        versions=versions(own.library if own else None),
+        seconds=seconds,
+        notes=tuple(shown),
+    )
+
+
+def _unseen(engine: Engine) -> bool:
+    model = engine.question.model
+    return isinstance(model, TreeEnsemble) and bool(((model.cover == 0) & (model.left >= 0)).any())
+
+
+def _explanation(
+    q: Question, table: Table, values: Floats, prediction: Floats, base: Floats, evidence: Evidence
+) -> Explanation:
+    axis = q.target.axis
+    dims: tuple[str, ...] = ("row", "feature") if q.options.order == 1 else ("row", "feature", "feature_2")
+    coords: dict[str, Any] = {dim: labels(q.players.names) for dim in dims[1:]}
+    coords["row"] = table.row_labels
+    coords["output"] = labels(q.target.names)
+    return Explanation(
+        kind="attribution" if q.options.order == 1 else "interaction",
+        values=np.ascontiguousarray(q.target.drop(values)),
+        dims=(*dims, "output") if axis else dims,
+        coords=coords,
+        base=np.asarray(q.target.drop(base)),
+        prediction=np.ascontiguousarray(q.target.drop(prediction)),
+        units=q.target.units,
+        evidence=evidence,
+        data=table,
+        players={
+            name: tuple(table.names[i] for i in members)
+            for name, members in zip(q.players.names, q.players.members, strict=True)
+        },
+    )

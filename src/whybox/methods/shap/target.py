@@ -1,0 +1,102 @@
+"""Which outputs are explained, and on which scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import numpy as np
+
+from whybox.errors import OptionError, did_you_mean
+from whybox.frames import Floats
+from whybox.models.links import Outputs
+
+__all__ = ["Target", "resolve_output"]
+
+
+@final
+@dataclass(frozen=True)
+class Target:
+    """Outputs to explain: ``sign * output[pick] + offset`` for each, on one scale.
+
+    Attributes:
+        scale: ``"raw"`` (additive) or ``"response"`` (predictions).
+        picks: positions of the model's outputs. signs, offsets: for the other class of a binary model, -1 and (for probabilities) 1.
+        names: labels of the outputs. axis: whether results keep an output axis. units: of the scale.
+    """
+
+    scale: Literal["raw", "response"]
+    picks: tuple[int, ...]
+    signs: tuple[float, ...]
+    offsets: tuple[float, ...]
+    names: tuple[str, ...]
+    axis: bool
+    units: str
+
+    def values(self, a: Floats) -> Floats:
+        """Map attributions (..., model outputs) to (..., outputs explained): signs only."""
+        return np.asarray(a[..., list(self.picks)] * np.array(self.signs))
+
+    def levels(self, a: Floats) -> Floats:
+        """Map predictions or bases (..., model outputs) to (..., outputs explained)."""
+        return np.asarray(self.values(a) + np.array(self.offsets))
+
+    def drop(self, a: Floats) -> Floats:
+        """Drop the output axis where results have none."""
+        return a if self.axis else a[..., 0]
+
+
+def resolve_output(outputs: Outputs, output: Any) -> Target:
+    """Return what `output` asks for.
+
+    Args:
+        outputs: the model's.
+        output: None or ``"raw"``: the additive scale, every output. ``"probability"``: the probability scale. ``"response"``: the scale
+            of the model's predictions, whatever it is. A name (or position) of an output or class: that one alone, raw. ``"all"``:
+            every output and class, raw, with an output axis even for one.
+
+    Raises:
+        OptionError: no such output, or the model has no probabilities.
+    """
+    k = len(outputs.names)
+    every, plus, zero = tuple(range(k)), (1.0,) * k, (0.0,) * k
+    if output is None or output == "raw":
+        return Target("raw", every, plus, zero, outputs.names, k > 1, outputs.raw_units)
+    if output == "probability" and not outputs.has_probability:
+        raise OptionError(
+            f"output='probability': this model predicts {outputs.response_units}, not probabilities. Leave output out, or use output='response' for its predictions."
+        )
+    if output in ("probability", "response"):
+        scale: Literal["raw", "response"] = "raw" if outputs.link.identity else "response"
+        return Target(scale, every, plus, zero, outputs.names, k > 1, outputs.response_units)
+    one = 1.0 if outputs.additive_probability else 0.0
+    if output == "all":
+        if outputs.negative is None:
+            return Target("raw", every, plus, zero, outputs.names, True, outputs.raw_units)
+        return Target(
+            "raw", (0, 0), (-1.0, 1.0), (one, 0.0), (outputs.negative, outputs.names[0]), True, outputs.raw_units
+        )
+    return _single(outputs, output, one)
+
+
+def _single(outputs: Outputs, output: Any, one: float) -> Target:
+    if outputs.negative is not None and (
+        str(output) == outputs.negative or (output == 0 and not isinstance(output, str))
+    ):
+        return Target("raw", (0,), (-1.0,), (one,), (outputs.negative,), False, outputs.raw_units)
+    if outputs.negative is not None and output == 1 and not isinstance(output, str):
+        return Target("raw", (0,), (1.0,), (0.0,), outputs.names, False, outputs.raw_units)
+    at = outputs.names.index(str(output)) if str(output) in outputs.names else None
+    if at is None and isinstance(output, (int, np.integer)) and 0 <= int(output) < len(outputs.names):
+        at = int(output)
+    if at is None:
+        known = [
+            *([outputs.negative] if outputs.negative else []),
+            *outputs.names,
+            "raw",
+            "probability",
+            "response",
+            "all",
+        ]
+        raise OptionError(f"output={output!r} is not an output of this model.{did_you_mean(output, known)}")
+    return Target("raw", (at,), (1.0,), (0.0,), (outputs.names[at],), False, outputs.raw_units)

@@ -1,0 +1,146 @@
+"""TreeShap: exact attributions and interactions of tree ensembles (and of linear boosters), for any index, player and background."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from whybox.background import make_background
+from whybox.errors import OptionError, UnsupportedModelError
+from whybox.explanation.explanation import Explanation
+from whybox.frames import as_table
+from whybox.methods.shap.indices import Index
+from whybox.methods.shap.players import resolve_players
+from whybox.methods.shap.question import check_options, settle
+from whybox.methods.shap.run import run
+from whybox.models.base import Model
+from whybox.models.linear import Linear
+from whybox.models.registry import as_model
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["LinearShap", "TreeShap"]
+
+
+class _Explainer:
+    """What both explainers share: options in ``__init__``, work in ``__call__``, nothing written by queries."""
+
+    method: str
+    needs: type[Model]
+
+    def __init__(  # noqa: PLR0913  # the promise of the public surface
+        self,
+        model: Any,
+        background: Any = None,
+        *,
+        output: Any = None,
+        order: int = 1,
+        players: Any = None,
+        index: str | Index = "shapley",
+        weights: Any = None,
+        method: str = "auto",
+        seed: int = 0,
+        tol: float | None = None,
+        max_evals: int | None = None,
+    ) -> None:
+        self.options = check_options(
+            output=output,
+            order=order,
+            players=players,
+            index=index,
+            method=method,
+            seed=seed,
+            tol=tol,
+            max_evals=max_evals,
+        )
+        self.model = as_model(model)
+        if not isinstance(self.model, self.needs):
+            raise UnsupportedModelError(
+                f"{type(self).__name__} explains {self.needs.__name__} models; this is {self.model.kind}."
+            )
+        if weights is not None and background is None:
+            raise OptionError("weights are those of background rows; pass background too.")
+        self.background = None if background is None else make_background(self.model, background, weights)
+        # settle what can be settled without rows, so that what cannot be answered is refused here
+        settle(
+            self.model,
+            resolve_players(
+                self.model, self.model.inputs.names, players if self.model.inputs.named or players is None else None
+            ),
+            self.background,
+            self.options,
+        )
+
+    def __call__(self, X: Any) -> Explanation:
+        """Explain rows.
+
+        Args:
+            X: (n, d) array or data frame with the model's columns; columns of a frame are matched by name.
+
+        Returns:
+            Explanation with ``values`` (n, players) [, outputs], or (n, players, players) [, outputs] for order 2.
+
+        Raises:
+            InputError: the rows do not fit the model (see whybox.errors for its kinds).
+            ModelMismatchError: the attributions do not add up to the model's own prediction.
+        """
+        table, unused = self.model.inputs.align(as_table(X))
+        self.model.inputs.confirm(table)
+        players = resolve_players(self.model, table.names, self.options.players)
+        question = settle(self.model, players, self.background, self.options)
+        notes = (
+            (
+                f"Columns that the model does not use were left out: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}.",
+            )
+            if unused
+            else ()
+        )
+        return run(question, table, self.method, notes)
+
+    def __repr__(self) -> str:
+        rows = "" if self.background is None else f", {len(self.background.matrix):,} background rows"
+        return f"{type(self).__name__}({self.model.kind}{rows}, index={self.options.index.name!r}, order={self.options.order})"
+
+
+@final
+class TreeShap(_Explainer):
+    """Exact Shapley values (or another index) of a tree ensemble.
+
+    Without a background, absent features follow the training weights in the trees (path-dependent); with one, they take the values
+    of its rows (interventional), all of them, with `weights` if given. A leaf counts when every player on its path is satisfied, so each
+    contribution is a product over players and its expectation over coalitions a one-dimensional integral, evaluated by quadrature that is
+    exact for the degree at hand.
+
+    Args:
+        model: any supported model object, the path of a model file, or an adapted model.
+        background: rows (m, d) to draw absent features from.
+        output: None or ``"raw"`` (additive scale, every output), ``"probability"``, ``"response"``, a name, or ``"all"``.
+        order: 1 for attributions; 2 for pairwise interactions: half of each on either side of the diagonal, main effects on it, so that
+            rows add up to attributions.
+        players: ``{"name": [columns]}``; columns not named stay single.
+        index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"`` or an Index.
+        weights: (m,) weights of background rows.
+        method: ``"auto"`` and ``"exact"`` are exact or refuse; ``"rescaled"`` is the known approximation behind a link.
+        seed: recorded in the evidence; nothing is drawn.
+        tol: largest additivity residual accepted; None: what rounding explains.
+        max_evals: largest number of evaluations a row for enumerated outputs.
+
+    Raises:
+        ModelError: the model is not supported or not what it seems. OptionError, InputError: bad arguments.
+
+    References:
+        Lundberg et al., From local explanations to global understanding with explainable AI for trees, Nature Machine Intelligence 2 (2020);
+        Quadrature-TreeSHAP, arXiv 2605.04497; Owen (1972) for the multilinear extension.
+    """
+
+    method = "TreeShap"
+    needs = TreeEnsemble
+
+
+@final
+class LinearShap(_Explainer):
+    """Exact Shapley values of a linear model (XGBoost's gblinear): weight times distance from the background mean.
+
+    Arguments, results and errors are those of :class:`TreeShap`; a background is required. A missing value adds nothing, as in XGBoost.
+    """
+
+    method = "LinearShap"
+    needs = Linear

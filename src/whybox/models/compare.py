@@ -1,0 +1,49 @@
+"""Is a prediction the model's own? The one place that says how much rounding explains."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from whybox.errors import ModelMismatchError
+from whybox.frames import Floats
+from whybox.models.base import Model, Scale
+
+__all__ = ["compare"]
+
+
+def compare(
+    model: Model, raw: Floats, own: Floats, *, scale: Scale, relative: float, size: Floats
+) -> tuple[float, float]:
+    """Compare our raw outputs with the library's predictions; return the largest difference and what rounding explains.
+
+    Args:
+        relative: rounding of the library's sums, relative to `size`: how large the summands can be, (outputs,) or (rows, outputs).
+
+    Raises:
+        ModelMismatchError: some difference is larger than rounding explains, or the shapes differ.
+    """
+    if own.shape != raw.shape:
+        raise ModelMismatchError(
+            f"{model.kind}: the model's own predict gives {own.shape[1]} outputs, our reading of it {raw.shape[1]}."
+        )
+    room = (relative + 1e-12) * np.maximum(size, np.where(np.isfinite(raw), np.abs(raw), 0.0)) + 1e-300
+    if scale == "raw":
+        ours, allowed = raw, np.broadcast_to(room, raw.shape)
+    else:
+        link = model.outputs.link
+        with np.errstate(over="ignore", invalid="ignore"):
+            ours = link(raw)
+            allowed = np.maximum(np.abs(link(raw + room) - ours), np.abs(ours - link(raw - room)))
+            allowed = np.maximum(allowed.max(axis=1, keepdims=True), 2 * relative * np.abs(ours)) + 2e-16
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(np.where(ours == own, 0.0, ours - own))
+    difference = np.where(np.isnan(ours) & np.isnan(own), 0.0, difference)
+    wrong = ~(difference <= allowed)
+    if wrong.any():
+        i, k = np.argwhere(wrong)[np.nanargmax(np.where(np.isnan(difference[wrong]), np.inf, difference[wrong]))]
+        raise ModelMismatchError(
+            f"{model.kind}: our reading of the model gives {ours[i, k]!r} where its own predict gives {own[i, k]!r} "
+            f"(row {i} of {len(raw)} compared, {int(wrong.any(axis=1).sum())} rows differ by more than the {allowed[i, k]:.3g} that rounding explains). "
+            "Nothing was explained, because it would be an explanation of another model. Please report this model."
+        )
+    return float(difference.max(initial=0.0)), float(allowed.max(initial=0.0))

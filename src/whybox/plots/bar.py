@@ -1,0 +1,88 @@
+"""Bars: how much each feature matters, over all rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from whybox.errors import OptionError
+from whybox.plots.style import NEUTRAL, about, axes, ink, one_output, others, palette, short, tidy, unit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from whybox.explanation.explanation import Explanation
+
+__all__ = ["bar"]
+
+
+def bar(
+    e: Explanation, *, output: Any = None, max_display: int = 12, ax: Axes | None = None, title: str | None = None
+) -> Axes:
+    """Draw mean absolute attributions (or an importance) as bars, largest on top; several outputs are stacked.
+
+    Args:
+        e: attributions or an importance. output: one of several outputs; None stacks them all.
+        max_display: how many features; the others are summed in a last bar. ax: where to draw. title: instead of the usual one.
+
+    Returns:
+        The axes.
+
+    Raises:
+        OptionError: interactions, or no such output.
+    """
+    if e.kind == "interaction":
+        raise OptionError("bar shows attributions or importances; for interactions use heatmap.")
+    shown = e if output is None else one_output(e, output, "bar")
+    size = _sizes(shown)
+    order = np.argsort(-size.sum(axis=1), kind="stable")
+    top, rest = order[:max_display], order[max_display:]
+    names = [short(shown.feature_names[j]) for j in top]
+    lengths = size[top]
+    if len(rest):
+        names.append(others(len(rest)))
+        lengths = np.vstack([lengths, size[rest].sum(axis=0)])
+    ax = axes(ax, 7, 1.1 + 0.32 * len(names))
+    y = np.arange(len(names))[::-1]
+    left = np.zeros(len(names))
+    colors = palette(lengths.shape[1]) if lengths.shape[1] > 1 else [NEUTRAL]
+    for k in range(lengths.shape[1]):
+        ax.barh(
+            y,
+            lengths[:, k],
+            left=left,
+            height=0.68,
+            color=colors[k],
+            label=short(shown.output_names[k]) if lengths.shape[1] > 1 else None,
+        )
+        left += lengths[:, k]
+    for at, total in zip(y, left, strict=True):
+        ax.annotate(
+            f"{total:.3g}",
+            (total, at),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+            color=ink(),
+        )
+    ax.set_yticks(y, names)
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    ax.set_xlim(0, max(float(left.max(initial=0.0)) * 1.12, 1e-12))
+    ax.set_xlabel(
+        shown.units if e.kind == "importance" and "share" in e.units else f"mean |attribution| ({unit(shown)})"
+    )
+    if lengths.shape[1] > 1:
+        ax.legend(frameon=False, fontsize="small", loc="lower right", title="output")
+    ax.set_title(title if title is not None else f"Importance{about(shown)}", loc="left")
+    tidy(ax)
+    return ax
+
+
+def _sizes(e: Explanation) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(features, outputs): mean absolute values over rows."""
+    size = np.abs(e.values)
+    if "row" in e.dims:
+        size = size.mean(axis=0)
+    return size if "output" in e.dims else size[:, None]

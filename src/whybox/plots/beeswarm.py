@@ -1,0 +1,91 @@
+"""Beeswarm: every row's attribution of the largest features, coloured by the feature's value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from whybox.errors import OptionError
+from whybox.explanation.partners import feature_values
+from whybox.frames import Floats
+from whybox.plots.style import MISSING, about, axes, colormap, ink, muted, one_output, others, scaled, short, tidy, unit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from whybox.explanation.explanation import Explanation
+
+__all__ = ["beeswarm"]
+
+POINTS = 2500  # rows drawn; more would only overlap
+
+
+def beeswarm(
+    e: Explanation, *, output: Any = None, max_display: int = 12, ax: Axes | None = None, title: str | None = None
+) -> Axes:
+    """Draw one dot a row and feature at its attribution; dots of equal attribution are stacked.
+
+    Args:
+        e: attributions of several rows. output: which of several outputs. max_display: how many features; the others are summed in a
+            last line. ax: where to draw. title: instead of the usual one.
+
+    Returns:
+        The axes.
+
+    Raises:
+        OptionError: not attributions of rows, or no output named where there are several.
+    """
+    e = one_output(e, output, "beeswarm")
+    if e.dims != ("row", "feature"):
+        raise OptionError("a beeswarm shows attributions of several rows; for one row use waterfall.")
+    n = len(e.values)
+    rows = np.sort(np.random.default_rng(0).choice(n, POINTS, replace=False)) if n > POINTS else np.arange(n)
+    order = e.ordered()
+    top, rest = order[:max_display], order[max_display:]
+    names = [short(e.feature_names[j]) for j in top] + ([others(len(rest))] if len(rest) else [])
+    new = ax is None
+    ax = axes(ax, 7.4, 1.2 + 0.42 * len(names))
+    cmap = colormap()
+    for line, name in enumerate(names):
+        y0 = len(names) - 1 - line
+        ax.axhline(y0, color=muted(0.12), linewidth=0.7, zorder=0)
+        x = e.values[rows][:, top[line]] if line < len(top) else e.values[rows][:, rest].sum(axis=1)
+        values = feature_values(e, e.feature_names[top[line]]) if line < len(top) else None
+        color = scaled(None if values is None else values[rows])
+        shade: Any = MISSING if color is None else cmap(np.ma.masked_invalid(color))
+        ax.scatter(x, y0 + _swarm(x), s=9, c=shade, linewidths=0, alpha=0.85, rasterized=True, zorder=2)
+        del name
+    ax.axvline(0, color=muted(0.6), linewidth=0.8, zorder=1)
+    ax.set_yticks(range(len(names) - 1, -1, -1), names)
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    ax.set_xlabel(f"attribution ({unit(e)})" + (f"; {len(rows):,} of {n:,} rows drawn" if len(rows) < n else ""))
+    ax.set_title(title if title is not None else f"Attributions of {n:,} rows{about(e)}", loc="left")
+    tidy(ax)
+    if new:
+        _legend(ax)
+    return ax
+
+
+def _swarm(x: Floats, width: float = 0.4) -> Floats:
+    """Stack points that share a place on the axis, evenly to both sides."""
+    span = np.ptp(x) if len(x) else 0.0
+    place = np.zeros(len(x), dtype=np.int64) if span == 0 else np.floor((x - x.min()) / span * 99.999).astype(np.int64)
+    order = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(place[order]) > 0])
+    rank = np.arange(len(x)) - np.repeat(starts, np.diff(np.r_[starts, len(x)]))
+    layer = np.where(rank % 2, (rank + 1) // 2, -(rank // 2)).astype(np.float64)
+    most = max(np.abs(layer).max(initial=0.0), 6.0)
+    out = np.empty(len(x))
+    out[order] = width * layer / most
+    return out
+
+
+def _legend(ax: Axes) -> None:
+    from matplotlib.cm import ScalarMappable
+
+    bar = ax.figure.colorbar(ScalarMappable(cmap=colormap()), ax=ax, aspect=40, pad=0.01, ticks=[0, 1])
+    bar.ax.set_yticklabels(["low", "high"])
+    bar.set_label("feature value (grey: missing, text, groups)", color=ink(), fontsize="small")
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0)

@@ -1,0 +1,135 @@
+"""Heatmap: rows against features, or features against features for interactions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import OptionError
+from whybox.plots.style import about, axes, diverging, ink, muted, one_output, others, short, unit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from whybox.explanation.explanation import Explanation
+
+__all__ = ["heatmap"]
+
+CLUSTERED = 1500  # rows that are ordered by likeness; more are ordered by prediction
+COLUMNS = 1200  # rows drawn
+
+
+def heatmap(
+    e: Explanation, *, output: Any = None, max_display: int = 12, ax: Axes | None = None, title: str | None = None
+) -> Axes:
+    """Draw attributions as an image: rows (alike rows together) across, features down, the predictions as a line on top.
+
+    Interactions are drawn features against features: mean absolute interaction over the rows.
+
+    Args:
+        e: attributions of several rows, or interactions. output: which of several outputs. max_display: how many features.
+        ax: where to draw. title: instead of the usual one.
+
+    Returns:
+        The axes.
+
+    Raises:
+        OptionError: nothing to draw a heatmap of.
+    """
+    e = one_output(e, output, "heatmap")
+    if e.kind == "interaction":
+        return _pairs(e, max_display, ax, title)
+    if e.dims != ("row", "feature"):
+        raise OptionError("a heatmap shows attributions of several rows, or interactions.")
+    order = e.ordered(max_display)
+    rest = e.ordered()[max_display:]
+    table = e.values[:, order]
+    names = [short(e.feature_names[j]) for j in order]
+    if len(rest):
+        table = np.column_stack([table, e.values[:, rest].sum(axis=1)])
+        names.append(others(len(rest)))
+    rows = _alike(table, e)
+    shown = rows if len(rows) <= COLUMNS else rows[np.linspace(0, len(rows) - 1, COLUMNS).astype(int)]
+    ax = axes(ax, 8, 1.9 + 0.3 * len(names))
+    most = max(float(np.percentile(np.abs(table), 99)), 1e-12)
+    image = ax.imshow(
+        table[shown].T,
+        aspect="auto",
+        cmap=diverging(),
+        vmin=-most,
+        vmax=most,
+        interpolation="nearest",
+        extent=(0, len(shown), len(names) - 0.5, -0.5),
+        rasterized=True,
+    )
+    if e.prediction is not None:
+        _line(ax, np.asarray(e.prediction)[shown])
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -1.9 if e.prediction is not None else -0.5)
+    ax.set_xlabel(
+        f"{len(e):,} rows, alike ones together" + (f"; {len(shown):,} of them drawn" if len(shown) < len(rows) else "")
+    )
+    _finish(ax, image, f"attribution ({unit(e)})", title if title is not None else f"Attributions{about(e)}")
+    return ax
+
+
+def _alike(table: npt.NDArray[np.float64], e: Explanation) -> npt.NDArray[np.intp]:
+    """Order rows so that alike ones stand together; many rows by their prediction."""
+    if 2 < len(table) <= CLUSTERED:
+        from scipy.cluster.hierarchy import leaves_list, linkage
+
+        return np.asarray(leaves_list(linkage(table, "ward")))
+    return np.argsort(table.sum(axis=1) if e.prediction is None else np.asarray(e.prediction), kind="stable")
+
+
+def _line(ax: Axes, prediction: npt.NDArray[np.float64]) -> None:
+    span = max(float(np.ptp(prediction)), 1e-12)
+    ax.plot(
+        np.arange(len(prediction)) + 0.5, -0.75 - (prediction - prediction.min()) / span, color=ink(), linewidth=0.8
+    )
+    ax.annotate(
+        "prediction",
+        (0, -1.85),
+        xytext=(2, 0),
+        textcoords="offset points",
+        va="top",
+        fontsize="x-small",
+        color=muted(0.8),
+    )
+
+
+def _pairs(e: Explanation, most: int, ax: Axes | None, title: str | None) -> Axes:
+    """Draw both halves of each interaction together; main effects, which would outshine them, are left out."""
+    size = 2 * (np.abs(e.values).mean(axis=0) if "row" in e.dims else np.abs(e.values))
+    np.fill_diagonal(size, 0.0)
+    order = np.argsort(-size.sum(axis=1), kind="stable")[:most]
+    table = np.ma.masked_array(size[np.ix_(order, order)], np.eye(len(order), dtype=bool))
+    names = [short(e.feature_names[j], 22) for j in order]
+    ax = axes(ax, 3.4 + 0.42 * len(names), 2.4 + 0.36 * len(names))
+    image = ax.imshow(
+        table, cmap="viridis", vmin=0, vmax=max(float(table.max()) if len(order) > 1 else 0.0, 1e-12), rasterized=True
+    )
+    ax.set_xticks(range(len(names)), names, rotation=55, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(names)), names)
+    left = len(size) - len(names)
+    _finish(
+        ax,
+        image,
+        f"mean |interaction| ({unit(e)})",
+        title
+        if title is not None
+        else f"Interactions{about(e)}" + (f" (top {len(names)} of {len(size)})" if left else ""),
+    )
+    return ax
+
+
+def _finish(ax: Axes, image: Any, label: str, title: str) -> None:
+    bar = ax.figure.colorbar(image, ax=ax, aspect=30, pad=0.01)
+    bar.set_label(label, color=ink(), fontsize="small")
+    bar.outline.set_visible(False)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    ax.tick_params(length=0)
+    ax.set_title(title, loc="left")

@@ -1,0 +1,187 @@
+"""Scatter: a feature's values against its attributions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import OptionError, did_you_mean
+from whybox.explanation.partners import feature_values, partner
+from whybox.plots.style import (
+    MISSING,
+    NEGATIVE,
+    about,
+    axes,
+    colormap,
+    ink,
+    muted,
+    one_output,
+    palette,
+    scaled,
+    short,
+    tidy,
+    unit,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from whybox.explanation.explanation import Explanation
+
+__all__ = ["scatter"]
+
+POINTS = 4000
+_MOST_CATEGORIES = 20
+
+
+def scatter(
+    e: Explanation,
+    feature: Any,
+    *,
+    color: Any = "auto",
+    output: Any = None,
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Draw each row at (value of the feature, its attribution).
+
+    Args:
+        e: attributions of several rows, or interactions (then attributions are their row sums and the partner is exact).
+        feature: name or position. color: a feature to colour by, None for one colour, or "auto": the strongest interaction.
+        output: which of several outputs. ax: where to draw. title: instead of the usual one.
+
+    Returns:
+        The axes.
+
+    Raises:
+        OptionError: no such feature, or a group of columns, which has no value to draw.
+    """
+    e = one_output(e, output, "scatter")
+    if e.dims not in (("row", "feature"), ("row", "feature", "feature_2")):
+        raise OptionError("a scatter shows attributions of several rows.")
+    name = _name(e, feature)
+    values = feature_values(e, name)
+    if values is None:
+        raise OptionError(f"{name!r} is a group of columns; a scatter needs one column's values.")
+    y = e.values[:, e.feature_names.index(name)]
+    y = y.sum(axis=1) if e.kind == "interaction" else y
+    other = (
+        partner(e, name) if isinstance(color, str) and color == "auto" else None if color is None else _name(e, color)
+    )
+    n = len(y)
+    rows = np.sort(np.random.default_rng(0).choice(n, POINTS, replace=False)) if n > POINTS else np.arange(n)
+    new = ax is None
+    ax = axes(ax, 6.4, 4.0)
+    x, missing = _place(ax, values)
+    shades, legend = _shades(e, other, rows)
+    ax.scatter(x[rows], y[rows], s=12, c=shades, linewidths=0, alpha=0.8, rasterized=True, zorder=2)
+    ax.axhline(0, color=muted(0.6), linewidth=0.8, zorder=1)
+    if missing is not None:
+        ax.axvline(missing, color=muted(0.35), linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
+        ax.annotate(
+            "missing",
+            (missing, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, -3),
+            textcoords="offset points",
+            va="top",
+            fontsize="small",
+            color=ink(),
+        )
+    ax.set_xlabel(short(name, 60) + (f" ({len(rows):,} of {n:,} rows drawn)" if len(rows) < n else ""))
+    ax.set_ylabel(f"attribution ({unit(e)})")
+    ax.set_title(title if title is not None else f"{short(name, 40)}{about(e)}", loc="left")
+    tidy(ax, grid="both")
+    if other is not None:
+        _legend(ax, other, legend, wide=new)
+    return ax
+
+
+def _name(e: Explanation, feature: Any) -> str:
+    if isinstance(feature, (int, np.integer)) and -len(e.feature_names) <= int(feature) < len(e.feature_names):
+        return e.feature_names[int(feature)]
+    if str(feature) in e.feature_names:
+        return str(feature)
+    raise OptionError(f"there is no feature {feature!r}.{did_you_mean(feature, e.feature_names)}")
+
+
+def _place(ax: Axes, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float | None]:
+    """Return places on the x axis and, where there are missing values, the place they are drawn at."""
+    if values.dtype == object:
+        names = sorted({str(v) for v in values if v is not None})
+        at = {v: float(i) for i, v in enumerate(names)}
+        spread = np.random.default_rng(0).uniform(-0.25, 0.25, len(values))
+        if len(names) <= _MOST_CATEGORIES:
+            ax.set_xticks(
+                range(len(names)),
+                [short(v, 14) for v in names],
+                rotation=40 if len(names) > 5 else 0,
+                ha="right" if len(names) > 5 else "center",
+            )
+        else:
+            ax.set_xticks([])
+        return np.array([-1.0 if v is None else at[str(v)] for v in values]) + spread, -1.0 if any(
+            v is None for v in values
+        ) else None
+    if values.dtype.kind != "f":
+        return values, None
+    x = np.where(np.isfinite(values), values, np.nan)
+    if not np.isnan(x).any():
+        return x, None
+    known = x[~np.isnan(x)]
+    if not len(known):
+        return np.zeros(len(x)), 0.0
+    missing = float(known.min() - 0.08 * max(float(np.ptp(known)), 1e-12))
+    return np.where(np.isnan(x), missing, x), missing
+
+
+def _shades(
+    e: Explanation, other: str | None, rows: npt.NDArray[np.int64]
+) -> tuple[Any, dict[str, str] | tuple[float, float] | None]:
+    """Return point colours and what to put in the legend: category colours, or the range of numbers."""
+    values = None if other is None else feature_values(e, other)
+    if values is None:
+        return NEGATIVE, None
+    picked = values[rows]
+    color = scaled(picked)
+    if color is not None:
+        known = picked[np.isfinite(picked)] if picked.dtype.kind == "f" else picked
+        low, high = (
+            (float(v) for v in np.percentile(known, [5, 95])) if picked.dtype.kind == "f" and len(known) else (0.0, 1.0)
+        )
+        return colormap()(np.ma.masked_invalid(color)), (low, high)
+    common, counts = np.unique([str(v) for v in picked if v is not None], return_counts=True)
+    top = [str(c) for c in common[np.argsort(-counts)][:6]]
+    colors = dict(zip(top, palette(len(top)), strict=True))
+    return [colors.get(str(v), MISSING) if v is not None else MISSING for v in picked], colors
+
+
+def _legend(ax: Axes, other: str, legend: dict[str, str] | tuple[float, float] | None, *, wide: bool) -> None:
+    if isinstance(legend, dict):
+        from matplotlib.lines import Line2D
+
+        marks = [
+            Line2D([], [], marker="o", linestyle="", markersize=5, color=c, label=short(v, 16))
+            for v, c in legend.items()
+        ]
+        ax.legend(handles=marks, title=short(other, 24), frameon=False, fontsize="small", title_fontsize="small")
+    elif legend is not None and wide:
+        from matplotlib.cm import ScalarMappable
+
+        bar = ax.figure.colorbar(ScalarMappable(cmap=colormap()), ax=ax, aspect=40, pad=0.01, ticks=[0, 1])
+        bar.ax.set_yticklabels([f"{v:.3g}" for v in legend])
+        bar.set_label(short(other), color=ink(), fontsize="small")
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(length=0)
+    elif legend is not None:
+        ax.annotate(
+            f"colour: {short(other, 24)}, blue low, red high",
+            (1, 1.01),
+            xycoords="axes fraction",
+            ha="right",
+            va="bottom",
+            fontsize="x-small",
+            color=muted(0.8),
+        )

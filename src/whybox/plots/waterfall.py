@@ -1,0 +1,100 @@
+"""Waterfall: how one prediction is built up from the base, feature by feature."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from whybox.errors import OptionError
+from whybox.explanation.partners import feature_values
+from whybox.plots.style import NEGATIVE, POSITIVE, about, axes, ink, muted, one_output, others, short, tidy, value_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from whybox.explanation.explanation import Explanation
+
+__all__ = ["waterfall"]
+
+
+def waterfall(
+    e: Explanation,
+    row: Any = None,
+    *,
+    output: Any = None,
+    max_display: int = 10,
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Draw one row's attributions as steps from the base (bottom) to the prediction (top), largest on top.
+
+    Args:
+        e: attributions. row: position of the row, where there are several. output: which of several outputs.
+        max_display: how many features; the others are summed in the first step. ax: where to draw. title: instead of the usual one.
+
+    Returns:
+        The axes.
+
+    Raises:
+        OptionError: not attributions of one row, or no output named where there are several.
+    """
+    e = one_output(e, output, "waterfall")
+    if e.kind != "attribution":
+        raise OptionError("a waterfall shows attributions of one row.")
+    if e.dims == ("row", "feature"):
+        if row is None:
+            raise OptionError(
+                f"a waterfall shows one of the {len(e)} rows; say which: waterfall(row=0), or slice first: e[0].plot.waterfall()."
+            )
+        e = e[int(row)]
+    elif row is not None:
+        raise OptionError("this explanation has one row only; leave row out.")
+    order = np.argsort(-np.abs(e.values), kind="stable")
+    top, rest = order[:max_display], order[max_display:]
+    steps = [(_label(e, j), float(e.values[j])) for j in top]
+    if len(rest):
+        steps.append((others(len(rest)), float(e.values[rest].sum())))
+    base = float(e.base)
+    ends = base + np.cumsum([v for _, v in steps[::-1]])
+    starts = np.r_[base, ends[:-1]]
+    ax = axes(ax, 7.4, 1.5 + 0.36 * len(steps))
+    span = max(float(np.ptp(np.r_[starts, ends])), 1e-12)
+    for y, ((_, value), start) in enumerate(zip(steps[::-1], starts, strict=True)):
+        ax.barh(y, value, left=start, height=0.62, color=POSITIVE if value >= 0 else NEGATIVE)
+        ax.plot(
+            [start + value] * 2,
+            [y - 0.31, y + 1.31 if y + 1 < len(steps) else y + 0.31],
+            color=muted(0.5),
+            linewidth=0.8,
+        )
+        ax.annotate(
+            f"{value:+.3g}",
+            (max(start, start + value), y),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+            color=ink(),
+            annotation_clip=False,
+        )
+    ax.set_yticks(range(len(steps)), [name for name, _ in steps[::-1]])
+    ax.set_ylim(-0.6, len(steps) - 0.4)
+    low, high = float(np.min(np.r_[starts, ends])), float(np.max(np.r_[starts, ends]))
+    ax.set_xlim(low - 0.04 * span, high + 0.14 * span)
+    ax.axvline(base, color=muted(0.6), linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
+    final = float(e.prediction) if e.prediction is not None else float(ends[-1])
+    ax.set_xlabel(f"{e.units}: from base {base:.4g} (dashed) to prediction {final:.4g}")
+    ax.set_title(
+        title if title is not None else f"Row {short(str(e.coords['row'][0]))}: prediction {final:.4g}{about(e)}",
+        loc="left",
+    )
+    tidy(ax)
+    return ax
+
+
+def _label(e: Explanation, j: int) -> str:
+    """Return 'name = value', or the name alone for a group of columns."""
+    name = e.feature_names[j]
+    values = feature_values(e, name)
+    return short(name) if values is None or len(values) != 1 else f"{short(name, 26)} = {value_text(values[0])}"

@@ -1,0 +1,34 @@
+"""Progress of long work: a bar in a terminal or notebook after two seconds, silence in logs and pipes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+__all__ = ["batches"]
+
+SECONDS_A_CALL = 0.2  # one native call: Ctrl-C is answered between calls
+
+
+def batches(total: int, *, what: str, first: int = 32, most: int = 65536, quiet: bool = False) -> Iterator[slice]:
+    """Yield slices that cover ``range(total)``, sized so that the work on each takes about a fifth of a second.
+
+    Args:
+        total: how many rows.
+        what: what is being done, shown beside the bar.
+        first: size of the first slice, before anything was timed.
+        most: largest slice.
+        quiet: show nothing, for inner loops.
+    """
+    from tqdm.auto import tqdm
+
+    size, start = min(first, most), 0
+    with tqdm(total=total, desc=what, unit=" rows", delay=2, disable=True if quiet else None, leave=False) as bar:
+        while start < total:
+            stop = min(start + size, total)
+            began = time.perf_counter()
+            yield slice(start, stop)
+            took = max(time.perf_counter() - began, 1e-6)
+            bar.update(stop - start)
+            size = int(min(most, max(1, min(4 * size, size * SECONDS_A_CALL / took))))
+            start = stop

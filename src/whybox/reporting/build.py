@@ -1,0 +1,96 @@
+"""The report: one offline HTML file about a model and the rows it was asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.api import explain
+from whybox.errors import InputError, OptionError, did_you_mean
+from whybox.explanation.explanation import Explanation
+from whybox.frames import Table, as_table
+from whybox.kernels import trees
+from whybox.models.base import Model
+from whybox.models.linear import Linear
+from whybox.models.registry import as_model
+from whybox.models.trees import TreeEnsemble
+from whybox.reporting.page import page
+from whybox.reporting.performance import Performance, measure
+from whybox.reporting.sections import SECTIONS, Facts, Section
+from whybox.storage import writing
+
+__all__ = ["report"]
+
+
+def report(  # noqa: PLR0913  # the promise of the public surface
+    model: Any,
+    X: Any,
+    path: str | Path,
+    *,
+    target: Any = None,
+    background: Any = None,
+    output: Any = None,
+    players: Any = None,
+    title: str | None = None,
+    source: str = "",
+    sections: Sequence[Section] = SECTIONS,
+) -> Explanation:
+    """Write a report: what the model is, how well it does, what it relies on, and single decisions, each picture with its numbers.
+
+    The file asks nothing of the network, needs no script, follows light and dark, and prints.
+
+    Args:
+        model, X, background, output, players: as for ``whybox.explain``.
+        path: where to write; the file appears whole or not at all.
+        target: the truth, one value a row, or the name of a column of X that holds it.
+        title: of the page. source: where the rows come from, in words. sections: which parts, in order.
+
+    Returns:
+        The explanation that the report shows.
+
+    Raises:
+        InputError: the target does not fit the rows or the model. Others as for ``whybox.explain``.
+    """
+    adapted = as_model(model)
+    table = as_table(X)
+    truth, target_name = _truth(table, target)
+    explanation = explain(adapted, table, background, output=output, players=players)
+    performance = None if truth is None else _performance(adapted, explanation, truth)
+    facts = Facts(adapted, explanation, performance, target_name, source)
+    built = [(s.anchor, s.heading, s.build(facts)) for s in sections]
+    html = page(
+        title or f"Explanation of {adapted.kind}",
+        f"{len(explanation):,} rows" + (f" from {source}" if source else ""),
+        [(a, h, b) for a, h, b in built if b is not None],
+    )
+    with writing(path) as part:
+        part.write_text(html, encoding="utf-8")
+    return explanation
+
+
+def _truth(table: Table, target: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
+    if target is None:
+        return None, None
+    if isinstance(target, str):
+        if target not in table.names:
+            raise OptionError(f"target={target!r} is not a column of the rows.{did_you_mean(target, table.names)}")
+        return table.column(table.names.index(target)).objects(), target
+    values = np.asarray(target, dtype=object).reshape(-1)
+    if len(values) != len(table):
+        raise InputError(f"there are {len(values)} target values for {len(table)} rows.")
+    return values, str(getattr(target, "name", None) or "target")
+
+
+def _performance(model: Model, explanation: Explanation, truth: npt.NDArray[Any]) -> Performance | None:
+    assert explanation.data is not None  # noqa: S101  # explanations of rows keep them
+    blocks = [model.inputs.matrix(block) for _, block in explanation.data.blocks(65536)]
+    raw = [
+        model.raw(b) if isinstance(model, Linear) else trees.predict(model, b)
+        for b in blocks
+        if isinstance(model, (Linear, TreeEnsemble))
+    ]
+    return measure(model, np.concatenate(raw), truth)

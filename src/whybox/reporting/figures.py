@@ -1,0 +1,85 @@
+"""Figures as SVG that follows the page: ink and grid take the page's colours, so one drawing serves light, dark and print."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["figure"]
+
+# Colours that stand for the page's own; chosen so that no plot uses them for anything else.
+_INK: Final = "#010203"
+_FONT: Final = "'DejaVu Sans', Verdana, 'Segoe UI', Arial, sans-serif"
+
+
+@contextmanager
+def _page_style() -> Iterator[None]:
+    import matplotlib as mpl
+
+    settings: Any = {
+        "text.color": _INK,
+        "axes.labelcolor": _INK,
+        "axes.edgecolor": _INK,
+        "axes.titlecolor": _INK,
+        "xtick.color": _INK,
+        "ytick.color": _INK,
+        "legend.labelcolor": _INK,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+        "svg.fonttype": "none",
+        "svg.hashsalt": "whybox",
+        "font.family": "DejaVu Sans",
+        "font.size": 9.0,
+        "axes.titlesize": 10.0,
+        "figure.dpi": 100,
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def figure(draw: Callable[[], Axes], *, title: str, description: str, table: str, dpi: int = 130) -> str:
+    """Draw a figure and return it as HTML: the picture, and behind a fold the numbers it shows.
+
+    Args:
+        draw: returns the axes drawn on. title, description: for people who do not see the picture. table: HTML of the numbers.
+        dpi: of the parts that are drawn as points (clouds).
+    """
+    import matplotlib as mpl
+
+    mpl.use("agg", force=False)
+    import matplotlib.pyplot as plt
+
+    with _page_style():
+        ax = draw()
+        buffer = io.StringIO()
+        drawing: Any = ax.figure
+        drawing.savefig(buffer, format="svg", dpi=dpi, transparent=True, metadata={"Date": None, "Creator": None})
+        plt.close(drawing)
+    svg = _follow_page(buffer.getvalue())
+    label = escape(f"{title}. {description}", quote=True)
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return (
+        f"<figure>{svg}<figcaption>{escape(description)}</figcaption>"
+        f"<details><summary>The numbers in this picture</summary>{table}</details></figure>"
+    )
+
+
+def _follow_page(svg: str) -> str:
+    """Replace ink by the page's colour, fix the size to the page's width, and drop what a page does not need."""
+    svg = svg[svg.index("<svg ") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg [^>]*?) width="([\d.]+)pt" height="[\d.]+pt"', r'\1 width="\2pt"', svg, count=1)
+    svg = svg.replace(_INK, "currentColor").replace("DejaVu Sans", _FONT.replace("'", "&apos;"))
+    svg = re.sub(
+        r"font: ([\d.]+)px &apos;.*?sans-serif(&apos;)?", rf"font: \1px {_FONT.replace(chr(39), '&apos;')}", svg
+    )
+    return re.sub(r"\n\s*", "\n", svg)

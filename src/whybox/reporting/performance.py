@@ -1,0 +1,128 @@
+"""How well the model does on the rows of the report, when the truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import InputError
+from whybox.frames import Floats
+from whybox.models.base import Model
+
+__all__ = ["Performance", "measure"]
+
+
+@final
+@dataclass(frozen=True)
+class Performance:
+    """Scores with their names, and what there is to draw.
+
+    Attributes:
+        task: ``"regression"``, ``"classification"``, or ``"score"`` where prediction and target are not on one scale.
+        scores: (name, value, what it means).
+        truth: numbers, or class positions. predicted: numbers, or class positions. classes: names of the classes.
+    """
+
+    task: str
+    scores: tuple[tuple[str, float, str], ...]
+    truth: Floats
+    predicted: Floats
+    classes: tuple[str, ...] = ()
+
+
+def measure(model: Model, raw: Floats, target: npt.NDArray[Any]) -> Performance | None:
+    """Score a model's raw outputs (rows, outputs) against the truth; None where no single target is defined (several outputs).
+
+    Raises:
+        InputError: the target does not fit: missing values, unknown classes, text for a regression.
+    """
+    outputs = model.outputs
+    response = outputs.link(raw)
+    if outputs.has_probability and (
+        outputs.negative is not None or outputs.link.name == "softmax" or len(outputs.names) > 1
+    ):
+        classes = (outputs.negative, *outputs.names) if outputs.negative is not None else outputs.names
+        if outputs.negative is None and not (outputs.link.name == "softmax" or outputs.additive_probability):
+            return None
+        shares = np.column_stack([1 - response[:, 0], response[:, 0]]) if outputs.negative is not None else response
+        return _classification(tuple(str(c) for c in classes), shares, target)
+    if len(outputs.names) > 1:
+        return None
+    return _regression(response[:, 0], _numbers(target))
+
+
+def _numbers(target: npt.NDArray[Any]) -> Floats:
+    try:
+        out = np.asarray(target, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("the target column holds text, but the model predicts numbers.") from None
+    if not np.isfinite(out).all():
+        raise InputError(
+            f"the target column has {int((~np.isfinite(out)).sum()):,} missing or infinite values; leave those rows out."
+        )
+    return out
+
+
+def _regression(predicted: Floats, truth: Floats) -> Performance:
+    error = predicted - truth
+    spread = float(((truth - truth.mean()) ** 2).sum())
+    scores = [
+        ("RMSE", float(np.sqrt((error**2).mean())), "root mean squared error, in units of the target"),
+        ("MAE", float(np.abs(error).mean()), "mean absolute error, in units of the target"),
+        ("Bias", float(error.mean()), "mean of prediction minus truth"),
+    ]
+    if spread > 0:
+        scores.insert(
+            0,
+            (
+                "R²",
+                1 - float((error**2).sum()) / spread,
+                "share of the target's variance explained; 1 is perfect, 0 is the mean",
+            ),
+        )
+    return Performance("regression", tuple(scores), truth, predicted)
+
+
+def _classification(classes: tuple[str, ...], shares: Floats, target: npt.NDArray[Any]) -> Performance:
+    at = {name: float(i) for i, name in enumerate(classes)}
+    names = [_class_name(v) for v in np.asarray(target, dtype=object).tolist()]
+    unknown = sorted({n for n in names if n not in at})
+    if unknown and set(classes) == {"0", "1"} and len(set(names)) == 2:
+        # the model file knows classes by number only; take them in sorted order, as training does
+        at = {name: float(i) for i, name in enumerate(sorted(set(names)))}
+        classes, unknown = tuple(sorted(at)), []
+    if unknown:
+        raise InputError(
+            f"the target column holds {unknown[:3]}, which are none of the model's classes ({', '.join(classes[:8])})."
+        )
+    truth = np.array([at[n] for n in names])
+    predicted = shares.argmax(axis=1).astype(np.float64)
+    own = np.clip(shares[np.arange(len(truth)), truth.astype(int)], 1e-15, 1)
+    scores = [
+        ("Accuracy", float((predicted == truth).mean()), "share of rows whose most probable class is the true one")
+    ]
+    if len(classes) == 2 and len(np.unique(truth)) == 2:
+        from sklearn.metrics import roc_auc_score
+
+        scores.append(
+            (
+                "ROC AUC",
+                float(roc_auc_score(truth, shares[:, 1])),
+                "chance that a random positive row scores above a random negative one",
+            )
+        )
+    scores.append(("Log loss", float(-np.log(own).mean()), "mean surprise at the true class; smaller is better"))
+    common = np.bincount(truth.astype(int), minlength=len(classes)).max() / len(truth)
+    scores.append(("Most common class", float(common), "accuracy of always guessing the most common class"))
+    return Performance("classification", tuple(scores), truth, predicted, classes)
+
+
+def _class_name(value: Any) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value))
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
