@@ -6,10 +6,34 @@ import numpy as np
 
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.links import Outputs
-from whybox.models.trees import CATEGORICAL, KEEP_ALL_OUTPUTS, LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, SET_RIGHT, SINGLE, TINY_AS_ZERO, ZERO_MISSING, Tree, TreeEnsemble
+from whybox.models.trees import (
+    CATEGORICAL,
+    KEEP_ALL_OUTPUTS,
+    LESS_EQUAL,
+    MISSING_LEFT,
+    NAN_AS_ZERO,
+    SET_RIGHT,
+    SINGLE,
+    TINY_AS_ZERO,
+    ZERO_MISSING,
+    Tree,
+    TreeEnsemble,
+)
 
 
-def random_tree(rng, columns, depth, outputs, *, output=KEEP_ALL_OUTPUTS, chain=False, linear=False, categorical=True, grid=None, flags=None):
+def random_tree(
+    rng,
+    columns,
+    depth,
+    outputs,
+    *,
+    output=KEEP_ALL_OUTPUTS,
+    chain=False,
+    linear=False,
+    categorical=True,
+    grid=None,
+    flags=None,
+):
     left, right, feature, threshold, flag, cover, value, gain, sets, lin = [], [], [], [], [], [], [], [], {}, {}
     grid = np.array([-1.5, -0.5, 0.0, 0.25, 0.5, 1.0, 2.0]) if grid is None else grid
 
@@ -46,17 +70,30 @@ def random_tree(rng, columns, depth, outputs, *, output=KEEP_ALL_OUTPUTS, chain=
 
     grow(depth, 100.0)
     return Tree(
-        left=np.array(left), right=np.array(right), feature=np.array(feature), threshold=np.array(threshold, float),
-        flags=np.array(flag, np.uint8), cover=np.array(cover, float), value=np.array(value).reshape(len(left), outputs), gain=np.array(gain, float),
-        sets=sets, linear=lin, output=output, weight=float(rng.uniform(0.3, 1.2)),
+        left=np.array(left),
+        right=np.array(right),
+        feature=np.array(feature),
+        threshold=np.array(threshold, float),
+        flags=np.array(flag, np.uint8),
+        cover=np.array(cover, float),
+        value=np.array(value).reshape(len(left), outputs),
+        gain=np.array(gain, float),
+        sets=sets,
+        linear=lin,
+        output=output,
+        weight=float(rng.uniform(0.3, 1.2)),
     )
 
 
 def ensemble(trees, columns, outputs, base=None):
     return TreeEnsemble.stack(
-        trees, base=np.linspace(-0.3, 0.4, outputs) if base is None else base,
-        inputs=Inputs(tuple(f"x{i}" for i in range(columns)), False, NumberEncoder("test"), tuple((i,) for i in range(columns))),
-        outputs=Outputs(tuple(f"y{i}" for i in range(outputs))), kind="random",
+        trees,
+        base=np.linspace(-0.3, 0.4, outputs) if base is None else base,
+        inputs=Inputs(
+            tuple(f"x{i}" for i in range(columns)), False, NumberEncoder("test"), tuple((i,) for i in range(columns))
+        ),
+        outputs=Outputs(tuple(f"y{i}" for i in range(outputs))),
+        kind="random",
     )
 
 
@@ -71,6 +108,30 @@ def random_ensemble(seed, *, columns=4, trees=3, depth=3, outputs=1, vector=Fals
 
 def random_rows(seed, n, columns):
     rng = np.random.default_rng(seed)
-    X = rng.choice([-1.5, -0.5, 0.0, -0.0, 0.25, 0.5, 1.0, 2.0, 33.0, 69.0, 1e300, -1e300, np.inf, -np.inf, np.nan, 1e-36, 5e-324, 0.3, -7.0, 3.0], size=(n, columns))
+    X = rng.choice(
+        [
+            -1.5,
+            -0.5,
+            0.0,
+            -0.0,
+            0.25,
+            0.5,
+            1.0,
+            2.0,
+            33.0,
+            69.0,
+            1e300,
+            -1e300,
+            np.inf,
+            -np.inf,
+            np.nan,
+            1e-36,
+            5e-324,
+            0.3,
+            -7.0,
+            3.0,
+        ],
+        size=(n, columns),
+    )
     X[rng.random(X.shape) < 0.4] = rng.normal()
     return np.ascontiguousarray(X)

@@ -8,6 +8,12 @@ from math import comb
 import numpy as np
 
 
+def every_coalition(game, d):
+    """Return the game with each coalition's value looked up instead of worked out again."""
+    v = {S: np.asarray(game(S), float) for k in range(d + 1) for S in map(frozenset, combinations(range(d), k))}
+    return v.__getitem__
+
+
 def semivalue(game, d, weight, order=1):
     """game(coalition as a frozenset) -> value array; weight(s, t) = E[p^s (1-p)^t]. Returns (d, ...) or (d, d, ...)."""
     v = {S: np.asarray(game(S), float) for k in range(d + 1) for S in map(frozenset, combinations(range(d), k))}
@@ -18,7 +24,9 @@ def semivalue(game, d, weight, order=1):
         total = np.zeros(shape)
         for k in range(len(rest) + 1):
             for S in map(frozenset, combinations(rest, k)):
-                delta = sum((-1) ** (order - m) * v[S | set(T)] for m in range(order + 1) for T in combinations(target, m))
+                delta = sum(
+                    (-1) ** (order - m) * v[S | set(T)] for m in range(order + 1) for T in combinations(target, m)
+                )
                 total = total + weight(k, len(rest) - k) * delta
         for perm in {target, target[::-1]}:
             out[perm] = total

@@ -127,6 +127,6 @@ def load(path: str | Path) -> Explanation:
     Raises:
         ExplanationFileError: not such a file, truncated, edited, or of another version.
     """
-    from whybox.explanation.files import load as load_file
+    from whybox.explanation.load import load as load_file
 
     return load_file(path)

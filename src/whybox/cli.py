@@ -32,6 +32,9 @@ _EXPLAIN: Final = """Write the attributions of every row: one column a feature, 
 base_value + the sum of a row's features is the row's prediction on the scale explained (log-odds for boosted
 classifiers, probabilities for forests; see --output). The file's metadata carries the evidence."""
 
+_REPORT: Final = """Write one HTML file: what the model is, how well it does, what it relies on, single decisions, evidence.
+It needs no network and no script."""
+
 _EXAMPLES: Final = """examples:
   whybox explain model.json customers.parquet -o shap.parquet
   whybox explain model.txt customers.csv -o shap.csv --id customer_id --background train.parquet
@@ -77,56 +80,60 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("whybox", description=_DESCRIPTION, epilog=_EXIT_CODES, formatter_class=raw)
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _demo_parser(commands)
+    _explain_parser(commands)
+    _report_parser(commands)
+    return parser
 
-    demo = commands.add_parser(
-        "demo", help="train a model on real data, explain it, write a report and a table", formatter_class=raw
-    )
+
+def _demo_parser(commands: Any) -> None:
+    demo = commands.add_parser("demo", help="train a model on real data, explain it, write a report and a table")
     demo.add_argument(
         "-o", "--output-folder", default="whybox-demo", metavar="FOLDER", help="where to write (default: %(default)s)"
     )
     demo.set_defaults(run=_demo)
 
+
+def _explain_parser(commands: Any) -> None:
     explain = commands.add_parser(
         "explain",
         help="write the attributions of every row of a table",
         description=_EXPLAIN,
         epilog=_EXAMPLES + "\n\n" + _EXIT_CODES,
-        formatter_class=raw,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _common(explain)
-    explain.add_argument("-o", "--out", required=True, metavar="FILE", help="where to write: .parquet, .csv or .arrow")
-    explain.add_argument(
+    add = explain.add_argument
+    add("-o", "--out", required=True, metavar="FILE", help="where to write: .parquet, .csv or .arrow")
+    add(
         "--id",
         action="append",
         default=[],
         metavar="COLUMN",
         help="copy this column of DATA to the result (repeatable)",
     )
-    explain.add_argument(
+    add(
         "--order",
         type=int,
         choices=(1, 2),
         default=1,
         help="1: attributions; 2: pairwise interactions, one line a number",
     )
-    explain.add_argument(
-        "--index", default="shapley", help="shapley, banzhaf, 'banzhaf(p)' or 'beta(a, b)' (default: %(default)s)"
-    )
-    explain.add_argument(
-        "--method", default="auto", help="auto (exact or refused) or rescaled (approximate, for probabilities)"
-    )
-    explain.add_argument(
-        "--layout",
-        choices=("auto", "wide", "long"),
-        default="auto",
-        help="wide: a column a feature; long: a line a number",
-    )
+    add("--index", default="shapley", help="shapley, banzhaf, 'banzhaf(p)' or 'beta(a, b)' (default: %(default)s)")
+    add("--method", default="auto", help="auto (exact or refused) or rescaled (approximate, for probabilities)")
+    layouts = ("auto", "wide", "long")
+    add("--layout", choices=layouts, default="auto", help="wide: a column a feature; long: a line a number")
     explain.set_defaults(run=_explain)
 
+
+def _report_parser(commands: Any) -> None:
     report = commands.add_parser(
-        "report", help="write one offline HTML page about a model and its decisions", formatter_class=raw, epilog=_EXIT_CODES,
-        description="Write one HTML file: what the model is, how well it does, what it relies on, single decisions, evidence.\nIt needs no network and no script.",
-    )  # fmt: skip
+        "report",
+        help="write one offline HTML page about a model and its decisions",
+        description=_REPORT,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     _common(report)
     report.add_argument("-o", "--out", required=True, metavar="FILE", help="where to write the page (.html)")
     report.add_argument(
@@ -134,7 +141,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--title", help="title of the page")
     report.set_defaults(run=_report)
-    return parser
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -170,9 +176,9 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def _version() -> str:
-    from whybox import __version__
+    from importlib.metadata import version
 
-    return f"whybox {__version__}"
+    return f"whybox {version('whybox')}"
 
 
 def _model(options: argparse.Namespace) -> Any:

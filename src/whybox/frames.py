@@ -282,7 +282,13 @@ def _is_head(rows: Any) -> bool:
 def _is_frame(data: Any) -> bool:
     if isinstance(data, (np.ndarray, list, tuple)):
         return False
-    lazy = nw.from_native(data, pass_through=True)
+    try:
+        lazy = nw.from_native(data, pass_through=True)
+    except nw.exceptions.DuplicateError as error:
+        twice = ", ".join(line.lstrip("- ") for line in str(error).splitlines()[1:])
+        raise ColumnsError(
+            f"the data has more than one column of the same name ({twice}); make each name unique."
+        ) from None
     if isinstance(lazy, nw.LazyFrame):
         raise InputError("the data is a lazy frame; call .collect() (or .compute()) first and pass the result.")
     return isinstance(lazy, nw.DataFrame)
@@ -407,7 +413,7 @@ def _codes(series: nw.Series[Any]) -> tuple[npt.NDArray[np.int64], tuple[Any, ..
         arrow = arrow.chunk(0) if arrow.num_chunks else pa.array([], type=arrow.type)
     if not isinstance(arrow, pa.DictionaryArray):
         arrow = arrow.dictionary_encode()
-    codes = arrow.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = arrow.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
     return codes, tuple(arrow.dictionary.to_pylist())
 
 

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from ensembles import random_ensemble, random_rows
 from oracles import banzhaf, beta, hybrid_game, path_game, semivalue, shapley
-
 from whybox.kernels import reference, trees
 from whybox.methods.shap.indices import as_index
 
-CASES = [dict(), dict(depth=6, trees=2), dict(outputs=3), dict(outputs=3, vector=True), dict(depth=0), dict(chain=True, depth=9, columns=3), dict(columns=1)]
-INDICES = {"shapley": shapley, "banzhaf": banzhaf(), "banzhaf(0.3)": banzhaf(0.3), "beta(4, 1)": beta(4, 1), "beta(0.5, 2.5)": beta(0.5, 2.5)}
+CASES = [
+    dict(),
+    dict(depth=6, trees=2),
+    dict(outputs=3),
+    dict(outputs=3, vector=True),
+    dict(depth=0),
+    dict(chain=True, depth=9, columns=3),
+    dict(columns=1),
+]
+INDICES = {
+    "shapley": shapley,
+    "banzhaf": banzhaf(),
+    "banzhaf(0.3)": banzhaf(0.3),
+    "beta(4, 1)": beta(4, 1),
+    "beta(0.5, 2.5)": beta(0.5, 2.5),
+}
 
 
 def singles(columns):
@@ -23,7 +37,16 @@ def run_path(e, player_of, count, X, index, order):
     degrees = np.unique(np.maximum(most - order, 0))
     rules = [as_index(index).rule(int(d)) for d in degrees]
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
-    trees.path_dependent(e, player_of, count, X, rules, np.searchsorted(degrees, np.maximum(most - order, 0)).astype(np.int32), order, out)
+    trees.path_dependent(
+        e,
+        player_of,
+        count,
+        X,
+        rules,
+        np.searchsorted(degrees, np.maximum(most - order, 0)).astype(np.int32),
+        order,
+        out,
+    )
     return out
 
 
@@ -92,7 +115,9 @@ def test_interventional(case, seed, order, linear):
         assert np.abs(got - spec).max() < 1e-12
     if order <= d:
         for i in range(3):
-            want = semivalue(hybrid_game(lambda H: reference.predict(e, H), groups, X[i], B, w), d, INDICES[index], order)
+            want = semivalue(
+                hybrid_game(lambda H: reference.predict(e, H), groups, X[i], B, w), d, INDICES[index], order
+            )
             assert np.abs(got[i] - want).max() < 1e-11
 
 
@@ -104,10 +129,22 @@ def test_players_of_several_columns(seed):
     player_of = np.array([0, 1, 2, 0, 2, 2], dtype=np.int32)
     w = np.full(7, 1 / 7)
     for order in (1, 2):
-        path, pairs = run_path(e, player_of, 3, X, "shapley", order), run_pairs(e, player_of, 3, X, B, w, "shapley", order)
+        path, pairs = (
+            run_path(e, player_of, 3, X, "shapley", order),
+            run_pairs(e, player_of, 3, X, B, w, "shapley", order),
+        )
         for i in range(4):
-            assert np.abs(path[i] - semivalue(path_game(e, reference.goes_left, groups, X[i]), 3, shapley, order)).max() < 1e-12
-            assert np.abs(pairs[i] - semivalue(hybrid_game(lambda H: reference.predict(e, H), groups, X[i], B), 3, shapley, order)).max() < 1e-12
+            assert (
+                np.abs(path[i] - semivalue(path_game(e, reference.goes_left, groups, X[i]), 3, shapley, order)).max()
+                < 1e-12
+            )
+            assert (
+                np.abs(
+                    pairs[i]
+                    - semivalue(hybrid_game(lambda H: reference.predict(e, H), groups, X[i], B), 3, shapley, order)
+                ).max()
+                < 1e-12
+            )
 
 
 @pytest.mark.parametrize("linear", [False, True])
@@ -138,7 +175,22 @@ def test_depth_sixty_four_and_beyond_stays_at_rounding():
         left[2 * i], right[2 * i], feature[2 * i] = 2 * i + 2, 2 * i + 1, i
         cover[2 * i + 2], cover[2 * i + 1] = cover[2 * i] * share[i], cover[2 * i] * (1 - share[i])
     value[-1] = 1.0
-    e = ensemble([Tree(left=left, right=right, feature=feature, threshold=np.zeros(n), flags=np.full(n, LESS_EQUAL, np.uint8), cover=cover, value=value)], d, 1, [0.0])
+    e = ensemble(
+        [
+            Tree(
+                left=left,
+                right=right,
+                feature=feature,
+                threshold=np.zeros(n),
+                flags=np.full(n, LESS_EQUAL, np.uint8),
+                cover=cover,
+                value=value,
+            )
+        ],
+        d,
+        1,
+        [0.0],
+    )
     X = np.full((2, d), -1.0)
     X[1, :75] = 1.0
     player_of = np.arange(d, dtype=np.int32)
@@ -150,5 +202,8 @@ def test_depth_sixty_four_and_beyond_stays_at_rounding():
     x, w = leggauss(100)
     p, w = (x + 1) / 2, w / 2
     a = (X[0] <= 0).astype(float)
-    want = [np.sum(w * (a[j] - share[j]) * np.prod([p * a[k] + (1 - p) * share[k] for k in range(d) if k != j], axis=0)) for j in range(0, d, 10)]
+    want = [
+        np.sum(w * (a[j] - share[j]) * np.prod([p * a[k] + (1 - p) * share[k] for k in range(d) if k != j], axis=0))
+        for j in range(0, d, 10)
+    ]
     assert np.abs(got[0, ::10] - want).max() < 1e-13

@@ -168,9 +168,7 @@ class _Columns:
                 and self._hash_of(column, border) == f["value"].integer(-(2**31), 2**32 - 1)
             )
         elif kind in ("FloatFeature", "OnlineCtr"):
-            agrees = (
-                not flags & CATEGORICAL and "border" in f and np.float32(f["border"].number()) == np.float32(border)
-            )
+            agrees = not flags & CATEGORICAL and "border" in f and f["border"].single() == border
             agrees = agrees and (
                 kind != "FloatFeature" or ("float_feature_index" in f and f["float_feature_index"].integer() == column)
             )
@@ -191,7 +189,7 @@ class _FloatFeature:
             ["feature_id", "feature_name", "has_nans"],
         )
         self.index, self.flat = f["feature_index"].integer(), f["flat_feature_index"].integer()
-        self.borders = [float(b) for b in f["borders"].floats().astype(np.float32)]
+        self.borders = f["borders"].singles().tolist()
         if self.borders != sorted(self.borders):
             f["borders"].fail("borders out of order")
         self.name = _name(f)
@@ -283,7 +281,7 @@ def _counter(doc: Doc, columns: _Columns, tables: dict[str, Counts]) -> tuple[Co
         f["scale"].number(),
         f["target_border_idx"].integer(),
     )
-    return counter, [float(b) for b in f["borders"].floats().astype(np.float32)]
+    return counter, f["borders"].singles().tolist()
 
 
 def _element(doc: Doc, columns: _Columns) -> Element:

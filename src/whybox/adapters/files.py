@@ -16,6 +16,7 @@ from whybox.errors import MissingDependencyError, ModelFileError, UntrustedPickl
 from whybox.frames import Floats
 from whybox.models.base import Model
 from whybox.models.linear import Linear
+from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["load"]
@@ -147,8 +148,6 @@ def _lightgbm(path: Path, data: bytes) -> Model:
 
 def _skops(path: Path, data: bytes) -> Model:
     del data
-    from whybox.adapters import adapt
-
     try:
         from skops import io
     except ImportError:
@@ -169,7 +168,7 @@ def _skops(path: Path, data: bytes) -> Model:
             f"skops cannot read {path.name}: {error}. It may be truncated, edited, or written by an incompatible version."
         ) from error
     try:
-        return adapt(model)
+        return as_model(model)
     except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"the model in {path.name} is not whole: {type(error).__name__}: {error}.") from error
 
@@ -205,15 +204,13 @@ def _pickle(path: Path, data: bytes, trusted: bool) -> Model:
         )
     import joblib
 
-    from whybox.adapters import adapt
-
     try:
         model = joblib.load(path)
     except Exception as error:
         raise ModelFileError(
             f"{path.name} cannot be unpickled: {type(error).__name__}: {error}. It may be truncated, or need another version of its library."
         ) from error
-    return adapt(model)
+    return as_model(model)
 
 
 def _imports(data: bytes) -> list[str]:

@@ -93,6 +93,18 @@ class Doc:
             self.fail("a number that is not finite stands")
         return out
 
+    def single(self) -> float:
+        """Return a number that stands for a float32 one, rounded to it."""
+        return float(Doc([self.number()], self.path).singles()[0])
+
+    def singles(self, length: int | None = None, *, finite: bool = True) -> npt.NDArray[np.float64]:
+        """Return a list of numbers that stand for float32 ones, rounded to them (JSON writes short decimals)."""
+        with np.errstate(over="ignore"):
+            out = self.floats(length, finite=finite).astype(np.float32).astype(np.float64)
+        if finite and not np.isfinite(out).all():
+            self.fail("a number too large for float32 stands")
+        return out
+
     def integers(
         self, length: int | None = None, low: int = INTEGERS[0], high: int = INTEGERS[1]
     ) -> npt.NDArray[np.int64]:

@@ -10,7 +10,7 @@ import numpy as np
 from whybox.adapters.common import as_columns, class_names, import_path, quietly
 from whybox.adapters.ubjson import parse_ubjson
 from whybox.adapters.verify import Domain, verified, verified_linear
-from whybox.adapters.xgboost_model import ROUNDING, Document, read
+from whybox.adapters.xgboost_model import ROUNDING, Document, Garbled, read
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats, Table
 from whybox.models.base import Model, Own
@@ -62,8 +62,10 @@ def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
         )
     elif isinstance(model, Linear):
         predict = _OnMatrix(booster, kept, len(model.outputs.names))
-        # Which base score counts for several outputs differs between versions: take what this one predicts for a row of zeros.
-        model = replace(model, base_values=predict(np.zeros((1, model.inputs.width)))[0])
+        # Which base score counts for several outputs differs between versions: hold on to what this one predicts for a row of zeros.
+        base = predict(np.zeros((1, model.inputs.width)))[0]
+        if np.abs(base - model.base_values).max() > ROUNDING * np.abs(base).max():
+            model = replace(model, base_values=base)
         model = verified_linear(model, predict, relative=ROUNDING, against=f"{import_path(obj)}, margins")
     what = f"{type(obj).__name__}.predict(output_margin=True)"
     return replace(
@@ -82,6 +84,7 @@ def _rounds(estimator: Any) -> int | None:
 def domain(model: TreeEnsemble) -> Domain:
     """What rows XGBoost's predict takes."""
     encoder = model.inputs.encoder
+    encoder = encoder.base if isinstance(encoder, Garbled) else encoder
     cats = (
         {c: len(known) for c, known in encoder.categories.items() if known is not None}
         if isinstance(encoder, NumberEncoder)

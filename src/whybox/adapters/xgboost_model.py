@@ -6,7 +6,7 @@ Every field is known or refused. What they mean is fixed by XGBoost's doc/model.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final, final
 
@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from whybox.adapters.strict import Doc
 from whybox.errors import ModelFileError, UnknownFieldError, UnsupportedModelError
-from whybox.frames import Floats
+from whybox.frames import Floats, Table
 from whybox.models.base import Model
-from whybox.models.inputs import Inputs, NumberEncoder
+from whybox.models.inputs import Encoder, Inputs, NumberEncoder
 from whybox.models.linear import Linear
 from whybox.models.links import Link, Outputs
 from whybox.models.trees import CATEGORICAL, MISSING_LEFT, SET_RIGHT, SINGLE, Tree, TreeEnsemble
@@ -189,7 +189,7 @@ def _objective(doc: Doc) -> _Objective:
 def _base_score(doc: Doc, objective: _Objective, groups: int) -> Floats:
     text = doc.text() if isinstance(doc.value, str) else str(doc.value)
     parts = text.strip().removeprefix("[").removesuffix("]").split(",")
-    values = [float(np.float32(Doc(p.strip(), doc.path).number())) for p in parts]
+    values = [Doc(p.strip(), doc.path).single() for p in parts]
     if len(values) not in (1, groups):
         doc.fail(f"{len(values)} base scores for {groups} outputs")
     return objective.margin_of(np.array(values * groups if len(values) == 1 else values))
@@ -226,9 +226,11 @@ def _level_names(doc: Doc, groups: int) -> tuple[str, ...]:
 
 
 def _inputs(names: list[str], width: int, cats: dict[int, tuple[Any, ...] | None], about: Document) -> Inputs:
-    encoder = NumberEncoder(
+    numbers = NumberEncoder(
         "XGBoost", single=True, missing=about.missing, allow_infinite=False, categories=cats, unseen=None
     )
+    garbled = any(not str(name).isascii() for known in cats.values() for name in known or ())
+    encoder = Garbled(numbers) if garbled else numbers
     return Inputs(
         tuple(names) if names else tuple(f"x{i}" for i in range(width)),
         bool(names),
@@ -237,9 +239,40 @@ def _inputs(names: list[str], width: int, cats: dict[int, tuple[Any, ...] | None
     )
 
 
+@final
+@dataclass(frozen=True)
+class Garbled(Encoder):
+    """Category names beyond ASCII, which XGBoost before 3.4 cuts by characters where it should cut by bytes.
+
+    A column whose own list of categories is cut to the very same pieces is the training column, and its codes are the model's.
+    """
+
+    base: NumberEncoder
+
+    @property
+    def elementwise(self) -> bool:
+        """True: columns are read one to one."""
+        return True
+
+    def __call__(self, table: Table) -> Floats:
+        found = dict(self.base.categories)
+        for i, known in found.items():
+            categories = table.column(i).categories
+            if known is not None and categories is not None and not set(categories) <= set(known):
+                found[i] = categories if _cut(categories) == known else known
+        return replace(self.base, categories=found)(table)
+
+
+def _cut(categories: tuple[Any, ...]) -> tuple[str, ...]:
+    names = [str(c) for c in categories]
+    text = "".join(names).encode()
+    ends = np.cumsum([0, *(len(n) for n in names)]).tolist()
+    return tuple(text[a:b].decode("utf-8", "replace") for a, b in pairwise(ends))
+
+
 def _linear(booster: Doc, base: Floats, groups: int, outputs: Outputs, inputs: Inputs, about: Document) -> Linear:
     model = booster.fields(["model", "name"])["model"].fields(["weights"], ["boosted_rounds"])
-    weights = model["weights"].floats((inputs.width + 1) * groups).reshape(-1, groups)
+    weights = model["weights"].singles((inputs.width + 1) * groups).reshape(-1, groups)
     if not about.live and len(np.unique(base)) > 1:
         raise UnsupportedModelError(
             "versions of XGBoost disagree about which of several base scores counts for gblinear, so the file alone does not say what it predicts. "
@@ -256,14 +289,14 @@ def _booster(
     drop = None
     if name == "dart":
         outer = booster.fields(["gbtree", "name", "weight_drop"])
-        drop, booster = outer["weight_drop"].floats(), outer["gbtree"]
+        drop, booster = outer["weight_drop"].singles(), outer["gbtree"]
     elif name != "gbtree":
         raise UnknownFieldError(f"the booster {name!r} is not known to this version of whybox.")
     model = booster.fields(["model", "name"])["model"].fields(
         ["gbtree_model_param", "tree_info", "trees"], ["iteration_indptr", "cats", "weight_drop"]
     )
     if "weight_drop" in model:
-        drop = model["weight_drop"].floats()
+        drop = model["weight_drop"].singles()
     param = model["gbtree_model_param"].fields(["num_trees"], ["num_parallel_tree", "size_leaf_vector"])
     count, parallel = (
         param["num_trees"].integer(),
@@ -279,7 +312,7 @@ def _booster(
     for t in range(use):
         tree = _tree(documents[t], t, width, groups, int(info[t]), categorical)
         if drop is not None and len(drop):
-            tree.weight = float(np.float32(drop[t]))
+            tree.weight = float(drop[t])
         trees.append(tree)
     return trees, _categories(model.get("cats"), categorical), said
 
@@ -351,7 +384,7 @@ def _tree(doc: Doc, position: int, width: int, groups: int, group: int, categori
     if feature[inner].max(initial=0) >= width:
         f["split_indices"].fail(f"a feature beyond the model's {width}")
     _check_parents(f["parents"], left, right, inner)
-    threshold = f["split_conditions"].floats(n, finite=False).astype(np.float32).astype(np.float64)
+    threshold = f["split_conditions"].singles(n, finite=False)
     kind = f["split_type"].integers(n, 0, 1) if "split_type" in f else np.zeros(n, dtype=np.int64)
     flags = np.full(n, SINGLE, dtype=np.uint8)
     flags |= np.where(f["default_left"].integers(n, 0, 1) > 0, MISSING_LEFT, 0).astype(np.uint8)
@@ -369,9 +402,9 @@ def _tree(doc: Doc, position: int, width: int, groups: int, group: int, categori
         feature=np.where(inner, feature, -1),
         threshold=np.where(inner, threshold, np.nan),
         flags=flags,
-        cover=f["sum_hessian"].floats(n),
+        cover=f["sum_hessian"].singles(n),
         value=value,
-        gain=np.where(inner, f["loss_changes"].floats(n), 0.0),
+        gain=np.where(inner, f["loss_changes"].singles(n), 0.0),
         sets=sets,
         output=output,
     )
@@ -394,8 +427,8 @@ def _vector_leaves(
     if k != groups:
         f["tree_param"].fail(f"leaves of {k} values in a model of {groups} outputs")
     if "leaf_weights" not in f or not len(f["leaf_weights"].value):
-        return f["base_weights"].floats(n * k).astype(np.float32).astype(np.float64).reshape(n, k)
-    leaves = f["leaf_weights"].floats(int((~inner).sum()) * k).astype(np.float32).astype(np.float64).reshape(-1, k)
+        return f["base_weights"].singles(n * k).reshape(n, k)
+    leaves = f["leaf_weights"].singles(int((~inner).sum()) * k).reshape(-1, k)
     index = np.where(inner, 0, right)
     if sorted(index[~inner].tolist()) != list(range(len(leaves))):
         f["right_children"].fail("leaf numbers that do not cover the leaf values")
@@ -403,7 +436,7 @@ def _vector_leaves(
 
 
 def _sets(f: dict[str, Doc], n: int, nodes: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[Any]]:
-    if "categories_nodes" not in f:
+    if not {"categories", "categories_nodes", "categories_segments", "categories_sizes"} <= set(f):
         if len(nodes):
             f["split_type"].fail("categorical splits without categories")
         return {}

@@ -197,7 +197,7 @@ class Explanation:
 
     def save(self, path: str | Path) -> None:
         """Write everything, evidence included, to one file that cannot run code; read it back with ``wb.load``."""
-        from whybox.explanation.files import save
+        from whybox.explanation.save import save
 
         save(self, path)
 

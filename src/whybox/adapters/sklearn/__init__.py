@@ -9,6 +9,7 @@ from whybox.adapters.sklearn import boosting, ensembles, pipeline, trees
 from whybox.adapters.sklearn.reading import Reading, finish
 from whybox.errors import UnsupportedModelError, shown
 from whybox.models.base import Model
+from whybox.models.registry import as_model
 
 __all__ = ["adapt"]
 
@@ -62,10 +63,8 @@ def adapt(estimator: Any) -> Model:
             _refuse_unfitted(estimator)
             return finish(_READERS[cls.__name__](estimator), estimator)
         if cls.__name__ in _WRAPPERS:
-            from whybox.adapters import adapt as adapt_any
-
             _refuse_unfitted(estimator)
-            return _WRAPPERS[cls.__name__](estimator, adapt_any)
+            return _WRAPPERS[cls.__name__](estimator, as_model)
         if cls.__name__ in _REASONS:
             raise UnsupportedModelError(f"{cls.__name__} cannot be explained exactly: {_REASONS[cls.__name__]}.")
     raise UnsupportedModelError(

@@ -59,15 +59,10 @@ class _Explainer:
         if weights is not None and background is None:
             raise OptionError("weights are those of background rows; pass background too.")
         self.background = None if background is None else make_background(self.model, background, weights)
-        # settle what can be settled without rows, so that what cannot be answered is refused here
-        settle(
-            self.model,
-            resolve_players(
-                self.model, self.model.inputs.names, players if self.model.inputs.named or players is None else None
-            ),
-            self.background,
-            self.options,
-        )
+        if self.model.inputs.named or players is None:  # else players may be named by the columns of the rows to come
+            settle(
+                self.model, resolve_players(self.model, self.model.inputs.names, players), self.background, self.options
+            )
 
     def __call__(self, X: Any) -> Explanation:
         """Explain rows.

@@ -1,0 +1,82 @@
+"""Reading what save.py wrote, believing nothing of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import ExplanationFileError
+from whybox.explanation.evidence import Evidence
+from whybox.explanation.explanation import Explanation, labels
+from whybox.explanation.save import FORMAT
+from whybox.frames import Table, as_table
+
+__all__ = ["load"]
+
+
+def load(path: str | Path) -> Explanation:
+    """Read an explanation written by :meth:`Explanation.save`.
+
+    Raises:
+        ExplanationFileError: not such a file, truncated, edited, or of another version.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            page = json.loads(archive.read("explanation.json"))
+            names = set(archive.namelist())
+            arrays = {
+                n: np.load(io.BytesIO(archive.read(f"{n}.npy")), allow_pickle=False)
+                for n in ("values", "base", "prediction", "std_error")
+                if f"{n}.npy" in names
+            }
+            rows = archive.read("data.arrow") if "data.arrow" in names else None
+        return _build(page, arrays, rows)
+    except ExplanationFileError:
+        raise
+    except FileNotFoundError:
+        raise ExplanationFileError(f"there is no file {str(path)!r}.") from None
+    except Exception as error:
+        raise ExplanationFileError(
+            f"{path} is not a saved explanation, or it is truncated or edited ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _build(page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: bytes | None) -> Explanation:
+    if page.get("format") != FORMAT:
+        raise ExplanationFileError(
+            f"the file has format {page.get('format')!r}; this version of whybox reads {FORMAT}."
+        )
+    data = None
+    coords = {dim: labels(values) for dim, values in page["coords"].items()}
+    if page["data"] is not None and rows is not None:
+        import pyarrow as pa
+
+        about = page["data"]
+        table = as_table(pa.ipc.open_file(io.BytesIO(rows)).read_all())
+        own = coords["row"] if about["labels"] and len(coords.get("row", ())) == len(table) else None
+        data = Table(
+            table.native,
+            tuple(about["names"]),
+            about["library"] if about["library"] != "numpy" else "pyarrow",
+            named=about["named"],
+            labels=own,
+        )
+    return Explanation(
+        kind=page["kind"],
+        values=arrays["values"],
+        dims=tuple(page["dims"]),
+        coords=coords,
+        base=arrays["base"],
+        units=page["units"],
+        evidence=Evidence.from_dict(page["evidence"]),
+        prediction=arrays.get("prediction"),
+        std_error=arrays.get("std_error"),
+        data=data,
+        players={name: tuple(columns) for name, columns in page["players"].items()},
+    )

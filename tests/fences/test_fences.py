@@ -1,0 +1,295 @@
+"""The layout's promises, checked on the syntax trees: who imports whom, what importing costs, what is public, how long things are."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import whybox
+import zoo
+
+SRC = (
+    Path(whybox.__file__).parent
+    if (Path(whybox.__file__).parent / "adapters").is_dir()
+    else Path(__file__).parents[2] / "src" / "whybox"
+)
+ROOT = Path(__file__).parents[2]
+
+# Rungs from the ground up (CONTRIBUTING.md, "The ladder"). A module may import rungs below its own, and its own room.
+LADDER = [
+    {"errors", "_native"},
+    {"frames", "storage", "tables", "progress"},
+    {"models"},
+    {"explanation"},
+    {"kernels"},
+    {"background", "adapters"},
+    {"methods"},
+    {"plots", "explainers"},
+    {"api"},
+    {"reporting"},
+    {"demo"},
+    {"cli", "__init__"},
+]
+RUNG = {room: i for i, rooms in enumerate(LADDER) for room in rooms}
+
+
+def modules():
+    return {
+        p: ".".join(["whybox", *p.relative_to(SRC).with_suffix("").parts]).removesuffix(".__init__")
+        for p in sorted(SRC.rglob("*.py"))
+    }
+
+
+def room(module):
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def imports(path, *, typing_too=False):
+    """Modules of whybox that a file imports, at top level or inside functions; not those for type checkers only."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not typing_too:
+            skipped |= {id(n) for n in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "whybox":
+            for alias in node.names:
+                deeper = f"{node.module}.{alias.name}"
+                yield deeper if deeper in set(modules().values()) or deeper == "whybox._native" else node.module
+        elif isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.split(".")[0] == "whybox")
+
+
+def test_imports_point_one_way():
+    wrong = []
+    for path, module in modules().items():
+        for target in imports(path):
+            here, there = room(module), room(target)
+            if here == "__init__" or here == there:
+                continue
+            if there not in RUNG or here not in RUNG:
+                wrong.append(f"{module} imports {target}: one of them has no place on the ladder")
+            elif RUNG[there] >= RUNG[here]:
+                wrong.append(f"{module} imports {target}, which is not below it")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_cycles():
+    graph = {m: {t for t in imports(p) if t in set(modules().values())} for p, m in modules().items() if m != "whybox"}
+    done, path = set(), []
+
+    def visit(m):
+        if m in path:
+            raise AssertionError(" -> ".join([*path[path.index(m) :], m]))
+        if m in done:
+            return
+        path.append(m)
+        for t in graph.get(m, ()):
+            visit(t)
+        path.pop()
+        done.add(m)
+
+    for m in graph:
+        visit(m)
+
+
+LIBRARIES = {"sklearn", "xgboost", "lightgbm", "catboost", "torch", "skops", "joblib"}
+
+
+def test_model_libraries_are_known_to_their_adapters_only():
+    wrong = []
+    allowed = {"whybox.demo": {"sklearn"}, "whybox.reporting.performance": {"sklearn"}}
+    for path, module in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            for name in names:
+                root = name.split(".")[0]
+                if (
+                    root in LIBRARIES
+                    and not module.startswith("whybox.adapters")
+                    and root not in allowed.get(module, set())
+                ):
+                    wrong.append(f"{module} imports {name}")
+    assert not wrong, wrong
+
+
+def test_importing_whybox_costs_next_to_nothing():
+    program = (
+        "import sys, time; t = time.perf_counter(); import numpy; u = time.perf_counter(); import whybox; v = time.perf_counter()\n"
+        "print(v - u); print(v - t); print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.splitlines()
+        for _ in range(5)
+    ]
+    assert min(float(r[0]) for r in runs) < 0.05
+    assert min(float(r[1]) for r in runs) < 0.2
+    loaded = set(runs[0][2].split())
+    assert not loaded & {
+        "pandas",
+        "torch",
+        "sklearn",
+        "matplotlib",
+        "scipy",
+        "pyarrow",
+        "polars",
+        "narwhals",
+        "xgboost",
+        "lightgbm",
+        "catboost",
+        "tqdm",
+    }
+
+
+def test_explaining_a_model_imports_its_library_only():
+    program = (
+        "import sys, numpy as np, whybox as wb\nfrom sklearn.tree import DecisionTreeRegressor\n"
+        "X = np.random.rand(50, 3); wb.explain(DecisionTreeRegressor(max_depth=3).fit(X, X[:, 0]), X)\n"
+        "print(*sorted({m.split('.')[0] for m in sys.modules} & {'xgboost', 'lightgbm', 'catboost', 'torch', 'matplotlib', 'polars', 'skops'}))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == ""
+    )
+
+
+PUBLIC = {
+    "whybox": ["Explanation", "__version__", "errors", "explain", "explainers", "importance", "load", "report"],
+    "whybox.explainers": ["Index", "LinearShap", "TreeShap"],
+    "whybox.errors": [
+        "ColumnsError",
+        "DtypeError",
+        "EmptyDataError",
+        "ExplanationFileError",
+        "InputError",
+        "LimitError",
+        "MissingDependencyError",
+        "ModelError",
+        "ModelFileError",
+        "ModelMismatchError",
+        "NonFiniteError",
+        "OptionError",
+        "UnknownFieldError",
+        "UnsupportedModelError",
+        "UntrustedPickleError",
+        "WhyboxError",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_are_these(name):
+    module = importlib.import_module(name)
+    assert sorted(module.__all__) == PUBLIC[name]
+    for public in module.__all__:
+        assert getattr(module, public) is not None
+    assert set(PUBLIC["whybox"]) <= set(dir(whybox))
+    with pytest.raises(AttributeError):
+        whybox.nothing_of_the_kind  # noqa: B018
+
+
+def test_errors_are_one_tree_and_the_docstring_draws_it():
+    from whybox import errors
+
+    for name in errors.__all__:
+        cls = getattr(errors, name)
+        assert issubclass(cls, errors.WhyboxError)
+        assert re.search(rf"\b{name}\b", errors.__doc__)
+
+
+def test_every_public_docstring_says_what_it_raises():
+    for name in ("explain", "importance", "load", "report"):
+        doc = inspect.getdoc(getattr(whybox, name))
+        assert "Raises:" in doc, name
+    for cls in (whybox.explainers.TreeShap, whybox.explainers.LinearShap):
+        assert "Raises" in inspect.getdoc(cls) or "errors" in inspect.getdoc(cls)
+
+
+# Longer than the limits, with the reason.
+LONG_FILES: dict[str, str] = {}
+LONG_FUNCTIONS: dict[str, str] = {}
+
+
+def test_files_and_functions_are_short():
+    long = []
+    for path in [*modules(), *sorted((ROOT / "tests").rglob("*.py"))]:
+        text = path.read_text(encoding="utf-8")
+        relative = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.relative_to(SRC.parent))
+        if len(text.splitlines()) > 500 and relative not in LONG_FILES:
+            long.append(f"{relative}: {len(text.splitlines())} lines")
+        if not path.is_relative_to(SRC):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lines = (node.end_lineno - body[0].lineno + 1) if body else 0
+                if lines > 60 and f"{relative}:{node.name}" not in LONG_FUNCTIONS:
+                    long.append(f"{relative}:{node.name}: {lines} lines")
+    for path in sorted((ROOT / "native").glob("*.[ch]pp")):
+        if len(path.read_text(encoding="utf-8").splitlines()) > 500:
+            long.append(path.name)
+    assert not long, "\n".join(long)
+
+
+def test_native_code_knows_python_in_one_file_only():
+    for path in sorted((ROOT / "native").glob("*.[ch]pp")):
+        text = path.read_text(encoding="utf-8")
+        if path.name != "module.cpp":
+            assert "Python.h" not in text
+            assert "nanobind" not in text
+    build = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    flags = "\n".join(line for line in build.splitlines() if not line.strip().startswith("#"))
+    assert "fast-math" not in flags
+    assert "openmp" not in flags.lower()
+
+
+def test_loading_the_native_module_leaves_the_floating_point_mode_alone():
+    program = "import whybox._native\nx = 1e-310\nprint(x * 0.5)"
+    assert (
+        float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+        == 5e-311
+    )
+
+
+def test_docs_list_every_kind_of_model():
+    text = zoo.page().read_text(encoding="utf-8")
+    inside = text.split(zoo.BEGIN)[1].split(zoo.END)[0].strip()
+    assert inside == zoo.table(), "run: python tests/zoo --write"
+
+
+def test_readme_and_ci_run_the_same_two_commands():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for command in ("pip install . && whybox demo", "pip install -e '.[dev]' && pytest"):
+        assert f"\n    {command}\n" in readme
+        assert f"\n{command}\n" in script
+
+
+def test_nothing_of_a_workplace_is_in_the_project():
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split("\n")
+    for name in filter(None, listed):
+        path = ROOT / name
+        if path.is_file() and path.suffix in (".py", ".md", ".toml", ".txt", ".cpp", ".hpp", ".yml", ""):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            assert not re.search(r"(?<![\w.])/(home|root|work|opt|mnt)/\w", text), name
+
+
+def test_changelog_names_the_version():
+    assert f"## {whybox.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from scipy import sparse
+
+from whybox.errors import ColumnsError, DtypeError, EmptyDataError, InputError
+from whybox.frames import align, as_table, build_frame
+
+COLUMNS = {
+    "n": [1.5, None, 3.0],
+    "i": [1, 2, 3],
+    "b": [True, False, True],
+    "c": ["x", "y", None],
+    "s": ["p", None, "q"],
+    "t": [datetime.datetime(2026, 1, d) for d in (1, 2, 3)],
+}
+
+
+def frames():
+    pandas = pd.DataFrame(COLUMNS)
+    pandas["c"] = pd.Categorical(pandas["c"], categories=["y", "x"])
+    polars = pl.DataFrame(COLUMNS).with_columns(pl.col("c").cast(pl.Enum(["y", "x"])))
+    arrow = pa.table(
+        {
+            **{k: v for k, v in COLUMNS.items() if k != "c"},
+            "c": pa.DictionaryArray.from_arrays(pa.array([1, 0, None]), ["y", "x"]),
+        }
+    )
+    return {"pandas": pandas, "polars": polars, "pyarrow": arrow.select(list(COLUMNS))}
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_columns_are_typed_alike_in_every_library(library):
+    table = as_table(frames()[library])
+    assert table.library == library
+    by_name = {name: table.column(i) for i, name in enumerate(table.names)}
+    assert {n: c.kind for n, c in by_name.items()} == {
+        "n": "number",
+        "i": "number",
+        "b": "boolean",
+        "c": "category",
+        "s": "string",
+        "t": "datetime",
+    }
+    assert np.array_equal(by_name["n"].values, [1.5, np.nan, 3.0], equal_nan=True)
+    assert by_name["c"].objects().tolist() == ["x", "y", None]
+    assert by_name["c"].categories == ("y", "x")
+    assert by_name["s"].values.tolist() == ["p", None, "q"]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "numpy"])
+def test_rows_blocks_select_and_mix(library):
+    native = frames()[library] if library != "numpy" else np.arange(9.0).reshape(3, 3)
+    table = as_table(native)
+    assert len(table.rows(slice(1, 3))) == 2
+    assert table.rows(np.array([2, 0])).row_labels.tolist() == [2, 0]
+    assert [len(b) for _, b in table.blocks(2)] == [2, 1]
+    assert table.select([1, 0]).names == table.names[1::-1]
+    other = table.rows(np.array([2, 1, 0]))
+    mixed = table.mixed(other, [0])
+    assert [str(v) for v in mixed.column(0).objects()] == [str(v) for v in other.column(0).objects()]
+    assert [str(v) for v in mixed.column(1).objects()] == [str(v) for v in table.column(1).objects()]
+
+
+def test_pandas_index_is_kept_as_row_labels():
+    table = as_table(pd.DataFrame({"a": [1, 2, 3]}, index=["u", "v", "w"]))
+    assert table.row_labels.tolist() == ["u", "v", "w"]
+    assert table.rows(slice(1, 3)).row_labels.tolist() == ["v", "w"]
+
+
+def test_nullable_and_object_columns():
+    frame = pd.DataFrame(
+        {
+            "i": pd.array([1, None, 3], dtype="Int64"),
+            "b": pd.array([True, None, False], dtype="boolean"),
+            "o": [1, 2.5, None],
+            "m": [1, "x", None],
+        }
+    ).astype({"o": object})
+    table = as_table(frame)
+    assert np.array_equal(table.column(0).values, [1, np.nan, 3], equal_nan=True)
+    assert np.array_equal(table.column(1).values, [1, np.nan, 0], equal_nan=True)
+    assert table.column(2).kind == "number"
+    assert table.column(3).kind == "object"
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "words"),
+    [
+        (np.arange(3), InputError, "two, also for one row"),
+        ([[1, 2], [3]], InputError, "different lengths"),
+        (np.zeros((2, 2, 2)), InputError, "two dimensions"),
+        (np.zeros((0, 2)), EmptyDataError, "no rows"),
+        (pd.DataFrame(), EmptyDataError, "no columns"),
+        (np.zeros((2, 2), dtype=complex), DtypeError, "complex"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), ColumnsError, "more than one column"),
+        (
+            pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2)])),
+            ColumnsError,
+            "several levels",
+        ),
+        (pl.LazyFrame({"a": [1]}), InputError, "collect"),
+        (sparse.csr_matrix(np.eye(3)), InputError, "zero or missing"),
+    ],
+    ids=lambda v: str(v)[:20].replace("\n", " "),
+)
+def test_what_is_not_a_table_is_refused_with_advice(data, error, words):
+    with pytest.raises(error, match=words):
+        as_table(data)
+
+
+def test_matrix_names_the_column_it_cannot_read():
+    with pytest.raises(DtypeError, match="column 's' holds text"):
+        as_table(frames()["polars"]).select([0, 1, 4]).matrix()
+    assert as_table(frames()["polars"]).select([0, 1, 2]).matrix().tolist()[0] == [1.5, 1, 1]
+
+
+def test_align_mends_order_and_names_what_is_missing():
+    table = as_table(pd.DataFrame({"b": [1], "a": [2], "extra": [3]}))
+    found, unused = align(table, ["a", "b"])
+    assert found.names == ("a", "b")
+    assert found.matrix().tolist() == [[2, 1]]
+    assert unused == ("extra",)
+    with pytest.raises(ColumnsError, match="lacks column 'bmi'.*Did you mean 'bmi_'"):
+        align(as_table(pd.DataFrame({"bmi_": [1]})), ["bmi"])
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "numpy"])
+def test_build_frame(library):
+    built = build_frame({"a": np.array([1.0, 2.0]), "s": np.array(["x", None], dtype=object)}, library=library)
+    assert as_table(built).names == ("a", "s")
+    assert type(built).__module__.startswith("pandas" if library == "numpy" else library)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+import whybox as wb
+from whybox.errors import ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError
+
+RNG = np.random.default_rng(0)
+X = pd.DataFrame(RNG.normal(size=(80, 3)), columns=["a", "b", "c"])
+MODEL = RandomForestRegressor(5, random_state=0).fit(X, X.a + X.b * X.c)
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "words"),
+    [
+        (X.drop(columns="b"), ColumnsError, "lacks column 'b'"),
+        (X[["a"]], ColumnsError, "lacks 2 columns 'b', 'c'"),
+        (X.to_numpy()[:, :2], ColumnsError, "has 2 columns, the model was trained on 3"),
+        (X.assign(b="word"), DtypeError, "column 'b' holds text"),
+        (X.assign(b=np.inf), NonFiniteError, "column 'b' holds an infinite value"),
+        (X.assign(b=1e300), NonFiniteError, "too large for float32"),
+        (X[:0], wb.errors.EmptyDataError, "no rows"),
+        (X.iloc[0], wb.errors.InputError, r"X\[\[0\]\]"),
+        (X.assign(b=pd.Timestamp("2026-01-01")), DtypeError, "dates"),
+    ],
+    ids=lambda v: "",
+)
+def test_bad_rows_are_refused_before_any_work(rows, error, words):
+    with pytest.raises(error, match=words):
+        wb.explain(MODEL, rows)
+    with pytest.raises(error, match=words.replace("X", ".*")):
+        wb.explain(MODEL, X, rows)
+
+
+def test_missing_values_where_the_library_refuses_them():
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    model = GradientBoostingRegressor(n_estimators=3).fit(X, X.a)
+    with pytest.raises(NonFiniteError, match=r"column 'c' has a missing value \(row 4\)"):
+        wb.explain(model, X.assign(c=X.c.where(X.index != 4)))
+
+
+def test_names_with_html_commas_and_newlines():
+    odd = X.rename(columns={"a": "<script>alert(1)</script>", "b": "x, y", "c": "two\nlines"})
+    model = RandomForestRegressor(3, random_state=0).fit(odd, X.a)
+    got = wb.explain(model, odd[:4])
+    assert got.feature_names == tuple(odd.columns)
+    html = got._repr_html_()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert got.to_frame().shape == (4, 5)
+
+
+class Mixer(BaseEstimator, TransformerMixin):
+    """A transformer of the user's own, unknown to whybox: it counts as mixing all columns."""
+
+    def fit(self, X, y=None):
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X):
+        X = np.asarray(X)
+        return np.column_stack([X[:, 0] + X[:, 1], X[:, 2]])
+
+    def get_feature_names_out(self, names=None):
+        return np.array(["m", "n"])
+
+
+class Centred(Mixer):
+    """Depends on the other rows it is given."""
+
+    def transform(self, X):
+        return np.asarray(X) - np.asarray(X).mean(axis=0)
+
+    def get_feature_names_out(self, names=None):
+        return np.array(["a", "b", "c"])
+
+
+def test_unknown_transformers_make_one_player():
+    from sklearn.compose import ColumnTransformer
+
+    rows = X.assign(d=RNG.normal(size=80))
+    step = ColumnTransformer([("m", Mixer(), ["a", "b", "c"])], remainder="passthrough")
+    model = make_pipeline(step, RandomForestRegressor(5, random_state=0)).fit(rows, rows.a * rows.b + rows.d)
+    got = wb.explain(model, rows[:10], rows[20:40])
+    assert got.feature_names == ("a + b + c", "d")
+    assert got.players["a + b + c"] == ("a", "b", "c")
+    assert got.evidence.residual < 1e-12
+
+
+def test_a_transformer_that_lies_is_found_out():
+    swap = FunctionTransformer(lambda v: np.asarray(v)[:, ::-1], feature_names_out="one-to-one")
+    model = make_pipeline(swap, RandomForestRegressor(5, random_state=0)).fit(X, X.a)
+    with pytest.raises(UnsupportedModelError, match="come from others"):
+        wb.explain(model, X)
+
+
+def test_a_transformer_that_looks_at_other_rows_is_refused():
+    from sklearn.compose import ColumnTransformer
+
+    step = ColumnTransformer([("z", Centred(), ["a", "b"])], remainder="passthrough")
+    step_names = lambda self, names=None: np.array(["a", "b"])
+    Centred.get_feature_names_out = step_names
+    model = make_pipeline(step, RandomForestRegressor(5, random_state=0)).fit(X, X.a)
+    with pytest.raises(UnsupportedModelError, match="other rows"):
+        wb.explain(model, X)
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_other_frame_libraries_give_the_same_numbers(library):
+    import polars as pl
+    import pyarrow as pa
+
+    import zoo
+
+    for name in (
+        "LGBMRegressor, categories",
+        "RandomForestRegressor",
+        "CatBoostRegressor, categories, one-hot",
+        "Pipeline, one-hot and ordinal",
+        "XGBRegressor, missing values",
+    ):
+        model, rows = zoo.built(name)
+        other = (
+            pl.from_pandas(rows[:20]) if library == "polars" else pa.Table.from_pandas(rows[:20], preserve_index=False)
+        )
+        if "Pipeline" in name and library == "pyarrow":
+            continue  # scikit-learn's ColumnTransformer itself does not read pyarrow tables
+        got = wb.explain(model, other)
+        assert np.array_equal(got.values, wb.explain(model, rows[:20]).values)
+        assert type(got.to_frame()).__module__.startswith(library)

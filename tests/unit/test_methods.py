@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import whybox as wb
+import zoo
+from oracles import banzhaf, beta, hybrid_game, semivalue, shapley
+from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
+from whybox.kernels import trees
+from whybox.methods.shap.indices import Index, as_index
+from whybox.models.registry import as_model
+
+
+@pytest.mark.parametrize(
+    ("text", "weight"),
+    [
+        ("shapley", shapley),
+        ("banzhaf", banzhaf()),
+        ("banzhaf(0.2)", banzhaf(0.2)),
+        ("beta(16, 1)", beta(16, 1)),
+        (" beta( 0.5 ,2)", beta(0.5, 2)),
+    ],
+)
+def test_indices_are_their_moments(text, weight):
+    index = as_index(text)
+    table = index.moments(12)
+    for s in range(6):
+        for t in range(6):
+            assert table[s, t] == pytest.approx(weight(s, t), rel=1e-12)
+            p, w = index.rule(s + t)
+            assert np.sum(w * p**s * (1 - p) ** t) == pytest.approx(weight(s, t), rel=1e-12)
+    assert index.efficient == (text == "shapley")
+
+
+@pytest.mark.parametrize(
+    "text", ["shap", "banzhaf(2)", "banzhaf(x)", "beta(1)", "beta(-1, 2)", "banzhaf(0.1, 0.2)", ""]
+)
+def test_unknown_indices_are_refused(text):
+    with pytest.raises(OptionError, match="index="):
+        as_index(text)
+
+
+@pytest.mark.parametrize("index", ["banzhaf", "banzhaf(0.3)", "beta(4, 1)", Index("own", alpha=2.0, beta=3.0)])
+def test_indices_of_a_real_model_against_all_coalitions(index):
+    model, rows = zoo.built("GradientBoostingClassifier, 3 classes")
+    adapted = as_model(model)
+    weight = {"banzhaf": banzhaf(), "banzhaf(0.3)": banzhaf(0.3), "beta(4, 1)": beta(4, 1)}.get(index, beta(2, 3))
+    got = wb.explain(adapted, rows[5:7], rows[50:60], index=index)
+    game = hybrid_game(
+        lambda H: trees.predict(adapted, np.ascontiguousarray(H)),
+        [[i] for i in range(5)],
+        rows[5:6].to_numpy()[0].astype(np.float32).astype(float),
+        rows[50:60].to_numpy().astype(np.float32).astype(float),
+    )
+    want = semivalue(game, 5, weight)
+    assert np.abs(got.values[0] - want).max() < 1e-12
+    assert not got.evidence.additive
+    assert got.evidence.residual == 0
+
+
+def test_players_are_exact_groups():
+    model, rows = zoo.built("XGBRegressor, reg:squarederror")
+    got = wb.explain(model, rows[:9], rows[50:70], players={"body": ["bmi", "bp"], "who": ["sex", "age"]})
+    assert got.feature_names == ("who", "body", "s5")
+    assert got.players["body"] == ("bmi", "bp")
+    both = wb.explain(model, rows[:9], rows[50:70], players=[["age", "sex", "bmi", "bp", "s5"]])
+    assert np.allclose(both.values[:, 0] + both.base, both.prediction)
+    by_position = wb.explain(
+        model, rows[:9].to_numpy(), rows[50:70].to_numpy(), players={"who": [0, 1], "body": [2, 3]}
+    )
+    assert np.allclose(by_position.values, got.values, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("players", "words"),
+    [
+        ({"a": ["bmi", "nope"]}, "'nope', which is not there"),
+        ({"a": ["bmi"], "b": ["bmi"]}, "named twice"),
+        ({"a": []}, "no columns"),
+        ({"s5": ["bmi"]}, "more than one player is named 's5'"),
+        ("bmi", "must be a dict"),
+        ({"a": [7]}, "not there"),
+    ],
+)
+def test_bad_players(players, words):
+    model, rows = zoo.built("XGBRegressor, reg:squarederror")
+    with pytest.raises(OptionError, match=words):
+        wb.explain(model, rows[:2], players=players)
+
+
+def test_players_cannot_split_what_the_model_mixes():
+    model, rows = zoo.built("Pipeline, PCA of two columns")
+    with pytest.raises(OptionError, match="takes 'bmi' but not 's5'"):
+        wb.explain(model, rows[:2], players={"a": ["bmi", "age"]})
+    assert wb.explain(model, rows[:2], players={"a": ["bmi", "s5", "age"]}).feature_names == ("a", "sex", "bp")
+
+
+def test_outputs():
+    model, rows = zoo.built("GradientBoostingClassifier")  # classes high, low
+    raw = wb.explain(model, rows[:4])
+    assert raw.units == "log-odds"
+    assert raw.coords["output"].tolist() == ["low"]
+    assert np.array_equal(wb.explain(model, rows[:4], output="low").values, raw.values)
+    other = wb.explain(model, rows[:4], output="high")
+    assert np.array_equal(other.values, -raw.values)
+    assert np.allclose(other.prediction, -raw.prediction)
+    every = wb.explain(model, rows[:4], output="all")
+    assert every.dims == ("row", "feature", "output")
+    assert every.output_names == ("high", "low")
+    forest, rows = zoo.built("RandomForestClassifier")
+    no, yes = wb.explain(forest, rows[:4], output="0"), wb.explain(forest, rows[:4], output="probability")
+    assert np.allclose(no.base + no.values.sum(axis=1), forest.predict_proba(rows[:4])[:, 0])
+    assert np.array_equal(no.values, -yes.values)
+    assert wb.explain(forest, rows[:4], output=0).coords["output"].tolist() == ["0"]
+    many, rows = zoo.built("LGBMClassifier, multiclass")
+    assert wb.explain(many, rows[:4], output="2").dims == ("row", "feature")
+    assert wb.explain(many, rows[:4], output=2).coords["output"].tolist() == ["2"]
+    poisson, rows = zoo.built("HistGradientBoostingRegressor, poisson")
+    response = wb.explain(poisson, rows[:4], rows[50:60], output="response")
+    assert np.allclose(response.prediction, poisson.predict(rows[:4]))
+    regression, rows = zoo.built("RandomForestRegressor")
+    assert wb.explain(regression, rows[:4], output="all").shape == (4, 5, 1)
+    with pytest.raises(OptionError, match="not probabilities"):
+        wb.explain(regression, rows[:4], output="probability")
+    with pytest.raises(OptionError, match="Did you mean 'high'"):
+        wb.explain(model, rows[:4], output="hihg")
+
+
+def test_rescaled_is_an_approximation_by_that_name_only():
+    model, rows = zoo.built("LGBMClassifier, binary, text classes")
+    exact = wb.explain(model, rows[:20], rows[50:90], output="probability")
+    near = wb.explain(model, rows[:20], rows[50:90], output="probability", method="rescaled")
+    assert exact.evidence.exact
+    assert not near.evidence.exact
+    assert any("Rescaled" in n for n in near.evidence.notes)
+    assert np.allclose(near.base + near.values.sum(axis=1), near.prediction)
+    difference = np.abs(near.values - exact.values).max() / np.abs(exact.values).max()
+    assert 1e-4 < difference < 0.3
+    for more in ({"order": 2}, {"index": "banzhaf"}):
+        with pytest.raises(OptionError, match="rescaled"):
+            wb.explain(model, rows[:2], rows[50:60], output="probability", method="rescaled", **more)
+    with pytest.raises(OptionError, match="needs a background"):
+        wb.explain(model, rows[:2], output="probability", method="rescaled")
+    with pytest.raises(OptionError, match="behind a link"):
+        wb.explain(model, rows[:2], rows[50:60], method="rescaled")
+    multi, rows = zoo.built("LGBMClassifier, multiclass")
+    with pytest.raises(OptionError, match="mixes outputs"):
+        wb.explain(multi, rows[:2], rows[50:60], output="probability", method="rescaled")
+
+
+def test_probabilities_of_many_features_are_refused_or_grouped():
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 18))
+    model = GradientBoostingClassifier(n_estimators=30).fit(X, X.sum(axis=1) > 0)
+    with pytest.raises(UnsupportedModelError, match="up to 15 are enumerated"):
+        wb.explain(model, X[:2], X[:5], output="probability")
+    got = wb.explain(model, X[:2], X[:5], output="probability", players={"rest": list(range(10, 18))})
+    assert got.evidence.residual < 1e-12
+    few = GradientBoostingClassifier(n_estimators=8, max_depth=1, random_state=0).fit(X, X[:, 3] > 0)
+    assert wb.explain(few, X[:2], X[:5], output="probability").shape == (2, 18)  # uses few of its columns
+    with pytest.raises(LimitError, match="raise max_evals"):
+        wb.explain(few, X[:2], X, output="probability", max_evals=100)
+
+
+@pytest.mark.parametrize("weights", [[1, 2], [-1] * 10, [0] * 10, [np.nan] * 10, "x"])
+def test_bad_weights(weights):
+    model, rows = zoo.built("RandomForestRegressor")
+    with pytest.raises(InputError, match="weights"):
+        wb.explain(model, rows[:2], rows[50:60], weights=weights)
+
+
+def test_weights_are_repeated_rows():
+    model, rows = zoo.built("LGBMRegressor, missing values")
+    background = rows[50:60]
+    times = np.arange(10)
+    for order in (1, 2):
+        weighted = wb.explain(model, rows[:5], background, weights=times, order=order)
+        repeated = wb.explain(model, rows[:5], background.iloc[np.repeat(np.arange(10), times)], order=order)
+        assert np.abs(weighted.values - repeated.values).max() < 1e-11
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"order": 3},
+        {"method": "kernel"},
+        {"seed": "x"},
+        {"seed": True},
+        {"tol": 0},
+        {"tol": -1.0},
+        {"max_evals": 0},
+        {"max_evals": 1.5},
+    ],
+)
+def test_bad_options(bad):
+    model, rows = zoo.built("RandomForestRegressor")
+    with pytest.raises(OptionError, match=next(iter(bad))):
+        wb.explain(model, rows[:2], **bad)
+
+
+def test_tolerance_is_asked_and_reached():
+    model, rows = zoo.built("XGBRegressor, reg:squarederror")
+    got = wb.explain(model, rows[:20], tol=0.5)
+    assert got.evidence.tolerance == 0.5
+    with pytest.raises(wb.errors.ModelMismatchError, match="tol allows"):
+        wb.explain(model, rows[:20], tol=1e-12)
+
+
+def test_evidence_is_complete():
+    model, rows = zoo.built("XGBRegressor, reg:squarederror")
+    e = wb.explain(model, rows[:20], rows[50:70], seed=7).evidence
+    assert set(e.fingerprints) == {"model", "rows", "background"}
+    assert e.seed == 7
+    assert e.model_calls == 20
+    assert e.background_rows == 20
+    assert e.versions["xgboost"]
+    assert 0 < e.agreement < 1e-3
+    assert e.verdict["thresholds"] == e.verdict["thresholds_total"] > 10
+    again = wb.explain(model, rows[:20], rows[50:70]).evidence
+    assert again.fingerprints == e.fingerprints
+    assert wb.explain(model, rows[1:21], rows[50:70]).evidence.fingerprints["rows"] != e.fingerprints["rows"]
+    assert type(e).from_dict(e.to_dict()) == e
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RandomForestRegressor",
+        "ExtraTreesClassifier, 3 classes, missing values",
+        "GradientBoostingRegressor, huber",
+        "AdaBoostClassifier, 3 classes, deeper trees",
+        "DecisionTreeClassifier, several outputs",
+    ],
+)
+def test_impurity_importance_is_scikit_learn_own(name):
+    model, _ = zoo.built(name)
+    assert np.allclose(wb.importance(model, method="impurity").values, model.feature_importances_)
+
+
+def test_impurity_importance_of_boosters_and_groups():
+    model, _ = zoo.built("XGBRegressor, reg:squarederror")
+    gain = model.get_booster().get_score(importance_type="total_gain")
+    want = np.array([gain.get(c, 0) for c in zoo.COLUMNS])
+    assert np.allclose(wb.importance(model, method="impurity").values, want / want.sum(), rtol=1e-5)
+    model, _ = zoo.built("LGBMRegressor, regression")
+    want = model.booster_.feature_importance("gain")
+    assert np.allclose(wb.importance(model, method="impurity").values, want / want.sum(), rtol=1e-5)
+    pipeline, _ = zoo.built("Pipeline, one-hot and ordinal")
+    grouped = wb.importance(pipeline, method="impurity")
+    assert grouped.feature_names == tuple(zoo.COLUMNS)
+    assert np.isclose(grouped.values.sum(), 1)
+    assert np.isclose(grouped.values[0], pipeline[-1].feature_importances_[:4].sum())
+    with pytest.raises(UnsupportedModelError, match="keeps no record"):
+        wb.importance(zoo.built("CatBoostRegressor, RMSE")[0], method="impurity")
+    with pytest.raises(OptionError, match="do not go with it"):
+        wb.importance(model, method="impurity", output="raw")
+    with pytest.raises(OptionError, match="method='gain'"):
+        wb.importance(model, method="gain")
+    with pytest.raises(OptionError, match="pass X"):
+        wb.importance(model)
+
+
+def test_shap_importance_is_the_mean_absolute_attribution():
+    model, rows = zoo.built("LGBMClassifier, multiclass")
+    got = wb.importance(model, rows[:50])
+    assert got.dims == ("feature", "output")
+    assert np.allclose(got.values, np.abs(wb.explain(model, rows[:50]).values).mean(axis=0))
+
+
+def test_linear_models_need_a_background():
+    model, rows = zoo.built("XGBRegressor, gblinear")
+    with pytest.raises(OptionError, match="background"):
+        wb.explain(model, rows[:2])
+    with pytest.raises(UnsupportedModelError, match="TreeShap explains"):
+        wb.explainers.TreeShap(model)
+    pairs = wb.explain(model, rows[:2], rows[50:60], order=2)
+    assert np.abs(pairs.values[:, ~np.eye(5, dtype=bool)]).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("obj", "words"), [(lambda x: x, "a function"), (dict, "is a class"), (object(), "builtins.object"), (3, "int")]
+)
+def test_what_is_not_a_model(obj, words):
+    with pytest.raises(UnsupportedModelError, match=words):
+        wb.explain(obj, np.zeros((2, 2)))
+
+
+def test_unfitted_models():
+    import catboost
+    import lightgbm
+    import xgboost
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.pipeline import make_pipeline
+
+    for model in (
+        RandomForestRegressor(),
+        make_pipeline(RandomForestRegressor()),
+        xgboost.XGBRegressor(),
+        lightgbm.LGBMRegressor(),
+        catboost.CatBoostRegressor(),
+    ):
+        with pytest.raises(UnsupportedModelError, match="not fitted|not a fitted"):
+            wb.explain(model, np.zeros((2, 2)))
+
+
+def test_results_too_large_for_memory_are_refused():
+    import xgboost
+
+    X = np.random.default_rng(0).normal(size=(50, 4000))
+    model = xgboost.XGBRegressor(n_estimators=2).fit(X, X[:, 0])
+    with pytest.raises(LimitError, match="GiB"):
+        wb.explain(model, np.concatenate([X] * 40), order=2)

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import whybox as wb
+import zoo
+from whybox.errors import OptionError
+from whybox.explanation.partners import partner
+
+
+@pytest.fixture(scope="module")
+def five():
+    model, rows = zoo.built("LGBMRegressor, categories")
+    return wb.explain(model, rows)
+
+
+@pytest.fixture(scope="module")
+def two_hundred():
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        rng.normal(size=(3000, 200)),
+        columns=[f"a feature with quite a long name, number {i} $x_{i}$" for i in range(200)],
+    )
+    model = HistGradientBoostingRegressor(max_iter=20).fit(X, X.iloc[:, 0] + X.iloc[:, 5] * X.iloc[:, 6])
+    return wb.explain(model, X)
+
+
+@pytest.fixture(scope="module")
+def classes():
+    model, rows = zoo.built("RandomForestClassifier, 3 classes, sample weights")
+    return wb.explain(model, rows)
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def inside(ax):
+    """Everything that is drawn lies inside the figure: no label is cut off."""
+    figure = ax.figure
+    figure.canvas.draw()
+    box, size = figure.get_tightbbox(), figure.get_size_inches()
+    assert box.x0 > -0.02
+    assert box.y0 > -0.02
+    assert box.x1 < size[0] + 0.02
+    assert box.y1 < size[1] + 0.02
+
+
+def draw(e, kind, **more):
+    return {
+        "bar": lambda: e.plot.bar(**more),
+        "beeswarm": lambda: e.plot.beeswarm(**more),
+        "waterfall": lambda: e.plot.waterfall(3, **more),
+        "scatter": lambda: e.plot.scatter(e.feature_names[int(e.ordered(1)[0])], **more),
+        "heatmap": lambda: e.plot.heatmap(**more),
+    }[kind]()
+
+
+KINDS = ["bar", "beeswarm", "waterfall", "scatter", "heatmap"]
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_five_and_two_hundred_features(kind, style, five, two_hundred):
+    with plt.style.context(style):
+        for e in (five, two_hundred):
+            ax = draw(e, kind)
+            inside(ax)
+            assert ax.get_title(loc="left")
+            assert ax.get_xlabel()
+            assert plt.rcParams["text.color"] == ax.title.get_color() or style == "default"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_outputs(kind, classes):
+    one = draw(classes, kind, output="2")
+    assert "2" in one.get_title(loc="left")
+    assert draw(classes, kind, output=2).get_title(loc="left") == one.get_title(loc="left")
+    if kind == "bar":
+        assert len(draw(classes, kind).get_legend().texts) == 3
+    else:
+        with pytest.raises(OptionError, match="say which"):
+            draw(classes, kind)
+    with pytest.raises(OptionError, match="not there"):
+        draw(classes, kind, output="9")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_given_axes_are_drawn_on_and_returned(kind, five):
+    _, axes = plt.subplots(1, 2, layout="constrained")
+    assert draw(five, kind, ax=axes[1], title="mine") is axes[1]
+    assert axes[1].get_title(loc="left") == "mine"
+    assert not axes[0].get_title(loc="left")
+
+
+def test_bars_are_the_numbers(five):
+    ax = five.plot.bar(max_display=3)
+    widths = sorted((p.get_width() for p in ax.patches), reverse=True)
+    size = np.sort(np.abs(five.values).mean(axis=0))[::-1]
+    assert np.allclose(sorted([*size[:3], size[3:].sum()], reverse=True), widths)
+    assert ax.get_yticklabels()[-1].get_text() == "2 others, summed"
+
+
+def test_waterfall_ends_at_the_prediction(five):
+    ax = five[7].plot.waterfall(max_display=2)
+    edges = {round(p.get_x() + w, 6) for p in ax.patches for w in (0, p.get_width())}
+    assert round(float(five.base), 6) in edges
+    assert round(float(five.prediction[7]), 6) in edges
+
+
+def test_scatter_shows_categories_missing_values_and_partners():
+    model, rows = zoo.built("HistGradientBoostingRegressor, missing values")
+    e = wb.explain(model, rows)
+    ax = e.plot.scatter("bmi")
+    assert "missing" in [t.get_text() for t in ax.texts]
+    assert partner(e, "bmi") in zoo.COLUMNS
+    assert len(e.plot.scatter("bmi", color=None).figure.axes) == 1
+    exact = partner(wb.explain(model, rows[:50], order=2), "bmi")
+    assert exact in zoo.COLUMNS
+    with pytest.raises(OptionError, match="no feature 'bim'.*Did you mean 'bmi'"):
+        e.plot.scatter("bim")
+
+
+def test_partner_finds_the_interaction():
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    X = np.random.default_rng(0).normal(size=(2000, 6))
+    model = HistGradientBoostingRegressor(max_iter=60).fit(X, X[:, 0] + X[:, 1] * X[:, 4] * 3)
+    e = wb.explain(model, X)
+    assert partner(e, "x1") == "x4"
+    assert partner(wb.explain(model, X[:200], order=2), "x4") == "x1"
+
+
+def test_interactions_heatmap_and_refusals(five):
+    model, rows = zoo.built("LGBMRegressor, regression")
+    pairs = wb.explain(model, rows[:40], order=2)
+    ax = pairs.plot.heatmap()
+    inside(ax)
+    with pytest.raises(OptionError, match="heatmap"):
+        pairs.plot.bar()
+    with pytest.raises(OptionError, match="one of the 442 rows"):
+        five.plot.waterfall()
+    with pytest.raises(OptionError, match="several rows"):
+        five[0].plot.beeswarm()
+    grouped = wb.explain(model, rows[:40], players={"g": ["bmi", "bp"]})
+    with pytest.raises(OptionError, match="group of columns"):
+        grouped.plot.scatter("g")
+    inside(grouped.plot.waterfall(0))
+
+
+def test_many_rows_are_thinned_and_say_so(two_hundred):
+    assert "2,500 of 3,000 rows drawn" in two_hundred.plot.beeswarm().get_xlabel()

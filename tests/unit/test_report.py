@@ -1,0 +1,187 @@
+"""The report: one file that asks nothing of anybody, in light, dark and print, with few and many features, rows and classes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import whybox as wb
+import zoo
+from whybox.errors import InputError, OptionError
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.stack, self.figures, self.text = [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, k, v or "") for k, v in attrs]
+        if tag == "figure":
+            self.figures.append(set())
+        elif self.figures:
+            self.figures[-1].add(tag)
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports")
+    out = {}
+    for name, target in (
+        ("LGBMRegressor, categories", zoo.y()),
+        ("LGBMClassifier, multiclass", zoo.three()),
+        ("GradientBoostingClassifier", np.array(["low", "high"])[zoo.binary()]),
+    ):
+        model, rows = zoo.built(name)
+        wb.report(model, rows, folder / f"{name[:8]}.html", target=target)
+        out[name] = folder / f"{name[:8]}.html"
+    return out
+
+
+def test_nothing_is_asked_of_anybody(reports):
+    for path in reports.values():
+        text = path.read_text(encoding="utf-8")
+        page = Page(text)
+        assert not {"script", "iframe", "link", "object", "embed", "form"} & set(page.tags)
+        assert not [a for a in page.attributes if a[1].startswith("on")]
+        for tag, key, value in page.attributes:
+            if key in ("src", "href", "xlink:href", "action", "srcset"):
+                assert value.startswith(("#", "data:image/png;base64,")), (tag, key, value[:60])
+        assert not re.findall(r"url\((?!#)", text)
+        assert {re.match(r"https?://[^/]+", u).group() for u in re.findall(r'https?://[^"<\s]+', text)} <= {
+            "http://www.w3.org"
+        }
+        policy = next(v for t, k, v in page.attributes if k == "content" and "default-src" in v)
+        assert "default-src 'none'" in policy
+        assert "script" not in policy
+
+
+def test_every_picture_has_its_numbers_and_a_description(reports):
+    for path in reports.values():
+        page = Page(path.read_text(encoding="utf-8"))
+        assert len(page.figures) >= 8
+        assert all({"svg", "table", "figcaption"} <= tags for tags in page.figures)
+        assert sum(1 for t, k, _ in page.attributes if t == "svg" and k == "aria-label") == len(page.figures)
+
+
+def test_sections_and_scores(reports):
+    text = reports["LGBMRegressor, categories"].read_text(encoding="utf-8")
+    for heading in (
+        "The model",
+        "How well it does",
+        "What it relies on",
+        "How the top features act",
+        "Single decisions",
+        "Evidence",
+    ):
+        assert f"<h2>{heading}</h2>" in text
+    model, rows = zoo.built("LGBMRegressor, categories")
+    from sklearn.metrics import r2_score, roc_auc_score
+
+    assert f"<b>{r2_score(zoo.y(), model.predict(rows)):.4g}</b>" in text
+    classifier, rows = zoo.built("GradientBoostingClassifier")
+    auc = roc_auc_score(zoo.binary() == 0, classifier.predict_proba(rows)[:, 1])
+    words = reports["GradientBoostingClassifier"].read_text(encoding="utf-8")
+    assert f"<b>{max(auc, 1 - auc):.4g}</b>" in words
+
+
+def test_names_are_escaped(tmp_path):
+    from sklearn.ensemble import RandomForestRegressor
+
+    rows = zoo.X().rename(columns={"bmi": "<img src=x onerror=alert(1)>", "bp": "a\nb & c $x$"})
+    model = RandomForestRegressor(5, random_state=0).fit(rows, zoo.y())
+    wb.report(model, rows, tmp_path / "r.html", title="<b>bold</b>")
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "img" not in page.tags
+    assert "b" not in page.tags
+    assert "<img src=x onerror=alert(1)>" in "".join(page.text)
+
+
+def test_a_column_of_the_rows_can_be_the_target(tmp_path):
+    model, rows = zoo.built("RandomForestRegressor")
+    e = wb.report(model, rows.assign(truth=zoo.y()), tmp_path / "r.html", target="truth")
+    assert e.feature_names == tuple(zoo.COLUMNS)
+    assert "against the column <code>truth</code>" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    with pytest.raises(OptionError, match="target='thruth'.*Did you mean 'truth'"):
+        wb.report(model, rows.assign(truth=zoo.y()), tmp_path / "s.html", target="thruth")
+    with pytest.raises(InputError, match="missing or infinite"):
+        wb.report(model, rows, tmp_path / "s.html", target=np.where(np.arange(442) == 3, np.nan, zoo.y()))
+    with pytest.raises(InputError, match="3 target values for 442 rows"):
+        wb.report(model, rows, tmp_path / "s.html", target=[1, 2, 3])
+    classifier, rows = zoo.built("GradientBoostingClassifier")
+    with pytest.raises(InputError, match="none of the model's classes"):
+        wb.report(classifier, rows, tmp_path / "s.html", target=["other"] * 442)
+    assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "IsolationForest",
+        "DecisionTreeClassifier, several outputs",
+        "XGBClassifier, gblinear, 3 classes, missing values",
+        "Pipeline, PCA of two columns",
+        "CatBoostRegressor, RMSEWithUncertainty",
+        "XGBRanker",
+    ],
+)
+def test_reports_on_unusual_models(tmp_path, name):
+    model, rows = zoo.built(name)
+    wb.report(model, rows, tmp_path / "r.html", background=rows[:20] if "gblinear" in name else None)
+    assert (tmp_path / "r.html").stat().st_size > 50_000
+
+
+def test_size_stays_bounded_with_many_rows_and_features(tmp_path):
+    import xgboost
+
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.normal(size=(60_000, 40)), columns=[f"feature number {i}" for i in range(40)])
+    model = xgboost.XGBClassifier(n_estimators=10, max_depth=4).fit(rows, rng.integers(0, 3, 60_000))
+    wb.report(model, rows, tmp_path / "r.html")
+    assert (tmp_path / "r.html").stat().st_size < 3_000_000
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("dark", [False, True])
+def test_in_a_browser_without_a_network(reports, tmp_path, dark):
+    """Rendered by Chromium with every host unreachable: figures are drawn, nothing is requested, and paper follows light or dark."""
+    path = reports["LGBMRegressor, categories"]
+    common = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+              "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={tmp_path / 'net.json'}"]  # fmt: skip
+    if dark:
+        common.append("--blink-settings=preferredColorScheme=0")
+    shot = tmp_path / "shot.png"
+    subprocess.run(
+        [*common, "--window-size=1000,3200", f"--screenshot={shot}", path.as_uri()],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    import matplotlib.image
+
+    pixels = matplotlib.image.imread(shot)[..., :3]
+    corner = pixels[5, 5].mean()
+    assert corner < 0.3 if dark else corner > 0.9
+    colourful = (np.ptp(pixels, axis=2) > 0.25).mean()
+    assert colourful > 0.002
+    requests = re.findall(
+        r'"url":"(https?://[^"]+)"', (tmp_path / "net.json").read_text(encoding="utf-8", errors="replace")
+    )
+    assert not [u for u in requests if path.name in u]
+    dom = subprocess.run(
+        [*common, "--dump-dom", path.as_uri()], check=True, capture_output=True, timeout=120, text=True
+    ).stdout
+    assert dom.count("<svg") == path.read_text(encoding="utf-8").count("<svg")
