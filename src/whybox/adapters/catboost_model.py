@@ -75,10 +75,7 @@ def read(doc: Doc, kind: str, classes: tuple[str, ...] | None = None) -> TreeEns
     parts = list(top["scale_and_bias"].items())
     if len(parts) != 2:
         top["scale_and_bias"].fail("a scale and a bias were expected")
-    scale, bias = (
-        parts[0].number(),
-        parts[1].floats() if isinstance(parts[1].value, list) else np.array([parts[1].number()]),
-    )
+    scale, bias = parts[0].number(), parts[1].floats()
     outputs = _outputs(top["model_info"], len(bias), classes)
     grown = (
         [_symmetric(t, columns, len(bias)) for t in top["oblivious_trees"].items()] if "oblivious_trees" in top else []
@@ -185,8 +182,8 @@ class _Columns:
 class _FloatFeature:
     def __init__(self, doc: Doc) -> None:
         f = doc.fields(
-            ["borders", "feature_index", "flat_feature_index", "nan_value_treatment"],
-            ["feature_id", "feature_name", "has_nans"],
+            ["borders", "feature_index", "flat_feature_index", "has_nans", "nan_value_treatment"],
+            ["feature_id", "feature_name"],
         )
         self.index, self.flat = f["feature_index"].integer(), f["flat_feature_index"].integer()
         self.borders = f["borders"].singles().tolist()
@@ -196,7 +193,10 @@ class _FloatFeature:
         nan = f["nan_value_treatment"].text()
         if nan not in ("AsIs", "AsFalse", "AsTrue"):
             raise UnknownFieldError(f"nan_value_treatment {nan!r} is not known to this version of whybox.")
-        self.missing = 0 if nan == "AsTrue" else MISSING_LEFT  # NaN > border is false unless the model says otherwise
+        if not isinstance(f["has_nans"].value, bool):
+            f["has_nans"].fail("true or false was expected")
+        # NaN > border is false, unless training had missing values and the model says otherwise
+        self.missing = 0 if nan == "AsTrue" and f["has_nans"].value else MISSING_LEFT
 
 
 class _CatFeature:
@@ -398,7 +398,10 @@ def _outputs(info: Doc, k: int, classes: tuple[str, ...] | None) -> Outputs:
         info.fail("an object was expected")
     loss, params = _loss(info)
     stored = _stored_classes(info.value)
-    names = classes or stored
+    labels = loss in ("MultiLogloss", "MultiCrossEntropy")  # several yes-or-no targets, not classes
+    if stored is not None and not labels and len(stored) != max(k, 2):
+        info.fail(f"{len(stored)} class names for {k} outputs")
+    names = None if labels else classes or stored
     many = tuple(f"y{i}" for i in range(k))
     if loss in _SIGMOID or loss == "MultiClass":
         if k == 1:
@@ -448,5 +451,12 @@ def _stored_classes(info: dict[str, Any]) -> tuple[str, ...] | None:
             params = json.loads(params)
         except (ValueError, RecursionError):
             raise ModelFileError("the model's class names are not JSON; the file was edited.") from None
-    names = params.get("class_names") if isinstance(params, dict) else None
+    if not isinstance(params, dict):
+        return None
+    names, order = params.get("class_names"), params.get("class_to_label")
+    count = len(names) if isinstance(names, list) and names else len(order) if isinstance(order, list) else 0
+    if order is not None and order != list(range(count)):
+        raise ModelFileError(
+            "the model's classes are not in the order of its outputs (class_params.class_to_label); the file was edited."
+        )
     return class_names(names) if isinstance(names, list) and names else None

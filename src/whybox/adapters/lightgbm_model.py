@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.adapters.strict import Doc
+from whybox.adapters.strict import Doc, plain_number
 from whybox.errors import DtypeError, ModelFileError, UnknownFieldError, shown
 from whybox.frames import Floats, Table
 from whybox.models.inputs import Encoder, Inputs, NumberEncoder
@@ -130,7 +130,7 @@ def _split(text: str) -> tuple[dict[str, str], list[dict[str, str]], str]:
             f"the model's format is {head.get('version', 'not given')!r}; this version of whybox reads {shown(VERSIONS)}."
         )
     sizes = (
-        Doc([int(s) if s.isdigit() else s for s in head.get("tree_sizes", "").split()], "tree_sizes")
+        Doc([int(s) if s.isascii() and s.isdigit() else s for s in _words(head.get("tree_sizes", ""))], "tree_sizes")
         .integers(low=1)
         .tolist()
     )
@@ -174,12 +174,15 @@ def _one(fields: dict[str, str], key: str) -> Doc:
 
 
 def _numbers(fields: dict[str, str], key: str, where: str, length: int) -> Floats:
-    tokens = _one(fields, key).text().split()
-    try:
-        values: list[Any] = [float(t) for t in tokens]
-    except ValueError:
-        raise ModelFileError(f"{key!r} of {where} holds something that is not a number.") from None
+    values = [plain_number(t) for t in _words(_one(fields, key).text())]
+    if None in values:
+        raise ModelFileError(f"{key!r} of {where} holds something that is not a number.")
     return Doc(values, f"{where}.{key}").floats(length, finite=key not in ("split_gain", "threshold"))
+
+
+def _words(text: str) -> list[str]:
+    """Split at blanks, as LightGBM does; at nothing else."""
+    return [w for w in text.split(" ") if w]
 
 
 def _integers(fields: dict[str, str], key: str, where: str, length: int, low: int, high: int) -> npt.NDArray[np.int64]:
@@ -250,7 +253,7 @@ def _sets(
         if len(nodes):
             raise ModelFileError(f"{where} splits on categories but has none.")
         return {}
-    words_total = len(_one(f, "cat_threshold").text().split())
+    words_total = len(_words(_one(f, "cat_threshold").text()))
     bounds = _integers(f, "cat_boundaries", where, count + 1, 0, words_total)
     words = _integers(f, "cat_threshold", where, words_total, 0, 2**32 - 1).astype(np.uint32)
     which = Doc(threshold[nodes].tolist(), f"{where}.threshold").integers(len(nodes), 0, count - 1)
@@ -281,7 +284,7 @@ def _linear(
 
 
 def _outputs(objective: str | None, outputs: int, classes: tuple[str, ...] | None) -> Outputs:
-    words = (objective or "custom").split()
+    words = _words(objective or "custom")
     if not words:
         raise UnknownFieldError("the model's objective is empty, so its link is not known.")
     name, params = words[0], dict(w.split(":", 1) for w in words[1:] if ":" in w)

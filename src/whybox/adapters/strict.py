@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, final
+from typing import Any, Final, NoReturn, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import ModelFileError, UnknownFieldError, did_you_mean, shown
 
-__all__ = ["Doc", "parse_json"]
+__all__ = ["Doc", "parse_json", "plain_number"]
 
-INTEGERS = (-(2**63), 2**63 - 1)
+INTEGERS = (-(2**53), 2**53)  # what float64 holds exactly
+
+
+# Python's own int() and float() also take underscores, foreign digits and odd blanks, which the libraries do not.
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,20}")
+_DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?|[+-]?(inf|nan)", re.IGNORECASE)
+
+
+def plain_number(text: str) -> float | None:
+    """Return the number that a text spells in plain ASCII, or None."""
+    return float(text) if _DECIMAL.fullmatch(text) else None
 
 
 @final
@@ -66,10 +77,7 @@ class Doc:
         """Return an integer (or its decimal text) within bounds."""
         value = self.value
         if isinstance(value, str):
-            try:
-                value = int(value)
-            except ValueError:
-                self.fail("a whole number was expected")
+            value = int(value) if _WHOLE.fullmatch(value) else self.fail("a whole number was expected")
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
             self.fail(f"a whole number from {low} to {high} was expected")
         return int(value)
@@ -78,10 +86,7 @@ class Doc:
         """Return a finite number (or its decimal text)."""
         value = self.value
         if isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                self.fail("a number was expected")
+            value = plain_number(value) if plain_number(value) is not None else self.fail("a number was expected")
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
             self.fail("a finite number was expected")
         return float(value)
@@ -119,7 +124,7 @@ class Doc:
     def _array(self, dtype: npt.DTypeLike, length: int | None) -> npt.NDArray[Any]:
         if not isinstance(self.value, (list, np.ndarray)):
             self.fail("a list of numbers was expected")
-        if isinstance(self.value, list) and not all(isinstance(v, (int, float)) for v in self.value):
+        if isinstance(self.value, list) and not all(_is_number(v) for v in self.value):
             self.fail("a list of numbers was expected")
         try:
             out = np.asarray(self.value, dtype=dtype)
@@ -128,6 +133,13 @@ class Doc:
         if out.ndim != 1 or (length is not None and len(out) != length):
             self.fail(f"{length} numbers were expected, not {out.size},")
         return out
+
+
+def _is_number(value: Any) -> bool:
+    """Whether JSON's value is a number that float64 holds: not a boolean, not a whole number of too many digits."""
+    return isinstance(value, float) or (
+        isinstance(value, int) and not isinstance(value, bool) and abs(value) <= INTEGERS[1]
+    )
 
 
 def parse_json(data: bytes) -> Doc:

@@ -326,7 +326,7 @@ def _counting(
         if "iteration_indptr" in model
         else list(range(0, count + 1, per_round))
     )
-    if not bounds or bounds[-1] != count or bounds != sorted(bounds):
+    if not bounds or bounds[0] != 0 or bounds[-1] != count or sorted(set(bounds)) != bounds:
         model["trees"].fail("boosting rounds that do not cover the trees")
     rounds = about.iterations
     best = attributes.get("best_iteration")
@@ -396,6 +396,8 @@ def _tree(doc: Doc, position: int, width: int, groups: int, group: int, categori
         if vector > 1
         else (np.where(inner, 0.0, threshold), group)
     )
+    if vector <= 1 and "leaf_weights" in f and len(f["leaf_weights"].value):
+        f["leaf_weights"].fail("several values a leaf in a tree of single ones")
     return Tree(
         left=np.where(inner, left, -1),
         right=np.where(inner, right, -1),

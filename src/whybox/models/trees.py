@@ -181,6 +181,8 @@ class TreeEnsemble(Model):
         is_leaf = left < 0
         leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, -1).astype(np.int32)
         values = [t.value if t.value.ndim == 2 else t.value[:, None] for t in ordered]
+        if len({v.shape[1] for v in values}) > 1:
+            raise ModelFileError("some leaves of the model hold one value and others several.")
         leaf_values = np.ascontiguousarray(
             np.concatenate(values)[is_leaf] if values else np.empty((0, 1)), dtype=np.float64
         )
