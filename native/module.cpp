@@ -3,15 +3,18 @@
 #include <nanobind/ndarray.h>
 
 #include <algorithm>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "attribute.hpp"
 #include "kernels.hpp"
+#include "work.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
-using whybox::Arrays, whybox::Background, whybox::Ensemble, whybox::Players, whybox::Quadrature, whybox::Rows;
+using whybox::Arrays, whybox::Attributor, whybox::Background, whybox::Chunk, whybox::Ensemble, whybox::Players, whybox::Quadrature, whybox::Rows, whybox::Rule;
 
 namespace {
 
@@ -52,11 +55,81 @@ Background background(const Ensemble& e, const Matrix& b, const Matrix& weights,
     return {rows(b), weights.data(), per_row};
 }
 
+// Quadrature rules laid end to end; rule r spans offsets[r] .. offsets[r + 1].
+std::vector<Quadrature> rules(const Vector<double>& nodes, const Vector<double>& weights, const Vector<std::int64_t>& offsets) {
+    expect(nodes.size() == weights.size() && offsets.size() > 1, "rules must have as many nodes as weights");
+    std::vector<Quadrature> out;
+    for (std::size_t r = 0; r + 1 < offsets.size(); ++r) {
+        const auto from = offsets(r), to = offsets(r + 1);
+        expect(from >= 0 && from < to && static_cast<std::size_t>(to) <= nodes.size(), "rule out of range");
+        out.push_back({span(nodes).subspan(from, to - from), span(weights).subspan(from, to - from)});
+    }
+    return out;
+}
+
+std::vector<std::int32_t> numbers(const Ensemble& e, const Vector<std::int32_t>& rule_of_tree, std::size_t rules) {
+    expect(rule_of_tree.size() == e.trees(), "one rule per tree");
+    for (const auto r : span(rule_of_tree)) expect(r >= 0 && static_cast<std::size_t>(r) < rules, "rule out of range");
+    return {rule_of_tree.data(), rule_of_tree.data() + rule_of_tree.size()};
+}
+
+std::vector<Rule> kept(const std::vector<Quadrature>& rules) {
+    std::vector<Rule> out;
+    for (const auto& r : rules) out.push_back({{r.nodes.begin(), r.nodes.end()}, {r.weights.begin(), r.weights.end()}});
+    return out;
+}
+
+class Part {  // a chunk with what extents are checked against
+public:
+    const Ensemble& e;
+    std::size_t cells;
+    std::shared_ptr<Chunk> chunk;
+
+    template <class O>
+    void run(const Matrix& x, const Out<O>& out, int threads) const {
+        check(e, x);
+        expect(threads > 0 && out.size() == x.shape(0) * cells, "out has the wrong size");
+        nb::gil_scoped_release free;
+        if (x.shape(0)) chunk->run(rows(x), out.data(), threads);
+    }
+};
+
+class Attribution {
+public:
+    const Ensemble& e;
+    std::size_t cells;
+    std::unique_ptr<Attributor> work;
+
+    Part* chunk(std::size_t first, std::size_t bytes, int threads) const {
+        expect(threads > 0 && first < e.trees(), "there is no such tree");
+        nb::gil_scoped_release free;
+        return new Part{e, cells, work->chunk(first, bytes, threads)};
+    }
+};
+
+void put(const whybox::Work& w, double* out) {
+    out[0] = w.vectors;
+    out[1] = w.entries;
+    out[2] = w.build;
+}
+
+int longest_path(const Ensemble& e, const Players& p) {
+    int most = 0;
+    for (std::size_t t = 0; t < e.trees(); ++t) most = std::max(most, p.on_path(e, t));
+    return most;
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of whybox. Not public: use whybox.kernels.";
-    nb::class_<Ensemble>(m, "Ensemble")
+    m.def("instruction_sets", [] {
+        nb::list names;
+        for (const auto* s : whybox::instruction_sets()) names.append(nb::make_tuple(s->name, s->single.table_bits, s->exact.table_bits, s->single.rows, s->exact.rows));
+        return names;
+    });
+    nb::class_<Ensemble> ensemble(m, "Ensemble");
+    ensemble
         .def(
             "__init__",
             [](Ensemble* self, Vector<std::int64_t> tree_offsets, Vector<std::int32_t> left, Vector<std::int32_t> right, Vector<std::int32_t> feature,
@@ -73,7 +146,7 @@ NB_MODULE(_native, m) {
             "threshold"_a.noconvert(), "cover"_a.noconvert(), "flags"_a.noconvert(), "set_begin"_a.noconvert(), "set_words"_a.noconvert(),
             "sets"_a.noconvert(), "leaf_values"_a.noconvert(), "tree_output"_a.noconvert(), "tree_weight"_a.noconvert(), "base"_a.noconvert(),
             "linear_offset"_a.noconvert(), "linear_feature"_a.noconvert(), "linear_coef"_a.noconvert(), "linear_const"_a.noconvert(), "columns"_a)
-        .def_prop_ro("depth", [](const Ensemble& e) -> int { return *std::max_element(e.depth.begin(), e.depth.end()); })
+        .def_prop_ro("depth", [](const Ensemble& e) { return e.depth.empty() ? 0 : *std::max_element(e.depth.begin(), e.depth.end()); })
         .def("predict",
              [](const Ensemble& e, Matrix x, Out<double> out) {
                  check(e, x);
@@ -108,17 +181,12 @@ NB_MODULE(_native, m) {
                  check(e, x);
                  const Players p = players(e, of_column, count);
                  expect(!e.linear(), "path-dependent attributions of linear leaves are not defined");
-                 expect(rule_of_tree.size() == e.trees() && nodes.size() == weights.size(), "one rule per tree");
                  expect(out.size() == x.shape(0) * attributions(e, count, order), "out has the wrong size");
-                 std::vector<Quadrature> rules;
-                 for (const auto r : span(rule_of_tree)) {
-                     expect(r >= 0 && static_cast<std::size_t>(r) + 1 < rule_offsets.size(), "rule out of range");
-                     const auto from = rule_offsets(r), to = rule_offsets(r + 1);
-                     expect(from >= 0 && from <= to && static_cast<std::size_t>(to) <= nodes.size(), "rule out of range");
-                     rules.push_back({span(nodes).subspan(from, to - from), span(weights).subspan(from, to - from)});
-                 }
+                 const auto all = rules(nodes, weights, rule_offsets);
+                 std::vector<Quadrature> of_tree;
+                 for (const auto r : numbers(e, rule_of_tree, all.size())) of_tree.push_back(all[static_cast<std::size_t>(r)]);
                  nb::gil_scoped_release free;
-                 whybox::path_walk(e, p, rules, order, rows(x), out.data());
+                 whybox::path_walk(e, p, of_tree, order, rows(x), out.data());
              }, nb::kw_only(), "x"_a.noconvert(), "of_column"_a.noconvert(), "count"_a, "nodes"_a.noconvert(), "weights"_a.noconvert(),
              "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "order"_a, "out"_a.noconvert())
         // table[s, t] = E[p^s (1-p)^t]; weights: 1 x background, or rows x background
@@ -128,8 +196,7 @@ NB_MODULE(_native, m) {
                  const Players p = players(e, of_column, count);
                  const Background back = background(e, b, weights, x.shape(0));
                  expect(table.shape(0) == table.shape(1), "the table must be square");
-                 int most = e.linear() ? count : 0;
-                 for (std::size_t t = 0; t < e.trees(); ++t) most = std::max(most, p.on_path(e, t));
+                 const int most = e.linear() ? count : longest_path(e, p);
                  expect(table.shape(0) >= static_cast<std::size_t>(most), "the table is smaller than the longest path");
                  expect(out.size() == x.shape(0) * attributions(e, count, order), "out has the wrong size");
                  nb::gil_scoped_release free;
@@ -146,4 +213,71 @@ NB_MODULE(_native, m) {
                  nb::gil_scoped_release free;
                  whybox::hybrids(e, p, Background{rows(b), nullptr, false}, x.data(), out.data());
              }, nb::kw_only(), "x"_a.noconvert(), "of_column"_a.noconvert(), "count"_a, "b"_a.noconvert(), "out"_a.noconvert());
+    // nodes, weights, rule_offsets and rule_of_tree as in path_walk; keeps the ensemble alive.
+    nb::class_<Part>(m, "Part")
+        .def_prop_ro("first", [](const Part& p) { return p.chunk->first; })
+        .def_prop_ro("last", [](const Part& p) { return p.chunk->last; })
+        .def_prop_ro("bytes", [](const Part& p) { return p.chunk->bytes; })
+        .def("run", &Part::run<double>, "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a)
+        .def("run", &Part::run<float>, "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
+    nb::class_<Attribution>(m, "Attribution")
+        .def_prop_ro("block_rows", [](const Attribution& a) { return a.work->block_rows(); })
+        .def("chunk", &Attribution::chunk, nb::keep_alive<0, 1>(), "first"_a, "room"_a, "threads"_a);
+    ensemble
+        .def("walk",
+             [](const Ensemble& e, Vector<std::int32_t> of_column, int count, Vector<double> nodes, Vector<double> weights, Vector<std::int64_t> rule_offsets,
+                Vector<std::int32_t> rule_of_tree, const char* instructions, bool single, int bits) {
+                 const Players p = players(e, of_column, count);
+                 expect(!e.linear(), "path-dependent attributions of linear leaves are not defined");
+                 expect(bits >= 0 && bits <= 5, "bits out of range");
+                 auto all = kept(rules(nodes, weights, rule_offsets));
+                 auto of_tree = numbers(e, rule_of_tree, all.size());
+                 return new Attribution{e, attributions(e, count, 1),
+                     whybox::walk_attributor(e, {p.of_column.begin(), p.of_column.end()}, count, std::move(all), std::move(of_tree), {instructions, single, bits})};
+             }, nb::keep_alive<0, 1>(), nb::kw_only(), "of_column"_a.noconvert(), "count"_a, "nodes"_a.noconvert(), "weights"_a.noconvert(),
+             "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "instructions"_a, "single"_a, "bits"_a)
+        // table as in pair_walk; b with no rows: path-dependent
+        .def("patterns",
+             [](const Ensemble& e, Vector<std::int32_t> of_column, int count, int order, Vector<double> nodes, Vector<double> weights, Vector<std::int64_t> rule_offsets,
+                Vector<std::int32_t> rule_of_tree, Matrix b, Vector<double> b_weights, Matrix table, const char* instructions, bool single, int bits) {
+                 const Players p = players(e, of_column, count);
+                 expect(!e.linear(), "linear leaves have no tables");
+                 expect(bits >= 0 && bits <= 16, "bits out of range");
+                 whybox::Game game;
+                 if (b.shape(0) == 0) {
+                     game.rules = kept(rules(nodes, weights, rule_offsets));
+                     game.rule_of_tree = numbers(e, rule_of_tree, game.rules.size());
+                 } else {
+                     check(e, b);
+                     expect(b_weights.size() == b.shape(0), "one weight per background row");
+                     expect(table.shape(0) == table.shape(1) && table.shape(0) > static_cast<std::size_t>(longest_path(e, p)), "the table is smaller than the longest path");
+                     game.background.assign(b.data(), b.data() + b.size());
+                     game.weights.assign(b_weights.data(), b_weights.data() + b_weights.size());
+                     game.moments.assign(table.data(), table.data() + table.size());
+                     game.side = static_cast<int>(table.shape(0));
+                 }
+                 expect(longest_path(e, p) <= 20, "paths of more than 20 players have no tables");
+                 return new Attribution{e, attributions(e, count, order),
+                     whybox::pattern_attributor(e, {p.of_column.begin(), p.of_column.end()}, count, order, std::move(game), {instructions, single, bits})};
+             }, nb::keep_alive<0, 1>(), nb::kw_only(), "of_column"_a.noconvert(), "count"_a, "order"_a, "nodes"_a.noconvert(), "weights"_a.noconvert(),
+             "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "b"_a.noconvert(), "b_weights"_a.noconvert(), "table"_a.noconvert(), "instructions"_a,
+             "single"_a, "bits"_a)
+        // every step-th tree x (vector instructions for four vectors of rows, table entries, multiplications to build them): what a plan decides by
+        .def("walk_work",
+             [](const Ensemble& e, Vector<std::int32_t> of_column, int count, Vector<std::int32_t> q, int bits, std::size_t step, Out<double> out) {
+                 const Players p = players(e, of_column, count);
+                 expect(step > 0 && out.size() == (e.trees() + step - 1) / step * 3 && q.size() == e.trees() && bits >= 0 && bits <= 5, "out must be trees x 3");
+                 nb::gil_scoped_release free;
+                 for (std::size_t t = 0; t < e.trees(); t += step) put(whybox::walk_work(e, t, p, q(t), bits), out.data() + 3 * (t / step));
+             }, "of_column"_a.noconvert(), "count"_a, "q"_a.noconvert(), "bits"_a, "step"_a, "out"_a.noconvert())
+        .def("pattern_work",
+             [](const Ensemble& e, Vector<std::int32_t> of_column, int count, Vector<std::int32_t> q, int order, int bits, int registers, bool single,
+                double background, std::size_t step, Out<double> out) {
+                 const Players p = players(e, of_column, count);
+                 expect(step > 0 && out.size() == (e.trees() + step - 1) / step * 3 && q.size() == e.trees() && bits >= 0 && bits <= 16 && (order == 1 || order == 2),
+                        "out must be trees x 3");
+                 nb::gil_scoped_release free;
+                 for (std::size_t t = 0; t < e.trees(); t += step)
+                     put(whybox::pattern_work(e, t, p, q(t), order, bits, registers, single, background), out.data() + 3 * (t / step));
+             }, "of_column"_a.noconvert(), "count"_a, "q"_a.noconvert(), "order"_a, "bits"_a, "registers"_a, "single"_a, "background"_a, "step"_a, "out"_a.noconvert());
 }

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from whybox.api import explain as explain
     from whybox.api import importance as importance
     from whybox.api import load as load
+    from whybox.api import plan as plan
     from whybox.explanation.explanation import Explanation as Explanation
+    from whybox.methods.shap.plan import Plan as Plan
     from whybox.reporting.build import report as report
 
 __version__ = "0.1.0"
@@ -29,11 +31,24 @@ _WHERE = {
     "explain": "whybox.api",
     "importance": "whybox.api",
     "load": "whybox.api",
+    "Plan": "whybox.methods.shap.plan",
+    "plan": "whybox.api",
     "report": "whybox.reporting.build",
 }
 _MODULES = ("errors", "explainers")
 
-__all__ = ["Explanation", "__version__", "errors", "explain", "explainers", "importance", "load", "report"]
+__all__ = [
+    "Explanation",
+    "Plan",
+    "__version__",
+    "errors",
+    "explain",
+    "explainers",
+    "importance",
+    "load",
+    "plan",
+    "report",
+]
 
 
 def __getattr__(name: str) -> Any:

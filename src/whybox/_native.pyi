@@ -31,3 +31,63 @@ class Ensemble:
         self, *, x: _F, of_column: _I, count: int, b: _F, weights: _F, table: _F, order: int, out: _F
     ) -> None: ...
     def hybrids(self, *, x: _F, of_column: _I, count: int, b: _F, out: _F) -> None: ...
+    def walk(
+        self,
+        *,
+        of_column: _I,
+        count: int,
+        nodes: _F,
+        weights: _F,
+        rule_offsets: npt.NDArray[np.int64],
+        rule_of_tree: _I,
+        instructions: str,
+        single: bool,
+        bits: int,
+    ) -> Attribution: ...
+    def patterns(
+        self,
+        *,
+        of_column: _I,
+        count: int,
+        order: int,
+        nodes: _F,
+        weights: _F,
+        rule_offsets: npt.NDArray[np.int64],
+        rule_of_tree: _I,
+        b: _F,
+        b_weights: _F,
+        table: _F,
+        instructions: str,
+        single: bool,
+        bits: int,
+    ) -> Attribution: ...
+    def walk_work(self, of_column: _I, count: int, q: _I, bits: int, step: int, out: _F) -> None: ...
+    def pattern_work(
+        self,
+        of_column: _I,
+        count: int,
+        q: _I,
+        order: int,
+        bits: int,
+        registers: int,
+        single: bool,
+        background: float,
+        step: int,
+        out: _F,
+    ) -> None: ...
+
+class Part:
+    @property
+    def first(self) -> int: ...
+    @property
+    def last(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    def run(self, x: _F, out: npt.NDArray[Any], threads: int) -> None: ...
+
+class Attribution:
+    @property
+    def block_rows(self) -> int: ...
+    def chunk(self, first: int, room: int, threads: int) -> Part: ...
+
+def instruction_sets() -> list[tuple[str, int, int, int, int]]: ...

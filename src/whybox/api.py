@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.frames import as_table
 from whybox.methods.importance.impurity import check_method, impurity
 from whybox.methods.importance.shap import mean_absolute
 from whybox.methods.shap.indices import Index
+from whybox.methods.shap.plan import Plan
 from whybox.methods.shap.tree import LinearShap, TreeShap
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 
-__all__ = ["explain", "importance", "load"]
+__all__ = ["explain", "importance", "load", "plan"]
 
 
 def explain(  # noqa: PLR0913  # the promise of the public surface
@@ -31,6 +35,8 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
     seed: int = 0,
     tol: float | None = None,
     max_evals: int | None = None,
+    n_jobs: int | None = None,
+    dtype: Any = None,
 ) -> Explanation:
     """Explain each row: how much did every feature contribute to its prediction?
 
@@ -48,6 +54,8 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
         seed: kept in the evidence; exact methods draw nothing.
         tol: largest accepted |base + sum of attributions - prediction|; None: what rounding explains.
         max_evals: most evaluations a row where coalitions are enumerated.
+        n_jobs: threads; None or -1: as many as there are processors.
+        dtype: ``"float32"`` or ``"float64"`` for arithmetic and values; None: what the model's library itself computes in, values in float64.
 
     Returns:
         Explanation: ``values`` (n, features) for regression and binary classification, (n, features, outputs) otherwise; order 2 has the
@@ -82,7 +90,64 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
         seed=seed,
         tol=tol,
         max_evals=max_evals,
+        n_jobs=n_jobs,
+        dtype=dtype,
     )(X)
+
+
+def plan(  # noqa: PLR0913  # the options of explain
+    model: Any,
+    rows: Any,
+    background: Any = None,
+    method: str = "auto",
+    *,
+    output: Any = None,
+    order: int = 1,
+    players: Any = None,
+    index: str | Index = "shapley",
+    weights: Any = None,
+    n_jobs: int | None = None,
+    dtype: Any = None,
+) -> Plan:
+    """Say how :func:`explain` would go about it, how long it will take and how much memory, without doing it.
+
+    The kernel and its tables are chosen from the trees and the number of rows; a block of rows is timed on this machine. The time is that
+    of the attributions, without the model's own predict, against which every row is then checked.
+
+    Args:
+        model, background, method, output, order, players, index, weights, n_jobs, dtype: as for :func:`explain`.
+        rows: how many rows, or the rows themselves.
+
+    Returns:
+        Plan: print it.
+
+    Raises:
+        WhyboxError: what explain would refuse, where that shows without the rows.
+
+    Examples:
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.ensemble import RandomForestRegressor
+        >>> import whybox as wb
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = RandomForestRegressor(n_estimators=20, random_state=0).fit(X, y)
+        >>> wb.plan(model, 1_000_000).kernel
+        'lane walk'
+    """
+    adapted = as_model(model)
+    explainer = LinearShap if isinstance(adapted, Linear) else TreeShap
+    asked = explainer(
+        adapted,
+        background,
+        output=output,
+        order=order,
+        players=players,
+        index=index,
+        weights=weights,
+        method=method,
+        n_jobs=n_jobs,
+        dtype=dtype,
+    )
+    return asked.plan(int(rows) if isinstance(rows, (int, np.integer)) else len(as_table(rows)))
 
 
 def importance(

@@ -169,6 +169,7 @@ def read(doc: Doc, about: Document) -> Model:
         kind=about.kind,
         rounds=rounds,
         notes=notes,
+        single=True,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, final
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -13,7 +14,16 @@ from whybox import _native
 from whybox.frames import Floats
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["expectation", "hybrids", "interventional", "leaves", "path_dependent", "players_on_path", "predict"]
+__all__ = [
+    "Rules",
+    "expectation",
+    "hybrids",
+    "interventional",
+    "leaves",
+    "path_dependent",
+    "players_on_path",
+    "predict",
+]
 
 PlayerOf = npt.NDArray[np.int32]
 _NATIVE: Final[WeakKeyDictionary[TreeEnsemble, _native.Ensemble]] = WeakKeyDictionary()
@@ -78,28 +88,47 @@ def players_on_path(e: TreeEnsemble, player_of: PlayerOf, count: int) -> npt.NDA
     return out
 
 
+@final
+@dataclass(frozen=True)
+class Rules:
+    """Quadrature for each tree, laid out as the native code takes it."""
+
+    nodes: Floats
+    weights: Floats
+    offsets: npt.NDArray[np.int64]
+    of_tree: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(cls, rules: Sequence[tuple[Floats, Floats]], of_tree: npt.NDArray[np.int32]) -> Rules:
+        """Lay rules end to end; `of_tree` says which one each tree uses."""
+        sizes = [len(p) for p, _ in rules]
+        return cls(
+            np.concatenate([p for p, _ in rules]),
+            np.concatenate([w for _, w in rules]),
+            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            of_tree.astype(np.int32),
+        )
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int32]:
+        """Quadrature nodes of each tree."""
+        return np.diff(self.offsets).astype(np.int32)[self.of_tree]
+
+
 def path_dependent(
-    e: TreeEnsemble,
-    player_of: PlayerOf,
-    count: int,
-    X: Floats,
-    rules: Sequence[tuple[Floats, Floats]],
-    rule_of_tree: npt.NDArray[np.int32],
-    order: int,
-    out: Floats,
+    e: TreeEnsemble, player_of: PlayerOf, count: int, X: Floats, rules: Rules, order: int, out: Floats
 ) -> None:
     """Add path-dependent attributions (order 1) or pairs (order 2) to `out`; see reference.path_dependent."""
-    sizes = [len(p) for p, _ in rules]
     native(e).path_walk(
         x=X,
         of_column=player_of,
         count=count,
         order=order,
         out=out,
-        rule_of_tree=rule_of_tree,
-        nodes=np.concatenate([p for p, _ in rules]),
-        weights=np.concatenate([w for _, w in rules]),
-        rule_offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        rule_of_tree=rules.of_tree,
+        nodes=rules.nodes,
+        weights=rules.weights,
+        rule_offsets=rules.offsets,
     )
 
 

@@ -72,6 +72,7 @@ class Model(ABC):
         verdict: how the reading was checked.
         rounds: boosting rounds that count and rounds there are, where fewer count (early stopping).
         notes: what the user should know about the reading.
+        single: whether the library itself computes in float32, so that float32 sums are as good as its own.
     """
 
     inputs: Inputs
@@ -81,6 +82,7 @@ class Model(ABC):
     verdict: Verdict = Verdict()
     rounds: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
+    single: bool = False
 
     @property
     @abstractmethod

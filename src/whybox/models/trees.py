@@ -276,7 +276,7 @@ class TreeEnsemble(Model):
 ARRAYS: Final = tuple(
     f.name
     for f in fields(TreeEnsemble)
-    if f.name not in {"inputs", "outputs", "kind", "own", "verdict", "rounds", "notes"}
+    if f.name not in {"inputs", "outputs", "kind", "own", "verdict", "rounds", "notes", "single"}
 )
 
 

@@ -3,32 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats
-from whybox.kernels import trees
+from whybox.kernels import lanes, trees
+from whybox.kernels.lanes import Attribution
 from whybox.methods.shap.game import game_of_row, values_of_game
+from whybox.methods.shap.plan import Plan, attribution, choose, rules
 from whybox.methods.shap.question import Kernel, Question
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
+from whybox.progress import batches
 
-__all__ = ["Engine"]
+__all__ = ["Compiled", "Engine"]
+
+TEMPORARY: Final = 64 * 2**20  # bytes of results held beside the one being filled
+FEW: Final = 4  # rows too few to be worth a thread
+
+
+@final
+class Compiled:
+    """What an explainer keeps between calls: for each order, the trees compiled and the plan they were compiled by."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, bytes], tuple[Plan, Attribution]] = {}
+
+    def get(self, question: Question, order: int, rows: int) -> tuple[Plan, Attribution | None]:
+        """Return a plan for this many rows, and compiled trees for it; what is there already is kept while it is the cheaper way."""
+        key = (order, question.players.of_column.tobytes())
+        best = choose(question, order, rows)
+        if best.instructions is None:
+            return best, None
+        made = self._made.get(key)
+        if made is not None:
+            old = replace(made[0], rows=rows, threads=best.threads)
+            same = (old.kernel, old.bits, old.instructions) == (best.kernel, best.bits, best.instructions)
+            if same or (
+                lanes.forced_choice("kernel") is None and old.row_seconds * rows <= best.seconds * best.threads
+            ):
+                return old, made[1]
+        self._made[key] = best, attribution(question, order, best)
+        return self._made[key]
 
 
 @final
 class Engine:
     """A settled question, ready to be run on blocks of rows.
 
-    ``base`` and what ``run`` returns have one entry for each of the *model's* outputs; the target picks and signs them.
+    ``base`` has one entry for each of the *model's* outputs; the target picks and signs them.
+
+    Args:
+        rows: how many rows will come, which decides how much is worth preparing.
+        compiled: what earlier calls have compiled.
     """
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, rows: int, compiled: Compiled | None = None) -> None:
         self.question = question
+        kept = Compiled() if compiled is None else compiled
+        self._lanes = {order: kept.get(question, order, rows) for order in range(1, question.options.order + 1)}
+        self._threads = question.options.n_jobs or lanes.threads_available()
+
+    @property
+    def plan(self) -> Plan:
+        """How the question is computed: for order 2, how its pairs are."""
+        return self._lanes[self.question.options.order][0]
+
+    @property
+    def rounding(self) -> float:
+        """What our own arithmetic may lose, relative to the largest sum there can be."""
+        return 3e-6 if any(plan.arithmetic == "float32" for plan, _ in self._lanes.values()) else 1e-10
 
     @cached_property
     def base(self) -> Floats:
@@ -51,45 +101,55 @@ class Engine:
         model = self.question.model
         return model.size(X) if isinstance(model, Linear) else _forest(self.question).size
 
+    def fill(self, X: Floats, out: npt.NDArray[Any], *, what: str) -> None:
+        """Write (rows, players[, players], outputs explained) of encoded rows into `out`, which holds zeros."""
+        q = self.question
+        every = q.target.plain and len(q.target.picks) == len(q.model.outputs.names)
+        compiled = self._lanes[1][1]
+        if compiled is not None and q.options.order == 1 and every and out.flags.c_contiguous:
+            return compiled.add(X, out, threads=self._threads, what=what)
+        cells = q.players.count**q.options.order * len(q.model.outputs.names)
+        for rows in batches(len(X), what=what, most=max(1, int(TEMPORARY / (8 * cells)))):
+            out[rows] = q.target.values(self.run(X[rows]))
+        return None
+
     def run(self, X: Floats) -> Floats:
         """Return (rows, players, model outputs), or (rows, players, players, model outputs) for order 2."""
         q = self.question
-        single = _RUN[q.kernel](self, X, 1)
+        single = self._values(X, 1)
         if q.options.order == 1:
             return single
-        pairs = _RUN[q.kernel](self, X, 2)
+        pairs = self._values(X, 2)
         # Half of each interaction in either triangle, main effects on the diagonal: rows add up to the attributions.
         pairs *= 0.5
         players = np.arange(q.players.count)
         pairs[:, players, players] = single - pairs.sum(axis=2)
         return pairs
 
+    def _values(self, X: Floats, order: int) -> Floats:
+        compiled = self._lanes[order][1]
+        if compiled is not None:
+            out = self._zeros(X, order)
+            compiled.add(X, out, threads=self._threads, what="", quiet=True)
+            return out
+        method = _RUN[self.question.kernel]
+        share = -(-len(X) // self._threads)
+        if self._threads == 1 or share < FEW:
+            return method(self, X, order)
+        with ThreadPoolExecutor(self._threads) as pool:  # the native code holds no lock
+            parts = [X[i : i + share] for i in range(0, len(X), share)]
+            return np.concatenate(list(pool.map(lambda part: method(self, part, order), parts)))
+
     def _zeros(self, X: Floats, order: int) -> Floats:
         q = self.question
         return np.zeros((len(X), *(q.players.count,) * order, len(q.model.outputs.names)))
 
     def path(self, X: Floats, order: int) -> Floats:
-        """Path-dependent: quadrature along every path."""
+        """Path-dependent, row by row: quadrature along every path."""
         q = self.question
-        rules, rule_of_tree = self._rules[order - 1]
+        every = rules(q, order, "float64")
         out = self._zeros(X, order)
-        trees.path_dependent(_forest(q), q.players.of_column, q.players.count, X, rules, rule_of_tree, order, out)
-        return out
-
-    @cached_property
-    def _rules(self) -> list[tuple[list[tuple[Floats, Floats]], npt.NDArray[np.int32]]]:
-        """For each order: quadrature rules, and which one each tree needs for its longest path to be integrated exactly."""
-        q = self.question
-        most = trees.players_on_path(_forest(q), q.players.of_column, q.players.count)
-        out = []
-        for order in (1, 2):
-            degrees, rule_of_tree = np.unique(np.maximum(most - order, 0), return_inverse=True)
-            out.append(
-                (
-                    [q.options.index.rule(int(d)) for d in degrees] or [q.options.index.rule(0)],
-                    rule_of_tree.astype(np.int32),
-                )
-            )
+        trees.path_dependent(_forest(q), q.players.of_column, q.players.count, X, every, order, out)
         return out
 
     def pairs(self, X: Floats, order: int) -> Floats:
@@ -218,8 +278,8 @@ def _forest(question: Question) -> TreeEnsemble:
 
 
 _RUN: Final[dict[Kernel, Callable[[Engine, Floats, int], Floats]]] = {
-    "path walk": Engine.path,
-    "pair walk": Engine.pairs,
+    "path-dependent": Engine.path,
+    "interventional": Engine.pairs,
     "rescaled": Engine.rescaled,
     "enumeration": Engine.enumerate,
     "linear": Engine.linear,

@@ -23,7 +23,7 @@ __all__ = ["MOST_PLAYERS", "Options", "Question", "check_options", "settle"]
 MOST_PLAYERS = 15  # 2^15 coalitions of every row against every background row
 EVALUATIONS = 2 * 10**8  # per row, when the caller sets no limit
 _METHODS = ("auto", "exact", "rescaled")
-Kernel = Literal["path walk", "pair walk", "enumeration", "rescaled", "linear"]
+Kernel = Literal["path-dependent", "interventional", "enumeration", "rescaled", "linear"]
 
 
 @final
@@ -39,9 +39,11 @@ class Options:
     seed: int
     tol: float | None
     max_evals: int | None
+    n_jobs: int | None = None
+    dtype: Literal["float32", "float64"] | None = None
 
 
-def check_options(
+def check_options(  # noqa: PLR0913  # every option there is
     *,
     output: Any,
     order: int,
@@ -51,6 +53,8 @@ def check_options(
     seed: int,
     tol: float | None,
     max_evals: int | None,
+    n_jobs: int | None = None,
+    dtype: Any = None,
 ) -> Options:
     """Check options that need no rows.
 
@@ -67,6 +71,16 @@ def check_options(
         raise OptionError(f"tol={tol!r} must be a positive number: the largest residual you accept.")
     if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
         raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
+    if n_jobs is not None and (
+        isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0 or n_jobs < -1
+    ):
+        raise OptionError(
+            f"n_jobs={n_jobs!r} must be a positive whole number of threads, or None or -1 for all there are."
+        )
+    if dtype is not None and str(dtype) not in ("float32", "float64") and dtype not in (np.float32, np.float64):
+        raise OptionError(
+            f"dtype={dtype!r}: attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in."
+        )
     return Options(
         output,
         int(order),
@@ -76,6 +90,8 @@ def check_options(
         int(seed),
         None if tol is None else float(tol),
         None if max_evals is None else int(max_evals),
+        None if n_jobs in (None, -1) else int(n_jobs),
+        None if dtype is None else "float32" if np.dtype(dtype) == np.float32 else "float64",
     )
 
 
@@ -147,7 +163,7 @@ def _kernel(model: Model, background: Background | None, options: Options, targe
     if not isinstance(model, TreeEnsemble):
         raise UnsupportedModelError(f"{model.kind} is not a tree ensemble.")
     if background is not None:
-        return "pair walk"
+        return "interventional"
     if model.has_linear_leaves:
         raise OptionError(
             "the leaves of this model are linear functions, for which training weights say nothing about absent features: pass background=X_train."
@@ -156,7 +172,7 @@ def _kernel(model: Model, background: Background | None, options: Options, targe
         raise OptionError(
             "this model keeps no training weights in its nodes, so nothing path-dependent is defined: pass background=X_train."
         )
-    return "path walk"
+    return "path-dependent"
 
 
 def _rescaled(model: Model, background: Background | None, options: Options, target: Target) -> Kernel:

@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, final
 
 import numpy as np
+import numpy.typing as npt
 
-from whybox.errors import LimitError, ModelMismatchError
+from whybox.errors import LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
 from whybox.frames import Floats, Table
-from whybox.methods.shap.engines import Engine
+from whybox.methods.shap.engines import Compiled, Engine
 from whybox.methods.shap.question import Question
 from whybox.models.compare import compare
 from whybox.models.trees import TreeEnsemble
-from whybox.progress import batches
 
 __all__ = ["run"]
 
@@ -25,38 +25,62 @@ BLOCK: Final = 16384  # rows encoded and predicted at a time
 LARGEST: Final = 2**33  # bytes of one result
 
 
-def run(question: Question, table: Table, method: str, notes: tuple[str, ...] = ()) -> Explanation:
+def run(
+    question: Question,
+    table: Table,
+    method: str,
+    notes: tuple[str, ...] = (),
+    *,
+    compiled: Compiled | None = None,
+    out: npt.NDArray[Any] | None = None,
+) -> Explanation:
     """Return the explanation of an aligned table's rows.
+
+    Args:
+        compiled: what the explainer keeps between calls.
+        out: where to write the attributions, instead of memory of our own.
 
     Raises:
         LimitError: the result would not fit in memory.
         ModelMismatchError: base + attributions is not the model's own prediction.
     """
     began = time.perf_counter()
-    q, engine = question, Engine(question)
-    k, d, n = len(q.target.names), q.players.count, len(table)
+    q, n = question, len(table)
+    engine = Engine(q, n, compiled)
+    k, d = len(q.target.names), q.players.count
     shape = (n, *(d,) * q.options.order, k)
-    if np.prod(shape, dtype=np.float64) * 8 > LARGEST:
-        raise LimitError(
-            f"the result of {n:,} rows x {' x '.join(str(s) for s in shape[1:])} numbers would take {np.prod(shape, dtype=np.float64) * 8 / 2**30:.0f} GiB; "
-            "explain fewer rows at a time, or group columns with players={...}."
-        )
-    values, prediction = np.empty(shape), np.empty((n, k))
+    values, prediction = _room(q, shape, out), np.empty((n, k))
     check = _Check(engine)
     digest = hashlib.sha256()
     for start, block in table.blocks(BLOCK):
         X = q.model.inputs.matrix(block)
         digest.update(X.data)
-        out = values[start : start + len(X)]
-        for rows in batches(
-            len(X), what=f"{method} {start + 1:,}-{start + len(X):,} of {n:,}" if n > BLOCK else method
-        ):
-            out[rows] = q.target.values(engine.run(np.ascontiguousarray(X[rows])))
-        prediction[start : start + len(X)] = check.block(X, block, out)
+        here = values[start : start + len(X)]
+        engine.fill(X, here, what=f"{method} {start + 1:,}-{start + len(X):,} of {n:,}" if n > BLOCK else method)
+        prediction[start : start + len(X)] = check.block(X, block, here)
     evidence = _evidence(
         q, engine, check, method, notes, rows=n, digest=digest.hexdigest(), seconds=time.perf_counter() - began
     )
     return _explanation(q, table, values, prediction, q.target.levels(engine.base), evidence)
+
+
+def _room(q: Question, shape: tuple[int, ...], out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    dtype = np.dtype(q.options.dtype or "float64")
+    if out is None:
+        size = np.prod(shape, dtype=np.float64) * dtype.itemsize
+        if size > LARGEST:
+            raise LimitError(
+                f"the result of {shape[0]:,} rows x {' x '.join(str(s) for s in shape[1:])} numbers would take {size / 2**30:.0f} GiB; "
+                "explain fewer rows at a time, or group columns with players={...}."
+            )
+        return np.zeros(shape, dtype)
+    wanted = shape if q.target.axis else shape[:-1]
+    if not isinstance(out, np.ndarray) or out.shape != wanted or out.dtype not in (np.float32, np.float64):
+        raise OptionError(f"out must be a float32 or float64 array of shape {wanted}.")
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise OptionError("out must be writeable and row-major (C-contiguous).")
+    out[...] = 0
+    return out.reshape(shape)
 
 
 @final
@@ -70,24 +94,30 @@ class _Check:
     agreement: float = 0.0
     calls: int = 0
 
-    def block(self, X: Floats, table: Table, values: Floats) -> Floats:
+    def block(self, X: Floats, table: Table, values: npt.NDArray[Any]) -> Floats:
         """Check one block; return its predictions on the target's scale, (rows, outputs explained)."""
         q = self.engine.question
-        raw = self.engine.raw(X)
-        told = self._on_target(raw)
-        if q.model.own is not None:
-            own, theirs = q.model.own, q.model.own.predict(table)
-            self.calls += len(X)
-            difference, _ = compare(
-                q.model, raw, theirs, scale=own.scale, relative=own.relative, size=self.engine.size(X)
+        own = q.model.own
+        # Where attributions add up to every raw output, their sum is our reading of the model: no need to predict once more.
+        whole = q.additive and q.target.scale == "raw" and q.target.plain and len(q.target.picks) == len(q.model.base)
+        total = None
+        if q.additive:
+            total = q.target.levels(self.engine.base) + values.sum(
+                axis=tuple(range(1, values.ndim - 1)), dtype=np.float64
             )
+        raw = total if whole and total is not None and own is not None else self.engine.raw(X)
+        told = self._on_target(raw)
+        if own is not None:
+            theirs = own.predict(table)
+            self.calls += len(X)
+            relative = own.relative + (self.engine.rounding if raw is total else 0.0)
+            difference, _ = compare(q.model, raw, theirs, scale=own.scale, relative=relative, size=self.engine.size(X))
             self.agreement = max(self.agreement, difference)
             if own.scale == "raw" or q.model.outputs.link.identity:
                 told = self._on_target(theirs)
             elif q.target.scale == "response":
                 told = q.target.levels(theirs)
-        if q.additive:
-            total = q.target.levels(self.engine.base) + values.sum(axis=tuple(range(1, values.ndim - 1)))
+        if total is not None:
             self._adds_up(total, told, self._room(raw, X))
         return told
 
@@ -100,7 +130,7 @@ class _Check:
         q = self.engine.question
         if q.options.tol is not None:
             return np.full((len(raw), len(q.target.names)), q.options.tol)
-        relative = (q.model.own.relative if q.model.own else 0.0) + 1e-10
+        relative = (q.model.own.relative if q.model.own else 0.0) + self.engine.rounding
         room = np.broadcast_to(relative * np.maximum(self.engine.size(X), np.abs(raw)) + 1e-300, raw.shape)
         if q.target.scale == "raw":
             return room[:, list(q.target.picks)]
@@ -143,11 +173,11 @@ def _evidence(
     shown = list(notes) + list(q.model.notes)
     if q.kernel == "rescaled":
         shown.append("Rescaled approximation: not the Shapley value of this output, only its sum is right.")
-    if q.kernel == "path walk" and _unseen(engine):
+    if q.kernel == "path-dependent" and _unseen(engine):
         shown.append("Some nodes were never reached in training; absent features split them evenly.")
     return Evidence(
         method=method,
-        kernel=q.kernel,
+        kernel=engine.plan.name,
         exact=q.exact,
         estimand=q.estimand,
         index=q.options.index.name,
@@ -176,7 +206,7 @@ def _unseen(engine: Engine) -> bool:
 
 
 def _explanation(
-    q: Question, table: Table, values: Floats, prediction: Floats, base: Floats, evidence: Evidence
+    q: Question, table: Table, values: npt.NDArray[Any], prediction: Floats, base: Floats, evidence: Evidence
 ) -> Explanation:
     axis = q.target.axis
     dims: tuple[str, ...] = ("row", "feature") if q.options.order == 1 else ("row", "feature", "feature_2")

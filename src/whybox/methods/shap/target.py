@@ -33,6 +33,11 @@ class Target:
     axis: bool
     units: str
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is simply all the model's outputs, in order."""
+        return self.picks == tuple(range(len(self.picks))) and set(self.signs) == {1.0} and set(self.offsets) == {0.0}
+
     def values(self, a: Floats) -> Floats:
         """Map attributions (..., model outputs) to (..., outputs explained): signs only."""
         return np.asarray(a[..., list(self.picks)] * np.array(self.signs))

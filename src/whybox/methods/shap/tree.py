@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
 
 from whybox.background import make_background
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.frames import as_table
+from whybox.methods.shap.engines import Compiled
 from whybox.methods.shap.indices import Index
+from whybox.methods.shap.plan import Plan, measured
 from whybox.methods.shap.players import resolve_players
 from whybox.methods.shap.question import check_options, settle
 from whybox.methods.shap.run import run
@@ -16,6 +20,9 @@ from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["LinearShap", "TreeShap"]
 
@@ -40,6 +47,8 @@ class _Explainer:
         seed: int = 0,
         tol: float | None = None,
         max_evals: int | None = None,
+        n_jobs: int | None = None,
+        dtype: Any = None,
     ) -> None:
         self.options = check_options(
             output=output,
@@ -50,7 +59,10 @@ class _Explainer:
             seed=seed,
             tol=tol,
             max_evals=max_evals,
+            n_jobs=n_jobs,
+            dtype=dtype,
         )
+        self._compiled = Compiled()
         self.model = as_model(model)
         if not isinstance(self.model, self.needs):
             raise UnsupportedModelError(
@@ -64,11 +76,12 @@ class _Explainer:
                 self.model, resolve_players(self.model, self.model.inputs.names, players), self.background, self.options
             )
 
-    def __call__(self, X: Any) -> Explanation:
+    def __call__(self, X: Any, *, out: npt.NDArray[Any] | None = None) -> Explanation:
         """Explain rows.
 
         Args:
             X: (n, d) array or data frame with the model's columns; columns of a frame are matched by name.
+            out: array to write the values into, float32 or float64, of their shape; it becomes read-only, being the explanation's.
 
         Returns:
             Explanation with ``values`` (n, players) [, outputs], or (n, players, players) [, outputs] for order 2.
@@ -88,7 +101,21 @@ class _Explainer:
             if unused
             else ()
         )
-        return run(question, table, self.method, notes)
+        return run(question, table, self.method, notes, compiled=self._compiled, out=out)
+
+    def plan(self, rows: int) -> Plan:
+        """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`Plan`.
+
+        Raises:
+            OptionError: rows is not a positive whole number, or players are named by columns of rows not seen yet.
+        """
+        if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
+            raise OptionError(f"rows={rows!r} must be a positive whole number.")
+        players = resolve_players(self.model, self.model.inputs.names, self.options.players)
+        question = settle(self.model, players, self.background, self.options)
+        order = self.options.order
+        planned, _ = self._compiled.get(question, order, int(rows))
+        return measured(planned, question, order)
 
     def __repr__(self) -> str:
         rows = "" if self.background is None else f", {len(self.background.matrix):,} background rows"
@@ -117,6 +144,9 @@ class TreeShap(_Explainer):
         seed: recorded in the evidence; nothing is drawn.
         tol: largest additivity residual accepted; None: what rounding explains.
         max_evals: largest number of evaluations a row for enumerated outputs.
+        n_jobs: threads; None or -1: as many as there are processors.
+        dtype: ``"float32"`` or ``"float64"`` for arithmetic and values. None: values in float64, computed in float32 for models whose library
+            does so itself (XGBoost), where that is within the rounding of its own predict.
 
     Raises:
         ModelError: the model is not supported or not what it seems. OptionError, InputError: bad arguments.

@@ -1,0 +1,254 @@
+#include "compile.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <new>
+
+#include "split.hpp"
+
+namespace whybox {
+
+template <class T>
+void Aligned<T>::Free::operator()(T* p) const { ::operator delete[](p, std::align_val_t{64}); }
+
+template <class T>
+void Aligned<T>::resize(std::size_t n) {
+    if (n > room_) {
+        room_ = std::max(n, room_ + room_ / 2);
+        std::unique_ptr<T, Free> bigger(static_cast<T*>(::operator new[](room_ * sizeof(T), std::align_val_t{64})));
+        std::copy_n(memory_.get(), size_, bigger.get());
+        memory_ = std::move(bigger);
+    }
+    if (n > size_) std::fill(memory_.get() + size_, memory_.get() + n, T{});
+    size_ = n;
+}
+
+template class Aligned<float>;
+template class Aligned<double>;
+template class Aligned<std::int32_t>;
+
+bool reads_single(const Ensemble& e) {
+    return std::all_of(e.nodes.begin(), e.nodes.end(), [](const Node& n) { return n.left < 0 || (n.flags & (kSingle | kCategorical)); });
+}
+
+Split split_of(const Ensemble& e, std::size_t tree, std::int32_t id, bool single, bool as_float) {
+    const Node& n = e.root(tree)[id];
+    Split s{n.threshold, n.feature, id, kScalar};
+    if (n.flags & (kCategorical | kZeroMissing) || single != static_cast<bool>(n.flags & kSingle)) return s;
+    bool at_or_below = n.flags & kLessEqual;
+    if ((n.flags & kTinyAsZero) && std::fabs(s.threshold) <= kZeroThreshold) {
+        // all of [-tiny, tiny] goes where zero goes
+        const bool zero_left = at_or_below ? 0 <= s.threshold : 0 < s.threshold;
+        s.threshold = zero_left ? kZeroThreshold : -kZeroThreshold;
+        at_or_below = zero_left;
+    }
+    const bool nan_left = n.flags & kNanAsZero ? goes_left(e, n, std::numeric_limits<double>::quiet_NaN()) : n.flags & kMissingLeft;
+    if (as_float) {  // the same comparison between floats: the largest float at or below t, the smallest at or above it
+        const float t = static_cast<float>(s.threshold), up = std::numeric_limits<float>::infinity();
+        const double back = t;
+        s.threshold = at_or_below ? (back > s.threshold ? std::nextafter(t, -up) : t) : (back < s.threshold ? std::nextafter(t, up) : t);
+    }
+    s.kind = static_cast<std::uint8_t>((at_or_below ? 2 : 0) + (nan_left ? 1 : 0));
+    return s;
+}
+
+namespace {
+
+double factor(double p, double a, double r) { return p * a + (1 - p) * r; }
+double kay(double p, double a, double r) {
+    const double f = factor(p, a, r);
+    return f > 0 ? (a - r) / f : 0.0;
+}
+
+template <class T>
+class WalkCompiler {
+public:
+    WalkCompiler(const Ensemble& e, std::size_t tree, Players players, const Quadrature& rule, const WalkShape& shape, WalkTree<T>& out)
+        : e_(e), tree_(tree), players_(players), rule_(rule), shape_(shape), out_(out), root_(e.root(tree)), q_(static_cast<int>(rule.nodes.size())) {
+        share_.assign(players.count, 1.0);
+        times_.assign(players.count, 0);
+        local_.assign(players.count, -1);
+        gain_.resize(8 * static_cast<std::size_t>(q_));
+        const auto nodes = static_cast<std::size_t>(e.tree_offsets[tree + 1] - e.tree_offsets[tree]);
+        splits_.assign(nodes, 0);
+        for (std::size_t i = nodes; i-- > 0;)  // children come after their parents
+            if (root_[i].left >= 0) splits_[i] = std::min(1 + splits_[root_[i].left] + splits_[root_[i].right], 1 << 20);
+        out.root = compile(0);
+    }
+
+private:
+    const Ensemble& e_;
+    std::size_t tree_;
+    Players players_;
+    const Quadrature& rule_;
+    WalkShape shape_;
+    WalkTree<T>& out_;
+    const Node* root_;
+    int q_;
+    std::vector<double> share_;  // of each player, over the path
+    std::vector<int> times_;     // how often each is on it
+    std::vector<int> splits_;    // of each subtree
+    std::vector<int> local_;     // a player's number in the bottom at hand
+    std::vector<double> product_, gain_;
+
+    int player(std::int32_t id) const { return players_.of_column[root_[id].feature]; }
+
+    // The subtree's splits and different players, in order.
+    void gather(std::int32_t id, std::vector<std::int32_t>& splits, std::vector<std::int32_t>& players) const {
+        if (root_[id].left < 0) return;
+        splits.push_back(id);
+        if (std::find(players.begin(), players.end(), player(id)) == players.end()) players.push_back(player(id));
+        gather(root_[id].left, splits, players);
+        gather(root_[id].right, splits, players);
+    }
+
+    std::int32_t compile(std::int32_t id) {
+        if (splits_[id] <= shape_.bits) {
+            std::vector<std::int32_t> splits, players;
+            gather(id, splits, players);
+            const auto repeats = std::count_if(players.begin(), players.end(), [&](int p) { return times_[p] > 0; });
+            if (static_cast<int>(splits.size() + repeats) <= shape_.bits) return bottom(id, splits, players);
+        }
+        return top(id);
+    }
+
+    std::int32_t top(std::int32_t id) {
+        const auto at = static_cast<std::int32_t>(out_.tops.size());
+        const Node& n = root_[id];
+        const int j = player(id);
+        const double old = share_[j];
+        Top t{split_of(e_, tree_, id, shape_.single, shape_.as_float), j, {0, 0}, 0, static_cast<std::int64_t>(out_.constants.size()), times_[j] > 0};
+        out_.tops.push_back(t);
+        out_.constants.resize(out_.constants.size() + 8 * q_ + 2);
+        T* c = out_.constants.data() + t.constants;
+        const std::int32_t kids[2] = {n.left, n.right};
+        for (int side = 0; side < 2; ++side) {
+            const double ratio = Ensemble::ratio(n, root_[kids[side]]), share = old * ratio;
+            for (int k = 0; k < q_; ++k) {
+                const double p = rule_.nodes[k], w = rule_.weights[k], f = factor(p, 1, share), per_old = 1 / factor(p, 1, old), before = (1 - old) * per_old;
+                c[8 * k + 2 * side] = static_cast<T>(f * per_old);
+                c[8 * k + 2 * side + 1] = static_cast<T>((1 - p) * share * per_old);
+                c[8 * k + 4 + side] = static_cast<T>(w * ((1 - share) / f - before));
+                c[8 * k + 6] = static_cast<T>(w * (-1 / (1 - p) - before));  // K(0, r) is the same for every r > 0; H is zero for r = 0
+            }
+            c[8 * q_ + side] = static_cast<T>(ratio);
+        }
+        ++times_[j];
+        for (int side = 0; side < 2; ++side) {
+            share_[j] = old * Ensemble::ratio(n, root_[kids[side]]);
+            const std::int32_t kid = compile(kids[side]);
+            out_.tops[at].kid[side] = kid;
+        }
+        share_[j] = old;
+        --times_[j];
+        return at;
+    }
+
+    std::int32_t bottom(std::int32_t id, const std::vector<std::int32_t>& splits, const std::vector<std::int32_t>& players) {
+        Bottom b{};
+        b.first_split = static_cast<std::int32_t>(out_.splits.size());
+        b.first_player = static_cast<std::int32_t>(out_.ints.size());
+        b.splits = static_cast<std::int16_t>(splits.size());
+        b.players = static_cast<std::int16_t>(players.size());
+        for (const auto s : splits) out_.splits.push_back(split_of(e_, tree_, s, shape_.single, shape_.as_float));
+        out_.ints.insert(out_.ints.end(), players.begin(), players.end());
+        for (const auto p : players)
+            if (times_[p]) out_.ints.push_back(p), ++b.repeats;
+        b.bits = static_cast<std::int16_t>(b.splits + b.repeats);
+        fill(id, b, splits, players);
+        out_.bottoms.push_back(b);
+        return ~static_cast<std::int32_t>(out_.bottoms.size() - 1);
+    }
+
+    // Per pattern and leaf: value times the product of factors below the bottom's root, and what each player gains by it.
+    struct Filling {
+        const std::vector<std::int32_t>& splits;
+        unsigned pattern;
+        std::size_t size;                       // entries of one table
+        std::size_t count;                      // players
+        double met0[8], share0[8], met[8], share[8];
+        T* table;                               // already at this pattern
+    };
+
+    void fill(std::int32_t id, Bottom& b, const std::vector<std::int32_t>& splits, const std::vector<std::int32_t>& players) {
+        const std::size_t size = std::size_t{1} << std::max<int>(b.bits, 2);
+        std::size_t begin = out_.tables.size();
+        begin = (begin + std::min<std::size_t>(size, 64 / sizeof(T)) - 1) / std::min<std::size_t>(size, 64 / sizeof(T)) * std::min<std::size_t>(size, 64 / sizeof(T));
+        b.table = static_cast<std::int64_t>(begin);
+        out_.tables.resize(begin + size * q_ * (1 + players.size()) * e_.width);
+        for (std::size_t j = 0; j < players.size(); ++j) local_[players[j]] = static_cast<int>(j);
+        for (unsigned pattern = 0; pattern < 1U << b.bits; ++pattern) {
+            Filling f{splits, pattern, size, players.size(), {}, {}, {}, {}, out_.tables.data() + begin + pattern};
+            int bit = b.splits;
+            for (std::size_t j = 0; j < players.size(); ++j) {
+                const bool on_path = times_[players[j]] > 0;
+                f.met0[j] = f.met[j] = on_path ? pattern >> bit++ & 1U : 1;
+                f.share0[j] = f.share[j] = on_path ? share_[players[j]] : 1;
+            }
+            int next = 0;
+            leaves(id, f, next);
+        }
+    }
+
+    // `next`: number of the next split in order, which is the order of gather().
+    void leaves(std::int32_t id, Filling& f, int& next) {
+        const Node& n = root_[id];
+        if (n.left < 0) return leaf(n, f);
+        const bool left = f.pattern >> next++ & 1U;
+        const int j = local_[player(id)];
+        const double met = f.met[j], share = f.share[j];
+        for (int side = 0; side < 2; ++side) {
+            const std::int32_t kid = side ? n.right : n.left;
+            f.met[j] = left == (side == 0) ? met : 0;
+            f.share[j] = share * Ensemble::ratio(n, root_[kid]);
+            leaves(kid, f, next);
+        }
+        f.met[j] = met;
+        f.share[j] = share;
+    }
+
+    void leaf(const Node& n, const Filling& f) {
+        const double *v = e_.values(n), weight = e_.tree_weight[tree_];
+        product_.assign(static_cast<std::size_t>(q_), 1.0);
+        for (std::size_t j = 0; j < f.count; ++j) {
+            double* gain = gain_.data() + j * q_;
+            if (f.met[j] == f.met0[j] && f.share[j] == f.share0[j]) {
+                std::fill_n(gain, q_, 0.0);
+                continue;
+            }
+            for (int k = 0; k < q_; ++k) {
+                const double p = rule_.nodes[k], before = factor(p, f.met0[j], f.share0[j]), after = factor(p, f.met[j], f.share[j]);
+                product_[k] *= before > 0 ? after / before : 0;
+                gain[k] = rule_.weights[k] * (kay(p, f.met[j], f.share[j]) - kay(p, f.met0[j], f.share0[j]));
+            }
+        }
+        for (int o = 0; o < e_.width; ++o) {
+            T* to = f.table + static_cast<std::size_t>(o) * (1 + f.count) * q_ * f.size;
+            for (int k = 0; k < q_; ++k) {
+                const double value = weight * v[o] * product_[k];
+                to[k * f.size] += static_cast<T>(value);
+                for (std::size_t j = 0; j < f.count; ++j) to[((j + 1) * q_ + k) * f.size] += static_cast<T>(value * gain_[j * q_ + k]);
+            }
+        }
+    }
+};
+
+}  // namespace
+
+template <class T>
+WalkTree<T> compile_walk(const Ensemble& e, std::size_t tree, Players players, const Quadrature& rule, const WalkShape& shape) {
+    WalkTree<T> out;
+    out.first_node = e.tree_offsets[tree];
+    out.q = static_cast<int>(rule.nodes.size());
+    out.width = e.width;
+    out.first_output = e.first_output(tree);
+    out.depth = e.depth[tree];
+    WalkCompiler<T>(e, tree, players, rule, shape, out);
+    return out;
+}
+
+template WalkTree<float> compile_walk(const Ensemble&, std::size_t, Players, const Quadrature&, const WalkShape&);
+template WalkTree<double> compile_walk(const Ensemble&, std::size_t, Players, const Quadrature&, const WalkShape&);
+
+}  // namespace whybox

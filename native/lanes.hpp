@@ -1,0 +1,23 @@
+// The table of kernels of one instruction set.
+#pragma once
+
+#include "lanes_look_up.hpp"
+#include "lanes_walk.hpp"
+
+namespace whybox::WHYBOX_ISA {
+
+template <class T, class C>
+constexpr Walker<T, C> walker() {
+    using V = Lanes<T>;
+    using Met = typename Asker<T, C>::Met;
+    using Path = typename LookUp<T, C>::Path;
+    return {Asker<T, C>::kRows, sizeof(Met), sizeof(Path), V::table_bits, V::table_bits == 2 || V::table_bits > 5 ? 5 : V::table_bits,
+            [](void* met, void* path, int players) {
+                for (int p = 0; p < players; ++p)
+                    for (auto& m : static_cast<Met*>(met)[p].m) m = V::yes();
+                for (auto& i : static_cast<Path*>(path)->i) i = V::none();
+            },
+            &Walk<T, C>::tree, &LookUp<T, C>::tree};
+}
+
+}  // namespace whybox::WHYBOX_ISA

@@ -1,0 +1,105 @@
+// A tree compiled for lanes: an upper part that is walked node by node, and small subtrees ("bottoms") that are looked up in tables.
+// Plain data only, so that code compiled for one instruction set and code compiled for another can share it.
+#pragma once
+
+#include <cstdint>
+
+namespace whybox {
+
+enum : std::uint8_t { kScalar = 4 };  // a split that no comparison says (categories, zero as missing): asked row by row
+
+struct Split {
+    double threshold;      // already rounded to the columns' precision where that is float32
+    std::int32_t feature;
+    std::int32_t node;     // relative to the tree
+    std::uint8_t kind;     // simd.hpp's Compare, or kScalar
+};
+
+struct Top {
+    Split split;
+    std::int32_t player;
+    std::int32_t kid[2];   // left, right: another top, or ~bottom
+    std::int32_t place;    // tables: bit of the path index that is this player's
+    std::int64_t constants;
+    bool repeat;           // the player was already asked for on the path
+};
+
+// A bottom's index has one bit per split (the row goes left), then one per player that the path already asked for (met so far).
+struct Bottom {
+    std::int64_t table;
+    std::int32_t first_split, first_player;  // into splits; into ints: the players of the table, then the players with a bit
+    std::int16_t splits, players, repeats, bits;
+};
+
+template <class T>
+struct TreeView {
+    const Top* tops;
+    const Split* splits;
+    const Bottom* bottoms;
+    const std::int32_t* ints;
+    const T* tables;
+    const T* constants;
+    std::int64_t first_node;  // of the tree in the ensemble
+    std::int32_t root;
+    int q, width, first_output;
+};
+
+// Tables of whole patterns: a bottom's index has one bit per player of the path (met so far), then one per split of its subtree; its
+// tables, one per cell, hold everything its leaves contribute. No constants and no quadrature are left when rows come.
+struct Leaves {
+    std::int64_t table;
+    std::int32_t first_split, first_cell;  // into splits; into ints
+    std::int32_t splits, cells, places, bits;
+};
+
+template <class T>
+struct PatternView {
+    const Top* tops;
+    const Split* splits;
+    const Leaves* bottoms;
+    const std::int32_t* ints;
+    const T* tables;
+    std::int64_t first_node;
+    std::int32_t root;
+};
+
+// One block of rows and room to work on it. Every pointer is aligned to 64 bytes.
+template <class T, class C>
+struct Desk {
+    const C* columns;          // columns x lanes
+    T* phi;                    // cells x lanes, added to
+    T* product;                // (depth + 2) x q x lanes
+    T* sums;                   // (depth + 2) x width x q x lanes
+    void* path;                // pattern tables: (depth + 2) x groups of indices
+    void* met;                 // players x groups of masks
+    int outputs;
+    const double* rows;        // the block's first row as the caller gave it, for scalar splits
+    std::int64_t stride;       // its columns
+    int last;                  // index of the block's last row; lanes beyond repeat it
+    const void* ensemble;
+    bool (*goes_left)(const void* ensemble, std::int64_t node, double x);
+};
+
+// What one instruction set offers. Blocks have `rows` rows; `mask_bytes` is what one player takes in Desk::met, `index_bytes` what one
+// level takes in Desk::path; `table_bits` is the largest table looked up in registers (others are gathered), `walk_bits` the largest bottom of a walk.
+template <class T, class C>
+struct Walker {
+    int rows, mask_bytes, index_bytes, table_bits, walk_bits;
+    void (*reset)(void* met, void* path, int players);
+    void (*walk)(const TreeView<T>& tree, Desk<T, C>& desk);
+    void (*look_up)(const PatternView<T>& tree, Desk<T, C>& desk);
+};
+
+struct InstructionSet {
+    const char* name;
+    bool (*available)();
+    Walker<float, float> single;
+    Walker<float, double> mixed;    // float32 arithmetic over columns that are compared in float64
+    Walker<double, double> exact;
+};
+
+namespace plain { extern const InstructionSet kSet; }
+namespace avx2 { extern const InstructionSet kSet; }
+namespace avx512 { extern const InstructionSet kSet; }
+
+}  // namespace whybox

@@ -1,0 +1,301 @@
+"""Which kernel, which tables, and what that will cost: decided from the trees and the number of rows before any work is done.
+
+Costs are counted, not guessed: the native code walks the trees once and returns how many vector instructions a block of rows, how many
+table entries and how many multiplications to fill them each choice takes. What remains are a few speeds, measured (benchmarks/trees.md).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, final
+
+import numpy as np
+
+from whybox.frames import Floats
+from whybox.kernels import lanes, trees
+from whybox.kernels.lanes import Arithmetic, Instructions
+from whybox.kernels.trees import Rules
+from whybox.methods.shap.question import Question
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["Plan", "attribution", "choose", "measured", "rules"]
+
+# Nanoseconds a vector instruction of the estimate takes, on a 2.6 GHz server core; only their ratios decide.
+_WALK: Final = {
+    ("avx512", "float32"): 0.22,
+    ("avx512", "float64"): 0.22,
+    ("avx2", "float32"): 0.24,
+    ("avx2", "float64"): 0.36,
+    ("plain", "float32"): 1.2,
+    ("plain", "float64"): 2.0,
+}
+_TABLE: Final = {
+    ("avx512", "float32"): 0.38,
+    ("avx512", "float64"): 0.37,
+    ("avx2", "float32"): 0.22,
+    ("avx2", "float64"): 0.24,
+    ("plain", "float32"): 0.24,
+    ("plain", "float64"): 0.45,
+}
+_BUILD_WALK, _BUILD_TABLE = 3.5e-9, 1.5e-9  # seconds a multiplication
+_FAR: Final = 60e6  # bytes of tables that double the time of a look-up: they no longer lie near
+_MOST_TABLES: Final = 1 << 29  # bytes; beyond, tables are not considered
+_MOST_PLAYERS: Final = 12  # on one path, for tables of whole patterns
+_SAMPLE: Final = 30_000  # nodes looked at for an estimate; more are scaled up from evenly spaced trees
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """How a question will be computed.
+
+    Attributes:
+        kernel: ``"lane walk"`` (quadrature along every path, rows in lanes, bottoms of trees in tables), ``"pattern tables"`` (one look-up a
+            bottom and player), ``"path walk"`` and ``"pair walk"`` (row by row), ``"enumeration"``, ``"rescaled"``, ``"linear"``.
+        instructions: instruction set, where the kernel has several. arithmetic: of sums and tables. bits: of the largest table.
+        threads, rows, trees: what was planned for.
+        table_bytes: of all compiled trees; those that fit into ``lanes.KEPT`` stay, others are made again for each block of rows.
+        build_seconds: to compile the trees, one thread. row_seconds: for one row, one thread. nan: not predicted.
+        memory_bytes: at most, beyond the rows given and the result.
+        considered: (kernel, bits, seconds) of each choice there was.
+    """
+
+    kernel: str
+    instructions: str | None = None
+    arithmetic: Arithmetic = "float64"
+    bits: int | None = None
+    threads: int = 1
+    rows: int = 1
+    trees: int = 0
+    table_bytes: float = 0.0
+    build_seconds: float = 0.0
+    row_seconds: float = float("nan")
+    memory_bytes: float = float("nan")
+    considered: tuple[tuple[str, int | None, float], ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Predicted time for all rows on all threads, building included."""
+        return (self.build_seconds + self.row_seconds * self.rows) / self.threads
+
+    @property
+    def name(self) -> str:
+        """The kernel in words, as evidence records it."""
+        if self.instructions is None:
+            return self.kernel
+        return f"{self.kernel}, {self.instructions}, {self.arithmetic}"
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.name}: {self.trees:,} trees, {self.rows:,} rows, {self.threads} thread{'s' * (self.threads > 1)}",
+            f"time    {_seconds(self.seconds)} ({_seconds(self.build_seconds)} to build, {_seconds(self.row_seconds)} a row on one thread)",
+            f"memory  {self.memory_bytes / 2**20:,.0f} MiB beyond rows and result ({self.table_bytes / 2**20:,.1f} MiB of tables)",
+        ]
+        if len(self.considered) > 1:
+            other = ", ".join(
+                f"{kernel}{'' if bits is None else f' ({bits} bits)'} {_seconds(s)}"
+                for kernel, bits, s in self.considered
+            )
+            lines.append(f"choices {other}")
+        return "\n".join(lines)
+
+
+def _seconds(s: float) -> str:
+    if np.isnan(s):
+        return "not predicted"
+    return f"{s:.3g} s" if s >= 1 else f"{s * 1e3:.3g} ms" if s >= 1e-3 else f"{s * 1e6:.3g} us"
+
+
+def rules(question: Question, order: int, arithmetic: Arithmetic) -> Rules:
+    """Quadrature for each tree: exact for its longest path, or, in float32, exact to its rounding with eight nodes."""
+    q, forest = question, question.model
+    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
+    most = trees.players_on_path(forest, q.players.of_column, q.players.count)
+    degrees = np.maximum(most - order, 0)
+    if arithmetic == "float32":
+        degrees = np.minimum(degrees, 15)
+    different, of_tree = np.unique(degrees, return_inverse=True)
+    return Rules.of(
+        [q.options.index.rule(int(d)) for d in different] or [q.options.index.rule(0)], of_tree.astype(np.int32)
+    )
+
+
+def choose(question: Question, order: int, rows: int) -> Plan:
+    """Return the cheapest way to answer for this many rows.
+
+    `lanes.forced` overrides kernel, instruction set or table size where the question allows it.
+    """
+    q, forest = question, question.model
+    threads = q.options.n_jobs or lanes.threads_available()
+    if q.kernel not in ("path-dependent", "interventional") or not isinstance(forest, TreeEnsemble):
+        return Plan(q.kernel, threads=1, rows=rows, trees=forest.n_trees if isinstance(forest, TreeEnsemble) else 0)
+    wanted = lanes.forced_choice("instructions")
+    sets = [s for s in lanes.instruction_sets() if wanted in (None, s.name)]
+    arithmetic: Arithmetic = q.options.dtype or ("float32" if forest.single else "float64")
+    blank = Plan(
+        "",
+        arithmetic=arithmetic,
+        threads=threads,
+        rows=rows,
+        trees=forest.n_trees,
+        memory_bytes=_scratch(q, order, threads),
+    )
+    found = _lanes(q, order, blank, sets[0]) if forest.n_trees and not forest.has_linear_leaves else []
+    # Any of the lane kernels is faster row by row than the walks that take one row at a time, which remain for what those cannot do.
+    if not any(p.kernel == "lane walk" for p in found):
+        found.append(_walk(q, order, blank))
+    kernel, bits = lanes.forced_choice("kernel"), lanes.forced_choice("bits")
+    found = [p for p in found if kernel in (None, p.kernel) and bits in (None, p.bits)] or found
+    best = min(found, key=lambda p: p.seconds)
+    return replace(best, considered=tuple((p.kernel, p.bits, p.seconds) for p in found))
+
+
+def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> list[Plan]:
+    forest = q.model
+    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
+    single = blank.arithmetic == "float32"
+    step = max(1, len(forest.left) // _SAMPLE)
+    scale = forest.n_trees / len(range(0, forest.n_trees, step))
+    every = rules(q, order, blank.arithmetic)
+    background = 0 if q.background is None else len(q.background.matrix)
+    longest = int(trees.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
+    tries: list[tuple[Literal["lane walk", "pattern tables"], int]] = []
+    if q.background is None and order == 1:
+        tries += [("lane walk", b) for b in (2, 4, 5)]
+    if longest <= _MOST_PLAYERS:
+        tries += [("pattern tables", b) for b in (6, 8)]
+    out = []
+    for kernel, bits in tries:
+        vectors, entries, build = lanes.work(
+            forest,
+            q.players.of_column,
+            q.players.count,
+            every,
+            kernel=kernel,
+            order=order,
+            bits=bits,
+            registers=instructions.registers[blank.arithmetic],
+            single=single,
+            background=background,
+            step=step,
+        )
+        size = entries * scale * (4 if single else 8)
+        if kernel == "pattern tables" and size > _MOST_TABLES:
+            continue
+        key = (instructions.name, blank.arithmetic)
+        speed = _WALK[key] if kernel == "lane walk" else _TABLE[key] * (1 + size / _FAR)
+        out.append(
+            replace(
+                blank,
+                kernel=kernel,
+                instructions=instructions.name,
+                bits=bits,
+                table_bytes=size,
+                build_seconds=build * scale * (_BUILD_WALK if kernel == "lane walk" else _BUILD_TABLE),
+                row_seconds=vectors * scale * speed * 1e-9 / instructions.rows[blank.arithmetic],
+                memory_bytes=blank.memory_bytes + min(size, lanes.KEPT + lanes.CHUNK),
+            )
+        )
+    return out
+
+
+def _walk(q: Question, order: int, blank: Plan) -> Plan:
+    """Row by row: against every background row, or along every path."""
+    forest = q.model
+    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
+    sizes = np.diff(forest.tree_offsets).astype(np.float64)
+    if q.background is not None:
+        row = len(q.background.matrix) * 0.215e-6 * float(((sizes / 110) ** 0.77).sum()) * order**0.4
+        return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row)
+    most = trees.players_on_path(forest, q.players.of_column, q.players.count)
+    nodes = np.ceil(most / 2)
+    work = sizes / 2 * (0.05 + 0.0003 * most * (most - 1) / 2 * nodes)
+    return replace(blank, kernel="path walk", arithmetic="float64", row_seconds=1e-6 * float(work.sum()))
+
+
+def _scratch(q: Question, order: int, threads: int) -> float:
+    """Bytes of the block at hand: encoded rows, and what the threads work on."""
+    block = 16384 * q.model.inputs.width * 8 * 3.0
+    cells = q.players.count**order * len(q.model.outputs.names)
+    beside = min(16384.0 * cells * 8, 64.0 * 2**20) * (order - 1)
+    return float(block + beside + threads * (2**20 + 64 * 8.0 * (cells + q.model.inputs.width)))
+
+
+def measured(plan: Plan, question: Question, order: int) -> Plan:
+    """Return the plan with its speed corrected by timing a block of rows on some of the trees on this machine."""
+    forest = question.model
+    if plan.instructions is None or not isinstance(forest, TreeEnsemble):
+        return plan
+    part, share = _some_trees(forest)
+    pilot = replace(question, model=part)
+    small = next(
+        (
+            p
+            for p in _lanes(pilot, order, replace(plan, rows=1), _named(plan.instructions))
+            if (p.kernel, p.bits) == (plan.kernel, plan.bits)
+        ),
+        None,
+    )
+    if small is None or small.row_seconds <= 0:
+        return plan
+    began = time.perf_counter()
+    work = attribution(pilot, order, small)
+    rows = np.zeros((1024, forest.inputs.width))
+    out = np.zeros((len(rows), *(question.players.count,) * order, len(forest.outputs.names)))
+    work.add(rows[:1], out[:1], threads=1, what="", quiet=True)
+    built = time.perf_counter()
+    work.add(rows, out, threads=1, what="", quiet=True)
+    ran = time.perf_counter()
+    faster = (ran - built) / (small.row_seconds * len(rows))
+    building = (built - began) / max(small.build_seconds, 1e-4)
+    return replace(
+        plan,
+        row_seconds=plan.row_seconds * faster,
+        build_seconds=max(plan.build_seconds * building, (built - began) * share),
+    )
+
+
+def _named(name: str) -> Instructions:
+    return next(s for s in lanes.instruction_sets() if s.name == name)
+
+
+def _some_trees(forest: TreeEnsemble) -> tuple[TreeEnsemble, float]:
+    """The first trees, up to about thirty thousand nodes, and how many times those the whole is."""
+    many = max(1, int(np.searchsorted(forest.tree_offsets, _SAMPLE)) - 1)
+    if many >= forest.n_trees:
+        return forest, 1.0
+    end = int(forest.tree_offsets[many])
+    part = replace(
+        forest,
+        tree_offsets=forest.tree_offsets[: many + 1].copy(),
+        **{
+            n: getattr(forest, n)[:end].copy()
+            for n in ("left", "right", "feature", "leaf", "threshold", "cover", "flags", "set_begin", "set_words")
+        },
+        gain=None,
+        tree_output=forest.tree_output[:many].copy(),
+        tree_weight=forest.tree_weight[:many].copy(),
+    )
+    return part, len(forest.left) / end
+
+
+def attribution(question: Question, order: int, plan: Plan) -> lanes.Attribution:
+    """Compile nothing yet; return what will, when rows come."""
+    q, forest = question, question.model
+    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
+    background: tuple[Floats, Floats, Floats] | None = None
+    if q.background is not None:
+        most = int(trees.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
+        background = (q.background.matrix, q.background.weights, q.options.index.moments(max(most, 1) + 1))
+    made: dict[str, Any] = {"instructions": plan.instructions, "arithmetic": plan.arithmetic, "bits": plan.bits}
+    return lanes.Attribution(
+        forest,
+        q.players.of_column,
+        q.players.count,
+        rules(q, order, plan.arithmetic),
+        kernel=plan.kernel,
+        order=order,
+        background=background,
+        **made,
+    )
