@@ -15,7 +15,7 @@ from whybox.explanation.explanation import Explanation, labels
 from whybox.frames import Floats, Table
 from whybox.methods.shap.engines import Engine
 from whybox.methods.shap.question import Question
-from whybox.models.compare import compare
+from whybox.models.compare import ask, compare
 from whybox.models.trees import TreeEnsemble
 from whybox.progress import batches
 
@@ -76,7 +76,7 @@ class _Check:
         raw = self.engine.raw(X)
         told = self._on_target(raw)
         if q.model.own is not None:
-            own, theirs = q.model.own, q.model.own.predict(table)
+            own, theirs = q.model.own, ask(q.model.own, table)
             self.calls += len(X)
             difference, _ = compare(
                 q.model, raw, theirs, scale=own.scale, relative=own.relative, size=self.engine.size(X)
