@@ -73,7 +73,7 @@ NB_MODULE(_native, m) {
             "threshold"_a.noconvert(), "cover"_a.noconvert(), "flags"_a.noconvert(), "set_begin"_a.noconvert(), "set_words"_a.noconvert(),
             "sets"_a.noconvert(), "leaf_values"_a.noconvert(), "tree_output"_a.noconvert(), "tree_weight"_a.noconvert(), "base"_a.noconvert(),
             "linear_offset"_a.noconvert(), "linear_feature"_a.noconvert(), "linear_coef"_a.noconvert(), "linear_const"_a.noconvert(), "columns"_a)
-        .def_prop_ro("depth", [](const Ensemble& e) -> int { return *std::max_element(e.depth.begin(), e.depth.end()); })
+        .def_prop_ro("depth", [](const Ensemble& e) -> int { return e.depth.empty() ? 0 : *std::max_element(e.depth.begin(), e.depth.end()); })
         .def("predict",
              [](const Ensemble& e, Matrix x, Out<double> out) {
                  check(e, x);
