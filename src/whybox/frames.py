@@ -39,13 +39,15 @@ class Column:
     """One column, typed.
 
     ``values`` holds numbers (missing as NaN), ``datetime64``, or Python objects (missing as None). For ``kind == "category"`` it holds
-    integer codes into ``categories`` (missing as -1), in the order of the frame's own dtype.
+    integer codes into ``categories`` (missing as -1), in the order of the frame's own dtype. ``originals`` are the Python objects of a
+    column of objects that hold numbers, where ``values`` are floats.
     """
 
     name: str
     kind: Kind
     values: npt.NDArray[Any]
     categories: tuple[Any, ...] | None = None
+    originals: npt.NDArray[np.object_] | None = None
 
     def objects(self) -> npt.NDArray[np.object_]:
         """Return the values as Python objects, missing as None: what a person would write in a table."""
@@ -129,6 +131,17 @@ class Table:
             return replace(self, native=native)
         columns = [there[:, p] if p in picked else here[:, p] for p in range(self.width)]
         return replace(self, native=here.select(*columns).to_native())
+
+    def with_moved(self) -> Table:
+        """Return this one row and, below it, the same with every number moved by one."""
+        if isinstance(self.native, np.ndarray):
+            numeric = self.native.dtype.kind in "fiu"
+            moved = (self.native + 1).astype(self.native.dtype) if numeric else self.native
+            return replace(self, native=np.concatenate([self.native, moved]), labels=None)
+        frame = nw.from_native(self.native, eager_only=True)
+        columns = [frame[:, p] for p in range(self.width)]
+        moves = [_moved(c) if c.dtype.is_numeric() and c.dtype != nw.Decimal else c for c in columns]
+        return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None)
 
     def renamed(self, names: Sequence[str]) -> Table:
         """Return the same columns under other names (the native frame keeps its own)."""
@@ -275,6 +288,11 @@ def _import(name: str) -> Any:
         raise MissingDependencyError(name, f"returning a {name} frame") from None
 
 
+def _moved(series: nw.Series[Any]) -> nw.Series[Any]:
+    down = series.dtype.is_integer() and (series.max() or 0) > 0  # towards zero: some libraries refuse to overflow
+    return (series - 1 if down else series + 1).cast(series.dtype)
+
+
 def _is_head(rows: Any) -> bool:
     return isinstance(rows, slice) and rows.start in (None, 0) and rows.step in (None, 1)
 
@@ -353,8 +371,11 @@ def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
         clean[missing] = None
         return Column(name, "string" if all(isinstance(v, str) for v in present) else "object", clean)
     out = np.full(len(values), np.nan)
-    out[~missing] = present.astype(np.float64)
-    return Column(name, kind, out)
+    try:
+        out[~missing] = present.astype(np.float64)
+    except OverflowError:
+        raise DtypeError(f"column {name!r} holds a whole number that is too large for a float.") from None
+    return Column(name, kind, out, originals=values)
 
 
 def is_missing(value: Any) -> bool:

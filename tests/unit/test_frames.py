@@ -136,3 +136,28 @@ def test_build_frame(library):
     built = build_frame({"a": np.array([1.0, 2.0]), "s": np.array(["x", None], dtype=object)}, library=library)
     assert as_table(built).names == ("a", "s")
     assert type(built).__module__.startswith("pandas" if library == "numpy" else library)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_a_row_beside_its_moved_copy(library):
+    frame = pd.DataFrame(
+        {
+            "i": np.array([255], dtype=np.uint8),
+            "f": [np.nan],
+            "g": [1.5],
+            "c": pd.Categorical(["u"], categories=["v", "u"]),
+            "b": [True],
+            "t": ["word"],
+            "d": pd.to_datetime(["2026-01-01"]),
+        },
+        index=[7] if library == "pandas" else None,
+    )
+    native = {"pandas": lambda f: f, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}[library](frame)
+    two = as_table(native).with_moved()
+    assert len(two) == 2
+    assert two.column(0).values.tolist() == [255, 254]
+    assert np.isnan(two.column(1).values).all()
+    assert two.column(2).values.tolist() == [1.5, 2.5]
+    assert [two.column(3).categories[k] for k in two.column(3).values] == ["u", "u"]
+    assert two.column(5).values.tolist() == ["word", "word"]
+    assert as_table(np.array([[1.5, 2.0]])).with_moved().native.tolist() == [[1.5, 2.0], [2.5, 3.0]]

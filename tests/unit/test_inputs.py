@@ -94,11 +94,95 @@ def test_unknown_transformers_make_one_player():
     assert got.evidence.residual < 1e-12
 
 
-def test_a_transformer_that_lies_is_found_out():
-    swap = FunctionTransformer(lambda v: np.asarray(v)[:, ::-1], feature_names_out="one-to-one")
-    model = make_pipeline(swap, RandomForestRegressor(5, random_state=0)).fit(X, X.a)
-    with pytest.raises(UnsupportedModelError, match="come from others"):
-        wb.explain(model, X)
+def known(name, transform):
+    """A transformer that passes for one of scikit-learn's own."""
+    return type(name, (Mixer,), {"__module__": "sklearn.fake", "transform": lambda _, v: transform(np.asarray(v))})()
+
+
+@pytest.mark.parametrize("rare", [False, True])
+def test_a_transformer_that_lies_is_found_out(rare):
+    def swap(v):
+        return np.where(v[:, [0]] > np.sort(X.a)[-20], v[:, ::-1], v) if rare else v[:, ::-1]
+
+    step = known("StandardScaler", swap)
+    rows = X.sort_values("a")
+    model = make_pipeline(step, RandomForestRegressor(5, random_state=0)).fit(rows, rows.a)
+    with pytest.raises(UnsupportedModelError, match="should come from no others"):
+        wb.explain(model, rows)
+    with pytest.raises(UnsupportedModelError, match="should come from no others"):
+        wb.explain(model, rows[:1], rows)
+
+
+def test_a_function_whose_names_stay_may_still_mix_columns():
+    from sklearn.compose import ColumnTransformer
+
+    step = ColumnTransformer(
+        [
+            ("mix", FunctionTransformer(lambda v: v - v.mean(axis=1, keepdims=True), feature_names_out="one-to-one"), [0, 1]),
+            ("abs", FunctionTransformer(np.abs, feature_names_out="one-to-one"), [2, 3]),
+        ]
+    )  # fmt: skip
+    rows = RNG.normal(size=(80, 4))
+    model = make_pipeline(step, RandomForestRegressor(5, random_state=0)).fit(rows, rows[:, 0] + rows[:, 3])
+    assert wb.explain(model, rows[:9], rows[20:40]).feature_names == ("x0 + x1", "x2", "x3")
+
+
+def test_confirming_many_columns_costs_few_transforms():
+    calls = []
+
+    def count(v):
+        calls.append(len(v))
+        return v
+
+    wide = RNG.normal(size=(60, 200))
+    step = known("StandardScaler", count)
+    model = make_pipeline(step, RandomForestRegressor(2, random_state=0)).fit(wide, wide[:, 0])
+    wb.explain(model, wide)
+    assert len(calls) < 30
+
+
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_a_single_row_is_confirmed_beside_a_moved_copy(as_frame):
+    rows = X if as_frame else X.to_numpy()
+    model = make_pipeline(known("StandardScaler", lambda v: v - v.mean(axis=0)), RandomForestRegressor(2)).fit(
+        rows, X.a
+    )
+    with pytest.raises(UnsupportedModelError, match="other rows"):
+        wb.explain(model, rows[:1])
+
+
+def test_a_single_row_that_cannot_be_moved_is_explained():
+    from sklearn.preprocessing import OneHotEncoder
+
+    words = pd.DataFrame({"a": list("xyz") * 20, "b": list("xxyy") * 15, "n": [1, 2, 3, 4] * 15})
+    model = make_pipeline(OneHotEncoder(), RandomForestRegressor(2, random_state=0)).fit(words, words.n)
+    assert wb.explain(model, words[:1]).feature_names == ("a", "b", "n")
+
+
+@pytest.mark.filterwarnings("ignore:Skipping features")
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("strategy", ["constant", "mean"])
+def test_imputers_that_drop_empty_columns(strategy, keep):
+    from sklearn.impute import SimpleImputer
+
+    rows = X.assign(b=np.nan)
+    imputer = SimpleImputer(strategy=strategy, keep_empty_features=keep)
+    model = make_pipeline(imputer, RandomForestRegressor(5, random_state=0)).fit(rows, X.a + X.c)
+    got = wb.explain(model, rows[:9], rows[20:40])
+    assert not got.values[:, 1].any()
+    assert np.abs(got.values[:, 2]).max() > 0
+
+
+def test_weights_whose_sum_overflows():
+    got = wb.explain(MODEL, X[:3], X[:50], weights=np.full(50, 1e307))
+    assert np.allclose(got.values, wb.explain(MODEL, X[:3], X[:50]).values)
+
+
+def test_a_number_too_large_for_a_float():
+    rows = X[:3].astype(object)
+    rows.iloc[1, 1] = 10**400
+    with pytest.raises(DtypeError, match="'b' holds a whole number that is too large"):
+        wb.explain(MODEL, rows)
 
 
 def test_a_transformer_that_looks_at_other_rows_is_refused():

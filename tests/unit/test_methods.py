@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import whybox as wb
@@ -81,12 +82,59 @@ def test_players_are_exact_groups():
         ({"s5": ["bmi"]}, "more than one player is named 's5'"),
         ("bmi", "must be a dict"),
         ({"a": [7]}, "not there"),
+        ({"a": None}, "'a' is given None"),
+        ({"a": 3.5}, "'a' is given 3.5"),
+        ([None], "is given None"),
+        ({"a": [True, False]}, "not there"),
     ],
 )
 def test_bad_players(players, words):
     model, rows = zoo.built("XGBRegressor, reg:squarederror")
     with pytest.raises(OptionError, match=words):
         wb.explain(model, rows[:2], players=players)
+
+
+def test_players_by_a_numpy_position():
+    model, rows = zoo.built("XGBRegressor, reg:squarederror")
+    assert wb.explain(model, rows[:2], players={"a": np.int64(1)}).players["a"] == ("sex",)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"order": np.array([1, 2])},
+        {"order": "1"},
+        {"method": np.array(["auto"])},
+        {"output": np.array([0, 1])},
+        {"output": ["prediction"]},
+        {"output": pd.DataFrame({"a": [1]})},
+        {"index": np.array(["shapley"])},
+        {"index": None},
+        {"index": "beta(1000,1000)"},
+        {"index": "beta(1e-300,1)"},
+        {"index": "beta(1e-12,1e-12)"},
+        {"index": "beta(nan,1)"},
+        {"index": Index("mine", alpha=0.0)},
+        {"index": Index("mine", point=2.0)},
+    ],
+    ids=lambda o: f"{o}"[:40],
+)
+def test_options_of_the_wrong_kind(options):
+    model, rows = zoo.built("XGBRegressor, reg:squarederror")
+    with pytest.raises(OptionError, match=next(iter(options))):
+        wb.explain(model, rows[:2], **options)
+
+
+@pytest.mark.parametrize("a", [0.01, 0.3, 1, 7, 100])
+@pytest.mark.parametrize("b", [0.01, 0.3, 1, 7, 100])
+def test_quadrature_of_every_beta_is_right(a, b):
+    index = as_index(f"beta({a}, {b})")
+    for degree in (0, 1, 9, 40):
+        p, w = index.rule(degree)
+        powers = np.arange(degree + 1)
+        found = np.einsum("k,ks,kt->st", w, p[:, None] ** powers, (1 - p[:, None]) ** powers)
+        within = powers[:, None] + powers <= degree
+        assert np.abs(found - index.moments(degree + 1))[within].max() < 1e-9
 
 
 def test_players_cannot_split_what_the_model_mixes():

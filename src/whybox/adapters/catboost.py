@@ -11,7 +11,7 @@ import numpy as np
 
 from whybox.adapters.catboost_columns import CatBoostEncoder
 from whybox.adapters.catboost_model import read
-from whybox.adapters.common import as_columns, class_names, import_path, quietly
+from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_overridden
 from whybox.adapters.strict import parse_json
 from whybox.adapters.verify import Domain, verified
 from whybox.errors import UnsupportedModelError
@@ -28,9 +28,16 @@ def adapt(obj: Any) -> Model:
     """Read a CatBoost, CatBoostRegressor, CatBoostClassifier or CatBoostRanker."""
     if not hasattr(obj, "is_fitted") or not obj.is_fitted():
         raise UnsupportedModelError(f"this catboost {type(obj).__name__} is not a fitted model; call fit first.")
+    refuse_overridden(obj, "catboost")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.json"
-        obj.save_model(str(path), format="json")
+        try:
+            obj.save_model(str(path), format="json")
+        except Exception as error:  # CatBoost does not write models with text or embedding features as JSON
+            raise UnsupportedModelError(
+                f"CatBoost cannot write this {type(obj).__name__} as JSON, from which it is read ({_first_line(error)}). Models with text or embedding "
+                "features, which CatBoost turns into numbers by other models, cannot be explained exactly."
+            ) from error
         doc = parse_json(path.read_bytes())
     classes = class_names(obj.classes_) if len(obj.classes_) else None
     model = read(doc, import_path(obj), classes)
@@ -50,6 +57,10 @@ def adapt(obj: Any) -> Model:
             predict.table, "raw", ROUNDING, f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')", "catboost"
         ),
     )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def decoder(model: TreeEnsemble) -> _Decode | None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from whybox.adapters.catboost_hash import category_hash, combine
 from whybox.errors import DtypeError
-from whybox.frames import Column, Floats, Table
+from whybox.frames import Column, Floats, Table, is_missing
 from whybox.models.inputs import Encoder
 
 __all__ = ["CatBoostEncoder", "Counter", "Counts", "Element"]
@@ -131,30 +131,16 @@ class CatBoostEncoder(Encoder):
             return np.asarray(rows.astype(np.float32).astype(np.float64))
 
     def _hashes(self, column: Column) -> npt.NDArray[np.int64]:
-        if column.kind == "number" and column.values.dtype.kind == "f":
-            whole = column.values
-            if np.isnan(whole).any() or (whole != np.floor(whole)).any():
-                raise DtypeError(
-                    f"column {column.name!r} is categorical for CatBoost, which takes text or whole numbers there, not floats or missing values."
-                )
-            raise DtypeError(
-                f"column {column.name!r} is categorical for CatBoost but holds floats; CatBoost refuses those, so cast it to integers or text."
-            )
-        if column.kind == "boolean":
-            return np.array([_hash(str(int(v))) for v in column.values], dtype=np.int64)
+        """Hashes of the text that CatBoost makes of each category."""
         if column.categories is not None:
-            table = np.array([_hash(str(c)) for c in column.categories] + [0], dtype=np.int64)
             if (column.values < 0).any():
-                raise DtypeError(
-                    f"column {column.name!r} has missing categories; CatBoost refuses those, so give them a name such as 'missing'."
-                )
+                raise DtypeError(_missing(column))
+            table = np.array([_hash(_text(column, c)) for c in column.categories], dtype=np.int64)
             return np.asarray(table[column.values])
-        values = column.values
-        if values.dtype == object and any(v is None for v in values):
-            raise DtypeError(
-                f"column {column.name!r} has missing categories; CatBoost refuses those, so give them a name such as 'missing'."
-            )
-        return np.array([_hash(str(v)) for v in values.tolist()], dtype=np.int64)
+        values = column.values if column.originals is None else column.originals
+        if values.dtype.kind == "f":  # floats, or whole numbers or booleans that turned into them with a missing value
+            raise DtypeError(_missing(column) if column.kind == "boolean" else _floats(column))
+        return np.array([_hash(_text(column, v)) for v in values.tolist()], dtype=np.int64)
 
     def _counter(self, counter: Counter, table: Table, hashes: Mapping[int, npt.NDArray[np.int64]]) -> Floats:
         columns: list[npt.NDArray[np.int64]] = []
@@ -174,3 +160,27 @@ class CatBoostEncoder(Encoder):
         keys, back = np.unique(np.column_stack(columns), axis=0, return_inverse=True)
         values = np.array([counter.value(combine([int(k) for k in key])) for key in keys])
         return np.asarray(values[back.reshape(-1)][:, None])
+
+
+def _text(column: Column, value: object) -> str:
+    """Return a category as CatBoost writes it before it hashes it."""
+    if isinstance(value, (bool, np.bool_)):
+        return str(int(value))
+    if is_missing(value):
+        raise DtypeError(_missing(column))
+    if isinstance(value, (float, np.floating)):
+        raise DtypeError(_floats(column))
+    return str(value)
+
+
+def _missing(column: Column) -> str:
+    return (
+        f"column {column.name!r} has missing categories; CatBoost refuses those, so give them a name such as 'missing'."
+    )
+
+
+def _floats(column: Column) -> str:
+    return (
+        f"column {column.name!r} is categorical for CatBoost but holds floats or missing values; CatBoost refuses those, "
+        "so cast it to integers or text."
+    )

@@ -77,10 +77,10 @@ def read(doc: Doc, kind: str, classes: tuple[str, ...] | None = None) -> TreeEns
         top["scale_and_bias"].fail("a scale and a bias were expected")
     scale, bias = parts[0].number(), parts[1].floats()
     outputs = _outputs(top["model_info"], len(bias), classes)
-    grown = (
-        [_symmetric(t, columns, len(bias)) for t in top["oblivious_trees"].items()] if "oblivious_trees" in top else []
-    )
-    grown += [_free(t, columns, len(bias)) for t in top["trees"].items()] if "trees" in top else []
+    if not any(top[key].value for key in ("oblivious_trees", "trees") if key in top):
+        raise UnsupportedModelError("the model has no trees: it predicts a constant, and CatBoost itself refuses to.")
+    grown = [_symmetric(t, columns, len(bias)) for t in _trees(top, "oblivious_trees")]
+    grown += [_free(t, columns, len(bias)) for t in _trees(top, "trees")]
     for tree in grown:
         tree.weight = scale
     mixed = sorted({c.columns for c in columns.encoder.counters if len(c.columns) > 1})
@@ -94,6 +94,10 @@ def read(doc: Doc, kind: str, classes: tuple[str, ...] | None = None) -> TreeEns
     return TreeEnsemble.stack(
         grown, base=bias, inputs=columns.inputs(), outputs=outputs, kind=kind, notes=(notes,) if mixed else ()
     )
+
+
+def _trees(top: dict[str, Doc], key: str) -> list[Doc]:
+    return list(top[key].items()) if key in top and top[key].value is not None else []
 
 
 class _Columns:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats
 
-__all__ = ["as_columns", "class_names", "import_path", "quietly"]
+__all__ = ["as_columns", "class_names", "import_path", "quietly", "refuse_overridden"]
 
 
 @contextmanager
@@ -42,3 +43,20 @@ def import_path(obj: Any) -> str:
     root = type(obj).__module__.partition(".")[0]
     version = getattr(sys.modules.get(root), "__version__", None)
     return f"{type(obj).__name__} ({root}{'' if version is None else ' ' + version})"
+
+
+def refuse_overridden(obj: Any, library: str) -> None:
+    """Refuse an estimator whose class, or which itself, puts a predict of its own in place of its library's.
+
+    Raises:
+        UnsupportedModelError: what it predicts is not what its trees say.
+    """
+    for method in ("predict", "predict_proba"):
+        owner = next((c for c in type(obj).__mro__ if method in vars(c)), None)
+        own = method in getattr(obj, "__dict__", {})
+        if own or (owner is not None and owner.__module__.partition(".")[0] != library):
+            where = "this object" if own or owner is None else f"the class {owner.__name__}"
+            raise UnsupportedModelError(
+                f"{where} has a {method} of its own in place of {library}'s, so its trees do not say what it predicts. "
+                f"Explain the {library} model inside instead, for example its booster."
+            )

@@ -117,7 +117,14 @@ def _xgboost(doc: Doc) -> Model:
 
     version = doc.value.get("version")
     label = ".".join(str(v) for v in version) if isinstance(version, (list, tuple)) else "?"
-    return read(doc, Document(f"XGBoost model file (saved by {label})"))
+    model = read(doc, Document(f"XGBoost model file (saved by {label})"))
+    return replace(model, notes=(*model.notes, _NO_MISSING))
+
+
+_NO_MISSING: Final = (
+    "Only NaN counts as missing here: an XGBoost file does not record an estimator's missing=... value. "
+    "If yours was fitted with one, pass the estimator itself, or put NaN in its place."
+)
 
 
 def _xgboost_ubj(path: Path, data: bytes) -> Model:

@@ -7,8 +7,8 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.adapters.common import as_columns, class_names, import_path, quietly
-from whybox.adapters.lightgbm_model import read
+from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_overridden
+from whybox.adapters.lightgbm_model import of_estimator, read
 from whybox.adapters.verify import Domain, verified
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats, Table
@@ -22,15 +22,20 @@ ROUNDING: Final = 1e-12  # LightGBM sums leaves in float64 and writes them with 
 
 def adapt(obj: Any) -> Model:
     """Read a Booster or an LGBM* estimator; after early stopping, the rounds up to the best one count, as in its own predict."""
+    refuse_overridden(obj, "lightgbm")
     booster, classes = obj, None
-    if type(obj).__name__ != "Booster":
-        if not hasattr(obj, "booster_"):
+    kinds = {c.__name__ for c in type(obj).__mro__}
+    if "Booster" not in kinds:
+        if "LGBMModel" not in kinds or not hasattr(obj, "booster_"):
             raise UnsupportedModelError(
                 f"this lightgbm {type(obj).__name__} is not a fitted model; call fit first, or pass the Booster inside."
             )
+        _refuse_early_stop(obj)
         booster = obj.booster_
         classes = class_names(obj.classes_) if hasattr(obj, "_n_classes") and hasattr(obj, "classes_") else None
     model = read(booster.model_to_string(), import_path(obj), classes)
+    if booster is not obj:
+        model = replace(model, inputs=replace(model.inputs, encoder=of_estimator(model.inputs.encoder)))
     k = len(model.outputs.names)
     # Random-forest mode averages its trees for predictions but not for raw scores, so there predictions are what we hold ourselves against.
     raw = bool((model.tree_weight == 1.0).all())
@@ -54,6 +59,15 @@ def adapt(obj: Any) -> Model:
         "lightgbm",
     )
     return replace(model, own=own, rounds=(kept, total) if kept < total else None, notes=notes)
+
+
+def _refuse_early_stop(estimator: Any) -> None:
+    """Refuse pred_early_stop: predict then skips trees, by the row; a Booster takes no such parameter from its training."""
+    if str(estimator.get_params().get("pred_early_stop", False)).lower() not in ("false", "none", "0", "-"):
+        raise UnsupportedModelError(
+            f"this {type(estimator).__name__} has pred_early_stop=True, so its predict leaves out trees row by row and is not a sum over all of them. "
+            "Set it to False with set_params(pred_early_stop=False), or explain booster_, which uses every tree."
+        )
 
 
 def domain(inputs: Inputs) -> Domain:
@@ -91,7 +105,7 @@ class _OnTable:
             return self.predict(table.native)
         rows = (
             table.native
-            if isinstance(table.native, np.ndarray) and table.native.dtype.kind in "fiu"
+            if isinstance(table.native, np.ndarray) and table.native.dtype.kind in "fiub"
             else self.inputs.matrix(table)
         )
         return self.predict(rows)

@@ -26,7 +26,7 @@ from whybox.models.trees import (
     TreeEnsemble,
 )
 
-__all__ = ["read"]
+__all__ = ["of_estimator", "read"]
 
 VERSIONS: Final = ("v2", "v3", "v4")
 _HEADER: Final = {
@@ -332,7 +332,7 @@ def _encoder(tail: str) -> Encoder:
         isinstance(v, list) and all(isinstance(c, (str, int, float, bool)) for c in v) for v in lists
     ):
         raise ModelFileError("the model's last line (pandas_categorical) is not a list of categories a column.")
-    base = NumberEncoder("LightGBM", unseen=float("nan"))
+    base = NumberEncoder("LightGBM", unseen=float("nan"), array_codes=True, narrow="fiubO")
     if not lists:
         return base
     listed = re.search(r"^\[categorical_feature: ([\d,]*)\]$", tail, flags=re.MULTILINE)
@@ -356,6 +356,8 @@ class ByKind(Encoder):
         return True
 
     def __call__(self, table: Table) -> Floats:
+        if isinstance(table.native, np.ndarray):
+            return self.base(table)
         at = [i for i in range(table.width) if table.column(i).kind not in ("number", "boolean")]
         if len(at) != len(self.lists):
             raise DtypeError(
@@ -363,3 +365,10 @@ class ByKind(Encoder):
                 "Give the columns the dtypes they had in training."
             )
         return replace(self.base, categories=dict(zip(at, self.lists, strict=True)))(table)
+
+
+def of_estimator(encoder: Encoder) -> Encoder:
+    """Return the encoder for the scikit-learn interface, which makes float64 of arrays of objects before LightGBM sees them."""
+    if isinstance(encoder, ByKind):
+        return replace(encoder, base=replace(encoder.base, narrow="fiub"))
+    return replace(encoder, narrow="fiub") if isinstance(encoder, NumberEncoder) else encoder

@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from whybox.adapters.common import as_columns, class_names, import_path, quietly
+from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_overridden
 from whybox.adapters.ubjson import parse_ubjson
 from whybox.adapters.verify import Domain, verified, verified_linear
 from whybox.adapters.xgboost_model import ROUNDING, Document, Garbled, read
@@ -23,6 +23,7 @@ __all__ = ["adapt"]
 
 def adapt(obj: Any) -> Model:
     """Read a Booster or an XGB* estimator; trees after the best iteration count as in the object's own predict."""
+    refuse_overridden(obj, "xgboost")
     name = type(obj).__name__
     if name == "Booster":
         return _finish(obj, None, obj)

@@ -228,7 +228,13 @@ def _level_names(doc: Doc, groups: int) -> tuple[str, ...]:
 
 def _inputs(names: list[str], width: int, cats: dict[int, tuple[Any, ...] | None], about: Document) -> Inputs:
     numbers = NumberEncoder(
-        "XGBoost", single=True, missing=about.missing, allow_infinite=False, categories=cats, unseen=None
+        "XGBoost",
+        single=True,
+        missing=about.missing,
+        allow_infinite=False,
+        categories=cats,
+        unseen=None,
+        array_codes=True,
     )
     garbled = any(not str(name).isascii() for known in cats.values() for name in known or ())
     encoder = Garbled(numbers) if garbled else numbers
@@ -273,6 +279,8 @@ def _cut(categories: tuple[Any, ...]) -> tuple[str, ...]:
 
 def _linear(booster: Doc, base: Floats, groups: int, outputs: Outputs, inputs: Inputs, about: Document) -> Linear:
     model = booster.fields(["model", "name"])["model"].fields(["weights"], ["boosted_rounds"])
+    if isinstance(model["weights"].value, (list, np.ndarray)) and not len(model["weights"].value):
+        raise UnsupportedModelError("the model has no boosting rounds, so there is nothing to explain; train it first.")
     weights = model["weights"].singles((inputs.width + 1) * groups).reshape(-1, groups)
     if not about.live and len(np.unique(base)) > 1:
         raise UnsupportedModelError(
@@ -303,6 +311,8 @@ def _booster(
         param["num_trees"].integer(),
         param["num_parallel_tree"].integer() if "num_parallel_tree" in param else 1,
     )
+    if count == 0:  # versions of XGBoost disagree about which constant it predicts
+        raise UnsupportedModelError("the model has no trees, so there is nothing to explain; train it first.")
     info = model["tree_info"].integers(count, 0, groups - 1)
     documents = list(model["trees"].items())
     if len(documents) != count or (drop is not None and len(drop) not in (0, count)):

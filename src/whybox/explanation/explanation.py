@@ -94,6 +94,10 @@ class Explanation:
         """Slice by position or by name, one entry an axis: ``e[0]``, ``e[:, "age"]``, ``e[..., "setosa"]``.
 
         An integer or a name drops its axis; slices, lists and masks keep it. Row labels are taken with :meth:`sel`.
+
+        Raises:
+            OptionError: a name where a row's position is wanted, a name that is not there, or a key that is none of these.
+            IndexError: a position beyond its axis.
         """
         keys = key if isinstance(key, tuple) else (key,)
         if Ellipsis in [k for k in keys if not isinstance(k, np.ndarray)]:
@@ -104,6 +108,8 @@ class Explanation:
         chosen = {
             dim: k for dim, k in zip(self.dims, keys, strict=False) if not (isinstance(k, slice) and k == slice(None))
         }
+        for dim, k in chosen.items():
+            _check_key(dim, k)
         return self._pick({dim: self._by_name(dim, k) if dim != "row" else k for dim, k in chosen.items()})
 
     def sel(self, **labels: Any) -> Explanation:
@@ -210,6 +216,23 @@ class Explanation:
         axes = ", ".join(f"{d}: {n}" for d, n in zip(self.dims, self.values.shape, strict=True))
         exact = "exact" if self.evidence.exact else "not exact"
         return f"Explanation({self.kind}, {axes}; {self.units}; {self.evidence.method}, {exact}; residual {self.evidence.residual:.2g})"
+
+
+def _check_key(dim: str, key: Any) -> None:
+    """Refuse what can be neither a position nor, except for rows, a name."""
+    plain = (int, np.integer, str)
+    listed = key if isinstance(key, (list, tuple)) else [key]
+    is_array = isinstance(key, np.ndarray) and (
+        key.dtype.kind in "iub" or not key.size or (key.dtype.kind in "OUS" and dim != "row")
+    )
+    if dim == "row" and any(isinstance(k, str) for k in listed):
+        raise OptionError(
+            f"the first axis holds rows, which are taken by position; e.sel(row={key!r}) takes row labels, and e[:, {key!r}] takes features."
+        )
+    if not (is_array or isinstance(key, slice) or all(isinstance(k, (*plain, np.bool_)) for k in listed)):
+        raise OptionError(
+            f"{dim}: {key!r} is no position, slice, mask{'' if dim == 'row' else ', name'} or list of them."
+        )
 
 
 def labels(names: Sequence[Any]) -> npt.NDArray[Any]:

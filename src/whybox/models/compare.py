@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import numpy as np
 
-from whybox.errors import ModelMismatchError
-from whybox.frames import Floats
-from whybox.models.base import Model, Scale
+from whybox.errors import InputError, ModelMismatchError, WhyboxError
+from whybox.frames import Floats, Table
+from whybox.models.base import Model, Own, Scale
 
-__all__ = ["compare"]
+__all__ = ["ask", "compare"]
+
+
+def ask(own: Own, table: Table, *, what: str = "these rows") -> Floats:
+    """Return the user's own predict of aligned rows, (rows, outputs).
+
+    Raises:
+        InputError: the library refuses the rows; the message quotes it.
+    """
+    try:
+        return own.predict(table)
+    except (WhyboxError, MemoryError):
+        raise
+    except Exception as error:  # libraries raise whatever they like about rows
+        said = (str(error).strip().splitlines() or [""])[0][:300]
+        raise InputError(
+            f"the model's own predict refuses {what} ({type(error).__name__}: {said}). "
+            "Pass the rows as they were in training: the same kind of table, with the same dtypes."
+        ) from error
 
 
 def compare(
-    model: Model, raw: Floats, own: Floats, *, scale: Scale, relative: float, size: Floats
+    model: Model, raw: Floats, own: Floats, *, scale: Scale, relative: float, size: Floats, what: str = "row"
 ) -> tuple[float, float]:
     """Compare our raw outputs with the library's predictions; return the largest difference and what rounding explains.
 
     Args:
         relative: rounding of the library's sums, relative to `size`: how large the summands can be, (outputs,) or (rows, outputs).
+        what: what a row is called in messages.
 
     Raises:
         ModelMismatchError: some difference is larger than rounding explains, or the shapes differ.
@@ -43,7 +62,7 @@ def compare(
         i, k = np.argwhere(wrong)[np.nanargmax(np.where(np.isnan(difference[wrong]), np.inf, difference[wrong]))]
         raise ModelMismatchError(
             f"{model.kind}: our reading of the model gives {ours[i, k]!r} where its own predict gives {own[i, k]!r} "
-            f"(row {i} of {len(raw)} compared, {int(wrong.any(axis=1).sum())} rows differ by more than the {allowed[i, k]:.3g} that rounding explains). "
+            f"({what} {i} of {len(raw)} compared, {int(wrong.any(axis=1).sum())} rows differ by more than the {allowed[i, k]:.3g} that rounding explains). "
             "Nothing was explained, because it would be an explanation of another model. Please report this model."
         )
     return float(difference.max(initial=0.0)), float(allowed.max(initial=0.0))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError, shown
+from whybox.errors import ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError, WhyboxError, shown
 from whybox.frames import Column, Floats, Table, align, is_missing
 
 __all__ = ["Encoder", "Inputs", "NumberEncoder"]
+
+_SAMPLE: Final = 24  # rows that are mixed to confirm a pipeline's structure
+_ROUNDS: Final = 10  # two players stay on one side in all of them once in a thousand times
 
 
 class Encoder(Protocol):
@@ -74,38 +77,56 @@ class Inputs:
         """Encode an aligned table: (rows, model columns), float64, C-contiguous."""
         return np.ascontiguousarray(self.encoder(table), dtype=np.float64)
 
-    def confirm(self, table: Table, *, most: int = 24) -> None:
+    def confirm(self, table: Table) -> None:
         """Confirm on real rows that each model column depends on its `sources` only, and on its own row only.
 
-        Rows are mixed: each player's columns in turn are taken from another row, and the encoded result must be the mix of the
-        encoded rows. For a transformer that declares itself one-to-one and is not, this is where it is found out.
+        Rows from all over the table are mixed: in each round a random half of the players is taken from other rows, and the encoded
+        result must be the mix of the encoded rows. Where a step's declared structure is not its own, this is where it is found out.
+        A single row is joined by a copy with its numbers moved, where there are numbers to move.
 
         Raises:
             UnsupportedModelError: a step mixes columns or rows in a way that its declared structure does not show.
         """
-        n = min(most, len(table))
-        if self.encoder.elementwise or n < 2:
+        if self.encoder.elementwise:
             return
-        rows = table.rows(slice(0, n))
-        other = rows.rows(np.roll(np.arange(n), 1))
-        here, there = self.matrix(rows), self.matrix(other)
-        few = self.matrix(rows.rows(slice(0, n // 2)))
+        rows, here = self._sample(table)
+        n = len(rows)
+        if n < 2:
+            return
+        rng = np.random.default_rng(0)
         if not (
-            np.array_equal(there, np.roll(here, 1, axis=0), equal_nan=True)
-            and np.array_equal(few, here[: n // 2], equal_nan=True)
+            _same(self.matrix(rows.rows(np.roll(np.arange(n), 1))), np.roll(here, 1, axis=0))
+            and _same(self.matrix(rows.rows(slice(0, n // 2))), here[: n // 2])
         ):
             raise UnsupportedModelError(
                 "a step of the pipeline encodes a row differently when other rows stand around it, so single decisions cannot be explained."
             )
-        for player in self.players():
-            moved = np.array([bool(set(source) & set(player)) for source in self.sources])
-            mixed = self.matrix(rows.mixed(other, player))
-            if not np.array_equal(mixed, np.where(moved, there, here), equal_nan=True):
-                names = shown([self.names[i] for i in player])
+        players = self.players()
+        player_of = {j: p for p, player in enumerate(players) for j in player}
+        of_column = np.array([player_of[s[0]] if s else -1 for s in self.sources], dtype=np.int64)
+        for _ in range(_ROUNDS):
+            taken = rng.random(len(players)) < 0.5
+            other = np.roll(np.arange(n), int(rng.integers(1, n)))
+            moved = taken[of_column] & (of_column >= 0)
+            mixed = self.matrix(rows.mixed(rows.rows(other), [j for p in np.flatnonzero(taken) for j in players[p]]))
+            wrong = np.flatnonzero(~_same_columns(mixed, np.where(moved, here[other], here)))
+            if len(wrong):
+                names = shown([self.names[i] for i in self.sources[wrong[0]]])
                 raise UnsupportedModelError(
-                    f"a step of the pipeline lets {names} change model columns that it says come from others. "
+                    f"a step of the pipeline makes a model column of other columns than {names}, though by its structure it should come from no others. "
                     "Wrap that step so that whybox sees it as one that mixes its columns: any transformer class of your own is taken that way."
                 )
+
+    def _sample(self, table: Table) -> tuple[Table, Floats]:
+        """Rows from all over a table, encoded; a single row is joined by a moved copy, if the encoder takes one."""
+        if len(table) > 1:
+            rows = table.rows(np.unique(np.linspace(0, len(table) - 1, _SAMPLE).astype(np.int64)))
+            return rows, self.matrix(rows)
+        two = table.with_moved()
+        try:
+            return two, self.matrix(two)
+        except WhyboxError:  # the step refuses the moved copy, so nothing can be confirmed on a single row
+            return table, np.empty((1, 0))
 
     def players(self) -> tuple[tuple[int, ...], ...]:
         """Group the user's columns that must be one player, because some model column is computed from several of them.
@@ -130,6 +151,19 @@ class Inputs:
         return tuple(tuple(g) for g in groups.values())
 
 
+def _same_columns(a: Floats, b: Floats) -> npt.NDArray[np.bool_]:
+    """Whether each column is the same but for rounding: products of matrices differ in the last bit with the number of rows."""
+    with np.errstate(invalid="ignore"):
+        size = np.where(np.isfinite(b), np.abs(b), 0.0)
+        off = np.abs(a - b) > 2e-7 * size + 1e-12 * size.max(axis=0, initial=0.0)
+        equal = (a == b) | (np.isnan(a) & np.isnan(b))
+        return np.asarray((equal | (np.isfinite(a) & np.isfinite(b) & ~off)).all(axis=0))
+
+
+def _same(a: Floats, b: Floats) -> bool:
+    return a.shape == b.shape and bool(_same_columns(a, b).all())
+
+
 def _restore(
     table: Table, unused: tuple[str, ...], names: Sequence[str], respelled: Sequence[str]
 ) -> tuple[Table, tuple[str, ...]]:
@@ -150,6 +184,8 @@ class NumberEncoder:
         categories: for a categorical column's position, its training categories in the order of their codes, or None when the
             frame's own codes are read as they are.
         unseen: the code of a category that training did not have (NaN: it is read as missing); None: refuse it.
+        array_codes: in a plain array, the library reads categories as their codes: it knows categories by a frame's dtype only.
+        narrow: kinds of dtypes that the library rounds to float32 where they stand in a plain array; float32 and float64 it never does.
         library: whose rules these are, for messages.
     """
 
@@ -160,6 +196,8 @@ class NumberEncoder:
     allow_infinite: bool = True
     categories: Mapping[int, tuple[Any, ...] | None] = field(default_factory=dict)
     unseen: float | None = float("nan")
+    array_codes: bool = False
+    narrow: str = ""
 
     @property
     def elementwise(self) -> bool:
@@ -168,9 +206,12 @@ class NumberEncoder:
 
     def __call__(self, table: Table) -> Floats:
         """Return the matrix of an aligned table."""
-        raw = table.matrix() if not self.categories else self._columns(table)
+        array = table.native if isinstance(table.native, np.ndarray) else None
+        plain = not self.categories or (self.array_codes and array is not None)
+        raw = table.matrix() if plain else self._columns(table)
+        rounded = array is not None and array.dtype not in (np.float32, np.float64) and array.dtype.kind in self.narrow
         with np.errstate(over="ignore"):
-            matrix = raw.astype(np.float32).astype(np.float64) if self.single else raw.astype(np.float64)
+            matrix = raw.astype(np.float32).astype(np.float64) if self.single or rounded else raw.astype(np.float64)
         if not np.isnan(self.missing):
             matrix[matrix == (np.float64(np.float32(self.missing)) if self.single else self.missing)] = np.nan
         self._refuse(raw, matrix, table)

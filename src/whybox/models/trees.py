@@ -204,7 +204,7 @@ class TreeEnsemble(Model):
             tree_weight=np.array([t.weight for t in ordered], dtype=np.float64),
             base_values=np.asarray(base, dtype=np.float64).copy(),
             gain=_join([t.gain for t in ordered if t.gain is not None], np.float64)
-            if ordered and all(t.gain is not None for t in ordered)
+            if all(t.gain is not None for t in ordered)
             else None,
             **_pack_linear(ordered, leaf, offsets),
             **model,

@@ -53,6 +53,11 @@ def trace(transformer: Any, inputs: Sources, width_out: int | None = None) -> So
     if known and hasattr(transformer, "get_support"):  # every feature selector
         return [inputs[i] for i in np.flatnonzero(transformer.get_support())]
     mixed = frozenset().union(*inputs)
+    if known and name == "FunctionTransformer":
+        if _columnwise(transformer):
+            return list(inputs)
+        if width_out is None and transformer.feature_names_out is None:
+            return [mixed] * len(inputs)
     count = width_out if width_out is not None else _width(transformer)
     return [mixed] * count
 
@@ -83,12 +88,9 @@ def _one_hot(t: Any, inputs: Sources) -> Sources:
 
 def _imputer(t: Any, inputs: Sources) -> Sources:
     """Impute column by column; columns without any training value are dropped; missingness indicators come last."""
-    empty = np.array([is_missing(v) for v in t.statistics_])
-    keep = (
-        list(inputs)
-        if t.keep_empty_features or t.strategy == "constant"
-        else [s for s, e in zip(inputs, empty, strict=True) if not e]
-    )
+    # With strategy="constant" newer versions drop such columns too, and older ones keep them: the statistics tell.
+    empty = [is_missing(v) for v in t.statistics_]
+    keep = list(inputs) if t.keep_empty_features else [s for s, e in zip(inputs, empty, strict=True) if not e]
     return keep + (_indicator(t.indicator_, inputs) if t.add_indicator else [])
 
 
@@ -112,11 +114,9 @@ def _polynomial(t: Any, inputs: Sources) -> Sources:
     return [frozenset().union(*(inputs[i] for i in np.flatnonzero(powers))) for powers in t.powers_]
 
 
-def _function(t: Any, inputs: Sources) -> Sources:
-    if t.func is None or t.feature_names_out == "one-to-one":
-        return list(inputs)
-    mixed = frozenset().union(*inputs)
-    return [mixed] * (len(inputs) if t.feature_names_out is None else len(t.get_feature_names_out()))
+def _columnwise(t: Any) -> bool:
+    """Whether a FunctionTransformer surely works column by column: its feature_names_out says what columns are called, not how they are made."""
+    return t.func is None or (isinstance(t.func, np.ufunc) and (t.func.nin, t.func.nout) == (1, 1) and not t.kw_args)
 
 
 def _pipeline(t: Any, inputs: Sources) -> Sources:
@@ -172,7 +172,6 @@ _TRACERS: Final[dict[str, Callable[[Any, Sources], Sources]]] = {
     "TargetEncoder": _target,
     "SplineTransformer": _splines,
     "PolynomialFeatures": _polynomial,
-    "FunctionTransformer": _function,
     "Pipeline": _pipeline,
     "FeatureUnion": _union,
     "ColumnTransformer": _column_transformer,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
 
-from whybox.adapters.sklearn.reading import outer
+from whybox.adapters.sklearn.reading import ROUNDING, outer
 from whybox.adapters.sklearn.trees import probability_outputs
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats, Table
@@ -58,7 +58,7 @@ def voting(estimator: Any, adapt: Adapt) -> Model:
         )
         for m, s in zip(members, share, strict=True)
     ]
-    width = int(members[0].n_features_in_)
+    width = len(parts[0].model.inputs.names)
     return _join(estimator, parts, width, np.asarray(estimator.classes_) if classifier else None)
 
 
@@ -75,22 +75,26 @@ def multi_output(estimator: Any, adapt: Adapt) -> Model:
             f"{type(estimator).__name__} of {members[0].kind}: its members put a link on top of their sums. Explain each of estimator.estimators_ by itself."
         )
     names = [f"y{k}={n}" if classifier else f"y{k}" for k, m in enumerate(members) for n in m.outputs.names]
+    # A Pipeline as member has transformers of its own, which may have been fitted on the target: each reads its own columns.
+    parts = [_Part(m, 1.0, None, None) for m in members if isinstance(m, TreeEnsemble)]
+    inputs, offsets = _inputs(estimator, parts, len(members[0].inputs.names))
     trees, base, at = [], [], 0
-    for m in members:
-        assert isinstance(m, TreeEnsemble)  # noqa: S101  # checked above; for the type checker
-        for tree in _trees(m):
+    for part, offset in zip(parts, offsets, strict=True):
+        m = part.model
+        for tree in m.unstack():
             value = np.zeros((len(tree.left), len(names)))
             value[:, at : at + len(m.outputs.names)] = _wide(tree, len(m.outputs.names))
-            trees.append(_with(tree, value, tree.weight))
+            trees.append(_moved(_with(tree, value, tree.weight), offset))
         base += list(m.base_values)
         at += len(m.outputs.names)
     outputs = Outputs(
         tuple(names), raw_units=members[0].outputs.raw_units, response_units=members[0].outputs.response_units
     )
     model = TreeEnsemble.stack(
-        trees, base=base, inputs=members[0].inputs, outputs=outputs, kind=members[0].kind, verdict=members[0].verdict
+        trees, base=base, inputs=inputs, outputs=outputs, kind=members[0].kind, verdict=_verdict(parts)
     )
-    return outer(model, estimator.predict_proba if classifier else estimator.predict, "raw", estimator)
+    predict = estimator.predict_proba if classifier else estimator.predict
+    return outer(model, predict, "raw", estimator, _relative(parts))
 
 
 @final
@@ -131,14 +135,28 @@ def _join(estimator: Any, parts: Sequence[_Part], width: int, classes: Any) -> M
     base = np.zeros(k)
     inputs, offsets = _inputs(estimator, parts, width)
     for part, offset in zip(parts, offsets, strict=True):
-        for tree in _trees(part.model):
+        for tree in part.model.unstack():
             value = _wide(tree, len(part.model.outputs.names))
             trees.append(
                 _moved(_with(tree, _spread(value, part, k, constant=False), tree.weight * part.weight), offset)
             )
         base += part.weight * _spread(part.model.base_values[None, :], part, k, constant=True)[0]
+    model = TreeEnsemble.stack(
+        trees,
+        base=base,
+        inputs=inputs,
+        outputs=outputs,
+        kind=f"{len(parts)} x {parts[0].model.kind}",
+        verdict=_verdict(parts),
+    )
+    scale: Scale = "raw"
+    predict = estimator.predict_proba if classes is not None else estimator.predict
+    return outer(model, predict, scale, estimator, _relative(parts))
+
+
+def _verdict(parts: Sequence[_Part]) -> Verdict:
     verdicts = [p.model.verdict for p in parts]
-    verdict = Verdict(
+    return Verdict(
         sum(v.rows for v in verdicts),
         sum(v.thresholds for v in verdicts),
         sum(v.thresholds_total for v in verdicts),
@@ -146,11 +164,11 @@ def _join(estimator: Any, parts: Sequence[_Part], width: int, classes: Any) -> M
         max(v.tolerance for v in verdicts),
         f"each member: {verdicts[0].against}",
     )
-    model = TreeEnsemble.stack(
-        trees, base=base, inputs=inputs, outputs=outputs, kind=f"{len(parts)} x {parts[0].model.kind}", verdict=verdict
-    )
-    scale: Scale = "raw"
-    return outer(model, estimator.predict_proba if classes is not None else estimator.predict, scale, estimator)
+
+
+def _relative(parts: Sequence[_Part]) -> float:
+    """Rounding of the members' own sums, of which the ensemble's predict is made."""
+    return max((p.model.own.relative for p in parts if p.model.own is not None), default=ROUNDING)
 
 
 def _spread(value: Floats, part: _Part, k: int, *, constant: bool) -> Floats:
@@ -173,30 +191,21 @@ def _spread(value: Floats, part: _Part, k: int, *, constant: bool) -> Floats:
 
 def _inputs(estimator: Any, parts: Sequence[_Part], width: int) -> tuple[Inputs, list[Any]]:
     """One set of inputs for all members; for each member, its columns among the joined model's."""
-    named = hasattr(estimator, "feature_names_in_")
-    names = (
-        tuple(map(str, estimator.feature_names_in_))
-        if named
-        else parts[0].model.inputs.names
-        if parts[0].columns is None
-        else tuple(f"x{i}" for i in range(width))
-    )
+    first = parts[0].model.inputs
+    whole = all(p.columns is None for p in parts)
+    named, names = whole and first.named, first.names if whole else tuple(f"x{i}" for i in range(width))
+    if hasattr(estimator, "feature_names_in_"):
+        named, names = True, tuple(map(str, estimator.feature_names_in_))
+    blank = first.blank if len({p.model.inputs.blank for p in parts}) == 1 else None
     encoders = [p.model.inputs.encoder for p in parts]
-    plain = [e for e in encoders if isinstance(e, NumberEncoder) and not e.categories]
-    if len(plain) == len(parts):
-        single = all(e.single for e in plain)
-        encoder = NumberEncoder(
-            type(estimator).__name__,
-            single=single,
-            allow_nan=all(e.allow_nan for e in plain),
-            allow_infinite=all(e.allow_infinite for e in plain),
-        )
-        inputs = Inputs(names, named, encoder, tuple((i,) for i in range(width)))
+    common = _common(encoders, type(estimator).__name__)
+    if common is not None:
+        inputs = Inputs(names, named, common, tuple((i,) for i in range(width)), blank)
         return inputs, [np.arange(width) if p.columns is None else np.asarray(p.columns) for p in parts]
     sources: list[tuple[int, ...]] = []
     offsets = []
     for p in parts:
-        picked = p.columns or tuple(range(width))
+        picked = tuple(range(width)) if p.columns is None else p.columns
         offsets.append(np.arange(p.model.inputs.width) + len(sources))
         sources += [tuple(picked[s] for s in source) for source in p.model.inputs.sources]
     return Inputs(
@@ -204,7 +213,26 @@ def _inputs(estimator: Any, parts: Sequence[_Part], width: int) -> tuple[Inputs,
         named,
         _SideBySide(tuple((p.columns or tuple(range(width)), e) for p, e in zip(parts, encoders, strict=True))),
         tuple(sources),
+        blank,
     ), offsets
+
+
+def _common(encoders: Sequence[Encoder], library: str) -> NumberEncoder | None:
+    """Return the one encoder that reads plain numbers as all these do, or None where they differ in what they read."""
+    plain = [e for e in encoders if isinstance(e, NumberEncoder) and not e.categories]
+    if len(plain) < len(encoders):
+        return None
+    single = {e.single for e in plain}
+    # Trees of libraries that round to float32 say so at their splits; a value that means missing is compared after rounding.
+    if len({(repr(e.missing), e.narrow) for e in plain}) > 1 or (len(single) > 1 and not np.isnan(plain[0].missing)):
+        return None
+    return replace(
+        plain[0],
+        library=library,
+        single=all(single),
+        allow_nan=all(e.allow_nan for e in plain),
+        allow_infinite=all(e.allow_infinite for e in plain),
+    )
 
 
 @final
@@ -223,10 +251,6 @@ class _SideBySide(Encoder):
         return np.column_stack([encoder(table.select(columns)) for columns, encoder in self.members])
 
 
-def _trees(model: TreeEnsemble) -> list[Tree]:
-    return model.unstack()
-
-
 def _wide(tree: Tree, k: int) -> Floats:
     """A tree's values for all outputs of its model."""
     if tree.output < 0:
@@ -237,8 +261,6 @@ def _wide(tree: Tree, k: int) -> Floats:
 
 
 def _with(tree: Tree, value: Floats, weight: float) -> Tree:
-    from dataclasses import replace
-
     if tree.linear:
         raise UnsupportedModelError(
             "an average over models with linear leaves is not supported; explain each member by itself."
@@ -247,6 +269,4 @@ def _with(tree: Tree, value: Floats, weight: float) -> Tree:
 
 
 def _moved(tree: Tree, columns: Any) -> Tree:
-    from dataclasses import replace
-
     return replace(tree, feature=np.where(tree.left < 0, -1, np.asarray(columns)[np.maximum(tree.feature, 0)]))

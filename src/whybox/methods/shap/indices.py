@@ -71,6 +71,7 @@ class Index:
 
 SHAPLEY: Final = Index("shapley")
 BANZHAF: Final = Index("banzhaf", point=0.5)
+LEAST, MOST = 0.01, 100.0  # parameters of beta whose quadrature is right to rounding
 _SPELLED: Final = re.compile(r"\s*(banzhaf|beta)\s*\(\s*([^,()]+?)\s*(?:,\s*([^,()]+?)\s*)?\)\s*")
 
 
@@ -81,10 +82,14 @@ def as_index(index: str | Index) -> Index:
         OptionError: unknown name, or parameters outside their range.
     """
     if isinstance(index, Index):
-        return index
+        return _checked(index, repr(index))
+    if not isinstance(index, str):
+        raise OptionError(
+            f"index takes a name such as 'shapley', 'banzhaf(0.3)' or 'beta(16, 1)', not a {type(index).__name__}."
+        )
     if index in ("shapley", "banzhaf"):
         return SHAPLEY if index == "shapley" else BANZHAF
-    match = _SPELLED.fullmatch(str(index))
+    match = _SPELLED.fullmatch(index)
     if not match:
         raise OptionError(
             f"index={index!r} is not known.{did_you_mean(index, ['shapley', 'banzhaf', 'banzhaf(p)', 'beta(alpha, beta)'])}"
@@ -97,9 +102,21 @@ def as_index(index: str | Index) -> Index:
             f"index={index!r}: the parameters must be numbers, as in 'banzhaf(0.3)' or 'beta(16, 1)'."
         ) from None
     if kind == "banzhaf":
-        if b is not None or not 0 < a < 1:
+        if b is not None:
             raise OptionError(f"index={index!r}: banzhaf takes one probability strictly between 0 and 1.")
-        return Index(f"banzhaf({a:g})", point=a)
-    if b is None or not (0 < a < math.inf and 0 < b < math.inf):
+        return _checked(Index(f"banzhaf({a:g})", point=a), index)
+    if b is None:
         raise OptionError(f"index={index!r}: beta takes two positive numbers, as in 'beta(16, 1)'.")
-    return Index(f"beta({a:g}, {b:g})", alpha=a, beta=b)
+    return _checked(Index(f"beta({a:g}, {b:g})", alpha=a, beta=b), index)
+
+
+def _checked(index: Index, said: str) -> Index:
+    """Refuse parameters for which there is no index, or none whose quadrature is right to rounding."""
+    if index.point is not None:
+        if not 0 < index.point < 1:
+            raise OptionError(f"index={said!r}: banzhaf takes one probability strictly between 0 and 1.")
+    elif not (LEAST <= index.alpha <= MOST and LEAST <= index.beta <= MOST):
+        raise OptionError(
+            f"index={said!r}: beta takes two positive numbers, as in 'beta(16, 1)', each from {LEAST:g} to {MOST:g}; beyond those its integrals lose digits."
+        )
+    return index

@@ -95,14 +95,16 @@ def _wanted(names: Sequence[str], players: Any) -> list[tuple[str, tuple[int, ..
     position = {name: i for i, name in enumerate(names)}
     out, seen = [], set()
     for name, columns in pairs:
-        listed = [columns] if isinstance(columns, (str, int)) else list(columns)
+        listed = _listed(name, columns)
         members = []
         for column in listed:
             at = (
                 position.get(column)
                 if isinstance(column, str)
                 else int(column)
-                if isinstance(column, (int, np.integer)) and 0 <= int(column) < len(names)
+                if isinstance(column, (int, np.integer))
+                and not isinstance(column, bool)
+                and 0 <= int(column) < len(names)
                 else None
             )
             if at is None:
@@ -117,3 +119,14 @@ def _wanted(names: Sequence[str], players: Any) -> list[tuple[str, tuple[int, ..
             raise OptionError(f"players: {name!r} has no columns.")
         out.append((name, tuple(members)))
     return out
+
+
+def _listed(name: str, columns: Any) -> list[Any]:
+    if isinstance(columns, (str, int, np.integer)):
+        return [columns]
+    try:
+        return list(columns)
+    except TypeError:
+        raise OptionError(
+            f"players: {name!r} is given {columns!r}; give it a column's name or position, or a list of them."
+        ) from None

@@ -61,9 +61,9 @@ def check_options(  # noqa: PLR0913  # every option there is
     Raises:
         OptionError: a value that is not known or out of range.
     """
-    if order not in (1, 2):
+    if not isinstance(order, (int, np.integer)) or order not in (1, 2):
         raise OptionError(f"order={order!r}: 1 gives attributions, 2 gives pairwise interactions.")
-    if method not in _METHODS:
+    if not isinstance(method, str) or method not in _METHODS:
         raise OptionError(f"method={method!r} is not known here.{did_you_mean(method, _METHODS)}")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
         raise OptionError(f"seed={seed!r} must be a whole number.")

@@ -16,7 +16,7 @@ from whybox.explanation.explanation import Explanation, labels
 from whybox.frames import Floats, Table
 from whybox.methods.shap.engines import Compiled, Engine
 from whybox.methods.shap.question import Question
-from whybox.models.compare import compare
+from whybox.models.compare import ask, compare
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["run"]
@@ -108,7 +108,7 @@ class _Check:
         raw = total if whole and total is not None and own is not None else self.engine.raw(X)
         told = self._on_target(raw)
         if own is not None:
-            theirs = own.predict(table)
+            theirs = ask(own, table)
             self.calls += len(X)
             relative = own.relative + (self.engine.rounding if raw is total else 0.0)
             difference, _ = compare(q.model, raw, theirs, scale=own.scale, relative=relative, size=self.engine.size(X))

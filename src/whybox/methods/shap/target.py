@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
@@ -63,6 +64,11 @@ def resolve_output(outputs: Outputs, output: Any) -> Target:
     Raises:
         OptionError: no such output, or the model has no probabilities.
     """
+    several = isinstance(output, (Sequence, Mapping, Set)) and not isinstance(output, str)
+    if several or getattr(output, "shape", None) not in (None, ()):
+        raise OptionError(
+            f"output takes one name, not a {type(output).__name__}: leave it out for all outputs, and pick some afterwards by e[..., [names]]."
+        )
     k = len(outputs.names)
     every, plus, zero = tuple(range(k)), (1.0,) * k, (0.0,) * k
     if output is None or output == "raw":
