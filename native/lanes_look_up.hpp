@@ -64,6 +64,8 @@ private:
                 if (b.bits == 5) return add<5>(b, index);
             if constexpr (V::table_bits > 5)
                 if (b.bits == 6) return add<6>(b, index);
+            if constexpr (V::table_bits > 6)
+                if (b.bits == 7) return add<7>(b, index);
         }
         add<0>(b, index);
     }

@@ -33,7 +33,7 @@ struct Lanes;
 
 template <>
 struct Lanes<float> {
-    static constexpr int width = 16, table_bits = 6;  // the largest table that is looked up in registers
+    static constexpr int width = 16, table_bits = 7;  // the largest table that is looked up in registers
     using F = __m512;
     using I = __m512i;
     using M = __mmask16;
@@ -69,14 +69,20 @@ struct Lanes<float> {
         F at(I i) const {
             if constexpr (bits <= 4) return _mm512_permutexvar_ps(i, part[0]);
             else if constexpr (bits == 5) return _mm512_permutex2var_ps(part[0], i, part[1]);
-            else return pick(_mm512_test_epi32_mask(i, _mm512_set1_epi32(32)), _mm512_permutex2var_ps(part[2], i, part[3]), _mm512_permutex2var_ps(part[0], i, part[1]));
+            else if constexpr (bits == 6) return half<0>(i);
+            else return pick(_mm512_test_epi32_mask(i, _mm512_set1_epi32(64)), half<4>(i), half<0>(i));
+        }
+        template <int from>
+        F half(I i) const {
+            return pick(_mm512_test_epi32_mask(i, _mm512_set1_epi32(32)), _mm512_permutex2var_ps(part[from + 2], i, part[from + 3]),
+                        _mm512_permutex2var_ps(part[from], i, part[from + 1]));
         }
     };
 };
 
 template <>
 struct Lanes<double> {
-    static constexpr int width = 8, table_bits = 5;
+    static constexpr int width = 8, table_bits = 6;
     using F = __m512d;
     using I = __m512i;
     using M = __mmask8;
@@ -109,7 +115,13 @@ struct Lanes<double> {
         F at(I i) const {
             if constexpr (bits <= 3) return _mm512_permutexvar_pd(i, part[0]);
             else if constexpr (bits == 4) return _mm512_permutex2var_pd(part[0], i, part[1]);
-            else return pick(_mm512_test_epi64_mask(i, _mm512_set1_epi64(16)), _mm512_permutex2var_pd(part[2], i, part[3]), _mm512_permutex2var_pd(part[0], i, part[1]));
+            else if constexpr (bits == 5) return half<0>(i);
+            else return pick(_mm512_test_epi64_mask(i, _mm512_set1_epi64(32)), half<4>(i), half<0>(i));
+        }
+        template <int from>
+        F half(I i) const {
+            return pick(_mm512_test_epi64_mask(i, _mm512_set1_epi64(16)), _mm512_permutex2var_pd(part[from + 2], i, part[from + 3]),
+                        _mm512_permutex2var_pd(part[from], i, part[from + 1]));
         }
     };
 };

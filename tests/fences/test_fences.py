@@ -169,7 +169,18 @@ def test_explaining_a_model_imports_its_library_only():
 
 
 PUBLIC = {
-    "whybox": ["Explanation", "__version__", "errors", "explain", "explainers", "importance", "load", "report"],
+    "whybox": [
+        "Explanation",
+        "Plan",
+        "__version__",
+        "errors",
+        "explain",
+        "explainers",
+        "importance",
+        "load",
+        "plan",
+        "report",
+    ],
     "whybox.explainers": ["Index", "LinearShap", "TreeShap"],
     "whybox.errors": [
         "ColumnsError",

@@ -70,7 +70,14 @@ def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
         model = verified_linear(model, predict, relative=ROUNDING, against=f"{import_path(obj)}, margins")
     what = f"{type(obj).__name__}.predict(output_margin=True)"
     return replace(
-        model, own=Own(_OnTable(booster, kept, missing, len(model.outputs.names)), "raw", ROUNDING, what, "xgboost")
+        model,
+        own=Own(
+            _OnTable(booster, kept, missing, len(model.outputs.names), isinstance(model, TreeEnsemble)),
+            "raw",
+            ROUNDING,
+            what,
+            "xgboost",
+        ),
     )
 
 
@@ -127,10 +134,21 @@ class _OnTable:
     rounds: tuple[int, int] | None
     missing: float
     outputs: int
+    trees: bool
 
     def __call__(self, table: Table) -> Floats:
         import xgboost
 
+        if self._plain(table.native):  # the booster reads such an array as it is, and twice as fast
+            with quietly():
+                margins = self.booster.inplace_predict(
+                    table.native,
+                    iteration_range=self.rounds or (0, 0),
+                    predict_type="margin",
+                    missing=self.missing,
+                    strict_shape=True,
+                )
+            return as_columns(margins)
         with quietly():
             names = self.booster.feature_names
             rows = (
@@ -148,6 +166,10 @@ class _OnTable:
             return as_columns(
                 self.booster.predict(data, output_margin=True, iteration_range=self.rounds or (0, 0), strict_shape=True)
             )
+
+    def _plain(self, rows: Any) -> bool:
+        numbers = isinstance(rows, np.ndarray) and rows.dtype in (np.float32, np.float64)
+        return numbers and self.trees and "c" not in (self.booster.feature_types or [])
 
     @staticmethod
     def _frame(table: Table, names: list[str] | None) -> Any:
