@@ -87,7 +87,7 @@ def _truth(table: Table, target: Any) -> tuple[npt.NDArray[Any] | None, str | No
 
 def _performance(model: Model, explanation: Explanation, truth: npt.NDArray[Any]) -> Performance | None:
     assert explanation.data is not None  # noqa: S101  # explanations of rows keep them
-    blocks = [model.inputs.matrix(block) for _, block in explanation.data.blocks(65536)]
+    blocks = [model.inputs.block(block, start) for start, block in explanation.data.blocks(65536)]
     raw = [
         model.raw(b) if isinstance(model, Linear) else trees.predict(model, b)
         for b in blocks

@@ -45,14 +45,14 @@ def run(question: Question, table: Table, method: str, notes: tuple[str, ...] = 
     check = _Check(engine)
     digest = hashlib.sha256()
     for start, block in table.blocks(BLOCK):
-        X = q.model.inputs.matrix(block)
+        X = q.model.inputs.block(block, start)
         digest.update(X.data)
         out = values[start : start + len(X)]
         for rows in batches(
             len(X), what=f"{method} {start + 1:,}-{start + len(X):,} of {n:,}" if n > BLOCK else method
         ):
             out[rows] = q.target.values(engine.run(np.ascontiguousarray(X[rows])))
-        prediction[start : start + len(X)] = check.block(X, block, out)
+        prediction[start : start + len(X)] = check.block(X, block, out, start)
     evidence = _evidence(
         q, engine, check, method, notes, rows=n, digest=digest.hexdigest(), seconds=time.perf_counter() - began
     )
@@ -70,7 +70,7 @@ class _Check:
     agreement: float = 0.0
     calls: int = 0
 
-    def block(self, X: Floats, table: Table, values: Floats) -> Floats:
+    def block(self, X: Floats, table: Table, values: Floats, start: int) -> Floats:
         """Check one block; return its predictions on the target's scale, (rows, outputs explained)."""
         q = self.engine.question
         raw = self.engine.raw(X)
@@ -88,7 +88,7 @@ class _Check:
                 told = q.target.levels(theirs)
         if q.additive:
             total = q.target.levels(self.engine.base) + values.sum(axis=tuple(range(1, values.ndim - 1)))
-            self._adds_up(total, told, self._room(raw, X))
+            self._adds_up(total, told, self._room(raw, X), start)
         return told
 
     def _on_target(self, raw: Floats) -> Floats:
@@ -109,7 +109,7 @@ class _Check:
         moved = np.maximum(np.abs(link(raw + room) - here), np.abs(here - link(raw - room))).max(axis=1, keepdims=True)
         return np.asarray(moved + relative * np.abs(here) + 1e-10 * np.abs(self.engine.base))[:, list(q.target.picks)]
 
-    def _adds_up(self, total: Floats, told: Floats, room: Floats) -> None:
+    def _adds_up(self, total: Floats, told: Floats, room: Floats, start: int) -> None:
         q = self.engine.question
         off = np.abs(total - told)
         self.residual, self.tolerance = (
@@ -121,7 +121,8 @@ class _Check:
             i, k = np.argwhere(wrong)[0]
             raise ModelMismatchError(
                 f"base + attributions is {total[i, k]!r} where {'the model itself predicts' if q.model.own else 'our reading of the model predicts'} {told[i, k]!r} "
-                f"(row {i} of its block, output {q.target.names[k]!r}; {'tol' if q.options.tol is not None else 'rounding'} allows {room[i, k]:.3g}); nothing is returned."
+                f"(row {start + i:,}, output {q.target.names[k]!r};"
+                f" {'tol' if q.options.tol is not None else 'rounding'} allows {room[i, k]:.3g}); nothing is returned."
             )
 
 
