@@ -6,11 +6,19 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.errors import InputError, ModelError, ModelMismatchError, OptionError, WhyboxError
+from whybox.errors import (
+    DtypeError,
+    InputError,
+    ModelError,
+    ModelMismatchError,
+    NonFiniteError,
+    OptionError,
+    WhyboxError,
+)
 
 __all__ = ["main"]
 
@@ -181,6 +189,18 @@ def _version() -> str:
     return f"whybox {version('whybox')}"
 
 
+def _refuse_overwriting(options: argparse.Namespace) -> None:
+    """Results never take the place of what they were made from, whatever links or spellings the paths use."""
+    out = Path(options.out)
+    for what, given in (("MODEL", options.model), ("DATA", options.data), ("--background", options.background)):
+        if given and (
+            Path(given).resolve() == out.resolve() or (out.exists() and Path(given).exists() and out.samefile(given))
+        ):
+            raise OptionError(
+                f"-o {options.out} is the same file as {what} ({given}); write the result to another file."
+            )
+
+
 def _model(options: argparse.Namespace) -> Any:
     from whybox.models.registry import as_model
 
@@ -208,6 +228,7 @@ def _explain(options: argparse.Namespace) -> None:
     from whybox.tables import check_output, count_rows, read_batches, read_table, table_writer
 
     out = check_output(options.out)
+    _refuse_overwriting(options)
     count_rows(options.data)
     background = read_table(options.background) if options.background else None
     model = _model(options)
@@ -219,7 +240,7 @@ def _explain(options: argparse.Namespace) -> None:
     with writing(out) as part:
         write = table_writer(part, out)
         for rows in read_batches(options.data):
-            last = explainer(rows)
+            last = _explained(explainer, rows, options.data, sum(p.rows for p in parts))
             write(_with_ids(last, rows, options))
             parts.append(last.evidence)
         evidence = merged(parts)
@@ -228,6 +249,20 @@ def _explain(options: argparse.Namespace) -> None:
     assert last is not None  # noqa: S101  # there is at least one batch
     print(f"{out}: {evidence.rows:,} rows x {len(last.feature_names):,} features, in {last.units}")
     _tell(evidence)
+
+
+def _explained(explain: Callable[[Any], Any], rows: Any, path: str, before: int = 0) -> Any:
+    """Explain a batch; errors about a cell name its place in the file."""
+    from whybox.tables import odd_cell
+
+    try:
+        return explain(rows)
+    except NonFiniteError as error:
+        row = "a row" if error.row is None else f"row {before + error.row + 1:,} of {Path(path).name}"
+        raise InputError(error.args[0].replace("{row}", row)) from None
+    except DtypeError as error:
+        cell = odd_cell(path, str(error))
+        raise DtypeError(cell) if cell else error from None
 
 
 def _with_ids(explanation: Any, rows: Any, options: argparse.Namespace) -> Any:
@@ -261,12 +296,14 @@ def _report(options: argparse.Namespace) -> None:
         raise OptionError(f"{options.out}: a report is an .html file.")
     if not Path(options.out).resolve().parent.is_dir():
         raise InputError(f"the folder {str(Path(options.out).parent)!r} does not exist.")
+    _refuse_overwriting(options)
     rows = read_table(options.data)
     background = read_table(options.background) if options.background else None
-    explanation = report(
-        _model(options), rows, options.out, target=options.target, background=background, output=options.output, players=_players(options), title=options.title,
+    model = _model(options)
+    explanation = _explained(lambda rows: report(
+        model, rows, options.out, target=options.target, background=background, output=options.output, players=_players(options), title=options.title,
         source=Path(options.data).name,
-    )  # fmt: skip
+    ), rows, options.data)  # fmt: skip
     print(f"{options.out}: a report on {len(explanation):,} rows; open it in a browser")
     _tell(explanation.evidence)
 
