@@ -37,6 +37,9 @@ def read_table(path: str | Path) -> Any:
             return pq.read_table(file)
         from pyarrow import csv
 
+        with file.open("rb") as source:
+            if source.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+                raise InputError(f"{file.name}: it is UTF-16; convert it to UTF-8.")
         options = csv.ParseOptions(delimiter=_delimiter(file), newlines_in_values=True)
         blanks = csv.ConvertOptions(strings_can_be_null=True, null_values=list(BLANKS))
         return _checked(csv.read_csv(file, parse_options=options, convert_options=blanks), file)
@@ -83,9 +86,6 @@ def _csv_fault(file: Path) -> str:
     """Say what is wrong with a CSV file, with the line it is wrong in; empty when that cannot be told."""
     import csv
 
-    start = file.read_bytes()[:4]
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "it is UTF-16; convert it to UTF-8."
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as source:
         lines = csv.reader(source, delimiter=_delimiter(file))
         try:
