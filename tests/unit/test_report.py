@@ -98,6 +98,22 @@ def test_sections_and_scores(reports):
     assert f"<b>{max(auc, 1 - auc):.4g}</b>" in words
 
 
+def test_what_a_report_says_of_classes_targets_and_scales(reports, tmp_path):
+    text = reports["LGBMClassifier, multiclass"].read_text(encoding="utf-8")
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    assert "Each bar is the sum over 3 outputs." in text
+    assert "<th>Sum over 3 outputs</th><th>Share</th><th>0</th><th>1</th><th>2</th>" in text
+    assert "<h3>class 0</h3>" in text
+    assert "against the target given" in text
+    rows = zoo.X()
+    model = HistGradientBoostingClassifier(max_iter=5).fit(rows, zoo.binary())
+    named = rows.assign(truth=zoo.binary())
+    e = wb.report(model, named, tmp_path / "r.html", target="truth", output="probability", background=rows[:5])
+    assert e.evidence.residual_against == "the sigmoid of HistGradientBoostingClassifier.decision_function"
+    assert not any("truth" in note for note in e.evidence.notes)
+
+
 def test_names_are_escaped(tmp_path):
     from sklearn.ensemble import RandomForestRegressor
 

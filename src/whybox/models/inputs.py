@@ -67,6 +67,10 @@ class Inputs:
             )
         return (table if table.named else table.renamed(self.names)), ()
 
+    def reads(self, name: str) -> bool:
+        """Whether a column of this name is one of the model's; no column is, where the model knows no names."""
+        return self.named and self._respell(name) in self.names
+
     def _respell(self, name: str) -> str:
         return name if self.blank is None or name in self.names else re.sub(r"\s", self.blank, name)
 

@@ -157,7 +157,7 @@ def _evidence(
         agreement=check.agreement,
         residual_units=q.target.units,
         tolerance=check.tolerance,
-        residual_against=own.what if own else "our reading of the model file",
+        residual_against=_against(q),
         model=q.model.kind,
         verdict=asdict(q.model.verdict),
         model_calls=check.calls,
@@ -169,6 +169,16 @@ def _evidence(
         seconds=seconds,
         notes=tuple(shown),
     )
+
+
+def _against(q: Question) -> str:
+    """Whose predictions the sums were held against, on the scale that was explained."""
+    own, link = q.model.own, q.model.outputs.link
+    if own is None:
+        return "our reading of the model file"
+    if own.scale == q.target.scale or link.identity:
+        return own.what
+    return f"the {link.name} of {own.what}" if own.scale == "raw" else f"our reading, itself held against {own.what}"
 
 
 def _unseen(engine: Engine) -> bool:
