@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from whybox.errors import (
     NonFiniteError,
     OptionError,
     WhyboxError,
+    did_you_mean,
 )
 
 __all__ = ["main"]
@@ -38,7 +40,9 @@ Exact for tree models of scikit-learn, XGBoost, LightGBM and CatBoost; every row
 
 _EXPLAIN: Final = """Write the attributions of every row: one column a feature, then base_value and prediction.
 base_value + the sum of a row's features is the row's prediction on the scale explained (log-odds for boosted
-classifiers, probabilities for forests; see --output). The file's metadata carries the evidence."""
+classifiers, probabilities for forests; see --output). A model of several classes or outputs gets columns for every one of them,
+named FEATURE|OUTPUT; --output NAME writes one alone. A Parquet result carries the evidence in its metadata; CSV and Arrow results hold
+the numbers only."""
 
 _REPORT: Final = """Write one HTML file: what the model is, how well it does, what it relies on, single decisions, evidence.
 It needs no network and no script."""
@@ -47,6 +51,22 @@ _EXAMPLES: Final = """examples:
   whybox explain model.json customers.parquet -o shap.parquet
   whybox explain model.txt customers.csv -o shap.csv --id customer_id --background train.parquet
   whybox explain forest.joblib rows.csv -o shap.parquet --trust-pickle --player address=street,city,zip"""
+
+
+# Messages are written for Python; here they speak of options.
+_SPOKEN: Final = (
+    (
+        r"pass background=X_train \(or a sample of it\)",
+        "pass training rows (or a sample of them) with --background FILE",
+    ),
+    (r"pass background=X_train", "pass training rows with --background FILE"),
+    (r"players=\{\.\.\.\}", "--player NAME=COLUMN,COLUMN"),
+    (r"\b(output|method|index|order|target)=('[^']*'|\d)", r"--\1 \2"),
+    (r"\bleave output out", "leave --output out"),
+    (r", or raise max_evals\b", ""),
+    (r"--trust-pickle on the command line, trust_pickle=True in Python", "--trust-pickle"),
+    (r"(^|[ (])X (lacks|has|holds|must)\b", r"\1DATA \2"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(message: str, code: int) -> int:
+    for python, here in _SPOKEN:
+        message = re.sub(python, here, message)
     print(f"whybox: {message}", file=sys.stderr)
     return code
 
@@ -221,7 +243,7 @@ def _players(options: argparse.Namespace) -> dict[str, list[str]] | None:
 
 def _explain(options: argparse.Namespace) -> None:
     from whybox.explainers import LinearShap, TreeShap
-    from whybox.explanation.evidence import merged
+    from whybox.explanation.evidence import Evidence, merged
     from whybox.explanation.explanation import Explanation
     from whybox.models.linear import Linear
     from whybox.storage import writing
@@ -235,12 +257,13 @@ def _explain(options: argparse.Namespace) -> None:
     explainer = (LinearShap if isinstance(model, Linear) else TreeShap)(
         model, background, output=options.output, order=options.order, players=_players(options), index=options.index, method=options.method
     )  # fmt: skip
-    parts = []
+    parts: list[Evidence] = []
     last: Explanation | None = None
     with writing(out) as part:
         write = table_writer(part, out)
         for rows in read_batches(options.data):
-            last = _explained(explainer, rows, options.data, sum(p.rows for p in parts))
+            asked = _without_ids(rows, model, options)
+            last = _explained(explainer, asked, options.data, sum(p.rows for p in parts))
             write(_with_ids(last, rows, options))
             parts.append(last.evidence)
         evidence = merged(parts)
@@ -265,13 +288,20 @@ def _explained(explain: Callable[[Any], Any], rows: Any, path: str, before: int 
         raise DtypeError(cell) if cell else error from None
 
 
+def _without_ids(rows: Any, model: Any, options: argparse.Namespace) -> Any:
+    """Take the columns that are only to be copied away from those the model is given."""
+    missing = [c for c in options.id if c not in rows.column_names]
+    if missing:
+        raise OptionError(
+            f"--id {missing[0]!r} is not a column of {options.data}.{did_you_mean(missing[0], rows.column_names)}"
+        )
+    return rows.drop_columns([c for c in dict.fromkeys(options.id) if not model.inputs.reads(c)])
+
+
 def _with_ids(explanation: Any, rows: Any, options: argparse.Namespace) -> Any:
     table = explanation.to_arrow(layout=options.layout).replace_schema_metadata(None)
     if not options.id:
         return table
-    missing = [c for c in options.id if c not in rows.column_names]
-    if missing:
-        raise InputError(f"--id {missing[0]!r} is not a column of {options.data}.")
     if table.num_rows != rows.num_rows:
         raise OptionError("--id goes with the wide layout, which has one line a row.")
     for at, column in enumerate(options.id):

@@ -134,7 +134,7 @@ class MissingDependencyError(WhyboxError, ImportError):
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """Return ' Did you mean ...?' when `name` is close to a known one, and the known ones when there are few."""
     names = [str(k) for k in known]
-    close = difflib.get_close_matches(str(name), names, n=2, cutoff=0.6)
+    close = difflib.get_close_matches(str(name), names, n=2, cutoff=0.65)
     if close:
         return f" Did you mean {' or '.join(repr(c) for c in close)}?"
     return f" Known: {shown(names)}." if names else ""

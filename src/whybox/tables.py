@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.errors import InputError, shown
+from whybox.errors import InputError, OptionError, shown
 
 __all__ = ["count_rows", "read_batches", "read_table", "table_writer"]
 
@@ -178,11 +178,11 @@ def check_output(path: str | Path) -> Path:
     """Check, before any work, that results can be written there.
 
     Raises:
-        InputError: an unknown ending, or a folder that does not exist.
+        OptionError: an unknown ending. InputError: a folder that does not exist.
     """
     file = Path(path)
     if file.suffix.lower() not in WRITES:
-        raise InputError(f"{file.name}: results are written to {shown(WRITES)}.")
+        raise OptionError(f"{file.name}: results are written to {shown(WRITES)}.")
     if not file.parent.is_dir():
         raise InputError(f"the folder {str(file.parent)!r} does not exist.")
     return file
