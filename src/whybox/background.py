@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from whybox.errors import InputError
+from whybox.errors import InputError, NonFiniteError
 from whybox.frames import Floats, Table, as_table
 from whybox.models.base import Model, digest
 
@@ -45,8 +45,11 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
         ColumnsError, DtypeError, NonFiniteError, EmptyDataError: as for the rows to explain.
     """
     table: Table = model.inputs.align(as_table(rows, what="the background"), what="the background")[0]
-    model.inputs.confirm(table)
-    matrix = model.inputs.matrix(table)
+    try:
+        model.inputs.confirm(table)
+        matrix = model.inputs.matrix(table)
+    except NonFiniteError as error:
+        raise NonFiniteError(f"the background: {error}") from None
     if weights is None:
         w = np.full(len(matrix), 1.0 / len(matrix))
     else:

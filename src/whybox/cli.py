@@ -63,6 +63,7 @@ _SPOKEN: Final = (
     (r"players=\{\.\.\.\}", "--player NAME=COLUMN,COLUMN"),
     (r"\b(output|method|index|order|target)=('[^']*'|\d)", r"--\1 \2"),
     (r"\bleave output out", "leave --output out"),
+    (r"Pass a frame whose column has", "Pass a Parquet file whose column has"),
     (r", or raise max_evals\b", ""),
     (r"--trust-pickle on the command line, trust_pickle=True in Python", "--trust-pickle"),
     (r"(^|[ (])X (lacks|has|holds|must)\b", r"\1DATA \2"),
@@ -284,7 +285,8 @@ def _explained(explain: Callable[[Any], Any], rows: Any, path: str, before: int 
         row = "a row" if error.row is None else f"row {before + error.row + 1:,} of {Path(path).name}"
         raise InputError(error.args[0].replace("{row}", row)) from None
     except DtypeError as error:
-        cell = odd_cell(path, str(error))
+        about_numbers = re.search(r"reads numbers only|is not numeric|holds text", str(error))
+        cell = odd_cell(path, str(error)) if about_numbers else None
         raise DtypeError(cell) if cell else error from None
 
 

@@ -116,7 +116,7 @@ def odd_cell(path: str | Path, said: str) -> str | None:
         if repr(name) not in said or str(cells.type) != "string":
             continue
         odd = pc.indices_nonzero(pc.invert(pc.fill_null(pc.match_substring_regex(cells, _NUMBER), True)))
-        if 0 < len(odd) <= 0.1 * (len(cells) - cells.null_count):
+        if 0 < len(odd) <= max(1, 0.1 * (len(cells) - cells.null_count)):
             more = f" ({len(odd):,} such cells)" if len(odd) > 1 else ""
             row = odd[0].as_py()
             return f"{cells[row].as_py()!r} in row {row + 1:,} of column {name!r} of {file.name} is not a number{more}; the model needs numbers there."

@@ -155,3 +155,12 @@ def test_category_names_that_xgboost_damaged_are_named_as_the_cause():
             Garbled(encoder)(as_table(pd.DataFrame({"city": other})))
     whole = Garbled(NumberEncoder("XGBoost", categories={0: names}, unseen=None), fixed=True)
     assert whole(as_table(pd.DataFrame({"city": ["Paris", "Köln"]})))[:, 0].tolist() == [2, 1]
+
+
+def test_a_bad_background_row_is_said_to_be_one():
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    model = GradientBoostingRegressor(n_estimators=3).fit(X, X.a)
+    holed = X.assign(c=X.c.where(np.arange(80) != 70))
+    with pytest.raises(NonFiniteError, match=r"the background: column 'c' has a missing value \(row 70\)"):
+        wb.explain(model, X, background=holed)
