@@ -47,7 +47,7 @@ caption { text-align: left; color: var(--faint); padding-bottom: .2rem; }
 code { font-size: .88em; overflow-wrap: anywhere; }
 @media (max-width: 40rem) {
   .picture { overflow-x: auto; }
-  .picture svg { max-width: none; width: auto; min-width: 30rem; }
+  .picture svg { max-width: none; width: auto; min-width: 26rem; }
   th:first-child, td:first-child, td.text, th.text { max-width: 11rem; }
 }
 @media print {
