@@ -23,7 +23,7 @@ std::vector<const InstructionSet*> instruction_sets() {
 
 namespace {
 
-constexpr std::size_t kCache = 768 * 1024;  // columns and sums of the rows at hand: what stays in a core's own cache beside a tree's tables
+constexpr std::size_t kCache = 384 * 1024;  // columns and sums of the rows at hand: what stays in a core's own cache beside a tree's tables
 
 bool ask(const void* e, std::int64_t node, double x) {
     const auto& ensemble = *static_cast<const Ensemble*>(e);

@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from whybox.errors import InputError
+from whybox.errors import InputError, NonFiniteError
 from whybox.frames import Floats, Table, as_table
 from whybox.kernels import trees
 from whybox.models.base import Model, digest
@@ -50,8 +50,11 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
         ModelMismatchError: our reading of a background row differs from the model's own predict.
     """
     table: Table = model.inputs.align(as_table(rows, what="the background"), what="the background")[0]
-    model.inputs.confirm(table)
-    matrix = model.inputs.matrix(table)
+    try:
+        model.inputs.confirm(table)
+        matrix = model.inputs.matrix(table)
+    except NonFiniteError as error:
+        raise NonFiniteError(f"the background: {error}") from None
     w = _shares(weights, len(matrix))
     _agrees(model, table, matrix)
     keep = w > 0

@@ -5,12 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.errors import InputError, ModelError, ModelMismatchError, OptionError, WhyboxError
+from whybox.errors import (
+    DtypeError,
+    InputError,
+    ModelError,
+    ModelMismatchError,
+    NonFiniteError,
+    OptionError,
+    WhyboxError,
+    did_you_mean,
+)
 
 __all__ = ["main"]
 
@@ -30,7 +40,9 @@ Exact for tree models of scikit-learn, XGBoost, LightGBM and CatBoost; every row
 
 _EXPLAIN: Final = """Write the attributions of every row: one column a feature, then base_value and prediction.
 base_value + the sum of a row's features is the row's prediction on the scale explained (log-odds for boosted
-classifiers, probabilities for forests; see --output). The file's metadata carries the evidence."""
+classifiers, probabilities for forests; see --output). A model of several classes or outputs gets columns for every one of them,
+named FEATURE|OUTPUT; --output NAME writes one alone. A Parquet result carries the evidence in its metadata; CSV and Arrow results hold
+the numbers only."""
 
 _REPORT: Final = """Write one HTML file: what the model is, how well it does, what it relies on, single decisions, evidence.
 It needs no network and no script."""
@@ -39,6 +51,23 @@ _EXAMPLES: Final = """examples:
   whybox explain model.json customers.parquet -o shap.parquet
   whybox explain model.txt customers.csv -o shap.csv --id customer_id --background train.parquet
   whybox explain forest.joblib rows.csv -o shap.parquet --trust-pickle --player address=street,city,zip"""
+
+
+# Messages are written for Python; here they speak of options.
+_SPOKEN: Final = (
+    (
+        r"pass background=X_train \(or a sample of it\)",
+        "pass training rows (or a sample of them) with --background FILE",
+    ),
+    (r"pass background=X_train", "pass training rows with --background FILE"),
+    (r"players=\{\.\.\.\}", "--player NAME=COLUMN,COLUMN"),
+    (r"\b(output|method|index|order|target)=('[^']*'|\d)", r"--\1 \2"),
+    (r"\bleave output out", "leave --output out"),
+    (r"Pass a frame whose column has", "Pass a Parquet file whose column has"),
+    (r", or raise max_evals\b", ""),
+    (r"--trust-pickle on the command line, trust_pickle=True in Python", "--trust-pickle"),
+    (r"(^|[ (])X (lacks|has|holds|must)\b", r"\1DATA \2"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(message: str, code: int) -> int:
+    for python, here in _SPOKEN:
+        message = re.sub(python, here, message)
     print(f"whybox: {message}", file=sys.stderr)
     return code
 
@@ -181,6 +212,18 @@ def _version() -> str:
     return f"whybox {version('whybox')}"
 
 
+def _refuse_overwriting(options: argparse.Namespace) -> None:
+    """Results never take the place of what they were made from, whatever links or spellings the paths use."""
+    out = Path(options.out)
+    for what, given in (("MODEL", options.model), ("DATA", options.data), ("--background", options.background)):
+        if given and (
+            Path(given).resolve() == out.resolve() or (out.exists() and Path(given).exists() and out.samefile(given))
+        ):
+            raise OptionError(
+                f"-o {options.out} is the same file as {what} ({given}); write the result to another file."
+            )
+
+
 def _model(options: argparse.Namespace) -> Any:
     from whybox.models.registry import as_model
 
@@ -201,25 +244,27 @@ def _players(options: argparse.Namespace) -> dict[str, list[str]] | None:
 
 def _explain(options: argparse.Namespace) -> None:
     from whybox.explainers import LinearShap, TreeShap
-    from whybox.explanation.evidence import merged
+    from whybox.explanation.evidence import Evidence, merged
     from whybox.explanation.explanation import Explanation
     from whybox.models.linear import Linear
     from whybox.storage import writing
     from whybox.tables import check_output, count_rows, read_batches, read_table, table_writer
 
     out = check_output(options.out)
+    _refuse_overwriting(options)
     count_rows(options.data)
     background = read_table(options.background) if options.background else None
     model = _model(options)
     explainer = (LinearShap if isinstance(model, Linear) else TreeShap)(
         model, background, output=options.output, order=options.order, players=_players(options), index=options.index, method=options.method
     )  # fmt: skip
-    parts = []
+    parts: list[Evidence] = []
     last: Explanation | None = None
     with writing(out) as part:
         write = table_writer(part, out)
         for rows in read_batches(options.data):
-            last = explainer(rows)
+            asked = _without_ids(rows, model, options)
+            last = _explained(explainer, asked, options.data, sum(p.rows for p in parts))
             write(_with_ids(last, rows, options))
             parts.append(last.evidence)
         evidence = merged(parts)
@@ -230,13 +275,35 @@ def _explain(options: argparse.Namespace) -> None:
     _tell(evidence)
 
 
+def _explained(explain: Callable[[Any], Any], rows: Any, path: str, before: int = 0) -> Any:
+    """Explain a batch; errors about a cell name its place in the file."""
+    from whybox.tables import odd_cell
+
+    try:
+        return explain(rows)
+    except NonFiniteError as error:
+        row = "a row" if error.row is None else f"row {before + error.row + 1:,} of {Path(path).name}"
+        raise InputError(error.args[0].replace("{row}", row)) from None
+    except DtypeError as error:
+        about_numbers = re.search(r"reads numbers only|is not numeric|holds text", str(error))
+        cell = odd_cell(path, str(error)) if about_numbers else None
+        raise DtypeError(cell) if cell else error from None
+
+
+def _without_ids(rows: Any, model: Any, options: argparse.Namespace) -> Any:
+    """Take the columns that are only to be copied away from those the model is given."""
+    missing = [c for c in options.id if c not in rows.column_names]
+    if missing:
+        raise OptionError(
+            f"--id {missing[0]!r} is not a column of {options.data}.{did_you_mean(missing[0], rows.column_names)}"
+        )
+    return rows.drop_columns([c for c in dict.fromkeys(options.id) if not model.inputs.reads(c)])
+
+
 def _with_ids(explanation: Any, rows: Any, options: argparse.Namespace) -> Any:
     table = explanation.to_arrow(layout=options.layout).replace_schema_metadata(None)
     if not options.id:
         return table
-    missing = [c for c in options.id if c not in rows.column_names]
-    if missing:
-        raise InputError(f"--id {missing[0]!r} is not a column of {options.data}.")
     if table.num_rows != rows.num_rows:
         raise OptionError("--id goes with the wide layout, which has one line a row.")
     for at, column in enumerate(options.id):
@@ -261,12 +328,14 @@ def _report(options: argparse.Namespace) -> None:
         raise OptionError(f"{options.out}: a report is an .html file.")
     if not Path(options.out).resolve().parent.is_dir():
         raise InputError(f"the folder {str(Path(options.out).parent)!r} does not exist.")
+    _refuse_overwriting(options)
     rows = read_table(options.data)
     background = read_table(options.background) if options.background else None
-    explanation = report(
-        _model(options), rows, options.out, target=options.target, background=background, output=options.output, players=_players(options), title=options.title,
+    model = _model(options)
+    explanation = _explained(lambda rows: report(
+        model, rows, options.out, target=options.target, background=background, output=options.output, players=_players(options), title=options.title,
         source=Path(options.data).name,
-    )  # fmt: skip
+    ), rows, options.data)  # fmt: skip
     print(f"{options.out}: a report on {len(explanation):,} rows; open it in a browser")
     _tell(explanation.evidence)
 

@@ -68,7 +68,23 @@ class EmptyDataError(InputError):
 
 
 class NonFiniteError(InputError):
-    """Infinite or missing values where the model itself refuses them."""
+    """Infinite or missing values where the model itself refuses them.
+
+    Attributes:
+        row: position of the first such row among all rows given, from 0; stands in the message in place of ``{row}``.
+    """
+
+    def __init__(self, message: str, row: int | None = None) -> None:
+        super().__init__(message, row)
+        self.row = row
+
+    def __str__(self) -> str:
+        """Return the message with the row in it."""
+        return str(self.args[0]).replace("{row}", f"row {self.row:,}" if self.row is not None else "a row")
+
+    def later(self, rows: int) -> NonFiniteError:
+        """Return the same error for a block that stands behind so many other rows."""
+        return NonFiniteError(self.args[0], None if self.row is None else self.row + rows)
 
 
 class OptionError(WhyboxError, ValueError):
@@ -118,7 +134,7 @@ class MissingDependencyError(WhyboxError, ImportError):
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """Return ' Did you mean ...?' when `name` is close to a known one, and the known ones when there are few."""
     names = [str(k) for k in known]
-    close = difflib.get_close_matches(str(name), names, n=2, cutoff=0.6)
+    close = difflib.get_close_matches(str(name), names, n=2, cutoff=0.65)
     if close:
         return f" Did you mean {' or '.join(repr(c) for c in close)}?"
     return f" Known: {shown(names)}." if names else ""

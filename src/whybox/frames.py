@@ -184,6 +184,25 @@ class Table:
         out = frame.to_numpy()
         return out if out.dtype.kind in "fiu" else None
 
+    def for_transformers(self) -> Any:
+        """Return the rows as scikit-learn takes them: as given, but an Arrow table as pandas (else polars), with its dtypes.
+
+        Missing text is NaN there, as in frames that pandas has read from a file.
+
+        Raises:
+            MissingDependencyError: neither pandas nor polars is installed.
+        """
+        if self.library != "pyarrow":
+            return self.native
+        if not _installed("pandas") and _installed("polars"):
+            return _import("polars").from_arrow(self.native)
+        if not _installed("pandas"):
+            raise MissingDependencyError("pandas", "handing the columns of an Arrow table to scikit-learn")
+        frame = self.native.to_pandas()
+        for name in [n for n, t in frame.dtypes.items() if str(t) == "object"]:
+            frame[name] = frame[name].where(frame[name].notna(), np.nan)
+        return frame
+
     def to_pandas(self) -> Any:
         """Return the rows as a pandas frame under this table's names (for libraries that read nothing else)."""
         if "pandas" not in sys.modules:

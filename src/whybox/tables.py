@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.errors import InputError, shown
+from whybox.errors import InputError, OptionError, shown
 
 __all__ = ["count_rows", "read_batches", "read_table", "table_writer"]
 
 BATCH: Final = 100_000
 READS: Final = (".csv", ".tsv", ".parquet", ".pq")
+# What pandas.read_csv takes for missing, in text as in numbers, so that a file means the same here and there.
+BLANKS: Final = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a",
+    "nan", "null",
+)  # fmt: skip
+_NUMBER: Final = r"(?i)^\s*[+-]?(\d+\.?\d*(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|inf|infinity|nan)\s*$"
 WRITES: Final = (".parquet", ".pq", ".csv", ".arrow", ".feather")
 
 
@@ -31,10 +37,90 @@ def read_table(path: str | Path) -> Any:
             return pq.read_table(file)
         from pyarrow import csv
 
-        options = csv.ParseOptions(delimiter="\t" if file.suffix.lower() == ".tsv" else ",", newlines_in_values=True)
-        return csv.read_csv(file, parse_options=options)
+        with file.open("rb") as source:
+            if source.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+                raise InputError(f"{file.name}: it is UTF-16; convert it to UTF-8.")
+        options = csv.ParseOptions(delimiter=_delimiter(file), newlines_in_values=True)
+        blanks = csv.ConvertOptions(strings_can_be_null=True, null_values=list(BLANKS))
+        return _checked(csv.read_csv(file, parse_options=options, convert_options=blanks), file)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file.name} cannot be read as a table: {str(error).splitlines()[0][:300]}") from None
+        why = _csv_fault(file) if file.suffix.lower() in (".csv", ".tsv") else ""
+        raise InputError(f"{file.name} cannot be read as a table: {why or str(error).splitlines()[0][:300]}") from None
+
+
+def _delimiter(file: Path) -> str:
+    return "\t" if file.suffix.lower() == ".tsv" else ","
+
+
+def _checked(table: Any, file: Path) -> Any:
+    """Refuse a CSV that was read, but not as what it is: not UTF-8, or cut at another sign than it was written with."""
+    import pyarrow as pa
+
+    try:
+        names = table.column_names
+    except UnicodeDecodeError:
+        raise InputError(f"{file.name}: the line of column names is not UTF-8; {_convert(file)}") from None
+    broken = [name for name, field in zip(names, table.schema, strict=True) if pa.types.is_binary(field.type)]
+    if broken:
+        raise InputError(f"{file.name}: column {broken[0]!r} is not UTF-8; {_convert(file)}")
+    if table.num_columns == 1:
+        other = next((s for s in (";", "\t", "|", ",") if s != _delimiter(file) and s in table.column_names[0]), None)
+        if other:
+            raise InputError(f"{file.name} has one column, {table.column_names[0]!r}. {_separator(file, other)}")
+    return table
+
+
+def _convert(file: Path) -> str:
+    return f"convert the file, for example: iconv -f LATIN1 -t UTF-8 {file.name}"
+
+
+def _separator(file: Path, found: str) -> str:
+    here = "tabs" if _delimiter(file) == "\t" else "','"
+    return (
+        f"Its columns seem to be separated by {'tabs' if found == chr(9) else repr(found)}, but a {file.suffix.lower()} file is cut at {here}: "
+        + ("name it .tsv." if found == "\t" else "write it with commas, or as Parquet.")
+    )
+
+
+def _csv_fault(file: Path) -> str:
+    """Say what is wrong with a CSV file, with the line it is wrong in; empty when that cannot be told."""
+    import csv
+
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as source:
+        lines = csv.reader(source, delimiter=_delimiter(file))
+        try:
+            head = next(lines, [])
+            for cells in lines:
+                if cells and len(cells) != len(head):
+                    hint = " " + _separator(file, ";") if any(";" in h for h in head) else ""
+                    return f"line {lines.line_num:,} has {len(cells)} values where the first line names {len(head)} columns.{hint}"
+        except csv.Error as error:
+            return f"line {lines.line_num:,}: {error}."
+    return ""
+
+
+def odd_cell(path: str | Path, said: str) -> str | None:
+    """Say which cell makes a column of a CSV text where nearly all the others are numbers, for an error about that column.
+
+    Args:
+        path: the file. said: the error's message; only columns it names are looked at.
+    """
+    import pyarrow.compute as pc
+
+    file = _file(path)
+    if file.suffix.lower() not in (".csv", ".tsv"):
+        return None
+    table = read_table(file)
+    for name in table.column_names:
+        cells = table.column(name)
+        if repr(name) not in said or str(cells.type) != "string":
+            continue
+        odd = pc.indices_nonzero(pc.invert(pc.fill_null(pc.match_substring_regex(cells, _NUMBER), True)))
+        if 0 < len(odd) <= max(1, 0.1 * (len(cells) - cells.null_count)):
+            more = f" ({len(odd):,} such cells)" if len(odd) > 1 else ""
+            row = odd[0].as_py()
+            return f"{cells[row].as_py()!r} in row {row + 1:,} of column {name!r} of {file.name} is not a number{more}; the model needs numbers there."
+    return None
 
 
 def count_rows(path: str | Path) -> int | None:
@@ -92,11 +178,11 @@ def check_output(path: str | Path) -> Path:
     """Check, before any work, that results can be written there.
 
     Raises:
-        InputError: an unknown ending, or a folder that does not exist.
+        OptionError: an unknown ending. InputError: a folder that does not exist.
     """
     file = Path(path)
     if file.suffix.lower() not in WRITES:
-        raise InputError(f"{file.name}: results are written to {shown(WRITES)}.")
+        raise OptionError(f"{file.name}: results are written to {shown(WRITES)}.")
     if not file.parent.is_dir():
         raise InputError(f"the folder {str(file.parent)!r} does not exist.")
     return file

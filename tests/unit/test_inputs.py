@@ -10,6 +10,8 @@ from sklearn.preprocessing import FunctionTransformer
 
 import whybox as wb
 from whybox.errors import ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError
+from whybox.frames import as_table
+from whybox.models.inputs import NumberEncoder
 
 RNG = np.random.default_rng(0)
 X = pd.DataFrame(RNG.normal(size=(80, 3)), columns=["a", "b", "c"])
@@ -219,3 +221,30 @@ def test_other_frame_libraries_give_the_same_numbers(library):
         got = wb.explain(model, other)
         assert np.array_equal(got.values, wb.explain(model, rows[:20]).values)
         assert type(got.to_frame()).__module__.startswith(library)
+
+
+def test_category_names_that_xgboost_damaged_are_named_as_the_cause():
+    from whybox.adapters.xgboost_model import Garbled
+
+    names = ("Bern", "Köln", "Paris")
+    stored = ("Bern", "Köl", "nPari")  # what XGBoost before 3.4 keeps of them
+    encoder = NumberEncoder("XGBoost", categories={0: stored}, unseen=None)
+    train = pd.DataFrame({"city": pd.Categorical(["Paris", "Köln", None], categories=names)})
+    assert np.array_equal(Garbled(encoder)(as_table(train))[:, 0], [2, 1, np.nan], equal_nan=True)
+    assert Garbled(encoder)(as_table(pd.DataFrame({"city": ["Bern", None]})))[0, 0] == 0
+    for other in (["Paris"], pd.Categorical(["Köln"]), ["nPari"]):
+        with pytest.raises(
+            DtypeError, match=r"XGBoost before 3\.4 damages .*Pass a frame .*3\.4 or newer, or with ASCII"
+        ):
+            Garbled(encoder)(as_table(pd.DataFrame({"city": other})))
+    whole = Garbled(NumberEncoder("XGBoost", categories={0: names}, unseen=None), fixed=True)
+    assert whole(as_table(pd.DataFrame({"city": ["Paris", "Köln"]})))[:, 0].tolist() == [2, 1]
+
+
+def test_a_bad_background_row_is_said_to_be_one():
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    model = GradientBoostingRegressor(n_estimators=3).fit(X, X.a)
+    holed = X.assign(c=X.c.where(np.arange(80) != 70))
+    with pytest.raises(NonFiniteError, match=r"the background: column 'c' has a missing value \(row 70\)"):
+        wb.explain(model, X, background=holed)

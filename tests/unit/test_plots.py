@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import whybox as wb
 import zoo
 from whybox.errors import OptionError
 from whybox.explanation.partners import partner
+from whybox.plots.style import distinct
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +122,10 @@ def test_scatter_shows_categories_missing_values_and_partners():
     model, rows = zoo.built("HistGradientBoostingRegressor, missing values")
     e = wb.explain(model, rows)
     ax = e.plot.scatter("bmi")
-    assert "missing" in [t.get_text() for t in ax.texts]
+    ticks = [t.get_text() for t in ax.get_xticklabels()]
+    assert ticks[0] == "missing"
+    assert len(ticks) > 2
+    assert "missing" not in ticks[1:]
     assert partner(e, "bmi") in zoo.COLUMNS
     assert len(e.plot.scatter("bmi", color=None).figure.axes) == 1
     exact = partner(wb.explain(model, rows[:50], order=2), "bmi")
@@ -143,8 +149,9 @@ def test_interactions_heatmap_and_refusals(five):
     pairs = wb.explain(model, rows[:40], order=2)
     ax = pairs.plot.heatmap()
     inside(ax)
-    with pytest.raises(OptionError, match="heatmap"):
-        pairs.plot.bar()
+    for kind in ("bar", "beeswarm", "waterfall"):
+        with pytest.raises(OptionError, match="for interactions use heatmap"):
+            draw(pairs, kind)
     with pytest.raises(OptionError, match="one of the 442 rows"):
         five.plot.waterfall()
     with pytest.raises(OptionError, match="several rows"):
@@ -157,3 +164,73 @@ def test_interactions_heatmap_and_refusals(five):
 
 def test_many_rows_are_thinned_and_say_so(two_hundred):
     assert "2,500 of 3,000 rows drawn" in two_hundred.plot.beeswarm().get_xlabel()
+
+
+def test_names_are_shortened_only_as_far_as_they_stay_apart():
+    same = [f"the measured mean of sensor {i} in the northern hall, in kelvin" for i in (1, 2, 12, 120)]
+    names = ("age", *same, "an odd one " * 6)
+    labels = distinct(names)
+    assert labels["age"] == "age"
+    assert len(set(labels.values())) == len(names)
+    assert max(map(len, labels.values())) <= 32
+    assert "12 in" in labels[same[2]]
+    far = tuple(f"{a}{'x' * 60}{b}{'y' * 60}" for a in "pq" for b in "rs")
+    assert len(set(distinct(far).values())) == 4
+    assert len(set(distinct(("a  b", "a\nb")).values())) == 1  # nothing to tell them apart by
+
+
+def test_long_names_have_labels_of_their_own(two_hundred):
+    model_names = [f"the measured mean of sensor number {i} in the northern hall, in kelvin" for i in range(5)]
+    model, rows = zoo.built("LGBMRegressor, regression")
+    e = wb.explain(model, rows[:40])
+    e = replace(
+        e,
+        coords={**e.coords, "feature": np.array(model_names, dtype=object)},
+        players={n: (c,) for n, c in zip(model_names, rows.columns, strict=True)},
+    )
+    for kind in ("bar", "beeswarm", "waterfall", "heatmap"):
+        labels = [t.get_text() for t in draw(e, kind).get_yticklabels()]
+        assert len(set(labels)) == len(labels)
+
+
+def test_many_categories_have_labels_and_booleans_are_words():
+    from lightgbm import LGBMRegressor
+
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({
+        "city": pd.Categorical(rng.choice([f"city {i:02d}" for i in range(30)], 300)), "flag": rng.random(300) > 0.5
+    })  # fmt: skip
+    model = LGBMRegressor(n_estimators=10, verbose=-1, min_child_samples=2).fit(
+        rows, rows.city.cat.codes + rows.flag * 9
+    )
+    e = wb.explain(model, rows)
+    ticks = [t.get_text() for t in e.plot.scatter("city").get_xticklabels()]
+    assert len(ticks) == 15
+    assert ticks[-1] == "16 others"
+    assert [t.get_text() for t in e.plot.scatter("flag").get_xticklabels()] == ["false", "true"]
+    words = {t.get_text() for t in e[0].plot.waterfall().get_yticklabels()}
+    assert f"flag = {str(rows.flag[0]).lower()}" in words
+
+
+def test_stacked_bars_say_what_they_sum(classes):
+    ax = classes.plot.bar()
+    assert "summed over 3 outputs" in ax.get_xlabel()
+    inside(ax)
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
+
+
+def test_numbers_are_plain():
+    from whybox.explanation.html import number
+
+    told = {
+        177_612.3: "177,612",
+        2020.0: "2020",
+        0.12344: "0.1234",
+        -1e-7: "-1.000e-07",
+        0.0: "0",
+        1e9: "1.000e+09",
+        12.0: "12",
+    }
+    assert {v: number(v) for v in told} == told
+    assert number(3.14159, 3, sign=True) == "+3.14"

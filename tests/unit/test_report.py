@@ -98,6 +98,22 @@ def test_sections_and_scores(reports):
     assert f"<b>{max(auc, 1 - auc):.4g}</b>" in words
 
 
+def test_what_a_report_says_of_classes_targets_and_scales(reports, tmp_path):
+    text = reports["LGBMClassifier, multiclass"].read_text(encoding="utf-8")
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    assert "Each bar is the sum over 3 outputs." in text
+    assert "<th>Sum over 3 outputs</th><th>Share</th><th>0</th><th>1</th><th>2</th>" in text
+    assert "<h3>class 0</h3>" in text
+    assert "against the target given" in text
+    rows = zoo.X()
+    model = HistGradientBoostingClassifier(max_iter=5).fit(rows, zoo.binary())
+    named = rows.assign(truth=zoo.binary())
+    e = wb.report(model, named, tmp_path / "r.html", target="truth", output="probability", background=rows[:5])
+    assert e.evidence.residual_against == "the sigmoid of HistGradientBoostingClassifier.decision_function"
+    assert not any("truth" in note for note in e.evidence.notes)
+
+
 def test_names_are_escaped(tmp_path):
     from sklearn.ensemble import RandomForestRegressor
 
@@ -125,6 +141,25 @@ def test_a_column_of_the_rows_can_be_the_target(tmp_path):
     with pytest.raises(InputError, match="none of the model's classes"):
         wb.report(classifier, rows, tmp_path / "s.html", target=["other"] * 442)
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
+
+
+@pytest.mark.parametrize("words", [("paid", "defaulted"), ("no", "yes"), (1, 2)])
+def test_classes_are_never_matched_by_their_order(tmp_path, words):
+    model, rows = zoo.built("XGBClassifier, binary:logistic")
+    with pytest.raises(InputError, match=r"none of the model's classes \(0, 1\).*a column of 0 and 1"):
+        wb.report(model, rows, tmp_path / "r.html", target=[words[i] for i in zoo.binary()])
+    assert not list(tmp_path.iterdir())
+
+
+def test_classes_may_be_numbers_their_text_or_booleans():
+    from whybox.reporting.performance import _positions
+
+    for classes in (("0", "1"), ("False", "True")):
+        for target in ([1, 0, 1], [1.0, 0.0, 1.0], [True, False, True], ["1", "0", "1"], ["True", "False", "True"]):
+            assert _positions(classes, np.array(target, dtype=object)).tolist() == [1, 0, 1]
+    assert _positions(("low", "high"), np.array(["high", "low"])).tolist() == [1, 0]
+    with pytest.raises(InputError, match="2 missing values"):
+        _positions(("0", "1"), np.array([1, None, float("nan")], dtype=object))
 
 
 @pytest.mark.parametrize(

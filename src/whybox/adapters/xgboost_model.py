@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.adapters.strict import Doc
-from whybox.errors import ModelFileError, UnknownFieldError, UnsupportedModelError
-from whybox.frames import Floats, Table
+from whybox.errors import DtypeError, ModelFileError, UnknownFieldError, UnsupportedModelError, shown
+from whybox.frames import Column, Floats, Table, is_missing
 from whybox.models.base import Model
 from whybox.models.inputs import Encoder, Inputs, NumberEncoder
 from whybox.models.linear import Linear
@@ -107,6 +107,7 @@ class Document:
         kind: how to call the model.
         classes: class names, where the estimator knows better than the document.
         live: the library is at hand to say what the document leaves open.
+        saved_by: version of XGBoost that wrote the document; filled in when it is read.
     """
 
     kind: str
@@ -114,6 +115,7 @@ class Document:
     missing: float = float("nan")
     classes: tuple[str, ...] | None = None
     live: bool = False
+    saved_by: tuple[int, ...] = ()
 
 
 def read(doc: Doc, about: Document) -> Model:
@@ -133,6 +135,7 @@ def read(doc: Doc, about: Document) -> Model:
         raise ModelFileError(
             f"the model was saved by XGBoost {'.'.join(map(str, version))}; this version of whybox reads {MAJOR[0]}.x to {MAJOR[-1]}.x."
         )
+    about = replace(about, saved_by=tuple(version))
     learner = top["learner"].fields(
         ["gradient_booster", "learner_model_param", "objective"],
         ["attributes", "feature_names", "feature_types", "metrics", "learner_train_param"],
@@ -237,7 +240,7 @@ def _inputs(names: list[str], width: int, cats: dict[int, tuple[Any, ...] | None
         array_codes=True,
     )
     garbled = any(not str(name).isascii() for known in cats.values() for name in known or ())
-    encoder = Garbled(numbers) if garbled else numbers
+    encoder = Garbled(numbers, about.saved_by >= (3, 4)) if garbled else numbers
     return Inputs(
         tuple(names) if names else tuple(f"x{i}" for i in range(width)),
         bool(names),
@@ -255,6 +258,7 @@ class Garbled(Encoder):
     """
 
     base: NumberEncoder
+    fixed: bool = False  # written by a version that cuts right; the names may still be older than the file
 
     @property
     def elementwise(self) -> bool:
@@ -264,10 +268,29 @@ class Garbled(Encoder):
     def __call__(self, table: Table) -> Floats:
         found = dict(self.base.categories)
         for i, known in found.items():
-            categories = table.column(i).categories
-            if known is not None and categories is not None and not set(categories) <= set(known):
-                found[i] = categories if _cut(categories) == known else known
+            if known is not None and self._damaged(known):
+                found[i] = self._codes(table.column(i), known)
         return replace(self.base, categories=found)(table)
+
+    def _damaged(self, known: tuple[Any, ...]) -> bool:
+        names = [str(n) for n in known]
+        return not all(n.isascii() for n in names) and (not self.fixed or any("\ufffd" in n for n in names))
+
+    @staticmethod
+    def _codes(column: Column, known: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the names whose codes are certain: the column's own list where it fits, else those before the first damaged one."""
+        if column.categories is not None and _cut(column.categories) == known:
+            return column.categories
+        whole = known[: next(i for i, n in enumerate(known) if not str(n).isascii())]
+        asked = column.categories if column.categories is not None else tuple(column.objects())
+        unknown = sorted({str(v) for v in asked if not is_missing(v) and v not in whole})
+        if unknown:
+            raise DtypeError(
+                f"column {column.name!r} holds {shown(unknown, most=4)}, which cannot be matched with the model's categories: XGBoost before 3.4 damages "
+                f"category names beyond ASCII when it stores them (here: {shown(known, most=4)}). Pass a frame whose column has the very categories of the "
+                "training column in their order (its pandas Categorical dtype), or train again with XGBoost 3.4 or newer, or with ASCII names."
+            )
+        return whole
 
 
 def _cut(categories: tuple[Any, ...]) -> tuple[str, ...]:

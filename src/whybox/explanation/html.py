@@ -14,15 +14,21 @@ __all__ = ["evidence_html", "number", "table_html"]
 
 ROWS = 8
 FEATURES = 12
+_NAME = "text-align:left;white-space:normal;overflow-wrap:anywhere"
 _POSITIVE, _NEGATIVE = "#d1495b", "#2e86c1"
 
 
-def number(value: float) -> str:
-    """Return a number short enough for a table."""
-    if not np.isfinite(value):
-        return str(value)
-    size = abs(value)
-    return f"{value:.4g}" if size == 0 or 1e-4 <= size < 1e6 else f"{value:.3e}"
+def number(value: float, digits: int = 4, *, sign: bool = False) -> str:
+    """Return a number short enough for a table: so many digits that count, whole numbers in full up to a hundred million."""
+    plus = "+" if sign else ""
+    if not np.isfinite(value) or value == 0:
+        return f"{value:{plus}g}"
+    if not 1e-4 <= abs(value) < 1e8:
+        return f"{value:{plus}.{digits - 1}e}"
+    decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(value)))))
+    apart = "," if abs(value) >= 10_000 else ""  # four digits may be a year
+    text = f"{value:{plus}{apart}.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
 
 
 def table_html(e: Explanation) -> str:
@@ -45,7 +51,7 @@ def table_html(e: Explanation) -> str:
 def evidence_html(e: Explanation) -> str:
     """Return the evidence as a folded list."""
     items = "".join(
-        f'<tr><td style="text-align:left;padding:1px 10px 1px 0">{escape(k)}</td><td style="text-align:left">{escape(v)}</td></tr>'
+        f'<tr><td style="text-align:left;padding:1px 10px 1px 0;white-space:normal;min-width:8em">{escape(k)}</td><td style="{_NAME}">{escape(v)}</td></tr>'
         for k, v in e.evidence.lines()
     )
     return f"<details><summary>Evidence</summary><table>{items}</table></details>"
@@ -71,7 +77,8 @@ def _features(e: Explanation) -> str:
     order = e.ordered(FEATURES)
     most = float(np.abs(values[order]).max(initial=0.0))
     lines = "".join(
-        f'<tr><td style="text-align:left">{escape(e.feature_names[j])}</td><td>{_bar(float(values[j]), most)}</td><td style="text-align:right">{number(float(values[j]))}</td></tr>'
+        f'<tr><td style="{_NAME};max-width:22em">{escape(e.feature_names[j])}</td>'
+        f'<td>{_bar(float(values[j]), most)}</td><td style="text-align:right">{number(float(values[j]))}</td></tr>'
         for j in order
     )
     more = len(e.feature_names) - len(order)
@@ -79,10 +86,14 @@ def _features(e: Explanation) -> str:
     return f"<table>{lines}{tail}</table>"
 
 
+def _heading(name: str) -> str:
+    return f'<th style="min-width:5em;max-width:13em;white-space:normal;overflow-wrap:anywhere;text-align:right;vertical-align:bottom">{escape(name)}</th>'
+
+
 def _rows(e: Explanation) -> str:
     """One line a row, the largest features first."""
     order = e.ordered(FEATURES)
-    head = "".join(f"<th>{escape(e.feature_names[j])}</th>" for j in order)
+    head = "".join(_heading(e.feature_names[j]) for j in order)
     most = float(np.abs(e.values[:ROWS, order]).max(initial=0.0))
     lines = []
     for i in range(min(ROWS, len(e.values))):
@@ -105,5 +116,5 @@ def _rows(e: Explanation) -> str:
         if more
         else f"<div>base {number(float(e.base))}</div>"
     )
-    told = "" if e.prediction is None else "<th>prediction</th>"
-    return f'<table><tr><th style="text-align:left">row</th>{head}{told}</tr>{"".join(lines)}</table>{note}'
+    told = "" if e.prediction is None else '<th style="vertical-align:bottom">prediction</th>'
+    return f'<div style="overflow-x:auto"><table><tr><th style="text-align:left;vertical-align:bottom">row</th>{head}{told}</tr>{"".join(lines)}</table></div>{note}'

@@ -12,7 +12,7 @@ from whybox.frames import Floats
 if TYPE_CHECKING:
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["feature_values", "partner"]
+__all__ = ["feature_values", "partner", "shown_values"]
 
 _BINS = 12
 _ROWS = 20_000
@@ -29,6 +29,16 @@ def feature_values(e: Explanation, feature: str) -> npt.NDArray[Any] | None:
     if column.kind == "datetime":
         return column.values
     return column.objects()
+
+
+def shown_values(e: Explanation, feature: str) -> npt.NDArray[Any] | None:
+    """Return the same as :func:`feature_values`, with booleans as the words true and false."""
+    values = feature_values(e, feature)
+    if values is None or e.data is None:
+        return values
+    if e.data.column(e.data.names.index(e.players[feature][0])).kind != "boolean":
+        return values
+    return np.array([None if np.isnan(v) else "true" if v else "false" for v in values], dtype=object)
 
 
 def as_numbers(values: npt.NDArray[Any]) -> Floats:

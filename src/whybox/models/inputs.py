@@ -70,12 +70,23 @@ class Inputs:
             )
         return (table if table.named else table.renamed(self.names)), ()
 
+    def reads(self, name: str) -> bool:
+        """Whether a column of this name is one of the model's; no column is, where the model knows no names."""
+        return self.named and self._respell(name) in self.names
+
     def _respell(self, name: str) -> str:
         return name if self.blank is None or name in self.names else re.sub(r"\s", self.blank, name)
 
     def matrix(self, table: Table) -> Floats:
         """Encode an aligned table: (rows, model columns), float64, C-contiguous."""
         return np.ascontiguousarray(self.encoder(table), dtype=np.float64)
+
+    def block(self, table: Table, start: int) -> Floats:
+        """Encode a block of a longer table that begins at row `start`; errors name rows of the whole."""
+        try:
+            return self.matrix(table)
+        except NonFiniteError as error:
+            raise error.later(start) from None
 
     def confirm(self, table: Table) -> None:
         """Confirm on real rows that each model column depends on its `sources` only, and on its own row only.
@@ -264,12 +275,14 @@ class NumberEncoder:
             i, j = np.argwhere(np.isinf(matrix))[0]
             size = "an infinite value" if np.isinf(float(raw[i, j])) else "a value too large for float32"
             raise NonFiniteError(
-                f"column {table.names[j]!r} holds {size} (row {i}); {self.library} refuses those. Replace it, for example by NaN where that means missing."
+                f"column {table.names[j]!r} holds {size} ({{row}}); {self.library} refuses those. Replace it, for example by NaN where that means missing.",
+                int(i),
             )
         if not self.allow_nan and np.isnan(matrix).any():
             i, j = np.argwhere(np.isnan(matrix))[0]
             raise NonFiniteError(
-                f"column {table.names[j]!r} has a missing value (row {i}); {self.library} refuses those. Impute it as the training data was."
+                f"column {table.names[j]!r} has a missing value ({{row}}); {self.library} refuses those. Impute it as the training data was.",
+                int(i),
             )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whybox.errors import OptionError
-from whybox.plots.style import NEUTRAL, about, axes, ink, one_output, others, palette, short, tidy, unit
+from whybox.explanation.html import number
+from whybox.plots.style import NEUTRAL, about, axes, distinct, ink, name_of, one_output, others, palette, tidy, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def bar(
     size = _sizes(shown)
     order = np.argsort(-size.sum(axis=1), kind="stable")
     top, rest = order[:max_display], order[max_display:]
-    names = [short(shown.feature_names[j]) for j in top]
+    names = [name_of(shown, shown.feature_names[j]) for j in top]
     lengths = size[top]
     if len(rest):
         names.append(others(len(rest)))
@@ -54,12 +55,12 @@ def bar(
             left=left,
             height=0.68,
             color=colors[k],
-            label=short(shown.output_names[k]) if lengths.shape[1] > 1 else None,
+            label=distinct(shown.output_names)[shown.output_names[k]] if lengths.shape[1] > 1 else None,
         )
         left += lengths[:, k]
     for at, total in zip(y, left, strict=True):
         ax.annotate(
-            f"{total:.3g}",
+            number(float(total), 3),
             (total, at),
             xytext=(4, 0),
             textcoords="offset points",
@@ -70,11 +71,13 @@ def bar(
     ax.set_yticks(y, names)
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_xlim(0, max(float(left.max(initial=0.0)) * 1.12, 1e-12))
+    several = f", summed over {lengths.shape[1]} outputs" if lengths.shape[1] > 1 else ""
     ax.set_xlabel(
-        shown.units if e.kind == "importance" and "share" in e.units else f"mean |attribution| ({unit(shown)})"
+        (shown.units if e.kind == "importance" and "share" in e.units else f"mean |attribution| ({unit(shown)})")
+        + several
     )
     if lengths.shape[1] > 1:
-        ax.legend(frameon=False, fontsize="small", loc="lower right", title="output")
+        ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
     ax.set_title(title if title is not None else f"Importance{about(shown)}", loc="left")
     tidy(ax)
     return ax

@@ -9,7 +9,20 @@ import numpy as np
 from whybox.errors import OptionError
 from whybox.explanation.partners import feature_values
 from whybox.frames import Floats
-from whybox.plots.style import MISSING, about, axes, colormap, ink, muted, one_output, others, scaled, short, tidy, unit
+from whybox.plots.style import (
+    MISSING,
+    about,
+    axes,
+    colormap,
+    ink,
+    muted,
+    name_of,
+    one_output,
+    others,
+    scaled,
+    tidy,
+    unit,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,17 +50,20 @@ def beeswarm(
         OptionError: not attributions of rows, or no output named where there are several.
     """
     e = one_output(e, output, "beeswarm")
+    if e.kind == "interaction":
+        raise OptionError("a beeswarm shows attributions; for interactions use heatmap.")
     if e.dims != ("row", "feature"):
         raise OptionError("a beeswarm shows attributions of several rows; for one row use waterfall.")
     n = len(e.values)
     rows = np.sort(np.random.default_rng(0).choice(n, POINTS, replace=False)) if n > POINTS else np.arange(n)
     order = e.ordered()
     top, rest = order[:max_display], order[max_display:]
-    names = [short(e.feature_names[j]) for j in top] + ([others(len(rest))] if len(rest) else [])
+    names = [name_of(e, e.feature_names[j]) for j in top] + ([others(len(rest))] if len(rest) else [])
     new = ax is None
-    ax = axes(ax, 7.4, 1.2 + 0.42 * len(names))
+    ax = axes(ax, 7.4, max(1.2 + 0.42 * len(names), 2.2))
     cmap = colormap()
-    for line, name in enumerate(names):
+    grey = False
+    for line in range(len(names)):
         y0 = len(names) - 1 - line
         ax.axhline(y0, color=muted(0.12), linewidth=0.7, zorder=0)
         x = e.values[rows][:, top[line]] if line < len(top) else e.values[rows][:, rest].sum(axis=1)
@@ -55,11 +71,12 @@ def beeswarm(
         color = scaled(None if values is None else values[rows])
         shade: Any = MISSING if color is None else cmap(np.ma.masked_invalid(color))
         ax.scatter(x, y0 + _swarm(x), s=9, c=shade, linewidths=0, alpha=0.85, rasterized=True, zorder=2)
-        del name
+        grey = grey or color is None or bool(np.isnan(color).any())
     ax.axvline(0, color=muted(0.6), linewidth=0.8, zorder=1)
     ax.set_yticks(range(len(names) - 1, -1, -1), names)
     ax.set_ylim(-0.6, len(names) - 0.4)
-    ax.set_xlabel(f"attribution ({unit(e)})" + (f"; {len(rows):,} of {n:,} rows drawn" if len(rows) < n else ""))
+    drawn = f"; {len(rows):,} of {n:,} rows drawn" if len(rows) < n else ""
+    ax.set_xlabel(f"attribution ({unit(e)}){drawn}" + ("\ngrey: missing, text or groups" if grey else ""))
     ax.set_title(title if title is not None else f"Attributions of {n:,} rows{about(e)}", loc="left")
     tidy(ax)
     if new:
@@ -86,6 +103,6 @@ def _legend(ax: Axes) -> None:
 
     bar = ax.figure.colorbar(ScalarMappable(cmap=colormap()), ax=ax, aspect=40, pad=0.01, ticks=[0, 1])
     bar.ax.set_yticklabels(["low", "high"])
-    bar.set_label("feature value (grey: missing, text, groups)", color=ink(), fontsize="small")
+    bar.set_label("feature value", color=ink(), fontsize="small")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError
-from whybox.plots.style import about, axes, diverging, ink, muted, one_output, others, short, unit
+from whybox.plots.style import about, axes, diverging, ink, name_of, one_output, others, thousands, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ def heatmap(
     order = e.ordered(max_display)
     rest = e.ordered()[max_display:]
     table = e.values[:, order]
-    names = [short(e.feature_names[j]) for j in order]
+    names = [name_of(e, e.feature_names[j]) for j in order]
     if len(rest):
         table = np.column_stack([table, e.values[:, rest].sum(axis=1)])
         names.append(others(len(rest)))
@@ -66,8 +66,9 @@ def heatmap(
     )
     if e.prediction is not None:
         _line(ax, np.asarray(e.prediction)[shown])
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -1.9 if e.prediction is not None else -0.5)
+    above = [] if e.prediction is None else [-1.25]
+    ax.set_yticks([*above, *range(len(names))], [*(["prediction"] if above else []), *names])
+    ax.set_ylim(len(names) - 0.5, -1.9 if above else -0.5)
     ax.set_xlabel(
         f"{len(e):,} rows, alike ones together" + (f"; {len(shown):,} of them drawn" if len(shown) < len(rows) else "")
     )
@@ -89,15 +90,6 @@ def _line(ax: Axes, prediction: npt.NDArray[np.float64]) -> None:
     ax.plot(
         np.arange(len(prediction)) + 0.5, -0.75 - (prediction - prediction.min()) / span, color=ink(), linewidth=0.8
     )
-    ax.annotate(
-        "prediction",
-        (0, -1.85),
-        xytext=(2, 0),
-        textcoords="offset points",
-        va="top",
-        fontsize="x-small",
-        color=muted(0.8),
-    )
 
 
 def _pairs(e: Explanation, most: int, ax: Axes | None, title: str | None) -> Axes:
@@ -106,7 +98,7 @@ def _pairs(e: Explanation, most: int, ax: Axes | None, title: str | None) -> Axe
     np.fill_diagonal(size, 0.0)
     order = np.argsort(-size.sum(axis=1), kind="stable")[:most]
     table = np.ma.masked_array(size[np.ix_(order, order)], np.eye(len(order), dtype=bool))
-    names = [short(e.feature_names[j], 22) for j in order]
+    names = [name_of(e, e.feature_names[j], 22) for j in order]
     ax = axes(ax, 3.4 + 0.42 * len(names), 2.4 + 0.36 * len(names))
     image = ax.imshow(
         table, cmap="viridis", vmin=0, vmax=max(float(table.max()) if len(order) > 1 else 0.0, 1e-12), rasterized=True
@@ -126,7 +118,7 @@ def _pairs(e: Explanation, most: int, ax: Axes | None, title: str | None) -> Axe
 
 
 def _finish(ax: Axes, image: Any, label: str, title: str) -> None:
-    bar = ax.figure.colorbar(image, ax=ax, aspect=30, pad=0.01)
+    bar = ax.figure.colorbar(image, ax=ax, aspect=30, pad=0.01, format=thousands())
     bar.set_label(label, color=ink(), fontsize="small")
     bar.outline.set_visible(False)
     for side in ax.spines.values():

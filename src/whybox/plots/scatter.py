@@ -8,19 +8,22 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
-from whybox.explanation.partners import feature_values, partner
+from whybox.explanation.html import number
+from whybox.explanation.partners import partner, shown_values
 from whybox.plots.style import (
     MISSING,
     NEGATIVE,
     about,
     axes,
     colormap,
+    distinct,
     ink,
     muted,
+    name_of,
     one_output,
     palette,
     scaled,
-    short,
+    thousands,
     tidy,
     unit,
 )
@@ -34,6 +37,7 @@ __all__ = ["scatter"]
 
 POINTS = 4000
 _MOST_CATEGORIES = 20
+_TOP_CATEGORIES = 14  # that keep a place of their own where there are more
 
 
 def scatter(
@@ -62,7 +66,7 @@ def scatter(
     if e.dims not in (("row", "feature"), ("row", "feature", "feature_2")):
         raise OptionError("a scatter shows attributions of several rows.")
     name = _name(e, feature)
-    values = feature_values(e, name)
+    values = shown_values(e, name)
     if values is None:
         raise OptionError(f"{name!r} is a group of columns; a scatter needs one column's values.")
     y = e.values[:, e.feature_names.index(name)]
@@ -78,24 +82,14 @@ def scatter(
     shades, legend = _shades(e, other, rows)
     ax.scatter(x[rows], y[rows], s=12, c=shades, linewidths=0, alpha=0.8, rasterized=True, zorder=2)
     ax.axhline(0, color=muted(0.6), linewidth=0.8, zorder=1)
-    if missing is not None:
-        ax.axvline(missing, color=muted(0.35), linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
-        ax.annotate(
-            "missing",
-            (missing, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, -3),
-            textcoords="offset points",
-            va="top",
-            fontsize="small",
-            color=ink(),
-        )
-    ax.set_xlabel(short(name, 60) + (f" ({len(rows):,} of {n:,} rows drawn)" if len(rows) < n else ""))
+    ax.set_xlabel(name_of(e, name, 60) + (f" ({len(rows):,} of {n:,} rows drawn)" if len(rows) < n else ""))
     ax.set_ylabel(f"attribution ({unit(e)})")
-    ax.set_title(title if title is not None else f"{short(name, 40)}{about(e)}", loc="left")
+    ax.set_title(title if title is not None else f"{name_of(e, name, 40)}{about(e)}", loc="left")
     tidy(ax, grid="both")
+    if missing is not None:
+        _missing_strip(ax, missing, None if values.dtype == object else (x, values))
     if other is not None:
-        _legend(ax, other, legend, wide=new)
+        _legend(ax, name_of(e, other, 24), legend, wide=new)
     return ax
 
 
@@ -110,21 +104,7 @@ def _name(e: Explanation, feature: Any) -> str:
 def _place(ax: Axes, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float | None]:
     """Return places on the x axis and, where there are missing values, the place they are drawn at."""
     if values.dtype == object:
-        names = sorted({str(v) for v in values if v is not None})
-        at = {v: float(i) for i, v in enumerate(names)}
-        spread = np.random.default_rng(0).uniform(-0.25, 0.25, len(values))
-        if len(names) <= _MOST_CATEGORIES:
-            ax.set_xticks(
-                range(len(names)),
-                [short(v, 14) for v in names],
-                rotation=40 if len(names) > 5 else 0,
-                ha="right" if len(names) > 5 else "center",
-            )
-        else:
-            ax.set_xticks([])
-        return np.array([-1.0 if v is None else at[str(v)] for v in values]) + spread, -1.0 if any(
-            v is None for v in values
-        ) else None
+        return _place_categories(ax, values)
     if values.dtype.kind != "f":
         return values, None
     x = np.where(np.isfinite(values), values, np.nan)
@@ -133,15 +113,58 @@ def _place(ax: Axes, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float 
     known = x[~np.isnan(x)]
     if not len(known):
         return np.zeros(len(x)), 0.0
-    missing = float(known.min() - 0.08 * max(float(np.ptp(known)), 1e-12))
+    missing = float(known.min() - 0.14 * max(float(np.ptp(known)), 1e-12))
     return np.where(np.isnan(x), missing, x), missing
+
+
+def _place_categories(ax: Axes, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float | None]:
+    """Give each category a place of its own; of very many the commonest, and one place for all others."""
+    words, counts = np.unique([str(v) for v in values if v is not None], return_counts=True)
+    names = words.tolist()
+    if len(names) > _MOST_CATEGORIES:
+        names = sorted(words[np.argsort(-counts, kind="stable")][:_TOP_CATEGORIES].tolist())
+    at = {v: float(i) for i, v in enumerate(names)}
+    labels = [distinct(tuple(names), 14)[v] for v in names]
+    if len(words) > len(names):
+        labels.append(f"{len(words) - len(names)} others")
+    gap = any(v is None for v in values)
+    many = len(labels) > 4 or sum(map(len, labels)) > 50  # what stands side by side without touching
+    ax.set_xticks(
+        [*([-1.0] if gap else []), *range(len(labels))],
+        [*(["missing"] if gap else []), *labels],
+        rotation=40 if many else 0,
+        ha="right" if many else "center",
+        rotation_mode="anchor",
+        va="top" if not many else "center",
+    )
+    place = np.array([-1.0 if v is None else at.get(str(v), float(len(names))) for v in values])
+    return place + np.random.default_rng(0).uniform(-0.25, 0.25, len(values)), -1.0 if gap else None
+
+
+def _missing_strip(ax: Axes, at: float, numbers: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None) -> None:
+    """Set the place of missing values apart from the axis: shaded, with a tick of its own."""
+    if numbers is None:
+        ax.axvspan(-1.45, -0.55, color=muted(0.1), linewidth=0, zorder=0)
+        return
+    x, values = numbers
+    known = x[np.isfinite(values)]
+    if not len(known):
+        ax.set_xticks([at], ["missing"])
+        return
+    low, high = float(known.min()), float(known.max())
+    half = 0.45 * (low - at)
+    ax.axvspan(at - half, at + half, color=muted(0.1), linewidth=0, zorder=0)
+    ticks = [t for t in ax.get_xticks() if low <= t <= high + 0.02 * (high - low)]
+    formatter = thousands()
+    formatter.set_axis(ax.xaxis)
+    ax.set_xticks([at, *ticks], ["missing", *formatter.format_ticks(ticks)])
 
 
 def _shades(
     e: Explanation, other: str | None, rows: npt.NDArray[np.int64]
 ) -> tuple[Any, dict[str, str] | tuple[float, float] | None]:
     """Return point colours and what to put in the legend: category colours, or the range of numbers."""
-    values = None if other is None else feature_values(e, other)
+    values = None if other is None else shown_values(e, other)
     if values is None:
         return NEGATIVE, None
     picked = values[rows]
@@ -163,21 +186,21 @@ def _legend(ax: Axes, other: str, legend: dict[str, str] | tuple[float, float] |
         from matplotlib.lines import Line2D
 
         marks = [
-            Line2D([], [], marker="o", linestyle="", markersize=5, color=c, label=short(v, 16))
+            Line2D([], [], marker="o", linestyle="", markersize=5, color=c, label=distinct(tuple(legend), 16)[v])
             for v, c in legend.items()
         ]
-        ax.legend(handles=marks, title=short(other, 24), frameon=False, fontsize="small", title_fontsize="small")
+        ax.legend(handles=marks, title=other, frameon=False, fontsize="small", title_fontsize="small")
     elif legend is not None and wide:
         from matplotlib.cm import ScalarMappable
 
         bar = ax.figure.colorbar(ScalarMappable(cmap=colormap()), ax=ax, aspect=40, pad=0.01, ticks=[0, 1])
-        bar.ax.set_yticklabels([f"{v:.3g}" for v in legend])
-        bar.set_label(short(other), color=ink(), fontsize="small")
+        bar.ax.set_yticklabels([number(v, 3) for v in legend])
+        bar.set_label(other, color=ink(), fontsize="small")
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
     elif legend is not None:
         ax.annotate(
-            f"colour: {short(other, 24)}, blue low, red high",
+            f"colour: {other}, blue low, red high",
             (1, 1.01),
             xycoords="axes fraction",
             ha="right",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
+from whybox.explanation.html import number
 from whybox.frames import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
+    from matplotlib.ticker import ScalarFormatter
 
     from whybox.explanation.explanation import Explanation
 
@@ -23,10 +26,13 @@ __all__ = [
     "POSITIVE",
     "axes",
     "colormap",
+    "distinct",
     "ink",
     "muted",
+    "name_of",
     "one_output",
     "palette",
+    "paper",
     "short",
     "tidy",
 ]
@@ -85,12 +91,57 @@ def palette(n: int) -> list[str]:
     return [base[i % len(base)] for i in range(n)]
 
 
+def paper() -> str:
+    """Return the colour behind the drawing, for what must cover a line under it; "none" where there is none."""
+    import matplotlib as mpl
+
+    behind = str(mpl.rcParams["axes.facecolor"])
+    return behind if behind != "none" else str(mpl.rcParams["figure.facecolor"])
+
+
 def short(name: str, longest: int = LONGEST) -> str:
     """Return a name on one line, shortened in the middle, with matplotlib's math signs disarmed."""
     line = " ".join(str(name).split())
     if len(line) > longest:
         line = f"{line[: longest // 2]}…{line[-(longest // 2 - 1) :]}"
     return line.replace("$", r"\$")
+
+
+@lru_cache(maxsize=64)
+def distinct(names: tuple[str, ...], longest: int = LONGEST) -> dict[str, str]:
+    """Return a label for each name, shortened only as far as different names keep different labels.
+
+    Names that would look alike show the part in which they differ.
+    """
+    lines = {name: " ".join(str(name).split()) for name in names}
+    out = {name: short(name, longest) for name in lines}
+    alike: dict[str, list[str]] = {}
+    for name, label in out.items():
+        alike.setdefault(label, []).append(name)
+    for group in (g for g in alike.values() if len(g) > 1):
+        most = max(len(lines[n]) for n in group)
+        here = [lines[n] for n in group]
+        at = next((i for i, signs in enumerate(zip(*here, strict=False)) if len(set(signs)) > 1), min(map(len, here)))
+        for room in range(longest, 2 * most + longest, 4):
+            out.update({n: short(_window(lines[n], at, room), most + 2) for n in group})
+            if len({out[n] for n in group}) == len(group) or room > 2 * most:
+                break
+    return out
+
+
+def _window(line: str, at: int, room: int) -> str:
+    """Return the start of a line and what stands around position `at`, in `room` characters."""
+    head = room // 3
+    begin = at - room // 6
+    if len(line) <= room or begin <= head:
+        return line if len(line) <= room else f"{line[: room - 1]}…"
+    end = begin + room - head - 2
+    return f"{line[:head]}…{line[begin:end]}{'…' if end < len(line) else ''}"
+
+
+def name_of(e: Explanation, feature: str, longest: int = LONGEST) -> str:
+    """Return a feature's label, told apart from those of all other features."""
+    return distinct(e.feature_names, longest)[feature]
 
 
 def tidy(ax: Axes, *, grid: str | None = "x") -> None:
@@ -102,6 +153,39 @@ def tidy(ax: Axes, *, grid: str | None = "x") -> None:
     if grid:
         ax.grid(visible=True, axis=grid, color=muted(0.15), linewidth=0.7)  # type: ignore[arg-type]
         ax.set_axisbelow(True)
+    _ticks(ax)
+
+
+def _ticks(ax: Axes) -> None:
+    """Few ticks on axes of numbers, large ones with their thousands set apart, so that labels do not touch."""
+    from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
+    box = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
+    for axis, room in ((ax.xaxis, box.width), (ax.yaxis, 2.0 * box.height)):
+        if type(axis.get_major_formatter()) is ScalarFormatter:
+            axis.set_major_locator(MaxNLocator(nbins=int(np.clip(1.2 * room, 2, 6)), steps=[1, 2, 2.5, 5, 10]))
+            axis.set_major_formatter(thousands())
+
+
+def thousands() -> ScalarFormatter:
+    """Return matplotlib's own formatter of numbers, with the thousands set apart where it would write them together."""
+    from matplotlib.ticker import ScalarFormatter
+
+    class Thousands(ScalarFormatter):
+        _large = False
+
+        def set_locs(self, locs: Any) -> None:
+            super().set_locs(locs)
+            self._large = np.abs(locs).max(initial=0.0) >= 10_000  # four digits may be years
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            if not self._large or self.get_offset() or x != round(x):
+                return str(super().__call__(x, pos))
+            return self.fix_minus(f"{x:,.0f}")
+
+    formatter = Thousands(useOffset=False)
+    formatter.set_powerlimits((-5, 9))
+    return formatter
 
 
 def one_output(e: Explanation, output: Any, what: str) -> Explanation:
@@ -116,7 +200,7 @@ def one_output(e: Explanation, output: Any, what: str) -> Explanation:
         return e
     if output is None:
         raise OptionError(
-            f"a {what} shows one output; say which: output=... {did_you_mean('', e.output_names).strip()}"
+            f"a {what} shows one output; say which, for example output={e.output_names[0]!r}. {did_you_mean('', e.output_names).strip()}"
         )
     return e[..., output if isinstance(output, str) else int(output)]
 
@@ -166,6 +250,8 @@ def value_text(value: Any) -> str:
     """Return a feature's value as short text."""
     if value is None or (isinstance(value, (float, np.floating)) and np.isnan(value)):
         return "missing"
-    if isinstance(value, (float, np.floating, int, np.integer)) and not isinstance(value, bool):
-        return f"{float(value):.4g}" if abs(float(value)) < 1e15 else f"{float(value):.3e}"
-    return short(str(value), 18)
+    if isinstance(value, (bool, np.bool_)):
+        return str(value).lower()
+    if isinstance(value, (float, np.floating, int, np.integer)):
+        return number(float(value))
+    return short(str(value), 28)

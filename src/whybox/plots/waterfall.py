@@ -7,8 +7,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whybox.errors import OptionError
-from whybox.explanation.partners import feature_values
-from whybox.plots.style import NEGATIVE, POSITIVE, about, axes, ink, muted, one_output, others, short, tidy, value_text
+from whybox.explanation.html import number
+from whybox.explanation.partners import shown_values
+from whybox.plots.style import (
+    NEGATIVE,
+    POSITIVE,
+    about,
+    axes,
+    ink,
+    muted,
+    name_of,
+    one_output,
+    others,
+    paper,
+    short,
+    tidy,
+    value_text,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +55,8 @@ def waterfall(
         OptionError: not attributions of one row, or no output named where there are several.
     """
     e = one_output(e, output, "waterfall")
+    if e.kind == "interaction":
+        raise OptionError("a waterfall shows attributions of one row; for interactions use heatmap.")
     if e.kind != "attribution":
         raise OptionError("a waterfall shows attributions of one row.")
     if e.dims == ("row", "feature"):
@@ -58,7 +75,7 @@ def waterfall(
     base = float(e.base)
     ends = base + np.cumsum([v for _, v in steps[::-1]])
     starts = np.r_[base, ends[:-1]]
-    ax = axes(ax, 7.4, 1.5 + 0.36 * len(steps))
+    ax = axes(ax, 7.4, 1.7 + 0.36 * len(steps))
     span = max(float(np.ptp(np.r_[starts, ends])), 1e-12)
     for y, ((_, value), start) in enumerate(zip(steps[::-1], starts, strict=True)):
         ax.barh(y, value, left=start, height=0.62, color=POSITIVE if value >= 0 else NEGATIVE)
@@ -69,24 +86,25 @@ def waterfall(
             linewidth=0.8,
         )
         ax.annotate(
-            f"{value:+.3g}",
+            number(value, 3, sign=True).replace("-", "\N{MINUS SIGN}"),
             (max(start, start + value), y),
-            xytext=(4, 0),
+            xytext=(5, 0),
             textcoords="offset points",
             va="center",
             fontsize="small",
             color=ink(),
             annotation_clip=False,
+            bbox={"facecolor": paper(), "edgecolor": "none", "pad": 0.6},
         )
     ax.set_yticks(range(len(steps)), [name for name, _ in steps[::-1]])
     ax.set_ylim(-0.6, len(steps) - 0.4)
     low, high = float(np.min(np.r_[starts, ends])), float(np.max(np.r_[starts, ends]))
-    ax.set_xlim(low - 0.04 * span, high + 0.14 * span)
+    ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
     ax.axvline(base, color=muted(0.6), linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
     final = float(e.prediction) if e.prediction is not None else float(ends[-1])
-    ax.set_xlabel(f"{e.units}: from base {base:.4g} (dashed) to prediction {final:.4g}")
+    ax.set_xlabel(f"{e.units}\nread upwards: from base {number(base)} (dashed) to prediction {number(final)}")
     ax.set_title(
-        title if title is not None else f"Row {short(str(e.coords['row'][0]))}: prediction {final:.4g}{about(e)}",
+        title if title is not None else f"Row {short(str(e.coords['row'][0]))}: prediction {number(final)}{about(e)}",
         loc="left",
     )
     tidy(ax)
@@ -96,5 +114,7 @@ def waterfall(
 def _label(e: Explanation, j: int) -> str:
     """Return 'name = value', or the name alone for a group of columns."""
     name = e.feature_names[j]
-    values = feature_values(e, name)
-    return short(name) if values is None or len(values) != 1 else f"{short(name, 26)} = {value_text(values[0])}"
+    values = shown_values(e, name)
+    return (
+        name_of(e, name) if values is None or len(values) != 1 else f"{name_of(e, name, 26)} = {value_text(values[0])}"
+    )

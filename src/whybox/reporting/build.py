@@ -58,6 +58,8 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     adapted = as_model(model)
     table = as_table(X)
     truth, target_name = _truth(table, target)
+    if isinstance(target, str) and not adapted.inputs.reads(target):
+        table = table.select([i for i, name in enumerate(table.names) if name != target])
     explanation = explain(adapted, table, background, output=output, players=players)
     performance = None if truth is None else _performance(adapted, explanation, truth)
     facts = Facts(adapted, explanation, performance, target_name, source)
@@ -82,12 +84,13 @@ def _truth(table: Table, target: Any) -> tuple[npt.NDArray[Any] | None, str | No
     values = np.asarray(target, dtype=object).reshape(-1)
     if len(values) != len(table):
         raise InputError(f"there are {len(values)} target values for {len(table)} rows.")
-    return values, str(getattr(target, "name", None) or "target")
+    name = getattr(target, "name", None)
+    return values, None if name is None else str(name)
 
 
 def _performance(model: Model, explanation: Explanation, truth: npt.NDArray[Any]) -> Performance | None:
     assert explanation.data is not None  # noqa: S101  # explanations of rows keep them
-    blocks = [model.inputs.matrix(block) for _, block in explanation.data.blocks(65536)]
+    blocks = [model.inputs.block(block, start) for start, block in explanation.data.blocks(65536)]
     raw = [
         model.raw(b) if isinstance(model, Linear) else trees.predict(model, b)
         for b in blocks

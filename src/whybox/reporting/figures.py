@@ -16,6 +16,7 @@ __all__ = ["figure"]
 
 # Colours that stand for the page's own; chosen so that no plot uses them for anything else.
 _INK: Final = "#010203"
+_PAPER: Final = "#fdfcfb"
 _FONT: Final = "'DejaVu Sans', Verdana, 'Segoe UI', Arial, sans-serif"
 
 
@@ -31,7 +32,7 @@ def _page_style() -> Iterator[None]:
         "xtick.color": _INK,
         "ytick.color": _INK,
         "legend.labelcolor": _INK,
-        "figure.facecolor": "none",
+        "figure.facecolor": _PAPER,  # seen only behind labels; the figure itself is drawn transparent
         "axes.facecolor": "none",
         "savefig.facecolor": "none",
         "svg.fonttype": "none",
@@ -67,7 +68,7 @@ def figure(draw: Callable[[], Axes], *, title: str, description: str, table: str
     label = escape(f"{title}. {description}", quote=True)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
     return (
-        f"<figure>{svg}<figcaption>{escape(description)}</figcaption>"
+        f"<figure><div class=picture>{svg}</div><figcaption>{escape(description)}</figcaption>"
         f"<details><summary>The numbers in this picture</summary>{table}</details></figure>"
     )
 
@@ -78,7 +79,11 @@ def _follow_page(svg: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg [^>]*?) width="([\d.]+)pt" height="[\d.]+pt"', r'\1 width="\2pt"', svg, count=1)
-    svg = svg.replace(_INK, "currentColor").replace("DejaVu Sans", _FONT.replace("'", "&apos;"))
+    svg = (
+        svg.replace(_INK, "currentColor")
+        .replace(_PAPER, "var(--paper)")
+        .replace("DejaVu Sans", _FONT.replace("'", "&apos;"))
+    )
     svg = re.sub(
         r"font: ([\d.]+)px &apos;.*?sans-serif(&apos;)?", rf"font: \1px {_FONT.replace(chr(39), '&apos;')}", svg
     )

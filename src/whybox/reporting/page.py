@@ -28,28 +28,44 @@ nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; pa
 a { color: inherit; }
 figure { margin: .8rem 0 1.2rem; }
 figure svg { display: block; max-width: 100%; height: auto; color: var(--ink); }
-figcaption { color: var(--faint); font-size: .88rem; max-width: 46rem; margin: .3rem 0; }
+figcaption { color: var(--faint); font-size: .88rem; max-width: 46rem; margin: .3rem 0; overflow-wrap: anywhere; }
 details { margin: .3rem 0; }
 summary { cursor: pointer; color: var(--faint); font-size: .88rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; margin: .5rem 0; }
 th, td { padding: .18rem .8rem .18rem 0; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; max-width: 24rem; }
-td.text, th.text { text-align: left; overflow-wrap: anywhere; max-width: 34rem; }
+th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; min-width: 6.5rem; max-width: 24rem; }
+td.text, th.text { text-align: left; overflow-wrap: anywhere; min-width: 5rem; max-width: 34rem; }
 caption { text-align: left; color: var(--faint); padding-bottom: .2rem; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: .4rem 1.6rem; }
+.grid > * { min-width: 0; }
+.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: .4rem 1.6rem; }
 .cards { display: flex; flex-wrap: wrap; gap: .7rem; margin: .6rem 0; }
 .card { background: var(--box); border: 1px solid var(--line); border-radius: 8px; padding: .5rem .9rem; min-width: 8rem; }
 .card b { display: block; font-size: 1.25rem; font-variant-numeric: tabular-nums; }
 .card span { color: var(--faint); font-size: .82rem; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 code { font-size: .88em; overflow-wrap: anywhere; }
+@media (max-width: 40rem) {
+  .picture { overflow-x: auto; }
+  .picture svg { max-width: none; width: auto; min-width: 26rem; }
+  th:first-child, td:first-child, td.text, th.text { max-width: 11rem; }
+}
 @media print {
   :root { color-scheme: light; --ink: #000; --faint: #444; --line: #bbb; --paper: #fff; --box: #fff; }
-  body { max-width: none; padding: 0; font-size: 11pt; }
+  body { max-width: none; padding: 0; font-size: 10pt; }
   nav { display: none; }
-  figure, .decision { break-inside: avoid; }
-  h2 { break-after: avoid; }
+  h2, h3, section > p, summary { break-after: avoid; }
+  h2, h3, p { break-inside: avoid; }
+  h2 { margin-top: 1.2rem; }
+  svg { max-height: 10cm; }
+  .grid { display: block; }
+  .grid svg { max-width: 9cm; }
+  table { font-size: 8.5pt; line-height: 1.3; }
+  tr { break-inside: avoid; }
+  figure { break-inside: auto; }
+  .picture, figcaption { break-inside: avoid; break-after: avoid; }
+  details::details-content { content-visibility: visible; display: block; height: auto; }
+  .scroll { overflow: visible; }
 }
 """
 

@@ -8,8 +8,8 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import InputError
-from whybox.frames import Floats
+from whybox.errors import InputError, shown
+from whybox.frames import Floats, is_missing
 from whybox.models.base import Model
 
 __all__ = ["Performance", "measure"]
@@ -87,18 +87,7 @@ def _regression(predicted: Floats, truth: Floats) -> Performance:
 
 
 def _classification(classes: tuple[str, ...], shares: Floats, target: npt.NDArray[Any]) -> Performance:
-    at = {name: float(i) for i, name in enumerate(classes)}
-    names = [_class_name(v) for v in np.asarray(target, dtype=object).tolist()]
-    unknown = sorted({n for n in names if n not in at})
-    if unknown and set(classes) == {"0", "1"} and len(set(names)) == 2:
-        # the model file knows classes by number only; take them in sorted order, as training does
-        at = {name: float(i) for i, name in enumerate(sorted(set(names)))}
-        classes, unknown = tuple(sorted(at)), []
-    if unknown:
-        raise InputError(
-            f"the target column holds {unknown[:3]}, which are none of the model's classes ({', '.join(classes[:8])})."
-        )
-    truth = np.array([at[n] for n in names])
+    truth = _positions(classes, target)
     predicted = shares.argmax(axis=1).astype(np.float64)
     own = np.clip(shares[np.arange(len(truth)), truth.astype(int)], 1e-15, 1)
     scores = [
@@ -120,9 +109,30 @@ def _classification(classes: tuple[str, ...], shares: Floats, target: npt.NDArra
     return Performance("classification", tuple(scores), truth, predicted, classes)
 
 
-def _class_name(value: Any) -> str:
-    if isinstance(value, (bool, np.bool_)):
-        return str(bool(value))
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
+def _positions(classes: tuple[str, ...], target: npt.NDArray[Any]) -> Floats:
+    """Return the position of each true class. Names are never matched by their order: that would swap classes without a word."""
+    at = {name: float(i) for i, name in enumerate(classes)}
+    numbers = {_as_number(name): i for name, i in at.items() if _as_number(name) is not None}
+    values = np.asarray(target, dtype=object).tolist()
+    missing = sum(map(is_missing, values))
+    if missing:
+        raise InputError(f"the target column has {missing:,} missing values; leave those rows out.")
+    place = {v: at.get(str(v), numbers.get(_as_number(v))) for v in dict.fromkeys(values)}
+    unknown = [v for v, i in place.items() if i is None]
+    if unknown:
+        known = ", ".join(classes[:8]) + (" ..." if len(classes) > 8 else "")
+        raise InputError(
+            f"the target column holds {shown(unknown, most=3)}, which are none of the model's classes ({known}). "
+            f"Encode it as the model was trained, for example as a column of {' and '.join(classes) if len(classes) < 4 else 'these values'}."
+        )
+    return np.array([place[v] for v in values], dtype=np.float64)
+
+
+def _as_number(value: Any) -> float | None:
+    """Return what a class is worth as a number: 1 for 1.0, "1" and True; None for other words."""
+    if isinstance(value, str) and value in ("True", "False"):
+        return float(value == "True")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

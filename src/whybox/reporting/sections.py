@@ -12,14 +12,13 @@ import numpy.typing as npt
 
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
-from whybox.explanation.partners import as_numbers, feature_values, partner
+from whybox.explanation.partners import as_numbers, feature_values, partner, shown_values
 from whybox.frames import Floats
 from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 from whybox.plots.bar import bar
 from whybox.plots.beeswarm import beeswarm
-from whybox.plots.heatmap import heatmap
 from whybox.plots.scatter import scatter
 from whybox.plots.style import value_text
 from whybox.plots.waterfall import waterfall
@@ -33,6 +32,7 @@ FEATURES: Final = 12
 DEPENDENCE: Final = 6
 OUTPUTS: Final = 4  # outputs that get pictures of their own
 TABLE: Final = 40
+MATRIX: Final = 20  # classes that get a column
 
 
 @final
@@ -58,7 +58,11 @@ class Facts:
 
     def name(self, e: Explanation) -> str:
         """Return the output an explanation is about, for headings; empty where there is only one."""
-        return str(e.coords["output"][0]) if "output" in self.explanation.dims else ""
+        if "output" not in self.explanation.dims:
+            return ""
+        outputs = self.model.outputs
+        one_of_several = outputs.has_probability and (outputs.link.name == "softmax" or outputs.additive_probability)
+        return f"{'class' if one_of_several else 'output'} {e.coords['output'][0]}"
 
 
 def model_section(f: Facts) -> str:
@@ -107,10 +111,8 @@ def performance_section(f: Facts) -> str | None:
         return None
     cards = "".join(f"<div class=card><b>{number(v)}</b><span>{escape(name)}</span></div>" for name, v, _ in p.scores)
     meaning = table(("Score", "Value", "Meaning"), [(name, number(v), what) for name, v, what in p.scores], text=(2,))
-    said = (
-        f"<p class=faint>Measured on the {len(p.truth):,} rows of this report against the column "
-        f"<code>{escape(f.target_name or '')}</code>. If the model was trained on these rows, the scores flatter it.</p>"
-    )
+    against = "the target given" if f.target_name is None else f"the column <code>{escape(f.target_name)}</code>"
+    said = f"<p class=faint>Measured on the {len(p.truth):,} rows of this report against {against}. If the model was trained on these rows, the scores flatter it.</p>"
     picture = _fit(p) if p.task == "regression" else _confusion(p)
     return f"<div class=cards>{cards}</div>{said}{picture}<details><summary>What the scores mean</summary>{meaning}</details>"
 
@@ -126,7 +128,7 @@ def _fit(p: Performance) -> str:
         from whybox.plots.style import NEGATIVE, axes, muted, tidy
 
         ax = axes(None, 4.6, 4.2)
-        ax.scatter(p.predicted[rows], p.truth[rows], s=9, color=NEGATIVE, linewidths=0, alpha=0.6, rasterized=True)
+        ax.scatter(p.predicted[rows], p.truth[rows], s=11, color=NEGATIVE, linewidths=0, alpha=0.9, rasterized=True)
         low, high = float(min(p.truth.min(), p.predicted.min())), float(max(p.truth.max(), p.predicted.max()))
         ax.plot([low, high], [low, high], color=muted(0.6), linewidth=0.9, linestyle=(0, (4, 3)))
         ax.set_xlabel("predicted")
@@ -160,7 +162,7 @@ def _confusion(p: Performance) -> str:
     k = len(p.classes)
     counts = np.zeros((k, k), dtype=int)
     np.add.at(counts, (p.truth.astype(int), p.predicted.astype(int)), 1)
-    shown = min(k, 20)
+    shown = min(k, MATRIX)
     head = ("True class", *(f"predicted {c}" for c in p.classes[:shown]), "rows")
     lines = [(p.classes[i], *(f"{counts[i, j]:,}" for j in range(shown)), f"{counts[i].sum():,}") for i in range(shown)]
     return table(head, lines, caption="Confusion matrix" + (f" (first {shown} of {k} classes)" if k > shown else ""))
@@ -173,25 +175,32 @@ def importance_section(f: Facts) -> str:
     flat = size if size.ndim == 1 else size.sum(axis=1)
     order = np.argsort(-flat, kind="stable")
     total = float(flat.sum()) or 1.0
+    each = e.output_names[:MATRIX] if size.ndim > 1 else ()
     lines = [
         (
             e.feature_names[j],
             number(float(flat[j])),
             f"{100 * flat[j] / total:.1f} %",
+            *(number(float(size[j, k])) for k in range(len(each))),
             ", ".join(e.players.get(e.feature_names[j], ())),
         )
         for j in order[:TABLE]
     ]
+    what = f"Sum over {len(e.output_names)} outputs" if each else "Mean |attribution|"
     more = f" (largest {TABLE} of {len(order):,})" if len(order) > TABLE else ""
     numbers = table(
-        ("Feature", "Mean |attribution|", "Share", "Columns"), lines, caption=f"In {e.units}{more}", text=(3,)
+        ("Feature", what, "Share", *each, "Columns"),
+        lines,
+        caption=f"Mean |attribution|, in {e.units}{more}",
+        text=(3 + len(each),),
     )
     return (
         "<p>Mean absolute attribution over all rows: how far each feature moves a prediction, on average, in either direction.</p>"
         + figure(
             lambda: bar(e, max_display=FEATURES),
             title="Importance",
-            description=f"The {min(FEATURES, len(order))} features that move predictions most.",
+            description=f"The {min(FEATURES, len(order))} features that move predictions most."
+            + (f" Each bar is the sum over {len(e.output_names)} outputs." if each else ""),
             table=numbers,
         )
     )
@@ -271,7 +280,7 @@ def dependence_section(f: Facts) -> str:
 
 
 def _dependence(e: Explanation, name: str) -> str:
-    values = feature_values(e, name)
+    values = shown_values(e, name)
     assert values is not None  # noqa: S101  # the caller picked features with values
     y = e.values[:, e.feature_names.index(name)]
     other = partner(e, name)
@@ -310,9 +319,10 @@ def _groups(values: npt.NDArray[Any], y: Floats) -> list[tuple[str, ...]]:
 
 def decisions_section(f: Facts) -> str:
     """Single decisions: typical and extreme ones, and the worst mistakes where the truth is known."""
-    out = [
-        "<p>From the base (the value when nothing is known of the row) to the row's own prediction, one feature at a time.</p>"
-    ]
+    said = (
+        "From the base (the value when nothing is known of the row) to the row's own prediction, one feature at a time."
+    )
+    out = [f"<p>{said} Read each picture from bottom to top.</p>"]
     for e in f.views[:2]:
         if f.name(e):
             out.append(f"<h3>{escape(f.name(e))}</h3>")
@@ -352,11 +362,17 @@ def _decision(e: Explanation, position: int, why: str) -> str:
     order = np.argsort(-np.abs(one.values), kind="stable")
     lines = []
     for j in order[:TABLE]:
-        values = feature_values(one, one.feature_names[j])
-        lines.append((one.feature_names[j], "" if values is None else value_text(values[0]), f"{one.values[j]:+.5g}"))
+        values = shown_values(one, one.feature_names[j])
+        lines.append(
+            (
+                one.feature_names[j],
+                "" if values is None else value_text(values[0]),
+                number(float(one.values[j]), sign=True),
+            )
+        )
     more = one.values[order[TABLE:]]
     if len(more):
-        lines.append((f"{len(more)} others, summed", "", f"{more.sum():+.5g}"))
+        lines.append((f"{len(more)} others, summed", "", number(float(more.sum()), sign=True)))
     lines += [("base", "", number(float(one.base))), ("prediction", "", number(float(one.prediction)))]  # type: ignore[arg-type]
     row = str(one.coords["row"][0])
     drawn = figure(
@@ -373,29 +389,6 @@ def evidence_section(f: Facts) -> str:
     return (
         "<p>What these numbers rest on. The same model, rows and background give the same numbers again.</p>"
         + table(("", ""), f.explanation.evidence.lines(), text=(1,))
-    )
-
-
-def heatmap_section(f: Facts) -> str | None:
-    """All rows at once; drawn for one output only."""
-    if "output" in f.explanation.dims or len(f.explanation) < 3:
-        return None
-    e = f.explanation
-    order = e.ordered(FEATURES)
-    lines = [
-        (
-            e.feature_names[j],
-            number(float(e.values[:, j].mean())),
-            number(float(e.values[:, j].std())),
-            f"{100 * float((e.values[:, j] > 0).mean()):.0f} %",
-        )
-        for j in order
-    ]
-    return "<p>Rows that are explained alike stand together.</p>" + figure(
-        lambda: heatmap(e, max_display=FEATURES),
-        title="All rows",
-        description="Red raised the prediction, blue lowered it; the line on top is the prediction.",
-        table=table(("Feature", "Mean", "Standard deviation", "Rows it raised"), lines),
     )
 
 

@@ -87,7 +87,7 @@ class _Steps:
         return False
 
     def __call__(self, table: Table) -> Floats:
-        rows = table.native
+        rows = table.for_transformers()
         for name, step in self.steps:
             try:
                 with quietly():

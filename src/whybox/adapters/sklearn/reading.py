@@ -83,7 +83,7 @@ class _Predict:
     outputs: int
 
     def __call__(self, table: Table) -> Floats:
-        return self.rows(table.native)
+        return self.rows(table.for_transformers())
 
     def rows(self, rows: Any) -> Floats:
         with quietly():

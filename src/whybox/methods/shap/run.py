@@ -53,11 +53,11 @@ def run(
     check = _Check(engine)
     digest = hashlib.sha256()
     for start, block in table.blocks(BLOCK):
-        X = q.model.inputs.matrix(block)
+        X = q.model.inputs.block(block, start)
         digest.update(X.data)
         here = values[start : start + len(X)]
         engine.fill(X, here, what=f"{method} {start + 1:,}-{start + len(X):,} of {n:,}" if n > BLOCK else method)
-        prediction[start : start + len(X)] = check.block(X, block, here)
+        prediction[start : start + len(X)] = check.block(X, block, here, start)
     evidence = _evidence(
         q, engine, check, method, notes, rows=n, digest=digest.hexdigest(), seconds=time.perf_counter() - began
     )
@@ -94,7 +94,7 @@ class _Check:
     agreement: float = 0.0
     calls: int = 0
 
-    def block(self, X: Floats, table: Table, values: npt.NDArray[Any]) -> Floats:
+    def block(self, X: Floats, table: Table, values: npt.NDArray[Any], start: int) -> Floats:
         """Check one block; return its predictions on the target's scale, (rows, outputs explained)."""
         q = self.engine.question
         own = q.model.own
@@ -118,7 +118,7 @@ class _Check:
             elif q.target.scale == "response":
                 told = q.target.levels(theirs)
         if total is not None:
-            self._adds_up(total, told, self._room(raw, X))
+            self._adds_up(total, told, self._room(raw, X), start)
         return told
 
     def _on_target(self, raw: Floats) -> Floats:
@@ -139,7 +139,7 @@ class _Check:
         moved = np.maximum(np.abs(link(raw + room) - here), np.abs(here - link(raw - room))).max(axis=1, keepdims=True)
         return np.asarray(moved + relative * np.abs(here) + 1e-10 * np.abs(self.engine.base))[:, list(q.target.picks)]
 
-    def _adds_up(self, total: Floats, told: Floats, room: Floats) -> None:
+    def _adds_up(self, total: Floats, told: Floats, room: Floats, start: int) -> None:
         q = self.engine.question
         off = np.abs(total - told)
         self.residual, self.tolerance = (
@@ -151,7 +151,8 @@ class _Check:
             i, k = np.argwhere(wrong)[0]
             raise ModelMismatchError(
                 f"base + attributions is {total[i, k]!r} where {'the model itself predicts' if q.model.own else 'our reading of the model predicts'} {told[i, k]!r} "
-                f"(row {i} of its block, output {q.target.names[k]!r}; {'tol' if q.options.tol is not None else 'rounding'} allows {room[i, k]:.3g}); nothing is returned."
+                f"(row {start + i:,}, output {q.target.names[k]!r};"
+                f" {'tol' if q.options.tol is not None else 'rounding'} allows {room[i, k]:.3g}); nothing is returned."
             )
 
 
@@ -186,7 +187,7 @@ def _evidence(
         agreement=check.agreement,
         residual_units=q.target.units,
         tolerance=check.tolerance,
-        residual_against=own.what if own else "our reading of the model file",
+        residual_against=_against(q),
         model=q.model.kind,
         verdict=asdict(q.model.verdict),
         model_calls=check.calls,
@@ -198,6 +199,16 @@ def _evidence(
         seconds=seconds,
         notes=tuple(shown),
     )
+
+
+def _against(q: Question) -> str:
+    """Whose predictions the sums were held against, on the scale that was explained."""
+    own, link = q.model.own, q.model.outputs.link
+    if own is None:
+        return "our reading of the model file"
+    if own.scale == q.target.scale or link.identity:
+        return own.what
+    return f"the {link.name} of {own.what}" if own.scale == "raw" else f"our reading, itself held against {own.what}"
 
 
 def _unseen(engine: Engine) -> bool:
