@@ -236,7 +236,7 @@ def test_streams_parquet_in_batches(folder, monkeypatch, capsys):
 
 
 def test_interrupted_leaves_nothing(folder, tmp_path):
-    big = pd.concat([zoo.X()] * 400)
+    big = pd.concat([zoo.X()] * 4000)
     big.to_parquet(tmp_path / "big.parquet")
     program = [
         sys.executable,
@@ -258,7 +258,7 @@ def test_interrupted_leaves_nothing(folder, tmp_path):
         time.sleep(0.1)
         if list(tmp_path.glob(".o.parquet*")):
             break
-    time.sleep(0.5)
+    time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
     _, err = process.communicate(timeout=60)

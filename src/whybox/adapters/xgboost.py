@@ -10,7 +10,8 @@ import numpy as np
 from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_overridden
 from whybox.adapters.ubjson import parse_ubjson
 from whybox.adapters.verify import Domain, verified, verified_linear
-from whybox.adapters.xgboost_model import ROUNDING, Document, Garbled, read
+from whybox.adapters.xgboost_model import ROUNDING, Document, read
+from whybox.adapters.xgboost_names import Garbled
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats, Table
 from whybox.models.base import Model, Own
