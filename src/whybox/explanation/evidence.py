@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from typing import Any, final
 
 from whybox.errors import ExplanationFileError
@@ -139,12 +140,17 @@ def merged(parts: Sequence[Evidence]) -> Evidence:
 def versions(library: str | None = None) -> dict[str, str]:
     """Return the versions that made the numbers."""
     import platform
-    from importlib.metadata import PackageNotFoundError, version
 
     out = {"python": platform.python_version()}
-    for name in ("whybox", "numpy", *([library] if library else [])):
-        try:
-            out[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return out
+    found = {name: _version(name) for name in ("whybox", "numpy", *([library] if library else []))}
+    return out | {name: version for name, version in found.items() if version is not None}
+
+
+@cache
+def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

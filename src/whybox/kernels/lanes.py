@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Literal, final
 
 import numpy as np
@@ -60,8 +61,18 @@ def forced_choice(what: str) -> Any:
     return (_FORCED.get() or {}).get(what)
 
 
+def forced_now() -> tuple[object, ...]:
+    """Return all that `forced` says, as a key."""
+    return tuple((_FORCED.get() or {}).values())
+
+
 def instruction_sets() -> tuple[Instructions, ...]:
     """Return the instruction sets of this processor, best first; the last, plain one, every processor has."""
+    return _sets()
+
+
+@cache
+def _sets() -> tuple[Instructions, ...]:
     return tuple(
         Instructions(name, {"float32": rows32, "float64": rows64}, {"float32": bits32, "float64": bits64})
         for name, bits32, bits64, rows32, rows64 in _native.instruction_sets()

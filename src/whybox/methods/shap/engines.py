@@ -16,7 +16,7 @@ from whybox.frames import Floats
 from whybox.kernels import lanes, trees
 from whybox.kernels.lanes import Attribution
 from whybox.methods.shap.game import game_of_row, values_of_game
-from whybox.methods.shap.plan import Plan, attribution, choose, rules
+from whybox.methods.shap.plan import Plan, attribution, cheapest, choices, rules
 from whybox.methods.shap.question import Kernel, Question
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
@@ -33,12 +33,15 @@ class Compiled:
     """What an explainer keeps between calls: for each order, the trees compiled and the plan they were compiled by."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[int, bytes], tuple[Plan, Attribution]] = {}
+        self._choices: dict[tuple[object, ...], tuple[Plan, ...]] = {}
+        self._made: dict[tuple[object, ...], tuple[Plan, Attribution]] = {}
 
     def get(self, question: Question, order: int, rows: int) -> tuple[Plan, Attribution | None]:
         """Return a plan for this many rows, and compiled trees for it; what is there already is kept while it is the cheaper way."""
-        key = (order, question.players.of_column.tobytes())
-        best = choose(question, order, rows)
+        key = (order, question.players.of_column.tobytes(), lanes.forced_now())
+        if key not in self._choices:
+            self._choices[key] = choices(question, order)
+        best = cheapest(self._choices[key], rows)
         if best.instructions is None:
             return best, None
         made = self._made.get(key)

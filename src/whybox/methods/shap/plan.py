@@ -19,7 +19,7 @@ from whybox.kernels.trees import Rules
 from whybox.methods.shap.question import Question
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["Plan", "attribution", "choose", "measured", "rules"]
+__all__ = ["Plan", "attribution", "cheapest", "choices", "measured", "rules"]
 
 # Nanoseconds a vector instruction of the estimate takes, on a 2.6 GHz server core; only their ratios decide.
 _WALK: Final = {
@@ -121,34 +121,35 @@ def rules(question: Question, order: int, arithmetic: Arithmetic) -> Rules:
     )
 
 
-def choose(question: Question, order: int, rows: int) -> Plan:
-    """Return the cheapest way to answer for this many rows.
+def choices(question: Question, order: int) -> tuple[Plan, ...]:
+    """Return the ways there are to answer, each with its cost for one row.
 
     `lanes.forced` overrides kernel, instruction set or table size where the question allows it.
     """
     q, forest = question, question.model
     threads = q.options.n_jobs or lanes.threads_available()
     if q.kernel not in ("path-dependent", "interventional") or not isinstance(forest, TreeEnsemble):
-        return Plan(q.kernel, threads=1, rows=rows, trees=forest.n_trees if isinstance(forest, TreeEnsemble) else 0)
+        return (Plan(q.kernel, threads=1, trees=forest.n_trees if isinstance(forest, TreeEnsemble) else 0),)
     wanted = lanes.forced_choice("instructions")
     sets = [s for s in lanes.instruction_sets() if wanted in (None, s.name)]
     arithmetic: Arithmetic = q.options.dtype or ("float32" if forest.single else "float64")
     blank = Plan(
-        "",
-        arithmetic=arithmetic,
-        threads=threads,
-        rows=rows,
-        trees=forest.n_trees,
-        memory_bytes=_scratch(q, order, threads),
+        "", arithmetic=arithmetic, threads=threads, trees=forest.n_trees, memory_bytes=_scratch(q, order, threads)
     )
     found = _lanes(q, order, blank, sets[0]) if forest.n_trees and not forest.has_linear_leaves else []
-    # Any of the lane kernels is faster row by row than the walks that take one row at a time, which remain for what those cannot do.
-    if not any(p.kernel == "lane walk" for p in found):
+    if not any(
+        p.kernel == "lane walk" for p in found
+    ):  # which can do whatever the walk of one row at a time can, faster
         found.append(_walk(q, order, blank))
     kernel, bits = lanes.forced_choice("kernel"), lanes.forced_choice("bits")
-    found = [p for p in found if kernel in (None, p.kernel) and bits in (None, p.bits)] or found
-    best = min(found, key=lambda p: p.seconds)
-    return replace(best, considered=tuple((p.kernel, p.bits, p.seconds) for p in found))
+    return tuple([p for p in found if kernel in (None, p.kernel) and bits in (None, p.bits)] or found)
+
+
+def cheapest(found: tuple[Plan, ...], rows: int) -> Plan:
+    """Return the choice that costs least for this many rows."""
+    planned = [replace(p, rows=rows) for p in found]
+    best = min(planned, key=lambda p: p.seconds)
+    return replace(best, considered=tuple((p.kernel, p.bits, p.seconds) for p in planned))
 
 
 def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> list[Plan]:
@@ -164,7 +165,7 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
     if q.background is None and order == 1:
         tries += [("lane walk", b) for b in (2, 4, 5)]
     if longest <= _MOST_PLAYERS:
-        tries += [("pattern tables", b) for b in (6, 8)]
+        tries += [("pattern tables", b) for b in (6, 7, 8)]
     out = []
     for kernel, bits in tries:
         vectors, entries, build = lanes.work(
