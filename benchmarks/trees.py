@@ -92,7 +92,7 @@ def attribute(work: Work, model: Any, X: np.ndarray, n_jobs: int) -> Callable[[]
         table, _ = explainer.model.inputs.align(_table(X))
         players = resolve_players(explainer.model, table.names, None)
         question = settle(explainer.model, players, explainer.background, explainer.options)
-        engine = Engine(question, len(X), Compiled())
+        engine = Engine(Compiled(question), len(X))
         shape = (len(X), *(players.count,) * work.order, len(question.target.names))
         out = np.zeros(shape, np.float32 if work.dtype == "float32" else np.float64)
         for start, block in table.blocks(16384):
@@ -146,16 +146,49 @@ def _lines(work: Work, plan: Any, reading: float, times: Any, fixed: Any, result
     kernel = f"{plan.kernel}, {plan.arithmetic}" + (f", {plan.bits} bits" if plan.bits is not None else "")
     lines = [
         [work.name, f"**whybox** ({kernel})", f"{n:,}", per_row(mine, n), "1", "", "", ""],
-        ["", "whybox, the call", f"{n:,}", per_row(call, n), f"{mine / call:.2f}", "", "", f"reading the model: {reading:.2f} s"],
+        [
+            "",
+            "whybox, the call",
+            f"{n:,}",
+            per_row(call, n),
+            f"{mine / call:.2f}",
+            "",
+            "",
+            f"reading the model: {reading:.2f} s",
+        ],
     ]
     if "predict" in times:
         own = min(times["predict"])
-        lines.append(["", "the model's own predict", f"{n:,}", per_row(own, n), f"{own / mine:.2f}", "", "", f"attributions take {mine / own:.2f} predicts"])
+        lines.append(
+            [
+                "",
+                "the model's own predict",
+                f"{n:,}",
+                per_row(own, n),
+                f"{own / mine:.2f}",
+                "",
+                "",
+                f"attributions take {mine / own:.2f} predicts",
+            ]
+        )
     for peer in work.peers:
         whole = fixed[peer.name] + min(times[peer.name]) / peer.rows * n
-        reached = "" if peer.target is None else f"{peer.target:g}x " + ("reached" if whole / mine >= peer.target else "**missed**")
+        reached = (
+            ""
+            if peer.target is None
+            else f"{peer.target:g}x " + ("reached" if whole / mine >= peer.target else "**missed**")
+        )
         lines.append(
-            ["", peer.name, f"{peer.rows:,}", per_row(whole, n), f"{whole / mine:,.0f}x", f"{whole / call:,.0f}x", _agreement(work, results, peer), reached]
+            [
+                "",
+                peer.name,
+                f"{peer.rows:,}",
+                per_row(whole, n),
+                f"{whole / mine:,.0f}x",
+                f"{whole / call:,.0f}x",
+                _agreement(work, results, peer),
+                reached,
+            ]
         )
     return lines
 
@@ -174,14 +207,19 @@ def per_row(seconds: float, n: int) -> str:
     return f"{t * 1e6:,.2f} us" if t < 1e-4 else f"{t * 1e6:,.0f} us" if t < 1e-2 else f"{t * 1e3:,.1f} ms"
 
 
-def shap_peer(model: Any, rows: int, target: float | None, background: np.ndarray | None = None, *, pairs: bool = False) -> Peer:
+def shap_peer(
+    model: Any, rows: int, target: float | None, background: np.ndarray | None = None, *, pairs: bool = False
+) -> Peer:
     """shap's TreeExplainer."""
     import shap
 
     def make() -> Any:
         if background is None:
             return shap.TreeExplainer(model)
-        return shap.TreeExplainer(model, background, feature_perturbation="interventional")
+        every = shap.maskers.Independent(
+            background, max_samples=len(background)
+        )  # by default it takes a hundred of them
+        return shap.TreeExplainer(model, every, feature_perturbation="interventional")
 
     def run(explainer: Any, X: np.ndarray) -> np.ndarray:
         if pairs:
@@ -191,7 +229,9 @@ def shap_peer(model: Any, rows: int, target: float | None, background: np.ndarra
     return Peer(f"shap {version('shap')}", make, run, rows, target)
 
 
-def woodelf_peer(model: Any, d: int, rows: int, target: float | None, background: np.ndarray | None = None, *, pairs: bool = False) -> Peer:
+def woodelf_peer(
+    model: Any, d: int, rows: int, target: float | None, background: np.ndarray | None = None, *, pairs: bool = False
+) -> Peer:
     """woodelf's explainer, which wants frames."""
     import pandas as pd
     from woodelf import WoodelfExplainer
@@ -222,7 +262,13 @@ def xgboost_peer(booster: Any, rows: int, target: float | None, *, pairs: bool =
             return booster.predict(matrix, pred_interactions=True)[:, :-1, :-1]
         return booster.predict(matrix, pred_contribs=True)[:, :-1]
 
-    return Peer(f"XGBoost {version('xgboost')} {'pred_interactions' if pairs else 'pred_contribs'}", lambda: None, run, rows, target)
+    return Peer(
+        f"XGBoost {version('xgboost')} {'pred_interactions' if pairs else 'pred_contribs'}",
+        lambda: None,
+        run,
+        rows,
+        target,
+    )
 
 
 def forests(scale: float) -> Iterator[Work]:
@@ -246,9 +292,30 @@ def forests(scale: float) -> Iterator[Work]:
                         out[i, j] = values.values[at]
                 return out
 
-            peers.append(Peer(f"shapiq {version('shapiq')}", lambda: shapiq.tree.TreeExplainer(model, max_order=1, min_order=1, index="SV"), run, few, 400))
-        yield Work(f"RandomForest(100) grown on 20,000 x 20, {dtype}", model, rows, peers if dtype == "float32" else peers[:1], dtype=dtype, predict=model.predict)
-    yield Work("RandomForest(100), interventional, 100 background rows", model, rows[: max(2, int(20 * scale))], [shap_peer(model, 2, 20, X[-100:])], background=X[-100:])
+            peers.append(
+                Peer(
+                    f"shapiq {version('shapiq')}",
+                    lambda: shapiq.tree.TreeExplainer(model, max_order=1, min_order=1, index="SV"),
+                    run,
+                    few,
+                    400,
+                )
+            )
+        yield Work(
+            f"RandomForest(100) grown on 20,000 x 20, {dtype}",
+            model,
+            rows,
+            peers if dtype == "float32" else peers[:1],
+            dtype=dtype,
+            predict=model.predict,
+        )
+    yield Work(
+        "RandomForest(100), interventional, 100 background rows",
+        model,
+        rows[: max(2, int(20 * scale))],
+        [shap_peer(model, 2, 20, X[-100:])],
+        background=X[-100:],
+    )
 
 
 def boosted(scale: float) -> Iterator[Work]:
@@ -259,7 +326,9 @@ def boosted(scale: float) -> Iterator[Work]:
 
     def train(d: int, depth: int) -> tuple[Any, np.ndarray]:
         X, y = data(max(n, 20_000), d)
-        return xgboost.train({"max_depth": depth, "nthread": 1}, xgboost.DMatrix(X[:20_000], y[:20_000], nthread=1), 100), X[:n]
+        return xgboost.train(
+            {"max_depth": depth, "nthread": 1}, xgboost.DMatrix(X[:20_000], y[:20_000], nthread=1), 100
+        ), X[:n]
 
     for d in (20, 127):
         b, X = train(d, 6)
@@ -273,11 +342,28 @@ def boosted(scale: float) -> Iterator[Work]:
         yield Work(f"XGBoost 100 trees depth {depth}, d = 20", b, X[:rows], peers, predict=b.inplace_predict)
     b, X = train(20, 6)
     back = X[-1000:]
-    yield Work("XGBoost depth 6, interventional, 1,000 background rows", b, X, [shap_peer(b, max(20, int(200 * scale)), 5000, back), woodelf_peer(b, 20, n // 4, 30, back)], background=back)
+    yield Work(
+        "XGBoost depth 6, interventional, 1,000 background rows",
+        b,
+        X,
+        [shap_peer(b, max(20, int(200 * scale)), 5000, back), woodelf_peer(b, 20, n // 4, 30, back)],
+        background=back,
+    )
     some = X[: n // 5]
-    peers = [shap_peer(b, max(20, n // 1000), 300, pairs=True), xgboost_peer(b, n // 200, 40, pairs=True), woodelf_peer(b, 20, n // 20, 20, pairs=True)]
+    peers = [
+        shap_peer(b, max(20, n // 1000), 300, pairs=True),
+        xgboost_peer(b, n // 200, 40, pairs=True),
+        woodelf_peer(b, 20, n // 20, 20, pairs=True),
+    ]
     yield Work("XGBoost depth 6, pairwise interactions", b, some, peers, order=2)
-    yield Work("XGBoost depth 6, pairwise interactions, interventional", b, some, [woodelf_peer(b, 20, n // 20, 20, back, pairs=True)], background=back, order=2)
+    yield Work(
+        "XGBoost depth 6, pairwise interactions, interventional",
+        b,
+        some,
+        [woodelf_peer(b, 20, n // 20, 20, back, pairs=True)],
+        background=back,
+        order=2,
+    )
 
 
 def others(scale: float) -> Iterator[Work]:
@@ -288,14 +374,31 @@ def others(scale: float) -> Iterator[Work]:
     with contextlib.suppress(ImportError):
         import lightgbm
 
-        b = lightgbm.train({"num_leaves": 31, "verbose": -1, "num_threads": 1}, lightgbm.Dataset(X[:20_000], y[:20_000]), 200)
-        own = Peer(f"LightGBM {version('lightgbm')} pred_contrib", lambda: None, lambda _, R: b.predict(R, pred_contrib=True, num_threads=1)[:, :-1], n // 100, 150)
+        b = lightgbm.train(
+            {"num_leaves": 31, "verbose": -1, "num_threads": 1}, lightgbm.Dataset(X[:20_000], y[:20_000]), 200
+        )
+        own = Peer(
+            f"LightGBM {version('lightgbm')} pred_contrib",
+            lambda: None,
+            lambda _, R: b.predict(R, pred_contrib=True, num_threads=1)[:, :-1],
+            n // 100,
+            150,
+        )
         for dtype in ("float32", "float64"):
-            yield Work(f"LightGBM 200 trees of 31 leaves, {dtype}", b, rows, [own, shap_peer(b, n // 100, 150)], dtype=dtype, predict=lambda R: b.predict(R, num_threads=1))
+            yield Work(
+                f"LightGBM 200 trees of 31 leaves, {dtype}",
+                b,
+                rows,
+                [own, shap_peer(b, n // 100, 150)],
+                dtype=dtype,
+                predict=lambda R: b.predict(R, num_threads=1),
+            )
     with contextlib.suppress(ImportError):
         import catboost
 
-        model = catboost.CatBoostRegressor(iterations=500, depth=6, verbose=0, thread_count=1).fit(X[:20_000], y[:20_000])
+        model = catboost.CatBoostRegressor(iterations=500, depth=6, verbose=0, thread_count=1).fit(
+            X[:20_000], y[:20_000]
+        )
         own = Peer(
             f"CatBoost {version('catboost')} ShapValues",
             lambda: None,
@@ -304,7 +407,14 @@ def others(scale: float) -> Iterator[Work]:
             20,
         )
         for dtype in ("float32", "float64"):
-            yield Work(f"CatBoost 500 symmetric trees depth 6, {dtype}", model, rows, [own, shap_peer(model, n // 100, 20)], dtype=dtype, predict=lambda R: model.predict(R, thread_count=1))
+            yield Work(
+                f"CatBoost 500 symmetric trees depth 6, {dtype}",
+                model,
+                rows,
+                [own, shap_peer(model, n // 100, 20)],
+                dtype=dtype,
+                predict=lambda R: model.predict(R, thread_count=1),
+            )
 
 
 def one_row() -> list[str]:
@@ -318,7 +428,9 @@ def one_row() -> list[str]:
     calls = {
         "whybox, the call": lambda r: mine(r),
         f"shap {version('shap')}": lambda r: theirs.shap_values(r, check_additivity=False),
-        f"XGBoost {version('xgboost')} pred_contribs": lambda r: b.predict(xgboost.DMatrix(r, nthread=1), pred_contribs=True),
+        f"XGBoost {version('xgboost')} pred_contribs": lambda r: b.predict(
+            xgboost.DMatrix(r, nthread=1), pred_contribs=True
+        ),
     }
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for i in range(300):
@@ -326,7 +438,9 @@ def one_row() -> list[str]:
             began = time.perf_counter()
             call(X[i : i + 1])
             taken[name].append(time.perf_counter() - began)
-    return ["", "One row, warm explainer, 100 trees depth 6 (wall-clock, median of 300):", ""] + [f"- {name}: {np.median(t) * 1e3:.2f} ms" for name, t in taken.items()]
+    return ["", "One row, warm explainer, 100 trees depth 6 (wall-clock, median of 300):", ""] + [
+        f"- {name}: {np.median(t) * 1e3:.2f} ms" for name, t in taken.items()
+    ]
 
 
 HEAD = ["workload", "who", "rows", "a row", "of whybox", "of the call", "differs by", "asked for"]
@@ -347,7 +461,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     scale = 0.1 if args.quick else 1.0
-    print(f"Python {platform.python_version()}, {lanes.instruction_sets()[0].name}, {lanes.threads_available()} cores; " + ", ".join(_installed()))
+    print(
+        f"Python {platform.python_version()}, {lanes.instruction_sets()[0].name}, {lanes.threads_available()} cores; "
+        + ", ".join(_installed())
+    )
     if args.cores:
         from cores import cores  # beside this file
 
@@ -365,7 +482,17 @@ def main() -> None:
 
 def _installed() -> list[str]:
     out = []
-    for name in ("whybox", "xgboost", "lightgbm", "catboost", "scikit-learn", "shap", "shapiq", "woodelf_explainer", "numpy"):
+    for name in (
+        "whybox",
+        "xgboost",
+        "lightgbm",
+        "catboost",
+        "scikit-learn",
+        "shap",
+        "shapiq",
+        "woodelf_explainer",
+        "numpy",
+    ):
         with contextlib.suppress(PackageNotFoundError):
             out.append(f"{name} {version(name)}")
     return out

@@ -1,9 +1,12 @@
 #include "compile.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <new>
+#include <tuple>
 
 #include "split.hpp"
 
@@ -53,6 +56,44 @@ Split split_of(const Ensemble& e, std::size_t tree, std::int32_t id, bool single
     return s;
 }
 
+Questions::Questions(const Ensemble& e, std::size_t tree) {
+    constexpr int kMany = 1 << 20, kFew = 16;
+    const Node* root = e.root(tree);
+    const auto nodes = static_cast<std::size_t>(e.tree_offsets[tree + 1] - e.tree_offsets[tree]);
+    number_.resize(nodes);
+    different_.assign(nodes, 0);
+    using Asked = std::tuple<std::int32_t, double, std::uint8_t, std::vector<std::uint32_t>>;
+    std::map<Asked, int> seen;
+    int inner = 0;
+    for (std::size_t i = 0; i < nodes; ++i) {
+        const Node& n = root[i];
+        if (n.left < 0) continue;
+        number_[i] = inner++;
+        if (static_cast<int>(seen.size()) > 2 * kFew) continue;  // not such a tree
+        const bool set = n.flags & kCategorical;
+        const auto* first = e.sets.data() + n.set_begin;
+        seen.try_emplace(Asked{n.feature, set ? 0.0 : n.threshold, n.flags, set ? std::vector<std::uint32_t>(first, first + n.set_words) : std::vector<std::uint32_t>{}},
+                         static_cast<int>(seen.size()));
+    }
+    count_ = inner;
+    if (static_cast<int>(seen.size()) > kFew || 2 * static_cast<int>(seen.size()) > inner) {
+        for (std::size_t i = nodes; i-- > 0;)  // children come after their parents
+            if (root[i].left >= 0) different_[i] = std::min(1 + different_[root[i].left] + different_[root[i].right], kMany);
+        return;
+    }
+    count_ = static_cast<int>(seen.size());
+    std::vector<std::uint32_t> asked(nodes);  // a bit for each question of the subtree
+    for (std::size_t i = nodes; i-- > 0;) {
+        const Node& n = root[i];
+        if (n.left < 0) continue;
+        const bool set = n.flags & kCategorical;
+        const auto* first = e.sets.data() + n.set_begin;
+        number_[i] = seen.at(Asked{n.feature, set ? 0.0 : n.threshold, n.flags, set ? std::vector<std::uint32_t>(first, first + n.set_words) : std::vector<std::uint32_t>{}});
+        asked[i] = asked[n.left] | asked[n.right] | 1U << number_[i];
+        different_[i] = std::popcount(asked[i]);
+    }
+}
+
 namespace {
 
 double factor(double p, double a, double r) { return p * a + (1 - p) * r; }
@@ -65,15 +106,12 @@ template <class T>
 class WalkCompiler {
 public:
     WalkCompiler(const Ensemble& e, std::size_t tree, Players players, const Quadrature& rule, const WalkShape& shape, WalkTree<T>& out)
-        : e_(e), tree_(tree), players_(players), rule_(rule), shape_(shape), out_(out), root_(e.root(tree)), q_(static_cast<int>(rule.nodes.size())) {
+        : e_(e), tree_(tree), players_(players), rule_(rule), shape_(shape), out_(out), root_(e.root(tree)), questions_(e, tree), q_(static_cast<int>(rule.nodes.size())) {
         share_.assign(players.count, 1.0);
         times_.assign(players.count, 0);
         local_.assign(players.count, -1);
         gain_.resize(8 * static_cast<std::size_t>(q_));
-        const auto nodes = static_cast<std::size_t>(e.tree_offsets[tree + 1] - e.tree_offsets[tree]);
-        splits_.assign(nodes, 0);
-        for (std::size_t i = nodes; i-- > 0;)  // children come after their parents
-            if (root_[i].left >= 0) splits_[i] = std::min(1 + splits_[root_[i].left] + splits_[root_[i].right], 1 << 20);
+        bit_.assign(static_cast<std::size_t>(questions_.count()), -1);
         out.root = compile(0);
     }
 
@@ -85,26 +123,27 @@ private:
     WalkShape shape_;
     WalkTree<T>& out_;
     const Node* root_;
+    Questions questions_;
     int q_;
     std::vector<double> share_;  // of each player, over the path
     std::vector<int> times_;     // how often each is on it
-    std::vector<int> splits_;    // of each subtree
+    std::vector<int> bit_;       // of each question, in the bottom at hand
     std::vector<int> local_;     // a player's number in the bottom at hand
     std::vector<double> product_, gain_;
 
     int player(std::int32_t id) const { return players_.of_column[root_[id].feature]; }
 
-    // The subtree's splits and different players, in order.
+    // The subtree's different splits and players, in order.
     void gather(std::int32_t id, std::vector<std::int32_t>& splits, std::vector<std::int32_t>& players) const {
         if (root_[id].left < 0) return;
-        splits.push_back(id);
+        if (std::none_of(splits.begin(), splits.end(), [&](std::int32_t s) { return questions_[s] == questions_[id]; })) splits.push_back(id);
         if (std::find(players.begin(), players.end(), player(id)) == players.end()) players.push_back(player(id));
         gather(root_[id].left, splits, players);
         gather(root_[id].right, splits, players);
     }
 
     std::int32_t compile(std::int32_t id) {
-        if (splits_[id] <= shape_.bits) {
+        if (questions_.different(id) <= shape_.bits) {
             std::vector<std::int32_t> splits, players;
             gather(id, splits, players);
             const auto repeats = std::count_if(players.begin(), players.end(), [&](int p) { return times_[p] > 0; });
@@ -178,6 +217,7 @@ private:
         b.table = static_cast<std::int64_t>(begin);
         out_.tables.resize(begin + size * q_ * (1 + players.size()) * e_.width);
         for (std::size_t j = 0; j < players.size(); ++j) local_[players[j]] = static_cast<int>(j);
+        for (std::size_t s = 0; s < splits.size(); ++s) bit_[static_cast<std::size_t>(questions_[splits[s]])] = static_cast<int>(s);
         for (unsigned pattern = 0; pattern < 1U << b.bits; ++pattern) {
             Filling f{splits, pattern, size, players.size(), {}, {}, {}, {}, out_.tables.data() + begin + pattern};
             int bit = b.splits;
@@ -186,23 +226,21 @@ private:
                 f.met0[j] = f.met[j] = on_path ? pattern >> bit++ & 1U : 1;
                 f.share0[j] = f.share[j] = on_path ? share_[players[j]] : 1;
             }
-            int next = 0;
-            leaves(id, f, next);
+            leaves(id, f);
         }
     }
 
-    // `next`: number of the next split in order, which is the order of gather().
-    void leaves(std::int32_t id, Filling& f, int& next) {
+    void leaves(std::int32_t id, Filling& f) {
         const Node& n = root_[id];
         if (n.left < 0) return leaf(n, f);
-        const bool left = f.pattern >> next++ & 1U;
+        const bool left = f.pattern >> bit_[static_cast<std::size_t>(questions_[id])] & 1U;
         const int j = local_[player(id)];
         const double met = f.met[j], share = f.share[j];
         for (int side = 0; side < 2; ++side) {
             const std::int32_t kid = side ? n.right : n.left;
             f.met[j] = left == (side == 0) ? met : 0;
             f.share[j] = share * Ensemble::ratio(n, root_[kid]);
-            leaves(kid, f, next);
+            leaves(kid, f);
         }
         f.met[j] = met;
         f.share[j] = share;

@@ -39,6 +39,20 @@ Split split_of(const Ensemble& e, std::size_t tree, std::int32_t node, bool sing
 // Whether every numeric node reads its column as float32.
 bool reads_single(const Ensemble& e);
 
+// The questions of a tree and how many different ones each subtree asks. Trees that ask the same question in many nodes (CatBoost's symmetric
+// trees: one for each level) then need one bit for it instead of many; in others every node counts as a question of its own.
+class Questions {
+public:
+    Questions(const Ensemble& e, std::size_t tree);
+    int different(std::int32_t node) const { return different_[static_cast<std::size_t>(node)]; }  // in its subtree; many: 1 << 20
+    int operator[](std::int32_t node) const { return number_[static_cast<std::size_t>(node)]; }
+    int count() const { return count_; }
+
+private:
+    std::vector<int> different_, number_;
+    int count_ = 0;
+};
+
 template <class T>
 struct WalkTree {
     std::vector<Top> tops;

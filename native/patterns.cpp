@@ -9,14 +9,6 @@
 namespace whybox {
 namespace {
 
-std::vector<int> split_counts(const Ensemble& e, std::size_t tree) {
-    const Node* root = e.root(tree);
-    std::vector<int> counts(static_cast<std::size_t>(e.tree_offsets[tree + 1] - e.tree_offsets[tree]));
-    for (std::size_t i = counts.size(); i-- > 0;)  // children come after their parents
-        if (root[i].left >= 0) counts[i] = std::min(1 + counts[root[i].left] + counts[root[i].right], 1 << 20);
-    return counts;
-}
-
 // Calls visit(node, players of its path, in order of appearance) for every node, parents first.
 template <class Visit>
 void paths(const Ensemble& e, std::size_t tree, Players players, std::int32_t id, std::vector<int>& path, const Visit& visit) {
@@ -36,7 +28,7 @@ template <class T>
 class PatternCompiler {
 public:
     PatternCompiler(const Ensemble& e, std::size_t tree, Players players, const Cells& cells, const Absent& absent, const PatternShape& shape, PatternTree<T>& out)
-        : e_(e), tree_(tree), players_(players), cells_(cells), absent_(absent), shape_(shape), out_(out), root_(e.root(tree)), counts_(split_counts(e, tree)) {
+        : e_(e), tree_(tree), players_(players), cells_(cells), absent_(absent), shape_(shape), out_(out), root_(e.root(tree)), questions_(e, tree), bit_(static_cast<std::size_t>(questions_.count())) {
         out.first_node = e.tree_offsets[tree];
         out.depth = e.depth[tree];
         if (absent.background) answer();
@@ -44,6 +36,7 @@ public:
     }
 
 private:
+    static constexpr unsigned kNever = 1U << 31;  // in no mask: a condition that no pattern meets
     using Words = std::vector<std::uint64_t>;  // one bit a background row
     struct OnPath { int player; double share; Words met; };
     struct Need { int player; unsigned mask, value; double share; };  // a leaf's condition on one player, in bits of the pattern
@@ -56,7 +49,8 @@ private:
     PatternShape shape_;
     PatternTree<T>& out_;
     const Node* root_;
-    std::vector<int> counts_;
+    Questions questions_;
+    std::vector<int> bit_;  // of each question, in the bottom at hand
     std::vector<OnPath> path_;
     std::vector<Words> left_;  // for each node, which background rows go left
     std::vector<std::int32_t> splits_;
@@ -68,8 +62,8 @@ private:
 
     void answer() {
         const Rows b = absent_.background->rows;
-        left_.resize(counts_.size());
-        for (std::size_t i = 0; i < counts_.size(); ++i) {
+        left_.resize(static_cast<std::size_t>(e_.tree_offsets[tree_ + 1] - e_.tree_offsets[tree_]));
+        for (std::size_t i = 0; i < left_.size(); ++i) {
             if (root_[i].left < 0) continue;
             left_[i].assign((b.rows + 63) / 64, 0);
             for (std::size_t r = 0; r < b.rows; ++r)
@@ -78,7 +72,7 @@ private:
     }
 
     std::int32_t compile(std::int32_t id) {
-        if (root_[id].left < 0 || static_cast<int>(path_.size()) + counts_[id] <= shape_.bits) return bottom(id);
+        if (root_[id].left < 0 || static_cast<int>(path_.size()) + questions_.different(id) <= shape_.bits) return bottom(id);
         const auto at = static_cast<std::int32_t>(out_.tops.size());
         const Node& n = root_[id];
         const int j = player(id);
@@ -102,7 +96,10 @@ private:
 
     void number(std::int32_t id) {
         if (root_[id].left < 0) return;
-        splits_.push_back(id);
+        if (std::none_of(splits_.begin(), splits_.end(), [&](std::int32_t s) { return questions_[s] == questions_[id]; })) {
+            bit_[static_cast<std::size_t>(questions_[id])] = static_cast<int>(path_.size() + splits_.size());
+            splits_.push_back(id);
+        }
         number(root_[id].left);
         number(root_[id].right);
     }
@@ -120,8 +117,7 @@ private:
         std::vector<Need> needs;
         for (std::size_t k = 0; k < path_.size(); ++k) needs.push_back({path_[k].player, 1U << k, 1U << k, path_[k].share});
         choose(id, b, needs);
-        int next = 0;
-        leaves(id, b, needs, next);
+        leaves(id, b, needs);
         out_.bottoms.push_back(b);
         return ~static_cast<std::int32_t>(out_.bottoms.size() - 1);
     }
@@ -165,10 +161,10 @@ private:
         out_.tables.resize(begin + size * static_cast<std::size_t>(b.cells));
     }
 
-    void leaves(std::int32_t id, const Leaves& b, std::vector<Need>& needs, int& next) {
+    void leaves(std::int32_t id, const Leaves& b, std::vector<Need>& needs) {
         const Node& n = root_[id];
         if (n.left < 0) return leaf(n, b, needs);
-        const unsigned bit = 1U << (b.places + next++);
+        const unsigned bit = 1U << bit_[static_cast<std::size_t>(questions_[id])];
         const int j = player(id);
         auto found = std::find_if(needs.begin(), needs.end(), [&](const Need& k) { return k.player == j; });
         const bool fresh = found == needs.end();
@@ -178,7 +174,8 @@ private:
         for (int side = 0; side < 2; ++side) {
             const std::int32_t kid = side ? n.right : n.left;
             needs[at] = {j, before.mask | bit, before.value | (side ? 0 : bit), before.share * Ensemble::ratio(n, root_[kid])};
-            leaves(kid, b, needs, next);
+            if (before.mask & bit && (before.value & bit) != (side ? 0 : bit)) needs[at].value |= kNever;  // asked before, and answered otherwise
+            leaves(kid, b, needs);
         }
         needs[at] = before;
         if (fresh) needs.pop_back();

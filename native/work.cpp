@@ -1,5 +1,7 @@
 #include "work.hpp"
 
+#include "compile.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -9,10 +11,10 @@ namespace {
 
 class Counter {
 public:
-    Counter(const Ensemble& e, std::size_t tree, Players players) : e_(e), root_(e.root(tree)), players_(players), times_(players.count) {
-        splits_.resize(static_cast<std::size_t>(e.tree_offsets[tree + 1] - e.tree_offsets[tree]));
-        for (std::size_t i = splits_.size(); i-- > 0;)
-            if (root_[i].left >= 0) splits_[i] = std::min(1 + splits_[root_[i].left] + splits_[root_[i].right], 1 << 20);
+    Counter(const Ensemble& e, std::size_t tree, Players players) : e_(e), tree_(tree), root_(e.root(tree)), players_(players), questions_(e, tree), times_(players.count) {
+        leaves_.assign(static_cast<std::size_t>(e.tree_offsets[tree + 1] - e.tree_offsets[tree]), 1);
+        for (std::size_t i = leaves_.size(); i-- > 0;)  // children come after their parents
+            if (root_[i].left >= 0) leaves_[i] = leaves_[root_[i].left] + leaves_[root_[i].right];
     }
 
     Work walk(int q, int bits) {
@@ -24,15 +26,17 @@ public:
     Work patterns(int q, int order, int bits, int registers, bool single, double background) {
         q_ = q, bits_ = bits, order_ = order, registers_ = registers, single_ = single, background_ = background;
         patterns(0);
-        work_.build += background * static_cast<double>(splits_.size());
+        work_.build += background * static_cast<double>(e_.tree_offsets[tree_ + 1] - e_.tree_offsets[tree_]);
         return work_;
     }
 
 private:
     const Ensemble& e_;
+    std::size_t tree_;
     const Node* root_;
     Players players_;
-    std::vector<int> times_, splits_;
+    Questions questions_;
+    std::vector<int> times_, leaves_;
     Work work_;
     int q_ = 1, bits_ = 0, order_ = 1, registers_ = 0, distinct_ = 0;
     bool single_ = true;
@@ -48,15 +52,15 @@ private:
     }
 
     void walk(std::int32_t id) {
-        if (splits_[id] <= bits_) {
+        if (questions_.different(id) <= bits_) {
             std::vector<int> found;
             players_below(id, found);
             const auto repeats = std::count_if(found.begin(), found.end(), [&](int p) { return times_[p] > 0; });
-            if (splits_[id] + repeats <= bits_) {
-                const double own = static_cast<double>(found.size()), pattern = std::ldexp(1.0, std::max<int>(2, splits_[id] + static_cast<int>(repeats)));
-                work_.vectors += 8.0 * splits_[id] + 4.0 * static_cast<double>(repeats) + 4.0 * q_ * (3 + e_.width * (6 + 2 * own)) + 8 * own * e_.width;
+            if (questions_.different(id) + repeats <= bits_) {
+                const double own = static_cast<double>(found.size()), pattern = std::ldexp(1.0, std::max<int>(2, questions_.different(id) + static_cast<int>(repeats)));
+                work_.vectors += 8.0 * questions_.different(id) + 4.0 * static_cast<double>(repeats) + 4.0 * q_ * (3 + e_.width * (6 + 2 * own)) + 8 * own * e_.width;
                 work_.entries += pattern * q_ * e_.width * (1 + own);
-                work_.build += pattern * (splits_[id] + 1) * q_ * (2 + own);
+                work_.build += pattern * leaves_[id] * q_ * (2 + own);
                 return;
             }
         }
@@ -78,7 +82,7 @@ private:
     }
 
     void patterns(std::int32_t id) {
-        const int splits = splits_[id], bits = distinct_ + splits;
+        const int splits = questions_.different(id), bits = distinct_ + splits;
         if (splits == 0 || bits <= bits_) {
             std::vector<int> found;
             players_below(id, found);
@@ -89,7 +93,7 @@ private:
             work_.vectors += 8.0 * splits + 4 * cells * (look_up(bits) + 2.5);
             work_.entries += patterns * cells;
             const double game = background_ > 0 ? std::pow(3.0, leaf) : std::pow(2.0, leaf) * q_;
-            work_.build += (splits + 1) * (game * (2 + per_leaf) + patterns * per_leaf * (1 + e_.width)) + background_ * bits;
+            work_.build += leaves_[id] * (game * (2 + per_leaf) + patterns * per_leaf * (1 + e_.width)) + background_ * bits;
             return;
         }
         const Node& n = root_[id];

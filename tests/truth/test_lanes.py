@@ -124,6 +124,15 @@ def test_thresholds_are_compared_in_their_own_precision(flags):
                 assert np.abs(mine - right).max() < tolerance * max(1, np.abs(right).max())
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_trees_that_ask_the_same_question_in_many_nodes(seed):
+    """As CatBoost's do; also again below the answer, where one side can never be reached."""
+    rng = np.random.default_rng(seed)
+    flags = SINGLE if seed else LESS_EQUAL
+    grown = [random_tree(rng, 3, 5, 1, categorical=False, grid=np.array([0.5]), flags=flags) for _ in range(3)]
+    check(ensemble(grown, 3, 1), seed)
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), depth=st.integers(1, 40), columns=st.integers(1, 7), chain=st.booleans())
 def test_random_ensembles(seed, depth, columns, chain):

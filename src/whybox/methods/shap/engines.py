@@ -30,30 +30,53 @@ FEW: Final = 4  # rows too few to be worth a thread
 
 @final
 class Compiled:
-    """What an explainer keeps between calls: for each order, the trees compiled and the plan they were compiled by."""
+    """What an explainer keeps between calls about one question: its base, and for each order the compiled trees and their plan."""
 
-    def __init__(self) -> None:
+    def __init__(self, question: Question) -> None:
+        self.question = question
         self._choices: dict[tuple[object, ...], tuple[Plan, ...]] = {}
         self._made: dict[tuple[object, ...], tuple[Plan, Attribution]] = {}
+        self._latest: dict[tuple[object, ...], tuple[Plan, Attribution | None]] = {}
 
-    def get(self, question: Question, order: int, rows: int) -> tuple[Plan, Attribution | None]:
+    def get(self, order: int, rows: int) -> tuple[Plan, Attribution | None]:
         """Return a plan for this many rows, and compiled trees for it; what is there already is kept while it is the cheaper way."""
-        key = (order, question.players.of_column.tobytes(), lanes.forced_now())
+        key = (order, lanes.forced_now())
+        latest = self._latest.get(key)
+        if latest is None or latest[0].rows != rows:
+            latest = self._latest[key] = self._get(key, order, rows)
+        return latest
+
+    def _get(self, key: tuple[object, ...], order: int, rows: int) -> tuple[Plan, Attribution | None]:
         if key not in self._choices:
-            self._choices[key] = choices(question, order)
+            self._choices[key] = choices(self.question, order)
         best = cheapest(self._choices[key], rows)
         if best.instructions is None:
             return best, None
         made = self._made.get(key)
         if made is not None:
-            old = replace(made[0], rows=rows, threads=best.threads)
+            old = replace(made[0], rows=rows)
             same = (old.kernel, old.bits, old.instructions) == (best.kernel, best.bits, best.instructions)
-            if same or (
-                lanes.forced_choice("kernel") is None and old.row_seconds * rows <= best.seconds * best.threads
-            ):
+            if same or old.row_seconds * rows <= best.seconds * best.threads:
                 return old, made[1]
-        self._made[key] = best, attribution(question, order, best)
+        self._made[key] = best, attribution(self.question, order, best)
         return self._made[key]
+
+    @cached_property
+    def base(self) -> Floats:
+        """Value when every player is absent, (model outputs,)."""
+        q = self.question
+        if q.background is None:
+            return trees.expectation(_forest(q))
+        raw = raw_outputs(q, q.background.matrix)
+        if q.target.scale == "response":
+            raw = q.model.outputs.link(raw)
+        return np.asarray(q.background.weights @ raw)
+
+
+def raw_outputs(question: Question, X: Floats) -> Floats:
+    """Raw outputs of encoded rows, (rows, model outputs)."""
+    model = question.model
+    return model.raw(X) if isinstance(model, Linear) else trees.predict(_forest(question), X)
 
 
 @final
@@ -63,15 +86,15 @@ class Engine:
     ``base`` has one entry for each of the *model's* outputs; the target picks and signs them.
 
     Args:
+        compiled: the question, with what earlier calls have compiled for it.
         rows: how many rows will come, which decides how much is worth preparing.
-        compiled: what earlier calls have compiled.
     """
 
-    def __init__(self, question: Question, rows: int, compiled: Compiled | None = None) -> None:
-        self.question = question
-        kept = Compiled() if compiled is None else compiled
-        self._lanes = {order: kept.get(question, order, rows) for order in range(1, question.options.order + 1)}
-        self._threads = question.options.n_jobs or lanes.threads_available()
+    def __init__(self, compiled: Compiled, rows: int) -> None:
+        self.question = compiled.question
+        self._kept = compiled
+        self._lanes = {order: compiled.get(order, rows) for order in range(1, self.question.options.order + 1)}
+        self._threads = self.question.options.n_jobs or lanes.threads_available()
 
     @property
     def plan(self) -> Plan:
@@ -83,21 +106,14 @@ class Engine:
         """What our own arithmetic may lose, relative to the largest sum there can be."""
         return 3e-6 if any(plan.arithmetic == "float32" for plan, _ in self._lanes.values()) else 1e-10
 
-    @cached_property
+    @property
     def base(self) -> Floats:
         """Value when every player is absent, (model outputs,)."""
-        q = self.question
-        if q.background is None:
-            return trees.expectation(_forest(q))
-        raw = self.raw(q.background.matrix)
-        if q.target.scale == "response":
-            raw = q.model.outputs.link(raw)
-        return np.asarray(q.background.weights @ raw)
+        return self._kept.base
 
     def raw(self, X: Floats) -> Floats:
         """Raw outputs of encoded rows, (rows, model outputs)."""
-        model = self.question.model
-        return model.raw(X) if isinstance(model, Linear) else trees.predict(_forest(self.question), X)
+        return raw_outputs(self.question, X)
 
     def size(self, X: Floats) -> Floats:
         """How large the summands can be: the yardstick for rounding."""

@@ -26,18 +26,17 @@ LARGEST: Final = 2**33  # bytes of one result
 
 
 def run(
-    question: Question,
+    compiled: Compiled,
     table: Table,
     method: str,
     notes: tuple[str, ...] = (),
     *,
-    compiled: Compiled | None = None,
     out: npt.NDArray[Any] | None = None,
 ) -> Explanation:
     """Return the explanation of an aligned table's rows.
 
     Args:
-        compiled: what the explainer keeps between calls.
+        compiled: the question, with what the explainer keeps between calls.
         out: where to write the attributions, instead of memory of our own.
 
     Raises:
@@ -45,8 +44,8 @@ def run(
         ModelMismatchError: base + attributions is not the model's own prediction.
     """
     began = time.perf_counter()
-    q, n = question, len(table)
-    engine = Engine(q, n, compiled)
+    q, n = compiled.question, len(table)
+    engine = Engine(compiled, n)
     k, d = len(q.target.names), q.players.count
     shape = (n, *(d,) * q.options.order, k)
     values, prediction = _room(q, shape, out), np.empty((n, k))

@@ -62,7 +62,7 @@ class _Explainer:
             n_jobs=n_jobs,
             dtype=dtype,
         )
-        self._compiled = Compiled()
+        self._kept: dict[tuple[str, ...], Compiled] = {}
         self.model = as_model(model)
         if not isinstance(self.model, self.needs):
             raise UnsupportedModelError(
@@ -72,9 +72,16 @@ class _Explainer:
             raise OptionError("weights are those of background rows; pass background too.")
         self.background = None if background is None else make_background(self.model, background, weights)
         if self.model.inputs.named or players is None:  # else players may be named by the columns of the rows to come
-            settle(
-                self.model, resolve_players(self.model, self.model.inputs.names, players), self.background, self.options
-            )
+            self._compiled(self.model.inputs.names)
+
+    def _compiled(self, names: tuple[str, ...]) -> Compiled:
+        """The question for columns of these names, with what was compiled for it."""
+        found = self._kept.get(names)
+        if found is None:
+            players = resolve_players(self.model, names, self.options.players)
+            found = Compiled(settle(self.model, players, self.background, self.options))
+            self._kept = {names: found}  # one is enough: rows nearly always come under the same names
+        return found
 
     def __call__(self, X: Any, *, out: npt.NDArray[Any] | None = None) -> Explanation:
         """Explain rows.
@@ -92,8 +99,6 @@ class _Explainer:
         """
         table, unused = self.model.inputs.align(as_table(X))
         self.model.inputs.confirm(table)
-        players = resolve_players(self.model, table.names, self.options.players)
-        question = settle(self.model, players, self.background, self.options)
         notes = (
             (
                 f"Columns that the model does not use were left out: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}.",
@@ -101,7 +106,7 @@ class _Explainer:
             if unused
             else ()
         )
-        return run(question, table, self.method, notes, compiled=self._compiled, out=out)
+        return run(self._compiled(table.names), table, self.method, notes, out=out)
 
     def plan(self, rows: int) -> Plan:
         """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`Plan`.
@@ -111,11 +116,8 @@ class _Explainer:
         """
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
             raise OptionError(f"rows={rows!r} must be a positive whole number.")
-        players = resolve_players(self.model, self.model.inputs.names, self.options.players)
-        question = settle(self.model, players, self.background, self.options)
-        order = self.options.order
-        planned, _ = self._compiled.get(question, order, int(rows))
-        return measured(planned, question, order)
+        compiled, order = self._compiled(self.model.inputs.names), self.options.order
+        return measured(compiled.get(order, int(rows))[0], compiled.question, order)
 
     def __repr__(self) -> str:
         rows = "" if self.background is None else f", {len(self.background.matrix):,} background rows"
