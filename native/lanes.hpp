@@ -6,6 +6,23 @@
 
 namespace whybox::WHYBOX_ISA {
 
+template <int kind>
+std::uint64_t left_bits(const double* x, double t) {
+    using V = Lanes<double>;
+    std::uint64_t bits = 0;
+    for (int l = 0; l < 64; l += V::width) bits |= static_cast<std::uint64_t>(V::to_bits(V::template less<kind>(x + l, t))) << l;
+    return bits;
+}
+
+inline std::uint64_t left(const double* x, double t, std::uint8_t kind) {
+    switch (kind) {
+        case kLess: return left_bits<kLess>(x, t);
+        case kLessOrNan: return left_bits<kLessOrNan>(x, t);
+        case kNotAbove: return left_bits<kNotAbove>(x, t);
+        default: return left_bits<kNotAboveOrNan>(x, t);
+    }
+}
+
 template <class T, class C>
 constexpr Walker<T, C> walker() {
     using V = Lanes<T>;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "attribute.hpp"
+#include "bit_walk.hpp"
 #include "kernels.hpp"
 #include "work.hpp"
 
@@ -200,7 +201,10 @@ NB_MODULE(_native, m) {
                  expect(table.shape(0) >= static_cast<std::size_t>(most), "the table is smaller than the longest path");
                  expect(out.size() == x.shape(0) * attributions(e, count, order), "out has the wrong size");
                  nb::gil_scoped_release free;
-                 whybox::pair_walk(e, p, back, {table.data(), table.size()}, static_cast<int>(table.shape(0)), order, rows(x), out.data());
+                 const std::span<const double> moments{table.data(), table.size()};
+                 const int side = static_cast<int>(table.shape(0));
+                 if (e.linear() || back.per_row || most > 64) whybox::pair_walk(e, p, back, moments, side, order, rows(x), out.data());
+                 else whybox::bit_walk(e, p, back, moments, side, order, rows(x), out.data(), *whybox::instruction_sets().front());
              }, nb::kw_only(), "x"_a.noconvert(), "of_column"_a.noconvert(), "count"_a, "b"_a.noconvert(), "weights"_a.noconvert(), "table"_a.noconvert(),
              "order"_a, "out"_a.noconvert())
         .def("hybrids",

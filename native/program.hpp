@@ -93,6 +93,7 @@ struct Walker {
 struct InstructionSet {
     const char* name;
     bool (*available)();
+    std::uint64_t (*left)(const double* column, double threshold, std::uint8_t kind);  // which of 64 values, aligned, go left
     Walker<float, float> single;
     Walker<float, double> mixed;    // float32 arithmetic over columns that are compared in float64
     Walker<double, double> exact;

@@ -99,6 +99,7 @@ struct Lanes<double> {
     static M first_only(M a, M b) { return a & static_cast<M>(~b); }
     static bool any(M m) { return m != 0; }
     static M from_bits(std::uint32_t bits) { return static_cast<M>(bits); }
+    static std::uint32_t to_bits(M m) { return m; }
     static I none() { return _mm512_setzero_si512(); }
     static I set_bit(I i, M m, int bit) { return _mm512_mask_or_epi64(i, m, i, _mm512_set1_epi64(std::int64_t{1} << bit)); }
     static I clear_bit(I i, M m, int bit) { return _mm512_mask_andnot_epi64(i, m, _mm512_set1_epi64(std::int64_t{1} << bit), i); }
@@ -208,6 +209,7 @@ struct Lanes<double> {
         const I one = _mm256_setr_epi64x(1, 2, 4, 8);
         return _mm256_castsi256_pd(_mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(bits), one), one));
     }
+    static std::uint32_t to_bits(M m) { return static_cast<std::uint32_t>(_mm256_movemask_pd(m)); }
     static I none() { return _mm256_setzero_si256(); }
     static I set_bit(I i, M m, int bit) { return _mm256_or_si256(i, _mm256_and_si256(_mm256_castpd_si256(m), _mm256_set1_epi64x(std::int64_t{1} << bit))); }
     static I clear_bit(I i, M m, int bit) { return _mm256_andnot_si256(_mm256_and_si256(_mm256_castpd_si256(m), _mm256_set1_epi64x(std::int64_t{1} << bit)), i); }
@@ -247,6 +249,7 @@ struct Lanes {
     static M first_only(M a, M b) { return a & ~b; }
     static bool any(M m) { return m != 0; }
     static M from_bits(std::uint32_t bits) { return bits; }
+    static std::uint32_t to_bits(M m) { return m; }
     static I none() { return I{}; }
     static I set_bit(I i, M m, int bit) { for (int l = 0; l < width; ++l) i.v[l] |= (m >> l & 1U) << bit; return i; }
     static I clear_bit(I i, M m, int bit) { for (int l = 0; l < width; ++l) i.v[l] &= ~((m >> l & 1U) << bit); return i; }

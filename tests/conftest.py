@@ -5,3 +5,21 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test workers share two cores
 os.environ.setdefault("MPLBACKEND", "agg")
 sys.path.insert(0, str(Path(__file__).parent))
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--instructions", help="take this instruction set for every explanation: avx512, avx2, plain")
+    parser.addoption("--kernel", help="take this kernel wherever the question allows it: 'lane walk', 'pattern tables'")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forced_choice(request):
+    """The whole suite on one kernel or instruction set, when asked."""
+    from whybox.kernels import lanes
+
+    with lanes.forced(
+        instructions=request.config.getoption("--instructions"), kernel=request.config.getoption("--kernel")
+    ):
+        yield

@@ -22,9 +22,10 @@ from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 from whybox.progress import batches
 
-__all__ = ["Compiled", "Engine"]
+__all__ = ["SINGLE", "Compiled", "Engine"]
 
 TEMPORARY: Final = 64 * 2**20  # bytes of results held beside the one being filled
+SINGLE: Final = 3e-6  # what sums in float32 may lose, relative to the largest there can be
 FEW: Final = 4  # rows too few to be worth a thread
 
 
@@ -56,7 +57,7 @@ class Compiled:
         if made is not None:
             old = replace(made[0], rows=rows)
             same = (old.kernel, old.bits, old.instructions) == (best.kernel, best.bits, best.instructions)
-            if same or old.row_seconds * rows <= best.seconds * best.threads:
+            if same or replace(old, build_seconds=0.0).seconds <= best.seconds:
                 return old, made[1]
         self._made[key] = best, attribution(self.question, order, best)
         return self._made[key]
@@ -104,7 +105,7 @@ class Engine:
     @property
     def rounding(self) -> float:
         """What our own arithmetic may lose, relative to the largest sum there can be."""
-        return 3e-6 if any(plan.arithmetic == "float32" for plan, _ in self._lanes.values()) else 1e-10
+        return SINGLE if any(plan.arithmetic == "float32" for plan, _ in self._lanes.values()) else 1e-10
 
     @property
     def base(self) -> Floats:
@@ -123,27 +124,37 @@ class Engine:
     def fill(self, X: Floats, out: npt.NDArray[Any], *, what: str) -> None:
         """Write (rows, players[, players], outputs explained) of encoded rows into `out`, which holds zeros."""
         q = self.question
-        every = q.target.plain and len(q.target.picks) == len(q.model.outputs.names)
+        every = q.target.plain and len(q.target.picks) == len(q.model.outputs.names) and out.flags.c_contiguous
         compiled = self._lanes[1][1]
-        if compiled is not None and q.options.order == 1 and every and out.flags.c_contiguous:
+        if compiled is not None and q.options.order == 1 and every:
             return compiled.add(X, out, threads=self._threads, what=what)
         cells = q.players.count**q.options.order * len(q.model.outputs.names)
         for rows in batches(len(X), what=what, most=max(1, int(TEMPORARY / (8 * cells)))):
-            out[rows] = q.target.values(self.run(X[rows]))
+            if q.options.order == 2 and every:
+                self._pairs_into(X[rows], out[rows])
+            else:
+                out[rows] = q.target.values(self.run(X[rows]))
         return None
+
+    def _pairs_into(self, X: Floats, out: npt.NDArray[Any]) -> None:
+        """Half of each interaction in either triangle, main effects on the diagonal: rows add up to the attributions."""
+        compiled = self._lanes[2][1]
+        if compiled is not None:
+            compiled.add(X, out, threads=self._threads, what="", quiet=True)
+        else:
+            out += self._values(X, 2)
+        out *= 0.5
+        players = np.arange(self.question.players.count)
+        out[:, players, players] = self._values(X, 1) - out.sum(axis=2)
 
     def run(self, X: Floats) -> Floats:
         """Return (rows, players, model outputs), or (rows, players, players, model outputs) for order 2."""
         q = self.question
-        single = self._values(X, 1)
         if q.options.order == 1:
-            return single
-        pairs = self._values(X, 2)
-        # Half of each interaction in either triangle, main effects on the diagonal: rows add up to the attributions.
-        pairs *= 0.5
-        players = np.arange(q.players.count)
-        pairs[:, players, players] = single - pairs.sum(axis=2)
-        return pairs
+            return self._values(X, 1)
+        out = self._zeros(X, 2)
+        self._pairs_into(X, out)
+        return out
 
     def _values(self, X: Floats, order: int) -> Floats:
         compiled = self._lanes[order][1]

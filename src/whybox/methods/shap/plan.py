@@ -59,6 +59,7 @@ class Plan:
         build_seconds: to compile the trees, one thread. row_seconds: for one row, one thread. nan: not predicted.
         memory_bytes: at most, beyond the rows given and the result.
         considered: (kernel, bits, seconds) of each choice there was.
+        block: rows that are taken together; fewer cost as much.
     """
 
     kernel: str
@@ -73,11 +74,15 @@ class Plan:
     row_seconds: float = float("nan")
     memory_bytes: float = float("nan")
     considered: tuple[tuple[str, int | None, float], ...] = ()
+    block: int = 1
 
     @property
     def seconds(self) -> float:
         """Predicted time for all rows on all threads, building included."""
-        return (self.build_seconds + self.row_seconds * self.rows) / self.threads
+        blocks = -(-self.rows // self.block)
+        return self.build_seconds / self.threads + self.row_seconds * self.block * (
+            -(-blocks // min(self.threads, blocks))
+        )
 
     @property
     def name(self) -> str:
@@ -192,6 +197,7 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
                 kernel=kernel,
                 instructions=instructions.name,
                 bits=bits,
+                block=instructions.rows[blank.arithmetic],
                 table_bytes=size,
                 build_seconds=build * scale * (_BUILD_WALK if kernel == "lane walk" else _BUILD_TABLE),
                 row_seconds=vectors * scale * speed * 1e-9 / instructions.rows[blank.arithmetic],
@@ -207,12 +213,13 @@ def _walk(q: Question, order: int, blank: Plan) -> Plan:
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
     sizes = np.diff(forest.tree_offsets).astype(np.float64)
     if q.background is not None:
-        row = len(q.background.matrix) * 0.215e-6 * float(((sizes / 110) ** 0.77).sum()) * order**0.4
-        return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row)
+        row = len(q.background.matrix) * 0.058e-6 * float(((sizes / 110) ** 0.82).sum()) * order**0.6
+        asking = 20e-9 * float(sizes.sum()) * (-(-len(q.background.matrix) // 64))
+        return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row, build_seconds=asking)
     most = trees.players_on_path(forest, q.players.of_column, q.players.count)
     nodes = np.ceil(most / 2)
     work = sizes / 2 * (0.05 + 0.0003 * most * (most - 1) / 2 * nodes)
-    return replace(blank, kernel="path walk", arithmetic="float64", row_seconds=1e-6 * float(work.sum()))
+    return replace(blank, kernel="path walk", arithmetic="float64", block=16, row_seconds=1e-6 * float(work.sum()))
 
 
 def _scratch(q: Question, order: int, threads: int) -> float:

@@ -14,7 +14,7 @@ from whybox.errors import LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
 from whybox.frames import Floats, Table
-from whybox.methods.shap.engines import Compiled, Engine
+from whybox.methods.shap.engines import SINGLE, Compiled, Engine
 from whybox.methods.shap.question import Question
 from whybox.models.compare import ask, compare
 from whybox.models.trees import TreeEnsemble
@@ -49,7 +49,7 @@ def run(
     k, d = len(q.target.names), q.players.count
     shape = (n, *(d,) * q.options.order, k)
     values, prediction = _room(q, shape, out), np.empty((n, k))
-    check = _Check(engine)
+    check = _Check(engine, max(engine.rounding, SINGLE if values.dtype == np.float32 else 0.0))
     digest = hashlib.sha256()
     for start, block in table.blocks(BLOCK):
         X = q.model.inputs.block(block, start)
@@ -88,6 +88,7 @@ class _Check:
     """Compares each block with the model's own predict and keeps the largest differences."""
 
     engine: Engine
+    rounding: float
     residual: float = 0.0
     tolerance: float = 0.0
     agreement: float = 0.0
@@ -109,7 +110,7 @@ class _Check:
         if own is not None:
             theirs = ask(own, table)
             self.calls += len(X)
-            relative = own.relative + (self.engine.rounding if raw is total else 0.0)
+            relative = own.relative + (self.rounding if raw is total else 0.0)
             difference, _ = compare(q.model, raw, theirs, scale=own.scale, relative=relative, size=self.engine.size(X))
             self.agreement = max(self.agreement, difference)
             if own.scale == "raw" or q.model.outputs.link.identity:
@@ -129,7 +130,7 @@ class _Check:
         q = self.engine.question
         if q.options.tol is not None:
             return np.full((len(raw), len(q.target.names)), q.options.tol)
-        relative = (q.model.own.relative if q.model.own else 0.0) + self.engine.rounding
+        relative = (q.model.own.relative if q.model.own else 0.0) + self.rounding
         room = np.broadcast_to(relative * np.maximum(self.engine.size(X), np.abs(raw)) + 1e-300, raw.shape)
         if q.target.scale == "raw":
             return room[:, list(q.target.picks)]

@@ -88,7 +88,7 @@ class _Explainer:
 
         Args:
             X: (n, d) array or data frame with the model's columns; columns of a frame are matched by name.
-            out: array to write the values into, float32 or float64, of their shape; it becomes read-only, being the explanation's.
+            out: array to write the values into, float32 or float64, of their shape; the explanation's values are a read-only view of it.
 
         Returns:
             Explanation with ``values`` (n, players) [, outputs], or (n, players, players) [, outputs] for order 2.

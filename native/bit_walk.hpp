@@ -1,0 +1,15 @@
+// Interventional games against sets of background rows held as bits: one walk of a tree for a row and up to 256 background rows.
+#pragma once
+
+#include <span>
+
+#include "kernels.hpp"
+#include "program.hpp"
+
+namespace whybox {
+
+// As pair_walk (kernels.hpp), for leaves that are constants, weights common to all rows, and at most 64 players on a path.
+void bit_walk(const Ensemble& e, Players players, const Background& b, std::span<const double> table, int side, int order, Rows x, double* out,
+              const InstructionSet& set);
+
+}  // namespace whybox

@@ -1,0 +1,184 @@
+"""Plans, threads, precisions, memory the caller gives, and being interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+
+import whybox as wb
+import zoo
+from whybox.errors import OptionError
+from whybox.explainers import TreeShap
+from whybox.kernels import lanes
+from whybox.methods.shap.engines import Engine
+
+
+@pytest.fixture(scope="module")
+def forest():
+    X, y = np.asarray(zoo.X(), dtype=float), np.asarray(zoo.y())
+    return RandomForestRegressor(30, random_state=0).fit(X, y), X
+
+
+def test_a_plan_names_what_explain_then_does(forest):
+    model, X = forest
+    for asked in ({}, {"background": X[:20]}, {"order": 2}):
+        explainer = TreeShap(model, **asked)
+        plan = explainer.plan(len(X))
+        assert explainer(X).evidence.kernel == plan.name
+        assert plan.kernel in str(plan)
+        assert plan.seconds > 0
+        assert plan.memory_bytes >= min(plan.table_bytes, lanes.KEPT)
+        assert wb.plan(model, X, asked.get("background"), order=asked.get("order", 1)).kernel == plan.kernel
+
+
+def test_predicted_time_is_near_what_it_takes(forest, monkeypatch):
+    """Far wider than the factor of two that benchmarks/trees.md reports: this machine may be busy."""
+    model, X = forest
+    rows = np.tile(X, (30, 1))
+    explainer = TreeShap(model, n_jobs=1)
+    plan = explainer.plan(len(rows))
+    taken = []
+    fill = Engine.fill
+
+    def timed(self, *args, **more):
+        began = time.process_time()
+        fill(self, *args, **more)
+        taken.append(time.process_time() - began)
+
+    monkeypatch.setattr(Engine, "fill", timed)
+    explainer(rows)
+    assert sum(taken) / 10 < plan.seconds < sum(taken) * 10
+
+
+def test_one_row_does_not_pay_for_tables_that_many_rows_want():
+    X, y = np.asarray(zoo.X(), dtype=float), np.asarray(zoo.y())
+    model = GradientBoostingRegressor(n_estimators=60, max_depth=7, random_state=0).fit(X, y)
+    explainer = TreeShap(model, n_jobs=1)
+    few, many = explainer.plan(1), TreeShap(model, n_jobs=1).plan(1_000_000)
+    assert few.build_seconds < many.build_seconds
+    first = explainer(X[:1])
+    later = explainer(np.tile(X, (40, 1)))
+    assert np.allclose(first.values[0], later.values[0], atol=1e-12 * np.abs(later.values).max())
+
+
+def test_precision_of_arithmetic_and_values(forest):
+    model, X = forest
+    exact, single = wb.explain(model, X), wb.explain(model, X, dtype="float32")
+    assert exact.values.dtype == np.float64
+    assert single.values.dtype == np.float32
+    assert "float64" in exact.evidence.kernel
+    assert "float32" in single.evidence.kernel
+    assert 0 < np.abs(single.values - exact.values).max() < 1e-5 * np.abs(exact.values).max()
+    for asked in ({"background": X[:9]}, {"order": 2}, {"background": X[:9], "order": 2}):
+        a, b = wb.explain(model, X[:5], **asked), wb.explain(model, X[:5], dtype=np.float32, **asked)
+        assert b.values.dtype == np.float32
+        assert np.abs(a.values - b.values).max() < 1e-5 * np.abs(a.values).max()
+
+
+def test_threads_give_the_same_numbers(forest):
+    model, X = forest
+    rows = np.tile(X, (5, 1))
+    for asked in ({}, {"background": X[:9]}, {"order": 2}):
+        some = rows if not asked else rows[:40]
+        one, two = wb.explain(model, some, n_jobs=1, **asked), wb.explain(model, some, n_jobs=2, **asked)
+        assert np.allclose(one.values, two.values, rtol=0, atol=1e-12 * np.abs(one.values).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_are_written_where_the_caller_says(forest, dtype):
+    model, X = forest
+    out = np.full((len(X), X.shape[1]), 7, dtype)
+    explanation = TreeShap(model)(X, out=out)
+    assert np.shares_memory(out, explanation.values)
+    assert np.allclose(out, wb.explain(model, X).values, rtol=0, atol=1e-5 * np.abs(out).max())
+    assert not explanation.values.flags.writeable
+
+
+def test_memory_that_does_not_fit_is_refused(forest):
+    model, X = forest
+    for wrong in (
+        np.zeros((len(X), 3)),
+        np.zeros((len(X), X.shape[1]), int),
+        np.zeros((X.shape[1], len(X))).T,
+        [[0.0]],
+    ):
+        with pytest.raises(OptionError, match="out must be"):
+            TreeShap(model)(X, out=wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"n_jobs": 0}, {"n_jobs": -2}, {"n_jobs": 1.5}, {"n_jobs": True}, {"dtype": "float16"}, {"dtype": int}],
+)
+def test_options_out_of_range(forest, wrong):
+    model, X = forest
+    with pytest.raises(OptionError, match=next(iter(wrong))):
+        wb.explain(model, X[:2], **wrong)
+    with pytest.raises(OptionError):
+        wb.plan(model, 0)
+
+
+def test_forced_choices_are_taken_and_agree(forest):
+    model, X = forest
+    right = wb.explain(model, X[:50]).values
+    for instructions in lanes.instruction_sets():
+        with lanes.forced(instructions=instructions.name):
+            forced = wb.explain(model, X[:50])
+        assert instructions.name in forced.evidence.kernel
+        assert np.allclose(forced.values, right, rtol=0, atol=1e-12 * np.abs(right).max())
+
+
+def test_an_explainer_in_several_threads(forest):
+    model, X = forest
+    explainer = TreeShap(model)
+    right = explainer(X).values
+    wrong = []
+
+    def use():
+        wrong.append(np.abs(explainer(X).values - right).max() > 1e-12 * np.abs(right).max())
+
+    users = [threading.Thread(target=use) for _ in range(4)]
+    for u in users:
+        u.start()
+    for u in users:
+        u.join()
+    assert wrong == [False] * 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent otherwise there")
+def test_ctrl_c_is_answered_within_a_second_or_so(tmp_path):
+    """Deep trees and many rows: minutes of work, most of it in native code."""
+    program = textwrap.dedent("""
+        import numpy as np, sys
+        from sklearn.ensemble import RandomForestRegressor
+        from whybox.explainers import TreeShap
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(4000, 12)); y = X.sum(axis=1) + rng.normal(size=4000)
+        explainer = TreeShap(RandomForestRegressor(20, random_state=0).fit(X, y), order=int(sys.argv[1]))
+        rows = np.tile(X, (100, 1))
+        print("ready", flush=True)
+        explainer(rows[: 400000 if sys.argv[1] == "1" else 20000])
+    """)
+    for order in ("1", "2"):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, order],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        assert process.stdout.readline().strip() == b"ready"
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, err = process.communicate(timeout=60)
+        assert b"KeyboardInterrupt" in err
+        assert time.monotonic() - began < 5  # a busy machine; alone it takes a fraction of a second
