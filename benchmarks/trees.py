@@ -426,7 +426,7 @@ def one_row() -> list[str]:
     b = xgboost.train({"max_depth": 6, "nthread": 1}, xgboost.DMatrix(X, y, nthread=1), 100)
     mine, theirs = TreeShap(b, n_jobs=1), shap.TreeExplainer(b)
     calls = {
-        "whybox, the call": lambda r: mine(r),
+        "whybox, the call": mine,
         f"shap {version('shap')}": lambda r: theirs.shap_values(r, check_additivity=False),
         f"XGBoost {version('xgboost')} pred_contribs": lambda r: b.predict(
             xgboost.DMatrix(r, nthread=1), pred_contribs=True
