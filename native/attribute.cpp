@@ -5,6 +5,10 @@
 #include <stdexcept>
 #include <type_traits>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
 #include "patterns.hpp"
 #include "split.hpp"
 #include "threads.hpp"
@@ -23,7 +27,20 @@ std::vector<const InstructionSet*> instruction_sets() {
 
 namespace {
 
-constexpr std::size_t kCache = 384 * 1024;  // columns and sums of the rows at hand: what stays in a core's own cache beside a tree's tables
+// A core's own second-level cache, in bytes.
+std::size_t core_cache() {
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+    static const long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    if (found > 0) return static_cast<std::size_t>(found);
+#endif
+    return std::size_t{1} << 20;
+}
+
+// Bytes of columns and sums to work on side by side: while they stay in the core's cache, every tree's tables are read from afar once for all of
+// them. Trees that would fill that cache by themselves leave room for little else.
+std::size_t room_for_rows(std::size_t table_bytes, std::size_t trees) {
+    return table_bytes / std::max<std::size_t>(trees, 1) > core_cache() / 4 ? core_cache() / 8 : core_cache() / 4 * 3;
+}
 
 bool ask(const void* e, std::int64_t node, double x) {
     const auto& ensemble = *static_cast<const Ensemble*>(e);
@@ -69,7 +86,7 @@ private:
     void rows(Rows x, const std::vector<Tree>& trees, O* out, int threads) const {
         const std::size_t lanes = static_cast<std::size_t>(walker_.rows), blocks = (x.rows + lanes - 1) / lanes;
         const std::size_t per_block = lanes * (x.columns * sizeof(C) + places_.size() * sizeof(T));
-        const std::size_t together = std::clamp<std::size_t>(kCache / std::max<std::size_t>(per_block, 1), 1, std::max<std::size_t>(1, blocks / static_cast<std::size_t>(threads)));
+        const std::size_t together = std::clamp<std::size_t>(room_for_rows(bytes, trees.size()) / std::max<std::size_t>(per_block, 1), 1, std::max<std::size_t>(1, blocks / static_cast<std::size_t>(threads)));
         std::vector<Room> rooms(static_cast<std::size_t>(threads));
         share_out((blocks + together - 1) / together, threads, [&](int worker, std::size_t i) {
             Room& room = rooms[static_cast<std::size_t>(worker)];

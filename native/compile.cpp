@@ -110,12 +110,19 @@ public:
         share_.assign(players.count, 1.0);
         times_.assign(players.count, 0);
         local_.assign(players.count, -1);
-        gain_.resize(8 * static_cast<std::size_t>(q_));
+        case_.resize(48 * static_cast<std::size_t>(q_));
         bit_.assign(static_cast<std::size_t>(questions_.count()), -1);
         out.root = compile(0);
     }
 
 private:
+    // A leaf of the bottom at hand: for each player, in bits of the pattern, what the subtree asks; and its share of training weight.
+    struct LeafOf {
+        const Node* node;
+        unsigned mask[8], value[8];
+        double share[8];
+    };
+
     const Ensemble& e_;
     std::size_t tree_;
     Players players_;
@@ -129,7 +136,8 @@ private:
     std::vector<int> times_;     // how often each is on it
     std::vector<int> bit_;       // of each question, in the bottom at hand
     std::vector<int> local_;     // a player's number in the bottom at hand
-    std::vector<double> product_, gain_;
+    std::vector<LeafOf> leaves_;
+    std::vector<double> case_;   // of a leaf: players x cases x (factor, gain) x nodes
 
     int player(std::int32_t id) const { return players_.of_column[root_[id].feature]; }
 
@@ -200,73 +208,82 @@ private:
         return ~static_cast<std::int32_t>(out_.bottoms.size() - 1);
     }
 
-    // Per pattern and leaf: value times the product of factors below the bottom's root, and what each player gains by it.
-    struct Filling {
-        const std::vector<std::int32_t>& splits;
-        unsigned pattern;
-        std::size_t size;                       // entries of one table
-        std::size_t count;                      // players
-        double met0[8], share0[8], met[8], share[8];
-        T* table;                               // already at this pattern
-    };
+    static constexpr unsigned kNever = 1U << 31;  // in no mask: a condition that no pattern meets
 
     void fill(std::int32_t id, Bottom& b, const std::vector<std::int32_t>& splits, const std::vector<std::int32_t>& players) {
-        const std::size_t size = std::size_t{1} << std::max<int>(b.bits, 2);
-        std::size_t begin = out_.tables.size();
-        begin = (begin + std::min<std::size_t>(size, 64 / sizeof(T)) - 1) / std::min<std::size_t>(size, 64 / sizeof(T)) * std::min<std::size_t>(size, 64 / sizeof(T));
+        const std::size_t size = std::size_t{1} << std::max<int>(b.bits, 2), line = std::min<std::size_t>(size, 64 / sizeof(T));
+        const std::size_t begin = (out_.tables.size() + line - 1) / line * line, count = players.size();
         b.table = static_cast<std::int64_t>(begin);
-        out_.tables.resize(begin + size * q_ * (1 + players.size()) * e_.width);
-        for (std::size_t j = 0; j < players.size(); ++j) local_[players[j]] = static_cast<int>(j);
+        out_.tables.resize(begin + size * q_ * (1 + count) * e_.width);
+        for (std::size_t j = 0; j < count; ++j) local_[players[j]] = static_cast<int>(j);
         for (std::size_t s = 0; s < splits.size(); ++s) bit_[static_cast<std::size_t>(questions_[splits[s]])] = static_cast<int>(s);
-        for (unsigned pattern = 0; pattern < 1U << b.bits; ++pattern) {
-            Filling f{splits, pattern, size, players.size(), {}, {}, {}, {}, out_.tables.data() + begin + pattern};
-            int bit = b.splits;
-            for (std::size_t j = 0; j < players.size(); ++j) {
-                const bool on_path = times_[players[j]] > 0;
-                f.met0[j] = f.met[j] = on_path ? pattern >> bit++ & 1U : 1;
-                f.share0[j] = f.share[j] = on_path ? share_[players[j]] : 1;
-            }
-            leaves(id, f);
+        LeafOf leaf{};
+        unsigned before[8] = {};  // the bit that says whether the path's own condition on a player is met; 0: it has none
+        int bit = b.splits;
+        for (std::size_t j = 0; j < count; ++j) {
+            if (times_[players[j]]) before[j] = 1U << bit++;
+            leaf.share[j] = times_[players[j]] ? share_[players[j]] : 1;
         }
+        leaves_.clear();
+        leaves(id, leaf);
+        for (const auto& l : leaves_) add(l, b, count, before, leaf.share, begin, size);
     }
 
-    void leaves(std::int32_t id, Filling& f) {
+    void leaves(std::int32_t id, const LeafOf& so_far) {
         const Node& n = root_[id];
-        if (n.left < 0) return leaf(n, f);
-        const bool left = f.pattern >> bit_[static_cast<std::size_t>(questions_[id])] & 1U;
-        const int j = local_[player(id)];
-        const double met = f.met[j], share = f.share[j];
-        for (int side = 0; side < 2; ++side) {
-            const std::int32_t kid = side ? n.right : n.left;
-            f.met[j] = left == (side == 0) ? met : 0;
-            f.share[j] = share * Ensemble::ratio(n, root_[kid]);
-            leaves(kid, f);
+        if (n.left < 0) {
+            leaves_.push_back(so_far);
+            leaves_.back().node = &n;
+            return;
         }
-        f.met[j] = met;
-        f.share[j] = share;
+        const unsigned bit = 1U << bit_[static_cast<std::size_t>(questions_[id])];
+        const int j = local_[player(id)];
+        for (int side = 0; side < 2; ++side) {
+            LeafOf next = so_far;
+            const unsigned wanted = side ? 0 : bit;
+            if (next.mask[j] & bit && (next.value[j] & bit) != wanted) next.value[j] |= kNever;  // asked before, and answered otherwise
+            next.mask[j] |= bit;
+            next.value[j] |= wanted;
+            next.share[j] *= Ensemble::ratio(n, root_[side ? n.right : n.left]);
+            leaves(side ? n.right : n.left, next);
+        }
     }
 
-    void leaf(const Node& n, const Filling& f) {
-        const double *v = e_.values(n), weight = e_.tree_weight[tree_];
-        product_.assign(static_cast<std::size_t>(q_), 1.0);
-        for (std::size_t j = 0; j < f.count; ++j) {
-            double* gain = gain_.data() + j * q_;
-            if (f.met[j] == f.met0[j] && f.share[j] == f.share0[j]) {
-                std::fill_n(gain, q_, 0.0);
-                continue;
-            }
+    // For a player there are three cases: met before and now, lost below, lost before. Each is a factor of the product and a gain in K.
+    void add(const LeafOf& l, const Bottom& b, std::size_t count, const unsigned* before, const double* share0, std::size_t begin, std::size_t size) {
+        int asked[8], some = 0;
+        for (std::size_t j = 0; j < count; ++j) {
+            if (!l.mask[j]) continue;
+            double *both = case_.data() + some * 6 * q_, *lost = both + 2 * q_, *never = both + 4 * q_;
             for (int k = 0; k < q_; ++k) {
-                const double p = rule_.nodes[k], before = factor(p, f.met0[j], f.share0[j]), after = factor(p, f.met[j], f.share[j]);
-                product_[k] *= before > 0 ? after / before : 0;
-                gain[k] = rule_.weights[k] * (kay(p, f.met[j], f.share[j]) - kay(p, f.met0[j], f.share0[j]));
+                const double p = rule_.nodes[k], w = rule_.weights[k], old = 1 / factor(p, 1, share0[j]), now = factor(p, 1, l.share[j]);
+                both[k] = now * old;
+                both[q_ + k] = w * ((1 - l.share[j]) / now - (1 - share0[j]) * old);
+                lost[k] = (1 - p) * l.share[j] * old;
+                lost[q_ + k] = w * (-1 / (1 - p) - (1 - share0[j]) * old);
+                never[k] = share0[j] > 0 ? l.share[j] / share0[j] : 0;
+                never[q_ + k] = 0;
             }
+            asked[some++] = static_cast<int>(j);
         }
-        for (int o = 0; o < e_.width; ++o) {
-            T* to = f.table + static_cast<std::size_t>(o) * (1 + f.count) * q_ * f.size;
+        const double *v = e_.values(*l.node), weight = e_.tree_weight[tree_];
+        const std::size_t per_player = q_ * size, per_output = (1 + count) * per_player;
+        for (unsigned pattern = 0; pattern < 1U << b.bits; ++pattern) {
+            const double* chosen[8];
+            for (int i = 0; i < some; ++i) {
+                const int j = asked[i];
+                const bool had = !before[j] || pattern & before[j], met = had && (pattern & l.mask[j]) == l.value[j];
+                chosen[i] = case_.data() + (6 * i + (met ? 0 : had ? 2 : 4)) * q_;
+            }
             for (int k = 0; k < q_; ++k) {
-                const double value = weight * v[o] * product_[k];
-                to[k * f.size] += static_cast<T>(value);
-                for (std::size_t j = 0; j < f.count; ++j) to[((j + 1) * q_ + k) * f.size] += static_cast<T>(value * gain_[j * q_ + k]);
+                double product = weight;
+                for (int i = 0; i < some; ++i) product *= chosen[i][k];
+                T* to = out_.tables.data() + begin + static_cast<std::size_t>(k) * size + pattern;
+                for (int o = 0; o < e_.width; ++o, to += per_output) {
+                    const double value = v[o] * product;
+                    to[0] += static_cast<T>(value);
+                    for (int i = 0; i < some; ++i) to[static_cast<std::size_t>(1 + asked[i]) * per_player] += static_cast<T>(value * chosen[i][q_ + k]);
+                }
             }
         }
     }
