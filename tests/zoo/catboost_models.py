@@ -83,6 +83,16 @@ def register() -> None:
     ):
         # CatBoost explains the mean only, of a mean and a variance
         reg(loss.split(":")[0], loss_function=loss, contrib=None if "Uncertainty" in loss else _cb_contrib)
+    def scaled() -> Any:
+        class Scaled(cb.CatBoostRegressor):  # type: ignore[misc,unused-ignore]
+            def fit(self, *args: Any, **more: Any) -> Any:
+                super().fit(*args, **more)
+                self.set_scale_and_bias(0.5, 20.0)
+                return self
+
+        return Scaled(**few)
+
+    simple("CatBoostRegressor, scale and bias", "CatBoost", scaled, X, y, contrib=None)
     reg("MultiRMSE", target=two, loss_function="MultiRMSE")
     reg("nan_mode=Min", rows=holes, nan_mode="Min")
     reg("nan_mode=Max", rows=holes, nan_mode="Max")
