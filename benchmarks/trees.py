@@ -332,7 +332,7 @@ def boosted(scale: float) -> Iterator[Work]:
 
     for d in (20, 127):
         b, X = train(d, 6)
-        peers = [xgboost_peer(b, n // 20, 100), shap_peer(b, n // 50, 100), woodelf_peer(b, d, n // 4, 55)]
+        peers = [xgboost_peer(b, n // 20, 100), shap_peer(b, n // 50, 100), woodelf_peer(b, d, n, 55)]
         yield Work(f"XGBoost 100 trees depth 6, d = {d}", b, X, peers, predict=b.inplace_predict)
     for depth, rows in ((8, n), (10, n // 5), (12, n // 5)):
         b, X = train(20, depth)
@@ -346,7 +346,7 @@ def boosted(scale: float) -> Iterator[Work]:
         "XGBoost depth 6, interventional, 1,000 background rows",
         b,
         X,
-        [shap_peer(b, max(20, int(200 * scale)), 5000, back), woodelf_peer(b, 20, n // 4, 30, back)],
+        [shap_peer(b, max(20, int(200 * scale)), 5000, back), woodelf_peer(b, 20, n, 30, back)],
         background=back,
     )
     some = X[: n // 5]

@@ -83,6 +83,7 @@ def register() -> None:
     ):
         # CatBoost explains the mean only, of a mean and a variance
         reg(loss.split(":")[0], loss_function=loss, contrib=None if "Uncertainty" in loss else _cb_contrib)
+
     def scaled() -> Any:
         class Scaled(cb.CatBoostRegressor):  # type: ignore[misc,unused-ignore]
             def fit(self, *args: Any, **more: Any) -> Any:

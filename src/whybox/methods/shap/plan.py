@@ -40,6 +40,8 @@ _TABLE: Final = {
 }
 _BUILD_WALK, _BUILD_TABLE = 3.5e-9, 1.5e-9  # seconds a multiplication
 _FAR: Final = 60e6  # bytes of tables that double the time of a look-up: they no longer lie near
+_NEAR: Final = 32768  # bytes that lie nearest to a core: a block's columns and sums, if they fit
+_MOVE: Final = 1.2e-9  # seconds to bring one number of a row into its lane, or back
 _MOST_TABLES: Final = 1 << 29  # bytes; beyond, tables are not considered
 _MOST_PLAYERS: Final = 12  # on one path, for tables of whole patterns
 _SAMPLE: Final = 30_000  # nodes looked at for an estimate; more are scaled up from evenly spaced trees
@@ -166,6 +168,8 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
     every = rules(q, order, blank.arithmetic)
     background = 0 if q.background is None else len(q.background.matrix)
     longest = int(trees.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
+    moved = forest.inputs.width + q.players.count**order * len(forest.outputs.names)
+    wide = moved * instructions.rows[blank.arithmetic] * (4 if single else 8)
     tries: list[tuple[Literal["lane walk", "pattern tables"], int]] = []
     if q.background is None and order == 1:
         tries += [("lane walk", b) for b in (2, 4, 5)]
@@ -191,6 +195,8 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
             continue
         key = (instructions.name, blank.arithmetic)
         speed = _WALK[key] if kernel == "lane walk" else _TABLE[key] * (1 + size / _FAR)
+        if wide > _NEAR and order == 1:
+            speed *= 1.1 if kernel == "lane walk" else 1.6  # tables take more of the nearest cache, so they lose more
         out.append(
             replace(
                 blank,
@@ -200,7 +206,7 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
                 block=instructions.rows[blank.arithmetic],
                 table_bytes=size,
                 build_seconds=build * scale * (_BUILD_WALK if kernel == "lane walk" else _BUILD_TABLE),
-                row_seconds=vectors * scale * speed * 1e-9 / instructions.rows[blank.arithmetic],
+                row_seconds=vectors * scale * speed * 1e-9 / instructions.rows[blank.arithmetic] + moved * _MOVE,
                 memory_bytes=blank.memory_bytes + min(size, lanes.KEPT + lanes.CHUNK),
             )
         )
