@@ -403,7 +403,7 @@ def others(scale: float) -> Iterator[Work]:
             f"CatBoost {version('catboost')} ShapValues",
             lambda: None,
             lambda _, R: model.get_feature_importance(catboost.Pool(R), type="ShapValues", thread_count=1)[:, :-1],
-            n // 20,
+            n,
             20,
         )
         for dtype in ("float32", "float64"):
@@ -425,8 +425,17 @@ def one_row() -> list[str]:
     X, y = data(20_000, 20)
     b = xgboost.train({"max_depth": 6, "nthread": 1}, xgboost.DMatrix(X, y, nthread=1), 100)
     mine, theirs = TreeShap(b, n_jobs=1), shap.TreeExplainer(b)
+    compiled = mine._compiled(mine.model.inputs.names)
+
+    def alone(row: np.ndarray) -> np.ndarray:
+        encoded = mine.model.inputs.matrix(_table(row))
+        out = np.zeros((1, 20, 1))
+        Engine(compiled, 1).fill(encoded, out, what="")
+        return out
+
     calls = {
-        "whybox, the call": mine,
+        "whybox, the call (the model's own predict and the check in it)": mine,
+        "whybox, attributions alone": alone,
         f"shap {version('shap')}": lambda r: theirs.shap_values(r, check_additivity=False),
         f"XGBoost {version('xgboost')} pred_contribs": lambda r: b.predict(
             xgboost.DMatrix(r, nthread=1), pred_contribs=True

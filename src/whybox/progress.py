@@ -20,6 +20,10 @@ def batches(total: int, *, what: str, first: int = 32, most: int = 65536, quiet:
         most: largest slice.
         quiet: show nothing, for inner loops.
     """
+    if total <= min(first, most):
+        if total:
+            yield slice(0, total)
+        return
     from tqdm.auto import tqdm
 
     size, start = min(first, most), 0

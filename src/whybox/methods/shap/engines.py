@@ -27,6 +27,7 @@ __all__ = ["SINGLE", "Compiled", "Engine"]
 TEMPORARY: Final = 64 * 2**20  # bytes of results held beside the one being filled
 SINGLE: Final = 3e-6  # what sums in float32 may lose, relative to the largest there can be
 FEW: Final = 4  # rows too few to be worth a thread
+FEWEST: Final = 64  # rows that a call costs at least, for the vector kernels
 
 
 @final
@@ -37,15 +38,30 @@ class Compiled:
         self.question = question
         self._choices: dict[tuple[object, ...], tuple[Plan, ...]] = {}
         self._made: dict[tuple[object, ...], tuple[Plan, Attribution]] = {}
-        self._latest: dict[tuple[object, ...], tuple[Plan, Attribution | None]] = {}
+        self._latest: dict[tuple[object, ...], tuple[Plan | None, Attribution | None, int, int]] = {}
+
+    def plan(self, order: int, rows: int) -> Plan:
+        """Return how this many rows would be explained, were they to come now."""
+        key = (order, lanes.forced_now())
+        kept = dict(self._made)
+        plan, _ = self._get(key, order, rows + self._latest.get(key, (None, None, 0, 0))[3])
+        self._made = kept
+        return replace(plan, rows=rows)
 
     def get(self, order: int, rows: int) -> tuple[Plan, Attribution | None]:
-        """Return a plan for this many rows, and compiled trees for it; what is there already is kept while it is the cheaper way."""
+        """Return a plan for this many rows, and compiled trees for it.
+
+        What is there already is kept while it is the cheaper way; an explainer that is asked again and again prepares for as many rows to come
+        as have come already.
+        """
         key = (order, lanes.forced_now())
-        latest = self._latest.get(key)
-        if latest is None or latest[0].rows != rows:
-            latest = self._latest[key] = self._get(key, order, rows)
-        return latest
+        plan, compiled, settled, seen = self._latest.get(key, (None, None, 0, 0))
+        blocks = -(-rows // FEWEST) * FEWEST
+        if plan is None or plan.rows != rows or seen >= settled:
+            plan, compiled = self._get(key, order, seen + rows)
+            plan, settled = replace(plan, rows=rows), 2 * (seen + blocks)
+        self._latest[key] = plan, compiled, settled, seen + blocks
+        return plan, compiled
 
     def _get(self, key: tuple[object, ...], order: int, rows: int) -> tuple[Plan, Attribution | None]:
         if key not in self._choices:

@@ -19,7 +19,7 @@ from whybox.kernels.trees import Rules
 from whybox.methods.shap.question import Question
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["Plan", "attribution", "cheapest", "choices", "measured", "rules"]
+__all__ = ["BLOCK", "Plan", "attribution", "cheapest", "choices", "measured", "rules"]
 
 # Nanoseconds a vector instruction of the estimate takes, on a 2.6 GHz server core; only their ratios decide.
 _WALK: Final = {
@@ -40,6 +40,9 @@ _TABLE: Final = {
 }
 _BUILD_WALK, _BUILD_TABLE = 3.5e-9, 1.5e-9  # seconds a multiplication
 _FAR: Final = 60e6  # bytes of tables that double the time of a look-up: they no longer lie near
+BLOCK: Final = (
+    16384  # rows that are encoded and explained before the next are: trees that are not kept are compiled anew for each
+)
 _NEAR: Final = 32768  # bytes that lie nearest to a core: a block's columns and sums, if they fit
 _MOVE: Final = 1.2e-9  # seconds to bring one number of a row into its lane, or back
 _MOST_TABLES: Final = 1 << 29  # bytes; beyond, tables are not considered
@@ -82,7 +85,8 @@ class Plan:
     def seconds(self) -> float:
         """Predicted time for all rows on all threads, building included."""
         blocks = -(-self.rows // self.block)
-        return self.build_seconds / self.threads + self.row_seconds * self.block * (
+        again = max(0.0, 1 - lanes.KEPT / max(self.table_bytes, 1.0)) * (-(-self.rows // BLOCK) - 1)
+        return self.build_seconds * (1 + again) / self.threads + self.row_seconds * self.block * (
             -(-blocks // min(self.threads, blocks))
         )
 
@@ -230,9 +234,9 @@ def _walk(q: Question, order: int, blank: Plan) -> Plan:
 
 def _scratch(q: Question, order: int, threads: int) -> float:
     """Bytes of the block at hand: encoded rows, and what the threads work on."""
-    block = 16384 * q.model.inputs.width * 8 * 3.0
+    block = BLOCK * q.model.inputs.width * 8 * 3.0
     cells = q.players.count**order * len(q.model.outputs.names)
-    beside = min(16384.0 * cells * 8, 64.0 * 2**20) * (order - 1)
+    beside = min(8.0 * BLOCK * cells, 64.0 * 2**20) * (order - 1)
     return float(block + beside + threads * (2**20 + 64 * 8.0 * (cells + q.model.inputs.width)))
 
 

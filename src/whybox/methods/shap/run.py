@@ -15,13 +15,13 @@ from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
 from whybox.frames import Floats, Table
 from whybox.methods.shap.engines import SINGLE, Compiled, Engine
+from whybox.methods.shap.plan import BLOCK
 from whybox.methods.shap.question import Question
 from whybox.models.compare import ask, compare
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["run"]
 
-BLOCK: Final = 16384  # rows encoded and predicted at a time
 LARGEST: Final = 2**33  # bytes of one result
 
 

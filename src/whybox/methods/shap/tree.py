@@ -117,7 +117,7 @@ class _Explainer:
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
             raise OptionError(f"rows={rows!r} must be a positive whole number.")
         compiled, order = self._compiled(self.model.inputs.names), self.options.order
-        return measured(compiled.get(order, int(rows))[0], compiled.question, order)
+        return measured(compiled.plan(order, int(rows)), compiled.question, order)
 
     def __repr__(self) -> str:
         rows = "" if self.background is None else f", {len(self.background.matrix):,} background rows"
