@@ -84,8 +84,10 @@ def cpu(call: Callable[[], Any]) -> tuple[float, Any]:
         return time.process_time() - began, out
 
 
-def attribute(work: Work, model: Any, X: np.ndarray, n_jobs: int) -> Callable[[], np.ndarray]:
-    """Everything between rows and attributions, nothing kept from before, without the check of each row."""
+def attribute(
+    work: Work, model: Any, X: np.ndarray, n_jobs: int, given: np.ndarray | None = None
+) -> Callable[[], np.ndarray]:
+    """Everything between rows and attributions, nothing kept from before, without the check of each row; into `given` memory, or new."""
     explainer = TreeShap(model, work.background, order=work.order, dtype=work.dtype, n_jobs=n_jobs)
 
     def run() -> np.ndarray:
@@ -94,7 +96,11 @@ def attribute(work: Work, model: Any, X: np.ndarray, n_jobs: int) -> Callable[[]
         question = settle(explainer.model, players, explainer.background, explainer.options)
         engine = Engine(Compiled(question), len(X))
         shape = (len(X), *(players.count,) * work.order, len(question.target.names))
-        out = np.zeros(shape, np.float32 if work.dtype == "float32" else np.float64)
+        if given is None:
+            out = np.zeros(shape, np.float32 if work.dtype == "float32" else np.float64)
+        else:
+            out = given
+            out.fill(0)
         for start, block in table.blocks(16384):
             encoded = explainer.model.inputs.matrix(block)
             engine.fill(encoded, out[start : start + len(encoded)], what="")

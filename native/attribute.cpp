@@ -86,7 +86,10 @@ private:
     void rows(Rows x, const std::vector<Tree>& trees, O* out, int threads) const {
         const std::size_t lanes = static_cast<std::size_t>(walker_.rows), blocks = (x.rows + lanes - 1) / lanes;
         const std::size_t per_block = lanes * (x.columns * sizeof(C) + places_.size() * sizeof(T));
-        const std::size_t together = std::clamp<std::size_t>(room_for_rows(bytes, trees.size()) / std::max<std::size_t>(per_block, 1), 1, std::max<std::size_t>(1, blocks / static_cast<std::size_t>(threads)));
+        const std::size_t fit = std::max<std::size_t>(1, room_for_rows(bytes, trees.size()) / std::max<std::size_t>(per_block, 1));
+        const auto workers = static_cast<std::size_t>(threads);
+        const std::size_t bands = ((blocks + fit - 1) / fit + workers - 1) / workers * workers;  // so that no thread waits for another's last band
+        const std::size_t together = (blocks + bands - 1) / bands;
         std::vector<Room> rooms(static_cast<std::size_t>(threads));
         share_out((blocks + together - 1) / together, threads, [&](int worker, std::size_t i) {
             Room& room = rooms[static_cast<std::size_t>(worker)];
