@@ -5,6 +5,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -27,7 +28,10 @@ void share_out(std::size_t count, int threads, const Work& work) {
     };
     std::vector<std::thread> helpers;
     const int wanted = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(threads), count));
-    for (int w = 1; w < wanted; ++w) helpers.emplace_back(labour, w);
+    try {
+        for (int w = 1; w < wanted; ++w) helpers.emplace_back(labour, w);
+    } catch (const std::system_error&) {  // the system gives no more threads: those there are do all of it
+    }
     labour(0);
     for (auto& t : helpers) t.join();
     if (failed) std::rethrow_exception(failed);
