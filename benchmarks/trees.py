@@ -213,8 +213,17 @@ def per_row(seconds: float, n: int) -> str:
     return f"{t * 1e6:,.2f} us" if t < 1e-4 else f"{t * 1e6:,.0f} us" if t < 1e-2 else f"{t * 1e3:,.1f} ms"
 
 
+def installed(*peers: tuple[Any, ...]) -> list[Peer]:
+    """The peers (how to make one, with what) whose packages are there."""
+    out = []
+    for make, *given in peers:
+        with contextlib.suppress(ImportError):
+            out.append(make(*given))
+    return out
+
+
 def shap_peer(
-    model: Any, rows: int, target: float | None, background: np.ndarray | None = None, *, pairs: bool = False
+    model: Any, rows: int, target: float | None, background: np.ndarray | None = None, pairs: bool = False
 ) -> Peer:
     """shap's TreeExplainer."""
     import shap
@@ -236,7 +245,7 @@ def shap_peer(
 
 
 def woodelf_peer(
-    model: Any, d: int, rows: int, target: float | None, background: np.ndarray | None = None, *, pairs: bool = False
+    model: Any, d: int, rows: int, target: float | None, background: np.ndarray | None = None, pairs: bool = False
 ) -> Peer:
     """woodelf's explainer, which wants frames."""
     import pandas as pd
@@ -258,7 +267,7 @@ def woodelf_peer(
     return Peer(f"woodelf {version('woodelf_explainer')}", make, run, rows, target)
 
 
-def xgboost_peer(booster: Any, rows: int, target: float | None, *, pairs: bool = False) -> Peer:
+def xgboost_peer(booster: Any, rows: int, target: float | None, pairs: bool = False) -> Peer:
     """XGBoost's own contributions."""
     import xgboost
 
@@ -286,7 +295,7 @@ def forests(scale: float) -> Iterator[Work]:
     rows = X[: int(2000 * scale)]
     few = max(2, int(8 * scale))
     for dtype in ("float32", "float64"):
-        peers = [shap_peer(model, few, 300)]
+        peers = installed((shap_peer, model, few, 300))
         with contextlib.suppress(ImportError):
             import shapiq.tree
 
@@ -319,7 +328,7 @@ def forests(scale: float) -> Iterator[Work]:
         "RandomForest(100), interventional, 100 background rows",
         model,
         rows[: max(2, int(20 * scale))],
-        [shap_peer(model, 2, 20, X[-100:])],
+        installed((shap_peer, model, 2, 20, X[-100:])),
         background=X[-100:],
     )
 
@@ -338,13 +347,13 @@ def boosted(scale: float) -> Iterator[Work]:
 
     for d in (20, 127):
         b, X = train(d, 6)
-        peers = [xgboost_peer(b, n // 20, 100), shap_peer(b, n // 50, 100), woodelf_peer(b, d, n, 55)]
+        peers = installed((xgboost_peer, b, n // 20, 100), (shap_peer, b, n // 50, 100), (woodelf_peer, b, d, n, 55))
         yield Work(f"XGBoost 100 trees depth 6, d = {d}", b, X, peers, predict=b.inplace_predict)
     for depth, rows in ((8, n), (10, n // 5), (12, n // 5)):
         b, X = train(20, depth)
         peers = [xgboost_peer(b, rows // 50, 80 if depth == 8 else 25)]
         if depth == 8:
-            peers.append(woodelf_peer(b, 20, n // 10, 50))
+            peers += installed((woodelf_peer, b, 20, n, 50))
         yield Work(f"XGBoost 100 trees depth {depth}, d = 20", b, X[:rows], peers, predict=b.inplace_predict)
     b, X = train(20, 6)
     back = X[-1000:]
@@ -352,21 +361,21 @@ def boosted(scale: float) -> Iterator[Work]:
         "XGBoost depth 6, interventional, 1,000 background rows",
         b,
         X,
-        [shap_peer(b, max(20, int(200 * scale)), 5000, back), woodelf_peer(b, 20, n, 30, back)],
+        installed((shap_peer, b, max(20, int(200 * scale)), 5000, back), (woodelf_peer, b, 20, n, 30, back)),
         background=back,
     )
     some = X[: n // 5]
-    peers = [
-        shap_peer(b, max(20, n // 1000), 300, pairs=True),
-        xgboost_peer(b, n // 200, 40, pairs=True),
-        woodelf_peer(b, 20, n // 20, 20, pairs=True),
-    ]
+    peers = installed(
+        (shap_peer, b, max(20, n // 1000), 300, None, True),
+        (xgboost_peer, b, n // 200, 40, True),
+        (woodelf_peer, b, 20, len(some), 20, None, True),
+    )
     yield Work("XGBoost depth 6, pairwise interactions", b, some, peers, order=2)
     yield Work(
         "XGBoost depth 6, pairwise interactions, interventional",
         b,
         some,
-        [woodelf_peer(b, 20, n // 20, 20, back, pairs=True)],
+        installed((woodelf_peer, b, 20, len(some), 20, back, True)),
         background=back,
         order=2,
     )
@@ -395,7 +404,7 @@ def others(scale: float) -> Iterator[Work]:
                 f"LightGBM 200 trees of 31 leaves, {dtype}",
                 b,
                 rows,
-                [own, shap_peer(b, n // 100, 150)],
+                [own, *installed((shap_peer, b, n // 100, 150))],
                 dtype=dtype,
                 predict=lambda R: b.predict(R, num_threads=1),
             )
@@ -417,7 +426,7 @@ def others(scale: float) -> Iterator[Work]:
                 f"CatBoost 500 symmetric trees depth 6, {dtype}",
                 model,
                 rows,
-                [own, shap_peer(model, n // 100, 20)],
+                [own, *installed((shap_peer, model, n // 100, 20))],
                 dtype=dtype,
                 predict=lambda R: model.predict(R, thread_count=1),
             )
