@@ -40,6 +40,17 @@ def test_a_plan_names_what_explain_then_does(forest):
         assert wb.plan(model, X, asked.get("background"), order=asked.get("order", 1)).kernel == plan.kernel
 
 
+def test_what_is_not_predicted_says_so(forest):
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    _, X = forest
+    model = GradientBoostingClassifier(n_estimators=3, random_state=0).fit(X[:, :4], X[:, 2] > X[:, 2].mean())
+    plan = wb.plan(model, 10, X[:5, :4], output="probability")
+    assert plan.kernel == wb.explain(model, X[:2, :4], X[:5, :4], output="probability").evidence.kernel == "enumeration"
+    assert "not predicted" in str(plan)
+    assert "nan" not in str(plan)
+
+
 def test_predicted_time_is_near_what_it_takes(forest, monkeypatch):
     """Far wider than the factor of two that benchmarks/trees.md reports: this machine may be busy."""
     model, X = forest

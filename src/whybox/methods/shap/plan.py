@@ -101,8 +101,10 @@ class Plan:
         lines = [
             f"{self.name}: {self.trees:,} trees, {self.rows:,} rows, {self.threads} thread{'s' * (self.threads > 1)}",
             f"time    {_seconds(self.seconds)} ({_seconds(self.build_seconds)} to build, {_seconds(self.row_seconds)} a row on one thread)",
-            f"memory  {self.memory_bytes / 2**20:,.0f} MiB beyond rows and result ({self.table_bytes / 2**20:,.1f} MiB of tables)",
         ]
+        if not np.isnan(self.memory_bytes):
+            tables = f"{self.table_bytes / 2**20:,.1f} MiB of tables"
+            lines.append(f"memory  {self.memory_bytes / 2**20:,.0f} MiB beyond rows and result ({tables})")
         if len(self.considered) > 1:
             other = ", ".join(
                 f"{kernel}{'' if bits is None else f' ({bits} bits)'} {_seconds(s)}"
