@@ -229,6 +229,11 @@ std::unique_ptr<Attributor> walk_attributor(const Ensemble& e, std::vector<std::
 
 std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, int order, Game game, const Setting& s) {
     const Cells cells(e, Players{of_column, players}, order);
+    std::vector<double> columns(game.background.size()), singles(game.background.size());
+    for (std::size_t i = 0, rows = game.weights.size(), width = static_cast<std::size_t>(e.columns); i < columns.size(); ++i) {
+        columns[i] = game.background[i % rows * width + i / rows];
+        singles[i] = static_cast<double>(static_cast<float>(columns[i]));
+    }
     const auto k = static_cast<std::int64_t>(e.outputs());
     std::vector<Place> places;
     if (order == 1) places = one_place_each(static_cast<std::size_t>(players * k));
@@ -239,9 +244,9 @@ std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<st
     return choose(e, s, [&]<class T, class C>(const Walker<T, C>& w) -> std::unique_ptr<Attributor> {
         const PatternShape shape{s.bits, reads_single(e), std::is_same_v<C, float>};
         return std::make_unique<Trees<T, C, PatternTree<T>>>(Form<T, C>{e, players, w, shape.single, row, places},
-            [&e, of_column, players, cells, game, shape](std::size_t t) {
+            [&e, of_column, players, cells, game, columns, singles, shape](std::size_t t) {
                 const Background back{{game.background.data(), game.weights.size(), static_cast<std::size_t>(e.columns)}, game.weights.data(), false};
-                Absent absent{{}, game.weights.empty() ? nullptr : &back, game.moments, game.side};
+                Absent absent{{}, game.weights.empty() ? nullptr : &back, columns.data(), singles.data(), game.moments, game.side};
                 if (game.weights.empty()) {
                     const Rule& r = game.rules[static_cast<std::size_t>(game.rule_of_tree[t])];
                     absent.rule = {r.nodes, r.weights};

@@ -37,8 +37,7 @@ public:
 
 private:
     static constexpr unsigned kNever = 1U << 31;  // in no mask: a condition that no pattern meets
-    using Words = std::vector<std::uint64_t>;  // one bit a background row
-    struct OnPath { int player; double share; Words met; };
+    struct OnPath { int player; double share; };
     struct Need { int player; unsigned mask, value; double share; };  // a leaf's condition on one player, in bits of the pattern
 
     const Ensemble& e_;
@@ -52,7 +51,8 @@ private:
     Questions questions_;
     std::vector<int> bit_;  // of each question, in the bottom at hand
     std::vector<OnPath> path_;
-    std::vector<Words> left_;  // for each node, which background rows go left
+    std::vector<std::vector<std::uint8_t>> left_;  // for each node and background row: it goes left
+    std::vector<std::vector<unsigned>> met_;       // for each depth and background row: the pattern of the path so far
     std::vector<std::int32_t> splits_;
     std::vector<double> histogram_, leaf_histogram_, game_;
     std::vector<unsigned> alpha_;
@@ -61,18 +61,41 @@ private:
     int player(std::int32_t id) const { return players_.of_column[root_[id].feature]; }
 
     void answer() {
-        const Rows b = absent_.background->rows;
+        const std::size_t rows = absent_.background->rows.rows;
         left_.resize(static_cast<std::size_t>(e_.tree_offsets[tree_ + 1] - e_.tree_offsets[tree_]));
+        met_.assign(static_cast<std::size_t>(out_.depth) + 2, std::vector<unsigned>(rows, 0));
         for (std::size_t i = 0; i < left_.size(); ++i) {
-            if (root_[i].left < 0) continue;
-            left_[i].assign((b.rows + 63) / 64, 0);
-            for (std::size_t r = 0; r < b.rows; ++r)
-                left_[i][r / 64] |= static_cast<std::uint64_t>(goes_left(e_, root_[i], b.row(r)[root_[i].feature])) << (r % 64);
+            const Node& n = root_[i];
+            if (n.left < 0) continue;
+            left_[i].resize(rows);
+            const bool single = n.flags & kSingle;
+            const Split s = split_of(e_, tree_, static_cast<std::int32_t>(i), single, false);
+            const double *x = (single ? absent_.singles : absent_.columns) + static_cast<std::size_t>(n.feature) * rows, t = s.threshold;
+            std::uint8_t* to = left_[i].data();
+            for (std::size_t r = 0; r < rows; ++r) switch (s.kind) {
+                case 0: to[r] = x[r] < t; break;
+                case 1: to[r] = !(x[r] >= t); break;
+                case 2: to[r] = x[r] <= t; break;
+                case 3: to[r] = !(x[r] > t); break;
+                default: to[r] = goes_left(e_, n, absent_.columns[static_cast<std::size_t>(n.feature) * rows + r]);
+            }
         }
     }
 
-    std::int32_t compile(std::int32_t id) {
-        if (root_[id].left < 0 || static_cast<int>(path_.size()) + questions_.different(id) <= shape_.bits) return bottom(id);
+    // Background rows that go down one side: their patterns one level deeper.
+    void follow(std::int32_t id, std::size_t depth, std::size_t place, bool fresh, bool left) {
+        const unsigned bit = 1U << place;
+        const std::vector<unsigned>& from = met_[depth];
+        std::vector<unsigned>& to = met_[depth + 1];
+        const std::vector<std::uint8_t>& go = left_[static_cast<std::size_t>(id)];
+        for (std::size_t r = 0; r < to.size(); ++r) {
+            const unsigned went = 0U - static_cast<unsigned>(go[r] == static_cast<std::uint8_t>(left));
+            to[r] = (from[r] & ~bit) | ((fresh ? bit : from[r] & bit) & went);
+        }
+    }
+
+    std::int32_t compile(std::int32_t id, std::size_t depth = 0) {
+        if (root_[id].left < 0 || static_cast<int>(path_.size()) + questions_.different(id) <= shape_.bits) return bottom(id, depth);
         const auto at = static_cast<std::int32_t>(out_.tops.size());
         const Node& n = root_[id];
         const int j = player(id);
@@ -80,13 +103,13 @@ private:
         const bool repeat = found != path_.end();
         const auto place = static_cast<std::size_t>(found - path_.begin());
         out_.tops.push_back({split_of(e_, tree_, id, shape_.single, shape_.as_float), j, {0, 0}, static_cast<std::int32_t>(place), 0, repeat});
-        if (!repeat) path_.push_back({j, 1.0, Words(absent_.background ? (absent_.background->rows.rows + 63) / 64 : 0, ~std::uint64_t{0})});
+        if (!repeat) path_.push_back({j, 1.0});
         const OnPath before = path_[place];
         for (int side = 0; side < 2; ++side) {
             const std::int32_t kid = side ? n.right : n.left;
             path_[place].share = before.share * Ensemble::ratio(n, root_[kid]);
-            for (std::size_t w = 0; w < before.met.size(); ++w) path_[place].met[w] = before.met[w] & (side ? ~left_[id][w] : left_[id][w]);
-            const std::int32_t ref = compile(kid);
+            if (absent_.background) follow(id, depth, place, !repeat, side == 0);
+            const std::int32_t ref = compile(kid, depth + 1);
             out_.tops[at].kid[side] = ref;
         }
         if (repeat) path_[place] = before;
@@ -104,7 +127,7 @@ private:
         number(root_[id].right);
     }
 
-    std::int32_t bottom(std::int32_t id) {
+    std::int32_t bottom(std::int32_t id, std::size_t depth) {
         splits_.clear();
         number(id);
         Leaves b{};
@@ -113,7 +136,7 @@ private:
         b.bits = b.places + b.splits;
         b.first_split = static_cast<std::int32_t>(out_.splits.size());
         for (const auto s : splits_) out_.splits.push_back(split_of(e_, tree_, s, shape_.single, shape_.as_float));
-        if (absent_.background) count(b);
+        if (absent_.background) count(b, depth);
         std::vector<Need> needs;
         for (std::size_t k = 0; k < path_.size(); ++k) needs.push_back({path_[k].player, 1U << k, 1U << k, path_[k].share});
         choose(id, b, needs);
@@ -123,16 +146,17 @@ private:
     }
 
     // How much background weight meets the bottom as each pattern.
-    void count(const Leaves& b) {
+    void count(const Leaves& b, std::size_t depth) {
         const Background& back = *absent_.background;
         histogram_.assign(std::size_t{1} << b.bits, 0.0);
-        for (std::size_t r = 0; r < back.rows.rows; ++r) {
-            unsigned pattern = 0;
-            for (std::size_t k = 0; k < path_.size(); ++k) pattern |= static_cast<unsigned>(path_[k].met[r / 64] >> (r % 64) & 1U) << k;
-            for (std::size_t s = 0; s < splits_.size(); ++s)
-                pattern |= static_cast<unsigned>(left_[static_cast<std::size_t>(splits_[s])][r / 64] >> (r % 64) & 1U) << (path_.size() + s);
-            histogram_[pattern] += back.weights[r];
+        std::vector<unsigned>& pattern = met_[depth + 1];  // free: a bottom has nothing below it
+        pattern = met_[depth];
+        for (std::size_t s = 0; s < splits_.size(); ++s) {
+            const std::uint8_t* left = left_[static_cast<std::size_t>(splits_[s])].data();
+            const unsigned place = static_cast<unsigned>(path_.size() + s);
+            for (std::size_t r = 0; r < pattern.size(); ++r) pattern[r] |= static_cast<unsigned>(left[r]) << place;
         }
+        for (std::size_t r = 0; r < pattern.size(); ++r) histogram_[pattern[r]] += back.weights[r];
     }
 
     // The cells this bottom adds to, and room for their tables.

@@ -44,10 +44,11 @@ private:
 };
 
 // What absent players are replaced by. Path-dependent: `rule` alone. Interventional: background rows with weights (1 x rows), and
-// moments[s * side + t] = E[p^s (1-p)^t].
+// moments[s * side + t] = E[p^s (1-p)^t]; `columns` and `singles` hold the rows column by column, as they are and rounded to float32.
 struct Absent {
     Quadrature rule;
     const Background* background;
+    const double *columns, *singles;
     std::span<const double> moments;
     int side;
 };

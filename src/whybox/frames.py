@@ -187,16 +187,18 @@ class Table:
     def for_transformers(self) -> Any:
         """Return the rows as scikit-learn takes them: as given, but an Arrow table as pandas (else polars), with its dtypes.
 
-        Missing text is NaN there, as in frames that pandas has read from a file.
+        Missing text is NaN there, as in frames that pandas has read from a file. Where neither is installed, numbers alone go as an array.
 
         Raises:
-            MissingDependencyError: neither pandas nor polars is installed.
+            MissingDependencyError: neither pandas nor polars is installed, and there is more than numbers.
         """
         if self.library != "pyarrow":
             return self.native
         if not _installed("pandas") and _installed("polars"):
             return _import("polars").from_arrow(self.native)
         if not _installed("pandas"):
+            if all(self.column(i).kind in ("number", "boolean") for i in range(self.width)):
+                return self.matrix().astype(np.float64)
             raise MissingDependencyError("pandas", "handing the columns of an Arrow table to scikit-learn")
         frame = self.native.to_pandas()
         for name in [n for n, t in frame.dtypes.items() if str(t) == "object"]:

@@ -161,3 +161,22 @@ def test_a_row_beside_its_moved_copy(library):
     assert [two.column(3).categories[k] for k in two.column(3).values] == ["u", "u"]
     assert two.column(5).values.tolist() == ["word", "word"]
     assert as_table(np.array([[1.5, 2.0]])).with_moved().native.tolist() == [[1.5, 2.0], [2.5, 3.0]]
+
+
+def test_an_arrow_table_reaches_scikit_learn_without_any_frame_library(monkeypatch):
+    """As on a fresh machine, where nothing but whybox's own dependencies is installed."""
+    import pyarrow as pa
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    import whybox as wb
+    from whybox import frames
+    from whybox.errors import MissingDependencyError
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    model = HistGradientBoostingRegressor(max_iter=5, min_samples_leaf=5).fit(X, X[:, 0] + X[:, 1])
+    table = pa.table({f"x{i}": X[:, i] for i in range(3)})
+    monkeypatch.setattr(frames, "_installed", lambda name: False)
+    assert np.array_equal(wb.explain(model, table).values, wb.explain(model, X).values)
+    with pytest.raises(MissingDependencyError):
+        frames.as_table(pa.table({"city": ["Rome", "Bern"]})).for_transformers()

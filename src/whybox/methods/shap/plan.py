@@ -175,6 +175,9 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
     background = 0 if q.background is None else len(q.background.matrix)
     longest = int(trees.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
     moved = forest.inputs.width + q.players.count**order * len(forest.outputs.names)
+    largest, deepest = int(np.diff(forest.tree_offsets).max(initial=0)), trees.native(forest).depth
+    # background rows by columns, and which way each goes in the tree that is being compiled
+    sorting = background * (24.0 * forest.inputs.width + blank.threads * (largest + 4.0 * deepest + 8))
     wide = moved * instructions.rows[blank.arithmetic] * (4 if single else 8)
     tries: list[tuple[Literal["lane walk", "pattern tables"], int]] = []
     if q.background is None and order == 1:
@@ -213,7 +216,7 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
                 table_bytes=size,
                 build_seconds=build * scale * (_BUILD_WALK if kernel == "lane walk" else _BUILD_TABLE),
                 row_seconds=vectors * scale * speed * 1e-9 / instructions.rows[blank.arithmetic] + moved * _MOVE,
-                memory_bytes=blank.memory_bytes + min(size, lanes.KEPT + lanes.CHUNK),
+                memory_bytes=blank.memory_bytes + min(size, lanes.KEPT + lanes.CHUNK) + sorting,
             )
         )
     return out
