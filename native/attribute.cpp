@@ -170,7 +170,6 @@ class Trees final : public Attributor {
 public:
     using Compile = std::function<Tree(std::size_t)>;
     Trees(Form<T, C> form, Compile compile) : form_(std::make_shared<const Form<T, C>>(std::move(form))), compile_(std::move(compile)) {}
-    int block_rows() const override { return form_->walker.rows; }
 
     std::shared_ptr<Chunk> chunk(std::size_t first, std::size_t bytes, int threads) const override {
         auto made = std::make_shared<Lanes<T, C, Tree>>(form_);
@@ -234,6 +233,7 @@ std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<st
         columns[i] = game.background[i % rows * width + i / rows];
         singles[i] = static_cast<double>(static_cast<float>(columns[i]));
     }
+    game.background = {};
     const auto k = static_cast<std::int64_t>(e.outputs());
     std::vector<Place> places;
     if (order == 1) places = one_place_each(static_cast<std::size_t>(players * k));
@@ -245,8 +245,7 @@ std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<st
         const PatternShape shape{s.bits, reads_single(e), std::is_same_v<C, float>};
         return std::make_unique<Trees<T, C, PatternTree<T>>>(Form<T, C>{e, players, w, shape.single, row, places},
             [&e, of_column, players, cells, game, columns, singles, shape](std::size_t t) {
-                const Background back{{game.background.data(), game.weights.size(), static_cast<std::size_t>(e.columns)}, game.weights.data(), false};
-                Absent absent{{}, game.weights.empty() ? nullptr : &back, columns.data(), singles.data(), game.moments, game.side};
+                Absent absent{{}, game.weights, columns.data(), singles.data(), game.moments, game.side};
                 if (game.weights.empty()) {
                     const Rule& r = game.rules[static_cast<std::size_t>(game.rule_of_tree[t])];
                     absent.rule = {r.nodes, r.weights};

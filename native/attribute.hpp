@@ -33,7 +33,6 @@ public:
     virtual ~Attributor() = default;
     // Trees from `first` on: at least one, and no more than fit into `bytes` but for the last of them.
     virtual std::shared_ptr<Chunk> chunk(std::size_t first, std::size_t bytes, int threads) const = 0;
-    virtual int block_rows() const = 0;
 };
 
 struct Rule { std::vector<double> nodes, weights; };

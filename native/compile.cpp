@@ -52,7 +52,7 @@ Split split_of(const Ensemble& e, std::size_t tree, std::int32_t id, bool single
         const double back = t;
         s.threshold = at_or_below ? (back > s.threshold ? std::nextafter(t, -up) : t) : (back < s.threshold ? std::nextafter(t, up) : t);
     }
-    s.kind = static_cast<std::uint8_t>((at_or_below ? 2 : 0) + (nan_left ? 1 : 0));
+    s.kind = at_or_below ? (nan_left ? kNotAboveOrNan : kNotAbove) : nan_left ? kLessOrNan : kLess;
     return s;
 }
 
@@ -63,6 +63,11 @@ Questions::Questions(const Ensemble& e, std::size_t tree) {
     number_.resize(nodes);
     different_.assign(nodes, 0);
     using Asked = std::tuple<std::int32_t, double, std::uint8_t, std::vector<std::uint32_t>>;
+    auto asked_by = [&](const Node& n) {
+        const auto* set = e.sets.data() + n.set_begin;
+        if (n.flags & kCategorical) return Asked{n.feature, 0.0, n.flags, {set, set + n.set_words}};
+        return Asked{n.feature, n.threshold, n.flags, {}};
+    };
     std::map<Asked, int> seen;
     int inner = 0;
     for (std::size_t i = 0; i < nodes; ++i) {
@@ -70,10 +75,7 @@ Questions::Questions(const Ensemble& e, std::size_t tree) {
         if (n.left < 0) continue;
         number_[i] = inner++;
         if (static_cast<int>(seen.size()) > 2 * kFew) continue;  // not such a tree
-        const bool set = n.flags & kCategorical;
-        const auto* first = e.sets.data() + n.set_begin;
-        seen.try_emplace(Asked{n.feature, set ? 0.0 : n.threshold, n.flags, set ? std::vector<std::uint32_t>(first, first + n.set_words) : std::vector<std::uint32_t>{}},
-                         static_cast<int>(seen.size()));
+        seen.try_emplace(asked_by(n), static_cast<int>(seen.size()));
     }
     count_ = inner;
     if (static_cast<int>(seen.size()) > kFew || 2 * static_cast<int>(seen.size()) > inner) {
@@ -86,21 +88,13 @@ Questions::Questions(const Ensemble& e, std::size_t tree) {
     for (std::size_t i = nodes; i-- > 0;) {
         const Node& n = root[i];
         if (n.left < 0) continue;
-        const bool set = n.flags & kCategorical;
-        const auto* first = e.sets.data() + n.set_begin;
-        number_[i] = seen.at(Asked{n.feature, set ? 0.0 : n.threshold, n.flags, set ? std::vector<std::uint32_t>(first, first + n.set_words) : std::vector<std::uint32_t>{}});
+        number_[i] = seen.at(asked_by(n));
         asked[i] = asked[n.left] | asked[n.right] | 1U << number_[i];
         different_[i] = std::popcount(asked[i]);
     }
 }
 
 namespace {
-
-double factor(double p, double a, double r) { return p * a + (1 - p) * r; }
-double kay(double p, double a, double r) {
-    const double f = factor(p, a, r);
-    return f > 0 ? (a - r) / f : 0.0;
-}
 
 template <class T>
 class WalkCompiler {

@@ -30,6 +30,13 @@ struct Players {
     int on_path(const Ensemble& e, std::size_t tree) const;
 };
 
+// A player's factor in a leaf's product at quadrature node p, and K = (a - r) / factor (docs/mathematics.md).
+inline double factor(double p, double a, double r) { return p * a + (1 - p) * r; }
+inline double kay(double p, double a, double r) {
+    const double f = factor(p, a, r);
+    return f > 0 ? (a - r) / f : 0.0;
+}
+
 struct Quadrature {  // nodes in (0, 1) and weights; for each number of players on a path, the rule to use
     std::span<const double> nodes, weights;
 };

@@ -14,7 +14,7 @@ std::uint64_t left_bits(const double* x, double t) {
     return bits;
 }
 
-inline std::uint64_t left(const double* x, double t, std::uint8_t kind) {
+inline std::uint64_t left(const double* x, double t, Compare kind) {
     switch (kind) {
         case kLess: return left_bits<kLess>(x, t);
         case kLessOrNan: return left_bits<kLessOrNan>(x, t);

@@ -225,7 +225,6 @@ NB_MODULE(_native, m) {
         .def("run", &Part::run<double>, "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a)
         .def("run", &Part::run<float>, "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
     nb::class_<Attribution>(m, "Attribution")
-        .def_prop_ro("block_rows", [](const Attribution& a) { return a.work->block_rows(); })
         .def("chunk", &Attribution::chunk, nb::keep_alive<0, 1>(), "first"_a, "room"_a, "threads"_a);
     ensemble
         .def("walk",

@@ -27,12 +27,6 @@ struct State {  // what the path so far asks of one player
     int times = 0;
 };
 
-double factor(double p, double a, double r) { return p * a + (1 - p) * r; }
-double kay(double p, double a, double r) {
-    const double f = factor(p, a, r);
-    return f > 0 ? (a - r) / f : 0.0;
-}
-
 class PathWalk {
 public:
     PathWalk(const Ensemble& e, Players players, int order, double* out) : e_(e), players_(players), order_(order), out_(out), state_(players.count) {

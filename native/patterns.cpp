@@ -22,8 +22,6 @@ void paths(const Ensemble& e, std::size_t tree, Players players, std::int32_t id
     if (fresh) path.pop_back();
 }
 
-double factor(double p, double a, double r) { return p * a + (1 - p) * r; }
-
 template <class T>
 class PatternCompiler {
 public:
@@ -31,7 +29,7 @@ public:
         : e_(e), tree_(tree), players_(players), cells_(cells), absent_(absent), shape_(shape), out_(out), root_(e.root(tree)), questions_(e, tree), bit_(static_cast<std::size_t>(questions_.count())) {
         out.first_node = e.tree_offsets[tree];
         out.depth = e.depth[tree];
-        if (absent.background) answer();
+        if (interventional()) answer();
         out.root = compile(0);
     }
 
@@ -58,10 +56,11 @@ private:
     std::vector<unsigned> alpha_;
     std::vector<std::int32_t> here_;  // cells of the bottom at hand
 
+    bool interventional() const { return !absent_.weights.empty(); }
     int player(std::int32_t id) const { return players_.of_column[root_[id].feature]; }
 
     void answer() {
-        const std::size_t rows = absent_.background->rows.rows;
+        const std::size_t rows = absent_.weights.size();
         left_.resize(static_cast<std::size_t>(e_.tree_offsets[tree_ + 1] - e_.tree_offsets[tree_]));
         met_.assign(static_cast<std::size_t>(out_.depth) + 2, std::vector<unsigned>(rows, 0));
         for (std::size_t i = 0; i < left_.size(); ++i) {
@@ -73,11 +72,11 @@ private:
             const double *x = (single ? absent_.singles : absent_.columns) + static_cast<std::size_t>(n.feature) * rows, t = s.threshold;
             std::uint8_t* to = left_[i].data();
             for (std::size_t r = 0; r < rows; ++r) switch (s.kind) {
-                case 0: to[r] = x[r] < t; break;
-                case 1: to[r] = !(x[r] >= t); break;
-                case 2: to[r] = x[r] <= t; break;
-                case 3: to[r] = !(x[r] > t); break;
-                default: to[r] = goes_left(e_, n, absent_.columns[static_cast<std::size_t>(n.feature) * rows + r]);
+                case kLess: to[r] = x[r] < t; break;
+                case kLessOrNan: to[r] = !(x[r] >= t); break;
+                case kNotAbove: to[r] = x[r] <= t; break;
+                case kNotAboveOrNan: to[r] = !(x[r] > t); break;
+                case kScalar: to[r] = goes_left(e_, n, absent_.columns[static_cast<std::size_t>(n.feature) * rows + r]); break;
             }
         }
     }
@@ -108,7 +107,7 @@ private:
         for (int side = 0; side < 2; ++side) {
             const std::int32_t kid = side ? n.right : n.left;
             path_[place].share = before.share * Ensemble::ratio(n, root_[kid]);
-            if (absent_.background) follow(id, depth, place, !repeat, side == 0);
+            if (interventional()) follow(id, depth, place, !repeat, side == 0);
             const std::int32_t ref = compile(kid, depth + 1);
             out_.tops[at].kid[side] = ref;
         }
@@ -136,7 +135,7 @@ private:
         b.bits = b.places + b.splits;
         b.first_split = static_cast<std::int32_t>(out_.splits.size());
         for (const auto s : splits_) out_.splits.push_back(split_of(e_, tree_, s, shape_.single, shape_.as_float));
-        if (absent_.background) count(b, depth);
+        if (interventional()) count(b, depth);
         std::vector<Need> needs;
         for (std::size_t k = 0; k < path_.size(); ++k) needs.push_back({path_[k].player, 1U << k, 1U << k, path_[k].share});
         choose(id, b, needs);
@@ -147,7 +146,6 @@ private:
 
     // How much background weight meets the bottom as each pattern.
     void count(const Leaves& b, std::size_t depth) {
-        const Background& back = *absent_.background;
         histogram_.assign(std::size_t{1} << b.bits, 0.0);
         std::vector<unsigned>& pattern = met_[depth + 1];  // free: a bottom has nothing below it
         pattern = met_[depth];
@@ -156,7 +154,7 @@ private:
             const unsigned place = static_cast<unsigned>(path_.size() + s);
             for (std::size_t r = 0; r < pattern.size(); ++r) pattern[r] |= static_cast<unsigned>(left[r]) << place;
         }
-        for (std::size_t r = 0; r < pattern.size(); ++r) histogram_[pattern[r]] += back.weights[r];
+        for (std::size_t r = 0; r < pattern.size(); ++r) histogram_[pattern[r]] += absent_.weights[r];
     }
 
     // The cells this bottom adds to, and room for their tables.
@@ -213,7 +211,7 @@ private:
         for (std::size_t k = 0; k < d; ++k)
             for (unsigned p = 0; p < patterns; ++p) alpha_[p] |= static_cast<unsigned>((p & needs[k].mask) == needs[k].value) << k;
         game_.assign(sums << d, 0.0);
-        absent_.background ? against_rows(d, patterns) : against_shares(needs);
+        interventional() ? against_rows(d, patterns) : against_shares(needs);
         const double *v = e_.values(n), weight = e_.tree_weight[tree_];
         std::size_t sum = 0;
         auto spread = [&](std::int32_t cell) {
@@ -234,22 +232,22 @@ private:
     // E_p[prod (p a + (1-p) r) * K_j], or K_i K_j, for every pattern a of the leaf's players.
     void against_shares(const std::vector<Need>& needs) {
         const std::size_t d = needs.size(), sums = game_.size() >> d;
-        std::vector<double> kay(d);
+        std::vector<double> kays(d);
         for (unsigned a = 0; a < 1U << d; ++a) {
             double* to = game_.data() + a * sums;
             for (std::size_t q = 0; q < absent_.rule.nodes.size(); ++q) {
                 const double p = absent_.rule.nodes[q];
                 double product = absent_.rule.weights[q];
                 for (std::size_t k = 0; k < d; ++k) {
-                    const double met = a >> k & 1U, f = factor(p, met, needs[k].share);
-                    product *= f;
-                    kay[k] = f > 0 ? (met - needs[k].share) / f : 0.0;
+                    const double met = a >> k & 1U;
+                    product *= factor(p, met, needs[k].share);
+                    kays[k] = kay(p, met, needs[k].share);
                 }
                 if (product == 0) continue;
                 std::size_t s = 0;
                 for (std::size_t i = 0; i < d; ++i) {
-                    if (cells_.order() == 1) to[s++] += product * kay[i];
-                    else for (std::size_t j = 0; j < i; ++j) to[s++] += product * kay[i] * kay[j];
+                    if (cells_.order() == 1) to[s++] += product * kays[i];
+                    else for (std::size_t j = 0; j < i; ++j) to[s++] += product * kays[i] * kays[j];
                 }
             }
         }

@@ -47,7 +47,7 @@ private:
 // moments[s * side + t] = E[p^s (1-p)^t]; `columns` and `singles` hold the rows column by column, as they are and rounded to float32.
 struct Absent {
     Quadrature rule;
-    const Background* background;
+    std::span<const double> weights;  // of background rows; empty: path-dependent
     const double *columns, *singles;
     std::span<const double> moments;
     int side;

@@ -6,13 +6,19 @@
 
 namespace whybox {
 
-enum : std::uint8_t { kScalar = 4 };  // a split that no comparison says (categories, zero as missing): asked row by row
+enum Compare : std::uint8_t {  // x < t, x <= t; or NaN
+    kLess = 0,
+    kLessOrNan = 1,
+    kNotAbove = 2,
+    kNotAboveOrNan = 3,
+    kScalar = 4,  // a split that no comparison says (categories, zero as missing): asked row by row
+};
 
 struct Split {
     double threshold;      // already rounded to the columns' precision where that is float32
     std::int32_t feature;
     std::int32_t node;     // relative to the tree
-    std::uint8_t kind;     // simd.hpp's Compare, or kScalar
+    Compare kind;
 };
 
 struct Top {
@@ -93,7 +99,7 @@ struct Walker {
 struct InstructionSet {
     const char* name;
     bool (*available)();
-    std::uint64_t (*left)(const double* column, double threshold, std::uint8_t kind);  // which of 64 values, aligned, go left
+    std::uint64_t (*left)(const double* column, double threshold, Compare kind);  // which of 64 values, aligned, go left
     Walker<float, float> single;
     Walker<float, double> mixed;    // float32 arithmetic over columns that are compared in float64
     Walker<double, double> exact;

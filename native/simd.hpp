@@ -5,15 +5,13 @@
 // Lanes<T>: `width` rows side by side, each lane one row of arithmetic type T. Masks say for each lane yes or no; indices pick a table entry.
 #pragma once
 
-#include <cstdint>
+#include "program.hpp"
 
 #if defined(WHYBOX_AVX512) || defined(WHYBOX_AVX2)
 #include <immintrin.h>
 #endif
 
 namespace whybox::WHYBOX_ISA {
-
-enum Compare : std::uint8_t { kLess = 0, kLessOrNan = 1, kNotAbove = 2, kNotAboveOrNan = 3 };  // x < t, x <= t; or NaN
 
 #if defined(WHYBOX_AVX512)
 

@@ -150,9 +150,8 @@ def choices(question: Question, order: int) -> tuple[Plan, ...]:
         "", arithmetic=arithmetic, threads=threads, trees=forest.n_trees, memory_bytes=_scratch(q, order, threads)
     )
     found = _lanes(q, order, blank, sets[0]) if forest.n_trees and not forest.has_linear_leaves else []
-    if not any(
-        p.kernel == "lane walk" for p in found
-    ):  # which can do whatever the walk of one row at a time can, faster
+    # the lane walk can do whatever the walk of one row at a time can, faster
+    if not any(p.kernel == "lane walk" for p in found):
         found.append(_walk(q, order, blank))
     kernel, bits = lanes.forced_choice("kernel"), lanes.forced_choice("bits")
     return tuple([p for p in found if kernel in (None, p.kernel) and bits in (None, p.bits)] or found)
@@ -177,7 +176,7 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
     moved = forest.inputs.width + q.players.count**order * len(forest.outputs.names)
     largest, deepest = int(np.diff(forest.tree_offsets).max(initial=0)), trees.native(forest).depth
     # background rows by columns, and which way each goes in the tree that is being compiled
-    sorting = background * (24.0 * forest.inputs.width + blank.threads * (largest + 4.0 * deepest + 8))
+    sorting = background * (16.0 * forest.inputs.width + blank.threads * (largest + 4.0 * deepest + 8))
     wide = moved * instructions.rows[blank.arithmetic] * (4 if single else 8)
     tries: list[tuple[Literal["lane walk", "pattern tables"], int]] = []
     if q.background is None and order == 1:
