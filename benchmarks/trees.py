@@ -143,15 +143,27 @@ def measure(work: Work, n_jobs: int, repeats: int) -> list[list[str]]:
             t, results[peer.name] = cpu(lambda p=peer, m=maker, r=rows: p.run(m, r))
             fixed[peer.name] = min(fixed.get(peer.name, np.inf), made)
             times.setdefault(peer.name, []).append(t)
-    return _lines(work, ours.plan, reading, times, fixed, results)  # type: ignore[attr-defined]
+    planned = explainer.plan(len(work.X)).seconds if explainer is not None else float("nan")
+    return _lines(work, ours.plan, planned, reading, times, fixed, results)  # type: ignore[attr-defined]
 
 
-def _lines(work: Work, plan: Any, reading: float, times: Any, fixed: Any, results: Any) -> list[list[str]]:
+def _lines(
+    work: Work, plan: Any, planned: float, reading: float, times: Any, fixed: Any, results: Any
+) -> list[list[str]]:
     n = len(work.X)
     mine, call = min(times["whybox"]), min(times["call"])
     kernel = f"{plan.kernel}, {plan.arithmetic}" + (f", {plan.bits} bits" if plan.bits is not None else "")
     lines = [
-        [work.name, f"**whybox** ({kernel})", f"{n:,}", per_row(mine, n), "1", "", "", ""],
+        [
+            work.name,
+            f"**whybox** ({kernel})",
+            f"{n:,}",
+            per_row(mine, n),
+            "1",
+            "",
+            "",
+            f"plan() said {planned / mine:.2f} of this",
+        ],
         [
             "",
             "whybox, the call",
