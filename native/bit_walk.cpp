@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <utility>
 #include <vector>
 
 #include "compile.hpp"
@@ -11,230 +12,344 @@
 namespace whybox {
 namespace {
 
-// A background row is alive at a node while every player on the path is satisfied by the row explained or by it. What pair_walk keeps for
-// each pair, this keeps in bits: for each player of the path, which background rows meet it; for each background row, which players of the
-// path (64 at most) only the row explained meets. Rows are looked at one by one only where they part from the row explained, and at leaves.
+constexpr std::size_t kBlock = 64;  // rows explained together: one bit each
+constexpr std::size_t kMany = 2048; // rows that go through a tree before the next tree
+
+using Mask = std::uint64_t;
+
+template <class Use>
+void each_bit(Mask set, const Use& use) {
+    for (; set; set &= set - 1) use(std::countr_zero(set));
+}
+
+// A matrix by columns, its rows in a given order, as it is and rounded to float32; columns are padded to a multiple of 64 by their last row.
+class Columns {
+public:
+    void fill(Rows rows, std::span<const std::uint32_t> order) {
+        lanes_ = (order.size() + kBlock - 1) / kBlock * kBlock;
+        if (plain_.size() < rows.columns * lanes_) plain_.resize(rows.columns * lanes_), singles_.resize(rows.columns * lanes_);
+        for (std::size_t r = 0; r < lanes_; ++r) {
+            const double* row = rows.row(order[std::min(r, order.size() - 1)]);
+            for (std::size_t c = 0; c < rows.columns; ++c) {
+                plain_[c * lanes_ + r] = row[c];
+                singles_[c * lanes_ + r] = static_cast<double>(static_cast<float>(row[c]));
+            }
+        }
+    }
+    // Which of 64 rows go left.
+    Mask left(const Ensemble& e, const Node& n, const Split& s, std::size_t first, const InstructionSet& set) const {
+        const std::size_t at = static_cast<std::size_t>(n.feature) * lanes_ + first;
+        if (s.kind != kScalar) return set.left((n.flags & kSingle ? singles_ : plain_).data() + at, s.threshold, s.kind);
+        Mask left = 0;
+        for (std::size_t r = 0; r < kBlock; ++r) left |= Mask{goes_left(e, n, plain_.data()[at + r])} << r;
+        return left;
+    }
+
+private:
+    std::size_t lanes_ = 0;
+    Aligned<double> plain_, singles_;
+};
+
+// A pair of a row explained and a background row is alive at a node while each player on the path is met by one of them. Which players a row
+// meets depends on that row alone, so the living pairs are kept as bits: for each background row, which of 64 rows explained it is alive with.
+// Then everything is done once for many pairs, but for what their leaves add up to:
+//   how many players only one side meets is counted for each row of either side, not for each pair;
+//   what a leaf takes from players that only the background row meets is added up by rows, and given to a player where its subtree ends.
 template <int words>
 class BitWalk {
 public:
-    using Bits = std::array<std::uint64_t, words>;
+    using Bits = std::array<Mask, words>;
 
     BitWalk(const Ensemble& e, Players players, const Background& b, std::size_t first, std::span<const double> table, int side, int order,
             const InstructionSet& set)
-        : e_(e), players_(players), b_(b), first_(first), count_(std::min<std::size_t>(64 * words, b.rows.rows - first)), table_(table), side_(side), order_(order),
-          set_(set), place_(players.count, -1) {
-        const std::size_t lanes = 64 * words;
-        columns_.resize(b.rows.columns * lanes);
-        singles_.resize(b.rows.columns * lanes);
-        for (std::size_t c = 0; c < b.rows.columns; ++c)
-            for (std::size_t r = 0; r < lanes; ++r) {
-                const double x = b.rows.row(first + std::min(r, count_ - 1))[c];
-                columns_[c * lanes + r] = x;
-                singles_[c * lanes + r] = static_cast<double>(static_cast<float>(x));
-            }
+        : e_(e), players_(players), first_(first), count_(std::min<std::size_t>(64 * words, b.rows.rows - first)), weights_(b.weights + first), table_(table),
+          side_(side), order_(order), set_(set), place_(players.count, -1), asked_(players.count),
+          down_(e.width * kBlock) {
+        if (order == 1) phi_.resize(static_cast<std::size_t>(players.count) * e.width * kBlock);
+        std::vector<std::uint32_t> order_of_background(64 * words, static_cast<std::uint32_t>(count_ - 1));
+        for (std::size_t r = 0; r < count_; ++r) order_of_background[r] = static_cast<std::uint32_t>(r);
+        background_.fill({b.rows.row(first), count_, b.rows.columns}, order_of_background);
+        nobody_.resize(4 * e.width * kBlock);
+        phi_of_place_.back() = nobody_.data();
+        for (int s = 0; s < side; ++s)
+            for (int t = 0; t < side; ++t) moments_.push_back({moment(s - 1, t), moment(s, t - 1)});
         for (std::size_t r = 0; r < count_; ++r)
-            if (b.weights[first + r] != 0) everyone_[r / 64] |= std::uint64_t{1} << (r % 64);
+            if (weights_[r] != 0) everyone_[r / 64] |= Mask{1} << (r % 64);
     }
 
+    // Rows: kMany at most.
     void tree(std::size_t t, Rows x, double* out, std::size_t per_row) {
-        tree_ = t;
         root_ = e_.root(t);
         first_output_ = e_.first_output(t);
         weight_ = e_.tree_weight[t];
-        answer();
-        for (std::size_t i = 0; i < x.rows; ++i) {
-            x_ = x.row(i);
-            out_ = out + i * per_row;
-            descend(0, everyone_, 0);
+        out_ = out, per_row_ = per_row;
+        enter_tree(t);
+        sort_rows(x);
+        columns_.fill(x, rows_);
+        for (start_ = 0; start_ < x.rows; start_ += kBlock) {
+            const std::size_t rows = std::min(kBlock, x.rows - start_);
+            const Mask all = rows == kBlock ? ~Mask{0} : (Mask{1} << rows) - 1;
+            std::size_t many = 0;
+            for (std::size_t r = 0; r < count_; ++r)
+                if (weights_[r] != 0) alive_[0][many++] = {all, 0, static_cast<std::int32_t>(r), 0};
+            descend(0, 0, many);
+            if (order_ == 1) write(rows);
         }
     }
 
 private:
     const Ensemble& e_;
     Players players_;
-    const Background& b_;
     std::size_t first_, count_;
+    const double* weights_;
     std::span<const double> table_;
     int side_, order_;
     const InstructionSet& set_;
-    Aligned<double> columns_, singles_;  // columns x background rows, as they are and rounded to float32
+    Columns background_;
     Bits everyone_{};
-    std::vector<int> place_;             // of a player on the path, or -1
-    std::vector<int> path_;              // players
-    struct OnlyX { std::uint64_t places; int count; };
-    std::array<OnlyX, 64 * words> only_x_{};  // for each background row: players of the path, by place, that only the row explained meets
-    int lacking_ = 0;                    // players of the path that it does not meet: their number, as counting bits is slow on old processors
-    std::vector<Bits> theirs_;           // background rows that meet each player of the path
-    std::vector<Bits> left_;             // of each node: background rows that go left
-    std::array<double, 64> share_{};
+
+    // Of the path: players, by place; for each, who meets all of its questions so far.
+    std::vector<int> place_;   // of a player, or -1
+    std::vector<int> path_;
+    std::vector<Bits> theirs_; // background rows
+    std::vector<Mask> mine_;   // rows explained
+
+    // Background rows that are alive with some rows: which rows (`partners`), and the places of players that it does not meet and they do.
+    struct Alive { Mask partners, lacks; std::int32_t row, lacking; };
+    std::vector<std::vector<Alive>> alive_;  // by depth
+    struct Places { Mask set; int count; };
+    std::array<Places, kBlock> lacks_{};     // of each row explained: the places of players that it does not meet
+
+    // Sums of a block: down_ is (width, rows), what the leaves below take from each player that a row lacks; phi_ is (players, width, rows).
+    std::vector<double> down_, kept_, phi_;
+    std::vector<double> nobody_;
+    std::array<double*, 65> phi_of_place_{};  // the last is nobody's
+    struct Moments { double up, down; };      // of the players that one side alone meets, for numbers of them on either side
+    std::vector<Moments> moments_;
+
+    // Of the tree.
+    struct Inner { Bits left; Split split; bool met; };  // background rows that go left
+    std::vector<Inner> nodes_;
     std::size_t tree_ = 0;
+    std::vector<char> asked_;
+    std::vector<int> asks_;     // players
     const Node* root_ = nullptr;
-    const double* x_ = nullptr;
-    double* out_ = nullptr;
     int first_output_ = 0;
     double weight_ = 1;
 
-    void answer() {
-        const std::size_t nodes = static_cast<std::size_t>(e_.tree_offsets[tree_ + 1] - e_.tree_offsets[tree_]), lanes = 64 * words;
-        left_.resize(nodes);
-        for (std::size_t i = 0; i < nodes; ++i) {
-            const Node& n = root_[i];
-            if (n.left < 0) continue;
-            const bool single = n.flags & kSingle;
-            const Split s = split_of(e_, tree_, static_cast<std::int32_t>(i), single, false);
-            const double* column = (single ? singles_ : columns_).data() + static_cast<std::size_t>(n.feature) * lanes;
-            for (int w = 0; w < words; ++w) {
-                left_[i][w] = 0;
-                if (s.kind != kScalar) left_[i][w] = set_.left(column + 64 * w, s.threshold, s.kind);
-                else for (int r = 0; r < 64; ++r) left_[i][w] |= static_cast<std::uint64_t>(goes_left(e_, n, columns_[static_cast<std::size_t>(n.feature) * lanes + 64 * w + r])) << r;
-            }
-        }
+    // Of the block.
+    Columns columns_;
+    std::vector<std::uint32_t> rows_;  // in the order of the leaves they end in: neighbours share most of their way
+    std::vector<std::pair<Mask, std::uint32_t>> ways_;
+    std::size_t start_ = 0, per_row_ = 0;
+    double* out_ = nullptr;
+
+    void enter_tree(std::size_t t) {
+        tree_ = t;
+        nodes_.resize(static_cast<std::size_t>(e_.tree_offsets[t + 1] - e_.tree_offsets[t]));
+        for (auto& node : nodes_) node.met = false;
+        for (const int j : asks_) asked_[static_cast<std::size_t>(j)] = 0;
+        asks_.clear();
+        while (alive_.size() < static_cast<std::size_t>(e_.depth[t]) + 2) alive_.emplace_back(count_ + 1);
     }
 
-    static bool none(const Bits& b) {
-        std::uint64_t any = 0;
-        for (const auto w : b) any |= w;
-        return any == 0;
-    }
-
-    // `alone`: players of the path, by place, that the row explained does not meet.
-    void descend(std::int32_t id, const Bits& alive, std::uint64_t alone) {
-        const Node& n = root_[id];
-        if (n.left < 0) return order_ == 1 ? leaf(n, alive, alone) : leaf_pairs(n, alive, alone);
+    // A node that some row comes to for the first time.
+    void meet(const Node& n, std::int32_t id) {
+        Inner& inner = nodes_[static_cast<std::size_t>(id)];
+        inner.met = true;
+        inner.split = split_of(e_, tree_, id, n.flags & kSingle, false);
+        for (std::size_t w = 0; w < words; ++w) inner.left[w] = background_.left(e_, n, inner.split, 64 * w, set_);
         const int j = players_.of_column[n.feature];
-        const bool x_left = goes_left(e_, n, x_[n.feature]), fresh = place_[j] < 0;
+        if (!asked_[static_cast<std::size_t>(j)]) asked_[static_cast<std::size_t>(j)] = 1, asks_.push_back(j);
+    }
+
+    // By the first 64 turns of their way.
+    void sort_rows(Rows x) {
+        ways_.clear();
+        for (std::size_t i = 0; i < x.rows; ++i) {
+            Mask way = 0;
+            const Node* n = root_;
+            for (Mask turn = Mask{1} << 63; turn && n->left >= 0; turn >>= 1) {
+                const bool left = goes_left(e_, *n, x.row(i)[n->feature]);
+                if (!left) way |= turn;
+                n = root_ + (left ? n->left : n->right);
+            }
+            ways_.emplace_back(way, static_cast<std::uint32_t>(i));
+        }
+        std::sort(ways_.begin(), ways_.end());
+        rows_.clear();
+        for (const auto& [way, row] : ways_) rows_.push_back(row);
+    }
+
+    // `many`: background rows in alive_[depth].
+    void descend(std::int32_t id, int depth, std::size_t many) {
+        const Node& n = root_[id];
+        const std::span<const Alive> live{alive_[static_cast<std::size_t>(depth)].data(), many};
+        if (n.left < 0) return order_ == 1 ? leaf(n, live) : leaf_pairs(n, live);
+        const int j = players_.of_column[n.feature];
+        const bool fresh = place_[j] < 0;
         if (fresh) {
             place_[j] = static_cast<int>(path_.size());
             path_.push_back(j);
+            phi_of_place_[path_.size() - 1] = phi_.data() + static_cast<std::size_t>(j) * e_.width * kBlock;
             theirs_.push_back(everyone_);
+            mine_.push_back(~Mask{0});
         }
         const auto at = static_cast<std::size_t>(place_[j]);
-        const std::uint64_t bit = std::uint64_t{1} << at;
-        const Bits before = theirs_[at], left = left_[id];
-        for (int side = 0; side < 2; ++side) {
-            const bool met = !(alone & bit) && x_left == (side == 0);
-            Bits next, lost;
-            for (int w = 0; w < words; ++w) {
-                theirs_[at][w] = before[w] & (side ? ~left[w] : left[w]);
-                next[w] = met ? alive[w] : alive[w] & theirs_[at][w];
-                lost[w] = met ? alive[w] & before[w] & ~theirs_[at][w] : 0;
-            }
-            if (none(next)) continue;
-            each(lost, [&](int r) { only_x_[r].places |= bit, ++only_x_[r].count; });
-            const bool gone = !met && !(alone & bit);
-            lacking_ += gone;
-            descend(side ? n.right : n.left, next, met ? alone : alone | bit);
-            lacking_ -= gone;
-            each(lost, [&](int r) { only_x_[r].places &= ~bit, --only_x_[r].count; });
-        }
-        theirs_[at] = before;
+        if (!nodes_[static_cast<std::size_t>(id)].met) meet(n, id);
+        const Bits their_left = nodes_[static_cast<std::size_t>(id)].left;
+        const Mask my_left = columns_.left(e_, n, nodes_[static_cast<std::size_t>(id)].split, start_, set_);
+        edge(n.left, at, their_left, my_left, live, depth);
+        Bits their_right;
+        for (int w = 0; w < words; ++w) their_right[w] = ~their_left[w];
+        edge(n.right, at, their_right, ~my_left, live, depth);
         if (fresh) {
             path_.pop_back();
             theirs_.pop_back();
+            mine_.pop_back();
             place_[j] = -1;
         }
     }
 
+    // To a child, which these rows go to.
+    void edge(std::int32_t child, std::size_t at, const Bits& theirs, Mask mine, std::span<const Alive> live, int depth) {
+        const Mask my_before = mine_[at], my_now = my_before & mine;
+        const Bits before = theirs_[at];
+        Bits now, parting;
+        for (std::size_t w = 0; w < words; ++w) now[w] = before[w] & theirs[w], parting[w] = before[w] & ~theirs[w];
+        Alive* next = alive_[static_cast<std::size_t>(depth) + 1].data();
+        std::size_t many = 0;
+        Mask left = 0;
+        for (const Alive& pair : live) {  // without branches: what happens to each is close to random
+            const std::size_t w = static_cast<std::size_t>(pair.row) / 64;
+            const unsigned r = static_cast<unsigned>(pair.row) % 64;
+            const Mask partners = pair.partners & (my_now | -(now[w] >> r & 1)), parts = parting[w] >> r & 1;
+            next[many] = {partners, pair.lacks | parts << at, pair.row, pair.lacking + static_cast<std::int32_t>(parts)};
+            left |= partners;
+            many += partners != 0;
+        }
+        if (!left) return;
+        const Mask lacking = left & my_before & ~my_now;
+        theirs_[at] = now, mine_[at] = my_now;
+        if (lacking) lack(child, depth + 1, many, at, lacking);
+        else descend(child, depth + 1, many);
+        theirs_[at] = before, mine_[at] = my_before;
+    }
+
+    // Descend where some rows part from the player at this place; what they lose below is the player's.
+    void lack(std::int32_t child, int depth, std::size_t many, std::size_t at, Mask lacking) {
+        const Mask bit = Mask{1} << at;
+        const auto width = static_cast<std::size_t>(e_.width), begin = kept_.size();
+        each_bit(lacking, [&](int r) {
+            auto& places = lacks_[static_cast<std::size_t>(r)];
+            places.set |= bit, ++places.count;
+            for (std::size_t c = 0; c < width; ++c) kept_.push_back(std::exchange(down_[c * kBlock + static_cast<std::size_t>(r)], 0.0));
+        });
+        descend(child, depth, many);
+        double* phi = order_ == 1 ? phi_of_place_[at] : nullptr;
+        std::size_t k = begin;
+        each_bit(lacking, [&](int r) {
+            auto& places = lacks_[static_cast<std::size_t>(r)];
+            places.set &= ~bit, --places.count;
+            for (std::size_t c = 0; c < width; ++c) {
+                double& down = down_[c * kBlock + static_cast<std::size_t>(r)];
+                if (phi) phi[c * kBlock + static_cast<std::size_t>(r)] -= down;
+                down += kept_[k++];
+            }
+        });
+        kept_.resize(begin);
+    }
+
+    // The loops below are short and of any length: places are taken four at a time, those beyond the last add to rows that nobody reads.
+    void leaf(const Node& n, std::span<const Alive> live) {
+        const double* v = e_.values(n);
+        for (const Alive& pair : live) {
+            const double weight = weight_ * weights_[pair.row];
+            const Moments* moments = moments_.data() + static_cast<std::size_t>(pair.lacking) * side_;
+            std::array<double*, 64> to;
+            std::size_t many = 0;
+            for (Mask rest = pair.lacks; rest;)
+                for (std::size_t l = 0; l < 4; ++l, rest &= rest - 1) {
+                    const auto k = static_cast<std::size_t>(std::countr_zero(rest));
+                    to[many++] = phi_of_place_[k] + (k / 64) * l * nobody_.size() / 4;
+                }
+            for (int c = 0; c < e_.width; ++c) {
+                const double by = weight * v[c];
+                const std::size_t first = static_cast<std::size_t>(c) * kBlock;
+                each_bit(pair.partners, [&](int i) {
+                    const std::size_t at = first + static_cast<std::size_t>(i);
+                    const Moments moment = moments[lacks_[static_cast<std::size_t>(i)].count];
+                    const double up = by * moment.up;
+                    down_[at] += by * moment.down;
+                    for (std::size_t k = 0; k < many; k += 4)
+                        for (std::size_t l = 0; l < 4; ++l) to[k + l][at] += up;
+                });
+            }
+        }
+    }
+
+    void write(std::size_t rows) {
+        for (const int j : asks_) {
+            double* phi = phi_.data() + static_cast<std::size_t>(j) * e_.width * kBlock;
+            for (std::size_t i = 0; i < rows; ++i)
+                for (int c = 0; c < e_.width; ++c)
+                    out_[rows_[start_ + i] * per_row_ + static_cast<std::size_t>(j) * e_.outputs() + first_output_ + c] += phi[static_cast<std::size_t>(c) * kBlock + i];
+            std::fill_n(phi, static_cast<std::size_t>(e_.width) * kBlock, 0.0);
+        }
+        std::fill(down_.begin(), down_.end(), 0.0);
+    }
+
     double moment(int x, int y) const { return x < 0 || y < 0 ? 0.0 : table_[static_cast<std::size_t>(x * side_ + y)]; }
 
-    template <class Use>
-    static void each(const Bits& bits, const Use& use) {
-        for (int w = 0; w < words; ++w)
-            for (std::uint64_t rest = bits[w]; rest; rest &= rest - 1) use(64 * w + std::countr_zero(rest));
-    }
-
-    template <class Use>
-    static void places(std::uint64_t set, const Use& use) {
-        for (; set; set &= set - 1) use(std::countr_zero(set));
-    }
-
-    void leaf(const Node& n, const Bits& alive, std::uint64_t alone) {
-        const int y = lacking_;
-        if (only_one(alive)) return lonely_leaf(n, alive, alone);
-        double down = 0;
-        std::uint64_t some = alone;
-        places(alone, [&](int k) { share_[k] = 0; });
-        each(alive, [&](int r) {
-            const std::uint64_t mine = only_x_[r].places;
-            const int x = only_x_[r].count;
-            const double weight = b_.weights[first_ + static_cast<std::size_t>(r)], up = weight * moment(x - 1, y);
-            down -= weight * moment(x, y - 1);
-            places(mine & ~some, [&](int k) { share_[k] = 0; });
-            some |= mine;
-            places(mine, [&](int k) { share_[k] += up; });
-        });
-        const double* v = e_.values(n);
-        places(some, [&](int k) {
-            double* to = out_ + static_cast<std::size_t>(path_[static_cast<std::size_t>(k)]) * e_.outputs() + first_output_;
-            const double by = weight_ * (alone >> k & 1U ? down : share_[k]);
-            for (int c = 0; c < e_.width; ++c) to[c] += by * v[c];
-        });
-    }
-
-    static bool only_one(const Bits& b) {
-        int with = 0;
-        bool single = true;
-        for (const auto w : b) with += w != 0, single &= (w & (w - 1)) == 0;
-        return with == 1 && single;
-    }
-
-    // Most leaves of deep trees are reached with one background row alone.
-    void lonely_leaf(const Node& n, const Bits& alive, std::uint64_t alone) {
-        each(alive, [&](int r) {
-            const std::uint64_t mine = only_x_[r].places;
-            const int x = only_x_[r].count, y = lacking_;
-            const double weight = weight_ * b_.weights[first_ + static_cast<std::size_t>(r)], up = weight * moment(x - 1, y), down = -weight * moment(x, y - 1);
-            const double* v = e_.values(n);
-            places(mine | alone, [&](int k) {
-                double* to = out_ + static_cast<std::size_t>(path_[static_cast<std::size_t>(k)]) * e_.outputs() + first_output_;
-                const double by = alone >> k & 1U ? down : up;
-                for (int c = 0; c < e_.width; ++c) to[c] += by * v[c];
-            });
-        });
-    }
-
-    void leaf_pairs(const Node& n, const Bits& alive, std::uint64_t alone) {
+    void leaf_pairs(const Node& n, std::span<const Alive> live) {
         const double* v = e_.values(n);
         const auto players = static_cast<std::size_t>(players_.count);
-        const int y = lacking_;
-        each(alive, [&](int r) {
-            const std::uint64_t mine = only_x_[r].places;
-            const int x = only_x_[r].count;
-            const double weight = weight_ * b_.weights[first_ + static_cast<std::size_t>(r)];
-            const double xx = weight * moment(x - 2, y), xy = -weight * moment(x - 1, y - 1), yy = weight * moment(x, y - 2);
-            places(mine | alone, [&](int k) {
-                const auto p = static_cast<std::size_t>(path_[static_cast<std::size_t>(k)]);
-                const bool p_mine = mine >> k & 1U;
-                places((mine | alone) & ((std::uint64_t{1} << k) - 1), [&](int l) {
-                    const auto o = static_cast<std::size_t>(path_[static_cast<std::size_t>(l)]);
-                    const bool o_mine = mine >> l & 1U;
-                    const double by = p_mine != o_mine ? xy : p_mine ? xx : yy;
-                    double* one = out_ + (p * players + o) * e_.outputs() + first_output_;
-                    double* two = out_ + (o * players + p) * e_.outputs() + first_output_;
-                    for (int c = 0; c < e_.width; ++c) one[c] += by * v[c], two[c] += by * v[c];
+        for (const Alive& pair : live) {
+            const Mask mine = pair.lacks;
+            const int x = pair.lacking;
+            const double weight = weight_ * weights_[pair.row];
+            each_bit(pair.partners, [&](int i) {
+                const Mask theirs = lacks_[static_cast<std::size_t>(i)].set;
+                const int y = lacks_[static_cast<std::size_t>(i)].count;
+                double* out = out_ + rows_[start_ + static_cast<std::size_t>(i)] * per_row_ + first_output_;
+                const double xx = weight * moment(x - 2, y), xy = -weight * moment(x - 1, y - 1), yy = weight * moment(x, y - 2);
+                each_bit(mine | theirs, [&](int k) {
+                    const auto p = static_cast<std::size_t>(path_[static_cast<std::size_t>(k)]);
+                    const bool p_mine = mine >> k & 1U;
+                    each_bit((mine | theirs) & ((Mask{1} << k) - 1), [&](int l) {
+                        const auto o = static_cast<std::size_t>(path_[static_cast<std::size_t>(l)]);
+                        const bool o_mine = mine >> l & 1U;
+                        const double by = p_mine != o_mine ? xy : p_mine ? xx : yy;
+                        double* one = out + (p * players + o) * e_.outputs();
+                        double* two = out + (o * players + p) * e_.outputs();
+                        for (int c = 0; c < e_.width; ++c) one[c] += by * v[c], two[c] += by * v[c];
+                    });
                 });
             });
-        });
+        }
     }
 };
 
 template <int words>
-void walk(const Ensemble& e, Players players, const Background& b, std::size_t first, std::span<const double> table, int side, int order, Rows x, double* out,
-          const InstructionSet& set) {
+void walk(const Ensemble& e, Players players, const Background& b, std::size_t first, std::span<const double> table, int side, int order, Span trees, Rows x,
+          double* out, const InstructionSet& set) {
     BitWalk<words> walk(e, players, b, first, table, side, order, set);
     const std::size_t n = static_cast<std::size_t>(players.count), per_row = (order == 1 ? n : n * n) * e.outputs();
-    for (std::size_t t = 0; t < e.trees(); ++t) walk.tree(t, x, out, per_row);
+    for (std::size_t start = 0; start < x.rows; start += kMany) {
+        const Rows some{x.row(start), std::min(kMany, x.rows - start), x.columns};
+        for (std::size_t t = trees.from; t < trees.to; ++t) walk.tree(t, some, out + start * per_row, per_row);
+    }
 }
 
 }  // namespace
 
-void bit_walk(const Ensemble& e, Players players, const Background& b, std::span<const double> table, int side, int order, Rows x, double* out,
-              const InstructionSet& set) {
+void bit_walk(const Ensemble& e, Players players, const Background& b, std::span<const double> table, int side, int order, Span trees, Rows x,
+              double* out, const InstructionSet& set) {
     for (std::size_t first = 0; first < b.rows.rows; first += 256) {
         const std::size_t left = b.rows.rows - first;
-        if (left <= 64) walk<1>(e, players, b, first, table, side, order, x, out, set);
-        else if (left <= 128) walk<2>(e, players, b, first, table, side, order, x, out, set);
-        else walk<4>(e, players, b, first, table, side, order, x, out, set);
+        if (left <= 64) walk<1>(e, players, b, first, table, side, order, trees, x, out, set);
+        else if (left <= 128) walk<2>(e, players, b, first, table, side, order, trees, x, out, set);
+        else walk<4>(e, players, b, first, table, side, order, trees, x, out, set);
     }
 }
 

@@ -1,4 +1,4 @@
-// Interventional games against sets of background rows held as bits: one walk of a tree for a row and up to 256 background rows.
+// Interventional games against sets of background rows held as bits: one walk of a tree for 64 rows and up to 256 background rows.
 #pragma once
 
 #include <span>
@@ -9,7 +9,7 @@
 namespace whybox {
 
 // As pair_walk (kernels.hpp), for leaves that are constants, weights common to all rows, and at most 64 players on a path.
-void bit_walk(const Ensemble& e, Players players, const Background& b, std::span<const double> table, int side, int order, Rows x, double* out,
-              const InstructionSet& set);
+void bit_walk(const Ensemble& e, Players players, const Background& b, std::span<const double> table, int side, int order, Span trees, Rows x,
+              double* out, const InstructionSet& set);
 
 }  // namespace whybox

@@ -41,7 +41,7 @@ void hybrids(const Ensemble& e, Players players, const Background& b, const doub
     Moebius moebius{coalitions, e.outputs(), out, nullptr};
     PairWalk<Moebius> walk(e, players, b, moebius);
     moebius.state = &walk.state;
-    walk.row(x);
+    walk.row(x, {0, e.trees()});
     for (std::size_t r = 0; r < b.rows.rows; ++r) {
         double* game = out + r * coalitions * k;
         for (int j = 0; j < players.count; ++j) {

@@ -46,13 +46,14 @@ struct Quadrature {  // nodes in (0, 1) and weights; for each number of players 
 void path_walk(const Ensemble& e, Players players, std::span<const Quadrature> rule_of_tree, int order, Rows x, double* out);
 
 // Interventional. weights: background rows, or rows x background rows when per_row. table[s * side + t] = E[p^s (1-p)^t]
-// for s + t < side. out as in path_walk.
+// for s + t < side. out as in path_walk. Some trees only, as the rest may be asked for in a later call.
 struct Background {
     Rows rows;
     const double* weights;
     bool per_row;
 };
-void pair_walk(const Ensemble& e, Players players, const Background& b, std::span<const double> table, int side, int order, Rows x, double* out);
+struct Span { std::size_t from, to; };  // of trees
+void pair_walk(const Ensemble& e, Players players, const Background& b, std::span<const double> table, int side, int order, Span trees, Rows x, double* out);
 
 // Raw output of all 2^players hybrids of one row x with each background row, without base.
 // out: background rows x 2^players x outputs, overwritten; bit j of the coalition index says that player j comes from x.

@@ -15,7 +15,7 @@
 
 namespace nb = nanobind;
 using namespace nb::literals;
-using whybox::Arrays, whybox::Attributor, whybox::Background, whybox::Chunk, whybox::Ensemble, whybox::Players, whybox::Quadrature, whybox::Rows, whybox::Rule;
+using whybox::Arrays, whybox::Attributor, whybox::Background, whybox::Chunk, whybox::Ensemble, whybox::Players, whybox::Quadrature, whybox::Rows, whybox::Rule, whybox::Span;
 
 namespace {
 
@@ -120,6 +120,17 @@ int longest_path(const Ensemble& e, const Players& p) {
     return most;
 }
 
+// No path has more players than this. Counting them walks the trees, so not where their depth says enough.
+int most_on_path(const Ensemble& e, const Players& p, Span trees, int enough) {
+    int most = 0;
+    for (std::size_t t = trees.from; t < trees.to; ++t) most = std::max(most, e.depth[t]);
+    most = std::min(most, p.count);
+    if (most <= enough) return most;
+    most = 0;
+    for (std::size_t t = trees.from; t < trees.to; ++t) most = std::max(most, p.on_path(e, t));
+    return most;
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -192,21 +203,24 @@ NB_MODULE(_native, m) {
              "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "order"_a, "out"_a.noconvert())
         // table[s, t] = E[p^s (1-p)^t]; weights: 1 x background, or rows x background
         .def("pair_walk",
-             [](const Ensemble& e, Matrix x, Vector<std::int32_t> of_column, int count, Matrix b, Matrix weights, Matrix table, int order, Out<double> out) {
+             [](const Ensemble& e, Matrix x, Vector<std::int32_t> of_column, int count, Matrix b, Matrix weights, Matrix table, int order, std::size_t first_tree,
+                std::size_t last_tree, Out<double> out) {
                  check(e, x);
                  const Players p = players(e, of_column, count);
                  const Background back = background(e, b, weights, x.shape(0));
                  expect(table.shape(0) == table.shape(1), "the table must be square");
-                 const int most = e.linear() ? count : longest_path(e, p);
+                 expect(first_tree <= last_tree && last_tree <= e.trees(), "no such trees");
+                 const Span trees{first_tree, last_tree};
+                 const int most = e.linear() ? count : most_on_path(e, p, trees, std::min(64, static_cast<int>(table.shape(0))));
                  expect(table.shape(0) >= static_cast<std::size_t>(most), "the table is smaller than the longest path");
                  expect(out.size() == x.shape(0) * attributions(e, count, order), "out has the wrong size");
                  nb::gil_scoped_release free;
                  const std::span<const double> moments{table.data(), table.size()};
                  const int side = static_cast<int>(table.shape(0));
-                 if (e.linear() || back.per_row || most > 64) whybox::pair_walk(e, p, back, moments, side, order, rows(x), out.data());
-                 else whybox::bit_walk(e, p, back, moments, side, order, rows(x), out.data(), *whybox::instruction_sets().front());
+                 if (e.linear() || back.per_row || most > 64) whybox::pair_walk(e, p, back, moments, side, order, trees, rows(x), out.data());
+                 else whybox::bit_walk(e, p, back, moments, side, order, trees, rows(x), out.data(), *whybox::instruction_sets().front());
              }, nb::kw_only(), "x"_a.noconvert(), "of_column"_a.noconvert(), "count"_a, "b"_a.noconvert(), "weights"_a.noconvert(), "table"_a.noconvert(),
-             "order"_a, "out"_a.noconvert())
+             "order"_a, "first_tree"_a, "last_tree"_a, "out"_a.noconvert())
         .def("hybrids",
              [](const Ensemble& e, Vector<double> x, Vector<std::int32_t> of_column, int count, Matrix b, Out<double> out) {
                  expect(count <= 24, "at most 24 players");

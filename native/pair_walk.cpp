@@ -52,7 +52,7 @@ struct Attribute {
 
 }  // namespace
 
-void pair_walk(const Ensemble& e, Players players, const Background& b, std::span<const double> table, int side, int order, Rows x, double* out) {
+void pair_walk(const Ensemble& e, Players players, const Background& b, std::span<const double> table, int side, int order, Span trees, Rows x, double* out) {
     Attribute attribute{b.weights, table.data(), side, order, players.count, e.outputs(), out, nullptr};
     PairWalk<Attribute> walk(e, players, b, attribute);
     attribute.state = &walk.state;
@@ -60,7 +60,7 @@ void pair_walk(const Ensemble& e, Players players, const Background& b, std::spa
     for (std::size_t i = 0; i < x.rows; ++i) {
         attribute.row = out + i * per_row;
         if (b.per_row) attribute.weights = b.weights + i * b.rows.rows;
-        walk.row(x.row(i));
+        walk.row(x.row(i), trees);
     }
 }
 

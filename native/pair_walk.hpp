@@ -66,9 +66,9 @@ public:
 
     PairState state;
 
-    void row(const double* x) {
+    void row(const double* x, Span trees) {
         x_ = x;
-        for (std::size_t t = 0; t < e_.trees(); ++t) {
+        for (std::size_t t = trees.from; t < trees.to; ++t) {
             root_ = e_.root(t);
             first_output_ = e_.first_output(t);
             weight_ = e_.tree_weight[t];

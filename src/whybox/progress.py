@@ -10,7 +10,7 @@ __all__ = ["batches"]
 SECONDS_A_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 
 
-def batches(total: int, *, what: str, first: int = 32, most: int = 65536, quiet: bool = False) -> Iterator[slice]:
+def batches(total: int, *, what: str, first: int = 32, most: int = 65536, quiet: bool = False, unit: str = "rows") -> Iterator[slice]:
     """Yield slices that cover ``range(total)``, sized so that the work on each takes about a fifth of a second.
 
     Args:
@@ -19,6 +19,7 @@ def batches(total: int, *, what: str, first: int = 32, most: int = 65536, quiet:
         first: size of the first slice, before anything was timed.
         most: largest slice.
         quiet: show nothing, for inner loops.
+        unit: what is counted.
     """
     if total <= min(first, most):
         if total:
@@ -27,7 +28,7 @@ def batches(total: int, *, what: str, first: int = 32, most: int = 65536, quiet:
     from tqdm.auto import tqdm
 
     size, start = min(first, most), 0
-    with tqdm(total=total, desc=what, unit=" rows", delay=2, disable=True if quiet else None, leave=False) as bar:
+    with tqdm(total=total, desc=what, unit=f" {unit}", delay=2, disable=True if quiet else None, leave=False) as bar:
         while start < total:
             stop = min(start + size, total)
             began = time.perf_counter()

@@ -142,13 +142,27 @@ def interventional(  # noqa: PLR0913, PLR0917  # the mathematics has this many i
     table: Floats,
     order: int,
     out: Floats,
+    some: slice = slice(None),
 ) -> None:
     """Add interventional attributions (order 1) or pairs (order 2) to `out`; see reference.interventional.
 
     Args:
         weights: (1, background rows), or (rows, background rows) for weights that depend on the row.
+        some: the trees to add.
     """
-    native(e).pair_walk(x=X, of_column=player_of, count=count, b=B, weights=weights, table=table, order=order, out=out)
+    first, last, _ = some.indices(e.n_trees)
+    native(e).pair_walk(
+        x=X,
+        of_column=player_of,
+        count=count,
+        b=B,
+        weights=weights,
+        table=table,
+        order=order,
+        first_tree=first,
+        last_tree=last,
+        out=out,
+    )
 
 
 def hybrids(e: TreeEnsemble, player_of: PlayerOf, count: int, x: Floats, B: Floats) -> Floats:

@@ -27,6 +27,7 @@ __all__ = ["SINGLE", "Compiled", "Engine"]
 TEMPORARY: Final = 64 * 2**20  # bytes of results held beside the one being filled
 SINGLE: Final = 3e-6  # what sums in float32 may lose, relative to the largest there can be
 FEW: Final = 4  # rows too few to be worth a thread
+TOGETHER: Final = 2048  # rows that walk through a tree together against a hundred background rows
 FEWEST: Final = 64  # rows that a call costs at least, for the vector kernels
 
 
@@ -112,6 +113,7 @@ class Engine:
         self._kept = compiled
         self._lanes = {order: compiled.get(order, rows) for order in range(1, self.question.options.order + 1)}
         self._threads = self.question.options.n_jobs or lanes.threads_available()
+        self._what = ""
 
     @property
     def plan(self) -> Plan:
@@ -145,7 +147,14 @@ class Engine:
         if compiled is not None and q.options.order == 1 and every:
             return compiled.add(X, out, threads=self._threads, what=what)
         cells = q.players.count**q.options.order * len(q.model.outputs.names)
-        for rows in batches(len(X), what=what, most=max(1, int(TEMPORARY / (8 * cells)))):
+        most = max(1, int(TEMPORARY / (8 * cells)))
+        if q.kernel == "interventional":  # these come back between trees, and rows are the cheaper the more walk together
+            most = min(most, self._together)
+            steps = (slice(i, i + most) for i in range(0, len(X), most))
+        else:
+            steps = batches(len(X), what=what, most=most)
+        self._what = what
+        for rows in steps:
             if q.options.order == 2 and every:
                 self._pairs_into(X[rows], out[rows])
             else:
@@ -178,6 +187,8 @@ class Engine:
             out = self._zeros(X, order)
             compiled.add(X, out, threads=self._threads, what="", quiet=True)
             return out
+        if self.question.kernel == "interventional":
+            return self.pairs(X, order)
         method = _RUN[self.question.kernel]
         share = -(-len(X) // self._threads)
         if self._threads == 1 or share < FEW:
@@ -199,31 +210,47 @@ class Engine:
         return out
 
     def pairs(self, X: Floats, order: int) -> Floats:
-        """Interventional: every row against every background row."""
+        """Interventional: every row against every background row, tree by tree."""
         q = self.question
         out = self._zeros(X, order)
-        assert q.background is not None  # noqa: S101  # settled by the question
-        trees.interventional(
-            _forest(q),
-            q.players.of_column,
-            q.players.count,
-            X,
-            q.background.matrix,
-            q.background.weights[None],
-            self._moments,
-            order,
-            out,
-        )
+        background = q.background
+        assert background is not None  # noqa: S101  # settled by the question
+        share = max(FEW, -(-len(X) // self._threads))
+        parts = [slice(i, i + share) for i in range(0, len(X), share)]
+        with ThreadPoolExecutor(len(parts)) as pool:  # the native code holds no lock
+            for some in batches(_forest(q).n_trees, what=self._what, first=1, unit="trees"):
+
+                def walk(rows: slice, some: slice = some) -> None:
+                    trees.interventional(
+                        _forest(q),
+                        q.players.of_column,
+                        q.players.count,
+                        X[rows],
+                        background.matrix,
+                        background.weights[None],
+                        self._moments,
+                        order,
+                        out[rows],
+                        some,
+                    )
+
+                list(pool.map(walk, parts))
         return out
+
+    @property
+    def _together(self) -> int:
+        """Rows that walk through a tree together: so many that one tree of a deep forest takes a fraction of a second."""
+        assert self.question.background is not None  # noqa: S101  # settled by the question
+        if _forest(self.question).has_linear_leaves:
+            return FEWEST
+        return int(np.clip(TOGETHER * 100 // len(self.question.background.matrix), FEWEST, TOGETHER))
 
     @cached_property
     def _moments(self) -> Floats:
-        q = self.question
-        most = (
-            q.players.count
-            if _forest(q).has_linear_leaves
-            else int(trees.players_on_path(_forest(q), q.players.of_column, q.players.count).max(initial=0))
-        )
+        q, forest = self.question, _forest(self.question)
+        most = q.players.count if forest.has_linear_leaves else min(q.players.count, trees.native(forest).depth)
+        if most > 64 and not forest.has_linear_leaves:  # counting walks every path
+            most = int(trees.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
         return q.options.index.moments(max(most, 1) + 1)
 
     def rescaled(self, X: Floats, order: int) -> Floats:
@@ -325,7 +352,6 @@ def _forest(question: Question) -> TreeEnsemble:
 
 _RUN: Final[dict[Kernel, Callable[[Engine, Floats, int], Floats]]] = {
     "path-dependent": Engine.path,
-    "interventional": Engine.pairs,
     "rescaled": Engine.rescaled,
     "enumeration": Engine.enumerate,
     "linear": Engine.linear,

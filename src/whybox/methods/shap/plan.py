@@ -227,9 +227,13 @@ def _walk(q: Question, order: int, blank: Plan) -> Plan:
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
     sizes = np.diff(forest.tree_offsets).astype(np.float64)
     if q.background is not None:
-        row = len(q.background.matrix) * 0.058e-6 * float(((sizes / 110) ** 0.82).sum()) * order**0.6
-        asking = 20e-9 * float(sizes.sum()) * (-(-len(q.background.matrix) // 64))
-        return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row, build_seconds=asking)
+        many = len(q.background.matrix)
+        if forest.has_linear_leaves:  # really one pair of rows at a time
+            row = many * 0.058e-6 * float(((sizes / 110) ** 0.82).sum()) * order**0.6
+            return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row)
+        row = 1e-6 * (0.028 + 0.0023 * many) * float((sizes**0.6).sum()) * (5.0 if order == 2 else 1.0)
+        # the first of 64 rows that walk together costs as much as these
+        return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row, build_seconds=5.5 * row)
     most = trees.players_on_path(forest, q.players.of_column, q.players.count)
     nodes = np.ceil(most / 2)
     work = sizes / 2 * (0.05 + 0.0003 * most * (most - 1) / 2 * nodes)
