@@ -226,8 +226,8 @@ std::unique_ptr<Attributor> walk_attributor(const Ensemble& e, std::vector<std::
     });
 }
 
-std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, int order, Game game, const Setting& s) {
-    const Cells cells(e, Players{of_column, players}, order);
+std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, Layout layout, Game game, const Setting& s) {
+    const Cells cells(e, Players{of_column, players}, layout == Layout::attributions ? 1 : 2);
     std::vector<double> columns(game.background.size()), singles(game.background.size());
     for (std::size_t i = 0, rows = game.weights.size(), width = static_cast<std::size_t>(e.columns); i < columns.size(); ++i) {
         columns[i] = game.background[i % rows * width + i / rows];
@@ -236,11 +236,16 @@ std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<st
     game.background = {};
     const auto k = static_cast<std::int64_t>(e.outputs());
     std::vector<Place> places;
-    if (order == 1) places = one_place_each(static_cast<std::size_t>(players * k));
+    if (layout == Layout::attributions) places = one_place_each(static_cast<std::size_t>(players * k));
     else
-        for (const auto& [i, j] : cells.pairs())
-            for (std::int64_t o = 0; o < k; ++o) places.push_back({(std::int64_t{i} * players + j) * k + o, (std::int64_t{j} * players + i) * k + o});
-    const std::size_t row = static_cast<std::size_t>(players * k) * (order == 1 ? 1 : static_cast<std::size_t>(players));
+        for (std::int64_t c = 0; const auto& [i, j] : cells.pairs()) {
+            for (std::int64_t o = 0; o < k; ++o)
+                if (layout == Layout::pairs) places.push_back({(players + c) * k + o, -1});
+                else places.push_back({(std::int64_t{i} * players + j) * k + o, (std::int64_t{j} * players + i) * k + o});
+            ++c;
+        }
+    const std::size_t wide = layout == Layout::attributions ? 1 : layout == Layout::matrices ? static_cast<std::size_t>(players) : 0;
+    const std::size_t row = static_cast<std::size_t>(players * k) * wide + (wide ? 0 : static_cast<std::size_t>(players * k) + places.size());
     return choose(e, s, [&]<class T, class C>(const Walker<T, C>& w) -> std::unique_ptr<Attributor> {
         const PatternShape shape{s.bits, reads_single(e), std::is_same_v<C, float>};
         return std::make_unique<Trees<T, C, PatternTree<T>>>(Form<T, C>{e, players, w, shape.single, row, places},

@@ -21,7 +21,8 @@ struct Setting {
 class Chunk {  // compiled trees; any number of threads may run one
 public:
     virtual ~Chunk() = default;
-    // out: rows x players x outputs, or rows x players x players x outputs (both triangles, diagonal untouched); added to.
+    // out: rows x players x outputs, rows x players x players x outputs (both triangles, diagonal untouched), or rows x (players + pairs) x outputs
+    // (players untouched); added to.
     virtual void run(Rows x, double* out, int threads) const = 0;
     virtual void run(Rows x, float* out, int threads) const = 0;
     std::size_t first = 0, last = 0;  // trees first .. last - 1
@@ -48,6 +49,7 @@ struct Game {
     std::vector<double> background, weights, moments;
     int side = 0;
 };
-std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, int order, Game game, const Setting& setting);
+enum class Layout { attributions, matrices, pairs };  // of a row of the result: one entry a player, both triangles, or players and then the pairs of Cells
+std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, Layout layout, Game game, const Setting& setting);
 
 }  // namespace whybox

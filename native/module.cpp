@@ -11,6 +11,7 @@
 #include "attribute.hpp"
 #include "bit_walk.hpp"
 #include "kernels.hpp"
+#include "patterns.hpp"
 #include "work.hpp"
 
 namespace nb = nanobind;
@@ -179,6 +180,15 @@ NB_MODULE(_native, m) {
                  nb::gil_scoped_release free;
                  whybox::expectation(e, out.data());
              }, "out"_a.noconvert())
+        // pairs of players that some path asks for together, sorted: (pairs, 2)
+        .def("pairs",
+             [](const Ensemble& e, Vector<std::int32_t> of_column, int count) {
+                 const whybox::Cells cells(e, players(e, of_column, count), 2);
+                 auto* kept = new std::vector<std::pair<std::int32_t, std::int32_t>>(cells.pairs());
+                 static_assert(sizeof(std::pair<std::int32_t, std::int32_t>) == 2 * sizeof(std::int32_t));
+                 nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<std::pair<std::int32_t, std::int32_t>>*>(p); });
+                 return nb::ndarray<nb::numpy, std::int32_t, nb::shape<-1, 2>>(kept->data(), {kept->size(), 2}, owner);
+             }, "of_column"_a.noconvert(), "count"_a)
         .def("players_on_path",
              [](const Ensemble& e, Vector<std::int32_t> of_column, int count, Out<std::int32_t> out) {
                  const Players p = players(e, of_column, count);
@@ -255,7 +265,7 @@ NB_MODULE(_native, m) {
              "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "instructions"_a, "single"_a, "bits"_a)
         // table as in pair_walk; b with no rows: path-dependent
         .def("patterns",
-             [](const Ensemble& e, Vector<std::int32_t> of_column, int count, int order, Vector<double> nodes, Vector<double> weights, Vector<std::int64_t> rule_offsets,
+             [](const Ensemble& e, Vector<std::int32_t> of_column, int count, int order, bool sparse, Vector<double> nodes, Vector<double> weights, Vector<std::int64_t> rule_offsets,
                 Vector<std::int32_t> rule_of_tree, Matrix b, Vector<double> b_weights, Matrix table, const char* instructions, bool single, int bits) {
                  const Players p = players(e, of_column, count);
                  expect(!e.linear(), "linear leaves have no tables");
@@ -274,9 +284,11 @@ NB_MODULE(_native, m) {
                      game.side = static_cast<int>(table.shape(0));
                  }
                  expect(longest_path(e, p) <= 20, "paths of more than 20 players have no tables");
-                 return new Attribution{e, attributions(e, count, order),
-                     whybox::pattern_attributor(e, {p.of_column.begin(), p.of_column.end()}, count, order, std::move(game), {instructions, single, bits})};
-             }, nb::keep_alive<0, 1>(), nb::kw_only(), "of_column"_a.noconvert(), "count"_a, "order"_a, "nodes"_a.noconvert(), "weights"_a.noconvert(),
+                 const auto layout = order == 1 ? whybox::Layout::attributions : sparse ? whybox::Layout::pairs : whybox::Layout::matrices;
+                 const std::size_t row = layout == whybox::Layout::pairs ? (static_cast<std::size_t>(count) + whybox::Cells(e, p, 2).count()) * e.outputs() : attributions(e, count, order);
+                 return new Attribution{e, row,
+                     whybox::pattern_attributor(e, {p.of_column.begin(), p.of_column.end()}, count, layout, std::move(game), {instructions, single, bits})};
+             }, nb::keep_alive<0, 1>(), nb::kw_only(), "of_column"_a.noconvert(), "count"_a, "order"_a, "sparse"_a, "nodes"_a.noconvert(), "weights"_a.noconvert(),
              "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "b"_a.noconvert(), "b_weights"_a.noconvert(), "table"_a.noconvert(), "instructions"_a,
              "single"_a, "bits"_a)
         // every step-th tree x (vector instructions for four vectors of rows, table entries, multiplications to build them): what a plan decides by

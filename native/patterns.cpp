@@ -297,13 +297,13 @@ Cells::Cells(const Ensemble& e, Players players, int order) : order_(order), pla
     if (order == 1) return;
     std::vector<int> path;
     for (std::size_t t = 0; t < e.trees(); ++t)
-        paths(e, t, players, 0, path, [&](std::int32_t id, const std::vector<int>& on) {
-            if (e.root(t)[id].left < 0)
-                for (std::size_t i = 0; i < on.size(); ++i)
-                    for (std::size_t j = 0; j < i; ++j)
-                        if (number_.emplace(key(on[i], on[j]), static_cast<std::int32_t>(pairs_.size())).second) pairs_.emplace_back(on[i], on[j]);
+        paths(e, t, players, 0, path, [&](std::int32_t, const std::vector<int>& on) {
+            for (std::size_t i = 0; i + 1 < on.size(); ++i) number_.emplace(key(on[i], on.back()), 0);  // the last came at the node above
             return true;
         });
+    for (const auto& [key, number] : number_) pairs_.emplace_back(static_cast<std::int32_t>(key >> 32), static_cast<std::int32_t>(key));
+    std::sort(pairs_.begin(), pairs_.end());
+    for (std::size_t i = 0; i < pairs_.size(); ++i) number_[key(pairs_[i].first, pairs_[i].second)] = static_cast<std::int32_t>(i);
 }
 
 template <class T>

@@ -50,6 +50,7 @@ class Ensemble:
         of_column: _I,
         count: int,
         order: int,
+        sparse: bool,
         nodes: _F,
         weights: _F,
         rule_offsets: npt.NDArray[np.int64],
@@ -61,6 +62,7 @@ class Ensemble:
         single: bool,
         bits: int,
     ) -> Attribution: ...
+    def pairs(self, of_column: _I, count: int) -> npt.NDArray[np.int32]: ...
     def walk_work(self, of_column: _I, count: int, q: _I, bits: int, step: int, out: _F) -> None: ...
     def pattern_work(
         self,

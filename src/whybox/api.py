@@ -37,6 +37,7 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
     max_evals: int | None = None,
     n_jobs: int | None = None,
     dtype: Any = None,
+    sparse: bool = False,
 ) -> Explanation:
     """Explain each row: how much did every feature contribute to its prediction?
 
@@ -56,6 +57,8 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
         max_evals: most evaluations a row where coalitions are enumerated.
         n_jobs: threads; None or -1: as many as there are processors.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values; None: what the model's library itself computes in, values in float64.
+        sparse: with ``order=2`` for the additive scale of tree ensembles: main effects, then the whole interaction of each pair of features
+            that some path of a tree asks for together, in one axis; all other pairs are exactly zero.
 
     Returns:
         Explanation: ``values`` (n, features) for regression and binary classification, (n, features, outputs) otherwise; order 2 has the
@@ -92,6 +95,7 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
         max_evals=max_evals,
         n_jobs=n_jobs,
         dtype=dtype,
+        sparse=sparse,
     )(X)
 
 
@@ -108,6 +112,7 @@ def plan(  # noqa: PLR0913  # the options of explain
     weights: Any = None,
     n_jobs: int | None = None,
     dtype: Any = None,
+    sparse: bool = False,
 ) -> Plan:
     """Say how :func:`explain` would go about it, how long it will take and how much memory, without doing it.
 
@@ -115,7 +120,7 @@ def plan(  # noqa: PLR0913  # the options of explain
     of the attributions, without the model's own predict, against which every row is then checked.
 
     Args:
-        model, background, method, output, order, players, index, weights, n_jobs, dtype: as for :func:`explain`.
+        model, background, method, output, order, players, index, weights, n_jobs, dtype, sparse: as for :func:`explain`.
         rows: how many rows, or the rows themselves.
 
     Returns:
@@ -146,6 +151,7 @@ def plan(  # noqa: PLR0913  # the options of explain
         method=method,
         n_jobs=n_jobs,
         dtype=dtype,
+        sparse=sparse,
     )
     return asked.plan(int(rows) if isinstance(rows, (int, np.integer)) else len(as_table(rows)))
 

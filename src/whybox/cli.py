@@ -62,6 +62,8 @@ _SPOKEN: Final = (
     (r"pass background=X_train", "pass training rows with --background FILE"),
     (r"players=\{\.\.\.\}", "--player NAME=COLUMN,COLUMN"),
     (r"\b(output|method|index|order|target)=('[^']*'|\d)", r"--\1 \2"),
+    (r"\bsparse=True\b", "--sparse"),
+    (r"\bn_jobs=(-?\d+)", r"--n-jobs \1"),
     (r"\bleave output out", "leave --output out"),
     (r"Pass a frame whose column has", "Pass a Parquet file whose column has"),
     (r", or raise max_evals\b", ""),
@@ -150,6 +152,13 @@ def _explain_parser(commands: Any) -> None:
         default=1,
         help="1: attributions; 2: pairwise interactions, one line a number",
     )
+    add(
+        "--sparse",
+        action="store_true",
+        help="with --order 2: a column a feature and a column for each pair that some path of a tree asks for together",
+    )
+    add("--n-jobs", type=int, metavar="N", help="threads (default: as many as there are processors)")
+    add("--dtype", choices=("float32", "float64"), help="arithmetic (default: what the model's library computes in)")
     add("--index", default="shapley", help="shapley, banzhaf, 'banzhaf(p)' or 'beta(a, b)' (default: %(default)s)")
     add("--method", default="auto", help="auto (exact or refused) or rescaled (approximate, for probabilities)")
     layouts = ("auto", "wide", "long")
@@ -256,7 +265,8 @@ def _explain(options: argparse.Namespace) -> None:
     background = read_table(options.background) if options.background else None
     model = _model(options)
     explainer = (LinearShap if isinstance(model, Linear) else TreeShap)(
-        model, background, output=options.output, order=options.order, players=_players(options), index=options.index, method=options.method
+        model, background, output=options.output, order=options.order, players=_players(options), index=options.index, method=options.method,
+        sparse=options.sparse, n_jobs=options.n_jobs, dtype=options.dtype
     )  # fmt: skip
     parts: list[Evidence] = []
     last: Explanation | None = None

@@ -119,6 +119,7 @@ class Attribution:
 
     Args:
         kernel: ``"lane walk"`` (path-dependent, order 1, any depth) or ``"pattern tables"`` (any game, paths of up to about ten players).
+        sparse: for order 2, rows of the result are players (left as they are), then the pairs of `trees.pairs`.
         background: encoded rows and weights, with the moments of the index; None: path-dependent.
     """
 
@@ -131,6 +132,7 @@ class Attribution:
         *,
         kernel: str,
         order: int = 1,
+        sparse: bool = False,
         background: tuple[Floats, Floats, Floats] | None = None,
         instructions: str,
         arithmetic: Arithmetic,
@@ -152,7 +154,7 @@ class Attribution:
             self._native = native(e).walk(**shared)
         else:
             rows, weights, moments = background or (np.empty((0, e.inputs.width)), np.empty(0), np.ones((1, 1)))
-            self._native = native(e).patterns(order=order, b=rows, b_weights=weights, table=moments, **shared)
+            self._native = native(e).patterns(order=order, sparse=sparse, b=rows, b_weights=weights, table=moments, **shared)
         self._trees = e.n_trees
         self._room = kept
         self._kept: list[_native.Part] = []
@@ -164,7 +166,7 @@ class Attribution:
         return sum(part.bytes for part in self._kept)
 
     def add(self, X: Floats, out: npt.NDArray[Any], *, threads: int, what: str, quiet: bool = False) -> None:
-        """Add every tree's part to `out`, (rows, players[, players], outputs), float32 or float64."""
+        """Add every tree's part to `out`, (rows, players[, players], outputs) or, sparse, (rows, players + pairs, outputs); float32 or float64."""
         first = 0
         while first < self._trees:
             part = self._part(first, threads)

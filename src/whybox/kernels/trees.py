@@ -20,6 +20,7 @@ __all__ = [
     "hybrids",
     "interventional",
     "leaves",
+    "pairs",
     "path_dependent",
     "players_on_path",
     "predict",
@@ -79,6 +80,11 @@ def expectation(e: TreeEnsemble) -> Floats:
     out = np.empty(len(e.base_values))
     native(e).expectation(out)
     return out
+
+
+def pairs(e: TreeEnsemble, player_of: PlayerOf, count: int) -> npt.NDArray[np.int32]:
+    """Pairs of players that some path of a tree asks for together, sorted, (pairs, 2). Any other pair's interaction is exactly zero."""
+    return native(e).pairs(player_of, count)
 
 
 def players_on_path(e: TreeEnsemble, player_of: PlayerOf, count: int) -> npt.NDArray[np.int32]:

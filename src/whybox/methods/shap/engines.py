@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
@@ -146,7 +146,7 @@ class Engine:
         compiled = self._lanes[1][1]
         if compiled is not None and q.options.order == 1 and every:
             return compiled.add(X, out, threads=self._threads, what=what)
-        cells = q.players.count**q.options.order * len(q.model.outputs.names)
+        cells = int(np.prod(self._shape(q.options.order)))
         most = max(1, int(TEMPORARY / (8 * cells)))
         if q.kernel == "interventional":  # these come back between trees, and rows are the cheaper the more walk together
             most = min(most, self._together)
@@ -166,25 +166,52 @@ class Engine:
         compiled = self._lanes[2][1]
         if compiled is not None:
             compiled.add(X, out, threads=self._threads, what="", quiet=True)
+        elif self.question.options.sparse:
+            first, second = self.question.pairs.T
+            for rows in self._blocks(len(X), self.question.players.count**2):
+                out[rows, self.question.players.count :] += self._values(X[rows], 2)[:, first, second]
         else:
             out += self._values(X, 2)
+        if self.question.options.sparse:
+            return self._main_effects(X, out)
         out *= 0.5
         players = np.arange(self.question.players.count)
         out[:, players, players] = self._values(X, 1) - out.sum(axis=2)
+        return None
+
+    def _main_effects(self, X: Floats, out: npt.NDArray[Any]) -> None:
+        """Each player's attribution less half of its interactions, before the pairs (rows, players + pairs, outputs)."""
+        q = self.question
+        count, ends = q.players.count, q.pairs.ravel()
+        order = np.argsort(ends, kind="stable")
+        of_player, starts = np.unique(ends[order], return_index=True)
+        for rows in self._blocks(len(X), 2 * len(ends)):
+            out[rows, :count] = self._values(X[rows], 1)
+            if len(ends):
+                halves = out[rows][:, count + order // 2] * 0.5
+                out[rows, of_player] -= np.add.reduceat(halves, starts, axis=1)
+
+    def _blocks(self, rows: int, cells: int) -> Iterator[slice]:
+        """Rows at a time, so that this many numbers of each output and row take no more than `TEMPORARY`."""
+        most = max(1, int(TEMPORARY / (8 * cells * len(self.question.model.outputs.names) + 1)))
+        return (slice(i, i + most) for i in range(0, rows, most))
+
+    def _shape(self, order: int) -> tuple[int, ...]:
+        return (*self.question.shape(order), len(self.question.model.outputs.names))
 
     def run(self, X: Floats) -> Floats:
         """Return (rows, players, model outputs), or (rows, players, players, model outputs) for order 2."""
         q = self.question
         if q.options.order == 1:
             return self._values(X, 1)
-        out = self._zeros(X, 2)
+        out = np.zeros((len(X), *self._shape(2)))
         self._pairs_into(X, out)
         return out
 
     def _values(self, X: Floats, order: int) -> Floats:
         compiled = self._lanes[order][1]
         if compiled is not None:
-            out = self._zeros(X, order)
+            out = np.zeros((len(X), *self._shape(order)))
             compiled.add(X, out, threads=self._threads, what="", quiet=True)
             return out
         if self.question.kernel == "interventional":

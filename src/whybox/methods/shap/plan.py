@@ -322,6 +322,7 @@ def attribution(question: Question, order: int, plan: Plan) -> lanes.Attribution
         rules(q, order, plan.arithmetic),
         kernel=plan.kernel,
         order=order,
+        sparse=q.options.sparse,
         background=background,
         **made,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, final
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from whybox.background import Background
 from whybox.errors import LimitError, OptionError, UnsupportedModelError, did_you_mean
+from whybox.kernels import trees
 from whybox.methods.shap.indices import Index, as_index
 from whybox.methods.shap.players import Players
 from whybox.methods.shap.target import Target, resolve_output
@@ -41,6 +43,7 @@ class Options:
     max_evals: int | None
     n_jobs: int | None = None
     dtype: Literal["float32", "float64"] | None = None
+    sparse: bool = False
 
 
 def check_options(  # noqa: PLR0913  # every option there is
@@ -55,6 +58,7 @@ def check_options(  # noqa: PLR0913  # every option there is
     max_evals: int | None,
     n_jobs: int | None = None,
     dtype: Any = None,
+    sparse: bool = False,
 ) -> Options:
     """Check options that need no rows.
 
@@ -81,6 +85,8 @@ def check_options(  # noqa: PLR0913  # every option there is
         raise OptionError(
             f"dtype={dtype!r}: attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in."
         )
+    if not isinstance(sparse, bool) or (sparse and order == 1):
+        raise OptionError(f"sparse={sparse!r}: it keeps only pairs that share a path, so it takes True with order=2, or is left out.")
     return Options(
         output,
         int(order),
@@ -92,6 +98,7 @@ def check_options(  # noqa: PLR0913  # every option there is
         None if max_evals is None else int(max_evals),
         None if n_jobs in (None, -1) else int(n_jobs),
         None if dtype is None else "float32" if np.dtype(dtype) == np.float32 else "float64",
+        sparse,
     )
 
 
@@ -118,6 +125,19 @@ class Question:
         """Whether attributions must add up to prediction minus base."""
         return self.options.index.efficient
 
+    @cached_property
+    def pairs(self) -> npt.NDArray[np.int32]:
+        """Pairs of players that can interact at all, (pairs, 2): those that some path of a tree asks for together."""
+        assert isinstance(self.model, TreeEnsemble)  # noqa: S101  # settled
+        return trees.pairs(self.model, self.players.of_column, self.players.count)
+
+    def shape(self, order: int) -> tuple[int, ...]:
+        """Axes of one row's values before its outputs."""
+        count = self.players.count
+        if order == 2 and self.options.sparse:
+            return (count + len(self.pairs),)
+        return (count,) * order
+
     @property
     def estimand(self) -> str:
         """What "absent" means, in words."""
@@ -139,6 +159,10 @@ def settle(model: Model, players: Players, background: Background | None, option
     target = resolve_output(model.outputs, options.output)
     used = _used(model, players)
     kernel = _kernel(model, background, options, target)
+    if options.sparse and kernel not in ("path-dependent", "interventional"):
+        raise OptionError(
+            "sparse=True keeps the pairs that share a path of a tree; other pairs are zero only on the additive scale of tree ensembles. Leave output (or sparse) out."
+        )
     if kernel == "enumeration":
         _check_enumeration(background, options, used)
     return Question(model, players, target, background, options, kernel, used)

@@ -46,9 +46,8 @@ def run(
     began = time.perf_counter()
     q, n = compiled.question, len(table)
     engine = Engine(compiled, n)
-    k, d = len(q.target.names), q.players.count
-    shape = (n, *(d,) * q.options.order, k)
-    values, prediction = _room(q, shape, out), np.empty((n, k))
+    shape = (n, *q.shape(q.options.order), len(q.target.names))
+    values, prediction = _room(q, shape, out), np.empty((n, shape[-1]))
     check = _Check(engine, max(engine.rounding, SINGLE if values.dtype == np.float32 else 0.0))
     digest = hashlib.sha256()
     for start, block in table.blocks(BLOCK):
@@ -70,7 +69,7 @@ def _room(q: Question, shape: tuple[int, ...], out: npt.NDArray[Any] | None) -> 
         if size > LARGEST:
             raise LimitError(
                 f"the result of {shape[0]:,} rows x {' x '.join(str(s) for s in shape[1:])} numbers would take {size / 2**30:.0f} GiB; "
-                "explain fewer rows at a time, or group columns with players={...}."
+                f"explain fewer rows at a time{', keep only pairs that share a path with sparse=True' if len(shape) == 4 else ''}, or group columns with players={{...}}."
             )
         return np.zeros(shape, dtype)
     wanted = shape if q.target.axis else shape[:-1]
@@ -174,6 +173,8 @@ def _evidence(
     shown = list(notes) + list(q.model.notes)
     if q.kernel == "rescaled":
         shown.append("Rescaled approximation: not the Shapley value of this output, only its sum is right.")
+    if q.options.sparse:
+        shown.append("Terms: main effects, then whole interactions of pairs that some path of a tree asks for together; those of other pairs are exactly zero.")
     if q.kernel == "path-dependent" and _unseen(engine):
         shown.append("Some nodes were never reached in training; absent features split them evenly.")
     return Evidence(
@@ -220,12 +221,14 @@ def _explanation(
     q: Question, table: Table, values: npt.NDArray[Any], prediction: Floats, base: Floats, evidence: Evidence
 ) -> Explanation:
     axis = q.target.axis
-    dims: tuple[str, ...] = ("row", "feature") if q.options.order == 1 else ("row", "feature", "feature_2")
-    coords: dict[str, Any] = {dim: labels(q.players.names) for dim in dims[1:]}
+    matrices = q.options.order == 2 and not q.options.sparse
+    dims: tuple[str, ...] = ("row", "feature", "feature_2") if matrices else ("row", "feature")
+    players = _terms(q)
+    coords: dict[str, Any] = {dim: labels(tuple(players)) for dim in dims[1:]}
     coords["row"] = table.row_labels
     coords["output"] = labels(q.target.names)
     return Explanation(
-        kind="attribution" if q.options.order == 1 else "interaction",
+        kind="interaction" if matrices else "attribution",
         values=np.ascontiguousarray(q.target.drop(values)),
         dims=(*dims, "output") if axis else dims,
         coords=coords,
@@ -234,8 +237,16 @@ def _explanation(
         units=q.target.units,
         evidence=evidence,
         data=table,
-        players={
-            name: tuple(table.names[i] for i in members)
-            for name, members in zip(q.players.names, q.players.members, strict=True)
-        },
+        players={name: tuple(table.names[i] for i in members) for name, members in players.items()},
     )
+
+
+def _terms(q: Question) -> dict[str, tuple[int, ...]]:
+    """What stands on the feature axis, with the user's columns of each: players, and where they were asked for, pairs of them."""
+    terms = dict(zip(q.players.names, q.players.members, strict=True))
+    if q.options.sparse:
+        names, members = q.players.names, q.players.members
+        terms |= {f"{names[i]} \N{MULTIPLICATION SIGN} {names[j]}": (*members[i], *members[j]) for i, j in q.pairs.tolist()}
+        if len(terms) < len(names) + len(q.pairs):
+            raise OptionError("a column is called as a pair of columns would be; rename it, or leave sparse out.")
+    return terms

@@ -49,6 +49,7 @@ class _Explainer:
         max_evals: int | None = None,
         n_jobs: int | None = None,
         dtype: Any = None,
+        sparse: bool = False,
     ) -> None:
         self.options = check_options(
             output=output,
@@ -61,6 +62,7 @@ class _Explainer:
             max_evals=max_evals,
             n_jobs=n_jobs,
             dtype=dtype,
+            sparse=sparse,
         )
         self._kept: dict[tuple[str, ...], Compiled] = {}
         self.model = as_model(model)
@@ -91,7 +93,8 @@ class _Explainer:
             out: array to write the values into, float32 or float64, of their shape; the explanation's values are a read-only view of it.
 
         Returns:
-            Explanation with ``values`` (n, players) [, outputs], or (n, players, players) [, outputs] for order 2.
+            Explanation with ``values`` (n, players) [, outputs], or (n, players, players) [, outputs] for order 2;
+            with ``sparse`` (n, players + pairs) [, outputs].
 
         Raises:
             InputError: the rows do not fit the model (see whybox.errors for its kinds).
@@ -149,6 +152,8 @@ class TreeShap(_Explainer):
         n_jobs: threads; None or -1: as many as there are processors.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values. None: values in float64, computed in float32 for models whose library
             does so itself (XGBoost), where that is within the rounding of its own predict.
+        sparse: for order 2: not matrices but terms, main effects first and then the whole interaction of every pair of players that some path
+            of a tree asks for together, named after both; any other pair's interaction is exactly zero. Terms add up as attributions do.
 
     Raises:
         ModelError: the model is not supported or not what it seems. OptionError, InputError: bad arguments.

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+
+import whybox as wb
+from whybox.cli import main
+from whybox.errors import OptionError
+from whybox.kernels import lanes
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(300, 7)), columns=list("abcdefg"))
+    return X, (X.a * X.b + X.c * X.d + X.e > 0).to_numpy() + (X.f > 1).to_numpy()
+
+
+MODELS = {
+    "shallow": GradientBoostingClassifier(n_estimators=8, max_depth=2, random_state=0),
+    "deep, several classes": RandomForestClassifier(n_estimators=5, random_state=0),
+    "stumps: no pairs at all": GradientBoostingClassifier(n_estimators=8, max_depth=1, random_state=0),
+}
+
+
+def check(model, X, background=None, **options):
+    """The terms are the matrices, each pair's two halves together; what is left out of them is zero."""
+    matrices = wb.explain(model, X, background, order=2, **options)
+    terms = wb.explain(model, X, background, order=2, sparse=True, **options)
+    names = matrices.feature_names
+    d = len(names)
+    assert terms.kind == "attribution"
+    assert terms.feature_names[:d] == names
+    rest = matrices.values.copy()
+    np.testing.assert_allclose(terms.values[:, :d], rest[:, range(d), range(d)], rtol=0, atol=1e-12)
+    rest[:, range(d), range(d)] = 0
+    for at, name in enumerate(terms.feature_names[d:], start=d):
+        i, j = (names.index(n) for n in name.split(" \N{MULTIPLICATION SIGN} "))
+        np.testing.assert_allclose(terms.values[:, at], 2 * rest[:, i, j], rtol=0, atol=1e-12)
+        rest[:, i, j] = rest[:, j, i] = 0
+        assert terms.players[name] == terms.players[names[i]] + terms.players[names[j]]
+    assert not rest.any()
+    np.testing.assert_allclose(terms.base + terms.values.sum(axis=1), terms.prediction, rtol=0, atol=1e-9)
+    return terms
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("interventional", [False, True])
+def test_terms_are_the_matrices_without_their_zeros(data, kind, interventional):
+    X, y = data
+    model = MODELS[kind].fit(X, y)
+    terms = check(model, X[:20], X[50:60] if interventional else None)
+    assert (len(terms.feature_names) == 7) == (kind == "stumps: no pairs at all")
+
+
+@pytest.mark.parametrize("kernel", ["pattern tables", "path walk", "pair walk"])
+def test_every_kernel_gives_them(data, kernel):
+    X, y = data
+    with lanes.forced(kernel=kernel):
+        check(MODELS["shallow"].fit(X, y), X[:10], X[50:60] if kernel == "pair walk" else None, players={"ab": ["a", "b"]})
+
+
+def test_one_class_of_several(data):
+    X, y = data
+    check(MODELS["deep, several classes"].fit(X, y), X[:5], output=1)
+
+
+def test_terms_take_less_memory_than_matrices():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 400))
+    model = RandomForestRegressor(2, max_depth=3, random_state=0).fit(X, X[:, 0] * X[:, 1])
+    terms = wb.explain(model, X, order=2, sparse=True)
+    assert 400 < terms.shape[1] < 450
+
+
+@pytest.mark.parametrize(
+    "options", [{"sparse": True}, {"order": 2, "sparse": 1}, {"order": 2, "sparse": True, "output": "probability"}]
+)
+def test_sparse_is_refused_where_it_says_nothing(data, options):
+    X, y = data
+    model = GradientBoostingClassifier(n_estimators=3, max_depth=2, random_state=0).fit(X, y > 0)
+    with pytest.raises(OptionError, match="sparse"):
+        wb.explain(model, X[:3], X[:5], **options)
+
+
+def test_a_column_called_as_a_pair(data):
+    X, y = data
+    X = X.rename(columns={"g": "a \N{MULTIPLICATION SIGN} b"})
+    model = RandomForestClassifier(5, random_state=0).fit(X, y)
+    with pytest.raises(OptionError, match="rename"):
+        wb.explain(model, X[:3], order=2, sparse=True)
+
+
+def test_on_the_command_line(data, tmp_path, capsys):
+    xgboost = pytest.importorskip("xgboost")
+    X, y = data
+    xgboost.XGBRegressor(n_estimators=5, max_depth=3).fit(X, y).save_model(tmp_path / "model.json")
+    X.to_parquet(tmp_path / "rows.parquet")
+    asked = ["explain", str(tmp_path / "model.json"), str(tmp_path / "rows.parquet"), "-o", str(tmp_path / "out.parquet")]
+    assert main([*asked, "--order", "2", "--sparse", "--n-jobs", "1", "--dtype", "float64", "--no-verify"]) == 0
+    written = pd.read_parquet(tmp_path / "out.parquet")
+    assert "a \N{MULTIPLICATION SIGN} b" in written.columns
+    assert len(written) == len(X)
+    assert main([*asked, "--sparse", "--no-verify"]) == 2
+    assert "--order 2" in capsys.readouterr().err
