@@ -181,15 +181,15 @@ class Engine:
 
     def _main_effects(self, X: Floats, out: npt.NDArray[Any]) -> None:
         """Each player's attribution less half of its interactions, before the pairs (rows, players + pairs, outputs)."""
+        from scipy.sparse import csr_array
+
         q = self.question
         count, ends = q.players.count, q.pairs.ravel()
-        order = np.argsort(ends, kind="stable")
-        of_player, starts = np.unique(ends[order], return_index=True)
-        for rows in self._blocks(len(X), 2 * len(ends)):
+        halves = csr_array((np.full(len(ends), 0.5), (ends, np.arange(len(ends)) // 2)), shape=(count, len(q.pairs)))
+        for rows in self._blocks(len(X), 2 * sum(q.shape(2))):
             out[rows, :count] = self._values(X[rows], 1)
-            if len(ends):
-                halves = out[rows][:, count + order // 2] * 0.5
-                out[rows, of_player] -= np.add.reduceat(halves, starts, axis=1)
+            for k in range(out.shape[-1]):
+                out[rows, :count, k] -= (halves @ out[rows, count:, k].T).T
 
     def _blocks(self, rows: int, cells: int) -> Iterator[slice]:
         """Rows at a time, so that this many numbers of each output and row take no more than `TEMPORARY`."""

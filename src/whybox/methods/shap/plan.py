@@ -45,6 +45,7 @@ BLOCK: Final = (
 )
 _NEAR: Final = 32768  # bytes that lie nearest to a core: a block's columns and sums, if they fit
 _MOVE: Final = 1.2e-9  # seconds to bring one number of a row into its lane, or back
+_HALVE, _SPREAD = 2.5e-9, 3e-9  # seconds a number of the result, for matrices and for terms
 _MOST_TABLES: Final = 1 << 29  # bytes; beyond, tables are not considered
 _MOST_PLAYERS: Final = 12  # on one path, for tables of whole patterns
 _SAMPLE: Final = 30_000  # nodes looked at for an estimate; more are scaled up from evenly spaced trees
@@ -153,8 +154,26 @@ def choices(question: Question, order: int) -> tuple[Plan, ...]:
     # the lane walk can do whatever the walk of one row at a time can, faster
     if not any(p.kernel == "lane walk" for p in found):
         found.append(_walk(q, order, blank))
+    if order == 2:  # main effects are attributions less their interactions, so those are computed too
+        alone = choices(q, 1)
+        attributions = min(alone, key=lambda p: p.row_seconds)
+        found = [
+            replace(
+                p,
+                row_seconds=p.row_seconds + attributions.row_seconds + _assembled(q),
+                build_seconds=p.build_seconds + attributions.build_seconds,
+                table_bytes=p.table_bytes + attributions.table_bytes,
+            )
+            for p in found
+        ]
     kernel, bits = lanes.forced_choice("kernel"), lanes.forced_choice("bits")
     return tuple([p for p in found if kernel in (None, p.kernel) and bits in (None, p.bits)] or found)
+
+
+def _assembled(q: Question) -> float:
+    """Seconds to write a row's interactions into fresh memory and to make its main effects of them."""
+    numbers = float(np.prod(q.shape(2))) * len(q.model.outputs.names)
+    return numbers * (_SPREAD if q.options.sparse else _HALVE)
 
 
 def cheapest(found: tuple[Plan, ...], rows: int) -> Plan:
@@ -268,7 +287,7 @@ def measured(plan: Plan, question: Question, order: int) -> Plan:
     began = time.perf_counter()
     work = attribution(pilot, order, small)
     rows = np.zeros((1024, forest.inputs.width))
-    out = np.zeros((len(rows), *(question.players.count,) * order, len(forest.outputs.names)))
+    out = np.zeros((len(rows), *question.shape(order), len(forest.outputs.names)))
     work.add(rows[:1], out[:1], threads=1, what="", quiet=True)
     built = time.perf_counter()
     work.add(rows, out, threads=1, what="", quiet=True)
