@@ -28,7 +28,18 @@ class Ensemble:
         out: _F,
     ) -> None: ...
     def pair_walk(
-        self, *, x: _F, of_column: _I, count: int, b: _F, weights: _F, table: _F, order: int, out: _F
+        self,
+        *,
+        x: _F,
+        of_column: _I,
+        count: int,
+        b: _F,
+        weights: _F,
+        table: _F,
+        order: int,
+        first_tree: int,
+        last_tree: int,
+        out: _F,
     ) -> None: ...
     def hybrids(self, *, x: _F, of_column: _I, count: int, b: _F, out: _F) -> None: ...
     def walk(

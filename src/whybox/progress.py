@@ -10,7 +10,9 @@ __all__ = ["batches"]
 SECONDS_A_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 
 
-def batches(total: int, *, what: str, first: int = 32, most: int = 65536, quiet: bool = False, unit: str = "rows") -> Iterator[slice]:
+def batches(
+    total: int, *, what: str, first: int = 32, most: int = 65536, quiet: bool = False, unit: str = "rows"
+) -> Iterator[slice]:
     """Yield slices that cover ``range(total)``, sized so that the work on each takes about a fifth of a second.
 
     Args:

@@ -59,7 +59,9 @@ def test_terms_are_the_matrices_without_their_zeros(data, kind, interventional):
 def test_every_kernel_gives_them(data, kernel):
     X, y = data
     with lanes.forced(kernel=kernel):
-        check(MODELS["shallow"].fit(X, y), X[:10], X[50:60] if kernel == "pair walk" else None, players={"ab": ["a", "b"]})
+        check(
+            MODELS["shallow"].fit(X, y), X[:10], X[50:60] if kernel == "pair walk" else None, players={"ab": ["a", "b"]}
+        )
 
 
 def test_one_class_of_several(data):
@@ -98,7 +100,13 @@ def test_on_the_command_line(data, tmp_path, capsys):
     X, y = data
     xgboost.XGBRegressor(n_estimators=5, max_depth=3).fit(X, y).save_model(tmp_path / "model.json")
     X.to_parquet(tmp_path / "rows.parquet")
-    asked = ["explain", str(tmp_path / "model.json"), str(tmp_path / "rows.parquet"), "-o", str(tmp_path / "out.parquet")]
+    asked = [
+        "explain",
+        str(tmp_path / "model.json"),
+        str(tmp_path / "rows.parquet"),
+        "-o",
+        str(tmp_path / "out.parquet"),
+    ]
     assert main([*asked, "--order", "2", "--sparse", "--n-jobs", "1", "--dtype", "float64", "--no-verify"]) == 0
     written = pd.read_parquet(tmp_path / "out.parquet")
     assert "a \N{MULTIPLICATION SIGN} b" in written.columns

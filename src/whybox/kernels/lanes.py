@@ -154,7 +154,9 @@ class Attribution:
             self._native = native(e).walk(**shared)
         else:
             rows, weights, moments = background or (np.empty((0, e.inputs.width)), np.empty(0), np.ones((1, 1)))
-            self._native = native(e).patterns(order=order, sparse=sparse, b=rows, b_weights=weights, table=moments, **shared)
+            self._native = native(e).patterns(
+                order=order, sparse=sparse, b=rows, b_weights=weights, table=moments, **shared
+            )
         self._trees = e.n_trees
         self._room = kept
         self._kept: list[_native.Part] = []

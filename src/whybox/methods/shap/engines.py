@@ -148,9 +148,11 @@ class Engine:
             return compiled.add(X, out, threads=self._threads, what=what)
         cells = int(np.prod(self._shape(q.options.order)))
         most = max(1, int(TEMPORARY / (8 * cells)))
-        if q.kernel == "interventional":  # these come back between trees, and rows are the cheaper the more walk together
+        if (
+            q.kernel == "interventional"
+        ):  # these come back between trees, and rows are the cheaper the more walk together
             most = min(most, self._together)
-            steps = (slice(i, i + most) for i in range(0, len(X), most))
+            steps = iter([slice(i, i + most) for i in range(0, len(X), most)])
         else:
             steps = batches(len(X), what=what, most=most)
         self._what = what

@@ -86,7 +86,9 @@ def check_options(  # noqa: PLR0913  # every option there is
             f"dtype={dtype!r}: attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in."
         )
     if not isinstance(sparse, bool) or (sparse and order == 1):
-        raise OptionError(f"sparse={sparse!r}: it keeps only pairs that share a path, so it takes True with order=2, or is left out.")
+        raise OptionError(
+            f"sparse={sparse!r}: it keeps only pairs that share a path, so it takes True with order=2, or is left out."
+        )
     return Options(
         output,
         int(order),
@@ -130,6 +132,12 @@ class Question:
         """Pairs of players that can interact at all, (pairs, 2): those that some path of a tree asks for together."""
         assert isinstance(self.model, TreeEnsemble)  # noqa: S101  # settled
         return trees.pairs(self.model, self.players.of_column, self.players.count)
+
+    @cached_property
+    def unseen(self) -> bool:
+        """Whether some node of a tree was never reached in training."""
+        m = self.model
+        return isinstance(m, TreeEnsemble) and bool(((m.cover == 0) & (m.left >= 0)).any())
 
     def shape(self, order: int) -> tuple[int, ...]:
         """Axes of one row's values before its outputs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
@@ -18,7 +18,6 @@ from whybox.methods.shap.engines import SINGLE, Compiled, Engine
 from whybox.methods.shap.plan import BLOCK
 from whybox.methods.shap.question import Question
 from whybox.models.compare import ask, compare
-from whybox.models.trees import TreeEnsemble
 
 __all__ = ["run"]
 
@@ -174,8 +173,10 @@ def _evidence(
     if q.kernel == "rescaled":
         shown.append("Rescaled approximation: not the Shapley value of this output, only its sum is right.")
     if q.options.sparse:
-        shown.append("Terms: main effects, then whole interactions of pairs that some path of a tree asks for together; those of other pairs are exactly zero.")
-    if q.kernel == "path-dependent" and _unseen(engine):
+        shown.append(
+            "Terms: main effects, then whole interactions of pairs that some path of a tree asks for together; those of other pairs are exactly zero."
+        )
+    if q.kernel == "path-dependent" and q.unseen:
         shown.append("Some nodes were never reached in training; absent features split them evenly.")
     return Evidence(
         method=method,
@@ -190,7 +191,7 @@ def _evidence(
         tolerance=check.tolerance,
         residual_against=_against(q),
         model=q.model.kind,
-        verdict=asdict(q.model.verdict),
+        verdict=dict(vars(q.model.verdict)),
         model_calls=check.calls,
         seed=q.options.seed,
         rows=rows,
@@ -210,11 +211,6 @@ def _against(q: Question) -> str:
     if own.scale == q.target.scale or link.identity:
         return own.what
     return f"the {link.name} of {own.what}" if own.scale == "raw" else f"our reading, itself held against {own.what}"
-
-
-def _unseen(engine: Engine) -> bool:
-    model = engine.question.model
-    return isinstance(model, TreeEnsemble) and bool(((model.cover == 0) & (model.left >= 0)).any())
 
 
 def _explanation(
@@ -246,7 +242,9 @@ def _terms(q: Question) -> dict[str, tuple[int, ...]]:
     terms = dict(zip(q.players.names, q.players.members, strict=True))
     if q.options.sparse:
         names, members = q.players.names, q.players.members
-        terms |= {f"{names[i]} \N{MULTIPLICATION SIGN} {names[j]}": (*members[i], *members[j]) for i, j in q.pairs.tolist()}
+        terms |= {
+            f"{names[i]} \N{MULTIPLICATION SIGN} {names[j]}": (*members[i], *members[j]) for i, j in q.pairs.tolist()
+        }
         if len(terms) < len(names) + len(q.pairs):
             raise OptionError("a column is called as a pair of columns would be; rename it, or leave sparse out.")
     return terms
