@@ -64,6 +64,7 @@ class Work:
     peers: list[Peer] = field(default_factory=list)
     background: np.ndarray | None = None
     order: int = 1
+    sparse: bool = False
     dtype: str | None = None
     predict: Callable[[np.ndarray], Any] | None = None
 
@@ -88,14 +89,14 @@ def attribute(
     work: Work, model: Any, X: np.ndarray, n_jobs: int, given: np.ndarray | None = None
 ) -> Callable[[], np.ndarray]:
     """Everything between rows and attributions, nothing kept from before, without the check of each row; into `given` memory, or new."""
-    explainer = TreeShap(model, work.background, order=work.order, dtype=work.dtype, n_jobs=n_jobs)
+    explainer = TreeShap(model, work.background, order=work.order, sparse=work.sparse, dtype=work.dtype, n_jobs=n_jobs)
 
     def run() -> np.ndarray:
         table, _ = explainer.model.inputs.align(_table(X))
         players = resolve_players(explainer.model, table.names, None)
         question = settle(explainer.model, players, explainer.background, explainer.options)
         engine = Engine(Compiled(question), len(X))
-        shape = (len(X), *(players.count,) * work.order, len(question.target.names))
+        shape = (len(X), *question.shape(work.order), len(question.target.names))
         if given is None:
             out = np.zeros(shape, np.float32 if work.dtype == "float32" else np.float64)
         else:
@@ -129,7 +130,9 @@ def measure(work: Work, n_jobs: int, repeats: int) -> list[list[str]]:
     for turn in range(repeats):
         t, results["whybox"] = cpu(ours)
         times.setdefault("whybox", []).append(t)
-        explainer = TreeShap(model, work.background, order=work.order, dtype=work.dtype, n_jobs=n_jobs)
+        explainer = TreeShap(
+            model, work.background, order=work.order, sparse=work.sparse, dtype=work.dtype, n_jobs=n_jobs
+        )
         t, _ = cpu(lambda e=explainer: e(work.X))
         times.setdefault("call", []).append(t)
         if work.predict is not None:
@@ -339,8 +342,8 @@ def forests(scale: float) -> Iterator[Work]:
     yield Work(
         "RandomForest(100), interventional, 100 background rows",
         model,
-        rows[: max(2, int(20 * scale))],
-        installed((shap_peer, model, 2, 20, X[-100:])),
+        rows,
+        installed((shap_peer, model, max(2, int(4 * scale)), 20, X[-100:])),
         background=X[-100:],
     )
 
@@ -383,6 +386,7 @@ def boosted(scale: float) -> Iterator[Work]:
         (woodelf_peer, b, 20, len(some), 20, None, True),
     )
     yield Work("XGBoost depth 6, pairwise interactions", b, some, peers, order=2)
+    yield Work("XGBoost depth 6, pairwise interactions, as terms", b, some, [], order=2, sparse=True)
     yield Work(
         "XGBoost depth 6, pairwise interactions, interventional",
         b,
