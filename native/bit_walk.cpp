@@ -12,6 +12,7 @@
 namespace whybox {
 namespace {
 
+constexpr int kPlaces = kBitPlaces;
 constexpr std::size_t kBlock = 64;  // rows explained together: one bit each
 constexpr std::size_t kMany = 2048; // rows that go through a tree before the next tree
 
@@ -91,8 +92,8 @@ public:
             const Mask all = rows == kBlock ? ~Mask{0} : (Mask{1} << rows) - 1;
             std::size_t many = 0;
             for (std::size_t r = 0; r < count_; ++r)
-                if (weights_[r] != 0) alive_[0][many++] = {all, 0, static_cast<std::int32_t>(r), 0};
-            descend(0, 0, many);
+                if (weights_[r] != 0) alive_[0][0][many++] = {all, Mask{r} << kPlaces};
+            descend(0, 1, {alive_[0][0].data(), many});
             if (order_ == 1) write(rows);
         }
     }
@@ -114,9 +115,15 @@ private:
     std::vector<Bits> theirs_; // background rows
     std::vector<Mask> mine_;   // rows explained
 
-    // Background rows that are alive with some rows: which rows (`partners`), and the places of players that it does not meet and they do.
-    struct Alive { Mask partners, lacks; std::int32_t row, lacking; };
-    std::vector<std::vector<Alive>> alive_;  // by depth
+    // A background row that is alive with some rows: which rows (`partners`), and of the players that they meet and it does not, the places
+    // (kPlaces bits), their number, and itself, in one word.
+    struct Alive {
+        Mask partners, about;
+        Mask lacks() const { return about & ((Mask{1} << kPlaces) - 1); }
+        std::size_t row() const { return about >> kPlaces & 255U; }
+        int lacking() const { return static_cast<int>(about >> (kPlaces + 8)); }
+    };
+    std::vector<std::array<std::vector<Alive>, 2>> alive_;  // by depth: to the left, to the right
     struct Places { Mask set; int count; };
     std::array<Places, kBlock> lacks_{};     // of each row explained: the places of players that it does not meet
 
@@ -150,7 +157,7 @@ private:
         for (auto& node : nodes_) node.met = false;
         for (const int j : asks_) asked_[static_cast<std::size_t>(j)] = 0;
         asks_.clear();
-        while (alive_.size() < static_cast<std::size_t>(e_.depth[t]) + 2) alive_.emplace_back(count_ + 1);
+        while (alive_.size() < static_cast<std::size_t>(e_.depth[t]) + 2) alive_.push_back({std::vector<Alive>(count_ + 1), std::vector<Alive>(count_ + 1)});
     }
 
     // A node that some row comes to for the first time.
@@ -181,10 +188,9 @@ private:
         for (const auto& [way, row] : ways_) rows_.push_back(row);
     }
 
-    // `many`: background rows in alive_[depth].
-    void descend(std::int32_t id, int depth, std::size_t many) {
+    // `live`: background rows alive here.
+    void descend(std::int32_t id, std::size_t depth, std::span<const Alive> live) {
         const Node& n = root_[id];
-        const std::span<const Alive> live{alive_[static_cast<std::size_t>(depth)].data(), many};
         if (n.left < 0) return order_ == 1 ? leaf(n, live) : leaf_pairs(n, live);
         const int j = players_.of_column[n.feature];
         const bool fresh = place_[j] < 0;
@@ -195,14 +201,8 @@ private:
             theirs_.push_back(everyone_);
             mine_.push_back(~Mask{0});
         }
-        const auto at = static_cast<std::size_t>(place_[j]);
         if (!nodes_[static_cast<std::size_t>(id)].met) meet(n, id);
-        const Bits their_left = nodes_[static_cast<std::size_t>(id)].left;
-        const Mask my_left = columns_.left(e_, n, nodes_[static_cast<std::size_t>(id)].split, start_, set_);
-        edge(n.left, at, their_left, my_left, live, depth);
-        Bits their_right;
-        for (int w = 0; w < words; ++w) their_right[w] = ~their_left[w];
-        edge(n.right, at, their_right, ~my_left, live, depth);
+        part(n, id, static_cast<std::size_t>(place_[j]), depth, live);
         if (fresh) {
             path_.pop_back();
             theirs_.pop_back();
@@ -211,33 +211,40 @@ private:
         }
     }
 
-    // To a child, which these rows go to.
-    void edge(std::int32_t child, std::size_t at, const Bits& theirs, Mask mine, std::span<const Alive> live, int depth) {
-        const Mask my_before = mine_[at], my_now = my_before & mine;
-        const Bits before = theirs_[at];
-        Bits now, parting;
-        for (std::size_t w = 0; w < words; ++w) now[w] = before[w] & theirs[w], parting[w] = before[w] & ~theirs[w];
-        Alive* next = alive_[static_cast<std::size_t>(depth) + 1].data();
-        std::size_t many = 0;
-        Mask left = 0;
+    void part(const Node& n, std::int32_t id, std::size_t at, std::size_t depth, std::span<const Alive> live) {
+        const Inner& inner = nodes_[static_cast<std::size_t>(id)];
+        const Bits before = theirs_[at], theirs = inner.left;
+        const Mask my_before = mine_[at], my_left = columns_.left(e_, n, inner.split, start_, set_);
+        const Mask my_now[2] = {my_before & my_left, my_before & ~my_left}, parted = Mask{1} << at | Mask{1} << (kPlaces + 8);
+        Alive* to[2] = {alive_[depth][0].data(), alive_[depth][1].data()};
+        std::size_t many[2] = {0, 0};
+        Mask some[2] = {0, 0};
         for (const Alive& pair : live) {  // without branches: what happens to each is close to random
-            const std::size_t w = static_cast<std::size_t>(pair.row) / 64;
-            const unsigned r = static_cast<unsigned>(pair.row) % 64;
-            const Mask partners = pair.partners & (my_now | -(now[w] >> r & 1)), parts = parting[w] >> r & 1;
-            next[many] = {partners, pair.lacks | parts << at, pair.row, pair.lacking + static_cast<std::int32_t>(parts)};
-            left |= partners;
-            many += partners != 0;
+            const std::size_t r = pair.row();
+            const Mask met = before[r / 64] >> (r % 64) & 1, left = theirs[r / 64] >> (r % 64) & 1;
+            for (int side = 0; side < 2; ++side) {
+                const Mask meets = met & (side ? left ^ 1 : left);
+                const Mask partners = pair.partners & (my_now[side] | -meets);
+                to[side][many[side]] = {partners, pair.about + (-(met ^ meets) & parted)};
+                some[side] |= partners;
+                many[side] += partners != 0;
+            }
         }
-        if (!left) return;
-        const Mask lacking = left & my_before & ~my_now;
-        theirs_[at] = now, mine_[at] = my_now;
-        if (lacking) lack(child, depth + 1, many, at, lacking);
-        else descend(child, depth + 1, many);
+        for (int side = 0; side < 2; ++side) {
+            if (!some[side]) continue;
+            for (int w = 0; w < words; ++w) theirs_[at][w] = before[w] & (side ? ~theirs[w] : theirs[w]);
+            mine_[at] = my_now[side];
+            const std::int32_t child = side ? n.right : n.left;
+            const std::span<const Alive> next{to[side], many[side]};
+            const Mask lacking = some[side] & my_before & ~my_now[side];
+            if (lacking) lack(child, depth + 1, next, at, lacking);
+            else descend(child, depth + 1, next);
+        }
         theirs_[at] = before, mine_[at] = my_before;
     }
 
     // Descend where some rows part from the player at this place; what they lose below is the player's.
-    void lack(std::int32_t child, int depth, std::size_t many, std::size_t at, Mask lacking) {
+    void lack(std::int32_t child, std::size_t depth, std::span<const Alive> live, std::size_t at, Mask lacking) {
         const Mask bit = Mask{1} << at;
         const auto width = static_cast<std::size_t>(e_.width), begin = kept_.size();
         each_bit(lacking, [&](int r) {
@@ -245,7 +252,7 @@ private:
             places.set |= bit, ++places.count;
             for (std::size_t c = 0; c < width; ++c) kept_.push_back(std::exchange(down_[c * kBlock + static_cast<std::size_t>(r)], 0.0));
         });
-        descend(child, depth, many);
+        descend(child, depth, live);
         double* phi = order_ == 1 ? phi_of_place_[at] : nullptr;
         std::size_t k = begin;
         each_bit(lacking, [&](int r) {
@@ -260,15 +267,14 @@ private:
         kept_.resize(begin);
     }
 
-    // The loops below are short and of any length: places are taken four at a time, those beyond the last add to rows that nobody reads.
     void leaf(const Node& n, std::span<const Alive> live) {
         const double* v = e_.values(n);
         for (const Alive& pair : live) {
-            const double weight = weight_ * weights_[pair.row];
-            const Moments* moments = moments_.data() + static_cast<std::size_t>(pair.lacking) * side_;
+            const double weight = weight_ * weights_[pair.row()];
+            const Moments* moments = moments_.data() + static_cast<std::size_t>(pair.lacking()) * side_;
             std::array<double*, 64> to;
             std::size_t many = 0;
-            for (Mask rest = pair.lacks; rest;)
+            for (Mask rest = pair.lacks(); rest;)
                 for (std::size_t l = 0; l < 4; ++l, rest &= rest - 1) {
                     const auto k = static_cast<std::size_t>(std::countr_zero(rest));
                     to[many++] = phi_of_place_[k] + (k / 64) * l * nobody_.size() / 4;
@@ -305,9 +311,9 @@ private:
         const double* v = e_.values(n);
         const auto players = static_cast<std::size_t>(players_.count);
         for (const Alive& pair : live) {
-            const Mask mine = pair.lacks;
-            const int x = pair.lacking;
-            const double weight = weight_ * weights_[pair.row];
+            const Mask mine = pair.lacks();
+            const int x = pair.lacking();
+            const double weight = weight_ * weights_[pair.row()];
             each_bit(pair.partners, [&](int i) {
                 const Mask theirs = lacks_[static_cast<std::size_t>(i)].set;
                 const int y = lacks_[static_cast<std::size_t>(i)].count;

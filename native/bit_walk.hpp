@@ -8,7 +8,9 @@
 
 namespace whybox {
 
-// As pair_walk (kernels.hpp), for leaves that are constants, weights common to all rows, and at most 64 players on a path.
+inline constexpr int kBitPlaces = 48;
+
+// As pair_walk (kernels.hpp), for leaves that are constants, weights common to all rows, and at most kBitPlaces players on a path.
 void bit_walk(const Ensemble& e, Players players, const Background& b, std::span<const double> table, int side, int order, Span trees, Rows x,
               double* out, const InstructionSet& set);
 

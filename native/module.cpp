@@ -221,13 +221,13 @@ NB_MODULE(_native, m) {
                  expect(table.shape(0) == table.shape(1), "the table must be square");
                  expect(first_tree <= last_tree && last_tree <= e.trees(), "no such trees");
                  const Span trees{first_tree, last_tree};
-                 const int most = e.linear() ? count : most_on_path(e, p, trees, std::min(64, static_cast<int>(table.shape(0))));
+                 const int most = e.linear() ? count : most_on_path(e, p, trees, std::min(whybox::kBitPlaces, static_cast<int>(table.shape(0))));
                  expect(table.shape(0) >= static_cast<std::size_t>(most), "the table is smaller than the longest path");
                  expect(out.size() == x.shape(0) * attributions(e, count, order), "out has the wrong size");
                  nb::gil_scoped_release free;
                  const std::span<const double> moments{table.data(), table.size()};
                  const int side = static_cast<int>(table.shape(0));
-                 if (e.linear() || back.per_row || most > 64) whybox::pair_walk(e, p, back, moments, side, order, trees, rows(x), out.data());
+                 if (e.linear() || back.per_row || most > whybox::kBitPlaces) whybox::pair_walk(e, p, back, moments, side, order, trees, rows(x), out.data());
                  else whybox::bit_walk(e, p, back, moments, side, order, trees, rows(x), out.data(), *whybox::instruction_sets().front());
              }, nb::kw_only(), "x"_a.noconvert(), "of_column"_a.noconvert(), "count"_a, "b"_a.noconvert(), "weights"_a.noconvert(), "table"_a.noconvert(),
              "order"_a, "first_tree"_a, "last_tree"_a, "out"_a.noconvert())

@@ -278,7 +278,7 @@ class Engine:
     def _moments(self) -> Floats:
         q, forest = self.question, _forest(self.question)
         most = q.players.count if forest.has_linear_leaves else min(q.players.count, trees.native(forest).depth)
-        if most > 64 and not forest.has_linear_leaves:  # counting walks every path
+        if most > 48 and not forest.has_linear_leaves:  # counting walks every path
             most = int(trees.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
         return q.options.index.moments(max(most, 1) + 1)
 
