@@ -1,15 +1,61 @@
 #include "kernels.hpp"
 #include "split.hpp"
 
+#include <algorithm>
+#include <span>
 #include <vector>
 
 namespace whybox {
 namespace {
 
-const Node* find_leaf(const Ensemble& e, const Node* root, const double* x) {
-    const Node* n = root;
-    while (n->left >= 0) n = root + (goes_left(e, *n, x[n->feature]) ? n->left : n->right);
-    return n;
+constexpr std::size_t kAbreast = 8;  // walks at a time, so that one's node is fetched while the others are asked
+constexpr std::size_t kTogether = 512;  // rows that meet a tree before the next
+
+struct Walk {
+    const Node* at;
+    const Node* root;
+    const double* x;
+};
+
+// Takes every walk from its root to its leaf.
+void walk(const Ensemble& e, std::span<Walk> walks) {
+    for (auto& w : walks) w.at = w.root;
+    for (bool on = true; on;) {
+        on = false;
+        for (auto& w : walks) {
+            const Node& n = *w.at;
+            if (n.left < 0) continue;
+            const std::int32_t kids[2] = {n.right, n.left};
+            w.at = w.root + kids[goes_left(e, n, w.x[n.feature])];
+            on = true;
+        }
+    }
+}
+
+// Calls use(row, tree, leaf); for each row, trees come in order.
+template <class Use>
+void each_leaf(const Ensemble& e, Rows x, const Use& use) {
+    Walk walks[kAbreast];
+    if (x.rows < kAbreast) {
+        for (std::size_t i = 0; i < x.rows; ++i)
+            for (std::size_t t = 0; t < e.trees(); t += kAbreast) {
+                const std::size_t many = std::min(kAbreast, e.trees() - t);
+                for (std::size_t k = 0; k < many; ++k) walks[k] = {nullptr, e.root(t + k), x.row(i)};
+                walk(e, {walks, many});
+                for (std::size_t k = 0; k < many; ++k) use(i, t + k, *walks[k].at);
+            }
+        return;
+    }
+    for (std::size_t first = 0; first < x.rows; first += kTogether) {
+        const std::size_t last = std::min(first + kTogether, x.rows);
+        for (std::size_t t = 0; t < e.trees(); ++t)
+            for (std::size_t i = first; i < last; i += kAbreast) {
+                const std::size_t many = std::min(kAbreast, last - i);
+                for (std::size_t k = 0; k < many; ++k) walks[k] = {nullptr, e.root(t), x.row(i + k)};
+                walk(e, {walks, many});
+                for (std::size_t k = 0; k < many; ++k) use(i + k, t, *walks[k].at);
+            }
+    }
 }
 
 double linear_value(const Ensemble& e, const Node& leaf, const double* x) {
@@ -25,27 +71,22 @@ double linear_value(const Ensemble& e, const Node& leaf, const double* x) {
 }  // namespace
 
 void predict(const Ensemble& e, Rows x, double* out) {
-    const int k = e.outputs();
-    for (std::size_t i = 0; i < x.rows; ++i) {
-        double* o = out + i * k;
-        std::copy(e.base.begin(), e.base.end(), o);
-        for (std::size_t t = 0; t < e.trees(); ++t) {
-            const Node& leaf = *find_leaf(e, e.root(t), x.row(i));
-            const double w = e.tree_weight[t];
-            if (e.linear()) {
-                o[e.first_output(t)] += w * linear_value(e, leaf, x.row(i));
-                continue;
-            }
-            const double* v = e.values(leaf);
-            for (int c = 0; c < e.width; ++c) o[e.first_output(t) + c] += w * v[c];
+    const auto k = static_cast<std::size_t>(e.outputs());
+    for (std::size_t i = 0; i < x.rows; ++i) std::copy(e.base.begin(), e.base.end(), out + i * k);
+    each_leaf(e, x, [&](std::size_t i, std::size_t t, const Node& leaf) {
+        double* o = out + i * k + e.first_output(t);
+        const double w = e.tree_weight[t];
+        if (e.linear()) {
+            *o += w * linear_value(e, leaf, x.row(i));
+            return;
         }
-    }
+        const double* v = e.values(leaf);
+        for (int c = 0; c < e.width; ++c) o[c] += w * v[c];
+    });
 }
 
 void leaves(const Ensemble& e, Rows x, std::int32_t* out) {
-    for (std::size_t i = 0; i < x.rows; ++i)
-        for (std::size_t t = 0; t < e.trees(); ++t)
-            out[i * e.trees() + t] = static_cast<std::int32_t>(find_leaf(e, e.root(t), x.row(i)) - e.root(t));
+    each_leaf(e, x, [&](std::size_t i, std::size_t t, const Node& leaf) { out[i * e.trees() + t] = static_cast<std::int32_t>(&leaf - e.root(t)); });
 }
 
 void expectation(const Ensemble& e, double* out) {
