@@ -5,6 +5,7 @@
 // made by asking goes_left (split.hpp): nothing here knows `<`, `<=`, missing values or categories.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -37,9 +38,6 @@ private:
 struct Range { std::uint32_t from, to; };  // of grid points
 using Ranges = std::vector<Range>;
 
-// What is in both of two increasing lists of ranges, added to the end of `out`, which neither may lie in.
-void intersect(std::span<const Range> a, std::span<const Range> b, Ranges& out);
-
 struct Levels {  // what the caller hands over for one player
     std::vector<std::int32_t> columns;
     const double* values;  // points x columns
@@ -62,22 +60,37 @@ public:
     std::size_t total() const { return first_.back(); }
     std::span<const std::uint32_t> index(std::size_t player) const { return index_[player]; }  // of the points as they were given
 
-    // The points of the node's player that go to one side, added to the end of `out`.
-    void side(const Node& n, bool left, Ranges& out) const;
+    // Adds to the end of `stack` what goes to one side of the node, of those points of its player that lie in stack[begin, begin + count); returns the
+    // number of ranges.
+    std::uint32_t side(const Node& n, bool left, std::size_t begin, std::size_t count, Ranges& stack) const {
+        const Plain& p = plain_[static_cast<std::size_t>(&n - e.nodes.data())];
+        if (p.cut == kAsk) return side_asked(n, left, begin, count, stack);
+        const Range only = left ? Range{0, p.cut} : Range{p.cut, p.end};
+        std::uint32_t many = 0;
+        for (std::size_t k = begin; k < begin + count; ++k) {
+            const Range r{std::max(stack[k].from, only.from), std::min(stack[k].to, only.to)};
+            if (r.from < r.to) stack.push_back(r), ++many;
+        }
+        if (left && p.nan && count && stack[begin + count - 1].to > p.end) stack.push_back({p.end, p.end + 1}), ++many;
+        return many;
+    }
 
 private:
-    struct Straight { std::vector<std::uint32_t> below; std::uint32_t regular; bool nan; };  // of a column: points below each class
+    // A node whose left points are those before the cut, and NaN, the last point, if it goes left; `end`: the end of its right points.
+    struct Plain { std::uint32_t cut, end; bool nan; };
+    static constexpr std::uint32_t kAsk = 0xffffffff;
 
-    void by_class(const Levels& levels, std::size_t player);
+    void by_class(const Levels& levels, std::size_t player, std::vector<std::vector<std::uint32_t>>& here);
+    Plain plain(const Node& n, std::span<const std::uint32_t> here) const;
     void ask(const Node& n, const Levels& levels, std::size_t column);
+    std::uint32_t side_asked(const Node& n, bool left, std::size_t begin, std::size_t count, Ranges& stack) const;
 
     std::vector<std::int32_t> of_column_;
     std::vector<std::size_t> points_, first_;
     std::vector<std::vector<std::uint32_t>> index_;
-    std::vector<std::vector<double>> values_;    // players of one column: a value of each point
-    std::vector<Straight> straight_;             // by column
-    std::vector<std::int64_t> asked_;            // by node: its ranges in pool_, or -1
-    Ranges pool_;                                // those that go left, after an entry with their number
+    std::vector<std::vector<double>> values_;  // players of one column: a value of each point
+    std::vector<Plain> plain_;                 // by node; kAsk: `end` is where its ranges are in pool_
+    Ranges pool_;                              // those that go left, after an entry with their number
 };
 
 enum class Link { identity, logistic, exponential, softmax };
@@ -178,7 +191,7 @@ private:
     std::vector<Level> levels_;
     std::vector<Place> places_;
     std::vector<std::int32_t> place_of_;  // of a player, or -1
-    Ranges ranges_, side_;
+    Ranges ranges_;
     std::vector<Row> few_;
     std::vector<char> pairs_with_;        // places that make a pair with the one asked now
     Aligned<std::uint64_t> everyone_, scratch_;
@@ -209,12 +222,11 @@ private:
 
     void tree(std::size_t t, const double* x, double* prediction, double* delta);
     void astray(std::int32_t id, std::size_t player, std::uint32_t begin, std::uint32_t count, const double* x, double* delta);
-    std::uint32_t push(std::uint32_t begin, std::uint32_t count, const Node& n, bool left);
 
     std::vector<std::pair<std::uint32_t, std::uint32_t>> now_;  // by player: the points that meet its questions so far
     std::vector<std::int32_t> asked_;
     std::vector<Turn> turns_;
-    Ranges stack_, side_;
+    Ranges stack_;
     const Node* root_ = nullptr;
     const double* own_ = nullptr;
     double weight_ = 1;

@@ -27,7 +27,7 @@ void apply(Link link, double* f, std::size_t outputs) {
 
 }  // namespace
 
-Curves::Curves(const Grid& g) : grid(g), now_(g.players()), asked_(), turns_(), stack_(), side_() {
+Curves::Curves(const Grid& g) : grid(g), now_(g.players()) {
     for (std::size_t j = 0; j < grid.players(); ++j) {  // the stack begins with every player's whole grid
         stack_.push_back({0, static_cast<std::uint32_t>(grid.points(j))});
         now_[j] = {static_cast<std::uint32_t>(j), 1};
@@ -47,16 +47,6 @@ void Curves::row(const double* x, double* prediction, double* delta) {
     }
 }
 
-// The points that lie in stack_[begin, begin + count) and go to this side, at the end of the stack; returns how many ranges they are.
-std::uint32_t Curves::push(std::uint32_t begin, std::uint32_t count, const Node& n, bool left) {
-    side_.clear();
-    grid.side(n, left, side_);
-    const std::size_t size = stack_.size();
-    if (stack_.capacity() < size + count + side_.size()) stack_.reserve(2 * (size + count + side_.size()));
-    intersect({stack_.data() + begin, count}, side_, stack_);
-    return static_cast<std::uint32_t>(stack_.size() - size);
-}
-
 void Curves::tree(std::size_t t, const double* x, double* prediction, double* delta) {
     root_ = grid.e.root(t);
     weight_ = grid.e.tree_weight[t];
@@ -70,10 +60,10 @@ void Curves::tree(std::size_t t, const double* x, double* prediction, double* de
         if (const int j = grid.player(n); j >= 0) {
             const auto [begin, count] = now_[static_cast<std::size_t>(j)];
             auto at = static_cast<std::uint32_t>(stack_.size());
-            if (const auto many = push(begin, count, n, !left)) {
+            if (const auto many = grid.side(n, !left, begin, count, stack_)) {
                 turns_.push_back({left ? n.right : n.left, j, at, many});
                 at = static_cast<std::uint32_t>(stack_.size());
-                now_[static_cast<std::size_t>(j)] = {at, push(begin, count, n, left)};
+                now_[static_cast<std::size_t>(j)] = {at, grid.side(n, left, begin, count, stack_)};
                 asked_.push_back(j);
             }
         }
@@ -95,9 +85,9 @@ void Curves::astray(std::int32_t id, std::size_t player, std::uint32_t begin, st
             continue;
         }
         const auto at = static_cast<std::uint32_t>(stack_.size());
-        if (const auto many = push(begin, count, n, true)) astray(n.left, player, at, many, x, delta);
+        if (const auto many = grid.side(n, true, begin, count, stack_)) astray(n.left, player, at, many, x, delta);
         stack_.resize(at);
-        const auto rest = push(begin, count, n, false);
+        const auto rest = grid.side(n, false, begin, count, stack_);
         if (!rest) return;
         begin = at, count = rest, id = n.right;
     }

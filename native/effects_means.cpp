@@ -86,12 +86,8 @@ Means::Step Means::enter(const Node& n) {
 }
 
 Means::Place Means::narrow(const Node& n, const Place& before, bool left) {
-    side_.clear();
-    grid.side(n, left, side_);
-    const std::size_t begin = ranges_.size(), many = before.end - before.begin;
-    if (ranges_.capacity() < begin + many + side_.size()) ranges_.reserve(2 * (begin + many + side_.size()));
-    intersect({ranges_.data() + before.begin, many}, side_, ranges_);
-    return {before.player, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(ranges_.size())};
+    const auto begin = static_cast<std::uint32_t>(ranges_.size());
+    return {before.player, begin, begin + grid.side(n, left, before.begin, before.end - before.begin, ranges_)};
 }
 
 void Means::leave(const Step& step) {

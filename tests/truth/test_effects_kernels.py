@@ -211,11 +211,13 @@ def test_representatives_stand_for_every_value(flags, categorical):
 def test_there_is_no_representative_too_many_and_breakpoints_are_the_thresholds():
     grid = np.array([-1.0, 0.1, 2.0])
     rng = np.random.default_rng(0)
-    for flags, want in ((LESS_EQUAL, grid), (SINGLE, grid.astype(np.float32).astype(float))):
+    for flags, want in ((LESS_EQUAL, grid), (SINGLE | LESS_EQUAL, [-1.0, np.nextafter(np.float32(0.1), np.float32(0)), 2.0])):
         e = ensemble(
             [random_tree(rng, 1, 6, 1, output=0, categorical=False, grid=grid, flags=flags) for _ in range(5)], 1, 1
         )
         assert np.array_equal(effects.breakpoints(e, 0), want)
+        points = effects.representatives(e, 0, grid)[:, None]
+        assert effects.bin_of(e, [0], points, effects.breakpoints(e, 0)[:, None]).tolist() == [0, 1, 2]
         assert len(effects.representatives(e, 0, np.empty(0))) == 5  # four intervals and NaN
         assert not (e.flags & CATEGORICAL).any()
 
