@@ -149,8 +149,9 @@ public:
 
 private:
     struct Set { const std::uint64_t* bits; std::int32_t p, q; };  // rows that meet all but the players at these places, -1: nobody
-    struct Row { std::uint16_t row, p, q; };                       // the same, a row at a time; kNobody
-    struct Level { std::vector<Set> sets; Aligned<std::uint64_t> room, left; std::vector<Row> those[2]; };
+    using Row = std::uint64_t;                                     // the same, a row at a time: 16 bits each for row, p, q (kNobody)
+    using List = std::span<const Row>;
+    struct Level { std::vector<Set> sets; Aligned<std::uint64_t> room, left, those[2]; };
     struct Place { std::int32_t player; std::uint32_t begin, end; };  // points that meet the player's questions so far, in ranges_
     struct Surface { std::size_t body, one, two, rest; };             // in surfaces_
     struct Step { std::int32_t place; bool fresh; Place before, sides[2]; std::size_t kept; };
@@ -166,10 +167,11 @@ private:
     void side_leaf(const Node& n, const Step& step, bool left, const Level& here);
     bool few(std::int32_t id, std::size_t depth);
     void list(const std::vector<Set>& sets);
-    void descend_rows(std::int32_t id, std::size_t depth, const std::vector<Row>& those);
-    void part(const Node& n, const Step& step, const std::vector<Row>& those, std::vector<Row> (&parts)[2]);
-    void part_pairs(const Node& n, const Step& step, const std::vector<Row>& those, std::vector<Row> (&parts)[2]);
-    void count(const std::vector<Row>& those);
+    void descend_rows(std::int32_t id, std::size_t depth, List those);
+    template <bool plain>
+    void part(const Node& n, const Step& step, List those, Row* (&to)[2]);
+    void part_pairs(const Node& n, const Step& step, List those, Row* (&to)[2]);
+    void count(List those);
     void start_counts();
     void record(std::int32_t p, std::int32_t q, double rows);
     void leaf(const Node& n);
@@ -213,9 +215,10 @@ public:
     explicit Curves(const Grid& grid);
 
     const Grid& grid;
-    // prediction: outputs (base included); delta: (total points + players) x outputs, of which the first
-    // (total points) x outputs are set: what a point adds to the prediction.
-    void row(const double* x, double* prediction, double* delta);
+    // The curves of the next few rows, as many as stay in a core's cache with a tree: tree by tree. Returns how many.
+    std::size_t some(Rows x, std::size_t first);
+    const double* prediction(std::size_t i) const { return predictions_.data() + i * static_cast<std::size_t>(grid.e.outputs()); }  // base included
+    const double* delta(std::size_t i) const { return deltas_.data() + i * stride_; }  // (total points) x outputs: what a point adds to the prediction
 
 private:
     struct Turn { std::int32_t child; std::int32_t player; std::uint32_t begin, count; };  // points in stack_
@@ -223,6 +226,8 @@ private:
     void tree(std::size_t t, const double* x, double* prediction, double* delta);
     void astray(std::int32_t id, std::size_t player, std::uint32_t begin, std::uint32_t count, const double* x, double* delta);
 
+    std::size_t stride_;  // of deltas_: while they are differences, a player has one more than its points
+    std::vector<double> predictions_, deltas_;
     std::vector<std::pair<std::uint32_t, std::uint32_t>> now_;  // by player: the points that meet its questions so far
     std::vector<std::int32_t> asked_;
     std::vector<Turn> turns_;

@@ -7,7 +7,12 @@
 namespace whybox {
 namespace {
 
-constexpr std::uint16_t kNobody = 0xffff;
+constexpr std::uint64_t kNobody = 0xffff;
+
+std::uint64_t as_row(std::uint64_t row, std::uint64_t p, std::uint64_t q) { return row | p << 16 | q << 32; }
+std::uint64_t row_of(std::uint64_t r) { return r & 0xffff; }
+std::uint64_t p_of(std::uint64_t r) { return r >> 16 & 0xffff; }
+std::uint64_t q_of(std::uint64_t r) { return r >> 32; }
 
 // values, (many) x width of `outputs`: differences become sums, in place.
 void add_up(double* values, std::size_t many, std::size_t stride) {
@@ -195,11 +200,11 @@ void Means::list(const std::vector<Set>& sets) {
         for (std::size_t w = 0; w < block_.words(); ++w) {
             if (!s.bits[w]) continue;
             for (std::uint64_t rest = outside(s, w); rest; rest &= rest - 1)
-                few_.push_back({static_cast<std::uint16_t>(64 * w + static_cast<std::size_t>(std::countr_zero(rest))), static_cast<std::uint16_t>(s.p), static_cast<std::uint16_t>(s.q)});
+                few_.push_back(as_row(64 * w + static_cast<std::size_t>(std::countr_zero(rest)), static_cast<std::uint64_t>(s.p) & kNobody, static_cast<std::uint64_t>(s.q) & kNobody));
         }
 }
 
-void Means::descend_rows(std::int32_t id, std::size_t depth, const std::vector<Row>& those) {
+void Means::descend_rows(std::int32_t id, std::size_t depth, List those) {
     const Node& n = root_[id];
     if (n.left < 0) {
         start_counts();
@@ -208,53 +213,60 @@ void Means::descend_rows(std::int32_t id, std::size_t depth, const std::vector<R
     }
     const Step step = enter(n);
     auto& parts = levels_[depth].those;
-    for (auto& p : parts) p.resize(std::max(p.size(), those.size()));
-    if (two_) part_pairs(n, step, those, parts);
-    else part(n, step, those, parts);
+    for (auto& p : parts)
+        if (p.size() < those.size() + 1) p.resize(2 * those.size() + 1);  // one more: the last write may be of nothing
+    Row* to[2] = {parts[0].data(), parts[1].data()};
+    const Block::Test test = block_.test(n);
+    if (two_) part_pairs(n, step, those, to);
+    else if (test.ask || test.missing_left) part<false>(n, step, those, to);
+    else part<true>(n, step, those, to);
+    const std::size_t many[2] = {static_cast<std::size_t>(to[0] - parts[0].data()), static_cast<std::size_t>(to[1] - parts[1].data())};
     for (const bool left : {true, false}) {
-        if (parts[left].empty()) continue;
+        if (!many[left]) continue;
         if (step.place >= 0) places_[static_cast<std::size_t>(step.place)] = step.sides[left];
-        descend_rows(left ? n.left : n.right, depth + 1, parts[left]);
+        descend_rows(left ? n.left : n.right, depth + 1, {parts[left].data(), many[left]});
     }
     leave(step);
 }
 
 // Without branches: what happens to each row is close to random.
-void Means::part(const Node& n, const Step& step, const std::vector<Row>& those, std::vector<Row> (&parts)[2]) {
+template <bool plain>
+void Means::part(const Node& n, const Step& step, List those, Row* (&to)[2]) {
     const Block::Test test = block_.test(n);
-    const auto place = static_cast<std::uint16_t>(step.place < 0 ? kNobody - 1 : step.place);
-    const unsigned stays[2] = {open(step, false), open(step, true)};
-    Row* to[2] = {parts[0].data(), parts[1].data()};
-    for (const Row& r : those) {
-        const unsigned left = block_.left(test, n, r.row), mine = r.p == place, free = r.p == kNobody;
-        for (const unsigned way : {0U, 1U}) {
-            const unsigned meets = left == way;
-            *to[way] = {r.row, meets | mine ? r.p : place, kNobody};
-            to[way] += (meets & ~mine) | ((mine | (free & ~meets)) & stays[way]);
-        }
+    const auto place = static_cast<std::uint64_t>(step.place < 0 ? static_cast<std::int64_t>(kNobody) - 1 : step.place);
+    const std::uint64_t astray = as_row(0, place, kNobody);
+    const unsigned stays_right = open(step, false), stays_left = open(step, true);
+    Row *right_to = to[0], *left_to = to[1];
+    for (const Row r : those) {
+        const unsigned left = plain ? test.of_row[row_of(r)] < test.cut : block_.left(test, n, static_cast<std::uint16_t>(row_of(r)));
+        const unsigned mine = p_of(r) == place, free = p_of(r) == kNobody;
+        const Row other = mine ? r : row_of(r) | astray;  // where the row does not go by itself
+        *left_to = left ? r : other;
+        *right_to = left ? other : r;
+        left_to += (left & ~mine & 1U) | ((mine | (free & ~left)) & stays_left);
+        right_to += (~left & ~mine & 1U) | ((mine | (free & left)) & stays_right);
     }
-    for (const unsigned way : {0U, 1U}) parts[way].resize(static_cast<std::size_t>(to[way] - parts[way].data()));
+    to[0] = right_to, to[1] = left_to;
 }
 
-void Means::part_pairs(const Node& n, const Step& step, const std::vector<Row>& those, std::vector<Row> (&parts)[2]) {
+void Means::part_pairs(const Node& n, const Step& step, List those, Row* (&to)[2]) {
     const Block::Test test = block_.test(n);
-    const auto place = static_cast<std::uint16_t>(step.place < 0 ? kNobody - 1 : step.place);
+    const auto place = static_cast<std::uint64_t>(step.place < 0 ? static_cast<std::int64_t>(kNobody) - 1 : step.place);
     const unsigned stays[2] = {open(step, false), open(step, true)};
     pairs_with_.assign(places_.size() + 1, 0);
     for (std::size_t p = 0; step.place >= 0 && p < places_.size(); ++p)
         pairs_with_[p] = static_cast<std::int32_t>(p) != step.place && surface(static_cast<std::int32_t>(p), step.place) >= 0;
-    Row* to[2] = {parts[0].data(), parts[1].data()};
-    for (const Row& r : those) {
-        const unsigned left = block_.left(test, n, r.row), mine = r.p == place || r.q == place;
-        const unsigned none = r.p == kNobody, free = r.q == kNobody && (none || pairs_with_[r.p]);
-        const Row more{r.row, none ? place : r.p, none ? kNobody : place};
+    for (const Row r : those) {
+        const std::uint64_t p = p_of(r), q = q_of(r);
+        const unsigned left = block_.left(test, n, static_cast<std::uint16_t>(row_of(r))), mine = p == place || q == place;
+        const unsigned none = p == kNobody, free = q == kNobody && (none || pairs_with_[p]);
+        const Row more = none ? as_row(row_of(r), place, kNobody) : as_row(row_of(r), p, place);
         for (const unsigned way : {0U, 1U}) {
             const unsigned meets = left == way;
             *to[way] = meets | mine ? r : more;
             to[way] += (meets & ~mine) | ((mine | (free & ~meets)) & stays[way]);
         }
     }
-    for (const unsigned way : {0U, 1U}) parts[way].resize(static_cast<std::size_t>(to[way] - parts[way].data()));
 }
 
 void Means::start_counts() {
@@ -270,12 +282,13 @@ void Means::record(std::int32_t p, std::int32_t q, double rows) {
 }
 
 // Rows that miss exactly these players become rows that miss no other.
-void Means::count(const std::vector<Row>& those) {
+void Means::count(List those) {
     const std::size_t places = places_.size();
-    for (const Row& r : those) {
-        const double weight = weighted_ ? weights_[r.row] : 1.0;
-        if (r.q != kNobody) but_two_[std::max<std::size_t>(r.p, r.q) * places + std::min(r.p, r.q)] += weight;
-        else but_[std::min<std::size_t>(r.p, places)] += weight;
+    for (const Row r : those) {
+        const double weight = weighted_ ? weights_[row_of(r)] : 1.0;
+        const std::uint64_t p = p_of(r), q = q_of(r);
+        if (two_ && q != kNobody) but_two_[std::max(p, q) * places + std::min(p, q)] += weight;
+        else but_[std::min<std::uint64_t>(p, places)] += weight;
     }
     all_ = but_[places];
     if (two_)
