@@ -30,9 +30,10 @@ def load(path: str | Path) -> Explanation:
         with zipfile.ZipFile(path) as archive:
             page = json.loads(archive.read("explanation.json"))
             names = set(archive.namelist())
+            wanted = ("values", "base", "prediction", "std_error", *(f"extra.{n}" for n in page.get("extras", {})))
             arrays = {
                 n: np.load(io.BytesIO(archive.read(f"{n}.npy")), allow_pickle=False)
-                for n in ("values", "base", "prediction", "std_error")
+                for n in wanted
                 if f"{n}.npy" in names
             }
             rows = archive.read("data.arrow") if "data.arrow" in names else None
@@ -54,6 +55,8 @@ def _build(page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: byte
         )
     data = None
     coords = {dim: labels(values) for dim, values in page["coords"].items()}
+    for dim, dtype in page.get("dtypes", {}).items():
+        coords[dim] = coords[dim].astype(np.dtype(dtype))
     if page["data"] is not None and rows is not None:
         import pyarrow as pa
 
@@ -79,4 +82,5 @@ def _build(page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: byte
         std_error=arrays.get("std_error"),
         data=data,
         players={name: tuple(columns) for name, columns in page["players"].items()},
+        extras={name: (tuple(dims), arrays[f"extra.{name}"]) for name, dims in page.get("extras", {}).items()},
     )

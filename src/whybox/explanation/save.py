@@ -38,6 +38,8 @@ def save(explanation: Explanation, path: str | Path) -> None:
         "evidence": e.evidence.to_dict(),
         "players": {name: list(columns) for name, columns in e.players.items()},
         "coords": {dim: _plain(values) for dim, values in e.coords.items()},
+        "dtypes": {dim: v.dtype.str for dim, v in e.coords.items() if dim.startswith("point") and v.dtype != object},
+        "extras": {name: list(dims) for name, (dims, _) in e.extras.items()},
         "data": None
         if e.data is None
         else {
@@ -48,6 +50,7 @@ def save(explanation: Explanation, path: str | Path) -> None:
         },
     }
     arrays = {"values": e.values, "base": e.base, "prediction": e.prediction, "std_error": e.std_error}
+    arrays |= {f"extra.{name}": array for name, (_, array) in e.extras.items()}
     with writing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         _add(archive, "explanation.json", json.dumps(page, indent=1, allow_nan=True).encode())
         for name, array in arrays.items():
