@@ -414,8 +414,12 @@ def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a Python object stands for a missing value: None, NaN or pandas.NA."""
-    return value is None or value is _pandas_na() or (isinstance(value, (float, np.floating)) and bool(np.isnan(value)))
+    """Whether a Python object stands for a missing value: None, NaN, NaT or pandas.NA."""
+    if isinstance(value, (float, np.floating)):
+        return bool(np.isnan(value))
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return bool(np.isnat(value))
+    return value is None or value is _pandas_na() or type(value).__name__ == "NaTType"
 
 
 def _pandas_na() -> Any:

@@ -16,7 +16,7 @@ __all__ = ["like_array", "like_series"]
 
 def like_array(dtype: np.dtype[Any], values: Sequence[Any]) -> npt.NDArray[Any]:
     """Return values (None: missing) in `dtype`, or in a wider one where it cannot hold them exactly; floats are rounded to its width."""
-    if dtype == object:
+    if dtype.kind == "O":
         out = np.empty(len(values), dtype=object)
         out[:] = list(values)
         return out

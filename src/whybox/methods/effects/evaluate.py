@@ -15,7 +15,7 @@ from whybox.frames import Floats, Table
 from whybox.kernels import trees
 from whybox.methods.effects.grid import Feature, Grid, Ints, feature_of
 from whybox.methods.shap.target import Target
-from whybox.models.base import Model
+from whybox.models.base import Model, digest
 from whybox.models.blackbox import BlackBox
 from whybox.models.compare import ask
 from whybox.models.linear import Linear
@@ -38,6 +38,7 @@ class Rows:
     table: Table
     weights: Floats
     _features: dict[int, Feature] = field(default_factory=dict, repr=False)
+    _alike: dict[tuple[int, ...], tuple[Ints, Ints]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -59,8 +60,24 @@ class Rows:
         """All columns coded, (rows, columns): equal rows have equal codes."""
         return np.column_stack([self.feature(p).codes for p in range(self.table.width)])
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the rows, column by column, and their shares."""
+        parts: list[object] = [self.weights]
+        for p in range(self.table.width):
+            f = self.feature(p)
+            parts += [f.name, f.codes, [str(v) for v in f.unique] if f.unique.dtype.kind in "OmM" else f.unique]
+        return digest(*parts)
+
     def alike(self, without: Sequence[int]) -> tuple[Ints, Ints]:
         """Return a row for each different row but for some columns, and which of these each row is."""
+        key = tuple(without)
+        if key not in self._alike:
+            self._alike.clear()  # one is enough: features come one after another
+            self._alike[key] = self._different(key)
+        return self._alike[key]
+
+    def _different(self, without: Sequence[int]) -> tuple[Ints, Ints]:
         others = [p for p in range(self.table.width) if p not in without]
         if not others:
             return np.zeros(1, dtype=np.int64), np.zeros(len(self), dtype=np.int64)
@@ -165,7 +182,7 @@ class Predicts:
         order = np.argsort(inverse, kind="stable")
         begins = np.searchsorted(inverse[order], np.arange(len(first) + 1))
         points, k = len(grid), len(self.target.names)
-        known = self._known(grid, inverse, len(first))
+        known = self._known(grid, inverse)
         size = max(1, BLOCK // (points * k))
         for start in range(0, len(first), size):
             stop = min(start + size, len(first))
@@ -193,24 +210,30 @@ class Predicts:
         """Return signed sums of answers at corners, each different (rest of the row, point) asked about once."""
         used = np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
         first, inverse = self.rows.alike(grid.members)
-        pairs = np.concatenate([inverse[used] * len(grid) + at[used] for _, at in corners])
-        different, where = np.unique(pairs, return_inverse=True)
+        points = np.concatenate([at[used] for _, at in corners])
+        pairs = np.tile(inverse[used], len(corners)) * len(grid) + points
+        rows = np.tile(used, len(corners))
+        own = (points == grid.at[rows]) if self._answers is not None else np.zeros(len(points), dtype=bool)
+        different, where = np.unique(pairs[~own], return_inverse=True)
         self._afford(len(different))
         said = self._ask(
             self.rows.table, first[different // len(grid)], grid, different % len(grid), f"effect of {grid.name}"
         )
-        each = said[where].reshape(len(corners), len(used), -1)
+        each = np.empty((len(points), len(self.target.names)))
+        each[~own] = said[where]
+        if own.any():
+            each[own] = self.answers()[rows[own]]
         out = np.zeros((len(self.rows), len(self.target.names)))
-        out[used] = sum(sign * part for (sign, _), part in zip(corners, each, strict=True))
+        for (sign, _), part in zip(corners, each.reshape(len(corners), len(used), -1), strict=True):
+            out[used] += sign * part
         return out
 
-    def _known(self, grid: Grid, inverse: Ints, different: int) -> tuple[Ints, Ints, Floats] | None:
+    def _known(self, grid: Grid, inverse: Ints) -> tuple[Ints, Ints, Floats] | None:
         """Answers at a row's own value: where they are there already, or cost nothing because every row stands on a point."""
         if self._answers is None and (grid.at < 0).any():
             return None
         on = np.flatnonzero(grid.at >= 0)
         cells, first = np.unique(inverse[on] * len(grid) + grid.at[on], return_index=True)
-        del different
         return cells // len(grid), cells % len(grid), self.answers()[on[first]]
 
     def _afford(self, more: int) -> None:
@@ -220,7 +243,9 @@ class Predicts:
                 "Pass fewer rows, fewer features, a smaller grid, or raise max_evals."
             )
 
-    def _ask(self, table: Table, rows: Ints, grid: Grid | None, points: npt.NDArray[np.int64] | None, what: str) -> Floats:
+    def _ask(
+        self, table: Table, rows: Ints, grid: Grid | None, points: npt.NDArray[np.int64] | None, what: str
+    ) -> Floats:
         out = np.empty((len(rows), len(self.target.names)))
         for part in batches(len(rows), what=what, first=4096, most=65536, unit="predictions"):
             block = table.rows(rows[part])
@@ -229,7 +254,9 @@ class Predicts:
             out[part] = self._call(block)
             self.spent += len(block)
         if np.isnan(out).any():
-            raise NonFiniteError("the model answers some of these rows with NaN ({row}), so no mean of answers is defined.")
+            raise NonFiniteError(
+                "the model answers some of these rows with NaN ({row}), so no mean of answers is defined."
+            )
         return out
 
 

@@ -27,7 +27,7 @@ class Feature:
     Attributes:
         kind: ``"number"``, ``"integer"``, ``"datetime"``, or ``"category"`` (text, booleans and other objects too).
         unique: its different values; ``numbers`` (rows,) floats with missing as NaN, None for categories.
-        declared: categories that the dtype names, in its order; () elsewhere. ordered: whether `unique` is in an order that was given.
+        declared: categories that the dtype names, in its order; () elsewhere. ordered: whether `unique` is in an order of its own (false, true).
     """
 
     name: str
@@ -100,9 +100,7 @@ class Grid:
         """Return some of the points of a single feature."""
         back = np.full(len(self) + 1, -1)
         back[positions] = np.arange(len(positions))
-        return replace(
-            self, points=(self.points[0][positions],), table=self.table.rows(positions), at=back[self.at]
-        )
+        return replace(self, points=(self.points[0][positions],), table=self.table.rows(positions), at=back[self.at])
 
 
 def as_place(values: npt.NDArray[Any]) -> Floats:
@@ -131,7 +129,7 @@ def feature_of(table: Table, position: int) -> Feature:
         back = np.full(len(words) + 1, -1)
         back[present] = np.arange(len(present))
         unique = _objects([words[i] for i in present])
-        return Feature(name, position, "category", back[known], unique, None, tuple(words), ordered=True)
+        return Feature(name, position, "category", back[known], unique, None, tuple(words))
     cells = column.objects()
     gap = np.array([v is None for v in cells], dtype=bool)
     different: dict[Any, None] = dict.fromkeys(cells[~gap].tolist())
@@ -164,7 +162,7 @@ def _dates(column: Column) -> npt.NDArray[Any]:
         return values
     from datetime import UTC
 
-    plain = [None if is_missing(v) or v != v else v.astimezone(UTC).replace(tzinfo=None) for v in values]
+    plain = [None if is_missing(v) else v.astimezone(UTC).replace(tzinfo=None) for v in values]
     return np.array(plain, dtype="datetime64[us]")
 
 
@@ -230,7 +228,7 @@ def own_grid(table: Table, feature: Feature, wanted: Any, *, given: bool = True)
         OptionError: no list of values, a category the column's dtype does not have, or something that is no number where numbers are.
     """
     try:
-        asked = [None if is_missing(v) or v != v else v for v in _items(wanted)]
+        asked = [None if is_missing(v) else v for v in _items(wanted)]
     except TypeError:
         raise OptionError(f"grid of {feature.name!r}: give a list of values, not {wanted!r}.") from None
     values = list(dict.fromkeys(v for v in asked if v is not None))
@@ -269,7 +267,13 @@ def _items(wanted: Any) -> list[Any]:
     if isinstance(wanted, (str, Mapping)):
         raise TypeError
     array = np.asarray(wanted) if not isinstance(wanted, (list, tuple)) else None
-    return list(wanted) if array is None else array.reshape(-1).astype("datetime64[us]").tolist() if array.dtype.kind == "M" else array.reshape(-1).tolist()
+    return (
+        list(wanted)
+        if array is None
+        else array.reshape(-1).astype("datetime64[us]").tolist()
+        if array.dtype.kind == "M"
+        else array.reshape(-1).tolist()
+    )
 
 
 def product(table: Table, a: Grid, b: Grid) -> Grid:
