@@ -150,7 +150,7 @@ def _accumulate(rows: Rows, s: _Steps) -> tuple[Floats, Floats]:
     mean = np.column_stack([np.bincount(s.interval, weight * d, minlength=s.count) for d in s.difference.T])
     curve = np.concatenate([np.zeros((1, outputs)), np.cumsum(mean, axis=0)])
     here = (curve[1:] + curve[:-1]) / 2 if s.middle else curve
-    stand = np.bincount(s.place[inside], w[inside], minlength=len(here))
+    stand = np.asarray(np.bincount(s.place[inside], w[inside], minlength=len(here)), dtype=np.float64)
     values = curve - stand @ here
     counts = _counts(stand, s)
     off = s.difference - mean[s.interval]
@@ -239,7 +239,7 @@ def _surface(evaluator: Evaluator, grid: Grid) -> Curve:
     shape = (len(a) - 1, len(b) - 1)
     cell = i[used] * shape[1] + j[used]
     w = rows.weights[used]
-    mass = np.bincount(cell, w, minlength=shape[0] * shape[1])
+    mass = np.asarray(np.bincount(cell, w, minlength=shape[0] * shape[1]), dtype=np.float64)
     total = np.column_stack([np.bincount(cell, w * d, minlength=len(mass)) for d in moved[used].T])
     mean = np.divide(total, mass[:, None], out=np.zeros_like(total), where=mass[:, None] > 0).reshape(*shape, -1)
     empty = mass.reshape(shape) == 0
@@ -251,11 +251,11 @@ def _surface(evaluator: Evaluator, grid: Grid) -> Curve:
         if empty.any()
         else ()
     )
-    points = (grid.points[0][left], grid.points[1][right])
+    axes_points = (grid.points[0][left], grid.points[1][right])
     return Curve(
         grid,
         values.reshape(-1, values.shape[-1]),
-        points=points,
+        points=axes_points,
         notes=("No standard error is computed for surfaces of kind 'ale'.", *note),
     )
 

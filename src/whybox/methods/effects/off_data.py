@@ -1,9 +1,10 @@
 """How much of a mean over changed rows lies where there are no data: the share of rows that a point takes off the data.
 
-Partial dependence sets a feature to a value in every row, also in rows whose other values never come with it. Here is how often. For a point
-g of feature j, take the rows whose own value is nearest to g (a twentieth of them, 20 to 100: the point's *company*), and from every row the
-values of the features that depend most on j: up to three, none less than half as much as the first. A changed row is off the data when its nearest neighbour in the company is farther than 95 % of the company's
-own members find theirs (each leaving itself out). So about 5 % are off under independence, and nearly all where another feature follows j.
+Partial dependence sets a feature to a value in every row, also in rows whose other values never come with it. Here is how often. For a point g of feature
+j, take the rows whose own value is nearest to g (a twentieth of them, 20 to 100: the point's *company*), and from every row the values of the features that
+depend most on j: up to three, none less than half as much as the first. A changed row is off the data when its nearest neighbour in the company is farther
+than 95 % of the company's own members find theirs (each leaving itself out). So about 5 % are off under independence, and nearly all where another feature
+follows j.
 
 Values are ranks between 0 and 1; categories and missing values are 0 or 1 apart. A value beyond those of the data is off for every row.
 """
@@ -126,7 +127,7 @@ def _far(
 
 def _distances(a: Floats, b: Floats) -> Floats:
     square = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2.0 * a @ b.T
-    return np.sqrt(np.maximum(square, 0.0))
+    return np.asarray(np.sqrt(np.maximum(square, 0.0)))
 
 
 def _embed(feature: Feature) -> Floats:
