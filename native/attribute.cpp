@@ -25,6 +25,12 @@ std::vector<const InstructionSet*> instruction_sets() {
     return all;
 }
 
+const InstructionSet& instruction_set(const std::string& name) {
+    for (const auto* s : instruction_sets())
+        if (name == s->name) return *s;
+    throw std::invalid_argument("this processor does not have the instructions " + name);
+}
+
 namespace {
 
 // A core's own second-level cache, in bytes.
@@ -191,16 +197,10 @@ private:
     Compile compile_;
 };
 
-const InstructionSet& named(const std::string& name) {
-    for (const auto* s : instruction_sets())
-        if (name == s->name) return *s;
-    throw std::invalid_argument("this processor does not have the instructions " + name);
-}
-
 // Calls make.operator()<T, C>(walker) for the arithmetic and the columns that the setting and the model ask for.
 template <class Make>
 std::unique_ptr<Attributor> choose(const Ensemble& e, const Setting& s, const Make& make) {
-    const InstructionSet& set = named(s.instructions);
+    const InstructionSet& set = instruction_set(s.instructions);
     if (!s.single) return make(set.exact);
     return reads_single(e) ? make(set.single) : make(set.mixed);
 }

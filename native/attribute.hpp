@@ -11,6 +11,7 @@
 namespace whybox {
 
 std::vector<const InstructionSet*> instruction_sets();  // those this processor has, best first
+const InstructionSet& instruction_set(const std::string& name);  // throws std::invalid_argument where the processor does not have it
 
 struct Setting {
     std::string instructions;  // "plain", "avx2", "avx512"

@@ -30,6 +30,8 @@ void Aligned<T>::resize(std::size_t n) {
 template class Aligned<float>;
 template class Aligned<double>;
 template class Aligned<std::int32_t>;
+template class Aligned<std::uint16_t>;
+template class Aligned<std::uint64_t>;
 
 bool reads_single(const Ensemble& e) {
     return std::all_of(e.nodes.begin(), e.nodes.end(), [](const Node& n) { return n.left < 0 || (n.flags & (kSingle | kCategorical)); });

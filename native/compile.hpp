@@ -31,6 +31,8 @@ private:
 extern template class Aligned<float>;
 extern template class Aligned<double>;
 extern template class Aligned<std::int32_t>;
+extern template class Aligned<std::uint16_t>;
+extern template class Aligned<std::uint64_t>;
 
 // Rounds a node's test to what a lane compares: x < t, x <= t, each with or without NaN; kScalar where that cannot say it.
 // `single`: columns hold float32 (or float64 values rounded to float32). `as_float`: compared in float32.

@@ -1,6 +1,7 @@
 // The table of kernels of one instruction set.
 #pragma once
 
+#include "lanes_bits.hpp"
 #include "lanes_look_up.hpp"
 #include "lanes_walk.hpp"
 

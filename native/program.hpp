@@ -2,6 +2,7 @@
 // Plain data only, so that code compiled for one instruction set and code compiled for another can share it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace whybox {
@@ -100,6 +101,11 @@ struct InstructionSet {
     const char* name;
     bool (*available)();
     std::uint64_t (*left)(const double* column, double threshold, Compare kind);  // which of 64 values, aligned, go left
+    // Sets of rows as bits, 64 a word, in memory that starts on a cache line (Aligned); numbers of words are multiples of eight.
+    void (*below)(const std::uint16_t* classes, std::uint16_t cut, std::uint64_t* out, std::size_t words);  // rows of a class under the cut
+    bool (*both)(const std::uint64_t* a, const std::uint64_t* b, std::uint64_t flip, std::uint64_t* out, std::size_t words);  // a and (b xor flip); any?
+    std::size_t (*count)(const std::uint64_t* a, const std::uint64_t* b, std::uint64_t flip, std::size_t words);  // of a and (b xor flip)
+    double (*weigh)(const std::uint64_t* a, const double* weights, std::size_t words);
     Walker<float, float> single;
     Walker<float, double> mixed;    // float32 arithmetic over columns that are compared in float64
     Walker<double, double> exact;

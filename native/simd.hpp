@@ -26,6 +26,13 @@ inline __mmask8 compare(const double* x, double t) {
     return _mm512_cmp_pd_mask(_mm512_load_pd(x), _mm512_set1_pd(t), op[kind]);
 }
 
+// Which of 64 numbers, aligned, are below the cut.
+inline std::uint64_t below64(const std::uint16_t* x, std::uint16_t cut) {
+    const __m512i c = _mm512_set1_epi16(static_cast<short>(cut));
+    const std::uint64_t low = _mm512_cmplt_epu16_mask(_mm512_load_si512(x), c);
+    return low | static_cast<std::uint64_t>(_mm512_cmplt_epu16_mask(_mm512_load_si512(x + 32), c)) << 32;
+}
+
 template <class T>
 struct Lanes;
 
@@ -127,6 +134,17 @@ struct Lanes<double> {
 
 #elif defined(WHYBOX_AVX2)
 
+inline std::uint32_t below32(const std::uint16_t* x, __m256i most) {
+    const __m256i a = _mm256_load_si256(reinterpret_cast<const __m256i*>(x)), b = _mm256_load_si256(reinterpret_cast<const __m256i*>(x + 16));
+    const __m256i two = _mm256_packs_epi16(_mm256_cmpeq_epi16(_mm256_min_epu16(a, most), a), _mm256_cmpeq_epi16(_mm256_min_epu16(b, most), b));
+    return static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_permute4x64_epi64(two, 0xd8)));
+}
+inline std::uint64_t below64(const std::uint16_t* x, std::uint16_t cut) {
+    if (cut == 0) return 0;
+    const __m256i most = _mm256_set1_epi16(static_cast<short>(cut - 1));
+    return below32(x, most) | static_cast<std::uint64_t>(below32(x + 32, most)) << 32;
+}
+
 template <class T>
 struct Lanes;
 
@@ -226,6 +244,12 @@ struct Lanes<double> {
 };
 
 #else
+
+inline std::uint64_t below64(const std::uint16_t* x, std::uint16_t cut) {
+    std::uint64_t bits = 0;
+    for (int l = 0; l < 64; ++l) bits |= static_cast<std::uint64_t>(x[l] < cut) << l;
+    return bits;
+}
 
 // Arrays of eight and plain loops, for every processor; compilers turn most of them into whatever vectors they are allowed to use.
 template <class T>

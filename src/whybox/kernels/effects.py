@@ -1,0 +1,534 @@
+"""Feature effects of tree ensembles, exactly: what the model puts out when a player is set to each point of a grid.
+
+Everything is in the model's encoded columns and on its raw scale, base included. The specification is in reference_effects.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, Literal, final
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox import _native
+from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
+from whybox.frames import Floats
+from whybox.kernels.lanes import forced_choice, instruction_sets
+from whybox.kernels.trees import native, predict
+from whybox.models.trees import CATEGORICAL, SINGLE, TreeEnsemble
+from whybox.progress import batches
+
+__all__ = [
+    "Levels",
+    "Moments",
+    "Strength",
+    "bin_of",
+    "breakpoints",
+    "individual",
+    "individual_moments",
+    "joint",
+    "overall_interactions",
+    "pair_interactions",
+    "partial_dependence",
+    "representatives",
+    "shifted",
+]
+
+Ints = npt.NDArray[np.int64]
+Link = Literal["identity", "logistic", "exp", "softmax"]
+LINKS: Final[tuple[Link, ...]] = ("identity", "logistic", "exp", "softmax")
+BLOCK: Final = 32768  # rows a native block holds at most
+ROOM: Final = 256 * 2**20  # bytes of surfaces that are added up at a time
+_CLASSES: Final[WeakKeyDictionary[TreeEnsemble, _native.Classes]] = WeakKeyDictionary()
+
+
+@final
+@dataclass(frozen=True)
+class Levels:
+    """The grid points of one player, a feature that may be several model columns (one-hot, say).
+
+    Attributes:
+        columns: its model columns.
+        values: (points, len(columns)) what they are set to at each point; in any order, may repeat and may hold NaN.
+    """
+
+    columns: tuple[int, ...]
+    values: Floats
+
+
+@final
+@dataclass(frozen=True)
+class Moments:
+    """Mean and spread over rows of one player's individual curves, each (points, outputs).
+
+    Attributes:
+        mean: the weighted mean of what was asked for.
+        variance: the weighted mean of its squared distance from that mean (divided by the sum of weights, not by one less).
+    """
+
+    mean: Floats
+    variance: Floats
+
+
+@final
+@dataclass(frozen=True)
+class Strength:
+    """What Friedman's H squared is a ratio of, for each pair (or player) and output: weighted sums over rows.
+
+    Attributes:
+        interaction: (pairs, outputs) sum of weight * (interaction at the row)^2.
+        whole: (pairs, outputs) sum of weight * (what it is compared with, centred, at the row)^2.
+    """
+
+    interaction: Floats
+    whole: Floats
+
+
+def breakpoints(e: TreeEnsemble, column: int) -> Floats:
+    """Return the different thresholds that the model compares a numeric column with, sorted; rounded to float32 where the library rounds."""
+    here = (e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL == 0)
+    t = e.threshold[here]
+    with np.errstate(over="ignore"):
+        return np.unique(np.where(e.flags[here] & SINGLE > 0, t.astype(np.float32).astype(np.float64), t))
+
+
+def representatives(e: TreeEnsemble, column: int, seen: Floats) -> Floats:
+    """Return values of a column such that the model cannot tell any value apart from exactly one of them.
+
+    One for each interval between the values at which some question changes its answer (thresholds, borders of the categories in sets, of what
+    counts as zero), in increasing order, then NaN. Values of `seen` are preferred, else the middle of the interval (of category codes the first).
+
+    Args:
+        seen: (any number,) values, may hold NaN.
+    """
+    edges = _edges(e, column)
+    found = np.sort(np.asarray(seen, dtype=np.float64).ravel())
+    found = found[~np.isnan(found)]
+    which = np.searchsorted(edges, found, side="left")
+    first, last = (np.searchsorted(which, np.arange(len(edges) + 1), side=s) for s in ("left", "right"))
+    codes = bool(((e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL > 0)).any())
+    out = _made_up(edges, codes=codes)
+    known = first < last
+    out[known] = found[(first[known] + last[known] - 1) // 2]
+    return np.append(out, np.nan)
+
+
+def _made_up(edges: Floats, *, codes: bool) -> Floats:
+    if not len(edges):
+        return np.zeros(1)
+    with np.errstate(over="ignore", under="ignore"):
+        above = np.nextafter(edges, np.inf)
+    if codes:
+        first = np.ceil(above)
+        inner = np.where(first[:-1] <= edges[1:], first[:-1], edges[1:])
+        return np.concatenate([edges[:1], inner, first[-1:]])
+    with np.errstate(all="ignore"):
+        middle = edges[:-1] + (edges[1:] - edges[:-1]) / 2
+    inner = np.where((middle > edges[:-1]) & (middle <= edges[1:]), middle, edges[1:])
+    return np.concatenate([edges[:1], inner, above[-1:]])
+
+
+def bin_of(e: TreeEnsemble, columns: Sequence[int], points: Floats, X: Floats) -> Ints:
+    """Return, for each row, the first of the points that the model cannot tell apart from it.
+
+    Args:
+        points: (points, len(columns)). X: (rows, len(columns)), the values of these columns.
+
+    Returns:
+        (rows,) indices into `points`.
+
+    Raises:
+        OptionError: a row is at none of the points.
+    """
+    at, asked = (np.column_stack([_class_of(e, c, a[:, k]) for k, c in enumerate(columns)]) for a in (points, X))
+    different, first = np.unique(at, axis=0, return_index=True)
+    both, back = np.unique(np.concatenate([different, asked]), axis=0, return_inverse=True)
+    place = np.full(len(both), -1)
+    place[back.ravel()[: len(different)]] = first
+    out = place[back.ravel()[len(different) :]]
+    if (out < 0).any():
+        raise OptionError(
+            f"row {int(np.argmax(out < 0))} lies at none of the points; use representatives of each column."
+        )
+    return np.asarray(out, dtype=np.int64)
+
+
+def _class_of(e: TreeEnsemble, column: int, x: Floats) -> Ints:
+    edges = _edges(e, column)
+    return np.asarray(np.where(np.isnan(x), len(edges) + 1, np.searchsorted(edges, x, side="left")), dtype=np.int64)
+
+
+def _classes(e: TreeEnsemble) -> _native.Classes:
+    found = _CLASSES.get(e)
+    if found is None:
+        found = _CLASSES[e] = _native.Classes(native(e))
+    return found
+
+
+def _edges(e: TreeEnsemble, column: int) -> Floats:
+    classes = _classes(e)
+    out = np.empty(classes.count(column))
+    classes.edges(column, out)
+    return out
+
+
+@final
+class _Grid:
+    """A native grid and the way back from its own points to those that were given."""
+
+    def __init__(self, e: TreeEnsemble, levels: Sequence[Levels]) -> None:
+        if e.has_linear_leaves:
+            raise UnsupportedModelError(
+                "this model's leaves are linear functions: its effects are not step functions and have no tree kernel."
+            )
+        taken = [c for one in levels for c in one.columns]
+        if len(set(taken)) != len(taken):
+            raise OptionError("a model column belongs to two players; ask for them in two calls.")
+        for one in levels:
+            if one.values.ndim != 2 or one.values.shape[1] != len(one.columns) or not one.values.size:
+                raise OptionError("the values of a player's levels must be (points, columns), with at least one point.")
+        sizes = [len(one.columns) for one in levels]
+        self.native = _native.Effects(
+            native(e),
+            _classes(e),
+            np.array(taken, dtype=np.int32),
+            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            np.concatenate([np.asarray(one.values, dtype=np.float64).ravel() for one in levels]),
+            np.array([len(one.values) for one in levels], dtype=np.int64),
+        )
+        self.points = [self.native.points(j) for j in range(len(levels))]
+        self.outputs = len(e.base_values)
+        self.index = []
+        for j, one in enumerate(levels):
+            index = np.empty(len(one.values), dtype=np.uint32)
+            self.native.index(j, index)
+            self.index.append(index)
+
+    def split(self, flat: Floats) -> list[Floats]:
+        """(total points, outputs) in the grid's order -> for each player (its points, outputs) in the caller's."""
+        parts = np.split(flat, np.cumsum(self.points)[:-1])
+        return [part[index] for part, index in zip(parts, self.index, strict=True)]
+
+
+def _rows(e: TreeEnsemble, X: Floats) -> Floats:
+    X = np.ascontiguousarray(X, dtype=np.float64)
+    if X.ndim != 2 or X.shape[1] != e.inputs.width:
+        raise InputError(f"rows must be (rows, {e.inputs.width}), the model's columns.")
+    if not len(X):
+        raise EmptyDataError("there are no rows.")
+    return X
+
+
+def _weights(X: Floats, weights: Floats | None) -> Floats:
+    """Return one weight a row, checked."""
+    if weights is None:
+        return np.ones(len(X))
+    w = np.ascontiguousarray(weights, dtype=np.float64)
+    if w.shape != (len(X),) or not np.isfinite(w).all() or (w < 0).any() or not w.sum() > 0:
+        raise InputError("weights must be one finite number of at least zero for each row, not all of them zero.")
+    return w
+
+
+def _means(
+    e: TreeEnsemble, grid: _Grid, pairs: Ints, X: Floats, w: Floats, threads: int
+) -> tuple[_native.Means, float]:
+    """Add up all trees over all rows; returns the sums and the rows' weight in them."""
+    equal = bool((w == w[0]).all())
+    instructions = forced_choice("instructions") or instruction_sets()[0].name
+    first, second = (np.ascontiguousarray(pairs[:, k], dtype=np.int32) for k in (0, 1))
+    bounds = np.linspace(0, e.n_trees, min(threads, e.n_trees) + 1).astype(int) if e.n_trees else np.zeros(2, dtype=int)
+    parts = [grid.native.means(first, second, instructions) for _ in bounds[1:]]
+    steps = int(np.diff(bounds).max())
+    blocks = [slice(s, min(s + BLOCK, len(X))) for s in range(0, len(X), BLOCK)]
+
+    def work(part: int, block: slice, some: range) -> None:
+        if some.start == 0:
+            parts[part].fill(X[block], np.empty(0) if equal else w[block])
+        low, high = int(bounds[part]), int(bounds[part + 1])
+        parts[part].add(min(low + some.start, high), min(low + some.stop, high))
+
+    # about a tenth of a second at first, by the words of bits that are touched: most calls need one step
+    effort = (
+        len(e.left) / max(len(parts), 1) / max(steps, 1) * min(len(X), BLOCK) / 64 * 4e-9 * (1 + 4 * bool(len(pairs)))
+    )
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for some in batches(
+            steps * len(blocks), what="effects", first=max(1, int(0.1 / max(effort, 1e-9))), unit="trees"
+        ):
+            for block, trees in _in_blocks(some, steps, blocks):
+                if len(parts) == 1:
+                    work(0, block, trees)
+                else:
+                    list(pool.map(work, range(len(parts)), [block] * len(parts), [trees] * len(parts)))
+    for other in parts[1:]:
+        parts[0].merge(other)
+    return parts[0], float(len(X)) if equal else float(w.sum())
+
+
+def _in_blocks(some: slice, steps: int, blocks: Sequence[slice]) -> Iterator[tuple[slice, range]]:
+    start = some.start
+    while start < some.stop:
+        block = start // steps
+        stop = min(some.stop, (block + 1) * steps)
+        yield blocks[block], range(start - block * steps, stop - block * steps)
+        start = stop
+
+
+def partial_dependence(
+    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, weights: Floats | None = None, *, threads: int = 1
+) -> list[Floats]:
+    """Weighted mean over rows of the raw output with one player set to each of its points.
+
+    Args:
+        levels: the players; no model column may belong to two of them.
+        X: (rows, model columns). weights: (rows,), or None.
+
+    Returns:
+        For each player (points, outputs).
+
+    Raises:
+        UnsupportedModelError: leaves are linear functions. OptionError, InputError: levels, rows or weights cannot be used.
+    """
+    X = _rows(e, X)
+    w = _weights(X, weights)
+    if not levels:
+        return []
+    grid = _Grid(e, levels)
+    sums, total = _means(e, grid, np.empty((0, 2), dtype=np.int64), X, w, threads)
+    return [_one(e, grid, sums, j)[grid.index[j]] / total + e.base_values for j in range(len(levels))]
+
+
+def _one(e: TreeEnsemble, grid: _Grid, sums: _native.Means, j: int) -> Floats:
+    out = np.empty((grid.points[j], len(e.base_values)))
+    sums.one(j, out)
+    return out
+
+
+def joint(
+    e: TreeEnsemble,
+    levels: Sequence[Levels],
+    pairs: Sequence[tuple[int, int]],
+    X: Floats,
+    weights: Floats | None = None,
+    *,
+    threads: int = 1,
+) -> list[Floats]:
+    """Weighted mean over rows of the raw output with two players set to each of their pairs of points.
+
+    Args:
+        pairs: positions in `levels`, two different ones each.
+
+    Returns:
+        For each pair (points of the first, points of the second, outputs).
+
+    Raises:
+        UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
+    """
+    X = _rows(e, X)
+    w = _weights(X, weights)
+    out: list[Floats] = [np.empty(0)] * len(pairs)
+    for k, surface in _surfaces(e, levels, pairs, X, w, threads):
+        out[k] = surface
+    return out
+
+
+def _surfaces(
+    e: TreeEnsemble, levels: Sequence[Levels], pairs: Sequence[tuple[int, int]], X: Floats, w: Floats, threads: int
+) -> Iterator[tuple[int, Floats]]:
+    """Yield (which pair, its surface), as many pairs at a time as fit into memory."""
+    if any(a == b or not (0 <= a < len(levels) and 0 <= b < len(levels)) for a, b in pairs):
+        raise OptionError("a pair is two different positions in levels.")
+    size = [len(one.values) + 1 for one in levels]
+    waiting = list(enumerate(pairs))
+    while waiting:
+        room, many = ROOM / (8 * len(e.base_values) * max(threads, 1)), 0
+        while many < len(waiting) and (many == 0 or room >= size[waiting[many][1][0]] * size[waiting[many][1][1]]):
+            room -= size[waiting[many][1][0]] * size[waiting[many][1][1]]
+            many += 1
+        some, waiting = waiting[:many], waiting[many:]
+        used = sorted({j for _, pair in some for j in pair})
+        grid = _Grid(e, [levels[j] for j in used])
+        asked = sorted({(used.index(min(p)), used.index(max(p))) for _, p in some})
+        sums, total = _means(e, grid, np.array(asked, dtype=np.int64).reshape(-1, 2), X, w, threads)
+        for k, (a, b) in some:
+            low, high = used.index(min(a, b)), used.index(max(a, b))
+            surface = np.empty((grid.points[low], grid.points[high], len(e.base_values)))
+            sums.pair(asked.index((low, high)), surface)
+            surface = surface[np.ix_(grid.index[low], grid.index[high])] / total + e.base_values
+            yield k, surface if a < b else np.ascontiguousarray(surface.transpose(1, 0, 2))
+
+
+def individual(e: TreeEnsemble, levels: Levels, X: Floats) -> Floats:
+    """Raw output of every row with the player set to each of its points (ICE): (rows, points, outputs).
+
+    Raises:
+        UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
+    """
+    X = _rows(e, X)
+    grid = _Grid(e, [levels])
+    out = np.empty((len(X), len(levels.values), grid.outputs))
+    for rows in batches(len(X), what="individual curves", first=256, most=8192):
+        block = np.empty((rows.stop - rows.start, grid.points[0], grid.outputs))
+        grid.native.individual(X[rows], block)
+        out[rows] = block[:, grid.index[0]]
+    return out
+
+
+def individual_moments(
+    e: TreeEnsemble,
+    levels: Sequence[Levels],
+    X: Floats,
+    weights: Floats | None = None,
+    *,
+    center: Literal["mean", "row"] = "mean",
+    link: Link = "identity",
+) -> list[Moments]:
+    """Mean and variance over rows of individual curves, without keeping them.
+
+    Squares are taken of distances from a centre near the mean and put right by the mean distance, so that little cancels.
+
+    Args:
+        center: ``"mean"``: of link(curve), squares taken from the mean of link(prediction); the mean is partial dependence on the link's scale.
+            ``"row"``: of link(curve) less link(the row's own prediction).
+        link: applied to each value of a curve; ``"softmax"`` goes across the outputs.
+
+    Returns:
+        For each player its moments.
+
+    Raises:
+        UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
+    """
+    X = _rows(e, X)
+    w = _weights(X, weights)
+    if center not in {"mean", "row"} or link not in LINKS:
+        raise OptionError(f"center is 'mean' or 'row', link one of {', '.join(LINKS)}.")
+    if not levels:
+        return []
+    grid = _Grid(e, levels)
+    centre = np.empty(0) if center == "row" else np.asarray(w @ _linked(link, predict(e, X)) / w.sum())
+    sums, squares = (np.zeros((sum(grid.points), grid.outputs)) for _ in range(2))
+    for rows in batches(len(X), what="individual curves", first=256):
+        grid.native.moments(X[rows], w[rows], LINKS.index(link), centre, sums, squares)
+    shift = sums / w.sum()
+    variance = np.maximum(squares / w.sum() - shift**2, 0.0)
+    mean = shift if center == "row" else shift + centre
+    return [Moments(m, v) for m, v in zip(grid.split(mean), grid.split(variance), strict=True)]
+
+
+def _linked(link: Link, f: Floats) -> Floats:
+    from scipy.special import expit, softmax
+
+    if link == "identity":
+        return f
+    return np.asarray(expit(f) if link == "logistic" else np.exp(f) if link == "exp" else softmax(f, axis=1))
+
+
+def shifted(
+    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, low: npt.NDArray[np.int32], high: npt.NDArray[np.int32]
+) -> Floats:
+    """Raw output with a player at one of its points less that with it at another, for every row and player, as ALE needs.
+
+    Args:
+        low, high: (rows, players) positions among the player's points.
+
+    Returns:
+        (rows, players, outputs): f(row with the player at `high`) - f(row with the player at `low`).
+
+    Raises:
+        UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
+    """
+    X = _rows(e, X)
+    low, high = (np.ascontiguousarray(a, dtype=np.int32) for a in (low, high))
+    if low.shape != (len(X), len(levels)) or high.shape != low.shape:
+        raise OptionError("low and high must be (rows, players).")
+    most = np.array([len(one.values) for one in levels])
+    if (low < 0).any() or (high < 0).any() or (low >= most).any() or (high >= most).any():
+        raise OptionError("low and high must be positions among the player's points.")
+    out = np.empty((len(X), len(levels), len(e.base_values)))
+    if not levels:
+        return out
+    grid = _Grid(e, levels)
+    for rows in batches(len(X), what="shifted rows", first=256):
+        grid.native.shifted(X[rows], low[rows].ravel(), high[rows].ravel(), out[rows])
+    return out
+
+
+def pair_interactions(
+    e: TreeEnsemble,
+    levels: Sequence[Levels],
+    pairs: Sequence[tuple[int, int]],
+    X: Floats,
+    weights: Floats | None = None,
+    *,
+    threads: int = 1,
+) -> Strength:
+    """Friedman and Popescu's pairwise interactions, at the rows themselves.
+
+    With PD centred over the rows, ``interaction`` is the sum of weight * (PD_jk - PD_j - PD_k)^2 and ``whole`` that of weight * PD_jk^2;
+    H squared is their ratio, and sqrt(interaction / sum of weights) the size of the interaction in the output's units.
+
+    Args:
+        levels: points such that every row lies at one (`representatives`).
+
+    Returns:
+        (pairs, outputs) each.
+
+    Raises:
+        UnsupportedModelError, OptionError, InputError: as `partial_dependence`; a row lies at none of the points.
+    """
+    X = _rows(e, X)
+    w = _weights(X, weights)
+    used = sorted({j for pair in pairs for j in pair})
+    at = {j: bin_of(e, levels[j].columns, levels[j].values, X[:, list(levels[j].columns)]) for j in used}
+    curves = dict(zip(used, partial_dependence(e, [levels[j] for j in used], X, w, threads=threads), strict=True))
+    alone = {j: _centred(curves[j][at[j]], w) for j in used}
+    out = Strength(*(np.empty((len(pairs), len(e.base_values))) for _ in range(2)))
+    for k, surface in _surfaces(e, levels, pairs, X, w, threads):
+        a, b = pairs[k]
+        both = _centred(surface[at[a], at[b]], w)
+        out.interaction[k] = w @ (both - alone[a] - alone[b]) ** 2
+        out.whole[k] = w @ both**2
+    return out
+
+
+def overall_interactions(
+    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, weights: Floats | None = None
+) -> Strength:
+    """How strongly each player interacts with all others together, at the rows themselves.
+
+    With f, PD_j and the mean over the player's own distribution F_j centred over the rows, ``interaction`` is the sum of
+    weight * (f - PD_j - F_j)^2 and ``whole`` that of weight * f^2.
+
+    Args:
+        levels: points such that every row lies at one (`representatives`).
+
+    Returns:
+        (players, outputs) each.
+
+    Raises:
+        UnsupportedModelError, OptionError, InputError: as `pair_interactions`.
+    """
+    X = _rows(e, X)
+    w = _weights(X, weights)
+    out = Strength(*(np.empty((len(levels), len(e.base_values))) for _ in range(2)))
+    if not levels:
+        return out
+    at = [bin_of(e, one.columns, one.values, X[:, list(one.columns)]) for one in levels]
+    grid = _Grid(e, levels)
+    masses = [np.bincount(grid.index[j][at[j]], w, minlength=grid.points[j]) / w.sum() for j in range(len(levels))]
+    without = np.empty((len(X), len(levels), grid.outputs))
+    for rows in batches(len(X), what="interactions", first=256):
+        grid.native.averages(X[rows], np.concatenate(masses), without[rows])
+    f = _centred(predict(e, X), w)
+    for j, curve in enumerate(partial_dependence(e, levels, X, w)):
+        out.interaction[j] = w @ (f - _centred(curve[at[j]], w) - _centred(without[:, j], w)) ** 2
+        out.whole[j] = w @ f**2
+    return out
+
+
+def _centred(values: Floats, w: Floats) -> Floats:
+    return np.asarray(values - w @ values / w.sum())
