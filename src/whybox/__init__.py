@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from whybox import errors as errors
     from whybox import explainers as explainers
+    from whybox.api import effects as effects
     from whybox.api import explain as explain
     from whybox.api import importance as importance
     from whybox.api import load as load
     from whybox.api import plan as plan
+    from whybox.explanation.effects import Effects as Effects
     from whybox.explanation.explanation import Explanation as Explanation
     from whybox.methods.shap.plan import Plan as Plan
     from whybox.reporting.build import report as report
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    "Effects": "whybox.explanation.effects",
+    "effects": "whybox.api",
     "Explanation": "whybox.explanation.explanation",
     "explain": "whybox.api",
     "importance": "whybox.api",
@@ -38,9 +42,11 @@ _WHERE = {
 _MODULES = ("errors", "explainers")
 
 __all__ = [
+    "Effects",
     "Explanation",
     "Plan",
     "__version__",
+    "effects",
     "errors",
     "explain",
     "explainers",

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from whybox.errors import OptionError
+from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation
 from whybox.frames import as_table
+from whybox.methods.effects.question import settle
+from whybox.methods.effects.run import run
 from whybox.methods.importance.impurity import check_method, impurity
 from whybox.methods.importance.shap import mean_absolute
 from whybox.methods.shap.indices import Index
@@ -18,7 +21,7 @@ from whybox.methods.shap.tree import LinearShap, TreeShap
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 
-__all__ = ["explain", "importance", "load", "plan"]
+__all__ = ["effects", "explain", "importance", "load", "plan"]
 
 
 def explain(  # noqa: PLR0913  # the promise of the public surface
@@ -192,8 +195,67 @@ def importance(
     return mean_absolute(explain(model, X, background, output=output, players=players, weights=weights))
 
 
-def load(path: str | Path) -> Explanation:
-    """Read an explanation saved by ``Explanation.save``.
+def effects(  # noqa: PLR0913  # the promise of the public surface
+    model: Any,
+    X: Any,
+    features: Any = None,
+    kind: str = "pdp",
+    *,
+    grid: Any = None,
+    output: Any = None,
+    weights: Any = None,
+    response: str | None = None,
+    max_evals: int | None = None,
+) -> Effects:
+    """Show how the prediction moves with each feature, over the rows at hand.
+
+    Args:
+        model: a model as for :func:`explain`, or anything else that answers: a function of rows, an estimator with ``predict`` or
+            ``predict_proba``. What is not read is asked, equal rows once.
+        X: rows to take the effect over, (n, d): array, or pandas, polars or pyarrow frame.
+        features: names or positions; a tuple of two is a surface. None: every column.
+        kind: ``"pdp"``: partial dependence, the mean over the rows with the feature set to each point (interventional). ``"ice"``: each
+            row's own curve; ``"c-ice"``: less its first point; ``"d-ice"``: its slope. ``"ale"``: accumulated local effects, centred at zero, for
+            features that depend on each other. ``"marginal"``: the mean prediction of the rows that
+            have the value (observational). Which it is stands in the evidence.
+        grid: how many points, or a dict from a feature to its points (or their number). None: all different values up to 100, else
+            quantiles (surfaces: 20 a side; ``"ale"``: 40 intervals, surfaces 20); categories of the data and of the dtype; missing values have a point of their own.
+        output: as for :func:`explain`; None is the raw scale for models that are read, else what the model answers.
+        weights: one number a row of X.
+        response: the method of the estimator to ask (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
+        max_evals: most predictions of single rows where the model is asked; more is refused before any is made.
+
+    Returns:
+        Effects: ``effects["age"]`` with ``grid``, ``values`` (points,) [, outputs], ``std_error``, ``off_data`` and ``at(points)``.
+
+    Raises:
+        WhyboxError: see whybox.errors for the tree; each message says what to do.
+
+    Examples:
+        >>> import numpy as np
+        >>> import whybox as wb
+        >>> X = np.random.default_rng(0).normal(size=(50, 2))
+        >>> curves = wb.effects(lambda rows: 3.0 * rows[:, 0], X)
+        >>> bool(abs(curves[0].values - 3.0 * curves[0].grid).max() < 1e-12)
+        True
+    """
+    return run(
+        settle(
+            model,
+            X,
+            features,
+            kind=kind,
+            grid=grid,
+            output=output,
+            weights=weights,
+            response=response,
+            max_evals=max_evals,
+        )
+    )
+
+
+def load(path: str | Path) -> Explanation | Effects:
+    """Read what was saved by ``Explanation.save`` or ``Effects.save``.
 
     Raises:
         ExplanationFileError: not such a file, truncated, edited, or of another version.

@@ -26,6 +26,7 @@ from whybox.errors import (
     did_you_mean,
     shown,
 )
+from whybox.series import like_array, like_series
 
 __all__ = ["Column", "Floats", "Table", "as_table", "build_frame", "is_missing"]
 
@@ -119,7 +120,7 @@ class Table:
     def mixed(self, other: Table, positions: Sequence[int]) -> Table:
         """Return these rows with the columns at `positions` taken from another table of the same shape and kind."""
         if isinstance(self.native, np.ndarray):
-            out = self.native.copy()
+            out = self.native.astype(np.result_type(self.native, other.native))
             out[:, list(positions)] = other.native[:, list(positions)]
             return replace(self, native=out)
         here, there = (nw.from_native(t.native, eager_only=True) for t in (self, other))
@@ -131,6 +132,19 @@ class Table:
             return replace(self, native=native)
         columns = [there[:, p] if p in picked else here[:, p] for p in range(self.width)]
         return replace(self, native=here.select(*columns).to_native())
+
+    def with_values(self, position: int, values: Sequence[Any]) -> Table:
+        """Return these rows with other values (None: missing) in one column, in its dtype or, where that cannot hold them, in their own."""
+        if isinstance(self.native, np.ndarray):
+            new = like_array(self.native.dtype, [None if is_missing(v) else v for v in values])
+            out = self.native.astype(np.result_type(self.native, new))
+            out[:, position] = new
+            return replace(self, native=out)
+        frame = nw.from_native(self.native, eager_only=True)
+        old = frame[:, position]
+        made = like_series(old.to_native(), [None if is_missing(v) else v for v in values], self.library, old.name)
+        new_column = nw.from_native(made, series_only=True).alias(old.name)
+        return replace(self, native=frame.with_columns(new_column).to_native())
 
     def with_moved(self) -> Table:
         """Return this one row and, below it, the same with every number moved by one."""
@@ -400,8 +414,12 @@ def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a Python object stands for a missing value: None, NaN or pandas.NA."""
-    return value is None or value is _pandas_na() or (isinstance(value, (float, np.floating)) and bool(np.isnan(value)))
+    """Whether a Python object stands for a missing value: None, NaN, NaT or pandas.NA."""
+    if isinstance(value, (float, np.floating)):
+        return bool(np.isnan(value))
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return bool(np.isnat(value))
+    return value is None or value is _pandas_na() or type(value).__name__ == "NaTType"
 
 
 def _pandas_na() -> Any:

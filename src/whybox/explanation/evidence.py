@@ -88,6 +88,13 @@ class Evidence:
             else f"compared with {v.get('against', 'nothing')}"
         )
         residual = f"{self.residual:.2g}{'' if self.residual_units == 'prediction' else ' ' + self.residual_units} ({self.tolerance:.2g} allowed), against {self.residual_against}"
+        game = [
+            ("Index", self.index),
+            (
+                "Attributions add up to the prediction within",
+                residual if self.additive else "does not apply: this index does not add up, by design",
+            ),
+        ]
         return [
             ("Method", self.method + (", exact" if self.exact else ", not exact")),
             ("Kernel", self.kernel),
@@ -95,12 +102,9 @@ class Evidence:
                 "Absent features",
                 self.estimand + (f", {self.background_rows:,} background rows" if self.background_rows else ""),
             ),
-            ("Index", self.index),
+            *(game[:1] if self.index != "none" else ()),
             ("Rows explained", f"{self.rows:,}"),
-            (
-                "Attributions add up to the prediction within",
-                residual if self.additive else "does not apply: this index does not add up, by design",
-            ),
+            *(game[1:] if self.index != "none" else ()),
             (
                 "Our predictions of these rows differ from the model's own by",
                 f"{self.agreement:.2g}" if self.model_calls else "not compared: there is no live model",

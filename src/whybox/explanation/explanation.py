@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +22,8 @@ KINDS: Final = {
     "attribution": ("row", "feature", "output"),
     "interaction": ("row", "feature", "feature_2", "output"),
     "importance": ("feature", "output"),
+    "effect": ("row", "point", "point_2", "output"),
+    "interaction_size": ("feature", "feature_2", "output"),
 }
 _FEATURE_AXES: Final = ("feature", "feature_2")
 
@@ -32,7 +34,7 @@ class Explanation:
     """Labelled numbers that a method computed from a model, a background and rows.
 
     Attributes:
-        kind: ``"attribution"``, ``"interaction"`` or ``"importance"``.
+        kind: one of KINDS.
         values: float64, one axis for each of `dims`.
         dims: names of the axes; an axis the model does not have is not there.
         coords: for each axis its labels.
@@ -41,8 +43,10 @@ class Explanation:
         units: of values, base and prediction.
         std_error: of values, same shape; None when exact.
         data: the user's rows, aligned with the model; None where there are no rows.
-        players: for each feature label, the columns it stands for.
+        players: for each feature label, the columns it stands for; of an effect, its feature or its two.
         evidence: how the numbers were made and checked.
+        extras: further numbers with axes of their own, (dims, array) by name: of an effect ``off_data``, ``share`` and the like.
+        again: of a curve, what computes it at other points; it lives with the model, so a saved curve has none.
     """
 
     kind: str
@@ -56,6 +60,8 @@ class Explanation:
     std_error: Floats | None = None
     data: Table | None = None
     players: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    extras: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = field(default_factory=dict)
+    again: Callable[[Any], Floats] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         allowed = KINDS.get(self.kind)
@@ -65,11 +71,12 @@ class Explanation:
             len(self.coords[d]) != n for d, n in zip(self.dims, self.values.shape, strict=True)
         ):
             raise OptionError(f"values of shape {self.values.shape} do not match the labels of {self.dims}.")
-        for array in (self.values, self.base, self.prediction, self.std_error):
+        for array in (self.values, self.base, self.prediction, self.std_error, *(a for _, a in self.extras.values())):
             if array is not None:
                 array.flags.writeable = False
         object.__setattr__(self, "coords", MappingProxyType(dict(self.coords)))
         object.__setattr__(self, "players", MappingProxyType(dict(self.players)))
+        object.__setattr__(self, "extras", MappingProxyType(dict(self.extras)))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -89,6 +96,35 @@ class Explanation:
     def output_names(self) -> tuple[str, ...]:
         """Labels of the output axis; empty when there is none."""
         return tuple(map(str, self.coords["output"])) if "output" in self.dims else ()
+
+    @property
+    def grid(self) -> npt.NDArray[Any]:
+        """Points of a curve: numbers or dates (missing as NaN, NaT), or categories (missing as None); of a surface, its first axis."""
+        return self.coords["point"]
+
+    @property
+    def off_data(self) -> Floats | None:
+        """Share of rows that each point of a curve takes to where there are no data; see whybox.methods.effects.off_data."""
+        found = self.extras.get("off_data")
+        return None if found is None else found[1]
+
+    def at(self, points: Any) -> Floats:
+        """Return a curve at any points, computed as its values were: of a tree ensemble this is the exact step function.
+
+        Args:
+            points: values of the feature, of a surface pairs of values; ALE is drawn straight between its edges, as it is defined.
+
+        Returns:
+            (points,) [, outputs], with the rows first where the curve has rows.
+
+        Raises:
+            OptionError: not a curve, or one that was saved or cut, so that there is no model to ask any more.
+        """
+        if self.again is None:
+            raise OptionError(
+                "at() asks the model again, and this is not a curve that still has its model: it was saved, cut, or is something else."
+            )
+        return self.again(points)
 
     def __getitem__(self, key: Any) -> Explanation:
         """Slice by position or by name, one entry an axis: ``e[0]``, ``e[:, "age"]``, ``e[..., "setosa"]``.
@@ -140,6 +176,7 @@ class Explanation:
         values, error = self.values, self.std_error
         base, prediction, data = self.base, self.prediction, self.data
         coords, dims = dict(self.coords), list(self.dims)
+        extras = dict(self.extras)
         for dim, key in at.items():
             axis = dims.index(dim)
             index = key if isinstance(key, (slice, int, np.integer)) else np.asarray(key)
@@ -147,6 +184,7 @@ class Explanation:
                 index = index.astype(np.intp)
             where = (slice(None),) * axis + (index,)
             values, error = values[where], None if error is None else error[where]
+            extras = {name: _cut(own, array, dim, index) for name, (own, array) in extras.items()}
             if dim == "row":
                 prediction = None if prediction is None else prediction[index]
                 data = None if data is None else data.rows(np.atleast_1d(np.arange(len(data))[index]))
@@ -167,6 +205,8 @@ class Explanation:
             coords=kept,
             prediction=None if prediction is None else np.asarray(prediction).copy(),
             data=data,
+            extras=extras,
+            again=None,
         )
 
     def ordered(self, most: int | None = None) -> npt.NDArray[np.intp]:
@@ -178,7 +218,7 @@ class Explanation:
 
     @property
     def plot(self) -> Any:
-        """Figures: ``e.plot.bar()``, ``.beeswarm()``, ``.waterfall()``, ``.scatter(feature)``, ``.heatmap()``; each returns its axes."""
+        """Figures: ``e.plot.bar()``, ``.beeswarm()``, ``.waterfall()``, ``.scatter(feature)``, ``.heatmap()``, ``.curve()``; each returns its axes."""
         from importlib import import_module
 
         return import_module("whybox.plots").Plots(self)
@@ -215,7 +255,9 @@ class Explanation:
     def __repr__(self) -> str:
         axes = ", ".join(f"{d}: {n}" for d, n in zip(self.dims, self.values.shape, strict=True))
         exact = "exact" if self.evidence.exact else "not exact"
-        return f"Explanation({self.kind}, {axes}; {self.units}; {self.evidence.method}, {exact}; residual {self.evidence.residual:.2g})"
+        about = f" of {' x '.join(self.players)}" if self.kind == "effect" else ""
+        residual = f"; residual {self.evidence.residual:.2g}" if self.evidence.additive else ""
+        return f"Explanation({self.kind}{about}, {axes}; {self.units}; {self.evidence.method}, {exact}{residual})"
 
 
 def _check_key(dim: str, key: Any) -> None:
@@ -233,6 +275,18 @@ def _check_key(dim: str, key: Any) -> None:
         raise OptionError(
             f"{dim}: {key!r} is no position, slice, mask{'' if dim == 'row' else ', name'} or list of them."
         )
+
+
+def _cut(
+    dims: tuple[str, ...], array: npt.NDArray[Any], dim: str, index: Any
+) -> tuple[tuple[str, ...], npt.NDArray[Any]]:
+    """Slice one of the extras along an axis, if it has it."""
+    if dim not in dims:
+        return dims, array
+    axis = dims.index(dim)
+    cut = array[(slice(None),) * axis + (index,)]
+    kept = dims[:axis] + dims[axis + 1 :] if isinstance(index, (int, np.integer)) else dims
+    return kept, np.array(cut)
 
 
 def labels(names: Sequence[Any]) -> npt.NDArray[Any]:

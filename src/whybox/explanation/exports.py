@@ -142,4 +142,8 @@ def _long(e: Explanation) -> dict[str, npt.NDArray[Any]]:
     out[e.kind] = e.values.reshape(-1)
     if e.std_error is not None:
         out["std_error"] = e.std_error.reshape(-1)
+    for name, (dims, array) in e.extras.items():
+        if set(dims) <= set(e.dims):
+            spread = array.reshape([n if d in dims else 1 for d, n in zip(e.dims, shape, strict=True)])
+            out[name] = np.broadcast_to(spread, shape).reshape(-1)
     return out

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from whybox.explanation.effects import Effects
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["evidence_html", "number", "table_html"]
+__all__ = ["effects_html", "evidence_html", "number", "table_html"]
 
 ROWS = 8
 FEATURES = 12
@@ -36,7 +37,7 @@ def table_html(e: Explanation) -> str:
     flat = e
     if "output" in e.dims:
         flat = e[..., 0]
-    body = _rows(flat) if flat.dims == ("row", "feature") else _features(flat)
+    body = _curve(flat) if e.kind == "effect" else _rows(flat) if flat.dims == ("row", "feature") else _features(flat)
     many = f" (output {escape(e.output_names[0])} of {len(e.output_names)})" if "output" in e.dims else ""
     axes = ", ".join(
         f"{n:,} {d.replace('_', ' ')}s" if n != 1 else f"1 {d.replace('_', ' ')}"
@@ -46,6 +47,40 @@ def table_html(e: Explanation) -> str:
         f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>{escape(e.kind.capitalize())}</b> in {escape(e.units)}: {axes}{many}. '
         f"{escape(e.evidence.method)}{', exact' if e.evidence.exact else ', not exact'}.</div>{body}{evidence_html(e)}</div>"
     )
+
+
+def effects_html(effects: Effects) -> str:
+    """Return the size of each effect as HTML, largest first, and the evidence of the first."""
+    from whybox.explanation.effects import size
+
+    names = effects.ordered(FEATURES)
+    most = max((size(effects[n]) for n in names), default=0.0)
+    lines = "".join(
+        f'<tr><td style="{_NAME};max-width:22em">{escape(n if isinstance(n, str) else " x ".join(n))}</td>'
+        f'<td>{_bar(size(effects[n]), most)}</td><td style="text-align:right">{number(size(effects[n]))}</td></tr>'
+        for n in names
+    )
+    more = len(effects) - len(names)
+    tail = f'<tr><td colspan="3" style="text-align:left">and {more} more</td></tr>' if more else ""
+    first = effects[names[0]]
+    said = f"{escape(first.evidence.method)}, in {escape(first.units)}: standard deviation of each curve over the rows."
+    return f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>Effects</b>. {said}</div><table>{lines}{tail}</table>{evidence_html(first)}</div>'
+
+
+def _curve(e: Explanation) -> str:
+    """Up to eight points of a curve with their values; of a surface or of many rows, the mean."""
+    from whybox.explanation.effects import words
+
+    axes = tuple(i for i, d in enumerate(e.dims) if d != "point")
+    values = e.values.mean(axis=axes) if axes else e.values
+    count = ROWS if "point" in e.dims else 0
+    shown = np.unique(np.linspace(0, len(values) - 1, count).astype(np.int64))
+    most = float(np.abs(np.nan_to_num(values)).max(initial=0.0))
+    lines = "".join(
+        f'<tr><td style="{_NAME}">{escape(w)}</td><td>{_bar(float(values[i]), most)}</td><td style="text-align:right">{number(float(values[i]))}</td></tr>'
+        for i, w in zip(shown, words(e.coords["point"][shown]) if len(shown) else (), strict=True)
+    )
+    return f"<table>{lines}</table>"
 
 
 def evidence_html(e: Explanation) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import ExplanationFileError
+from whybox.explanation.effects import Effects
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
 from whybox.explanation.save import FORMAT
@@ -20,23 +21,24 @@ from whybox.frames import Table, as_table
 __all__ = ["load"]
 
 
-def load(path: str | Path) -> Explanation:
-    """Read an explanation written by :meth:`Explanation.save`.
+def load(path: str | Path) -> Explanation | Effects:
+    """Read what :meth:`Explanation.save` or :meth:`Effects.save` wrote.
 
     Raises:
         ExplanationFileError: not such a file, truncated, edited, or of another version.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            page = json.loads(archive.read("explanation.json"))
-            names = set(archive.namelist())
-            arrays = {
-                n: np.load(io.BytesIO(archive.read(f"{n}.npy")), allow_pickle=False)
-                for n in ("values", "base", "prediction", "std_error")
-                if f"{n}.npy" in names
-            }
-            rows = archive.read("data.arrow") if "data.arrow" in names else None
-        return _build(page, arrays, rows)
+            if "effects.json" not in archive.namelist():
+                return _one(path)
+            page = json.loads(archive.read("effects.json"))
+            if page["format"] != FORMAT:
+                raise ExplanationFileError(
+                    f"the file has format {page['format']!r}; this version of whybox reads {FORMAT}."
+                )
+            curves = [_one(io.BytesIO(archive.read(f"{i}.whybox"))) for i in range(len(page["keys"]))]
+        keys = [k if isinstance(k, str) else tuple(k) for k in page["keys"]]
+        return Effects(dict(zip(keys, curves, strict=True)))
     except ExplanationFileError:
         raise
     except FileNotFoundError:
@@ -47,6 +49,18 @@ def load(path: str | Path) -> Explanation:
         ) from error
 
 
+def _one(path: str | Path | io.BytesIO) -> Explanation:
+    with zipfile.ZipFile(path) as archive:
+        page = json.loads(archive.read("explanation.json"))
+        names = set(archive.namelist())
+        wanted = ("values", "base", "prediction", "std_error", *(f"extra.{n}" for n in page.get("extras", {})))
+        arrays = {
+            n: np.load(io.BytesIO(archive.read(f"{n}.npy")), allow_pickle=False) for n in wanted if f"{n}.npy" in names
+        }
+        rows = archive.read("data.arrow") if "data.arrow" in names else None
+    return _build(page, arrays, rows)
+
+
 def _build(page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: bytes | None) -> Explanation:
     if page.get("format") != FORMAT:
         raise ExplanationFileError(
@@ -54,6 +68,8 @@ def _build(page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: byte
         )
     data = None
     coords = {dim: labels(values) for dim, values in page["coords"].items()}
+    for dim, dtype in page.get("dtypes", {}).items():
+        coords[dim] = coords[dim].astype(np.dtype(dtype))
     if page["data"] is not None and rows is not None:
         import pyarrow as pa
 
@@ -79,4 +95,5 @@ def _build(page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: byte
         std_error=arrays.get("std_error"),
         data=data,
         players={name: tuple(columns) for name, columns in page["players"].items()},
+        extras={name: (tuple(dims), arrays[f"extra.{name}"]) for name, dims in page.get("extras", {}).items()},
     )

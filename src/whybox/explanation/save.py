@@ -15,9 +15,10 @@ from whybox.frames import Table
 from whybox.storage import writing
 
 if TYPE_CHECKING:
+    from whybox.explanation.effects import Effects
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["FORMAT", "save"]
+__all__ = ["FORMAT", "save", "save_effects"]
 
 FORMAT: Final = 1
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)  # no clock in the file: same explanation, same bytes
@@ -29,7 +30,26 @@ def save(explanation: Explanation, path: str | Path) -> None:
     Raises:
         InputError: the folder cannot be written to.
     """
-    e = explanation
+    with writing(path) as part:
+        _write(explanation, part)
+
+
+def save_effects(effects: Effects, path: str | Path) -> None:
+    """Write all curves of effects into one file: a zip of explanations, and a page that names them.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    page = {"format": FORMAT, "keys": [k if isinstance(k, str) else list(k) for k in effects]}
+    with writing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        _add(archive, "effects.json", json.dumps(page).encode())
+        for i, curve in enumerate(effects.values()):
+            buffer = io.BytesIO()
+            _write(curve, buffer)
+            _add(archive, f"{i}.whybox", buffer.getvalue())
+
+
+def _write(e: Explanation, target: Any) -> None:
     page = {
         "format": FORMAT,
         "kind": e.kind,
@@ -38,6 +58,8 @@ def save(explanation: Explanation, path: str | Path) -> None:
         "evidence": e.evidence.to_dict(),
         "players": {name: list(columns) for name, columns in e.players.items()},
         "coords": {dim: _plain(values) for dim, values in e.coords.items()},
+        "dtypes": {dim: v.dtype.str for dim, v in e.coords.items() if dim.startswith("point") and v.dtype != object},
+        "extras": {name: list(dims) for name, (dims, _) in e.extras.items()},
         "data": None
         if e.data is None
         else {
@@ -48,7 +70,8 @@ def save(explanation: Explanation, path: str | Path) -> None:
         },
     }
     arrays = {"values": e.values, "base": e.base, "prediction": e.prediction, "std_error": e.std_error}
-    with writing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    arrays |= {f"extra.{name}": array for name, (_, array) in e.extras.items()}
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         _add(archive, "explanation.json", json.dumps(page, indent=1, allow_nan=True).encode())
         for name, array in arrays.items():
             if array is not None:

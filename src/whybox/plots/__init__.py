@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, final
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from whybox.explanation.effects import Effects
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["Plots"]
+__all__ = ["EffectPlots", "Plots"]
 
 
 @final
@@ -65,3 +66,31 @@ class Plots:
         from whybox.plots.heatmap import heatmap
 
         return heatmap(self.explanation, output=output, max_display=max_display, ax=ax, title=title)
+
+    def curve(self, *, color: Any = None, output: Any = None, ax: Axes | None = None, title: str | None = None) -> Axes:
+        """An effect with its band, the data below it and what is off the data above it; see whybox.plots.curve."""
+        from whybox.plots.curve import curve
+
+        return curve(self.explanation, color=color, output=output, ax=ax, title=title)
+
+
+@final
+@dataclass(frozen=True)
+class EffectPlots:
+    """``effects.plot``."""
+
+    effects: Effects
+
+    def __call__(self, **options: Any) -> Any:
+        """Draw the grid; see :meth:`grid`."""
+        return self.grid(**options)
+
+    def grid(
+        self, *, max_display: int = 9, columns: int = 3, output: Any = None, color: Any = None, share_y: bool = True
+    ) -> Any:
+        """The features that move the prediction most side by side, on one scale; see whybox.plots.panels."""
+        from whybox.plots.panels import panels
+
+        return panels(
+            self.effects, max_display=max_display, columns=columns, output=output, color=color, share_y=share_y
+        )

@@ -1,0 +1,179 @@
+"""Effects: one curve a feature (or surface for two), reached by name or position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import OptionError, did_you_mean
+from whybox.explanation.explanation import Explanation
+from whybox.frames import is_missing
+
+__all__ = ["Effects", "Key"]
+
+Key = str | tuple[str, ...]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Effects(Mapping[Key, Explanation]):
+    """Curves by feature: ``effects["age"]``, ``effects[0]``; a surface by its two names: ``effects["age", "bmi"]``.
+
+    ``library`` is the frame library of the rows given. Each curve is an Explanation of kind ``"effect"`` with ``grid``, ``values``, ``std_error``, ``off_data`` and ``at(points)``.
+    """
+
+    curves: Mapping[Key, Explanation]
+    library: str = "numpy"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "curves", MappingProxyType(dict(self.curves)))
+
+    def __len__(self) -> int:
+        """Return the number of curves."""
+        return len(self.curves)
+
+    def __iter__(self) -> Iterator[Key]:
+        """Iterate over the names."""
+        return iter(self.curves)
+
+    def __getitem__(self, key: Any) -> Explanation:
+        """Return a curve by name, by position, or a surface by two names in either order.
+
+        Raises:
+            OptionError: no such curve. IndexError: a position beyond the last.
+        """
+        if isinstance(key, (int, np.integer)):
+            return list(self.curves.values())[int(key)]
+        found = self.curves.get(tuple(key) if isinstance(key, list) else key)
+        if found is None:
+            raise OptionError(f"there is no effect of {key!r}.{did_you_mean(key, self._said())}")
+        return found
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a curve of this name."""
+        return key in self.curves
+
+    def _said(self) -> list[str]:
+        return [k if isinstance(k, str) else repr(k) for k in self.curves]
+
+    @property
+    def plot(self) -> Any:
+        """Figures: ``effects.plot()`` and ``effects.plot.grid()`` draw the features that matter most side by side."""
+        from importlib import import_module
+
+        return import_module("whybox.plots").EffectPlots(self)
+
+    def ordered(self, most: int | None = None) -> list[Key]:
+        """Return names by falling size of their effect: the standard deviation of the curve over the rows (over outputs, the largest)."""
+        order = np.argsort([-size(e) for e in self.curves.values()], kind="stable")
+        names = list(self.curves)
+        return [names[i] for i in order[:most]]
+
+    def to_frame(self, *, library: str | None = None) -> Any:
+        """Return all curves as one data frame, a line a number.
+
+        Columns: ``feature``, ``value`` (numbers; NaN elsewhere), ``level`` (the point in words), those of a second feature where there are
+        surfaces, ``row`` and ``output`` where there are any, ``effect``, ``std_error`` and ``off_data``.
+
+        Args:
+            library: ``"pandas"``, ``"polars"``, ``"pyarrow"``; None: that of the rows given.
+
+        Raises:
+            MissingDependencyError: the library is not installed.
+        """
+        from whybox.frames import build_frame
+
+        return build_frame(_columns(list(self.curves.values())), library=library or self.library)
+
+    def to_arrow(self) -> Any:
+        """Return all curves as one pyarrow Table, laid out as :meth:`to_frame`."""
+        return self.to_frame(library="pyarrow")
+
+    def save(self, path: str | Path) -> None:
+        """Write all curves to one file that cannot run code; read it back with ``wb.load``.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        from whybox.explanation.save import save_effects
+
+        save_effects(self, path)
+
+    def __repr__(self) -> str:
+        kinds = sorted({e.evidence.method for e in self.curves.values()})
+        return (
+            f"Effects({len(self)}: {', '.join(self._said()[:6])}{', ...' if len(self) > 6 else ''}; {', '.join(kinds)})"
+        )
+
+    def _repr_html_(self) -> str:
+        from whybox.explanation.html import effects_html
+
+        return str(effects_html(self))
+
+
+def size(e: Explanation) -> float:
+    """Return how far a curve moves the prediction: its standard deviation over the rows' values, of several outputs the largest."""
+    share = e.extras["share"][1] if "share" in e.extras else None
+    values = e.values.mean(axis=0) if "row" in e.dims else e.values
+    flat = values.reshape(-1, values.shape[-1]) if "output" in e.dims else values.reshape(-1, 1)
+    w = np.full(len(flat), 1.0 / len(flat)) if share is None or share.sum() == 0 else share.reshape(-1) / share.sum()
+    known = np.nan_to_num(flat)
+    spread = w @ (known - w @ known) ** 2
+    return float(np.sqrt(spread.max(initial=0.0)))
+
+
+def _columns(curves: Sequence[Explanation]) -> dict[str, npt.NDArray[Any]]:
+    several = {d for e in curves for d in e.dims}
+    parts: dict[str, list[npt.NDArray[Any]]] = {}
+    for e in curves:
+        names = list(e.players)
+        shape = e.values.shape
+        n = e.values.size
+        line: dict[str, npt.NDArray[Any]] = {}
+        for dim, tag in (("point", ""), ("point_2", "_2")):
+            if dim not in several:
+                continue
+            there = dim in e.dims
+            name = names[0 if dim == "point" else 1] if there else ""
+            line[f"feature{tag}"] = np.full(n, name, dtype=object)
+            axis = e.dims.index(dim) if there else 0
+            values = e.coords[dim] if there else np.array([""], dtype=object)
+            where = [-1 if i == axis else 1 for i in range(len(shape))] if there else [1] * len(shape)
+            for what, cells in (("value", numbers(values)), ("level", words(values))):
+                line[f"{what}{tag}"] = np.broadcast_to(cells.reshape(where), shape).reshape(-1)
+        for dim in ("row", "output"):
+            if dim in several:
+                axis = e.dims.index(dim)
+                where = [-1 if i == axis else 1 for i in range(len(shape))]
+                line[dim] = np.broadcast_to(np.asarray(e.coords[dim]).reshape(where), shape).reshape(-1)
+        line["effect"] = e.values.reshape(-1)
+        line["std_error"] = np.full(n, np.nan) if e.std_error is None else e.std_error.reshape(-1)
+        off = e.extras.get("off_data")
+        spread = np.full(n, np.nan)
+        if off is not None:
+            lengths = [s if d in off[0] else 1 for d, s in zip(e.dims, shape, strict=True)]
+            spread = np.broadcast_to(off[1].reshape(lengths), shape).reshape(-1)
+        line["off_data"] = spread
+        for name, cells in line.items():
+            parts.setdefault(name, []).append(cells)
+    return {name: np.concatenate(cells) for name, cells in parts.items()}
+
+
+def numbers(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return points as floats, NaN where they are no numbers."""
+    return values.astype(np.float64) if values.dtype.kind in "fiu" else np.full(len(values), np.nan)
+
+
+def words(values: npt.NDArray[Any]) -> npt.NDArray[np.object_]:
+    """Return points in words."""
+    out = np.empty(len(values), dtype=object)
+    for i, v in enumerate(values):
+        missing = is_missing(v)
+        out[i] = "missing" if missing else str(v)
+    return out

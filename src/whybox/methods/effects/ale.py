@@ -1,0 +1,315 @@
+"""Accumulated local effects: how the prediction moves when a feature moves a little, added up along its axis.
+
+Numbers and dates, with edges z_0 < ... < z_K: a row of interval k = (z_(k-1), z_k] (the first one with its lower end) is asked at both ends of its own
+interval. With m_k the weighted mean of these differences, the curve at edge k is ``m_1 + ... + m_k - c``, and c centres it over the rows: the
+mean of the curve's middle in each row's interval. Categories stand in an order; for neighbours in it the rows of both are moved from the one to the
+other, and the curve is centred over the levels' shares.
+
+The standard error follows each row's influence. With a_kb how much m_b counts in the curve at k (1 if b <= k, less its part in c), W_b the weight in b,
+and h the curve at the row's own place,
+
+    psi_i(k) = sum over b of row i:  a_kb w_i / W_b (d_ib - m_b) sqrt(n_b / (n_b - 1))   -   w_i (h_i - mean h) sqrt(n / (n - 1))
+    std_error(k)^2 = sum over rows of psi_i(k)^2
+
+so both the spread inside the intervals and the chance of the centre count; the edges are taken as given. An interval of a single row borrows the pooled
+spread of all.
+
+References:
+    Apley and Zhu, Visualizing the effects of predictor variables in black box supervised learning models, Journal of the Royal Statistical
+    Society B 82 (2020); the order of categories by likeness and the fill of empty cells are those of their package ALEPlot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import OptionError
+from whybox.frames import Floats, is_missing
+from whybox.methods.effects.curves import Curve
+from whybox.methods.effects.evaluate import Evaluator, Rows
+from whybox.methods.effects.grid import Feature, Grid, Ints, as_place
+
+__all__ = ["ale", "between", "edges_of"]
+
+_NONE: Final = -1
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """Differences of rows: row, interval, difference (m, outputs); ``place`` (rows,) is where each row stands, -1 if left out."""
+
+    row: Ints
+    interval: Ints
+    difference: Floats
+    place: Ints
+    count: int
+    middle: bool  # rows stand in intervals (numbers), else on levels (categories)
+
+
+def ale(evaluator: Evaluator, grid: Grid) -> Curve:
+    """Return the accumulated local effect of one feature or two, in the units of the prediction, centred at zero.
+
+    Raises:
+        OptionError: fewer than two points, or a category in a surface.
+    """
+    if len(grid.features) == 2:
+        return _surface(evaluator, grid)
+    edges, order = edges_of(evaluator.rows, grid)
+    made = grid.pick(order)
+    steps = _levels(evaluator, made) if grid.place is None else _intervals(evaluator, made, edges)
+    values, error = _accumulate(evaluator.rows, steps)
+    left = float(evaluator.rows.weights[steps.place < 0].sum())
+    notes = (
+        (f"{100 * left:.3g} % of the rows (by weight) have no value on this axis and are left out.",)
+        if left > 0
+        else ()
+    )
+    return Curve(made, values, error, points=made.points, notes=notes)
+
+
+def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
+    """Return the places of a feature's edges, in order, and which points of the grid these are.
+
+    A missing number is on no axis; a missing category is a level as any other.
+
+    Raises:
+        OptionError: fewer than two are left.
+    """
+    feature = grid.features[0]
+    place = grid.place
+    if place is None:
+        seen = np.isin(np.arange(len(grid)), grid.at[rows.weights > 0])
+        order = np.flatnonzero(seen) if not grid.given else np.arange(len(grid))
+        if not grid.given and not feature.ordered:
+            order = _by_likeness(rows, grid, order)
+        places = np.arange(len(order), dtype=np.float64)
+    else:
+        order = np.flatnonzero(np.isfinite(place))
+        order = order[np.argsort(place[order], kind="stable")]
+        places = place[order]
+    if len(order) < 2:
+        raise OptionError(
+            f"{feature.name!r} has fewer than two values, so there is nothing to move between; leave it out of features."
+        )
+    return places, order.astype(np.int64)
+
+
+def _intervals(evaluator: Evaluator, grid: Grid, edges: Floats) -> _Steps:
+    x = evaluator.rows.feature(grid.members[0]).numbers
+    assert x is not None  # noqa: S101  # numbers and dates have places
+    place = interval(x, edges)
+    low = np.where(place < 0, _NONE, place)
+    moved = evaluator.shifted(grid, [(1, np.where(place < 0, _NONE, place + 1)), (-1, low)])
+    row = np.flatnonzero(place >= 0)
+    return _Steps(row, place[row], moved[row], place, len(edges) - 1, middle=True)
+
+
+def interval(x: Floats, edges: Floats) -> Ints:
+    """Return the interval of each number, open below and closed above but for the first; -1 outside."""
+    with np.errstate(invalid="ignore"):
+        inside = (x >= edges[0]) & (x <= edges[-1])
+    at = np.clip(np.searchsorted(edges, x, side="left") - 1, 0, len(edges) - 2)
+    return np.where(inside, at, _NONE).astype(np.int64)
+
+
+def _levels(evaluator: Evaluator, grid: Grid) -> _Steps:
+    own, last = grid.at, len(grid) - 1
+    evaluator.answers()  # every row is asked where it stands: once, for both neighbours
+    up = np.where((own < 0) | (own == last), _NONE, own + 1)
+    down = np.where(own <= 0, _NONE, own - 1)
+    rose = evaluator.shifted(grid, [(1, up), (-1, np.where(up < 0, _NONE, own))])
+    came = evaluator.shifted(grid, [(1, np.where(down < 0, _NONE, own)), (-1, down)])
+    a, b = np.flatnonzero(up >= 0), np.flatnonzero(down >= 0)
+    return _Steps(
+        np.concatenate([a, b]),
+        np.concatenate([own[a], down[b]]),
+        np.concatenate([rose[a], came[b]]),
+        own,
+        last,
+        middle=False,
+    )
+
+
+def _accumulate(rows: Rows, s: _Steps) -> tuple[Floats, Floats]:
+    """Return the centred curve at each edge or level, and its standard error, (points, outputs)."""
+    inside = s.place >= 0
+    w = np.where(inside, rows.weights, 0.0)
+    w = w / w.sum() if w.sum() > 0 else w
+    step_weight = w[s.row]
+    mass = np.bincount(s.interval, step_weight, minlength=s.count)
+    squares = np.bincount(s.interval, step_weight**2, minlength=s.count)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        n = np.where(squares > 0, mass**2 / squares, 0.0)
+    weight = np.divide(step_weight, mass[s.interval], out=np.zeros_like(step_weight), where=mass[s.interval] > 0)
+    outputs = s.difference.shape[1]
+    mean = np.column_stack([np.bincount(s.interval, weight * d, minlength=s.count) for d in s.difference.T])
+    curve = np.concatenate([np.zeros((1, outputs)), np.cumsum(mean, axis=0)])
+    here = (curve[1:] + curve[:-1]) / 2 if s.middle else curve
+    stand = np.asarray(np.bincount(s.place[inside], w[inside], minlength=len(here)), dtype=np.float64)
+    values = curve - stand @ here
+    counts = _counts(stand, s)
+    off = s.difference - mean[s.interval]
+    several = n > 1.0 + 1e-9
+    stretch = np.sqrt(np.divide(n, n - 1.0, out=np.ones_like(n), where=several))
+    pooled = (weight[:, None] * mass[s.interval, None] * (off * stretch[s.interval, None]) ** 2).sum(axis=0) / max(
+        mass.sum(), 1e-300
+    )
+    total = 1.0 / (w**2).sum()
+    centre = np.where(inside[:, None], here[np.maximum(s.place, 0)] - stand @ here, 0.0)
+    centre = w[:, None] * centre * np.sqrt(total / max(total - 1.0, 1e-9))
+    variance = np.empty_like(values)
+    for k in range(len(values)):
+        psi = -centre
+        np.add.at(psi, s.row, (counts[k, s.interval] * weight * stretch[s.interval])[:, None] * off)
+        alone = (counts[k] ** 2)[~several & (mass > 0)].sum()
+        variance[k] = (psi**2).sum(axis=0) + alone * pooled
+    return values, np.sqrt(variance)
+
+
+def _counts(stand: Floats, s: _Steps) -> Floats:
+    """How much the mean of each interval counts in the curve at each point, (points, intervals)."""
+    below = np.tril(np.ones((s.count + 1, s.count)), -1)
+    part = (below[1:] + below[:-1]) / 2 if s.middle else below
+    return np.asarray(below - stand @ part)
+
+
+def _by_likeness(rows: Rows, grid: Grid, order: Ints) -> Ints:
+    """Levels in an order in which alike ones stand together: one-dimensional scaling of how differently other features are spread in them.
+
+    For each other feature two levels are as far apart as their distributions: the largest difference of distribution functions for numbers, half the
+    summed difference of shares for categories.
+    """
+    if len(order) < 3:
+        return order
+    inside = [np.flatnonzero((grid.at == g) & (rows.weights > 0)) for g in order]
+    apart = np.zeros((len(order), len(order)))
+    for p in range(rows.table.width):
+        if p == grid.members[0]:
+            continue
+        other = rows.feature(p)
+        table = np.array([_shares(other, rows.weights, at) for at in inside])
+        for i in range(len(order)):
+            gaps = np.abs(table - table[i])
+            apart[i] += gaps.sum(axis=1) / 2 if other.numbers is None else gaps.max(axis=1)
+    centred = -0.5 * apart**2
+    centred = centred - centred.mean(axis=0) - centred.mean(axis=1)[:, None] + centred.mean()
+    line = np.linalg.eigh((centred + centred.T) / 2)[1][:, -1]
+    line = line if line[0] <= line[-1] else -line
+    return order[np.argsort(np.round(line, 12), kind="stable")]
+
+
+def _shares(other: Feature, weights: Floats, at: Ints) -> Floats:
+    """Shares of a feature's values in some rows, added up for numbers; a missing value comes last."""
+    count = len(other.unique)
+    codes = np.where(other.codes[at] < 0, count, other.codes[at])
+    out = np.bincount(codes, weights[at], minlength=count + 1)
+    out = out / out.sum()
+    return np.asarray(out if other.numbers is None else np.cumsum(out))
+
+
+def _surface(evaluator: Evaluator, grid: Grid) -> Curve:
+    """The second-order effect of two numeric features: what is left of their joint local effects when both own effects are taken off."""
+    rows, axes = evaluator.rows, []
+    for feature, points in zip(grid.features, grid.points, strict=True):
+        if feature.kind == "category":
+            raise OptionError(
+                f"{feature.name!r} has categories; a surface of kind 'ale' needs two numbers. Use kind='pdp'."
+            )
+        place = as_place(points)
+        order = np.flatnonzero(np.isfinite(place))
+        if len(order) < 2:
+            raise OptionError(f"{feature.name!r} has fewer than two values, so there is nothing to move between.")
+        axes.append((order, place[order], feature.numbers))
+    (left, a, x), (right, b, z) = axes
+    i, j = interval(np.asarray(x), a), interval(np.asarray(z), b)
+    used = (i >= 0) & (j >= 0)
+    wide = grid.shape[1]
+
+    def corner(up: int, over: int) -> Ints:
+        return np.where(
+            used, left[np.minimum(i + up, len(a) - 1)] * wide + right[np.minimum(j + over, len(b) - 1)], _NONE
+        )
+
+    moved = evaluator.shifted(grid, [(1, corner(1, 1)), (-1, corner(0, 1)), (-1, corner(1, 0)), (1, corner(0, 0))])
+    shape = (len(a) - 1, len(b) - 1)
+    cell = i[used] * shape[1] + j[used]
+    w = rows.weights[used]
+    mass = np.asarray(np.bincount(cell, w, minlength=shape[0] * shape[1]), dtype=np.float64)
+    total = np.column_stack([np.bincount(cell, w * d, minlength=len(mass)) for d in moved[used].T])
+    mean = np.divide(total, mass[:, None], out=np.zeros_like(total), where=mass[:, None] > 0).reshape(*shape, -1)
+    empty = mass.reshape(shape) == 0
+    if empty.any():
+        mean = _filled(mean, empty, a, b)
+    values = _second_order(mean, mass.reshape(shape))
+    note = (
+        (f"{100 * empty.mean():.0f} % of the cells hold no row and take the nearest cell's value.",)
+        if empty.any()
+        else ()
+    )
+    axes_points = (grid.points[0][left], grid.points[1][right])
+    return Curve(
+        grid,
+        values.reshape(-1, values.shape[-1]),
+        points=axes_points,
+        notes=("No standard error is computed for surfaces of kind 'ale'.", *note),
+    )
+
+
+def _filled(mean: Floats, empty: npt.NDArray[np.bool_], a: Floats, b: Floats) -> Floats:
+    """Empty cells take the value of the nearest cell that holds rows, each axis measured by its own range."""
+    from scipy.spatial import cKDTree
+
+    middle = np.stack(
+        np.meshgrid((a[1:] + a[:-1]) / 2 / np.ptp(a), (b[1:] + b[:-1]) / 2 / np.ptp(b), indexing="ij"), axis=-1
+    )
+    _, at = cKDTree(middle[~empty]).query(middle[empty])
+    out = mean.copy()
+    out[empty] = mean[~empty][at]
+    return out
+
+
+def _second_order(mean: Floats, mass: Floats) -> Floats:
+    """Add up cell means over both axes, take off both features' own effects, and centre; (points, points_2, outputs)."""
+    both = np.zeros((mean.shape[0] + 1, mean.shape[1] + 1, mean.shape[2]))
+    both[1:, 1:] = mean.cumsum(axis=0).cumsum(axis=1)
+    rise = np.diff(both, axis=0)
+    across = mass[..., None] * (rise[:, 1:] + rise[:, :-1]) / 2
+    first = across.sum(axis=1) / np.maximum(mass.sum(axis=1), 1e-300)[:, None]
+    rise = np.diff(both, axis=1)
+    along = mass[..., None] * (rise[1:] + rise[:-1]) / 2
+    second = along.sum(axis=0) / np.maximum(mass.sum(axis=0), 1e-300)[:, None]
+    both[1:] -= first.cumsum(axis=0)[:, None]
+    both[:, 1:] -= second.cumsum(axis=0)[None]
+    cells = (both[1:, 1:] + both[1:, :-1] + both[:-1, 1:] + both[:-1, :-1]) / 4
+    return np.asarray(both - (mass[..., None] * cells).sum(axis=(0, 1)) / mass.sum())
+
+
+def between(curve: Curve, points: list[Any]) -> Floats:
+    """Return an accumulated effect at any points, straight between edges; (points, outputs).
+
+    Raises:
+        OptionError: beyond the edges, missing, a level that is not there, or a surface.
+    """
+    if len(curve.points) != 1:
+        raise OptionError("a surface of kind 'ale' is known at its grid only.")
+    axis = curve.points[0]
+    if curve.grid.features[0].kind == "category":
+        where = {v: i for i, v in enumerate(axis.tolist())}
+        asked = [None if is_missing(v) else v for v in points]
+        strange = [v for v in asked if v not in where]
+        if strange:
+            raise OptionError(f"{strange[0]!r} is not a level of this curve.")
+        return np.asarray(curve.values[[where[v] for v in asked]])
+    place = as_place(axis)
+    dates = axis.dtype.kind in "mM"
+    x = as_place(np.array(points, dtype="datetime64[us]")) if dates else np.array(points, dtype=np.float64)
+    if not ((x >= place[0]) & (x <= place[-1])).all():
+        raise OptionError(
+            f"an accumulated effect is known from {axis[0]} to {axis[-1]}, where the data are; ask inside."
+        )
+    return np.column_stack([np.interp(x, place, v) for v in curve.values.T])

@@ -1,0 +1,148 @@
+"""Partial dependence, individual curves and marginal means of one feature or two, from what an evaluator answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import LimitError, OptionError
+from whybox.frames import Floats
+from whybox.methods.effects.evaluate import Evaluator, Rows
+from whybox.methods.effects.grid import Grid, Ints
+
+__all__ = ["Curve", "grid_share", "individual", "marginal", "partial_dependence"]
+
+LARGEST: Final = 2**33  # bytes of one result
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """What was computed at the points of a grid: ``values`` and ``std_error`` (points, outputs), or (rows, points, outputs).
+
+    ``points`` are those of the grid unless the method has its own. ``notes`` say what the reader should know.
+    """
+
+    grid: Grid
+    values: Floats
+    std_error: Floats | None = None
+    points: tuple[npt.NDArray[Any], ...] = ()
+    notes: tuple[str, ...] = ()
+    off_data: Floats | None = None
+    extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = field(default_factory=dict)
+
+
+def partial_dependence(evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+    """Return partial dependence: at each point the weighted mean, over the rows, of the model with the feature set to it.
+
+    The standard error takes the rows as a sample: ``sqrt(variance of the individual values / effective rows)``. It says how far the mean
+    would move with other rows of the same kind, for this model; it says nothing of how far training moves the model.
+
+    References:
+        Friedman, Greedy function approximation, Annals of Statistics 29 (2001).
+    """
+    n = evaluator.rows.count
+    return [
+        Curve(g, m.mean, np.sqrt(np.maximum(m.variance, 0.0) / n))
+        for g, m in zip(grids, evaluator.moments(grids), strict=True)
+    ]
+
+
+def individual(evaluator: Evaluator, grid: Grid, kind: str) -> Curve:
+    """Return one curve a row: ICE as it is, c-ICE less its own value at the first point, d-ICE its slope between neighbouring points.
+
+    Raises:
+        LimitError: (rows, points, outputs) does not fit. OptionError: slopes of what has no numbers, or of two features.
+
+    References:
+        Goldstein et al., Peeking inside the black box, Journal of Computational and Graphical Statistics 24 (2015).
+    """
+    shape = (len(evaluator.rows), len(grid), len(evaluator.target.names))
+    if 8 * np.prod(shape, dtype=np.float64) > LARGEST:
+        raise LimitError(
+            f"{shape[0]:,} rows x {shape[1]:,} points x {shape[2]} outputs do not fit; pass fewer rows or points, or kind='pdp'."
+        )
+    if kind == "d-ice":
+        _check_slopes(grid)
+    values = np.empty(shape)
+    for rows, block in evaluator.curves(grid):
+        values[rows] = block
+    if kind == "c-ice":
+        values -= values[:, :1].copy()
+    if kind != "d-ice":
+        return Curve(grid, values)
+    x = grid.points[0].astype(np.float64)
+    known = np.flatnonzero(~np.isnan(x))
+    x = x[known]
+    slopes = np.diff(values[:, known], axis=1) / np.diff(x)[None, :, None]
+    gone = ("A missing value has no slope; its point is left out.",) if len(known) < len(grid) else ()
+    return Curve(grid, slopes, points=((x[1:] + x[:-1]) / 2,), notes=gone)
+
+
+def _check_slopes(grid: Grid) -> None:
+    if len(grid.features) != 1 or grid.features[0].kind not in ("number", "integer"):
+        raise OptionError(
+            f"kind='d-ice' is about slopes, and {grid.name!r} has no numbers along an axis; use 'ice' or 'c-ice'."
+        )
+    if np.isfinite(grid.points[0].astype(np.float64)).sum() < 2:
+        raise OptionError(f"kind='d-ice': {grid.name!r} has fewer than two values, so there is no slope.")
+
+
+def marginal(evaluator: Evaluator, grid: Grid) -> Curve:
+    """Return the mean prediction of the rows at each point as they are: what is observed there, correlated features and all.
+
+    Each row counts at the point nearest to its own value (for categories and missing values, at its own). The standard error is that of a
+    mean of those rows. A point that no row is nearest to has NaN.
+    """
+    place = nearest(evaluator.rows, grid)
+    w, said = evaluator.rows.weights, evaluator.answers()
+    values = np.full((len(grid), said.shape[1]), np.nan)
+    error = np.full(values.shape, np.nan)
+    for g in range(len(grid)):
+        here = place == g
+        mass = w[here].sum()
+        if mass > 0:
+            share = w[here] / mass
+            n = 1.0 / (share**2).sum()
+            values[g] = share @ said[here]
+            if n > 1:
+                error[g] = np.sqrt(share @ (said[here] - values[g]) ** 2 / (n - 1.0))
+    return Curve(grid, values, error)
+
+
+def nearest(rows: Rows, grid: Grid) -> Ints:
+    """Return the point nearest to each row, (rows,); -1 where none is (a category that is not on the grid)."""
+    out = np.zeros(len(rows), dtype=np.int64)
+    for feature, points in zip(grid.features, grid.points, strict=True):
+        if feature.kind == "category":
+            words = {v: i for i, v in enumerate(points.tolist())}
+            to = np.array([*(words.get(v, -1) for v in feature.unique.tolist()), words.get(None, -1)], dtype=np.int64)
+            here = to[feature.codes]
+        else:
+            here = _nearest_number(rows, feature.position, points)
+        out = np.where((out < 0) | (here < 0), -1, out * len(points) + here)
+    return out
+
+
+def _nearest_number(rows: Rows, position: int, points: npt.NDArray[Any]) -> Ints:
+    from whybox.methods.effects.grid import as_place
+
+    x = rows.feature(position).numbers
+    assert x is not None  # noqa: S101  # only categories have none
+    axis = as_place(points)
+    known = np.flatnonzero(~np.isnan(axis))
+    gap = np.flatnonzero(np.isnan(axis))
+    at = np.searchsorted((axis[known][1:] + axis[known][:-1]) / 2, x) if len(known) else np.full(len(x), -1)
+    return np.where(np.isnan(x), gap[0] if len(gap) else -1, at).astype(np.int64)
+
+
+def grid_share(rows: Rows, grid: Grid) -> Floats:
+    """Return the weighted share of rows that each point is the nearest of, in the shape of the grid."""
+    place = nearest(rows, grid)
+    on = place >= 0
+    return np.asarray(
+        np.bincount(place[on], rows.weights[on], minlength=len(grid)).reshape(grid.shape), dtype=np.float64
+    )

@@ -1,0 +1,237 @@
+"""A question about effects, settled before any work is done: which model, rows, output, features and kind; and who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+
+from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean, shown
+from whybox.explanation.effects import Key
+from whybox.frames import Floats, Table, as_table
+from whybox.kernels import trees
+from whybox.methods.effects.evaluate import Evaluator, Predicts, Rows
+from whybox.methods.effects.grid import Grid, make_grid, product
+from whybox.methods.shap.target import Target, resolve_output
+from whybox.models.base import Model
+from whybox.models.blackbox import BlackBox, as_black_box
+from whybox.models.compare import ask, compare
+from whybox.models.linear import Linear
+from whybox.models.registry import as_model
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["KINDS", "Asked", "as_rows", "check_kind", "readable", "settle"]
+
+KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal")
+# points by default: of one feature, and of each of two
+_POINTS: Final = {"ale": (41, 21), "marginal": (21, 11)}
+_PLAIN: Final = (100, 20)
+CHECKED: Final = 65536
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Everything settled. ``wanted`` holds the features asked about, each one column's position or two."""
+
+    model: Model
+    rows: Rows
+    target: Target
+    wanted: tuple[tuple[int, ...], ...]
+    kind: str
+    grid: Any
+    notes: tuple[str, ...]
+    max_evals: int | None = None
+    agreement: float = 0.0
+    checked: int = 0
+    _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
+
+    def name(self, members: Sequence[int]) -> Key:
+        """Return the name of a feature, or the names of two."""
+        names = tuple(self.rows.table.names[p] for p in members)
+        return names[0] if len(names) == 1 else names
+
+    def evaluator(self, members: Sequence[int]) -> Evaluator:
+        """Return who answers about these columns: the trees themselves where they can, else predictions."""
+        if "predicts" not in self._engines:
+            self._engines["predicts"] = Predicts(self.model, self.rows, self.target, most=self.max_evals)
+        return self._engines["predicts"]
+
+    @property
+    def spent(self) -> int:
+        """Predictions of single rows so far."""
+        return sum(e.spent for e in self._engines.values())
+
+    def make(self, members: Sequence[int]) -> Grid:
+        """Return the points of a feature, or of two."""
+        one, each = _POINTS.get(self.kind, _PLAIN)
+        made = [self._single(p, one if len(members) == 1 else each) for p in members]
+        return made[0] if len(made) == 1 else product(self.rows.table, *made)
+
+    def _single(self, position: int, most: int) -> Grid:
+        wanted = self.grid
+        if isinstance(wanted, Mapping):
+            name = self.rows.table.names[position]
+            wanted = wanted.get(name, wanted.get(position))
+        return make_grid(self.rows.table, self.rows.feature(position), wanted, self.rows.weights, most=most)
+
+
+def check_kind(kind: Any) -> str:
+    """Refuse what is not a kind of effect.
+
+    Raises:
+        OptionError: unknown kind.
+    """
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise OptionError(f"kind={kind!r} is not known; effects are {shown(KINDS)}.{did_you_mean(kind, KINDS)}")
+    return kind
+
+
+def readable(model: Any, rows: Table, response: str | None = None) -> Model:
+    """Return the model as we read it, or as what can only be asked: functions, and estimators that we do not read.
+
+    Raises:
+        ModelError: a file we cannot read, or a model that is not what it seems. InputError: it refuses the rows.
+    """
+    if isinstance(model, Model):
+        if response is not None:
+            raise OptionError("response names a method of an estimator; this model is adapted already. Use output=.")
+        return model
+    if response is not None or (callable(model) and not hasattr(model, "predict")):
+        return as_black_box(model, rows, response=response)
+    if isinstance(model, (str, Path)):
+        return as_model(model)
+    try:
+        return as_model(model)
+    except (UnsupportedModelError, UnknownFieldError) as reason:
+        if not hasattr(model, "predict") and not hasattr(model, "predict_proba"):
+            raise
+        return as_black_box(model, rows, notes=(f"Asked through its own predict, because it is not read: {reason}",))
+
+
+def as_rows(table: Table, weights: Any) -> Rows:
+    """Return the rows with their shares.
+
+    Raises:
+        InputError: weights that are negative, not finite, all zero, or not one a row.
+    """
+    n = len(table)
+    if weights is None:
+        return Rows(table, np.full(n, 1.0 / n))
+    if isinstance(weights, str):
+        raise InputError("weights must be numbers, one a row; pass the column itself, not its name.")
+    try:
+        w = np.asarray(weights, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        raise InputError("weights must be numbers, one a row.") from None
+    if len(w) != n:
+        raise InputError(f"there are {len(w)} weights for {n} rows.")
+    if not np.isfinite(w).all() or (w < 0).any() or not w.any():
+        raise InputError("weights must be finite, not negative, and not all zero.")
+    w = w / w.max()
+    return Rows(table, w / w.sum())
+
+
+def settle(  # noqa: PLR0913  # the options there are
+    model: Any,
+    X: Any,
+    features: Any,
+    *,
+    kind: str,
+    grid: Any,
+    output: Any,
+    weights: Any,
+    response: str | None,
+    max_evals: int | None,
+) -> Asked:
+    """Settle a question, holding our reading of the model against its own predict on these rows.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+    check_kind(kind)
+    if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
+        raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
+    given = as_table(X)
+    adapted = readable(model, given, response)
+    table, unused = adapted.inputs.align(given)
+    if not isinstance(adapted, BlackBox):
+        adapted.inputs.confirm(table)
+    rows = as_rows(table, weights)
+    target = resolve_output(adapted.outputs, output)
+    wanted = _features(table.names, features)
+    _check_grid(table.names, grid)
+    agreement, calls = _agreement(adapted, table)
+    left = (f"Columns that the model does not use were left out: {shown(unused, 20)}.",) if unused else ()
+    notes = (*adapted.notes, *left)
+    return Asked(adapted, rows, target, wanted, kind, grid, notes, max_evals, agreement, calls)
+
+
+def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...]:
+    """Positions of the columns asked about: each a single one, or two in a tuple."""
+    if features is None:
+        return tuple((i,) for i in range(len(names)))
+    listed = [features] if isinstance(features, (str, int, np.integer, tuple)) else features
+    try:
+        out = [tuple(_position(names, f) for f in (k if isinstance(k, (tuple, list)) else (k,))) for k in listed]
+    except TypeError:
+        raise OptionError(
+            f"features={features!r}: give names or positions, and a tuple of two for a surface."
+        ) from None
+    for members in out:
+        if len(members) not in (1, 2) or len(set(members)) != len(members):
+            raise OptionError("features: an effect is of one column, or of two different ones in a tuple.")
+    if not out:
+        raise OptionError("features is empty; leave it out for all columns.")
+    return tuple(dict.fromkeys(out))
+
+
+def _position(names: Sequence[str], feature: Any) -> int:
+    if isinstance(feature, str) and feature in names:
+        return names.index(feature)
+    if isinstance(feature, (int, np.integer)) and not isinstance(feature, bool) and -len(names) <= feature < len(names):
+        return int(feature) % len(names)
+    raise OptionError(f"there is no feature {feature!r}.{did_you_mean(feature, names)}")
+
+
+def _check_grid(names: Sequence[str], grid: Any) -> None:
+    if grid is None or (isinstance(grid, (int, np.integer)) and not isinstance(grid, bool)):
+        return
+    if not isinstance(grid, Mapping):
+        raise OptionError(
+            f"grid={grid!r}: give a number of points, or a dict from a feature to its values (or its number of points)."
+        )
+    for name in grid:
+        _position(names, name)
+
+
+def _agreement(model: Model, table: Table) -> tuple[float, int]:
+    """Hold our reading of the rows against the model's own predict; return the largest difference and how many rows were asked about."""
+    own = model.own
+    if own is None or isinstance(model, BlackBox):
+        return 0.0, 0
+    worst, size = 0.0, _size(model)
+    for start, block in table.blocks(CHECKED):
+        X = model.inputs.block(block, start)
+        raw = (
+            trees.predict(model, X)
+            if isinstance(model, TreeEnsemble)
+            else model.raw(X)
+            if isinstance(model, Linear)
+            else None
+        )
+        if raw is None:
+            return 0.0, 0
+        off, _ = compare(model, raw, ask(own, block), scale=own.scale, relative=own.relative, size=size(X), what="row")
+        worst = max(worst, off)
+    return worst, len(table)
+
+
+def _size(model: Model) -> Callable[[Floats], Floats]:
+    """How large the summands of rows are, the yardstick for rounding."""
+    if isinstance(model, Linear):
+        return model.size
+    return lambda _: model.size if isinstance(model, TreeEnsemble) else np.ones(1)

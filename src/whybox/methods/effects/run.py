@@ -1,0 +1,249 @@
+"""Run a settled question about effects and label what came out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import OptionError
+from whybox.explanation.effects import Effects
+from whybox.explanation.evidence import Evidence, versions
+from whybox.explanation.explanation import Explanation, labels
+from whybox.frames import Floats, is_missing
+from whybox.methods.effects.ale import ale, between
+from whybox.methods.effects.curves import Curve, grid_share, individual, marginal, partial_dependence
+from whybox.methods.effects.evaluate import Evaluator
+from whybox.methods.effects.grid import Grid, as_place, own_grid, product
+from whybox.methods.effects.off_data import with_off_data
+from whybox.methods.effects.question import Asked
+from whybox.models.blackbox import BlackBox
+
+__all__ = ["run"]
+
+METHODS: Final = {
+    "pdp": "Partial dependence",
+    "ice": "Individual conditional expectation",
+    "c-ice": "Individual conditional expectation, each curve less its first point",
+    "d-ice": "Individual conditional expectation, slopes",
+    "ale": "Accumulated local effects",
+    "marginal": "Mean prediction by value",
+}
+_INTERVENTIONAL: Final = "interventional: every row keeps its other values"
+ESTIMANDS: Final = {
+    "pdp": _INTERVENTIONAL,
+    "ice": _INTERVENTIONAL,
+    "c-ice": _INTERVENTIONAL,
+    "d-ice": _INTERVENTIONAL,
+    "ale": "local: every row keeps its other values and moves inside its own interval",
+    "marginal": "observational: rows as they are",
+}
+BINS: Final = 30  # of the histogram below a curve
+
+
+def run(asked: Asked) -> Effects:
+    """Return the effects asked for.
+
+    Raises:
+        LimitError: more predictions or memory than allowed. Others as whybox.effects.
+    """
+    began = time.perf_counter()
+    groups: dict[str, tuple[Evaluator, list[tuple[int, ...]]]] = {}
+    for members in asked.wanted:
+        evaluator = asked.evaluator(members)
+        groups.setdefault(evaluator.kernel, (evaluator, []))[1].append(members)
+    found: dict[tuple[int, ...], Explanation] = {}
+    for evaluator, wanted in groups.values():
+        before = evaluator.spent
+        grids = [asked.make(m) for m in wanted]
+        curves = compute(asked, evaluator, grids)
+        if asked.kind in ("pdp", "ice", "c-ice"):
+            curves = with_off_data(asked.rows, curves)
+        spent = _said(asked, evaluator.spent - before, sum(len(g) for g in grids) * len(asked.rows))
+        calls = evaluator.spent - before
+        for members, curve in zip(wanted, curves, strict=True):
+            found[members] = labelled(
+                asked, evaluator, curve, (*asked.notes, *curve.notes, *spent), calls, time.perf_counter() - began
+            )
+    return Effects({asked.name(m): found[m] for m in asked.wanted}, asked.rows.table.library)
+
+
+def compute(asked: Asked, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+    """Return what the question's kind computes on these grids."""
+    if asked.kind == "pdp":
+        return partial_dependence(evaluator, grids)
+    if asked.kind == "ale":
+        return [ale(evaluator, g) for g in grids]
+    if asked.kind == "marginal":
+        return [marginal(evaluator, g) for g in grids]
+    return [individual(evaluator, g, asked.kind) for g in grids]
+
+
+def _said(asked: Asked, spent: int, floor: int) -> tuple[str, ...]:
+    """What the curves of one call cost, in words."""
+    if not spent:
+        return ()
+    less = (
+        f" instead of {floor:,}, because equal rows are asked about once"
+        if asked.kind == "pdp" and spent < floor
+        else ""
+    )
+    return (f"{spent:,} predictions of single rows for the curves of this call{less}.",)
+
+
+def labelled(
+    asked: Asked, evaluator: Evaluator, curve: Curve, notes: tuple[str, ...], calls: int, seconds: float
+) -> Explanation:
+    """Return a curve with its axes named, and its evidence."""
+    grid, target = curve.grid, asked.target
+    points = curve.points or grid.points
+    rows = curve.values.ndim == 3
+    lead = (len(asked.rows),) if rows else ()
+    shape = (*lead, *(len(p) for p in points))
+    dims = (*(("row",) if rows else ()), "point", "point_2")[: len(shape)]
+    values = target.drop(curve.values.reshape(*shape, -1))
+    error = None if curve.std_error is None else target.drop(curve.std_error.reshape(*shape, -1))
+    coords: dict[str, Any] = dict(zip(("point", "point_2"), points, strict=False))
+    coords["row"], coords["output"] = asked.rows.table.row_labels, labels(target.names)
+    names = [f.name for f in grid.features]
+    off = {} if curve.off_data is None else {"off_data": (("point",), curve.off_data)}
+    return Explanation(
+        kind="effect",
+        values=np.ascontiguousarray(values),
+        dims=(*dims, "output") if target.axis else dims,
+        coords={d: np.array(v) for d, v in coords.items() if d in (*dims, "output")},
+        base=np.asarray(target.drop(np.full(len(target.names), np.nan))),
+        units=target.units if asked.kind != "d-ice" else f"{target.units} per unit of {names[0]}",
+        evidence=_evidence(asked, evaluator, notes, calls, seconds),
+        std_error=None if error is None else np.ascontiguousarray(error),
+        data=asked.rows.table if rows else None,
+        players={name: (name,) for name in names},
+        extras={
+            **_about(asked, grid, points),
+            **curve.extras,
+            **off,
+            **({"weight": (("row",), asked.rows.weights)} if rows else {}),
+        },
+        again=_again(asked, curve),
+    )
+
+
+def _about(asked: Asked, grid: Grid, points: Sequence[npt.NDArray[Any]]) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """How the data lie about the points: shares of rows, and a histogram of numbers."""
+    axes = ("point", "point_2")[: len(points)]
+    out: dict[str, tuple[tuple[str, ...], Any]] = {}
+    if grid.shape == tuple(len(p) for p in points):
+        out["share"] = (axes, grid_share(asked.rows, grid))
+    for feature, tag in zip(grid.features, ("", "_2"), strict=False):
+        x = feature.numbers
+        if x is not None and np.isfinite(x).any():
+            known = np.isfinite(x)
+            mass, edges = np.histogram(x[known], bins=BINS, weights=asked.rows.weights[known])
+            out[f"histogram{tag}"], out[f"histogram_edges{tag}"] = (("bin",), mass), (("edge",), edges)
+    return out
+
+
+def _evidence(asked: Asked, evaluator: Evaluator, notes: tuple[str, ...], calls: int, seconds: float) -> Evidence:
+    model = asked.model
+    return Evidence(
+        method=METHODS[asked.kind],
+        kernel=evaluator.kernel,
+        exact=True,
+        estimand=ESTIMANDS[asked.kind],
+        index="none",
+        additive=False,
+        residual=0.0,
+        residual_units=asked.target.units,
+        residual_against="nothing",
+        agreement=asked.agreement,
+        tolerance=0.0,
+        model=model.kind,
+        verdict={"against": "nothing: it is asked, not read"} if isinstance(model, BlackBox) else asdict(model.verdict),
+        model_calls=asked.checked + (calls if isinstance(model, BlackBox) else 0),
+        rows=len(asked.rows),
+        fingerprints={"model": model.fingerprint, "rows": asked.rows.fingerprint},
+        versions=versions(model.own.library if model.own else None),
+        seconds=seconds,
+        notes=notes,
+    )
+
+
+def _again(asked: Asked, curve: Curve) -> Callable[[Any], Floats] | None:
+    """What answers at(points): the accumulated curve itself, or whoever computed the others."""
+    if asked.kind == "ale":
+        return Between(asked, curve)
+    return None if curve.points else Again(asked, curve.grid)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Between:
+    """An accumulated curve at points between its edges."""
+
+    asked: Asked
+    curve: Curve
+
+    def __call__(self, points: Any) -> Floats:
+        """Return the values at points, (points,) [, outputs]."""
+        return np.ascontiguousarray(self.asked.target.drop(between(self.curve, _listed(points))))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Again:
+    """A curve at other points: asks whoever computed it."""
+
+    asked: Asked
+    grid: Grid
+
+    def __call__(self, points: Any) -> Floats:
+        """Return the values at points, in the order given, (points,) [, outputs], rows first where there are rows."""
+        made, where = self._grid(points)
+        curve = compute(self.asked, self.asked.evaluator(self.grid.members), [made])[0]
+        axis = curve.values.ndim - 2
+        return np.ascontiguousarray(self.asked.target.drop(np.take(curve.values, where, axis=axis)))
+
+    def _grid(self, points: Any) -> tuple[Grid, npt.NDArray[np.int64]]:
+        table, features = self.asked.rows.table, self.grid.features
+        if len(features) == 1:
+            values = _listed(points)
+            made = own_grid(table, features[0], values)
+            return made, _find(made, values)
+        pairs = [_listed(p) for p in _listed(points)]
+        if any(len(p) != 2 for p in pairs):
+            raise OptionError("a surface is asked at pairs of values: [(a, b), ...].")
+        sides = [[p[i] for p in pairs] for i in (0, 1)]
+        a, b = (own_grid(table, f, s) for f, s in zip(features, sides, strict=True))
+        return product(table, a, b), _find(a, sides[0]) * len(b) + _find(b, sides[1])
+
+
+def _listed(points: Any) -> list[Any]:
+    if isinstance(points, (str, bytes)) or not hasattr(points, "__iter__"):
+        return [points]
+    array = np.asarray(points) if not isinstance(points, (list, tuple)) else None
+    if array is not None and array.dtype.kind == "M":
+        return list(array.astype("datetime64[us]").tolist())
+    return list(points) if array is None else list(array.tolist())
+
+
+def _find(grid: Grid, values: list[Any]) -> npt.NDArray[np.int64]:
+    """Positions of values among the points of a grid that was made of them."""
+    points = grid.points[0]
+    if grid.features[0].kind == "category":
+        where = {v: i for i, v in enumerate(points.tolist())}
+        return np.array([where[None if is_missing(v) else v] for v in values], dtype=np.int64)
+    axis = as_place(points)
+    numbers = points.dtype.kind not in "mM"
+    plain = [None if is_missing(v) else v for v in values]
+    asked = (
+        np.array([np.nan if v is None else float(v) for v in plain])
+        if numbers
+        else as_place(np.array(plain, dtype="datetime64[us]"))
+    )
+    known = np.flatnonzero(~np.isnan(axis))
+    near = np.abs(axis[known][None, :] - asked[:, None]).argmin(axis=1) if len(known) else np.zeros(len(asked), int)
+    return np.where(np.isnan(asked), len(axis) - 1, known[near] if len(known) else 0).astype(np.int64)

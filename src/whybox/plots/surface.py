@@ -1,0 +1,99 @@
+"""Surfaces: the effect of two features as a heatmap with contours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.explanation.effects import words
+from whybox.plots.style import about, axes, distinct, diverging, ink, muted, short, thousands, unit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from whybox.explanation.explanation import Explanation
+
+__all__ = ["surface"]
+
+
+def surface(e: Explanation, *, ax: Axes | None = None, title: str | None = None) -> Axes:
+    """Draw the effect of two features: the first across, the second up; contours where both are numbers.
+
+    Args:
+        e: an effect with the axes point and point_2. ax: where to draw. title: instead of the usual one.
+
+    Returns:
+        The axes.
+    """
+    ax = axes(ax, 5.6, 4.2)
+    names = list(e.players)
+    sides = [_axis(e.coords[d]) for d in ("point", "point_2")]
+    keep = [k for _, k, _ in sides]
+    values = e.values[np.ix_(*keep)].T
+    signed = e.evidence.method.startswith("Accumulated")
+    most = max(float(np.nanmax(np.abs(values), initial=0.0)), 1e-12)
+    limits: dict[str, Any] = {"vmin": -most, "vmax": most} if signed else {}
+    (x, _, across), (y, _, up) = sides
+    image = ax.pcolormesh(
+        _borders(x), _borders(y), np.ma.masked_invalid(values), cmap=diverging() if signed else "viridis",
+        rasterized=True, **limits,
+    )  # fmt: skip
+    if across is None and up is None and min(values.shape) > 2 and np.ptp(values) > 0 and np.isfinite(values).all():
+        lines = ax.contour(x, y, values, levels=6, colors=[muted(0.75) if signed else (1, 1, 1, 0.75)], linewidths=0.7)
+        ax.clabel(lines, fontsize="x-small", fmt=lambda v: f"{v:.3g}")
+    for labels, set_ticks, places, turn in ((across, ax.set_xticks, x, 40), (up, ax.set_yticks, y, 0)):
+        if labels is not None:
+            shown = [distinct(tuple(dict.fromkeys(labels)), 16)[w] for w in labels]
+            rotated: dict[str, Any] = {"rotation": turn, "ha": "right", "rotation_mode": "anchor"} if turn and len(shown) > 4 else {}
+            set_ticks(places, shown, **rotated)
+    ax.set_xlabel(short(names[0], 40))
+    ax.set_ylabel(short(names[1], 40))
+    ax.set_title(
+        title if title is not None else f"{short(names[0], 24)} and {short(names[1], 24)}{about(e)}", loc="left"
+    )
+    for side in ax.spines.values():
+        side.set_visible(False)
+    ax.tick_params(length=0)
+    bar = ax.figure.colorbar(image, ax=ax, aspect=30, pad=0.01, format=thousands())
+    bar.set_label(
+        ("second-order effect" if signed else "mean prediction") + ("" if e.units == "prediction" else f" ({unit(e)})"),
+        color=ink(),
+        fontsize="small",
+    )
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0)
+    return ax
+
+
+def _axis(points: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], list[str] | None]:
+    """Return places, which points they are, and words for categories; numbers with a missing value among them are set out as words."""
+    if points.dtype.kind == "O":
+        return np.arange(len(points), dtype=np.float64), np.arange(len(points)), list(words(points))
+    if points.dtype.kind in "mM":
+        known = np.flatnonzero(~np.isnat(points))
+        return points[known], known, None
+    x = points.astype(np.float64)
+    if np.isnan(x).any():
+        from whybox.plots.style import value_text
+
+        step = max(1, len(x) // 8)
+        labels = [value_text(v) if i % step == 0 or np.isnan(v) else "" for i, v in enumerate(x)]
+        return np.arange(len(x), dtype=np.float64), np.arange(len(x)), _apart(labels)
+    return x, np.arange(len(x)), None
+
+
+def _apart(labels: list[str]) -> list[str]:
+    """Let the label before "missing" go, so that the two do not touch."""
+    return ["" if i + 1 < len(labels) and labels[i + 1] == "missing" else w for i, w in enumerate(labels)]
+
+
+def _borders(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Edges of the cells around places."""
+    if len(x) == 1:
+        half: Any = np.timedelta64(12, "h") if x.dtype.kind == "M" else 0.5
+        return np.array([x[0] - half, x[0] + half])
+    gap = np.diff(x)
+    half_gap = gap // 2 if x.dtype.kind == "M" else gap / 2
+    return np.concatenate([x[:1] - half_gap[:1], x[:-1] + half_gap, x[-1:] + half_gap[-1:]])

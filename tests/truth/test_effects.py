@@ -1,0 +1,182 @@
+"""Effects against closed forms, plain Python, and repeated samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import whybox as wb
+from whybox.errors import OptionError
+
+
+def sample(n=400, seed=0, rho=0.7):
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=n)
+    b = rho * a + np.sqrt(1 - rho**2) * rng.normal(size=n)
+    return np.column_stack([a, b, rng.integers(0, 4, n)])
+
+
+@pytest.mark.parametrize("kind", ["pdp", "ale"])
+def test_a_linear_function_is_a_line_of_its_slope(kind):
+    X = sample()
+    curves = wb.effects(lambda rows: 3.0 * rows[:, 0] - 2.0 * rows[:, 1] + rows[:, 2], X, kind=kind)
+    for j, slope in enumerate([3.0, -2.0, 1.0]):
+        assert np.allclose(np.diff(curves[j].values) / np.diff(curves[j].grid), slope)
+    slopes = wb.effects(lambda rows: 3.0 * rows[:, 0], X, 0, "d-ice", grid={0: [-1.0, 0.0, 2.0]})[0]
+    assert np.allclose(slopes.values, 3.0)
+    assert np.allclose(slopes.grid, [-0.5, 1.0])
+
+
+def test_ale_recovers_each_part_of_an_additive_function_where_features_depend_on_each_other():
+    X = sample(rho=0.95)
+    curves = wb.effects(lambda rows: np.exp(rows[:, 0]) + rows[:, 1] ** 2, X, kind="ale")
+    for j, part in enumerate([np.exp, np.square]):
+        assert np.ptp(curves[j].values - part(curves[j].grid)) < 1e-9
+    surface = wb.effects(lambda rows: np.exp(rows[:, 0]) + rows[:, 1] ** 2, X, [(0, 1)], "ale")[0]
+    assert np.abs(surface.values).max() < 1e-9
+
+
+def test_the_second_order_ale_of_a_product_is_the_product_of_the_centred_features():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(4000, 2))
+    surface = wb.effects(lambda rows: rows[:, 0] * rows[:, 1], X, [(0, 1)], "ale", grid=11)[0]
+    a, b = surface.coords["point"] - X[:, 0].mean(), surface.coords["point_2"] - X[:, 1].mean()
+    assert np.abs(surface.values - np.outer(a, b)).max() < 0.05
+
+
+def plain_ale(function, X, j, edges):
+    """As in Apley and Zhu's package: interval by interval, one row at a time."""
+    sums, counts = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
+    for row in X:
+        k = next(k for k in range(len(edges) - 1) if row[j] <= edges[k + 1])
+        high, low = row.copy(), row.copy()
+        high[j], low[j] = edges[k + 1], edges[k]
+        sums[k] += function(high[None])[0] - function(low[None])[0]
+        counts[k] += 1
+    curve = [0.0]
+    for s, c in zip(sums, counts, strict=True):
+        curve.append(curve[-1] + s / c)
+    curve = np.array(curve)
+    return curve - ((curve[1:] + curve[:-1]) / 2 * counts).sum() / counts.sum()
+
+
+def test_ale_against_plain_python():
+    X = sample()
+
+    def function(rows):
+        return np.sin(rows[:, 0] * rows[:, 1]) + rows[:, 2] * rows[:, 0]
+
+    for j in range(3):
+        e = wb.effects(function, X, j, "ale", grid=9)[0]
+        assert np.allclose(e.values, plain_ale(function, X, j, e.grid), atol=1e-12)
+
+
+def test_ale_of_categories_by_hand_with_missing_as_a_level():
+    rows = pd.DataFrame({"c": ["a", "b", "c", "a", None, "b"], "z": [0.0, 1.0, 5.0, 2.0, 9.0, 3.0]})
+
+    def function(frame):
+        size = frame["c"].map({"a": 1.0, "b": 2.0, "c": 4.0}).fillna(8.0).to_numpy()
+        return size * (1.0 + frame["z"].to_numpy())
+
+    e = wb.effects(function, rows, "c", "ale", grid={"c": ["a", "b", "c", None]})["c"]
+    # a -> b moves rows a and b by 1 + z; b -> c moves rows b and c by 2 (1 + z); c -> missing rows c and missing by 4 (1 + z)
+    steps = [np.mean([1, 3, 2, 4]), 2 * np.mean([2, 4, 6]), 4 * np.mean([6, 10])]
+    curve = np.concatenate([[0.0], np.cumsum(steps)])
+    assert np.allclose(e.values, curve - curve @ (np.array([2, 2, 1, 1]) / 6))
+    assert e.grid.tolist() == ["a", "b", "c", None]
+    assert np.allclose(e.at([None, "b"]), e.values[[3, 1]])
+
+
+def test_alike_categories_stand_together():
+    rng = np.random.default_rng(0)
+    words = rng.choice(list("abcd"), 2000)
+    z = np.array([{"a": 0.0, "d": 1.0, "b": 2.0, "c": 3.0}[w] for w in words]) + rng.normal(size=2000)
+    rows = pd.DataFrame({"c": words, "z": z})
+    e = wb.effects(lambda frame: frame["z"].to_numpy(), rows, "c", "ale")["c"]
+    assert "".join(e.grid) in ("adbc", "cbda")
+
+
+def test_ale_is_known_between_its_edges_and_nowhere_else():
+    X = sample()
+    e = wb.effects(lambda rows: rows[:, 0] ** 2, X, 0, "ale", grid={0: [-1.0, 0.0, 1.0]})[0]
+    assert np.allclose(e.at([-0.5, 1.0]), [(e.values[0] + e.values[1]) / 2, e.values[2]])
+    assert any("left out" in note for note in e.evidence.notes)
+    with pytest.raises(OptionError, match="ask inside"):
+        e.at([2.0])
+
+
+def test_weights_are_repeated_rows_in_ale():
+    X, w = sample(80), np.arange(80) % 3
+
+    def function(rows):
+        return np.sin(rows[:, 0] * rows[:, 1])
+
+    for members in (0, 2, (0, 1)):
+        a, b = (
+            wb.effects(
+                function,
+                rows,
+                [members],
+                "ale",
+                weights=v,
+                grid={0: [-3.0, -0.5, 0.5, 3.0], 1: [-3.0, 0.0, 3.0], 2: [0, 1, 2, 3]},
+            )[0]
+            for rows, v in ((X, w), (np.repeat(X, w, axis=0), None))
+        )
+        assert np.allclose(a.values, b.values)
+
+
+def test_ale_asks_about_at_most_two_rows_a_row():
+    X = sample(300)
+    calls = []
+
+    def function(rows):
+        calls.append(len(rows))
+        return rows.sum(axis=1)
+
+    wb.effects(function, X, [0, 1, 2], "ale")
+    assert sum(calls[1:]) <= 3 * 2 * len(X)
+
+
+COVERED = {
+    "pdp": (lambda rows: rows[:, 0] * rows[:, 1] + rows[:, 1] ** 2, np.array([-1.0, 0.5, 2.0])),
+    "ale": (lambda rows: rows[:, 0] * (1.0 + rows[:, 1]), np.array([-8.0, -1.0, 0.0, 1.0, 8.0])),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["pdp", "ale"])
+def test_standard_errors_cover(kind, weighted):
+    """At 95 % nominal, between 90 and 99 % of 300 fresh samples cover the value for the whole population."""
+    function, points = COVERED[kind]
+    found, errors = [], []
+    for seed in range(300):
+        X = sample(250, seed=seed + 1)
+        w = np.random.default_rng(seed).uniform(0.2, 1.8, len(X)) if weighted else None
+        e = wb.effects(function, X, 0, kind, weights=w, grid={0: points})[0]
+        found.append(e.values)
+        errors.append(e.std_error)
+    if kind == "pdp":
+        truth = np.ones(3)  # E[g b + b^2] = 1 for a standard normal b
+    else:
+        population = wb.effects(function, sample(400_000, seed=0), 0, kind, grid={0: points})[0]
+        truth = population.values
+        assert population.std_error.max() < 0.1 * np.median(errors, axis=0).min()
+    share = (np.abs(np.array(found) - truth) <= 1.96 * np.array(errors)).mean(axis=0)
+    assert ((share >= 0.90) & (share <= 0.99)).all(), share
+
+
+def test_off_data_is_small_under_independence_and_near_one_where_another_feature_follows():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 6))
+    free = [e.off_data for e in wb.effects(lambda rows: rows[:, 0], X, grid=30).values()]
+    assert np.mean(free) < 0.07
+    X[:, 1] = X[:, 0]
+    tied = wb.effects(lambda rows: rows[:, 0], X, grid=30)
+    assert tied[0].off_data[[0, -1]].min() > 0.9
+    assert tied[2].off_data.mean() < 0.1
+    beyond = wb.effects(lambda rows: rows[:, 0], X, 2, grid={2: [0.0, 50.0]})[0]
+    assert beyond.off_data[1] == 1.0
+    words = pd.DataFrame({"c": np.where(X[:, 0] > 0, "up", "down"), "x": X[:, 0]})
+    assert wb.effects(lambda rows: rows["x"], words, "c")["c"].off_data.min() > 0.4
