@@ -25,7 +25,7 @@ public:
 
     std::span<const double> edges(std::size_t column) const { return edges_[column]; }
     std::uint32_t missing(std::size_t column) const { return static_cast<std::uint32_t>(edges_[column].size()) + 1; }
-    std::uint32_t of(std::size_t column, double x) const;
+    void of(std::size_t column, const double* x, std::size_t stride, std::size_t count, std::uint32_t* out) const;
     double example(std::size_t column, std::uint32_t which) const;  // a value of a class
     // The classes below this one go left and the others right, but for NaN; -1: ask for each class (categories, zero as missing).
     std::int32_t cut(std::int64_t node) const { return cuts_[static_cast<std::size_t>(node)]; }

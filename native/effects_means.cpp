@@ -176,32 +176,28 @@ double Means::measure(const std::uint64_t* a, const std::uint64_t* b, std::uint6
 bool Means::few(std::int32_t id, std::size_t depth) {
     const auto& sets = levels_[depth].sets;
     if (depth < 3 || below_[static_cast<std::size_t>(id)] < 6) return false;
-    std::size_t rows = 0;
-    for (std::size_t w = 0; w < block_.words(); ++w) {
-        std::uint64_t any = 0;
-        for (const Set& s : sets) any |= s.bits[w];
-        rows += static_cast<std::size_t>(std::popcount(any));
-    }
-    return rows * 6 < block_.words() * (4 + sets.size());
+    std::copy_n(sets.front().bits, block_.words(), scratch_.data());
+    for (std::size_t i = 1; i < sets.size(); ++i)
+        for (std::size_t w = 0; w < block_.words(); ++w) scratch_[w] |= sets[i].bits[w];
+    const std::size_t rows = set_.count(scratch_.data(), scratch_.data(), 0, block_.words());
+    return rows * 4 < block_.words() * (4 + sets.size());
 }
 
 // Sets as rows: each row with the players that it misses.
 void Means::list(const std::vector<Set>& sets) {
     few_.clear();
-    const auto outside = [&](const Set& s, std::size_t w) {  // rows that are in a set of fewer players
-        std::uint64_t others = 0;
-        for (const Set& o : sets) {
-            const bool fewer = s.q >= 0 ? o.q < 0 && (o.p < 0 || o.p == s.p || o.p == s.q) : s.p >= 0 && o.p < 0;
-            if (fewer) others |= o.bits[w];
-        }
-        return s.bits[w] & ~others;
-    };
-    for (const Set& s : sets)
+    std::vector<const std::uint64_t*> fewer;  // the sets of fewer of the same players, that this one includes
+    for (const Set& s : sets) {
+        fewer.clear();
+        for (const Set& o : sets)
+            if (s.q >= 0 ? o.q < 0 && (o.p < 0 || o.p == s.p || o.p == s.q) : s.p >= 0 && o.p < 0) fewer.push_back(o.bits);
         for (std::size_t w = 0; w < block_.words(); ++w) {
-            if (!s.bits[w]) continue;
-            for (std::uint64_t rest = outside(s, w); rest; rest &= rest - 1)
+            std::uint64_t rest = s.bits[w];
+            for (const auto* bits : fewer) rest &= ~bits[w];
+            for (; rest; rest &= rest - 1)
                 few_.push_back(as_row(64 * w + static_cast<std::size_t>(std::countr_zero(rest)), static_cast<std::uint64_t>(s.p) & kNobody, static_cast<std::uint64_t>(s.q) & kNobody));
         }
+    }
 }
 
 void Means::descend_rows(std::int32_t id, std::size_t depth, List those) {
