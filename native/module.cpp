@@ -192,7 +192,7 @@ void bind_effects(nb::module_& m) {
         }, "player"_a, "out"_a.noconvert())
         .def("individual", [](const Effects& g, Matrix x, Out<double> out) {
             check(g.grid->e, x);
-            expect(g.levels.size() == 1 && out.size() == x.shape(0) * g.grid->total() * g.outputs(), "out must be rows x points x outputs of one player");
+            expect(out.size() == x.shape(0) * g.grid->total() * g.outputs(), "out must be rows x points of all players x outputs");
             nb::gil_scoped_release free;
             whybox::individual(*g.grid, rows(x), out.data());
         }, "x"_a.noconvert(), "out"_a.noconvert())

@@ -118,6 +118,20 @@ def test_individual_curves(case):
 
 
 @each_case
+def test_individual_curves_of_all_players_at_once(case):
+    e = random_ensemble(case, **CASES[case])
+    X = random_rows(case + 1, 70, e.inputs.width)
+    levels = some_levels(case, e.inputs.width)
+    seen = 0
+    for rows, blocks in effects.individual_blocks(e, levels, X, numbers=500):
+        assert rows.start == seen
+        seen = rows.stop
+        for one, block in zip(levels, blocks, strict=True):
+            np.testing.assert_array_equal(block, effects.individual(e, one, X[rows]))
+    assert seen == len(X)
+
+
+@each_case
 def test_shifted(case):
     e = random_ensemble(case, **CASES[case])
     X = random_rows(case + 1, 60, e.inputs.width)

@@ -29,6 +29,7 @@ __all__ = [
     "bin_of",
     "breakpoints",
     "individual",
+    "individual_blocks",
     "individual_moments",
     "joint",
     "overall_interactions",
@@ -288,6 +289,32 @@ def individual(e: TreeEnsemble, levels: Levels, X: Floats) -> Floats:
         grid.native.individual(X[rows], block)
         out[rows] = block[:, grid.index[0]]
     return out
+
+
+def individual_blocks(
+    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, *, numbers: int = 2**23
+) -> Iterator[tuple[slice, list[Floats]]]:
+    """Yield the individual curves of all players, made in one walk, for blocks of rows: (rows, a (rows, points, outputs) for each player).
+
+    Args:
+        numbers: how many of all curves a block holds at most (but for one row).
+
+    Raises:
+        UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
+    """
+    X = _rows(e, X)
+    if not levels:
+        return
+    grid = _Grid(e, levels)
+    cells = sum(grid.points) * grid.outputs
+    for rows in batches(len(X), what="individual curves", first=256, most=max(1, numbers // cells)):
+        block = np.empty((rows.stop - rows.start, sum(grid.points), grid.outputs))
+        grid.native.individual(X[rows], block)
+        parts = np.split(block, np.cumsum(grid.points)[:-1], axis=1)
+        yield rows, [
+            part if np.array_equal(index, np.arange(part.shape[1])) else part[:, index]
+            for part, index in zip(parts, grid.index, strict=True)
+        ]
 
 
 def individual_moments(
