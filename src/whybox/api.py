@@ -212,7 +212,8 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
             row's own curve; ``"c-ice"``: less its first point; ``"d-ice"``: its slope. ``"ale"``: accumulated local effects, centred at zero, for
             features that depend on each other. ``"marginal"``: the mean prediction of the rows that
             have the value (observational). Which it is stands in the evidence.
-        grid: how many points, or a dict from a feature to its points (or their number). None: all different values up to 100, else
+        grid: how many points, ``"thresholds"`` (one for each step of a tree ensemble), or a dict from a
+            feature to its points (or one of these). None: all different values up to 100, else
             quantiles (surfaces: 20 a side; ``"ale"``: 40 intervals, surfaces 20); categories of the data and of the dtype; missing values have a point of their own.
         output: as for :func:`explain`; None is the raw scale for models that are read, else what the model answers.
         weights: one number a row of X.
