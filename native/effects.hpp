@@ -5,6 +5,7 @@
 // made by asking goes_left (split.hpp): nothing here knows `<`, `<=`, missing values or categories.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -24,7 +25,7 @@ public:
 
     std::span<const double> edges(std::size_t column) const { return edges_[column]; }
     std::uint32_t missing(std::size_t column) const { return static_cast<std::uint32_t>(edges_[column].size()) + 1; }
-    std::uint32_t of(std::size_t column, double x) const;
+    void of(std::size_t column, const double* x, std::size_t stride, std::size_t count, std::uint32_t* out) const;
     double example(std::size_t column, std::uint32_t which) const;  // a value of a class
     // The classes below this one go left and the others right, but for NaN; -1: ask for each class (categories, zero as missing).
     std::int32_t cut(std::int64_t node) const { return cuts_[static_cast<std::size_t>(node)]; }
@@ -36,9 +37,6 @@ private:
 
 struct Range { std::uint32_t from, to; };  // of grid points
 using Ranges = std::vector<Range>;
-
-// What is in both of two increasing lists of ranges, added to the end of `out`, which neither may lie in.
-void intersect(std::span<const Range> a, std::span<const Range> b, Ranges& out);
 
 struct Levels {  // what the caller hands over for one player
     std::vector<std::int32_t> columns;
@@ -62,22 +60,37 @@ public:
     std::size_t total() const { return first_.back(); }
     std::span<const std::uint32_t> index(std::size_t player) const { return index_[player]; }  // of the points as they were given
 
-    // The points of the node's player that go to one side, added to the end of `out`.
-    void side(const Node& n, bool left, Ranges& out) const;
+    // Adds to the end of `stack` what goes to one side of the node, of those points of its player that lie in stack[begin, begin + count); returns the
+    // number of ranges.
+    std::uint32_t side(const Node& n, bool left, std::size_t begin, std::size_t count, Ranges& stack) const {
+        const Plain& p = plain_[static_cast<std::size_t>(&n - e.nodes.data())];
+        if (p.cut == kAsk) return side_asked(n, left, begin, count, stack);
+        const Range only = left ? Range{0, p.cut} : Range{p.cut, p.end};
+        std::uint32_t many = 0;
+        for (std::size_t k = begin; k < begin + count; ++k) {
+            const Range r{std::max(stack[k].from, only.from), std::min(stack[k].to, only.to)};
+            if (r.from < r.to) stack.push_back(r), ++many;
+        }
+        if (left && p.nan && count && stack[begin + count - 1].to > p.end) stack.push_back({p.end, p.end + 1}), ++many;
+        return many;
+    }
 
 private:
-    struct Straight { std::vector<std::uint32_t> below; std::uint32_t regular; bool nan; };  // of a column: points below each class
+    // A node whose left points are those before the cut, and NaN, the last point, if it goes left; `end`: the end of its right points.
+    struct Plain { std::uint32_t cut, end; bool nan; };
+    static constexpr std::uint32_t kAsk = 0xffffffff;
 
-    void by_class(const Levels& levels, std::size_t player);
+    void by_class(const Levels& levels, std::size_t player, std::vector<std::vector<std::uint32_t>>& here);
+    Plain plain(const Node& n, std::span<const std::uint32_t> here) const;
     void ask(const Node& n, const Levels& levels, std::size_t column);
+    std::uint32_t side_asked(const Node& n, bool left, std::size_t begin, std::size_t count, Ranges& stack) const;
 
     std::vector<std::int32_t> of_column_;
     std::vector<std::size_t> points_, first_;
     std::vector<std::vector<std::uint32_t>> index_;
-    std::vector<std::vector<double>> values_;    // players of one column: a value of each point
-    std::vector<Straight> straight_;             // by column
-    std::vector<std::int64_t> asked_;            // by node: its ranges in pool_, or -1
-    Ranges pool_;                                // those that go left, after an entry with their number
+    std::vector<std::vector<double>> values_;  // players of one column: a value of each point
+    std::vector<Plain> plain_;                 // by node; kAsk: `end` is where its ranges are in pool_
+    Ranges pool_;                              // those that go left, after an entry with their number
 };
 
 enum class Link { identity, logistic, exponential, softmax };
@@ -136,8 +149,9 @@ public:
 
 private:
     struct Set { const std::uint64_t* bits; std::int32_t p, q; };  // rows that meet all but the players at these places, -1: nobody
-    struct Row { std::uint16_t row, p, q; };                       // the same, a row at a time; kNobody
-    struct Level { std::vector<Set> sets; Aligned<std::uint64_t> room, left; std::vector<Row> those[2]; };
+    using Row = std::uint64_t;                                     // the same, a row at a time: 16 bits each for row, p, q (kNobody)
+    using List = std::span<const Row>;
+    struct Level { std::vector<Set> sets; Aligned<std::uint64_t> room, left, those[2]; };
     struct Place { std::int32_t player; std::uint32_t begin, end; };  // points that meet the player's questions so far, in ranges_
     struct Surface { std::size_t body, one, two, rest; };             // in surfaces_
     struct Step { std::int32_t place; bool fresh; Place before, sides[2]; std::size_t kept; };
@@ -153,10 +167,11 @@ private:
     void side_leaf(const Node& n, const Step& step, bool left, const Level& here);
     bool few(std::int32_t id, std::size_t depth);
     void list(const std::vector<Set>& sets);
-    void descend_rows(std::int32_t id, std::size_t depth, const std::vector<Row>& those);
-    void part(const Node& n, const Step& step, const std::vector<Row>& those, std::vector<Row> (&parts)[2]);
-    void part_pairs(const Node& n, const Step& step, const std::vector<Row>& those, std::vector<Row> (&parts)[2]);
-    void count(const std::vector<Row>& those);
+    void descend_rows(std::int32_t id, std::size_t depth, List those);
+    template <bool plain>
+    void part(const Node& n, const Step& step, List those, Row* (&to)[2]);
+    void part_pairs(const Node& n, const Step& step, List those, Row* (&to)[2]);
+    void count(List those);
     void start_counts();
     void record(std::int32_t p, std::int32_t q, double rows);
     void leaf(const Node& n);
@@ -178,7 +193,7 @@ private:
     std::vector<Level> levels_;
     std::vector<Place> places_;
     std::vector<std::int32_t> place_of_;  // of a player, or -1
-    Ranges ranges_, side_;
+    Ranges ranges_;
     std::vector<Row> few_;
     std::vector<char> pairs_with_;        // places that make a pair with the one asked now
     Aligned<std::uint64_t> everyone_, scratch_;
@@ -200,21 +215,23 @@ public:
     explicit Curves(const Grid& grid);
 
     const Grid& grid;
-    // prediction: outputs (base included); delta: (total points + players) x outputs, of which the first
-    // (total points) x outputs are set: what a point adds to the prediction.
-    void row(const double* x, double* prediction, double* delta);
+    // The curves of the next few rows, as many as stay in a core's cache with a tree: tree by tree. Returns how many.
+    std::size_t some(Rows x, std::size_t first);
+    const double* prediction(std::size_t i) const { return predictions_.data() + i * static_cast<std::size_t>(grid.e.outputs()); }  // base included
+    const double* delta(std::size_t i) const { return deltas_.data() + i * stride_; }  // (total points) x outputs: what a point adds to the prediction
 
 private:
     struct Turn { std::int32_t child; std::int32_t player; std::uint32_t begin, count; };  // points in stack_
 
     void tree(std::size_t t, const double* x, double* prediction, double* delta);
     void astray(std::int32_t id, std::size_t player, std::uint32_t begin, std::uint32_t count, const double* x, double* delta);
-    std::uint32_t push(std::uint32_t begin, std::uint32_t count, const Node& n, bool left);
 
+    std::size_t stride_;  // of deltas_: while they are differences, a player has one more than its points
+    std::vector<double> predictions_, deltas_;
     std::vector<std::pair<std::uint32_t, std::uint32_t>> now_;  // by player: the points that meet its questions so far
     std::vector<std::int32_t> asked_;
     std::vector<Turn> turns_;
-    Ranges stack_, side_;
+    Ranges stack_;
     const Node* root_ = nullptr;
     const double* own_ = nullptr;
     double weight_ = 1;

@@ -25,36 +25,35 @@ void apply(Link link, double* f, std::size_t outputs) {
     }
 }
 
+constexpr std::size_t kWork = std::size_t{1} << 16;  // numbers worked on side by side
+std::size_t beside(std::size_t each) { return std::clamp<std::size_t>(kWork / std::max<std::size_t>(each, 1), 8, 1024); }
+
 }  // namespace
 
-Curves::Curves(const Grid& g) : grid(g), now_(g.players()), asked_(), turns_(), stack_(), side_() {
+Curves::Curves(const Grid& g) : grid(g), stride_((g.total() + g.players()) * static_cast<std::size_t>(g.e.outputs())), now_(g.players()) {
     for (std::size_t j = 0; j < grid.players(); ++j) {  // the stack begins with every player's whole grid
         stack_.push_back({0, static_cast<std::uint32_t>(grid.points(j))});
         now_[j] = {static_cast<std::uint32_t>(j), 1};
     }
+    const std::size_t most = beside(stride_);
+    deltas_.resize(most * stride_);
+    predictions_.resize(most * static_cast<std::size_t>(grid.e.outputs()));
 }
 
-void Curves::row(const double* x, double* prediction, double* delta) {
+std::size_t Curves::some(Rows x, std::size_t first) {
     const auto outputs = static_cast<std::size_t>(grid.e.outputs());
-    std::copy(grid.e.base.begin(), grid.e.base.end(), prediction);
-    std::fill_n(delta, (grid.total() + grid.players()) * outputs, 0.0);  // differences: a player's points and one more
+    const std::size_t many = std::min(deltas_.size() / stride_, x.rows - first);
+    for (std::size_t i = 0; i < many; ++i) std::copy(grid.e.base.begin(), grid.e.base.end(), predictions_.data() + i * outputs);
+    std::fill_n(deltas_.data(), many * stride_, 0.0);
     for (std::size_t t = 0; t < grid.e.trees(); ++t)
-        if (grid.e.tree_weight[t] != 0) tree(t, x, prediction, delta);
-    for (std::size_t j = 0; j < grid.players(); ++j) {
-        const double* from = delta + (grid.first(j) + j) * outputs;
-        double* to = delta + grid.first(j) * outputs;
-        for (std::size_t i = 0; i < grid.points(j) * outputs; ++i) to[i] = from[i] + (i >= outputs ? to[i - outputs] : 0.0);
-    }
-}
-
-// The points that lie in stack_[begin, begin + count) and go to this side, at the end of the stack; returns how many ranges they are.
-std::uint32_t Curves::push(std::uint32_t begin, std::uint32_t count, const Node& n, bool left) {
-    side_.clear();
-    grid.side(n, left, side_);
-    const std::size_t size = stack_.size();
-    if (stack_.capacity() < size + count + side_.size()) stack_.reserve(2 * (size + count + side_.size()));
-    intersect({stack_.data() + begin, count}, side_, stack_);
-    return static_cast<std::uint32_t>(stack_.size() - size);
+        for (std::size_t i = 0; i < many && grid.e.tree_weight[t] != 0; ++i) tree(t, x.row(first + i), predictions_.data() + i * outputs, deltas_.data() + i * stride_);
+    for (std::size_t i = 0; i < many; ++i)
+        for (std::size_t j = 0; j < grid.players(); ++j) {
+            const double* from = deltas_.data() + i * stride_ + (grid.first(j) + j) * outputs;
+            double* to = deltas_.data() + i * stride_ + grid.first(j) * outputs;
+            for (std::size_t k = 0; k < grid.points(j) * outputs; ++k) to[k] = from[k] + (k >= outputs ? to[k - outputs] : 0.0);
+        }
+    return many;
 }
 
 void Curves::tree(std::size_t t, const double* x, double* prediction, double* delta) {
@@ -70,10 +69,10 @@ void Curves::tree(std::size_t t, const double* x, double* prediction, double* de
         if (const int j = grid.player(n); j >= 0) {
             const auto [begin, count] = now_[static_cast<std::size_t>(j)];
             auto at = static_cast<std::uint32_t>(stack_.size());
-            if (const auto many = push(begin, count, n, !left)) {
+            if (const auto many = grid.side(n, !left, begin, count, stack_)) {
                 turns_.push_back({left ? n.right : n.left, j, at, many});
                 at = static_cast<std::uint32_t>(stack_.size());
-                now_[static_cast<std::size_t>(j)] = {at, push(begin, count, n, left)};
+                now_[static_cast<std::size_t>(j)] = {at, grid.side(n, left, begin, count, stack_)};
                 asked_.push_back(j);
             }
         }
@@ -95,9 +94,9 @@ void Curves::astray(std::int32_t id, std::size_t player, std::uint32_t begin, st
             continue;
         }
         const auto at = static_cast<std::uint32_t>(stack_.size());
-        if (const auto many = push(begin, count, n, true)) astray(n.left, player, at, many, x, delta);
+        if (const auto many = grid.side(n, true, begin, count, stack_)) astray(n.left, player, at, many, x, delta);
         stack_.resize(at);
-        const auto rest = push(begin, count, n, false);
+        const auto rest = grid.side(n, false, begin, count, stack_);
         if (!rest) return;
         begin = at, count = rest, id = n.right;
     }
@@ -115,34 +114,39 @@ void Curves::astray(std::int32_t id, std::size_t player, std::uint32_t begin, st
 
 void individual(const Grid& grid, Rows x, double* out) {
     Curves curves(grid);
-    const auto outputs = static_cast<std::size_t>(grid.e.outputs());
-    std::vector<double> prediction(outputs), delta((grid.total() + grid.players()) * outputs);
-    for (std::size_t i = 0; i < x.rows; ++i) {
-        curves.row(x.row(i), prediction.data(), delta.data());
-        double* to = out + i * grid.total() * outputs;
-        for (std::size_t p = 0; p < grid.total(); ++p)
-            for (std::size_t c = 0; c < outputs; ++c) to[p * outputs + c] = prediction[c] + delta[p * outputs + c];
+    const auto outputs = static_cast<std::size_t>(grid.e.outputs()), cells = grid.total() * outputs;
+    for (std::size_t first = 0, many; first < x.rows; first += many) {
+        many = curves.some(x, first);
+        for (std::size_t i = 0; i < many; ++i)
+            for (std::size_t k = 0; k < cells; ++k) out[(first + i) * cells + k] = curves.prediction(i)[k % outputs] + curves.delta(i)[k];
     }
 }
 
 void moments(const Grid& grid, Rows x, const double* weights, Link link, const double* centre, double* sum, double* squares) {
     Curves curves(grid);
-    const auto outputs = static_cast<std::size_t>(grid.e.outputs());
-    std::vector<double> prediction(outputs), delta((grid.total() + grid.players()) * outputs), at(outputs), from(outputs);
-    for (std::size_t i = 0; i < x.rows; ++i) {
-        if (weights[i] == 0) continue;
-        curves.row(x.row(i), prediction.data(), delta.data());
-        from = prediction;
-        apply(link, from.data(), outputs);
-        if (centre) std::copy_n(centre, outputs, from.data());
-        const bool plain = link == Link::identity && !centre;  // then nothing is added only to be taken away
-        for (std::size_t p = 0; p < grid.total(); ++p) {
-            for (std::size_t c = 0; c < outputs; ++c) at[c] = plain ? delta[p * outputs + c] : prediction[c] + delta[p * outputs + c];
-            if (!plain) apply(link, at.data(), outputs);
-            for (std::size_t c = 0; c < outputs; ++c) {
-                const double d = plain ? at[c] : at[c] - from[c];
-                sum[p * outputs + c] += weights[i] * d;
-                squares[p * outputs + c] += weights[i] * d * d;
+    const auto outputs = static_cast<std::size_t>(grid.e.outputs()), cells = grid.total() * outputs;
+    std::vector<double> at(cells), from(outputs), add(outputs);
+    for (std::size_t first = 0, many; first < x.rows; first += many) {
+        many = curves.some(x, first);
+        for (std::size_t i = 0; i < many; ++i) {
+            const double *own = curves.prediction(i), *delta = curves.delta(i), weight = weights[first + i];
+            std::copy_n(own, outputs, from.data());
+            apply(link, from.data(), outputs);
+            if (centre) std::copy_n(centre, outputs, from.data());
+            // without a link, what is added only to be taken away is left out
+            for (std::size_t c = 0; c < outputs; ++c) add[c] = link == Link::identity ? (centre ? own[c] - centre[c] : 0.0) : own[c];
+            if (outputs == 1)
+                for (std::size_t k = 0; k < cells; ++k) at[k] = add[0] + delta[k];
+            else
+                for (std::size_t k = 0; k < cells; ++k) at[k] = add[k % outputs] + delta[k];
+            if (link != Link::identity)
+                for (std::size_t k = 0; k < cells; k += outputs) {
+                    apply(link, at.data() + k, outputs);
+                    for (std::size_t c = 0; c < outputs; ++c) at[k + c] -= from[c];
+                }
+            for (std::size_t k = 0; k < cells; ++k) {
+                sum[k] += weight * at[k];
+                squares[k] += weight * at[k] * at[k];
             }
         }
     }
@@ -151,15 +155,15 @@ void moments(const Grid& grid, Rows x, const double* weights, Link link, const d
 void averages(const Grid& grid, Rows x, const double* masses, double* out) {
     Curves curves(grid);
     const auto outputs = static_cast<std::size_t>(grid.e.outputs());
-    std::vector<double> prediction(outputs), delta((grid.total() + grid.players()) * outputs);
-    for (std::size_t i = 0; i < x.rows; ++i) {
-        curves.row(x.row(i), prediction.data(), delta.data());
-        for (std::size_t j = 0; j < grid.players(); ++j) {
-            double* to = out + (i * grid.players() + j) * outputs;
-            std::copy(prediction.begin(), prediction.end(), to);
-            for (std::size_t p = grid.first(j); p < grid.first(j) + grid.points(j); ++p)
-                for (std::size_t c = 0; c < outputs; ++c) to[c] += masses[p] * delta[p * outputs + c];
-        }
+    for (std::size_t first = 0, many; first < x.rows; first += many) {
+        many = curves.some(x, first);
+        for (std::size_t i = 0; i < many; ++i)
+            for (std::size_t j = 0; j < grid.players(); ++j) {
+                double* to = out + ((first + i) * grid.players() + j) * outputs;
+                std::copy_n(curves.prediction(i), outputs, to);
+                for (std::size_t p = grid.first(j); p < grid.first(j) + grid.points(j); ++p)
+                    for (std::size_t c = 0; c < outputs; ++c) to[c] += masses[p] * curves.delta(i)[p * outputs + c];
+            }
     }
 }
 
@@ -178,7 +182,7 @@ public:
 
     struct Points { const double* at[2]; };  // low, high
 
-    void tree(std::size_t t, const double* x, const std::vector<Points>& points, double* out) {
+    void tree(std::size_t t, const double* x, const Points* points, double* out) {
         root_ = e_.root(t);
         std::int32_t id = 0;
         off_.clear();
@@ -230,17 +234,19 @@ private:
 }  // namespace
 
 void shifted(const Ensemble& e, std::span<const Levels> levels, Rows x, const std::int32_t* low, const std::int32_t* high, double* out) {
+    const std::size_t players = levels.size(), cells = players * static_cast<std::size_t>(e.outputs()), block = beside(cells + x.columns + 2 * players);
     Shifts shifts(e, levels);
-    const std::size_t players = levels.size();
-    std::vector<Shifts::Points> points(players);
-    std::fill_n(out, x.rows * players * static_cast<std::size_t>(e.outputs()), 0.0);
-    for (std::size_t i = 0; i < x.rows; ++i) {
-        for (std::size_t j = 0; j < players; ++j)
-            for (const std::size_t k : {0U, 1U})
-                points[j].at[k] = levels[j].values + static_cast<std::size_t>((k ? high : low)[i * players + j]) * levels[j].columns.size();
+    std::vector<Shifts::Points> points(block * players);
+    std::fill_n(out, x.rows * cells, 0.0);
+    for (std::size_t first = 0; first < x.rows; first += block) {
+        const std::size_t many = std::min(block, x.rows - first);
+        for (std::size_t k = 0; k < many * players; ++k) {
+            const Levels& of = levels[k % players];
+            const auto value = [&](const std::int32_t* point) { return of.values + static_cast<std::size_t>(point[first * players + k]) * of.columns.size(); };
+            points[k] = {{value(low), value(high)}};
+        }
         for (std::size_t t = 0; t < e.trees(); ++t)
-            if (e.tree_weight[t] != 0)
-                shifts.tree(t, x.row(i), points, out + i * players * static_cast<std::size_t>(e.outputs()));
+            for (std::size_t i = 0; i < many && e.tree_weight[t] != 0; ++i) shifts.tree(t, x.row(first + i), points.data() + i * players, out + (first + i) * cells);
     }
 }
 

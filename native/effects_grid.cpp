@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <stdexcept>
 
 #include "effects.hpp"
 #include "split.hpp"
@@ -120,16 +121,22 @@ Classes::Classes(const Ensemble& e) : edges_(static_cast<std::size_t>(e.columns)
     }
 }
 
-std::uint32_t Classes::of(std::size_t column, double x) const {
+// Eight searches side by side and without branches: where a value lies is close to random.
+void Classes::of(std::size_t column, const double* x, std::size_t stride, std::size_t count, std::uint32_t* out) const {
+    constexpr std::size_t kBeside = 8;
     const auto& edges = edges_[column];
-    if (std::isnan(x)) return missing(column);
-    const double* from = edges.data();  // without branches: where a value lies is close to random
-    for (std::size_t many = edges.size(); many > 0;) {
-        const std::size_t half = (many + 1) / 2;
-        from += from[half - 1] < x ? half : 0;
-        many -= half;
+    for (std::size_t i = 0; i < count; i += kBeside) {
+        const std::size_t many = std::min(kBeside, count - i);
+        std::array<double, kBeside> value;
+        std::array<const double*, kBeside> from;
+        for (std::size_t k = 0; k < kBeside; ++k) value[k] = x[(i + std::min(k, many - 1)) * stride], from[k] = edges.data();
+        for (std::size_t left = edges.size(); left > 0;) {
+            const std::size_t half = (left + 1) / 2;
+            for (std::size_t k = 0; k < kBeside; ++k) from[k] += half * static_cast<std::size_t>(from[k][half - 1] < value[k]);
+            left -= half;
+        }
+        for (std::size_t k = 0; k < many; ++k) out[i + k] = std::isnan(value[k]) ? missing(column) : static_cast<std::uint32_t>(from[k] - edges.data());
     }
-    return static_cast<std::uint32_t>(from - edges.data());
 }
 
 double Classes::example(std::size_t column, std::uint32_t which) const {
@@ -137,20 +144,13 @@ double Classes::example(std::size_t column, std::uint32_t which) const {
     return which < edges.size() ? edges[which] : which == edges.size() ? kInfinity : kNan;
 }
 
-void intersect(std::span<const Range> a, std::span<const Range> b, Ranges& out) {
-    for (std::size_t i = 0, j = 0; i < a.size() && j < b.size();) {
-        const Range both{std::max(a[i].from, b[j].from), std::min(a[i].to, b[j].to)};
-        if (both.from < both.to) out.push_back(both);
-        a[i].to < b[j].to ? ++i : ++j;
-    }
-}
-
 Grid::Grid(const Ensemble& ensemble, const Classes& c, std::span<const Levels> levels)
     : e(ensemble), classes(c), of_column_(static_cast<std::size_t>(ensemble.columns), -1), points_(levels.size()), first_(levels.size() + 1), index_(levels.size()),
-      values_(levels.size()), straight_(static_cast<std::size_t>(ensemble.columns)), asked_(ensemble.nodes.size(), -1) {
+      values_(levels.size()), plain_(ensemble.nodes.size(), Plain{kAsk, 0, false}) {
+    std::vector<std::vector<std::uint32_t>> here(levels.size());
     for (std::size_t j = 0; j < levels.size(); ++j) {
         for (const auto column : levels[j].columns) of_column_[static_cast<std::size_t>(column)] = static_cast<std::int32_t>(j);
-        if (levels[j].columns.size() == 1) by_class(levels[j], j);
+        if (levels[j].columns.size() == 1) by_class(levels[j], j, here);
         else {
             points_[j] = levels[j].points;
             index_[j].resize(points_[j]);
@@ -158,33 +158,37 @@ Grid::Grid(const Ensemble& ensemble, const Classes& c, std::span<const Levels> l
         }
         first_[j + 1] = first_[j] + points_[j];
     }
-    for (const Node& n : e.nodes) {
+    for (std::size_t i = 0; i < e.nodes.size(); ++i) {
+        const Node& n = e.nodes[i];
         if (n.left < 0 || player(n) < 0) continue;
-        const Levels& of = levels[static_cast<std::size_t>(player(n))];
-        const auto column = std::find(of.columns.begin(), of.columns.end(), n.feature) - of.columns.begin();
-        if (of.columns.size() > 1 || classes.cut(&n - e.nodes.data()) < 0) ask(n, of, static_cast<std::size_t>(column));
+        const auto j = static_cast<std::size_t>(player(n));
+        const auto column = std::find(levels[j].columns.begin(), levels[j].columns.end(), n.feature) - levels[j].columns.begin();
+        if (levels[j].columns.size() > 1 || classes.cut(static_cast<std::int64_t>(i)) < 0) ask(n, levels[j], static_cast<std::size_t>(column));
+        else plain_[i] = plain(n, here[j]);
     }
 }
 
 // A player of one column: its points are the classes that the given values fall into.
-void Grid::by_class(const Levels& levels, std::size_t player) {
+void Grid::by_class(const Levels& levels, std::size_t player, std::vector<std::vector<std::uint32_t>>& all) {
     const auto column = static_cast<std::size_t>(levels.columns[0]);
     std::vector<std::uint32_t> classes_of(levels.points);
-    for (std::size_t p = 0; p < levels.points; ++p) classes_of[p] = classes.of(column, levels.values[p]);
-    std::vector<std::uint32_t> here = classes_of;
+    classes.of(column, levels.values, 1, levels.points, classes_of.data());
+    std::vector<std::uint32_t>& here = all[player] = classes_of;
     std::sort(here.begin(), here.end());
     here.erase(std::unique(here.begin(), here.end()), here.end());
     for (const auto c : classes_of) index_[player].push_back(static_cast<std::uint32_t>(std::lower_bound(here.begin(), here.end(), c) - here.begin()));
     for (const auto c : here) values_[player].push_back(classes.example(column, c));
     points_[player] = here.size();
-    auto& s = straight_[column];
-    s.nan = !here.empty() && here.back() == classes.missing(column);
-    s.regular = static_cast<std::uint32_t>(here.size()) - s.nan;
-    std::uint32_t k = 0;
-    for (std::uint32_t c = 0; c <= classes.missing(column); ++c) {
-        while (k < s.regular && here[k] < c) ++k;
-        s.below.push_back(k);
-    }
+}
+
+Grid::Plain Grid::plain(const Node& n, std::span<const std::uint32_t> here) const {
+    const auto column = static_cast<std::size_t>(n.feature);
+    const bool nan = here.back() == classes.missing(column);
+    const auto all = static_cast<std::uint32_t>(here.size()), regular = all - nan;
+    const auto cut = static_cast<std::uint32_t>(classes.cut(&n - e.nodes.data()));
+    const auto below = static_cast<std::uint32_t>(std::lower_bound(here.begin(), here.begin() + regular, cut) - here.begin());
+    const bool nan_left = nan && goes_left(e, n, kNan);
+    return {below, nan_left ? regular : all, nan_left};
 }
 
 void Grid::ask(const Node& n, const Levels& levels, std::size_t column) {
@@ -197,30 +201,27 @@ void Grid::ask(const Node& n, const Levels& levels, std::size_t column) {
         else pool_.push_back({p, p + 1});
     }
     pool_[begin] = {0, static_cast<std::uint32_t>(pool_.size() - begin - 1)};
-    asked_[static_cast<std::size_t>(&n - e.nodes.data())] = static_cast<std::int64_t>(begin);
+    if (begin >= kAsk) throw std::length_error("the model has too many categories for its effects");
+    plain_[static_cast<std::size_t>(&n - e.nodes.data())].end = static_cast<std::uint32_t>(begin);
 }
 
-void Grid::side(const Node& n, bool left, Ranges& out) const {
-    const auto node = &n - e.nodes.data();
-    if (const auto at = asked_[static_cast<std::size_t>(node)]; at >= 0) {
-        const std::span<const Range> those{pool_.data() + at + 1, pool_[static_cast<std::size_t>(at)].to};
-        if (left) return void(out.insert(out.end(), those.begin(), those.end()));
-        std::uint32_t from = 0;
-        for (const Range r : those) {
-            if (from < r.from) out.push_back({from, r.from});
-            from = r.to;
+std::uint32_t Grid::side_asked(const Node& n, bool left, std::size_t begin, std::size_t count, Ranges& stack) const {
+    const std::size_t at = plain_[static_cast<std::size_t>(&n - e.nodes.data())].end, size = stack.size();
+    const std::span<const Range> those{pool_.data() + at + 1, pool_[at].to};
+    std::size_t k = 0;
+    for (std::size_t i = begin; i < begin + count; ++i) {
+        const Range r = stack[i];
+        std::uint32_t from = r.from;  // of what goes right
+        while (k < those.size() && those[k].to <= r.from) ++k;
+        for (std::size_t m = k; m < those.size() && those[m].from < r.to; ++m) {
+            const Range both{std::max(r.from, those[m].from), std::min(r.to, those[m].to)};
+            if (left) stack.push_back(both);
+            else if (from < both.from) stack.push_back({from, both.from});
+            from = both.to;
         }
-        const auto end = static_cast<std::uint32_t>(points_[static_cast<std::size_t>(player(n))]);
-        if (from < end) out.push_back({from, end});
-        return;
+        if (!left && from < r.to) stack.push_back({from, r.to});
     }
-    const Straight& s = straight_[static_cast<std::size_t>(n.feature)];
-    const std::uint32_t cut = s.below[static_cast<std::size_t>(classes.cut(node))];
-    Range r = left ? Range{0, cut} : Range{cut, s.regular};
-    const bool nan = s.nan && goes_left(e, n, kNan) == left;
-    if (nan && r.to == s.regular && r.from < r.to) return out.push_back({r.from, r.to + 1});
-    if (r.from < r.to) out.push_back(r);
-    if (nan) out.push_back({s.regular, s.regular + 1});
+    return static_cast<std::uint32_t>(stack.size() - size);
 }
 
 }  // namespace whybox

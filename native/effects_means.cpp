@@ -7,7 +7,12 @@
 namespace whybox {
 namespace {
 
-constexpr std::uint16_t kNobody = 0xffff;
+constexpr std::uint64_t kNobody = 0xffff;
+
+std::uint64_t as_row(std::uint64_t row, std::uint64_t p, std::uint64_t q) { return row | p << 16 | q << 32; }
+std::uint64_t row_of(std::uint64_t r) { return r & 0xffff; }
+std::uint64_t p_of(std::uint64_t r) { return r >> 16 & 0xffff; }
+std::uint64_t q_of(std::uint64_t r) { return r >> 32; }
 
 // values, (many) x width of `outputs`: differences become sums, in place.
 void add_up(double* values, std::size_t many, std::size_t stride) {
@@ -86,12 +91,8 @@ Means::Step Means::enter(const Node& n) {
 }
 
 Means::Place Means::narrow(const Node& n, const Place& before, bool left) {
-    side_.clear();
-    grid.side(n, left, side_);
-    const std::size_t begin = ranges_.size(), many = before.end - before.begin;
-    if (ranges_.capacity() < begin + many + side_.size()) ranges_.reserve(2 * (begin + many + side_.size()));
-    intersect({ranges_.data() + before.begin, many}, side_, ranges_);
-    return {before.player, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(ranges_.size())};
+    const auto begin = static_cast<std::uint32_t>(ranges_.size());
+    return {before.player, begin, begin + grid.side(n, left, before.begin, before.end - before.begin, ranges_)};
 }
 
 void Means::leave(const Step& step) {
@@ -175,35 +176,31 @@ double Means::measure(const std::uint64_t* a, const std::uint64_t* b, std::uint6
 bool Means::few(std::int32_t id, std::size_t depth) {
     const auto& sets = levels_[depth].sets;
     if (depth < 3 || below_[static_cast<std::size_t>(id)] < 6) return false;
-    std::size_t rows = 0;
-    for (std::size_t w = 0; w < block_.words(); ++w) {
-        std::uint64_t any = 0;
-        for (const Set& s : sets) any |= s.bits[w];
-        rows += static_cast<std::size_t>(std::popcount(any));
-    }
-    return rows * 6 < block_.words() * (4 + sets.size());
+    std::copy_n(sets.front().bits, block_.words(), scratch_.data());
+    for (std::size_t i = 1; i < sets.size(); ++i)
+        for (std::size_t w = 0; w < block_.words(); ++w) scratch_[w] |= sets[i].bits[w];
+    const std::size_t rows = set_.count(scratch_.data(), scratch_.data(), 0, block_.words());
+    return rows * 4 < block_.words() * (4 + sets.size());
 }
 
 // Sets as rows: each row with the players that it misses.
 void Means::list(const std::vector<Set>& sets) {
     few_.clear();
-    const auto outside = [&](const Set& s, std::size_t w) {  // rows that are in a set of fewer players
-        std::uint64_t others = 0;
-        for (const Set& o : sets) {
-            const bool fewer = s.q >= 0 ? o.q < 0 && (o.p < 0 || o.p == s.p || o.p == s.q) : s.p >= 0 && o.p < 0;
-            if (fewer) others |= o.bits[w];
-        }
-        return s.bits[w] & ~others;
-    };
-    for (const Set& s : sets)
+    std::vector<const std::uint64_t*> fewer;  // the sets of fewer of the same players, that this one includes
+    for (const Set& s : sets) {
+        fewer.clear();
+        for (const Set& o : sets)
+            if (s.q >= 0 ? o.q < 0 && (o.p < 0 || o.p == s.p || o.p == s.q) : s.p >= 0 && o.p < 0) fewer.push_back(o.bits);
         for (std::size_t w = 0; w < block_.words(); ++w) {
-            if (!s.bits[w]) continue;
-            for (std::uint64_t rest = outside(s, w); rest; rest &= rest - 1)
-                few_.push_back({static_cast<std::uint16_t>(64 * w + static_cast<std::size_t>(std::countr_zero(rest))), static_cast<std::uint16_t>(s.p), static_cast<std::uint16_t>(s.q)});
+            std::uint64_t rest = s.bits[w];
+            for (const auto* bits : fewer) rest &= ~bits[w];
+            for (; rest; rest &= rest - 1)
+                few_.push_back(as_row(64 * w + static_cast<std::size_t>(std::countr_zero(rest)), static_cast<std::uint64_t>(s.p) & kNobody, static_cast<std::uint64_t>(s.q) & kNobody));
         }
+    }
 }
 
-void Means::descend_rows(std::int32_t id, std::size_t depth, const std::vector<Row>& those) {
+void Means::descend_rows(std::int32_t id, std::size_t depth, List those) {
     const Node& n = root_[id];
     if (n.left < 0) {
         start_counts();
@@ -212,53 +209,60 @@ void Means::descend_rows(std::int32_t id, std::size_t depth, const std::vector<R
     }
     const Step step = enter(n);
     auto& parts = levels_[depth].those;
-    for (auto& p : parts) p.resize(std::max(p.size(), those.size()));
-    if (two_) part_pairs(n, step, those, parts);
-    else part(n, step, those, parts);
+    for (auto& p : parts)
+        if (p.size() < those.size() + 1) p.resize(2 * those.size() + 1);  // one more: the last write may be of nothing
+    Row* to[2] = {parts[0].data(), parts[1].data()};
+    const Block::Test test = block_.test(n);
+    if (two_) part_pairs(n, step, those, to);
+    else if (test.ask || test.missing_left) part<false>(n, step, those, to);
+    else part<true>(n, step, those, to);
+    const std::size_t many[2] = {static_cast<std::size_t>(to[0] - parts[0].data()), static_cast<std::size_t>(to[1] - parts[1].data())};
     for (const bool left : {true, false}) {
-        if (parts[left].empty()) continue;
+        if (!many[left]) continue;
         if (step.place >= 0) places_[static_cast<std::size_t>(step.place)] = step.sides[left];
-        descend_rows(left ? n.left : n.right, depth + 1, parts[left]);
+        descend_rows(left ? n.left : n.right, depth + 1, {parts[left].data(), many[left]});
     }
     leave(step);
 }
 
 // Without branches: what happens to each row is close to random.
-void Means::part(const Node& n, const Step& step, const std::vector<Row>& those, std::vector<Row> (&parts)[2]) {
+template <bool plain>
+void Means::part(const Node& n, const Step& step, List those, Row* (&to)[2]) {
     const Block::Test test = block_.test(n);
-    const auto place = static_cast<std::uint16_t>(step.place < 0 ? kNobody - 1 : step.place);
-    const unsigned stays[2] = {open(step, false), open(step, true)};
-    Row* to[2] = {parts[0].data(), parts[1].data()};
-    for (const Row& r : those) {
-        const unsigned left = block_.left(test, n, r.row), mine = r.p == place, free = r.p == kNobody;
-        for (const unsigned way : {0U, 1U}) {
-            const unsigned meets = left == way;
-            *to[way] = {r.row, meets | mine ? r.p : place, kNobody};
-            to[way] += (meets & ~mine) | ((mine | (free & ~meets)) & stays[way]);
-        }
+    const auto place = static_cast<std::uint64_t>(step.place < 0 ? static_cast<std::int64_t>(kNobody) - 1 : step.place);
+    const std::uint64_t astray = as_row(0, place, kNobody);
+    const unsigned stays_right = open(step, false), stays_left = open(step, true);
+    Row *right_to = to[0], *left_to = to[1];
+    for (const Row r : those) {
+        const unsigned left = plain ? test.of_row[row_of(r)] < test.cut : block_.left(test, n, static_cast<std::uint16_t>(row_of(r)));
+        const unsigned mine = p_of(r) == place, free = p_of(r) == kNobody;
+        const Row other = mine ? r : row_of(r) | astray;  // where the row does not go by itself
+        *left_to = left ? r : other;
+        *right_to = left ? other : r;
+        left_to += (left & ~mine & 1U) | ((mine | (free & ~left)) & stays_left);
+        right_to += (~left & ~mine & 1U) | ((mine | (free & left)) & stays_right);
     }
-    for (const unsigned way : {0U, 1U}) parts[way].resize(static_cast<std::size_t>(to[way] - parts[way].data()));
+    to[0] = right_to, to[1] = left_to;
 }
 
-void Means::part_pairs(const Node& n, const Step& step, const std::vector<Row>& those, std::vector<Row> (&parts)[2]) {
+void Means::part_pairs(const Node& n, const Step& step, List those, Row* (&to)[2]) {
     const Block::Test test = block_.test(n);
-    const auto place = static_cast<std::uint16_t>(step.place < 0 ? kNobody - 1 : step.place);
+    const auto place = static_cast<std::uint64_t>(step.place < 0 ? static_cast<std::int64_t>(kNobody) - 1 : step.place);
     const unsigned stays[2] = {open(step, false), open(step, true)};
     pairs_with_.assign(places_.size() + 1, 0);
     for (std::size_t p = 0; step.place >= 0 && p < places_.size(); ++p)
         pairs_with_[p] = static_cast<std::int32_t>(p) != step.place && surface(static_cast<std::int32_t>(p), step.place) >= 0;
-    Row* to[2] = {parts[0].data(), parts[1].data()};
-    for (const Row& r : those) {
-        const unsigned left = block_.left(test, n, r.row), mine = r.p == place || r.q == place;
-        const unsigned none = r.p == kNobody, free = r.q == kNobody && (none || pairs_with_[r.p]);
-        const Row more{r.row, none ? place : r.p, none ? kNobody : place};
+    for (const Row r : those) {
+        const std::uint64_t p = p_of(r), q = q_of(r);
+        const unsigned left = block_.left(test, n, static_cast<std::uint16_t>(row_of(r))), mine = p == place || q == place;
+        const unsigned none = p == kNobody, free = q == kNobody && (none || pairs_with_[p]);
+        const Row more = none ? as_row(row_of(r), place, kNobody) : as_row(row_of(r), p, place);
         for (const unsigned way : {0U, 1U}) {
             const unsigned meets = left == way;
             *to[way] = meets | mine ? r : more;
             to[way] += (meets & ~mine) | ((mine | (free & ~meets)) & stays[way]);
         }
     }
-    for (const unsigned way : {0U, 1U}) parts[way].resize(static_cast<std::size_t>(to[way] - parts[way].data()));
 }
 
 void Means::start_counts() {
@@ -274,12 +278,13 @@ void Means::record(std::int32_t p, std::int32_t q, double rows) {
 }
 
 // Rows that miss exactly these players become rows that miss no other.
-void Means::count(const std::vector<Row>& those) {
+void Means::count(List those) {
     const std::size_t places = places_.size();
-    for (const Row& r : those) {
-        const double weight = weighted_ ? weights_[r.row] : 1.0;
-        if (r.q != kNobody) but_two_[std::max<std::size_t>(r.p, r.q) * places + std::min(r.p, r.q)] += weight;
-        else but_[std::min<std::size_t>(r.p, places)] += weight;
+    for (const Row r : those) {
+        const double weight = weighted_ ? weights_[row_of(r)] : 1.0;
+        const std::uint64_t p = p_of(r), q = q_of(r);
+        if (two_ && q != kNobody) but_two_[std::max(p, q) * places + std::min(p, q)] += weight;
+        else but_[std::min<std::uint64_t>(p, places)] += weight;
     }
     all_ = but_[places];
     if (two_)

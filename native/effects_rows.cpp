@@ -23,8 +23,8 @@ void Block::fill(Rows x) {
         any_missing_[c] = 0;
         if (!wanted_[c]) continue;
         const std::uint32_t missing = classes_.missing(c);
+        classes_.of(c, x.data + c, x.columns, rows_, those.data());
         for (std::size_t r = 0; r < rows_; ++r) {
-            those[r] = classes_.of(c, x.row(r)[c]);
             if (those[r] != missing) continue;
             any_missing_[c] = 1;
             missing_[c * words() + r / 64] |= std::uint64_t{1} << (r % 64);

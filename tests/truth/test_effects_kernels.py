@@ -11,7 +11,7 @@ from ensembles import ensemble, random_ensemble, random_rows, random_tree
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
 from whybox.kernels import effects, lanes, trees
 from whybox.kernels import reference_effects as reference
-from whybox.models.trees import CATEGORICAL, LESS_EQUAL, SINGLE, TINY_AS_ZERO, ZERO_MISSING
+from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, SINGLE, TINY_AS_ZERO, ZERO_MISSING, Tree
 
 CASES = [
     dict(),
@@ -76,13 +76,13 @@ def test_few_rows_in_deep_trees_and_many_rows(w):
     rng = np.random.default_rng(0)
     e = ensemble([random_tree(rng, 5, 12, 1, output=0) for _ in range(2)], 5, 1)
     levels = [effects.Levels((c,), random_rows(c, 7, 1)) for c in range(5)]
-    for n in (3, 400, 33_000):
-        X = random_rows(n, min(n, 400), 5)[np.arange(n) % 400]
+    for n in (3, 150, 33_000):
+        X = random_rows(n, min(n, 150), 5)[np.arange(n) % 150]
         weights = None if w is None else some_weights(w, n)
-        folded = np.bincount(np.arange(n) % 400, np.ones(n) if w is None else weights, minlength=min(n, 400))
+        folded = np.bincount(np.arange(n) % 150, np.ones(n) if w is None else weights, minlength=min(n, 150))
         for one, curve in zip(levels, effects.partial_dependence(e, levels, X, weights), strict=True):
-            near(curve, reference.partial_dependence(e, one.columns, one.values, X[:400], folded))
-        if n != 400:
+            near(curve, reference.partial_dependence(e, one.columns, one.values, X[:150], folded))
+        if n != 150:
             continue
         pairs = [(0, 1), (3, 1), (2, 4)]
         for (a, b), surface in zip(pairs, effects.joint(e, levels, pairs, X, weights), strict=True):
@@ -211,11 +211,16 @@ def test_representatives_stand_for_every_value(flags, categorical):
 def test_there_is_no_representative_too_many_and_breakpoints_are_the_thresholds():
     grid = np.array([-1.0, 0.1, 2.0])
     rng = np.random.default_rng(0)
-    for flags, want in ((LESS_EQUAL, grid), (SINGLE, grid.astype(np.float32).astype(float))):
+    for flags, want in (
+        (LESS_EQUAL, grid),
+        (SINGLE | LESS_EQUAL, [-1.0, np.nextafter(np.float32(0.1), np.float32(0)), 2.0]),
+    ):
         e = ensemble(
             [random_tree(rng, 1, 6, 1, output=0, categorical=False, grid=grid, flags=flags) for _ in range(5)], 1, 1
         )
         assert np.array_equal(effects.breakpoints(e, 0), want)
+        points = effects.representatives(e, 0, grid)[:, None]
+        assert effects.bin_of(e, [0], points, effects.breakpoints(e, 0)[:, None]).tolist() == [0, 1, 2]
         assert len(effects.representatives(e, 0, np.empty(0))) == 5  # four intervals and NaN
         assert not (e.flags & CATEGORICAL).any()
 
@@ -261,7 +266,6 @@ def test_interactions(case):
 
 def test_a_product_interacts_wholly_and_a_sum_not_at_all():
     """x0 x1 on {-1, 1}^2, balanced: H squared is one; x0 + x1: zero."""
-    from whybox.models.trees import Tree
 
     def tree(values):
         return Tree(
@@ -314,3 +318,30 @@ def test_what_cannot_be_answered_is_refused():
         with pytest.raises(InputError, match="weights"):
             effects.partial_dependence(e, [one], X, bad)
     assert effects.partial_dependence(e, [], X) == []
+
+
+def test_a_column_with_more_thresholds_than_sixteen_bits_can_number():
+    levels, rng = 16, np.random.default_rng(0)
+    inner, n = 2**levels - 1, 2 ** (levels + 1) - 1
+    node = np.arange(n)
+    left = np.where(node < inner, 2 * node + 1, -1)
+    depth = np.floor(np.log2(node + 1)).astype(int)
+    threshold = (node + 1 - 2.0**depth + 0.5) / 2.0**depth  # a search tree over (0, 1)
+    feature = np.where(node < inner, 0, -1)
+    deep = Tree(
+        left=left,
+        right=np.where(left > 0, left + 1, -1),
+        feature=feature,
+        threshold=threshold,
+        flags=(rng.integers(2, size=n) * MISSING_LEFT).astype(np.uint8),
+        cover=np.ones(n),
+        value=rng.normal(size=(n, 1)),
+    )
+    e = ensemble([deep, random_tree(rng, 2, 4, 1, categorical=False, grid=rng.random(4))], 2, 1)
+    assert len(effects.representatives(e, 0, np.empty(0))) > 2**16
+    X = rng.random((300, 2))
+    X[::7, 0] = np.nan
+    players = [effects.Levels((c,), np.append(rng.random(6), np.nan)[:, None]) for c in range(2)]
+    want = [[trees.predict(e, reference.replaced(X, [c], v)).mean(axis=0) for v in players[c].values] for c in range(2)]
+    for got, curve in zip(effects.partial_dependence(e, players, X), want, strict=True):
+        near(got, np.array(curve))

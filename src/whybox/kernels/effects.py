@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Literal, final
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +17,9 @@ from whybox import _native
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
 from whybox.frames import Floats
 from whybox.kernels.lanes import forced_choice, instruction_sets
+from whybox.kernels.steps import Ints, bin_of, breakpoints, classes_of, representatives
 from whybox.kernels.trees import native, predict
-from whybox.models.trees import CATEGORICAL, SINGLE, TreeEnsemble
+from whybox.models.trees import TreeEnsemble
 from whybox.progress import batches
 
 __all__ = [
@@ -38,12 +38,10 @@ __all__ = [
     "shifted",
 ]
 
-Ints = npt.NDArray[np.int64]
 Link = Literal["identity", "logistic", "exp", "softmax"]
 LINKS: Final[tuple[Link, ...]] = ("identity", "logistic", "exp", "softmax")
 BLOCK: Final = 32768  # rows a native block holds at most
 ROOM: Final = 256 * 2**20  # bytes of surfaces that are added up at a time
-_CLASSES: Final[WeakKeyDictionary[TreeEnsemble, _native.Classes]] = WeakKeyDictionary()
 
 
 @final
@@ -88,94 +86,6 @@ class Strength:
     whole: Floats
 
 
-def breakpoints(e: TreeEnsemble, column: int) -> Floats:
-    """Return the different thresholds that the model compares a numeric column with, sorted; rounded to float32 where the library rounds."""
-    here = (e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL == 0)
-    t = e.threshold[here]
-    with np.errstate(over="ignore"):
-        return np.unique(np.where(e.flags[here] & SINGLE > 0, t.astype(np.float32).astype(np.float64), t))
-
-
-def representatives(e: TreeEnsemble, column: int, seen: Floats) -> Floats:
-    """Return values of a column such that the model cannot tell any value apart from exactly one of them.
-
-    One for each interval between the values at which some question changes its answer (thresholds, borders of the categories in sets, of what
-    counts as zero), in increasing order, then NaN. Values of `seen` are preferred, else the middle of the interval (of category codes the first).
-
-    Args:
-        seen: (any number,) values, may hold NaN.
-    """
-    edges = _edges(e, column)
-    found = np.sort(np.asarray(seen, dtype=np.float64).ravel())
-    found = found[~np.isnan(found)]
-    which = np.searchsorted(edges, found, side="left")
-    first, last = (np.searchsorted(which, np.arange(len(edges) + 1), side=s) for s in ("left", "right"))
-    codes = bool(((e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL > 0)).any())
-    out = _made_up(edges, codes=codes)
-    known = first < last
-    out[known] = found[(first[known] + last[known] - 1) // 2]
-    return np.append(out, np.nan)
-
-
-def _made_up(edges: Floats, *, codes: bool) -> Floats:
-    if not len(edges):
-        return np.zeros(1)
-    with np.errstate(over="ignore", under="ignore"):
-        above = np.nextafter(edges, np.inf)
-    if codes:
-        first = np.ceil(above)
-        inner = np.where(first[:-1] <= edges[1:], first[:-1], edges[1:])
-        return np.concatenate([edges[:1], inner, first[-1:]])
-    with np.errstate(all="ignore"):
-        middle = edges[:-1] + (edges[1:] - edges[:-1]) / 2
-    inner = np.where((middle > edges[:-1]) & (middle <= edges[1:]), middle, edges[1:])
-    return np.concatenate([edges[:1], inner, above[-1:]])
-
-
-def bin_of(e: TreeEnsemble, columns: Sequence[int], points: Floats, X: Floats) -> Ints:
-    """Return, for each row, the first of the points that the model cannot tell apart from it.
-
-    Args:
-        points: (points, len(columns)). X: (rows, len(columns)), the values of these columns.
-
-    Returns:
-        (rows,) indices into `points`.
-
-    Raises:
-        OptionError: a row is at none of the points.
-    """
-    at, asked = (np.column_stack([_class_of(e, c, a[:, k]) for k, c in enumerate(columns)]) for a in (points, X))
-    different, first = np.unique(at, axis=0, return_index=True)
-    both, back = np.unique(np.concatenate([different, asked]), axis=0, return_inverse=True)
-    place = np.full(len(both), -1)
-    place[back.ravel()[: len(different)]] = first
-    out = place[back.ravel()[len(different) :]]
-    if (out < 0).any():
-        raise OptionError(
-            f"row {int(np.argmax(out < 0))} lies at none of the points; use representatives of each column."
-        )
-    return np.asarray(out, dtype=np.int64)
-
-
-def _class_of(e: TreeEnsemble, column: int, x: Floats) -> Ints:
-    edges = _edges(e, column)
-    return np.asarray(np.where(np.isnan(x), len(edges) + 1, np.searchsorted(edges, x, side="left")), dtype=np.int64)
-
-
-def _classes(e: TreeEnsemble) -> _native.Classes:
-    found = _CLASSES.get(e)
-    if found is None:
-        found = _CLASSES[e] = _native.Classes(native(e))
-    return found
-
-
-def _edges(e: TreeEnsemble, column: int) -> Floats:
-    classes = _classes(e)
-    out = np.empty(classes.count(column))
-    classes.edges(column, out)
-    return out
-
-
 @final
 class _Grid:
     """A native grid and the way back from its own points to those that were given."""
@@ -194,7 +104,7 @@ class _Grid:
         sizes = [len(one.columns) for one in levels]
         self.native = _native.Effects(
             native(e),
-            _classes(e),
+            classes_of(e),
             np.array(taken, dtype=np.int32),
             np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             np.concatenate([np.asarray(one.values, dtype=np.float64).ravel() for one in levels]),
