@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from whybox.api import effects as effects
     from whybox.api import explain as explain
     from whybox.api import importance as importance
+    from whybox.api import interactions as interactions
     from whybox.api import load as load
     from whybox.api import plan as plan
     from whybox.explanation.effects import Effects as Effects
@@ -34,6 +35,7 @@ _WHERE = {
     "Explanation": "whybox.explanation.explanation",
     "explain": "whybox.api",
     "importance": "whybox.api",
+    "interactions": "whybox.api",
     "load": "whybox.api",
     "Plan": "whybox.methods.shap.plan",
     "plan": "whybox.api",
@@ -51,6 +53,7 @@ __all__ = [
     "explain",
     "explainers",
     "importance",
+    "interactions",
     "load",
     "plan",
     "report",

@@ -11,6 +11,8 @@ from whybox.errors import OptionError
 from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation
 from whybox.frames import as_table
+from whybox.methods.effects.interactions import check_sample
+from whybox.methods.effects.interactions import interactions as find_interactions
 from whybox.methods.effects.question import settle
 from whybox.methods.effects.run import run
 from whybox.methods.importance.impurity import check_method, impurity
@@ -21,7 +23,7 @@ from whybox.methods.shap.tree import LinearShap, TreeShap
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 
-__all__ = ["effects", "explain", "importance", "load", "plan"]
+__all__ = ["effects", "explain", "importance", "interactions", "load", "plan"]
 
 
 def explain(  # noqa: PLR0913  # the promise of the public surface
@@ -218,7 +220,8 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
             row's own curve; ``"c-ice"``: less its first point; ``"d-ice"``: its slope. ``"ale"``: accumulated local effects, centred at zero, for
             features that depend on each other. ``"marginal"``: the mean prediction of the rows that
             have the value (observational). Which it is stands in the evidence.
-        grid: how many points, or a dict from a feature to its points (or their number). None: all different values up to 100, else
+        grid: how many points, ``"thresholds"`` (one for each step of a tree ensemble), or a dict from a
+            feature to its points (or one of these). None: all different values up to 100, else
             quantiles (surfaces: 20 a side; ``"ale"``: 40 intervals, surfaces 20); categories of the data and of the dtype; missing values have a point of their own.
         output: as for :func:`explain`; None is the raw scale for models that are read, else what the model answers.
         weights: one number a row of X.
@@ -252,6 +255,61 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
             max_evals=max_evals,
         )
     )
+
+
+def interactions(  # noqa: PLR0913  # the promise of the public surface
+    model: Any,
+    X: Any,
+    features: Any = None,
+    *,
+    output: Any = None,
+    weights: Any = None,
+    response: str | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    max_evals: int | None = None,
+) -> Explanation:
+    """Say which features act together: all pairs, by size and by Friedman's H squared.
+
+    Args:
+        model, X, output, weights, response: as for :func:`effects`.
+        features: names or positions of those to pair up; None: all.
+        sample: how many rows to draw where the model has to be asked about every pair of rows; the result then has standard errors. Tree
+            ensembles on their own scale take all rows, exactly, and need none.
+        seed: of the rows drawn.
+        max_evals: most answers of a model that is asked (default 20 million); more is refused before any is made.
+
+    Returns:
+        Explanation of kind ``"interaction_size"``: ``values`` (features, features) [, outputs] are sizes in the units of the prediction: of pairs, and
+        on the diagonal of each feature with all others together. ``extras["h_squared"]`` has the same shape. ``to_frame()`` lists pairs, largest
+        first; ``plot.heatmap()`` draws them.
+
+    Raises:
+        LimitError: too many answers; pass sample. Others as :func:`effects`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import whybox as wb
+        >>> X = np.random.default_rng(0).normal(size=(60, 3))
+        >>> found = wb.interactions(lambda rows: rows[:, 0] * rows[:, 1] + rows[:, 2], X)
+        >>> found.to_frame(library="pandas")["feature"][0], found.to_frame(library="pandas")["feature_2"][0]
+        ('x0', 'x1')
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise OptionError(f"seed={seed!r} must be a whole number.")
+    chosen = check_sample(sample)
+    asked = settle(
+        model,
+        X,
+        features,
+        kind="pdp",
+        grid=None,
+        output=output,
+        weights=weights,
+        response=response,
+        max_evals=max_evals,
+    )
+    return find_interactions(asked, sample=chosen, seed=int(seed))
 
 
 def load(path: str | Path) -> Explanation | Effects:

@@ -1,4 +1,4 @@
-"""The command line: ``whybox demo``, ``whybox explain``, ``whybox report``."""
+"""The command line: ``whybox demo``, ``whybox explain``, ``whybox effects``, ``whybox report``."""
 
 from __future__ import annotations
 
@@ -52,6 +52,9 @@ _EXAMPLES: Final = """examples:
   whybox explain model.txt customers.csv -o shap.csv --id customer_id --background train.parquet
   whybox explain forest.joblib rows.csv -o shap.parquet --trust-pickle --player address=street,city,zip"""
 
+
+_EFFECTS: Final = """Write how the prediction moves with each feature, one line a number: feature, value, effect, std_error, off_data.
+Tree models are answered out of their leaves, exactly; the evidence of every curve goes into the metadata of a Parquet file."""
 
 # Messages are written for Python; here they speak of options.
 _SPOKEN: Final = (
@@ -115,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _demo_parser(commands)
     _explain_parser(commands)
+    _effects_parser(commands)
     _report_parser(commands)
     return parser
 
@@ -166,6 +170,30 @@ def _explain_parser(commands: Any) -> None:
     explain.set_defaults(run=_explain)
 
 
+def _effects_parser(commands: Any) -> None:
+    effects = commands.add_parser(
+        "effects",
+        help="write how the prediction moves with each feature",
+        description=_EFFECTS,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _model_and_rows(effects)
+    add = effects.add_argument
+    add("-o", "--out", required=True, metavar="FILE", help="where to write: .parquet, .csv or .arrow")
+    add(
+        "--feature",
+        action="append",
+        default=[],
+        metavar="NAME[,NAME]",
+        help="of this feature, or of two together (repeatable; default: of every one)",
+    )
+    add("--kind", default="pdp", help="pdp, ice, c-ice, d-ice, ale or marginal (default: %(default)s)")
+    add("--grid", default=None, metavar="N", help="how many points, or thresholds: one for each step of the trees")
+    add("--weights", metavar="COLUMN", help="column of DATA with a weight for each row")
+    effects.set_defaults(run=_effects, background=None)
+
+
 def _report_parser(commands: Any) -> None:
     report = commands.add_parser(
         "report",
@@ -184,19 +212,11 @@ def _report_parser(commands: Any) -> None:
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        help="XGBoost .json/.ubj, LightGBM .txt, CatBoost .json/.cbm, skops; pickle or joblib with --trust-pickle",
-    )
-    parser.add_argument("data", metavar="DATA", help="rows to explain: .csv or .parquet; columns are matched by name")
+    _model_and_rows(parser)
     parser.add_argument(
         "--background",
         metavar="FILE",
         help="rows to draw absent features from (interventional); without it, the trees' own training weights (path-dependent)",
-    )
-    parser.add_argument(
-        "--output", metavar="NAME", help="raw (default), probability, response, all, or the name of a class or output"
     )
     parser.add_argument(
         "--player",
@@ -204,6 +224,18 @@ def _common(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=COL,COL",
         help="explain these columns as one (repeatable)",
+    )
+
+
+def _model_and_rows(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="XGBoost .json/.ubj, LightGBM .txt, CatBoost .json/.cbm, skops; pickle or joblib with --trust-pickle",
+    )
+    parser.add_argument("data", metavar="DATA", help="rows to explain: .csv or .parquet; columns are matched by name")
+    parser.add_argument(
+        "--output", metavar="NAME", help="raw (default), probability, response, all, or the name of a class or output"
     )
     parser.add_argument(
         "--trust-pickle", action="store_true", help="read a pickle or joblib file, which runs whatever code is in it"
@@ -328,6 +360,43 @@ def _tell(evidence: Any) -> None:
     for label, text in evidence.lines():
         if label.startswith(("Absent", "Attributions", "Reading", "Note")):
             print(f"  {label}: {text}")
+
+
+def _effects(options: argparse.Namespace) -> None:
+    from whybox.api import effects
+    from whybox.storage import writing
+    from whybox.tables import check_output, read_table, table_writer
+
+    out = check_output(options.out)
+    _refuse_overwriting(options)
+    rows = read_table(options.data)
+    model = _model(options)
+    weights = None
+    if options.weights:
+        if options.weights not in rows.column_names:
+            raise OptionError(
+                f"--weights {options.weights!r} is not a column of {options.data}.{did_you_mean(options.weights, rows.column_names)}"
+            )
+        weights = rows.column(options.weights).to_numpy(zero_copy_only=False)
+        if not model.inputs.reads(options.weights):
+            rows = rows.drop_columns([options.weights])
+    features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
+    grid = int(options.grid) if (options.grid or "").isdigit() else options.grid
+    found = _explained(
+        lambda rows: effects(model, rows, features, options.kind, grid=grid, output=options.output, weights=weights),
+        rows,
+        options.data,
+    )
+    with writing(out) as part:
+        write = table_writer(part, out)
+        write(found.to_arrow())
+        evidence = {e if isinstance(e, str) else ",".join(e): found[e].evidence.to_dict() for e in found}
+        write.about("whybox", json.dumps({"evidence": evidence}))
+        write.close()
+    first = found[0].evidence
+    print(f"{out}: {first.method} of {len(found):,} feature{'s' if len(found) != 1 else ''} over {first.rows:,} rows")
+    print(f"  Estimand: {first.estimand}")
+    _tell(first)
 
 
 def _report(options: argparse.Namespace) -> None:

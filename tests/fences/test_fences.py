@@ -180,6 +180,7 @@ PUBLIC = {
         "explain",
         "explainers",
         "importance",
+        "interactions",
         "load",
         "plan",
         "report",
@@ -227,7 +228,7 @@ def test_errors_are_one_tree_and_the_docstring_draws_it():
 
 
 def test_every_public_docstring_says_what_it_raises():
-    for name in ("effects", "explain", "importance", "load", "report"):
+    for name in ("effects", "explain", "importance", "interactions", "load", "report"):
         doc = inspect.getdoc(getattr(whybox, name))
         assert "Raises:" in doc, name
     for cls in (whybox.explainers.TreeShap, whybox.explainers.LinearShap):

@@ -83,7 +83,8 @@ def test_sections_and_scores(reports):
         "The model",
         "How well it does",
         "What it relies on",
-        "How the top features act",
+        "How each feature acts",
+        "What each value contributed",
         "Single decisions",
         "Evidence",
     ):

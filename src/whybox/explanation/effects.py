@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.explanation import Explanation
-from whybox.frames import is_missing
+from whybox.explanation.points import numbers, size, words
 
 __all__ = ["Effects", "Key"]
 
@@ -117,17 +117,6 @@ class Effects(Mapping[Key, Explanation]):
         return str(effects_html(self))
 
 
-def size(e: Explanation) -> float:
-    """Return how far a curve moves the prediction: its standard deviation over the rows' values, of several outputs the largest."""
-    share = e.extras["share"][1] if "share" in e.extras else None
-    values = e.values.mean(axis=0) if "row" in e.dims else e.values
-    flat = values.reshape(-1, values.shape[-1]) if "output" in e.dims else values.reshape(-1, 1)
-    w = np.full(len(flat), 1.0 / len(flat)) if share is None or share.sum() == 0 else share.reshape(-1) / share.sum()
-    known = np.nan_to_num(flat)
-    spread = w @ (known - w @ known) ** 2
-    return float(np.sqrt(spread.max(initial=0.0)))
-
-
 def _columns(curves: Sequence[Explanation]) -> dict[str, npt.NDArray[Any]]:
     several = {d for e in curves for d in e.dims}
     parts: dict[str, list[npt.NDArray[Any]]] = {}
@@ -163,17 +152,3 @@ def _columns(curves: Sequence[Explanation]) -> dict[str, npt.NDArray[Any]]:
         for name, cells in line.items():
             parts.setdefault(name, []).append(cells)
     return {name: np.concatenate(cells) for name, cells in parts.items()}
-
-
-def numbers(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return points as floats, NaN where they are no numbers."""
-    return values.astype(np.float64) if values.dtype.kind in "fiu" else np.full(len(values), np.nan)
-
-
-def words(values: npt.NDArray[Any]) -> npt.NDArray[np.object_]:
-    """Return points in words."""
-    out = np.empty(len(values), dtype=object)
-    for i, v in enumerate(values):
-        missing = is_missing(v)
-        out[i] = "missing" if missing else str(v)
-    return out

@@ -132,7 +132,34 @@ def _free(name: str, taken: Any) -> str:
     return name
 
 
+def _pairs(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+    """Each pair once, and each feature with all others, by falling size."""
+    first, second = np.triu_indices(len(e.coords["feature"]))
+    several = "output" in e.dims
+
+    def column(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return values[first, second].reshape(-1)
+
+    outputs = len(e.output_names) if several else 1
+    other = np.where(first == second, "all others", np.asarray(e.coords["feature_2"])[second])
+    out: dict[str, npt.NDArray[Any]] = {
+        "feature": np.repeat(np.asarray(e.coords["feature"])[first], outputs),
+        "feature_2": np.repeat(other, outputs),
+        "size": column(e.values),
+    }
+    if several:
+        out["output"] = np.tile(np.asarray(e.coords["output"]), len(first))
+    if e.std_error is not None:
+        out["std_error"] = column(e.std_error)
+    out |= {name: column(array) for name, (_, array) in e.extras.items()}
+    alone = np.repeat(first == second, outputs)
+    order = np.lexsort([-out["size"], alone])  # pairs before features with all others
+    return {name: values[order] for name, values in out.items()}
+
+
 def _long(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+    if e.kind == "interaction_size" and e.dims[:2] == ("feature", "feature_2"):
+        return _pairs(e)
     shape = e.values.shape
     out: dict[str, npt.NDArray[Any]] = {}
     for axis, dim in enumerate(e.dims):

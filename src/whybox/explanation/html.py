@@ -51,7 +51,7 @@ def table_html(e: Explanation) -> str:
 
 def effects_html(effects: Effects) -> str:
     """Return the size of each effect as HTML, largest first, and the evidence of the first."""
-    from whybox.explanation.effects import size
+    from whybox.explanation.points import size
 
     names = effects.ordered(FEATURES)
     most = max((size(effects[n]) for n in names), default=0.0)
@@ -69,7 +69,7 @@ def effects_html(effects: Effects) -> str:
 
 def _curve(e: Explanation) -> str:
     """Up to eight points of a curve with their values; of a surface or of many rows, the mean."""
-    from whybox.explanation.effects import words
+    from whybox.explanation.points import words
 
     axes = tuple(i for i, d in enumerate(e.dims) if d != "point")
     values = e.values.mean(axis=axes) if axes else e.values

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
-from whybox.explanation.effects import words
 from whybox.explanation.html import number
 from whybox.explanation.partners import as_numbers
+from whybox.explanation.points import words
 from whybox.frames import Floats
 from whybox.plots.style import (
     NEGATIVE,

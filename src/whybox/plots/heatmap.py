@@ -39,7 +39,7 @@ def heatmap(
         OptionError: nothing to draw a heatmap of.
     """
     e = one_output(e, output, "heatmap")
-    if e.kind == "interaction":
+    if e.kind in ("interaction", "interaction_size"):
         return _pairs(e, max_display, ax, title)
     if e.dims != ("row", "feature"):
         raise OptionError("a heatmap shows attributions of several rows, or interactions.")
@@ -94,7 +94,8 @@ def _line(ax: Axes, prediction: npt.NDArray[np.float64]) -> None:
 
 def _pairs(e: Explanation, most: int, ax: Axes | None, title: str | None) -> Axes:
     """Draw both halves of each interaction together; main effects, which would outshine them, are left out."""
-    size = 2 * (np.abs(e.values).mean(axis=0) if "row" in e.dims else np.abs(e.values))
+    whole = e.kind == "interaction_size"  # not in halves
+    size = (1 if whole else 2) * (np.abs(e.values).mean(axis=0) if "row" in e.dims else np.abs(e.values))
     np.fill_diagonal(size, 0.0)
     order = np.argsort(-size.sum(axis=1), kind="stable")[:most]
     table = np.ma.masked_array(size[np.ix_(order, order)], np.eye(len(order), dtype=bool))
@@ -109,7 +110,7 @@ def _pairs(e: Explanation, most: int, ax: Axes | None, title: str | None) -> Axe
     _finish(
         ax,
         image,
-        f"mean |interaction| ({unit(e)})",
+        f"{'size of the interaction' if whole else 'mean |interaction|'} ({unit(e)})",
         title
         if title is not None
         else f"Interactions{about(e)}" + (f" (top {len(names)} of {len(size)})" if left else ""),

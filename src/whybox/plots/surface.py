@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from whybox.explanation.effects import words
+from whybox.explanation.points import words
 from whybox.plots.style import about, axes, distinct, diverging, ink, muted, short, thousands, unit
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def surface(e: Explanation, *, ax: Axes | None = None, title: str | None = None)
     for labels, set_ticks, places, turn in ((across, ax.set_xticks, x, 40), (up, ax.set_yticks, y, 0)):
         if labels is not None:
             shown = [distinct(tuple(dict.fromkeys(labels)), 16)[w] for w in labels]
-            rotated: dict[str, Any] = {"rotation": turn, "ha": "right", "rotation_mode": "anchor"} if turn and len(shown) > 4 else {}
+            rotated: dict[str, Any] = (
+                {"rotation": turn, "ha": "right", "rotation_mode": "anchor"} if turn and len(shown) > 4 else {}
+            )
             set_ticks(places, shown, **rotated)
     ax.set_xlabel(short(names[0], 40))
     ax.set_ylabel(short(names[1], 40))

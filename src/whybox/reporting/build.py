@@ -62,7 +62,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         table = table.select([i for i, name in enumerate(table.names) if name != target])
     explanation = explain(adapted, table, background, output=output, players=players)
     performance = None if truth is None else _performance(adapted, explanation, truth)
-    facts = Facts(adapted, explanation, performance, target_name, source)
+    facts = Facts(adapted, explanation, performance, target_name, source, output)
     built = [(s.anchor, s.heading, s.build(facts)) for s in sections]
     html = page(
         title or f"Explanation of {adapted.kind}",

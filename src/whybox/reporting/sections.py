@@ -22,6 +22,7 @@ from whybox.plots.beeswarm import beeswarm
 from whybox.plots.scatter import scatter
 from whybox.plots.style import value_text
 from whybox.plots.waterfall import waterfall
+from whybox.reporting.effects import effects_section
 from whybox.reporting.figures import figure
 from whybox.reporting.page import table
 from whybox.reporting.performance import Performance
@@ -45,6 +46,7 @@ class Facts:
     performance: Performance | None
     target_name: str | None
     source: str
+    output: Any = None  # as asked
 
     @property
     def views(self) -> list[Explanation]:
@@ -407,7 +409,8 @@ SECTIONS: Final = (
     Section("performance", "How well it does", performance_section),
     Section("importance", "What it relies on", importance_section),
     Section("attributions", "What each row owes to each feature", swarm_section),
-    Section("dependence", "How the top features act", dependence_section),
+    Section("effects", "How each feature acts", effects_section),
+    Section("dependence", "What each value contributed", dependence_section),
     Section("decisions", "Single decisions", decisions_section),
     Section("evidence", "Evidence", evidence_section),
 )

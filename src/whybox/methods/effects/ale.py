@@ -21,6 +21,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -30,7 +31,7 @@ import numpy.typing as npt
 from whybox.errors import OptionError
 from whybox.frames import Floats, is_missing
 from whybox.methods.effects.curves import Curve
-from whybox.methods.effects.evaluate import Evaluator, Rows
+from whybox.methods.effects.evaluate import Evaluator, Request, Rows
 from whybox.methods.effects.grid import Feature, Grid, Ints, as_place
 
 __all__ = ["ale", "between", "edges_of"]
@@ -51,25 +52,40 @@ class _Steps:
     middle: bool  # rows stand in intervals (numbers), else on levels (categories)
 
 
-def ale(evaluator: Evaluator, grid: Grid) -> Curve:
-    """Return the accumulated local effect of one feature or two, in the units of the prediction, centred at zero.
+def ale(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
+    """Return the accumulated local effects of one feature or two each, in the units of the prediction, centred at zero.
 
     Raises:
         OptionError: fewer than two points, or a category in a surface.
     """
-    if len(grid.features) == 2:
-        return _surface(evaluator, grid)
-    edges, order = edges_of(evaluator.rows, grid)
+    plans = [_surface(evaluator, g) if len(g.features) == 2 else _line(evaluator, g) for g in grids]
+    moved = iter(evaluator.shifted([r for p in plans for r in p.requests]))
+    return [p.finish([next(moved) for _ in p.requests]) for p in plans]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What to ask for a curve, and how to finish it from the answers: so that all features can be asked about together."""
+
+    requests: list[Request]
+    finish: Callable[[list[Floats]], Curve]
+
+
+def _line(evaluator: Evaluator, grid: Grid) -> _Plan:
+    rows = evaluator.rows
+    edges, order = edges_of(rows, grid)
     made = grid.pick(order)
-    steps = _levels(evaluator, made) if grid.place is None else _intervals(evaluator, made, edges)
-    values, error = _accumulate(evaluator.rows, steps)
-    left = float(evaluator.rows.weights[steps.place < 0].sum())
-    notes = (
-        (f"{100 * left:.3g} % of the rows (by weight) have no value on this axis and are left out.",)
-        if left > 0
-        else ()
-    )
-    return Curve(made, values, error, points=made.points, notes=notes)
+    requests, steps = _levels(evaluator, made) if grid.place is None else _intervals(evaluator, made, edges)
+
+    def finish(moved: list[Floats]) -> Curve:
+        found = steps(moved)
+        values, error = _accumulate(rows, found)
+        left = float(rows.weights[found.place < 0].sum())
+        said = f"{100 * left:.3g} % of the rows (by weight) have no value on this axis and are left out."
+        return Curve(made, values, error, points=made.points, notes=(said,) if left > 0 else ())
+
+    return _Plan(requests, finish)
 
 
 def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
@@ -99,14 +115,16 @@ def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
     return places, order.astype(np.int64)
 
 
-def _intervals(evaluator: Evaluator, grid: Grid, edges: Floats) -> _Steps:
+_Finish = Callable[[list[Floats]], _Steps]
+
+
+def _intervals(evaluator: Evaluator, grid: Grid, edges: Floats) -> tuple[list[Request], _Finish]:
     x = evaluator.rows.feature(grid.members[0]).numbers
     assert x is not None  # noqa: S101  # numbers and dates have places
     place = interval(x, edges)
-    low = np.where(place < 0, _NONE, place)
-    moved = evaluator.shifted(grid, [(1, np.where(place < 0, _NONE, place + 1)), (-1, low)])
     row = np.flatnonzero(place >= 0)
-    return _Steps(row, place[row], moved[row], place, len(edges) - 1, middle=True)
+    request = (grid, [(1, np.where(place < 0, _NONE, place + 1)), (-1, place)])
+    return [request], lambda moved: _Steps(row, place[row], moved[0][row], place, len(edges) - 1, middle=True)
 
 
 def interval(x: Floats, edges: Floats) -> Ints:
@@ -117,21 +135,17 @@ def interval(x: Floats, edges: Floats) -> Ints:
     return np.where(inside, at, _NONE).astype(np.int64)
 
 
-def _levels(evaluator: Evaluator, grid: Grid) -> _Steps:
+def _levels(evaluator: Evaluator, grid: Grid) -> tuple[list[Request], _Finish]:
     own, last = grid.at, len(grid) - 1
     evaluator.answers()  # every row is asked where it stands: once, for both neighbours
     up = np.where((own < 0) | (own == last), _NONE, own + 1)
     down = np.where(own <= 0, _NONE, own - 1)
-    rose = evaluator.shifted(grid, [(1, up), (-1, np.where(up < 0, _NONE, own))])
-    came = evaluator.shifted(grid, [(1, np.where(down < 0, _NONE, own)), (-1, down)])
+    rose = (grid, [(1, up), (-1, np.where(up < 0, _NONE, own))])
+    came = (grid, [(1, np.where(down < 0, _NONE, own)), (-1, down)])
     a, b = np.flatnonzero(up >= 0), np.flatnonzero(down >= 0)
-    return _Steps(
-        np.concatenate([a, b]),
-        np.concatenate([own[a], down[b]]),
-        np.concatenate([rose[a], came[b]]),
-        own,
-        last,
-        middle=False,
+    rows, places = np.concatenate([a, b]), np.concatenate([own[a], down[b]])
+    return [rose, came], lambda moved: _Steps(
+        rows, places, np.concatenate([moved[0][a], moved[1][b]]), own, last, middle=False
     )
 
 
@@ -212,7 +226,7 @@ def _shares(other: Feature, weights: Floats, at: Ints) -> Floats:
     return np.asarray(out if other.numbers is None else np.cumsum(out))
 
 
-def _surface(evaluator: Evaluator, grid: Grid) -> Curve:
+def _surface(evaluator: Evaluator, grid: Grid) -> _Plan:
     """The second-order effect of two numeric features: what is left of their joint local effects when both own effects are taken off."""
     rows, axes = evaluator.rows, []
     for feature, points in zip(grid.features, grid.points, strict=True):
@@ -235,29 +249,42 @@ def _surface(evaluator: Evaluator, grid: Grid) -> Curve:
             used, left[np.minimum(i + up, len(a) - 1)] * wide + right[np.minimum(j + over, len(b) - 1)], _NONE
         )
 
-    moved = evaluator.shifted(grid, [(1, corner(1, 1)), (-1, corner(0, 1)), (-1, corner(1, 0)), (1, corner(0, 0))])
-    shape = (len(a) - 1, len(b) - 1)
-    cell = i[used] * shape[1] + j[used]
-    w = rows.weights[used]
-    mass = np.asarray(np.bincount(cell, w, minlength=shape[0] * shape[1]), dtype=np.float64)
-    total = np.column_stack([np.bincount(cell, w * d, minlength=len(mass)) for d in moved[used].T])
-    mean = np.divide(total, mass[:, None], out=np.zeros_like(total), where=mass[:, None] > 0).reshape(*shape, -1)
-    empty = mass.reshape(shape) == 0
-    if empty.any():
-        mean = _filled(mean, empty, a, b)
-    values = _second_order(mean, mass.reshape(shape))
-    note = (
-        (f"{100 * empty.mean():.0f} % of the cells hold no row and take the nearest cell's value.",)
-        if empty.any()
-        else ()
-    )
-    axes_points = (grid.points[0][left], grid.points[1][right])
-    return Curve(
-        grid,
-        values.reshape(-1, values.shape[-1]),
-        points=axes_points,
-        notes=("No standard error is computed for surfaces of kind 'ale'.", *note),
-    )
+    corners = [(1, corner(1, 1)), (-1, corner(0, 1)), (1, corner(0, 0)), (-1, corner(1, 0))]
+    cells = _Cells(rows.weights[used], i[used], j[used], a, b)
+    edges = (grid.points[0][left], grid.points[1][right])
+
+    def finish(moved: list[Floats]) -> Curve:
+        values, note = cells.add_up(moved[0][used])
+        notes = ("No standard error is computed for surfaces of kind 'ale'.", *note)
+        return Curve(grid, values.reshape(-1, values.shape[-1]), points=edges, notes=notes)
+
+    return _Plan([(grid, corners)], finish)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """Rows that take part in a surface: their weights, their intervals of both features, and all edges."""
+
+    weights: Floats
+    first: Ints
+    second: Ints
+    a: Floats
+    b: Floats
+
+    def add_up(self, moved: Floats) -> tuple[Floats, tuple[str, ...]]:
+        """Return the surface of second differences, (points, points_2, outputs), and a note where cells hold no rows."""
+        shape = (len(self.a) - 1, len(self.b) - 1)
+        cell, w = self.first * shape[1] + self.second, self.weights
+        mass = np.asarray(np.bincount(cell, w, minlength=shape[0] * shape[1]), dtype=np.float64)
+        total = np.column_stack([np.bincount(cell, w * d, minlength=len(mass)) for d in moved.T])
+        mean = np.divide(total, mass[:, None], out=np.zeros_like(total), where=mass[:, None] > 0).reshape(*shape, -1)
+        empty = mass.reshape(shape) == 0
+        if not empty.any():
+            return _second_order(mean, mass.reshape(shape)), ()
+        mean = _filled(mean, empty, self.a, self.b)
+        said = f"{100 * empty.mean():.0f} % of the cells hold no row and take the nearest cell's value."
+        return _second_order(mean, mass.reshape(shape)), (said,)
 
 
 def _filled(mean: Floats, empty: npt.NDArray[np.bool_], a: Floats, b: Floats) -> Floats:

@@ -22,8 +22,11 @@ from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 from whybox.progress import batches
 
-__all__ = ["BLOCK", "Evaluator", "Moments", "Predicts", "Rows", "moments"]
+__all__ = ["BLOCK", "Corners", "Evaluator", "Moments", "Predicts", "Request", "Rows", "moments"]
 
+# a signed sum of answers: (sign, point of each row), -1 for rows that are left out; as asked of a grid
+Corners = Sequence[tuple[int, Ints]]
+Request = tuple[Grid, Corners]
 BLOCK: Final = 2**22  # numbers of individual curves held at a time
 
 
@@ -114,14 +117,8 @@ class Evaluator(Protocol):
     def moments(self, grids: Sequence[Grid]) -> list[Moments]:
         """Return mean and variance over rows at each point, for each grid."""
 
-    def means(self, grids: Sequence[Grid]) -> list[Floats]:
-        """Return the means alone, (points, outputs) for each grid."""
-
-    def shifted(self, grid: Grid, corners: Sequence[tuple[int, Ints]]) -> Floats:
-        """Return for each row the signed sum over corners (sign, point of each row) of its answers there, (rows, outputs).
-
-        A row whose point is negative in some corner is left out and gets zeros.
-        """
+    def shifted(self, requests: Sequence[Request]) -> list[Floats]:
+        """Return for each request and row the signed sum of its answers at the corners, (rows, outputs); rows left out get zeros."""
 
 
 def moments(evaluator: Evaluator, grid: Grid) -> Moments:
@@ -202,12 +199,11 @@ class Predicts:
         self._afford(sum(len(self.rows.alike(g.members)[0]) * len(g) for g in grids))
         return [moments(self, g) for g in grids]
 
-    def means(self, grids: Sequence[Grid]) -> list[Floats]:
-        """Return the means alone, (points, outputs) for each grid."""
-        return [m.mean for m in self.moments(grids)]
-
-    def shifted(self, grid: Grid, corners: Sequence[tuple[int, Ints]]) -> Floats:
+    def shifted(self, requests: Sequence[Request]) -> list[Floats]:
         """Return signed sums of answers at corners, each different (rest of the row, point) asked about once."""
+        return [self._shifted(grid, corners) for grid, corners in requests]
+
+    def _shifted(self, grid: Grid, corners: Corners) -> Floats:
         used = np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
         first, inverse = self.rows.alike(grid.members)
         points = np.concatenate([at[used] for _, at in corners])

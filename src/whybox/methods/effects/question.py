@@ -13,8 +13,10 @@ from whybox.errors import InputError, OptionError, UnknownFieldError, Unsupporte
 from whybox.explanation.effects import Key
 from whybox.frames import Floats, Table, as_table
 from whybox.kernels import trees
+from whybox.kernels.effects import representatives
 from whybox.methods.effects.evaluate import Evaluator, Predicts, Rows
 from whybox.methods.effects.grid import Grid, make_grid, product
+from whybox.methods.effects.trees import Trees, why_not
 from whybox.methods.shap.target import Target, resolve_output
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
@@ -56,9 +58,21 @@ class Asked:
 
     def evaluator(self, members: Sequence[int]) -> Evaluator:
         """Return who answers about these columns: the trees themselves where they can, else predictions."""
-        if "predicts" not in self._engines:
-            self._engines["predicts"] = Predicts(self.model, self.rows, self.target, most=self.max_evals)
-        return self._engines["predicts"]
+        kind = "predicts" if self.reason(members) is not None else "trees"
+        if kind not in self._engines:
+            model = self.model
+            self._engines[kind] = (
+                Trees(model, self.rows, self.target)
+                if kind == "trees" and isinstance(model, TreeEnsemble)
+                else Predicts(model, self.rows, self.target, most=self.max_evals)
+            )
+        return self._engines[kind]
+
+    def reason(self, members: Sequence[int]) -> str | None:
+        """Say why the model is asked for predictions about these columns; None where its trees answer."""
+        if isinstance(self.model, TreeEnsemble):
+            return why_not(self.model, members)
+        return "the model is no tree ensemble that is read"
 
     @property
     def spent(self) -> int:
@@ -76,7 +90,38 @@ class Asked:
         if isinstance(wanted, Mapping):
             name = self.rows.table.names[position]
             wanted = wanted.get(name, wanted.get(position))
+        if isinstance(wanted, str):
+            wanted = self._thresholds(position)
         return make_grid(self.rows.table, self.rows.feature(position), wanted, self.rows.weights, most=most)
+
+    def apart(self, members: Sequence[int]) -> tuple[str, ...]:
+        """Return a note where a tree ensemble is asked for predictions, with the reason."""
+        why = self.reason(members) if isinstance(self.model, TreeEnsemble) else None
+        return () if why is None else (f"Found by predictions, because {why}.",)
+
+    def _thresholds(self, position: int) -> Any:
+        """Values of a numeric column between which the trees see no difference, one for each step; None (all of them) for categories."""
+        name = self.rows.table.names[position]
+        feature = self.rows.feature(position)
+        trees, model = self.evaluator((position,)), self.model
+        if not isinstance(trees, Trees) or not isinstance(model, TreeEnsemble):
+            raise OptionError(
+                f"grid='thresholds' of {name!r}: {self.reason((position,))}. Give a number of points or values."
+            )
+        if feature.kind == "category":
+            return None
+        columns = trees.columns((position,))
+        if (
+            not model.inputs.encoder.elementwise
+            or feature.numbers is None
+            or feature.kind == "datetime"
+            or len(columns) != 1
+        ):
+            raise OptionError(
+                f"grid='thresholds' of {name!r}: its values are transformed before the trees compare them. Give a number of points or values."
+            )
+        steps = representatives(model, columns[0], feature.numbers)
+        return [*steps[np.isfinite(steps)].tolist(), *([None] if feature.missing else [])]
 
 
 def check_kind(kind: Any) -> str:
@@ -198,14 +243,20 @@ def _position(names: Sequence[str], feature: Any) -> int:
 
 
 def _check_grid(names: Sequence[str], grid: Any) -> None:
-    if grid is None or (isinstance(grid, (int, np.integer)) and not isinstance(grid, bool)):
+    if (
+        grid is None
+        or (isinstance(grid, str) and grid == "thresholds")
+        or (isinstance(grid, (int, np.integer)) and not isinstance(grid, bool))
+    ):
         return
     if not isinstance(grid, Mapping):
         raise OptionError(
-            f"grid={grid!r}: give a number of points, or a dict from a feature to its values (or its number of points)."
+            f"grid={grid!r}: give a number of points, 'thresholds', or a dict from a feature to its values (or one of these)."
         )
-    for name in grid:
+    for name, wanted in grid.items():
         _position(names, name)
+        if isinstance(wanted, str) and wanted != "thresholds":
+            raise OptionError(f"grid of {name!r}: {wanted!r} is not known; give values, their number, or 'thresholds'.")
 
 
 def _agreement(model: Model, table: Table) -> tuple[float, int]:

@@ -66,9 +66,8 @@ def run(asked: Asked) -> Effects:
         spent = _said(asked, evaluator.spent - before, sum(len(g) for g in grids) * len(asked.rows))
         calls = evaluator.spent - before
         for members, curve in zip(wanted, curves, strict=True):
-            found[members] = labelled(
-                asked, evaluator, curve, (*asked.notes, *curve.notes, *spent), calls, time.perf_counter() - began
-            )
+            notes = (*asked.notes, *asked.apart(members), *curve.notes, *spent)
+            found[members] = labelled(asked, evaluator, curve, notes, calls, time.perf_counter() - began)
     return Effects({asked.name(m): found[m] for m in asked.wanted}, asked.rows.table.library)
 
 
@@ -77,7 +76,7 @@ def compute(asked: Asked, evaluator: Evaluator, grids: list[Grid]) -> list[Curve
     if asked.kind == "pdp":
         return partial_dependence(evaluator, grids)
     if asked.kind == "ale":
-        return [ale(evaluator, g) for g in grids]
+        return ale(evaluator, grids)
     if asked.kind == "marginal":
         return [marginal(evaluator, g) for g in grids]
     return [individual(evaluator, g, asked.kind) for g in grids]

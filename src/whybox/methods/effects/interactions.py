@@ -1,0 +1,286 @@
+"""Interactions of features: how far the effect of two together is from the sum of their own, at the rows themselves.
+
+With partial dependences centred over the rows, the interaction of j and k at row i is ``I_jk = PD_jk - PD_j - PD_k``. Its size is the root of the weighted
+mean of I_jk^2, in the units of the prediction; Friedman's H squared is ``sum w I_jk^2 / sum w PD_jk^2``. Overall, feature j against all others:
+``f - PD_j - PD_without_j`` in place of I and f in place of PD_jk. H squared is a ratio and is large where both effects are next to nothing, so pairs are ranked
+by size.
+
+Tree ensembles on their own scale give this exactly for all rows. Any other model is asked about every pair of rows, which is exact too and costs up to
+rows^2 predictions a pair; with ``sample`` it is done for so many rows drawn without repeats, and the standard error is that of a jackknife over ten groups of them.
+
+References:
+    Friedman and Popescu, Predictive learning via rule ensembles, Annals of Applied Statistics 2 (2008).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from typing import Any, Final, final
+
+import numpy as np
+
+from whybox.errors import LimitError, OptionError
+from whybox.explanation.evidence import Evidence, versions
+from whybox.explanation.explanation import Explanation, labels
+from whybox.frames import Floats
+from whybox.kernels import effects
+from whybox.methods.effects.evaluate import Evaluator, Predicts, Rows
+from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.question import Asked
+from whybox.methods.effects.trees import Trees
+from whybox.models.blackbox import BlackBox
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["check_sample", "interactions"]
+
+GROUPS: Final = 10
+MOST: Final = 20_000_000  # predictions, where the caller sets no limit
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """Sizes and H squared of pairs, (features, features, outputs): each feature against all others on the diagonal."""
+
+    size: Floats
+    ratio: Floats
+    error: Floats | None = None
+    ratio_error: Floats | None = None
+
+
+def check_sample(sample: Any) -> int | None:
+    """Refuse what is not a number of rows.
+
+    Raises:
+        OptionError: not a whole number of at least 20.
+    """
+    if sample is None:
+        return None
+    if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or sample < 2 * GROUPS:
+        raise OptionError(f"sample={sample!r} must be a whole number of rows, at least {2 * GROUPS}.")
+    return int(sample)
+
+
+def interactions(asked: Asked, *, sample: int | None, seed: int) -> Explanation:
+    """Return the interactions of all pairs of the features asked about.
+
+    Raises:
+        OptionError: fewer than two features, or a surface among them. LimitError: more predictions than allowed.
+    """
+    began = time.perf_counter()
+    members = [m[0] for m in asked.wanted]
+    if any(len(m) != 1 for m in asked.wanted) or len(members) < 2:
+        raise OptionError("interactions are of single features, two at least; name them without tuples.")
+    exact = asked.target.scale == "raw" and all(asked.reason((p,)) is None for p in members)
+    notes: tuple[str, ...] = asked.notes
+    rows, model = asked.rows, asked.model
+    if exact and isinstance(model, TreeEnsemble):
+        trees = Trees(model, rows, asked.target)
+        found, kernel, calls = _of_trees(trees, members), trees.kernel, 0
+        if sample is not None:
+            notes = (*notes, f"sample={sample} was not needed: all rows are used, exactly.")
+            sample = None
+    else:
+        sample = sample if sample is not None and sample < len(rows) else None
+        rows = rows if sample is None else _sampled(rows, sample, seed)
+        evaluator = _evaluator(asked, rows, members)
+        _afford(asked, rows, members)
+        found, kernel, calls = (
+            _of_curves(evaluator, members, jackknife=sample is not None),
+            evaluator.kernel,
+            evaluator.spent,
+        )
+        if calls:
+            notes = (*notes, f"{calls:,} predictions of single rows.")
+    if sample is not None:
+        notes = (
+            *notes,
+            f"Of {sample:,} rows drawn from {len(asked.rows):,}; standard errors by jackknife over {GROUPS} groups.",
+        )
+    return _labelled(
+        asked,
+        members,
+        found,
+        _evidence(asked, rows, kernel, calls, notes, seed, sample is None, time.perf_counter() - began),
+    )
+
+
+def _sampled(rows: Rows, sample: int, seed: int) -> Rows:
+    rng = np.random.default_rng(seed)
+    able = np.flatnonzero(rows.weights > 0)
+    picked = np.sort(rng.choice(able, min(sample, len(able)), replace=False))
+    w = rows.weights[picked]
+    return Rows(rows.table.rows(picked), w / w.sum())
+
+
+def _evaluator(asked: Asked, rows: Rows, members: Sequence[int]) -> Evaluator:
+    model = asked.model
+    pairs = [(p,) for p in members] + list(combinations(members, 2))
+    if isinstance(model, TreeEnsemble) and all(asked.reason(p) is None for p in pairs):
+        return Trees(model, rows, asked.target)
+    return Predicts(model, rows, asked.target)
+
+
+def _afford(asked: Asked, rows: Rows, members: Sequence[int]) -> None:
+    """Refuse before any work what would take too many predictions; the trees' own curves count alike."""
+    needed = 0
+    for m in [(p,) for p in members] + list(combinations(members, 2)):
+        others = [p for p in range(rows.table.width) if p not in m]
+        needed += len(np.unique(rows.codes[:, list(m)], axis=0)) * (
+            len(np.unique(rows.codes[:, others], axis=0)) if others else 1
+        )
+    most = MOST if asked.max_evals is None else asked.max_evals
+    if needed > most:
+        raise LimitError(
+            f"interactions of {len(members)} features over {len(rows):,} rows take up to {needed:,} answers of this model, more than the {most:,} allowed. "
+            f"Pass sample=300 (rows drawn, with standard errors), fewer features, or raise max_evals."
+        )
+
+
+def _of_trees(trees: Trees, members: Sequence[int]) -> Sizes:
+    """All rows, exactly, from the leaves."""
+    model, X, w = trees.model, trees.matrix, trees.rows.weights
+    columns = {p: trees.columns((p,)) for p in members}
+    used = [p for p in members if columns[p]]
+    levels = []
+    for p in used:
+        own = X[:, list(columns[p])]
+        one = effects.representatives(model, columns[p][0], own[:, 0])[:, None] if len(columns[p]) == 1 else own
+        points = np.unique(own, axis=0)
+        levels.append(effects.Levels(columns[p], points if len(points) < len(one) else one))
+    count = len(trees.target.names)
+    size, ratio = (np.zeros((len(members), len(members), count)) for _ in range(2))
+    picks = list(trees.target.picks)
+    pairs = list(combinations(range(len(used)), 2))
+    at = [list(members).index(p) for p in used]
+    together = effects.pair_interactions(model, levels, pairs, X, w) if pairs else None
+    alone = effects.overall_interactions(model, levels, X, w)
+    for k, (a, b) in enumerate(pairs if together is not None else []):
+        assert together is not None  # noqa: S101  # there are pairs
+        i, j = at[a], at[b]
+        size[i, j] = size[j, i] = np.sqrt(together.interaction[k, picks])
+        ratio[i, j] = ratio[j, i] = _ratio(together.interaction[k, picks], together.whole[k, picks])
+    for a, i in enumerate(at):
+        size[i, i] = np.sqrt(alone.interaction[a, picks])
+        ratio[i, i] = _ratio(alone.interaction[a, picks], alone.whole[a, picks])
+    return Sizes(size, ratio)
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole > 1e-300))
+
+
+class _Means:
+    """Partial dependence at each row's own value, with all rows and, for a jackknife, without each group of them."""
+
+    def __init__(self, evaluator: Evaluator, members: tuple[int, ...], keep: Floats) -> None:
+        rows = evaluator.rows
+        _, first, inverse = np.unique(rows.codes[:, list(members)], axis=0, return_index=True, return_inverse=True)
+        at = inverse.reshape(-1)
+        features = tuple(rows.feature(p) for p in members)
+        grid = Grid(features, (np.arange(len(first)),), rows.table.rows(first), at)
+        n, k, sets = len(rows), len(evaluator.target.names), len(keep)
+        here = np.zeros((sets, len(first), k))
+        self.without = np.zeros((sets, n, k))
+        mass = np.stack([np.bincount(at, w, minlength=len(first)) for w in keep])
+        for part, values in evaluator.curves(grid):
+            here += np.einsum("sr,rpk->spk", keep[:, part], values)
+            self.without[:, part] = np.einsum("sp,rpk->srk", mass, values)
+        self.at_rows = here[:, at]
+
+
+def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool) -> Sizes:
+    """Every pair of rows asked about; with a jackknife the same without each of ten groups of rows."""
+    w = evaluator.rows.weights
+    keep = [w]
+    if jackknife:
+        group = np.random.default_rng(0).permutation(len(w)) % GROUPS
+        keep += [np.where(group == g, 0.0, w) for g in range(GROUPS)]
+    shares = np.stack([k / k.sum() for k in keep])
+    f = np.broadcast_to(evaluator.answers(), (len(shares), len(w), len(evaluator.target.names)))
+    own = {p: _Means(evaluator, (p,), shares) for p in members}
+    shape = (len(shares), len(members), len(members), len(evaluator.target.names))
+    size, ratio = np.zeros(shape), np.zeros(shape)
+
+    def put(i: int, j: int, both: Floats, first: Floats, second: Floats) -> None:
+        whole = _centred(both, shares)
+        part = np.einsum("sr,srk->sk", shares, (whole - _centred(first, shares) - _centred(second, shares)) ** 2)
+        size[:, i, j] = size[:, j, i] = np.sqrt(part)
+        ratio[:, i, j] = ratio[:, j, i] = _ratio(part, np.einsum("sr,srk->sk", shares, whole**2))
+
+    for i, p in enumerate(members):
+        put(i, i, f, own[p].at_rows, own[p].without)
+        for j in range(i):
+            put(i, j, _Means(evaluator, (members[j], p), shares).at_rows, own[members[j]].at_rows, own[p].at_rows)
+    if not jackknife:
+        return Sizes(size[0], ratio[0])
+    return Sizes(size[0], ratio[0], _spread(size[1:]), _spread(ratio[1:]))
+
+
+def _centred(values: Floats, shares: Floats) -> Floats:
+    return np.asarray(values - np.einsum("sr,srk->sk", shares, values)[:, None])
+
+
+def _spread(left: Floats) -> Floats:
+    """Jackknife standard error from the values without each group."""
+    return np.asarray(np.sqrt((GROUPS - 1) / GROUPS * ((left - left.mean(axis=0)) ** 2).sum(axis=0)))
+
+
+def _labelled(asked: Asked, members: Sequence[int], found: Sizes, evidence: Evidence) -> Explanation:
+    target = asked.target
+    names = [asked.rows.table.names[p] for p in members]
+    dims: tuple[str, ...] = ("feature", "feature_2")
+    dims = (*dims, "output") if target.axis else dims
+
+    def put(values: Floats) -> Floats:
+        return np.ascontiguousarray(target.drop(values))
+
+    extras: dict[str, Any] = {"h_squared": (dims, put(found.ratio))}
+    if found.ratio_error is not None:
+        extras["h_squared_std_error"] = (dims, put(found.ratio_error))
+    return Explanation(
+        kind="interaction_size",
+        values=put(found.size),
+        dims=dims,
+        coords={"feature": labels(names), "feature_2": labels(names), "output": labels(target.names)},
+        base=np.asarray(target.drop(np.full(len(target.names), np.nan))),
+        units=target.units,
+        evidence=evidence,
+        std_error=None if found.error is None else put(found.error),
+        players={n: (n,) for n in names},
+        extras=extras,
+    )
+
+
+def _evidence(  # what evidence is made of
+    asked: Asked, rows: Rows, kernel: str, calls: int, notes: tuple[str, ...], seed: int, exact: bool, seconds: float
+) -> Evidence:
+    model = asked.model
+    box = isinstance(model, BlackBox)
+    return replace(
+        Evidence(
+            method="Friedman's H and the size of interactions",
+            kernel=kernel,
+            exact=exact,
+            estimand="interventional: every row keeps its other values",
+            index="none",
+            additive=False,
+            residual=0.0,
+            residual_units=asked.target.units,
+            residual_against="nothing",
+            agreement=asked.agreement,
+            tolerance=0.0,
+            model=model.kind,
+        ),
+        verdict={"against": "nothing: it is asked, not read"} if box else asdict(model.verdict),
+        model_calls=asked.checked + (calls if box else 0),
+        seed=seed,
+        rows=len(rows),
+        fingerprints={"model": model.fingerprint, "rows": rows.fingerprint},
+        versions=versions(model.own.library if model.own else None),
+        seconds=seconds,
+        notes=notes,
+    )

@@ -1,0 +1,169 @@
+"""Tree ensembles answer about changed rows out of their leaves: exactly, and without predicting the changed rows one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Final, Literal, final
+
+import numpy as np
+
+from whybox.frames import Floats
+from whybox.kernels import effects
+from whybox.kernels.trees import predict
+from whybox.methods.effects.evaluate import BLOCK, Corners, Moments, Request, Rows, moments
+from whybox.methods.effects.grid import Grid, Ints
+from whybox.methods.shap.target import Target
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["Trees", "why_not"]
+
+# links that the kernel itself knows, where their scale is one
+_LINKS: Final[dict[str, Literal["logistic", "exp", "softmax"]]] = {
+    "sigmoid": "logistic",
+    "exp": "exp",
+    "softmax": "softmax",
+}
+ENCODED: Final = 65536
+
+
+def why_not(model: TreeEnsemble, members: Sequence[int]) -> str | None:
+    """Say why the trees cannot answer about these of the user's columns by themselves; None where they can."""
+    if model.has_linear_leaves:
+        return "the leaves of this model are linear functions, so its effects are not steps"
+    taken = set(members)
+    mixed = [s for s in model.inputs.sources if taken & set(s) and not set(s) <= taken]
+    if mixed:
+        names = sorted({model.inputs.names[i] for s in mixed for i in s if i not in taken})
+        return f"the model mixes this column with {', '.join(names[:5])}{' ...' if len(names) > 5 else ''} before its trees read it"
+    return None
+
+
+@final
+class Trees:
+    """A tree ensemble whose leaves say what changed rows come to (kernels/effects.py)."""
+
+    def __init__(self, model: TreeEnsemble, rows: Rows, target: Target) -> None:
+        self.model, self.rows, self.target = model, rows, target
+        self.spent = 0
+
+    @property
+    def kernel(self) -> str:
+        """How answers are found."""
+        return "the trees' own leaves"
+
+    @cached_property
+    def matrix(self) -> Floats:
+        """The rows as the trees read them, (rows, model columns)."""
+        inputs = self.model.inputs
+        return np.concatenate([inputs.block(b, start) for start, b in self.rows.table.blocks(ENCODED)])
+
+    @cached_property
+    def _raw(self) -> Floats:
+        return predict(self.model, self.matrix)
+
+    def answers(self) -> Floats:
+        """Return the prediction of each row, (rows, outputs)."""
+        return self._scaled(self._raw)
+
+    def columns(self, members: Sequence[int]) -> tuple[int, ...]:
+        """Return the model columns that are made of these of the user's columns."""
+        taken = set(members)
+        return tuple(i for i, s in enumerate(self.model.inputs.sources) if s and set(s) <= taken)
+
+    def levels(self, grid: Grid) -> effects.Levels:
+        """Return the grid's points as the trees read them."""
+        columns = self.columns(grid.members)
+        return effects.Levels(columns, np.ascontiguousarray(self.model.inputs.matrix(grid.table)[:, list(columns)]))
+
+    def curves(self, grid: Grid) -> Iterator[tuple[Ints, Floats]]:
+        """Yield individual curves in blocks of rows."""
+        levels = self.levels(grid)
+        size = max(1, BLOCK // (len(grid) * len(self.model.base_values)))
+        for start in range(0, len(self.rows), size):
+            rows = np.arange(start, min(start + size, len(self.rows)))
+            yield rows, self._scaled(self._individual(levels, rows, len(grid)))
+
+    def moments(self, grids: Sequence[Grid]) -> list[Moments]:
+        """Return mean and variance over rows at each point, for each grid."""
+        link = self._link
+        levels = [self.levels(g) for g in grids]
+        out: list[Moments | None] = [None] * len(grids)
+        n = self.rows.count
+        stretch = n / (n - 1.0) if n > 1 else np.nan
+        if link is None:
+            return [moments(self, g) for g in grids]
+        for together in _disjoint([one.columns for one in levels]):
+            chosen = [levels[i] for i in together]
+            found = effects.individual_moments(self.model, chosen, self.matrix, self.rows.weights, link=link)
+            for i, m in zip(together, found, strict=True):
+                out[i] = Moments(self.target.levels(m.mean), stretch * m.variance[..., list(self.target.picks)])
+        return [moments(self, g) if m is None else m for g, m in zip(grids, out, strict=True)]
+
+    def shifted(self, requests: Sequence[Request]) -> list[Floats]:
+        """Return signed sums of answers at corners; on the trees' own scale all features walk together, a pair of corners at a time."""
+        out = [np.zeros((len(self.rows), len(self.target.names))) for _ in requests]
+        levels = [self.levels(grid) for grid, _ in requests]
+        if self.target.scale == "response":
+            for one, (grid, corners), found in zip(levels, requests, out, strict=True):
+                self._at_corners(one, len(grid), corners, found)
+            return out
+        steps = [
+            (i, used, high, low) for i, (_, corners) in enumerate(requests) for used, high, low in _pairs_of(corners)
+        ]
+        for together in _disjoint([levels[i].columns for i, *_ in steps]):
+            chosen = [steps[t] for t in together]
+            low, high = (np.column_stack([step[k] for step in chosen]).astype(np.int32) for k in (3, 2))
+            moved = effects.shifted(self.model, [levels[i] for i, *_ in chosen], self.matrix, low, high)
+            for at, (i, used, *_) in enumerate(chosen):
+                out[i][used] += self.target.values(moved[used, at])
+        return out
+
+    def _at_corners(self, levels: effects.Levels, points: int, corners: Corners, out: Floats) -> None:
+        used = np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
+        size = max(1, BLOCK // (points * len(self.model.base_values)))
+        for start in range(0, len(used), size):
+            rows = used[start : start + size]
+            said = self._scaled(self._individual(levels, rows, points))
+            for sign, at in corners:
+                out[rows] += sign * said[np.arange(len(rows)), at[rows]]
+
+    @property
+    def _link(self) -> Literal["identity", "logistic", "exp", "softmax"] | None:
+        """The kernel's name of the link to average behind, where it knows it."""
+        link = self.model.outputs.link
+        if self.target.scale == "raw" or link.identity:
+            return "identity"
+        return _LINKS.get(link.name) if link.function is None and link.scale == 1.0 else None
+
+    def _individual(self, levels: effects.Levels, rows: Ints, points: int) -> Floats:
+        """Raw curves, (rows, points, raw outputs); a feature that no tree reads leaves every row as it is."""
+        if not levels.columns:
+            return np.repeat(self._raw[rows][:, None], points, axis=1)
+        return effects.individual(self.model, levels, self.matrix[rows])
+
+    def _scaled(self, raw: Floats) -> Floats:
+        return self.target.levels(raw if self.target.scale == "raw" else self.model.outputs.link(raw))
+
+
+def _disjoint(columns: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """Groups of positions in which no model column comes twice, as the kernel wants it; those without columns are left out."""
+    groups: list[tuple[set[int], list[int]]] = []
+    for i, own in enumerate(columns):
+        if not own:
+            continue
+        free = next((g for g in groups if not g[0] & set(own)), None)
+        if free is None:
+            free = (set(), [])
+            groups.append(free)
+        free[0].update(own)
+        free[1].append(i)
+    return [members for _, members in groups]
+
+
+def _pairs_of(corners: Corners) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """Yield (rows that take part, their upper points, their lower points); rows left out stand still at point 0."""
+    used = np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
+    above, below = ([np.maximum(at, 0) for sign, at in corners if sign * way > 0] for way in (1, -1))
+    for high, low in zip(above, below, strict=True):
+        yield used, high, low

@@ -1,0 +1,160 @@
+"""The trees' own answers about changed rows against the library's own predict of those rows, for every kind of model there is."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import whybox as wb
+import zoo
+from whybox.errors import OptionError
+from whybox.frames import as_table
+from whybox.methods.effects.ale import ale
+from whybox.methods.effects.curves import individual, partial_dependence
+from whybox.methods.effects.evaluate import Predicts
+from whybox.methods.effects.question import as_rows, settle
+from whybox.methods.effects.trees import Trees
+from whybox.methods.shap.target import resolve_output
+from whybox.models.blackbox import BlackBox
+from whybox.models.links import Outputs
+from whybox.models.registry import as_model
+from whybox.models.trees import TreeEnsemble
+
+EXACT = [c for c in zoo.CASES if c.verdict == "exact"]
+ROWS = 48
+
+
+def ids(case):
+    return f"{case.library}: {case.name}"
+
+
+def first(rows):
+    return rows.iloc[:ROWS] if isinstance(rows, pd.DataFrame) else rows[:ROWS]
+
+
+def asked_own(asked):
+    """The same question put to the library's own predict alone."""
+    model = asked.model
+    units = "prediction"
+    box = BlackBox(
+        inputs=model.inputs,
+        outputs=Outputs(model.outputs.names, raw_units=units, response_units=units),
+        kind="own",
+        own=model.own,
+    )
+    return Predicts(box, asked.rows, resolve_output(box.outputs, None))
+
+
+@pytest.mark.parametrize("case", EXACT, ids=ids)
+def test_trees_against_the_librarys_own_predict(case):
+    live, rows = zoo.built(case.name)
+    model = as_model(live)
+    if not isinstance(model, TreeEnsemble):
+        pytest.skip("no trees")
+    own_is_raw = model.own.scale == "raw" or model.outputs.link.identity
+    weights = np.linspace(0.5, 2.0, ROWS)
+    asked = settle(
+        model, first(rows), None, kind="pdp", grid=7, output=None if own_is_raw else "response", weights=weights,
+        response=None, max_evals=None,
+    )  # fmt: skip
+    oracle = asked_own(asked)
+    close = {"rtol": 2e-5, "atol": 2e-5} if case.single else {"rtol": 1e-9, "atol": 1e-9}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for members in asked.wanted:
+            trees, grid = asked.evaluator(members), asked.make(members)
+            for ours, theirs in zip(partial_dependence(trees, [grid]), partial_dependence(oracle, [grid]), strict=True):
+                assert np.allclose(ours.values, theirs.values, **close), members
+                assert np.allclose(ours.std_error, theirs.std_error, **close), members
+            assert np.allclose(individual(trees, grid, "ice").values, individual(oracle, grid, "ice").values, **close)
+            if len(grid) > 1 and sum(1 for v in grid.points[0].tolist() if v == v and v is not None) > 1:
+                ours, theirs = ale(trees, [grid])[0], ale(oracle, [grid])[0]
+                assert np.allclose(ours.values, theirs.values, **close)
+                assert np.allclose(ours.std_error, theirs.std_error, **close)
+    assert isinstance(asked.evaluator(asked.wanted[0]), (Trees, Predicts))
+
+
+def test_most_kinds_are_answered_by_their_trees():
+    by_trees = 0
+    for case in EXACT[:: max(1, len(EXACT) // 12)]:
+        live, rows = zoo.built(case.name)
+        asked = settle(
+            live, first(rows), None, kind="pdp", grid=None, output=None, weights=None, response=None, max_evals=None
+        )
+        by_trees += isinstance(asked.evaluator(asked.wanted[-1]), Trees)
+    assert by_trees >= 6
+
+
+@pytest.mark.parametrize("kind", ["pdp", "ale", "ice"])
+def test_surfaces_of_trees_against_predictions(kind):
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    X = zoo.holes()
+    model = as_model(HistGradientBoostingClassifier(max_iter=15).fit(X, zoo.binary()))
+    for output in (None, "probability"):
+        asked = settle(
+            model, X.iloc[:60], [("bmi", "age"), ("s5", "bp")], kind=kind, grid=6, output=output, weights=None,
+            response=None, max_evals=None,
+        )  # fmt: skip
+        ask = Predicts(model, asked.rows, asked.target)
+        for members in asked.wanted:
+            trees, grid = asked.evaluator(members), asked.make(members)
+            assert isinstance(trees, Trees)
+            make = {
+                "pdp": lambda e, g: partial_dependence(e, [g])[0].values,
+                "ale": lambda e, g: ale(e, [g])[0].values,
+                "ice": lambda e, g: individual(e, g, "ice").values,
+            }[kind]
+            assert np.allclose(make(trees, grid), make(ask, grid), rtol=1e-9, atol=1e-9)
+
+
+def test_a_grid_of_thresholds_shows_every_step_and_at_is_the_step_function():
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    X = zoo.holes()
+    model = HistGradientBoostingRegressor(max_iter=20).fit(X, zoo.y())
+    steps = wb.effects(model, X, "bmi", grid="thresholds")["bmi"]
+    curve = wb.effects(model, X, "bmi")["bmi"]
+    assert np.isnan(steps.grid[-1])
+    where = np.random.default_rng(0).uniform(15, 45, 400)
+    exact = curve.at(where)
+    assert set(np.round(exact, 9)) <= set(np.round(steps.values, 9))
+    for v, got in zip(where[:10], exact[:10], strict=True):
+        assert np.isclose(got, model.predict(X.assign(bmi=v)).mean(), rtol=1e-12)
+    with pytest.raises(OptionError, match="thresholds"):
+        wb.effects(lambda rows: rows["bmi"], X, "bmi", grid="thresholds")
+
+
+def test_what_trees_cannot_answer_is_asked_and_says_why():
+    from sklearn.decomposition import PCA
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.pipeline import make_pipeline
+
+    X = zoo.X()
+    model = make_pipeline(PCA(3), RandomForestRegressor(5, random_state=0)).fit(X, zoo.y())
+    e = wb.effects(model, X, "bmi", grid=5)["bmi"]
+    assert any("mixes this column" in note for note in e.evidence.notes)
+    assert np.allclose(e.values, [model.predict(X.assign(bmi=v)).mean() for v in e.grid], rtol=1e-9)
+
+
+def test_a_feature_that_no_tree_reads_is_flat():
+    from sklearn.tree import DecisionTreeRegressor
+
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    model = DecisionTreeRegressor(max_depth=2).fit(X, X[:, 0] > 0)
+    for kind in ("pdp", "ale"):
+        assert np.ptp(wb.effects(model, X, 2, kind)[0].values) < 1e-12
+
+
+def test_an_adapted_model_can_be_asked_without_its_library():
+    model, rows = zoo.built("LGBMRegressor, categories")
+    adapted = replace(as_model(model), own=None)
+    a, b = (wb.effects(m, rows, "age")["age"] for m in (adapted, model))
+    assert np.array_equal(a.values, b.values)
+    assert a.evidence.model_calls == 0
+    assert b.evidence.model_calls == len(rows)
+    assert as_rows(as_table(rows), None).count == pytest.approx(len(rows))

@@ -1,0 +1,151 @@
+"""Sizes of interactions and Friedman's H against closed forms and plain Python."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+import whybox as wb
+import zoo
+from whybox.errors import LimitError, OptionError
+from whybox.methods.effects.evaluate import Predicts
+from whybox.methods.effects.interactions import _of_curves, _of_trees
+from whybox.methods.effects.question import settle
+
+
+def design():
+    """Every combination of three features that are -1 or 1 and one that is 0 to 2: independent, exactly."""
+    return np.array(list(product([-1.0, 1.0], [-1.0, 1.0], [-1.0, 1.0], [0.0, 1.0, 2.0])))
+
+
+def plain(function, X, w, j, k):
+    """As Friedman and Popescu write it, a loop over rows."""
+
+    def dependence(columns):
+        out = []
+        for row in X:
+            changed = X.copy()
+            changed[:, columns] = row[columns]
+            out.append(w @ function(changed))
+        out = np.array(out)
+        return out - w @ out
+
+    both, first, second = dependence([j, k]), dependence([j]), dependence([k])
+    part = w @ (both - first - second) ** 2
+    return np.sqrt(part), part / (w @ both**2)
+
+
+def test_a_product_is_all_interaction_and_a_sum_has_none():
+    X = design()
+    found = wb.interactions(lambda rows: 3.0 * rows[:, 0] * rows[:, 1] + rows[:, 2], X)
+    h = found.extras["h_squared"][1]
+    assert np.isclose(found.values[0, 1], 3.0)
+    assert np.isclose(h[0, 1], 1.0)
+    assert np.abs(np.delete(found.values[2], [])).max() < 1e-12
+    assert np.isclose(h[0, 0], 9.0 / 10.0)  # f has variance 9 + 1
+    half = wb.interactions(lambda rows: rows[:, 0] + rows[:, 1] + rows[:, 0] * rows[:, 1], X, [0, 1])
+    assert np.isclose(half.extras["h_squared"][1][0, 1], 1.0 / 3.0)
+    frame = found.to_frame(library="pandas")
+    assert tuple(frame.iloc[0][["feature", "feature_2"]]) == ("x0", "x1")
+    assert len(frame) == 6 + 4
+
+
+def test_against_plain_python_with_weights():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 4))
+    X[:, 3] = rng.integers(0, 3, 40)
+    w = rng.uniform(0.2, 2.0, 40)
+
+    def function(rows):
+        return np.sin(rows[:, 0] * rows[:, 1]) + rows[:, 2] * rows[:, 3] + rows[:, 0]
+
+    found = wb.interactions(function, X, weights=w)
+    for j in range(4):
+        for k in range(j):
+            size, ratio = plain(function, X, w / w.sum(), j, k)
+            assert np.isclose(found.values[j, k], size)
+            assert np.isclose(found.extras["h_squared"][1][k, j], ratio)
+
+
+@pytest.mark.parametrize("name", ["LGBMRegressor, categories", "RandomForestClassifier, 3 classes, sample weights"])
+def test_trees_say_the_same_as_predictions(name):
+    model, rows = zoo.built(name)
+    asked = settle(
+        model,
+        rows.iloc[:40],
+        None,
+        kind="pdp",
+        grid=None,
+        output=None,
+        weights=np.linspace(1, 2, 40),
+        response=None,
+        max_evals=None,
+    )
+    members = [0, 2, 3]
+    ask = Predicts(asked.model, asked.rows, asked.target)
+    a, b = _of_trees(asked.evaluator((0,)), members), _of_curves(ask, members, jackknife=False)
+    assert np.allclose(a.size, b.size, rtol=1e-9, atol=1e-9)
+    assert np.allclose(a.ratio, b.ratio, rtol=1e-7, atol=1e-9)
+    whole = wb.interactions(model, rows.iloc[:40], weights=np.linspace(1, 2, 40))
+    assert np.allclose(whole.values[0, 2], a.size[0, 1])
+    assert whole.std_error is None
+
+
+def test_probabilities_of_a_boosted_classifier_are_asked_of_the_trees_row_by_row():
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    X = zoo.X().astype(float)
+    model = HistGradientBoostingClassifier(max_iter=10).fit(X, zoo.binary())
+    few = X.iloc[:40]
+    found = wb.interactions(model, few, ["bmi", "s5"], output="probability")
+
+    def function(rows):
+        return model.predict_proba(rows)[:, 1]
+
+    size, _ = plain(
+        lambda a: function(few.__class__(a, columns=few.columns)), few.to_numpy(), np.full(40, 1 / 40), 2, 4
+    )
+    assert np.isclose(found.values[0, 1], size)
+
+
+def test_a_sample_has_standard_errors_that_cover():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20_000, 2))
+    inside = []
+    for seed in range(60):
+        found = wb.interactions(lambda rows: rows[:, 0] * rows[:, 1] + rows[:, 0], X, sample=100, seed=seed)
+        assert not found.evidence.exact
+        inside.append(abs(found.values[0, 1] - 1.0) <= 1.96 * found.std_error[0, 1])
+    assert np.mean(inside) >= 0.8
+
+
+def test_too_much_is_refused_before_any_work():
+    calls = []
+
+    def function(rows):
+        calls.append(len(rows))
+        return rows.sum(axis=1)
+
+    X = np.random.default_rng(0).normal(size=(3000, 6))
+    with pytest.raises(LimitError, match="sample=300"):
+        wb.interactions(function, X)
+    assert sum(calls) <= 2
+    for bad in (3, True, "many"):
+        with pytest.raises(OptionError, match="sample"):
+            wb.interactions(function, X, sample=bad)
+    with pytest.raises(OptionError, match="two at least"):
+        wb.interactions(function, X, [0])
+
+
+def test_saved_and_drawn(tmp_path):
+    found = wb.interactions(lambda rows: np.column_stack([rows[:, 0] * rows[:, 1], rows[:, 2]]), design(), sample=20)
+    found.save(tmp_path / "i.whybox")
+    back = wb.load(tmp_path / "i.whybox")
+    assert np.array_equal(back.values, found.values)
+    assert np.array_equal(back.extras["h_squared"][1], found.extras["h_squared"][1])
+    ax = found[..., 0].plot.heatmap()
+    assert "size of the interaction" in ax.figure.axes[-1].get_ylabel()
+    assert np.isclose(np.nanmax(np.ma.filled(ax.images[0].get_array(), 0.0)), np.triu(found[..., 0].values, 1).max())
+    assert found._repr_html_()

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import whybox as wb
+import zoo
+from whybox.cli import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli")
+    model, rows = zoo.built("LGBMRegressor, regression")
+    model.booster_.save_model(path / "model.txt")
+    rows.assign(w=np.linspace(1, 2, len(rows))).to_parquet(path / "rows.parquet")
+    return path
+
+
+def run(folder, *arguments):
+    return main([a.replace("@", f"{folder}/") if a.startswith("@") else a for a in arguments])
+
+
+def test_effects_are_written_with_their_evidence(folder, capsys):
+    assert run(folder, "effects", "@model.txt", "@rows.parquet", "-o", "@out.parquet") == 0
+    said = capsys.readouterr().out
+    assert "Partial dependence of 5 features over 442 rows" in said
+    assert "interventional" in said
+    table = pd.read_parquet(folder / "out.parquet")
+    model, rows = zoo.built("LGBMRegressor, regression")
+    ours = wb.effects(model, rows)
+    assert np.allclose(table["effect"], np.concatenate([e.values for e in ours.values()]))
+    assert {"feature", "value", "level", "std_error", "off_data"} <= set(table)
+    meta = json.loads(pq.read_metadata(folder / "out.parquet").metadata[b"whybox"])
+    assert set(meta["evidence"]) == set(zoo.COLUMNS)
+
+
+def test_features_pairs_kinds_and_weights(folder):
+    arguments = ("--feature", "bmi,s5", "--feature", "bmi", "--kind", "ale", "--grid", "6", "--weights", "w")
+    assert run(folder, "effects", "@model.txt", "@rows.parquet", "-o", "@out.csv", *arguments) == 0
+    table = pd.read_csv(folder / "out.csv")
+    assert set(table["feature_2"].dropna()) == {"s5"}
+    model, rows = zoo.built("LGBMRegressor, regression")
+    ours = wb.effects(model, rows, "bmi", "ale", grid=6, weights=np.linspace(1, 2, len(rows)))["bmi"]
+    assert np.allclose(table[table["feature_2"].isna()]["effect"], ours.values)
+    assert run(folder, "effects", "@model.txt", "@rows.parquet", "-o", "@out.parquet", "--grid", "thresholds") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--kind", "pdb"), 2),
+        (("--feature", "bmy"), 2),
+        (("--weights", "v"), 2),
+        (("--grid", "1"), 2),
+        (("--grid", "many"), 2),
+    ],
+)
+def test_wrong_usage_has_its_code_and_writes_nothing(folder, capsys, arguments, code):
+    assert run(folder, "effects", "@model.txt", "@rows.parquet", "-o", "@no.parquet", *arguments) == code
+    assert capsys.readouterr().err.startswith("whybox: ")
+    assert not (folder / "no.parquet").exists()
