@@ -311,10 +311,13 @@ def individual_blocks(
         block = np.empty((rows.stop - rows.start, sum(grid.points), grid.outputs))
         grid.native.individual(X[rows], block)
         parts = np.split(block, np.cumsum(grid.points)[:-1], axis=1)
-        yield rows, [
-            part if np.array_equal(index, np.arange(part.shape[1])) else part[:, index]
-            for part, index in zip(parts, grid.index, strict=True)
-        ]
+        yield (
+            rows,
+            [
+                part if np.array_equal(index, np.arange(part.shape[1])) else part[:, index]
+                for part, index in zip(parts, grid.index, strict=True)
+            ],
+        )
 
 
 def individual_moments(

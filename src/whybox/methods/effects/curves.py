@@ -39,14 +39,15 @@ def partial_dependence(evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
     """Return partial dependence: at each point the weighted mean, over the rows, of the model with the feature set to it.
 
     The standard error takes the rows as a sample: ``sqrt(variance of the individual values / effective rows)``. It says how far the mean
-    would move with other rows of the same kind, for this model; it says nothing of how far training moves the model.
+    would move with other rows of the same kind, for this model; it says nothing of how far training moves the model. Where the mean costs less
+    than the individual values (tree ensembles, many rows), the variance is estimated from a sample of the rows, and a note says so.
 
     References:
         Friedman, Greedy function approximation, Annals of Statistics 29 (2001).
     """
     n = evaluator.rows.count
     return [
-        Curve(g, m.mean, np.sqrt(np.maximum(m.variance, 0.0) / n))
+        Curve(g, m.mean, np.sqrt(np.maximum(m.variance, 0.0) / n), notes=m.notes)
         for g, m in zip(grids, evaluator.moments(grids), strict=True)
     ]
 

@@ -91,10 +91,14 @@ class Rows:
 @final
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Of the individual values at each point, over rows: weighted mean and unbiased variance, (points, outputs)."""
+    """Of the individual values at each point, over rows: weighted mean and unbiased variance, (points, outputs).
+
+    ``notes`` say where the variance is of fewer rows than the mean.
+    """
 
     mean: Floats
     variance: Floats
+    notes: tuple[str, ...] = ()
 
 
 class Evaluator(Protocol):
