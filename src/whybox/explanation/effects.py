@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -89,7 +89,7 @@ class Effects(Mapping[Key, Explanation]):
         """
         from whybox.frames import build_frame
 
-        return build_frame(_columns(list(self.curves.values())), library=library or self.library)
+        return build_frame(_columns(self.curves), library=library or self.library)
 
     def to_arrow(self) -> Any:
         """Return all curves as one pyarrow Table, laid out as :meth:`to_frame`."""
@@ -117,14 +117,15 @@ class Effects(Mapping[Key, Explanation]):
         return str(effects_html(self))
 
 
-def _columns(curves: Sequence[Explanation]) -> dict[str, npt.NDArray[Any]]:
-    several = {d for e in curves for d in e.dims}
+def _columns(curves: Mapping[Key, Explanation]) -> dict[str, npt.NDArray[Any]]:
+    several = {d for e in curves.values() for d in e.dims}
+    apart = any(isinstance(key, str) and tuple(e.players) != (key,) for key, e in curves.items())
     parts: dict[str, list[npt.NDArray[Any]]] = {}
-    for e in curves:
+    for key, e in curves.items():
         names = list(e.players)
         shape = e.values.shape
         n = e.values.size
-        line: dict[str, npt.NDArray[Any]] = {}
+        line: dict[str, npt.NDArray[Any]] = {"region": np.full(n, key, dtype=object)} if apart else {}
         for dim, tag in (("point", ""), ("point_2", "_2")):
             if dim not in several:
                 continue
