@@ -13,7 +13,8 @@ from whybox.explanation.explanation import Explanation
 from whybox.frames import as_table
 from whybox.methods.effects.interactions import check_sample
 from whybox.methods.effects.interactions import interactions as find_interactions
-from whybox.methods.effects.question import settle
+from whybox.methods.effects.question import check_kind, settle
+from whybox.methods.effects.refits import check_refits, with_learner_error
 from whybox.methods.effects.regions import POINTS, check_depth
 from whybox.methods.effects.regions import regions as find_regions
 from whybox.methods.effects.run import run
@@ -204,6 +205,7 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
     weights: Any = None,
     response: str | None = None,
     max_evals: int | None = None,
+    refits: Any = None,
 ) -> Effects:
     """Show how the prediction moves with each feature, over the rows at hand.
 
@@ -223,6 +225,8 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         weights: one number a row of X.
         response: the method of the estimator to ask (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
         max_evals: most predictions of single rows where the model is asked; more is refused before any is made.
+        refits: the same model fitted again on bootstrap samples of its training rows, a list of at least three: ``extras["learner_error"]`` then says how
+            far training moves each curve.
 
     Returns:
         Effects: ``effects["age"]`` with ``grid``, ``values`` (points,) [, outputs], ``std_error``, ``off_data`` and ``at(points)``.
@@ -238,19 +242,25 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         >>> bool(abs(curves[0].values - 3.0 * curves[0].grid).max() < 1e-12)
         True
     """
-    return run(
-        settle(
-            model,
-            X,
-            features,
-            kind=kind,
-            grid=grid,
-            output=output,
-            weights=weights,
-            response=response,
-            max_evals=max_evals,
+    again = check_refits(refits, check_kind(kind))
+
+    def ask(one: Any, chosen: Any, points: Any) -> Effects:
+        return run(
+            settle(
+                one,
+                X,
+                chosen,
+                kind=kind,
+                grid=points,
+                output=output,
+                weights=weights,
+                response=response,
+                max_evals=max_evals,
+            )
         )
-    )
+
+    found = ask(model, features, grid)
+    return found if again is None else with_learner_error(found, again, ask)
 
 
 def interactions(  # noqa: PLR0913  # the promise of the public surface

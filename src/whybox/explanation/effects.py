@@ -79,7 +79,8 @@ class Effects(Mapping[Key, Explanation]):
         """Return all curves as one data frame, a line a number.
 
         Columns: ``feature``, ``value`` (numbers; NaN elsewhere), ``level`` (the point in words), those of a second feature where there are
-        surfaces, ``row`` and ``output`` where there are any, ``effect``, ``std_error`` and ``off_data``.
+        surfaces, ``row`` and ``output`` where there are any, ``effect``, ``std_error`` and ``off_data``;
+        ``learner_error`` where there were refits, ``region`` where there are regions.
 
         Args:
             library: ``"pandas"``, ``"polars"``, ``"pyarrow"``; None: that of the rows given.
@@ -150,6 +151,8 @@ def _columns(curves: Mapping[Key, Explanation]) -> dict[str, npt.NDArray[Any]]:
             lengths = [s if d in off[0] else 1 for d, s in zip(e.dims, shape, strict=True)]
             spread = np.broadcast_to(off[1].reshape(lengths), shape).reshape(-1)
         line["off_data"] = spread
+        if any("learner_error" in c.extras for c in curves.values()):
+            line["learner_error"] = e.extras["learner_error"][1].reshape(-1)
         for name, cells in line.items():
             parts.setdefault(name, []).append(cells)
     return {name: np.concatenate(cells) for name, cells in parts.items()}
