@@ -304,6 +304,8 @@ def test_what_cannot_be_answered_is_refused():
         effects.partial_dependence(e, [one, effects.Levels((1, 0), np.zeros((2, 2)))], X)
     with pytest.raises(OptionError, match="points, columns"):
         effects.partial_dependence(e, [effects.Levels((0,), np.zeros((0, 1)))], X)
+    with pytest.raises(OptionError, match="threads"):
+        effects.partial_dependence(e, [one], X, threads=0)
     with pytest.raises(OptionError, match="two different"):
         effects.joint(e, [one], [(0, 0)], X)
     with pytest.raises(OptionError, match="positions"):

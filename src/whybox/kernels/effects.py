@@ -147,6 +147,8 @@ def _means(
     e: TreeEnsemble, grid: _Grid, pairs: Ints, X: Floats, w: Floats, threads: int
 ) -> tuple[_native.Means, float]:
     """Add up all trees over all rows; returns the sums and the rows' weight in them."""
+    if threads < 1:
+        raise OptionError("threads must be at least 1.")
     equal = bool((w == w[0]).all())
     instructions = forced_choice("instructions") or instruction_sets()[0].name
     first, second = (np.ascontiguousarray(pairs[:, k], dtype=np.int32) for k in (0, 1))
