@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from whybox.api import interactions as interactions
     from whybox.api import load as load
     from whybox.api import plan as plan
+    from whybox.api import regions as regions
     from whybox.explanation.effects import Effects as Effects
     from whybox.explanation.explanation import Explanation as Explanation
     from whybox.methods.shap.plan import Plan as Plan
@@ -39,6 +40,7 @@ _WHERE = {
     "load": "whybox.api",
     "Plan": "whybox.methods.shap.plan",
     "plan": "whybox.api",
+    "regions": "whybox.api",
     "report": "whybox.reporting.build",
 }
 _MODULES = ("errors", "explainers")
@@ -56,6 +58,7 @@ __all__ = [
     "interactions",
     "load",
     "plan",
+    "regions",
     "report",
 ]
 

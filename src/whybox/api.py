@@ -13,7 +13,10 @@ from whybox.explanation.explanation import Explanation
 from whybox.frames import as_table
 from whybox.methods.effects.interactions import check_sample
 from whybox.methods.effects.interactions import interactions as find_interactions
-from whybox.methods.effects.question import settle
+from whybox.methods.effects.question import check_kind, settle
+from whybox.methods.effects.refits import check_refits, with_learner_error
+from whybox.methods.effects.regions import POINTS, check_depth
+from whybox.methods.effects.regions import regions as find_regions
 from whybox.methods.effects.run import run
 from whybox.methods.importance.impurity import check_method, impurity
 from whybox.methods.importance.shap import mean_absolute
@@ -23,7 +26,7 @@ from whybox.methods.shap.tree import LinearShap, TreeShap
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 
-__all__ = ["effects", "explain", "importance", "interactions", "load", "plan"]
+__all__ = ["effects", "explain", "importance", "interactions", "load", "plan", "regions"]
 
 
 def explain(  # noqa: PLR0913  # the promise of the public surface
@@ -208,6 +211,7 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
     weights: Any = None,
     response: str | None = None,
     max_evals: int | None = None,
+    refits: Any = None,
 ) -> Effects:
     """Show how the prediction moves with each feature, over the rows at hand.
 
@@ -227,6 +231,8 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         weights: one number a row of X.
         response: the method of the estimator to ask (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
         max_evals: most predictions of single rows where the model is asked; more is refused before any is made.
+        refits: the same model fitted again on bootstrap samples of its training rows, a list of at least three: ``extras["learner_error"]`` then says how
+            far training moves each curve.
 
     Returns:
         Effects: ``effects["age"]`` with ``grid``, ``values`` (points,) [, outputs], ``std_error``, ``off_data`` and ``at(points)``.
@@ -242,19 +248,25 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         >>> bool(abs(curves[0].values - 3.0 * curves[0].grid).max() < 1e-12)
         True
     """
-    return run(
-        settle(
-            model,
-            X,
-            features,
-            kind=kind,
-            grid=grid,
-            output=output,
-            weights=weights,
-            response=response,
-            max_evals=max_evals,
+    again = check_refits(refits, check_kind(kind))
+
+    def ask(one: Any, chosen: Any, points: Any) -> Effects:
+        return run(
+            settle(
+                one,
+                X,
+                chosen,
+                kind=kind,
+                grid=points,
+                output=output,
+                weights=weights,
+                response=response,
+                max_evals=max_evals,
+            )
         )
-    )
+
+    found = ask(model, features, grid)
+    return found if again is None else with_learner_error(found, again, ask)
 
 
 def interactions(  # noqa: PLR0913  # the promise of the public surface
@@ -310,6 +322,57 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         max_evals=max_evals,
     )
     return find_interactions(asked, sample=chosen, seed=int(seed))
+
+
+def regions(  # noqa: PLR0913  # the promise of the public surface
+    model: Any,
+    X: Any,
+    feature: Any,
+    *,
+    depth: int = 2,
+    grid: Any = None,
+    output: Any = None,
+    weights: Any = None,
+    response: str | None = None,
+    max_evals: int | None = None,
+) -> Effects:
+    """Split the rows where a feature acts differently, and show its effect in each part.
+
+    Args:
+        model, X, output, weights, response, max_evals: as for :func:`effects`.
+        feature: one name or position.
+        depth: how many splits a region may be deep, 1 to 4.
+        grid: as for :func:`effects`; None: 30 points.
+
+    Returns:
+        Effects keyed by conditions on other features: ``"all rows"`` first, then each region, if any split takes a tenth off. Each is partial dependence over the
+        rows that meet the conditions; ``extras["heterogeneity"]`` is how far their individual curves still are from it (root mean square, less their levels),
+        and ``extras["region_share"]`` the region's share of the rows.
+
+    Raises:
+        OptionError: more than one feature, or a depth that cannot be. Others as :func:`effects`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import whybox as wb
+        >>> X = np.random.default_rng(0).normal(size=(200, 3))
+        >>> parts = wb.regions(lambda rows: rows[:, 0] * np.where(rows[:, 1] > 0, 1.0, -1.0), X, 0, depth=1)
+        >>> len(parts)
+        3
+    """
+    deep = check_depth(depth)
+    asked = settle(
+        model,
+        X,
+        [feature],
+        kind="pdp",
+        grid=POINTS if grid is None else grid,
+        output=output,
+        weights=weights,
+        response=response,
+        max_evals=max_evals,
+    )
+    return find_regions(asked, depth=deep)
 
 
 def load(path: str | Path) -> Explanation | Effects:

@@ -183,6 +183,7 @@ PUBLIC = {
         "interactions",
         "load",
         "plan",
+        "regions",
         "report",
     ],
     "whybox.explainers": ["Index", "LinearShap", "TreeShap"],
@@ -228,7 +229,7 @@ def test_errors_are_one_tree_and_the_docstring_draws_it():
 
 
 def test_every_public_docstring_says_what_it_raises():
-    for name in ("effects", "explain", "importance", "interactions", "load", "report"):
+    for name in ("effects", "explain", "importance", "interactions", "load", "regions", "report"):
         doc = inspect.getdoc(getattr(whybox, name))
         assert "Raises:" in doc, name
     for cls in (whybox.explainers.TreeShap, whybox.explainers.LinearShap):

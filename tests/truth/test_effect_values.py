@@ -180,3 +180,54 @@ def test_off_data_is_small_under_independence_and_near_one_where_another_feature
     assert beyond.off_data[1] == 1.0
     words = pd.DataFrame({"c": np.where(X[:, 0] > 0, "up", "down"), "x": X[:, 0]})
     assert wb.effects(lambda rows: rows["x"], words, "c")["c"].off_data.min() > 0.4
+
+
+@pytest.mark.parametrize("kind", ["pdp", "ale", "marginal"])
+def test_learner_errors_say_how_far_training_moves_the_curve(kind):
+    """A fitted slope has a known standard error; bootstrap refits find it in the curve."""
+    rng = np.random.default_rng(0)
+    n = 400
+    X = np.column_stack([rng.normal(size=n), rng.normal(size=n)])
+    y = 2.0 * X[:, 0] + rng.normal(size=n)
+
+    def fit(rows):
+        slope = np.linalg.lstsq(np.column_stack([X[rows], np.ones(len(rows))]), y[rows], rcond=None)[0]
+        return lambda A: A @ slope[:2] + slope[2]
+
+    refits = [fit(rng.integers(0, n, n)) for _ in range(60)]
+    points = {0: [-2.0, 0.0, 2.0], 1: [-1.0, 1.0]}
+    found = wb.effects(
+        fit(np.arange(n)), X, [0, (0, 1)] if kind != "marginal" else [0], kind, grid=points, refits=refits
+    )
+    error = found[0].extras["learner_error"][1]
+    assert error.shape == found[0].values.shape
+    if kind == "pdp":  # the level counts too: sqrt(1 + x^2) / sqrt(n)
+        assert np.allclose(error, np.sqrt(1 + found[0].grid ** 2) / np.sqrt(n), rtol=0.35)
+    if kind == "ale":  # the slope alone, twice the standard error of it at the ends
+        assert 0.6 < error[0] / (2.0 / np.sqrt(n)) < 1.4
+    assert "learner_error" in found.to_frame(library="pandas")
+    found[0].plot.curve()
+    for bad in ([refits[0]], 3):
+        with pytest.raises(OptionError, match="refits"):
+            wb.effects(refits[0], X, refits=bad)
+    with pytest.raises(OptionError, match="each row"):
+        wb.effects(refits[0], X, kind="ice", refits=refits)
+
+
+def test_learner_errors_keep_to_the_points_of_the_model_itself():
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "c": rng.choice(list("abc"), 90),
+            "d": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 40, 90), unit="D"),
+            "z": np.where(rng.random(90) < 0.2, np.nan, rng.normal(size=90)),
+        }
+    )
+
+    def model(scale):
+        return lambda f: scale * (f["c"].map({"a": 1.0, "b": 5.0, "c": 2.0}).to_numpy() + f["z"].fillna(3.0).to_numpy())
+
+    for kind in ("pdp", "ale"):
+        found = wb.effects(model(1.0), rows, kind=kind, refits=[model(s) for s in (0.9, 1.0, 1.1)])
+        for e in found.values():
+            assert np.allclose(e.extras["learner_error"][1], np.abs(e.values) * 0.1)

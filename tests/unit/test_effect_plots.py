@@ -123,3 +123,22 @@ def test_notebooks_show_points_and_sizes():
     assert "Partial dependence" in effects._repr_html_()
     assert "missing" in effects["real $x$"]._repr_html_()
     assert "not exact" not in repr(effects[0])
+
+
+@pytest.mark.parametrize("figure", ["bar", "beeswarm", "waterfall", "heatmap"])
+def test_figures_of_attributions_refuse_curves(figure):
+    e = wb.effects(one, rows(), "whole")["whole"]
+    with pytest.raises(OptionError):
+        getattr(e.plot, figure)()
+    with pytest.raises(OptionError):
+        e.plot.scatter("whole")
+    with pytest.raises(OptionError, match="heatmap"):
+        wb.interactions(one, rows().iloc[:30]).plot.bar()
+
+
+def test_curves_go_to_xarray_and_arrow():
+    e = wb.effects(one, rows(), "whole")["whole"]
+    there = e.to_xarray()
+    assert np.array_equal(there["off_data"], e.off_data)
+    assert e.to_arrow().column("off_data").to_pylist() == e.off_data.tolist()
+    assert len(e.to_frame()) == len(e)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -79,7 +79,8 @@ class Effects(Mapping[Key, Explanation]):
         """Return all curves as one data frame, a line a number.
 
         Columns: ``feature``, ``value`` (numbers; NaN elsewhere), ``level`` (the point in words), those of a second feature where there are
-        surfaces, ``row`` and ``output`` where there are any, ``effect``, ``std_error`` and ``off_data``.
+        surfaces, ``row`` and ``output`` where there are any, ``effect``, ``std_error`` and ``off_data``;
+        ``learner_error`` where there were refits, ``region`` where there are regions.
 
         Args:
             library: ``"pandas"``, ``"polars"``, ``"pyarrow"``; None: that of the rows given.
@@ -89,7 +90,7 @@ class Effects(Mapping[Key, Explanation]):
         """
         from whybox.frames import build_frame
 
-        return build_frame(_columns(list(self.curves.values())), library=library or self.library)
+        return build_frame(_columns(self.curves), library=library or self.library)
 
     def to_arrow(self) -> Any:
         """Return all curves as one pyarrow Table, laid out as :meth:`to_frame`."""
@@ -117,14 +118,15 @@ class Effects(Mapping[Key, Explanation]):
         return str(effects_html(self))
 
 
-def _columns(curves: Sequence[Explanation]) -> dict[str, npt.NDArray[Any]]:
-    several = {d for e in curves for d in e.dims}
+def _columns(curves: Mapping[Key, Explanation]) -> dict[str, npt.NDArray[Any]]:
+    several = {d for e in curves.values() for d in e.dims}
+    apart = any(isinstance(key, str) and tuple(e.players) != (key,) for key, e in curves.items())
     parts: dict[str, list[npt.NDArray[Any]]] = {}
-    for e in curves:
+    for key, e in curves.items():
         names = list(e.players)
         shape = e.values.shape
         n = e.values.size
-        line: dict[str, npt.NDArray[Any]] = {}
+        line: dict[str, npt.NDArray[Any]] = {"region": np.full(n, key, dtype=object)} if apart else {}
         for dim, tag in (("point", ""), ("point_2", "_2")):
             if dim not in several:
                 continue
@@ -149,6 +151,8 @@ def _columns(curves: Sequence[Explanation]) -> dict[str, npt.NDArray[Any]]:
             lengths = [s if d in off[0] else 1 for d, s in zip(e.dims, shape, strict=True)]
             spread = np.broadcast_to(off[1].reshape(lengths), shape).reshape(-1)
         line["off_data"] = spread
+        if any("learner_error" in c.extras for c in curves.values()):
+            line["learner_error"] = e.extras["learner_error"][1].reshape(-1)
         for name, cells in line.items():
             parts.setdefault(name, []).append(cells)
     return {name: np.concatenate(cells) for name, cells in parts.items()}

@@ -35,6 +35,10 @@ def bar(
     """
     if e.kind == "interaction":
         raise OptionError("bar shows attributions or importances; for interactions use heatmap.")
+    if "feature" not in e.dims or e.kind == "interaction_size":
+        raise OptionError(
+            "bar shows attributions or importances; an effect is drawn by curve, sizes of interactions by heatmap."
+        )
     shown = e if output is None else one_output(e, output, "bar")
     size = _sizes(shown)
     order = np.argsort(-size.sum(axis=1), kind="stable")

@@ -55,7 +55,7 @@ def curve(
     """Draw a curve with its band, the data below it, and above it how many rows each point takes off the data.
 
     Categories are bars from the curve's mean over the rows; a missing value has a place of its own. Individual curves are drawn faint, their mean
-    strong. A surface is drawn as a heatmap.
+    strong. Dashed lines are 1.96 learner errors, where there were refits. A surface is drawn as a heatmap.
 
     Args:
         e: an effect of one feature or two. color: a feature to colour individual curves by.
@@ -158,7 +158,12 @@ def _series(e: Explanation) -> list[tuple[str, str, Floats, Floats | None]]:
 
 def _lines(ax: Axes, e: Explanation, place: npt.NDArray[Any]) -> None:
     known = _known(place)
-    for label, color, values, error in _series(e):
+    learner = e.extras["learner_error"][1].reshape(len(place), -1) if "learner_error" in e.extras else None
+    for k, (label, color, values, error) in enumerate(_series(e)):
+        if learner is not None:
+            wide = COVER * learner[:, k]
+            for side in (values - wide, values + wide):
+                ax.plot(place[known], side[known], color=color, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2)
         ax.plot(place[known], values[known], color=color, linewidth=1.8, label=label or None, zorder=3)
         if known.sum() == 1:
             ax.plot(place[known], values[known], "o", color=color, zorder=3)

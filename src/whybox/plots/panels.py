@@ -51,7 +51,14 @@ def panels(
     drawn = []
     for at, name in zip(grid.flat, names, strict=False):
         e = effects[name]
-        curve(e, color=color, output=output, ax=at, legend=False, title="")
+        curve(
+            e,
+            color=color,
+            output=output,
+            ax=at,
+            legend=False,
+            title="" if name in (next(iter(e.players)), tuple(e.players)) else short(str(name), 34),
+        )
         if at not in grid[:, 0]:
             at.set_ylabel("")
         drawn.append((at, "point_2" in e.dims))

@@ -160,6 +160,7 @@ class Predicts:
         self._most = most
         self._call = _caller(model, target)
         self._answers: Floats | None = None
+        self._in_all = ""
 
     @property
     def kernel(self) -> str:
@@ -200,7 +201,9 @@ class Predicts:
 
     def moments(self, grids: Sequence[Grid]) -> list[Moments]:
         """Return mean and variance over rows at each point, for each grid."""
-        self._afford(sum(len(self.rows.alike(g.members)[0]) * len(g) for g in grids))
+        needed = sum(len(self.rows.alike(g.members)[0]) * len(g) for g in grids)
+        self._afford(needed)
+        self._in_all = f", {needed:,} predictions in all"
         return [moments(self, g) for g in grids]
 
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
@@ -247,7 +250,7 @@ class Predicts:
         self, table: Table, rows: Ints, grid: Grid | None, points: npt.NDArray[np.int64] | None, what: str
     ) -> Floats:
         out = np.empty((len(rows), len(self.target.names)))
-        for part in batches(len(rows), what=what, first=4096, most=65536, unit="predictions"):
+        for part in batches(len(rows), what=what + self._in_all, first=4096, most=65536, unit="predictions"):
             block = table.rows(rows[part])
             if grid is not None and points is not None:
                 block = block.mixed(grid.table.rows(points[part]), grid.members)

@@ -1,0 +1,213 @@
+"""Regions: where the individual curves of a feature disagree, the rows are split so that they agree better inside each part.
+
+Each curve is taken less its own mean over the points, each point counting as many rows as stand there, so that only its shape is left. The heterogeneity of a
+set of rows is the root mean square distance of their curves from the set's mean curve, in the units of the prediction; it is zero where the feature acts
+alike in every row. A set is split by the value of one other feature, where that takes most off the sum of squares, as long as a split takes off at least a
+tenth of what all rows have and leaves a twentieth of the rows (and 20) on either side.
+
+References:
+    Herbinger et al., Decomposing global feature effects based on feature interactions, Journal of Machine Learning Research 25 (2024).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import LimitError, OptionError
+from whybox.explanation.effects import Effects, Key
+from whybox.explanation.explanation import Explanation
+from whybox.frames import Floats
+from whybox.methods.effects.curves import LARGEST, Curve, grid_share
+from whybox.methods.effects.evaluate import Rows
+from whybox.methods.effects.grid import Feature, Grid, Ints
+from whybox.methods.effects.off_data import with_off_data
+from whybox.methods.effects.question import Asked
+from whybox.methods.effects.run import labelled
+
+__all__ = ["POINTS", "check_depth", "regions"]
+
+POINTS: Final = 30  # of the grid, by default
+CUTS: Final = 20  # of a number that are tried
+WORDS: Final = 20  # categories that are tried
+LEAST_ROWS: Final = 20
+LEAST_SHARE: Final = 0.05
+LEAST_GAIN: Final = 0.1
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """A set of rows: their positions, and the conditions that they meet, in words."""
+
+    rows: Ints
+    rules: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The conditions, joined."""
+        return " and ".join(self.rules) if self.rules else "all rows"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Shapes:
+    """Centred curves, one line a row, so that squared distances are plain: points and outputs side by side, each times the root of its share."""
+
+    lines: Floats
+    weights: Floats
+
+    def squares(self, rows: Ints) -> float:
+        """Weighted sum of squared distances from the mean curve."""
+        w, x = self.weights[rows], self.lines[rows]
+        total = w.sum()
+        return 0.0 if total == 0 else max(float(w @ (x**2).sum(axis=1) - ((w @ x) ** 2).sum() / total), 0.0)
+
+    def heterogeneity(self, rows: Ints) -> float:
+        """Root mean square distance of the curves from their mean."""
+        total = float(self.weights[rows].sum())
+        return float(np.sqrt(self.squares(rows) / total)) if total > 0 else 0.0
+
+
+def check_depth(depth: Any) -> int:
+    """Refuse what is not a depth.
+
+    Raises:
+        OptionError: not a whole number from 1 to 4.
+    """
+    if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)) or not 1 <= depth <= 4:
+        raise OptionError(f"depth={depth!r} must be 1, 2, 3 or 4: how many splits a region may be deep.")
+    return int(depth)
+
+
+def regions(asked: Asked, *, depth: int) -> Effects:
+    """Return the effect over all rows and in each region, keyed by its conditions.
+
+    Raises:
+        OptionError: not one single feature. LimitError: the individual curves do not fit.
+    """
+    began = time.perf_counter()
+    if len(asked.wanted) != 1 or len(asked.wanted[0]) != 1:
+        raise OptionError("regions are found for one feature at a time; name a single one.")
+    members = asked.wanted[0]
+    evaluator, grid = asked.evaluator(members), asked.make(members)
+    values = np.empty((len(asked.rows), len(grid), len(asked.target.names)))
+    if values.nbytes > LARGEST:
+        raise LimitError(
+            f"{len(asked.rows):,} rows x {len(grid)} points do not fit; pass fewer rows or a smaller grid."
+        )
+    for rows, block in evaluator.curves(grid):
+        values[rows] = block
+    shapes = _shapes(asked, grid, values)
+    whole = _Region(np.arange(len(asked.rows)))
+    rounding = 1e-18 * float(asked.rows.weights @ (values**2).mean(axis=(1, 2)))
+    least = LEAST_GAIN * max(shapes.squares(whole.rows), rounding)
+    found = [whole, *_split(asked, shapes, whole, members[0], depth, least)]
+    if len(found) == 2:
+        found = found[:1]  # nothing was split
+    said = (f"{evaluator.spent:,} predictions of single rows for all regions.",) if evaluator.spent else ()
+    out: dict[Key, Explanation] = {}
+    for region in found:
+        notes = (*asked.notes, *asked.apart(members), f"Rows: {region.name}.", *said)
+        part, curve = _curve(asked, grid, values, shapes, region)
+        e = labelled(part, evaluator, curve, notes, evaluator.spent, time.perf_counter() - began)
+        out[region.name] = replace(e, evidence=replace(e.evidence, method="Partial dependence in a region"))
+    return Effects(out, asked.rows.table.library)
+
+
+def _shapes(asked: Asked, grid: Grid, values: Floats) -> _Shapes:
+    share = grid_share(asked.rows, grid)
+    share = share / share.sum() if share.sum() > 0 else np.full(len(grid), 1.0 / len(grid))
+    centred = values - np.einsum("p,rpk->rk", share, values)[:, None]
+    centred = centred - np.einsum("r,rpk->pk", asked.rows.weights, centred)  # what all rows share would only cancel
+    lines = centred * np.sqrt(share)[None, :, None]
+    return _Shapes(lines.reshape(len(values), -1), asked.rows.weights)
+
+
+def _split(asked: Asked, shapes: _Shapes, region: _Region, own: int, depth: int, least: float) -> list[_Region]:
+    """Return the parts of a region, or the region itself where no split takes enough off."""
+    if depth == 0:
+        return [region]
+    before = shapes.squares(region.rows)
+    best: tuple[float, npt.NDArray[np.bool_], str, str] | None = None
+    for position in range(asked.rows.table.width):
+        if position == own:
+            continue
+        feature = asked.rows.feature(position)
+        for left, yes, no in _candidates(feature, region.rows):
+            if not _large_enough(asked.rows, region.rows, left):
+                continue
+            gain = before - shapes.squares(region.rows[left]) - shapes.squares(region.rows[~left])
+            if gain > least and (best is None or gain > best[0] * (1 + 1e-9)):
+                best = (gain, left, yes, no)
+    if best is None:
+        return [region]
+    _, left, yes, no = best
+    parts = (
+        _Region(region.rows[left], (*region.rules, yes)),
+        _Region(region.rows[~left], (*region.rules, no)),
+    )
+    return [leaf for part in parts for leaf in _split(asked, shapes, part, own, depth - 1, least)]
+
+
+def _large_enough(rows: Rows, here: Ints, left: npt.NDArray[np.bool_]) -> bool:
+    mass = rows.weights[here]
+    return (
+        min(int(left.sum()), int((~left).sum())) >= LEAST_ROWS
+        and min(mass[left].sum(), mass[~left].sum()) >= LEAST_SHARE
+    )
+
+
+def _candidates(feature: Feature, rows: Ints) -> Iterator[tuple[npt.NDArray[np.bool_], str, str]]:
+    """Yield (which rows go left, the condition in words, its opposite)."""
+    codes = feature.codes[rows]
+    gap = codes < 0
+    if gap.any() and not gap.all():
+        yield gap, f"{feature.name} is missing", f"{feature.name} is known"
+    if feature.numbers is None:
+        common, counts = np.unique(codes[~gap], return_counts=True)
+        for code in common[np.argsort(-counts, kind="stable")][:WORDS]:
+            word = feature.unique[code]
+            yield codes == code, f"{feature.name} = {word}", f"{feature.name} is not {word}"
+        return
+    known = np.sort(codes[~gap])
+    if not len(known):
+        return
+    cuts = np.unique(known[np.linspace(0, len(known) - 1, CUTS + 2).astype(np.int64)[1:-1]])
+    or_missing = " or missing" if gap.any() else ""
+    for cut in cuts:
+        edge, above = feature.unique[cut], feature.unique[min(int(cut) + 1, len(feature.unique) - 1)]
+        word = str(edge) if feature.kind == "datetime" else _short_between(float(edge), float(above))
+        yield (codes <= cut) & ~gap, f"{feature.name} <= {word}", f"{feature.name} > {word}{or_missing}"
+
+
+def _short_between(edge: float, above: float) -> str:
+    """The shortest number from `edge` up to, but not with, the next value: what it says is exactly how the rows are split."""
+    if edge < above < np.inf:
+        for digits in range(2, 17):
+            word = f"{(edge + above) / 2:.{digits}g}"
+            if edge <= float(word) < above:
+                return word
+    return repr(edge)
+
+
+def _curve(asked: Asked, grid: Grid, values: Floats, shapes: _Shapes, region: _Region) -> tuple[Asked, Curve]:
+    """The mean curve of a region with its standard error, and the question put to the region's rows alone."""
+    picked = region.rows
+    w = asked.rows.weights[picked]
+    part = Rows(asked.rows.table.rows(picked), w / w.sum())
+    inner = replace(asked, rows=part, kind="pdp", _engines={})
+    own = replace(grid, features=(part.feature(grid.members[0]),), at=grid.at[picked])
+    mean = np.einsum("r,rpk->pk", part.weights, values[picked])
+    spread = np.einsum("r,rpk->pk", part.weights, (values[picked] - mean) ** 2)
+    error = np.sqrt(spread / (part.count - 1.0)) if part.count > 1 else np.full(mean.shape, np.nan)
+    extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
+        "heterogeneity": ((), np.array(shapes.heterogeneity(picked))),
+        "region_share": ((), np.array(float(w.sum()))),
+    }
+    return inner, with_off_data(part, [Curve(own, mean, error, extras=extras)])[0]
