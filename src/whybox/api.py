@@ -222,7 +222,8 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         features: names or positions; a tuple of two is a surface. None: every column.
         kind: ``"pdp"``: partial dependence, the mean over the rows with the feature set to each point (interventional). ``"ice"``: each
             row's own curve; ``"c-ice"``: less its first point; ``"d-ice"``: its slope. ``"ale"``: accumulated local effects, centred at zero, for
-            features that depend on each other. ``"marginal"``: the mean prediction of the rows that
+            features that depend on each other. ``"anova"``: the component of the functional
+            ANOVA, what a feature adds to the mean prediction, or a pair to what its features add alone. ``"marginal"``: the mean prediction of the rows that
             have the value (observational). Which it is stands in the evidence.
         grid: how many points, ``"thresholds"`` (one for each step of a tree ensemble), or a dict from a
             feature to its points (or one of these). None: all different values up to 100, else

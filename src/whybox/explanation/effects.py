@@ -43,7 +43,7 @@ class Effects(Mapping[Key, Explanation]):
         return iter(self.curves)
 
     def __getitem__(self, key: Any) -> Explanation:
-        """Return a curve by name, by position, or a surface by two names in either order.
+        """Return a curve by name, by position, or a surface by its two names, in the order they were asked for.
 
         Raises:
             OptionError: no such curve. IndexError: a position beyond the last.

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from whybox.errors import LimitError, OptionError
 from whybox.frames import Floats
 from whybox.methods.effects.evaluate import Evaluator, Rows
-from whybox.methods.effects.grid import Grid, Ints
+from whybox.methods.effects.grid import Grid, Ints, find, own_grid
 
-__all__ = ["Curve", "grid_share", "individual", "marginal", "partial_dependence"]
+__all__ = ["Curve", "component", "grid_share", "individual", "marginal", "partial_dependence"]
 
 LARGEST: Final = 2**33  # bytes of one result
 
@@ -112,6 +112,28 @@ def marginal(evaluator: Evaluator, grid: Grid) -> Curve:
             if n > 1:
                 error[g] = np.sqrt(share @ (said[here] - values[g]) ** 2 / (n - 1.0))
     return Curve(grid, values, error)
+
+
+def component(evaluator: Evaluator, grid: Grid) -> Curve:
+    """Return the component of the functional ANOVA: what a feature adds to the mean, or two features to what each adds alone.
+
+    With PD the mean over the rows with features set to values, and f0 the mean prediction: ``PD_j - f0`` for one feature,
+    ``PD_jk - PD_j - PD_k + f0`` for two. The latter is zero everywhere where the two do not act together.
+
+    References:
+        Friedman and Popescu, Predictive learning via rule ensembles, Annals of Applied Statistics 2 (2008); Hiabu, Meyer and Wright, Unifying
+        local and global model explanations by functional decomposition of low dimensional structures, AISTATS 2023.
+    """
+    rows = evaluator.rows
+    whole = rows.weights @ evaluator.answers()
+    notes = ("No standard error is computed for components; partial dependence has one.",)
+    if len(grid.features) == 1:
+        return Curve(grid, evaluator.moments([grid])[0].mean - whole, notes=notes)
+    sides = [own_grid(rows.table, f, p.tolist()) for f, p in zip(grid.features, grid.points, strict=True)]
+    both, *alone = (m.mean for m in evaluator.moments([grid, *sides]))
+    a, b = (m[find(s, p.tolist())] for m, s, p in zip(alone, sides, grid.points, strict=True))
+    surface = both.reshape(*grid.shape, -1) - a[:, None] - b[None] + whole
+    return Curve(grid, surface.reshape(len(grid), -1), notes=notes)
 
 
 def nearest(rows: Rows, grid: Grid) -> Ints:

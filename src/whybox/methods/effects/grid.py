@@ -283,3 +283,22 @@ def product(table: Table, a: Grid, b: Grid) -> Grid:
     both = a.table.rows(left).mixed(b.table.rows(right), b.members)
     at = np.where((a.at >= 0) & (b.at >= 0), a.at * len(b) + b.at, -1)
     return Grid((*a.features, *b.features), (*a.points, *b.points), both, at, given=a.given or b.given)
+
+
+def find(grid: Grid, values: list[Any]) -> npt.NDArray[np.int64]:
+    """Positions of values among the points of a grid that was made of them."""
+    points = grid.points[0]
+    if grid.features[0].kind == "category":
+        where = {v: i for i, v in enumerate(points.tolist())}
+        return np.array([where[None if is_missing(v) else v] for v in values], dtype=np.int64)
+    axis = as_place(points)
+    numbers = points.dtype.kind not in "mM"
+    plain = [None if is_missing(v) else v for v in values]
+    asked = (
+        np.array([np.nan if v is None else float(v) for v in plain])
+        if numbers
+        else as_place(np.array(plain, dtype="datetime64[us]"))
+    )
+    known = np.flatnonzero(~np.isnan(axis))
+    near = np.abs(axis[known][None, :] - asked[:, None]).argmin(axis=1) if len(known) else np.zeros(len(asked), int)
+    return np.where(np.isnan(asked), len(axis) - 1, known[near] if len(known) else 0).astype(np.int64)

@@ -27,7 +27,7 @@ from whybox.models.trees import TreeEnsemble
 
 __all__ = ["KINDS", "Asked", "as_rows", "check_kind", "readable", "settle"]
 
-KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal")
+KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")
 # points by default: of one feature, and of each of two
 _POINTS: Final = {"ale": (41, 21), "marginal": (21, 11)}
 _PLAIN: Final = (100, 20)

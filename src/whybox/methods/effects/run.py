@@ -14,11 +14,11 @@ from whybox.errors import OptionError
 from whybox.explanation.effects import Effects
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
-from whybox.frames import Floats, is_missing
+from whybox.frames import Floats
 from whybox.methods.effects.ale import ale, between
-from whybox.methods.effects.curves import Curve, grid_share, individual, marginal, partial_dependence
+from whybox.methods.effects.curves import Curve, component, grid_share, individual, marginal, partial_dependence
 from whybox.methods.effects.evaluate import Evaluator
-from whybox.methods.effects.grid import Grid, as_place, own_grid, product
+from whybox.methods.effects.grid import Grid, find, own_grid, product
 from whybox.methods.effects.off_data import with_off_data
 from whybox.methods.effects.question import Asked
 from whybox.models.blackbox import BlackBox
@@ -32,6 +32,7 @@ METHODS: Final = {
     "d-ice": "Individual conditional expectation, slopes",
     "ale": "Accumulated local effects",
     "marginal": "Mean prediction by value",
+    "anova": "Functional ANOVA component",
 }
 _INTERVENTIONAL: Final = "interventional: every row keeps its other values"
 ESTIMANDS: Final = {
@@ -41,6 +42,7 @@ ESTIMANDS: Final = {
     "d-ice": _INTERVENTIONAL,
     "ale": "local: every row keeps its other values and moves inside its own interval",
     "marginal": "observational: rows as they are",
+    "anova": _INTERVENTIONAL,
 }
 BINS: Final = 30  # of the histogram below a curve
 
@@ -61,7 +63,7 @@ def run(asked: Asked) -> Effects:
         before = evaluator.spent
         grids = [asked.make(m) for m in wanted]
         curves = compute(asked, evaluator, grids)
-        if asked.kind in ("pdp", "ice", "c-ice"):
+        if asked.kind in ("pdp", "ice", "c-ice", "anova"):
             curves = with_off_data(asked.rows, curves)
         spent = _said(asked, evaluator.spent - before, sum(len(g) for g in grids) * len(asked.rows))
         calls = evaluator.spent - before
@@ -77,6 +79,8 @@ def compute(asked: Asked, evaluator: Evaluator, grids: list[Grid]) -> list[Curve
         return partial_dependence(evaluator, grids)
     if asked.kind == "ale":
         return ale(evaluator, grids)
+    if asked.kind == "anova":
+        return [component(evaluator, g) for g in grids]
     if asked.kind == "marginal":
         return [marginal(evaluator, g) for g in grids]
     return [individual(evaluator, g, asked.kind) for g in grids]
@@ -211,13 +215,13 @@ class Again:
         if len(features) == 1:
             values = _listed(points)
             made = own_grid(table, features[0], values)
-            return made, _find(made, values)
+            return made, find(made, values)
         pairs = [_listed(p) for p in _listed(points)]
         if any(len(p) != 2 for p in pairs):
             raise OptionError("a surface is asked at pairs of values: [(a, b), ...].")
         sides = [[p[i] for p in pairs] for i in (0, 1)]
         a, b = (own_grid(table, f, s) for f, s in zip(features, sides, strict=True))
-        return product(table, a, b), _find(a, sides[0]) * len(b) + _find(b, sides[1])
+        return product(table, a, b), find(a, sides[0]) * len(b) + find(b, sides[1])
 
 
 def _listed(points: Any) -> list[Any]:
@@ -227,22 +231,3 @@ def _listed(points: Any) -> list[Any]:
     if array is not None and array.dtype.kind == "M":
         return list(array.astype("datetime64[us]").tolist())
     return list(points) if array is None else list(array.tolist())
-
-
-def _find(grid: Grid, values: list[Any]) -> npt.NDArray[np.int64]:
-    """Positions of values among the points of a grid that was made of them."""
-    points = grid.points[0]
-    if grid.features[0].kind == "category":
-        where = {v: i for i, v in enumerate(points.tolist())}
-        return np.array([where[None if is_missing(v) else v] for v in values], dtype=np.int64)
-    axis = as_place(points)
-    numbers = points.dtype.kind not in "mM"
-    plain = [None if is_missing(v) else v for v in values]
-    asked = (
-        np.array([np.nan if v is None else float(v) for v in plain])
-        if numbers
-        else as_place(np.array(plain, dtype="datetime64[us]"))
-    )
-    known = np.flatnonzero(~np.isnan(axis))
-    near = np.abs(axis[known][None, :] - asked[:, None]).argmin(axis=1) if len(known) else np.zeros(len(asked), int)
-    return np.where(np.isnan(asked), len(axis) - 1, known[near] if len(known) else 0).astype(np.int64)
