@@ -187,8 +187,27 @@ def test_equal_rows_are_asked_about_once_and_never_more_than_the_floor():
     calls.clear()
     wb.effects(function, X, 1)
     assert sum(calls[1:]) == 300 * 3
+
+
+@pytest.mark.parametrize("kind", ["pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova"])
+def test_more_predictions_than_allowed_are_refused_before_any(kind):
+    asked = []
+
+    def function(rows):
+        asked.append(len(rows))
+        return rows.sum(axis=1)
+
+    X = np.random.default_rng(0).normal(size=(300, 2))
     with pytest.raises(LimitError, match="max_evals"):
-        wb.effects(function, X, 1, max_evals=100)
+        wb.effects(function, X, kind=kind, max_evals=299)
+    assert sum(asked) <= 2  # to see what comes out
+    assert len(wb.effects(function, X, kind=kind, max_evals=100_000)) == 2
+
+
+def test_regions_cost_what_is_allowed():
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    with pytest.raises(LimitError, match="max_evals"):
+        wb.regions(lambda rows: rows.sum(axis=1), X, 0, max_evals=299)
 
 
 def test_a_curve_is_asked_anywhere_and_keeps_the_order_asked():

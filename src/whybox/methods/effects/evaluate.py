@@ -147,6 +147,24 @@ def moments(evaluator: Evaluator, grid: Grid) -> Moments:
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class _Shift:
+    """Corners of one grid, each different question once: rows and points to ask about, and for every corner of every row used where its answer is.
+
+    ``own`` marks corners where a row stands itself, whose prediction is known; ``rows`` are theirs.
+    """
+
+    grid: Grid
+    corners: Corners
+    used: Ints
+    different: Ints
+    points: Ints
+    where: Ints
+    own: npt.NDArray[np.bool_]
+    rows: Ints
+
+
+@final
 class Predicts:
     """Any model, through predictions of rows with the feature's column replaced.
 
@@ -175,6 +193,7 @@ class Predicts:
         """Return the prediction of each row; equal rows are asked about once."""
         if self._answers is None:
             first, inverse = self.rows.alike(())
+            self._afford(len(first))
             self._answers = self._ask(self.rows.table, first, None, None, "predictions")[inverse]
         return self._answers
 
@@ -184,6 +203,7 @@ class Predicts:
         order = np.argsort(inverse, kind="stable")
         begins = np.searchsorted(inverse[order], np.arange(len(first) + 1))
         points, k = len(grid), len(self.target.names)
+        self._afford(len(first) * points)
         known = self._known(grid, inverse)
         size = max(1, BLOCK // (points * k))
         for start in range(0, len(first), size):
@@ -208,9 +228,13 @@ class Predicts:
 
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
         """Return signed sums of answers at corners, each different (rest of the row, point) asked about once."""
-        return [self._shifted(grid, corners) for grid, corners in requests]
+        plans = [self._plan(grid, corners) for grid, corners in requests]
+        needed = sum(len(plan.different) for plan in plans)
+        self._afford(needed)
+        self._in_all = f", {needed:,} predictions in all"
+        return [self._shifted(plan) for plan in plans]
 
-    def _shifted(self, grid: Grid, corners: Corners) -> Floats:
+    def _plan(self, grid: Grid, corners: Corners) -> _Shift:
         used = np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
         first, inverse = self.rows.alike(grid.members)
         points = np.concatenate([at[used] for _, at in corners])
@@ -218,17 +242,17 @@ class Predicts:
         rows = np.tile(used, len(corners))
         own = (points == grid.at[rows]) if self._answers is not None else np.zeros(len(points), dtype=bool)
         different, where = np.unique(pairs[~own], return_inverse=True)
-        self._afford(len(different))
-        said = self._ask(
-            self.rows.table, first[different // len(grid)], grid, different % len(grid), f"effect of {grid.name}"
-        )
-        each = np.empty((len(points), len(self.target.names)))
-        each[~own] = said[where]
-        if own.any():
-            each[own] = self.answers()[rows[own]]
+        return _Shift(grid, corners, used, first[different // len(grid)], different % len(grid), where, own, rows)
+
+    def _shifted(self, plan: _Shift) -> Floats:
+        said = self._ask(self.rows.table, plan.different, plan.grid, plan.points, f"effect of {plan.grid.name}")
+        each = np.empty((len(plan.own), len(self.target.names)))
+        each[~plan.own] = said[plan.where]
+        if plan.own.any():
+            each[plan.own] = self.answers()[plan.rows[plan.own]]
         out = np.zeros((len(self.rows), len(self.target.names)))
-        for (sign, _), part in zip(corners, each.reshape(len(corners), len(used), -1), strict=True):
-            out[used] += sign * part
+        for (sign, _), part in zip(plan.corners, each.reshape(len(plan.corners), len(plan.used), -1), strict=True):
+            out[plan.used] += sign * part
         return out
 
     def _known(self, grid: Grid, inverse: Ints) -> tuple[Ints, Ints, Floats] | None:
