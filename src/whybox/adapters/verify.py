@@ -101,9 +101,7 @@ def made_rows(e: TreeEnsemble, domain: Domain, seed: int = 0) -> tuple[Floats, i
     rows = int(min(rows, max(60, 4e7 / max(1, width))))
     if not len(inner):
         return _background(e, domain, rng, min(rows, 50)), 0, 0
-    points = np.unique(
-        np.column_stack([e.feature[inner], e.threshold[inner], e.set_begin[inner]]), axis=0, return_index=True
-    )[1]
+    points = _different(e.feature[inner], e.threshold[inner], e.set_begin[inner])
     chosen = inner[rng.permutation(points)][: rows // 4]
     if len(chosen) < rows // 4:
         rest = np.setdiff1d(inner, chosen)
@@ -114,6 +112,14 @@ def made_rows(e: TreeEnsemble, domain: Domain, seed: int = 0) -> tuple[Floats, i
     if not domain.infinite:
         np.clip(made, -3e38, 3e38, out=made)  # inside float32: libraries that refuse infinities refuse what becomes one
     return made, min(len(points), len(chosen)), len(points)
+
+
+def _different(*keys: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Where each different combination of keys stands first, in their order; np.unique(axis=0) takes ten times as long for a million of them."""
+    order = np.lexsort(keys[::-1])
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = np.any([k[order[1:]] != k[order[:-1]] for k in keys], axis=0)
+    return order[new]
 
 
 def _background(e: TreeEnsemble, domain: Domain, rng: np.random.Generator, n: int) -> Floats:
