@@ -358,7 +358,7 @@ def _with_ids(explanation: Any, rows: Any, options: argparse.Namespace) -> Any:
 
 def _tell(evidence: Any) -> None:
     for label, text in evidence.lines():
-        if label.startswith(("Absent", "Attributions", "Reading", "Note")):
+        if label.startswith(("Absent", "Estimand", "Attributions", "Reading", "Note")):
             print(f"  {label}: {text}")
 
 
@@ -395,7 +395,6 @@ def _effects(options: argparse.Namespace) -> None:
         write.close()
     first = found[0].evidence
     print(f"{out}: {first.method} of {len(found):,} feature{'s' if len(found) != 1 else ''} over {first.rows:,} rows")
-    print(f"  Estimand: {first.estimand}")
     _tell(first)
 
 

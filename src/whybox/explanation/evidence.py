@@ -99,7 +99,7 @@ class Evidence:
             ("Method", self.method + (", exact" if self.exact else ", not exact")),
             ("Kernel", self.kernel),
             (
-                "Absent features",
+                "Absent features" if self.index != "none" else "Estimand",
                 self.estimand + (f", {self.background_rows:,} background rows" if self.background_rows else ""),
             ),
             *(game[:1] if self.index != "none" else ()),
