@@ -177,6 +177,7 @@ public:
     using Compile = std::function<Tree(std::size_t)>;
     Trees(Form<T, C> form, Compile compile) : form_(std::make_shared<const Form<T, C>>(std::move(form))), compile_(std::move(compile)) {}
 
+    std::size_t row() const override { return form_->row; }
     std::shared_ptr<Chunk> chunk(std::size_t first, std::size_t bytes, int threads) const override {
         auto made = std::make_shared<Lanes<T, C, Tree>>(form_);
         auto& trees = made->trees;
@@ -244,8 +245,9 @@ std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<st
                 else places.push_back({(std::int64_t{i} * players + j) * k + o, (std::int64_t{j} * players + i) * k + o});
             ++c;
         }
-    const std::size_t wide = layout == Layout::attributions ? 1 : layout == Layout::matrices ? static_cast<std::size_t>(players) : 0;
-    const std::size_t row = static_cast<std::size_t>(players * k) * wide + (wide ? 0 : static_cast<std::size_t>(players * k) + places.size());
+    auto row = static_cast<std::size_t>(players * k);
+    if (layout == Layout::matrices) row *= static_cast<std::size_t>(players);
+    if (layout == Layout::pairs) row += places.size();
     return choose(e, s, [&]<class T, class C>(const Walker<T, C>& w) -> std::unique_ptr<Attributor> {
         const PatternShape shape{s.bits, reads_single(e), std::is_same_v<C, float>};
         return std::make_unique<Trees<T, C, PatternTree<T>>>(Form<T, C>{e, players, w, shape.single, row, places},

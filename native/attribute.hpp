@@ -33,6 +33,7 @@ public:
 class Attributor {
 public:
     virtual ~Attributor() = default;
+    virtual std::size_t row() const = 0;  // entries of the result per row
     // Trees from `first` on: at least one, and no more than fit into `bytes` but for the last of them.
     virtual std::shared_ptr<Chunk> chunk(std::size_t first, std::size_t bytes, int threads) const = 0;
 };

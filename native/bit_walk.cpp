@@ -12,7 +12,6 @@
 namespace whybox {
 namespace {
 
-constexpr int kPlaces = kBitPlaces;
 constexpr std::size_t kBlock = 64;  // rows explained together: one bit each
 constexpr std::size_t kMany = 2048; // rows that go through a tree before the next tree
 
@@ -63,7 +62,7 @@ public:
 
     BitWalk(const Ensemble& e, Players players, const Background& b, std::size_t first, std::span<const double> table, int side, int order,
             const InstructionSet& set)
-        : e_(e), players_(players), first_(first), count_(std::min<std::size_t>(64 * words, b.rows.rows - first)), weights_(b.weights + first), table_(table),
+        : e_(e), players_(players), count_(std::min<std::size_t>(64 * words, b.rows.rows - first)), weights_(b.weights + first), table_(table),
           side_(side), order_(order), set_(set), place_(players.count, -1), asked_(players.count),
           down_(e.width * kBlock) {
         if (order == 1) phi_.resize(static_cast<std::size_t>(players.count) * e.width * kBlock);
@@ -92,7 +91,7 @@ public:
             const Mask all = rows == kBlock ? ~Mask{0} : (Mask{1} << rows) - 1;
             std::size_t many = 0;
             for (std::size_t r = 0; r < count_; ++r)
-                if (weights_[r] != 0) alive_[0][0][many++] = {all, Mask{r} << kPlaces};
+                if (weights_[r] != 0) alive_[0][0][many++] = {all, Mask{r} << kBitPlaces};
             descend(0, 1, {alive_[0][0].data(), many});
             if (order_ == 1) write(rows);
         }
@@ -101,7 +100,7 @@ public:
 private:
     const Ensemble& e_;
     Players players_;
-    std::size_t first_, count_;
+    std::size_t count_;
     const double* weights_;
     std::span<const double> table_;
     int side_, order_;
@@ -116,12 +115,12 @@ private:
     std::vector<Mask> mine_;   // rows explained
 
     // A background row that is alive with some rows: which rows (`partners`), and of the players that they meet and it does not, the places
-    // (kPlaces bits), their number, and itself, in one word.
+    // (kBitPlaces bits), their number, and itself, in one word.
     struct Alive {
         Mask partners, about;
-        Mask lacks() const { return about & ((Mask{1} << kPlaces) - 1); }
-        std::size_t row() const { return about >> kPlaces & 255U; }
-        int lacking() const { return static_cast<int>(about >> (kPlaces + 8)); }
+        Mask lacks() const { return about & ((Mask{1} << kBitPlaces) - 1); }
+        std::size_t row() const { return about >> kBitPlaces & 255U; }
+        int lacking() const { return static_cast<int>(about >> (kBitPlaces + 8)); }
     };
     std::vector<std::array<std::vector<Alive>, 2>> alive_;  // by depth: to the left, to the right
     struct Places { Mask set; int count; };
@@ -215,7 +214,7 @@ private:
         const Inner& inner = nodes_[static_cast<std::size_t>(id)];
         const Bits before = theirs_[at], theirs = inner.left;
         const Mask my_before = mine_[at], my_left = columns_.left(e_, n, inner.split, start_, set_);
-        const Mask my_now[2] = {my_before & my_left, my_before & ~my_left}, parted = Mask{1} << at | Mask{1} << (kPlaces + 8);
+        const Mask my_now[2] = {my_before & my_left, my_before & ~my_left}, parted = Mask{1} << at | Mask{1} << (kBitPlaces + 8);
         Alive* to[2] = {alive_[depth][0].data(), alive_[depth][1].data()};
         std::size_t many[2] = {0, 0};
         Mask some[2] = {0, 0};

@@ -238,7 +238,7 @@ private:
     int first_output_ = 0;
 };
 
-// out: rows x points x outputs of the grid's only player.
+// out: rows x (total points) x outputs.
 void individual(const Grid& grid, Rows x, double* out);
 
 // Adds to sum and squares, (total points) x outputs: weight * (link(curve) - from) and its square, where `from` is `centre` (outputs) or, where

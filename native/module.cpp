@@ -100,13 +100,12 @@ public:
 class Attribution {
 public:
     const Ensemble& e;
-    std::size_t cells;
     std::unique_ptr<Attributor> work;
 
     Part* chunk(std::size_t first, std::size_t bytes, int threads) const {
         expect(threads > 0 && first < e.trees(), "there is no such tree");
         nb::gil_scoped_release free;
-        return new Part{e, cells, work->chunk(first, bytes, threads)};
+        return new Part{e, work->row(), work->chunk(first, bytes, threads)};
     }
 };
 
@@ -147,12 +146,6 @@ void put(const whybox::Work& w, double* out) {
     out[2] = w.build;
 }
 
-int longest_path(const Ensemble& e, const Players& p) {
-    int most = 0;
-    for (std::size_t t = 0; t < e.trees(); ++t) most = std::max(most, p.on_path(e, t));
-    return most;
-}
-
 // No path has more players than this. Counting them walks the trees, so not where their depth says enough.
 int most_on_path(const Ensemble& e, const Players& p, Span trees, int enough) {
     int most = 0;
@@ -163,6 +156,7 @@ int most_on_path(const Ensemble& e, const Players& p, Span trees, int enough) {
     for (std::size_t t = trees.from; t < trees.to; ++t) most = std::max(most, p.on_path(e, t));
     return most;
 }
+int longest_path(const Ensemble& e, const Players& p) { return most_on_path(e, p, {0, e.trees()}, 0); }
 
 void bind_effects(nb::module_& m) {
     using whybox::Classes, whybox::Means;
@@ -384,7 +378,7 @@ NB_MODULE(_native, m) {
                  expect(bits >= 0 && bits <= 5, "bits out of range");
                  auto all = kept(rules(nodes, weights, rule_offsets));
                  auto of_tree = numbers(e, rule_of_tree, all.size());
-                 return new Attribution{e, attributions(e, count, 1),
+                 return new Attribution{e,
                      whybox::walk_attributor(e, {p.of_column.begin(), p.of_column.end()}, count, std::move(all), std::move(of_tree), {instructions, single, bits})};
              }, nb::keep_alive<0, 1>(), nb::kw_only(), "of_column"_a.noconvert(), "count"_a, "nodes"_a.noconvert(), "weights"_a.noconvert(),
              "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "instructions"_a, "single"_a, "bits"_a)
@@ -410,8 +404,7 @@ NB_MODULE(_native, m) {
                  }
                  expect(longest_path(e, p) <= 20, "paths of more than 20 players have no tables");
                  const auto layout = order == 1 ? whybox::Layout::attributions : sparse ? whybox::Layout::pairs : whybox::Layout::matrices;
-                 const std::size_t row = layout == whybox::Layout::pairs ? (static_cast<std::size_t>(count) + whybox::Cells(e, p, 2).count()) * e.outputs() : attributions(e, count, order);
-                 return new Attribution{e, row,
+                 return new Attribution{e,
                      whybox::pattern_attributor(e, {p.of_column.begin(), p.of_column.end()}, count, layout, std::move(game), {instructions, single, bits})};
              }, nb::keep_alive<0, 1>(), nb::kw_only(), "of_column"_a.noconvert(), "count"_a, "order"_a, "sparse"_a, "nodes"_a.noconvert(), "weights"_a.noconvert(),
              "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "b"_a.noconvert(), "b_weights"_a.noconvert(), "table"_a.noconvert(), "instructions"_a,
