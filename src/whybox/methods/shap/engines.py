@@ -28,6 +28,7 @@ TEMPORARY: Final = 64 * 2**20  # bytes of results held beside the one being fill
 SINGLE: Final = 3e-6  # what sums in float32 may lose, relative to the largest there can be
 FEW: Final = 4  # rows too few to be worth a thread
 TOGETHER: Final = 2048  # rows that walk through a tree together against a hundred background rows
+PLENTY: Final = 48  # players on a path that a table of moments may have room for, though none has so many
 FEWEST: Final = 64  # rows that a call costs at least, for the vector kernels
 
 
@@ -113,7 +114,6 @@ class Engine:
         self._kept = compiled
         self._lanes = {order: compiled.get(order, rows) for order in range(1, self.question.options.order + 1)}
         self._threads = self.question.options.n_jobs or lanes.threads_available()
-        self._what = ""
 
     @property
     def plan(self) -> Plan:
@@ -148,22 +148,17 @@ class Engine:
             return compiled.add(X, out, threads=self._threads, what=what)
         cells = int(np.prod(self._shape(q.options.order)))
         most = max(1, int(TEMPORARY / (8 * cells)))
-        if (
-            q.kernel == "interventional"
-        ):  # these come back between trees, and rows are the cheaper the more walk together
-            most = min(most, self._together)
-            steps = iter([slice(i, i + most) for i in range(0, len(X), most)])
-        else:
-            steps = batches(len(X), what=what, most=most)
-        self._what = what
+        # without tables, pairs come back between trees, and rows are the cheaper the more walk together
+        walk = q.kernel == "interventional" and self._lanes[q.options.order][1] is None
+        steps = _slices(len(X), min(most, self._together)) if walk else batches(len(X), what=what, most=most)
         for rows in steps:
             if q.options.order == 2 and every:
-                self._pairs_into(X[rows], out[rows])
+                self._pairs_into(X[rows], out[rows], what)
             else:
-                out[rows] = q.target.values(self.run(X[rows]))
+                out[rows] = q.target.values(self.run(X[rows], what))
         return None
 
-    def _pairs_into(self, X: Floats, out: npt.NDArray[Any]) -> None:
+    def _pairs_into(self, X: Floats, out: npt.NDArray[Any], what: str) -> None:
         """Half of each interaction in either triangle, main effects on the diagonal: rows add up to the attributions."""
         compiled = self._lanes[2][1]
         if compiled is not None:
@@ -171,17 +166,17 @@ class Engine:
         elif self.question.options.sparse:
             first, second = self.question.pairs.T
             for rows in self._blocks(len(X), self.question.players.count**2):
-                out[rows, self.question.players.count :] += self._values(X[rows], 2)[:, first, second]
+                out[rows, self.question.players.count :] += self._values(X[rows], 2, what)[:, first, second]
         else:
-            out += self._values(X, 2)
+            out += self._values(X, 2, what)
         if self.question.options.sparse:
-            return self._main_effects(X, out)
+            return self._main_effects(X, out, what)
         out *= 0.5
         players = np.arange(self.question.players.count)
-        out[:, players, players] = self._values(X, 1) - out.sum(axis=2)
+        out[:, players, players] = self._values(X, 1, what) - out.sum(axis=2)
         return None
 
-    def _main_effects(self, X: Floats, out: npt.NDArray[Any]) -> None:
+    def _main_effects(self, X: Floats, out: npt.NDArray[Any], what: str) -> None:
         """Each player's attribution less half of its interactions, before the pairs (rows, players + pairs, outputs)."""
         from scipy.sparse import csr_array
 
@@ -189,35 +184,35 @@ class Engine:
         count, ends = q.players.count, q.pairs.ravel()
         halves = csr_array((np.full(len(ends), 0.5), (ends, np.arange(len(ends)) // 2)), shape=(count, len(q.pairs)))
         for rows in self._blocks(len(X), 2 * sum(q.shape(2))):
-            out[rows, :count] = self._values(X[rows], 1)
+            out[rows, :count] = self._values(X[rows], 1, what)
             for k in range(out.shape[-1]):
                 out[rows, :count, k] -= (halves @ out[rows, count:, k].T).T
 
     def _blocks(self, rows: int, cells: int) -> Iterator[slice]:
         """Rows at a time, so that this many numbers of each output and row take no more than `TEMPORARY`."""
         most = max(1, int(TEMPORARY / (8 * cells * len(self.question.model.outputs.names) + 1)))
-        return (slice(i, i + most) for i in range(0, rows, most))
+        return _slices(rows, most)
 
     def _shape(self, order: int) -> tuple[int, ...]:
         return (*self.question.shape(order), len(self.question.model.outputs.names))
 
-    def run(self, X: Floats) -> Floats:
+    def run(self, X: Floats, what: str) -> Floats:
         """Return (rows, players, model outputs), or (rows, players, players, model outputs) for order 2."""
         q = self.question
         if q.options.order == 1:
-            return self._values(X, 1)
+            return self._values(X, 1, what)
         out = np.zeros((len(X), *self._shape(2)))
-        self._pairs_into(X, out)
+        self._pairs_into(X, out, what)
         return out
 
-    def _values(self, X: Floats, order: int) -> Floats:
+    def _values(self, X: Floats, order: int, what: str) -> Floats:
         compiled = self._lanes[order][1]
         if compiled is not None:
             out = np.zeros((len(X), *self._shape(order)))
             compiled.add(X, out, threads=self._threads, what="", quiet=True)
             return out
         if self.question.kernel == "interventional":
-            return self.pairs(X, order)
+            return self.pairs(X, order, what)
         method = _RUN[self.question.kernel]
         share = -(-len(X) // self._threads)
         if self._threads == 1 or share < FEW:
@@ -238,7 +233,7 @@ class Engine:
         trees.path_dependent(_forest(q), q.players.of_column, q.players.count, X, every, order, out)
         return out
 
-    def pairs(self, X: Floats, order: int) -> Floats:
+    def pairs(self, X: Floats, order: int, what: str) -> Floats:
         """Interventional: every row against every background row, tree by tree."""
         q = self.question
         out = self._zeros(X, order)
@@ -247,7 +242,7 @@ class Engine:
         share = max(FEW, -(-len(X) // self._threads))
         parts = [slice(i, i + share) for i in range(0, len(X), share)]
         with ThreadPoolExecutor(len(parts)) as pool:  # the native code holds no lock
-            for some in batches(_forest(q).n_trees, what=self._what, first=1, unit="trees"):
+            for some in batches(_forest(q).n_trees, what=what, first=1, unit="trees"):
 
                 def walk(rows: slice, some: slice = some) -> None:
                     trees.interventional(
@@ -278,7 +273,9 @@ class Engine:
     def _moments(self) -> Floats:
         q, forest = self.question, _forest(self.question)
         most = q.players.count if forest.has_linear_leaves else min(q.players.count, trees.native(forest).depth)
-        if most > 48 and not forest.has_linear_leaves:  # counting walks every path
+        if (
+            most > PLENTY and not forest.has_linear_leaves
+        ):  # counting walks every path, but a table grows with the square
             most = int(trees.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
         return q.options.index.moments(max(most, 1) + 1)
 
@@ -371,6 +368,10 @@ class Engine:
         for column, player in enumerate(q.players.of_column):
             out[:, player] += terms[:, column]
         return out
+
+
+def _slices(rows: int, most: int) -> Iterator[slice]:
+    return (slice(i, i + most) for i in range(0, rows, most))
 
 
 def _forest(question: Question) -> TreeEnsemble:
