@@ -9,13 +9,10 @@ import numpy as np
 
 from whybox.errors import InputError, NonFiniteError
 from whybox.frames import Floats, Table, as_table
-from whybox.kernels import trees
+from whybox.kernels.outputs import agreement
 from whybox.models.base import Model, digest
-from whybox.models.compare import ask, compare
-from whybox.models.linear import Linear
-from whybox.models.trees import TreeEnsemble
 
-__all__ = ["Background", "make_background"]
+__all__ = ["Background", "make_background", "shares"]
 
 
 @final
@@ -55,46 +52,29 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
         matrix = model.inputs.matrix(table)
     except NonFiniteError as error:
         raise NonFiniteError(f"the background: {error}") from None
-    w = _shares(weights, len(matrix))
-    _agrees(model, table, matrix)
+    w = shares(weights, len(matrix), "background row")
+    # it decides the numbers as much as the rows explained do
+    agreement(model, table, matrix, rows="the background's rows", row="the background's row")
     keep = w > 0
     kept, share = np.ascontiguousarray(matrix[keep]), np.ascontiguousarray(w[keep])
     return Background(kept, share, len(matrix), digest(kept, share))
 
 
-def _shares(weights: Any, rows: int) -> Floats:
-    """Return the weights as shares that sum to one."""
+def shares(weights: Any, rows: int, what: str) -> Floats:
+    """Return weights, one for each of what is called so, as shares that sum to one; None: all equal.
+
+    Raises:
+        InputError: they are negative, not finite, all zero, not numbers, or not one a row.
+    """
     if weights is None:
         return np.full(rows, 1.0 / rows)
     try:
         w = np.asarray(weights, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError, OverflowError):
-        raise InputError("weights must be numbers, one a background row.") from None
+        raise InputError(f"weights must be numbers, one a {what}.") from None
     if len(w) != rows:
-        raise InputError(f"there are {len(w)} weights for {rows} background rows.")
+        raise InputError(f"there are {len(w)} weights for {rows} {what}s.")
     if not np.isfinite(w).all() or (w < 0).any() or not w.any():
         raise InputError("weights must be finite, not negative, and not all zero.")
     w = w / w.max()  # so that their sum cannot overflow
     return np.asarray(w / w.sum())
-
-
-def _agrees(model: Model, table: Table, matrix: Floats) -> None:
-    """Hold our reading of the background against the model's own predict: it decides the numbers as much as the rows explained do."""
-    if model.own is None:
-        return
-    if isinstance(model, Linear):
-        raw, size = model.raw(matrix), model.size(matrix)
-    elif isinstance(model, TreeEnsemble):
-        raw, size = trees.predict(model, matrix), model.size
-    else:
-        return
-    theirs = ask(model.own, table, what="the background's rows")
-    compare(
-        model,
-        raw,
-        theirs,
-        scale=model.own.scale,
-        relative=model.own.relative,
-        size=size,
-        what="the background's row",
-    )

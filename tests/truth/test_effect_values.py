@@ -182,7 +182,7 @@ def test_off_data_is_small_under_independence_and_near_one_where_another_feature
     assert wb.effects(lambda rows: rows["x"], words, "c")["c"].off_data.min() > 0.4
 
 
-@pytest.mark.parametrize("kind", ["pdp", "ale", "marginal"])
+@pytest.mark.parametrize("kind", ["pdp", "ale", "marginal", "anova"])
 def test_learner_errors_say_how_far_training_moves_the_curve(kind):
     """A fitted slope has a known standard error; bootstrap refits find it in the curve."""
     rng = np.random.default_rng(0)
@@ -203,6 +203,8 @@ def test_learner_errors_say_how_far_training_moves_the_curve(kind):
     assert error.shape == found[0].values.shape
     if kind == "pdp":  # the level counts too: sqrt(1 + x^2) / sqrt(n)
         assert np.allclose(error, np.sqrt(1 + found[0].grid ** 2) / np.sqrt(n), rtol=0.35)
+    if kind == "anova":  # the mean is taken away, the slope is left
+        assert np.allclose(error, np.abs(found[0].grid - X[:, 0].mean()) / np.sqrt(n), rtol=0.35, atol=0.01)
     if kind == "ale":  # the slope alone, twice the standard error of it at the ends
         assert 0.6 < error[0] / (2.0 / np.sqrt(n)) < 1.4
     assert "learner_error" in found.to_frame(library="pandas")

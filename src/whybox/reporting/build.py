@@ -13,11 +13,9 @@ from whybox.api import explain
 from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.explanation import Explanation
 from whybox.frames import Table, as_table
-from whybox.kernels import trees
+from whybox.kernels.outputs import raw
 from whybox.models.base import Model
-from whybox.models.linear import Linear
 from whybox.models.registry import as_model
-from whybox.models.trees import TreeEnsemble
 from whybox.reporting.page import page
 from whybox.reporting.performance import Performance, measure
 from whybox.reporting.sections import SECTIONS, Facts, Section
@@ -91,9 +89,4 @@ def _truth(table: Table, target: Any) -> tuple[npt.NDArray[Any] | None, str | No
 def _performance(model: Model, explanation: Explanation, truth: npt.NDArray[Any]) -> Performance | None:
     assert explanation.data is not None  # noqa: S101  # explanations of rows keep them
     blocks = [model.inputs.block(block, start) for start, block in explanation.data.blocks(65536)]
-    raw = [
-        model.raw(b) if isinstance(model, Linear) else trees.predict(model, b)
-        for b in blocks
-        if isinstance(model, (Linear, TreeEnsemble))
-    ]
-    return measure(model, np.concatenate(raw), truth)
+    return measure(model, np.concatenate([raw(model, b) for b in blocks]), truth)

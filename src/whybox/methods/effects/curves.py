@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
@@ -13,7 +14,7 @@ from whybox.frames import Floats
 from whybox.methods.effects.evaluate import Evaluator, Rows
 from whybox.methods.effects.grid import Grid, Ints, find, own_grid
 
-__all__ = ["Curve", "component", "grid_share", "individual", "marginal", "partial_dependence"]
+__all__ = ["Curve", "components", "grid_share", "individual", "marginal", "partial_dependence"]
 
 LARGEST: Final = 2**33  # bytes of one result
 
@@ -52,7 +53,7 @@ def partial_dependence(evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
     ]
 
 
-def individual(evaluator: Evaluator, grid: Grid, kind: str) -> Curve:
+def individual(evaluator: Evaluator, grids: Sequence[Grid], kind: str) -> list[Curve]:
     """Return one curve a row: ICE as it is, c-ICE less its own value at the first point, d-ICE its slope between neighbouring points.
 
     Raises:
@@ -61,16 +62,22 @@ def individual(evaluator: Evaluator, grid: Grid, kind: str) -> Curve:
     References:
         Goldstein et al., Peeking inside the black box, Journal of Computational and Graphical Statistics 24 (2015).
     """
-    shape = (len(evaluator.rows), len(grid), len(evaluator.target.names))
-    if 8 * np.prod(shape, dtype=np.float64) > LARGEST:
-        raise LimitError(
-            f"{shape[0]:,} rows x {shape[1]:,} points x {shape[2]} outputs do not fit; pass fewer rows or points, or kind='pdp'."
-        )
-    if kind == "d-ice":
-        _check_slopes(grid)
-    values = np.empty(shape)
-    for rows, block in evaluator.curves(grid):
-        values[rows] = block
+    made = []
+    for grid in grids:
+        shape = (len(evaluator.rows), len(grid), len(evaluator.target.names))
+        if 8 * np.prod(shape, dtype=np.float64) > LARGEST:
+            raise LimitError(
+                f"{shape[0]:,} rows x {shape[1]:,} points x {shape[2]} outputs do not fit; pass fewer rows or points, or kind='pdp'."
+            )
+        if kind == "d-ice":
+            _check_slopes(grid)
+        made.append(np.empty(shape))
+    for i, rows, block in evaluator.curves(grids):
+        made[i][rows] = block
+    return [_as_kind(grid, values, kind) for grid, values in zip(grids, made, strict=True)]
+
+
+def _as_kind(grid: Grid, values: Floats, kind: str) -> Curve:
     if kind == "c-ice":
         values -= values[:, :1].copy()
     if kind != "d-ice":
@@ -114,8 +121,8 @@ def marginal(evaluator: Evaluator, grid: Grid) -> Curve:
     return Curve(grid, values, error)
 
 
-def component(evaluator: Evaluator, grid: Grid) -> Curve:
-    """Return the component of the functional ANOVA: what a feature adds to the mean, or two features to what each adds alone.
+def components(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
+    """Return components of the functional ANOVA: what a feature adds to the mean, or two features to what each adds alone.
 
     With PD the mean over the rows with features set to values, and f0 the mean prediction: ``PD_j - f0`` for one feature,
     ``PD_jk - PD_j - PD_k + f0`` for two. The latter is zero everywhere where the two do not act together.
@@ -126,14 +133,23 @@ def component(evaluator: Evaluator, grid: Grid) -> Curve:
     """
     rows = evaluator.rows
     whole = rows.weights @ evaluator.answers()
+    sides = [_sides(rows, g) for g in grids]
+    means = iter(evaluator.means([*grids, *(side for both in sides for side in both)]))
+    own = [next(means) - whole for _ in grids]
     notes = ("No standard error is computed for components; partial dependence has one.",)
+    out = []
+    for grid, both, values in zip(grids, sides, own, strict=True):
+        alone = [next(means)[find(s, p.tolist())] - whole for s, p in zip(both, grid.points[: len(both)], strict=True)]
+        sums = (alone[0][:, None] + alone[1][None]).reshape(values.shape) if alone else 0.0
+        out.append(Curve(grid, values - sums, notes=notes))
+    return out
+
+
+def _sides(rows: Rows, grid: Grid) -> list[Grid]:
+    """The two features of a surface by themselves; nothing for a curve."""
     if len(grid.features) == 1:
-        return Curve(grid, evaluator.moments([grid])[0].mean - whole, notes=notes)
-    sides = [own_grid(rows.table, f, p.tolist()) for f, p in zip(grid.features, grid.points, strict=True)]
-    both, *alone = (m.mean for m in evaluator.moments([grid, *sides]))
-    a, b = (m[find(s, p.tolist())] for m, s, p in zip(alone, sides, grid.points, strict=True))
-    surface = both.reshape(*grid.shape, -1) - a[:, None] - b[None] + whole
-    return Curve(grid, surface.reshape(len(grid), -1), notes=notes)
+        return []
+    return [own_grid(rows.table, f, p.tolist()) for f, p in zip(grid.features, grid.points, strict=True)]
 
 
 def nearest(rows: Rows, grid: Grid) -> Ints:

@@ -10,16 +10,14 @@ from typing import Final, Protocol, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import LimitError, NonFiniteError, UnsupportedModelError
+from whybox.errors import LimitError, NonFiniteError
 from whybox.frames import Floats, Table
-from whybox.kernels import trees
+from whybox.kernels.outputs import raw
 from whybox.methods.effects.grid import Feature, Grid, Ints, feature_of
 from whybox.methods.shap.target import Target
 from whybox.models.base import Model, digest
 from whybox.models.blackbox import BlackBox
 from whybox.models.compare import ask
-from whybox.models.linear import Linear
-from whybox.models.trees import TreeEnsemble
 from whybox.progress import batches
 
 __all__ = ["BLOCK", "Corners", "Evaluator", "Moments", "Predicts", "Request", "Rows", "moments"]
@@ -115,8 +113,11 @@ class Evaluator(Protocol):
     def answers(self) -> Floats:
         """Return the prediction of each row, (rows, outputs)."""
 
-    def curves(self, grid: Grid) -> Iterator[tuple[Ints, Floats]]:
-        """Yield (positions of rows, their curves (rows, points, outputs)) in blocks; every row comes once."""
+    def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
+        """Yield (which grid, positions of rows, their curves (rows, points, outputs)) in blocks; every row comes once for each grid."""
+
+    def means(self, grids: Sequence[Grid]) -> list[Floats]:
+        """Return the mean over rows at each point, (points, outputs) for each grid."""
 
     def moments(self, grids: Sequence[Grid]) -> list[Moments]:
         """Return mean and variance over rows at each point, for each grid."""
@@ -133,7 +134,7 @@ def moments(evaluator: Evaluator, grid: Grid) -> Moments:
     w, n = evaluator.rows.weights, evaluator.rows.count
     shape = (len(grid), len(evaluator.target.names))
     mass, mean, square = 0.0, np.zeros(shape), np.zeros(shape)
-    for rows, values in evaluator.curves(grid):
+    for _, rows, values in evaluator.curves([grid]):
         here = float(w[rows].sum())
         if here == 0.0:
             continue
@@ -197,13 +198,22 @@ class Predicts:
             self._answers = self._ask(self.rows.table, first, None, None, "predictions")[inverse]
         return self._answers
 
-    def curves(self, grid: Grid) -> Iterator[tuple[Ints, Floats]]:
-        """Yield individual curves in blocks of rows that are equal but for the feature."""
+    def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
+        """Yield individual curves, grid after grid, in blocks of rows that are equal but for the feature."""
+        self._announce(sum(len(self.rows.alike(g.members)[0]) * len(g) for g in grids))
+        for i, grid in enumerate(grids):
+            for rows, values in self._curves_of(grid):
+                yield i, rows, values
+
+    def means(self, grids: Sequence[Grid]) -> list[Floats]:
+        """Return the means alone; what they cost is what their spread would."""
+        return [m.mean for m in self.moments(grids)]
+
+    def _curves_of(self, grid: Grid) -> Iterator[tuple[Ints, Floats]]:
         first, inverse = self.rows.alike(grid.members)
         order = np.argsort(inverse, kind="stable")
         begins = np.searchsorted(inverse[order], np.arange(len(first) + 1))
         points, k = len(grid), len(self.target.names)
-        self._afford(len(first) * points)
         known = self._known(grid, inverse)
         size = max(1, BLOCK // (points * k))
         for start in range(0, len(first), size):
@@ -221,17 +231,13 @@ class Predicts:
 
     def moments(self, grids: Sequence[Grid]) -> list[Moments]:
         """Return mean and variance over rows at each point, for each grid."""
-        needed = sum(len(self.rows.alike(g.members)[0]) * len(g) for g in grids)
-        self._afford(needed)
-        self._in_all = f", {needed:,} predictions in all"
+        self._announce(sum(len(self.rows.alike(g.members)[0]) * len(g) for g in grids))
         return [moments(self, g) for g in grids]
 
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
         """Return signed sums of answers at corners, each different (rest of the row, point) asked about once."""
         plans = [self._plan(grid, corners) for grid, corners in requests]
-        needed = sum(len(plan.different) for plan in plans)
-        self._afford(needed)
-        self._in_all = f", {needed:,} predictions in all"
+        self._announce(sum(len(plan.different) for plan in plans))
         return [self._shifted(plan) for plan in plans]
 
     def _plan(self, grid: Grid, corners: Corners) -> _Shift:
@@ -262,6 +268,11 @@ class Predicts:
         on = np.flatnonzero(grid.at >= 0)
         cells, first = np.unique(inverse[on] * len(grid) + grid.at[on], return_index=True)
         return cells // len(grid), cells % len(grid), self.answers()[on[first]]
+
+    def _announce(self, needed: int) -> None:
+        """Refuse what is more than allowed before any of it is asked; show the rest beside the bar."""
+        self._afford(needed)
+        self._in_all = f", {needed:,} predictions in all"
 
     def _afford(self, more: int) -> None:
         if self._most is not None and self.spent + more > self._most:
@@ -295,13 +306,7 @@ def _caller(model: Model, target: Target) -> Callable[[Table], Floats]:
         return lambda table: target.levels(ask(own, table, what="rows with this feature replaced"))
 
     def call(table: Table) -> Floats:
-        X = model.inputs.matrix(table)
-        if isinstance(model, TreeEnsemble):
-            raw = trees.predict(model, X)
-        elif isinstance(model, Linear):
-            raw = model.raw(X)
-        else:
-            raise UnsupportedModelError(f"{model.kind} cannot be asked for predictions.")
-        return target.levels(raw if target.scale == "raw" else model.outputs.link(raw))
+        said = raw(model, model.inputs.matrix(table))
+        return target.levels(said if target.scale == "raw" else model.outputs.link(said))
 
     return call

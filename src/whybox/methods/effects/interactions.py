@@ -16,22 +16,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final, final
 
 import numpy as np
 
 from whybox.errors import LimitError, OptionError
-from whybox.explanation.evidence import Evidence, versions
+from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
 from whybox.frames import Floats
 from whybox.kernels import effects
 from whybox.methods.effects.evaluate import Evaluator, Predicts, Rows
+from whybox.methods.effects.evidence import evidence
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.question import Asked
 from whybox.methods.effects.trees import Trees
-from whybox.models.blackbox import BlackBox
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["check_sample", "interactions"]
@@ -104,7 +104,17 @@ def interactions(asked: Asked, *, sample: int | None, seed: int) -> Explanation:
         asked,
         members,
         found,
-        _evidence(asked, rows, kernel, calls, notes, seed, sample is None, time.perf_counter() - began),
+        evidence(
+            asked,
+            rows,
+            method="Friedman's H and the size of interactions",
+            kernel=kernel,
+            exact=sample is None,
+            calls=calls,
+            notes=notes,
+            seed=seed,
+            seconds=time.perf_counter() - began,
+        ),
     )
 
 
@@ -186,7 +196,7 @@ class _Means:
         here = np.zeros((sets, len(first), k))
         self.without = np.zeros((sets, n, k))
         mass = np.stack([np.bincount(at, w, minlength=len(first)) for w in keep])
-        for part, values in evaluator.curves(grid):
+        for _, part, values in evaluator.curves([grid]):
             here += np.einsum("sr,rpk->spk", keep[:, part], values)
             self.without[:, part] = np.einsum("sp,rpk->srk", mass, values)
         self.at_rows = here[:, at]
@@ -229,7 +239,7 @@ def _spread(left: Floats) -> Floats:
     return np.asarray(np.sqrt((GROUPS - 1) / GROUPS * ((left - left.mean(axis=0)) ** 2).sum(axis=0)))
 
 
-def _labelled(asked: Asked, members: Sequence[int], found: Sizes, evidence: Evidence) -> Explanation:
+def _labelled(asked: Asked, members: Sequence[int], found: Sizes, made: Evidence) -> Explanation:
     target = asked.target
     names = [asked.rows.table.names[p] for p in members]
     dims: tuple[str, ...] = ("feature", "feature_2")
@@ -248,39 +258,8 @@ def _labelled(asked: Asked, members: Sequence[int], found: Sizes, evidence: Evid
         coords={"feature": labels(names), "feature_2": labels(names), "output": labels(target.names)},
         base=np.asarray(target.drop(np.full(len(target.names), np.nan))),
         units=target.units,
-        evidence=evidence,
+        evidence=made,
         std_error=None if found.error is None else put(found.error),
         players={n: (n,) for n in names},
         extras=extras,
-    )
-
-
-def _evidence(  # what evidence is made of
-    asked: Asked, rows: Rows, kernel: str, calls: int, notes: tuple[str, ...], seed: int, exact: bool, seconds: float
-) -> Evidence:
-    model = asked.model
-    box = isinstance(model, BlackBox)
-    return replace(
-        Evidence(
-            method="Friedman's H and the size of interactions",
-            kernel=kernel,
-            exact=exact,
-            estimand="interventional: every row keeps its other values",
-            index="none",
-            additive=False,
-            residual=0.0,
-            residual_units=asked.target.units,
-            residual_against="nothing",
-            agreement=asked.agreement,
-            tolerance=0.0,
-            model=model.kind,
-        ),
-        verdict={"against": "nothing: it is asked, not read"} if box else asdict(model.verdict),
-        model_calls=asked.checked + (calls if box else 0),
-        seed=seed,
-        rows=len(rows),
-        fingerprints={"model": model.fingerprint, "rows": rows.fingerprint},
-        versions=versions(model.own.library if model.own else None),
-        seconds=seconds,
-        notes=notes,
     )

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 
+from whybox.background import shares
 from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean, shown
 from whybox.explanation.effects import Key
-from whybox.frames import Floats, Table, as_table
-from whybox.kernels import trees
+from whybox.frames import Table, as_table
 from whybox.kernels.effects import representatives
+from whybox.kernels.outputs import agreement
 from whybox.methods.effects.evaluate import Evaluator, Predicts, Rows
 from whybox.methods.effects.grid import Grid, make_grid, product
 from whybox.methods.effects.trees import Trees, why_not
 from whybox.methods.shap.target import Target, resolve_output
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
-from whybox.models.compare import ask, compare
-from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
@@ -163,21 +162,9 @@ def as_rows(table: Table, weights: Any) -> Rows:
     Raises:
         InputError: weights that are negative, not finite, all zero, or not one a row.
     """
-    n = len(table)
-    if weights is None:
-        return Rows(table, np.full(n, 1.0 / n))
     if isinstance(weights, str):
         raise InputError("weights must be numbers, one a row; pass the column itself, not its name.")
-    try:
-        w = np.asarray(weights, dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError):
-        raise InputError("weights must be numbers, one a row.") from None
-    if len(w) != n:
-        raise InputError(f"there are {len(w)} weights for {n} rows.")
-    if not np.isfinite(w).all() or (w < 0).any() or not w.any():
-        raise InputError("weights must be finite, not negative, and not all zero.")
-    w = w / w.max()
-    return Rows(table, w / w.sum())
+    return Rows(table, shares(weights, len(table), "row"))
 
 
 def settle(  # noqa: PLR0913  # the options there are
@@ -261,28 +248,10 @@ def _check_grid(names: Sequence[str], grid: Any) -> None:
 
 def _agreement(model: Model, table: Table) -> tuple[float, int]:
     """Hold our reading of the rows against the model's own predict; return the largest difference and how many rows were asked about."""
-    own = model.own
-    if own is None or isinstance(model, BlackBox):
+    if model.own is None or isinstance(model, BlackBox):
         return 0.0, 0
-    worst, size = 0.0, _size(model)
+    worst = 0.0
     for start, block in table.blocks(CHECKED):
         X = model.inputs.block(block, start)
-        raw = (
-            trees.predict(model, X)
-            if isinstance(model, TreeEnsemble)
-            else model.raw(X)
-            if isinstance(model, Linear)
-            else None
-        )
-        if raw is None:
-            return 0.0, 0
-        off, _ = compare(model, raw, ask(own, block), scale=own.scale, relative=own.relative, size=size(X), what="row")
-        worst = max(worst, off)
+        worst = max(worst, agreement(model, block, X, rows="these rows", row="row"))
     return worst, len(table)
-
-
-def _size(model: Model) -> Callable[[Floats], Floats]:
-    """How large the summands of rows are, the yardstick for rounding."""
-    if isinstance(model, Linear):
-        return model.size
-    return lambda _: model.size if isinstance(model, TreeEnsemble) else np.ones(1)

@@ -38,8 +38,10 @@ def check_refits(refits: Any, kind: str) -> list[Any] | None:
         raise OptionError(
             f"refits must be a list of at least {FEWEST} models, each fitted again on a bootstrap sample of the training rows."
         )
-    if kind not in ("pdp", "ale", "marginal"):
-        raise OptionError(f"refits go with kind='pdp', 'ale' or 'marginal': {kind!r} has a curve for each row.")
+    if kind not in ("pdp", "ale", "marginal", "anova"):
+        raise OptionError(
+            f"refits go with kind='pdp', 'ale', 'marginal' or 'anova': {kind!r} has a curve for each row."
+        )
     return list(refits)
 
 

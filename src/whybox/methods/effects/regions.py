@@ -101,7 +101,7 @@ def regions(asked: Asked, *, depth: int) -> Effects:
         raise LimitError(
             f"{len(asked.rows):,} rows x {len(grid)} points do not fit; pass fewer rows or a smaller grid."
         )
-    for rows, block in evaluator.curves(grid):
+    for _, rows, block in evaluator.curves([grid]):
         values[rows] = block
     shapes = _shapes(asked, grid, values)
     whole = _Region(np.arange(len(asked.rows)))

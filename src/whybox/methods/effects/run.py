@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
@@ -12,16 +12,15 @@ import numpy.typing as npt
 
 from whybox.errors import OptionError
 from whybox.explanation.effects import Effects
-from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
 from whybox.frames import Floats
 from whybox.methods.effects.ale import ale, between
-from whybox.methods.effects.curves import Curve, component, grid_share, individual, marginal, partial_dependence
+from whybox.methods.effects.curves import Curve, components, grid_share, individual, marginal, partial_dependence
 from whybox.methods.effects.evaluate import Evaluator
+from whybox.methods.effects.evidence import INTERVENTIONAL, evidence
 from whybox.methods.effects.grid import Grid, find, own_grid, product
 from whybox.methods.effects.off_data import with_off_data
 from whybox.methods.effects.question import Asked
-from whybox.models.blackbox import BlackBox
 
 __all__ = ["run"]
 
@@ -34,15 +33,9 @@ METHODS: Final = {
     "marginal": "Mean prediction by value",
     "anova": "Functional ANOVA component",
 }
-_INTERVENTIONAL: Final = "interventional: every row keeps its other values"
-ESTIMANDS: Final = {
-    "pdp": _INTERVENTIONAL,
-    "ice": _INTERVENTIONAL,
-    "c-ice": _INTERVENTIONAL,
-    "d-ice": _INTERVENTIONAL,
+ESTIMANDS: Final = {  # of kinds that are not interventional
     "ale": "local: every row keeps its other values and moves inside its own interval",
     "marginal": "observational: rows as they are",
-    "anova": _INTERVENTIONAL,
 }
 BINS: Final = 30  # of the histogram below a curve
 
@@ -80,10 +73,10 @@ def compute(asked: Asked, evaluator: Evaluator, grids: list[Grid]) -> list[Curve
     if asked.kind == "ale":
         return ale(evaluator, grids)
     if asked.kind == "anova":
-        return [component(evaluator, g) for g in grids]
+        return components(evaluator, grids)
     if asked.kind == "marginal":
         return [marginal(evaluator, g) for g in grids]
-    return [individual(evaluator, g, asked.kind) for g in grids]
+    return individual(evaluator, grids, asked.kind)
 
 
 def _said(asked: Asked, spent: int, floor: int) -> tuple[str, ...]:
@@ -121,7 +114,16 @@ def labelled(
         coords={d: np.array(v) for d, v in coords.items() if d in (*dims, "output")},
         base=np.asarray(target.drop(np.full(len(target.names), np.nan))),
         units=target.units if asked.kind != "d-ice" else f"{target.units} per unit of {names[0]}",
-        evidence=_evidence(asked, evaluator, notes, calls, seconds),
+        evidence=evidence(
+            asked,
+            asked.rows,
+            method=METHODS[asked.kind],
+            kernel=evaluator.kernel,
+            estimand=ESTIMANDS.get(asked.kind, INTERVENTIONAL),
+            calls=calls,
+            notes=notes,
+            seconds=seconds,
+        ),
         std_error=None if error is None else np.ascontiguousarray(error),
         data=asked.rows.table if rows else None,
         players={name: (name,) for name in names},
@@ -148,31 +150,6 @@ def _about(asked: Asked, grid: Grid, points: Sequence[npt.NDArray[Any]]) -> dict
             mass, edges = np.histogram(x[known], bins=BINS, weights=asked.rows.weights[known])
             out[f"histogram{tag}"], out[f"histogram_edges{tag}"] = (("bin",), mass), (("edge",), edges)
     return out
-
-
-def _evidence(asked: Asked, evaluator: Evaluator, notes: tuple[str, ...], calls: int, seconds: float) -> Evidence:
-    model = asked.model
-    return Evidence(
-        method=METHODS[asked.kind],
-        kernel=evaluator.kernel,
-        exact=True,
-        estimand=ESTIMANDS[asked.kind],
-        index="none",
-        additive=False,
-        residual=0.0,
-        residual_units=asked.target.units,
-        residual_against="nothing",
-        agreement=asked.agreement,
-        tolerance=0.0,
-        model=model.kind,
-        verdict={"against": "nothing: it is asked, not read"} if isinstance(model, BlackBox) else asdict(model.verdict),
-        model_calls=asked.checked + (calls if isinstance(model, BlackBox) else 0),
-        rows=len(asked.rows),
-        fingerprints={"model": model.fingerprint, "rows": asked.rows.fingerprint},
-        versions=versions(model.own.library if model.own else None),
-        seconds=seconds,
-        notes=notes,
-    )
 
 
 def _again(asked: Asked, curve: Curve) -> Callable[[Any], Floats] | None:

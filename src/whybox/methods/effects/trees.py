@@ -77,13 +77,30 @@ class Trees:
         columns = self.columns(grid.members)
         return effects.Levels(columns, np.ascontiguousarray(self.model.inputs.matrix(grid.table)[:, list(columns)]))
 
-    def curves(self, grid: Grid) -> Iterator[tuple[Ints, Floats]]:
-        """Yield individual curves in blocks of rows."""
-        levels = self.levels(grid)
-        size = max(1, BLOCK // (len(grid) * len(self.model.base_values)))
-        for start in range(0, len(self.rows), size):
-            rows = np.arange(start, min(start + size, len(self.rows)))
-            yield rows, self._scaled(self._individual(levels, rows, len(grid)))
+    def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
+        """Yield individual curves in blocks of rows, all features in one walk."""
+        levels = [self.levels(g) for g in grids]
+        for together in _disjoint([one.columns for one in levels]):
+            chosen = [levels[i] for i in together]
+            for part, found in effects.individual_blocks(self.model, chosen, self.matrix, numbers=BLOCK):
+                for i, values in zip(together, found, strict=True):
+                    yield i, np.arange(part.start, part.stop), self._scaled(values)
+        for i, (grid, one) in enumerate(zip(grids, levels, strict=True)):
+            if not one.columns:  # no tree reads the feature, so every row stays as it is
+                yield i, np.arange(len(self.rows)), np.repeat(self.answers()[:, None], len(grid), axis=1)
+
+    def means(self, grids: Sequence[Grid]) -> list[Floats]:
+        """Return the means alone: on the trees' own scale they need no curves."""
+        if self._link != "identity":
+            return [m.mean for m in self.moments(grids)]
+        levels = [self.levels(g) for g in grids]
+        out = [np.repeat((self.rows.weights @ self.answers())[None], len(g), axis=0) for g in grids]
+        for together in _disjoint([one.columns for one in levels]):
+            chosen = [levels[i] for i in together]
+            found = effects.partial_dependence(self.model, chosen, self.matrix, self.rows.weights)
+            for i, mean in zip(together, found, strict=True):
+                out[i] = self.target.levels(mean)
+        return out
 
     def moments(self, grids: Sequence[Grid]) -> list[Moments]:
         """Return mean and variance over rows at each point, for each grid."""
@@ -100,14 +117,9 @@ class Trees:
             spread = effects.individual_moments(
                 self.model, chosen, self.matrix[sample], self.rows.weights[sample], link=link
             )
-            means = (
-                effects.partial_dependence(self.model, chosen, self.matrix, self.rows.weights)
-                if notes
-                else [m.mean for m in spread]
-            )
+            means = self.means([grids[i] for i in together]) if notes else [self.target.levels(m.mean) for m in spread]
             for i, mean, m in zip(together, means, spread, strict=True):
-                variance = stretch * m.variance[..., list(self.target.picks)]
-                out[i] = Moments(self.target.levels(mean), variance, notes)
+                out[i] = Moments(mean, stretch * m.variance[..., list(self.target.picks)], notes)
         return [moments(self, g) if m is None else m for g, m in zip(grids, out, strict=True)]
 
     def _sample(self, link: str) -> tuple[Any, tuple[str, ...]]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats
-from whybox.kernels import lanes, trees
+from whybox.kernels import lanes, outputs, trees
 from whybox.kernels.lanes import Attribution
 from whybox.methods.shap.game import game_of_row, values_of_game
 from whybox.methods.shap.plan import Plan, attribution, cheapest, choices, rules
@@ -86,16 +86,10 @@ class Compiled:
         q = self.question
         if q.background is None:
             return trees.expectation(_forest(q))
-        raw = raw_outputs(q, q.background.matrix)
+        there = outputs.raw(q.model, q.background.matrix)
         if q.target.scale == "response":
-            raw = q.model.outputs.link(raw)
-        return np.asarray(q.background.weights @ raw)
-
-
-def raw_outputs(question: Question, X: Floats) -> Floats:
-    """Raw outputs of encoded rows, (rows, model outputs)."""
-    model = question.model
-    return model.raw(X) if isinstance(model, Linear) else trees.predict(_forest(question), X)
+            there = q.model.outputs.link(there)
+        return np.asarray(q.background.weights @ there)
 
 
 @final
@@ -132,12 +126,11 @@ class Engine:
 
     def raw(self, X: Floats) -> Floats:
         """Raw outputs of encoded rows, (rows, model outputs)."""
-        return raw_outputs(self.question, X)
+        return outputs.raw(self.question.model, X)
 
     def size(self, X: Floats) -> Floats:
         """How large the summands can be: the yardstick for rounding."""
-        model = self.question.model
-        return model.size(X) if isinstance(model, Linear) else _forest(self.question).size
+        return outputs.size(self.question.model, X)
 
     def fill(self, X: Floats, out: npt.NDArray[Any], *, what: str) -> None:
         """Write (rows, players[, players], outputs explained) of encoded rows into `out`, which holds zeros."""

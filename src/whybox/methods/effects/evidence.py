@@ -1,0 +1,55 @@
+"""The evidence of what was computed about effects."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Final
+
+from whybox.explanation.evidence import Evidence, versions
+from whybox.methods.effects.evaluate import Rows
+from whybox.methods.effects.question import Asked
+from whybox.models.blackbox import BlackBox
+
+__all__ = ["INTERVENTIONAL", "evidence"]
+
+INTERVENTIONAL: Final = "interventional: every row keeps its other values"
+
+
+def evidence(  # noqa: PLR0913  # evidence has this many parts
+    asked: Asked,
+    rows: Rows,
+    *,
+    method: str,
+    kernel: str,
+    estimand: str = INTERVENTIONAL,
+    exact: bool = True,
+    calls: int,
+    notes: tuple[str, ...],
+    seed: int = 0,
+    seconds: float,
+) -> Evidence:
+    """Return how something was computed over these rows; `calls` are predictions of single rows beside those that checked our reading."""
+    model = asked.model
+    box = isinstance(model, BlackBox)
+    return Evidence(
+        method=method,
+        kernel=kernel,
+        exact=exact,
+        estimand=estimand,
+        index="none",
+        additive=False,
+        residual=0.0,
+        residual_units=asked.target.units,
+        residual_against="nothing",
+        agreement=asked.agreement,
+        tolerance=0.0,
+        model=model.kind,
+        verdict={"against": "nothing: it is asked, not read"} if box else asdict(model.verdict),
+        model_calls=asked.checked + (calls if box else 0),
+        seed=seed,
+        rows=len(rows),
+        fingerprints={"model": model.fingerprint, "rows": rows.fingerprint},
+        versions=versions(model.own.library if model.own else None),
+        seconds=seconds,
+        notes=notes,
+    )
