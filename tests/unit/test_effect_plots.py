@@ -142,3 +142,13 @@ def test_curves_go_to_xarray_and_arrow():
     assert np.array_equal(there["off_data"], e.off_data)
     assert e.to_arrow().column("off_data").to_pylist() == e.off_data.tolist()
     assert len(e.to_frame()) == len(e)
+
+
+def test_components_say_what_they_are():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    found = wb.effects(lambda rows: rows[:, 0] * rows[:, 1], X, [0, (0, 1)], kind="anova")
+    assert found[0].plot.curve().get_ylabel() == "added to the mean"
+    surface = found["x0", "x1"].plot.curve()
+    low, high = surface.collections[0].get_clim()
+    assert low == -high  # zero, nothing added, is the middle of the colours
+    plt.close("all")

@@ -113,3 +113,17 @@ def test_on_the_command_line(data, tmp_path, capsys):
     assert len(written) == len(X)
     assert main([*asked, "--sparse", "--no-verify"]) == 2
     assert "--order 2" in capsys.readouterr().err
+
+
+def test_pictures_tell_terms_of_long_names_apart(data):
+    import matplotlib.pyplot as plt
+
+    X, y = data
+    X = X.rename(columns={c: f"a rather long column name, the one called {c}" for c in X.columns})
+    terms = wb.explain(MODELS["shallow"].fit(X, y > 0), X[:5], order=2, sparse=True)
+    ax = terms[0].plot.waterfall(max_display=30)
+    labels = [text.get_text().split(" = ")[0] for text in ax.get_yticklabels()]
+    assert len(set(labels)) == len(labels) > 7
+    for label in labels:
+        assert all(half.endswith(tuple("abcdefg")) for half in label.split(" \N{MULTIPLICATION SIGN} "))
+    plt.close("all")

@@ -15,7 +15,7 @@ from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.evidence import Evidence
 from whybox.frames import Floats, Table
 
-__all__ = ["KINDS", "Explanation"]
+__all__ = ["KINDS", "PAIR", "Explanation"]
 
 # kind -> the axes it may have, in order; "output" is there only where the model has several
 KINDS: Final = {
@@ -25,6 +25,7 @@ KINDS: Final = {
     "effect": ("row", "point", "point_2", "output"),
     "interaction_size": ("feature", "feature_2", "output"),
 }
+PAIR: Final = " \N{MULTIPLICATION SIGN} "  # between the names of two features in a term
 _FEATURE_AXES: Final = ("feature", "feature_2")
 
 

@@ -22,7 +22,9 @@ from whybox.plots.style import (
     distinct,
     ink,
     muted,
+    one_output,
     palette,
+    remark,
     scaled,
     short,
     thousands,
@@ -71,8 +73,6 @@ def curve(
     if e.kind != "effect":
         raise OptionError("curve shows effects: wb.effects(model, X)['feature'].plot.curve().")
     if output is not None or ("output" in e.dims and ("row" in e.dims or "point_2" in e.dims)):
-        from whybox.plots.style import one_output
-
         e = one_output(e, output, "curve")
     if "point_2" in e.dims:
         if "row" in e.dims:
@@ -111,6 +111,8 @@ def _what(e: Explanation) -> str:
         if e.evidence.method.startswith("Accumulated")
         else "slope"
         if "slopes" in e.evidence.method
+        else "added to the mean"
+        if e.evidence.method.startswith("Functional")
         else "mean prediction"
     )
     if "row" in e.dims and said == "mean prediction":
@@ -217,15 +219,7 @@ def _individual(ax: Axes, e: Explanation, place: npt.NDArray[Any], color: Any, *
         ax.plot([at], mean[~known], "o", color=ink(), markersize=5, zorder=3)
     ax.autoscale_view()
     if n > len(rows) and legend:
-        ax.annotate(
-            f"{len(rows)} of {n:,} rows drawn",
-            (1, 0.95),
-            xycoords="axes fraction",
-            ha="right",
-            va="top",
-            fontsize="x-small",
-            color=muted(0.8),
-        )
+        remark(ax, f"{len(rows)} of {n:,} rows drawn", below=True)
     if bar is not None and legend:
         _color_bar(ax, *bar)
 
@@ -369,7 +363,4 @@ def _off_above(ax: Axes, e: Explanation, place: npt.NDArray[Any], *, bars: bool,
                 [a, b], 0.975, 1.0, color=POSITIVE, alpha=float(min(share, 1.0)), linewidth=0, transform=above, zorder=4
             )
     if say and np.nanmax(off, initial=0.0) > 0.1:
-        ax.annotate(
-            f"red: off the data, up to {100 * float(np.nanmax(off)):.0f} % of rows", (1, 1.01), xycoords="axes fraction",
-            ha="right", va="bottom", fontsize="x-small", color=muted(0.8),
-        )  # fmt: skip
+        remark(ax, f"red: off the data, up to {100 * float(np.nanmax(off)):.0f} % of rows")

@@ -22,6 +22,7 @@ from whybox.plots.style import (
     name_of,
     one_output,
     palette,
+    remark,
     scaled,
     thousands,
     tidy,
@@ -199,12 +200,4 @@ def _legend(ax: Axes, other: str, legend: dict[str, str] | tuple[float, float] |
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
     elif legend is not None:
-        ax.annotate(
-            f"colour: {other}, blue low, red high",
-            (1, 1.01),
-            xycoords="axes fraction",
-            ha="right",
-            va="bottom",
-            fontsize="x-small",
-            color=muted(0.8),
-        )
+        remark(ax, f"colour: {other}, blue low, red high")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
+from whybox.explanation.explanation import PAIR
 from whybox.explanation.html import number
 from whybox.frames import Floats
 
@@ -33,6 +34,7 @@ __all__ = [
     "one_output",
     "palette",
     "paper",
+    "remark",
     "short",
     "tidy",
 ]
@@ -141,7 +143,26 @@ def _window(line: str, at: int, room: int) -> str:
 
 def name_of(e: Explanation, feature: str, longest: int = LONGEST) -> str:
     """Return a feature's label, told apart from those of all other features."""
-    return distinct(e.feature_names, longest)[feature]
+    players = e.feature_names
+    halves = feature.split(PAIR)
+    if len(halves) == 2 and feature in players and all(h in players for h in halves):
+        # a term of two features: each is shortened by itself, or the second would be cut off
+        alone = distinct(tuple(p for p in players if PAIR not in p), (longest - len(PAIR)) // 2)
+        return PAIR.join(alone.get(h, short(h, longest // 2)) for h in halves)
+    return distinct(players, longest)[feature]
+
+
+def remark(ax: Axes, text: str, *, below: bool = False) -> None:
+    """Small words at the right end of the upper edge: above it, or below it inside the axes."""
+    ax.annotate(
+        text,
+        (1, 0.95 if below else 1.01),
+        xycoords="axes fraction",
+        ha="right",
+        va="top" if below else "bottom",
+        fontsize="x-small",
+        color=muted(0.8),
+    )
 
 
 def tidy(ax: Axes, *, grid: str | None = "x") -> None:

@@ -32,7 +32,7 @@ def surface(e: Explanation, *, ax: Axes | None = None, title: str | None = None)
     sides = [_axis(e.coords[d]) for d in ("point", "point_2")]
     keep = [k for _, k, _ in sides]
     values = e.values[np.ix_(*keep)].T
-    signed = e.evidence.method.startswith("Accumulated")
+    signed = e.evidence.method.startswith(("Accumulated", "Functional"))
     most = max(float(np.nanmax(np.abs(values), initial=0.0)), 1e-12)
     limits: dict[str, Any] = {"vmin": -most, "vmax": most} if signed else {}
     (x, _, across), (y, _, up) = sides

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from whybox.errors import LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, versions
-from whybox.explanation.explanation import Explanation, labels
+from whybox.explanation.explanation import PAIR, Explanation, labels
 from whybox.frames import Floats, Table
 from whybox.methods.shap.engines import SINGLE, Compiled, Engine
 from whybox.methods.shap.plan import BLOCK
@@ -242,9 +242,7 @@ def _terms(q: Question) -> dict[str, tuple[int, ...]]:
     terms = dict(zip(q.players.names, q.players.members, strict=True))
     if q.options.sparse:
         names, members = q.players.names, q.players.members
-        terms |= {
-            f"{names[i]} \N{MULTIPLICATION SIGN} {names[j]}": (*members[i], *members[j]) for i, j in q.pairs.tolist()
-        }
+        terms |= {f"{names[i]}{PAIR}{names[j]}": (*members[i], *members[j]) for i, j in q.pairs.tolist()}
         if len(terms) < len(names) + len(q.pairs):
             raise OptionError("a column is called as a pair of columns would be; rename it, or leave sparse out.")
     return terms
