@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from whybox.api import regions as regions
     from whybox.explanation.effects import Effects as Effects
     from whybox.explanation.explanation import Explanation as Explanation
+    from whybox.methods.saliency.saliency import saliency as saliency
     from whybox.methods.shap.plan import Plan as Plan
     from whybox.reporting.build import report as report
 
@@ -42,6 +43,7 @@ _WHERE = {
     "plan": "whybox.api",
     "regions": "whybox.api",
     "report": "whybox.reporting.build",
+    "saliency": "whybox.methods.saliency.saliency",
 }
 _MODULES = ("errors", "explainers")
 
@@ -60,6 +62,7 @@ __all__ = [
     "plan",
     "regions",
     "report",
+    "saliency",
 ]
 
 

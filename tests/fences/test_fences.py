@@ -104,7 +104,19 @@ def test_no_cycles():
         visit(m)
 
 
-LIBRARIES = {"sklearn", "xgboost", "lightgbm", "catboost", "torch", "skops", "joblib"}
+LIBRARIES = {
+    "sklearn",
+    "xgboost",
+    "lightgbm",
+    "catboost",
+    "torch",
+    "jax",
+    "equinox",
+    "flax",
+    "keras",
+    "skops",
+    "joblib",
+}
 
 
 def test_model_libraries_are_known_to_their_adapters_only():
@@ -185,6 +197,7 @@ PUBLIC = {
         "plan",
         "regions",
         "report",
+        "saliency",
     ],
     "whybox.explainers": ["Index", "LinearShap", "TreeShap"],
     "whybox.errors": [
@@ -229,7 +242,7 @@ def test_errors_are_one_tree_and_the_docstring_draws_it():
 
 
 def test_every_public_docstring_says_what_it_raises():
-    for name in ("effects", "explain", "importance", "interactions", "load", "regions", "report"):
+    for name in ("effects", "explain", "importance", "interactions", "load", "regions", "report", "saliency"):
         doc = inspect.getdoc(getattr(whybox, name))
         assert "Raises:" in doc, name
     for cls in (whybox.explainers.TreeShap, whybox.explainers.LinearShap):

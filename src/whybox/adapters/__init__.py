@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model
+from whybox.models.differentiable import Differentiable
 
-__all__ = ["adapt"]
+__all__ = ["adapt", "network"]
 
 # package of the object's class -> our module with `adapt(obj) -> Model`
 _LIBRARIES: Final = {
@@ -19,10 +20,15 @@ _LIBRARIES: Final = {
     "lightgbm": "whybox.adapters.lightgbm",
     "catboost": "whybox.adapters.catboost",
 }
+# package of the object's class -> our module with `network(obj, output) -> Differentiable`
+_NETWORKS: Final = {
+    "torch": "whybox.adapters.torch",
+}
 _WHERE_NEXT: Final = {
-    "torch": "neural networks are not explained by this version.",
-    "tensorflow": "neural networks are not explained by this version.",
-    "keras": "neural networks are not explained by this version.",
+    "torch": "a neural network is explained by wb.saliency; wrap it in a function of rows for wb.effects.",
+    "equinox": "a neural network is explained by wb.saliency; wrap it in a function of rows for wb.effects.",
+    "flax": "a neural network is explained by wb.saliency; wrap it in a function of rows for wb.effects.",
+    "keras": "a neural network is explained by wb.saliency; wrap it in a function of rows for wb.effects.",
 }
 
 
@@ -59,4 +65,26 @@ def adapt(obj: Any, **options: Any) -> Model:
     raise UnsupportedModelError(
         f"this version explains tree models (scikit-learn, XGBoost, LightGBM, CatBoost) and linear boosters; it got {what}. "
         "If your object wraps such a model, pass the model inside."
+    )
+
+
+def network(obj: Any, output: Any = None) -> Differentiable:
+    """Wrap a neural network.
+
+    Args:
+        obj: a torch module.
+        output: which of several outputs.
+
+    Raises:
+        UnsupportedModelError: none of these.
+    """
+    if isinstance(obj, type):
+        raise UnsupportedModelError(f"{obj.__name__} is a class, not a network; pass an instance.")
+    for cls in type(obj).__mro__:
+        root = cls.__module__.partition(".")[0]
+        if root in _NETWORKS:
+            wrapper: Callable[[Any, Any], Differentiable] = import_module(_NETWORKS[root]).network
+            return wrapper(obj, output)
+    raise UnsupportedModelError(
+        f"saliency maps are for neural networks ({', '.join(_NETWORKS)}); it got {type(obj).__module__}.{type(obj).__name__}. For tree models use wb.explain."
     )

@@ -32,6 +32,7 @@ class Evidence:
         rows, background_rows: how many. fingerprints: SHA-256 of model, background and rows.
         versions: of whybox, Python, numpy and the model's library. seconds: wall time.
         notes: what the reader should know.
+        passes: of networks: rows that went forward and backward, rows together. operators: those met that had no rule of their own.
     """
 
     method: str
@@ -55,6 +56,8 @@ class Evidence:
     versions: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    passes: dict[str, int] = field(default_factory=dict)
+    operators: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as it is saved."""
@@ -72,7 +75,7 @@ class Evidence:
             raise ExplanationFileError(
                 "the saved evidence does not have the fields this version writes; the file was edited or saved by another version."
             )
-        return cls(**{**data, "notes": tuple(data["notes"])})
+        return cls(**{**data, "notes": tuple(data["notes"]), "operators": tuple(data["operators"])})
 
     def lines(self) -> list[tuple[str, str]]:
         """Return (label, text) pairs for people: what the report and the notebook show."""

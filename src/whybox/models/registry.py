@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from whybox.models.base import Model
+from whybox.models.differentiable import Differentiable
 
-__all__ = ["as_model"]
+__all__ = ["as_model", "as_network"]
 
 
 def as_model(obj: Any, **options: Any) -> Model:
@@ -25,3 +26,17 @@ def as_model(obj: Any, **options: Any) -> Model:
 
     adapted: Model = import_module("whybox.adapters").adapt(obj, **options)
     return adapted
+
+
+def as_network(obj: Any, output: Any = None) -> Differentiable:
+    """Return the network behind a module or function of a library of derivatives; networks pass through.
+
+    Raises:
+        ModelError: see whybox.errors; the message says what to do.
+    """
+    if isinstance(obj, Differentiable):
+        return obj
+    from importlib import import_module
+
+    wrapped: Differentiable = import_module("whybox.adapters").network(obj, output)
+    return wrapped

@@ -1,0 +1,176 @@
+"""Gradients at the rows, and their mean and variance under noise.
+
+Sources: Simonyan, Vedaldi & Zisserman 2014 (arXiv:1312.6034), section 3; Smilkov et al. 2017 (SmoothGrad, arXiv:1706.03825), equation 1; Adebayo et al. 2018
+(VarGrad, arXiv:1810.03292). Antithetic noise: each draw is used with both signs, so that what is odd in it cancels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from whybox.errors import OptionError
+from whybox.methods.saliency.method import Found, Maps, Method, Sums, fraction, whole
+from whybox.methods.saliency.question import Indices, Question
+from whybox.models.differentiable import Array
+
+__all__ = ["Gradient", "GradientInput", "SmoothGrad", "VarGrad"]
+
+
+@final
+@dataclass(frozen=True)
+class Gradient(Method):
+    """The derivative of the score by each number of the input: exact, one forward and one backward a row."""
+
+    name: ClassVar[str] = "gradient"
+    title: ClassVar[str] = "Gradient"
+    reduces: ClassVar[str] = "max"
+
+    def __call__(self, q: Question) -> Found:
+        """Compute the maps."""
+        return Found(
+            _at_rows(q, self.name, times_input=False),
+            "backpropagation",
+            "derivative of the score at the row",
+            exact=True,
+        )
+
+
+@final
+@dataclass(frozen=True)
+class GradientInput(Method):
+    """Gradient times input: what each number would take with it if the network were linear from zero to here."""
+
+    name: ClassVar[str] = "gradient_x_input"
+    title: ClassVar[str] = "Gradient x input"
+
+    def __call__(self, q: Question) -> Found:
+        """Compute the maps."""
+        return Found(
+            _at_rows(q, self.name, times_input=True), "backpropagation", "first-order change from zero", exact=True
+        )
+
+
+def _at_rows(q: Question, name: str, *, times_input: bool) -> Maps:
+    q.needs_derivatives(name)
+    out = q.zeros()
+    for rows in q.blocks(name):
+        xs, grads = q.at_rows(rows)
+        for t, of in enumerate(grads):
+            for i, g in enumerate(of):
+                to = out[t][i]
+                if to is not None:
+                    to[rows[0] : rows[-1] + 1] = q.net.numpy(xs[i] * g if times_input else g)
+    return out
+
+
+@dataclass(frozen=True)
+class _Noisy(Method):
+    """Gradients at rows with noise.
+
+    Attributes:
+        samples: how many noisy copies of each row, an even number.
+        noise: standard deviation, as a share of the row's range (largest less smallest value) in each input.
+    """
+
+    samples: int = 50
+    noise: float = 0.15
+
+    reduces: ClassVar[str] = "max"
+
+    def __post_init__(self) -> None:
+        whole("samples", self.samples, 4)
+        fraction("noise", self.noise)
+        if self.samples % 2:
+            raise OptionError(f"samples={self.samples} must be even: each draw is used with both signs.")
+
+    def _moments(self, q: Question) -> tuple[Maps, Maps, Maps, Maps]:
+        """Sums over samples of g, and of g squared; over antithetic pairs of their mean squared, and of their mean squared squared."""
+        q.needs_derivatives(self.name)
+        q.know(np.arange(q.rows))
+        first, second, paired = Sums(q), Sums(q), Sums(q)
+        pairs = self.samples // 2
+        for rows, draws in q.pairs(pairs, self.name, each=2):
+            xs, steps = q.lift(rows), self._steps(q, rows, draws)
+            both = []
+            for sign in (1.0, -1.0):
+                at = tuple(x if s is None else x + sign * s for x, s in zip(xs, steps, strict=True))
+                both.append(q.gradients(at, rows)[1])
+            for t in range(q.target.count):
+                for i, (up, down) in enumerate(zip(both[0][t], both[1][t], strict=True)):
+                    if up is None or down is None:
+                        continue
+                    mean = (up + down) * 0.5
+                    first.add(t, i, rows, mean)
+                    second.add(t, i, rows, (up * up + down * down) * 0.5)
+                    if q.reduce == "sum" and (axis := q.inputs[i].channel) is not None:
+                        mean = mean.sum(axis)
+                    paired.add(t, i, rows, mean * mean)
+        means = first.maps(1 / pairs)
+        return means, second.maps(1 / pairs), paired.maps(1 / pairs), means
+
+    def _steps(self, q: Question, rows: Indices, draws: Indices) -> tuple[Array | None, ...]:
+        """Noise of these samples: the same for a row whatever stands beside it."""
+        out: list[Array | None] = []
+        for which, given in enumerate(q.inputs):
+            if given.whole:
+                out.append(None)
+                continue
+            flat = given.x.reshape(q.rows, -1)
+            steps = np.empty((len(rows), *given.x.shape[1:]), dtype=np.float32)
+            for k, (row, draw) in enumerate(zip(rows, draws, strict=True)):
+                q.draws(which, int(row), int(draw)).standard_normal(out=steps[k], dtype=np.float32)
+            width = (np.ptp(flat, axis=1)[rows] * self.noise).astype(np.float32)
+            out.append(q.net.array(steps * width.reshape(-1, *(1,) * (given.x.ndim - 1))))
+        return tuple(out)
+
+    def _note(self) -> str:
+        return f"noise of {self.noise:g} times each row's range, {self.samples} samples in antithetic pairs"
+
+
+@final
+@dataclass(frozen=True)
+class SmoothGrad(_Noisy):
+    """The mean of gradients at rows with noise; its standard error comes from the pairs."""
+
+    name: ClassVar[str] = "smoothgrad"
+    title: ClassVar[str] = "SmoothGrad"
+
+    def __call__(self, q: Question) -> Found:
+        """Compute the maps."""
+        means, _, squares, _ = self._moments(q)
+        pairs = self.samples // 2
+        variances: Maps = []
+        for of, sq in zip(means, squares, strict=True):
+            line: list[np.ndarray | None] = []
+            for i, (mean, square) in enumerate(zip(of, sq, strict=True)):
+                if mean is None or square is None:
+                    line.append(None)
+                    continue
+                axis = q.inputs[i].channel
+                centre = mean.sum(axis) if q.reduce == "sum" and axis is not None else mean
+                line.append(np.maximum(square - centre * centre, 0.0) / (pairs - 1))
+            variances.append(line)
+        return Found(
+            means, "antithetic noise", "mean derivative of the score around the row", variances, notes=(self._note(),)
+        )
+
+
+@final
+@dataclass(frozen=True)
+class VarGrad(_Noisy):
+    """The variance of gradients at rows with noise."""
+
+    name: ClassVar[str] = "vargrad"
+    title: ClassVar[str] = "VarGrad"
+
+    def __call__(self, q: Question) -> Found:
+        """Compute the maps."""
+        means, squares, _, _ = self._moments(q)
+        found: Maps = [
+            [None if m is None or s is None else np.maximum(s - m * m, 0.0) for m, s in zip(of, sq, strict=True)]
+            for of, sq in zip(means, squares, strict=True)
+        ]
+        return Found(found, "antithetic noise", "variance of the derivative around the row", notes=(self._note(),))

@@ -1,0 +1,136 @@
+"""What goes in: arrays of any library, tables, lists of pictures; and what their axes are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import DtypeError, EmptyDataError, InputError, NonFiniteError, OptionError
+from whybox.frames import as_table
+from whybox.models.differentiable import Differentiable
+
+__all__ = ["Input", "settle_inputs"]
+
+_PLACES: Final = {2: ("y", "x"), 3: ("z", "y", "x")}
+
+
+@final
+@dataclass(frozen=True)
+class Input:
+    """One input of a network.
+
+    Attributes:
+        x: (rows, ...), numpy, floats in 32 or 64 bits or whole numbers.
+        dims: names of its axes. channel: which axis holds channels, None for none.
+        names: labels of the last axis, where it is one of features.
+        name: of the input, where there are several.
+    """
+
+    x: npt.NDArray[Any]
+    dims: tuple[str, ...]
+    channel: int | None
+    names: tuple[str, ...] | None
+    name: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether it holds whole numbers (tokens, categories), of which there is no derivative."""
+        return self.x.dtype.kind in "iub"
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Axes that are neither rows nor channels."""
+        return tuple(i for i in range(1, self.x.ndim) if i != self.channel)
+
+
+def settle_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto") -> tuple[Input, ...]:
+    """Read the inputs.
+
+    Args:
+        net: says where its library has channels.
+        inputs: an array, tensor, frame or list of equal arrays; a tuple of these for a network of several inputs.
+        channel_axis: ``"auto"``: inputs of four axes are pictures and of five volumes, with channels where the library has them; others have none.
+            None: no channels. A number: that axis, rows being axis 0.
+
+    Raises:
+        InputError: see whybox.errors; the message says what to do.
+    """
+    several = isinstance(inputs, tuple)
+    given = inputs if several else (inputs,)
+    if not given:
+        raise EmptyDataError("there are no inputs.")
+    settled = tuple(_one(net, a, channel_axis, f"input {i}" if several else "input") for i, a in enumerate(given))
+    lengths = {len(s.x) for s in settled}
+    if len(lengths) > 1:
+        raise InputError(f"the inputs have different numbers of rows: {', '.join(str(len(s.x)) for s in settled)}.")
+    return settled
+
+
+def _one(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input:
+    names: tuple[str, ...] | None = None
+    if net.is_own(given):
+        x = net.numpy(given)
+        x = x.astype(np.float32) if x.dtype == np.float64 and "64" not in str(getattr(given, "dtype", "")) else x
+    elif hasattr(given, "columns") or hasattr(given, "column_names"):
+        table = as_table(given)
+        x, names = np.asarray(table.matrix(), dtype=np.float64), tuple(table.names)
+    else:
+        x = _array(given, name)
+    if x.ndim < 2:
+        raise InputError(
+            f"{name} has the shape {x.shape}; the first axis must be the rows: pass x[None] for a single one."
+        )
+    if not x.size:
+        raise EmptyDataError(f"{name} has the shape {x.shape}: there is nothing to explain.")
+    if x.dtype.kind == "f":
+        bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
+        if bad.any():
+            raise NonFiniteError(
+                f"{name}: {{row}} has missing or infinite values, of which a network makes nothing.",
+                int(np.argmax(bad)),
+            )
+    channel = _channel(net, x, channel_axis)
+    return Input(x, _dims(x.ndim, channel), channel, names, name)
+
+
+def _array(given: Any, name: str) -> npt.NDArray[Any]:
+    try:
+        x = np.asarray(given if not isinstance(given, list) else np.stack([np.asarray(a) for a in given]))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{name}: the rows do not make one array ({error}); they must have one shape: resize pictures, pad sequences."
+        ) from None
+    if x.dtype.kind not in "fiub":
+        raise DtypeError(f"{name} holds {x.dtype}, which is no number.")
+    if x.dtype.kind == "f" and x.dtype not in (np.float32, np.float64):
+        x = x.astype(np.float32)
+    return x
+
+
+def _channel(net: Differentiable, x: npt.NDArray[Any], axis: Any) -> int | None:
+    if axis == "auto":
+        if x.ndim not in (4, 5):
+            return None
+        return 1 if net.channels == "first" else x.ndim - 1
+    if axis is None:
+        return None
+    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or not -x.ndim < axis < x.ndim or axis == 0:
+        raise OptionError(f"channel_axis={axis!r}: the input has {x.ndim} axes, of which the first holds the rows.")
+    return int(axis) % x.ndim
+
+
+def _dims(ndim: int, channel: int | None) -> tuple[str, ...]:
+    rest = [i for i in range(1, ndim) if i != channel]
+    if len(rest) in _PLACES and channel is not None:
+        words: tuple[str, ...] = _PLACES[len(rest)]
+    elif len(rest) == 1:
+        words = ("feature",) if channel is None else ("time",)
+    elif len(rest) == 2:
+        words = ("time", "feature")
+    else:
+        words = tuple(f"axis_{i}" for i in rest)
+    named = dict(zip(rest, words, strict=True))
+    return ("row", *("channel" if i == channel else named[i] for i in range(1, ndim)))

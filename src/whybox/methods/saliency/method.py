@@ -1,0 +1,119 @@
+"""What every method of saliency is: options, checked when made, and a call that turns a question into maps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import OptionError
+from whybox.frames import Floats
+from whybox.methods.saliency.question import Indices, Question
+from whybox.models.differentiable import Array
+
+__all__ = ["Found", "Maps", "Method", "Sums", "fraction", "whole"]
+
+Maps = list[list[Floats | None]]  # for each target, for each input: (rows, *shape of the input), None for whole numbers
+
+
+@final
+@dataclass(frozen=True)
+class Found:
+    """What a method computed.
+
+    Attributes:
+        maps: signed, channels and all; of CAM and perturbation methods without the channel axis (`reduced`).
+        kernel: how it was computed. estimand: what "absent" means, or what the numbers are.
+        variances: of each number where they were sampled (already reduced over channels as `Question.reduce` says), else None.
+        base: scores without anything, (rows, targets), where maps add up to score - base; None where they need not.
+        exact: whether nothing was drawn and nothing approximated.
+        tolerance: of the completeness error, relative to |score - base|; rows beyond are marked. 0: what float32 rounding explains.
+        reduced: whether the channel axis is gone already.
+        operators: operators without a rule that were met.
+        dims: names of the axes of maps where they are not those of the input (parts, patches), and their labels.
+    """
+
+    maps: Maps
+    kernel: str
+    estimand: str
+    variances: Maps | None = None
+    base: Floats | None = None
+    exact: bool = False
+    tolerance: float = 0.0
+    reduced: bool = False
+    index: str = "none"
+    operators: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    extras: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """Options of a method; unknown ones cannot be given, wrong ones are refused when made.
+
+    Class attributes: ``name`` as the user types it; ``title`` in words; ``reduces`` how channels become one number by default (``"max"``: largest
+    absolute value, ``"sum"``); ``derivatives``: whether it takes any; ``background``: whether it takes background rows.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    reduces: ClassVar[str] = "sum"
+    derivatives: ClassVar[bool] = True
+    background: ClassVar[bool] = False
+
+    @abstractmethod
+    def __call__(self, q: Question) -> Found:
+        """Compute the maps."""
+
+
+@final
+class Sums:
+    """Sums over samples, for each target and input, kept where the network computes."""
+
+    def __init__(self, q: Question) -> None:
+        self._q = q
+        self._sums: list[list[Array | None]] = [[None] * len(q.inputs) for _ in range(q.target.count)]
+
+    def add(self, target: int, which: int, rows: Indices, values: Array) -> None:
+        """Add the values of samples, (m, ...), to those of their rows."""
+        q, total = self._q, self._sums[target][which]
+        if total is None:
+            total = q.net.array(np.zeros((q.rows, *map(int, values.shape[1:])), dtype=np.float32))
+        self._sums[target][which] = q.net.add_at(total, rows, values)
+
+    def maps(self, scale: float = 1.0) -> Maps:
+        """Return the sums, scaled, as numpy."""
+        return [[None if a is None else self._q.net.numpy(a) * scale for a in of] for of in self._sums]
+
+
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """Return a whole number, or refuse it.
+
+    Raises:
+        OptionError: it is none, or smaller than `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise OptionError(f"{name}={value!r} must be a whole number, {least} or more.")
+    return int(value)
+
+
+def fraction(name: str, value: Any, most: float = np.inf) -> float:
+    """Return a positive number, or refuse it.
+
+    Raises:
+        OptionError: it is none, not positive, or larger than `most`.
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float, np.number))
+        or not 0 < value <= most
+        or not np.isfinite(float(value))
+    ):
+        raise OptionError(
+            f"{name}={value!r} must be a number above 0{'' if np.isinf(most) else f' and at most {most:g}'}."
+        )
+    return float(value)

@@ -1,0 +1,270 @@
+"""A question settled: network, inputs, target, memory. Methods ask it for scores and gradients, a micro-batch at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
+from whybox.frames import Floats
+from whybox.methods.saliency.inputs import Input, settle_inputs
+from whybox.methods.saliency.targets import Target, settle_target
+from whybox.models.differentiable import Array, Differentiable, Pull
+from whybox.progress import batches
+
+__all__ = ["BUDGET", "Question", "bytes_of", "narrowed", "settle"]
+
+BUDGET: Final = "1GB"
+Indices = npt.NDArray[np.intp]
+Grads = list[tuple[Array | None, ...]]  # for each target, one array an input
+_UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+
+
+@final
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a network.
+
+    Attributes:
+        net: the network; inputs: what goes in; target: what is explained of what comes out.
+        answers: what the network said to the rows, as far as it was asked.
+        at_once: rows that may go through together: the byte budget over what a derivative at one row keeps.
+        row_saved: those bytes. budget: in bytes. seed: for what is drawn.
+        reduce: what becomes of channels: ``"max"``, ``"sum"`` or None. background: rows that stand for "absent", if any were given.
+    """
+
+    net: Differentiable
+    inputs: tuple[Input, ...]
+    target: Target
+    answers: Answers
+    at_once: int
+    row_saved: int
+    budget: int
+    seed: int
+    reduce: str | None = "sum"
+    background: tuple[Input, ...] | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return len(self.inputs[0].x)
+
+    @property
+    def outputs(self) -> Floats:
+        """What the network answers to all rows, (rows, ...); those it was not asked about yet are asked now."""
+        self.know(np.arange(self.rows))
+        return self.answers.outputs
+
+    @property
+    def scores(self) -> Floats:
+        """Of the targets at the rows themselves, (rows, targets)."""
+        return self.target.scores(self.outputs, np.arange(self.rows))
+
+    def know(self, rows: Indices) -> None:
+        """Ask about those of these rows that were not answered yet."""
+        missing = np.unique(rows[~self.answers.known[rows]])
+        for start in range(0, len(missing), self.at_once):
+            some = missing[start : start + self.at_once]
+            self._learn(some, self.net.numpy(self.net.ask(self.lift(some))))
+
+    def _learn(self, rows: Indices, outputs: Floats) -> None:
+        self.answers.learn(self.net, rows, outputs)
+        self.target.learn(outputs, rows)
+
+    def draws(self, *which: int) -> np.random.Generator:
+        """Random numbers that depend on the seed and on these numbers alone."""
+        return np.random.default_rng([self.seed, *which])
+
+    def lift(self, rows: Indices) -> tuple[Array, ...]:
+        """Inputs of these rows on the network's device."""
+        return tuple(self.net.array(_rows(i.x, rows)) for i in self.inputs)
+
+    def blocks(self, what: str, *, each: int = 1) -> Iterator[Indices]:
+        """Rows, as many at a time as may go through together; `each` passes are counted for a row in the progress bar."""
+        for some in self.pairs(1, what, each=each):
+            yield some[0]
+
+    def pairs(self, samples: int, what: str, *, each: int = 1) -> Iterator[tuple[Indices, Indices]]:
+        """(row, sample) for every row and sample, as many at a time as may go through together, a row's samples next to each other."""
+        for part in batches(
+            self.rows * samples,
+            what=what,
+            first=self.at_once,
+            most=self.at_once,
+            unit=f"passes x {each}" if each > 1 else "passes",
+        ):
+            at = np.arange(part.start, part.stop, dtype=np.intp)
+            yield at // samples, at % samples
+
+    def at_rows(self, rows: Indices) -> tuple[tuple[Array, ...], Grads]:
+        """Inputs of these rows, and for each target the gradients there; one forward, which also answers them."""
+        xs = self.lift(rows)
+        outputs, pull = self.net(xs)
+        self._learn(rows, self.net.numpy(outputs))
+        return xs, self._pulled(pull, rows)
+
+    def _pulled(self, pull: Pull, rows: Indices) -> Grads:
+        count = self.target.count
+        return [pull(self.net.array(self.target.cotangent(t, rows)), last=t == count - 1) for t in range(count)]
+
+    def gradients(self, xs: tuple[Array, ...], rows: Indices) -> tuple[Floats, Grads]:
+        """Scores (m, targets) of these points, and for each target its gradients; `rows` says whose points they are."""
+        self.know(rows)
+        outputs, pull = self.net(xs)
+        return self.target.scores(self.net.numpy(outputs), rows), self._pulled(pull, rows)
+
+    def asked(self, xs: tuple[Array, ...], rows: Indices) -> Floats:
+        """Scores (m, targets) of these points, without derivatives."""
+        self.know(rows)
+        return self.target.scores(self.net.numpy(self.net.ask(xs)), rows)
+
+    def zeros(self) -> list[list[Floats | None]]:
+        """For each target and input, zeros in the input's shape; None for whole numbers."""
+        return [[None if i.whole else np.zeros(i.x.shape) for i in self.inputs] for _ in range(self.target.count)]
+
+    def needs_derivatives(self, method: str) -> None:
+        """Refuse what has none.
+
+        Raises:
+            UnsupportedModelError: all inputs are whole numbers.
+        """
+        if all(i.whole for i in self.inputs):
+            raise UnsupportedModelError(
+                f"method={method!r} takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). For tokens name their embedding, "
+                "layer by its path in the network: embedding='...'; for pictures pass floats, scaled as the network was trained."
+            )
+
+
+def _rows(x: npt.NDArray[Any], rows: Indices) -> npt.NDArray[Any]:
+    """Rows of an array; neighbours are not copied."""
+    if (
+        len(rows)
+        and rows[-1] - rows[0] == len(rows) - 1
+        and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows)))
+    ):
+        return x[rows[0] : rows[0] + len(rows)]
+    return x[rows]
+
+
+def settle(  # noqa: PLR0913  # everything a question of saliency is made of
+    net: Differentiable,
+    inputs: Any,
+    target: Any,
+    *,
+    channel_axis: Any = "auto",
+    budget: Any = BUDGET,
+    seed: int = 0,
+    derivatives: bool = True,
+    reduce: str | None = "sum",
+    background: Any = None,
+) -> Question:
+    """Ask the network about one row, and settle everything else by what it says.
+
+    Raises:
+        OptionError, InputError, UnsupportedModelError: see whybox.errors. LimitError: one row alone does not fit into the budget.
+    """
+    limit = bytes_of(budget)
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise OptionError(f"seed={seed!r} must be a whole number, 0 or more.")
+    settled = settle_inputs(net, inputs, channel_axis)
+    if callable(target):
+        net, target = net.with_head(_scores(target)), None
+    rows = len(settled[0].x)
+    # one row alone, to be compared with its answer among others; a single row with a companion, to be compared with its answer alone
+    few = tuple(i.x[:1] if rows > 1 else np.concatenate([i.x, np.flip(i.x, -1)]) for i in settled)
+    said, kept = net.probe(tuple(net.array(x) for x in few))
+    first = net.numpy(said)
+    saved = max(kept // len(first) if derivatives else 0, 2 * sum(x[:1].nbytes for x in few), 1)
+    if saved > limit:
+        raise LimitError(
+            f"a derivative at one row keeps {saved / 1e6:,.0f} MB, more than budget={budget!r}; raise it, or explain smaller inputs."
+        )
+    answers = Answers(np.full((rows, *first.shape[1:]), np.nan), np.zeros(rows, dtype=bool), first[0])
+    wanted = settle_target(target, first.shape[1:], rows, net.output_names)
+    at_once = int(max(1, min(net.rows_at_once, limit // saved)))
+    behind = None if background is None else _background(net, background, settled, channel_axis)
+    return Question(net, settled, wanted, answers, at_once, saved, limit, int(seed), reduce, behind)
+
+
+def _background(
+    net: Differentiable, background: Any, inputs: tuple[Input, ...], channel_axis: Any
+) -> tuple[Input, ...]:
+    behind = settle_inputs(net, background, channel_axis)
+    if len(behind) != len(inputs) or any(b.x.shape[1:] != i.x.shape[1:] for b, i in zip(behind, inputs, strict=False)):
+        raise InputError(
+            f"the background has rows of shape {', '.join(str(b.x.shape[1:]) for b in behind)}, the inputs of {', '.join(str(i.x.shape[1:]) for i in inputs)}."
+        )
+    return behind
+
+
+@final
+@dataclass
+class Answers:
+    """What the network answered to the rows: outputs (rows, ...), which of them are known; `first` is what row 0 got in other company."""
+
+    outputs: Floats
+    known: npt.NDArray[np.bool_]
+    first: Floats
+    apart: float = 0.0
+
+    def learn(self, net: Differentiable, rows: Indices, outputs: Floats) -> None:
+        """Keep answers.
+
+        Raises:
+            UnsupportedModelError: they are not finite, or row 0 was answered otherwise in other company.
+        """
+        if not np.isfinite(outputs).all():
+            raise UnsupportedModelError(
+                "the network answers some rows with NaN or infinity; there is nothing to explain there."
+            )
+        self.outputs[rows], self.known[rows] = outputs, True
+        if not len(rows) or rows[0] != 0:
+            return
+        self.apart = float(np.abs(outputs[0] - self.first).max(initial=0.0))
+        scale = float(np.abs(outputs[0]).max(initial=0.0)) + 1e-6
+        if self.apart > (2e-2 if "16" in net.arithmetic else 1e-3) * scale:
+            raise UnsupportedModelError(
+                f"a row's answer depends on the rows beside it ({outputs[0].ravel()[0]:.6g} here, {self.first.ravel()[0]:.6g} in other company): batch statistics or "
+                "noise at prediction time. Such a network has no map of a single row; use running statistics (track_running_stats=True) and eval mode."
+            )
+
+
+def _scores(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A user's function of the outputs, whose answer must be one number a row."""
+
+    def head(outputs: Any) -> Any:
+        said = function(outputs)
+        shape = getattr(said, "shape", None)
+        if shape is None or len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
+            raise OptionError(
+                f"the target function must answer one number a row, in the network's own arrays; it gave {type(said).__name__} of shape {shape}."
+            )
+        return said
+
+    return head
+
+
+def bytes_of(budget: Any) -> int:
+    """``"1GB"``, ``"256 MiB"`` or a number of bytes.
+
+    Raises:
+        OptionError: neither.
+    """
+    if isinstance(budget, (int, np.integer)) and not isinstance(budget, bool) and budget > 0:
+        return int(budget)
+    found = (
+        re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", str(budget).upper()) if isinstance(budget, str) else None
+    )
+    if not found or float(found[1]) <= 0:
+        raise OptionError(f"budget={budget!r} is no number of bytes: '1GB', '512MB', or a whole number.")
+    return int(float(found[1]) * _UNITS[found[2] or ""])
+
+
+def narrowed(q: Question, target: Target) -> Question:
+    """The same question about other targets."""
+    return replace(q, target=target)

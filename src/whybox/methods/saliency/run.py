@@ -1,0 +1,185 @@
+"""Run a method on a settled question and label what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import OptionError
+from whybox.explanation.evidence import Evidence, versions
+from whybox.explanation.explanation import Explanation, labels
+from whybox.frames import Floats, as_table
+from whybox.methods.saliency.inputs import Input
+from whybox.methods.saliency.method import Found, Method
+from whybox.methods.saliency.question import Question
+
+__all__ = ["REDUCTIONS", "explained"]
+
+REDUCTIONS: Final = ("auto", "max", "sum", None)
+ROUNDING: Final = 1e-3  # of |score - base| and of the scores, for methods that add up exactly but for float32
+
+
+def explained(q: Question, method: Method, notes: Sequence[str] = ()) -> tuple[Explanation, ...]:
+    """Run, and return one explanation for each input that is not of whole numbers.
+
+    Raises:
+        WhyboxError: see whybox.errors; the message says what to do.
+    """
+    began = time.perf_counter()
+    found = method(q)
+    gap = _gap(q, found)
+    evidence = _evidence(q, method, found, gap, (*notes, *found.notes), began)
+    return tuple(
+        _one(q, found, which, gap, evidence) for which in range(len(q.inputs)) if found.maps[0][which] is not None
+    )
+
+
+def _gap(q: Question, found: Found) -> Floats | None:
+    """Completeness error, (rows, targets): the sum of all maps less score - base."""
+    if found.base is None:
+        return None
+    total = np.zeros((q.rows, q.target.count))
+    for t, of in enumerate(found.maps):
+        for a in of:
+            if a is not None:
+                total[:, t] += a.reshape(q.rows, -1).sum(axis=1)
+    return np.asarray(total - (q.scores - found.base))
+
+
+def _evidence(
+    q: Question, method: Method, found: Found, gap: Floats | None, notes: tuple[str, ...], began: float
+) -> Evidence:
+    """How it was made. Rows outside the tolerance are counted in a note."""
+    tolerance = 0.0
+    if gap is not None and found.base is not None:
+        allowed = allowance(q, found)
+        beyond = np.abs(gap) > allowed
+        tolerance = float(allowed.max())
+        if beyond.any():
+            worst = float((np.abs(gap) / np.maximum(np.abs(q.scores - found.base), 1e-12)).max())
+            notes = (
+                *notes,
+                f"NOT CONVERGED: {int(beyond.any(axis=1).sum()):,} of {q.rows:,} rows miss the tolerance (worst {worst:.2g} of score - base); see extras['converged']",
+            )
+    net = q.net
+    return Evidence(
+        method=method.title,
+        kernel=f"{found.kernel}, {net.arithmetic}",
+        exact=found.exact,
+        estimand=found.estimand,
+        index=found.index,
+        additive=gap is not None,
+        residual=0.0 if gap is None else float(np.abs(gap).max()),
+        residual_units="score",
+        residual_against="the network's own outputs",
+        agreement=q.answers.apart,
+        tolerance=tolerance,
+        model=net.kind,
+        verdict={"against": "nothing to read: the network itself was run"},
+        model_calls=net.passes.forward,
+        seed=q.seed,
+        rows=q.rows,
+        fingerprints={"model": net.fingerprint, "rows": _digest(q.inputs)},
+        versions=versions(net.library),
+        seconds=time.perf_counter() - began,
+        notes=notes,
+        passes={"forward": net.passes.forward, "backward": net.passes.backward, "rows together": q.at_once},
+        operators=found.operators,
+    )
+
+
+def allowance(q: Question, found: Found) -> Floats:
+    """How far the maps of each row may miss score - base, (rows, targets)."""
+    base = found.base if found.base is not None else np.zeros_like(q.scores)
+    rounding = ROUNDING * (np.abs(q.scores - base) + 1e-2 * (np.abs(q.scores) + np.abs(base))) + 1e-6
+    return np.asarray(np.maximum(found.tolerance * np.abs(q.scores - base), rounding))
+
+
+def _digest(inputs: Sequence[Input]) -> str:
+    h = hashlib.sha256()
+    for i in inputs:
+        h.update(f"{i.x.dtype.str}{i.x.shape}".encode())
+        h.update(np.ascontiguousarray(i.x).data)
+    return h.hexdigest()
+
+
+def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Evidence) -> Explanation:
+    given = q.inputs[which]
+    axis = None if found.reduced else given.channel
+    several = q.target.several
+    maps, errors = [], []
+    for t in range(q.target.count):
+        value = found.maps[t][which]
+        assert value is not None  # noqa: S101  # asked by the caller
+        variance = None if found.variances is None else found.variances[t][which]
+        if axis is not None:
+            value, variance = _reduced(value, variance, axis, q.reduce)
+        maps.append(value)
+        errors.append(None if variance is None else np.sqrt(variance))
+    values = np.stack(maps, axis=-1) if several else maps[0]
+    error = (
+        None if errors[0] is None else np.stack([e for e in errors if e is not None], axis=-1) if several else errors[0]
+    )
+    gone = (found.reduced or q.reduce is not None) and given.channel is not None
+    dims = tuple(d for d in given.dims if not (gone and d == "channel"))
+    coords: dict[str, npt.NDArray[Any]] = {d: labels(list(range(n))) for d, n in zip(dims, values.shape, strict=False)}
+    if given.names is not None:
+        coords[dims[-1]] = labels(given.names)
+    elif dims[-1] == "feature" and given.x.ndim == 2:
+        coords["feature"] = labels([f"x{i}" for i in range(values.shape[1])])
+    if several:
+        dims, coords["output"] = (*dims, "output"), labels(q.target.names)
+    elif q.target.names[0] not in ("predicted", "given"):
+        coords["output"] = labels(q.target.names)
+    tail = ("row", "output") if several else ("row",)
+    extras = dict(found.extras)
+
+    def kept(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.array(a if several else a[:, 0])
+
+    base = np.array(np.nan)
+    if found.base is not None and gap is not None:
+        extras["base"] = (tail, kept(found.base))
+        extras["completeness_error"] = (tail, kept(gap))
+        extras["converged"] = (tail, kept(np.abs(gap) <= allowance(q, found)))
+        same = np.ptp(found.base, axis=0).max() <= 1e-6 * (1 + np.abs(found.base).max())
+        base = kept(found.base)[0] if same else np.full(q.target.count if several else (), np.nan)
+    if q.target.names[0] in ("predicted", "given"):
+        extras["target"] = (("row",), q.target.where[0].copy())
+    return Explanation(
+        kind="saliency",
+        values=np.ascontiguousarray(values, dtype=np.float64),
+        dims=dims,
+        coords=coords,
+        base=np.asarray(base, dtype=np.float64),
+        units="score" if found.base is not None else "score per unit of input",
+        evidence=evidence,
+        prediction=kept(q.scores),
+        std_error=error,
+        data=as_table(given.x) if given.x.ndim == 2 and not given.whole else None,
+        extras=extras | _shown(given),
+        players={},
+    )
+
+
+def _shown(given: Input) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+    """The input itself, for pictures."""
+    return {"input": (given.dims, given.x.copy())} if given.x.ndim > 2 else {}
+
+
+def _reduced(value: Floats, variance: Floats | None, axis: int, how: str | None) -> tuple[Floats, Floats | None]:
+    """One number out of the channels, and its variance."""
+    if how is None:
+        return value, variance
+    if how == "sum":
+        return value.sum(axis=axis), variance  # reduced by whoever sampled
+    if how != "max":
+        raise OptionError(f"reduce={how!r} is not known: 'max', 'sum' or None.")
+    at = np.abs(value).argmax(axis=axis, keepdims=True)
+    largest = np.abs(np.take_along_axis(value, at, axis)).squeeze(axis)
+    return largest, None if variance is None else np.take_along_axis(variance, at, axis).squeeze(axis)

@@ -1,0 +1,81 @@
+"""The public face of saliency maps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from whybox.errors import OptionError
+from whybox.explanation.explanation import Explanation
+from whybox.methods.saliency.catalog import make
+from whybox.methods.saliency.question import BUDGET, settle
+from whybox.methods.saliency.run import REDUCTIONS, explained
+from whybox.models.differentiable import Differentiable, Passes
+from whybox.models.registry import as_network
+
+__all__ = ["saliency"]
+
+
+def saliency(  # noqa: PLR0913  # the promise of the public surface
+    net: Any,
+    inputs: Any,
+    target: Any = None,
+    method: Any = "gradient",
+    *,
+    background: Any = None,
+    reduce: str | None = "auto",
+    channel_axis: Any = "auto",
+    output: Any = None,
+    output_names: Any = None,
+    dtype: str | None = None,
+    budget: Any = BUDGET,
+    seed: int = 0,
+    **options: Any,
+) -> Explanation | tuple[Explanation, ...]:
+    """Show which parts of the input a network's answer hangs on.
+
+    Args:
+        net: a torch module in eval mode.
+        inputs: (rows, ...): array, tensor or frame; a tuple of these for a network of several inputs.
+        target: None: the only output, or the largest in each row. A number, a name (see `output_names`), a tuple of numbers for a place in outputs of several
+            axes, one number a row, a list of names or ``"all"`` (an axis of outputs from one shared forward), or a function of the outputs that
+            answers one number a row.
+        method: see whybox.methods.saliency.catalog.METHODS; each takes options of its own.
+        background: rows that stand for "absent", for the methods that take them.
+        reduce: how channels become one number: ``"max"`` (largest absolute value), ``"sum"`` (keeps the sign and completeness), None (kept);
+            ``"auto"``: ``"max"`` for gradients, ``"sum"`` for what adds up.
+        channel_axis: ``"auto"``: inputs of four and five axes have channels, where the network's library has them. None: none. A number: that axis.
+        output: which of several outputs of the network (a key, a position, an attribute).
+        output_names: names of the outputs, of the classes.
+        dtype: ``"bfloat16"``: twice as fast and compared with float32 on a few rows; None: as the network is.
+        budget: bytes that derivatives may keep at a time: ``"1GB"``.
+        seed: of what is drawn.
+
+    Returns:
+        Explanation of kind ``"saliency"``: ``values`` has the shape of the input less the channel axis that was reduced; several inputs give a tuple.
+
+    Raises:
+        WhyboxError: see whybox.errors for the tree; each message says what to do.
+    """
+    chosen = make(method, options)
+    if reduce not in REDUCTIONS:
+        raise OptionError(f"reduce={reduce!r} is not known: 'auto', 'max', 'sum' or None.")
+    if background is not None and not chosen.background:
+        raise OptionError(f"method={chosen.name!r} takes no background.")
+    network = as_network(net, output)
+    network = replace(network, passes=Passes(), output_names=tuple(map(str, output_names or ())))
+    with network.session():
+        wide: Differentiable = network if dtype is None else network.lowered(dtype)
+        q = settle(
+            wide,
+            inputs,
+            target,
+            channel_axis=channel_axis,
+            budget=budget,
+            seed=seed,
+            derivatives=chosen.derivatives,
+            reduce=chosen.reduces if reduce == "auto" else reduce,
+            background=background,
+        )
+        found = explained(q, chosen)
+    return found if isinstance(inputs, tuple) else found[0]

@@ -1,0 +1,155 @@
+"""Which output is explained: named, numbered, one for each row, the predicted one, or all of them from one forward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import OptionError, did_you_mean
+from whybox.frames import Floats
+
+__all__ = ["Target", "settle_target"]
+
+
+@final
+@dataclass(frozen=True)
+class Target:
+    """Positions in the flattened outputs.
+
+    Attributes:
+        where: (targets, rows): for each target and row, the position.
+        shape: of one row's outputs.
+        names: of the targets.
+        several: whether the result has an axis of outputs.
+        said: in words.
+        predicted: whether it is the largest output of each row, so that `where` is known when the row was answered.
+    """
+
+    where: npt.NDArray[np.intp]
+    shape: tuple[int, ...]
+    names: tuple[str, ...]
+    several: bool
+    said: str
+    predicted: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many targets a row has."""
+        return len(self.where)
+
+    def scores(self, outputs: Floats, rows: npt.NDArray[np.intp]) -> Floats:
+        """Outputs (m, ...) of these rows -> scores (m, targets)."""
+        flat = outputs.reshape(len(rows), -1)
+        return np.take_along_axis(flat, self.where[:, rows].T, axis=1)
+
+    def learn(self, outputs: Floats, rows: npt.NDArray[np.intp]) -> None:
+        """Rows were answered: where the largest output is meant, it is known now."""
+        if self.predicted:
+            self.where[0, rows] = outputs.reshape(len(rows), -1).argmax(axis=1)
+
+    def cotangent(self, t: int, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """What pulls target `t`: ones at its places, (m, ...)."""
+        out = np.zeros((len(rows), int(np.prod(self.shape, dtype=int))), dtype=np.float32)
+        out[np.arange(len(rows)), self.where[t, rows]] = 1
+        return out.reshape(len(rows), *self.shape)
+
+
+def settle_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequence[str]) -> Target:
+    """Find the places of a target.
+
+    Args:
+        target: None: the only output, or the one with the largest value in each row. A number, a name, a tuple of numbers (a place in
+            outputs of several axes), one number a row, names, or ``"all"``.
+        shape: of what the network answers to one row. rows: how many there are.
+        names: of the outputs on their first axis, () when unknown.
+
+    Raises:
+        OptionError: no such output, or as many numbers as there are not rows.
+    """
+    count = int(np.prod(shape, dtype=int))
+    labels = _labels(names, shape, count)
+
+    def one(place: int) -> Target:
+        return Target(
+            np.full((1, rows), place, dtype=np.intp), shape, (labels[place],), False, f"output {labels[place]}"
+        )
+
+    if target is None:
+        if count == 1:
+            return one(0)
+        if len(shape) != 1:
+            raise OptionError(
+                f"the network answers a row with an array of shape {shape}; say what to explain: target=(index, index, ...), or a function of the outputs."
+            )
+        unknown = np.full((1, rows), -1, dtype=np.intp)
+        return Target(
+            unknown, shape, ("predicted",), False, "the output with the largest value in each row", predicted=True
+        )
+    if isinstance(target, str):
+        if target == "all":
+            if len(shape) != 1:
+                raise OptionError(f"target='all' needs outputs along one axis; here one row has the shape {shape}.")
+            where = np.repeat(np.arange(count)[:, None], rows, axis=1)
+            return Target(where, shape, tuple(labels), True, "every output")
+        return one(_named(target, labels))
+    if isinstance(target, tuple):
+        return one(_place(target, shape))
+    if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
+        return one(_place((int(target),), shape))
+    listed = list(np.asarray(target, dtype=object).reshape(-1)) if not isinstance(target, (dict, set)) else []
+    if listed and all(isinstance(t, str) for t in listed):
+        places = [_named(t, labels) for t in listed]
+        where = np.repeat(np.array(places, dtype=np.intp)[:, None], rows, axis=1)
+        return Target(where, shape, tuple(labels[p] for p in places), True, f"outputs {', '.join(listed)}")
+    if listed and all(isinstance(t, (int, np.integer)) and not isinstance(t, (bool, np.bool_)) for t in listed):
+        if len(listed) != rows:
+            raise OptionError(
+                f"target has {len(listed)} numbers and there are {rows} rows: a list of numbers is one target for each row. "
+                "For several outputs of every row pass their names as text (target=['0', '3']), or target='all'."
+            )
+        places = [_place((int(t),), shape) for t in listed]
+        return Target(np.array([places], dtype=np.intp), shape, ("given",), False, "the output given for each row")
+    raise OptionError(
+        f"target={target!r} is not an output: give a number, a name, one number a row, 'all', or a function of the outputs."
+    )
+
+
+def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[str]:
+    if names and len(shape) == 1 and len(names) != count:
+        raise OptionError(f"output_names has {len(names)} names and the network has {count} outputs.")
+    if len(shape) == 1:
+        return list(map(str, names)) if names else [str(i) for i in range(count)]
+    if not shape:
+        return ["prediction"]
+    return (
+        [",".join(map(str, np.unravel_index(i, shape))) for i in range(count)]
+        if count <= 100_000
+        else [str(i) for i in range(count)]
+    )
+
+
+def _named(name: str, labels: list[str]) -> int:
+    if name not in labels:
+        raise OptionError(f"target={name!r} is not an output.{did_you_mean(name, labels)}")
+    if labels.count(name) > 1:
+        raise OptionError(f"target={name!r}: {labels.count(name)} outputs are called so; give its number.")
+    return labels.index(name)
+
+
+def _place(index: tuple[Any, ...], shape: tuple[int, ...]) -> int:
+    if not shape and index == (0,):
+        return 0
+    if len(index) != len(shape):
+        raise OptionError(
+            f"target={index if len(index) != 1 else index[0]!r}: one row's outputs have the shape {shape}; give {len(shape)} numbers in a tuple."
+        )
+    place = []
+    for i, n in zip(index, shape, strict=True):
+        if isinstance(i, bool) or not isinstance(i, (int, np.integer)) or not -n <= i < n:
+            raise OptionError(f"target {i!r} is out of range: there are {n} outputs, 0 to {n - 1}.")
+        place.append(int(i) % n)
+    return int(np.ravel_multi_index(place, shape))

@@ -1,0 +1,173 @@
+"""Networks: what is explained by derivatives. The smallest interface there is, and what more some libraries can do.
+
+A network answers ``outputs, pull = net(x)``, where ``pull(cotangent)`` is the vector-Jacobian product. Arrays stay in the network's own library, on
+its device; methods use nothing but ``+ - *``, broadcasting, ``reshape`` and the four functions below, so they are the same for every library.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import UnsupportedModelError
+
+__all__ = ["Array", "Differentiable", "Passes", "Pull", "Ruled", "Tapped"]
+
+Array = Any  # an array of the network's own library, on its own device
+Pull = Callable[..., tuple[Array | None, ...]]
+Indices = npt.NDArray[np.intp]
+
+
+@final
+@dataclass
+class Passes:
+    """Rows that went through the network: forwards and backwards (to the input, or to a layer)."""
+
+    forward: int = 0
+    backward: int = 0
+
+
+@final
+@dataclass(frozen=True)
+class Tapped:
+    """Outputs, what a layer put out, and ``pull(cotangent, last=)``, which goes back to that layer and no further."""
+
+    outputs: Array
+    activation: Array
+    pull: Callable[..., Array]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Differentiable(ABC):
+    """A network as its library runs it. Concrete ones are frozen and final.
+
+    Attributes:
+        kind: the network in words. library: whose it is.
+        output_names: labels of its outputs, () when unknown.
+        channels: where its images have their channels, ``"first"`` or ``"last"``.
+        rows_at_once: as many rows as are worth sending together.
+        arithmetic: what it computes in, in words.
+        passes: counts rows, see Passes; shared by what is made of this network.
+    """
+
+    kind: str
+    library: str
+    output_names: tuple[str, ...] = ()
+    channels: Literal["first", "last"] = "first"
+    rows_at_once: int = 32
+    arithmetic: str = "float32"
+    passes: Passes = field(default_factory=Passes, repr=False)
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides the network's numbers, as far as it can be seen."""
+
+    @abstractmethod
+    def array(self, x: npt.NDArray[Any]) -> Array:
+        """Bring numbers to the network's device, in the type it computes in; whole numbers stay whole."""
+
+    @abstractmethod
+    def numpy(self, a: Array) -> npt.NDArray[Any]:
+        """Bring an array back, as numpy float64 (whole numbers stay whole)."""
+
+    @abstractmethod
+    def take(self, a: Array, rows: Indices) -> Array:
+        """Rows of an array, repeated as asked."""
+
+    @abstractmethod
+    def add_at(self, total: Array, rows: Indices, more: Array) -> Array:
+        """``total[rows[i]] += more[i]`` for each i; rows may repeat. May change `total`; use what is returned."""
+
+    @abstractmethod
+    def ask(self, x: tuple[Array, ...]) -> Array:
+        """Outputs alone, (rows, ...); nothing is kept for derivatives."""
+
+    @abstractmethod
+    def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
+        """Outputs, and ``pull(cotangent, last=False)`` -> one gradient an input (None for whole numbers).
+
+        ``last=True`` says that no more pulls follow, so that memory can be given back on the way.
+        """
+
+    @abstractmethod
+    def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+        """Outputs, and the bytes that a derivative at these rows keeps, measured by one forward."""
+
+    @abstractmethod
+    def with_head(self, head: Callable[[Any], Array]) -> Differentiable:
+        """The same network followed by a function of its outputs, which is differentiated with it."""
+
+    def session(self) -> AbstractContextManager[None]:
+        """Within it the network may be asked; modes and states are as before afterwards, also after an exception.
+
+        Raises:
+            UnsupportedModelError: the network is not in the state to be explained (train mode).
+        """
+        return nullcontext()
+
+    def is_own(self, x: Any) -> bool:
+        """Whether this is an array of the network's library."""
+        return False
+
+    # What more a library may be able to do.
+
+    def layers(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """Names of layers in the order they answer, with the shapes of what they put out for these rows."""
+        raise UnsupportedModelError(
+            f"layers cannot be reached in {self.kind}; use a method that needs the inputs only."
+        )
+
+    def tap(self, x: tuple[Array, ...], layer: str) -> Tapped:
+        """Run, and keep what one layer put out.
+
+        Raises:
+            UnsupportedModelError: layers cannot be reached in this kind of network, or this one answers more than once or not with an array.
+            OptionError: no such layer.
+        """
+        raise UnsupportedModelError(
+            f"layers cannot be reached in {self.kind}; use a method that needs the inputs only."
+        )
+
+    def inside(self, layer: str, x: tuple[Array, ...]) -> tuple[Differentiable, Array]:
+        """The network from a layer on (say the embedding of tokens), and what the layer puts out for these rows.
+
+        The inner network takes the layer's output first, then all inputs of the whole (which still run what does not go through the layer).
+        """
+        raise UnsupportedModelError(f"layers cannot be reached in {self.kind}; explain its inputs.")
+
+    def lowered(self, dtype: str) -> Differentiable:
+        """The same network computing in a shorter type where its library knows how."""
+        raise UnsupportedModelError(f"{self.kind} computes in {self.arithmetic} only; leave dtype out.")
+
+    def ruled(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> Ruled:
+        """The network taken apart into operators, each with a rule of its own for going back (``"deeplift"``, ``"guided"``).
+
+        Raises:
+            UnsupportedModelError: an operator without a rule, by name; or a library without operator rules.
+        """
+        raise UnsupportedModelError(f"operator rules are there for torch modules; this is {self.kind}.")
+
+    def randomised(self, seed: int, layer: str | None = None) -> Differentiable:
+        """A copy whose parameters are drawn anew (all, or those of one layer): what sanity checks compare with."""
+        raise UnsupportedModelError(f"the parameters of {self.kind} cannot be drawn anew here.")
+
+
+@final
+@dataclass(frozen=True)
+class Ruled:
+    """A network whose operators go back by rules.
+
+    Attributes:
+        run: rows and reference rows -> outputs, outputs of the reference rows, pull as of Differentiable.
+        operators: names of the operators met that have a rule of their own, with how often.
+    """
+
+    run: Callable[[tuple[Array, ...], tuple[Array, ...] | None], tuple[Array, Array | None, Pull]]
+    operators: dict[str, int]
