@@ -73,6 +73,38 @@ class Plots:
 
         return curve(self.explanation, color=color, output=output, ax=ax, title=title)
 
+    def overlay(  # what people change about a picture
+        self,
+        row: int = 0,
+        *,
+        output: Any = None,
+        image: Any = None,
+        percentile: float = 100.0,
+        blend: bool = True,
+        ax: Axes | None = None,
+        title: str | None = None,
+    ) -> Axes:
+        """A saliency map over its picture; see whybox.plots.overlay."""
+        from whybox.plots.overlay import overlay
+
+        return overlay(
+            self.explanation, row, output=output, image=image, percentile=percentile, blend=blend, ax=ax, title=title
+        )
+
+    def beside(
+        self, *others: Explanation, row: int = 0, output: Any = None, image: Any = None, columns: int = 4
+    ) -> Any:
+        """The picture, this map and those of other methods side by side; see whybox.plots.overlay.beside."""
+        from whybox.plots.overlay import beside
+
+        return beside([self.explanation, *others], row, output=output, image=image, columns=columns)
+
+    def words(self, row: int = 0, *, output: Any = None, ax: Axes | None = None, title: str | None = None) -> Axes:
+        """Tokens or words on grounds coloured by their values; see whybox.plots.overlay.words."""
+        from whybox.plots.overlay import words
+
+        return words(self.explanation, row, output=output, ax=ax, title=title)
+
 
 @final
 @dataclass(frozen=True)

@@ -49,7 +49,11 @@ class GradientInput(Method):
     def __call__(self, q: Question) -> Found:
         """Compute the maps."""
         return Found(
-            _at_rows(q, self.name, times_input=True), "backpropagation", "first-order change from zero", exact=True
+            _at_rows(q, self.name, times_input=True),
+            "backpropagation",
+            "first-order change from zero",
+            exact=True,
+            units="score",
         )
 
 
@@ -173,4 +177,10 @@ class VarGrad(_Noisy):
             [None if m is None or s is None else np.maximum(s - m * m, 0.0) for m, s in zip(of, sq, strict=True)]
             for of, sq in zip(means, squares, strict=True)
         ]
-        return Found(found, "antithetic noise", "variance of the derivative around the row", notes=(self._note(),))
+        return Found(
+            found,
+            "antithetic noise",
+            "variance of the derivative around the row",
+            notes=(self._note(),),
+            units="(score per unit of input) squared",
+        )

@@ -32,9 +32,9 @@ class Found:
         base: scores without anything, (rows, targets), where maps add up to score - base; None where they need not.
         exact: whether nothing was drawn and nothing approximated.
         tolerance: of the completeness error, relative to |score - base|; rows beyond are marked. 0: what float32 rounding explains.
+        units: of the maps; None: the score's own where they add up, else score per unit of input.
         reduced: whether the channel axis is gone already.
         operators: operators without a rule that were met.
-        dims: names of the axes of maps where they are not those of the input (parts, patches), and their labels.
     """
 
     maps: Maps
@@ -44,6 +44,7 @@ class Found:
     base: Floats | None = None
     exact: bool = False
     tolerance: float = 0.0
+    units: str | None = None
     reduced: bool = False
     index: str = "none"
     operators: tuple[str, ...] = ()

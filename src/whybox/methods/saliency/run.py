@@ -157,7 +157,7 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
         dims=dims,
         coords=coords,
         base=np.asarray(base, dtype=np.float64),
-        units="score" if found.base is not None else "score per unit of input",
+        units=found.units or ("score" if found.base is not None else "score per unit of input"),
         evidence=evidence,
         prediction=kept(q.scores),
         std_error=error,

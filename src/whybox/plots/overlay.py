@@ -1,0 +1,305 @@
+"""Saliency maps: over the picture they are of, several side by side, or as words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import OptionError
+from whybox.frames import Floats
+from whybox.plots.style import NEGATIVE, POSITIVE, axes, diverging, ink, muted, one_output, short, thousands
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+
+    from whybox.explanation.explanation import Explanation
+
+__all__ = ["beside", "overlay", "title_of", "words"]
+
+LARGEST: Final = 100.0  # percentile of |values| at which the colours end: all of them
+
+
+def overlay(  # noqa: PLR0913  # what people change about a picture
+    e: Explanation,
+    row: int = 0,
+    *,
+    output: Any = None,
+    image: Any = None,
+    percentile: float = LARGEST,
+    blend: bool = True,
+    bar: bool = True,
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Draw the map of one row over the row itself.
+
+    Signed maps have a scale that is symmetric about zero. All values are inside the scale unless `percentile` ends it earlier; then the picture
+    says how many lie beyond.
+
+    Args:
+        e: a saliency map with places (y, x), or (time) for a signal.
+        row: position of the row. output: which of several outputs.
+        image: (height, width[, 3 or 4]) to draw under the map, of any size, bytes or 0 to 1; None: the input itself, stretched to its own range.
+        percentile: of all absolute values, where the colours end, above 50 and at most 100.
+        blend: colours stronger where the map is; False: the bare map. bar: with a colour bar.
+        ax: where to draw. title: instead of the usual one.
+
+    Returns:
+        The axes.
+
+    Raises:
+        OptionError: no map of places, no such row, or an image that is none.
+    """
+    e = _one(e, row, output)
+    if e.dims != ("y", "x"):
+        raise OptionError(
+            f"overlay shows maps with the axes y and x; this one has {e.dims}. Leave reduce= out, or take one channel: e[:, 0]."
+        )
+    if not 50 < percentile <= 100:
+        raise OptionError(f"percentile={percentile!r} must be above 50 and at most 100.")
+    values = e.values
+    signed, most, beyond = _scale(values, percentile)
+    height, width = values.shape
+    ax = axes(ax, 4.6 if bar else 3.8, 3.9)
+    under = _picture(e, image)
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    if under is not None:
+        ax.imshow(under, extent=extent, cmap="gray", vmin=0, vmax=1, interpolation="nearest", rasterized=True)
+    colours, low = (_signed(), -most) if signed else (_unsigned(), 0.0)
+    strength = np.clip(np.abs(values) / most, 0, 1) ** 0.7 * 0.9 if blend and under is not None else None
+    shown = ax.imshow(
+        values,
+        extent=extent,
+        cmap=colours,
+        vmin=low,
+        vmax=most,
+        alpha=strength,
+        interpolation="nearest",
+        rasterized=True,
+    )
+    if bar:
+        _bar(ax, shown, e, colours, (low, most), beyond)
+    if beyond:
+        ax.set_xlabel(f"{beyond:.2%} of the places lie beyond the colours", fontsize="x-small", loc="left")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for side in ax.spines.values():
+        side.set_visible(False)
+    ax.set_title(title if title is not None else title_of(e), loc="left", fontsize="medium")
+    return ax
+
+
+def _one(e: Explanation, row: int, output: Any) -> Explanation:
+    """The map of one row and one output."""
+    if e.kind != "saliency":
+        raise OptionError(f"this figure shows saliency maps; this is an explanation of kind {e.kind!r}.")
+    e = one_output(e, output, "saliency map")
+    if "row" not in e.dims:
+        return e
+    if isinstance(row, bool) or not isinstance(row, (int, np.integer)) or not -len(e) <= row < len(e):
+        raise OptionError(f"row={row!r}: there are {len(e)} rows, 0 to {len(e) - 1}.")
+    return e[int(row)]
+
+
+def _scale(values: Floats, percentile: float) -> tuple[bool, float, float]:
+    """Whether there are signs, where the colours end, and the share of places beyond."""
+    size = np.abs(values)
+    most = max(float(np.percentile(size, percentile)), 1e-300)
+    if most <= 1e-12 * size.max(initial=0.0):
+        most = float(size.max())
+    return bool((values < 0).any()), most, float((size > most * (1 + 1e-9)).mean())
+
+
+def _unsigned() -> Colormap:
+    import matplotlib as mpl
+
+    return mpl.colormaps["inferno"]
+
+
+def _signed() -> Colormap:
+    """Blue for what speaks against, red for what speaks for; readable over a grey picture."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("whybox for and against", [NEGATIVE, "#dfe6ea", POSITIVE])
+
+
+def _bar(ax: Axes, shown: Any, e: Explanation, colours: Colormap, limits: tuple[float, float], beyond: float) -> None:
+    """A colour bar in full colours, though the map itself may be see-through."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    full = ScalarMappable(Normalize(*limits), colours)
+    signed = limits[0] < 0
+    bar = ax.figure.colorbar(
+        full,
+        ax=ax,
+        aspect=30,
+        pad=0.02,
+        format=thousands(),
+        extend=("both" if signed else "max") if beyond else "neither",
+    )
+    bar.set_label(e.units, color=ink(), fontsize="small")
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, labelsize="small")
+
+
+def _picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
+    """What lies under the map, in grey, from 0 to 1."""
+    if image is None:
+        found = e.extras.get("input")
+        if found is None or set(found[0]) - {"channel"} != {"y", "x"}:
+            return None
+        dims, array = found
+        x = np.asarray(array, dtype=np.float64)
+        if "channel" in dims:
+            x = np.moveaxis(x, dims.index("channel"), -1)
+            low, high = x.min(axis=(0, 1)), x.max(axis=(0, 1))
+            x = ((x - low) / np.maximum(high - low, 1e-12)).mean(axis=-1)
+        low, high = float(x.min()), float(x.max())
+        return np.asarray((x - low) / max(high - low, 1e-12))
+    x = np.asarray(image)
+    if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[2] not in (1, 3, 4)) or x.dtype.kind not in "uif":
+        raise OptionError(
+            f"image must be (height, width) or (height, width, 3); it has the shape {x.shape} and holds {x.dtype}."
+        )
+    x = x / 255 if x.dtype.kind in "ui" else x.astype(np.float64)
+    if x.min() < 0 or x.max() > 1 + 1e-9:
+        raise OptionError("image must hold bytes, or numbers from 0 to 1.")
+    return np.asarray(
+        x if x.ndim == 2 else x[..., :3] @ np.array([0.299, 0.587, 0.114]) if x.shape[2] >= 3 else x[..., 0]
+    )
+
+
+def title_of(e: Explanation) -> str:
+    """The method, what of the answer it is about, and the answer."""
+    names = [str(n) for n in e.coords.get("output", ())]
+    found = e.extras.get("target")
+    about = ""
+    if len(names) == 1 and names[0] != "prediction":
+        about = f" · {short(names[0], 24)}"
+    elif found is not None and np.size(found[1]) == 1:
+        about = f" · output {int(found[1])}"
+    score = "" if e.prediction is None or np.size(e.prediction) != 1 else f" ({float(e.prediction):.3g})"
+    return f"{e.evidence.method}{about}{score}"
+
+
+def beside(
+    explanations: Sequence[Explanation],
+    row: int = 0,
+    *,
+    output: Any = None,
+    image: Any = None,
+    percentile: float = LARGEST,
+    columns: int = 4,
+    blend: bool = True,
+) -> npt.NDArray[Any]:
+    """Draw the picture, then the maps of several methods of the same row, each on its own scale.
+
+    Args:
+        explanations: maps of the same rows. columns: pictures a line. Others as :func:`overlay`.
+
+    Returns:
+        The axes, one a map, after that of the picture.
+
+    Raises:
+        OptionError: none, or maps of different shapes.
+    """
+    import matplotlib.pyplot as plt
+
+    if not explanations:
+        raise OptionError("give at least one map.")
+    first = _one(explanations[0], row, output)
+    under = _picture(first, image)
+    extra = int(under is not None)
+    count = len(explanations) + extra
+    columns = min(columns, count)
+    lines = -(-count // columns)
+    figure, grid = plt.subplots(
+        lines, columns, figsize=(3.1 * columns, 2.95 * lines), layout="constrained", squeeze=False
+    )
+    cells = grid.ravel()
+    for cell in cells[count:]:
+        cell.set_axis_off()
+    if under is not None:
+        height, width = first.values.shape[:2]
+        cells[0].imshow(
+            under, cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5), rasterized=True
+        )
+        cells[0].set_title("input", loc="left", fontsize="medium")
+        cells[0].set_axis_off()
+    for cell, e in zip(cells[extra:], explanations, strict=False):
+        if _one(e, row, output).values.shape != first.values.shape:
+            raise OptionError("maps side by side must have one shape.")
+        overlay(e, row, output=output, image=image, percentile=percentile, blend=blend, ax=cell)
+    del figure
+    return np.asarray(cells[:count])
+
+
+def words(
+    e: Explanation, row: int = 0, *, output: Any = None, ax: Axes | None = None, title: str | None = None
+) -> Axes:
+    """Write the tokens or words of one row, each on a ground whose colour is its value.
+
+    Args:
+        e: a saliency map over tokens or words. row: position. output: which of several outputs. ax: where to draw. title: instead of the usual one.
+
+    Returns:
+        The axes.
+
+    Raises:
+        OptionError: not a map over tokens or words.
+    """
+    e = _one(e, row, output)
+    if e.dims not in (("token",), ("word",)):
+        raise OptionError(f"words shows maps over tokens or words; this one has the axes {e.dims}.")
+    dim = e.dims[0]
+    found = e.extras.get(dim)
+    texts = [str(t) for t in (found[1] if found is not None else e.coords[dim])]
+    there = np.isfinite(e.values)
+    most = max(float(np.abs(e.values[there]).max(initial=0.0)), 1e-300)
+    placed, height = _laid_out([short(t, 40) for t in texts], there)
+    ax = axes(ax, 8, 0.95 + 0.36 * height)
+    ax.set_xlim(0, _LINE)
+    ax.set_ylim(height, -0.7)
+    colours = diverging()
+    for k, x, y in placed:
+        at = 0.5 + 0.5 * float(e.values[k]) / most
+        ground = colours(at)
+        dark = sum(ground[:3]) < 1.5
+        ax.text(
+            x, y, short(texts[k], 40), family="monospace", fontsize=10, va="center", ha="left", color="white" if dark else "black",
+            bbox={"boxstyle": "round,pad=0.22", "facecolor": ground, "edgecolor": "none"},
+        )  # fmt: skip
+    ax.set_axis_off()
+    ax.set_title(title if title is not None else title_of(e), loc="left", fontsize="medium")
+    ax.text(
+        0,
+        height - 0.55,
+        f"red speaks for, blue against; strongest {most:.2g} {e.units}",
+        fontsize="x-small",
+        va="top",
+        color=muted(0.8),
+    )
+    return ax
+
+
+_LINE: Final = 88.0  # signs a line of the figure
+
+
+def _laid_out(texts: Sequence[str], there: npt.NDArray[np.bool_]) -> tuple[list[tuple[int, float, float]], int]:
+    """Break words into lines: (which, column, line) of each, and how many lines."""
+    placed: list[tuple[int, float, float]] = []
+    x, y = 0.0, 0
+    for k, text in enumerate(texts):
+        if not there[k]:
+            continue
+        wide = len(text) + 1.6
+        if x + wide > _LINE and x > 0:
+            x, y = 0.0, y + 1
+        placed.append((k, x, float(y)))
+        x += wide
+    return placed, y + 1
