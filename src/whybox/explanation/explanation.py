@@ -24,7 +24,23 @@ KINDS: Final = {
     "importance": ("feature", "output"),
     "effect": ("row", "point", "point_2", "output"),
     "interaction_size": ("feature", "feature_2", "output"),
-    "saliency": ("row", "channel", "time", "z", "y", "x", "token", "word", "part", "feature", "output"),
+    "saliency": (
+        "row",
+        "channel",
+        "time",
+        "z",
+        "y",
+        "x",
+        "token",
+        "word",
+        "part",
+        "axis_1",
+        "axis_2",
+        "axis_3",
+        "axis_4",
+        "feature",
+        "output",
+    ),
 }
 PAIR: Final = " \N{MULTIPLICATION SIGN} "  # between the names of two features in a term
 _FEATURE_AXES: Final = ("feature", "feature_2")

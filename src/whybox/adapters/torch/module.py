@@ -34,6 +34,8 @@ def wrap(obj: Any, output: Any = None) -> TorchNetwork:
     """
     if not isinstance(obj, torch.nn.Module):
         raise UnsupportedModelError(f"{type(obj).__name__} is no torch.nn.Module.")
+    if any(torch.nn.parameter.is_lazy(p) for p in (*obj.parameters(), *obj.buffers())):
+        raise UnsupportedModelError("the network has lazy layers that have not seen any rows; call it once on some.")
     first = next((p for p in (*obj.parameters(), *obj.buffers()) if p.is_floating_point()), None)
     device = torch.device("cpu") if first is None else first.device
     dtype = torch.float32 if first is None else first.dtype

@@ -17,7 +17,7 @@ from whybox.methods.saliency.targets import Target, settle_target
 from whybox.models.differentiable import Array, Differentiable, Pull
 from whybox.progress import batches
 
-__all__ = ["BUDGET", "Question", "bytes_of", "narrowed", "settle"]
+__all__ = ["BUDGET", "Question", "bytes_of", "part", "settle"]
 
 BUDGET: Final = "1GB"
 Indices = npt.NDArray[np.intp]
@@ -211,6 +211,7 @@ class Answers:
     known: npt.NDArray[np.bool_]
     first: Floats
     apart: float = 0.0
+    checked: bool = False
 
     def learn(self, net: Differentiable, rows: Indices, outputs: Floats) -> None:
         """Keep answers.
@@ -223,7 +224,7 @@ class Answers:
                 "the network answers some rows with NaN or infinity; there is nothing to explain there."
             )
         self.outputs[rows], self.known[rows] = outputs, True
-        if not len(rows) or rows[0] != 0:
+        if self.checked or not len(rows) or rows[0] != 0:
             return
         self.apart = float(np.abs(outputs[0] - self.first).max(initial=0.0))
         scale = float(np.abs(outputs[0]).max(initial=0.0)) + 1e-6
@@ -265,6 +266,16 @@ def bytes_of(budget: Any) -> int:
     return int(float(found[1]) * _UNITS[found[2] or ""])
 
 
-def narrowed(q: Question, target: Target) -> Question:
-    """The same question about other targets."""
-    return replace(q, target=target)
+def part(q: Question, rows: Indices, net: Differentiable | None = None) -> Question:
+    """The same question about some of the rows, perhaps to another network."""
+    if q.target.predicted:
+        q.know(rows)
+    inputs = tuple(replace(i, x=i.x[rows]) for i in q.inputs)
+    target = replace(q.target, where=q.target.where[:, rows])
+    answers = Answers(q.answers.outputs[rows], q.answers.known[rows], q.answers.first, checked=True)
+    if net is not None:
+        answers = Answers(
+            np.full_like(answers.outputs, np.nan), np.zeros(len(rows), dtype=bool), answers.first, checked=True
+        )
+        target = replace(target, predicted=False)  # what was explained there is explained here
+    return replace(q, net=net or q.net, inputs=inputs, target=target, answers=answers)

@@ -142,13 +142,13 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
     def kept(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.array(a if several else a[:, 0])
 
-    base = np.array(np.nan)
+    base = np.full(q.target.count if several else (), np.nan)
     if found.base is not None and gap is not None:
         extras["base"] = (tail, kept(found.base))
         extras["completeness_error"] = (tail, kept(gap))
         extras["converged"] = (tail, kept(np.abs(gap) <= allowance(q, found)))
         same = np.ptp(found.base, axis=0).max() <= 1e-6 * (1 + np.abs(found.base).max())
-        base = kept(found.base)[0] if same else np.full(q.target.count if several else (), np.nan)
+        base = kept(found.base)[0] if same else base
     if q.target.names[0] in ("predicted", "given"):
         extras["target"] = (("row",), q.target.where[0].copy())
     return Explanation(

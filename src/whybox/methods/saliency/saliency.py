@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.catalog import make
-from whybox.methods.saliency.question import BUDGET, settle
+from whybox.methods.saliency.method import Method
+from whybox.methods.saliency.question import BUDGET, Question, part, settle
 from whybox.methods.saliency.run import REDUCTIONS, explained
 from whybox.models.differentiable import Differentiable, Passes
 from whybox.models.registry import as_network
@@ -77,5 +80,22 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
             reduce=chosen.reduces if reduce == "auto" else reduce,
             background=background,
         )
-        found = explained(q, chosen)
+        notes = [] if dtype is None else [_compared(q, chosen, network)]
+        found = explained(q, chosen, notes)
     return found if isinstance(inputs, tuple) else found[0]
+
+
+COMPARED: Final = 4  # rows on which a shorter type is held against the network's own
+
+
+def _compared(q: Question, method: Method, network: Differentiable) -> str:
+    """Say how far maps in a shorter type are from those in the network's own, on a few rows."""
+    rows = np.arange(min(COMPARED, q.rows))
+    q.know(rows)
+    short, full = method(part(q, rows)), method(part(q, rows, network))
+    apart = []
+    for a, b in zip(short.maps, full.maps, strict=True):
+        for x, y in zip(a, b, strict=True):
+            if x is not None and y is not None:
+                apart.append(float(np.linalg.norm(x - y)) / max(float(np.linalg.norm(y)), 1e-300))
+    return f"{q.net.arithmetic}: on {len(rows)} rows the maps differ from those in {network.arithmetic} by {max(apart):.2g} of their size (relative L2)"
