@@ -86,11 +86,11 @@ def test_side_by_side():
 @pytest.mark.parametrize("style", ["default", "dark_background"])
 def test_words(style):
     e = maps()
-    texts = [*"The film was not bad at all $5 and".split(), "incomprehensibilities" * 3] * 4
+    texts = [*["The", "film", "was", "not", "bad", "at", "all", "$5", "and"], "incomprehensibilities" * 3] * 4
     values = np.random.default_rng(1).normal(size=(2, len(texts)))
     values[1, 20:] = np.nan
     said = replace(
-        e, values=values, dims=("row", "word"), coords={**{"row": labels([0, 1])}, "word": labels(list(range(len(texts))))}, std_error=None,
+        e, values=values, dims=("row", "word"), coords={"row": labels([0, 1]), "word": labels(list(range(len(texts))))}, std_error=None,
         prediction=np.array([1.0, 2.0]), extras={"word": (("row", "word"), np.array([texts, texts]))},
     )  # fmt: skip
     with plt.style.context(style):
