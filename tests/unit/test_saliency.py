@@ -288,3 +288,13 @@ def test_things_that_are_no_networks():
         wb.saliency(nn.Linear, rows(5, 4))
     with pytest.raises(UnsupportedModelError, match=r"wb\.saliency"):
         wb.explain(flat(), rows(5, 4))
+
+
+def test_networks_that_need_pictures_in_one_piece_are_run_as_they_are():
+    net, x = convolutional(), rows(4, 3, 9, 9)
+    flat_view = Formula(lambda x: net[-1](net[:4](x).view(len(x), -1)))
+    flat_view.inner = net
+    assert np.allclose(wb.saliency(flat_view, x, 1).values, wb.saliency(net, x, 1).values, atol=1e-6)
+    tricky = Formula(lambda x: net(x.contiguous() if x.is_contiguous() else x.as_strided(x.shape, (243, 81, 9, 1))))
+    tricky.inner = net
+    assert np.allclose(wb.saliency(tricky, x, 1).values, wb.saliency(net, x, 1).values, atol=1e-6)

@@ -90,6 +90,14 @@ class _Pick:
 
 
 @final
+@dataclass
+class _Pace:
+    """Whether pictures go in with their channels innermost in memory: on a processor convolutions are then up to twice as fast."""
+
+    inner: bool = False
+
+
+@final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TorchNetwork(Differentiable):
     """See Differentiable. ``inner``: (layer, place) of a tensor that stands in for what the layer puts out."""
@@ -100,7 +108,7 @@ class TorchNetwork(Differentiable):
     head: Callable[[Any], torch.Tensor]
     autocast: torch.dtype | None = None
     layer: str | None = None  # of `inside`: what this layer puts out is the first input
-    hidden: dict[str, Any] = field(default_factory=dict, repr=False)
+    pace: _Pace = field(default_factory=_Pace, repr=False)
 
     @property
     def fingerprint(self) -> str:
@@ -203,12 +211,36 @@ class TorchNetwork(Differentiable):
     def ask(self, x: tuple[Array, ...]) -> Array:
         """Outputs alone."""
         with torch.no_grad():
-            return self._run(x)
+            return self._run(self._placed(x))
+
+    def _placed(self, x: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Lay pictures out in memory as is fastest here."""
+        if not self.pace.inner:
+            return x
+        return tuple(
+            a.contiguous(memory_format=torch.channels_last) if a.ndim == 4 and a.is_floating_point() else a for a in x
+        )
+
+    def _try_inner(self, x: tuple[Array, ...], plain: torch.Tensor) -> None:
+        """Take channels innermost if the network has convolutions, runs with that, and answers the same."""
+        if (
+            self.device.type != "cpu"
+            or self.layer is not None
+            or not any(isinstance(m, torch.nn.Conv2d) for m in self.module.modules())
+        ):
+            return
+        self.pace.inner = True
+        try:
+            said = self.ask(x)
+            same = bool(torch.allclose(said, plain, rtol=1e-3, atol=1e-4 * float(plain.abs().max())))
+        except RuntimeError:  # a view that asks for rows in one piece
+            same = False
+        self.pace.inner = same
 
     def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
         """Outputs and pull."""
         with torch.enable_grad():
-            leaves = tuple(a.detach().requires_grad_(a.is_floating_point()) for a in x)
+            leaves = tuple(a.detach().requires_grad_(a.is_floating_point()) for a in self._placed(x))
             outputs = self._run(leaves)
         wanted = [a for a in leaves if a.is_floating_point()]
 
@@ -234,6 +266,7 @@ class TorchNetwork(Differentiable):
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
             outputs, _ = self(x)
+        self._try_inner(x, outputs)
         return outputs, sum(sizes.values())
 
     def with_head(self, head: Callable[[Any], Array]) -> TorchNetwork:
@@ -299,7 +332,7 @@ class TorchNetwork(Differentiable):
         handle = self._layer(layer).register_forward_hook(keep)
         try:
             with torch.enable_grad():
-                outputs = self._run(tuple(a.detach() for a in x))
+                outputs = self._run(tuple(a.detach() for a in self._placed(x)))
         finally:
             handle.remove()
         if not kept:
