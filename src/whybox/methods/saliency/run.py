@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from whybox.frames import Floats, as_table
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.method import Found, Method
 from whybox.methods.saliency.question import Question
+from whybox.methods.saliency.settings import digest, settings_of
 
 __all__ = ["REDUCTIONS", "explained"]
 
@@ -24,8 +25,10 @@ REDUCTIONS: Final = ("auto", "max", "sum", None)
 ROUNDING: Final = 1e-3  # of |score - base| and of the scores, for methods that add up exactly but for float32
 
 
-def explained(q: Question, method: Method, notes: Sequence[str] = ()) -> tuple[Explanation, ...]:
-    """Run, and return one explanation for each input that is not of whole numbers.
+def explained(
+    q: Question, method: Method, notes: Sequence[str] = (), asked: Mapping[str, Any] | None = None
+) -> tuple[Explanation, ...]:
+    """Run, and return one explanation for each input that is not of whole numbers; `asked` is kept in the evidence's settings.
 
     Raises:
         WhyboxError: see whybox.errors; the message says what to do.
@@ -34,6 +37,7 @@ def explained(q: Question, method: Method, notes: Sequence[str] = ()) -> tuple[E
     found = method(q)
     gap = _gap(q, found)
     evidence = _evidence(q, method, found, gap, (*notes, *found.notes), began)
+    evidence = replace(evidence, settings=settings_of(q, method, asked))
     return tuple(
         _one(q, found, which, gap, evidence) for which in range(len(q.inputs)) if found.maps[0][which] is not None
     )
@@ -84,7 +88,7 @@ def _evidence(
         model_calls=net.passes.forward,
         seed=q.seed,
         rows=q.rows,
-        fingerprints={"model": net.fingerprint, "rows": _digest(q.inputs)},
+        fingerprints={"model": net.fingerprint, "rows": digest(q.inputs)},
         versions=versions(net.library),
         seconds=time.perf_counter() - began,
         notes=notes,
@@ -98,14 +102,6 @@ def allowance(q: Question, found: Found) -> Floats:
     base = found.base if found.base is not None else np.zeros_like(q.scores)
     rounding = ROUNDING * (np.abs(q.scores - base) + 1e-2 * (np.abs(q.scores) + np.abs(base))) + 1e-6
     return np.asarray(np.maximum(found.tolerance * np.abs(q.scores - base), rounding))
-
-
-def _digest(inputs: Sequence[Input]) -> str:
-    h = hashlib.sha256()
-    for i in inputs:
-        h.update(f"{i.x.dtype.str}{i.x.shape}".encode())
-        h.update(np.ascontiguousarray(i.x).data)
-    return h.hexdigest()
 
 
 def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Evidence) -> Explanation:

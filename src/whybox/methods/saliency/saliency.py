@@ -77,5 +77,5 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
             reduce=chosen.reduces if reduce == "auto" else reduce,
             background=background,
         )
-        found = explained(q, chosen)
+        found = explained(q, chosen, asked={"target": target, "dtype": dtype, "output": output})
     return found if isinstance(inputs, tuple) else found[0]
