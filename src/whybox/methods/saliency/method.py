@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
@@ -68,6 +68,10 @@ class Method(ABC):
     @abstractmethod
     def __call__(self, q: Question) -> Found:
         """Compute the maps."""
+
+    def reference(self, q: Question) -> Sequence[npt.NDArray[Any] | None] | None:
+        """For maps that are something times (input - reference): the reference of each input, to be broadcast to its rows. None: they are no such product."""
+        return None
 
 
 @final
