@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -101,7 +101,7 @@ class Case:
         wanted = self.places[self.at if at is None else at]
         return [int(p) for p in wanted] if len(shape) == 1 else tuple(map(int, np.unravel_index(int(wanted[0]), shape)))
 
-    def again(  # noqa: PLR0913  # what a rerun may change
+    def again(  # what a rerun may change
         self,
         net: Differentiable | None = None,
         arrays: Arrays | None = None,
@@ -122,7 +122,7 @@ class Case:
             self.net if net is None else net,
             xs if self.several else xs[0],
             self.target(at),
-            self.method if method is None else method,
+            self._method(len(xs[0]), self.rows if at is None else self.standing(at)) if method is None else method,
             background=self.background,
             reduce=self.settings["reduce"] if reduce == AS_IT_WAS else reduce,
             channel_axis=self.settings["channel_axis"],
@@ -134,6 +134,21 @@ class Case:
         self.spent.forward += listed[0].evidence.passes["forward"]
         self.spent.backward += listed[0].evidence.passes["backward"]
         return tuple(e.values for e in listed)
+
+    def standing(self, at: Indices) -> Indices:
+        """Which rows of the inputs these rows of the explanation are."""
+        e = self.parts[0]
+        return at if len(e) == len(self.inputs[0].x) else np.array([int(r) for r in e.coords["row"][at]], dtype=np.intp)
+
+    def _method(self, count: int, rows: Indices) -> Method:
+        """The method, with those of its options that hold one array a row cut to these rows."""
+        shapes = {i.x.shape for i in self.inputs}
+        cut = {
+            f.name: value[rows]
+            for f in fields(self.method)
+            if isinstance(value := getattr(self.method, f.name), np.ndarray) and value.shape in shapes
+        }
+        return replace(self.method, **cut) if cut and count < len(self.inputs[0].x) else self.method
 
     def repeated(self, seed: int | None = None) -> Maps:
         """Maps of the rows checked on the same network, with the explanation's seed or another; asked once."""
@@ -193,7 +208,9 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
     at, rows = _chosen_rows(parts[0], len(settled[0].x), max_rows)
     if settings["background"] is not None:
         if background is None:
-            raise OptionError("the explanation was made with a background, which it does not keep; pass background=, the same rows.")
+            raise OptionError(
+                "the explanation was made with a background, which it does not keep; pass background=, the same rows."
+            )
         if digest(settle_inputs(net, background, settings["channel_axis"])) != settings["background"]:
             raise InputError("the background is not the one the explanation was made with (its SHA-256 differs).")
     elif background is not None:
@@ -220,13 +237,22 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
 
 def _check_parts(parts: tuple[Any, ...]) -> None:
     if not parts or not all(isinstance(e, Explanation) for e in parts):
-        raise InputError("check takes an explanation of wb.saliency, or the tuple of them for a network of several inputs.")
+        raise InputError(
+            "check takes an explanation of wb.saliency, or the tuple of them for a network of several inputs."
+        )
     for e in parts:
         if e.kind != "saliency" or not e.evidence.settings:
-            raise InputError(f"check is for the maps of wb.saliency; this is an explanation of kind {e.kind!r} without settings in its evidence.")
+            raise InputError(
+                f"check is for the maps of wb.saliency; this is an explanation of kind {e.kind!r} without settings in its evidence."
+            )
         if e.dims[0] != "row":
-            raise InputError("the explanation was cut to a single row and has no axis of rows any more; pass it whole, or cut it with e[0:1].")
-        if e.evidence.settings != parts[0].evidence.settings or e.evidence.fingerprints != parts[0].evidence.fingerprints:
+            raise InputError(
+                "the explanation was cut to a single row and has no axis of rows any more; pass it whole, or cut it with e[0:1]."
+            )
+        if (
+            e.evidence.settings != parts[0].evidence.settings
+            or e.evidence.fingerprints != parts[0].evidence.fingerprints
+        ):
             raise InputError("the explanations of the tuple were not made together.")
 
 
@@ -238,12 +264,16 @@ def _belonging(parts: tuple[Explanation, ...], inputs: tuple[Input, ...], net: D
             "the explanation was made from another network: its parameters (or its kind) have another SHA-256. Pass the network as it was, or explain again."
         )
     if prints.get("rows") != digest(inputs):
-        raise InputError("the explanation was made from other inputs: their SHA-256 differs. Pass all rows that were explained, as they were, in the same type.")
+        raise InputError(
+            "the explanation was made from other inputs: their SHA-256 differs. Pass all rows that were explained, as they were, in the same type."
+        )
     mapped = tuple(i for i, given in enumerate(inputs) if not given.whole)
     if len(parts) == len(inputs):
         return tuple(range(len(inputs)))
     if len(parts) != len(mapped):
-        raise InputError(f"the network has {len(inputs)} inputs; pass the tuple of all explanations that wb.saliency gave, not {len(parts)} of them.")
+        raise InputError(
+            f"the network has {len(inputs)} inputs; pass the tuple of all explanations that wb.saliency gave, not {len(parts)} of them."
+        )
     return mapped
 
 
@@ -265,7 +295,9 @@ def _targets(e: Explanation, settings: Mapping[str, Any], target: Any) -> tuple[
     chosen = np.zeros(len(e), dtype=np.intp)
     if settings["target"] is None:
         if not callable(target):
-            raise OptionError("the explanation's target was a function, which it does not keep; pass target=, the same function.")
+            raise OptionError(
+                "the explanation's target was a function, which it does not keep; pass target=, the same function."
+            )
         return None, chosen
     if target is not None:
         raise OptionError("the explanation knows its target; leave target out.")

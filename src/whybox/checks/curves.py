@@ -58,7 +58,9 @@ class Game:
     def scores(self, rows: Indices, kept: Bools) -> Floats:
         """Scores (m,) of rows with the parts `kept` (m, parts) as they are and the others absent."""
         out = np.empty(len(rows))
-        for some in batches(len(rows), what="deletion and insertion", first=self.q.at_once, most=self.q.at_once, unit="passes"):
+        for some in batches(
+            len(rows), what="deletion and insertion", first=self.q.at_once, most=self.q.at_once, unit="passes"
+        ):
             which = rows[some]
             xs = [i.x[which] for i in self.q.inputs]
             for number, ids in self.ids:
@@ -79,7 +81,9 @@ class Game:
         """Mean score along each order, (orders, rows); an order is (rows, parts), first to go first."""
         n, counts = self.q.rows, self.counts()
         inner = counts[1:-1]
-        ends = self.scores(np.tile(np.arange(n), 2), np.repeat([[True], [False]], n, axis=0) & np.ones((1, self.parts), dtype=bool))
+        ends = self.scores(
+            np.tile(np.arange(n), 2), np.repeat([[True], [False]], n, axis=0) & np.ones((1, self.parts), dtype=bool)
+        )
         rows = np.tile(np.repeat(np.arange(n), len(inner)), len(orders))
         kept = np.empty((len(rows), self.parts), dtype=bool)
         for k, order in enumerate(orders):
@@ -88,7 +92,12 @@ class Game:
             kept[at] = (place[:, None, :] >= inner[None, :, None]).reshape(-1, self.parts)
         middle = self.scores(rows, kept).reshape(len(orders), n, len(inner))
         curves = np.concatenate(
-            [np.broadcast_to(ends[:n, None], (len(orders), n, 1)), middle, np.broadcast_to(ends[n:, None], (len(orders), n, 1))], axis=2
+            [
+                np.broadcast_to(ends[:n, None], (len(orders), n, 1)),
+                middle,
+                np.broadcast_to(ends[n:, None], (len(orders), n, 1)),
+            ],
+            axis=2,
         )
         width = np.diff(counts) / self.parts
         return np.asarray(((curves[..., 1:] + curves[..., :-1]) / 2 * width).sum(axis=2))

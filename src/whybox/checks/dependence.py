@@ -13,7 +13,7 @@ import numpy as np
 from whybox.checks.case import Case, flat
 from whybox.checks.controls import edges, itself, picture
 from whybox.checks.result import Check
-from whybox.checks.statistics import interval, spearman
+from whybox.checks.statistics import about, interval, spearman
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats
 from whybox.models.differentiable import Differentiable
@@ -113,7 +113,9 @@ class _Judged:
         for name, (control, fits) in asked.items():
             if fits:
                 maps = [control(g, x) for g, x in given]
-                if flat(maps).shape == self.map.shape and (self.divided or all(m.shape == s for m, s in zip(maps, sizes, strict=True))):
+                if flat(maps).shape == self.map.shape and (
+                    self.divided or all(m.shape == s for m, s in zip(maps, sizes, strict=True))
+                ):
                     out[name] = float(self.alike(flat(maps)).mean())
         return out
 
@@ -130,7 +132,7 @@ def _one(judged: _Judged, name: str, layer: str | None, most: float, words: str)
         table.append(judged.alike(other))
     mean, half = interval(np.array(table))
     same, chance = float(before.mean()), judged.floor
-    said = f"rank correlation with the map: {mean:.2f} +- {half:.2f} after drawing ({draws} networks); {same:.2f} with another seed on the same network, {chance:.2f} by chance"
+    said = f"rank correlation with the map: {about(mean, half)} after drawing ({draws} networks); {same:.2f} with another seed on the same network, {chance:.2f} by chance"
     said += "".join(f", {value:.2f} with {control}" for control, value in controls.items())
     if judged.divided:
         said += "; judged before the product with the input"
@@ -138,7 +140,13 @@ def _one(judged: _Judged, name: str, layer: str | None, most: float, words: str)
         said += f"; drawn: {layer}"
     if dead:
         said += f"; {dead} of {draws * case.count} maps came out constant and count as 0"
-    details = {"after": np.array(table), "same network": before, "chance": chance, "controls": controls, "networks": draws}
+    details = {
+        "after": np.array(table),
+        "same network": before,
+        "chance": chance,
+        "controls": controls,
+        "networks": draws,
+    }
     if same - chance < 0.1:
         why = "; the map does not repeat on the same network, so there is nothing to lose"
         return Check(GROUP, name, "fail", mean, said + why + ".", details)
@@ -147,7 +155,11 @@ def _one(judged: _Judged, name: str, layer: str | None, most: float, words: str)
     passed = kept <= most and below
     said += f"; kept {max(kept, 0.0):.0%} of the way from chance to the same network, and up to {words} passes"
     if not passed:
-        said += ": much of this map does not come from what the network learned" if kept > most else ": too few rows to tell it from the same network"
+        said += (
+            ": much of this map does not come from what the network learned"
+            if kept > most
+            else ": too few rows to tell it from the same network"
+        )
     return Check(GROUP, name, "pass" if passed else "fail", mean, said + ".", details)
 
 

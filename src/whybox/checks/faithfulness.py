@@ -16,7 +16,7 @@ from whybox.checks.case import Case
 from whybox.checks.controls import edges, itself, picture
 from whybox.checks.curves import Game, parts_of
 from whybox.checks.result import Check
-from whybox.checks.statistics import interval, taus
+from whybox.checks.statistics import about, interval, taus
 from whybox.errors import OptionError
 from whybox.frames import Floats
 from whybox.methods.saliency.inputs import Input
@@ -28,6 +28,7 @@ GROUP: Final = "faithfulness"
 TOGETHER: Final = "faithfulness: together"
 ABSENT: Final = ("zero", "mean", "blur", "other row")
 RANDOM: Final = 6  # random orders
+CHANCE_T: Final = 2.57  # Student's t for RANDOM - 1 degrees of freedom, 95 %
 AGREED: Final = 0.2  # mean tau; measured on digits, metrics that contradict each other have -0.6 to 0.1, those that agree 0.75 and more
 
 
@@ -53,7 +54,12 @@ def faithfulness(case: Case, absent: Sequence[str] | None = None) -> list[Check]
     checks: list[Check] = []
     columns: list[list[float]] = []
     for name in names:
-        game = Game(q, tuple(ids), count, tuple(_absent(name, case, number, q.inputs[number]) for number in range(len(q.inputs))))
+        game = Game(
+            q,
+            tuple(ids),
+            count,
+            tuple(_absent(name, case, number, q.inputs[number]) for number in range(len(q.inputs))),
+        )
         for metric, scores, best, dropped in _measured(game, candidates, chance):
             checks.append(_line(f"{metric}, {name}", metric, scores["the map"], best, dropped, count))
             columns.append([_mean(s) for s in scores.values()] + [0.0])
@@ -64,7 +70,9 @@ def _unfit(case: Case, q: Question) -> str:
     for number, part in zip(case.of, case.maps(), strict=True):
         given = q.inputs[number]
         if given.whole:
-            return "the inputs are whole numbers (tokens, categories), of which no zero, mean or blur stands for absent."
+            return (
+                "the inputs are whole numbers (tokens, categories), of which no zero, mean or blur stands for absent."
+            )
         shape = tuple(given.x.shape[1:])
         if part.shape[1:] not in (shape, tuple(given.x.shape[i] for i in given.places)):
             return f"the map has the shape {part.shape[1:]} a row and the input {shape}: its places are not those of the input, which could be taken away."
@@ -76,7 +84,15 @@ def _unfit(case: Case, q: Question) -> str:
 def _names(inputs: tuple[Input, ...], asked: Sequence[str] | None, rows: int) -> tuple[str, ...]:
     pictures = any(picture(i) for i in inputs)
     if asked is None:
-        return ("zero", "blur") if pictures else ("mean", "other row") if rows >= 8 else ("zero", "other row") if rows >= 2 else ("zero", "one")
+        return (
+            ("zero", "blur")
+            if pictures
+            else ("mean", "other row")
+            if rows >= 8
+            else ("zero", "other row")
+            if rows >= 2
+            else ("zero", "one")
+        )
     unknown = [a for a in asked if a not in (*ABSENT, "one")]
     if unknown or isinstance(asked, str):
         raise OptionError(f"absent={asked!r}: a tuple of {', '.join(map(repr, ABSENT))}.")
@@ -97,7 +113,11 @@ def _absent(name: str, case: Case, number: int, given: Input) -> npt.NDArray[Any
     if name == "one":
         return np.ones_like(x)
     if name == "mean":
-        return np.broadcast_to(everything.mean(axis=0, keepdims=True), x.shape).astype(x.dtype) if not picture(given) else _level(given)
+        return (
+            np.broadcast_to(everything.mean(axis=0, keepdims=True), x.shape).astype(x.dtype)
+            if not picture(given)
+            else _level(given)
+        )
     if name == "other row":
         shift = 1 + np.random.default_rng([case.seed, 80]).integers(len(everything) - 1) if len(everything) > 1 else 0
         return np.asarray(everything[(case.rows + shift) % len(everything)])
@@ -118,7 +138,10 @@ def _blurred(given: Input) -> npt.NDArray[Any]:
         for _ in range(3):
             wide = np.pad(x, [(half, half) if i == axis else (0, 0) for i in range(x.ndim)], mode="edge")
             total = np.cumsum(np.insert(wide, 0, 0.0, axis=axis), axis=axis)
-            x = (np.take(total, np.arange(2 * half + 1, n + 2 * half + 1), axis=axis) - np.take(total, np.arange(n), axis=axis)) / (2 * half + 1)
+            x = (
+                np.take(total, np.arange(2 * half + 1, n + 2 * half + 1), axis=axis)
+                - np.take(total, np.arange(n), axis=axis)
+            ) / (2 * half + 1)
     return x.astype(given.x.dtype)
 
 
@@ -143,10 +166,17 @@ def _order(maps: Sequence[Floats], ids: Sequence[tuple[int, Indices]], count: in
     return np.argsort(-total, axis=1, kind="stable")
 
 
-def _measured(game: Game, candidates: dict[str, Indices], chance: list[Indices]) -> list[tuple[str, dict[str, Floats], float, int]]:
+def _measured(
+    game: Game, candidates: dict[str, Indices], chance: list[Indices]
+) -> list[tuple[str, dict[str, Floats], float, int]]:
     """For deletion and insertion: each candidate's score of every row that reacts (0 chance, 1 the best known), how good the best is, rows that do not react."""
     (away, alone), (come, _) = game.greedy(away=True), game.greedy(away=False)
-    tried = {**candidates, "single removals": np.argsort(alone, axis=1, kind="stable"), "away": away, "come": np.flip(come, axis=1)}
+    tried = {
+        **candidates,
+        "single removals": np.argsort(alone, axis=1, kind="stable"),
+        "away": away,
+        "come": np.flip(come, axis=1),
+    }
     flipped = [np.flip(o, axis=1) for o in tried.values()]
     areas = game.areas([*tried.values(), *flipped, *chance])
     k = len(tried)
@@ -157,8 +187,18 @@ def _measured(game: Game, candidates: dict[str, Indices], chance: list[Indices])
         best = (sign * areas).max(axis=0) * sign
         room = sign * (best - mean)
         reacts = room > np.maximum(3 * doubt, 1e-6 * (np.abs(mean) + 1e-12))
-        scores = {name: (sign * (own[i] - mean) / np.where(reacts, room, 1.0))[reacts] for i, name in enumerate((*candidates, "single removals"))}
-        out.append((metric, scores, float(doubt[reacts].mean() / room[reacts].mean()) if reacts.any() else 0.0, int((~reacts).sum())))
+        scores = {
+            name: (sign * (own[i] - mean) / np.where(reacts, room, 1.0))[reacts]
+            for i, name in enumerate((*candidates, "single removals"))
+        }
+        out.append(
+            (
+                metric,
+                scores,
+                float(doubt[reacts].mean() / room[reacts].mean()) if reacts.any() else 0.0,
+                int((~reacts).sum()),
+            )
+        )
     return out
 
 
@@ -168,11 +208,12 @@ def _mean(values: Floats) -> float:
 
 def _line(name: str, metric: str, scores: Floats, doubt: float, dropped: int, count: int) -> Check:
     what = "taken away" if metric == "deletion" else "put back"
-    if len(scores) < 2 and dropped:
-        why = f"no order of the {count} parts moves the score more than chance does, in {dropped} of {dropped + len(scores)} rows"
+    if not len(scores):
+        why = f"no order of the {count} parts moves the score more than chance does, in any of {dropped} rows"
         return Check(GROUP, name, "not applicable", None, why + ".")
     mean, half = interval(scores)
-    said = f"{mean:.2f} +- {half:.2f}, where 0 is random orders ({RANDOM}, standard error {doubt:.2f}) and 1 the best order known; {count} parts {what} in the map's order"
+    half = half if len(scores) > 1 else CHANCE_T * doubt  # of one row, what is known is how far random orders scatter
+    said = f"{about(mean, half)}, where 0 is random orders ({RANDOM}, standard error {doubt:.2f}) and 1 the best order known; {count} parts {what} in the map's order"
     if dropped:
         said += f"; {dropped} rows left out, whose score no order moves"
     details = {"rows": scores, "dropped": dropped}
@@ -196,4 +237,6 @@ def _together(checks: list[Check], columns: list[list[float]], names: list[str])
         return Check(GROUP, TOGETHER, "pass", tau, said + ": they agree.", details)
     if passes == 0:
         return Check(GROUP, TOGETHER, "fail", tau, said + ": none does.", details)
-    return Check(GROUP, TOGETHER, "disagree", tau, said + ": they disagree, so none of them is to be quoted alone.", details)
+    return Check(
+        GROUP, TOGETHER, "disagree", tau, said + ": they disagree, so none of them is to be quoted alone.", details
+    )

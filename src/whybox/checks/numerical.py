@@ -14,9 +14,13 @@ from whybox.frames import Floats
 __all__ = ["numerical"]
 
 GROUP: Final = "numerical"
-SAME: Final = 1e-2  # relative distance of maps that differ by float32 rounding alone: other micro-batches, other kernels
+SAME: Final = (
+    1e-2  # relative distance of maps that differ by float32 rounding alone: other micro-batches, other kernels
+)
 NOISE: Final = 0.2  # of the map's size; a fifth leaves 98 % of its energy signal
-SHORTER: Final = 0.05  # relative distance that bfloat16 may bring; IG on smooth networks has 0.008, on ReLU with max-pooling 0.17
+SHORTER: Final = (
+    0.05  # relative distance that bfloat16 may bring; IG on smooth networks has 0.008, on ReLU with max-pooling 0.17
+)
 FEW: Final = 4
 
 
@@ -40,15 +44,27 @@ def _reproduced(case: Case) -> Check:
     found = apart(case.repeated(), case.maps())
     if float(found.max()) > SAME and not np.array_equal(rows, np.arange(len(rows))):
         at = np.arange(min(FEW, len(case.parts[0])), dtype=np.intp)
-        rows = np.array([int(r) for r in case.parts[0].coords["row"][at]], dtype=np.intp)
+        rows = case.standing(at)
         if not np.array_equal(rows, np.arange(len(rows))):
-            return Check(GROUP, name, "not applicable", None, f"{belongs}; what was drawn for these rows cannot be drawn again, as the first rows are not there.")
+            return Check(
+                GROUP,
+                name,
+                "not applicable",
+                None,
+                f"{belongs}; what was drawn for these rows cannot be drawn again, as the first rows are not there.",
+            )
         found = apart(case.again(arrays=case.arrays(rows), at=at), case.maps(at))
     worst = float(found.max())
     said = f"{belongs}; computed again, {len(rows)} rows differ by at most {worst:.2g} of the map's size (rounding explains {SAME:g})"
     if worst <= SAME:
         return Check(GROUP, name, "pass", worst, said + ".")
-    return Check(GROUP, name, "fail", worst, said + ": the values are not what this method gives here, or its result hangs on the rows beside a row.")
+    return Check(
+        GROUP,
+        name,
+        "fail",
+        worst,
+        said + ": the values are not what this method gives here, or its result hangs on the rows beside a row.",
+    )
 
 
 def _completeness(case: Case) -> Check:
@@ -63,8 +79,12 @@ def _completeness(case: Case) -> Check:
     worst, bad = float(share.max()), int((~found[1]).sum())
     said = f"the maps add up to score - base within {worst:.2g} of it at worst, {float(np.median(share)):.2g} in the median, over all {len(gap)} rows explained"
     if bad:
-        return Check(GROUP, name, "fail", worst, f"{said}; {bad} miss the tolerance: take more steps, or another baseline.")
-    return Check(GROUP, name, "pass", worst, f"{said}; all within the tolerance. Adding up is no proof that a map is right.")
+        return Check(
+            GROUP, name, "fail", worst, f"{said}; {bad} miss the tolerance: take more steps, or another baseline."
+        )
+    return Check(
+        GROUP, name, "pass", worst, f"{said}; all within the tolerance. Adding up is no proof that a map is right."
+    )
 
 
 def _noise(case: Case) -> Check:
@@ -78,7 +98,9 @@ def _noise(case: Case) -> Check:
     middle = float(np.median(share))
     said = f"the median standard error is {middle:.2g} of the map's size (root mean square); up to {NOISE:g} passes, for then noise is under a twentieth of its energy"
     verdict = "pass" if middle <= NOISE else "fail"
-    return Check(GROUP, name, verdict, middle, said + ("." if verdict == "pass" else ": take more samples."), {"rows": share})
+    return Check(
+        GROUP, name, verdict, middle, said + ("." if verdict == "pass" else ": take more samples."), {"rows": share}
+    )
 
 
 def _operators(case: Case) -> Check:
@@ -101,11 +123,23 @@ def _dtype(case: Case) -> Check:
     if case.settings.get("dtype") != "bfloat16" and "16" not in case.net.arithmetic:
         return Check(GROUP, name, "not applicable", None, f"computed in {case.net.arithmetic}, not in a shorter type.")
     if "16" in case.net.arithmetic:
-        return Check(GROUP, name, "not applicable", None, f"the network itself computes in {case.net.arithmetic}; there is no longer one to compare with.")
+        return Check(
+            GROUP,
+            name,
+            "not applicable",
+            None,
+            f"the network itself computes in {case.net.arithmetic}; there is no longer one to compare with.",
+        )
     at = np.arange(min(FEW, case.count))
     short, full = case.repeated(), case.again(arrays=case.arrays(case.rows[at]), dtype=None, at=case.at[at])
     few = tuple(m[at] for m in short)
     distance = float(np.median(apart(few, full)))
     order = float(np.mean([spearman(np.abs(a), np.abs(b)) for a, b in zip(flat(few), flat(full), strict=True)]))
     said = f"bfloat16 is {distance:.2g} of the map's size away from float32 (median of {len(at)} rows), rank correlation {order:.3f}; up to {SHORTER:g} passes"
-    return Check(GROUP, name, "pass" if distance <= SHORTER else "fail", distance, said + ("." if distance <= SHORTER else ": leave dtype out."))
+    return Check(
+        GROUP,
+        name,
+        "pass" if distance <= SHORTER else "fail",
+        distance,
+        said + ("." if distance <= SHORTER else ": leave dtype out."),
+    )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.frames import Floats
 
-__all__ = ["interval", "kendall", "ranks", "spearman", "taus"]
+__all__ = ["about", "interval", "kendall", "ranks", "spearman", "taus"]
 
 # two-sided 95 % points of Student's t for 1 to 30 degrees of freedom; beyond, 1.96 + 2.4 / df is right to three digits
 _T: Final = (
@@ -62,6 +62,11 @@ def interval(values: npt.NDArray[Any]) -> tuple[float, float]:
             half += (_t(len(means) - 1) * float(means.std(ddof=1))) ** 2 / len(means)
     several = any(n > 1 for n in table.shape)
     return mean, float(np.sqrt(half)) if several else float("inf")
+
+
+def about(mean: float, half: float) -> str:
+    """A mean and its interval in words; from a single row there is none."""
+    return f"{mean:.2f} +- {half:.2f}" if np.isfinite(half) else f"{mean:.2f} (one row)"
 
 
 def _t(freedom: int) -> float:

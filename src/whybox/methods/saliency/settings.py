@@ -84,16 +84,22 @@ def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[st
             )
         return method
     if method is not None:
-        raise OptionError("method= takes a method itself, of a class of your own; a method of the catalogue is known from the explanation.")
+        raise OptionError(
+            "method= takes a method itself, of a class of your own; a method of the catalogue is known from the explanation."
+        )
     if said not in METHODS:
-        raise OptionError(f"the explanation was made by {said!r}, which is no method of the catalogue; pass method=, the method itself.")
+        raise OptionError(
+            f"the explanation was made by {said!r}, which is no method of the catalogue; pass method=, the method itself."
+        )
     kept = dict(settings["options"])
     for name, value in (options or {}).items():
         if name not in kept or (_plain(value) != kept[name]):
             raise InputError(f"{name}= is not what made this explanation: {kept.get(name)!r}.")
     lost = [name for name, value in kept.items() if isinstance(value, dict) and name not in (options or {})]
     if lost:
-        raise OptionError(f"option {lost[0]!r} of method {said!r} is not kept in an explanation; pass it again: options={{{lost[0]!r}: ...}}.")
+        raise OptionError(
+            f"option {lost[0]!r} of method {said!r} is not kept in an explanation; pass it again: options={{{lost[0]!r}: ...}}."
+        )
     return make(said, {name: _tuples(value) for name, value in kept.items()} | dict(options or {}))
 
 
