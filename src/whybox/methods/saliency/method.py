@@ -32,7 +32,8 @@ class Found:
         base: scores without anything, (rows, targets), where maps add up to score - base; None where they need not.
         exact: whether nothing was drawn and nothing approximated.
         tolerance: of the completeness error, relative to |score - base|; rows beyond are marked. 0: what float32 rounding explains.
-        reduced: whether the channel axis is gone already.
+        reduced: whether the channel axis is gone already. kept: whether it stays whatever was asked, since channels are the parts.
+        units: of the maps; None: the score's where they add up, else score per unit of input.
         operators: operators without a rule that were met.
         dims: names of the axes of maps where they are not those of the input (parts, patches), and their labels.
     """
@@ -45,7 +46,9 @@ class Found:
     exact: bool = False
     tolerance: float = 0.0
     reduced: bool = False
+    kept: bool = False
     index: str = "none"
+    units: str | None = None
     operators: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     extras: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = field(default_factory=dict)
