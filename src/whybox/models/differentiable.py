@@ -173,9 +173,13 @@ class Ruled:
     """A network whose operators go back by rules.
 
     Attributes:
-        run: rows and reference rows -> outputs, outputs of the reference rows, pull as of Differentiable.
+        run: ``run(rows, references, paired=False)`` -> outputs, outputs of the references, pull as of Differentiable. References are any number of rows that
+            all rows are compared with, and ``pull(..., of=k)`` says with which; or one for each row (`paired`). None for rules that need none.
+            The same tuple of references is run once.
         operators: names of the operators met that have a rule of their own, with how often.
+        row_saved: bytes that one row keeps until it was pulled.
     """
 
-    run: Callable[[tuple[Array, ...], tuple[Array, ...] | None], tuple[Array, Array | None, Pull]]
+    run: Callable[..., tuple[Array, Array | None, Pull]]
     operators: dict[str, int]
+    row_saved: int

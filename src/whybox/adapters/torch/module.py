@@ -169,10 +169,15 @@ class TorchNetwork(Differentiable):
             for p, flag in flags:
                 p.requires_grad_(flag)
 
+    def said(self, *x: torch.Tensor) -> torch.Tensor:
+        """What the module answers, head and all; no pass is counted and nothing is checked. It gets copies, as its first layer may work in place."""
+        x = tuple(a.clone() for a in x)
+        with torch.autocast(self.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None):
+            return self.head(self.module(*x) if self.layer is None else self._from_layer(x))
+
     def _run(self, x: tuple[Any, ...]) -> torch.Tensor:
         self.passes.forward += len(x[0])
-        with torch.autocast(self.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None):
-            said = self.head(self.module(*x) if self.layer is None else self._from_layer(x))
+        said = self.said(*x)
         if not len(said.shape) or said.shape[0] != len(x[0]):
             raise UnsupportedModelError(
                 f"the network answers {len(x[0])} rows with a tensor of shape {tuple(said.shape)}; its first axis must be the rows. "

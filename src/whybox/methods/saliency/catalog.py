@@ -13,6 +13,7 @@ from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.parts import Ablation
 from whybox.methods.saliency.paths import IntegratedGradients
 from whybox.methods.saliency.rise import Rise
+from whybox.methods.saliency.rules import DeepLift, GuidedBackprop
 from whybox.methods.saliency.shapley import ShapleyParts
 
 __all__ = ["METHODS", "make"]
@@ -33,6 +34,8 @@ METHODS: Final[dict[str, type[Method]]] = {
         Rise,
         Ablation,
         ShapleyParts,
+        DeepLift,
+        GuidedBackprop,
     )
 }
 
