@@ -49,7 +49,7 @@ def _spread(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = 
     return _variance(x, dim, correction=correction, keepdim=keepdim).sqrt()
 
 
-def _norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:  # noqa: A002  # as torch calls them
+def _norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:  # noqa: A002, FBT001, FBT002  # as torch calls them
     """Euclidean lengths by a product and a root; sums of absolute values."""
     if dtype is not None or ord not in (1, 2):
         return NotImplemented

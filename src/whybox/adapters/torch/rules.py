@@ -39,7 +39,14 @@ DEEPLIFT: Final[dict[Any, Rule]] = {**ELEMENTWISE, **PRODUCTS, **POOLING}
 # Linear in all their tensors together (or only moving them about); what selects must stand still.
 _LINEAR: Final = frozenset(
     getattr(aten, name)
-    for name in ["add", "sub", "rsub", "neg", "sum", "mean", "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "expand", "unsqueeze", "squeeze", "select", "slice", "cat", "stack", "split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk", "chunk", "unbind", "clone", "alias", "detach", "lift_fresh_copy", "_to_copy", "constant_pad_nd", "flip", "roll", "repeat", "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d", "pixel_shuffle", "pixel_unshuffle", "im2col", "col2im", "cumsum", "gather", "index_select", "index", "diagonal", "diag_embed", "tril", "triu", "slice_scatter", "select_scatter", "unfold", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d", "replication_pad3d", "channel_shuffle", "copy", "trace", "narrow", "movedim", "swapaxes"]
+    for name in (
+        "add sub rsub neg sum mean view _unsafe_view reshape _reshape_alias permute transpose t expand unsqueeze squeeze select slice cat stack split "
+        "split_with_sizes unsafe_split unsafe_split_with_sizes unsafe_chunk chunk unbind clone alias detach lift_fresh_copy _to_copy constant_pad_nd flip "
+        "roll repeat avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d upsample_nearest1d upsample_nearest2d "
+        "upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d pixel_shuffle pixel_unshuffle im2col col2im "
+        "cumsum gather index_select index diagonal diag_embed tril triu slice_scatter select_scatter unfold reflection_pad1d reflection_pad2d "
+        "reflection_pad3d replication_pad1d replication_pad2d replication_pad3d channel_shuffle copy trace narrow movedim swapaxes"
+    ).split()
     if hasattr(aten, name)
 )
 # Linear in these operands while the others stand still.

@@ -82,7 +82,7 @@ def _over_axes(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor
 
 
 def _pair(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
-    """Maximum and minimum of two, of which one may stand still."""
+    """maximum and minimum of two, of which one may stand still."""
     sign, rank = _sign(call), y.dim() - 1
     at: list[tuple[Tensor, Tensor]] = []
     moving = dict(zip(call.places, zip(x, r, strict=True), strict=True))
