@@ -29,11 +29,16 @@ LISTED: Final = 20_000  # a stratum as large as that is listed; of a larger one 
 @final
 @dataclass(frozen=True)
 class Stratum:
-    """Pairs of the same sizes: their share of the kernel's weight, where they stand, and how many there are in all (0: of several sizes)."""
+    """Pairs of the same size, or of neighbouring sizes.
+
+    Attributes:
+        share: of the kernel's weight. at: where they stand in the design.
+        left: share of the pairs there are that was not drawn, the largest one of several sizes; 0 where all are there.
+    """
 
     share: float
     at: slice
-    population: int
+    left: float
 
 
 @final
@@ -88,26 +93,25 @@ def design(players: int, calls: int, draw: np.random.Generator) -> Design:
     parts: list[Bits] = []
     strata: list[Stratum] = []
 
-    def add(found: Bits, weight: float, population: int) -> None:
+    def add(found: Bits, weight: float, left_out: float) -> None:
         start = sum(map(len, parts))
         parts.append(found)
-        strata.append(Stratum(weight, slice(start, start + len(found)), population))
+        strata.append(Stratum(weight, slice(start, start + len(found)), left_out))
 
     while sizes:
         s = sizes[0]
         if s > 1 and count[s] > left * share[s] / sum(share[r] for r in sizes) * (1 + 1e-9):
             break
-        add(_listed(players, s), share[s], count[s])
+        add(_listed(players, s), share[s], 0.0)
         left -= count[s]
         sizes = sizes[1:]
     for group, n in _groups(sizes, share, left):
-        if len(group) == 1:
-            add(_drawn(players, group[0], n, count[group[0]], draw), share[group[0]], count[group[0]])
-            continue
         p = np.cumsum([share[s] for s in group])
         which = np.searchsorted(p / p[-1], (np.arange(n) + draw.random()) / n)
-        found = [_one(players, group[min(int(k), len(group) - 1)], draw) for k in which]
-        add(np.array(found), float(p[-1]), 0)
+        times = np.bincount(np.minimum(which, len(group) - 1), minlength=len(group))
+        found = [_drawn(players, s, int(k), count[s], draw) for s, k in zip(group, times, strict=True) if k]
+        left_out = max(1 - min(int(k), count[s]) / count[s] for s, k in zip(group, times, strict=True))
+        add(np.concatenate(found), float(p[-1]), left_out)
     return Design(np.concatenate(parts), tuple(strata))
 
 
@@ -181,15 +185,14 @@ def solve(d: Design, halves: Floats, total: Floats) -> tuple[Floats, Floats]:
     residual = (y - x @ slopes) / np.maximum(1 - leverage, 0.05)[:, None]
     pull = reach @ basis.T
     # 1.96 errors are to hold 95 %: Student's t of few drawn pairs is wider than a normal, by about this much
-    drawn = sum(s.at.stop - s.at.start - 1 for s in d.strata if s.population != s.at.stop - s.at.start)
+    drawn = sum(s.at.stop - s.at.start - 1 for s in d.strata if s.left)
     wider = (1 + 1.2 / max(drawn, 1)) ** 2
     variances = np.zeros_like(values)
     for s in d.strata:
         n = s.at.stop - s.at.start
-        left = 1.0 if not s.population else 1 - n / s.population
-        if left <= 0 or n < 2:
+        if not s.left or n < 2:
             continue
         p, e = pull[s.at], residual[s.at]
         spread = (p * p).T @ (e * e) - (p.T @ e) ** 2 / n
-        variances += wider * s.share**2 * left * np.maximum(spread, 0.0) / (n * (n - 1))
+        variances += wider * s.share**2 * s.left * np.maximum(spread, 0.0) / (n * (n - 1))
     return values, variances
