@@ -56,6 +56,10 @@ class GradientInput(Method):
             units="score",
         )
 
+    def reference(self, q: Question) -> list[np.ndarray | None]:
+        """Zero."""
+        return [None if i.whole else np.zeros(()) for i in q.inputs]
+
 
 def _at_rows(q: Question, name: str, *, times_input: bool) -> Maps:
     q.needs_derivatives(name)

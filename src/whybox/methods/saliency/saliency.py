@@ -81,7 +81,7 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
             background=background,
         )
         notes = [] if dtype is None else [_compared(q, chosen, network)]
-        found = explained(q, chosen, notes)
+        found = explained(q, chosen, notes, asked={"target": target, "dtype": dtype, "output": output})
     return found if isinstance(inputs, tuple) else found[0]
 
 
