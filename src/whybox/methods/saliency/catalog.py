@@ -8,6 +8,7 @@ from typing import Any, Final
 from whybox.errors import OptionError, did_you_mean
 from whybox.methods.saliency.gradients import Gradient, GradientInput, SmoothGrad, VarGrad
 from whybox.methods.saliency.method import Method
+from whybox.methods.saliency.paths import IntegratedGradients
 from whybox.methods.saliency.rules import DeepLift, GuidedBackprop
 
 __all__ = ["METHODS", "make"]
@@ -19,6 +20,7 @@ METHODS: Final[dict[str, type[Method]]] = {
         GradientInput,
         SmoothGrad,
         VarGrad,
+        IntegratedGradients,
         DeepLift,
         GuidedBackprop,
     )

@@ -32,6 +32,8 @@ class Found:
         base: scores without anything, (rows, targets), where maps add up to score - base; None where they need not.
         exact: whether nothing was drawn and nothing approximated.
         tolerance: of the completeness error, relative to |score - base|; rows beyond are marked. 0: what float32 rounding explains.
+        allowed: the completeness error that is allowed instead, (rows, targets); None: by `tolerance`. settled: (rows, targets), whether what was refined
+            step by step came to rest; None: nothing was. Rows where it did not are marked.
         reduced: whether the channel axis is gone already.
         operators: operators without a rule that were met.
         dims: names of the axes of maps where they are not those of the input (parts, patches), and their labels.
@@ -44,6 +46,8 @@ class Found:
     base: Floats | None = None
     exact: bool = False
     tolerance: float = 0.0
+    allowed: Floats | None = None
+    settled: npt.NDArray[np.bool_] | None = None
     reduced: bool = False
     index: str = "none"
     operators: tuple[str, ...] = ()

@@ -58,13 +58,14 @@ def _evidence(
     tolerance = 0.0
     if gap is not None and found.base is not None:
         allowed = allowance(q, found)
-        beyond = np.abs(gap) > allowed
+        beyond = ~converged(q, found, gap)
         tolerance = float(allowed.max())
         if beyond.any():
             worst = float((np.abs(gap) / np.maximum(np.abs(q.scores - found.base), 1e-12)).max())
+            missed = f"{int(beyond.any(axis=1).sum()):,} of {q.rows:,} rows miss the tolerance"
             notes = (
                 *notes,
-                f"NOT CONVERGED: {int(beyond.any(axis=1).sum()):,} of {q.rows:,} rows miss the tolerance (worst {worst:.2g} of score - base); see extras['converged']",
+                f"NOT CONVERGED: {missed} (completeness errors up to {worst:.2g} of score - base); see extras['converged']",
             )
     net = q.net
     return Evidence(
@@ -93,8 +94,16 @@ def _evidence(
     )
 
 
+def converged(q: Question, found: Found, gap: Floats) -> npt.NDArray[np.bool_]:
+    """Whether each row adds up as it should, and came to rest, (rows, targets)."""
+    well = np.abs(gap) <= allowance(q, found)
+    return np.asarray(well if found.settled is None else well & found.settled)
+
+
 def allowance(q: Question, found: Found) -> Floats:
     """How far the maps of each row may miss score - base, (rows, targets)."""
+    if found.allowed is not None:
+        return found.allowed
     base = found.base if found.base is not None else np.zeros_like(q.scores)
     rounding = ROUNDING * (np.abs(q.scores - base) + 1e-2 * (np.abs(q.scores) + np.abs(base))) + 1e-6
     return np.asarray(np.maximum(found.tolerance * np.abs(q.scores - base), rounding))
@@ -146,7 +155,7 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
     if found.base is not None and gap is not None:
         extras["base"] = (tail, kept(found.base))
         extras["completeness_error"] = (tail, kept(gap))
-        extras["converged"] = (tail, kept(np.abs(gap) <= allowance(q, found)))
+        extras["converged"] = (tail, kept(converged(q, found, gap)))
         same = np.ptp(found.base, axis=0).max() <= 1e-6 * (1 + np.abs(found.base).max())
         base = kept(found.base)[0] if same else np.full(q.target.count if several else (), np.nan)
     if q.target.names[0] in ("predicted", "given"):
