@@ -97,6 +97,7 @@ class Question:
             first=self.at_once,
             most=self.at_once,
             unit=f"passes x {each}" if each > 1 else "passes",
+            steady=True,
         ):
             at = np.arange(part.start, part.stop, dtype=np.intp)
             yield at // samples, at % samples
