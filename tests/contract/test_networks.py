@@ -153,7 +153,7 @@ def test_smoothgrad_agrees_where_the_noise_is_the_same():
     for make in (equinox_net, jax_net):
         theirs = wb.saliency(make(), X, **options)
         assert np.abs(ours.values - theirs.values).max() < 1e-6
-        assert np.abs(ours.std_error - theirs.std_error).max() < 1e-6
+        assert np.abs(ours.std_error - theirs.std_error).max() < 1e-5  # a difference of squares
     flat = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
     keras = pytest.importorskip("keras")
     dense = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(2)])

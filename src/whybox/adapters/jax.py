@@ -52,8 +52,9 @@ def wrap(
     if channels not in (None, "first", "last"):
         raise OptionError(f"channels={channels!r} is not known: 'first' or 'last'.")
     body, params, kind = body_of(obj, params, batched=batched)
+    taken = parameters_of(obj)[1 if params is not None and "(JAX function)" in kind else 0 :]
     own = "first" if "(equinox module" in kind else "last"
-    return wrap_body(body, params, kind, channels=channels or own, output=output, taken=parameters_of(obj))
+    return wrap_body(body, params, kind, channels=channels or own, output=output, taken=taken)
 
 
 def wrap_body(

@@ -169,7 +169,7 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
 
 def _shown(given: Input) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
     """The input itself, for pictures."""
-    return {"input": (given.dims, given.x.copy())} if given.x.ndim > 2 else {}
+    return {"input": (given.dims, given.x.copy())} if given.x.ndim > 2 and "token" not in given.dims else {}
 
 
 def _reduced(value: Floats, variance: Floats | None, axis: int, how: str | None) -> tuple[Floats, Floats | None]:
