@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from whybox import errors as errors
     from whybox import explainers as explainers
+    from whybox import networks as networks
     from whybox.api import effects as effects
     from whybox.api import explain as explain
     from whybox.api import importance as importance
@@ -47,7 +48,7 @@ _WHERE = {
     "report": "whybox.reporting.build",
     "saliency": "whybox.methods.saliency.saliency",
 }
-_MODULES = ("errors", "explainers")
+_MODULES = ("errors", "explainers", "networks")
 
 __all__ = [
     "Effects",
@@ -62,6 +63,7 @@ __all__ = [
     "importance",
     "interactions",
     "load",
+    "networks",
     "plan",
     "regions",
     "report",

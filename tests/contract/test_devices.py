@@ -14,7 +14,12 @@ from whybox.methods.saliency.catalog import METHODS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no accelerator")
 
-FEW = {"smoothgrad": {"samples": 10}, "vargrad": {"samples": 10}, "expected_gradients": {"samples": 16}, "rise": {"samples": 64}}
+FEW = {
+    "smoothgrad": {"samples": 10},
+    "vargrad": {"samples": 10},
+    "expected_gradients": {"samples": 16},
+    "rise": {"samples": 64},
+}
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,11 @@ _LIBRARIES: Final = {
 # package of the object's class -> our module with `network(obj, output) -> Differentiable`
 _NETWORKS: Final = {
     "torch": "whybox.adapters.torch",
+    "keras": "whybox.adapters.keras",
+    "equinox": "whybox.adapters.jax",
+    "flax": "whybox.adapters.jax",
+    "jax": "whybox.adapters.jax",
+    "jaxlib": "whybox.adapters.jax",
 }
 _WHERE_NEXT: Final = {
     "torch": "a neural network is explained by wb.saliency; wrap it in a function of rows for wb.effects.",
@@ -72,7 +77,7 @@ def network(obj: Any, output: Any = None) -> Differentiable:
     """Wrap a neural network.
 
     Args:
-        obj: a torch module.
+        obj: a torch module, a model of Keras 3, a module of equinox or flax.nnx; functions of JAX through whybox.networks.jax.
         output: which of several outputs.
 
     Raises:
@@ -85,6 +90,10 @@ def network(obj: Any, output: Any = None) -> Differentiable:
         if root in _NETWORKS:
             wrapper: Callable[[Any, Any], Differentiable] = import_module(_NETWORKS[root]).network
             return wrapper(obj, output)
+    if callable(obj) and not hasattr(obj, "predict"):
+        raise UnsupportedModelError(
+            "a function does not say how it takes rows; of JAX: whybox.networks.jax(function, params)."
+        )
     raise UnsupportedModelError(
-        f"saliency maps are for neural networks ({', '.join(_NETWORKS)}); it got {type(obj).__module__}.{type(obj).__name__}. For tree models use wb.explain."
+        f"saliency maps are for neural networks (torch, keras, equinox, flax, jax); it got {type(obj).__module__}.{type(obj).__name__}. For tree models use wb.explain."
     )

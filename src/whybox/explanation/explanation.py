@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +24,7 @@ KINDS: Final = {
     "importance": ("feature", "output"),
     "effect": ("row", "point", "point_2", "output"),
     "interaction_size": ("feature", "feature_2", "output"),
+    # of saliency, the axes between rows and outputs stand in the network's own order
     "saliency": (
         "row",
         "channel",
@@ -83,7 +84,8 @@ class Explanation:
 
     def __post_init__(self) -> None:
         allowed = KINDS.get(self.kind)
-        if allowed is None or tuple(d for d in allowed if d in self.dims) != self.dims:
+        order = _ends if self.kind == "saliency" else tuple
+        if allowed is None or order(d for d in allowed if d in self.dims) != order(self.dims):
             raise OptionError(f"an explanation of kind {self.kind!r} cannot have the axes {self.dims}.")
         if self.values.ndim != len(self.dims) or any(
             len(self.coords[d]) != n for d, n in zip(self.dims, self.values.shape, strict=True)
@@ -276,6 +278,12 @@ class Explanation:
         about = f" of {' x '.join(self.players)}" if self.kind == "effect" else ""
         residual = f"; residual {self.evidence.residual:.2g}" if self.evidence.additive else ""
         return f"Explanation({self.kind}{about}, {axes}; {self.units}; {self.evidence.method}, {exact}{residual})"
+
+
+def _ends(dims: Iterable[str]) -> tuple[Any, ...]:
+    """Rows first, outputs last, the others in any order."""
+    names = tuple(dims)
+    return "row" in names[:1], sorted(names), "output" in names[-1:]
 
 
 def _check_key(dim: str, key: Any) -> None:

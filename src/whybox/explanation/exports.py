@@ -85,7 +85,7 @@ def to_xarray(explanation: Explanation) -> Any:
         variables["std_error"] = (e.dims, e.std_error)
     if e.prediction is not None:
         variables["prediction"] = ((("row",) if "row" in e.dims else ()) + outputs, e.prediction)
-    variables |= {name: (dims, array) for name, (dims, array) in e.extras.items()}
+    variables |= {f"{name}_text" if name in e.coords else name: of for name, of in e.extras.items()}
     coords = {d: (d, e.coords[d]) for d in e.dims}
     return xr.Dataset(
         variables, coords=coords, attrs={"kind": e.kind, "units": e.units, "evidence": json.dumps(e.evidence.to_dict())}

@@ -150,6 +150,14 @@ class Differentiable(ABC):
         """
         raise UnsupportedModelError(f"layers cannot be reached in {self.kind}; explain its inputs.")
 
+    def named(self, names: tuple[str, ...]) -> Differentiable:
+        """The same network whose inputs go in by name, ``net(name=array, ...)``, in this order."""
+        raise UnsupportedModelError(f"{self.kind} takes its inputs by place: pass a tuple, not a dict.")
+
+    def takes(self) -> tuple[str, ...]:
+        """Names of the inputs, as far as they can be read off; ``"**"`` where any name goes."""
+        return ()
+
     def lowered(self, dtype: str) -> Differentiable:
         """The same network computing in a shorter type where its library knows how."""
         raise UnsupportedModelError(f"{self.kind} computes in {self.arithmetic} only; leave dtype out.")

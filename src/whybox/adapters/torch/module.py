@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from whybox.adapters.parts import Part, parameters_of
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, did_you_mean
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Ruled, Tapped
 
@@ -45,48 +46,10 @@ def wrap(obj: Any, output: Any = None) -> TorchNetwork:
         module=obj,
         device=device,
         dtype=dtype,
-        head=_Pick(output),
+        head=Part(output, torch.Tensor),
         rows_at_once=ON_CPU if device.type == "cpu" else ON_DEVICE,
         arithmetic=str(dtype).removeprefix("torch."),
     )
-
-
-@final
-@dataclass(frozen=True)
-class _Pick:
-    """One tensor out of what a module returns."""
-
-    key: Any
-
-    def __call__(self, said: Any) -> torch.Tensor:
-        if self.key is not None:
-            said = self._chosen(said)
-        if isinstance(said, (tuple, list)) and len(said) == 1:
-            said = said[0]
-        if not isinstance(said, torch.Tensor):
-            keys = (
-                list(said)
-                if isinstance(said, dict)
-                else list(range(len(said)))
-                if isinstance(said, (tuple, list))
-                else []
-            )
-            raise OptionError(
-                f"the network answers with {type(said).__name__}; say which part to explain with output=..."
-                + (f" (one of {keys})." if keys else ".")
-            )
-        return said
-
-    def _chosen(self, said: Any) -> Any:
-        try:
-            return said[self.key]
-        except (KeyError, IndexError, TypeError):
-            if isinstance(self.key, str) and hasattr(said, self.key):
-                return getattr(said, self.key)
-            known = list(said) if isinstance(said, dict) else []
-            raise OptionError(
-                f"output={self.key!r}: the network's answer has no such part.{did_you_mean(self.key, known)}"
-            ) from None
 
 
 @final
@@ -109,6 +72,7 @@ class TorchNetwork(Differentiable):
     autocast: torch.dtype | None = None
     layer: str | None = None  # of `inside`: what this layer puts out is the first input
     pace: _Pace = field(default_factory=_Pace, repr=False)
+    keywords: tuple[str, ...] = ()  # names that the inputs go in under
 
     @property
     def fingerprint(self) -> str:
@@ -183,7 +147,7 @@ class TorchNetwork(Differentiable):
         """What the module answers, head and all; no pass is counted and nothing is checked. It gets copies, as its first layer may work in place."""
         x = tuple(a.clone() for a in x)
         with torch.autocast(self.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None):
-            return self.head(self.module(*x) if self.layer is None else self._from_layer(x))
+            return self.head(self._call(x) if self.layer is None else self._from_layer(x))
 
     def _run(self, x: tuple[Any, ...]) -> torch.Tensor:
         self.passes.forward += len(x[0])
@@ -209,9 +173,12 @@ class TorchNetwork(Differentiable):
 
         handle = self._layer(str(self.layer)).register_forward_hook(instead)
         try:
-            return self.module(*x[1:])
+            return self._call(x[1:])
         finally:
             handle.remove()
+
+    def _call(self, x: tuple[Any, ...]) -> Any:
+        return self.module(**dict(zip(self.keywords, x, strict=True))) if self.keywords else self.module(*x)
 
     def ask(self, x: tuple[Array, ...]) -> Array:
         """Outputs alone."""
@@ -285,6 +252,14 @@ class TorchNetwork(Differentiable):
             outputs = self.ask(x)
         return self.probe(x) if met.blind else (outputs, met.most)
 
+    def named(self, names: tuple[str, ...]) -> TorchNetwork:
+        """Inputs go in under names."""
+        return replace(self, keywords=names)
+
+    def takes(self) -> tuple[str, ...]:
+        """Names of what forward takes."""
+        return parameters_of(self.module.forward)
+
     def with_head(self, head: Callable[[Any], Array]) -> TorchNetwork:
         """Followed by a function of its outputs, differentiated with it."""
         before = self.head
@@ -299,7 +274,7 @@ class TorchNetwork(Differentiable):
         return replace(
             self,
             autocast=torch.bfloat16 if dtype == "bfloat16" else None,
-            arithmetic="bfloat16 (autocast)" if dtype == "bfloat16" else self.arithmetic,
+            arithmetic="bfloat16 (autocast)" if dtype == "bfloat16" else str(self.dtype).removeprefix("torch."),
         )
 
     # layers
@@ -388,7 +363,7 @@ class TorchNetwork(Differentiable):
         return ruled(self, rules, x, reference)
 
     def randomised(self, seed: int, layer: str | None = None) -> TorchNetwork:
-        """A copy with parameters drawn anew by each layer's own initialisation, else as normal numbers of the same spread."""
+        """A copy with parameters drawn anew by each layer's own initialisation, else as normal numbers of the same spread (those with one axis are shuffled)."""
         module = copy.deepcopy(self.module)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -400,7 +375,12 @@ class TorchNetwork(Differentiable):
                     part.reset_parameters()
                 else:
                     for p in own:
-                        p.data.normal_(0.0, float(p.data.std()) if p.numel() > 1 else 1.0)
+                        if (
+                            p.ndim < 2
+                        ):  # of scales and biases only the order is drawn: a scale of zero would switch the layer off
+                            p.data.copy_(p.data[torch.randperm(len(p.data))] if p.ndim else p.data)
+                        else:
+                            p.data.normal_(0.0, float(p.data.std()) if p.numel() > 1 else 1.0)
         return replace(self, module=module, passes=type(self.passes)())
 
 

@@ -48,7 +48,7 @@ def _mul(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry:
 
 
 def _div(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
-    """a / b as a times 1 / b; the quotient of differences of 1 / b is -1 / (b b_r)."""
+    """A / b as a times 1 / b; the quotient of differences of 1 / b is -1 / (b b_r)."""
     rank = y.dim() - 1
     b, br = aligned(x[-1], rank), aligned(r[-1], rank)
     if call.places == (1,):  # only the divisor moves

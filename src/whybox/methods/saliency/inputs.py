@@ -27,6 +27,7 @@ class Input:
         dims: names of its axes. channel: which axis holds channels, None for none.
         names: labels of the last axis, where it is one of features.
         name: of the input, where there are several.
+        held: whether it goes in as it is and nobody asks about it (the mask of tokens).
     """
 
     x: npt.NDArray[Any]
@@ -34,11 +35,12 @@ class Input:
     channel: int | None
     names: tuple[str, ...] | None
     name: str
+    held: bool = False
 
     @property
     def whole(self) -> bool:
-        """Whether it holds whole numbers (tokens, categories), of which there is no derivative."""
-        return self.x.dtype.kind in "iub"
+        """Whether there is no derivative by it: it holds whole numbers (tokens, categories), or is held."""
+        return self.held or self.x.dtype.kind in "iub"
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -59,6 +61,8 @@ def settle_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto") 
         InputError: see whybox.errors; the message says what to do.
     """
     several = isinstance(inputs, tuple)
+    if several and inputs and all(isinstance(i, Input) for i in inputs):
+        return tuple(inputs)
     given = inputs if several else (inputs,)
     if not given:
         raise EmptyDataError("there are no inputs.")

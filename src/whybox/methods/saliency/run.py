@@ -174,7 +174,7 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
 
 def _shown(given: Input, coords: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
     """The input itself, for pictures. Axes that are longer than those of the map are not the same axes."""
-    if given.x.ndim <= 2:
+    if given.x.ndim <= 2 or "token" in given.dims:
         return {}
     same = {d: d not in coords or len(coords[d]) == n for d, n in zip(given.dims, given.x.shape, strict=True)}
     return {"input": (tuple(d if same[d] else f"input_{d}" for d in given.dims), given.x.copy())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import numpy as np
 from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.catalog import make
+from whybox.methods.saliency.feeding import feed
 from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.question import BUDGET, Question, part, settle
 from whybox.methods.saliency.run import REDUCTIONS, explained
@@ -30,6 +32,10 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
     channel_axis: Any = "auto",
     output: Any = None,
     output_names: Any = None,
+    embedding: str | None = None,
+    tokenizer: Any = None,
+    words: bool = False,
+    baseline_token: Any = None,
     dtype: str | None = None,
     budget: Any = BUDGET,
     seed: int = 0,
@@ -38,8 +44,8 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
     """Show which parts of the input a network's answer hangs on.
 
     Args:
-        net: a torch module in eval mode.
-        inputs: (rows, ...): array, tensor or frame; a tuple of these for a network of several inputs.
+        net: a torch module in eval mode, a model of Keras 3, a module of equinox or flax.nnx; see whybox.networks for functions of JAX and for files.
+        inputs: (rows, ...): array, tensor or frame; a tuple of these for a network of several inputs, a dict of them by name; or texts.
         target: None: the only output, or the largest in each row. A number, a name (see `output_names`), a tuple of numbers for a place in outputs of several
             axes, one number a row, a list of names or ``"all"`` (an axis of outputs from one shared forward), or a function of the outputs that
             answers one number a row.
@@ -50,12 +56,18 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
         channel_axis: ``"auto"``: inputs of four and five axes have channels, where the network's library has them. None: none. A number: that axis.
         output: which of several outputs of the network (a key, a position, an attribute).
         output_names: names of the outputs, of the classes.
+        embedding: path of the layer that embeds tokens: derivatives are taken by what it puts out, and summed up (or reduced) over its last axis.
+        tokenizer: reads texts; see whybox.methods.saliency.text.read. The network is given input_ids, attention_mask and token_type_ids as far as it takes them.
+        words: tokens are summed to words.
+        baseline_token: number or name of the token that stands for absent ones, in methods that take a baseline; None: the mask or padding token
+            of the tokenizer. Special tokens stay.
         dtype: ``"bfloat16"``: twice as fast and compared with float32 on a few rows; None: as the network is.
         budget: bytes that derivatives may keep at a time: ``"1GB"``.
         seed: of what is drawn.
 
     Returns:
         Explanation of kind ``"saliency"``: ``values`` has the shape of the input less the channel axis that was reduced; several inputs give a tuple.
+        Of texts (row, token) or (row, word), NaN where a text is shorter than the longest; tokens or words are in ``extras``.
 
     Raises:
         WhyboxError: see whybox.errors for the tree; each message says what to do.
@@ -69,29 +81,43 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
     network = replace(network, passes=Passes(), output_names=tuple(map(str, output_names or ())))
     with network.session():
         wide: Differentiable = network if dtype is None else network.lowered(dtype)
-        q = settle(
+        made = feed(
             wide,
             inputs,
+            chosen,
+            channel_axis=channel_axis,
+            embedding=embedding,
+            tokenizer=tokenizer,
+            words=words,
+            baseline_token=baseline_token,
+        )
+        q = settle(
+            made.net,
+            made.inputs,
             target,
             channel_axis=channel_axis,
             budget=budget,
             seed=seed,
             derivatives=chosen.derivatives,
             reduce=chosen.reduces if reduce == "auto" else reduce,
-            background=background,
+            background=tuple(background[k] for k in inputs)
+            if isinstance(inputs, Mapping) and background
+            else background,
         )
-        notes = [] if dtype is None else [_compared(q, chosen, network)]
-        found = explained(q, chosen, notes, asked={"target": target, "dtype": dtype, "output": output})
-    return found if isinstance(inputs, tuple) else found[0]
+        notes = [] if dtype is None else [_compared(q, made.method)]
+        found = explained(
+            q, made.method, [*made.notes, *notes], asked={"target": target, "dtype": dtype, "output": output}
+        )
+    return made.labelled(found)
 
 
 COMPARED: Final = 4  # rows on which a shorter type is held against the network's own
 
 
-def _compared(q: Question, method: Method, network: Differentiable) -> str:
+def _compared(q: Question, method: Method) -> str:
     """Say how far maps in a shorter type are from those in the network's own, on a few rows."""
     rows = np.arange(min(COMPARED, q.rows))
-    q.know(rows)
+    network = q.net.lowered("float32")
     short, full = method(part(q, rows)), method(part(q, rows, network))
     apart = []
     for a, b in zip(short.maps, full.maps, strict=True):

@@ -1,0 +1,288 @@
+"""How functions of JAX, modules of equinox and modules of flax are run on rows, with one layer listened to or replaced.
+
+A body is hashable by what it computes, so that JAX compiles it once, however often it is wrapped.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from whybox.errors import OptionError, UnsupportedModelError, did_you_mean
+
+__all__ = ["Body", "Equinox", "Flax", "Function", "body_of", "dotted"]
+
+Mode = Literal["plain", "keep", "from"]
+
+
+@dataclass(frozen=True)
+class Body(ABC):
+    """What is run: ``batched``: on all rows at once, or on one row at a time (vmapped)."""
+
+    batched: bool
+
+    @abstractmethod
+    def module(self, params: Any) -> Any:
+        """The callable with these parameters."""
+
+    @property
+    @abstractmethod
+    def structure(self) -> str:
+        """All but the parameters, in words that are the same in another process."""
+
+    def put(self, module: Any, layer: str, by: Any) -> Any:
+        """The module with one layer replaced."""
+        raise UnsupportedModelError(
+            "layers of a plain JAX function cannot be reached; split it into two functions and explain the second."
+        )
+
+    def layers(self, module: Any) -> list[str]:
+        """Names of layers without parts of their own."""
+        raise UnsupportedModelError("layers of a plain JAX function cannot be reached.")
+
+    def run(self, params: Any, x: tuple[Any, ...], names: tuple[str, ...], layer: str | None, mode: Mode) -> Any:
+        """Answer rows. ``keep``: (answer, what the layer put out). ``from``: the first input stands for what the layer puts out."""
+
+        def call(*given: Any) -> Any:
+            module, said = self.module(params), []
+            if layer is not None:
+                instead, given = (given[0], given[1:]) if mode == "from" else (None, given)
+                module = self.put(module, layer, _Stub(self.at(module, layer), instead, said))
+            answer = module(**dict(zip(names, given, strict=True))) if names else module(*given)
+            if layer is not None and len(said) != 1:
+                raise UnsupportedModelError(
+                    f"layer {layer!r} answers {'more than once' if said else 'never'}; name another."
+                )
+            return (answer, said[0]) if mode == "keep" else answer
+
+        return call(*x) if self.batched else jax.vmap(call)(*x)
+
+    def at(self, module: Any, layer: str) -> Any:
+        """The layer of this name.
+
+        Raises:
+            OptionError: there is none.
+        """
+        found = module
+        for step in layer.split("."):
+            found = found[int(step)] if step.isdigit() else getattr(found, step, None)
+            if found is None:
+                raise OptionError(f"there is no layer {layer!r}.{did_you_mean(layer, self.layers(module))}")
+        return found
+
+
+class _Stub:
+    """Stands where a layer stood: notes what it says, or says what it is given to say."""
+
+    def __init__(self, layer: Any, instead: Any, said: list[Any]) -> None:
+        self._layer, self._instead, self._said = layer, instead, said
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        out = self._layer(*given, **named)
+        if self._instead is not None:
+            if jnp.shape(out) != jnp.shape(self._instead):
+                raise UnsupportedModelError(
+                    "the layer is called on parts of a row (under vmap inside the network); name one that answers a whole row."
+                )
+            out = self._instead
+        self._said.append(out)
+        return out
+
+
+@final
+@dataclass(frozen=True)
+class Function(Body):
+    """A function of (params, inputs...) or of (inputs...)."""
+
+    function: Callable[..., Any]
+    parametric: bool
+
+    def module(self, params: Any) -> Any:
+        """The function, given its parameters."""
+        return (lambda *x, **named: self.function(params, *x, **named)) if self.parametric else self.function
+
+    @property
+    def structure(self) -> str:
+        """Its code, and the numbers it has closed over."""
+        inner = self.function
+        while hasattr(inner, "__wrapped__"):
+            inner = inner.__wrapped__
+        code = getattr(inner, "__code__", None)
+        cells = [
+            c.cell_contents
+            for c in getattr(inner, "__closure__", None) or ()
+            if isinstance(c.cell_contents, (jax.Array, np.ndarray))
+        ]
+        said = (code.co_code, _still(code.co_consts), code.co_names) if code is not None else ()
+        return f"{getattr(inner, '__qualname__', type(inner).__name__)}{said}{[(c.shape, np.asarray(c).tobytes()) for c in cells]}"
+
+
+@final
+@dataclass(frozen=True)
+class Equinox(Body):
+    """A module of equinox: a tree of arrays (the parameters) and of everything else."""
+
+    tree: Any
+    still: tuple[Any, ...]
+
+    def module(self, params: Any) -> Any:
+        """Put together again."""
+        import equinox
+
+        return equinox.combine(params, jax.tree_util.tree_unflatten(self.tree, self.still))
+
+    @property
+    def structure(self) -> str:
+        """The tree in words."""
+        return _still((self.tree, self.still))
+
+    def put(self, module: Any, layer: str, by: Any) -> Any:
+        """Replace a layer in a copy."""
+        import equinox
+
+        return equinox.tree_at(lambda m: self.at(m, layer), module, by)
+
+    def layers(self, module: Any) -> list[str]:
+        """Modules within which there is no module."""
+        import equinox
+
+        return [
+            name for name, inner in _within(module, equinox.Module) if not next(_within(inner, equinox.Module), None)
+        ]
+
+
+@final
+@dataclass(frozen=True)
+class Flax(Body):
+    """A module of flax.nnx: a graph, and its state (the parameters)."""
+
+    graph: Any
+
+    def module(self, params: Any) -> Any:
+        """Put together again."""
+        from flax import nnx
+
+        return nnx.merge(self.graph, params)
+
+    @property
+    def structure(self) -> str:
+        """The graph in words."""
+        return _still(self.graph)
+
+    def put(self, module: Any, layer: str, by: Any) -> Any:
+        """Replace a layer; the module is a fresh one."""
+        path, _, last = layer.rpartition(".")
+        parent = self.at(module, path) if path else module
+        if last.isdigit():
+            parent[int(last)] = by
+        else:
+            object.__setattr__(parent, last, by)
+        return module
+
+    def layers(self, module: Any) -> list[str]:
+        """Modules within which there is no module."""
+        from flax import nnx
+
+        found = [
+            (".".join(map(str, path)), node)
+            for path, node in nnx.iter_graph(module)
+            if path and isinstance(node, nnx.Module)
+        ]
+        return sorted(n for n, _ in found if not any(m.startswith(f"{n}.") for m, _ in found))
+
+
+def body_of(obj: Any, params: Any, *, batched: bool | None) -> tuple[Body, Any, str]:
+    """Return (body, parameters, in words) of a module or function.
+
+    Raises:
+        UnsupportedModelError: a module in train mode, or one of flax.linen without its parameters.
+        OptionError: parameters for a module that has its own, or no function.
+    """
+    roots = {c.__module__.partition(".")[0] for c in type(obj).__mro__}
+    if params is None and "equinox" in roots:
+        return _equinox(obj, batched=bool(batched))
+    if "flax" in roots:
+        if hasattr(obj, "apply"):
+            raise UnsupportedModelError(
+                "a module of flax.linen has no parameters of its own; pass whybox.networks.jax(module.apply, variables)."
+            )
+        if params is None:
+            return _flax(obj, batched=batched is not False)
+    if not callable(obj):
+        raise OptionError(f"{type(obj).__name__} is no function and no module.")
+    try:
+        hash(obj)
+    except TypeError:
+        raise OptionError(
+            f"{type(obj).__name__} cannot be hashed, so JAX cannot compile it once; wrap it in a function."
+        ) from None
+    name = getattr(obj, "__qualname__", type(obj).__name__)
+    return Function(batched is not False, obj, params is not None), params, f"{name} (JAX function)"
+
+
+def _equinox(obj: Any, *, batched: bool) -> tuple[Body, Any, str]:
+    import equinox
+
+    off = [name or type(obj).__name__ for name, m in [("", obj), *_within(obj, equinox.Module)] if _trains(m)]
+    if off:
+        raise UnsupportedModelError(
+            f"the network is in train mode ({off[0]!r}), where dropout and batch statistics change its answers; pass equinox.nn.inference_mode(net)."
+        )
+    params, rest = equinox.partition(obj, lambda a: isinstance(a, (jax.Array, np.ndarray)))
+    still, tree = jax.tree_util.tree_flatten(rest)
+    return Equinox(batched, tree, tuple(still)), params, f"{type(obj).__name__} (equinox module"
+
+
+def _trains(module: Any) -> bool:
+    return getattr(module, "inference", None) is False and getattr(module, "p", 1) != 0
+
+
+def _flax(obj: Any, *, batched: bool) -> tuple[Body, Any, str]:
+    from flax import nnx
+
+    for path, node in nnx.iter_graph(obj):
+        dropping = getattr(node, "deterministic", None) is False and getattr(node, "rate", 0)
+        if dropping or getattr(node, "use_running_average", None) is False:
+            raise UnsupportedModelError(
+                f"the network is in train mode ({'.'.join(map(str, path))!r}), where dropout and batch statistics change its answers; call net.eval() first."
+            )
+    graph, state = nnx.split(obj)
+    return Flax(batched, graph), state, f"{type(obj).__name__} (flax module"
+
+
+def _within(module: Any, kind: type) -> Iterator[tuple[str, Any]]:
+    """(dotted name, module) of all modules inside."""
+
+    def walk(node: Any, name: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(node, kind):
+            if name:
+                yield name, node
+            parts = [(f, getattr(node, f, None)) for f in getattr(node, "__dataclass_fields__", ())]
+        elif isinstance(node, (list, tuple)):
+            parts = [(str(i), part) for i, part in enumerate(node)]
+        elif isinstance(node, dict):
+            parts = [(str(k), part) for k, part in node.items()]
+        else:
+            return
+        for step, part in parts:
+            yield from walk(part, f"{name}.{step}" if name else step)
+
+    return walk(module, "")
+
+
+def _still(said: Any) -> str:
+    """Words without addresses in memory."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(said))
+
+
+def dotted(path: tuple[Any, ...]) -> str:
+    """A path in a tree of parameters, as layers are named: ``layers.0.weight``."""
+    steps = [next(str(getattr(k, a)) for a in ("name", "key", "idx") if hasattr(k, a)) for k in path]
+    return ".".join(steps).removesuffix(".value")

@@ -1,0 +1,154 @@
+"""Models of Keras 3 as networks: the torch and jax backends, each through the adapter of its library, always with ``training=False``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import keras
+
+from whybox.adapters.parts import parameters_of
+from whybox.errors import UnsupportedModelError
+from whybox.models.differentiable import Differentiable
+
+__all__ = ["call_model", "instead", "leaves", "network", "structure_of"]
+
+
+def network(obj: Any, output: Any = None) -> Differentiable:
+    """Wrap a model of Keras; pictures have their channels where ``keras.config.image_data_format()`` says.
+
+    Raises:
+        UnsupportedModelError: a layer that is no model, one that was not built, or a backend other than torch and jax.
+    """
+    if not isinstance(obj, keras.Model):
+        raise UnsupportedModelError(f"{type(obj).__name__} is no keras.Model; put it into one.")
+    if not obj.built:
+        raise UnsupportedModelError("the model was not built yet; call it once on data.")
+    backend = keras.backend.backend()
+    if backend == "torch":
+        net: Differentiable = _torch(obj, output)
+    elif backend == "jax":
+        net = _jax(obj, output)
+    else:
+        raise UnsupportedModelError(
+            f"Keras runs on {backend} here; saliency maps need its torch or jax backend: set KERAS_BACKEND=torch before keras is imported."
+        )
+    return replace(
+        net,
+        kind=f"{type(obj).__name__} (keras model on {backend}, {obj.count_params():,} parameters)",
+        library="keras",
+        channels="last" if keras.config.image_data_format() == "channels_last" else "first",
+    )
+
+
+def leaves(model: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, layer) of layers without layers of their own; of models inside models ``outer/inner``."""
+    for layer in model.layers:
+        name = f"{before}{layer.name}".replace(".", "_")
+        if getattr(layer, "layers", None):
+            yield from leaves(layer, f"{name}/")
+        else:
+            yield name, layer
+
+
+def call_model(model: Any, x: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Models of the functional kind take several inputs as a list or a dict, others as they were written."""
+    functional = isinstance(model, (keras.Sequential, keras.src.models.Functional))
+    if functional:
+        return model(named or (x[0] if len(x) == 1 else list(x)), training=False)
+    takes = parameters_of(model.call)
+    return model(*x, **named, **({"training": False} if {"training", "**"} & set(takes) else {}))
+
+
+@contextmanager
+def instead(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
+    """Within it a layer computes something else."""
+    object.__setattr__(layer, "call", call)
+    try:
+        yield
+    finally:
+        layer.__dict__.pop("call", None)
+
+
+def _torch(model: Any, output: Any) -> Differentiable:
+    import torch
+
+    from whybox.adapters.torch.module import wrap
+
+    class Own(torch.nn.Module):
+        """What one layer owns; whoever listens here hears what the layer says."""
+
+        def forward(self, said: Any) -> Any:
+            return said
+
+    class Evaluated(torch.nn.Module):
+        """The model with ``training=False``, its layers' weights by name. A copy has weights of its own and shares the model."""
+
+        def __init__(self, weights: Callable[[Any], Any] | None = None) -> None:
+            super().__init__()
+            object.__setattr__(self, "layers_of", dict(leaves(model)))
+            object.__setattr__(self, "values", [])
+            object.__setattr__(self, "copied", weights is not None)
+            seen: set[int] = set()
+            for name, layer in self.layers_of.items():
+                own = Own()
+                self._keep(own, layer.variables, seen, weights)
+                self.add_module(name, own)
+            self._keep(self, model.variables, seen, weights)
+            self.eval()
+
+        def _keep(self, own: torch.nn.Module, variables: Any, seen: set[int], weights: Any) -> None:
+            for v in variables:
+                if id(v) in seen or not v.value.is_floating_point():
+                    continue
+                seen.add(id(v))
+                name = f"{v.name}_{len(seen)}".replace(".", "_")
+                value = v.value if weights is None else weights(v)
+                if v.trainable:
+                    own.register_parameter(name, value)
+                else:
+                    own.register_buffer(name, value.detach())
+                self.values.append((v, value))
+
+        def __deepcopy__(self, memo: Any) -> Evaluated:
+            known = {id(v): value for v, value in self.values}
+            return Evaluated(lambda v: torch.nn.Parameter(known[id(v)].detach().clone(), requires_grad=False))
+
+        def extra_repr(self) -> str:
+            return structure_of(model)
+
+        def forward(self, *x: Any, **named: Any) -> Any:
+            with ExitStack() as stack:
+                if self.copied:
+                    stack.enter_context(keras.StatelessScope(state_mapping=self.values))
+                for name, own in self.named_children():
+                    if own._forward_hooks:  # noqa: SLF001  # torch has no public word for it
+                        layer = self.layers_of[name]
+                        stack.enter_context(instead(layer, _heard(own, layer.call)))
+                return call_model(model, x, named)
+
+    return wrap(Evaluated(), output)
+
+
+def _heard(own: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *given, **named: own(call(*given, **named))
+
+
+def _jax(model: Any, output: Any) -> Differentiable:
+    from whybox.adapters.jax import wrap_body
+    from whybox.adapters.keras_jax import Stateless, keys_of
+
+    params = {k: v.value for k, v in zip(keys_of(model), model.variables, strict=True)}
+    return wrap_body(Stateless(True, model), params, "keras model", output=output, taken=parameters_of(model.call))
+
+
+def structure_of(model: Any) -> str:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of functions in it, which are only read here
+            return str(model.to_json())
+    except (NotImplementedError, TypeError, ValueError):
+        return f"{type(model).__qualname__} {[(name, type(layer).__qualname__) for name, layer in leaves(model)]}"
