@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.linear_model import LinearRegression
 from torch import nn
 
 import whybox as wb
@@ -283,6 +284,8 @@ def test_maps_are_saved_and_read_back(tmp_path):
 
 def test_things_that_are_no_networks():
     with pytest.raises(UnsupportedModelError, match=r"wb\.explain"):
+        wb.saliency(LinearRegression().fit(rows(5, 4), rows(5)), rows(5, 4))
+    with pytest.raises(UnsupportedModelError, match="JAX"):
         wb.saliency(lambda x: x, rows(5, 4))
     with pytest.raises(UnsupportedModelError, match="instance"):
         wb.saliency(nn.Linear, rows(5, 4))
