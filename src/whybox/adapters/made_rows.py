@@ -20,14 +20,14 @@ from whybox.kernels import trees
 from whybox.kernels.reference import ZERO, goes_left
 from whybox.models.trees import CATEGORICAL, LESS_EQUAL, SINGLE, TINY_AS_ZERO, ZERO_MISSING, TreeEnsemble
 
-__all__ = ["Domain", "complete", "rows_everywhere", "some_rows"]
+__all__ = ["Domain", "Maker", "complete", "rows_everywhere", "some_rows"]
 
 VISITS: Final = 30_000_000  # node visits of the library's predict that rows for all trees may cost
 MOST: Final = 30_000  # rows
 LEAST: Final = 900
 NODES: Final = 75_000  # models of no more nodes get rows at every one of them
 CELLS: Final = 20_000_000  # of such rows
-POOL: Final = 1000
+POOL: Final = 500  # rows, from which what a path leaves open is taken
 _ODD: Final = (0.0, -0.0, 5e-324, -1e-45, 1e-36, 1e-30, 1e30)
 
 _Nodes = npt.NDArray[np.int64]
@@ -53,7 +53,7 @@ def complete(e: TreeEnsemble, domain: Domain) -> bool:
     return small and not domain.categories and not e.has_linear_leaves and not (e.flags & CATEGORICAL).any()
 
 
-def rows_everywhere(e: TreeEnsemble, domain: Domain, seed: int = 0) -> tuple[Floats, int, int]:
+def rows_everywhere(maker: Maker) -> tuple[Floats, int, int]:
     """Make two rows for each node, to be asked of its own tree.
 
     At a leaf they are the two corners of its box: every feature at the largest value that its path allows, and every feature at the smallest.
@@ -65,38 +65,41 @@ def rows_everywhere(e: TreeEnsemble, domain: Domain, seed: int = 0) -> tuple[Flo
     Returns:
         rows (nodes, 2, model columns); how many different split points they pin; how many the model has.
     """
-    rng = np.random.default_rng(seed)
-    maker = _Maker(e, domain, rng)
-    low, high = _boxes(e, maker)
-    inner = np.flatnonzero(e.left >= 0)
-    out = maker.background(POOL)[rng.integers(0, POOL, (len(e.left), 2))]
-    wild = maker.background(POOL)
-    wild = np.where(rng.random(wild.shape) < 0.5, maker.odd(wild.size).reshape(wild.shape), wild)
-    out[inner] = wild[rng.integers(0, POOL, (len(inner), 2))]
-    lowest, highest = np.where(np.isfinite(low), low, high), np.where(np.isfinite(high), high, low)
-    possible = np.asarray(low <= high)
-    bounded = np.isfinite(lowest) & possible
-    mixed = rng.integers(0, 2, low.shape, dtype=bool) & (e.left >= 0)[:, None]
-    np.copyto(out[:, 0], np.where(mixed, highest, lowest), where=bounded)
-    np.copyto(out[:, 1], np.where(mixed, lowest, highest), where=bounded)
-    own = e.feature[inner]
-    out[inner, 0, own] = np.nan if domain.nan else maker.odd(len(inner))
-    far = np.where(
-        e.flags[inner] & LESS_EQUAL > 0,
-        _beside(maker.last_left[inner], e.flags[inner] & SINGLE > 0, up=False),
-        _beside(maker.first_right[inner], e.flags[inner] & SINGLE > 0, up=True),
-    )
+    e, rng = maker.e, maker.rng
+    low, high = _boxes(maker)
+    is_inner = e.left >= 0
+    inner = np.flatnonzero(is_inner)
+    plain = maker.background(POOL)
+    wild = np.where(rng.random(plain.shape) < 0.5, maker.odd(plain.size).reshape(plain.shape), plain)
+    pool = np.concatenate([plain, wild])
+    out = pool[rng.integers(0, POOL, (len(e.left), 2)) + POOL * is_inner[:, None]]
+    has_low, has_high, possible = np.isfinite(low), np.isfinite(high), np.asarray(low <= high)
+    has_low &= possible
+    has_high &= possible
+    mixed = rng.integers(0, 2, (256, e.inputs.width), dtype=bool)[rng.integers(0, 256, len(e.left))]
+    mixed &= is_inner[:, None]
+    take = has_low & ~(mixed & has_high)
+    np.copyto(out[:, 0], low, where=take)
+    np.copyto(out[:, 0], high, where=has_high & ~take)
+    take = has_high & ~(mixed & has_low)
+    np.copyto(out[:, 1], high, where=take)
+    np.copyto(out[:, 1], low, where=has_low & ~take)
+    own, single = e.feature[inner], e.flags[inner] & SINGLE > 0
+    out[inner, 0, own] = np.nan if maker.domain.nan else maker.odd(len(inner))
+    below, above = maker.last_left[inner], maker.first_right[inner]
+    equal = e.flags[inner] & LESS_EQUAL > 0
+    far = np.where(equal, _beside(below, single, up=False), _beside(above, single, up=True))
     out[inner, 1, own] = np.where(rng.random(len(inner)) < 0.25, far, maker.odd(len(inner)))
     maker.clip(out)
-    reached = np.asarray(possible.all(axis=1))
-    first = maker.first[inner]
+    reached, first = np.asarray(possible.all(axis=1)), maker.first[inner]
     pinned = inner[reached[first + e.left[inner]] & reached[first + e.right[inner]]]
     total = len(maker.points)
     return out, total if len(pinned) == len(inner) else len(_different(_by_column(e, pinned), e)), total
 
 
-def _boxes(e: TreeEnsemble, maker: _Maker) -> tuple[Floats, Floats]:
+def _boxes(maker: Maker) -> tuple[Floats, Floats]:
     """Smallest and largest value of each column that lead to each node, (nodes, columns) each."""
+    e = maker.e
     low = np.full((len(e.left), e.inputs.width), -np.inf)
     high = -low
     level = e.tree_offsets[:-1]
@@ -111,15 +114,13 @@ def _boxes(e: TreeEnsemble, maker: _Maker) -> tuple[Floats, Floats]:
     return low, high
 
 
-def some_rows(e: TreeEnsemble, domain: Domain, most: int = MOST, seed: int = 0) -> tuple[Floats, int, int]:
+def some_rows(maker: Maker, most: int = MOST) -> tuple[Floats, int, int]:
     """Make rows that reach nodes and stand on their thresholds, to be asked of all trees together.
 
     Returns:
         rows (n, model columns); how many different split points they stand on; how many the model has.
     """
-    rng = np.random.default_rng(seed)
-    maker = _Maker(e, domain, rng)
-    width = e.inputs.width
+    e, rng, width = maker.e, maker.rng, maker.e.inputs.width
     depth = max(1.0, trees.native(e).depth)
     rows = int(np.clip(VISITS / max(1.0, e.n_trees * depth), min(LEAST, most), most))
     rows = int(min(rows, max(60, 4e7 / max(1, width))))
@@ -130,24 +131,20 @@ def some_rows(e: TreeEnsemble, domain: Domain, most: int = MOST, seed: int = 0) 
     if len(chosen) < rows // 4:
         rest = np.setdiff1d(np.flatnonzero(e.left >= 0), chosen)
         chosen = np.concatenate([chosen, rng.permutation(rest)[: rows // 4 - len(chosen)]])
-    made = np.concatenate(
-        [
-            *(maker.around(chosen, how) for how in ("on", "below", "above", "odd")),
-            maker.background(min(200, rows // 4)),
-        ]
-    )
+    made = maker.background(4 * len(chosen) + min(200, rows // 4))
+    maker.around(chosen, made)
     maker.clip(made)
     return made, min(len(points), len(chosen)), len(points)
 
 
 @final
 @dataclass
-class _Maker:
+class Maker:
     """What rows are made from, computed once for all of them."""
 
     e: TreeEnsemble
     domain: Domain
-    rng: np.random.Generator
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     first: _Nodes = field(init=False)  # of each node's tree
 
     def __post_init__(self) -> None:
@@ -216,33 +213,26 @@ class _Maker:
             count = int(32 * e.set_words[(e.feature == column) & (e.flags & CATEGORICAL > 0)].max(initial=1))
         return self.rng.integers(0, max(count, 1), n).astype(np.float64)
 
-    def around(self, nodes: _Nodes, how: str) -> Floats:
-        """Return one row a node that reaches it, with the node's own feature put `how` relative to its threshold."""
-        e, domain = self.e, self.domain
-        out = self.background(len(nodes))
-        self._obey_paths(nodes, out)
-        at, t = e.feature[nodes], e.threshold[nodes]
-        rows = np.arange(len(nodes))
-        if how == "on":
-            value = t
-        elif how == "odd":
-            value = self.odd(len(nodes))
-        else:
-            value = _beside(t, e.flags[nodes] & SINGLE > 0, up=how == "above")
+    def around(self, nodes: _Nodes, out: Floats) -> None:
+        """Change the first rows of `out`, four a node, so that they reach it, with its own feature on, below, above its threshold, or odd."""
+        e, domain, n = self.e, self.domain, len(nodes)
+        self._obey_paths(np.tile(nodes, 4), out[: 4 * n])
+        at, t, single = e.feature[nodes], e.threshold[nodes], e.flags[nodes] & SINGLE > 0
         categorical = e.flags[nodes] & CATEGORICAL > 0
-        if categorical.any():
-            value = np.where(categorical, self._categories(at, categorical, how), value)
-        elif domain.categories:
-            value = np.where(np.isin(at, list(domain.categories)), out[rows, at], value)
-        out[rows, at] = np.where(
-            np.isfinite(value) | (np.isnan(value) & domain.nan) | domain.infinite, value, out[rows, at]
-        )
-        return out
+        below, above = _beside(t, single, up=False), _beside(t, single, up=True)
+        for k, number in enumerate((t, below, above, self.odd(n))):
+            rows, value = np.arange(k * n, (k + 1) * n), number
+            if categorical.any():
+                value = np.where(categorical, self._categories(at, categorical, odd=k == 3), number)
+            elif domain.categories:
+                value = np.where(np.isin(at, list(domain.categories)), out[rows, at], number)
+            fits = np.isfinite(value) | (np.isnan(value) & domain.nan) | domain.infinite
+            out[rows, at] = np.where(fits, value, out[rows, at])
 
-    def _categories(self, at: npt.NDArray[np.int32], categorical: npt.NDArray[np.bool_], how: str) -> Floats:
+    def _categories(self, at: npt.NDArray[np.int32], categorical: npt.NDArray[np.bool_], *, odd: bool) -> Floats:
         """Return a code for each categorical node, or something strange."""
         strange = ([np.nan] if self.domain.nan else []) + ([-1.0, 1e6, 1e12] if self.domain.unseen else [])
-        if how == "odd" and strange:
+        if odd and strange:
             return self.rng.choice(np.array(strange), len(at))
         return np.array([self.category(int(c), 1)[0] if k else 0.0 for c, k in zip(at, categorical, strict=True)])
 
@@ -304,7 +294,7 @@ def _sides(e: TreeEnsemble) -> tuple[Floats, Floats]:
     """Largest value that goes left and smallest that goes right at each node that compares a number, as it is compared."""
     t, equal, single = e.threshold, e.flags & LESS_EQUAL > 0, e.flags & SINGLE > 0
     with np.errstate(over="ignore", invalid="ignore"):
-        left = np.where(equal, t, np.nextafter(t, -np.inf))
+        left = np.where(equal, t, _beside(t, np.zeros(1, bool), up=False))
     if single.any():  # the last number that is rounded to a float32 that goes left: half way to the next
         with np.errstate(over="ignore", invalid="ignore"):
             near = t.astype(np.float32)
@@ -312,7 +302,7 @@ def _sides(e: TreeEnsemble) -> tuple[Floats, Floats]:
             half = (near.astype(np.float64) + np.nextafter(near, np.float32(np.inf)).astype(np.float64)) / 2
             half = np.where(half.astype(np.float32) == near, half, np.nextafter(half, -np.inf))
         left = np.where(single, np.where(np.isfinite(half), half, near), left)
-    right = np.nextafter(left, np.inf)
+    right = _beside(left, np.zeros(1, bool), up=True)
     zone = (e.flags & TINY_AS_ZERO > 0) & (np.abs(t) <= ZERO)  # all of it goes one way
     if zone.any():
         missing, below = e.flags & ZERO_MISSING > 0, np.where(equal, t < 0, t <= 0)
@@ -324,8 +314,8 @@ def _sides(e: TreeEnsemble) -> tuple[Floats, Floats]:
 
 def _beside(t: Floats, single: npt.NDArray[np.bool_], *, up: bool) -> Floats:
     to = np.inf if up else -np.inf
-    if not single.any():
-        return np.asarray(np.nextafter(t, to))
     with np.errstate(over="ignore", invalid="ignore"):
+        if not single.any():
+            return np.asarray(np.nextafter(t, to))
         near = np.nextafter(t.astype(np.float32), np.float32(to)).astype(np.float64)
-    return near if single.all() else np.where(single, near, np.nextafter(t, to))
+        return near if single.all() else np.where(single, near, np.nextafter(t, to))

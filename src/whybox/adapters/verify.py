@@ -13,7 +13,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.adapters.made_rows import MOST, Domain, complete, rows_everywhere, some_rows
+from whybox.adapters.made_rows import MOST, Domain, Maker, complete, rows_everywhere, some_rows
 from whybox.frames import Floats, as_table
 from whybox.kernels import trees
 from whybox.models.base import Scale, Verdict
@@ -24,7 +24,7 @@ from whybox.models.trees import TreeEnsemble
 __all__ = ["Domain", "Rounds", "verified", "verified_linear"]
 
 TOGETHER: Final = 10  # rounds that are asked about each other's rows: fewer save little, for a call has its price
-WHOLE: Final = 600  # rows for the whole model, where every node has rows of its own
+WHOLE: Final = 500  # rows for the whole model, where every node has rows of its own
 
 
 @final
@@ -62,8 +62,9 @@ def verified(
     Raises:
         ModelMismatchError: they differ by more than rounding.
     """
+    maker = Maker(model, domain)
     every = rounds is not None and decode is None and model.n_trees > 0 and complete(model, domain)
-    rows, tested, total = some_rows(model, domain, WHOLE if every else MOST)
+    rows, tested, total = some_rows(maker, WHOLE if every else MOST)
     theirs = rows if decode is None else decode(rows)
     ours = rows if decode is None else model.inputs.matrix(model.inputs.align(as_table(theirs))[0])
     own = predict(theirs).reshape(len(rows), -1)
@@ -72,7 +73,7 @@ def verified(
     ]
     count = len(rows)
     if every and rounds is not None:
-        made, tested, total = rows_everywhere(model, domain)
+        made, tested, total = rows_everywhere(maker)
         count += made.shape[0] * made.shape[1]
         found += _by_rounds(model, made, rounds, scale, relative)
     difference, tolerance = (max(f[i] for f in found) for i in range(2))
