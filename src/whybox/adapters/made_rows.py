@@ -303,12 +303,14 @@ def _sides(e: TreeEnsemble) -> tuple[Floats, Floats]:
             half = np.where(half.astype(np.float32) == near, half, np.nextafter(half, -np.inf))
         left = np.where(single, np.where(np.isfinite(half), half, near), left)
     right = _beside(left, np.zeros(1, bool), up=True)
-    zone = (e.flags & TINY_AS_ZERO > 0) & (np.abs(t) <= ZERO)  # all of it goes one way
-    if zone.any():
-        missing, below = e.flags & ZERO_MISSING > 0, np.where(equal, t < 0, t <= 0)
+    zone = e.flags & (TINY_AS_ZERO | ZERO_MISSING) > 0
+    in_zone = [zone & (np.abs(side) <= ZERO) for side in (left, right)]
+    if in_zone[0].any() or in_zone[1].any():  # all of it goes one way: that of zero, or of missing values
+        missing, zero_left = e.flags & ZERO_MISSING > 0, np.where(equal, t >= 0, t > 0)
         beyond = float(np.nextafter(ZERO, 1))
-        left = np.where(zone, np.where(missing | below, -beyond, ZERO), left)
-        right = np.where(zone, np.where(missing | ~below, beyond, -ZERO), right)
+        one_way = (in_zone[0] | in_zone[1]) & ~missing
+        left = np.where(in_zone[0] & missing, -beyond, np.where(one_way, np.where(zero_left, ZERO, -beyond), left))
+        right = np.where(in_zone[1] & missing, beyond, np.where(one_way, np.where(zero_left, beyond, -ZERO), right))
     return left, right
 
 
