@@ -129,7 +129,7 @@ def hist_gradient_boosting(estimator: Any) -> Reading:
         "raw" if classifier else "response",
         domain,
         _Decode(codes) if codes else None,
-        rounds,
+        None if method in vars(estimator) else rounds,  # a method of the object's own would go on with all of them
         per_round,
     )
 
