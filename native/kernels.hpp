@@ -15,7 +15,7 @@ struct Rows {  // a matrix of model columns
 };
 
 // out: rows x outputs, overwritten with base + the sum over trees in order (bit for bit the numpy specification).
-void predict(const Ensemble& e, Rows x, double* out);
+void predict(const Ensemble& e, Rows x, std::size_t from, std::size_t to, double* out);
 
 // out: rows x trees, the leaf (relative node id) each row ends in.
 void leaves(const Ensemble& e, Rows x, std::int32_t* out);

@@ -280,12 +280,13 @@ NB_MODULE(_native, m) {
             "linear_offset"_a.noconvert(), "linear_feature"_a.noconvert(), "linear_coef"_a.noconvert(), "linear_const"_a.noconvert(), "columns"_a)
         .def_prop_ro("depth", [](const Ensemble& e) { return e.depth.empty() ? 0 : *std::max_element(e.depth.begin(), e.depth.end()); })
         .def("predict",
-             [](const Ensemble& e, Matrix x, Out<double> out) {
+             [](const Ensemble& e, Matrix x, Out<double> out, std::size_t first, std::size_t last) {
                  check(e, x);
                  expect(out.size() == x.shape(0) * e.outputs(), "out must be rows x outputs");
+                 expect(first <= last && last <= e.trees(), "there are no such trees");
                  nb::gil_scoped_release free;
-                 whybox::predict(e, rows(x), out.data());
-             }, "x"_a.noconvert(), "out"_a.noconvert())
+                 whybox::predict(e, rows(x), first, last, out.data());
+             }, "x"_a.noconvert(), "out"_a.noconvert(), "first_tree"_a, "last_tree"_a)
         .def("leaves",
              [](const Ensemble& e, Matrix x, Out<std::int32_t> out) {
                  check(e, x);

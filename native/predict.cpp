@@ -32,14 +32,14 @@ void walk(const Ensemble& e, std::span<Walk> walks) {
     }
 }
 
-// Calls use(row, tree, leaf); for each row, trees come in order.
+// Calls use(row, tree, leaf) for the trees from one to before another; for each row, trees come in order.
 template <class Use>
-void each_leaf(const Ensemble& e, Rows x, const Use& use) {
+void each_leaf(const Ensemble& e, Rows x, std::size_t from, std::size_t to, const Use& use) {
     Walk walks[kAbreast];
     if (x.rows < kAbreast) {
         for (std::size_t i = 0; i < x.rows; ++i)
-            for (std::size_t t = 0; t < e.trees(); t += kAbreast) {
-                const std::size_t many = std::min(kAbreast, e.trees() - t);
+            for (std::size_t t = from; t < to; t += kAbreast) {
+                const std::size_t many = std::min(kAbreast, to - t);
                 for (std::size_t k = 0; k < many; ++k) walks[k] = {nullptr, e.root(t + k), x.row(i)};
                 walk(e, {walks, many});
                 for (std::size_t k = 0; k < many; ++k) use(i, t + k, *walks[k].at);
@@ -48,7 +48,7 @@ void each_leaf(const Ensemble& e, Rows x, const Use& use) {
     }
     for (std::size_t first = 0; first < x.rows; first += kTogether) {
         const std::size_t last = std::min(first + kTogether, x.rows);
-        for (std::size_t t = 0; t < e.trees(); ++t)
+        for (std::size_t t = from; t < to; ++t)
             for (std::size_t i = first; i < last; i += kAbreast) {
                 const std::size_t many = std::min(kAbreast, last - i);
                 for (std::size_t k = 0; k < many; ++k) walks[k] = {nullptr, e.root(t), x.row(i + k)};
@@ -70,10 +70,10 @@ double linear_value(const Ensemble& e, const Node& leaf, const double* x) {
 
 }  // namespace
 
-void predict(const Ensemble& e, Rows x, double* out) {
+void predict(const Ensemble& e, Rows x, std::size_t from, std::size_t to, double* out) {
     const auto k = static_cast<std::size_t>(e.outputs());
     for (std::size_t i = 0; i < x.rows; ++i) std::copy(e.base.begin(), e.base.end(), out + i * k);
-    each_leaf(e, x, [&](std::size_t i, std::size_t t, const Node& leaf) {
+    each_leaf(e, x, from, to, [&](std::size_t i, std::size_t t, const Node& leaf) {
         double* o = out + i * k + e.first_output(t);
         const double w = e.tree_weight[t];
         if (e.linear()) {
@@ -86,7 +86,7 @@ void predict(const Ensemble& e, Rows x, double* out) {
 }
 
 void leaves(const Ensemble& e, Rows x, std::int32_t* out) {
-    each_leaf(e, x, [&](std::size_t i, std::size_t t, const Node& leaf) { out[i * e.trees() + t] = static_cast<std::int32_t>(&leaf - e.root(t)); });
+    each_leaf(e, x, 0, e.trees(), [&](std::size_t i, std::size_t t, const Node& leaf) { out[i * e.trees() + t] = static_cast<std::int32_t>(&leaf - e.root(t)); });
 }
 
 void expectation(const Ensemble& e, double* out) {

@@ -9,7 +9,7 @@ import numpy as np
 
 from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_overridden
 from whybox.adapters.lightgbm_model import of_estimator, read
-from whybox.adapters.verify import Domain, verified
+from whybox.adapters.verify import Domain, Rounds, verified
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats, Table
 from whybox.models.base import Model, Own, Scale
@@ -48,6 +48,7 @@ def adapt(obj: Any) -> Model:
         relative=ROUNDING,
         domain=domain(model.inputs),
         against=f"{import_path(obj)}, {'raw scores' if raw else 'predictions'}",
+        rounds=Rounds(predict.rounds, k) if raw else None,
     )
     total, kept = booster.current_iteration(), model.n_trees // k
     notes = (f"Early stopping: {kept} of {total} rounds count.",) if kept < total else ()
@@ -88,6 +89,19 @@ class _OnMatrix:
     def __call__(self, rows: Any) -> Floats:
         with quietly():
             return as_columns(self.booster.predict(rows, raw_score=self.raw, validate_features=False))
+
+    def rounds(self, rows: Floats, first: int, last: int) -> Floats:
+        """Predict from some rounds only."""
+        with quietly():
+            return as_columns(
+                self.booster.predict(
+                    rows,
+                    raw_score=self.raw,
+                    start_iteration=first,
+                    num_iteration=last - first,
+                    validate_features=False,
+                )
+            )
 
 
 @final

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
-from whybox.adapters.strict import Doc, plain_number
+from whybox.adapters.strict import Doc, plain_number, plain_numbers
 from whybox.errors import DtypeError, ModelFileError, UnknownFieldError, shown
 from whybox.frames import Floats, Table
 from whybox.models.inputs import Encoder, Inputs, NumberEncoder
@@ -22,6 +23,7 @@ from whybox.models.trees import (
     NAN_AS_ZERO,
     TINY_AS_ZERO,
     ZERO_MISSING,
+    Stack,
     Tree,
     TreeEnsemble,
 )
@@ -66,6 +68,7 @@ _TREE: Final = {
     "leaf_coeff",
     "shrinkage",
 }
+_INFINITE: Final = ("split_gain", "threshold")
 _LOG: Final = "log of the prediction"
 _IDENTITY: Final = {"regression", "regression_l1", "huber", "fair", "quantile", "mape"}
 _EXP: Final = {"poisson", "gamma", "tweedie"}
@@ -95,7 +98,7 @@ def read(text: str, kind: str, classes: tuple[str, ...] | None = None) -> TreeEn
     if len(names) != width or len(set(names)) != width:
         raise ModelFileError(f"the model names {len(set(names))} different features, but has {width}.")
     weight = 1.0 / (len(blocks) // per_round) if "average_output" in head and blocks else 1.0
-    trees = [replace(_tree(b, i, width), output=i % per_round, weight=weight) for i, b in enumerate(blocks)]
+    trees = _trees(blocks, width, per_round, weight)
     outputs = _outputs(head.get("objective"), per_round, classes)
     named = not all(re.fullmatch(r"Column_\d+", n) for n in names)
     encoder = _encoder(tail)
@@ -177,7 +180,7 @@ def _numbers(fields: dict[str, str], key: str, where: str, length: int) -> Float
     values = [plain_number(t) for t in _words(_one(fields, key).text())]
     if None in values:
         raise ModelFileError(f"{key!r} of {where} holds something that is not a number.")
-    return Doc(values, f"{where}.{key}").floats(length, finite=key not in ("split_gain", "threshold"))
+    return Doc(values, f"{where}.{key}").floats(length, finite=key not in _INFINITE)
 
 
 def _words(text: str) -> list[str]:
@@ -189,36 +192,66 @@ def _integers(fields: dict[str, str], key: str, where: str, length: int, low: in
     return Doc(_numbers(fields, key, where, length).tolist(), f"{where}.{key}").integers(length, low, high)
 
 
-def _tree(f: dict[str, str], position: int, width: int) -> Tree:
-    """One tree. LightGBM numbers inner nodes 0 .. n-2 and leaves apart, as the complement of their number."""
-    where = f"tree {position}"
-    leaves = _one(f, "num_leaves").integer(1)
-    inner = leaves - 1
-    value = np.concatenate([np.zeros(inner), _numbers(f, "leaf_value", where, leaves)])
-    linear = _linear(f, where, leaves, width) if f.get("is_linear", "0") == "1" else {}
-    if f.get("is_linear", "0") not in ("0", "1"):
-        raise ModelFileError(f"is_linear of {where} is neither 0 nor 1.")
-    if inner == 0:
-        one = np.array([-1])
-        return Tree(
-            left=one,
-            right=one,
-            feature=one,
-            threshold=np.array([np.nan]),
-            flags=np.zeros(1, np.uint8),
-            cover=np.ones(1),
-            value=value,
-            gain=np.zeros(1),
-            linear=linear,
-        )
-    child = [_integers(f, key, where, inner, -leaves, inner - 1) for key in ("left_child", "right_child")]
-    left, right = (np.concatenate([np.where(c < 0, inner + ~c, c), np.full(leaves, -1)]) for c in child)
-    decision = _integers(f, "decision_type", where, inner, 0, 15)
-    missing = decision >> 2
+@final
+@dataclass(frozen=True)
+class _Blocks:
+    """Fields of several trees, read end to end."""
+
+    fields: list[dict[str, str]]
+    position: list[int]
+
+    def only(self, these: npt.NDArray[np.bool_]) -> _Blocks:
+        """Return some of the trees."""
+        at = np.flatnonzero(these).tolist()
+        return _Blocks([self.fields[i] for i in at], [self.position[i] for i in at])
+
+    def numbers(self, key: str, lengths: npt.NDArray[np.int64]) -> Floats:
+        """Return numbers of all trees; where something is wrong, tree by tree, which says what and where."""
+        found = plain_numbers([_one(f, key).text() for f in self.fields])
+        if found is not None and found[1] == lengths.tolist() and (key in _INFINITE or np.isfinite(found[0]).all()):
+            return found[0]
+        parts = [_numbers(f, key, f"tree {i}", int(n)) for f, i, n in zip(*self, lengths, strict=True)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def integers(
+        self, key: str, lengths: npt.NDArray[np.int64], low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """Return whole numbers of all trees, within each tree's bounds."""
+        out = self.numbers(key, lengths)
+        if ((out == np.floor(out)) & (out >= np.repeat(low, lengths)) & (out <= np.repeat(high, lengths))).all():
+            return out.astype(np.int64)
+        bounds = zip(*self, lengths, low, high, strict=True)
+        return np.concatenate([_integers(f, key, f"tree {i}", int(n), int(a), int(b)) for f, i, n, a, b in bounds])
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield fields and positions."""
+        return iter((self.fields, self.position))
+
+
+def _trees(fields: list[dict[str, str]], width: int, per_round: int, weight: float) -> Stack:
+    """All trees at once. LightGBM numbers inner nodes 0 .. n-2 and leaves apart, as the complement of their number."""
+    blocks = _Blocks(fields, list(range(len(fields))))
+    leaves = np.array([_one(f, "num_leaves").integer(1) for f in fields], dtype=np.int64)
+    splits = leaves - 1
+    sizes = splits + leaves
+    first = np.cumsum(sizes) - sizes
+    inner = np.arange(splits.sum()) + np.repeat(first - (np.cumsum(splits) - splits), splits)
+    leaf = np.arange(leaves.sum()) + np.repeat(first + splits - (np.cumsum(leaves) - leaves), leaves)
+    nodes = _bare(int(sizes.sum()))
+    nodes.value[leaf] = blocks.numbers("leaf_value", leaves)
+    nodes.linear = _linear_leaves(fields, leaves, first + splits, width)
+    grown = splits > 0  # a tree of one leaf has no more to say
+    some, splits, leaves = blocks.only(grown), splits[grown], leaves[grown]
+    zero = np.zeros_like(splits)
+    for kids, key in ((nodes.left, "left_child"), (nodes.right, "right_child")):
+        child = some.integers(key, splits, -leaves, splits - 1)
+        kids[inner] = np.where(child < 0, np.repeat(splits, splits) + ~child, child)
+    decision = some.integers("decision_type", splits, zero, zero + 15)
+    missing, categorical = decision >> 2, decision & 1 > 0
     if (missing > 2).any():
-        raise UnknownFieldError(f"{where} has a missing type that this version of whybox does not know.")
-    categorical = decision & 1 > 0
-    flags = TINY_AS_ZERO | np.where(
+        where = some.position[int(np.repeat(np.arange(len(splits)), splits)[np.argmax(missing > 2)])]
+        raise UnknownFieldError(f"tree {where} has a missing type that this version of whybox does not know.")
+    nodes.flags[inner] = TINY_AS_ZERO | np.where(
         categorical,
         CATEGORICAL,
         LESS_EQUAL
@@ -226,23 +259,50 @@ def _tree(f: dict[str, str], position: int, width: int) -> Tree:
         | np.where(missing < 2, NAN_AS_ZERO, 0)
         | np.where(missing == 1, ZERO_MISSING, 0),
     )
-    threshold = _numbers(f, "threshold", where, inner)
-    counts = [
-        _integers(f, key, where, n, 0, 2**62).astype(np.float64)
-        for key, n in (("internal_count", inner), ("leaf_count", leaves))
-    ]
+    threshold = some.numbers("threshold", splits)
+    nodes.threshold[inner] = np.where(categorical, np.nan, threshold)
+    nodes.cover[inner] = some.integers("internal_count", splits, zero, zero + 2**62)
+    nodes.cover[leaf[np.repeat(grown, sizes - sizes // 2)]] = some.integers("leaf_count", leaves, zero, zero + 2**62)
+    nodes.feature[inner] = some.integers("split_feature", splits, zero, zero + width - 1)
+    if nodes.gain is not None:
+        nodes.gain[inner] = np.maximum(some.numbers("split_gain", splits), 0)
+    at = np.cumsum(splits) - splits
+    sets: dict[int, npt.NDArray[Any]] = {}
+    for f, i, a, n, node in zip(*some, at, splits, first[grown], strict=True):
+        mine = slice(int(a), int(a + n))
+        if f.get("num_cat") != "0" or categorical[mine].any():
+            found = _sets(f, f"tree {i}", threshold[mine], np.flatnonzero(categorical[mine]))
+            sets.update({int(node) + k: v for k, v in found.items()})
+    nodes.sets = sets
+    return Stack(nodes, sizes, np.arange(len(sizes)) % per_round, np.full(len(sizes), weight))
+
+
+def _bare(n: int) -> Tree:
+    """Return leaves without a value, to be filled."""
+    none = np.full(n, -1, dtype=np.int64)
     return Tree(
-        left=left,
-        right=right,
-        feature=np.concatenate([_integers(f, "split_feature", where, inner, 0, width - 1), np.full(leaves, -1)]),
-        threshold=np.concatenate([np.where(categorical, np.nan, threshold), np.full(leaves, np.nan)]),
-        flags=np.concatenate([flags, np.zeros(leaves, dtype=np.int64)]).astype(np.uint8),
-        cover=np.concatenate(counts),
-        value=value,
-        gain=np.concatenate([np.maximum(_numbers(f, "split_gain", where, inner), 0), np.zeros(leaves)]),
-        sets=_sets(f, where, threshold, np.flatnonzero(categorical)),
-        linear={inner + k: v for k, v in linear.items()},
+        left=none,
+        right=none.copy(),
+        feature=none.copy(),
+        threshold=np.full(n, np.nan),
+        flags=np.zeros(n, np.uint8),
+        cover=np.ones(n),
+        value=np.zeros(n),
+        gain=np.zeros(n),
     )
+
+
+def _linear_leaves(
+    fields: list[dict[str, str]], leaves: npt.NDArray[np.int64], first: npt.NDArray[np.int64], width: int
+) -> dict[int, tuple[float, npt.NDArray[Any], Floats]]:
+    """Linear functions of all trees, by node."""
+    out = {}
+    for i, (f, n, node) in enumerate(zip(fields, leaves.tolist(), first.tolist(), strict=True)):
+        if f.get("is_linear", "0") not in ("0", "1"):
+            raise ModelFileError(f"is_linear of tree {i} is neither 0 nor 1.")
+        if f.get("is_linear") == "1":
+            out.update({node + k: v for k, v in _linear(f, f"tree {i}", n, width).items()})
+    return out
 
 
 def _sets(

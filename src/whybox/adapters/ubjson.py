@@ -15,6 +15,8 @@ __all__ = ["parse_ubjson"]
 _SCALARS: Final = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q", b"d": ">f", b"D": ">d"}
 _ARRAYS: Final = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}
 _CONSTANTS: Final = {b"Z": None, b"T": True, b"F": False}
+_DTYPES: Final = {kind: np.dtype(form) for kind, form in _ARRAYS.items()}
+_LENGTHS: Final = {kind[0]: struct.Struct(form) for kind, form in _SCALARS.items() if form[1] in "bBhiq"}
 _DEEPEST: Final = 60
 
 
@@ -24,12 +26,13 @@ class _Reader:
         self.at = 0
 
     def take(self, n: int) -> bytes:
-        if n < 0 or n > len(self.data) - self.at:
+        at = self.at
+        if n < 0 or n > len(self.data) - at:
             raise ModelFileError(
-                f"the UBJSON file ends inside a value (byte {self.at}, {n} more needed); it is truncated or edited."
+                f"the UBJSON file ends inside a value (byte {at}, {n} more needed); it is truncated or edited."
             )
-        self.at += n
-        return self.data[self.at - n : self.at]
+        self.at = at + n
+        return self.data[at : at + n]
 
     def marker(self) -> bytes:
         m = self.take(1)
@@ -47,7 +50,13 @@ class _Reader:
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def length(self) -> int:
-        n = self.scalar(self.marker())
+        at = self.at
+        form = _LENGTHS.get(self.data[at]) if at < len(self.data) else None
+        if form is not None and at + 1 + form.size <= len(self.data):
+            self.at = at + 1 + form.size
+            n = form.unpack_from(self.data, at + 1)[0]
+        else:
+            n = self.scalar(self.marker())
         if not isinstance(n, int) or n < 0:
             raise ModelFileError(f"the UBJSON file gives a length of {n!r} at byte {self.at}.")
         return n
@@ -62,26 +71,26 @@ class _Reader:
         marker = self.marker()
         if depth > _DEEPEST:
             raise ModelFileError("the UBJSON file is nested more deeply than any model is.")
-        if marker in _CONSTANTS:
-            return _CONSTANTS[marker]
-        if marker == b"S":
-            return self.text()
-        if marker == b"C":
-            return self.take(1).decode("ascii", "replace")
-        if marker == b"{":
-            return self.object(depth)
         if marker == b"[":
             return self.array(depth)
+        if marker == b"S":
+            return self.text()
+        if marker == b"{":
+            return self.object(depth)
+        if marker in _CONSTANTS:
+            return _CONSTANTS[marker]
+        if marker == b"C":
+            return self.take(1).decode("ascii", "replace")
         return self.scalar(marker)
 
     def array(self, depth: int) -> Any:
         if self.peek() == b"$":
             self.take(1)
             kind = self.take(1)
-            if kind not in _ARRAYS or self.take(1) != b"#":
+            dtype = _DTYPES.get(kind)
+            if dtype is None or self.take(1) != b"#":
                 raise ModelFileError(f"the UBJSON file holds a typed array of an unknown kind at byte {self.at}.")
             n = self.length()
-            dtype = np.dtype(_ARRAYS[kind])
             return np.frombuffer(self.take(n * dtype.itemsize), dtype=dtype)
         if self.peek() == b"#":
             self.take(1)

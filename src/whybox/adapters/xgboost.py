@@ -8,8 +8,9 @@ from typing import Any, final
 import numpy as np
 
 from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_overridden
+from whybox.adapters.strict import Doc
 from whybox.adapters.ubjson import parse_ubjson
-from whybox.adapters.verify import Domain, verified, verified_linear
+from whybox.adapters.verify import Domain, Rounds, verified, verified_linear
 from whybox.adapters.xgboost_model import ROUNDING, Document, read
 from whybox.adapters.xgboost_names import Garbled
 from whybox.errors import UnsupportedModelError
@@ -59,8 +60,15 @@ def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
     kept = None if iterations is None else (0, iterations)
     if isinstance(model, TreeEnsemble):
         predict = _OnMatrix(booster, kept, len(model.outputs.names))
+        per_round = _trees_a_round(doc, model, iterations or booster.num_boosted_rounds())
         model = verified(
-            model, predict, scale="raw", relative=ROUNDING, domain=domain(model), against=f"{import_path(obj)}, margins"
+            model,
+            predict,
+            scale="raw",
+            relative=ROUNDING,
+            domain=domain(model),
+            against=f"{import_path(obj)}, margins",
+            rounds=None if per_round is None else Rounds(predict.some, per_round),
         )
     elif isinstance(model, Linear):
         predict = _OnMatrix(booster, kept, len(model.outputs.names))
@@ -80,6 +88,14 @@ def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
             "xgboost",
         ),
     )
+
+
+def _trees_a_round(doc: Doc, model: TreeEnsemble, rounds: int) -> int | None:
+    """How many trees a round has, None where rounds differ: training may go on with another num_parallel_tree."""
+    booster = doc.value["learner"]["gradient_booster"]
+    starts = booster.get("gbtree", booster)["model"].get("iteration_indptr")
+    even = starts is None or len(np.unique(np.diff(starts))) < 2
+    return model.n_trees // rounds if rounds and even and model.n_trees % rounds == 0 else None
 
 
 def _rounds(estimator: Any) -> int | None:
@@ -123,6 +139,14 @@ class _OnMatrix:
         margins = self.booster.predict(
             data, output_margin=True, iteration_range=self.rounds or (0, 0), strict_shape=True
         )
+        return as_columns(margins)
+
+    def some(self, matrix: Floats, first: int, last: int) -> Floats:
+        """Margins of some rounds, for columns of numbers."""
+        with quietly():
+            margins = self.booster.inplace_predict(
+                matrix.astype(np.float32), iteration_range=(first, last), predict_type="margin", strict_shape=True
+            )
         return as_columns(margins)
 
 

@@ -11,17 +11,17 @@ from itertools import pairwise
 from typing import Any, Final, final
 
 import numpy as np
-import numpy.typing as npt
 
 from whybox.adapters.strict import Doc
 from whybox.adapters.xgboost_names import Garbled
+from whybox.adapters.xgboost_trees import read_trees
 from whybox.errors import ModelFileError, UnknownFieldError, UnsupportedModelError
 from whybox.frames import Floats
 from whybox.models.base import Model
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.linear import Linear
 from whybox.models.links import Link, Outputs
-from whybox.models.trees import CATEGORICAL, MISSING_LEFT, SET_RIGHT, SINGLE, Tree, TreeEnsemble
+from whybox.models.trees import CATEGORICAL, Stack, TreeEnsemble
 
 __all__ = ["ROUNDING", "Document", "read"]
 
@@ -267,7 +267,7 @@ def _linear(booster: Doc, base: Floats, groups: int, outputs: Outputs, inputs: I
 
 def _booster(
     booster: Doc, name: str, width: int, groups: int, types: list[str], about: Document, attributes: dict[str, Any]
-) -> tuple[list[Tree], dict[int, tuple[Any, ...] | None], _Said]:
+) -> tuple[Stack, dict[int, tuple[Any, ...] | None], _Said]:
     drop = None
     if name == "dart":
         outer = booster.fields(["gbtree", "name", "weight_drop"])
@@ -292,12 +292,9 @@ def _booster(
         model["trees"].fail(f"{len(documents)} trees where {count} are announced")
     use, said = _counting(model, count, max(parallel, 1) * groups, about, attributes)
     categorical: set[int] = {i for i, t in enumerate(types) if t == "c"}
-    trees = []
-    for t in range(use):
-        tree = _tree(documents[t], t, width, groups, int(info[t]), categorical)
-        if drop is not None and len(drop):
-            tree.weight = float(drop[t])
-        trees.append(tree)
+    weight = np.ones(use) if drop is None or not len(drop) else drop[:use].copy()
+    trees = read_trees(documents[:use], width, groups, info[:use], weight)
+    categorical.update(np.unique(trees.nodes.feature[trees.nodes.flags & CATEGORICAL > 0]).tolist())
     return trees, _categories(model.get("cats"), categorical), said
 
 
@@ -329,112 +326,6 @@ def _counting(
         (rounds, len(bounds) - 1),
         (f"Early stopping: {rounds} of {len(bounds) - 1} rounds count.",),
     )
-
-
-_TREE: Final = (
-    "base_weights",
-    "default_left",
-    "id",
-    "left_children",
-    "loss_changes",
-    "parents",
-    "right_children",
-    "split_conditions",
-    "split_indices",
-    "sum_hessian",
-    "tree_param",
-)
-_TREE_MORE: Final = (
-    "categories",
-    "categories_nodes",
-    "categories_segments",
-    "categories_sizes",
-    "split_type",
-    "leaf_weights",
-)
-
-
-def _tree(doc: Doc, position: int, width: int, groups: int, group: int, categorical: set[int]) -> Tree:
-    f = doc.fields(_TREE, _TREE_MORE)
-    param = f["tree_param"].fields(["num_nodes", "size_leaf_vector"], ["num_deleted", "num_feature"])
-    n, vector = param["num_nodes"].integer(1), param["size_leaf_vector"].integer()
-    if f["id"].integer() != position:
-        f["id"].fail(f"tree {position} was expected")
-    if "num_feature" in param and param["num_feature"].integer() not in (0, width):
-        param["num_feature"].fail(f"{width} features were expected")
-    left, right = f["left_children"].integers(n, -1, n - 1), f["right_children"].integers(n, -1, n - 1)
-    inner = left >= 0
-    feature = f["split_indices"].integers(n, 0, 2**31 - 1)
-    if feature[inner].max(initial=0) >= width:
-        f["split_indices"].fail(f"a feature beyond the model's {width}")
-    _check_parents(f["parents"], left, right, inner)
-    threshold = f["split_conditions"].singles(n, finite=False)
-    kind = f["split_type"].integers(n, 0, 1) if "split_type" in f else np.zeros(n, dtype=np.int64)
-    flags = np.full(n, SINGLE, dtype=np.uint8)
-    flags |= np.where(f["default_left"].integers(n, 0, 1) > 0, MISSING_LEFT, 0).astype(np.uint8)
-    flags |= np.where((kind == 1) & inner, CATEGORICAL | SET_RIGHT, 0).astype(np.uint8)
-    sets = _sets(f, n, np.flatnonzero((kind == 1) & inner))
-    categorical.update(int(c) for c in np.unique(feature[(kind == 1) & inner]))
-    value, output = (
-        (_vector_leaves(f, n, vector, groups, inner, right), -1)
-        if vector > 1
-        else (np.where(inner, 0.0, threshold), group)
-    )
-    if vector <= 1 and "leaf_weights" in f and len(f["leaf_weights"].value):
-        f["leaf_weights"].fail("several values a leaf in a tree of single ones")
-    return Tree(
-        left=np.where(inner, left, -1),
-        right=np.where(inner, right, -1),
-        feature=np.where(inner, feature, -1),
-        threshold=np.where(inner, threshold, np.nan),
-        flags=flags,
-        cover=f["sum_hessian"].singles(n),
-        value=value,
-        gain=np.where(inner, f["loss_changes"].singles(n), 0.0),
-        sets=sets,
-        output=output,
-    )
-
-
-def _check_parents(
-    doc: Doc, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], inner: npt.NDArray[np.bool_]
-) -> None:
-    """Parents are kept twice in the file; both copies must agree."""
-    parents = doc.integers(len(left))
-    at = np.flatnonzero(inner)
-    if not ((parents[left[at]] == at).all() and (parents[right[at]] == at).all()):
-        doc.fail("parents that are not the parents of their children")
-
-
-def _vector_leaves(
-    f: dict[str, Doc], n: int, k: int, groups: int, inner: npt.NDArray[np.bool_], right: npt.NDArray[np.int64]
-) -> Floats:
-    """Leaves that hold one value an output: an array of their own, numbered through right_children; before that, base_weights."""
-    if k != groups:
-        f["tree_param"].fail(f"leaves of {k} values in a model of {groups} outputs")
-    if "leaf_weights" not in f or not len(f["leaf_weights"].value):
-        return f["base_weights"].singles(n * k).reshape(n, k)
-    leaves = f["leaf_weights"].singles(int((~inner).sum()) * k).reshape(-1, k)
-    index = np.where(inner, 0, right)
-    if sorted(index[~inner].tolist()) != list(range(len(leaves))):
-        f["right_children"].fail("leaf numbers that do not cover the leaf values")
-    return np.where(inner[:, None], 0.0, leaves[index])
-
-
-def _sets(f: dict[str, Doc], n: int, nodes: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[Any]]:
-    if not {"categories", "categories_nodes", "categories_segments", "categories_sizes"} <= set(f):
-        if len(nodes):
-            f["split_type"].fail("categorical splits without categories")
-        return {}
-    at = f["categories_nodes"].integers(low=0, high=n - 1)
-    members = f["categories"].integers(low=0, high=2**24)
-    begin, size = (
-        f["categories_segments"].integers(len(at), 0, len(members)),
-        f["categories_sizes"].integers(len(at), 0, len(members)),
-    )
-    if sorted(at.tolist()) != sorted(nodes.tolist()) or (begin + size > len(members)).any():
-        f["categories_nodes"].fail("categories that do not match the categorical splits")
-    return {int(node): members[b : b + s] for node, b, s in zip(at, begin, size, strict=True)}
 
 
 def _categories(cats: Doc | None, categorical: set[int]) -> dict[int, tuple[Any, ...] | None]:

@@ -61,10 +61,11 @@ def native(e: TreeEnsemble) -> _native.Ensemble:
     return found
 
 
-def predict(e: TreeEnsemble, X: Floats) -> Floats:
-    """Raw outputs, (rows, outputs)."""
+def predict(e: TreeEnsemble, X: Floats, some: slice = slice(None)) -> Floats:
+    """Raw outputs, (rows, outputs): the base values and some of the trees."""
+    first, last, _ = some.indices(e.n_trees)
     out = np.empty((len(X), len(e.base_values)))
-    native(e).predict(X, out)
+    native(e).predict(X, out, first, last)
     return out
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "SINGLE",
     "TINY_AS_ZERO",
     "ZERO_MISSING",
+    "Stack",
     "Tree",
     "TreeEnsemble",
 ]
@@ -63,6 +64,51 @@ class Tree:
     linear: Mapping[int, tuple[float, npt.NDArray[Any], Floats]] = field(default_factory=dict)
     output: int = KEEP_ALL_OUTPUTS
     weight: float = 1.0
+
+
+@final
+@dataclass
+class Stack:
+    """Several trees end to end, for adapters that read them all at once.
+
+    Attributes:
+        nodes: the fields of `Tree` for all of them; children count from their tree's first node, ``sets`` and ``linear`` from the first of all.
+        sizes: (trees,) nodes of each tree. output, weight: (trees,) in place of those of `nodes`.
+    """
+
+    nodes: Tree
+    sizes: _I64
+    output: npt.NDArray[np.integer[Any]]
+    weight: Floats
+
+    @classmethod
+    def of(cls, trees: Sequence[Tree]) -> Stack:
+        """Put trees end to end.
+
+        Raises:
+            ModelFileError: lengths differ.
+        """
+        if any(_ragged(t, len(t.left)) for t in trees):
+            raise ModelFileError(_RAGGED)
+        sizes = np.array([len(t.left) for t in trees], dtype=np.int64)
+        values = [t.value if t.value.ndim == 2 else t.value[:, None] for t in trees]
+        if len({v.shape[1] for v in values}) > 1:
+            raise ModelFileError("some leaves of the model hold one value and others several.")
+        offsets = _offsets(sizes).tolist()
+        gains = [t.gain for t in trees if t.gain is not None]
+        nodes = Tree(
+            left=_join([t.left for t in trees], np.int64),
+            right=_join([t.right for t in trees], np.int64),
+            feature=_join([t.feature for t in trees], np.int32),
+            threshold=_join([t.threshold for t in trees], np.float64),
+            flags=_join([t.flags for t in trees], np.uint8),
+            cover=_join([t.cover for t in trees], np.float64),
+            value=np.concatenate(values) if values else np.empty((0, 1)),
+            gain=_join(gains, np.float64) if len(gains) == len(trees) else None,
+            sets={o + node: v for o, t in zip(offsets, trees, strict=False) for node, v in t.sets.items()},
+            linear={o + node: v for o, t in zip(offsets, trees, strict=False) for node, v in t.linear.items()},
+        )
+        return cls(nodes, sizes, np.array([t.output for t in trees], np.int32), np.array([t.weight for t in trees]))
 
 
 @final
@@ -146,16 +192,27 @@ class TreeEnsemble(Model):
     @cached_property
     def size(self) -> Floats:
         """The largest raw output there can be, by absolute value, per output: the yardstick for rounding; (outputs,)."""
-        per_tree = np.zeros((self.n_trees, self.leaf_values.shape[1]))
-        which = np.repeat(np.arange(self.n_trees), np.diff(self.tree_offsets))
-        at = self.leaf >= 0
-        np.maximum.at(per_tree, which[at], np.abs(self.leaf_values[self.leaf[at]]))
-        per_tree *= np.abs(self.tree_weight)[:, None]
+        return self.size_of(slice(None))
+
+    def size_of(self, some: slice) -> Floats:
+        """As `size`, of the base values and some of the trees."""
         out = np.abs(self.base_values).astype(np.float64)
+        largest = self._largest[some]
         if self.leaf_values.shape[1] > 1 or (self.tree_output < 0).all():
-            return np.asarray(out + per_tree.sum(axis=0))
-        np.add.at(out, np.maximum(self.tree_output, 0), per_tree[:, 0])
+            return np.asarray(out + largest.sum(axis=0))
+        np.add.at(out, np.maximum(self.tree_output[some], 0), largest[:, 0])
         return out
+
+    @cached_property
+    def _largest(self) -> Floats:
+        """The largest leaf value by absolute value, with its weight; (trees, outputs of a leaf)."""
+        is_leaf = self.leaf >= 0
+        trees = np.repeat(np.arange(self.n_trees), np.diff(self.tree_offsets))[is_leaf]
+        out = np.zeros((self.n_trees, self.leaf_values.shape[1]))
+        starts = np.flatnonzero(np.diff(trees, prepend=-1))  # every tree has a leaf
+        if len(starts):
+            out[:] = np.maximum.reduceat(np.abs(self.leaf_values[self.leaf[is_leaf]]), starts)
+        return np.asarray(out * np.abs(self.tree_weight)[:, None])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -168,45 +225,38 @@ class TreeEnsemble(Model):
         )
 
     @classmethod
-    def stack(cls, trees: Sequence[Tree], *, base: Floats | Sequence[float], **model: Any) -> TreeEnsemble:
-        """Build an ensemble from trees as adapters find them; `model` holds the fields of :class:`Model`.
+    def stack(cls, trees: Sequence[Tree] | Stack, *, base: Floats | Sequence[float], **model: Any) -> TreeEnsemble:
+        """Build an ensemble from trees as adapters find them; `model` holds the fields of :class:`Model`. Arrays may be shared.
 
         Raises:
             ModelFileError: a child points outside its tree or back up, or lengths differ.
         """
-        ordered = [_ordered(t) for t in trees]
-        sizes = [len(t.left) for t in ordered]
-        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        left = _join([t.left for t in ordered], np.int32)
+        found = _ordered(trees if isinstance(trees, Stack) else Stack.of(trees))
+        nodes = found.nodes
+        offsets = _offsets(found.sizes)
+        left = _as(nodes.left, np.int32)
         is_leaf = left < 0
         leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, -1).astype(np.int32)
-        values = [t.value if t.value.ndim == 2 else t.value[:, None] for t in ordered]
-        if len({v.shape[1] for v in values}) > 1:
-            raise ModelFileError("some leaves of the model hold one value and others several.")
-        leaf_values = np.ascontiguousarray(
-            np.concatenate(values)[is_leaf] if values else np.empty((0, 1)), dtype=np.float64
-        )
-        begin, words, sets = _pack_sets(ordered, offsets)
+        value = nodes.value if nodes.value.ndim == 2 else nodes.value[:, None]
+        begin, words, sets = _pack_sets(nodes)
         return cls(
             tree_offsets=offsets,
             left=left,
-            right=_join([t.right for t in ordered], np.int32),
-            feature=_join([t.feature for t in ordered], np.int32),
+            right=_as(nodes.right, np.int32),
+            feature=_as(nodes.feature, np.int32),
             leaf=leaf,
-            threshold=_join([t.threshold for t in ordered], np.float64),
-            cover=_join([t.cover for t in ordered], np.float64),
-            flags=_join([t.flags for t in ordered], np.uint8),
+            threshold=_as(nodes.threshold, np.float64),
+            cover=_as(nodes.cover, np.float64),
+            flags=_as(nodes.flags, np.uint8),
             set_begin=begin,
             set_words=words,
             sets=sets,
-            leaf_values=leaf_values,
-            tree_output=np.array([t.output for t in ordered], dtype=np.int32),
-            tree_weight=np.array([t.weight for t in ordered], dtype=np.float64),
+            leaf_values=_as(value[is_leaf], np.float64),
+            tree_output=_as(found.output, np.int32),
+            tree_weight=_as(found.weight, np.float64),
             base_values=np.asarray(base, dtype=np.float64).copy(),
-            gain=_join([t.gain for t in ordered if t.gain is not None], np.float64)
-            if all(t.gain is not None for t in ordered)
-            else None,
-            **_pack_linear(ordered, leaf, offsets),
+            gain=None if nodes.gain is None else _as(nodes.gain, np.float64),
+            **_pack_linear(nodes, leaf),
             **model,
         )
 
@@ -281,91 +331,114 @@ ARRAYS: Final = tuple(
 
 
 def _join(parts: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    return np.ascontiguousarray(np.concatenate(parts) if parts else np.empty(0), dtype=dtype)
+    return _as(np.concatenate(parts) if parts else np.empty(0), dtype)
 
 
-def _ordered(tree: Tree) -> Tree:
-    """Renumber nodes so that children come after parents; drop nodes the root does not reach."""
-    n = len(tree.left)
-    if (
-        not all(len(a) == n for a in (tree.right, tree.feature, tree.threshold, tree.flags, tree.cover, tree.value))
-        or n == 0
-    ):
-        raise ModelFileError("a tree's arrays are empty or differ in length.")
-    inner = np.asarray(tree.left) >= 0
-    ids = np.arange(n)
-    kids = np.concatenate([tree.left[inner], tree.right[inner]])
-    if kids.size and (kids.min() < 0 or kids.max() >= n):
+def _as(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def _offsets(sizes: _I64) -> _I64:
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+_RAGGED: Final = "a tree's arrays are empty or differ in length."
+
+
+def _ragged(nodes: Tree, n: int) -> bool:
+    arrays = (nodes.left, nodes.right, nodes.feature, nodes.threshold, nodes.flags, nodes.cover, nodes.value)
+    return n == 0 or any(len(a) != n for a in arrays)
+
+
+def _ordered(found: Stack) -> Stack:
+    """Renumber nodes so that children come after parents; drop nodes that no root reaches. Trees in order stay as they are."""
+    if not len(found.sizes):
+        return found
+    nodes, sizes = found.nodes, found.sizes
+    if (sizes <= 0).any() or _ragged(nodes, int(sizes.sum())):
+        raise ModelFileError(_RAGGED)
+    roots = _offsets(sizes)[:-1]
+    first = np.repeat(roots, sizes)  # of each node's tree
+    inner = np.flatnonzero(nodes.left >= 0)
+    base = first[inner]
+    left, right = base + nodes.left[inner], base + nodes.right[inner]
+    if (np.minimum(left, right) < base).any() or (
+        np.maximum(left, right) >= base + np.repeat(sizes, sizes)[inner]
+    ).any():
         raise ModelFileError("a tree's child points outside the tree.")
-    if len(np.unique(kids)) != len(kids) or (kids == 0).any():
+    parents = np.bincount(left, minlength=len(first)) + np.bincount(right, minlength=len(first))
+    if parents.max() > 1 or parents[roots].any():
         raise ModelFileError("a tree's node has two parents, or the root has one.")
-    if (
-        (np.asarray(tree.left)[inner] > ids[inner]).all()
-        and (np.asarray(tree.right)[inner] > ids[inner]).all()
-        and len(kids) == n - 1
-    ):
-        return tree
-    order = _reachable(tree, inner)
-    new = np.full(n, -1)
-    new[order] = np.arange(len(order))
-    left, right = tree.left[order], tree.right[order]
-    keep = inner[order]
-    return Tree(
-        left=np.where(keep, new[np.where(keep, left, 0)], -1),
-        right=np.where(keep, new[np.where(keep, right, 0)], -1),
-        feature=tree.feature[order],
-        threshold=tree.threshold[order],
-        flags=tree.flags[order],
-        cover=tree.cover[order],
-        value=tree.value[order],
-        gain=None if tree.gain is None else tree.gain[order],
-        sets={int(new[k]): v for k, v in tree.sets.items() if new[k] >= 0},
-        linear={int(new[k]): v for k, v in tree.linear.items() if new[k] >= 0},
-        output=tree.output,
-        weight=tree.weight,
+    bad = parents == 0
+    bad[roots] = False
+    bad[inner] |= (left <= inner) | (right <= inner)
+    if not bad.any():
+        return found
+    which = np.repeat(np.arange(len(sizes)), sizes)
+    wrong = np.isin(np.arange(len(sizes)), which[bad])
+    order = np.concatenate([np.flatnonzero(~wrong[which]), _reachable(nodes, first, roots[wrong])])
+    order = order[np.argsort(which[order], kind="stable")]
+    return _renumbered(found, order, first, np.bincount(which[order], minlength=len(sizes)))
+
+
+def _renumbered(found: Stack, order: _I64, first: _I64, sizes: _I64) -> Stack:
+    """Keep the nodes that `order` names, in that order; `sizes` of them a tree."""
+    nodes = found.nodes
+    new = np.full(len(first), -1)
+    new[order] = np.arange(len(order)) - np.repeat(_offsets(sizes)[:-1], sizes)
+    at = np.full(len(first), -1)
+    at[order] = np.arange(len(order))
+    keep, base = nodes.left[order] >= 0, first[order]
+    kept = replace(
+        nodes,
+        left=np.where(keep, new[np.where(keep, base + nodes.left[order], 0)], -1),
+        right=np.where(keep, new[np.where(keep, base + nodes.right[order], 0)], -1),
+        feature=nodes.feature[order],
+        threshold=nodes.threshold[order],
+        flags=nodes.flags[order],
+        cover=nodes.cover[order],
+        value=nodes.value[order],
+        gain=None if nodes.gain is None else nodes.gain[order],
+        sets={int(at[k]): v for k, v in nodes.sets.items() if at[k] >= 0},
+        linear={int(at[k]): v for k, v in nodes.linear.items() if at[k] >= 0},
     )
+    return replace(found, nodes=kept, sizes=sizes)
 
 
-def _reachable(tree: Tree, inner: npt.NDArray[np.bool_]) -> _I64:
-    """Return the nodes that the root reaches, level by level."""
-    level = np.zeros(1, dtype=np.int64)
+def _reachable(nodes: Tree, first: _I64, roots: _I64) -> _I64:
+    """Return the nodes that the roots reach, level by level; no node has two parents and no root has one, so there is no loop."""
+    level = roots
     order = [level]
     while level.size:
-        at = level[inner[level]]
-        level = np.column_stack([tree.left[at], tree.right[at]]).reshape(-1).astype(np.int64)
+        at = level[nodes.left[level] >= 0]
+        level = (first[at][:, None] + np.column_stack([nodes.left[at], nodes.right[at]])).reshape(-1).astype(np.int64)
         order.append(level)
-        if len(order) > len(inner):
-            raise ModelFileError("a tree's nodes form a loop.")
     return np.concatenate(order)
 
 
-def _pack_sets(trees: Sequence[Tree], offsets: _I64) -> tuple[_I64, _I32, npt.NDArray[np.uint32]]:
-    begin, words = np.zeros(offsets[-1], np.int64), np.zeros(offsets[-1], np.int32)
+def _pack_sets(nodes: Tree) -> tuple[_I64, _I32, npt.NDArray[np.uint32]]:
+    begin, words = np.zeros(len(nodes.left), np.int64), np.zeros(len(nodes.left), np.int32)
     packed: list[npt.NDArray[np.uint32]] = []
     used = 0
-    for tree, offset in zip(trees, offsets, strict=False):
-        for node, members in tree.sets.items():
-            size = int(members.max()) // 32 + 1 if len(members) else 0
-            bits = np.zeros(size, np.uint32)
-            np.bitwise_or.at(
-                bits, np.asarray(members) // 32, np.uint32(1) << (np.asarray(members) % 32).astype(np.uint32)
-            )
-            begin[offset + node], words[offset + node] = used, size
-            packed.append(bits)
-            used += size
+    for node, members in nodes.sets.items():
+        size = int(members.max()) // 32 + 1 if len(members) else 0
+        bits = np.zeros(size, np.uint32)
+        np.bitwise_or.at(bits, np.asarray(members) // 32, np.uint32(1) << (np.asarray(members) % 32).astype(np.uint32))
+        begin[node], words[node] = used, size
+        packed.append(bits)
+        used += size
     return begin, words, np.concatenate(packed) if packed else np.empty(0, np.uint32)
 
 
-def _pack_linear(trees: Sequence[Tree], leaf: _I32, offsets: _I64) -> dict[str, Any]:
-    if not any(t.linear for t in trees):
+def _pack_linear(nodes: Tree, leaf: _I32) -> dict[str, Any]:
+    if not nodes.linear:
         return {}
     leaves = int(leaf.max()) + 1
     terms: list[tuple[float, npt.NDArray[np.integer[Any]], Floats] | None] = [None] * leaves
-    for tree, offset in zip(trees, offsets, strict=False):
-        for node, term in tree.linear.items():
-            terms[leaf[offset + node]] = term
+    for node, term in nodes.linear.items():
+        terms[leaf[node]] = term
     const = np.array([0.0 if t is None else t[0] for t in terms])
-    plain = np.concatenate([t.value.reshape(len(t.left), -1)[np.asarray(t.left) < 0, 0] for t in trees])
+    plain = nodes.value.reshape(len(leaf), -1)[leaf >= 0, 0]
     const = np.where([t is None for t in terms], plain, const)
     sizes = [0 if t is None else len(t[1]) for t in terms]
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -16,7 +17,7 @@ from whybox.frames import Floats, is_missing
 from whybox.kernels import trees as kernels
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.links import Link, Outputs
-from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, Tree, TreeEnsemble
+from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, Stack, Tree, TreeEnsemble
 
 __all__ = ["adaboost_classifier", "adaboost_regressor", "gradient_boosting", "hist_gradient_boosting"]
 
@@ -110,16 +111,26 @@ def hist_gradient_boosting(estimator: Any) -> Reading:
         link = _HIST_LINKS[loss]
         outputs = Outputs(("prediction",), link, raw_units="prediction" if link.identity else "log of the prediction")
     inputs, order, codes = _hist_inputs(estimator)
-    trees = [_hist_tree(predictor, order, k) for stage in stages for k, predictor in enumerate(stage)]
+    per_round = len(stages[0])
+    found = _hist_trees([predictor for stage in stages for predictor in stage], order, per_round)
     base = np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(-1)  # noqa: SLF001
-    model = TreeEnsemble.stack(trees, base=base, inputs=inputs, outputs=outputs, kind=import_path(estimator))
+    model = TreeEnsemble.stack(found, base=base, inputs=inputs, outputs=outputs, kind=import_path(estimator))
     domain = Domain(categories={c: len(known) for c, known in codes.items()}, unseen=True)
+    method = "decision_function" if classifier else "predict"
+
+    def rounds(first: int, last: int) -> Any:
+        some = copy(estimator)
+        some._predictors = stages[first:last]  # noqa: SLF001
+        return getattr(some, method)
+
     return Reading(
         model,
-        estimator.decision_function if classifier else estimator.predict,
+        getattr(estimator, method),
         "raw" if classifier else "response",
         domain,
         _Decode(codes) if codes else None,
+        None if method in vars(estimator) else rounds,  # a method of the object's own would go on with all of them
+        per_round,
     )
 
 
@@ -143,18 +154,21 @@ def _hist_inputs(estimator: Any) -> tuple[Inputs, np.ndarray[Any, np.dtype[np.in
     )
 
 
-def _hist_tree(predictor: Any, order: Any, output: int) -> Tree:
-    nodes = predictor.nodes
+def _hist_trees(predictors: list[Any], order: Any, per_round: int) -> Stack:
+    """All trees at once."""
+    sizes = np.array([len(p.nodes) for p in predictors], dtype=np.int64)
+    nodes = np.concatenate([p.nodes for p in predictors])
     leaf = nodes["is_leaf"].astype(bool)
     categorical = nodes["is_categorical"].astype(bool) & ~leaf
     flags = np.full(len(nodes), LESS_EQUAL, dtype=np.uint8)
     flags |= np.where(nodes["missing_go_to_left"] > 0, MISSING_LEFT, 0).astype(np.uint8)
     flags |= np.where(categorical, CATEGORICAL, 0).astype(np.uint8)
-    sets = {}
+    sets, which = {}, np.repeat(np.arange(len(sizes)), sizes)
     for node in np.flatnonzero(categorical):
-        words = np.asarray(predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]], dtype=np.uint32)
+        bitsets = predictors[which[node]].raw_left_cat_bitsets
+        words = np.asarray(bitsets[nodes["bitset_idx"][node]], dtype=np.uint32)
         sets[int(node)] = np.flatnonzero((words[:, None] >> np.arange(32, dtype=np.uint32)) & 1)
-    return Tree(
+    found = Tree(
         left=np.where(leaf, -1, nodes["left"].astype(np.int64)),
         right=np.where(leaf, -1, nodes["right"].astype(np.int64)),
         feature=np.where(leaf, -1, order[np.where(leaf, 0, nodes["feature_idx"])]),
@@ -164,8 +178,8 @@ def _hist_tree(predictor: Any, order: Any, output: int) -> Tree:
         value=np.where(leaf, nodes["value"], 0.0),
         gain=np.where(leaf, 0.0, nodes["gain"]),
         sets=sets,
-        output=output,
     )
+    return Stack(found, sizes, np.arange(len(sizes)) % per_round, np.ones(len(sizes)))
 
 
 @final

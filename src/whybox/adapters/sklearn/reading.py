@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from whybox.adapters.common import as_columns, import_path, quietly
-from whybox.adapters.verify import Domain, verified
+from whybox.adapters.verify import Domain, Rounds, verified
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats, Table
 from whybox.models.base import Model, Own, Scale
@@ -32,6 +32,8 @@ class Reading:
         scale: the scale of `predict`.
         domain: what rows `predict` takes.
         decode: matrix -> rows for `predict`; None: the matrix itself.
+        rounds: first round, round after the last -> the predict of those alone; None where there are none.
+        per_round: trees a round.
     """
 
     model: TreeEnsemble
@@ -39,11 +41,19 @@ class Reading:
     scale: Scale
     domain: Domain
     decode: Callable[[Floats], Any] | None = None
+    rounds: Callable[[int, int], Callable[[Any], Any]] | None = None
+    per_round: int = 1
 
 
 def finish(reading: Reading, estimator: Any) -> Model:
     """Verify a reading on made rows and attach the user's own predict."""
-    call = _Predict(reading.predict, len(reading.model.outputs.names))
+    outputs, some = len(reading.model.outputs.names), reading.rounds
+    call = _Predict(reading.predict, outputs)
+
+    def of_rounds(rows: Floats, first: int, last: int) -> Floats:
+        assert some is not None  # noqa: S101  # not called without
+        return _Predict(some(first, last), outputs).rows(rows)
+
     model = verified(
         reading.model,
         call.rows,
@@ -52,6 +62,7 @@ def finish(reading: Reading, estimator: Any) -> Model:
         domain=reading.domain,
         decode=reading.decode,
         against=f"{import_path(estimator)}.{_name(reading.predict)}",
+        rounds=None if some is None else Rounds(of_rounds, reading.per_round),
     )
     return replace(
         model,
