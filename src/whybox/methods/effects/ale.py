@@ -34,7 +34,7 @@ from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.evaluate import Evaluator, Request, Rows
 from whybox.methods.effects.grid import Feature, Grid, Ints, as_place
 
-__all__ = ["ale", "between", "edges_of"]
+__all__ = ["ale", "between", "edges_of", "requests"]
 
 _NONE: Final = -1
 
@@ -58,9 +58,18 @@ def ale(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
     Raises:
         OptionError: fewer than two points, or a category in a surface.
     """
-    plans = [_surface(evaluator, g) if len(g.features) == 2 else _line(evaluator, g) for g in grids]
+    plans = _plans(evaluator.rows, grids)
     moved = iter(evaluator.shifted([r for p in plans for r in p.requests]))
     return [p.finish([next(moved) for _ in p.requests]) for p in plans]
+
+
+def requests(rows: Rows, grids: Sequence[Grid]) -> list[Request]:
+    """Return what :func:`ale` asks an evaluator.
+
+    Raises:
+        OptionError: as :func:`ale`.
+    """
+    return [r for p in _plans(rows, grids) for r in p.requests]
 
 
 @final
@@ -72,11 +81,14 @@ class _Plan:
     finish: Callable[[list[Floats]], Curve]
 
 
-def _line(evaluator: Evaluator, grid: Grid) -> _Plan:
-    rows = evaluator.rows
+def _plans(rows: Rows, grids: Sequence[Grid]) -> list[_Plan]:
+    return [_surface(rows, g) if len(g.features) == 2 else _line(rows, g) for g in grids]
+
+
+def _line(rows: Rows, grid: Grid) -> _Plan:
     edges, order = edges_of(rows, grid)
     made = grid.pick(order)
-    requests, steps = _levels(evaluator, made) if grid.place is None else _intervals(evaluator, made, edges)
+    asked, steps = _levels(made) if grid.place is None else _intervals(rows, made, edges)
 
     def finish(moved: list[Floats]) -> Curve:
         found = steps(moved)
@@ -85,7 +97,7 @@ def _line(evaluator: Evaluator, grid: Grid) -> _Plan:
         said = f"{100 * left:.3g} % of the rows (by weight) have no value on this axis and are left out."
         return Curve(made, values, error, points=made.points, notes=(said,) if left > 0 else ())
 
-    return _Plan(requests, finish)
+    return _Plan(asked, finish)
 
 
 def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
@@ -118,8 +130,8 @@ def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
 _Finish = Callable[[list[Floats]], _Steps]
 
 
-def _intervals(evaluator: Evaluator, grid: Grid, edges: Floats) -> tuple[list[Request], _Finish]:
-    x = evaluator.rows.feature(grid.members[0]).numbers
+def _intervals(rows: Rows, grid: Grid, edges: Floats) -> tuple[list[Request], _Finish]:
+    x = rows.feature(grid.members[0]).numbers
     assert x is not None  # noqa: S101  # numbers and dates have places
     place = interval(x, edges)
     row = np.flatnonzero(place >= 0)
@@ -135,9 +147,9 @@ def interval(x: Floats, edges: Floats) -> Ints:
     return np.where(inside, at, _NONE).astype(np.int64)
 
 
-def _levels(evaluator: Evaluator, grid: Grid) -> tuple[list[Request], _Finish]:
+def _levels(grid: Grid) -> tuple[list[Request], _Finish]:
+    """Each row one level up and one down; at the ends of the order one way only. Where it stands it is asked once for all features."""
     own, last = grid.at, len(grid) - 1
-    evaluator.answers()  # every row is asked where it stands: once, for both neighbours
     up = np.where((own < 0) | (own == last), _NONE, own + 1)
     down = np.where(own <= 0, _NONE, own - 1)
     rose = (grid, [(1, up), (-1, np.where(up < 0, _NONE, own))])
@@ -226,9 +238,9 @@ def _shares(other: Feature, weights: Floats, at: Ints) -> Floats:
     return np.asarray(out if other.numbers is None else np.cumsum(out))
 
 
-def _surface(evaluator: Evaluator, grid: Grid) -> _Plan:
+def _surface(rows: Rows, grid: Grid) -> _Plan:
     """The second-order effect of two numeric features: what is left of their joint local effects when both own effects are taken off."""
-    rows, axes = evaluator.rows, []
+    axes = []
     for feature, points in zip(grid.features, grid.points, strict=True):
         if feature.kind == "category":
             raise OptionError(

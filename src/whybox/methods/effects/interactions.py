@@ -136,7 +136,7 @@ def _evaluator(asked: Asked, rows: Rows, members: Sequence[int]) -> Evaluator:
 
 def _afford(asked: Asked, rows: Rows, members: Sequence[int]) -> None:
     """Refuse before any work what would take too many predictions; the trees' own curves count alike."""
-    needed = 0
+    needed = asked.probed
     for m in [(p,) for p in members] + list(combinations(members, 2)):
         others = [p for p in range(rows.table.width) if p not in m]
         needed += len(np.unique(rows.codes[:, list(m)], axis=0)) * (

@@ -36,7 +36,11 @@ CHECKED: Final = 65536
 @final
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """Everything settled. ``wanted`` holds the features asked about, each one column's position or two."""
+    """Everything settled. ``wanted`` holds the features asked about, each one column's position or two.
+
+    ``checked`` is how many rows the model's own predict was asked about on the way: all, to compare our reading; of a model that is only asked, those
+    that showed what comes out.
+    """
 
     model: Model
     rows: Rows
@@ -63,7 +67,7 @@ class Asked:
             self._engines[kind] = (
                 Trees(model, self.rows, self.target)
                 if kind == "trees" and isinstance(model, TreeEnsemble)
-                else Predicts(model, self.rows, self.target, most=self.max_evals)
+                else Predicts(model, self.rows, self.target, most=self.max_evals, before=self.probed)
             )
         return self._engines[kind]
 
@@ -74,9 +78,9 @@ class Asked:
         return "the model is no tree ensemble that is read"
 
     @property
-    def spent(self) -> int:
-        """Predictions of single rows so far."""
-        return sum(e.spent for e in self._engines.values())
+    def probed(self) -> int:
+        """Rows that a model that is only asked was asked about to see what comes out."""
+        return self.checked if isinstance(self.model, BlackBox) else 0
 
     def make(self, members: Sequence[int]) -> Grid:
         """Return the points of a feature, or of two."""
@@ -197,6 +201,8 @@ def settle(  # noqa: PLR0913  # the options there are
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table)
+    if isinstance(adapted, BlackBox) and adapted is not model:
+        calls = adapted.probed
     left = (f"Columns that the model does not use were left out: {shown(unused, 20)}.",) if unused else ()
     notes = (*adapted.notes, *left)
     return Asked(adapted, rows, target, wanted, kind, grid, notes, max_evals, agreement, calls)

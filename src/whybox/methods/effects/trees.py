@@ -53,6 +53,11 @@ class Trees:
         """How answers are found."""
         return "the trees' own leaves"
 
+    def reserve(self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False) -> int:
+        """Nobody is asked."""
+        del grids, requests, answers
+        return 0
+
     @cached_property
     def matrix(self) -> Floats:
         """The rows as the trees read them, (rows, model columns)."""
@@ -110,7 +115,7 @@ class Trees:
         n = self.rows.count
         stretch = n / (n - 1.0) if n > 1 else np.nan
         if link is None:
-            return [moments(self, g) for g in grids]
+            return [self._one_by_one(g) for g in grids]
         sample, notes = self._sample(link)
         for together in _disjoint([one.columns for one in levels]):
             chosen = [levels[i] for i in together]
@@ -120,7 +125,10 @@ class Trees:
             means = self.means([grids[i] for i in together]) if notes else [self.target.levels(m.mean) for m in spread]
             for i, mean, m in zip(together, means, spread, strict=True):
                 out[i] = Moments(mean, stretch * m.variance[..., list(self.target.picks)], notes)
-        return [moments(self, g) if m is None else m for g, m in zip(grids, out, strict=True)]
+        return [self._one_by_one(g) if m is None else m for g, m in zip(grids, out, strict=True)]
+
+    def _one_by_one(self, grid: Grid) -> Moments:
+        return moments(self, grid, ((rows, values) for _, rows, values in self.curves([grid])))
 
     def _sample(self, link: str) -> tuple[Any, tuple[str, ...]]:
         """Rows whose curves say how far values spread: all, or where means need no curves, some, drawn evenly; and a note."""
