@@ -212,6 +212,7 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
     response: str | None = None,
     max_evals: int | None = None,
     refits: Any = None,
+    n_jobs: int | None = None,
 ) -> Effects:
     """Show how the prediction moves with each feature, over the rows at hand.
 
@@ -234,6 +235,7 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         max_evals: most predictions of single rows where the model is asked; more is refused before any is made.
         refits: the same model fitted again on bootstrap samples of its training rows, a list of at least three: ``extras["learner_error"]`` then says how
             far training moves each curve.
+        n_jobs: threads of tree ensembles, as for :func:`explain`; their number changes no bit of the result.
 
     Returns:
         Effects: ``effects["age"]`` with ``grid``, ``values`` (points,) [, outputs], ``std_error``, ``off_data`` and ``at(points)``.
@@ -263,6 +265,7 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
                 weights=weights,
                 response=response,
                 max_evals=max_evals,
+                n_jobs=n_jobs,
             )
         )
 
@@ -281,6 +284,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
     sample: int | None = None,
     seed: int = 0,
     max_evals: int | None = None,
+    n_jobs: int | None = None,
 ) -> Explanation:
     """Say which features act together: all pairs, by size and by Friedman's H squared.
 
@@ -291,6 +295,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
             ensembles on their own scale take all rows, exactly, and need none.
         seed: of the rows drawn.
         max_evals: most answers of a model that is asked (default 20 million); more is refused before any is made.
+        n_jobs: as for :func:`effects`.
 
     Returns:
         Explanation of kind ``"interaction_size"``: ``values`` (features, features) [, outputs] are sizes in the units of the prediction: of pairs, and
@@ -321,6 +326,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         weights=weights,
         response=response,
         max_evals=max_evals,
+        n_jobs=n_jobs,
     )
     return find_interactions(asked, sample=chosen, seed=int(seed))
 
@@ -336,11 +342,12 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
     weights: Any = None,
     response: str | None = None,
     max_evals: int | None = None,
+    n_jobs: int | None = None,
 ) -> Effects:
     """Split the rows where a feature acts differently, and show its effect in each part.
 
     Args:
-        model, X, output, weights, response, max_evals: as for :func:`effects`.
+        model, X, output, weights, response, max_evals, n_jobs: as for :func:`effects`.
         feature: one name or position.
         depth: how many splits a region may be deep, 1 to 4.
         grid: as for :func:`effects`; None: 30 points.
@@ -372,6 +379,7 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
         weights=weights,
         response=response,
         max_evals=max_evals,
+        n_jobs=n_jobs,
     )
     return find_regions(asked, depth=deep)
 
