@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from whybox.api import interactions as interactions
     from whybox.api import load as load
     from whybox.api import plan as plan
+    from whybox.api import plan_effects as plan_effects
     from whybox.api import regions as regions
     from whybox.explanation.effects import Effects as Effects
     from whybox.explanation.explanation import Explanation as Explanation
+    from whybox.methods.effects.plan import EffectsPlan as EffectsPlan
     from whybox.methods.shap.plan import Plan as Plan
     from whybox.reporting.build import report as report
 
@@ -40,6 +42,8 @@ _WHERE = {
     "load": "whybox.api",
     "Plan": "whybox.methods.shap.plan",
     "plan": "whybox.api",
+    "EffectsPlan": "whybox.methods.effects.plan",
+    "plan_effects": "whybox.api",
     "regions": "whybox.api",
     "report": "whybox.reporting.build",
 }
@@ -47,6 +51,7 @@ _MODULES = ("errors", "explainers")
 
 __all__ = [
     "Effects",
+    "EffectsPlan",
     "Explanation",
     "Plan",
     "__version__",
@@ -58,6 +63,7 @@ __all__ = [
     "interactions",
     "load",
     "plan",
+    "plan_effects",
     "regions",
     "report",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-__all__ = ["batches"]
+__all__ = ["batches", "expected"]
 
 SECONDS_A_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 
@@ -37,5 +37,25 @@ def batches(
             yield slice(start, stop)
             took = max(time.perf_counter() - began, 1e-6)
             bar.update(stop - start)
-            size = int(min(most, max(1, min(4 * size, size * SECONDS_A_CALL / took))))
+            size = _next(size, took, most)
             start = stop
+
+
+def _next(size: int, took: float, most: int) -> int:
+    return int(min(most, max(1, min(4 * size, size * SECONDS_A_CALL / took))))
+
+
+def expected(total: int, overhead: float, each: float, *, first: int = 32, most: int = 65536) -> list[int]:
+    """Return the sizes of slices that :func:`batches` will make if one takes ``overhead + each * size`` seconds."""
+    out: list[int] = []
+    size, left = min(first, most), total
+    if total <= size:
+        return [total] if total else []
+    while left > 0:
+        out.append(min(size, left))
+        left -= size
+        size = _next(size, max(overhead + each * out[-1], 1e-6), most)
+        if size == out[-1] and left > size:  # it has settled
+            out += [size] * (left // size)
+            left %= size
+    return out

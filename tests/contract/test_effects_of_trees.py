@@ -187,9 +187,9 @@ SAME = {
 
 @pytest.mark.parametrize("what", SAME)
 def test_the_number_of_threads_changes_no_bit(what, monkeypatch):
-    from whybox.kernels import effects
+    from whybox.kernels import sums
 
-    monkeypatch.setattr(effects, "PART_SECONDS", 1e-6)  # so that a small model has parts too
+    monkeypatch.setattr(sums, "PART_SECONDS", 1e-6)  # so that a small model has parts too
     model, X = boosted()
     adapted = as_model(model)
     one = SAME[what](adapted, X, n_jobs=1)

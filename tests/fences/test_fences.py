@@ -172,6 +172,7 @@ def test_explaining_a_model_imports_its_library_only():
 PUBLIC = {
     "whybox": [
         "Effects",
+        "EffectsPlan",
         "Explanation",
         "Plan",
         "__version__",
@@ -183,6 +184,7 @@ PUBLIC = {
         "interactions",
         "load",
         "plan",
+        "plan_effects",
         "regions",
         "report",
     ],

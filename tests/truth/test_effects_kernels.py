@@ -9,7 +9,7 @@ import pytest
 
 from ensembles import ensemble, random_ensemble, random_rows, random_tree
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
-from whybox.kernels import effects, lanes, trees
+from whybox.kernels import effects, lanes, sums, trees
 from whybox.kernels import reference_effects as reference
 from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, SINGLE, TINY_AS_ZERO, ZERO_MISSING, Tree
 
@@ -89,13 +89,13 @@ def test_few_rows_in_deep_trees_and_many_rows(w):
             near(surface, reference.joint(e, ((a,), levels[a].values), ((b,), levels[b].values), X, folded))
 
 
-@pytest.mark.parametrize("part_seconds", [1e-9, effects.PART_SECONDS])  # in seven parts, in one
+@pytest.mark.parametrize("part_seconds", [1e-9, sums.PART_SECONDS])  # in seven parts, in one
 def test_threads_change_no_bit(monkeypatch, part_seconds):
     e = random_ensemble(0, trees=7, depth=6)
     X, w = random_rows(1, 700, 4), np.random.default_rng(0).uniform(0.1, 2.0, 700)
     levels = some_levels(0, 4)
     whole = effects.joint(e, levels, [(0, 1)], X, w)[0]
-    monkeypatch.setattr(effects, "PART_SECONDS", part_seconds)
+    monkeypatch.setattr(sums, "PART_SECONDS", part_seconds)
     low, high = (np.random.default_rng(s).integers(0, 3, (700, len(levels))).astype(np.int32) for s in (1, 2))
 
     def everything(threads):

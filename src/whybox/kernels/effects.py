@@ -5,7 +5,7 @@ Everything is in the model's encoded columns and on its raw scale, base included
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Literal, final
@@ -16,8 +16,8 @@ import numpy.typing as npt
 from whybox import _native
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
 from whybox.frames import Floats
-from whybox.kernels.lanes import forced_choice, instruction_sets
-from whybox.kernels.steps import Ints, bin_of, breakpoints, classes_of, representatives
+from whybox.kernels.steps import bin_of, breakpoints, classes_of, representatives
+from whybox.kernels.sums import each, means, parts_of
 from whybox.kernels.trees import native, predict
 from whybox.models.trees import TreeEnsemble
 from whybox.progress import batches
@@ -41,11 +41,7 @@ __all__ = [
 
 Link = Literal["identity", "logistic", "exp", "softmax"]
 LINKS: Final[tuple[Link, ...]] = ("identity", "logistic", "exp", "softmax")
-BLOCK: Final = 32768  # rows a native block holds at most
 ROOM: Final = 256 * 2**20  # bytes of surfaces that are added up at a time
-# Sums are made in parts that depend on the question alone and are added in order, so that the number of threads changes no bit of them.
-PARTS: Final = 16  # of trees, at most
-PART_SECONDS: Final = 0.05  # of work that make a part worth its own sums
 CHUNK: Final = 256  # rows whose moments are added up together
 
 
@@ -148,76 +144,6 @@ def _weights(X: Floats, weights: Floats | None) -> Floats:
     return w
 
 
-def _effort(e: TreeEnsemble, rows: int, *, pairs: bool) -> float:
-    """Seconds that adding up all trees over rows takes, about, by the words of bits that are touched."""
-    return len(e.left) * rows / 64 * 4e-9 * (1 + 4 * pairs)
-
-
-def _parts(e: TreeEnsemble, rows: int, *, pairs: bool, size: float = 0.0) -> int:
-    """How many parts the trees are added up in; `size`: bytes of the sums of each."""
-    worth = min(_effort(e, rows, pairs=pairs) / PART_SECONDS, ROOM / max(size, 1.0), PARTS, e.n_trees)
-    return max(1, int(worth))
-
-
-def _means(  # noqa: PLR0913  # a sum over trees and rows has this many ingredients
-    e: TreeEnsemble, grid: _Grid, pairs: Ints, X: Floats, w: Floats, *, threads: int, many: int
-) -> tuple[_native.Means, float]:
-    """Add up all trees, in `many` parts, over all rows; returns the sums and the rows' weight in them."""
-    if threads < 1:
-        raise OptionError("threads must be at least 1.")
-    equal = bool((w == w[0]).all())
-    instructions = forced_choice("instructions") or instruction_sets()[0].name
-    first, second = (np.ascontiguousarray(pairs[:, k], dtype=np.int32) for k in (0, 1))
-    bounds = np.linspace(0, e.n_trees, many + 1).astype(int)
-    parts = [grid.native.means(first, second, instructions) for _ in range(many)]
-    steps = int(np.diff(bounds).max())
-    blocks = [slice(s, min(s + BLOCK, len(X))) for s in range(0, len(X), BLOCK)]
-
-    def work(part: int, block: slice, some: range) -> None:
-        if some.start == 0:
-            parts[part].fill(X[block], np.empty(0) if equal else w[block])
-        low, high = int(bounds[part]), int(bounds[part + 1])
-        parts[part].add(min(low + some.start, high), min(low + some.stop, high))
-
-    # about a tenth of a second at first: most calls need one step
-    effort = _effort(e, min(len(X), BLOCK), pairs=bool(len(pairs))) / max(steps, 1) / min(threads, many)
-    with ThreadPoolExecutor(min(threads, many)) as pool:
-        for some in batches(
-            steps * len(blocks), what="effects", first=max(1, int(0.1 / max(effort, 1e-9))), unit="trees"
-        ):
-            for block, trees in _in_blocks(some, steps, blocks):
-                if min(threads, many) == 1:
-                    for part in range(many):
-                        work(part, block, trees)
-                else:
-                    list(pool.map(work, range(many), [block] * many, [trees] * many))
-    for other in parts[1:]:
-        parts[0].merge(other)
-    return parts[0], float(len(X)) if equal else float(w.sum())
-
-
-def _each(threads: int, rows: slice, work: Callable[[slice], None]) -> None:
-    """Work on rows, an even part a thread: for what is made of each row by itself."""
-    if threads < 1:
-        raise OptionError("threads must be at least 1.")
-    cuts = np.linspace(rows.start, rows.stop, min(threads, max((rows.stop - rows.start) // 16, 1)) + 1).astype(int)
-    parts = [slice(int(a), int(b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
-    if len(parts) == 1:
-        work(rows)
-        return
-    with ThreadPoolExecutor(len(parts)) as pool:
-        list(pool.map(work, parts))
-
-
-def _in_blocks(some: slice, steps: int, blocks: Sequence[slice]) -> Iterator[tuple[slice, range]]:
-    start = some.start
-    while start < some.stop:
-        block = start // steps
-        stop = min(some.stop, (block + 1) * steps)
-        yield blocks[block], range(start - block * steps, stop - block * steps)
-        start = stop
-
-
 def partial_dependence(
     e: TreeEnsemble, levels: Sequence[Levels], X: Floats, weights: Floats | None = None, *, threads: int = 1
 ) -> list[Floats]:
@@ -238,8 +164,8 @@ def partial_dependence(
     if not levels:
         return []
     grid = _Grid(e, levels)
-    many = _parts(e, len(X), pairs=False)
-    sums, total = _means(e, grid, np.empty((0, 2), dtype=np.int64), X, w, threads=threads, many=many)
+    many = parts_of(e, len(X), pairs=False)
+    sums, total = means(e, grid.native, np.empty((0, 2), dtype=np.int64), X, w, threads=threads, many=many)
     return [_one(e, grid, sums, j)[grid.index[j]] / total + e.base_values for j in range(len(levels))]
 
 
@@ -285,7 +211,8 @@ def _surfaces(
         raise OptionError("a pair is two different positions in levels.")
     size = [len(one.values) + 1 for one in levels]
     waiting = list(enumerate(pairs))
-    parts = _parts(e, len(X), pairs=True, size=8.0 * len(e.base_values) * sum(size[a] * size[b] for a, b in pairs))
+    bytes_ = 8.0 * len(e.base_values) * sum(size[a] * size[b] for a, b in pairs)
+    parts = parts_of(e, len(X), pairs=True, most=ROOM / max(bytes_, 1.0))
     while waiting:
         room, many = ROOM / (8 * len(e.base_values) * parts), 0
         while many < len(waiting) and (many == 0 or room >= size[waiting[many][1][0]] * size[waiting[many][1][1]]):
@@ -296,7 +223,7 @@ def _surfaces(
         grid = _Grid(e, [levels[j] for j in used])
         asked = sorted({(used.index(min(p)), used.index(max(p))) for _, p in some})
         chosen = np.array(asked, dtype=np.int64).reshape(-1, 2)
-        sums, total = _means(e, grid, chosen, X, w, threads=threads, many=parts)
+        sums, total = means(e, grid.native, chosen, X, w, threads=threads, many=parts)
         for k, (a, b) in some:
             low, high = used.index(min(a, b)), used.index(max(a, b))
             surface = np.empty((grid.points[low], grid.points[high], len(e.base_values)))
@@ -322,7 +249,7 @@ def individual(e: TreeEnsemble, levels: Levels, X: Floats, *, threads: int = 1) 
 
 
 def _individual(grid: _Grid, X: Floats, out: Floats, threads: int) -> None:
-    _each(threads, slice(0, len(X)), lambda some: grid.native.individual(X[some], out[some]))
+    each(threads, slice(0, len(X)), lambda some: grid.native.individual(X[some], out[some]))
 
 
 def individual_blocks(
@@ -454,7 +381,7 @@ def shifted(
         grid.native.shifted(X[rows], low[rows].ravel(), high[rows].ravel(), out[rows])
 
     for rows in batches(len(X), what="shifted rows", first=256):
-        _each(threads, rows, work)
+        each(threads, rows, work)
     return out
 
 
@@ -524,7 +451,7 @@ def overall_interactions(
     without = np.empty((len(X), len(levels), grid.outputs))
     mass = np.concatenate(masses)
     for rows in batches(len(X), what="interactions", first=256):
-        _each(threads, rows, lambda some: grid.native.averages(X[some], mass, without[some]))
+        each(threads, rows, lambda some: grid.native.averages(X[some], mass, without[some]))
     f = _centred(predict(e, X), w)
     for j, curve in enumerate(partial_dependence(e, levels, X, w, threads=threads)):
         out.interaction[j] = w @ (f - _centred(curve[at[j]], w) - _centred(without[:, j], w)) ** 2

@@ -27,7 +27,7 @@ Corners = Sequence[tuple[int, Ints]]
 Request = tuple[Grid, Corners]
 BLOCK: Final = 2**22  # numbers of individual curves held at a time
 _KEPT: Final = 2**23  # numbers of `Rows.alike` kept
-_FIRST, _MOST = 4096, 65536  # rows of a batch
+FIRST, MOST = 4096, 65536  # rows of a batch
 
 
 @final
@@ -113,8 +113,10 @@ class Evaluator(Protocol):
     def kernel(self) -> str:
         """How answers are found, in words."""
 
-    def reserve(self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False) -> int:
-        """Return how many predictions of single rows it will take to give all of this, refusing too many before any is made; see `Predicts`."""
+    def reserve(
+        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False
+    ) -> list[int]:
+        """Return the rounds of predictions of single rows that all of this takes, refusing too many before any is made; see `Predicts`."""
 
     def answers(self) -> Floats:
         """Return the prediction of each row, (rows, outputs)."""
@@ -194,8 +196,12 @@ class Predicts:
             else "predictions: our verified reading of the model"
         )
 
-    def reserve(self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False) -> int:
-        """Return how many predictions it will take, exactly, to give curves of grids, sums of requests, and the rows' own answers.
+    def reserve(
+        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False
+    ) -> list[int]:
+        """Return how many predictions it will take to give curves of grids, sums of requests, and the rows' own answers: the size of each round.
+
+        Their sum is exact.
 
         Raises:
             LimitError: more than are allowed.
@@ -204,21 +210,35 @@ class Predicts:
 
     def _reserve(
         self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False
-    ) -> tuple[int, bool]:
-        """The number, and whether asking about the rows as they are costs no more than it saves."""
-        sizes, own = self._sizes(grids, requests)
+    ) -> tuple[list[int], bool]:
+        """The rounds, and whether asking about the rows as they are costs no more than it saves."""
+        sizes = [self._size_of_curves(g) for g in grids]
+        for grid, corners in _by_grid(requests):
+            asked = self._questions(grid, corners)
+            sizes.append((len(asked.different), int((asked.own >= 0).sum()), 1))
         as_they_are = 0 if self._answers is not None else len(self.rows.alike(())[0])
-        share = answers or own >= as_they_are
-        total = as_they_are + sizes - own if share else sizes
-        self._afford(total)
-        self._in_all = f", {total:,} predictions in all"
-        return total, share
+        share = answers or sum(own for _, own, _ in sizes) >= as_they_are
+        rounds = [as_they_are] if share else []
+        for size, own, blocks in sizes:
+            left = size - own if share else size
+            rounds += [left // blocks + (i < left % blocks) for i in range(blocks)]
+        self._afford(sum(rounds))
+        self._in_all = f", {sum(rounds):,} predictions in all"
+        return [r for r in rounds if r], share
 
-    def _sizes(self, grids: Sequence[Grid], requests: Sequence[Request]) -> tuple[int, int]:
-        """How many different questions there are, and how many of them are rows as they are."""
-        asked = [self._questions(grid, corners) for grid, corners in _by_grid(requests)]
-        total = sum(len(self.rows.alike(g.members)[0]) * len(g) for g in grids) + sum(len(q.different) for q in asked)
-        return total, sum(len(self._cells(g)[0]) for g in grids) + sum(int((q.own >= 0).sum()) for q in asked)
+    def _size_of_curves(self, grid: Grid) -> tuple[int, int, int]:
+        """How many different questions a grid asks, how many of them are rows as they are, and in how many blocks they come."""
+        rest = len(self.rows.alike(grid.members)[0])
+        block = max(1, BLOCK // (len(grid) * len(self.target.names)))
+        return rest * len(grid), len(self._cells(grid)[0]), -(-rest // block)
+
+    def sample(self, grid: Grid | None, size: int) -> None:
+        """Ask some of the questions of a grid, or about rows as they are, for a timing; the answers are not kept, nor counted."""
+        rows = np.arange(size) % len(self.rows)
+        block = self.rows.table.rows(rows)
+        if grid is not None:
+            block = block.mixed(grid.table.rows(np.arange(size) % len(grid)), grid.members)
+        self._call(block)
 
     def _start(self, grids: Sequence[Grid] = (), requests: Sequence[Request] = ()) -> None:
         if self._reserve(grids, requests)[1]:
@@ -325,7 +345,7 @@ class Predicts:
         self, table: Table, rows: Ints, grid: Grid | None, points: npt.NDArray[np.int64] | None, what: str
     ) -> Floats:
         out = np.empty((len(rows), len(self.target.names)))
-        for part in batches(len(rows), what=what + self._in_all, first=_FIRST, most=_MOST, unit="predictions"):
+        for part in batches(len(rows), what=what + self._in_all, first=FIRST, most=MOST, unit="predictions"):
             block = table.rows(rows[part])
             if grid is not None and points is not None:
                 block = block.mixed(grid.table.rows(points[part]), grid.members)

@@ -81,6 +81,11 @@ class Asked:
         return "the model is no tree ensemble that is read"
 
     @property
+    def asks(self) -> bool:
+        """Whether some of the features take predictions."""
+        return any(self.reason(m) is not None for m in self.wanted)
+
+    @property
     def probed(self) -> int:
         """Rows that a model that is only asked was asked about to see what comes out."""
         return self.checked if isinstance(self.model, BlackBox) else 0

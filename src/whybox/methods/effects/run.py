@@ -22,7 +22,7 @@ from whybox.methods.effects.grid import Grid, find, own_grid, product
 from whybox.methods.effects.off_data import with_off_data
 from whybox.methods.effects.question import Asked
 
-__all__ = ["run"]
+__all__ = ["compute", "grouped", "run"]
 
 METHODS: Final = {
     "pdp": "Partial dependence",
@@ -37,6 +37,7 @@ ESTIMANDS: Final = {  # of kinds that are not interventional
     "ale": "local: every row keeps its other values and moves inside its own interval",
     "marginal": "observational: rows as they are",
 }
+OFF_DATA: Final = ("pdp", "ice", "c-ice", "anova")  # kinds that say how far points are off the data
 BINS: Final = 30  # of the histogram below a curve
 
 
@@ -47,16 +48,12 @@ def run(asked: Asked) -> Effects:
         LimitError: more predictions or memory than allowed. Others as whybox.effects.
     """
     began = time.perf_counter()
-    groups: dict[str, tuple[Evaluator, list[tuple[int, ...]]]] = {}
-    for members in asked.wanted:
-        evaluator = asked.evaluator(members)
-        groups.setdefault(evaluator.kernel, (evaluator, []))[1].append(members)
     found: dict[tuple[int, ...], Explanation] = {}
-    for evaluator, wanted in groups.values():
+    for evaluator, wanted in grouped(asked):
         before = evaluator.spent
         grids = [asked.make(m) for m in wanted]
         curves = compute(asked, evaluator, grids)
-        if asked.kind in ("pdp", "ice", "c-ice", "anova"):
+        if asked.kind in OFF_DATA:
             curves = with_off_data(asked.rows, curves)
         spent = _said(asked, evaluator.spent - before, sum(len(g) for g in grids) * len(asked.rows))
         calls = evaluator.spent - before
@@ -64,6 +61,15 @@ def run(asked: Asked) -> Effects:
             notes = (*asked.notes, *asked.apart(members), *curve.notes, *spent)
             found[members] = labelled(asked, evaluator, curve, notes, calls, time.perf_counter() - began)
     return Effects({asked.name(m): found[m] for m in asked.wanted}, asked.rows.table.library)
+
+
+def grouped(asked: Asked) -> list[tuple[Evaluator, list[tuple[int, ...]]]]:
+    """Return who answers about which features."""
+    groups: dict[str, tuple[Evaluator, list[tuple[int, ...]]]] = {}
+    for members in asked.wanted:
+        evaluator = asked.evaluator(members)
+        groups.setdefault(evaluator.kernel, (evaluator, []))[1].append(members)
+    return list(groups.values())
 
 
 def compute(asked: Asked, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, Final, Literal, final
+from typing import Final, Literal, final
 
 import numpy as np
 
@@ -56,10 +56,16 @@ class Trees:
         """How answers are found."""
         return "the trees' own leaves"
 
-    def reserve(self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False) -> int:
+    def reserve(
+        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False
+    ) -> list[int]:
         """Nobody is asked."""
         del grids, requests, answers
-        return 0
+        return []
+
+    def spread(self, features: int) -> int:
+        """How many rows have curves made of them for the standard errors of partial dependence of one feature, or two."""
+        return len(self._sample(self._link or "", SPREAD[features])[0])
 
     @cached_property
     def matrix(self) -> Floats:
@@ -172,12 +178,11 @@ class Trees:
         n = self.rows.count
         stretch = n / (n - 1.0) if n > 1 else np.nan
         sample, notes = self._sample(link, spread)
+        X, w = (self.matrix[sample], self.rows.weights[sample]) if notes else (self.matrix, self.rows.weights)
         means = self.means(grids) if notes else None
         for together in _disjoint([one.columns for one in levels]):
             chosen = [levels[i] for i in together]
-            found = effects.individual_moments(
-                self.model, chosen, self.matrix[sample], self.rows.weights[sample], link=link, threads=self.threads
-            )
+            found = effects.individual_moments(self.model, chosen, X, w, link=link, threads=self.threads)
             for i, m in zip(together, found, strict=True):
                 mean = self.target.levels(m.mean) if means is None else means[i]
                 out[i] = Moments(mean, stretch * m.variance[..., list(self.target.picks)], notes)
@@ -186,11 +191,11 @@ class Trees:
     def _one_by_one(self, grid: Grid) -> Moments:
         return moments(self, grid, ((rows, values) for _, rows, values in self.curves([grid])))
 
-    def _sample(self, link: str, spread: int) -> tuple[Any, tuple[str, ...]]:
+    def _sample(self, link: str, spread: int) -> tuple[Ints, tuple[str, ...]]:
         """Rows whose curves say how far values spread: all, or where means need no curves, some, drawn evenly; and a note."""
         n = len(self.rows)
         if link != "identity" or n <= 2 * spread:
-            return slice(None), ()
+            return np.arange(n), ()
         some = np.random.default_rng(0).choice(n, spread, replace=False)
         return some, (
             f"Means are of all rows; standard errors are estimated from the curves of {spread:,} of the {n:,} rows, drawn evenly (seed 0).",
