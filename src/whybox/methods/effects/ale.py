@@ -23,18 +23,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError
-from whybox.frames import Floats, is_missing
+from whybox.explanation.known import as_place
+from whybox.frames import Floats
 from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.evaluate import Evaluator, Request, Rows
-from whybox.methods.effects.grid import Feature, Grid, Ints, as_place
+from whybox.methods.effects.grid import Feature, Grid, Ints
 
-__all__ = ["ale", "between", "edges_of", "requests"]
+__all__ = ["ale", "edges_of", "requests"]
 
 _NONE: Final = -1
 
@@ -326,29 +327,3 @@ def _second_order(mean: Floats, mass: Floats) -> Floats:
     both[:, 1:] -= second.cumsum(axis=0)[None]
     cells = (both[1:, 1:] + both[1:, :-1] + both[:-1, 1:] + both[:-1, :-1]) / 4
     return np.asarray(both - (mass[..., None] * cells).sum(axis=(0, 1)) / mass.sum())
-
-
-def between(curve: Curve, points: list[Any]) -> Floats:
-    """Return an accumulated effect at any points, straight between edges; (points, outputs).
-
-    Raises:
-        OptionError: beyond the edges, missing, a level that is not there, or a surface.
-    """
-    if len(curve.points) != 1:
-        raise OptionError("a surface of kind 'ale' is known at its grid only.")
-    axis = curve.points[0]
-    if curve.grid.features[0].kind == "category":
-        where = {v: i for i, v in enumerate(axis.tolist())}
-        asked = [None if is_missing(v) else v for v in points]
-        strange = [v for v in asked if v not in where]
-        if strange:
-            raise OptionError(f"{strange[0]!r} is not a level of this curve.")
-        return np.asarray(curve.values[[where[v] for v in asked]])
-    place = as_place(axis)
-    dates = axis.dtype.kind in "mM"
-    x = as_place(np.array(points, dtype="datetime64[us]")) if dates else np.array(points, dtype=np.float64)
-    if not ((x >= place[0]) & (x <= place[-1])).all():
-        raise OptionError(
-            f"an accumulated effect is known from {axis[0]} to {axis[-1]}, where the data are; ask inside."
-        )
-    return np.column_stack([np.interp(x, place, v) for v in curve.values.T])

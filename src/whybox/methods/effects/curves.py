@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import LimitError, OptionError
+from whybox.explanation.known import as_place
 from whybox.frames import Floats
 from whybox.methods.effects.evaluate import Evaluator, Rows
 from whybox.methods.effects.grid import Grid, Ints, find, own_grid
@@ -195,8 +196,6 @@ def nearest(rows: Rows, grid: Grid) -> Ints:
 
 
 def _nearest_number(rows: Rows, position: int, points: npt.NDArray[Any]) -> Ints:
-    from whybox.methods.effects.grid import as_place
-
     x = rows.feature(position).numbers
     assert x is not None  # noqa: S101  # only categories have none
     axis = as_place(points)

@@ -232,6 +232,11 @@ class Trees:
                 out[rows] += sign * said[np.arange(len(rows)), at[rows]]
 
     @property
+    def curved(self) -> bool:
+        """Whether means are behind a link, so that they take every row's curve."""
+        return self._link != "identity"
+
+    @property
     def _link(self) -> Literal["identity", "logistic", "exp", "softmax"] | None:
         """The kernel's name of the link to average behind, where it knows it."""
         link = self.model.outputs.link
