@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from whybox.api import interactions as interactions
     from whybox.api import load as load
     from whybox.api import plan as plan
+    from whybox.api import plan_effects as plan_effects
     from whybox.api import regions as regions
     from whybox.checks.check import check as check
     from whybox.explanation.effects import Effects as Effects
     from whybox.explanation.explanation import Explanation as Explanation
+    from whybox.methods.effects.plan import EffectsPlan as EffectsPlan
     from whybox.methods.saliency.saliency import saliency as saliency
     from whybox.methods.shap.plan import Plan as Plan
     from whybox.reporting.build import report as report
@@ -44,6 +46,8 @@ _WHERE = {
     "load": "whybox.api",
     "Plan": "whybox.methods.shap.plan",
     "plan": "whybox.api",
+    "EffectsPlan": "whybox.methods.effects.plan",
+    "plan_effects": "whybox.api",
     "regions": "whybox.api",
     "report": "whybox.reporting.build",
     "saliency": "whybox.methods.saliency.saliency",
@@ -52,6 +56,7 @@ _MODULES = ("errors", "explainers", "networks")
 
 __all__ = [
     "Effects",
+    "EffectsPlan",
     "Explanation",
     "Plan",
     "__version__",
@@ -65,6 +70,7 @@ __all__ = [
     "load",
     "networks",
     "plan",
+    "plan_effects",
     "regions",
     "report",
     "saliency",

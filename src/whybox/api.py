@@ -13,6 +13,8 @@ from whybox.explanation.explanation import Explanation
 from whybox.frames import as_table
 from whybox.methods.effects.interactions import check_sample
 from whybox.methods.effects.interactions import interactions as find_interactions
+from whybox.methods.effects.plan import EffectsPlan
+from whybox.methods.effects.plan import plan_effects as make_plan
 from whybox.methods.effects.question import check_kind, settle
 from whybox.methods.effects.refits import check_refits, with_learner_error
 from whybox.methods.effects.regions import POINTS, check_depth
@@ -26,7 +28,7 @@ from whybox.methods.shap.tree import LinearShap, TreeShap
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 
-__all__ = ["effects", "explain", "importance", "interactions", "load", "plan", "regions"]
+__all__ = ["effects", "explain", "importance", "interactions", "load", "plan", "plan_effects", "regions"]
 
 
 def explain(  # noqa: PLR0913  # the promise of the public surface
@@ -212,6 +214,7 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
     response: str | None = None,
     max_evals: int | None = None,
     refits: Any = None,
+    n_jobs: int | None = None,
 ) -> Effects:
     """Show how the prediction moves with each feature, over the rows at hand.
 
@@ -234,6 +237,7 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         max_evals: most predictions of single rows where the model is asked; more is refused before any is made.
         refits: the same model fitted again on bootstrap samples of its training rows, a list of at least three: ``extras["learner_error"]`` then says how
             far training moves each curve.
+        n_jobs: threads of tree ensembles, as for :func:`explain`; their number changes no bit of the result.
 
     Returns:
         Effects: ``effects["age"]`` with ``grid``, ``values`` (points,) [, outputs], ``std_error``, ``off_data`` and ``at(points)``.
@@ -263,11 +267,63 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
                 weights=weights,
                 response=response,
                 max_evals=max_evals,
+                n_jobs=n_jobs,
             )
         )
 
     found = ask(model, features, grid)
     return found if again is None else with_learner_error(found, again, ask)
+
+
+def plan_effects(  # noqa: PLR0913  # the options of effects
+    model: Any,
+    X: Any,
+    features: Any = None,
+    kind: str = "pdp",
+    *,
+    grid: Any = None,
+    output: Any = None,
+    weights: Any = None,
+    response: str | None = None,
+    max_evals: int | None = None,
+    n_jobs: int | None = None,
+) -> EffectsPlan:
+    """Say what :func:`effects` would cost, without doing it: how many predictions, exactly; how long and how much memory, about.
+
+    The rows are compared and the questions counted as they will be asked. A model that is only asked answers a few of them for a timing: at most 4,640, a
+    quarter of what the effects take (or 32), and fewer where it is slow (``plan.spent`` says how many). Trees are timed on some of the rows. What is read is not held against
+    its own predict yet.
+
+    Args:
+        model, X, features, kind, grid, output, weights, response, max_evals, n_jobs: as for :func:`effects`.
+
+    Returns:
+        EffectsPlan: print it. ``predictions`` are those for the curves; ``model_calls`` is what the evidence of the curves will say.
+
+    Raises:
+        LimitError: more predictions than ``max_evals``. Others as for :func:`effects`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import whybox as wb
+        >>> X = np.column_stack([np.arange(1000.0), np.arange(1000) % 3])
+        >>> wb.plan_effects(lambda rows: rows.sum(axis=1), X, 0, grid=50).predictions
+        150
+    """
+    asked = settle(
+        model,
+        X,
+        features,
+        kind=kind,
+        grid=grid,
+        output=output,
+        weights=weights,
+        response=response,
+        max_evals=max_evals,
+        n_jobs=n_jobs,
+        check=False,
+    )
+    return make_plan(asked)
 
 
 def interactions(  # noqa: PLR0913  # the promise of the public surface
@@ -281,6 +337,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
     sample: int | None = None,
     seed: int = 0,
     max_evals: int | None = None,
+    n_jobs: int | None = None,
 ) -> Explanation:
     """Say which features act together: all pairs, by size and by Friedman's H squared.
 
@@ -291,6 +348,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
             ensembles on their own scale take all rows, exactly, and need none.
         seed: of the rows drawn.
         max_evals: most answers of a model that is asked (default 20 million); more is refused before any is made.
+        n_jobs: as for :func:`effects`.
 
     Returns:
         Explanation of kind ``"interaction_size"``: ``values`` (features, features) [, outputs] are sizes in the units of the prediction: of pairs, and
@@ -321,6 +379,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         weights=weights,
         response=response,
         max_evals=max_evals,
+        n_jobs=n_jobs,
     )
     return find_interactions(asked, sample=chosen, seed=int(seed))
 
@@ -336,11 +395,12 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
     weights: Any = None,
     response: str | None = None,
     max_evals: int | None = None,
+    n_jobs: int | None = None,
 ) -> Effects:
     """Split the rows where a feature acts differently, and show its effect in each part.
 
     Args:
-        model, X, output, weights, response, max_evals: as for :func:`effects`.
+        model, X, output, weights, response, max_evals, n_jobs: as for :func:`effects`.
         feature: one name or position.
         depth: how many splits a region may be deep, 1 to 4.
         grid: as for :func:`effects`; None: 30 points.
@@ -372,6 +432,7 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
         weights=weights,
         response=response,
         max_evals=max_evals,
+        n_jobs=n_jobs,
     )
     return find_regions(asked, depth=deep)
 

@@ -180,7 +180,12 @@ def _effects_parser(commands: Any) -> None:
     )
     _model_and_rows(effects)
     add = effects.add_argument
-    add("-o", "--out", required=True, metavar="FILE", help="where to write: .parquet, .csv or .arrow")
+    add("-o", "--out", metavar="FILE", help="where to write: .parquet, .csv or .arrow")
+    add(
+        "--plan",
+        action="store_true",
+        help="say how many predictions, how long and how much memory it takes, and do nothing else",
+    )
     add(
         "--feature",
         action="append",
@@ -188,9 +193,10 @@ def _effects_parser(commands: Any) -> None:
         metavar="NAME[,NAME]",
         help="of this feature, or of two together (repeatable; default: of every one)",
     )
-    add("--kind", default="pdp", help="pdp, ice, c-ice, d-ice, ale or marginal (default: %(default)s)")
+    add("--kind", default="pdp", help="pdp, ice, c-ice, d-ice, ale, marginal or anova (default: %(default)s)")
     add("--grid", default=None, metavar="N", help="how many points, or thresholds: one for each step of the trees")
     add("--weights", metavar="COLUMN", help="column of DATA with a weight for each row")
+    add("--n-jobs", type=int, metavar="N", help="threads of tree models (default: as many as there are processors)")
     effects.set_defaults(run=_effects, background=None)
 
 
@@ -364,11 +370,16 @@ def _tell(evidence: Any) -> None:
 
 def _effects(options: argparse.Namespace) -> None:
     from whybox.api import effects
+    from whybox.methods.effects.plan import plan_effects
+    from whybox.methods.effects.question import settle
     from whybox.storage import writing
     from whybox.tables import check_output, read_table, table_writer
 
-    out = check_output(options.out)
-    _refuse_overwriting(options)
+    if options.plan == (options.out is not None):
+        raise OptionError("say where to write with -o FILE, or ask what it would cost with --plan: one of the two.")
+    if not options.plan:
+        out = check_output(options.out)
+        _refuse_overwriting(options)
     rows = read_table(options.data)
     model = _model(options)
     weights = None
@@ -382,11 +393,21 @@ def _effects(options: argparse.Namespace) -> None:
             rows = rows.drop_columns([options.weights])
     features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
     grid = int(options.grid) if (options.grid or "").isdigit() else options.grid
-    found = _explained(
-        lambda rows: effects(model, rows, features, options.kind, grid=grid, output=options.output, weights=weights),
-        rows,
-        options.data,
-    )
+    asked: dict[str, Any] = {
+        "kind": options.kind,
+        "grid": grid,
+        "output": options.output,
+        "weights": weights,
+        "n_jobs": options.n_jobs,
+    }
+    nothing: dict[str, Any] = {"response": None, "max_evals": None, "check": False}
+    settled = _explained(lambda rows: settle(model, rows, features, **asked, **nothing), rows, options.data)
+    if options.plan:
+        print(plan_effects(settled))
+        return
+    if settled.asks:
+        print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)
+    found = _explained(lambda rows: effects(model, rows, features, **asked), rows, options.data)
     with writing(out) as part:
         write = table_writer(part, out)
         write(found.to_arrow())

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["batches", "counted"]
+__all__ = ["batches", "counted", "expected"]
 
 SECONDS_A_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 
@@ -47,7 +47,7 @@ def batches(
             took = max(time.perf_counter() - began, 1e-6)
             bar.update(stop - start)
             if not steady:
-                size = int(min(most, max(1, min(4 * size, size * SECONDS_A_CALL / took))))
+                size = _next(size, took, most)
             start = stop
 
 
@@ -58,3 +58,23 @@ def counted(total: int, *, what: str, unit: str = "rows") -> Iterator[Callable[[
 
     with tqdm(total=total, desc=what, unit=f" {unit}", delay=2, disable=None, leave=False) as bar:
         yield bar.update
+
+
+def _next(size: int, took: float, most: int) -> int:
+    return int(min(most, max(1, min(4 * size, size * SECONDS_A_CALL / took))))
+
+
+def expected(total: int, overhead: float, each: float, *, first: int = 32, most: int = 65536) -> list[int]:
+    """Return the sizes of slices that :func:`batches` will make if one takes ``overhead + each * size`` seconds."""
+    out: list[int] = []
+    size, left = min(first, most), total
+    if total <= size:
+        return [total] if total else []
+    while left > 0:
+        out.append(min(size, left))
+        left -= size
+        size = _next(size, max(overhead + each * out[-1], 1e-6), most)
+        if size == out[-1] and left > size:  # it has settled
+            out += [size] * (left // size)
+            left %= size
+    return out

@@ -183,7 +183,7 @@ def test_equal_rows_are_asked_about_once_and_never_more_than_the_floor():
     curve = wb.effects(function, X, 0, grid=50)[0]
     seen = sum(calls[1:])  # the first call looks at two rows to see what comes out
     assert seen == 3 * 50
-    assert curve.evidence.model_calls == seen
+    assert curve.evidence.model_calls == sum(calls)
     calls.clear()
     wb.effects(function, X, 1)
     assert sum(calls[1:]) == 300 * 3
@@ -285,3 +285,68 @@ def test_text_behind_an_encoder_is_asked_in_the_users_own_column():
     model = make_pipeline(OrdinalEncoder(), KNeighborsRegressor(3)).fit(rows, np.arange(200) % 5)
     curve = wb.effects(model, rows, "text")["text"]
     assert [brute(model.predict, rows, "text", v) for v in curve.grid] == pytest.approx(list(curve.values))
+
+
+def levels(n=160, seed=3):
+    """Three features of categories, with an order each, and one of numbers."""
+    rng = np.random.default_rng(seed)
+    words = [rng.choice(list("abcd")[: 2 + j], n) for j in range(3)]
+    return pd.DataFrame({f"c{j}": w for j, w in enumerate(words)} | {"x": rng.normal(size=n)})
+
+
+def counting():
+    asked = []
+
+    def function(rows):
+        asked.append(rows.copy())
+        return sum(rows[f"c{j}"].map({"a": 1.0, "b": 2.0, "c": 4.0, "d": 7.0}) * (j + rows["x"]) for j in range(3))
+
+    return function, asked
+
+
+def floor_of_aleplot(rows, column):
+    """What the definition asks: each row as it is, one level up unless it is the last, one down unless it is the first; of a number both ends."""
+    if column == "x":
+        return 2 * len(rows)
+    ends = [int((rows[column] == end).sum()) for end in (min(rows[column]), max(rows[column]))]
+    return 3 * len(rows) - sum(ends)
+
+
+@pytest.mark.parametrize("columns", [["c2"], ["c0", "c1", "c2"], ["c0", "c2", "x"]])
+@pytest.mark.parametrize("repeated", [1, 3])
+def test_ale_of_categories_asks_about_rows_as_they_are_once_for_all_features(columns, repeated):
+    rows = pd.concat([levels()] * repeated, ignore_index=True)
+    function, asked = counting()
+    grid = {c: sorted(set(rows[c])) for c in columns if c != "x"}
+    curves = wb.effects(function, rows, columns, "ale", grid=grid)
+    seen = pd.concat(asked[1:])
+    n = len(levels())  # the rest are repeats
+    brute = sum(floor_of_aleplot(levels(), c) for c in columns)
+    several = [c for c in columns if c != "x"]
+    once = n + sum(floor_of_aleplot(levels(), c) - n for c in several) + 2 * n * ("x" in columns)
+    assert len(seen) <= once <= brute
+    assert len(seen) <= n * (1 + 2 * len(columns))
+    assert len(seen) >= 0.9 * once  # categories that stand elsewhere already save a little more
+    if "x" not in columns:
+        assert not seen.duplicated().any()
+    assert curves[0].evidence.model_calls == len(seen) + len(asked[0])
+    for c in columns:
+        alone = wb.effects(function, rows, c, "ale", grid={k: v for k, v in grid.items() if k == c})[c]
+        assert np.array_equal(alone.values, curves[c].values)
+
+
+def test_ale_of_numbers_that_all_stand_on_edges_shares_the_rows_as_they_are():
+    X = np.random.default_rng(0).integers(0, 9, (200, 4)) + 0.0
+    X[:, 3] = np.arange(200)  # no two rows alike
+    calls = []
+
+    def function(rows):
+        calls.append(len(rows))
+        return rows.prod(axis=1)
+
+    wb.effects(function, X, [0, 1, 2], "ale")
+    total = sum(calls)
+    assert total - 2 <= 200 + 3 * 200  # not two a row and feature
+    with pytest.raises(LimitError, match=f"{total:,} predictions"):
+        wb.effects(function, X, [0, 1, 2], "ale", max_evals=total - 1)
+    assert len(wb.effects(function, X, [0, 1, 2], "ale", max_evals=total)) == 3

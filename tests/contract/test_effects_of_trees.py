@@ -160,3 +160,86 @@ def test_an_adapted_model_can_be_asked_without_its_library():
     assert a.evidence.model_calls == 0
     assert b.evidence.model_calls == len(rows)
     assert as_rows(as_table(rows), None).count == pytest.approx(len(rows))
+
+
+def boosted(n=900):
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(n, 4)).round(2), columns=list("abcd"))
+    X["c"] = X["c"].where(rng.random(n) > 0.1)
+    X["e"] = pd.Categorical(rng.choice(["u", "v", "w"], n), categories=["u", "v", "w"])
+    y = (X["a"] * X["b"] + X["d"] + (X["e"] == "v") > 0.3).astype(int)
+    return HistGradientBoostingClassifier(max_iter=15, categorical_features="from_dtype").fit(X, y), X
+
+
+SAME = {
+    "pdp": lambda m, X, **k: wb.effects(m, X, [*X, ("a", "b"), ("b", "e")], **k),
+    "pdp, probability": lambda m, X, **k: wb.effects(m, X, [*X, ("a", "c")], output="probability", grid=7, **k),
+    "ice": lambda m, X, **k: wb.effects(m, X, None, "ice", grid=9, **k),
+    "ale": lambda m, X, **k: wb.effects(m, X, None, "ale", **k),
+    "ale, probability": lambda m, X, **k: wb.effects(m, X, "a", "ale", output="probability", **k),
+    "anova": lambda m, X, **k: wb.effects(m, X, ["a", ("a", "b")], "anova", **k),
+    "regions": lambda m, X, **k: wb.regions(m, X, "a", **k),
+    "interactions": lambda m, X, **k: {"": wb.interactions(m, X, **k)},
+}
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_the_number_of_threads_changes_no_bit(what, monkeypatch):
+    from whybox.kernels import sums
+
+    monkeypatch.setattr(sums, "PART_SECONDS", 1e-6)  # so that a small model has parts too
+    model, X = boosted()
+    adapted = as_model(model)
+    one = SAME[what](adapted, X, n_jobs=1)
+    for jobs in (2, 5, None):
+        other = SAME[what](adapted, X, n_jobs=jobs)
+        for key, e in one.items():
+            assert np.array_equal(other[key].values, e.values, equal_nan=True)
+            assert e.std_error is None or np.array_equal(other[key].std_error, e.std_error, equal_nan=True)
+    with pytest.raises(OptionError, match="n_jobs"):
+        SAME[what](adapted, X, n_jobs=0)
+
+
+@pytest.mark.parametrize("n", [300, 900])  # standard errors of all rows, and of some
+def test_all_surfaces_come_out_of_one_walk_and_are_those_of_each_alone(n, monkeypatch):
+    from itertools import combinations
+
+    from whybox.kernels import effects
+
+    model, X = boosted(n)
+    walks = []
+    joint = effects.joint
+    monkeypatch.setattr(effects, "joint", lambda *a, **k: walks.append(a) or joint(*a, **k))
+    pairs = [*combinations(X, 2), ("b", "a")]
+    weights = np.linspace(0.5, 2.0, n)
+    found = wb.effects(model, X, pairs, grid=6, weights=weights)
+    assert len(walks) == (n > 800)
+    means = wb.effects(model, X, pairs, "anova", grid=6, weights=weights)
+    assert len(walks) == 1 + (n > 800)
+    assert len(walks[-1][2]) == len(pairs)
+    asked = settle(
+        model, X, pairs, kind="pdp", grid=6, output=None, weights=weights, response=None, max_evals=None
+    )  # fmt: skip
+    ask = Predicts(asked.model, asked.rows, asked.target)
+    for members in asked.wanted[::3]:
+        key = asked.name(members)
+        brute = partial_dependence(ask, [asked.make(members)])[0]
+        assert np.abs(found[key].values.ravel() - brute.values.ravel()).max() < 1e-12
+        ratio = found[key].std_error.ravel() / brute.std_error.ravel()
+        assert np.abs(ratio - 1).max() < (1e-9 if n == 300 else 0.25)
+        assert any("400 of the 900 rows" in note for note in found[key].evidence.notes) == (n == 900)
+    a, b = (means[k].values for k in (("a", "b"), ("b", "a")))
+    assert np.abs(a - b.T).max() < 1e-12
+
+
+def test_surfaces_of_features_that_no_tree_reads_or_that_share_points_by_dict():
+    from sklearn.tree import DecisionTreeRegressor
+
+    X = np.random.default_rng(0).normal(size=(1000, 4))
+    model = DecisionTreeRegressor(max_depth=5).fit(X * [1, 1, 0, 0], X[:, 0] * X[:, 1])
+    found = wb.effects(model, X, [(0, 1), (0, 3), (2, 3), 0], grid={0: [0.5, -1.0], 1: 4, 3: 3})
+    assert found[0].shape == (2, 4)
+    assert np.abs(found[1].values - found[3].values[:, None]).max() < 1e-12
+    assert np.abs(found[2].values - model.predict(X).mean()).max() < 1e-12

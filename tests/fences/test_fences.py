@@ -184,6 +184,7 @@ def test_explaining_a_model_imports_its_library_only():
 PUBLIC = {
     "whybox": [
         "Effects",
+        "EffectsPlan",
         "Explanation",
         "Plan",
         "__version__",
@@ -197,6 +198,7 @@ PUBLIC = {
         "load",
         "networks",
         "plan",
+        "plan_effects",
         "regions",
         "report",
         "saliency",

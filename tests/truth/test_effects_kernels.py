@@ -9,7 +9,7 @@ import pytest
 
 from ensembles import ensemble, random_ensemble, random_rows, random_tree
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
-from whybox.kernels import effects, lanes, trees
+from whybox.kernels import effects, lanes, sums, trees
 from whybox.kernels import reference_effects as reference
 from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, SINGLE, TINY_AS_ZERO, ZERO_MISSING, Tree
 
@@ -89,14 +89,38 @@ def test_few_rows_in_deep_trees_and_many_rows(w):
             near(surface, reference.joint(e, ((a,), levels[a].values), ((b,), levels[b].values), X, folded))
 
 
-def test_threads_change_nothing_but_rounding_and_one_thread_nothing_at_all():
+@pytest.mark.parametrize("part_seconds", [1e-9, sums.PART_SECONDS])  # in seven parts, in one
+def test_threads_change_no_bit(monkeypatch, part_seconds):
     e = random_ensemble(0, trees=7, depth=6)
-    X = random_rows(1, 100, 4)
+    X, w = random_rows(1, 700, 4), np.random.default_rng(0).uniform(0.1, 2.0, 700)
     levels = some_levels(0, 4)
-    one = effects.joint(e, levels, [(0, 1)], X)[0]
-    assert np.array_equal(one, effects.joint(e, levels, [(0, 1)], X)[0])
+    whole = effects.joint(e, levels, [(0, 1)], X, w)[0]
+    monkeypatch.setattr(sums, "PART_SECONDS", part_seconds)
+    low, high = (np.random.default_rng(s).integers(0, 3, (700, len(levels))).astype(np.int32) for s in (1, 2))
+
+    def everything(threads):
+        strengths = [effects.overall_interactions(e, levels_at(X), X, w, threads=threads)]
+        strengths += [effects.pair_interactions(e, levels_at(X), [(0, 1), (2, 3)], X, w, threads=threads)]
+        spread = effects.individual_moments(e, levels, X, w, threads=threads)
+        return [
+            *effects.joint(e, levels, [(0, 1)], X, w, threads=threads),
+            *effects.partial_dependence(e, levels, X, w, threads=threads),
+            effects.individual(e, levels[0], X, threads=threads),
+            *[b for _, blocks in effects.individual_blocks(e, levels, X, threads=threads) for b in blocks],
+            effects.shifted(e, levels, X, low, high, threads=threads),
+            *[a for s in strengths for a in (s.interaction, s.whole)],
+            *[a for m in spread for a in (m.mean, m.variance)],
+        ]
+
+    one = everything(1)
+    near(one[0], whole)
     for threads in (2, 3, 20):
-        near(effects.joint(e, levels, [(0, 1)], X, threads=threads)[0], one)
+        for a, b in zip(everything(threads), one, strict=True):
+            assert np.array_equal(a, b)
+
+
+def levels_at(X):
+    return [effects.Levels((c,), np.unique(X[:, [c]], axis=0)) for c in range(X.shape[1])]
 
 
 def test_many_surfaces_are_added_up_in_turns(monkeypatch):

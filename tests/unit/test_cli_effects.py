@@ -64,3 +64,55 @@ def test_wrong_usage_has_its_code_and_writes_nothing(folder, capsys, arguments, 
     assert run(folder, "effects", "@model.txt", "@rows.parquet", "-o", "@no.parquet", *arguments) == code
     assert capsys.readouterr().err.startswith("whybox: ")
     assert not (folder / "no.parquet").exists()
+
+
+def test_the_plan_is_printed_and_nothing_else_is_done(folder, capsys):
+    assert (
+        run(
+            folder,
+            "effects",
+            "@model.txt",
+            "@rows.parquet",
+            "--no-verify",
+            "--plan",
+            "--feature",
+            "bmi",
+            "--kind",
+            "anova",
+        )
+        == 0
+    )
+    said = capsys.readouterr()
+    assert "Functional ANOVA component: 1 curve" in said.out
+    assert "no predictions" in said.out
+    assert said.err == ""
+    for arguments in (("--plan", "-o", "@no.parquet"), ()):
+        assert run(folder, "effects", "@model.txt", "@rows.parquet", "--no-verify", *arguments) == 2
+        assert "--plan" in capsys.readouterr().err
+    assert not (folder / "no.parquet").exists()
+    assert run(folder, "effects", "@model.txt", "@rows.parquet", "--no-verify", "--plan", "--feature", "bmy") == 2
+
+
+def test_what_it_costs_to_ask_a_model_is_said_before(folder, capsys):
+    import joblib
+    from sklearn.decomposition import PCA
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.pipeline import make_pipeline
+
+    model = make_pipeline(PCA(2), RandomForestRegressor(5, random_state=0)).fit(zoo.X(), zoo.y())
+    joblib.dump(model, folder / "mixed.joblib")
+    arguments = ("@mixed.joblib", "@rows.parquet", "--no-verify", "--trust-pickle", "--feature", "bmi", "--grid", "5")
+    assert run(folder, "effects", *arguments, "-o", "@mixed.csv") == 0
+    said = capsys.readouterr().err
+    plan = wb.plan_effects(model, zoo.X(), "bmi", grid=5)
+    assert f"whybox: asking the model for {plan.predictions:,} predictions, about " in said
+    assert run(folder, "effects", *arguments, "--plan") == 0
+    assert f"{plan.predictions:,} predictions" in capsys.readouterr().out
+
+
+def test_threads_change_nothing(folder):
+    for jobs in ("1", "2"):
+        name = f"@jobs{jobs}.csv"
+        assert run(folder, "effects", "@model.txt", "@rows.parquet", "--no-verify", "-o", name, "--n-jobs", jobs) == 0
+    assert (folder / "jobs1.csv").read_bytes() == (folder / "jobs2.csv").read_bytes()
+    assert run(folder, "effects", "@model.txt", "@rows.parquet", "--no-verify", "-o", "@no.csv", "--n-jobs", "0") == 2

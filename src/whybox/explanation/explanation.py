@@ -65,7 +65,7 @@ class Explanation:
         players: for each feature label, the columns it stands for; of an effect, its feature or its two.
         evidence: how the numbers were made and checked.
         extras: further numbers with axes of their own, (dims, array) by name: of an effect ``off_data``, ``share`` and the like.
-        again: of a curve, what computes it at other points; it lives with the model, so a saved curve has none.
+        again: of a curve, what computes it at other points; it lives with the model, and is saved where the curve is known without (see known.py).
     """
 
     kind: str
@@ -138,11 +138,11 @@ class Explanation:
             (points,) [, outputs], with the rows first where the curve has rows.
 
         Raises:
-            OptionError: not a curve, or one that was saved or cut, so that there is no model to ask any more.
+            OptionError: not a curve, or one that was cut, or saved where only its model knows more than its grid.
         """
         if self.again is None:
             raise OptionError(
-                "at() asks the model again, and this is not a curve that still has its model: it was saved, cut, or is something else."
+                "at() asks the model again, and this is not a curve that still has its model: it was cut, or is something else."
             )
         return self.again(points)
 

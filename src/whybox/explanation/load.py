@@ -15,6 +15,7 @@ from whybox.errors import ExplanationFileError
 from whybox.explanation.effects import Effects
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
+from whybox.explanation.known import Axis, Known, Line, Refusal, Steps
 from whybox.explanation.save import FORMAT
 from whybox.frames import Table, as_table
 
@@ -53,7 +54,12 @@ def _one(path: str | Path | io.BytesIO) -> Explanation:
     with zipfile.ZipFile(path) as archive:
         page = json.loads(archive.read("explanation.json"))
         names = set(archive.namelist())
-        wanted = ("values", "base", "prediction", "std_error", *(f"extra.{n}" for n in page.get("extras", {})))
+        axes = (page.get("at") or {}).get("axes", ())
+        wanted = (
+            *("values", "base", "prediction", "std_error", "at.values"),
+            *(f"at.edges.{i}" for i in range(len(axes))),
+            *(f"extra.{n}" for n in page.get("extras", {})),
+        )
         arrays = {
             n: np.load(io.BytesIO(archive.read(f"{n}.npy")), allow_pickle=False) for n in wanted if f"{n}.npy" in names
         }
@@ -96,4 +102,34 @@ def _build(page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: byte
         data=data,
         players={name: tuple(columns) for name, columns in page["players"].items()},
         extras={name: (tuple(dims), arrays[f"extra.{name}"]) for name, dims in page.get("extras", {}).items()},
+        again=_again(page.get("at"), arrays, [coords[d] for d in page["dims"] if d.startswith("point")]),
     )
+
+
+def _again(
+    about: dict[str, Any] | None, arrays: dict[str, npt.NDArray[Any]], points: list[npt.NDArray[Any]]
+) -> Known | None:
+    """What at() of a curve does."""
+    if about is None:
+        return None
+    if about["how"] == "line":
+        return Line(tuple(points), arrays["values"])
+    if about["how"] == "not":
+        return Refusal(str(about["why"]))
+    axes = []
+    for i, axis in enumerate(about["axes"]):
+        levels = None if axis["levels"] is None else tuple(axis["levels"])
+        edges = arrays.get(f"at.edges.{i}")
+        if (edges is None) == (levels is None) or (
+            edges is not None and (edges.ndim != 1 or (np.diff(edges) <= 0).any())
+        ):
+            raise ExplanationFileError(f"the steps along {axis['name']!r} are damaged.")
+        axes.append(Axis(str(axis["name"]), edges, levels, bool(axis["missing"])))
+    values, rows = arrays["at.values"], bool(about["rows"])
+    sizes = [
+        (len(a.levels) if a.levels is not None else len(arrays[f"at.edges.{i}"]) + 1) + a.missing
+        for i, a in enumerate(axes)
+    ]
+    if list(values.shape[rows : rows + len(sizes)]) != sizes:
+        raise ExplanationFileError("the steps of the curve are damaged.")
+    return Steps(tuple(axes), values, rows)

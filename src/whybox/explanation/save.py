@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.explanation.known import Known, Line, Steps
 from whybox.frames import Table
 from whybox.storage import writing
 
@@ -69,8 +70,12 @@ def _write(e: Explanation, target: Any) -> None:
             "labels": e.data.labels is not None,
         },
     }
+    known = getattr(e.again, "keep", lambda: None)()
+    page["at"] = _about(known)
     arrays = {"values": e.values, "base": e.base, "prediction": e.prediction, "std_error": e.std_error}
     arrays |= {f"extra.{name}": array for name, (_, array) in e.extras.items()}
+    if isinstance(known, Steps):
+        arrays |= {"at.values": known.values} | {f"at.edges.{i}": axis.edges for i, axis in enumerate(known.axes)}
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         _add(archive, "explanation.json", json.dumps(page, indent=1, allow_nan=True).encode())
         for name, array in arrays.items():
@@ -80,6 +85,16 @@ def _write(e: Explanation, target: Any) -> None:
                 _add(archive, f"{name}.npy", buffer.getvalue())
         if e.data is not None:
             _add(archive, "data.arrow", _arrow_bytes(e.data))
+
+
+def _about(known: Known | None) -> dict[str, Any] | None:
+    """What at() of a saved curve does, but for its numbers."""
+    if isinstance(known, Steps):
+        axes = [{"name": a.name, "levels": a.levels, "missing": a.missing} for a in known.axes]
+        return {"how": "steps", "axes": axes, "rows": known.rows}
+    if isinstance(known, Line):
+        return {"how": "line"}
+    return None if known is None else {"how": "not", "why": known.why}
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from whybox import _native
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
 from whybox.frames import Floats
-from whybox.kernels.lanes import forced_choice, instruction_sets
-from whybox.kernels.steps import Ints, bin_of, breakpoints, classes_of, representatives
+from whybox.kernels.steps import bin_of, breakpoints, classes_of, representatives
+from whybox.kernels.sums import each, means, parts_of
 from whybox.kernels.trees import native, predict
 from whybox.models.trees import TreeEnsemble
 from whybox.progress import batches
@@ -41,8 +41,8 @@ __all__ = [
 
 Link = Literal["identity", "logistic", "exp", "softmax"]
 LINKS: Final[tuple[Link, ...]] = ("identity", "logistic", "exp", "softmax")
-BLOCK: Final = 32768  # rows a native block holds at most
 ROOM: Final = 256 * 2**20  # bytes of surfaces that are added up at a time
+CHUNK: Final = 256  # rows whose moments are added up together
 
 
 @final
@@ -144,53 +144,6 @@ def _weights(X: Floats, weights: Floats | None) -> Floats:
     return w
 
 
-def _means(
-    e: TreeEnsemble, grid: _Grid, pairs: Ints, X: Floats, w: Floats, threads: int
-) -> tuple[_native.Means, float]:
-    """Add up all trees over all rows; returns the sums and the rows' weight in them."""
-    if threads < 1:
-        raise OptionError("threads must be at least 1.")
-    equal = bool((w == w[0]).all())
-    instructions = forced_choice("instructions") or instruction_sets()[0].name
-    first, second = (np.ascontiguousarray(pairs[:, k], dtype=np.int32) for k in (0, 1))
-    bounds = np.linspace(0, e.n_trees, min(threads, e.n_trees) + 1).astype(int) if e.n_trees else np.zeros(2, dtype=int)
-    parts = [grid.native.means(first, second, instructions) for _ in bounds[1:]]
-    steps = int(np.diff(bounds).max())
-    blocks = [slice(s, min(s + BLOCK, len(X))) for s in range(0, len(X), BLOCK)]
-
-    def work(part: int, block: slice, some: range) -> None:
-        if some.start == 0:
-            parts[part].fill(X[block], np.empty(0) if equal else w[block])
-        low, high = int(bounds[part]), int(bounds[part + 1])
-        parts[part].add(min(low + some.start, high), min(low + some.stop, high))
-
-    # about a tenth of a second at first, by the words of bits that are touched: most calls need one step
-    effort = (
-        len(e.left) / max(len(parts), 1) / max(steps, 1) * min(len(X), BLOCK) / 64 * 4e-9 * (1 + 4 * bool(len(pairs)))
-    )
-    with ThreadPoolExecutor(len(parts)) as pool:
-        for some in batches(
-            steps * len(blocks), what="effects", first=max(1, int(0.1 / max(effort, 1e-9))), unit="trees"
-        ):
-            for block, trees in _in_blocks(some, steps, blocks):
-                if len(parts) == 1:
-                    work(0, block, trees)
-                else:
-                    list(pool.map(work, range(len(parts)), [block] * len(parts), [trees] * len(parts)))
-    for other in parts[1:]:
-        parts[0].merge(other)
-    return parts[0], float(len(X)) if equal else float(w.sum())
-
-
-def _in_blocks(some: slice, steps: int, blocks: Sequence[slice]) -> Iterator[tuple[slice, range]]:
-    start = some.start
-    while start < some.stop:
-        block = start // steps
-        stop = min(some.stop, (block + 1) * steps)
-        yield blocks[block], range(start - block * steps, stop - block * steps)
-        start = stop
-
-
 def partial_dependence(
     e: TreeEnsemble, levels: Sequence[Levels], X: Floats, weights: Floats | None = None, *, threads: int = 1
 ) -> list[Floats]:
@@ -211,7 +164,8 @@ def partial_dependence(
     if not levels:
         return []
     grid = _Grid(e, levels)
-    sums, total = _means(e, grid, np.empty((0, 2), dtype=np.int64), X, w, threads)
+    many = parts_of(e, len(X), pairs=False)
+    sums, total = means(e, grid.native, np.empty((0, 2), dtype=np.int64), X, w, threads=threads, many=many)
     return [_one(e, grid, sums, j)[grid.index[j]] / total + e.base_values for j in range(len(levels))]
 
 
@@ -257,8 +211,10 @@ def _surfaces(
         raise OptionError("a pair is two different positions in levels.")
     size = [len(one.values) + 1 for one in levels]
     waiting = list(enumerate(pairs))
+    bytes_ = 8.0 * len(e.base_values) * sum(size[a] * size[b] for a, b in pairs)
+    parts = parts_of(e, len(X), pairs=True, most=ROOM / max(bytes_, 1.0))
     while waiting:
-        room, many = ROOM / (8 * len(e.base_values) * max(threads, 1)), 0
+        room, many = ROOM / (8 * len(e.base_values) * parts), 0
         while many < len(waiting) and (many == 0 or room >= size[waiting[many][1][0]] * size[waiting[many][1][1]]):
             room -= size[waiting[many][1][0]] * size[waiting[many][1][1]]
             many += 1
@@ -266,7 +222,8 @@ def _surfaces(
         used = sorted({j for _, pair in some for j in pair})
         grid = _Grid(e, [levels[j] for j in used])
         asked = sorted({(used.index(min(p)), used.index(max(p))) for _, p in some})
-        sums, total = _means(e, grid, np.array(asked, dtype=np.int64).reshape(-1, 2), X, w, threads)
+        chosen = np.array(asked, dtype=np.int64).reshape(-1, 2)
+        sums, total = means(e, grid.native, chosen, X, w, threads=threads, many=parts)
         for k, (a, b) in some:
             low, high = used.index(min(a, b)), used.index(max(a, b))
             surface = np.empty((grid.points[low], grid.points[high], len(e.base_values)))
@@ -275,7 +232,7 @@ def _surfaces(
             yield k, surface if a < b else np.ascontiguousarray(surface.transpose(1, 0, 2))
 
 
-def individual(e: TreeEnsemble, levels: Levels, X: Floats) -> Floats:
+def individual(e: TreeEnsemble, levels: Levels, X: Floats, *, threads: int = 1) -> Floats:
     """Raw output of every row with the player set to each of its points (ICE): (rows, points, outputs).
 
     Raises:
@@ -286,13 +243,17 @@ def individual(e: TreeEnsemble, levels: Levels, X: Floats) -> Floats:
     out = np.empty((len(X), len(levels.values), grid.outputs))
     for rows in batches(len(X), what="individual curves", first=256, most=8192):
         block = np.empty((rows.stop - rows.start, grid.points[0], grid.outputs))
-        grid.native.individual(X[rows], block)
+        _individual(grid, X[rows], block, threads)
         out[rows] = block[:, grid.index[0]]
     return out
 
 
+def _individual(grid: _Grid, X: Floats, out: Floats, threads: int) -> None:
+    each(threads, slice(0, len(X)), lambda some: grid.native.individual(X[some], out[some]))
+
+
 def individual_blocks(
-    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, *, numbers: int = 2**23
+    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, *, numbers: int = 2**23, threads: int = 1
 ) -> Iterator[tuple[slice, list[Floats]]]:
     """Yield the individual curves of all players, made in one walk, for blocks of rows: (rows, a (rows, points, outputs) for each player).
 
@@ -309,7 +270,7 @@ def individual_blocks(
     cells = sum(grid.points) * grid.outputs
     for rows in batches(len(X), what="individual curves", first=256, most=max(1, numbers // cells)):
         block = np.empty((rows.stop - rows.start, sum(grid.points), grid.outputs))
-        grid.native.individual(X[rows], block)
+        _individual(grid, X[rows], block, threads)
         parts = np.split(block, np.cumsum(grid.points)[:-1], axis=1)
         yield (
             rows,
@@ -328,6 +289,7 @@ def individual_moments(
     *,
     center: Literal["mean", "row"] = "mean",
     link: Link = "identity",
+    threads: int = 1,
 ) -> list[Moments]:
     """Mean and variance over rows of individual curves, without keeping them.
 
@@ -346,6 +308,8 @@ def individual_moments(
     """
     X = _rows(e, X)
     w = _weights(X, weights)
+    if threads < 1:
+        raise OptionError("threads must be at least 1.")
     if center not in {"mean", "row"} or link not in LINKS:
         raise OptionError(f"center is 'mean' or 'row', link one of {', '.join(LINKS)}.")
     if not levels:
@@ -353,8 +317,20 @@ def individual_moments(
     grid = _Grid(e, levels)
     centre = np.empty(0) if center == "row" else np.asarray(w @ _linked(link, predict(e, X)) / w.sum())
     sums, squares = (np.zeros((sum(grid.points), grid.outputs)) for _ in range(2))
-    for rows in batches(len(X), what="individual curves", first=256):
-        grid.native.moments(X[rows], w[rows], LINKS.index(link), centre, sums, squares)
+
+    def chunk(which: int) -> tuple[Floats, Floats]:
+        rows = slice(which * CHUNK, (which + 1) * CHUNK)
+        own = np.zeros_like(sums), np.zeros_like(sums)
+        grid.native.moments(X[rows], w[rows], LINKS.index(link), centre, *own)
+        return own
+
+    with ThreadPoolExecutor(threads) as pool:
+        for some in batches(
+            -(-len(X) // CHUNK), what="individual curves", first=threads, most=2 * threads, unit=f"x {CHUNK} rows"
+        ):
+            for one, two in (pool.map if threads > 1 else map)(chunk, range(some.start, some.stop)):
+                sums += one
+                squares += two
     shift = sums / w.sum()
     variance = np.maximum(squares / w.sum() - shift**2, 0.0)
     mean = shift if center == "row" else shift + centre
@@ -370,7 +346,13 @@ def _linked(link: Link, f: Floats) -> Floats:
 
 
 def shifted(
-    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, low: npt.NDArray[np.int32], high: npt.NDArray[np.int32]
+    e: TreeEnsemble,
+    levels: Sequence[Levels],
+    X: Floats,
+    low: npt.NDArray[np.int32],
+    high: npt.NDArray[np.int32],
+    *,
+    threads: int = 1,
 ) -> Floats:
     """Raw output with a player at one of its points less that with it at another, for every row and player, as ALE needs.
 
@@ -394,8 +376,12 @@ def shifted(
     if not levels:
         return out
     grid = _Grid(e, levels)
-    for rows in batches(len(X), what="shifted rows", first=256):
+
+    def work(rows: slice) -> None:
         grid.native.shifted(X[rows], low[rows].ravel(), high[rows].ravel(), out[rows])
+
+    for rows in batches(len(X), what="shifted rows", first=256):
+        each(threads, rows, work)
     return out
 
 
@@ -438,7 +424,7 @@ def pair_interactions(
 
 
 def overall_interactions(
-    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, weights: Floats | None = None
+    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, weights: Floats | None = None, *, threads: int = 1
 ) -> Strength:
     """How strongly each player interacts with all others together, at the rows themselves.
 
@@ -463,10 +449,11 @@ def overall_interactions(
     grid = _Grid(e, levels)
     masses = [np.bincount(grid.index[j][at[j]], w, minlength=grid.points[j]) / w.sum() for j in range(len(levels))]
     without = np.empty((len(X), len(levels), grid.outputs))
+    mass = np.concatenate(masses)
     for rows in batches(len(X), what="interactions", first=256):
-        grid.native.averages(X[rows], np.concatenate(masses), without[rows])
+        each(threads, rows, lambda some: grid.native.averages(X[some], mass, without[some]))
     f = _centred(predict(e, X), w)
-    for j, curve in enumerate(partial_dependence(e, levels, X, w)):
+    for j, curve in enumerate(partial_dependence(e, levels, X, w, threads=threads)):
         out.interaction[j] = w @ (f - _centred(curve[at[j]], w) - _centred(without[:, j], w)) ** 2
         out.whole[j] = w @ f**2
     return out

@@ -28,7 +28,12 @@ class BlackBox(Model):
     """A model that can be asked and not read; its raw scale is the scale of its answers.
 
     What only needs answers (effects) takes it; what needs to see inside a model (exact attributions) goes on refusing it.
+
+    Attributes:
+        probed: rows that it was asked about to see what comes out.
     """
+
+    probed: int = 0
 
     @cached_property
     def fingerprint(self) -> str:
@@ -68,7 +73,7 @@ def as_black_box(obj: Any, rows: Table, *, response: str | None = None, notes: t
     outputs, binary = _outputs(obj, method, width)
     own = Own(_Second(call) if binary else call, "raw", 0.0, what, library)
     kind = f"the function {what}" if plain else f"{type(obj).__name__} ({library}), asked through {method}"
-    return BlackBox(inputs=inputs, outputs=outputs, kind=kind, own=own, notes=notes)
+    return BlackBox(inputs=inputs, outputs=outputs, kind=kind, own=own, notes=notes, probed=len(first))
 
 
 def _method(obj: Any, response: str | None) -> str | None:

@@ -23,18 +23,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError
-from whybox.frames import Floats, is_missing
+from whybox.explanation.known import as_place
+from whybox.frames import Floats
 from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.evaluate import Evaluator, Request, Rows
-from whybox.methods.effects.grid import Feature, Grid, Ints, as_place
+from whybox.methods.effects.grid import Feature, Grid, Ints
 
-__all__ = ["ale", "between", "edges_of"]
+__all__ = ["ale", "edges_of", "requests"]
 
 _NONE: Final = -1
 
@@ -58,9 +59,18 @@ def ale(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
     Raises:
         OptionError: fewer than two points, or a category in a surface.
     """
-    plans = [_surface(evaluator, g) if len(g.features) == 2 else _line(evaluator, g) for g in grids]
+    plans = _plans(evaluator.rows, grids)
     moved = iter(evaluator.shifted([r for p in plans for r in p.requests]))
     return [p.finish([next(moved) for _ in p.requests]) for p in plans]
+
+
+def requests(rows: Rows, grids: Sequence[Grid]) -> list[Request]:
+    """Return what :func:`ale` asks an evaluator.
+
+    Raises:
+        OptionError: as :func:`ale`.
+    """
+    return [r for p in _plans(rows, grids) for r in p.requests]
 
 
 @final
@@ -72,11 +82,14 @@ class _Plan:
     finish: Callable[[list[Floats]], Curve]
 
 
-def _line(evaluator: Evaluator, grid: Grid) -> _Plan:
-    rows = evaluator.rows
+def _plans(rows: Rows, grids: Sequence[Grid]) -> list[_Plan]:
+    return [_surface(rows, g) if len(g.features) == 2 else _line(rows, g) for g in grids]
+
+
+def _line(rows: Rows, grid: Grid) -> _Plan:
     edges, order = edges_of(rows, grid)
     made = grid.pick(order)
-    requests, steps = _levels(evaluator, made) if grid.place is None else _intervals(evaluator, made, edges)
+    asked, steps = _levels(made) if grid.place is None else _intervals(rows, made, edges)
 
     def finish(moved: list[Floats]) -> Curve:
         found = steps(moved)
@@ -85,7 +98,7 @@ def _line(evaluator: Evaluator, grid: Grid) -> _Plan:
         said = f"{100 * left:.3g} % of the rows (by weight) have no value on this axis and are left out."
         return Curve(made, values, error, points=made.points, notes=(said,) if left > 0 else ())
 
-    return _Plan(requests, finish)
+    return _Plan(asked, finish)
 
 
 def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
@@ -118,8 +131,8 @@ def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
 _Finish = Callable[[list[Floats]], _Steps]
 
 
-def _intervals(evaluator: Evaluator, grid: Grid, edges: Floats) -> tuple[list[Request], _Finish]:
-    x = evaluator.rows.feature(grid.members[0]).numbers
+def _intervals(rows: Rows, grid: Grid, edges: Floats) -> tuple[list[Request], _Finish]:
+    x = rows.feature(grid.members[0]).numbers
     assert x is not None  # noqa: S101  # numbers and dates have places
     place = interval(x, edges)
     row = np.flatnonzero(place >= 0)
@@ -135,9 +148,9 @@ def interval(x: Floats, edges: Floats) -> Ints:
     return np.where(inside, at, _NONE).astype(np.int64)
 
 
-def _levels(evaluator: Evaluator, grid: Grid) -> tuple[list[Request], _Finish]:
+def _levels(grid: Grid) -> tuple[list[Request], _Finish]:
+    """Each row one level up and one down; at the ends of the order one way only. Where it stands it is asked once for all features."""
     own, last = grid.at, len(grid) - 1
-    evaluator.answers()  # every row is asked where it stands: once, for both neighbours
     up = np.where((own < 0) | (own == last), _NONE, own + 1)
     down = np.where(own <= 0, _NONE, own - 1)
     rose = (grid, [(1, up), (-1, np.where(up < 0, _NONE, own))])
@@ -226,9 +239,9 @@ def _shares(other: Feature, weights: Floats, at: Ints) -> Floats:
     return np.asarray(out if other.numbers is None else np.cumsum(out))
 
 
-def _surface(evaluator: Evaluator, grid: Grid) -> _Plan:
+def _surface(rows: Rows, grid: Grid) -> _Plan:
     """The second-order effect of two numeric features: what is left of their joint local effects when both own effects are taken off."""
-    rows, axes = evaluator.rows, []
+    axes = []
     for feature, points in zip(grid.features, grid.points, strict=True):
         if feature.kind == "category":
             raise OptionError(
@@ -314,29 +327,3 @@ def _second_order(mean: Floats, mass: Floats) -> Floats:
     both[:, 1:] -= second.cumsum(axis=0)[None]
     cells = (both[1:, 1:] + both[1:, :-1] + both[:-1, 1:] + both[:-1, :-1]) / 4
     return np.asarray(both - (mass[..., None] * cells).sum(axis=(0, 1)) / mass.sum())
-
-
-def between(curve: Curve, points: list[Any]) -> Floats:
-    """Return an accumulated effect at any points, straight between edges; (points, outputs).
-
-    Raises:
-        OptionError: beyond the edges, missing, a level that is not there, or a surface.
-    """
-    if len(curve.points) != 1:
-        raise OptionError("a surface of kind 'ale' is known at its grid only.")
-    axis = curve.points[0]
-    if curve.grid.features[0].kind == "category":
-        where = {v: i for i, v in enumerate(axis.tolist())}
-        asked = [None if is_missing(v) else v for v in points]
-        strange = [v for v in asked if v not in where]
-        if strange:
-            raise OptionError(f"{strange[0]!r} is not a level of this curve.")
-        return np.asarray(curve.values[[where[v] for v in asked]])
-    place = as_place(axis)
-    dates = axis.dtype.kind in "mM"
-    x = as_place(np.array(points, dtype="datetime64[us]")) if dates else np.array(points, dtype=np.float64)
-    if not ((x >= place[0]) & (x <= place[-1])).all():
-        raise OptionError(
-            f"an accumulated effect is known from {axis[0]} to {axis[-1]}, where the data are; ask inside."
-        )
-    return np.column_stack([np.interp(x, place, v) for v in curve.values.T])

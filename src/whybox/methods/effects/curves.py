@@ -10,11 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import LimitError, OptionError
+from whybox.explanation.known import as_place
 from whybox.frames import Floats
 from whybox.methods.effects.evaluate import Evaluator, Rows
 from whybox.methods.effects.grid import Grid, Ints, find, own_grid
 
-__all__ = ["Curve", "components", "grid_share", "individual", "marginal", "partial_dependence"]
+__all__ = [
+    "Curve",
+    "check_individual",
+    "components",
+    "grid_share",
+    "individual",
+    "marginal",
+    "partial_dependence",
+    "with_sides",
+]
 
 LARGEST: Final = 2**33  # bytes of one result
 
@@ -57,24 +67,31 @@ def individual(evaluator: Evaluator, grids: Sequence[Grid], kind: str) -> list[C
     """Return one curve a row: ICE as it is, c-ICE less its own value at the first point, d-ICE its slope between neighbouring points.
 
     Raises:
-        LimitError: (rows, points, outputs) does not fit. OptionError: slopes of what has no numbers, or of two features.
+        LimitError, OptionError: as :func:`check_individual`.
 
     References:
         Goldstein et al., Peeking inside the black box, Journal of Computational and Graphical Statistics 24 (2015).
     """
-    made = []
-    for grid in grids:
-        shape = (len(evaluator.rows), len(grid), len(evaluator.target.names))
-        if 8 * np.prod(shape, dtype=np.float64) > LARGEST:
-            raise LimitError(
-                f"{shape[0]:,} rows x {shape[1]:,} points x {shape[2]} outputs do not fit; pass fewer rows or points, or kind='pdp'."
-            )
-        if kind == "d-ice":
-            _check_slopes(grid)
-        made.append(np.empty(shape))
+    made = [np.empty(check_individual(evaluator, grid, kind)) for grid in grids]
     for i, rows, block in evaluator.curves(grids):
         made[i][rows] = block
     return [_as_kind(grid, values, kind) for grid, values in zip(grids, made, strict=True)]
+
+
+def check_individual(evaluator: Evaluator, grid: Grid, kind: str) -> tuple[int, int, int]:
+    """Return the shape of individual curves, (rows, points, outputs).
+
+    Raises:
+        LimitError: it does not fit. OptionError: slopes of what has no numbers, or of two features.
+    """
+    shape = (len(evaluator.rows), len(grid), len(evaluator.target.names))
+    if 8 * np.prod(shape, dtype=np.float64) > LARGEST:
+        raise LimitError(
+            f"{shape[0]:,} rows x {shape[1]:,} points x {shape[2]} outputs do not fit; pass fewer rows or points, or kind='pdp'."
+        )
+    if kind == "d-ice":
+        _check_slopes(grid)
+    return shape
 
 
 def _as_kind(grid: Grid, values: Floats, kind: str) -> Curve:
@@ -132,24 +149,36 @@ def components(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
         local and global model explanations by functional decomposition of low dimensional structures, AISTATS 2023.
     """
     rows = evaluator.rows
+    every, sides = with_sides(rows, grids)
+    evaluator.reserve(every, answers=True)
     whole = rows.weights @ evaluator.answers()
-    sides = [_sides(rows, g) for g in grids]
-    means = iter(evaluator.means([*grids, *(side for both in sides for side in both)]))
-    own = [next(means) - whole for _ in grids]
+    means = evaluator.means(every)
     notes = ("No standard error is computed for components; partial dependence has one.",)
     out = []
-    for grid, both, values in zip(grids, sides, own, strict=True):
-        alone = [next(means)[find(s, p.tolist())] - whole for s, p in zip(both, grid.points[: len(both)], strict=True)]
+    for i, (grid, both) in enumerate(zip(grids, sides, strict=True)):
+        values = means[i] - whole
+        alone = [
+            means[at][find(every[at], p.tolist())] - whole for at, p in zip(both, grid.points[: len(both)], strict=True)
+        ]
         sums = (alone[0][:, None] + alone[1][None]).reshape(values.shape) if alone else 0.0
         out.append(Curve(grid, values - sums, notes=notes))
     return out
 
 
-def _sides(rows: Rows, grid: Grid) -> list[Grid]:
-    """The two features of a surface by themselves; nothing for a curve."""
-    if len(grid.features) == 1:
-        return []
-    return [own_grid(rows.table, f, p.tolist()) for f, p in zip(grid.features, grid.points, strict=True)]
+def with_sides(rows: Rows, grids: Sequence[Grid]) -> tuple[list[Grid], list[tuple[int, ...]]]:
+    """Return the grids and then both features of each surface by themselves, each different one once; and for each grid where its sides are."""
+    every, sides = list(grids), []
+    places: dict[tuple[int, str], int] = {}
+    for grid in grids:
+        here = []
+        for feature, points in zip(grid.features, grid.points, strict=True) if len(grid.features) > 1 else ():
+            key = (feature.position, repr(points.tolist()))
+            if key not in places:
+                places[key] = len(every)
+                every.append(own_grid(rows.table, feature, points.tolist()))
+            here.append(places[key])
+        sides.append(tuple(here))
+    return every, sides
 
 
 def nearest(rows: Rows, grid: Grid) -> Ints:
@@ -167,8 +196,6 @@ def nearest(rows: Rows, grid: Grid) -> Ints:
 
 
 def _nearest_number(rows: Rows, position: int, points: npt.NDArray[Any]) -> Ints:
-    from whybox.methods.effects.grid import as_place
-
     x = rows.feature(position).numbers
     assert x is not None  # noqa: S101  # only categories have none
     axis = as_place(points)

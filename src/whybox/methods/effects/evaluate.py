@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Protocol, final
@@ -26,6 +26,8 @@ __all__ = ["BLOCK", "Corners", "Evaluator", "Moments", "Predicts", "Request", "R
 Corners = Sequence[tuple[int, Ints]]
 Request = tuple[Grid, Corners]
 BLOCK: Final = 2**22  # numbers of individual curves held at a time
+_KEPT: Final = 2**23  # numbers of `Rows.alike` kept
+FIRST, MOST = 4096, 65536  # rows of a batch
 
 
 @final
@@ -74,7 +76,8 @@ class Rows:
         """Return a row for each different row but for some columns, and which of these each row is."""
         key = tuple(without)
         if key not in self._alike:
-            self._alike.clear()  # one is enough: features come one after another
+            if len(self) * len(self._alike) > _KEPT:
+                self._alike.clear()
             self._alike[key] = self._different(key)
         return self._alike[key]
 
@@ -110,6 +113,11 @@ class Evaluator(Protocol):
     def kernel(self) -> str:
         """How answers are found, in words."""
 
+    def reserve(
+        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False
+    ) -> list[int]:
+        """Return the rounds of predictions of single rows that all of this takes, refusing too many before any is made; see `Predicts`."""
+
     def answers(self) -> Floats:
         """Return the prediction of each row, (rows, outputs)."""
 
@@ -126,15 +134,15 @@ class Evaluator(Protocol):
         """Return for each request and row the signed sum of its answers at the corners, (rows, outputs); rows left out get zeros."""
 
 
-def moments(evaluator: Evaluator, grid: Grid) -> Moments:
-    """Return mean and variance from individual curves, block by block, by Chan's pairwise update.
+def moments(evaluator: Evaluator, grid: Grid, blocks: Iterable[tuple[Ints, Floats]]) -> Moments:
+    """Return mean and variance from blocks of individual curves (rows, curves), by Chan's pairwise update.
 
     The variance is ``sum w (v - mean)^2 * n / (n - 1)`` with shares w and the effective number of rows n.
     """
     w, n = evaluator.rows.weights, evaluator.rows.count
     shape = (len(grid), len(evaluator.target.names))
     mass, mean, square = 0.0, np.zeros(shape), np.zeros(shape)
-    for _, rows, values in evaluator.curves([grid]):
+    for rows, values in blocks:
         here = float(w[rows].sum())
         if here == 0.0:
             continue
@@ -149,34 +157,32 @@ def moments(evaluator: Evaluator, grid: Grid) -> Moments:
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Shift:
-    """Corners of one grid, each different question once: rows and points to ask about, and for every corner of every row used where its answer is.
+class _Questions:
+    """What is asked of one grid, each question once: a question is a row but for the feature, and a point.
 
-    ``own`` marks corners where a row stands itself, whose prediction is known; ``rows`` are theirs.
+    ``different`` numbers them, row * points + point; ``own`` is a row that stands there itself, whose prediction is the answer, or -1.
     """
 
     grid: Grid
-    corners: Corners
-    used: Ints
     different: Ints
-    points: Ints
-    where: Ints
-    own: npt.NDArray[np.bool_]
-    rows: Ints
+    own: Ints
 
 
 @final
 class Predicts:
     """Any model, through predictions of rows with the feature's column replaced.
 
-    Rows that are equal but for the feature are asked about once, and so are points that are a row's own value where its prediction is
-    known already. Work goes in batches that Ctrl-C can end.
+    Rows that are equal but for the feature are asked about once. A point that is a row's own value is that row as it is: wherever that saves
+    something, the rows as they are are asked about once and serve all features. Work goes in batches that Ctrl-C can end.
+
+    Args:
+        most: predictions allowed. before: those that this question took already.
     """
 
-    def __init__(self, model: Model, rows: Rows, target: Target, *, most: int | None = None) -> None:
+    def __init__(self, model: Model, rows: Rows, target: Target, *, most: int | None = None, before: int = 0) -> None:
         self.model, self.rows, self.target = model, rows, target
         self.spent = 0
-        self._most = most
+        self._most, self._before = most, before
         self._call = _caller(model, target)
         self._answers: Floats | None = None
         self._in_all = ""
@@ -190,6 +196,54 @@ class Predicts:
             else "predictions: our verified reading of the model"
         )
 
+    def reserve(
+        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False
+    ) -> list[int]:
+        """Return how many predictions it will take to give curves of grids, sums of requests, and the rows' own answers: the size of each round.
+
+        Their sum is exact.
+
+        Raises:
+            LimitError: more than are allowed.
+        """
+        return self._reserve(grids, requests, answers=answers)[0]
+
+    def _reserve(
+        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False
+    ) -> tuple[list[int], bool]:
+        """The rounds, and whether asking about the rows as they are costs no more than it saves."""
+        sizes = [self._size_of_curves(g) for g in grids]
+        for grid, corners in _by_grid(requests):
+            asked = self._questions(grid, corners)
+            sizes.append((len(asked.different), int((asked.own >= 0).sum()), 1))
+        as_they_are = 0 if self._answers is not None else len(self.rows.alike(())[0])
+        share = answers or sum(own for _, own, _ in sizes) >= as_they_are
+        rounds = [as_they_are] if share else []
+        for size, own, blocks in sizes:
+            left = size - own if share else size
+            rounds += [left // blocks + (i < left % blocks) for i in range(blocks)]
+        self._afford(sum(rounds))
+        self._in_all = f", {sum(rounds):,} predictions in all"
+        return [r for r in rounds if r], share
+
+    def _size_of_curves(self, grid: Grid) -> tuple[int, int, int]:
+        """How many different questions a grid asks, how many of them are rows as they are, and in how many blocks they come."""
+        rest = len(self.rows.alike(grid.members)[0])
+        block = max(1, BLOCK // (len(grid) * len(self.target.names)))
+        return rest * len(grid), len(self._cells(grid)[0]), -(-rest // block)
+
+    def sample(self, grid: Grid | None, size: int) -> None:
+        """Ask some of the questions of a grid, or about rows as they are, for a timing; the answers are not kept, nor counted."""
+        rows = np.arange(size) % len(self.rows)
+        block = self.rows.table.rows(rows)
+        if grid is not None:
+            block = block.mixed(grid.table.rows(np.arange(size) % len(grid)), grid.members)
+        self._call(block)
+
+    def _start(self, grids: Sequence[Grid] = (), requests: Sequence[Request] = ()) -> None:
+        if self._reserve(grids, requests)[1]:
+            self.answers()
+
     def answers(self) -> Floats:
         """Return the prediction of each row; equal rows are asked about once."""
         if self._answers is None:
@@ -200,7 +254,7 @@ class Predicts:
 
     def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
         """Yield individual curves, grid after grid, in blocks of rows that are equal but for the feature."""
-        self._announce(sum(len(self.rows.alike(g.members)[0]) * len(g) for g in grids))
+        self._start(grids)
         for i, grid in enumerate(grids):
             for rows, values in self._curves_of(grid):
                 yield i, rows, values
@@ -214,16 +268,17 @@ class Predicts:
         order = np.argsort(inverse, kind="stable")
         begins = np.searchsorted(inverse[order], np.arange(len(first) + 1))
         points, k = len(grid), len(self.target.names)
-        known = self._known(grid, inverse)
+        known = None if self._answers is None else self._cells(grid)
         size = max(1, BLOCK // (points * k))
         for start in range(0, len(first), size):
             stop = min(start + size, len(first))
             values = np.empty((stop - start, points, k))
             open_ = np.ones((stop - start, points), dtype=bool)
-            if known is not None:
-                here = (known[0] >= start) & (known[0] < stop)
-                values[known[0][here] - start, known[1][here]] = known[2][here]
-                open_[known[0][here] - start, known[1][here]] = False
+            if known is not None and self._answers is not None:
+                cells, row = known
+                here = slice(*np.searchsorted(cells, [start * points, stop * points]))
+                values.reshape(-1, k)[cells[here] - start * points] = self._answers[row[here]]
+                open_.reshape(-1)[cells[here] - start * points] = False
             r, g = np.nonzero(open_)
             values[r, g] = self._ask(self.rows.table, first[start + r], grid, g, f"effect of {grid.name}")
             members = order[begins[start] : begins[stop]]
@@ -231,53 +286,58 @@ class Predicts:
 
     def moments(self, grids: Sequence[Grid]) -> list[Moments]:
         """Return mean and variance over rows at each point, for each grid."""
-        self._announce(sum(len(self.rows.alike(g.members)[0]) * len(g) for g in grids))
-        return [moments(self, g) for g in grids]
+        self._start(grids)
+        return [moments(self, g, self._curves_of(g)) for g in grids]
 
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
         """Return signed sums of answers at corners, each different (rest of the row, point) asked about once."""
-        plans = [self._plan(grid, corners) for grid, corners in requests]
-        self._announce(sum(len(plan.different) for plan in plans))
-        return [self._shifted(plan) for plan in plans]
-
-    def _plan(self, grid: Grid, corners: Corners) -> _Shift:
-        used = np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
-        first, inverse = self.rows.alike(grid.members)
-        points = np.concatenate([at[used] for _, at in corners])
-        pairs = np.tile(inverse[used], len(corners)) * len(grid) + points
-        rows = np.tile(used, len(corners))
-        own = (points == grid.at[rows]) if self._answers is not None else np.zeros(len(points), dtype=bool)
-        different, where = np.unique(pairs[~own], return_inverse=True)
-        return _Shift(grid, corners, used, first[different // len(grid)], different % len(grid), where, own, rows)
-
-    def _shifted(self, plan: _Shift) -> Floats:
-        said = self._ask(self.rows.table, plan.different, plan.grid, plan.points, f"effect of {plan.grid.name}")
-        each = np.empty((len(plan.own), len(self.target.names)))
-        each[~plan.own] = said[plan.where]
-        if plan.own.any():
-            each[plan.own] = self.answers()[plan.rows[plan.own]]
-        out = np.zeros((len(self.rows), len(self.target.names)))
-        for (sign, _), part in zip(plan.corners, each.reshape(len(plan.corners), len(plan.used), -1), strict=True):
-            out[plan.used] += sign * part
+        self._start(requests=requests)
+        out = [np.zeros((len(self.rows), len(self.target.names))) for _ in requests]
+        for grid, mine in _by_grid(requests):
+            asked = self._questions(grid, mine)
+            said = self._said(asked)
+            inverse = self.rows.alike(grid.members)[1]
+            for i, (other, corners) in enumerate(requests):
+                if other is not grid:
+                    continue
+                used = _used(corners)
+                for sign, at in corners:
+                    where = np.searchsorted(asked.different, inverse[used] * len(grid) + at[used])
+                    out[i][used] += sign * said[where]
         return out
 
-    def _known(self, grid: Grid, inverse: Ints) -> tuple[Ints, Ints, Floats] | None:
-        """Answers at a row's own value: where they are there already, or cost nothing because every row stands on a point."""
-        if self._answers is None and (grid.at < 0).any():
-            return None
-        on = np.flatnonzero(grid.at >= 0)
-        cells, first = np.unique(inverse[on] * len(grid) + grid.at[on], return_index=True)
-        return cells // len(grid), cells % len(grid), self.answers()[on[first]]
+    def _questions(self, grid: Grid, several: Sequence[Corners]) -> _Questions:
+        inverse = self.rows.alike(grid.members)[1]
+        pairs = [inverse[_used(corners)] * len(grid) + at[_used(corners)] for corners in several for _, at in corners]
+        different = np.unique(np.concatenate(pairs))
+        cells, row = self._cells(grid)
+        own = np.full(len(different), -1, dtype=np.int64)
+        if len(cells):
+            where = np.minimum(np.searchsorted(cells, different), len(cells) - 1)
+            own = np.where(cells[where] == different, row[where], -1)
+        return _Questions(grid, different, own)
 
-    def _announce(self, needed: int) -> None:
-        """Refuse what is more than allowed before any of it is asked; show the rest beside the bar."""
-        self._afford(needed)
-        self._in_all = f", {needed:,} predictions in all"
+    def _said(self, asked: _Questions) -> Floats:
+        """Answers to each question, (questions, outputs)."""
+        grid, first = asked.grid, self.rows.alike(asked.grid.members)[0]
+        open_ = np.ones(len(asked.own), dtype=bool) if self._answers is None else asked.own < 0
+        rest, point = np.divmod(asked.different[open_], len(grid))
+        out = np.empty((len(asked.own), len(self.target.names)))
+        out[open_] = self._ask(self.rows.table, first[rest], grid, point, f"effect of {grid.name}")
+        if self._answers is not None:
+            out[~open_] = self._answers[asked.own[~open_]]
+        return out
+
+    def _cells(self, grid: Grid) -> tuple[Ints, Ints]:
+        """Questions of a grid that are rows as they are, sorted, and a row for each."""
+        on = np.flatnonzero(grid.at >= 0)
+        cells, first = np.unique(self.rows.alike(grid.members)[1][on] * len(grid) + grid.at[on], return_index=True)
+        return cells, on[first]
 
     def _afford(self, more: int) -> None:
-        if self._most is not None and self.spent + more > self._most:
+        if self._most is not None and self._before + self.spent + more > self._most:
             raise LimitError(
-                f"this takes up to {self.spent + more:,} predictions of single rows, more than max_evals={self._most:,}. "
+                f"this takes {self._before + self.spent + more:,} predictions of single rows, more than max_evals={self._most:,}. "
                 "Pass fewer rows, fewer features, a smaller grid, or raise max_evals."
             )
 
@@ -285,7 +345,7 @@ class Predicts:
         self, table: Table, rows: Ints, grid: Grid | None, points: npt.NDArray[np.int64] | None, what: str
     ) -> Floats:
         out = np.empty((len(rows), len(self.target.names)))
-        for part in batches(len(rows), what=what + self._in_all, first=4096, most=65536, unit="predictions"):
+        for part in batches(len(rows), what=what + self._in_all, first=FIRST, most=MOST, unit="predictions"):
             block = table.rows(rows[part])
             if grid is not None and points is not None:
                 block = block.mixed(grid.table.rows(points[part]), grid.members)
@@ -296,6 +356,19 @@ class Predicts:
                 "the model answers some of these rows with NaN ({row}), so no mean of answers is defined."
             )
         return out
+
+
+def _by_grid(requests: Sequence[Request]) -> list[tuple[Grid, list[Corners]]]:
+    """Requests about the same grid together."""
+    found: dict[int, tuple[Grid, list[Corners]]] = {}
+    for grid, corners in requests:
+        found.setdefault(id(grid), (grid, []))[1].append(corners)
+    return list(found.values())
+
+
+def _used(corners: Corners) -> Ints:
+    """Rows that no corner leaves out."""
+    return np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
 
 
 def _caller(model: Model, target: Target) -> Callable[[Table], Floats]:

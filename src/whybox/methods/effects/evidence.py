@@ -28,7 +28,7 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
     seed: int = 0,
     seconds: float,
 ) -> Evidence:
-    """Return how something was computed over these rows; `calls` are predictions of single rows beside those that checked our reading."""
+    """Return how something was computed over these rows; `calls` are predictions of single rows beside those that showed or checked the model."""
     model = asked.model
     box = isinstance(model, BlackBox)
     return Evidence(

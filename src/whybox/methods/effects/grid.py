@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean, shown
+from whybox.explanation.known import as_place
 from whybox.frames import Column, Floats, Table, is_missing
 
 __all__ = ["Feature", "Grid", "feature_of", "make_grid", "own_grid", "product"]
@@ -101,15 +102,6 @@ class Grid:
         back = np.full(len(self) + 1, -1)
         back[positions] = np.arange(len(positions))
         return replace(self, points=(self.points[0][positions],), table=self.table.rows(positions), at=back[self.at])
-
-
-def as_place(values: npt.NDArray[Any]) -> Floats:
-    """Return numbers or dates as floats; a missing date is NaN."""
-    if values.dtype.kind not in "mM":
-        return values.astype(np.float64)
-    out = values.astype(f"{values.dtype.kind}8[us]").astype(np.int64).astype(np.float64)
-    out[np.isnat(values)] = np.nan
-    return np.asarray(out)
 
 
 def feature_of(table: Table, position: int) -> Feature:
@@ -243,7 +235,8 @@ def own_grid(table: Table, feature: Feature, wanted: Any, *, given: bool = True)
     if feature.kind in ("number", "integer"):
         if any(isinstance(v, (str, bool)) or not np.isfinite(float(v)) for v in values):
             raise OptionError(f"grid of {feature.name!r}: give finite numbers, not {shown(values)}.")
-        values = sorted(values)
+        whole = all(isinstance(v, (int, np.integer)) for v in values)
+        values = sorted(values if whole else map(float, values))  # of one type, as some frames want it
     elif feature.kind == "datetime":
         values = sorted(np.asarray(values, dtype="datetime64[us]").tolist())
     filled = table.rows(np.zeros(len(values) + gap, dtype=np.int64)).with_values(

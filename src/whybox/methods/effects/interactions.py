@@ -78,7 +78,7 @@ def interactions(asked: Asked, *, sample: int | None, seed: int) -> Explanation:
     notes: tuple[str, ...] = asked.notes
     rows, model = asked.rows, asked.model
     if exact and isinstance(model, TreeEnsemble):
-        trees = Trees(model, rows, asked.target)
+        trees = Trees(model, rows, asked.target, threads=asked.threads)
         found, kernel, calls = _of_trees(trees, members), trees.kernel, 0
         if sample is not None:
             notes = (*notes, f"sample={sample} was not needed: all rows are used, exactly.")
@@ -130,13 +130,13 @@ def _evaluator(asked: Asked, rows: Rows, members: Sequence[int]) -> Evaluator:
     model = asked.model
     pairs = [(p,) for p in members] + list(combinations(members, 2))
     if isinstance(model, TreeEnsemble) and all(asked.reason(p) is None for p in pairs):
-        return Trees(model, rows, asked.target)
+        return Trees(model, rows, asked.target, threads=asked.threads)
     return Predicts(model, rows, asked.target)
 
 
 def _afford(asked: Asked, rows: Rows, members: Sequence[int]) -> None:
     """Refuse before any work what would take too many predictions; the trees' own curves count alike."""
-    needed = 0
+    needed = asked.probed
     for m in [(p,) for p in members] + list(combinations(members, 2)):
         others = [p for p in range(rows.table.width) if p not in m]
         needed += len(np.unique(rows.codes[:, list(m)], axis=0)) * (
@@ -166,8 +166,8 @@ def _of_trees(trees: Trees, members: Sequence[int]) -> Sizes:
     picks = list(trees.target.picks)
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
-    together = effects.pair_interactions(model, levels, pairs, X, w) if pairs else None
-    alone = effects.overall_interactions(model, levels, X, w)
+    together = effects.pair_interactions(model, levels, pairs, X, w, threads=trees.threads) if pairs else None
+    alone = effects.overall_interactions(model, levels, X, w, threads=trees.threads)
     for k, (a, b) in enumerate(pairs if together is not None else []):
         assert together is not None  # noqa: S101  # there are pairs
         i, j = at[a], at[b]

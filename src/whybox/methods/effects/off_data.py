@@ -17,10 +17,11 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.explanation.known import as_place
 from whybox.frames import Floats
 from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.evaluate import Rows
-from whybox.methods.effects.grid import Feature, Grid, as_place
+from whybox.methods.effects.grid import Feature, Grid
 
 __all__ = ["OffData", "with_off_data"]
 

@@ -14,10 +14,12 @@ from whybox.errors import InputError, OptionError, UnknownFieldError, Unsupporte
 from whybox.explanation.effects import Key
 from whybox.frames import Table, as_table
 from whybox.kernels.effects import representatives
+from whybox.kernels.lanes import threads_available
 from whybox.kernels.outputs import agreement
 from whybox.methods.effects.evaluate import Evaluator, Predicts, Rows
 from whybox.methods.effects.grid import Grid, make_grid, product
 from whybox.methods.effects.trees import Trees, why_not
+from whybox.methods.shap.question import check_jobs
 from whybox.methods.shap.target import Target, resolve_output
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
@@ -36,7 +38,11 @@ CHECKED: Final = 65536
 @final
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """Everything settled. ``wanted`` holds the features asked about, each one column's position or two."""
+    """Everything settled. ``wanted`` holds the features asked about, each one column's position or two.
+
+    ``checked`` is how many rows the model's own predict was asked about on the way: all, to compare our reading; of a model that is only asked, those
+    that showed what comes out.
+    """
 
     model: Model
     rows: Rows
@@ -48,6 +54,7 @@ class Asked:
     max_evals: int | None = None
     agreement: float = 0.0
     checked: int = 0
+    threads: int = 1
     _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
 
     def name(self, members: Sequence[int]) -> Key:
@@ -61,9 +68,9 @@ class Asked:
         if kind not in self._engines:
             model = self.model
             self._engines[kind] = (
-                Trees(model, self.rows, self.target)
+                Trees(model, self.rows, self.target, threads=self.threads)
                 if kind == "trees" and isinstance(model, TreeEnsemble)
-                else Predicts(model, self.rows, self.target, most=self.max_evals)
+                else Predicts(model, self.rows, self.target, most=self.max_evals, before=self.probed)
             )
         return self._engines[kind]
 
@@ -74,9 +81,14 @@ class Asked:
         return "the model is no tree ensemble that is read"
 
     @property
-    def spent(self) -> int:
-        """Predictions of single rows so far."""
-        return sum(e.spent for e in self._engines.values())
+    def asks(self) -> bool:
+        """Whether some of the features take predictions."""
+        return any(self.reason(m) is not None for m in self.wanted)
+
+    @property
+    def probed(self) -> int:
+        """Rows that a model that is only asked was asked about to see what comes out."""
+        return self.checked if isinstance(self.model, BlackBox) else 0
 
     def make(self, members: Sequence[int]) -> Grid:
         """Return the points of a feature, or of two."""
@@ -178,8 +190,10 @@ def settle(  # noqa: PLR0913  # the options there are
     weights: Any,
     response: str | None,
     max_evals: int | None,
+    n_jobs: int | None = None,
+    check: bool = True,
 ) -> Asked:
-    """Settle a question, holding our reading of the model against its own predict on these rows.
+    """Settle a question, holding our reading of the model against its own predict on these rows (unless there is only a plan to make: `check`).
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
@@ -187,6 +201,7 @@ def settle(  # noqa: PLR0913  # the options there are
     check_kind(kind)
     if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
         raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
+    threads = check_jobs(n_jobs) or threads_available()
     given = as_table(X)
     adapted = readable(model, given, response)
     table, unused = adapted.inputs.align(given)
@@ -196,10 +211,12 @@ def settle(  # noqa: PLR0913  # the options there are
     target = resolve_output(adapted.outputs, output)
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
-    agreement, calls = _agreement(adapted, table)
+    agreement, calls = _agreement(adapted, table, check=check)
+    if isinstance(adapted, BlackBox) and adapted is not model:
+        calls = adapted.probed
     left = (f"Columns that the model does not use were left out: {shown(unused, 20)}.",) if unused else ()
     notes = (*adapted.notes, *left)
-    return Asked(adapted, rows, target, wanted, kind, grid, notes, max_evals, agreement, calls)
+    return Asked(adapted, rows, target, wanted, kind, grid, notes, max_evals, agreement, calls, threads)
 
 
 def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...]:
@@ -246,10 +263,12 @@ def _check_grid(names: Sequence[str], grid: Any) -> None:
             raise OptionError(f"grid of {name!r}: {wanted!r} is not known; give values, their number, or 'thresholds'.")
 
 
-def _agreement(model: Model, table: Table) -> tuple[float, int]:
-    """Hold our reading of the rows against the model's own predict; return the largest difference and how many rows were asked about."""
+def _agreement(model: Model, table: Table, *, check: bool) -> tuple[float, int]:
+    """Hold our reading of the rows against the model's own predict; return the largest difference and how many rows that asks about."""
     if model.own is None or isinstance(model, BlackBox):
         return 0.0, 0
+    if not check:
+        return float("nan"), len(table)
     worst = 0.0
     for start, block in table.blocks(CHECKED):
         X = model.inputs.block(block, start)

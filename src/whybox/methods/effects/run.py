@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import OptionError
 from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation, labels
+from whybox.explanation.known import Line
 from whybox.frames import Floats
-from whybox.methods.effects.ale import ale, between
+from whybox.methods.effects.again import Again
+from whybox.methods.effects.ale import ale
 from whybox.methods.effects.curves import Curve, components, grid_share, individual, marginal, partial_dependence
 from whybox.methods.effects.evaluate import Evaluator
 from whybox.methods.effects.evidence import INTERVENTIONAL, evidence
-from whybox.methods.effects.grid import Grid, find, own_grid, product
+from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.off_data import with_off_data
 from whybox.methods.effects.question import Asked
 
-__all__ = ["run"]
+__all__ = ["compute", "grouped", "run"]
 
 METHODS: Final = {
     "pdp": "Partial dependence",
@@ -37,6 +37,7 @@ ESTIMANDS: Final = {  # of kinds that are not interventional
     "ale": "local: every row keeps its other values and moves inside its own interval",
     "marginal": "observational: rows as they are",
 }
+OFF_DATA: Final = ("pdp", "ice", "c-ice", "anova")  # kinds that say how far points are off the data
 BINS: Final = 30  # of the histogram below a curve
 
 
@@ -47,16 +48,12 @@ def run(asked: Asked) -> Effects:
         LimitError: more predictions or memory than allowed. Others as whybox.effects.
     """
     began = time.perf_counter()
-    groups: dict[str, tuple[Evaluator, list[tuple[int, ...]]]] = {}
-    for members in asked.wanted:
-        evaluator = asked.evaluator(members)
-        groups.setdefault(evaluator.kernel, (evaluator, []))[1].append(members)
     found: dict[tuple[int, ...], Explanation] = {}
-    for evaluator, wanted in groups.values():
+    for evaluator, wanted in grouped(asked):
         before = evaluator.spent
         grids = [asked.make(m) for m in wanted]
         curves = compute(asked, evaluator, grids)
-        if asked.kind in ("pdp", "ice", "c-ice", "anova"):
+        if asked.kind in OFF_DATA:
             curves = with_off_data(asked.rows, curves)
         spent = _said(asked, evaluator.spent - before, sum(len(g) for g in grids) * len(asked.rows))
         calls = evaluator.spent - before
@@ -64,6 +61,15 @@ def run(asked: Asked) -> Effects:
             notes = (*asked.notes, *asked.apart(members), *curve.notes, *spent)
             found[members] = labelled(asked, evaluator, curve, notes, calls, time.perf_counter() - began)
     return Effects({asked.name(m): found[m] for m in asked.wanted}, asked.rows.table.library)
+
+
+def grouped(asked: Asked) -> list[tuple[Evaluator, list[tuple[int, ...]]]]:
+    """Return who answers about which features."""
+    groups: dict[str, tuple[Evaluator, list[tuple[int, ...]]]] = {}
+    for members in asked.wanted:
+        evaluator = asked.evaluator(members)
+        groups.setdefault(evaluator.kernel, (evaluator, []))[1].append(members)
+    return list(groups.values())
 
 
 def compute(asked: Asked, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
@@ -133,7 +139,7 @@ def labelled(
             **off,
             **({"weight": (("row",), asked.rows.weights)} if rows else {}),
         },
-        again=_again(asked, curve),
+        again=_again(asked, curve, np.ascontiguousarray(values)),
     )
 
 
@@ -152,59 +158,8 @@ def _about(asked: Asked, grid: Grid, points: Sequence[npt.NDArray[Any]]) -> dict
     return out
 
 
-def _again(asked: Asked, curve: Curve) -> Callable[[Any], Floats] | None:
+def _again(asked: Asked, curve: Curve, values: Floats) -> Callable[[Any], Floats] | None:
     """What answers at(points): the accumulated curve itself, or whoever computed the others."""
     if asked.kind == "ale":
-        return Between(asked, curve)
-    return None if curve.points else Again(asked, curve.grid)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Between:
-    """An accumulated curve at points between its edges."""
-
-    asked: Asked
-    curve: Curve
-
-    def __call__(self, points: Any) -> Floats:
-        """Return the values at points, (points,) [, outputs]."""
-        return np.ascontiguousarray(self.asked.target.drop(between(self.curve, _listed(points))))
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Again:
-    """A curve at other points: asks whoever computed it."""
-
-    asked: Asked
-    grid: Grid
-
-    def __call__(self, points: Any) -> Floats:
-        """Return the values at points, in the order given, (points,) [, outputs], rows first where there are rows."""
-        made, where = self._grid(points)
-        curve = compute(self.asked, self.asked.evaluator(self.grid.members), [made])[0]
-        axis = curve.values.ndim - 2
-        return np.ascontiguousarray(self.asked.target.drop(np.take(curve.values, where, axis=axis)))
-
-    def _grid(self, points: Any) -> tuple[Grid, npt.NDArray[np.int64]]:
-        table, features = self.asked.rows.table, self.grid.features
-        if len(features) == 1:
-            values = _listed(points)
-            made = own_grid(table, features[0], values)
-            return made, find(made, values)
-        pairs = [_listed(p) for p in _listed(points)]
-        if any(len(p) != 2 for p in pairs):
-            raise OptionError("a surface is asked at pairs of values: [(a, b), ...].")
-        sides = [[p[i] for p in pairs] for i in (0, 1)]
-        a, b = (own_grid(table, f, s) for f, s in zip(features, sides, strict=True))
-        return product(table, a, b), find(a, sides[0]) * len(b) + find(b, sides[1])
-
-
-def _listed(points: Any) -> list[Any]:
-    if isinstance(points, (str, bytes)) or not hasattr(points, "__iter__"):
-        return [points]
-    array = np.asarray(points) if not isinstance(points, (list, tuple)) else None
-    if array is not None and array.dtype.kind == "M":
-        return list(array.astype("datetime64[us]").tolist())
-    return list(points) if array is None else list(array.tolist())
+        return Line(curve.points, values)
+    return None if curve.points else Again(asked, curve.grid, compute)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, Final, Literal, final
+from typing import Final, Literal, final
 
 import numpy as np
 
@@ -25,7 +25,10 @@ _LINKS: Final[dict[str, Literal["logistic", "exp", "softmax"]]] = {
     "softmax": "softmax",
 }
 ENCODED: Final = 65536
-SPREAD: Final = 2000  # rows that are enough to know a standard error to two in a hundred
+SPREAD: Final = {
+    1: 2000,
+    2: 400,
+}  # rows that are enough to know a standard error to two in a hundred, of surfaces to four
 
 
 def why_not(model: TreeEnsemble, members: Sequence[int]) -> str | None:
@@ -42,16 +45,27 @@ def why_not(model: TreeEnsemble, members: Sequence[int]) -> str | None:
 
 @final
 class Trees:
-    """A tree ensemble whose leaves say what changed rows come to (kernels/effects.py)."""
+    """A tree ensemble whose leaves say what changed rows come to (kernels/effects.py); the number of threads changes no bit of it."""
 
-    def __init__(self, model: TreeEnsemble, rows: Rows, target: Target) -> None:
-        self.model, self.rows, self.target = model, rows, target
+    def __init__(self, model: TreeEnsemble, rows: Rows, target: Target, *, threads: int = 1) -> None:
+        self.model, self.rows, self.target, self.threads = model, rows, target, threads
         self.spent = 0
 
     @property
     def kernel(self) -> str:
         """How answers are found."""
         return "the trees' own leaves"
+
+    def reserve(
+        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False
+    ) -> list[int]:
+        """Nobody is asked."""
+        del grids, requests, answers
+        return []
+
+    def spread(self, features: int) -> int:
+        """How many rows have curves made of them for the standard errors of partial dependence of one feature, or two."""
+        return len(self._sample(self._link or "", SPREAD[features])[0])
 
     @cached_property
     def matrix(self) -> Floats:
@@ -82,7 +96,9 @@ class Trees:
         levels = [self.levels(g) for g in grids]
         for together in _disjoint([one.columns for one in levels]):
             chosen = [levels[i] for i in together]
-            for part, found in effects.individual_blocks(self.model, chosen, self.matrix, numbers=BLOCK):
+            for part, found in effects.individual_blocks(
+                self.model, chosen, self.matrix, numbers=BLOCK, threads=self.threads
+            ):
                 for i, values in zip(together, found, strict=True):
                     yield i, np.arange(part.start, part.stop), self._scaled(values)
         for i, (grid, one) in enumerate(zip(grids, levels, strict=True)):
@@ -93,43 +109,96 @@ class Trees:
         """Return the means alone: on the trees' own scale they need no curves."""
         if self._link != "identity":
             return [m.mean for m in self.moments(grids)]
-        levels = [self.levels(g) for g in grids]
-        out = [np.repeat((self.rows.weights @ self.answers())[None], len(g), axis=0) for g in grids]
-        for together in _disjoint([one.columns for one in levels]):
-            chosen = [levels[i] for i in together]
-            found = effects.partial_dependence(self.model, chosen, self.matrix, self.rows.weights)
+        out: list[Floats | None] = [None] * len(grids)
+        surfaces = [i for i, g in enumerate(grids) if len(g.features) == 2 and self._apart(g)]
+        for i, surface in zip(surfaces, self._surfaces([grids[i] for i in surfaces]), strict=True):
+            out[i] = self.target.levels(surface)
+        rest = [i for i, found in enumerate(out) if found is None]
+        levels = {i: self.levels(grids[i]) for i in rest}
+        for some in _disjoint([levels[i].columns for i in rest]):
+            together = [rest[k] for k in some]
+            found = effects.partial_dependence(
+                self.model, [levels[i] for i in together], self.matrix, self.rows.weights, threads=self.threads
+            )
             for i, mean in zip(together, found, strict=True):
                 out[i] = self.target.levels(mean)
-        return out
+        flat = self.rows.weights @ self.answers() if any(v is None for v in out) else np.empty(0)
+        return [np.repeat(flat[None], len(g), axis=0) if v is None else v for g, v in zip(grids, out, strict=True)]
+
+    def _apart(self, grid: Grid) -> bool:
+        """Whether trees read both features of a surface, and none reads a column made of both."""
+        one, two = (self.columns((p,)) for p in grid.members)
+        return bool(one and two) and {*one, *two} == set(self.columns(grid.members))
+
+    def _surfaces(self, grids: Sequence[Grid]) -> Iterator[Floats]:
+        """Yield the raw means of surfaces, (points, outputs), all made in one walk; a feature's points of all surfaces are one player's."""
+        columns: dict[int, tuple[int, ...]] = {}
+        values: dict[int, list[Floats]] = {}
+        places: dict[tuple[int, str], slice] = {}
+        for grid in grids:
+            for side, p in enumerate(grid.members):
+                key = (p, repr(grid.points[side].tolist()))
+                if key in places:
+                    continue
+                columns[p] = self.columns((p,))
+                rows = np.arange(grid.shape[side]) * (grid.shape[1] if side == 0 else 1)
+                own = self.model.inputs.matrix(grid.table.rows(rows))[:, list(columns[p])]
+                start = sum(len(v) for v in values.get(p, ()))
+                values.setdefault(p, []).append(own)
+                places[key] = slice(start, start + len(own))
+        players = list(columns)
+        levels = [effects.Levels(columns[p], np.ascontiguousarray(np.concatenate(values[p]))) for p in players]
+        pairs = [(players.index(g.members[0]), players.index(g.members[1])) for g in grids]
+        different = list(dict.fromkeys(pairs))
+        found = effects.joint(
+            self.model, levels, different, self.matrix, self.rows.weights, threads=self.threads
+        ) if pairs else []  # fmt: skip
+        for grid, pair in zip(grids, pairs, strict=True):
+            one, two = (places[p, repr(v.tolist())] for p, v in zip(grid.members, grid.points, strict=True))
+            yield found[different.index(pair)][one, two].reshape(len(grid), -1)
 
     def moments(self, grids: Sequence[Grid]) -> list[Moments]:
         """Return mean and variance over rows at each point, for each grid."""
         link = self._link
-        levels = [self.levels(g) for g in grids]
+        if link is None:
+            return [self._one_by_one(g) for g in grids]
         out: list[Moments | None] = [None] * len(grids)
+        for many in (1, 2):
+            those = [i for i, g in enumerate(grids) if len(g.features) == many]
+            for i, m in zip(those, self._moments([grids[i] for i in those], link, SPREAD[many]), strict=True):
+                out[i] = m
+        return [self._one_by_one(g) if m is None else m for g, m in zip(grids, out, strict=True)]
+
+    def _moments(
+        self, grids: Sequence[Grid], link: Literal["identity", "logistic", "exp", "softmax"], spread: int
+    ) -> list[Moments | None]:
+        """Mean and variance; None for a feature that no tree reads."""
+        out: list[Moments | None] = [None] * len(grids)
+        levels = [self.levels(g) for g in grids]
         n = self.rows.count
         stretch = n / (n - 1.0) if n > 1 else np.nan
-        if link is None:
-            return [moments(self, g) for g in grids]
-        sample, notes = self._sample(link)
+        sample, notes = self._sample(link, spread)
+        X, w = (self.matrix[sample], self.rows.weights[sample]) if notes else (self.matrix, self.rows.weights)
+        means = self.means(grids) if notes else None
         for together in _disjoint([one.columns for one in levels]):
             chosen = [levels[i] for i in together]
-            spread = effects.individual_moments(
-                self.model, chosen, self.matrix[sample], self.rows.weights[sample], link=link
-            )
-            means = self.means([grids[i] for i in together]) if notes else [self.target.levels(m.mean) for m in spread]
-            for i, mean, m in zip(together, means, spread, strict=True):
+            found = effects.individual_moments(self.model, chosen, X, w, link=link, threads=self.threads)
+            for i, m in zip(together, found, strict=True):
+                mean = self.target.levels(m.mean) if means is None else means[i]
                 out[i] = Moments(mean, stretch * m.variance[..., list(self.target.picks)], notes)
-        return [moments(self, g) if m is None else m for g, m in zip(grids, out, strict=True)]
+        return out
 
-    def _sample(self, link: str) -> tuple[Any, tuple[str, ...]]:
+    def _one_by_one(self, grid: Grid) -> Moments:
+        return moments(self, grid, ((rows, values) for _, rows, values in self.curves([grid])))
+
+    def _sample(self, link: str, spread: int) -> tuple[Ints, tuple[str, ...]]:
         """Rows whose curves say how far values spread: all, or where means need no curves, some, drawn evenly; and a note."""
         n = len(self.rows)
-        if link != "identity" or n <= 2 * SPREAD:
-            return slice(None), ()
-        some = np.random.default_rng(0).choice(n, SPREAD, replace=False)
+        if link != "identity" or n <= 2 * spread:
+            return np.arange(n), ()
+        some = np.random.default_rng(0).choice(n, spread, replace=False)
         return some, (
-            f"Means are of all rows; standard errors are estimated from the curves of {SPREAD:,} of the {n:,} rows, drawn evenly (seed 0).",
+            f"Means are of all rows; standard errors are estimated from the curves of {spread:,} of the {n:,} rows, drawn evenly (seed 0).",
         )
 
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
@@ -146,7 +215,9 @@ class Trees:
         for together in _disjoint([levels[i].columns for i, *_ in steps]):
             chosen = [steps[t] for t in together]
             low, high = (np.column_stack([step[k] for step in chosen]).astype(np.int32) for k in (3, 2))
-            moved = effects.shifted(self.model, [levels[i] for i, *_ in chosen], self.matrix, low, high)
+            moved = effects.shifted(
+                self.model, [levels[i] for i, *_ in chosen], self.matrix, low, high, threads=self.threads
+            )
             for at, (i, used, *_) in enumerate(chosen):
                 out[i][used] += self.target.values(moved[used, at])
         return out
@@ -161,6 +232,11 @@ class Trees:
                 out[rows] += sign * said[np.arange(len(rows)), at[rows]]
 
     @property
+    def curved(self) -> bool:
+        """Whether means are behind a link, so that they take every row's curve."""
+        return self._link != "identity"
+
+    @property
     def _link(self) -> Literal["identity", "logistic", "exp", "softmax"] | None:
         """The kernel's name of the link to average behind, where it knows it."""
         link = self.model.outputs.link
@@ -172,7 +248,7 @@ class Trees:
         """Raw curves, (rows, points, raw outputs); a feature that no tree reads leaves every row as it is."""
         if not levels.columns:
             return np.repeat(self._raw[rows][:, None], points, axis=1)
-        return effects.individual(self.model, levels, self.matrix[rows])
+        return effects.individual(self.model, levels, self.matrix[rows], threads=self.threads)
 
     def _scaled(self, raw: Floats) -> Floats:
         return self.target.levels(raw if self.target.scale == "raw" else self.model.outputs.link(raw))

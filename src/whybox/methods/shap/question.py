@@ -46,6 +46,21 @@ class Options:
     sparse: bool = False
 
 
+def check_jobs(n_jobs: Any) -> int | None:
+    """Return the number of threads, None for all there are.
+
+    Raises:
+        OptionError: no such number.
+    """
+    if n_jobs is not None and (
+        isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0 or n_jobs < -1
+    ):
+        raise OptionError(
+            f"n_jobs={n_jobs!r} must be a positive whole number of threads, or None or -1 for all there are."
+        )
+    return None if n_jobs in (None, -1) else int(n_jobs)
+
+
 def check_options(  # noqa: PLR0913  # every option there is
     *,
     output: Any,
@@ -75,12 +90,7 @@ def check_options(  # noqa: PLR0913  # every option there is
         raise OptionError(f"tol={tol!r} must be a positive number: the largest residual you accept.")
     if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
         raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
-    if n_jobs is not None and (
-        isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0 or n_jobs < -1
-    ):
-        raise OptionError(
-            f"n_jobs={n_jobs!r} must be a positive whole number of threads, or None or -1 for all there are."
-        )
+    jobs = check_jobs(n_jobs)
     if dtype is not None and str(dtype) not in ("float32", "float64") and dtype not in (np.float32, np.float64):
         raise OptionError(
             f"dtype={dtype!r}: attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in."
@@ -98,7 +108,7 @@ def check_options(  # noqa: PLR0913  # every option there is
         int(seed),
         None if tol is None else float(tol),
         None if max_evals is None else int(max_evals),
-        None if n_jobs in (None, -1) else int(n_jobs),
+        jobs,
         None if dtype is None else "float32" if np.dtype(dtype) == np.float32 else "float64",
         sparse,
     )

@@ -1,0 +1,294 @@
+"""What effects will cost: how many predictions, how long, how much memory; said before any of it is done.
+
+Predictions are counted, not guessed: the rows are compared and the questions are made as they will be, and only the answers are left out. Seconds come from
+timing: a model that is asked answers a few of the very questions, trees answer about some of the rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, final
+
+import numpy as np
+
+from whybox.methods.effects.ale import requests
+from whybox.methods.effects.curves import check_individual, with_sides
+from whybox.methods.effects.evaluate import BLOCK, FIRST, MOST, Evaluator, Predicts, Rows
+from whybox.methods.effects.evidence import INTERVENTIONAL
+from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.off_data import OffData
+from whybox.methods.effects.question import Asked
+from whybox.methods.effects.run import ESTIMANDS, METHODS, OFF_DATA, compute, grouped
+from whybox.methods.effects.trees import Trees
+from whybox.models.blackbox import BlackBox
+from whybox.progress import expected
+
+__all__ = ["EffectsPlan", "plan_effects"]
+
+_PILOT: Final = (256, 1024)  # rows that trees are timed with
+_MANY: Final = (2048, 8192)  # the same, for means, which come out of all rows at once
+_CURVES, _SURFACES = 6, 2  # curves and surfaces that they are timed with
+_FEW: Final = (32, 512, 4096)  # questions that a model is timed with: more only where that is next to nothing
+_QUICK: Final = (0.2, 0.02)  # seconds after which no more of them are asked
+_OFF: Final = (2, 12)  # points timed
+
+
+@final
+@dataclass(frozen=True)
+class EffectsPlan:
+    """What :func:`whybox.effects` will do with the same arguments.
+
+    Attributes:
+        method: what will be computed, in words. estimand: of what, as evidence records it.
+        exact: whether the values are exact for the rows given (they are, of all kinds there are).
+        kernel: how answers are found: ``"the trees' own leaves"``, or whose predictions.
+        rows, curves, points: how many; points of all curves together.
+        predictions: of single rows, to be asked for the curves; exactly as many, equal ones once. 0 where trees answer.
+        brute: what these would be, each row and point by itself: points x rows for curves of means and of rows.
+        checks: rows that the model's own predict is asked about beside these: to see what comes out, or to check our reading of it.
+        model_calls: what evidence will count: checks, and the predictions where the model's own predict answers them.
+        batches: calls of the model, about. seconds: about. memory_bytes: at most, about, beyond the rows given.
+        spent: rows that the model's own predict was asked about to make this plan.
+    """
+
+    method: str
+    estimand: str
+    exact: bool
+    kernel: str
+    rows: int
+    curves: int
+    points: int
+    predictions: int
+    brute: int
+    checks: int
+    model_calls: int
+    batches: int
+    seconds: float
+    memory_bytes: float
+    spent: int
+
+    @property
+    def line(self) -> str:
+        """The cost in one line."""
+        if not self.predictions:
+            return f"no predictions to ask for, about {_seconds(self.seconds)}"
+        return f"asking the model for {self.predictions:,} predictions, about {_seconds(self.seconds)}"
+
+    def __str__(self) -> str:
+        several = "s" * (self.curves != 1)
+        less = f" instead of {self.brute:,}" if self.predictions < self.brute else ""
+        asks = (
+            f"{self.predictions:,} predictions of single rows{less}, in about {self.batches:,} batch{'es' * (self.batches != 1)}"
+            if self.predictions
+            else "no predictions"
+        )
+        beside = f"; beside them {self.checks:,} rows to check the model" if self.checks else ""
+        return "\n".join(
+            [
+                f"{self.method}: {self.curves:,} curve{several}, {self.points:,} points, {self.rows:,} rows",
+                f"estimand  {self.estimand}; {'exact for these rows' if self.exact else 'estimated'}",
+                f"found by  {self.kernel}",
+                f"asks      {asks}{beside}",
+                f"time      about {_seconds(self.seconds)}",
+                f"memory    about {self.memory_bytes / 2**20:,.0f} MiB beyond the rows given",
+            ]
+        )
+
+
+def _seconds(s: float) -> str:
+    if s >= 60:
+        return f"{s / 60:,.0f} min" if s < 7200 else f"{s / 3600:,.1f} h"
+    return f"{s:.2g} s" if s >= 0.1 else f"{max(s, 1e-3) * 1e3:.0f} ms"
+
+
+def plan_effects(asked: Asked) -> EffectsPlan:
+    """Return what it will cost to answer a settled question.
+
+    Raises:
+        LimitError: more predictions than allowed, or curves that do not fit. OptionError: as :func:`whybox.effects`.
+    """
+    box = isinstance(asked.model, BlackBox)
+    rounds: list[int] = []
+    brute, seconds, memory, spent, kernels = 0, 0.0, 0.0, asked.probed, []
+    every: list[Grid] = []
+    batches = 0
+    for evaluator, wanted in grouped(asked):
+        began = time.perf_counter()
+        grids = [asked.make(m) for m in wanted]
+        here = _rounds(asked, evaluator, grids)
+        seconds += time.perf_counter() - began  # this much is done again
+        if isinstance(evaluator, Predicts):
+            overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(asked, sum(here)))
+            sizes = [expected(n, overhead, each, first=FIRST, most=MOST) for n in here]
+            batches += sum(map(len, sizes))
+            seconds += sum(map(len, sizes)) * overhead + sum(here) * each
+            spent += used if box else 0
+            brute += _brute(asked, evaluator, grids)
+        elif isinstance(evaluator, Trees):
+            seconds += _tree_seconds(asked, evaluator, grids)
+        memory = max(memory, _memory(asked, evaluator, grids, here))
+        kernels.append(evaluator.kernel)
+        rounds += here
+        every += grids
+    return EffectsPlan(
+        method=METHODS[asked.kind],
+        estimand=ESTIMANDS.get(asked.kind, INTERVENTIONAL),
+        exact=True,
+        kernel="; ".join(kernels),
+        rows=len(asked.rows),
+        curves=len(every),
+        points=sum(len(g) for g in every),
+        predictions=sum(rounds),
+        brute=brute,
+        checks=asked.checked,
+        model_calls=asked.checked + (sum(rounds) if box else 0),
+        batches=batches,
+        seconds=seconds + _off_seconds(asked, every),
+        memory_bytes=memory,
+        spent=spent,
+    )
+
+
+def _rounds(asked: Asked, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
+    """Sizes of the rounds of questions, as `compute` will ask them."""
+    if asked.kind == "marginal":
+        return evaluator.reserve(answers=True)
+    if asked.kind == "anova":
+        return evaluator.reserve(with_sides(asked.rows, grids)[0], answers=True)
+    if asked.kind == "ale":
+        return evaluator.reserve(requests=requests(asked.rows, grids))
+    if asked.kind != "pdp":
+        for grid in grids:
+            check_individual(evaluator, grid, asked.kind)
+    return evaluator.reserve(grids)
+
+
+def _brute(asked: Asked, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
+    n = len(asked.rows)
+    if asked.kind == "marginal":
+        return n
+    if asked.kind == "anova":
+        return n * (1 + sum(len(g) for g in with_sides(asked.rows, grids)[0]))
+    if asked.kind != "ale":
+        return n * sum(len(g) for g in grids)
+    # rows of categories are asked where they stand, once for the step up and once for the step down: the definition asks once for both
+    total = 0
+    for grid, corners in requests(evaluator.rows, grids):
+        used = int((np.min([at for _, at in corners], axis=0) >= 0).sum())
+        total += used * (1 if grid.features[0].kind == "category" else len(corners))
+    return total + n * sum(g.features[0].kind == "category" for g in grids)
+
+
+def _allowed(asked: Asked, needed: int) -> int:
+    """How many questions may be asked for a timing."""
+    return needed if asked.max_evals is None else min(needed, max(asked.max_evals - asked.probed, 0))
+
+
+def _pace(evaluator: Predicts, grids: Sequence[Grid], needed: int, most: int) -> tuple[float, float, int]:
+    """Time the model: seconds a call, seconds a prediction, and how many rows that took."""
+    grid = grids[0] if grids else None
+    took: list[tuple[int, float]] = []
+    for many, quick in zip(_FEW, (np.inf, *_QUICK), strict=True):
+        size = min(many, most if not took else most // 8)
+        if size == 0 or (took and (took[-1][1] > quick or size <= took[-1][0])):
+            break
+        began = time.perf_counter()
+        evaluator.sample(grid, size)
+        took.append((size, time.perf_counter() - began))
+    if not took or not needed:
+        return 0.0, 0.0, 0
+    (size, seconds), used = took[-1], sum(n for n, _ in took)
+    if len(took) == 1:
+        return 0.0, seconds / size, used
+    before, less = took[-2]
+    each = max((seconds - less) / (size - before), 0.1 * seconds / size)
+    return max(less - each * before, 0.0), each, used
+
+
+def _tree_seconds(asked: Asked, trees: Trees, grids: Sequence[Grid]) -> float:
+    """Time trees on some of the rows, curves and surfaces."""
+    total = 0.0
+    for many, most in ((1, _CURVES), (2, _SURFACES)):
+        those = [g for g in grids if len(g.features) == many]
+        some = [those[i] for i in np.unique(np.linspace(0, len(those) - 1, most).astype(int))] if those else []
+        if not some:
+            continue
+        spread = trees.spread(many) if asked.kind == "pdp" else len(asked.rows)
+        here = _growth(asked, trees, some, compute, spread, _MANY if asked.kind == "anova" else _PILOT)
+        if spread < len(asked.rows):
+            here += _growth(asked, trees, some, lambda _, e, g: e.means(g), len(asked.rows), _MANY)
+        total += here * len(those) / len(some)
+    return total
+
+
+def _growth(
+    asked: Asked,
+    trees: Trees,
+    grids: list[Grid],
+    work: Callable[[Asked, Evaluator, list[Grid]], object],
+    rows: int,
+    sizes: tuple[int, int],
+) -> float:
+    """Seconds for so many rows, by a straight line through the times of two samples of them."""
+    times = []
+    for size in sorted({min(n, rows) for n in sizes}):
+        picked = np.unique(np.linspace(0, len(asked.rows) - 1, size).astype(np.int64))
+        part = Rows(asked.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
+        made = [
+            replace(g, features=tuple(part.feature(p) for p in g.members), at=g.at[picked], given=True) for g in grids
+        ]
+        few = Trees(trees.model, part, trees.target, threads=trees.threads)
+        inner = replace(asked, rows=part, _engines={})
+        began = time.perf_counter()
+        work(inner, few, made)
+        times.append((len(picked), time.perf_counter() - began))
+    (size, seconds), (before, less) = times[-1], times[0]
+    if size == before:
+        return seconds * rows / size if rows > size else seconds
+    slope = max((seconds - less) / (size - before), 0.0)
+    return seconds + slope * (rows - size)
+
+
+def _off_seconds(asked: Asked, grids: Sequence[Grid]) -> float:
+    """Time of the share off the data, by a few points of the first curve."""
+    curves = [g for g in grids if len(g.features) == 1] if asked.kind in OFF_DATA else []
+    if not curves:
+        return 0.0
+    times = [time.perf_counter()]
+    prepared = OffData(asked.rows)
+    times.append(time.perf_counter())
+    sizes = [min(n, len(curves[0])) for n in _OFF]
+    for size in sizes:
+        prepared(curves[0].pick(np.unique(np.linspace(0, len(curves[0]) - 1, size).astype(np.int64))))
+        times.append(time.perf_counter())
+    ready, less, more = np.diff(times)
+    point = max(more - less, 0.0) / max(sizes[1] - sizes[0], 1)
+    return float(ready + len(curves) * max(less - sizes[0] * point, 0.0) + point * sum(len(g) for g in curves))
+
+
+def _memory(asked: Asked, evaluator: Evaluator, grids: Sequence[Grid], rounds: Sequence[int]) -> float:
+    """Bytes at most, about: codes of the rows, the result, and the blocks that are worked on."""
+    n, outputs = len(asked.rows), len(asked.target.names)
+    width = asked.rows.table.width
+    raw = outputs if isinstance(evaluator, Predicts) else max(outputs, len(asked.model.outputs.names))
+    cells = sum(len(g) for g in grids)
+    codes = 8.0 * n * (2 * width + 4)
+    result = 8.0 * cells * outputs * (n if asked.kind in ("ice", "c-ice", "d-ice") else 2) + 8.0 * n * outputs
+    points = max((len(g) for g in grids), default=1)
+    if isinstance(evaluator, Predicts):
+        batch = min(max(rounds, default=0), MOST)
+        return (
+            codes
+            + result
+            + 16.0 * n * (len(grids) + 1)
+            + 24.0 * batch * (width + outputs)
+            + 32.0 * min(max(rounds, default=0) * outputs, BLOCK)
+            + (96.0 * n if asked.kind == "ale" else 0.0)
+        )
+    columns = asked.model.inputs.width
+    kept = points if asked.kind == "ale" else cells if asked.kind in ("ice", "c-ice", "d-ice") else 0
+    block = min(8.0 * n * kept * raw, 8.0 * BLOCK)
+    sums = 8.0 * cells * raw * (8 + 6 * asked.threads)
+    return codes + result + 16.0 * n * columns + 2 * block + sums
