@@ -110,6 +110,16 @@ struct Lanes<double> {
     static I clear_bit(I i, M m, int bit) { return _mm512_mask_andnot_epi64(i, m, _mm512_set1_epi64(std::int64_t{1} << bit), i); }
     template <int kind>
     static M less(const double* x, double t) { return compare<kind>(x, t); }
+    using S = I;  // 64 bits a lane
+    static F sub(F a, F b) { return _mm512_sub_pd(a, b); }
+    static S all_bits() { return _mm512_set1_epi64(-1); }
+    static S and_bits(S a, S b) { return _mm512_and_si512(a, b); }
+    static S and_bits(S a, std::uint64_t b) { return _mm512_and_si512(a, _mm512_set1_epi64(static_cast<std::int64_t>(b))); }
+    static S and_unless_below(S a, const std::int32_t* x, std::int32_t cut, std::uint64_t b) {
+        const __mmask8 not_below = _mm256_cmp_epi32_mask(_mm256_load_si256(reinterpret_cast<const __m256i*>(x)), _mm256_set1_epi32(cut), _MM_CMPINT_NLT);
+        return _mm512_mask_and_epi64(a, not_below, a, _mm512_set1_epi64(static_cast<std::int64_t>(b)));
+    }
+    static I zeros_before(S a) { return _mm512_lzcnt_epi64(a); }  // the first bit, the highest being zero
     static F gather(const double* t, I i) { return _mm512_i64gather_pd(i, t, 8); }
     template <int bits>
     struct Table {
@@ -234,6 +244,20 @@ struct Lanes<double> {
         constexpr int op[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ};
         return _mm256_cmp_pd(load(x), all(t), op[kind]);
     }
+    using S = I;
+    static F sub(F a, F b) { return _mm256_sub_pd(a, b); }
+    static S all_bits() { return _mm256_set1_epi64x(-1); }
+    static S and_bits(S a, S b) { return _mm256_and_si256(a, b); }
+    static S and_bits(S a, std::uint64_t b) { return _mm256_and_si256(a, _mm256_set1_epi64x(static_cast<std::int64_t>(b))); }
+    static S and_unless_below(S a, const std::int32_t* x, std::int32_t cut, std::uint64_t b) {
+        const __m128i below = _mm_cmpgt_epi32(_mm_set1_epi32(cut), _mm_load_si128(reinterpret_cast<const __m128i*>(x)));
+        return _mm256_and_si256(a, _mm256_or_si256(_mm256_cvtepi32_epi64(below), _mm256_set1_epi64x(static_cast<std::int64_t>(b))));
+    }
+    static I zeros_before(S a) {
+        alignas(32) std::uint64_t v[4];
+        _mm256_store_si256(reinterpret_cast<__m256i*>(v), a);
+        return _mm256_setr_epi64x(__builtin_clzll(v[0]), __builtin_clzll(v[1]), __builtin_clzll(v[2]), __builtin_clzll(v[3]));
+    }
     static F gather(const double* t, I i) { return _mm256_i64gather_pd(t, i, 8); }
     template <int bits>
     struct Table {
@@ -249,6 +273,18 @@ inline std::uint64_t below64(const std::uint16_t* x, std::uint16_t cut) {
     std::uint64_t bits = 0;
     for (int l = 0; l < 64; ++l) bits |= static_cast<std::uint64_t>(x[l] < cut) << l;
     return bits;
+}
+
+// Zeros before the first bit, of which there is one.
+inline std::uint32_t first_bit(std::uint64_t x) {
+#if defined(__GNUC__)
+    return static_cast<std::uint32_t>(__builtin_clzll(x));
+#else
+    std::uint32_t n = 0;
+    for (int step = 32; step; step /= 2)
+        if (x >> (64 - step) == 0) n += static_cast<std::uint32_t>(step), x <<= step;
+    return n;
+#endif
 }
 
 // Arrays of eight and plain loops, for every processor; compilers turn most of them into whatever vectors they are allowed to use.
@@ -284,6 +320,16 @@ struct Lanes {
         }
         return m;
     }
+    struct S { std::uint64_t v[width]; };
+    static F sub(F a, const F& b) { for (int l = 0; l < width; ++l) a.v[l] -= b.v[l]; return a; }
+    static S all_bits() { S r; for (auto& x : r.v) x = ~std::uint64_t{0}; return r; }
+    static S and_bits(S a, const S& b) { for (int l = 0; l < width; ++l) a.v[l] &= b.v[l]; return a; }
+    static S and_bits(S a, std::uint64_t b) { for (auto& x : a.v) x &= b; return a; }
+    static S and_unless_below(S a, const std::int32_t* x, std::int32_t cut, std::uint64_t b) {
+        for (int l = 0; l < width; ++l) a.v[l] &= x[l] < cut ? ~std::uint64_t{0} : b;
+        return a;
+    }
+    static I zeros_before(const S& a) { I r; for (int l = 0; l < width; ++l) r.v[l] = first_bit(a.v[l]); return r; }
     static F gather(const T* t, const I& i) { F r; for (int l = 0; l < width; ++l) r.v[l] = t[i.v[l]]; return r; }
     template <int bits>
     struct Table {

@@ -144,6 +144,10 @@ def _weights(X: Floats, weights: Floats | None) -> Floats:
     return w
 
 
+def _instructions() -> str:
+    return forced_choice("instructions") or instruction_sets()[0].name
+
+
 def _means(
     e: TreeEnsemble, grid: _Grid, pairs: Ints, X: Floats, w: Floats, threads: int
 ) -> tuple[_native.Means, float]:
@@ -151,10 +155,9 @@ def _means(
     if threads < 1:
         raise OptionError("threads must be at least 1.")
     equal = bool((w == w[0]).all())
-    instructions = forced_choice("instructions") or instruction_sets()[0].name
     first, second = (np.ascontiguousarray(pairs[:, k], dtype=np.int32) for k in (0, 1))
     bounds = np.linspace(0, e.n_trees, min(threads, e.n_trees) + 1).astype(int) if e.n_trees else np.zeros(2, dtype=int)
-    parts = [grid.native.means(first, second, instructions) for _ in bounds[1:]]
+    parts = [grid.native.means(first, second, _instructions()) for _ in bounds[1:]]
     steps = int(np.diff(bounds).max())
     blocks = [slice(s, min(s + BLOCK, len(X))) for s in range(0, len(X), BLOCK)]
 
@@ -285,9 +288,7 @@ def individual(e: TreeEnsemble, levels: Levels, X: Floats) -> Floats:
     grid = _Grid(e, [levels])
     out = np.empty((len(X), len(levels.values), grid.outputs))
     for rows in batches(len(X), what="individual curves", first=256, most=8192):
-        block = np.empty((rows.stop - rows.start, grid.points[0], grid.outputs))
-        grid.native.individual(X[rows], block)
-        out[rows] = block[:, grid.index[0]]
+        grid.native.individual(X[rows], _instructions(), out[rows])
     return out
 
 
@@ -306,18 +307,13 @@ def individual_blocks(
     if not levels:
         return
     grid = _Grid(e, levels)
-    cells = sum(grid.points) * grid.outputs
-    for rows in batches(len(X), what="individual curves", first=256, most=max(1, numbers // cells)):
-        block = np.empty((rows.stop - rows.start, sum(grid.points), grid.outputs))
-        grid.native.individual(X[rows], block)
-        parts = np.split(block, np.cumsum(grid.points)[:-1], axis=1)
-        yield (
-            rows,
-            [
-                part if np.array_equal(index, np.arange(part.shape[1])) else part[:, index]
-                for part, index in zip(parts, grid.index, strict=True)
-            ],
-        )
+    points = [len(one.values) for one in levels]
+    for rows in batches(
+        len(X), what="individual curves", first=256, most=max(1, numbers // (sum(points) * grid.outputs))
+    ):
+        block = np.empty((rows.stop - rows.start, sum(points), grid.outputs))
+        grid.native.individual(X[rows], _instructions(), block)
+        yield rows, np.split(block, np.cumsum(points)[:-1], axis=1)
 
 
 def individual_moments(
@@ -354,7 +350,7 @@ def individual_moments(
     centre = np.empty(0) if center == "row" else np.asarray(w @ _linked(link, predict(e, X)) / w.sum())
     sums, squares = (np.zeros((sum(grid.points), grid.outputs)) for _ in range(2))
     for rows in batches(len(X), what="individual curves", first=256):
-        grid.native.moments(X[rows], w[rows], LINKS.index(link), centre, sums, squares)
+        grid.native.moments(X[rows], _instructions(), w[rows], LINKS.index(link), centre, sums, squares)
     shift = sums / w.sum()
     variance = np.maximum(squares / w.sum() - shift**2, 0.0)
     mean = shift if center == "row" else shift + centre
@@ -464,7 +460,7 @@ def overall_interactions(
     masses = [np.bincount(grid.index[j][at[j]], w, minlength=grid.points[j]) / w.sum() for j in range(len(levels))]
     without = np.empty((len(X), len(levels), grid.outputs))
     for rows in batches(len(X), what="interactions", first=256):
-        grid.native.averages(X[rows], np.concatenate(masses), without[rows])
+        grid.native.averages(X[rows], _instructions(), np.concatenate(masses), without[rows])
     f = _centred(predict(e, X), w)
     for j, curve in enumerate(partial_dependence(e, levels, X, w)):
         out.interaction[j] = w @ (f - _centred(curve[at[j]], w) - _centred(without[:, j], w)) ** 2
