@@ -26,7 +26,7 @@ void apply(Link link, double* f, std::size_t outputs) {
 }
 
 constexpr std::size_t kWork = std::size_t{1} << 15;   // numbers worked on side by side: with the trees, they stay in a core's cache
-constexpr std::size_t kLarge = std::size_t{1} << 18;  // the same, where large trees are read again for each block of rows
+constexpr std::size_t kLarge = std::size_t{1} << 16;  // the same, where large trees are read again for each block of rows
 constexpr std::size_t kEight = kBeside;
 
 std::size_t eights(std::size_t work, std::size_t each) { return std::clamp<std::size_t>(work / (kEight * std::max<std::size_t>(each, 1)), 1, 16); }

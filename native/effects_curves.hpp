@@ -86,18 +86,38 @@ public:
     void tree(std::size_t t, const Bench& b);
 
 private:
-    struct Points { std::uint16_t from, to, nan; };  // of a player: a range, and whether NaN, its last point
-    struct Item {                                    // on its way
-        std::int32_t node;
-        std::uint16_t row, player;
+    struct Points {  // of a player: a range, and whether NaN, its last point, is one of them; 16 bits each
+        std::uint64_t all = 0;
+        Points() = default;
+        Points(std::uint64_t from, std::uint64_t to, bool nan) : all(from | to << 16 | std::uint64_t{nan} << 32) {}
+        std::uint64_t from() const { return all & 0xffff; }
+        std::uint64_t to() const { return all >> 16 & 0xffff; }
+        bool nan() const { return all >> 32 != 0; }
+        bool any() const { return (from() < to()) | nan(); }
+        Points before(std::uint64_t point, bool nan_too) const { return {from(), std::min(to(), point), nan_too & nan()}; }
+        Points after(std::uint64_t point, bool nan_before) const { return {std::max(from(), point), to(), !nan_before & nan()}; }
+    };
+    struct Item {  // on its way: its node, its row, the player that differs, in 32, 16 and 16 bits
+        std::uint64_t way;
         Points points;
-        std::uint16_t unused;
+        std::uint32_t node() const { return static_cast<std::uint32_t>(way); }
+        std::size_t row() const { return way >> 32 & 0xffff; }
+        std::size_t player() const { return way >> 48; }
+    };
+    struct To {  // where items go; without branches: an item is written to both lists, and kept in one or none
+        const char* memory[2];  // nodes, leaf values, and how much of it each takes
+        std::size_t each[2];
+        Item *next, *ended;
+        void put(std::int32_t node, std::uint64_t who, Points points) { write(node, who, points, points.any()); }
+        void go(std::int32_t node, std::uint64_t who, Points points) { write(node, who, points, true); }
+        void write(std::int32_t node, std::uint64_t who, Points points, bool any);
     };
     struct Own { std::int32_t node, row; };
 
+    To after(Item* next, Item* ended) const;
     void own_ways(const Bench& b);
     void round(const Bench& b);
-    void put(std::int32_t node, std::uint16_t row, std::uint16_t player, Points points);
+    bool nan_left(const Inner& n) const { return n.column >= player_.size() / 2; }
     void arrive(std::size_t t, const Bench& b) const;
 
     const CurvePlan& plan_;

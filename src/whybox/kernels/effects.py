@@ -293,7 +293,7 @@ def individual(e: TreeEnsemble, levels: Levels, X: Floats) -> Floats:
 
 
 def individual_blocks(
-    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, *, numbers: int = 2**23
+    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, *, numbers: int = 2**21
 ) -> Iterator[tuple[slice, list[Floats]]]:
     """Yield the individual curves of all players, made in one walk, for blocks of rows: (rows, a (rows, points, outputs) for each player).
 
