@@ -165,6 +165,7 @@ private:
     Place narrow(const Node& n, const Place& before, bool left);
     void leave(const Step& step);
     static bool open(const Step& step, bool left) { return step.place >= 0 && step.sides[left].begin < step.sides[left].end; }
+    static std::uint64_t place_or_none(const Step& step) { return step.place < 0 ? kNobody - 1 : static_cast<std::uint64_t>(step.place); }
     std::int32_t surface(std::int32_t p, std::int32_t q) const;
     bool room(std::int32_t p, std::int32_t q, std::int32_t place) const { return q < 0 && (p < 0 || (two_ && surface(p, place) >= 0)); }
     void descend(std::int32_t id, std::size_t depth);
@@ -173,8 +174,7 @@ private:
     bool few(std::int32_t id, std::size_t depth);
     void list(const std::vector<Set>& sets);
     void descend_rows(std::int32_t id, std::size_t depth, List those);
-    template <bool plain>
-    void part(const Node& n, const Step& step, List those, Row* (&to)[2]);
+    void part_asked(const Node& n, const Step& step, List those, Row* (&to)[2]);
     void part_pairs(const Node& n, const Step& step, List those, Row* (&to)[2]);
     void count(List those);
     void start_counts();

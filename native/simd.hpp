@@ -33,6 +33,31 @@ inline std::uint64_t below64(const std::uint16_t* x, std::uint16_t cut) {
     return low | static_cast<std::uint64_t>(_mm512_cmplt_epu16_mask(_mm512_load_si512(x + 32), c)) << 32;
 }
 
+// Parts rows by eights (program.hpp, Parting); returns how many.
+inline std::size_t part_eights(const Parting& how, const std::uint64_t* rows, std::size_t many, std::uint64_t* (&to)[2]) {
+    const __m512i low = _mm512_set1_epi64(0xffff), player = _mm512_set1_epi64(0xffff0000), mine_at = _mm512_set1_epi64(static_cast<std::int64_t>(how.place << 16));
+    const __m512i astray = _mm512_set1_epi64(static_cast<std::int64_t>(as_row(0, how.place, kNobody)));
+    const __m256i cut = _mm256_set1_epi32(static_cast<int>(how.cut)), also = _mm256_set1_epi32(static_cast<int>(how.also));
+    const auto open_right = static_cast<__mmask8>(-how.open[0]), open_left = static_cast<__mmask8>(-how.open[1]);
+    std::uint64_t *right_to = to[0], *left_to = to[1];
+    std::size_t i = 0;
+    for (; i + 8 <= many; i += 8) {
+        const __m512i r = _mm512_loadu_si512(rows + i), row = _mm512_and_si512(r, low), p = _mm512_and_si512(r, player);
+        const __m256i c = _mm256_and_si256(_mm512_i64gather_epi32(row, how.of_row, 2), _mm256_set1_epi32(0xffff));
+        const __mmask8 left = _mm256_cmplt_epu32_mask(c, cut) | _mm256_cmpeq_epi32_mask(c, also);
+        const __mmask8 mine = _mm512_cmpeq_epi64_mask(p, mine_at), free = _mm512_cmpeq_epi64_mask(p, player);
+        const __m512i other = _mm512_mask_blend_epi64(mine, _mm512_or_si512(row, astray), r);
+        const auto to_left = static_cast<__mmask8>((left & ~mine) | ((mine | (free & ~left)) & open_left));
+        const auto to_right = static_cast<__mmask8>((~left & ~mine) | ((mine | (free & left)) & open_right));
+        _mm512_storeu_si512(left_to, _mm512_maskz_compress_epi64(to_left, _mm512_mask_blend_epi64(left, other, r)));
+        _mm512_storeu_si512(right_to, _mm512_maskz_compress_epi64(to_right, _mm512_mask_blend_epi64(left, r, other)));
+        left_to += __builtin_popcount(to_left);
+        right_to += __builtin_popcount(to_right);
+    }
+    to[0] = right_to, to[1] = left_to;
+    return i;
+}
+
 template <class T>
 struct Lanes;
 
@@ -143,6 +168,8 @@ struct Lanes<double> {
 };
 
 #elif defined(WHYBOX_AVX2)
+
+inline std::size_t part_eights(const Parting&, const std::uint64_t*, std::size_t, std::uint64_t* (&)[2]) { return 0; }
 
 inline std::uint32_t below32(const std::uint16_t* x, __m256i most) {
     const __m256i a = _mm256_load_si256(reinterpret_cast<const __m256i*>(x)), b = _mm256_load_si256(reinterpret_cast<const __m256i*>(x + 16));
@@ -268,6 +295,8 @@ struct Lanes<double> {
 };
 
 #else
+
+inline std::size_t part_eights(const Parting&, const std::uint64_t*, std::size_t, std::uint64_t* (&)[2]) { return 0; }
 
 inline std::uint64_t below64(const std::uint16_t* x, std::uint16_t cut) {
     std::uint64_t bits = 0;
