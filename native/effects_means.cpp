@@ -177,7 +177,7 @@ bool Means::few(std::int32_t id, std::size_t depth) {
     for (std::size_t i = 1; i < sets.size(); ++i)
         for (std::size_t w = 0; w < block_.words(); ++w) scratch_[w] |= sets[i].bits[w];
     const std::size_t rows = set_.count(scratch_.data(), scratch_.data(), 0, block_.words());
-    return rows * 4 < block_.words() * (4 + sets.size());
+    return rows * (two_ ? 4 : 1) < block_.words() * (4 + sets.size());
 }
 
 // Sets as rows: each row with the players that it misses.
