@@ -38,7 +38,7 @@ Curves::Curves(const CurvePlan& p, const InstructionSet& set) : plan(p), set_(se
     if (plan.any(CurvePlan::Way::walk)) ways_.emplace(plan);
     bench_.own_stride = outputs_ * kEight;
     bench_.steps_stride = plan.slots() * outputs_ * kEight;
-    const std::size_t many = eights(lists_ || ways_ ? kLarge : kWork, plan.slots() * outputs_);
+    const std::size_t many = eights(lists_ || ways_ ? kLarge : kWork, std::max(plan.slots() * outputs_, plan.columns()));
     block_ = many * kEight;
     own_.resize(many * bench_.own_stride);
     steps_.resize(many * bench_.steps_stride);
