@@ -55,10 +55,16 @@ public:
 
     std::size_t players() const { return index_.size(); }
     int player(const Node& n) const { return of_column_[static_cast<std::size_t>(n.feature)]; }  // -1: nobody
+    std::span<const std::int32_t> columns(std::size_t player) const { return columns_[player]; }
     std::size_t points(std::size_t player) const { return points_[player]; }
     std::size_t first(std::size_t player) const { return first_[player]; }  // where the player's points begin when all stand end to end
     std::size_t total() const { return first_.back(); }
     std::span<const std::uint32_t> index(std::size_t player) const { return index_[player]; }  // of the points as they were given
+    bool missing(std::size_t player) const { return missing_[player] != 0; }                   // the player's last point is NaN
+
+    // Where the points that go left end, NaN apart; kAsk: the node has to be asked with side().
+    static constexpr std::uint32_t kAsk = 0xffffffff;
+    std::uint32_t cut(const Node& n) const { return plain_[static_cast<std::size_t>(&n - e.nodes.data())].cut; }
 
     // Adds to the end of `stack` what goes to one side of the node, of those points of its player that lie in stack[begin, begin + count); returns the
     // number of ranges.
@@ -78,7 +84,6 @@ public:
 private:
     // A node whose left points are those before the cut, and NaN, the last point, if it goes left; `end`: the end of its right points.
     struct Plain { std::uint32_t cut, end; bool nan; };
-    static constexpr std::uint32_t kAsk = 0xffffffff;
 
     void by_class(const Levels& levels, std::size_t player, std::vector<std::vector<std::uint32_t>>& here);
     Plain plain(const Node& n, std::span<const std::uint32_t> here) const;
@@ -86,14 +91,14 @@ private:
     std::uint32_t side_asked(const Node& n, bool left, std::size_t begin, std::size_t count, Ranges& stack) const;
 
     std::vector<std::int32_t> of_column_;
+    std::vector<std::vector<std::int32_t>> columns_;
     std::vector<std::size_t> points_, first_;
+    std::vector<char> missing_;
     std::vector<std::vector<std::uint32_t>> index_;
     std::vector<std::vector<double>> values_;  // players of one column: a value of each point
     std::vector<Plain> plain_;                 // by node; kAsk: `end` is where its ranges are in pool_
     Ranges pool_;                              // those that go left, after an entry with their number
 };
-
-enum class Link { identity, logistic, exponential, softmax };
 
 // A block of rows as classes, column by column; sets of rows are bits.
 class Block {
@@ -160,6 +165,7 @@ private:
     Place narrow(const Node& n, const Place& before, bool left);
     void leave(const Step& step);
     static bool open(const Step& step, bool left) { return step.place >= 0 && step.sides[left].begin < step.sides[left].end; }
+    static std::uint64_t place_or_none(const Step& step) { return step.place < 0 ? kNobody - 1 : static_cast<std::uint64_t>(step.place); }
     std::int32_t surface(std::int32_t p, std::int32_t q) const;
     bool room(std::int32_t p, std::int32_t q, std::int32_t place) const { return q < 0 && (p < 0 || (two_ && surface(p, place) >= 0)); }
     void descend(std::int32_t id, std::size_t depth);
@@ -168,8 +174,7 @@ private:
     bool few(std::int32_t id, std::size_t depth);
     void list(const std::vector<Set>& sets);
     void descend_rows(std::int32_t id, std::size_t depth, List those);
-    template <bool plain>
-    void part(const Node& n, const Step& step, List those, Row* (&to)[2]);
+    void part_asked(const Node& n, const Step& step, List those, Row* (&to)[2]);
     void part_pairs(const Node& n, const Step& step, List those, Row* (&to)[2]);
     void count(List those);
     void start_counts();
@@ -208,45 +213,6 @@ private:
     double weight_ = 1;
     std::size_t first_output_ = 0;
 };
-
-// Row by row: every curve of a row at once (kernel B of the notes: a row's own way through a tree, and the ways on which only one player differs).
-class Curves {
-public:
-    explicit Curves(const Grid& grid);
-
-    const Grid& grid;
-    // The curves of the next few rows, as many as stay in a core's cache with a tree: tree by tree. Returns how many.
-    std::size_t some(Rows x, std::size_t first);
-    const double* prediction(std::size_t i) const { return predictions_.data() + i * static_cast<std::size_t>(grid.e.outputs()); }  // base included
-    const double* delta(std::size_t i) const { return deltas_.data() + i * stride_; }  // (total points) x outputs: what a point adds to the prediction
-
-private:
-    struct Turn { std::int32_t child; std::int32_t player; std::uint32_t begin, count; };  // points in stack_
-
-    void tree(std::size_t t, const double* x, double* prediction, double* delta);
-    void astray(std::int32_t id, std::size_t player, std::uint32_t begin, std::uint32_t count, const double* x, double* delta);
-
-    std::size_t stride_;  // of deltas_: while they are differences, a player has one more than its points
-    std::vector<double> predictions_, deltas_;
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> now_;  // by player: the points that meet its questions so far
-    std::vector<std::int32_t> asked_;
-    std::vector<Turn> turns_;
-    Ranges stack_;
-    const Node* root_ = nullptr;
-    const double* own_ = nullptr;
-    double weight_ = 1;
-    int first_output_ = 0;
-};
-
-// out: rows x (total points) x outputs.
-void individual(const Grid& grid, Rows x, double* out);
-
-// Adds to sum and squares, (total points) x outputs: weight * (link(curve) - from) and its square, where `from` is `centre` (outputs) or, where
-// that is null, the link of the row's own prediction.
-void moments(const Grid& grid, Rows x, const double* weights, Link link, const double* centre, double* sum, double* squares);
-
-// out: rows x players x outputs: the mean of a row's curve over the points, by their masses (total points).
-void averages(const Grid& grid, Rows x, const double* masses, double* out);
 
 // out: rows x players x outputs: the output with the player at point `high` less that with it at point `low` (rows x players, as given).
 void shifted(const Ensemble& e, std::span<const Levels> levels, Rows x, const std::int32_t* low, const std::int32_t* high, double* out);

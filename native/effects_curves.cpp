@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "effects.hpp"
+#include "effects_curves.hpp"
 #include "split.hpp"
 
 namespace whybox {
@@ -25,106 +25,118 @@ void apply(Link link, double* f, std::size_t outputs) {
     }
 }
 
-constexpr std::size_t kWork = std::size_t{1} << 16;  // numbers worked on side by side
-std::size_t beside(std::size_t each) { return std::clamp<std::size_t>(kWork / std::max<std::size_t>(each, 1), 8, 1024); }
+constexpr std::size_t kWork = std::size_t{1} << 15;   // numbers worked on side by side: with the trees, they stay in a core's cache
+constexpr std::size_t kLarge = std::size_t{1} << 16;  // the same, where large trees are read again for each block of rows
+constexpr std::size_t kEight = kBeside;
+
+std::size_t eights(std::size_t work, std::size_t each) { return std::clamp<std::size_t>(work / (kEight * std::max<std::size_t>(each, 1)), 1, 16); }
 
 }  // namespace
 
-Curves::Curves(const Grid& g) : grid(g), stride_((g.total() + g.players()) * static_cast<std::size_t>(g.e.outputs())), now_(g.players()) {
-    for (std::size_t j = 0; j < grid.players(); ++j) {  // the stack begins with every player's whole grid
-        stack_.push_back({0, static_cast<std::uint32_t>(grid.points(j))});
-        now_[j] = {static_cast<std::uint32_t>(j), 1};
-    }
-    const std::size_t most = beside(stride_);
-    deltas_.resize(most * stride_);
-    predictions_.resize(most * static_cast<std::size_t>(grid.e.outputs()));
+Curves::Curves(const CurvePlan& p, const InstructionSet& set) : plan(p), set_(set), outputs_(static_cast<std::size_t>(p.grid.e.outputs())), cells_(p.grid.total() * outputs_) {
+    if (plan.any(CurvePlan::Way::lists)) lists_.emplace(plan);
+    if (plan.any(CurvePlan::Way::walk)) ways_.emplace(plan);
+    bench_.own_stride = outputs_ * kEight;
+    bench_.steps_stride = plan.slots() * outputs_ * kEight;
+    const std::size_t many = eights(lists_ || ways_ ? kLarge : kWork, std::max(plan.slots() * outputs_, plan.columns()));
+    block_ = many * kEight;
+    own_.resize(many * bench_.own_stride);
+    steps_.resize(many * bench_.steps_stride);
+    classes_.resize(many * kEight * (plan.columns() + kAsked));
+    predictions_.resize(kEight * outputs_);
+    deltas_.resize(kEight * cells_);
 }
 
 std::size_t Curves::some(Rows x, std::size_t first) {
-    const auto outputs = static_cast<std::size_t>(grid.e.outputs());
-    const std::size_t many = std::min(deltas_.size() / stride_, x.rows - first);
-    for (std::size_t i = 0; i < many; ++i) std::copy(grid.e.base.begin(), grid.e.base.end(), predictions_.data() + i * outputs);
-    std::fill_n(deltas_.data(), many * stride_, 0.0);
-    for (std::size_t t = 0; t < grid.e.trees(); ++t)
-        for (std::size_t i = 0; i < many && grid.e.tree_weight[t] != 0; ++i) tree(t, x.row(first + i), predictions_.data() + i * outputs, deltas_.data() + i * stride_);
-    for (std::size_t i = 0; i < many; ++i)
-        for (std::size_t j = 0; j < grid.players(); ++j) {
-            const double* from = deltas_.data() + i * stride_ + (grid.first(j) + j) * outputs;
-            double* to = deltas_.data() + i * stride_ + grid.first(j) * outputs;
-            for (std::size_t k = 0; k < grid.points(j) * outputs; ++k) to[k] = from[k] + (k >= outputs ? to[k - outputs] : 0.0);
-        }
-    return many;
+    if (first >= end_) fill(x, first);
+    sum((first - begin_) / kEight);
+    return std::min(kEight, end_ - first);
 }
 
-void Curves::tree(std::size_t t, const double* x, double* prediction, double* delta) {
-    root_ = grid.e.root(t);
-    weight_ = grid.e.tree_weight[t];
-    first_output_ = grid.e.first_output(t);
-    turns_.clear();
-    asked_.clear();
-    std::int32_t id = 0;
-    while (root_[id].left >= 0) {
-        const Node& n = root_[id];
-        const bool left = goes_left(grid.e, n, x[n.feature]);
-        if (const int j = grid.player(n); j >= 0) {
-            const auto [begin, count] = now_[static_cast<std::size_t>(j)];
-            auto at = static_cast<std::uint32_t>(stack_.size());
-            if (const auto many = grid.side(n, !left, begin, count, stack_)) {
-                turns_.push_back({left ? n.right : n.left, j, at, many});
-                at = static_cast<std::uint32_t>(stack_.size());
-                now_[static_cast<std::size_t>(j)] = {at, grid.side(n, left, begin, count, stack_)};
-                asked_.push_back(j);
+// The next block, through all trees.
+void Curves::fill(Rows x, std::size_t first) {
+    const Ensemble& e = plan.grid.e;
+    const std::size_t columns = plan.columns(), own = columns / 2, rows = std::min(block_, x.rows - first), lanes = (rows + kEight - 1) / kEight * kEight;
+    begin_ = first, end_ = first + rows;
+    bench_.x = {x.row(first), rows, x.columns};
+    bench_.places.resize(lanes * columns);
+    bench_.own = own_.data(), bench_.steps = steps_.data();
+    std::vector<std::uint32_t> those(rows);
+    for (std::size_t c = 0; c < own; ++c) {
+        const std::uint32_t missing = plan.grid.classes.missing(c);
+        plan.grid.classes.of(c, bench_.x.data + c, x.columns, rows, those.data());
+        for (std::size_t r = 0; r < lanes; ++r) {  // lanes beyond repeat the last row
+            const std::uint32_t k = those[std::min(r, rows - 1)];
+            std::int32_t* place = bench_.places.data() + r * columns + c;
+            place[0] = static_cast<std::int32_t>(k);
+            place[own] = k == missing ? 0 : static_cast<std::int32_t>(k) + 1;
+            for (const std::size_t twin : {std::size_t{0}, own})
+                classes_[(r / kEight * (columns + kAsked) + c + twin) * kEight + r % kEight] = place[twin];
+        }
+    }
+    for (std::size_t k = 0; k < lanes * outputs_; ++k) own_[k] = e.base[k / kEight % outputs_];
+    std::fill_n(steps_.data(), lanes / kEight * bench_.steps_stride, 0.0);
+    for (std::size_t t = 0; t < e.trees(); ++t) {
+        if (plan.way(t) == CurvePlan::Way::lists) lists_->tree(t, bench_);
+        if (plan.way(t) != CurvePlan::Way::walk) continue;
+        for (std::size_t r = 0; r < rows; ++r) ways_->tree(t, bench_.x.row(r), bench_.own_of(r), bench_.steps_of(r));
+    }
+    const std::size_t beside = eights(kWork, plan.slots() * outputs_);
+    for (std::size_t from = 0; from < lanes / kEight; from += beside) few_leaves(from, std::min(from + beside, lanes / kEight));
+}
+
+// Trees of few leaves, over some eights of rows.
+void Curves::few_leaves(std::size_t from, std::size_t to) {
+    const Ensemble& e = plan.grid.e;
+    for (std::size_t t = 0; t < e.trees(); ++t) {
+        if (plan.way(t) != CurvePlan::Way::bits) continue;
+        const LeafBits tree = plan.bits(t);
+        const auto asked = plan.asked(t);
+        for (std::size_t eight = from; eight < to; ++eight) {
+            std::int32_t* classes = classes_.data() + eight * (plan.columns() + kAsked) * kEight;
+            for (std::size_t k = 0; k < asked.size(); ++k) {
+                const Node& n = e.root(t)[asked[k]];
+                for (std::size_t l = 0; l < kEight; ++l)
+                    classes[(plan.columns() + k) * kEight + l] = !goes_left(e, n, bench_.x.row(std::min(eight * kEight + l, bench_.x.rows - 1))[n.feature]);
             }
-        }
-        id = left ? n.left : n.right;
-    }
-    own_ = grid.e.values(root_[id]);
-    for (int c = 0; c < grid.e.width; ++c) prediction[first_output_ + c] += weight_ * own_[c];
-    for (const Turn& turn : turns_) astray(turn.child, static_cast<std::size_t>(turn.player), turn.begin, turn.count, x, delta);
-    for (const auto j : asked_) now_[static_cast<std::size_t>(j)] = {static_cast<std::uint32_t>(j), 1};
-    stack_.resize(grid.players());
-}
-
-// Where only this player, set to these points, can have led: the other players follow the row.
-void Curves::astray(std::int32_t id, std::size_t player, std::uint32_t begin, std::uint32_t count, const double* x, double* delta) {
-    while (root_[id].left >= 0) {
-        const Node& n = root_[id];
-        if (grid.player(n) != static_cast<int>(player)) {
-            id = goes_left(grid.e, n, x[n.feature]) ? n.left : n.right;
-            continue;
-        }
-        const auto at = static_cast<std::uint32_t>(stack_.size());
-        if (const auto many = grid.side(n, true, begin, count, stack_)) astray(n.left, player, at, many, x, delta);
-        stack_.resize(at);
-        const auto rest = grid.side(n, false, begin, count, stack_);
-        if (!rest) return;
-        begin = at, count = rest, id = n.right;
-    }
-    const auto outputs = static_cast<std::size_t>(grid.e.outputs());
-    const double* v = grid.e.values(root_[id]);
-    for (int c = 0; c < grid.e.width; ++c) {
-        const double by = weight_ * (v[c] - own_[c]);
-        double* to = delta + (grid.first(player) + player) * outputs + static_cast<std::size_t>(first_output_ + c);
-        for (std::uint32_t r = begin; r < begin + count; ++r) {
-            to[stack_[r].from * outputs] += by;
-            to[stack_[r].to * outputs] -= by;
+            set_.turn(tree, classes, own_.data() + eight * bench_.own_stride, steps_.data() + eight * bench_.steps_stride);
         }
     }
 }
 
-void individual(const Grid& grid, Rows x, double* out) {
-    Curves curves(grid);
-    const auto outputs = static_cast<std::size_t>(grid.e.outputs()), cells = grid.total() * outputs;
+// Differences become sums; rows beside each other, one after the other.
+void Curves::sum(std::size_t eight) {
+    for (std::size_t c = 0; c < outputs_; ++c)
+        for (std::size_t l = 0; l < kEight; ++l) predictions_[l * outputs_ + c] = own_[eight * bench_.own_stride + c * kEight + l];
+    for (std::size_t j = 0; j < plan.grid.players(); ++j)
+        for (std::size_t c = 0; c < outputs_; ++c) {
+            const double* from = steps_.data() + eight * bench_.steps_stride + (plan.slot(j) * outputs_ + c) * kEight;
+            double* to = deltas_.data() + plan.grid.first(j) * outputs_ + c;
+            double at[kEight] = {};
+            for (std::size_t k = 0; k < plan.grid.points(j); ++k, from += outputs_ * kEight, to += outputs_)
+                for (std::size_t l = 0; l < kEight; ++l) to[l * cells_] = at[l] += from[l];
+        }
+}
+
+void individual(const CurvePlan& plan, Rows x, const InstructionSet& set, double* out) {
+    Curves curves(plan, set);
+    const auto outputs = static_cast<std::size_t>(plan.grid.e.outputs());
     for (std::size_t first = 0, many; first < x.rows; first += many) {
         many = curves.some(x, first);
-        for (std::size_t i = 0; i < many; ++i)
-            for (std::size_t k = 0; k < cells; ++k) out[(first + i) * cells + k] = curves.prediction(i)[k % outputs] + curves.delta(i)[k];
+        for (std::size_t i = 0; i < many; ++i) {
+            const double *own = curves.prediction(i), *delta = curves.delta(i);
+            if (outputs == 1)
+                for (const auto k : plan.given()) *out++ = own[0] + delta[k];
+            else
+                for (const auto k : plan.given())
+                    for (std::size_t c = 0; c < outputs; ++c) *out++ = own[c] + delta[k * outputs + c];
+        }
     }
 }
 
-void moments(const Grid& grid, Rows x, const double* weights, Link link, const double* centre, double* sum, double* squares) {
-    Curves curves(grid);
-    const auto outputs = static_cast<std::size_t>(grid.e.outputs()), cells = grid.total() * outputs;
+void moments(const CurvePlan& plan, Rows x, const InstructionSet& set, const double* weights, Link link, const double* centre, double* sum, double* squares) {
+    Curves curves(plan, set);
+    const auto outputs = static_cast<std::size_t>(plan.grid.e.outputs()), cells = plan.grid.total() * outputs;
     std::vector<double> at(cells), from(outputs), add(outputs);
     for (std::size_t first = 0, many; first < x.rows; first += many) {
         many = curves.some(x, first);
@@ -152,8 +164,9 @@ void moments(const Grid& grid, Rows x, const double* weights, Link link, const d
     }
 }
 
-void averages(const Grid& grid, Rows x, const double* masses, double* out) {
-    Curves curves(grid);
+void averages(const CurvePlan& plan, Rows x, const InstructionSet& set, const double* masses, double* out) {
+    Curves curves(plan, set);
+    const Grid& grid = plan.grid;
     const auto outputs = static_cast<std::size_t>(grid.e.outputs());
     for (std::size_t first = 0, many; first < x.rows; first += many) {
         many = curves.some(x, first);
@@ -164,89 +177,6 @@ void averages(const Grid& grid, Rows x, const double* masses, double* out) {
                 for (std::size_t p = grid.first(j); p < grid.first(j) + grid.points(j); ++p)
                     for (std::size_t c = 0; c < outputs; ++c) to[c] += masses[p] * curves.delta(i)[p * outputs + c];
             }
-    }
-}
-
-namespace {
-
-// A row with one player's values replaced goes its own way from the first node where it turns off; before, it ends where the row does.
-class Shifts {
-public:
-    Shifts(const Ensemble& e, std::span<const Levels> levels) : e_(e), player_(static_cast<std::size_t>(e.columns), -1), slot_(player_.size()), gone_(2 * levels.size()) {
-        for (std::size_t j = 0; j < levels.size(); ++j)
-            for (std::size_t k = 0; k < levels[j].columns.size(); ++k) {
-                player_[static_cast<std::size_t>(levels[j].columns[k])] = static_cast<std::int32_t>(j);
-                slot_[static_cast<std::size_t>(levels[j].columns[k])] = k;
-            }
-    }
-
-    struct Points { const double* at[2]; };  // low, high
-
-    void tree(std::size_t t, const double* x, const Points* points, double* out) {
-        root_ = e_.root(t);
-        std::int32_t id = 0;
-        off_.clear();
-        while (root_[id].left >= 0) {
-            const Node& n = root_[id];
-            const bool left = goes_left(e_, n, x[n.feature]);
-            if (const auto j = player_[static_cast<std::size_t>(n.feature)]; j >= 0) {
-                const std::size_t k = slot_[static_cast<std::size_t>(n.feature)];
-                for (const std::size_t high : {0U, 1U}) {
-                    char& gone = gone_[2 * static_cast<std::size_t>(j) + high];
-                    if (gone || goes_left(e_, n, points[static_cast<std::size_t>(j)].at[high][k]) == left) continue;
-                    gone = 1;
-                    off_.push_back({left ? n.right : n.left, j, high});
-                }
-            }
-            id = left ? n.left : n.right;
-        }
-        const double* own = e_.values(root_[id]);
-        for (const Off& off : off_) {
-            gone_[2 * static_cast<std::size_t>(off.player) + off.high] = 0;
-            const double* v = e_.values(root_[follow(off, x, points[static_cast<std::size_t>(off.player)].at[off.high])]);
-            const double weight = off.high ? e_.tree_weight[t] : -e_.tree_weight[t];
-            double* to = out + off.player * e_.outputs() + e_.first_output(t);
-            for (int c = 0; c < e_.width; ++c) to[c] += weight * (v[c] - own[c]);
-        }
-    }
-
-private:
-    struct Off { std::int32_t child, player; std::size_t high; };
-
-    std::int32_t follow(const Off& off, const double* x, const double* values) const {
-        std::int32_t id = off.child;
-        while (root_[id].left >= 0) {
-            const Node& n = root_[id];
-            const bool own = player_[static_cast<std::size_t>(n.feature)] == off.player;
-            id = goes_left(e_, n, own ? values[slot_[static_cast<std::size_t>(n.feature)]] : x[n.feature]) ? n.left : n.right;
-        }
-        return id;
-    }
-
-    const Ensemble& e_;
-    std::vector<std::int32_t> player_;
-    std::vector<std::size_t> slot_;
-    std::vector<char> gone_;
-    std::vector<Off> off_;
-    const Node* root_ = nullptr;
-};
-
-}  // namespace
-
-void shifted(const Ensemble& e, std::span<const Levels> levels, Rows x, const std::int32_t* low, const std::int32_t* high, double* out) {
-    const std::size_t players = levels.size(), cells = players * static_cast<std::size_t>(e.outputs()), block = beside(cells + x.columns + 2 * players);
-    Shifts shifts(e, levels);
-    std::vector<Shifts::Points> points(block * players);
-    std::fill_n(out, x.rows * cells, 0.0);
-    for (std::size_t first = 0; first < x.rows; first += block) {
-        const std::size_t many = std::min(block, x.rows - first);
-        for (std::size_t k = 0; k < many * players; ++k) {
-            const Levels& of = levels[k % players];
-            const auto value = [&](const std::int32_t* point) { return of.values + static_cast<std::size_t>(point[first * players + k]) * of.columns.size(); };
-            points[k] = {{value(low), value(high)}};
-        }
-        for (std::size_t t = 0; t < e.trees(); ++t)
-            for (std::size_t i = 0; i < many && e.tree_weight[t] != 0; ++i) shifts.tree(t, x.row(first + i), points.data() + i * players, out + (first + i) * cells);
     }
 }
 

@@ -145,10 +145,11 @@ double Classes::example(std::size_t column, std::uint32_t which) const {
 }
 
 Grid::Grid(const Ensemble& ensemble, const Classes& c, std::span<const Levels> levels)
-    : e(ensemble), classes(c), of_column_(static_cast<std::size_t>(ensemble.columns), -1), points_(levels.size()), first_(levels.size() + 1), index_(levels.size()),
+    : e(ensemble), classes(c), of_column_(static_cast<std::size_t>(ensemble.columns), -1), points_(levels.size()), first_(levels.size() + 1), missing_(levels.size()), index_(levels.size()),
       values_(levels.size()), plain_(ensemble.nodes.size(), Plain{kAsk, 0, false}) {
     std::vector<std::vector<std::uint32_t>> here(levels.size());
     for (std::size_t j = 0; j < levels.size(); ++j) {
+        columns_.push_back(levels[j].columns);
         for (const auto column : levels[j].columns) of_column_[static_cast<std::size_t>(column)] = static_cast<std::int32_t>(j);
         if (levels[j].columns.size() == 1) by_class(levels[j], j, here);
         else {
@@ -179,6 +180,7 @@ void Grid::by_class(const Levels& levels, std::size_t player, std::vector<std::v
     for (const auto c : classes_of) index_[player].push_back(static_cast<std::uint32_t>(std::lower_bound(here.begin(), here.end(), c) - here.begin()));
     for (const auto c : here) values_[player].push_back(classes.example(column, c));
     points_[player] = here.size();
+    missing_[player] = here.back() == classes.missing(column);
 }
 
 Grid::Plain Grid::plain(const Node& n, std::span<const std::uint32_t> here) const {

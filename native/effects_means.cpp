@@ -7,9 +7,6 @@
 namespace whybox {
 namespace {
 
-constexpr std::uint64_t kNobody = 0xffff;
-
-std::uint64_t as_row(std::uint64_t row, std::uint64_t p, std::uint64_t q) { return row | p << 16 | q << 32; }
 std::uint64_t row_of(std::uint64_t r) { return r & 0xffff; }
 std::uint64_t p_of(std::uint64_t r) { return r >> 16 & 0xffff; }
 std::uint64_t q_of(std::uint64_t r) { return r >> 32; }
@@ -180,7 +177,7 @@ bool Means::few(std::int32_t id, std::size_t depth) {
     for (std::size_t i = 1; i < sets.size(); ++i)
         for (std::size_t w = 0; w < block_.words(); ++w) scratch_[w] |= sets[i].bits[w];
     const std::size_t rows = set_.count(scratch_.data(), scratch_.data(), 0, block_.words());
-    return rows * 4 < block_.words() * (4 + sets.size());
+    return rows * (two_ ? 4 : 1) < block_.words() * (4 + sets.size());
 }
 
 // Sets as rows: each row with the players that it misses.
@@ -210,12 +207,12 @@ void Means::descend_rows(std::int32_t id, std::size_t depth, List those) {
     const Step step = enter(n);
     auto& parts = levels_[depth].those;
     for (auto& p : parts)
-        if (p.size() < those.size() + 1) p.resize(2 * those.size() + 1);  // one more: the last write may be of nothing
+        if (p.size() < those.size() + 8) p.resize(2 * those.size() + 8);  // more: the last writes may be of nothing
     Row* to[2] = {parts[0].data(), parts[1].data()};
     const Block::Test test = block_.test(n);
     if (two_) part_pairs(n, step, those, to);
-    else if (test.ask || test.missing_left) part<false>(n, step, those, to);
-    else part<true>(n, step, those, to);
+    else if (test.ask) part_asked(n, step, those, to);
+    else set_.part({test.of_row, test.cut, test.missing_left ? test.missing : 0x10000U, place_or_none(step), {open(step, false), open(step, true)}}, those.data(), those.size(), to);
     const std::size_t many[2] = {static_cast<std::size_t>(to[0] - parts[0].data()), static_cast<std::size_t>(to[1] - parts[1].data())};
     for (const bool left : {true, false}) {
         if (!many[left]) continue;
@@ -225,29 +222,24 @@ void Means::descend_rows(std::int32_t id, std::size_t depth, List those) {
     leave(step);
 }
 
-// Without branches: what happens to each row is close to random.
-template <bool plain>
-void Means::part(const Node& n, const Step& step, List those, Row* (&to)[2]) {
+// Rows that miss one player at most, at a node that has to be asked for each.
+void Means::part_asked(const Node& n, const Step& step, List those, Row* (&to)[2]) {
     const Block::Test test = block_.test(n);
-    const auto place = static_cast<std::uint64_t>(step.place < 0 ? static_cast<std::int64_t>(kNobody) - 1 : step.place);
-    const std::uint64_t astray = as_row(0, place, kNobody);
-    const unsigned stays_right = open(step, false), stays_left = open(step, true);
-    Row *right_to = to[0], *left_to = to[1];
+    const std::uint64_t place = place_or_none(step);
+    const unsigned stays[2] = {open(step, false), open(step, true)};
     for (const Row r : those) {
-        const unsigned left = plain ? test.of_row[row_of(r)] < test.cut : block_.left(test, n, static_cast<std::uint16_t>(row_of(r)));
-        const unsigned mine = p_of(r) == place, free = p_of(r) == kNobody;
-        const Row other = mine ? r : row_of(r) | astray;  // where the row does not go by itself
-        *left_to = left ? r : other;
-        *right_to = left ? other : r;
-        left_to += (left & ~mine & 1U) | ((mine | (free & ~left)) & stays_left);
-        right_to += (~left & ~mine & 1U) | ((mine | (free & left)) & stays_right);
+        const unsigned left = block_.left(test, n, static_cast<std::uint16_t>(row_of(r))), mine = p_of(r) == place, free = p_of(r) == kNobody;
+        for (const unsigned way : {0U, 1U}) {
+            const unsigned meets = left == way;
+            *to[way] = meets | mine ? r : as_row(row_of(r), place, kNobody);
+            to[way] += (meets & ~mine) | ((mine | (free & ~meets)) & stays[way]);
+        }
     }
-    to[0] = right_to, to[1] = left_to;
 }
 
 void Means::part_pairs(const Node& n, const Step& step, List those, Row* (&to)[2]) {
     const Block::Test test = block_.test(n);
-    const auto place = static_cast<std::uint64_t>(step.place < 0 ? static_cast<std::int64_t>(kNobody) - 1 : step.place);
+    const std::uint64_t place = place_or_none(step);
     const unsigned stays[2] = {open(step, false), open(step, true)};
     pairs_with_.assign(places_.size() + 1, 0);
     for (std::size_t p = 0; step.place >= 0 && p < places_.size(); ++p)

@@ -15,7 +15,7 @@ Block::Block(const Classes& classes, const Ensemble& e, const InstructionSet& se
 void Block::fill(Rows x) {
     rows_ = x.rows;
     lanes_ = (x.rows + 511) / 512 * 512;
-    of_row_.resize(wanted_.size() * lanes_);
+    of_row_.resize(wanted_.size() * lanes_ + 32);  // kernels may read a little more than they use
     missing_.resize(wanted_.size() * words());
     std::fill_n(missing_.data(), missing_.size(), std::uint64_t{0});
     std::vector<std::uint32_t> those(rows_);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "lanes_bits.hpp"
+#include "lanes_leaves.hpp"
 #include "lanes_look_up.hpp"
 #include "lanes_walk.hpp"
 

@@ -52,4 +52,23 @@ inline double weigh(const std::uint64_t* a, const double* weights, std::size_t w
     return total;
 }
 
+// Without branches: what happens to each row is close to random.
+inline void part(const Parting& how, const std::uint64_t* rows, std::size_t many, std::uint64_t* (&to)[2]) {
+    std::size_t i = part_eights(how, rows, many, to);
+    const std::uint64_t astray = as_row(0, how.place, kNobody);
+    const unsigned stays_right = how.open[0], stays_left = how.open[1];
+    std::uint64_t *right_to = to[0], *left_to = to[1];
+    for (; i < many; ++i) {
+        const std::uint64_t r = rows[i], row = r & 0xffff, p = r >> 16 & 0xffff;
+        const std::uint32_t c = how.of_row[row];
+        const unsigned left = (c < how.cut) | (c == how.also), mine = p == how.place, free = p == kNobody;
+        const std::uint64_t other = mine ? r : row | astray;  // where the row does not go by itself
+        *left_to = left ? r : other;
+        *right_to = left ? other : r;
+        left_to += (left & ~mine & 1U) | ((mine | (free & ~left)) & stays_left);
+        right_to += (~left & ~mine & 1U) | ((mine | (free & left)) & stays_right);
+    }
+    to[0] = right_to, to[1] = left_to;
+}
+
 }  // namespace whybox::WHYBOX_ISA

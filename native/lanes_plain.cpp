@@ -4,6 +4,6 @@
 
 namespace whybox::plain {
 
-const InstructionSet kSet{"plain", [] { return static_cast<bool>(true); }, &left, &below, &both, &count, &weigh, walker<float, float>(), walker<float, double>(), walker<double, double>()};
+const InstructionSet kSet{"plain", [] { return static_cast<bool>(true); }, &left, &below, &both, &count, &weigh, &part, &turn, walker<float, float>(), walker<float, double>(), walker<double, double>()};
 
 }  // namespace whybox::plain

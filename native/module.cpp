@@ -4,13 +4,14 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "attribute.hpp"
 #include "bit_walk.hpp"
-#include "effects.hpp"
+#include "effects_curves.hpp"
 #include "kernels.hpp"
 #include "patterns.hpp"
 #include "work.hpp"
@@ -115,6 +116,13 @@ public:
     std::vector<double> values;
     std::vector<whybox::Levels> levels;
     std::unique_ptr<whybox::Grid> grid;
+    std::size_t given = 0;  // points of all players
+
+    // Made when first asked for, by whichever thread comes first.
+    const whybox::CurvePlan& curves() const {
+        std::call_once(once_, [&] { plan_ = std::make_unique<whybox::CurvePlan>(*grid); });
+        return *plan_;
+    }
 
     Effects(const Ensemble& e, const whybox::Classes& classes, const Vector<std::int32_t>& columns, const Vector<std::int64_t>& offsets,
             const Vector<double>& all, const Vector<std::int64_t>& points)
@@ -130,6 +138,7 @@ public:
                 taken[static_cast<std::size_t>(c)] = 1;
             }
             used += levels.back().points * levels.back().columns.size();
+            given += levels.back().points;
             expect(used <= values.size(), "too few values");
         }
         expect(used == values.size(), "too many values");
@@ -138,6 +147,10 @@ public:
         grid = std::make_unique<whybox::Grid>(e, classes, levels);
     }
     std::size_t outputs() const { return static_cast<std::size_t>(grid->e.outputs()); }
+
+private:
+    mutable std::once_flag once_;
+    mutable std::unique_ptr<whybox::CurvePlan> plan_;
 };
 
 void put(const whybox::Work& w, double* out) {
@@ -184,27 +197,31 @@ void bind_effects(nb::module_& m) {
             const auto index = g.grid->index(player);
             std::copy(index.begin(), index.end(), out.data());
         }, "player"_a, "out"_a.noconvert())
-        .def("individual", [](const Effects& g, Matrix x, Out<double> out) {
+        // out: points in the caller's order
+        .def("individual", [](const Effects& g, Matrix x, const char* instructions, Out<double> out) {
             check(g.grid->e, x);
-            expect(out.size() == x.shape(0) * g.grid->total() * g.outputs(), "out must be rows x points of all players x outputs");
+            expect(out.size() == x.shape(0) * g.given * g.outputs(), "out must be rows x points of all players x outputs");
+            const auto& set = whybox::instruction_set(instructions);
             nb::gil_scoped_release free;
-            whybox::individual(*g.grid, rows(x), out.data());
-        }, "x"_a.noconvert(), "out"_a.noconvert())
+            whybox::individual(g.curves(), rows(x), set, out.data());
+        }, "x"_a.noconvert(), "instructions"_a, "out"_a.noconvert())
         // centre: outputs, or empty: each row's own prediction
-        .def("moments", [](const Effects& g, Matrix x, Vector<double> weights, int link, Vector<double> centre, Out<double> sum, Out<double> squares) {
+        .def("moments", [](const Effects& g, Matrix x, const char* instructions, Vector<double> weights, int link, Vector<double> centre, Out<double> sum, Out<double> squares) {
             check(g.grid->e, x);
             const std::size_t cells = g.grid->total() * g.outputs();
             expect(weights.size() == x.shape(0) && (centre.size() == 0 || centre.size() == g.outputs()) && sum.size() == cells && squares.size() == cells && link >= 0 && link <= 3,
                    "sums must be points x outputs");
+            const auto& set = whybox::instruction_set(instructions);
             nb::gil_scoped_release free;
-            whybox::moments(*g.grid, rows(x), weights.data(), static_cast<whybox::Link>(link), centre.size() ? centre.data() : nullptr, sum.data(), squares.data());
-        }, "x"_a.noconvert(), "weights"_a.noconvert(), "link"_a, "centre"_a.noconvert(), "total"_a.noconvert(), "squares"_a.noconvert())
-        .def("averages", [](const Effects& g, Matrix x, Vector<double> masses, Out<double> out) {
+            whybox::moments(g.curves(), rows(x), set, weights.data(), static_cast<whybox::Link>(link), centre.size() ? centre.data() : nullptr, sum.data(), squares.data());
+        }, "x"_a.noconvert(), "instructions"_a, "weights"_a.noconvert(), "link"_a, "centre"_a.noconvert(), "total"_a.noconvert(), "squares"_a.noconvert())
+        .def("averages", [](const Effects& g, Matrix x, const char* instructions, Vector<double> masses, Out<double> out) {
             check(g.grid->e, x);
             expect(masses.size() == g.grid->total() && out.size() == x.shape(0) * g.levels.size() * g.outputs(), "out must be rows x players x outputs");
+            const auto& set = whybox::instruction_set(instructions);
             nb::gil_scoped_release free;
-            whybox::averages(*g.grid, rows(x), masses.data(), out.data());
-        }, "x"_a.noconvert(), "masses"_a.noconvert(), "out"_a.noconvert())
+            whybox::averages(g.curves(), rows(x), set, masses.data(), out.data());
+        }, "x"_a.noconvert(), "instructions"_a, "masses"_a.noconvert(), "out"_a.noconvert())
         .def("shifted", [](const Effects& g, Matrix x, Vector<std::int32_t> low, Vector<std::int32_t> high, Out<double> out) {
             check(g.grid->e, x);
             const std::size_t cells = x.shape(0) * g.levels.size();

@@ -97,6 +97,33 @@ struct Walker {
     void (*look_up)(const PatternView<T>& tree, Desk<T, C>& desk);
 };
 
+// A tree of at most 64 leaves, its leaves as bits, the leftmost the highest: a row ends in the first leaf that no question takes from it (Lucchese
+// et al., "QuickScorer", SIGIR 2015). Rows stand eight side by side.
+constexpr int kBeside = 8;
+struct Question { std::int32_t column, cut; std::uint64_t keeps; };  // classes that are not under the cut keep these leaves
+struct Stretch { std::uint64_t keeps; std::int64_t cell; };          // points of a player that the tree does not tell apart: leaves they keep, where they begin
+struct Party { std::int32_t questions, stretches; };                 // of a player (of nobody: no stretches)
+struct LeafBits {
+    const Question* questions;
+    const Stretch* stretches;
+    const Party* parties;
+    const double* values;                                            // width x 2^bits, times the tree's weight
+    std::int32_t many, bits, width, first_output;                    // many: parties
+};
+
+// Rows under way, each in one word: itself, and the places of the (at most two) players whose conditions it does not meet; 16 bits each.
+constexpr std::uint64_t kNobody = 0xffff;
+constexpr std::uint64_t as_row(std::uint64_t row, std::uint64_t p, std::uint64_t q) { return row | p << 16 | q << 32; }
+
+// How a node parts rows that miss one player at most: classes under the cut and one more (beyond 16 bits: none) go left. A row also goes the other way if it
+// misses nobody else than the node's player, at this place, and points of that player go there (open: right, left).
+struct Parting {
+    const std::uint16_t* of_row;
+    std::uint32_t cut, also;
+    std::uint64_t place;
+    bool open[2];
+};
+
 struct InstructionSet {
     const char* name;
     bool (*available)();
@@ -106,6 +133,11 @@ struct InstructionSet {
     bool (*both)(const std::uint64_t* a, const std::uint64_t* b, std::uint64_t flip, std::uint64_t* out, std::size_t words);  // a and (b xor flip); any?
     std::size_t (*count)(const std::uint64_t* a, const std::uint64_t* b, std::uint64_t flip, std::size_t words);  // of a and (b xor flip)
     double (*weigh)(const std::uint64_t* a, const double* weights, std::size_t words);
+    // to: right, left; moved to the end of what was written. There must be room for eight more.
+    void (*part)(const Parting& how, const std::uint64_t* rows, std::size_t many, std::uint64_t* (&to)[2]);
+    // classes: columns x 8 rows. Adds to own (outputs x 8) where the rows end, and to steps (cells x 8), where each stretch begins, what it adds to the one before
+    // (the first: to own).
+    void (*turn)(const LeafBits& tree, const std::int32_t* classes, double* own, double* steps);
     Walker<float, float> single;
     Walker<float, double> mixed;    // float32 arithmetic over columns that are compared in float64
     Walker<double, double> exact;

@@ -33,6 +33,31 @@ inline std::uint64_t below64(const std::uint16_t* x, std::uint16_t cut) {
     return low | static_cast<std::uint64_t>(_mm512_cmplt_epu16_mask(_mm512_load_si512(x + 32), c)) << 32;
 }
 
+// Parts rows by eights (program.hpp, Parting); returns how many.
+inline std::size_t part_eights(const Parting& how, const std::uint64_t* rows, std::size_t many, std::uint64_t* (&to)[2]) {
+    const __m512i low = _mm512_set1_epi64(0xffff), player = _mm512_set1_epi64(0xffff0000), mine_at = _mm512_set1_epi64(static_cast<std::int64_t>(how.place << 16));
+    const __m512i astray = _mm512_set1_epi64(static_cast<std::int64_t>(as_row(0, how.place, kNobody)));
+    const __m256i cut = _mm256_set1_epi32(static_cast<int>(how.cut)), also = _mm256_set1_epi32(static_cast<int>(how.also));
+    const auto open_right = static_cast<__mmask8>(-how.open[0]), open_left = static_cast<__mmask8>(-how.open[1]);
+    std::uint64_t *right_to = to[0], *left_to = to[1];
+    std::size_t i = 0;
+    for (; i + 8 <= many; i += 8) {
+        const __m512i r = _mm512_loadu_si512(rows + i), row = _mm512_and_si512(r, low), p = _mm512_and_si512(r, player);
+        const __m256i c = _mm256_and_si256(_mm512_i64gather_epi32(row, how.of_row, 2), _mm256_set1_epi32(0xffff));
+        const __mmask8 left = _mm256_cmplt_epu32_mask(c, cut) | _mm256_cmpeq_epi32_mask(c, also);
+        const __mmask8 mine = _mm512_cmpeq_epi64_mask(p, mine_at), free = _mm512_cmpeq_epi64_mask(p, player);
+        const __m512i other = _mm512_mask_blend_epi64(mine, _mm512_or_si512(row, astray), r);
+        const auto to_left = static_cast<__mmask8>((left & ~mine) | ((mine | (free & ~left)) & open_left));
+        const auto to_right = static_cast<__mmask8>((~left & ~mine) | ((mine | (free & left)) & open_right));
+        _mm512_storeu_si512(left_to, _mm512_maskz_compress_epi64(to_left, _mm512_mask_blend_epi64(left, other, r)));
+        _mm512_storeu_si512(right_to, _mm512_maskz_compress_epi64(to_right, _mm512_mask_blend_epi64(left, r, other)));
+        left_to += __builtin_popcount(to_left);
+        right_to += __builtin_popcount(to_right);
+    }
+    to[0] = right_to, to[1] = left_to;
+    return i;
+}
+
 template <class T>
 struct Lanes;
 
@@ -110,6 +135,16 @@ struct Lanes<double> {
     static I clear_bit(I i, M m, int bit) { return _mm512_mask_andnot_epi64(i, m, _mm512_set1_epi64(std::int64_t{1} << bit), i); }
     template <int kind>
     static M less(const double* x, double t) { return compare<kind>(x, t); }
+    using S = I;  // 64 bits a lane
+    static F sub(F a, F b) { return _mm512_sub_pd(a, b); }
+    static S all_bits() { return _mm512_set1_epi64(-1); }
+    static S and_bits(S a, S b) { return _mm512_and_si512(a, b); }
+    static S and_bits(S a, std::uint64_t b) { return _mm512_and_si512(a, _mm512_set1_epi64(static_cast<std::int64_t>(b))); }
+    static S and_unless_below(S a, const std::int32_t* x, std::int32_t cut, std::uint64_t b) {
+        const __mmask8 not_below = _mm256_cmp_epi32_mask(_mm256_load_si256(reinterpret_cast<const __m256i*>(x)), _mm256_set1_epi32(cut), _MM_CMPINT_NLT);
+        return _mm512_mask_and_epi64(a, not_below, a, _mm512_set1_epi64(static_cast<std::int64_t>(b)));
+    }
+    static I zeros_before(S a) { return _mm512_lzcnt_epi64(a); }  // the first bit, the highest being zero
     static F gather(const double* t, I i) { return _mm512_i64gather_pd(i, t, 8); }
     template <int bits>
     struct Table {
@@ -133,6 +168,8 @@ struct Lanes<double> {
 };
 
 #elif defined(WHYBOX_AVX2)
+
+inline std::size_t part_eights(const Parting&, const std::uint64_t*, std::size_t, std::uint64_t* (&)[2]) { return 0; }
 
 inline std::uint32_t below32(const std::uint16_t* x, __m256i most) {
     const __m256i a = _mm256_load_si256(reinterpret_cast<const __m256i*>(x)), b = _mm256_load_si256(reinterpret_cast<const __m256i*>(x + 16));
@@ -234,6 +271,20 @@ struct Lanes<double> {
         constexpr int op[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ};
         return _mm256_cmp_pd(load(x), all(t), op[kind]);
     }
+    using S = I;
+    static F sub(F a, F b) { return _mm256_sub_pd(a, b); }
+    static S all_bits() { return _mm256_set1_epi64x(-1); }
+    static S and_bits(S a, S b) { return _mm256_and_si256(a, b); }
+    static S and_bits(S a, std::uint64_t b) { return _mm256_and_si256(a, _mm256_set1_epi64x(static_cast<std::int64_t>(b))); }
+    static S and_unless_below(S a, const std::int32_t* x, std::int32_t cut, std::uint64_t b) {
+        const __m128i below = _mm_cmpgt_epi32(_mm_set1_epi32(cut), _mm_load_si128(reinterpret_cast<const __m128i*>(x)));
+        return _mm256_and_si256(a, _mm256_or_si256(_mm256_cvtepi32_epi64(below), _mm256_set1_epi64x(static_cast<std::int64_t>(b))));
+    }
+    static I zeros_before(S a) {
+        alignas(32) std::uint64_t v[4];
+        _mm256_store_si256(reinterpret_cast<__m256i*>(v), a);
+        return _mm256_setr_epi64x(__builtin_clzll(v[0]), __builtin_clzll(v[1]), __builtin_clzll(v[2]), __builtin_clzll(v[3]));
+    }
     static F gather(const double* t, I i) { return _mm256_i64gather_pd(t, i, 8); }
     template <int bits>
     struct Table {
@@ -245,10 +296,24 @@ struct Lanes<double> {
 
 #else
 
+inline std::size_t part_eights(const Parting&, const std::uint64_t*, std::size_t, std::uint64_t* (&)[2]) { return 0; }
+
 inline std::uint64_t below64(const std::uint16_t* x, std::uint16_t cut) {
     std::uint64_t bits = 0;
     for (int l = 0; l < 64; ++l) bits |= static_cast<std::uint64_t>(x[l] < cut) << l;
     return bits;
+}
+
+// Zeros before the first bit, of which there is one.
+inline std::uint32_t first_bit(std::uint64_t x) {
+#if defined(__GNUC__)
+    return static_cast<std::uint32_t>(__builtin_clzll(x));
+#else
+    std::uint32_t n = 0;
+    for (int step = 32; step; step /= 2)
+        if (x >> (64 - step) == 0) n += static_cast<std::uint32_t>(step), x <<= step;
+    return n;
+#endif
 }
 
 // Arrays of eight and plain loops, for every processor; compilers turn most of them into whatever vectors they are allowed to use.
@@ -284,6 +349,16 @@ struct Lanes {
         }
         return m;
     }
+    struct S { std::uint64_t v[width]; };
+    static F sub(F a, const F& b) { for (int l = 0; l < width; ++l) a.v[l] -= b.v[l]; return a; }
+    static S all_bits() { S r; for (auto& x : r.v) x = ~std::uint64_t{0}; return r; }
+    static S and_bits(S a, const S& b) { for (int l = 0; l < width; ++l) a.v[l] &= b.v[l]; return a; }
+    static S and_bits(S a, std::uint64_t b) { for (auto& x : a.v) x &= b; return a; }
+    static S and_unless_below(S a, const std::int32_t* x, std::int32_t cut, std::uint64_t b) {
+        for (int l = 0; l < width; ++l) a.v[l] &= x[l] < cut ? ~std::uint64_t{0} : b;
+        return a;
+    }
+    static I zeros_before(const S& a) { I r; for (int l = 0; l < width; ++l) r.v[l] = first_bit(a.v[l]); return r; }
     static F gather(const T* t, const I& i) { F r; for (int l = 0; l < width; ++l) r.v[l] = t[i.v[l]]; return r; }
     template <int bits>
     struct Table {

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from whybox import _native
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
 from whybox.frames import Floats
+from whybox.kernels.lanes import fastest
 from whybox.kernels.steps import bin_of, breakpoints, classes_of, representatives
 from whybox.kernels.sums import each, means, parts_of
 from whybox.kernels.trees import native, predict
@@ -242,18 +243,17 @@ def individual(e: TreeEnsemble, levels: Levels, X: Floats, *, threads: int = 1) 
     grid = _Grid(e, [levels])
     out = np.empty((len(X), len(levels.values), grid.outputs))
     for rows in batches(len(X), what="individual curves", first=256, most=8192):
-        block = np.empty((rows.stop - rows.start, grid.points[0], grid.outputs))
-        _individual(grid, X[rows], block, threads)
-        out[rows] = block[:, grid.index[0]]
+        _individual(grid, X[rows], out[rows], threads)
     return out
 
 
 def _individual(grid: _Grid, X: Floats, out: Floats, threads: int) -> None:
-    each(threads, slice(0, len(X)), lambda some: grid.native.individual(X[some], out[some]))
+    instructions = fastest()
+    each(threads, slice(0, len(X)), lambda some: grid.native.individual(X[some], instructions, out[some]))
 
 
 def individual_blocks(
-    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, *, numbers: int = 2**23, threads: int = 1
+    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, *, numbers: int = 2**21, threads: int = 1
 ) -> Iterator[tuple[slice, list[Floats]]]:
     """Yield the individual curves of all players, made in one walk, for blocks of rows: (rows, a (rows, points, outputs) for each player).
 
@@ -267,18 +267,13 @@ def individual_blocks(
     if not levels:
         return
     grid = _Grid(e, levels)
-    cells = sum(grid.points) * grid.outputs
-    for rows in batches(len(X), what="individual curves", first=256, most=max(1, numbers // cells)):
-        block = np.empty((rows.stop - rows.start, sum(grid.points), grid.outputs))
+    points = [len(one.values) for one in levels]
+    for rows in batches(
+        len(X), what="individual curves", first=256, most=max(1, numbers // (sum(points) * grid.outputs))
+    ):
+        block = np.empty((rows.stop - rows.start, sum(points), grid.outputs))
         _individual(grid, X[rows], block, threads)
-        parts = np.split(block, np.cumsum(grid.points)[:-1], axis=1)
-        yield (
-            rows,
-            [
-                part if np.array_equal(index, np.arange(part.shape[1])) else part[:, index]
-                for part, index in zip(parts, grid.index, strict=True)
-            ],
-        )
+        yield rows, np.split(block, np.cumsum(points)[:-1], axis=1)
 
 
 def individual_moments(
@@ -318,10 +313,12 @@ def individual_moments(
     centre = np.empty(0) if center == "row" else np.asarray(w @ _linked(link, predict(e, X)) / w.sum())
     sums, squares = (np.zeros((sum(grid.points), grid.outputs)) for _ in range(2))
 
+    instructions = fastest()
+
     def chunk(which: int) -> tuple[Floats, Floats]:
         rows = slice(which * CHUNK, (which + 1) * CHUNK)
         own = np.zeros_like(sums), np.zeros_like(sums)
-        grid.native.moments(X[rows], w[rows], LINKS.index(link), centre, *own)
+        grid.native.moments(X[rows], instructions, w[rows], LINKS.index(link), centre, *own)
         return own
 
     with ThreadPoolExecutor(threads) as pool:
@@ -449,9 +446,9 @@ def overall_interactions(
     grid = _Grid(e, levels)
     masses = [np.bincount(grid.index[j][at[j]], w, minlength=grid.points[j]) / w.sum() for j in range(len(levels))]
     without = np.empty((len(X), len(levels), grid.outputs))
-    mass = np.concatenate(masses)
+    mass, instructions = np.concatenate(masses), fastest()
     for rows in batches(len(X), what="interactions", first=256):
-        each(threads, rows, lambda some: grid.native.averages(X[some], mass, without[some]))
+        each(threads, rows, lambda some: grid.native.averages(X[some], instructions, mass, without[some]))
     f = _centred(predict(e, X), w)
     for j, curve in enumerate(partial_dependence(e, levels, X, w, threads=threads)):
         out.interaction[j] = w @ (f - _centred(curve[at[j]], w) - _centred(without[:, j], w)) ** 2

@@ -71,6 +71,11 @@ def instruction_sets() -> tuple[Instructions, ...]:
     return _sets()
 
 
+def fastest() -> str:
+    """Return the name of the best instruction set, or of the one that `forced` names."""
+    return forced_choice("instructions") or instruction_sets()[0].name
+
+
 @cache
 def _sets() -> tuple[Instructions, ...]:
     return tuple(

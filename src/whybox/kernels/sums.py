@@ -12,7 +12,7 @@ import numpy as np
 from whybox import _native
 from whybox.errors import OptionError
 from whybox.frames import Floats
-from whybox.kernels.lanes import forced_choice, instruction_sets
+from whybox.kernels.lanes import fastest
 from whybox.kernels.steps import Ints
 from whybox.models.trees import TreeEnsemble
 from whybox.progress import batches
@@ -43,7 +43,7 @@ def means(
     if threads < 1:
         raise OptionError("threads must be at least 1.")
     equal = bool((w == w[0]).all())
-    instructions = forced_choice("instructions") or instruction_sets()[0].name
+    instructions = fastest()
     first, second = (np.ascontiguousarray(pairs[:, k], dtype=np.int32) for k in (0, 1))
     bounds = np.linspace(0, e.n_trees, many + 1).astype(int)
     parts = [grid.means(first, second, instructions) for _ in range(many)]
