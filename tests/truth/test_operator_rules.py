@@ -30,7 +30,11 @@ class Fn(nn.Module):
 class ResidualCNN(nn.Module):
     def __init__(self):
         super().__init__()
-        self.first, self.norm, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, padding=1)
+        self.first, self.norm, self.second = (
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.Conv2d(8, 8, 3, padding=1),
+        )
         self.norm.running_mean.normal_()
         self.norm.running_var.uniform_(0.5, 2)
         self.relu, self.last = nn.ReLU(inplace=True), nn.Linear(8 * 4 * 4, 5)
@@ -363,7 +367,9 @@ def test_sixteen_bits_are_computed_in_thirty_two(name, dtype):
     wide = wb.saliency(net.to(dtype).float(), x, 1, "deeplift", baseline=reference)
     e = wb.saliency(net.to(dtype), x, 1, "deeplift", baseline=reference)
     assert np.all(e.extras["converged"][1])
-    np.testing.assert_allclose(e.values, wide.values, atol=(0.05 if dtype == torch.bfloat16 else 0.01) * np.abs(wide.values).max())
+    np.testing.assert_allclose(
+        e.values, wide.values, atol=(0.05 if dtype == torch.bfloat16 else 0.01) * np.abs(wide.values).max()
+    )
 
 
 # Guided backpropagation.
@@ -382,10 +388,16 @@ def guided_by_hand(weights, x, target):
     return back
 
 
-@pytest.mark.parametrize("relu", [F.relu, nn.ReLU(), nn.ReLU(inplace=True), lambda h: h.clamp(min=0), lambda h: F.threshold(h, 0, 0)])
+@pytest.mark.parametrize(
+    "relu", [F.relu, nn.ReLU(), nn.ReLU(inplace=True), lambda h: h.clamp(min=0), lambda h: F.threshold(h, 0, 0)]
+)
 def test_guided_by_hand_however_the_relu_is_written(relu):
     torch.manual_seed(2)
-    net = Fn(lambda s, x: s.c(relu(s.b(relu(s.a(x))))), a=nn.Linear(6, 9), b=nn.Linear(9, 8), c=nn.Linear(8, 3)).eval().double()
+    net = (
+        Fn(lambda s, x: s.c(relu(s.b(relu(s.a(x))))), a=nn.Linear(6, 9), b=nn.Linear(9, 8), c=nn.Linear(8, 3))
+        .eval()
+        .double()
+    )
     x = np.random.default_rng(0).standard_normal((5, 6))
     weights = [(m.weight.detach().numpy(), m.bias.detach().numpy()) for m in (net.a, net.b, net.c)]
     e = wb.saliency(net, x, 2, "guided_backprop")
@@ -398,7 +410,13 @@ def test_guided_refuses_what_it_is_not_defined_for():
     x = np.ones((3, 8), dtype="f4")
     with pytest.raises(UnsupportedModelError, match="no ReLU"):
         wb.saliency(nn.Linear(8, 2).eval(), x, 0, "guided_backprop")
-    for f, name in ((F.gelu, "gelu"), (F.silu, "silu"), (torch.tanh, "tanh"), (F.leaky_relu, "leaky_relu"), (F.elu, "elu")):
+    for f, name in (
+        (F.gelu, "gelu"),
+        (F.silu, "silu"),
+        (torch.tanh, "tanh"),
+        (F.leaky_relu, "leaky_relu"),
+        (F.elu, "elu"),
+    ):
         net = between(lambda h, f=f: F.relu(h) + f(h))().eval()
         with pytest.raises(UnsupportedModelError, match=f"'{name}'"):
             wb.saliency(net, x, 0, "guided_backprop")
@@ -461,7 +479,12 @@ def test_left_as_it_was_found():
     net, x, reference = made("ViT")
     before = {k: v.clone() for k, v in net.state_dict().items()}
     net.head.weight.requires_grad_(False)
-    switches = lambda: (torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled, torch.is_grad_enabled(), torch.backends.cuda.flash_sdp_enabled())
+    switches = lambda: (
+        torch.backends.mha.get_fastpath_enabled(),
+        torch.backends.mkldnn.enabled,
+        torch.is_grad_enabled(),
+        torch.backends.cuda.flash_sdp_enabled(),
+    )
     as_found, rows = switches(), x.copy()
     wb.saliency(net, x, 0, "deeplift", baseline=reference)
     bad = Fn(lambda s, x: torch.atan2(s.m(x), s.m(x) + 1), m=net).eval()

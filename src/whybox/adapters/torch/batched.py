@@ -49,9 +49,7 @@ def aligned(t: Tensor, rank: int) -> Tensor:
 
 
 def _pointwise(args: tuple[Any, ...]) -> list[Any]:
-    rank = max(
-        [a.t.dim() - 1 for a in args if isinstance(a, Rows)] + [a.dim() for a in args if isinstance(a, Tensor)]
-    )
+    rank = max([a.t.dim() - 1 for a in args if isinstance(a, Rows)] + [a.dim() for a in args if isinstance(a, Tensor)])
     return [aligned(a.t, rank) if isinstance(a, Rows) else a for a in args]
 
 
@@ -197,8 +195,12 @@ def _layer_normed(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
 
 
 _BATCHED: Final[dict[Any, Callable[..., Any]]] = {
-    **dict.fromkeys((aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.squeeze.default), _reshaped),
-    **dict.fromkeys((aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default, aten._reshape_alias.default), _reshaped),
+    **dict.fromkeys(
+        (aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.squeeze.default), _reshaped
+    ),
+    **dict.fromkeys(
+        (aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default, aten._reshape_alias.default), _reshaped
+    ),
     aten.expand.default: _expanded,
     aten.permute.default: _permuted,
     **dict.fromkeys((aten.transpose.int, aten.t.default), _transposed),

@@ -116,7 +116,9 @@ def _plainly() -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
         torch.backends.mha.set_fastpath_enabled(False)
-        stack.callback(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled())  # torch.backends.mkldnn.flags warns
+        stack.callback(
+            torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled()
+        )  # torch.backends.mkldnn.flags warns
         torch._C._set_mkldnn_enabled(False)
         stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
         stack.enter_context(torch.no_grad())
@@ -168,7 +170,9 @@ def _in_place(node: Node) -> bool:
 
 def named(op: Any) -> str:
     """The operator in words: ``gelu``, ``max_pool2d_with_indices``."""
-    return op._schema.name.split("::")[-1] if isinstance(op, torch._ops.OpOverload) else getattr(op, "__name__", str(op))
+    return (
+        op._schema.name.split("::")[-1] if isinstance(op, torch._ops.OpOverload) else getattr(op, "__name__", str(op))
+    )
 
 
 def _graph(module: GraphModule, row: tuple[torch.Tensor, ...]) -> Graph:
@@ -232,7 +236,9 @@ def _constant(module: GraphModule, node: Node, known: dict[Node, Any]) -> Any:
     if op is operator.getitem:
         return known[node.args[0]][node.args[1]]  # type: ignore[index]
     if torch.Tag.nondeterministic_seeded in getattr(op, "tags", ()):
-        raise UnsupportedModelError(f"operator {named(op)!r} draws at random: the network has no one answer to explain.")
+        raise UnsupportedModelError(
+            f"operator {named(op)!r} draws at random: the network has no one answer to explain."
+        )
 
     def real(n: Node) -> Any:
         if n in known:

@@ -64,9 +64,7 @@ class Rule:
 
 
 def _rescale(slope: Callable[[Call, Tensor, Tensor, Tensor, Tensor], Tensor]) -> Rule:
-    def back(
-        call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor
-    ) -> list[Tensor | None]:
+    def back(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
         return [slope(call, x[0], y, r[0], ry).mul_(g)]
 
     return Rule(back)

@@ -27,8 +27,9 @@ def _shares(x: Sequence[Tensor], r: Sequence[Tensor]) -> list[Tensor]:
     """The share of the way from `r` to `x` on which each is the largest; they add up to 1."""
     begins = [torch.zeros_like(a) for a in x]
     ends = [torch.ones_like(a) for a in x]
-    one, zero = torch.ones((), dtype=x[0].dtype, device=x[0].device), torch.zeros(
-        (), dtype=x[0].dtype, device=x[0].device
+    one, zero = (
+        torch.ones((), dtype=x[0].dtype, device=x[0].device),
+        torch.zeros((), dtype=x[0].dtype, device=x[0].device),
     )
     for i in range(len(x)):
         for j in range(i + 1, len(x)):
@@ -89,8 +90,13 @@ def _pair(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry
     for place in (0, 1):
         still = call.args[place].t if isinstance(call.args[place], Rows) else call.args[place]
         a, b = moving.get(place, (still, still))
-        at.append(tuple(aligned(t, rank) if place in moving or isinstance(call.args[place], Rows) else t for t in (a, b)))  # type: ignore[arg-type]
-    whole = [a.to(y.dtype).expand(y.shape) * sign for a, _ in at], [b.to(y.dtype).expand(ry.shape) * sign for _, b in at]
+        at.append(
+            tuple(aligned(t, rank) if place in moving or isinstance(call.args[place], Rows) else t for t in (a, b))
+        )  # type: ignore[arg-type]
+    whole = (
+        [a.to(y.dtype).expand(y.shape) * sign for a, _ in at],
+        [b.to(y.dtype).expand(ry.shape) * sign for _, b in at],
+    )
     shares = _shares(*whole)
     out: list[Tensor | None] = []
     for place in call.places:
@@ -181,6 +187,7 @@ POOLING: Final[dict[Any, Rule]] = {
     ),
     **dict.fromkeys((aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default), Rule(_max_pool)),
     **dict.fromkeys(
-        (aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default), Rule(_adaptive, _adaptive_value, refuse=_uneven)
+        (aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default),
+        Rule(_adaptive, _adaptive_value, refuse=_uneven),
     ),
 }

@@ -46,7 +46,11 @@ class DeepLift(Method):
         q.needs_derivatives(self.name)
         baselines = settle_baselines(q, self.baseline)
         net, some = q.net, _few(q)
-        ruled = net.ruled("deeplift", q.lift(some), _lifted(q, baselines[0], some[:1]) if baselines[0].same else _lifted(q, baselines[0], some))
+        ruled = net.ruled(
+            "deeplift",
+            q.lift(some),
+            _lifted(q, baselines[0], some[:1]) if baselines[0].same else _lifted(q, baselines[0], some),
+        )
         room = max(2, q.budget // max(ruled.row_saved, q.row_saved))
         out, base = q.zeros(), np.zeros((q.rows, q.target.count))
         shared, own = [b for b in baselines if b.same], [b for b in baselines if not b.same]
