@@ -34,7 +34,8 @@ class Found:
         tolerance: of the completeness error, relative to |score - base|; rows beyond are marked. 0: what float32 rounding explains.
         allowed: the completeness error that is allowed instead, (rows, targets); None: by `tolerance`. settled: (rows, targets), whether what was refined
             step by step came to rest; None: nothing was. Rows where it did not are marked.
-        reduced: whether the channel axis is gone already.
+        reduced: whether the channel axis is gone already. kept: whether it stays whatever was asked, since channels are the parts.
+        units: of the maps; None: the score's where they add up, else score per unit of input.
         operators: operators without a rule that were met.
         dims: names of the axes of maps where they are not those of the input (parts, patches), and their labels.
     """
@@ -49,7 +50,9 @@ class Found:
     allowed: Floats | None = None
     settled: npt.NDArray[np.bool_] | None = None
     reduced: bool = False
+    kept: bool = False
     index: str = "none"
+    units: str | None = None
     operators: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     extras: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -119,7 +119,7 @@ def _digest(inputs: Sequence[Input]) -> str:
 
 def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Evidence) -> Explanation:
     given = q.inputs[which]
-    axis = None if found.reduced else given.channel
+    axis = None if found.reduced or found.kept else given.channel
     several = q.target.several
     maps, errors = [], []
     for t in range(q.target.count):
@@ -134,7 +134,7 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
     error = (
         None if errors[0] is None else np.stack([e for e in errors if e is not None], axis=-1) if several else errors[0]
     )
-    gone = (found.reduced or q.reduce is not None) and given.channel is not None
+    gone = (found.reduced or (q.reduce is not None and not found.kept)) and given.channel is not None
     dims = tuple(d for d in given.dims if not (gone and d == "channel"))
     coords: dict[str, npt.NDArray[Any]] = {d: labels(list(range(n))) for d, n in zip(dims, values.shape, strict=False)}
     if given.names is not None:
@@ -166,19 +166,22 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
         dims=dims,
         coords=coords,
         base=np.asarray(base, dtype=np.float64),
-        units="score" if found.base is not None else "score per unit of input",
+        units=found.units or ("score" if found.base is not None else "score per unit of input"),
         evidence=evidence,
         prediction=kept(q.scores),
         std_error=error,
         data=as_table(given.x) if given.x.ndim == 2 and not given.whole else None,
-        extras=extras | _shown(given),
+        extras=extras | _shown(given, coords),
         players={},
     )
 
 
-def _shown(given: Input) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
-    """The input itself, for pictures."""
-    return {"input": (given.dims, given.x.copy())} if given.x.ndim > 2 else {}
+def _shown(given: Input, coords: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+    """The input itself, for pictures. Axes that are longer than those of the map are not the same axes."""
+    if given.x.ndim <= 2:
+        return {}
+    same = {d: d not in coords or len(coords[d]) == n for d, n in zip(given.dims, given.x.shape, strict=True)}
+    return {"input": (tuple(d if same[d] else f"input_{d}" for d in given.dims), given.x.copy())}
 
 
 def _reduced(value: Floats, variance: Floats | None, axis: int, how: str | None) -> tuple[Floats, Floats | None]:
