@@ -3,17 +3,19 @@
 Common operators are spelled out, so that they cost what the network itself costs; all others go through torch.vmap.
 """
 
+# ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import torch
+from torch import Tensor
 
 __all__ = ["Rows", "aligned", "evaluate", "folded"]
 
 aten: Final = torch.ops.aten
-Tensor = torch.Tensor
 
 
 class Rows(NamedTuple):
@@ -168,9 +170,14 @@ def _product(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
 
 def _plus_product(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
     bias, a, b = args
-    if op is aten.addmm.default and isinstance(a, Rows) and isinstance(bias, Tensor) and isinstance(b, Tensor):
-        if bias.dim() == 1:
-            return torch.addmm(bias, a.t.flatten(0, 1), b, **kwargs).unflatten(0, a.t.shape[:2])
+    if (
+        op is aten.addmm.default
+        and isinstance(a, Rows)
+        and isinstance(bias, Tensor)
+        and isinstance(b, Tensor)
+        and bias.dim() == 1
+    ):
+        return torch.addmm(bias, a.t.flatten(0, 1), b, **kwargs).unflatten(0, a.t.shape[:2])
     said = _product(op, (a, b), {}, shape, n) * kwargs.get("alpha", 1)
     first = aligned(bias.t, len(shape)) if isinstance(bias, Rows) else bias
     return said + first * kwargs.get("beta", 1)

@@ -4,6 +4,8 @@ The module is traced once, on tensors without numbers, so nothing in it can depe
 layers, recurrent layers, norms of every spelling) come apart into operators of ATen; what is left is either linear, or has a rule, or is refused.
 """
 
+# ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
+
 from __future__ import annotations
 
 import operator
@@ -234,7 +236,7 @@ def _constant(module: GraphModule, node: Node, known: dict[Node, Any]) -> Any:
         return value.detach() if isinstance(value, torch.Tensor) else value
     op: Any = node.target
     if op is operator.getitem:
-        return known[node.args[0]][node.args[1]]  # type: ignore[index]
+        return known[node.args[0]][node.args[1]]
     if torch.Tag.nondeterministic_seeded in getattr(op, "tags", ()):
         raise UnsupportedModelError(
             f"operator {named(op)!r} draws at random: the network has no one answer to explain."

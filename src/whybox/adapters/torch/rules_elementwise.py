@@ -5,6 +5,8 @@ more: (f(x) - f(r)) / (x - r). Where that is 0 / 0, or nothing but rounding, it 
 a closed form without cancellation (square root, reciprocal) use that.
 """
 
+# ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 import torch
+from torch import Tensor
 
 from whybox.adapters.torch.batched import Rows, evaluate
 
 __all__ = ["ELEMENTWISE", "Call", "Rule"]
 
 aten: Final = torch.ops.aten
-Tensor = torch.Tensor
 
 
 @final

@@ -6,6 +6,8 @@ operands that is the rescale rule of max(a, b) = b + relu(a - b) (Shrikumar et a
 Where two are equal all the way, the first has the share, as in torch.
 """
 
+# ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from itertools import product
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from whybox.adapters.torch.batched import Rows, aligned, folded
 from whybox.adapters.torch.rules_elementwise import Call, Rule
@@ -20,7 +23,6 @@ from whybox.adapters.torch.rules_elementwise import Call, Rule
 __all__ = ["POOLING"]
 
 aten: Final = torch.ops.aten
-Tensor = torch.Tensor
 
 
 def _shares(x: Sequence[Tensor], r: Sequence[Tensor]) -> list[Tensor]:
@@ -92,7 +94,7 @@ def _pair(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry
         a, b = moving.get(place, (still, still))
         at.append(
             tuple(aligned(t, rank) if place in moving or isinstance(call.args[place], Rows) else t for t in (a, b))
-        )  # type: ignore[arg-type]
+        )
     whole = (
         [a.to(y.dtype).expand(y.shape) * sign for a, _ in at],
         [b.to(y.dtype).expand(ry.shape) * sign for _, b in at],

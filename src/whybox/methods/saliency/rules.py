@@ -79,7 +79,7 @@ class DeepLift(Method):
         for line in out:
             for a in line:
                 if a is not None:
-                    a /= len(baselines)
+                    np.divide(a, len(baselines), out=a)
         _finite(out)
         return Found(
             out,
@@ -122,8 +122,10 @@ class GuidedBackprop(Method):
             exact=True,
             notes=(
                 _met(ruled),
-                "guided backpropagation is known to ignore much of what later layers do: its maps change little when these are drawn anew "
-                "(Sixt, Granz & Landgraf 2020); do not take it for evidence of why this output was chosen",
+                (
+                    "guided backpropagation is known to ignore much of what later layers do: its maps change little when these are drawn anew "
+                    "(Sixt, Granz & Landgraf 2020); do not take it for evidence of why this output was chosen"
+                ),
             ),
         )
 
