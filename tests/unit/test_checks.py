@@ -88,7 +88,7 @@ def test_maps_of_a_trained_network_depend_on_it(digits, method):
     found = wb.check(wb.saliency(net, rows, method=method, **options), net, rows, checks="model dependence")
     for line in (ALL_LAYERS, TOP_LAYER):
         assert found[line].verdict == "pass", str(found)
-        assert found[line].number < 0.6
+        assert found[line].number < 0.55
         assert found[line].details["same network"].mean() > 0.9
     assert found.passed
     assert set(found[ALL_LAYERS].details["controls"]) == {"the input itself", "an edge detector"}

@@ -6,6 +6,7 @@ score). How many gradients a row takes is decided for that row, see whybox.metho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, final
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from whybox.errors import LimitError
 from whybox.frames import Floats
-from whybox.methods.saliency.baselines import Baseline, in_words, settle_baselines
+from whybox.methods.saliency.baselines import Baseline, in_words, middle, settle_baselines
 from whybox.methods.saliency.method import Found, Maps, Method, Sums, fraction, whole
 from whybox.methods.saliency.quadrature import FEWEST, LEVELS, Walk, gauss_legendre
 from whybox.methods.saliency.question import Grads, Indices, Question
@@ -54,6 +55,10 @@ class IntegratedGradients(Method):
         if self.steps is not None:
             whole("steps", self.steps)
         whole("max_steps", self.max_steps, FEWEST)
+
+    def reference(self, q: Question) -> Sequence[npt.NDArray[Any] | None]:
+        """The mean of the baselines."""
+        return middle(q, self.baseline)
 
     def __call__(self, q: Question) -> Found:
         """Compute the maps.
