@@ -110,7 +110,7 @@ class _Judged:
             if used.sum() >= FEWEST:
                 x, y = a[used], b[used]
                 out[k] = max(abs(spearman(np.abs(x), np.abs(y))), abs(spearman(x, y)))
-        return out[self.told]
+        return np.asarray(out[self.told])
 
     def _chance(self) -> float:
         rng = np.random.default_rng([self.case.seed, 78])

@@ -100,9 +100,10 @@ def in_words(baselines: Sequence[Baseline]) -> str:
 def middle(q: Question, given: Any = None) -> list[npt.NDArray[Any] | None]:
     """For each input the mean of its references, (rows, *shape); None for whole numbers: what Method.reference answers for maps between row and baseline."""
     each = [b.rows(np.arange(q.rows)) for b in settle_baselines(q, given)]
-    return [
-        None if i.whole else np.mean([of[k] for of in each], axis=0, dtype=np.float64) for k, i in enumerate(q.inputs)
-    ]
+    out: list[npt.NDArray[Any] | None] = []
+    for k, to in enumerate(q.inputs):
+        out.append(None if to.whole else np.asarray(np.mean([of[k] for of in each], axis=0, dtype=np.float64)))
+    return out
 
 
 def _asks_background(q: Question, one: Any) -> bool:
