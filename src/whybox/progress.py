@@ -12,7 +12,14 @@ SECONDS_A_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 
 
 def batches(
-    total: int, *, what: str, first: int = 32, most: int = 65536, quiet: bool = False, unit: str = "rows"
+    total: int,
+    *,
+    what: str,
+    first: int = 32,
+    most: int = 65536,
+    quiet: bool = False,
+    unit: str = "rows",
+    steady: bool = False,
 ) -> Iterator[slice]:
     """Yield slices that cover ``range(total)``, sized so that the work on each takes about a fifth of a second.
 
@@ -23,6 +30,7 @@ def batches(
         most: largest slice.
         quiet: show nothing, for inner loops.
         unit: what is counted.
+        steady: slices of `first` whatever the clock says: where numbers depend on what is computed together, they must not depend on the time it took.
     """
     if total <= min(first, most):
         if total:
@@ -38,7 +46,8 @@ def batches(
             yield slice(start, stop)
             took = max(time.perf_counter() - began, 1e-6)
             bar.update(stop - start)
-            size = int(min(most, max(1, min(4 * size, size * SECONDS_A_CALL / took))))
+            if not steady:
+                size = int(min(most, max(1, min(4 * size, size * SECONDS_A_CALL / took))))
             start = stop
 
 

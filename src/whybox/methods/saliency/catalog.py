@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from whybox.errors import OptionError, did_you_mean
+from whybox.methods.saliency.expected import ExpectedGradients
 from whybox.methods.saliency.gradients import Gradient, GradientInput, SmoothGrad, VarGrad
 from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.paths import IntegratedGradients
@@ -20,6 +21,7 @@ METHODS: Final[dict[str, type[Method]]] = {
         SmoothGrad,
         VarGrad,
         IntegratedGradients,
+        ExpectedGradients,
     )
 }
 

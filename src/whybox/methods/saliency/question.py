@@ -96,6 +96,7 @@ class Question:
             what=what,
             first=self.at_once,
             most=self.at_once,
+            steady=True,
             unit=f"passes x {each}" if each > 1 else "passes",
         ):
             at = np.arange(part.start, part.stop, dtype=np.intp)
