@@ -82,12 +82,7 @@ def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple
     graph = capture(net.said, x)
     plan, operators = _planned(graph) if rules == "deeplift" else _guided(graph)
     walk = _Walk(net, graph, plan)
-    for rows in (x, reference):
-        if rows is not None:
-            walk.compare(rows)
-    if rules == "guided":
-        return Ruled(walk.run, operators, walk.saved(x, None))
-    return Ruled(walk.run, operators, walk.saved(x[:], reference))
+    return Ruled(walk.run, operators, walk.tried(x, None if rules == "guided" else reference))
 
 
 # Which operator goes back how.
@@ -301,13 +296,30 @@ class _Walk:
             )
         return y.flatten(0, 1)
 
-    def compare(self, rows: tuple[Tensor, ...]) -> None:
-        """Check what was taken down against the module.
+    def tried(self, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None) -> int:
+        """Compare what was taken down with the module, and return the bytes that one row keeps until it is pulled.
 
         Raises:
             UnsupportedModelError: they differ.
         """
-        said, ours = self.net.ask(rows), self.plainly(rows)
+        own = {t.untyped_storage().data_ptr() for t in self.constants.values() if isinstance(t, Tensor)}
+        sizes: dict[int, int] = {}
+
+        def pack(t: Tensor) -> Tensor:
+            storage = t.untyped_storage()
+            if storage.data_ptr() not in own:
+                sizes[storage.data_ptr()] = storage.nbytes()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            outputs, base, _ = self.run(x, reference)
+        self._last = None
+        self._compare(self.net.ask(x), outputs)
+        if reference is not None and base is not None:
+            self._compare(self.net.ask(reference), base)
+        return sum(sizes.values()) // len(x[0])
+
+    def _compare(self, said: Tensor, ours: Tensor) -> None:
         scale = float(said.abs().max()) + 1e-6
         apart = float((said.to(ours.dtype) - ours).abs().max()) if said.shape == ours.shape else float("inf")
         allowed = {torch.float64: 1e-9, torch.float32: 1e-3}.get(self.net.dtype, 2e-2)
@@ -358,23 +370,6 @@ class _Walk:
             )
 
         return outputs.detach(), base, pull
-
-    def saved(self, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None) -> int:
-        """Bytes that one row keeps until it is pulled."""
-        own = {t.untyped_storage().data_ptr() for t in self.constants.values() if isinstance(t, Tensor)}
-        sizes: dict[int, int] = {}
-
-        def pack(t: Tensor) -> Tensor:
-            storage = t.untyped_storage()
-            if storage.data_ptr() not in own:
-                sizes[storage.data_ptr()] = storage.nbytes()
-            return t
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-            outputs = self.run(tuple(a[:1] for a in x), None if reference is None else tuple(a[:1] for a in reference))
-        self._last = None
-        del outputs
-        return sum(sizes.values())
 
 
 def _filled(a: Any, value: Callable[[Node], Any]) -> Any:

@@ -95,7 +95,7 @@ def _kinked(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
 
 def _relu(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
     d = x - r
-    return torch.where(d == 0, (x > 0).to(x.dtype), (y - ry).div_(d))
+    return torch.where(d == 0, x > 0, (y - ry).div_(d))
 
 
 def _smooth(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:

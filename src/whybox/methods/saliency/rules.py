@@ -51,7 +51,7 @@ class DeepLift(Method):
         q.needs_derivatives(self.name)
         baselines = settle_baselines(q, self.baseline)
         net, some = q.net, _few(q)
-        ruled = net.ruled("deeplift", q.lift(some), _lifted(q, baselines[0], some))
+        ruled = net.ruled("deeplift", q.lift(some), _lifted(q, baselines[0], some[:1]) if baselines[0].same else _lifted(q, baselines[0], some))
         room = max(2, q.budget // max(ruled.row_saved, q.row_saved))
         out, base = q.zeros(), np.zeros((q.rows, q.target.count))
         shared, own = [b for b in baselines if b.same], [b for b in baselines if not b.same]
@@ -135,7 +135,7 @@ def _met(ruled: Ruled) -> str:
 
 def _few(q: Question) -> Indices:
     """Rows at which what was taken down of the network is compared with it."""
-    return np.unique(np.linspace(0, q.rows - 1, 4).astype(np.intp))
+    return np.unique(np.array([0, q.rows - 1], dtype=np.intp))
 
 
 def _learn(q: Question, rows: Indices, outputs: Floats) -> None:
