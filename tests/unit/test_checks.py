@@ -81,9 +81,13 @@ class Shaking(nn.Module):
 # verdicts
 
 
-@pytest.mark.parametrize("method", ["gradient", "gradient_x_input", "smoothgrad"])
+BEFORE_PRODUCT = ("gradient_x_input", "integrated_gradients", "deeplift")
+
+
+@pytest.mark.parametrize("method", ["gradient", "smoothgrad", "gradcam", "occlusion", "ablation", *BEFORE_PRODUCT])
 def test_maps_of_a_trained_network_depend_on_it(digits, method):
     net, rows = digits
+    rows = rows[:8] if method == "integrated_gradients" else rows
     options = {"samples": 20} if method == "smoothgrad" else {}
     found = wb.check(wb.saliency(net, rows, method=method, **options), net, rows, checks="model dependence")
     for line in (ALL_LAYERS, TOP_LAYER):
@@ -92,7 +96,38 @@ def test_maps_of_a_trained_network_depend_on_it(digits, method):
         assert found[line].details["same network"].mean() > 0.9
     assert found.passed
     assert set(found[ALL_LAYERS].details["controls"]) == {"the input itself", "an edge detector"}
-    assert ("before the product" in found[ALL_LAYERS].reason) == (method == "gradient_x_input")
+    assert ("before the product" in found[ALL_LAYERS].reason) == (method in BEFORE_PRODUCT)
+    assert ("as far from its stand-in" in found[ALL_LAYERS].reason) == (method in ("occlusion", "ablation"))
+
+
+def test_a_method_known_to_pass_over_upper_layers_fails_there(digits):
+    """Sixt, Granz & Landgraf 2020."""
+    net, rows = digits
+    found = wb.check(wb.saliency(net, rows, method="guided_backprop"), net, rows, checks="model dependence")
+    assert found[TOP_LAYER].verdict == "fail", str(found)
+
+
+def test_backgrounds_and_baselines_are_brought_again(digits):
+    net, rows = digits
+    some, behind = rows[:6], rows[6:14]
+    e = wb.saliency(net, some, method="expected_gradients", background=behind, samples=64)
+    with pytest.raises(OptionError, match="pass background="):
+        wb.check(e, net, some)
+    with pytest.raises(InputError, match="not the one"):
+        wb.check(e, net, some, background=behind[::-1].copy())
+    found = wb.check(e, net, some, background=behind, checks=("numerical", "model dependence"))
+    assert found["reproduced"].verdict == "pass"
+    assert found[ALL_LAYERS].verdict == "pass", str(found)
+    own = np.roll(rows, 1, axis=0) * 0.5
+    e = wb.saliency(net, rows, method="deeplift", baseline=own)
+    with pytest.raises(OptionError, match="option 'baseline'"):
+        wb.check(e, net, rows)
+    with pytest.raises(InputError, match="baseline="):
+        wb.check(e, net, rows, options={"baseline": rows})
+    found = wb.check(e, net, rows, options={"baseline": own}, max_rows=5, checks=("numerical", "model dependence"))
+    assert found["reproduced"].number < 1e-3
+    assert found["completeness"].verdict == "pass"
+    assert found[ALL_LAYERS].verdict == "pass", str(found)
 
 
 @pytest.mark.parametrize("edge", [True, False])

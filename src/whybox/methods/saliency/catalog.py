@@ -16,8 +16,6 @@ from whybox.methods.saliency.paths import IntegratedGradients
 from whybox.methods.saliency.rise import Rise
 from whybox.methods.saliency.rules import DeepLift, GuidedBackprop
 from whybox.methods.saliency.shapley import ShapleyParts
-from whybox.methods.saliency.paths import IntegratedGradients
-from whybox.methods.saliency.rules import DeepLift, GuidedBackprop
 
 __all__ = ["METHODS", "make"]
 
@@ -40,8 +38,6 @@ METHODS: Final[dict[str, type[Method]]] = {
         DeepLift,
         GuidedBackprop,
         ExpectedGradients,
-        DeepLift,
-        GuidedBackprop,
     )
 }
 

@@ -9,16 +9,16 @@ Owen, Monte Carlo theory, section 8.9); for a linear network nothing is left to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import LimitError, OptionError
 from whybox.frames import Floats
-from whybox.methods.saliency.baselines import settle_baselines
+from whybox.methods.saliency.baselines import middle, settle_baselines
 from whybox.methods.saliency.method import Found, Maps, Method, fraction, whole
 from whybox.methods.saliency.paths import along, base_scores
 from whybox.methods.saliency.question import Indices, Question
@@ -54,6 +54,10 @@ class ExpectedGradients(Method):
             raise OptionError(
                 f"samples={self.samples} must be a multiple of {GROUPS} (say {-(-self.samples // GROUPS) * GROUPS}): the standard error comes from {GROUPS} equal groups."
             )
+
+    def reference(self, q: Question) -> Sequence[npt.NDArray[Any] | None] | None:
+        """The mean of the background."""
+        return middle(q, "background")
 
     def __call__(self, q: Question) -> Found:
         """Compute the maps.

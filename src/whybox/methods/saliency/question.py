@@ -92,15 +92,6 @@ class Question:
     def pairs(self, samples: int, what: str, *, each: int = 1) -> Iterator[tuple[Indices, Indices]]:
         """(row, sample) for every row and sample, as many at a time as may go through together, a row's samples next to each other."""
         for at in self.passes(self.rows * samples, what, each=each):
-        for part in batches(
-            self.rows * samples,
-            what=what,
-            first=self.at_once,
-            most=self.at_once,
-            steady=True,
-            unit=f"passes x {each}" if each > 1 else "passes",
-        ):
-            at = np.arange(part.start, part.stop, dtype=np.intp)
             yield at // samples, at % samples
 
     def passes(self, total: int, what: str, *, each: int = 1) -> Iterator[Indices]:
