@@ -51,11 +51,36 @@ MECHANISMS = {
 
 # What a and b must get; the third input gets 0 from everyone. None: refused.
 DERIVATIVE = {"linear": (2, -3), "and": (1, 1), "cancellation": (1, 0), "product": (3, 2)}
-LEFT_OUT = {"linear": (3, -1.5), "and": (1, 1), "cancellation": (1, 0), "product": (6, 6)}  # each is all of an AND, of a product
-SHARED = {"linear": (3, -1.5), "and": (0.5, 0.5), "cancellation": (1, 0), "product": (3, 3)}  # complete: adds up to score - score(0)
-SPREAD = {"linear": (0, 0), "and": (0, 0), "cancellation": (0, 0), "product": (0.09, 0.09)}  # noise of 0.15 times the range 2, squared
-SEEN = {"linear": (1.5, -0.75), "and": (0.25, 0.25), "cancellation": (0.5, 0), "product": (1.5, 1.5)}  # covariance with a mask of p = 1/2, over p
-GUIDED = {"linear": None, "and": (1, 1), "cancellation": (1, 1), "product": None}  # no ReLU: refused; the way that takes b back is negative, so it is cut
+LEFT_OUT = {
+    "linear": (3, -1.5),
+    "and": (1, 1),
+    "cancellation": (1, 0),
+    "product": (6, 6),
+}  # each is all of an AND, of a product
+SHARED = {
+    "linear": (3, -1.5),
+    "and": (0.5, 0.5),
+    "cancellation": (1, 0),
+    "product": (3, 3),
+}  # complete: adds up to score - score(0)
+SPREAD = {
+    "linear": (0, 0),
+    "and": (0, 0),
+    "cancellation": (0, 0),
+    "product": (0.09, 0.09),
+}  # noise of 0.15 times the range 2, squared
+SEEN = {
+    "linear": (1.5, -0.75),
+    "and": (0.25, 0.25),
+    "cancellation": (0.5, 0),
+    "product": (1.5, 1.5),
+}  # covariance with a mask of p = 1/2, over p
+GUIDED = {
+    "linear": None,
+    "and": (1, 1),
+    "cancellation": (1, 1),
+    "product": None,
+}  # no ReLU: refused; the way that takes b back is negative, so it is cut
 
 ZERO = np.zeros((1, 3), dtype=np.float32)
 # method -> what it must give, options, how many standard errors (0: exactly, to the tolerance given)
