@@ -356,7 +356,8 @@ class _Walks:
                     squares[n] += net.numpy((a * a).reshape(len(tasks), -1).sum(1))
                 of.append(net.numpy(fine))
             maps.append(of)
-            change[:, target] = np.sqrt(squares[1]) / np.maximum(np.sqrt(squares[0]), 1e-30)
+            floor = [0.01 * self._pool[task].mean_length()[target] for task in tasks]
+            change[:, target] = np.sqrt(squares[1]) / np.maximum(np.maximum(np.sqrt(squares[0]), floor), 1e-30)
         return maps, change
 
     def _forget(self, gone: Indices) -> None:

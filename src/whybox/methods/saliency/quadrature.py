@@ -188,8 +188,19 @@ class Walk:
         assert self.shadow is not None  # noqa: S101  # asked after learning
         n = len(w)
         delta = np.tensordot(w - np.append(coarse, np.zeros(n - len(coarse))), self.shadow[:n], 1)
-        size = np.linalg.norm(np.tensordot(w, self.shadow[:n], 1), axis=-1)
-        return np.asarray(np.linalg.norm(delta, axis=-1) / np.maximum(size, 1e-30))
+        return np.asarray(np.linalg.norm(delta, axis=-1) / self._size(w))
+
+    def _size(self, w: Floats) -> Floats:
+        """What changes of the map are relative to: its length, or a hundredth of the mean length on the way where gradients cancel, (targets,)."""
+        assert self.shadow is not None  # noqa: S101  # asked after learning
+        length = np.linalg.norm(np.tensordot(w, self.shadow[: len(w)], 1), axis=-1)
+        return np.asarray(np.maximum(np.maximum(length, 0.01 * self.mean_length()), 1e-30))
+
+    def mean_length(self) -> Floats:
+        """Mean length of gradient times way, (targets,)."""
+        assert self.shadow is not None  # noqa: S101  # asked after learning
+        w, _ = self.weights()
+        return np.asarray(w @ np.linalg.norm(self.shadow, axis=-1))
 
     def _halved(self) -> Floats:
         """Nodes inside the stretches that are worst."""
@@ -207,8 +218,7 @@ class Walk:
         if self.refused or moved.any() or not worst.any():
             turned = np.zeros((len(width), shadow.shape[1]))
             turned[1:-1] = np.linalg.norm(np.diff(shadow, axis=0), axis=-1) * width[1:-1] / 2
-            size = np.linalg.norm(np.tensordot(stretches(t), shadow, 1), axis=-1)
-            share = turned / np.maximum(size * self.settled, 1e-300)
+            share = turned / (self._size(self.weights()[0]) * self.settled)
             worst = worst + (share * moved if moved.any() and not self.refused else share).max(axis=1)
         if not worst.any():
             worst = width[:, 0]
