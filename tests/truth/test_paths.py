@@ -283,7 +283,7 @@ def test_whole_numbers_are_held():
 def test_the_budget_bounds_rows_together_and_what_is_kept(monkeypatch):
     net, x = cnn(nn.ReLU), pictures(20)
     seen, kept = [], []
-    net[0].register_forward_hook(lambda _m, given, _s: seen.append(len(given[0])))
+    net[0].register_forward_hook(lambda _m, given, _s: seen.append(len(given[0]) * torch.is_grad_enabled()))
     sort_out = _Walks._sort_out
 
     def spied(self):
@@ -298,12 +298,14 @@ def test_the_budget_bounds_rows_together_and_what_is_kept(monkeypatch):
     small = wb.saliency(net, x, 0, IG, budget="90KB", max_steps=40)
     assert max(seen) < 12
     assert len(kept) > 2
-    np.testing.assert_allclose(small.values, wide.values, atol=1e-4)
+    alike = extra(small, "steps") == extra(wide, "steps")
+    assert alike.sum() > 10
+    np.testing.assert_allclose(small.values[alike], wide.values[alike], atol=1e-4)
     with pytest.raises(LimitError, match="steps=50"):
         wb.saliency(net, x, 0, IG, budget="18KB")
     seen.clear()
-    wb.saliency(net, x, 0, IG, steps=50, budget="60KB")
-    assert max(seen) < 6
+    wb.saliency(net, x, 0, IG, steps=50, budget="30KB")
+    assert max(seen) < 8
 
 
 # baselines

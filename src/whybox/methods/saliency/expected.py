@@ -194,4 +194,4 @@ def _steadied(a: Floats | None, g: Floats | None, off: Floats | None) -> Floats:
     assert g is not None  # noqa: S101
     assert off is not None  # noqa: S101
     others = (g.sum(axis=0) - g) / (GROUPS - 1)
-    return a + others * off
+    return np.asarray(a + others * off)

@@ -111,8 +111,8 @@ class IntegratedGradients(Method):
                         if g is not None:
                             sums.add(target, i, rows, g * _column(share, g))
             starts = baseline.rows(everyone)
-            for of, means in zip(out, sums.maps(1 / len(baselines)), strict=True):
-                for given, start, to, mean in zip(q.inputs, starts, of, means, strict=True):
+            for maps, means in zip(out, sums.maps(1 / len(baselines)), strict=True):
+                for given, start, to, mean in zip(q.inputs, starts, maps, means, strict=True):
                     if to is not None and mean is not None:
                         np.add(to, mean * (given.x - start), out=to)
         return out
