@@ -26,7 +26,7 @@ from whybox.models.differentiable import Array
 
 __all__ = ["ExpectedGradients"]
 
-GROUPS: Final = 16
+GROUPS: Final = 32
 _Held = list[list[npt.NDArray[np.float64] | None]]  # for each target and input: (groups, *shape)
 _Rows = Iterator[tuple[int, _Held, _Held, list[npt.NDArray[np.float64] | None]]]
 
@@ -37,10 +37,10 @@ class ExpectedGradients(Method):
     """Integrated gradients in the mean over background rows, sampled; each number has a standard error.
 
     Attributes:
-        samples: gradients a row, a multiple of 16. tol: completeness error, relative to |score - mean score of the background|, beyond which rows are marked.
+        samples: gradients a row, a multiple of 32. tol: completeness error, relative to |score - mean score of the background|, beyond which rows are marked.
     """
 
-    samples: int = 128
+    samples: int = 256
     tol: float = 0.05
 
     name: ClassVar[str] = "expected_gradients"
@@ -198,4 +198,4 @@ def _steadied(a: Floats | None, g: Floats | None, off: Floats | None) -> Floats:
     assert g is not None  # noqa: S101
     assert off is not None  # noqa: S101
     others = (g.sum(axis=0) - g) / (GROUPS - 1)
-    return a + others * off
+    return np.asarray(a + others * off)

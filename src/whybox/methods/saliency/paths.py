@@ -115,8 +115,8 @@ class IntegratedGradients(Method):
                         if g is not None:
                             sums.add(target, i, rows, g * _column(share, g))
             starts = baseline.rows(everyone)
-            for of, means in zip(out, sums.maps(1 / len(baselines)), strict=True):
-                for given, start, to, mean in zip(q.inputs, starts, of, means, strict=True):
+            for maps, means in zip(out, sums.maps(1 / len(baselines)), strict=True):
+                for given, start, to, mean in zip(q.inputs, starts, maps, means, strict=True):
                     if to is not None and mean is not None:
                         np.add(to, mean * (given.x - start), out=to)
         return out
@@ -360,7 +360,8 @@ class _Walks:
                     squares[n] += net.numpy((a * a).reshape(len(tasks), -1).sum(1))
                 of.append(net.numpy(fine))
             maps.append(of)
-            change[:, target] = np.sqrt(squares[1]) / np.maximum(np.sqrt(squares[0]), 1e-30)
+            floor = [0.01 * self._pool[task].mean_length()[target] for task in tasks]
+            change[:, target] = np.sqrt(squares[1]) / np.maximum(np.maximum(np.sqrt(squares[0]), floor), 1e-30)
         return maps, change
 
     def _forget(self, gone: Indices) -> None:
