@@ -87,7 +87,7 @@ class _Lifted:
             if mask is None:
                 out.append(q.net.take(x, where))
                 continue
-            m = q.net.array(mask.astype(np.int64 if q.inputs[i].whole else np.float32))
+            m = q.net.array(mask.astype(np.int64 if q.inputs[i].whole else np.float32, order="C"))
             full = x if len(unique) == 1 else q.net.take(x, where)
             out.append(full * m + self._reference(i, where, refs) * (1 - m))
         return tuple(out)

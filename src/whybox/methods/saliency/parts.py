@@ -52,7 +52,7 @@ class Parts:
             if of is None:
                 out.append(None)
             elif len(of) == 1:
-                out.append(padded[:, of[0]])
+                out.append(np.take(padded, of[0], axis=1))  # rows stay next to each other in memory
             else:
                 flat = np.take_along_axis(padded, of[rows].reshape(len(rows), -1) % (self.count + 1), axis=1)
                 out.append(flat.reshape(len(rows), *of.shape[1:]))

@@ -67,7 +67,7 @@ class Rise(Method):
         """Compute the maps."""
         absent = settle_absent(q, self.baseline)
         drawn = [
-            self._drawn(given, q.draws(which)) if may else None
+            self._kept(q, given, self._drawn(given, q.draws(which))) if may else None
             for which, (given, may) in enumerate(zip(q.inputs, absent.covered, strict=True))
         ]
 
@@ -118,6 +118,18 @@ class Rise(Method):
         mean = first / (p * (n - 1 if self.centred else n))
         variance = np.maximum(second / p**2 / n - (first / (p * n)) ** 2, 0.0) / (n - 1)
         return mean.reshape(-1, *shape), variance.reshape(-1, *shape)
+
+    def _kept(
+        self, q: Question, given: Input, drawn: Callable[[Indices], npt.NDArray[Any]]
+    ) -> Callable[[Indices], npt.NDArray[Any]]:
+        """All masks made once, where they are a small part of the budget; they are asked for twice a row."""
+        places = int(np.prod([given.x.shape[i] for i in given.places]))
+        if self.samples * places * 4 * len(q.inputs) * 4 > q.budget:
+            return drawn
+        every = np.concatenate(
+            [drawn(np.arange(k, min(k + BLOCK, self.samples))) for k in range(0, self.samples, BLOCK)]
+        )
+        return lambda ks: every[ks]
 
     def _drawn(self, given: Input, draw: np.random.Generator) -> Callable[[Indices], npt.NDArray[Any]]:
         """Masks by number, (m, *places); what was drawn is small and kept, what is made of it is not."""
