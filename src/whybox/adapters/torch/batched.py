@@ -3,17 +3,19 @@
 Common operators are spelled out, so that they cost what the network itself costs; all others go through torch.vmap.
 """
 
+# ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import torch
+from torch import Tensor
 
 __all__ = ["Rows", "aligned", "evaluate", "folded"]
 
 aten: Final = torch.ops.aten
-Tensor = torch.Tensor
 
 
 class Rows(NamedTuple):
@@ -49,9 +51,7 @@ def aligned(t: Tensor, rank: int) -> Tensor:
 
 
 def _pointwise(args: tuple[Any, ...]) -> list[Any]:
-    rank = max(
-        [a.t.dim() - 1 for a in args if isinstance(a, Rows)] + [a.dim() for a in args if isinstance(a, Tensor)]
-    )
+    rank = max([a.t.dim() - 1 for a in args if isinstance(a, Rows)] + [a.dim() for a in args if isinstance(a, Tensor)])
     return [aligned(a.t, rank) if isinstance(a, Rows) else a for a in args]
 
 
@@ -170,9 +170,14 @@ def _product(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
 
 def _plus_product(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
     bias, a, b = args
-    if op is aten.addmm.default and isinstance(a, Rows) and isinstance(bias, Tensor) and isinstance(b, Tensor):
-        if bias.dim() == 1:
-            return torch.addmm(bias, a.t.flatten(0, 1), b, **kwargs).unflatten(0, a.t.shape[:2])
+    if (
+        op is aten.addmm.default
+        and isinstance(a, Rows)
+        and isinstance(bias, Tensor)
+        and isinstance(b, Tensor)
+        and bias.dim() == 1
+    ):
+        return torch.addmm(bias, a.t.flatten(0, 1), b, **kwargs).unflatten(0, a.t.shape[:2])
     said = _product(op, (a, b), {}, shape, n) * kwargs.get("alpha", 1)
     first = aligned(bias.t, len(shape)) if isinstance(bias, Rows) else bias
     return said + first * kwargs.get("beta", 1)
@@ -197,8 +202,12 @@ def _layer_normed(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
 
 
 _BATCHED: Final[dict[Any, Callable[..., Any]]] = {
-    **dict.fromkeys((aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.squeeze.default), _reshaped),
-    **dict.fromkeys((aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default, aten._reshape_alias.default), _reshaped),
+    **dict.fromkeys(
+        (aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.squeeze.default), _reshaped
+    ),
+    **dict.fromkeys(
+        (aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default, aten._reshape_alias.default), _reshaped
+    ),
     aten.expand.default: _expanded,
     aten.permute.default: _permuted,
     **dict.fromkeys((aten.transpose.int, aten.t.default), _transposed),

@@ -4,6 +4,8 @@ The module is traced once, on tensors without numbers, so nothing in it can depe
 layers, recurrent layers, norms of every spelling) come apart into operators of ATen; what is left is either linear, or has a rule, or is refused.
 """
 
+# ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
+
 from __future__ import annotations
 
 import operator
@@ -49,7 +51,7 @@ def _spread(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = 
     return _variance(x, dim, correction=correction, keepdim=keepdim).sqrt()
 
 
-def _norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:  # noqa: A002, FBT001, FBT002  # as torch calls them
+def _norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:  # noqa: A002  # as torch calls them
     """Euclidean lengths by a product and a root; sums of absolute values."""
     if dtype is not None or ord not in (1, 2):
         return NotImplemented
@@ -116,7 +118,9 @@ def _plainly() -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
         torch.backends.mha.set_fastpath_enabled(False)
-        stack.callback(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled())  # torch.backends.mkldnn.flags warns
+        stack.callback(
+            torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled()
+        )  # torch.backends.mkldnn.flags warns
         torch._C._set_mkldnn_enabled(False)
         stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
         stack.enter_context(torch.no_grad())
@@ -168,7 +172,9 @@ def _in_place(node: Node) -> bool:
 
 def named(op: Any) -> str:
     """The operator in words: ``gelu``, ``max_pool2d_with_indices``."""
-    return op._schema.name.split("::")[-1] if isinstance(op, torch._ops.OpOverload) else getattr(op, "__name__", str(op))
+    return (
+        op._schema.name.split("::")[-1] if isinstance(op, torch._ops.OpOverload) else getattr(op, "__name__", str(op))
+    )
 
 
 def _graph(module: GraphModule, row: tuple[torch.Tensor, ...]) -> Graph:
@@ -230,9 +236,11 @@ def _constant(module: GraphModule, node: Node, known: dict[Node, Any]) -> Any:
         return value.detach() if isinstance(value, torch.Tensor) else value
     op: Any = node.target
     if op is operator.getitem:
-        return known[node.args[0]][node.args[1]]  # type: ignore[index]
+        return known[node.args[0]][node.args[1]]
     if torch.Tag.nondeterministic_seeded in getattr(op, "tags", ()):
-        raise UnsupportedModelError(f"operator {named(op)!r} draws at random: the network has no one answer to explain.")
+        raise UnsupportedModelError(
+            f"operator {named(op)!r} draws at random: the network has no one answer to explain."
+        )
 
     def real(n: Node) -> Any:
         if n in known:

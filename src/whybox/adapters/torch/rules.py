@@ -4,6 +4,8 @@ Two walks go along one graph: one at reference rows, once, which keeps what rule
 they are and every other one by its rule. An operator that is neither is refused by its name.
 """
 
+# ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
+
 from __future__ import annotations
 
 import operator
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, final
 
 import torch
+from torch import Tensor
 from torch.fx import Node
 from torch.fx.node import map_arg
 
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ruled"]
 
 aten: Final = torch.ops.aten
-Tensor = torch.Tensor
+
 Env = dict[Node, Any]
 
 DEEPLIFT: Final[dict[Any, Rule]] = {**ELEMENTWISE, **PRODUCTS, **POOLING}
@@ -39,14 +42,84 @@ DEEPLIFT: Final[dict[Any, Rule]] = {**ELEMENTWISE, **PRODUCTS, **POOLING}
 # Linear in all their tensors together (or only moving them about); what selects must stand still.
 _LINEAR: Final = frozenset(
     getattr(aten, name)
-    for name in (
-        "add sub rsub neg sum mean view _unsafe_view reshape _reshape_alias permute transpose t expand unsqueeze squeeze select slice cat stack split "
-        "split_with_sizes unsafe_split unsafe_split_with_sizes unsafe_chunk chunk unbind clone alias detach lift_fresh_copy _to_copy constant_pad_nd flip "
-        "roll repeat avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d upsample_nearest1d upsample_nearest2d "
-        "upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d pixel_shuffle pixel_unshuffle im2col col2im "
-        "cumsum gather index_select index diagonal diag_embed tril triu slice_scatter select_scatter unfold reflection_pad1d reflection_pad2d "
-        "reflection_pad3d replication_pad1d replication_pad2d replication_pad3d channel_shuffle copy trace narrow movedim swapaxes"
-    ).split()
+    for name in [
+        "add",
+        "sub",
+        "rsub",
+        "neg",
+        "sum",
+        "mean",
+        "view",
+        "_unsafe_view",
+        "reshape",
+        "_reshape_alias",
+        "permute",
+        "transpose",
+        "t",
+        "expand",
+        "unsqueeze",
+        "squeeze",
+        "select",
+        "slice",
+        "cat",
+        "stack",
+        "split",
+        "split_with_sizes",
+        "unsafe_split",
+        "unsafe_split_with_sizes",
+        "unsafe_chunk",
+        "chunk",
+        "unbind",
+        "clone",
+        "alias",
+        "detach",
+        "lift_fresh_copy",
+        "_to_copy",
+        "constant_pad_nd",
+        "flip",
+        "roll",
+        "repeat",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "_adaptive_avg_pool2d",
+        "_adaptive_avg_pool3d",
+        "adaptive_avg_pool1d",
+        "upsample_nearest1d",
+        "upsample_nearest2d",
+        "upsample_nearest3d",
+        "upsample_linear1d",
+        "upsample_bilinear2d",
+        "upsample_bicubic2d",
+        "upsample_trilinear3d",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+        "im2col",
+        "col2im",
+        "cumsum",
+        "gather",
+        "index_select",
+        "index",
+        "diagonal",
+        "diag_embed",
+        "tril",
+        "triu",
+        "slice_scatter",
+        "select_scatter",
+        "unfold",
+        "reflection_pad1d",
+        "reflection_pad2d",
+        "reflection_pad3d",
+        "replication_pad1d",
+        "replication_pad2d",
+        "replication_pad3d",
+        "channel_shuffle",
+        "copy",
+        "trace",
+        "narrow",
+        "movedim",
+        "swapaxes",
+    ]
     if hasattr(aten, name)
 )
 # Linear in these operands while the others stand still.
@@ -155,7 +228,7 @@ def _only_first_outputs(graph: Graph, plan: dict[Node, Rule]) -> None:
     """Rules know the first output of an operator (the largest values, not where they are)."""
     for node in graph.steps:
         if node.target is operator.getitem and node.args[0] in plan and node.args[1] != 0:
-            raise _refusal(node.args[0].target, f"output {node.args[1]} of it is used")  # type: ignore[union-attr]
+            raise _refusal(node.args[0].target, f"output {node.args[1]} of it is used")
 
 
 def _refusal(op: Any, why: str) -> UnsupportedModelError:
@@ -204,7 +277,7 @@ class _Reference:
         return [v[some] for v in values], y[some]
 
 
-class _ByRule(torch.autograd.Function):
+class _ByRule(torch.autograd.Function):  # type: ignore[misc]
     """An operator whose derivative is its rule."""
 
     @staticmethod
@@ -251,7 +324,7 @@ class _Walk:
     def _step(self, node: Node, env: Env, n: int, apply: Callable[..., Tensor]) -> Any:
         graph = self.graph
         if node.target is operator.getitem:
-            return env[node.args[0]][node.args[1]]  # type: ignore[index]
+            return env[node.args[0]][node.args[1]]
 
         def value(m: Node) -> Any:
             return Rows(env[m]) if m in graph.rowed else self.constants[m]
@@ -345,7 +418,7 @@ class _Walk:
         kept, base = (None, None) if reference is None else self.references(reference)
 
         def apply(call: Call, rule: Rule, node: Node, moving: list[Tensor]) -> Tensor:
-            return _ByRule.apply(call, rule, node, kept, *moving)  # type: ignore[no-any-return]
+            return _ByRule.apply(call, rule, node, kept, *moving)
 
         with torch.enable_grad():
             leaves = tuple(a.detach().requires_grad_(a.is_floating_point()) for a in (self._wide(a) for a in x))

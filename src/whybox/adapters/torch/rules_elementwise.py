@@ -5,6 +5,8 @@ more: (f(x) - f(r)) / (x - r). Where that is 0 / 0, or nothing but rounding, it 
 a closed form without cancellation (square root, reciprocal) use that.
 """
 
+# ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 import torch
+from torch import Tensor
 
 from whybox.adapters.torch.batched import Rows, evaluate
 
 __all__ = ["ELEMENTWISE", "Call", "Rule"]
 
 aten: Final = torch.ops.aten
-Tensor = torch.Tensor
 
 
 @final
@@ -64,9 +66,7 @@ class Rule:
 
 
 def _rescale(slope: Callable[[Call, Tensor, Tensor, Tensor, Tensor], Tensor]) -> Rule:
-    def back(
-        call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor
-    ) -> list[Tensor | None]:
+    def back(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
         return [slope(call, x[0], y, r[0], ry).mul_(g)]
 
     return Rule(back)

@@ -3,19 +3,23 @@
 Source: Springenberg, Dosovitskiy, Brox & Riedmiller 2015 (arXiv:1412.6806), section 3.4.
 """
 
+# ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
+
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch.fx import Node
+from torch import Tensor
 
 from whybox.adapters.torch.rules_elementwise import Call, Rule
+
+if TYPE_CHECKING:
+    from torch.fx import Node
 
 __all__ = ["GUIDED", "undefined"]
 
 aten: Final = torch.ops.aten
-Tensor = torch.Tensor
 
 
 def _passing(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:

@@ -6,6 +6,8 @@ operands that is the rescale rule of max(a, b) = b + relu(a - b) (Shrikumar et a
 Where two are equal all the way, the first has the share, as in torch.
 """
 
+# ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from itertools import product
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from whybox.adapters.torch.batched import Rows, aligned, folded
 from whybox.adapters.torch.rules_elementwise import Call, Rule
@@ -20,15 +23,15 @@ from whybox.adapters.torch.rules_elementwise import Call, Rule
 __all__ = ["POOLING"]
 
 aten: Final = torch.ops.aten
-Tensor = torch.Tensor
 
 
 def _shares(x: Sequence[Tensor], r: Sequence[Tensor]) -> list[Tensor]:
     """The share of the way from `r` to `x` on which each is the largest; they add up to 1."""
     begins = [torch.zeros_like(a) for a in x]
     ends = [torch.ones_like(a) for a in x]
-    one, zero = torch.ones((), dtype=x[0].dtype, device=x[0].device), torch.zeros(
-        (), dtype=x[0].dtype, device=x[0].device
+    one, zero = (
+        torch.ones((), dtype=x[0].dtype, device=x[0].device),
+        torch.zeros((), dtype=x[0].dtype, device=x[0].device),
     )
     for i in range(len(x)):
         for j in range(i + 1, len(x)):
@@ -82,15 +85,20 @@ def _over_axes(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor
 
 
 def _pair(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
-    """maximum and minimum of two, of which one may stand still."""
+    """Maximum and minimum of two, of which one may stand still."""
     sign, rank = _sign(call), y.dim() - 1
     at: list[tuple[Tensor, Tensor]] = []
     moving = dict(zip(call.places, zip(x, r, strict=True), strict=True))
     for place in (0, 1):
         still = call.args[place].t if isinstance(call.args[place], Rows) else call.args[place]
         a, b = moving.get(place, (still, still))
-        at.append(tuple(aligned(t, rank) if place in moving or isinstance(call.args[place], Rows) else t for t in (a, b)))  # type: ignore[arg-type]
-    whole = [a.to(y.dtype).expand(y.shape) * sign for a, _ in at], [b.to(y.dtype).expand(ry.shape) * sign for _, b in at]
+        at.append(
+            tuple(aligned(t, rank) if place in moving or isinstance(call.args[place], Rows) else t for t in (a, b))
+        )
+    whole = (
+        [a.to(y.dtype).expand(y.shape) * sign for a, _ in at],
+        [b.to(y.dtype).expand(ry.shape) * sign for _, b in at],
+    )
     shares = _shares(*whole)
     out: list[Tensor | None] = []
     for place in call.places:
@@ -181,6 +189,7 @@ POOLING: Final[dict[Any, Rule]] = {
     ),
     **dict.fromkeys((aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default), Rule(_max_pool)),
     **dict.fromkeys(
-        (aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default), Rule(_adaptive, _adaptive_value, refuse=_uneven)
+        (aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default),
+        Rule(_adaptive, _adaptive_value, refuse=_uneven),
     ),
 }

@@ -7,11 +7,14 @@ L = (p - p_r) / (log p - log p_r), and as probabilities always add up to one, th
 (exact; the weights of Sato 1976 and Vartia 1976 for index numbers). It does not change when a constant is added to all z.
 """
 
+# ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
+
 from __future__ import annotations
 
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from whybox.adapters.torch.batched import Rows, aligned, folded
 from whybox.adapters.torch.rules_elementwise import Call, Rule
@@ -19,7 +22,7 @@ from whybox.adapters.torch.rules_elementwise import Call, Rule
 __all__ = ["BILINEAR", "PRODUCTS"]
 
 aten: Final = torch.ops.aten
-Tensor = torch.Tensor
+
 
 # Operators that are linear in each of these operands while the others stand still.
 BILINEAR: Final[dict[Any, tuple[int, ...]]] = {
@@ -48,7 +51,7 @@ def _mul(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry:
 
 
 def _div(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
-    """a / b as a times 1 / b; the quotient of differences of 1 / b is -1 / (b b_r)."""
+    """A / b as a times 1 / b; the quotient of differences of 1 / b is -1 / (b b_r)."""
     rank = y.dim() - 1
     b, br = aligned(x[-1], rank), aligned(r[-1], rank)
     if call.places == (1,):  # only the divisor moves
@@ -154,8 +157,8 @@ def _layer_norm(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tenso
     _, normal, weight, _, eps = call.args[:5]
     g = g if weight is None else g * weight
     lead = x[0].dim() - len(normal)
-    flat = [t.flatten(lead) for t in (g, x[0], r[0])]
-    return [_normed(*flat, eps).reshape(x[0].shape)]
+    over, at, ref = (t.flatten(lead) for t in (g, x[0], r[0]))
+    return [_normed(over, at, ref, eps).reshape(x[0].shape)]
 
 
 def _grouped(call: Call) -> tuple[int, Any, Any, float]:
@@ -177,8 +180,8 @@ def _group_norm(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tenso
     groups, weight, _, eps = _grouped(call)
     if weight is not None:
         g = g * weight.reshape(-1, *(1,) * (g.dim() - 3))
-    flat = [t.reshape(*t.shape[:2], groups, -1) for t in (g, x[0], r[0])]
-    return [_normed(*flat, eps).reshape(x[0].shape)]
+    over, at, ref = (t.reshape(*t.shape[:2], groups, -1) for t in (g, x[0], r[0]))
+    return [_normed(over, at, ref, eps).reshape(x[0].shape)]
 
 
 def _instance_only(args: tuple[Any, ...]) -> str:

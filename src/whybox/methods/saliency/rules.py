@@ -51,7 +51,11 @@ class DeepLift(Method):
         q.needs_derivatives(self.name)
         baselines = settle_baselines(q, self.baseline)
         net, some = q.net, _few(q)
-        ruled = net.ruled("deeplift", q.lift(some), _lifted(q, baselines[0], some[:1]) if baselines[0].same else _lifted(q, baselines[0], some))
+        ruled = net.ruled(
+            "deeplift",
+            q.lift(some),
+            _lifted(q, baselines[0], some[:1]) if baselines[0].same else _lifted(q, baselines[0], some),
+        )
         room = max(2, q.budget // max(ruled.row_saved, q.row_saved))
         out, base = q.zeros(), np.zeros((q.rows, q.target.count))
         shared, own = [b for b in baselines if b.same], [b for b in baselines if not b.same]
@@ -80,7 +84,7 @@ class DeepLift(Method):
         for line in out:
             for a in line:
                 if a is not None:
-                    a /= len(baselines)
+                    np.divide(a, len(baselines), out=a)
         _finite(out)
         return Found(
             out,
@@ -123,8 +127,10 @@ class GuidedBackprop(Method):
             exact=True,
             notes=(
                 _met(ruled),
-                "guided backpropagation is known to ignore much of what later layers do: its maps change little when these are drawn anew "
-                "(Sixt, Granz & Landgraf 2020); do not take it for evidence of why this output was chosen",
+                (
+                    "guided backpropagation is known to ignore much of what later layers do: its maps change little when these are drawn anew "
+                    "(Sixt, Granz & Landgraf 2020); do not take it for evidence of why this output was chosen"
+                ),
             ),
         )
 
