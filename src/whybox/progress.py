@@ -30,7 +30,7 @@ def batches(
         most: largest slice.
         quiet: show nothing, for inner loops.
         unit: what is counted.
-        steady: keep the size of the first slice, where the numbers of a row hang, in their last bits, on how many go together.
+        steady: slices of `first` whatever the clock says: where numbers depend on what is computed together, they must not depend on the time it took.
     """
     if total <= min(first, most):
         if total:

@@ -24,6 +24,7 @@ __all__ = ["Case", "flat", "made_case"]
 Arrays = tuple[npt.NDArray[Any], ...]
 Maps = tuple[Floats, ...]
 AS_IT_WAS: Final = "as it was"
+DEAR: Final = 300  # passes a row
 
 
 @final
@@ -63,6 +64,11 @@ class Case:
     def count(self) -> int:
         """How many rows are checked."""
         return len(self.rows)
+
+    @property
+    def dear(self) -> bool:
+        """Whether one map takes so many passes that fewer are asked for."""
+        return float(self.kept.get("passes", 0.0)) > DEAR
 
     @property
     def sensitivity(self) -> bool:
@@ -111,6 +117,7 @@ class Case:
         reduce: Any = AS_IT_WAS,
         dtype: Any = AS_IT_WAS,
         at: Indices | None = None,
+        background: Any = AS_IT_WAS,
     ) -> Maps:
         """Maps by the same method with the same options, but for what is given.
 
@@ -122,8 +129,8 @@ class Case:
             self.net if net is None else net,
             xs if self.several else xs[0],
             self.target(at),
-            self._method(len(xs[0]), self.rows if at is None else self.standing(at)) if method is None else method,
-            background=self.background,
+            self.cut(len(xs[0]), self.rows if at is None else self.standing(at)) if method is None else method,
+            background=self.background if background is AS_IT_WAS else background,
             reduce=self.settings["reduce"] if reduce == AS_IT_WAS else reduce,
             channel_axis=self.settings["channel_axis"],
             dtype=self.settings.get("dtype") if dtype == AS_IT_WAS else dtype,
@@ -131,6 +138,7 @@ class Case:
             seed=self.parts[0].evidence.seed if seed is None else seed,
         )
         listed = found if isinstance(found, tuple) else (found,)
+        self.kept["passes"] = sum(listed[0].evidence.passes[way] for way in ("forward", "backward")) / len(xs[0])
         self.spent.forward += listed[0].evidence.passes["forward"]
         self.spent.backward += listed[0].evidence.passes["backward"]
         return tuple(e.values for e in listed)
@@ -140,7 +148,7 @@ class Case:
         e = self.parts[0]
         return at if len(e) == len(self.inputs[0].x) else np.array([int(r) for r in e.coords["row"][at]], dtype=np.intp)
 
-    def _method(self, count: int, rows: Indices) -> Method:
+    def cut(self, count: int, rows: Indices) -> Method:
         """The method, with those of its options that hold one array a row cut to these rows."""
         shapes = {i.x.shape for i in self.inputs}
         cut = {
@@ -173,6 +181,7 @@ class Case:
             budget=self.budget,
             seed=self.seed,
             derivatives=False,
+            background=self.background,
         )
 
 

@@ -16,7 +16,6 @@ import numpy.typing as npt
 from whybox.frames import Floats
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.question import Indices, Question
-from whybox.progress import batches
 
 __all__ = ["Game", "parts_of"]
 
@@ -58,9 +57,7 @@ class Game:
     def scores(self, rows: Indices, kept: Bools) -> Floats:
         """Scores (m,) of rows with the parts `kept` (m, parts) as they are and the others absent."""
         out = np.empty(len(rows))
-        for some in batches(
-            len(rows), what="deletion and insertion", first=self.q.at_once, most=self.q.at_once, unit="passes"
-        ):
+        for some in self.q.passes(len(rows), "deletion and insertion"):
             which = rows[some]
             xs = [i.x[which] for i in self.q.inputs]
             for number, ids in self.ids:

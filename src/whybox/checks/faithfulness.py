@@ -219,7 +219,7 @@ def _line(name: str, metric: str, scores: Floats, doubt: float, dropped: int, co
     details = {"rows": scores, "dropped": dropped}
     if mean - half > 0:
         return Check(GROUP, name, "pass", mean, said + ": better than chance.", details)
-    why = "worse than chance" if mean + half < 0 else "not told apart from chance"
+    why = "worse than chance" if mean + half < 0 else f"not told apart from chance by these {len(scores)} rows"
     return Check(GROUP, name, "fail", mean, f"{said}: {why}.", details)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from whybox.errors import OptionError, did_you_mean
 from whybox.methods.saliency.cam import GradCam, GradCamPlusPlus, LayerCam, ScoreCam
 from whybox.methods.saliency.cover import Occlusion
+from whybox.methods.saliency.expected import ExpectedGradients
 from whybox.methods.saliency.gradients import Gradient, GradientInput, SmoothGrad, VarGrad
 from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.parts import Ablation
@@ -36,6 +37,7 @@ METHODS: Final[dict[str, type[Method]]] = {
         ShapleyParts,
         DeepLift,
         GuidedBackprop,
+        ExpectedGradients,
     )
 }
 

@@ -6,6 +6,7 @@ score). How many gradients a row takes is decided for that row, see whybox.metho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, final
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from whybox.errors import LimitError
 from whybox.frames import Floats
-from whybox.methods.saliency.baselines import Baseline, in_words, settle_baselines
+from whybox.methods.saliency.baselines import Baseline, in_words, middle, settle_baselines
 from whybox.methods.saliency.method import Found, Maps, Method, Sums, fraction, whole
 from whybox.methods.saliency.quadrature import FEWEST, LEVELS, Walk, gauss_legendre
 from whybox.methods.saliency.question import Grads, Indices, Question
@@ -55,6 +56,10 @@ class IntegratedGradients(Method):
             whole("steps", self.steps)
         whole("max_steps", self.max_steps, FEWEST)
 
+    def reference(self, q: Question) -> Sequence[npt.NDArray[Any] | None]:
+        """The mean of the baselines."""
+        return middle(q, self.baseline)
+
     def __call__(self, q: Question) -> Found:
         """Compute the maps.
 
@@ -64,7 +69,7 @@ class IntegratedGradients(Method):
         """
         q.needs_derivatives(self.name)
         baselines = settle_baselines(q, self.baseline)
-        bases = np.stack([base_scores(q, b) for b in baselines])
+        bases = base_scores(q, baselines)
         said = f"{in_words(baselines)} is absent, on the straight way from there"
         if self.steps is not None:
             return Found(
@@ -97,51 +102,68 @@ class IntegratedGradients(Method):
     def _fixed(self, q: Question, baselines: tuple[Baseline, ...], steps: int) -> Maps:
         """The same points for every row."""
         t, w = gauss_legendre(steps)
-        sums = Sums(q)
+        out = q.zeros()
+        everyone = np.arange(q.rows)
         for k, baseline in enumerate(baselines):
+            sums = Sums(q)
             for rows, step in q.pairs(steps, self.name if len(baselines) == 1 else f"{self.name} {k + 1}"):
-                ways, _, grads = along(q, baseline, rows, t[step])
+                alone, back = np.unique(rows, return_inverse=True)
+                _, _, grads = along(q, alone, baseline.rows(alone), back, t[step])
                 share = q.net.array(w[step].astype(np.float32))
                 for target, of in enumerate(grads):
                     for i, g in enumerate(of):
                         if g is not None:
-                            sums.add(target, i, rows, ways[i] * g * _column(share, g))
-        return sums.maps(1 / len(baselines))
+                            sums.add(target, i, rows, g * _column(share, g))
+            starts = baseline.rows(everyone)
+            for maps, means in zip(out, sums.maps(1 / len(baselines)), strict=True):
+                for given, start, to, mean in zip(q.inputs, starts, maps, means, strict=True):
+                    if to is not None and mean is not None:
+                        np.add(to, mean * (given.x - start), out=to)
+        return out
 
 
-def base_scores(q: Question, baseline: Baseline) -> Floats:
-    """Scores of the baseline, (rows, targets): one forward where it is the same for all rows."""
+def base_scores(q: Question, baselines: Sequence[Baseline]) -> Floats:
+    """Scores of the baselines, (baselines, rows, targets): one forward each where they are the same for all rows."""
     everyone = np.arange(q.rows)
     q.know(everyone)
-    if baseline.same:
-        said = q.net.numpy(q.net.ask(tuple(q.net.array(a) for a in baseline.rows(everyone[:1]))))
-        return q.target.scores(np.broadcast_to(said, (q.rows, *said.shape[1:])), everyone)
-    out = np.empty((q.rows, q.target.count))
-    for start in range(0, q.rows, q.at_once):
-        rows = everyone[start : start + q.at_once]
-        out[rows] = q.asked(tuple(q.net.array(a) for a in baseline.rows(rows)), rows)
+    out = np.empty((len(baselines), q.rows, q.target.count))
+    same = [k for k, b in enumerate(baselines) if b.same]
+    for n in range(0, len(same), q.at_once):
+        some = same[n : n + q.at_once]
+        parts = zip(*(baselines[k].rows(everyone[:1]) for k in some), strict=True)
+        said = q.net.numpy(q.net.ask(tuple(q.net.array(np.concatenate(part)) for part in parts)))
+        for k, answer in zip(some, said, strict=True):
+            out[k] = q.target.scores(np.broadcast_to(answer, (q.rows, *answer.shape)), everyone)
+    for k, baseline in enumerate(baselines):
+        for start in range(0, 0 if baseline.same else q.rows, q.at_once):
+            rows = everyone[start : start + q.at_once]
+            out[k, rows] = q.asked(tuple(q.net.array(a) for a in baseline.rows(rows)), rows)
     return out
 
 
-def along(q: Question, baseline: Baseline, rows: Indices, t: Floats) -> tuple[list[Array], Floats, Grads]:
-    """Go a share `t` (m,) of the way from the baselines to the rows.
+def along(
+    q: Question, rows: Indices, starts: Sequence[npt.NDArray[Any]], back: Indices, t: Floats
+) -> tuple[list[Array], Floats, Grads]:
+    """Go a share `t` (m,) of ways from baselines to rows.
+
+    Args:
+        rows: where ways end, (ways,). starts: where they begin, for each input (ways, ...). back: which way each point is on, (m,).
 
     Returns:
-        The ways from baseline to row, for each input (the row itself where it holds whole numbers); scores there, (m, targets); gradients.
+        The ways from baseline to row, for each input (m, ...) (the row itself where it holds whole numbers); scores there, (m, targets); gradients.
     """
     net = q.net
-    alone, back = np.unique(rows, return_inverse=True)
-    ends, starts = q.lift(alone), [net.array(a) for a in baseline.rows(alone)]
     share = net.array(t.astype(np.float32))
     ways, at = [], []
-    for given, end, start in zip(q.inputs, ends, starts, strict=True):
+    for given, end, begin in zip(q.inputs, q.lift(rows), starts, strict=True):
         if given.whole:
             ways.append(net.take(end, back))
             at.append(ways[-1])
             continue
+        start = net.array(begin)
         ways.append(net.take(end - start, back))
         at.append(net.take(start, back) + ways[-1] * _column(share, ways[-1]))
-    scores, grads = q.gradients(tuple(at), rows)
+    scores, grads = q.gradients(tuple(at), rows[back])
     return ways, scores, grads
 
 
@@ -172,7 +194,9 @@ class _Walks:
         self.steps = np.zeros(count, dtype=np.int64)
         self.change = np.zeros((*count, q.target.count))
         self.allowed = np.zeros((*count, q.target.count))
+        self._scores = q.scores
         self._pool: dict[int, Walk] = {}
+        self._starts: dict[int, list[npt.NDArray[Any]]] = {}
         self._leave: set[int] = set()
         self._chunks: list[_Chunk] = []
         self._signs = [None if i.whole else q.net.array(_signs(i.x.shape[1:])) for i in q.inputs]
@@ -224,9 +248,10 @@ class _Walks:
 
     def _begun(self, task: int) -> Walk:
         q, (k, row) = self.q, divmod(task, self.q.rows)
-        last, first = q.scores[row], self.bases[k, row]
+        last, first = self._scores[row], self.bases[k, row]
         rounding = (4e-3 if "16" in q.net.arithmetic else 1e-6) * (np.abs(last) + np.abs(first)) + 1e-12
         scale = np.abs(last - self.bases[:, row].mean(axis=0))
+        self._starts[task] = self.baselines[k].rows(np.array([row]))
         tol = self.method.tol
         return Walk.begin(first, last, scale, rounding, tol, 3 * tol, self.most)
 
@@ -240,18 +265,14 @@ class _Walks:
                     continue  # it waits until another one is done
                 self._leave.add(task)
             wants.append((task, t))
-        # by baseline, so that one is asked at a time
-        wants.sort(key=lambda w: w[0])
         whose = np.concatenate([np.full(len(t), task) for task, t in wants])
         slots = np.concatenate([len(self._pool[task].t) + np.arange(len(t)) for task, t in wants])
         at = np.concatenate([t for _, t in wants])
         f, h = (np.empty((len(at), self.q.target.count)) for _ in range(2))
         shadows: list[Floats] = []
-        for k in np.unique(whose // self.q.rows):
-            mine = np.flatnonzero(whose // self.q.rows == k)
-            for part in np.array_split(mine, -(-len(mine) // self.at_once)):
-                f[part], h[part], shadow = self._gradients(int(k), whose[part], slots[part], at[part])
-                shadows.append(shadow)
+        for part in np.array_split(np.arange(len(at)), -(-len(at) // self.at_once)):
+            f[part], h[part], shadow = self._gradients(whose[part], slots[part], at[part])
+            shadows.append(shadow)
         shadow = np.concatenate(shadows)
         start = 0
         for task, t in wants:
@@ -259,10 +280,12 @@ class _Walks:
             self._pool[task].learn(t, f[mine], h[mine], shadow[mine])
             start += len(t)
 
-    def _gradients(self, k: int, tasks: Indices, slots: Indices, t: Floats) -> tuple[Floats, Floats, Floats]:
+    def _gradients(self, tasks: Indices, slots: Indices, t: Floats) -> tuple[Floats, Floats, Floats]:
         """Scores, derivatives along the way and shadows of gradients at these nodes; the gradients are kept."""
         net = self.q.net
-        ways, f, grads = along(self.q, self.baselines[k], tasks % self.q.rows, t)
+        alone, back = np.unique(tasks, return_inverse=True)
+        starts = [np.concatenate(a) for a in zip(*(self._starts[int(task)] for task in alone), strict=True)]
+        ways, f, grads = along(self.q, alone % self.q.rows, starts, back, t)
         values = [[None if g is None else way * g for way, g in zip(ways, of, strict=True)] for of in grads]
         self._chunks.append(_Chunk(tasks, slots, values))
         h, shadows = np.zeros(f.shape), []
@@ -289,7 +312,7 @@ class _Walks:
                 else:
                     walk.refused = True
         for task in gone:
-            del self._pool[task]
+            del self._pool[task], self._starts[task]
         self._leave -= set(gone)
         for walk in self._pool.values():
             walk.proceed()
@@ -337,7 +360,8 @@ class _Walks:
                     squares[n] += net.numpy((a * a).reshape(len(tasks), -1).sum(1))
                 of.append(net.numpy(fine))
             maps.append(of)
-            change[:, target] = np.sqrt(squares[1]) / np.maximum(np.sqrt(squares[0]), 1e-30)
+            floor = [0.01 * self._pool[task].mean_length()[target] for task in tasks]
+            change[:, target] = np.sqrt(squares[1]) / np.maximum(np.maximum(np.sqrt(squares[0]), floor), 1e-30)
         return maps, change
 
     def _forget(self, gone: Indices) -> None:

@@ -9,9 +9,10 @@ f(b) - f(a) is what the rule's share of that stretch should come to, so each str
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -112,6 +113,7 @@ class Walk:
     level: int = 1
     local: bool = False
     refused: bool = False  # the last check of the whole map found that it had not settled
+    _known: dict[str, Any] = field(default_factory=dict)  # worked out since nodes or rule last changed
 
     @classmethod
     def begin(
@@ -132,9 +134,19 @@ class Walk:
         self.t, self.f, self.h = np.append(self.t, t), np.vstack([self.f, f]), np.vstack([self.h, h])
         self.shadow = shadow if self.shadow is None else np.concatenate([self.shadow, shadow])
         self.refused = False
+        self._known.clear()
+
+    def _once(self, name: str, work: Callable[[], Any]) -> Any:
+        if name not in self._known:
+            self._known[name] = work()
+        return self._known[name]
 
     def weights(self) -> tuple[Floats, Floats]:
         """Of the rule, and of the coarser one it is compared with; in the order of asking."""
+        found: tuple[Floats, Floats] = self._once("weights", self._weights)
+        return found
+
+    def _weights(self) -> tuple[Floats, Floats]:
         if not self.local:
             w = LEVELS[self.level]
             return w, np.append(LEVELS[self.level - 1], np.zeros(len(w) - len(LEVELS[self.level - 1])))
@@ -146,13 +158,16 @@ class Walk:
     @property
     def allowed(self) -> Floats:
         """Completeness error that is allowed, (targets,): where the ends differ by less than a hundredth of the way between, of that."""
+        return np.asarray(self._once("allowed", self._allowed))
+
+    def _allowed(self) -> Floats:
         w, _ = self.weights()
         return np.asarray(self.tol * np.maximum(self.scale, 0.01 * (w @ np.abs(self.h))) + self.rounding)
 
     @property
     def gap(self) -> Floats:
         """Completeness error, (targets,)."""
-        return np.asarray(self.weights()[0] @ self.h - (self.last - self.first))
+        return np.asarray(self._once("gap", lambda: self.weights()[0] @ self.h - (self.last - self.first)))
 
     def worth_checking(self) -> bool:
         """Whether the sum is known well enough, and the map seems to have settled: then the whole map is compared."""
@@ -170,6 +185,7 @@ class Walk:
             return
         if len(self.t) < FEWEST:
             self.level += 1
+            self._known.clear()
             return
         now = self._change().max()
         before = self._difference(LEVELS[self.level - 1], LEVELS[self.level - 2]).max()
@@ -178,18 +194,29 @@ class Walk:
             self.level += 1
         else:
             self.local = True
+        self._known.clear()
 
     def _change(self) -> Floats:
-        w, coarse = self.weights()
-        return self._difference(w, coarse)
+        return np.asarray(self._once("change", lambda: self._difference(*self.weights())))
 
     def _difference(self, w: Floats, coarse: Floats) -> Floats:
         """Distance of two rules' maps as their shadows show it, relative to the map, (targets,)."""
         assert self.shadow is not None  # noqa: S101  # asked after learning
         n = len(w)
         delta = np.tensordot(w - np.append(coarse, np.zeros(n - len(coarse))), self.shadow[:n], 1)
-        size = np.linalg.norm(np.tensordot(w, self.shadow[:n], 1), axis=-1)
-        return np.asarray(np.linalg.norm(delta, axis=-1) / np.maximum(size, 1e-30))
+        return np.asarray(np.linalg.norm(delta, axis=-1) / self._size(w))
+
+    def _size(self, w: Floats) -> Floats:
+        """What changes of the map are relative to: its length, or a hundredth of the mean length on the way where gradients cancel, (targets,)."""
+        assert self.shadow is not None  # noqa: S101  # asked after learning
+        length = np.linalg.norm(np.tensordot(w, self.shadow[: len(w)], 1), axis=-1)
+        return np.asarray(np.maximum(np.maximum(length, 0.01 * self.mean_length()), 1e-30))
+
+    def mean_length(self) -> Floats:
+        """Mean length of gradient times way, (targets,)."""
+        assert self.shadow is not None  # noqa: S101  # asked after learning
+        w, shadow = self.weights()[0], self.shadow
+        return np.asarray(self._once("length", lambda: w @ np.linalg.norm(shadow, axis=-1)))
 
     def _halved(self) -> Floats:
         """Nodes inside the stretches that are worst."""
@@ -207,8 +234,7 @@ class Walk:
         if self.refused or moved.any() or not worst.any():
             turned = np.zeros((len(width), shadow.shape[1]))
             turned[1:-1] = np.linalg.norm(np.diff(shadow, axis=0), axis=-1) * width[1:-1] / 2
-            size = np.linalg.norm(np.tensordot(stretches(t), shadow, 1), axis=-1)
-            share = turned / np.maximum(size * self.settled, 1e-300)
+            share = turned / (self._size(self.weights()[0]) * self.settled)
             worst = worst + (share * moved if moved.any() and not self.refused else share).max(axis=1)
         if not worst.any():
             worst = width[:, 0]

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.errors import NonFiniteError
 from whybox.frames import Floats
-from whybox.methods.saliency.baselines import Baseline, in_words, settle_baselines
+from whybox.methods.saliency.baselines import Baseline, in_words, middle, settle_baselines
 from whybox.methods.saliency.method import Found, Maps, Method
 from whybox.methods.saliency.question import Indices, Question
 from whybox.models.differentiable import Array, Pull, Ruled
@@ -40,6 +41,10 @@ class DeepLift(Method):
     name: ClassVar[str] = "deeplift"
     title: ClassVar[str] = "DeepLIFT"
     background: ClassVar[bool] = True
+
+    def reference(self, q: Question) -> Sequence[npt.NDArray[Any] | None]:
+        """The mean of the baselines."""
+        return middle(q, self.baseline)
 
     def __call__(self, q: Question) -> Found:
         """Compute the maps."""
