@@ -31,7 +31,10 @@ def tensors(path):
     for name, about in page.items():
         if name != "__metadata__":
             first, last = about["data_offsets"]
-            yield name, torch.tensor(raw[start + first : start + last].view(kinds[about["dtype"]]).reshape(about["shape"]))
+            yield (
+                name,
+                torch.tensor(raw[start + first : start + last].view(kinds[about["dtype"]]).reshape(about["shape"])),
+            )
 
 
 class Embeddings(nn.Module):

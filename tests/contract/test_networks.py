@@ -248,7 +248,10 @@ def test_keras_never_trains_and_keeps_its_flags():
     grads = [v.value.requires_grad for v in net.variables]
     a, b = wb.saliency(net, LAST), wb.saliency(net, LAST)
     assert np.array_equal(a.values, b.values)
-    assert all(v.trainable == t and np.array_equal(v.value.detach().numpy(), w) for v, (t, w) in zip(net.variables, flags, strict=True))
+    assert all(
+        v.trainable == t and np.array_equal(v.value.detach().numpy(), w)
+        for v, (t, w) in zip(net.variables, flags, strict=True)
+    )
     assert [v.value.requires_grad for v in net.variables] == grads
     assert "call" not in net.get_layer("conv").__dict__
 

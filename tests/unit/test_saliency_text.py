@@ -196,7 +196,11 @@ def test_refusals(net):
     with pytest.raises(OptionError, match="embed"):
         wb.saliency(net, "good", 0, tokenizer=tk, embedding="embedd")
     with pytest.raises(UnsupportedModelError, match="rows, tokens, numbers"):
-        wb.saliency(torch.nn.Sequential(torch.nn.Embedding(8, 4), torch.nn.Flatten(), torch.nn.Linear(8, 1)).eval(), ids, embedding="1")
+        wb.saliency(
+            torch.nn.Sequential(torch.nn.Embedding(8, 4), torch.nn.Flatten(), torch.nn.Linear(8, 1)).eval(),
+            ids,
+            embedding="1",
+        )
     with pytest.raises(InputError, match="whole numbers"):
         wb.saliency(net, ids.astype(np.float32), 0, embedding="embed")
     with pytest.raises(OptionError, match="is none"):

@@ -91,7 +91,9 @@ def network(obj: Any, output: Any = None) -> Differentiable:
             wrapper: Callable[[Any, Any], Differentiable] = import_module(_NETWORKS[root]).network
             return wrapper(obj, output)
     if callable(obj) and not hasattr(obj, "predict"):
-        raise UnsupportedModelError("a function does not say how it takes rows; of JAX: whybox.networks.jax(function, params).")
+        raise UnsupportedModelError(
+            "a function does not say how it takes rows; of JAX: whybox.networks.jax(function, params)."
+        )
     raise UnsupportedModelError(
         f"saliency maps are for neural networks (torch, keras, equinox, flax, jax); it got {type(obj).__module__}.{type(obj).__name__}. For tree models use wb.explain."
     )

@@ -231,7 +231,9 @@ class JaxNetwork(Differentiable):
         def back(cotangent: Array) -> Any:
             self.passes.backward += rows
             more = ((0, len(outputs) - rows), *((0, 0) for _ in cotangent.shape[1:]))
-            found = _back(kept, jnp.pad(cotangent.astype(outputs.dtype), more) if more[0][1] else cotangent.astype(outputs.dtype))
+            found = _back(
+                kept, jnp.pad(cotangent.astype(outputs.dtype), more) if more[0][1] else cotangent.astype(outputs.dtype)
+            )
             return tuple(g[:rows] for g in found)
 
         return outputs[:rows], back
@@ -322,4 +324,3 @@ class JaxNetwork(Differentiable):
 
 def _floats(x: tuple[Array, ...]) -> tuple[bool, ...]:
     return tuple(bool(jnp.issubdtype(a.dtype, jnp.floating)) for a in x)
-

@@ -115,7 +115,11 @@ class Function(Body):
         while hasattr(inner, "__wrapped__"):
             inner = inner.__wrapped__
         code = getattr(inner, "__code__", None)
-        cells = [c.cell_contents for c in getattr(inner, "__closure__", None) or () if isinstance(c.cell_contents, (jax.Array, np.ndarray))]
+        cells = [
+            c.cell_contents
+            for c in getattr(inner, "__closure__", None) or ()
+            if isinstance(c.cell_contents, (jax.Array, np.ndarray))
+        ]
         said = (code.co_code, _still(code.co_consts), code.co_names) if code is not None else ()
         return f"{getattr(inner, '__qualname__', type(inner).__name__)}{said}{[(c.shape, np.asarray(c).tobytes()) for c in cells]}"
 
@@ -149,7 +153,9 @@ class Equinox(Body):
         """Modules within which there is no module."""
         import equinox
 
-        return [name for name, inner in _within(module, equinox.Module) if not next(_within(inner, equinox.Module), None)]
+        return [
+            name for name, inner in _within(module, equinox.Module) if not next(_within(inner, equinox.Module), None)
+        ]
 
 
 @final
@@ -184,7 +190,11 @@ class Flax(Body):
         """Modules within which there is no module."""
         from flax import nnx
 
-        found = [(".".join(map(str, path)), node) for path, node in nnx.iter_graph(module) if path and isinstance(node, nnx.Module)]
+        found = [
+            (".".join(map(str, path)), node)
+            for path, node in nnx.iter_graph(module)
+            if path and isinstance(node, nnx.Module)
+        ]
         return sorted(n for n, _ in found if not any(m.startswith(f"{n}.") for m, _ in found))
 
 

@@ -321,7 +321,9 @@ class TorchNetwork(Differentiable):
                     part.reset_parameters()
                 else:
                     for p in own:
-                        if p.ndim < 2:  # of scales and biases only the order is drawn: a scale of zero would switch the layer off
+                        if (
+                            p.ndim < 2
+                        ):  # of scales and biases only the order is drawn: a scale of zero would switch the layer off
                             p.data.copy_(p.data[torch.randperm(len(p.data))] if p.ndim else p.data)
                         else:
                             p.data.normal_(0.0, float(p.data.std()) if p.numel() > 1 else 1.0)

@@ -99,7 +99,9 @@ def _embedded(made: Feed, layer: str, token: tuple[int, str] | None) -> Feed:
     """The network from the embedding on: what the embedding puts out comes first, and all that goes into the whole is held."""
     ids = made.inputs[0]
     if not ids.whole:
-        raise InputError(f"embedding={layer!r} goes with numbers of tokens (whole numbers), and {ids.name} holds {ids.x.dtype}.")
+        raise InputError(
+            f"embedding={layer!r} goes with numbers of tokens (whole numbers), and {ids.name} holds {ids.x.dtype}."
+        )
     held = tuple(replace(i, held=True) for i in made.inputs)
     inner, out = _said(made.net, layer, [i.x for i in held])
     first = Input(out, ("row", "token", "channel"), 2, None, "embedding")
@@ -135,8 +137,11 @@ def _with_baseline(made: Feed, absent: npt.NDArray[Any], said: str) -> Feed:
         return made
     known = next(f for f in fields(made.method) if f.name == "baseline")
     if getattr(made.method, known.name) is not known.default:
-        raise OptionError("baseline= is for numbers; of tokens say which one stands for absent ones: baseline_token='[MASK]'.")
+        raise OptionError(
+            "baseline= is for numbers; of tokens say which one stands for absent ones: baseline_token='[MASK]'."
+        )
     baseline = absent if len(made.inputs) == 1 else (absent, *(None for _ in made.inputs[1:]))
-    note = f"absent tokens: {said} in the place of every token" + (" but special ones" if made.texts is not None else "")
+    note = f"absent tokens: {said} in the place of every token" + (
+        " but special ones" if made.texts is not None else ""
+    )
     return replace(made, method=replace(made.method, baseline=baseline), notes=(*made.notes, note))  # type: ignore[call-arg]
-

@@ -97,7 +97,9 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
             seed=seed,
             derivatives=chosen.derivatives,
             reduce=chosen.reduces if reduce == "auto" else reduce,
-            background=tuple(background[k] for k in inputs) if isinstance(inputs, Mapping) and background else background,
+            background=tuple(background[k] for k in inputs)
+            if isinstance(inputs, Mapping) and background
+            else background,
         )
         found = explained(q, made.method, made.notes)
     return made.labelled(found)

@@ -80,7 +80,11 @@ def read(tokenizer: Any, inputs: str | Sequence[str]) -> Texts:
     pad = next((p for n in _ABSENT[2:] if (p := lookup(n)) is not None), 0)
     have = [_get(r, "word_ids", None) for r in rows]
     where = [_get(r, "offsets", None) for r in rows]
-    words = None if any(w is None for w in have) else filled(lambda r: [-1 if w is None else w for w in _get(r, "word_ids")], -1)
+    words = (
+        None
+        if any(w is None for w in have)
+        else filled(lambda r: [-1 if w is None else w for w in _get(r, "word_ids")], -1)
+    )
     special = filled(lambda r: _get(r, "special_tokens_mask", [0] * width), 1).astype(bool)
     cut = sum(bool(_get(r, "overflowing", None)) for r in rows)
     found = [(i, n) for n in _ABSENT if (i := lookup(n)) is not None]
@@ -178,7 +182,9 @@ def absent_token(token: Any, texts: Texts | None) -> tuple[int, str] | None:
     if isinstance(token, str) and texts is not None and (found := texts.lookup(token)) is not None:
         return found, token
     known = [n for n in _ABSENT if texts is not None and texts.lookup(n) is not None]
-    raise OptionError(f"baseline_token={token!r} is no token of the tokenizer, and no number of one.{did_you_mean(token, known)}")
+    raise OptionError(
+        f"baseline_token={token!r} is no token of the tokenizer, and no number of one.{did_you_mean(token, known)}"
+    )
 
 
 def replaced(ids: Wholes, token: int, texts: Texts | None) -> Wholes:
