@@ -274,7 +274,10 @@ def _write(found: Any, out: Path) -> None:
         found.save(out)
         return
     if kind == ".npz":
-        about = {"dims": np.array(found.dims), "evidence": np.array(json.dumps(found.evidence.to_dict()))}
+        about: dict[str, Any] = {
+            "dims": np.array(found.dims),
+            "evidence": np.array(json.dumps(found.evidence.to_dict())),
+        }
         about |= {f"{d}_labels": np.array([str(v) for v in labels]) for d, labels in found.coords.items()}
         about |= {n: a for n, a in (("std_error", found.std_error), ("prediction", found.prediction)) if a is not None}
         with writing(out) as part, part.open("wb") as file:

@@ -29,10 +29,13 @@ _FILES: Final = re.compile(
     r"|data/sample_inputs/model\.pt|models/model\.json|archive_format|archive_version|byteorder|\.data/(version|serialization_id|alignment)|\.format_version|\.storage_alignment|version)"
 )
 _WORDS: Final = frozenset(
-    "Symbol Integer Float Rational Add Mul Pow Mod Max Min Eq Ne Lt Le Gt Ge And Or Not Abs FloorDiv PythonMod CleanDiv CeilToInt FloorToInt TruncToInt "
-    "IntTrueDiv FloatTrueDiv ModularIndexing Where".split()  # noqa: SIM905  # a list of words is read best as words
+    {"Symbol", "Integer", "Float", "Rational", "Add", "Mul", "Pow", "Mod", "Max", "Min", "Eq", "Ne", "Lt", "Le", "Gt", "Ge", "And", "Or", "Not", "Abs"}
+    | {"FloorDiv", "PythonMod", "CleanDiv", "CeilToInt", "FloorToInt", "TruncToInt", "IntTrueDiv", "FloatTrueDiv", "ModularIndexing", "Where"}
+)  # fmt: skip
+_ARITHMETIC: Final = (
+    *(ast.Expression, ast.Load, ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.operator, ast.unaryop),
+    *(ast.cmpop, ast.boolop, ast.keyword, ast.Tuple, ast.Subscript),
 )
-_ARITHMETIC: Final = (ast.Expression, ast.Load, ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.operator, ast.unaryop, ast.cmpop, ast.boolop, ast.keyword, ast.Tuple)  # fmt: skip
 _SPECS: Final = frozenset(
     {None, "builtins.tuple", "builtins.list", "builtins.dict", "builtins.NoneType", "collections.OrderedDict"}
 )
@@ -135,7 +138,7 @@ def _arithmetic(said: str) -> bool:
         elif isinstance(node, ast.Call):
             fine = (isinstance(node.func, ast.Name) and node.func.id in _WORDS) or isinstance(node.func, ast.Attribute)
         else:
-            fine = isinstance(node, (*_ARITHMETIC, ast.Subscript))
+            fine = isinstance(node, _ARITHMETIC)
         if not fine:
             return False
     return True

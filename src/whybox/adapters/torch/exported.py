@@ -82,7 +82,7 @@ def _refuse_training(program: Any, name: str) -> None:
                 )
 
 
-class Program(torch.nn.Module):
+class Program(torch.nn.Module):  # type: ignore[misc]
     """An exported program that takes any number of rows.
 
     Attributes:

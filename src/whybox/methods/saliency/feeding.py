@@ -44,7 +44,7 @@ class Feed:
         return found if self.several else found[0]
 
 
-def feed(  # noqa: PLR0913  # everything that decides what goes in
+def feed(  # everything that decides what goes in
     net: Differentiable,
     inputs: Any,
     method: Method,
