@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from whybox.api import load as load
     from whybox.api import plan as plan
     from whybox.api import regions as regions
+    from whybox.checks.check import check as check
     from whybox.explanation.effects import Effects as Effects
     from whybox.explanation.explanation import Explanation as Explanation
     from whybox.methods.saliency.saliency import saliency as saliency
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    "check": "whybox.checks.check",
     "Effects": "whybox.explanation.effects",
     "effects": "whybox.api",
     "Explanation": "whybox.explanation.explanation",
@@ -53,6 +55,7 @@ __all__ = [
     "Explanation",
     "Plan",
     "__version__",
+    "check",
     "effects",
     "errors",
     "explain",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["batches"]
+__all__ = ["batches", "counted"]
 
 SECONDS_A_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 
@@ -29,7 +30,7 @@ def batches(
         most: largest slice.
         quiet: show nothing, for inner loops.
         unit: what is counted.
-        steady: keep the size of the first slice, where the numbers of a row hang, in their last bits, on how many go together.
+        steady: slices of `first` whatever the clock says: where numbers depend on what is computed together, they must not depend on the time it took.
     """
     if total <= min(first, most):
         if total:
@@ -48,3 +49,12 @@ def batches(
             if not steady:
                 size = int(min(most, max(1, min(4 * size, size * SECONDS_A_CALL / took))))
             start = stop
+
+
+@contextmanager
+def counted(total: int, *, what: str, unit: str = "rows") -> Iterator[Callable[[int], object]]:
+    """Show progress of work whose batches are chosen elsewhere; call what is yielded with how many more are done."""
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, desc=what, unit=f" {unit}", delay=2, disable=None, leave=False) as bar:
+        yield bar.update

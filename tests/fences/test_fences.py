@@ -32,7 +32,7 @@ LADDER = [
     {"kernels"},
     {"background", "adapters"},
     {"methods"},
-    {"plots", "explainers", "networks"},
+    {"plots", "explainers", "networks", "checks"},
     {"api"},
     {"reporting"},
     {"demo"},
@@ -188,6 +188,7 @@ PUBLIC = {
         "Explanation",
         "Plan",
         "__version__",
+        "check",
         "effects",
         "errors",
         "explain",
@@ -245,7 +246,7 @@ def test_errors_are_one_tree_and_the_docstring_draws_it():
 
 
 def test_every_public_docstring_says_what_it_raises():
-    for name in ("effects", "explain", "importance", "interactions", "load", "regions", "report", "saliency"):
+    for name in ("check", "effects", "explain", "importance", "interactions", "load", "regions", "report", "saliency"):
         doc = inspect.getdoc(getattr(whybox, name))
         assert "Raises:" in doc, name
     for cls in (whybox.explainers.TreeShap, whybox.explainers.LinearShap):

@@ -33,6 +33,7 @@ class Evidence:
         versions: of whybox, Python, numpy and the model's library. seconds: wall time.
         notes: what the reader should know.
         passes: of networks: rows that went forward and backward, rows together. operators: those met that had no rule of their own.
+        settings: of networks: the method's name and options and what else was asked, as plain data, so that it can be asked again.
     """
 
     method: str
@@ -58,6 +59,7 @@ class Evidence:
     notes: tuple[str, ...] = ()
     passes: dict[str, int] = field(default_factory=dict)
     operators: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as it is saved."""

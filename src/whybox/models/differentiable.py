@@ -100,6 +100,10 @@ class Differentiable(ABC):
     def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that a derivative at these rows keeps, measured by one forward."""
 
+    def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+        """Outputs, and the bytes that live at a time while these rows are answered without derivatives; here what derivatives keep stands for them."""
+        return self.probe(x)
+
     @abstractmethod
     def with_head(self, head: Callable[[Any], Array]) -> Differentiable:
         """The same network followed by a function of its outputs, which is differentiated with it."""
@@ -123,6 +127,10 @@ class Differentiable(ABC):
         raise UnsupportedModelError(
             f"layers cannot be reached in {self.kind}; use a method that needs the inputs only."
         )
+
+    def blocks(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """As layers, and also what is made of several layers, where the library has such."""
+        return self.layers(x)
 
     def tap(self, x: tuple[Array, ...], layer: str) -> Tapped:
         """Run, and keep what one layer put out.
@@ -173,9 +181,13 @@ class Ruled:
     """A network whose operators go back by rules.
 
     Attributes:
-        run: rows and reference rows -> outputs, outputs of the reference rows, pull as of Differentiable.
+        run: ``run(rows, references, paired=False)`` -> outputs, outputs of the references, pull as of Differentiable. References are any number of rows that
+            all rows are compared with, and ``pull(..., of=k)`` says with which; or one for each row (`paired`). None for rules that need none.
+            The same tuple of references is run once.
         operators: names of the operators met that have a rule of their own, with how often.
+        row_saved: bytes that one row keeps until it was pulled.
     """
 
-    run: Callable[[tuple[Array, ...], tuple[Array, ...] | None], tuple[Array, Array | None, Pull]]
+    run: Callable[..., tuple[Array, Array | None, Pull]]
     operators: dict[str, int]
+    row_saved: int

@@ -133,10 +133,15 @@ class TorchNetwork(Differentiable):
             for p, flag in flags:
                 p.requires_grad_(flag)
 
+    def said(self, *x: torch.Tensor) -> torch.Tensor:
+        """What the module answers, head and all; no pass is counted and nothing is checked. It gets copies, as its first layer may work in place."""
+        x = tuple(a.clone() for a in x)
+        with torch.autocast(self.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None):
+            return self.head(self._call(x) if self.layer is None else self._from_layer(x))
+
     def _run(self, x: tuple[Any, ...]) -> torch.Tensor:
         self.passes.forward += len(x[0])
-        with torch.autocast(self.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None):
-            said = self.head(self._call(x) if self.layer is None else self._from_layer(x))
+        said = self.said(*x)
         if not len(said.shape) or said.shape[0] != len(x[0]):
             raise UnsupportedModelError(
                 f"the network answers {len(x[0])} rows with a tensor of shape {tuple(said.shape)}; its first axis must be the rows. "
@@ -209,6 +214,17 @@ class TorchNetwork(Differentiable):
         """Names of what forward takes."""
         return parameters_of(self.module.forward)
 
+    def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+        """Outputs, and the most bytes of tensors that lived at a time, parameters left out; see whybox.adapters.torch.alive."""
+        from whybox.adapters.torch.alive import Alive
+
+        own = {p.untyped_storage().data_ptr() for p in (*self.module.parameters(), *self.module.buffers())}
+        if any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in self.module.modules()):
+            return self.probe(x)  # what compiled code allocates is not seen
+        with Alive(own) as met:
+            outputs = self.ask(x)
+        return self.probe(x) if met.blind else (outputs, met.most)
+
     def with_head(self, head: Callable[[Any], Array]) -> TorchNetwork:
         """Followed by a function of its outputs, differentiated with it."""
         before = self.head
@@ -238,6 +254,13 @@ class TorchNetwork(Differentiable):
 
     def layers(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """Layers without parts of their own, in the order they answer."""
+        return self._met(x, [name for name, m in self.module.named_modules() if name and not list(m.children())])
+
+    def blocks(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """All named parts of the module that answer with one tensor, in the order they answer."""
+        return self._met(x, [name for name, _ in self.module.named_modules() if name])
+
+    def _met(self, x: tuple[Array, ...], names: list[str]) -> list[tuple[str, tuple[int, ...]]]:
         met: list[tuple[str, tuple[int, ...]]] = []
 
         def note(name: str) -> Callable[..., None]:
@@ -245,11 +268,7 @@ class TorchNetwork(Differentiable):
                 met.append((name, tuple(said.shape))) if isinstance(said, torch.Tensor) else None
             )
 
-        handles = [
-            m.register_forward_hook(note(name))
-            for name, m in self.module.named_modules()
-            if name and not list(m.children())
-        ]
+        handles = [self._layer(name).register_forward_hook(note(name)) for name in names]
         try:
             self.ask(x)
         finally:

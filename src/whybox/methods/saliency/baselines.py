@@ -17,7 +17,7 @@ from whybox.errors import DtypeError, InputError, NonFiniteError, OptionError
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.question import Indices, Question
 
-__all__ = ["Baseline", "in_words", "settle_baselines"]
+__all__ = ["Baseline", "in_words", "middle", "settle_baselines"]
 
 BLUR: Final = 10 / 224  # standard deviation as a share of the shorter side
 _KINDS: Final = "a number, 'mean', 'blur', ('blur', sigma), 'background', an array, a list of these, or a tuple with one for each input"
@@ -95,6 +95,15 @@ def in_words(baselines: Sequence[Baseline]) -> str:
         behind = [f"{len(behind)} background rows{held}"]
     words = "; ".join([*others, *behind])
     return words if len(baselines) == 1 else f"the mean over {words}"
+
+
+def middle(q: Question, given: Any = None) -> list[npt.NDArray[Any] | None]:
+    """For each input the mean of its references, (rows, *shape); None for whole numbers: what Method.reference answers for maps between row and baseline."""
+    each = [b.rows(np.arange(q.rows)) for b in settle_baselines(q, given)]
+    out: list[npt.NDArray[Any] | None] = []
+    for k, to in enumerate(q.inputs):
+        out.append(None if to.whole else np.asarray(np.mean([of[k] for of in each], axis=0, dtype=np.float64)))
+    return out
 
 
 def _asks_background(q: Question, one: Any) -> bool:

@@ -6,8 +6,18 @@ from dataclasses import fields
 from typing import Any, Final
 
 from whybox.errors import OptionError, did_you_mean
+from whybox.methods.saliency.cam import GradCam, GradCamPlusPlus, LayerCam, ScoreCam
+from whybox.methods.saliency.cover import Occlusion
+from whybox.methods.saliency.expected import ExpectedGradients
 from whybox.methods.saliency.gradients import Gradient, GradientInput, SmoothGrad, VarGrad
 from whybox.methods.saliency.method import Method
+from whybox.methods.saliency.parts import Ablation
+from whybox.methods.saliency.paths import IntegratedGradients
+from whybox.methods.saliency.rise import Rise
+from whybox.methods.saliency.rules import DeepLift, GuidedBackprop
+from whybox.methods.saliency.shapley import ShapleyParts
+from whybox.methods.saliency.paths import IntegratedGradients
+from whybox.methods.saliency.rules import DeepLift, GuidedBackprop
 
 __all__ = ["METHODS", "make"]
 
@@ -18,6 +28,20 @@ METHODS: Final[dict[str, type[Method]]] = {
         GradientInput,
         SmoothGrad,
         VarGrad,
+        IntegratedGradients,
+        GradCam,
+        GradCamPlusPlus,
+        LayerCam,
+        ScoreCam,
+        Occlusion,
+        Rise,
+        Ablation,
+        ShapleyParts,
+        DeepLift,
+        GuidedBackprop,
+        ExpectedGradients,
+        DeepLift,
+        GuidedBackprop,
     )
 }
 

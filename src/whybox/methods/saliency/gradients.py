@@ -52,6 +52,10 @@ class GradientInput(Method):
             _at_rows(q, self.name, times_input=True), "backpropagation", "first-order change from zero", exact=True
         )
 
+    def reference(self, q: Question) -> list[np.ndarray | None]:
+        """Zero."""
+        return [None if i.whole else np.zeros(()) for i in q.inputs]
+
 
 def _at_rows(q: Question, name: str, *, times_input: bool) -> Maps:
     q.needs_derivatives(name)

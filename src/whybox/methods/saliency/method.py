@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
@@ -32,7 +32,10 @@ class Found:
         base: scores without anything, (rows, targets), where maps add up to score - base; None where they need not.
         exact: whether nothing was drawn and nothing approximated.
         tolerance: of the completeness error, relative to |score - base|; rows beyond are marked. 0: what float32 rounding explains.
-        reduced: whether the channel axis is gone already.
+        allowed: the completeness error that is allowed instead, (rows, targets); None: by `tolerance`. settled: (rows, targets), whether what was refined
+            step by step came to rest; None: nothing was. Rows where it did not are marked.
+        reduced: whether the channel axis is gone already. kept: whether it stays whatever was asked, since channels are the parts.
+        units: of the maps; None: the score's where they add up, else score per unit of input.
         operators: operators without a rule that were met.
         dims: names of the axes of maps where they are not those of the input (parts, patches), and their labels.
     """
@@ -44,8 +47,12 @@ class Found:
     base: Floats | None = None
     exact: bool = False
     tolerance: float = 0.0
+    allowed: Floats | None = None
+    settled: npt.NDArray[np.bool_] | None = None
     reduced: bool = False
+    kept: bool = False
     index: str = "none"
+    units: str | None = None
     operators: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     extras: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = field(default_factory=dict)
@@ -68,6 +75,10 @@ class Method(ABC):
     @abstractmethod
     def __call__(self, q: Question) -> Found:
         """Compute the maps."""
+
+    def reference(self, q: Question) -> Sequence[npt.NDArray[Any] | None] | None:
+        """For maps that are something times (input - reference): the reference of each input, to be broadcast to its rows. None: they are no such product."""
+        return None
 
 
 @final

@@ -14,7 +14,7 @@ from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelE
 from whybox.frames import Floats
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.targets import Target, settle_target
-from whybox.models.differentiable import Array, Differentiable, Pull
+from whybox.models.differentiable import Array, Differentiable, Pull, Tapped
 from whybox.progress import batches
 
 __all__ = ["BUDGET", "Question", "bytes_of", "narrowed", "settle"]
@@ -33,8 +33,8 @@ class Question:
     Attributes:
         net: the network; inputs: what goes in; target: what is explained of what comes out.
         answers: what the network said to the rows, as far as it was asked.
-        at_once: rows that may go through together: the byte budget over what a derivative at one row keeps.
-        row_saved: those bytes. budget: in bytes. seed: for what is drawn.
+        at_once: rows that may go through together: the byte budget over what a derivative at one row keeps, or over what lives at a time
+            where none is taken. row_saved: those bytes. budget: in bytes. seed: for what is drawn.
         reduce: what becomes of channels: ``"max"``, ``"sum"`` or None. background: rows that stand for "absent", if any were given.
     """
 
@@ -91,16 +91,14 @@ class Question:
 
     def pairs(self, samples: int, what: str, *, each: int = 1) -> Iterator[tuple[Indices, Indices]]:
         """(row, sample) for every row and sample, as many at a time as may go through together, a row's samples next to each other."""
-        for part in batches(
-            self.rows * samples,
-            what=what,
-            first=self.at_once,
-            most=self.at_once,
-            unit=f"passes x {each}" if each > 1 else "passes",
-            steady=True,
-        ):
-            at = np.arange(part.start, part.stop, dtype=np.intp)
+        for at in self.passes(self.rows * samples, what, each=each):
             yield at // samples, at % samples
+
+    def passes(self, total: int, what: str, *, each: int = 1) -> Iterator[Indices]:
+        """0, 1, ... `total` - 1, as many at a time as may go through together; always the same ones together, so that bytes come out the same."""
+        unit = f"passes x {each}" if each > 1 else "passes"
+        for part in batches(total, what=what, first=self.at_once, most=self.at_once, unit=unit, steady=True):
+            yield np.arange(part.start, part.stop, dtype=np.intp)
 
     def at_rows(self, rows: Indices) -> tuple[tuple[Array, ...], Grads]:
         """Inputs of these rows, and for each target the gradients there; one forward, which also answers them."""
@@ -118,6 +116,12 @@ class Question:
         self.know(rows)
         outputs, pull = self.net(xs)
         return self.target.scores(self.net.numpy(outputs), rows), self._pulled(pull, rows)
+
+    def tapped(self, rows: Indices, layer: str) -> Tapped:
+        """Run these rows and keep what a layer puts out; this answers them too."""
+        found = self.net.tap(self.lift(rows), layer)
+        self._learn(rows, self.net.numpy(found.outputs))
+        return found
 
     def asked(self, xs: tuple[Array, ...], rows: Indices) -> Floats:
         """Scores (m, targets) of these points, without derivatives."""
@@ -178,12 +182,13 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     rows = len(settled[0].x)
     # one row alone, to be compared with its answer among others; a single row with a companion, to be compared with its answer alone
     few = tuple(i.x[:1] if rows > 1 else np.concatenate([i.x, np.flip(i.x, -1)]) for i in settled)
-    said, kept = net.probe(tuple(net.array(x) for x in few))
+    said, kept = (net.probe if derivatives else net.alive)(tuple(net.array(x) for x in few))
     first = net.numpy(said)
-    saved = max(kept // len(first) if derivatives else 0, 2 * sum(x[:1].nbytes for x in few), 1)
+    saved = max(-(-kept // len(first)), 2 * sum(x[:1].nbytes for x in few), 1)
     if saved > limit:
         raise LimitError(
-            f"a derivative at one row keeps {saved / 1e6:,.0f} MB, more than budget={budget!r}; raise it, or explain smaller inputs."
+            f"{'a derivative at one row keeps' if derivatives else 'one row going through takes'} {saved / 1e6:,.0f} MB, more than budget={budget!r}; "
+            "raise it, or explain smaller inputs."
         )
     answers = Answers(np.full((rows, *first.shape[1:]), np.nan), np.zeros(rows, dtype=bool), first[0])
     wanted = settle_target(target, first.shape[1:], rows, net.output_names)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from whybox.frames import Floats, as_table
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.method import Found, Method
 from whybox.methods.saliency.question import Question
+from whybox.methods.saliency.settings import digest, settings_of
 
 __all__ = ["REDUCTIONS", "explained"]
 
@@ -24,8 +25,10 @@ REDUCTIONS: Final = ("auto", "max", "sum", None)
 ROUNDING: Final = 1e-3  # of |score - base| and of the scores, for methods that add up exactly but for float32
 
 
-def explained(q: Question, method: Method, notes: Sequence[str] = ()) -> tuple[Explanation, ...]:
-    """Run, and return one explanation for each input that is not of whole numbers.
+def explained(
+    q: Question, method: Method, notes: Sequence[str] = (), asked: Mapping[str, Any] | None = None
+) -> tuple[Explanation, ...]:
+    """Run, and return one explanation for each input that is not of whole numbers; `asked` is kept in the evidence's settings.
 
     Raises:
         WhyboxError: see whybox.errors; the message says what to do.
@@ -34,6 +37,7 @@ def explained(q: Question, method: Method, notes: Sequence[str] = ()) -> tuple[E
     found = method(q)
     gap = _gap(q, found)
     evidence = _evidence(q, method, found, gap, (*notes, *found.notes), began)
+    evidence = replace(evidence, settings=settings_of(q, method, asked))
     return tuple(
         _one(q, found, which, gap, evidence) for which in range(len(q.inputs)) if found.maps[0][which] is not None
     )
@@ -58,13 +62,14 @@ def _evidence(
     tolerance = 0.0
     if gap is not None and found.base is not None:
         allowed = allowance(q, found)
-        beyond = np.abs(gap) > allowed
+        beyond = ~converged(q, found, gap)
         tolerance = float(allowed.max())
         if beyond.any():
             worst = float((np.abs(gap) / np.maximum(np.abs(q.scores - found.base), 1e-12)).max())
+            missed = f"{int(beyond.any(axis=1).sum()):,} of {q.rows:,} rows miss the tolerance"
             notes = (
                 *notes,
-                f"NOT CONVERGED: {int(beyond.any(axis=1).sum()):,} of {q.rows:,} rows miss the tolerance (worst {worst:.2g} of score - base); see extras['converged']",
+                f"NOT CONVERGED: {missed} (completeness errors up to {worst:.2g} of score - base); see extras['converged']",
             )
     net = q.net
     return Evidence(
@@ -84,7 +89,7 @@ def _evidence(
         model_calls=net.passes.forward,
         seed=q.seed,
         rows=q.rows,
-        fingerprints={"model": net.fingerprint, "rows": _digest(q.inputs)},
+        fingerprints={"model": net.fingerprint, "rows": digest(q.inputs)},
         versions=versions(net.library),
         seconds=time.perf_counter() - began,
         notes=notes,
@@ -93,24 +98,24 @@ def _evidence(
     )
 
 
+def converged(q: Question, found: Found, gap: Floats) -> npt.NDArray[np.bool_]:
+    """Whether each row adds up as it should, and came to rest, (rows, targets)."""
+    well = np.abs(gap) <= allowance(q, found)
+    return np.asarray(well if found.settled is None else well & found.settled)
+
+
 def allowance(q: Question, found: Found) -> Floats:
     """How far the maps of each row may miss score - base, (rows, targets)."""
+    if found.allowed is not None:
+        return found.allowed
     base = found.base if found.base is not None else np.zeros_like(q.scores)
     rounding = ROUNDING * (np.abs(q.scores - base) + 1e-2 * (np.abs(q.scores) + np.abs(base))) + 1e-6
     return np.asarray(np.maximum(found.tolerance * np.abs(q.scores - base), rounding))
 
 
-def _digest(inputs: Sequence[Input]) -> str:
-    h = hashlib.sha256()
-    for i in inputs:
-        h.update(f"{i.x.dtype.str}{i.x.shape}".encode())
-        h.update(np.ascontiguousarray(i.x).data)
-    return h.hexdigest()
-
-
 def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Evidence) -> Explanation:
     given = q.inputs[which]
-    axis = None if found.reduced else given.channel
+    axis = None if found.reduced or found.kept else given.channel
     several = q.target.several
     maps, errors = [], []
     for t in range(q.target.count):
@@ -125,7 +130,7 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
     error = (
         None if errors[0] is None else np.stack([e for e in errors if e is not None], axis=-1) if several else errors[0]
     )
-    gone = (found.reduced or q.reduce is not None) and given.channel is not None
+    gone = (found.reduced or (q.reduce is not None and not found.kept)) and given.channel is not None
     dims = tuple(d for d in given.dims if not (gone and d == "channel"))
     coords: dict[str, npt.NDArray[Any]] = {d: labels(list(range(n))) for d, n in zip(dims, values.shape, strict=False)}
     if given.names is not None:
@@ -146,7 +151,7 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
     if found.base is not None and gap is not None:
         extras["base"] = (tail, kept(found.base))
         extras["completeness_error"] = (tail, kept(gap))
-        extras["converged"] = (tail, kept(np.abs(gap) <= allowance(q, found)))
+        extras["converged"] = (tail, kept(converged(q, found, gap)))
         same = np.ptp(found.base, axis=0).max() <= 1e-6 * (1 + np.abs(found.base).max())
         base = kept(found.base)[0] if same else np.full(q.target.count if several else (), np.nan)
     if q.target.names[0] in ("predicted", "given"):
@@ -157,19 +162,22 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
         dims=dims,
         coords=coords,
         base=np.asarray(base, dtype=np.float64),
-        units="score" if found.base is not None else "score per unit of input",
+        units=found.units or ("score" if found.base is not None else "score per unit of input"),
         evidence=evidence,
         prediction=kept(q.scores),
         std_error=error,
         data=as_table(given.x) if given.x.ndim == 2 and not given.whole else None,
-        extras=extras | _shown(given),
+        extras=extras | _shown(given, coords),
         players={},
     )
 
 
-def _shown(given: Input) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
-    """The input itself, for pictures."""
-    return {"input": (given.dims, given.x.copy())} if given.x.ndim > 2 and "token" not in given.dims else {}
+def _shown(given: Input, coords: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+    """The input itself, for pictures. Axes that are longer than those of the map are not the same axes."""
+    if given.x.ndim <= 2 or "token" in given.dims:
+        return {}
+    same = {d: d not in coords or len(coords[d]) == n for d, n in zip(given.dims, given.x.shape, strict=True)}
+    return {"input": (tuple(d if same[d] else f"input_{d}" for d in given.dims), given.x.copy())}
 
 
 def _reduced(value: Floats, variance: Floats | None, axis: int, how: str | None) -> tuple[Floats, Floats | None]:

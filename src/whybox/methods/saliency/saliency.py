@@ -101,5 +101,6 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
             if isinstance(inputs, Mapping) and background
             else background,
         )
-        found = explained(q, made.method, made.notes)
+        asked = {"target": target, "dtype": dtype, "output": output, "embedding": embedding}
+        found = explained(q, made.method, made.notes, asked=asked)
     return made.labelled(found)

@@ -1,0 +1,244 @@
+"""The operators that a torch module really runs for one row, in order: the graph that rules walk along.
+
+The module is traced once, on tensors without numbers, so nothing in it can depend on the numbers of the row at hand unseen. Composites (attention, encoder
+layers, recurrent layers, norms of every spelling) come apart into operators of ATen; what is left is either linear, or has a rule, or is refused.
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import torch
+from torch._decomp import get_decompositions
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.node import map_arg
+
+from whybox.errors import OptionError, UnsupportedModelError
+
+__all__ = ["INSTEAD", "Graph", "capture", "named"]
+
+aten: Final = torch.ops.aten
+INSTEAD: Final = "use method='integrated_gradients', which needs derivatives only"
+
+# Made from shapes alone, whatever the tensor they are given holds.
+_SHAPE_ONLY: Final = frozenset(
+    {
+        "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "new_empty_strided",
+        "empty_strided",
+    }
+)  # fmt: skip
+
+
+def _variance(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
+    """Variance by means and a product, which have rules."""
+    dims = list(range(x.dim())) if dim is None or dim == [] else [d % x.dim() for d in dim]
+    count = 1
+    for d in dims:
+        count *= x.shape[d]
+    centred = x - x.mean(dims, keepdim=True)
+    return (centred * centred).sum(dims, keepdim=keepdim) / (count - (1 if correction is None else correction))
+
+
+def _spread(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
+    return _variance(x, dim, correction=correction, keepdim=keepdim).sqrt()
+
+
+def _norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:  # noqa: A002, FBT001, FBT002  # as torch calls them
+    """Euclidean lengths by a product and a root; sums of absolute values."""
+    if dtype is not None or ord not in (1, 2):
+        return NotImplemented
+    dims = list(range(x.dim())) if dim is None else dim
+    return x.abs().sum(dims, keepdim=keepdim) if ord == 1 else (x * x).sum(dims, keepdim=keepdim).sqrt()
+
+
+def _table() -> dict[Any, Callable[..., Any]]:
+    """Composites that are taken apart, beside those that torch takes apart by itself."""
+    own = get_decompositions(
+        [
+            aten._scaled_dot_product_flash_attention_for_cpu,
+            aten._scaled_dot_product_attention_math,
+            aten.addcmul,
+            aten.addcdiv,
+            aten.lerp,
+            aten.glu,
+            aten.mv,
+            aten.dot,
+            aten.addmv,
+            aten.addr,
+            aten._fused_rms_norm,
+            aten.mse_loss,
+            aten.huber_loss,
+        ]
+    )
+    return {
+        **own,
+        aten.var.correction: _variance,
+        aten.std.correction: _spread,
+        aten.linalg_vector_norm.default: _norm,
+        aten.var_mean.correction: lambda x, dim=None, *, correction=None, keepdim=False: (
+            _variance(x, dim, correction=correction, keepdim=keepdim),
+            x.mean(list(range(x.dim())) if dim is None else dim, keepdim=keepdim),
+        ),
+    }
+
+
+@final
+@dataclass(frozen=True)
+class Graph:
+    """What runs for one row.
+
+    Attributes:
+        inputs: nodes of the inputs. steps: nodes that the output depends on and that depend on an input, in order.
+        output: its node. constants: what depends on no input.
+        rowed: nodes that differ from row to row. moving: those of them that depend on inputs of floats, which explanations change.
+        dies: nodes that are needed for the last time at a step.
+    """
+
+    inputs: tuple[Node, ...]
+    steps: tuple[Node, ...]
+    output: Node
+    constants: dict[Node, Any]
+    rowed: frozenset[Node]
+    moving: frozenset[Node]
+    dies: dict[Node, tuple[Node, ...]]
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """No fused kernels: what they compute is spelled out instead. Switches are as before afterwards."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
+        torch.backends.mha.set_fastpath_enabled(False)
+        stack.callback(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled())  # torch.backends.mkldnn.flags warns
+        torch._C._set_mkldnn_enabled(False)
+        stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        yield
+
+
+def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...]) -> Graph:
+    """Trace a function of one row.
+
+    Args:
+        said: what answers tensors of rows, its parameters fixed. x: inputs; the first row is traced by its shape alone.
+
+    Raises:
+        UnsupportedModelError: what the function does hangs on numbers in the row (branches, lengths), or on chance, or it cannot be traced.
+    """
+    row = tuple(a[:1].detach().clone() for a in x)
+    try:
+        with _plainly():
+            module = _trace(said, row)
+            if any(_in_place(n) for n in module.graph.nodes):
+                module = _trace(module, row)
+    except (UnsupportedModelError, OptionError):
+        raise
+    except Exception as error:
+        told = str(error).strip().splitlines()
+        raise UnsupportedModelError(
+            "operators of the network cannot be taken down before its numbers are known "
+            f"({type(error).__name__}: {told[0][:160] if told else ''}): a branch or a loop in it hangs on the numbers of a row; {INSTEAD}."
+        ) from error
+    return _graph(module, row)
+
+
+def _trace(said: Callable[..., Any], row: tuple[torch.Tensor, ...]) -> GraphModule:
+    def spread(*xs: torch.Tensor) -> Any:  # make_fx counts the arguments of what it is given
+        return said(*xs)
+
+    traced = make_fx(
+        torch.func.functionalize(spread), decomposition_table=_table(), tracing_mode="fake", _allow_non_fake_inputs=True
+    )(*row)
+    assert isinstance(traced, GraphModule)  # noqa: S101  # what make_fx makes
+    return traced
+
+
+def _in_place(node: Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
+def named(op: Any) -> str:
+    """The operator in words: ``gelu``, ``max_pool2d_with_indices``."""
+    return op._schema.name.split("::")[-1] if isinstance(op, torch._ops.OpOverload) else getattr(op, "__name__", str(op))
+
+
+def _graph(module: GraphModule, row: tuple[torch.Tensor, ...]) -> Graph:
+    nodes = list(module.graph.nodes)
+    inputs = tuple(n for n in nodes if n.op == "placeholder")
+    output = next(n for n in nodes if n.op == "output").args[0]
+    live: set[Node] = set()
+    todo = [output]
+    while todo:
+        node = todo.pop()
+        if node not in live:
+            live.add(node)
+            todo += [] if _of_shape(node) else node.all_input_nodes
+    rowed, moving = set(inputs), {n for n, a in zip(inputs, row, strict=True) if a.is_floating_point()}
+    constants: dict[Node, Any] = {}
+    steps: list[Node] = []
+    for node in nodes:
+        if node not in live or node.op in ("placeholder", "output"):
+            continue
+        feeds = [] if _of_shape(node) else node.all_input_nodes
+        if any(n in rowed for n in feeds):
+            steps.append(node)
+            rowed.add(node)
+            if any(n in moving for n in feeds):
+                moving.add(node)
+        else:
+            constants[node] = _constant(module, node, constants)
+    return Graph(
+        inputs, tuple(steps), output, constants, frozenset(rowed), frozenset(moving), _dies(steps, inputs, output)
+    )
+
+
+def _dies(steps: list[Node], inputs: tuple[Node, ...], output: Node) -> dict[Node, tuple[Node, ...]]:
+    """Where values are needed for the last time."""
+    mine = {*steps, *inputs} - {output}
+    last: dict[Node, Node] = {}
+    for step in steps:
+        last.update((n, step) for n in step.all_input_nodes if n in mine)
+    out: dict[Node, tuple[Node, ...]] = {}
+    for n, step in last.items():
+        out[step] = (*out.get(step, ()), n)
+    return out
+
+
+def _of_shape(node: Node) -> bool:
+    return node.op == "call_function" and named(node.target) in _SHAPE_ONLY
+
+
+def _constant(module: GraphModule, node: Node, known: dict[Node, Any]) -> Any:
+    """What depends on no input, computed once.
+
+    Raises:
+        UnsupportedModelError: it is drawn at random.
+    """
+    if node.op == "get_attr":
+        value: Any = module
+        for part in str(node.target).split("."):
+            value = getattr(value, part)
+        return value.detach() if isinstance(value, torch.Tensor) else value
+    op: Any = node.target
+    if op is operator.getitem:
+        return known[node.args[0]][node.args[1]]  # type: ignore[index]
+    if torch.Tag.nondeterministic_seeded in getattr(op, "tags", ()):
+        raise UnsupportedModelError(f"operator {named(op)!r} draws at random: the network has no one answer to explain.")
+
+    def real(n: Node) -> Any:
+        if n in known:
+            return known[n]
+        like = n.meta["val"]
+        return torch.empty(like.shape, dtype=like.dtype, device=like.device)
+
+    with torch.no_grad():
+        return op(*map_arg(node.args, real), **map_arg(node.kwargs, real))

@@ -1,0 +1,381 @@
+"""A torch module taken apart into operators, each of which goes back by a rule: DeepLIFT, guided backpropagation.
+
+Two walks go along one graph: one at reference rows, once, which keeps what rules need; one at the rows, under autograd, where linear operators go back as
+they are and every other one by its rule. An operator that is neither is refused by its name.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, final
+
+import torch
+from torch.fx import Node
+from torch.fx.node import map_arg
+
+from whybox.adapters.torch.batched import Rows, evaluate
+from whybox.adapters.torch.capture import INSTEAD, Graph, capture, named
+from whybox.adapters.torch.rules_elementwise import ELEMENTWISE, Call, Rule
+from whybox.adapters.torch.rules_guided import GUIDED, undefined
+from whybox.adapters.torch.rules_pooling import POOLING
+from whybox.adapters.torch.rules_products import BILINEAR, PRODUCTS
+from whybox.errors import OptionError, UnsupportedModelError
+from whybox.models.differentiable import Array, Pull, Ruled
+
+if TYPE_CHECKING:
+    from whybox.adapters.torch.module import TorchNetwork
+
+__all__ = ["ruled"]
+
+aten: Final = torch.ops.aten
+Tensor = torch.Tensor
+Env = dict[Node, Any]
+
+DEEPLIFT: Final[dict[Any, Rule]] = {**ELEMENTWISE, **PRODUCTS, **POOLING}
+
+# Linear in all their tensors together (or only moving them about); what selects must stand still.
+_LINEAR: Final = frozenset(
+    getattr(aten, name)
+    for name in (
+        "add sub rsub neg sum mean view _unsafe_view reshape _reshape_alias permute transpose t expand unsqueeze squeeze select slice cat stack split "
+        "split_with_sizes unsafe_split unsafe_split_with_sizes unsafe_chunk chunk unbind clone alias detach lift_fresh_copy _to_copy constant_pad_nd flip "
+        "roll repeat avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d upsample_nearest1d upsample_nearest2d "
+        "upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d pixel_shuffle pixel_unshuffle im2col col2im "
+        "cumsum gather index_select index diagonal diag_embed tril triu slice_scatter select_scatter unfold reflection_pad1d reflection_pad2d "
+        "reflection_pad3d replication_pad1d replication_pad2d replication_pad3d channel_shuffle copy trace narrow movedim swapaxes"
+    ).split()
+    if hasattr(aten, name)
+)
+# Linear in these operands while the others stand still.
+_LINEAR_IN: Final[dict[Any, tuple[int, ...]]] = {
+    aten.convolution: (0,),
+    aten.div: (0,),
+    aten.where: (1, 2),
+    aten.masked_fill: (0, 2),
+    aten.native_batch_norm: (0,),
+    aten.cudnn_batch_norm: (0,),
+    aten._native_batch_norm_legit: (0,),
+    aten._native_batch_norm_legit_no_training: (0,),
+}
+_SELECTING: Final = {aten.gather: (0,), aten.index_select: (0,), aten.index: (0,)}
+
+
+def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None) -> Ruled:
+    """Take a network apart.
+
+    Args:
+        net: in its session. rules: ``"deeplift"`` or ``"guided"``.
+        x: some rows; reference: some rows of references. What was taken down is compared with the module at all of them.
+
+    Raises:
+        OptionError: no such rules. UnsupportedModelError: an operator without a rule, by name, or a network that cannot be taken down.
+    """
+    if rules not in ("deeplift", "guided"):
+        raise OptionError(f"rules={rules!r} are not known: 'deeplift' or 'guided'.")
+    if net.autocast is not None:
+        raise UnsupportedModelError(
+            "operator rules divide small differences and are not computed under autocast; leave dtype out."
+        )
+    graph = capture(net.said, x)
+    plan, operators = _planned(graph) if rules == "deeplift" else _guided(graph)
+    walk = _Walk(net, graph, plan)
+    return Ruled(walk.run, operators, walk.tried(x, None if rules == "guided" else reference))
+
+
+# Which operator goes back how.
+
+
+def _planned(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
+    plan: dict[Node, Rule] = {}
+    for node in graph.steps:
+        if node not in graph.moving:
+            continue
+        rule = _rule(node, graph)
+        if rule is not None:
+            plan[node] = rule
+    _only_first_outputs(graph, plan)
+    return plan, dict(Counter(named(n.target) for n in plan))
+
+
+def _rule(node: Node, graph: Graph) -> Rule | None:
+    """The rule of an operator, None for linear ones.
+
+    Raises:
+        UnsupportedModelError: there is none.
+    """
+    op = node.target
+    if op is operator.getitem:
+        return None
+    packet = getattr(op, "overloadpacket", None)
+    places = _moving_places(node, graph)
+    if not node.meta["val"].is_floating_point() if isinstance(node.meta.get("val"), Tensor) else False:
+        raise _refusal(op, "its answer is no number that moves with the input (a comparison, a position)")
+    if packet in _LINEAR or packet in _LINEAR_IN:
+        allowed = _SELECTING.get(packet) if packet in _LINEAR else _LINEAR_IN[packet]
+        training = packet is not None and "batch_norm" in named(op) and _training(node)
+        if not training and (allowed is None or set(places) <= set(allowed)):
+            return None
+    if op in BILINEAR and len(set(places) & set(BILINEAR[op])) <= 1:
+        return None
+    rule = DEEPLIFT.get(op)
+    if rule is None:
+        raise _refusal(op, f"operands {', '.join(map(str, places))} move")
+    if len(places) > rule.most or (rule.most == 1 and places != [_own_place(op)]):
+        raise _refusal(op, "more of it moves than its rule knows")
+    why = "" if rule.refuse is None else rule.refuse(node.args)
+    if why:
+        raise _refusal(op, why)
+    return rule
+
+
+def _own_place(op: Any) -> int:
+    return 1 if op is aten.pow.Scalar else 0
+
+
+def _training(node: Node) -> bool:
+    if node.target is aten._native_batch_norm_legit.no_stats:
+        return True
+    return named(node.target) != "_native_batch_norm_legit_no_training" and bool(node.args[5])
+
+
+def _moving_places(node: Node, graph: Graph) -> list[int]:
+    out = []
+    for i, a in enumerate((*node.args, *node.kwargs.values())):
+        inside: list[Node] = []
+        map_arg(a, inside.append)
+        if any(n in graph.moving for n in inside):
+            out.append(i)
+    return out
+
+
+def _only_first_outputs(graph: Graph, plan: dict[Node, Rule]) -> None:
+    """Rules know the first output of an operator (the largest values, not where they are)."""
+    for node in graph.steps:
+        if node.target is operator.getitem and node.args[0] in plan and node.args[1] != 0:
+            raise _refusal(node.args[0].target, f"output {node.args[1]} of it is used")  # type: ignore[union-attr]
+
+
+def _refusal(op: Any, why: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"operator {named(op)!r} has no rule here ({why}); {INSTEAD}.")
+
+
+def _guided(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
+    plan: dict[Node, Rule] = {}
+    for node in graph.steps:
+        if node not in graph.moving or node.target is operator.getitem:
+            continue
+        why = undefined(node, graph.output)
+        if why:
+            raise UnsupportedModelError(
+                f"guided backpropagation is not defined for operator {named(node.target)!r} ({why}); use method='deeplift' or 'integrated_gradients'."
+            )
+        if node.target in GUIDED and GUIDED[node.target].refuse(node.args) == "":  # type: ignore[misc]
+            plan[node] = GUIDED[node.target]
+    if not plan:
+        raise UnsupportedModelError(
+            "there is no ReLU in this network: guided backpropagation would be the plain gradient; use method='gradient'."
+        )
+    return plan, dict(Counter(named(n.target) for n in plan))
+
+
+# Walking.
+
+
+@final
+@dataclass
+class _Reference:
+    """What rules need of reference rows: for each operator its operands and its output, (references, ...).
+
+    Attributes:
+        of: which reference is meant now; None: row i's own is reference i.
+    """
+
+    kept: dict[Node, tuple[list[Tensor], Tensor]] = field(default_factory=dict)
+    of: int | None = 0
+
+    def at(self, node: Node) -> tuple[list[Tensor], Tensor]:
+        values, y = self.kept[node]
+        if self.of is None:
+            return values, y
+        some = slice(self.of, self.of + 1)
+        return [v[some] for v in values], y[some]
+
+
+class _ByRule(torch.autograd.Function):
+    """An operator whose derivative is its rule."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, rule: Rule, node: Node, reference: _Reference | None, *moving: Tensor) -> Tensor:
+        y = call(*moving) if rule.value is None else rule.value(call, *moving)
+        ctx.call, ctx.rule, ctx.node, ctx.reference = call, rule, node, reference
+        ctx.save_for_backward(*moving, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        *x, y = ctx.saved_tensors
+        r, ry = ([], y) if ctx.reference is None else ctx.reference.at(ctx.node)
+        return (None, None, None, None, *ctx.rule.back(ctx.call, grads[0], x, y, r, ry))
+
+
+@final
+class _Walk:
+    """Runs of a graph."""
+
+    def __init__(self, net: TorchNetwork, graph: Graph, plan: dict[Node, Rule]) -> None:
+        self.net, self.graph, self.plan = net, graph, plan
+        self.half = net.dtype in (torch.float16, torch.bfloat16)
+        self.constants = {n: self._wide(v) for n, v in graph.constants.items()}
+        self._last: tuple[Any, _Reference, Tensor] | None = None
+
+    def _wide(self, value: Any) -> Any:
+        """Numbers of 16 bits are computed with in 32: differences of them would be nothing but rounding."""
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._wide(v) for v in value)
+        half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+        return value.float() if half else value
+
+    def walk(self, x: tuple[Tensor, ...], apply: Callable[[Call, Rule, Node, list[Tensor]], Tensor]) -> Tensor:
+        graph, n = self.graph, len(x[0])
+        env: Env = dict(zip(graph.inputs, x, strict=True))
+        for node in graph.steps:
+            env[node] = self._step(node, env, n, apply)
+            for gone in graph.dies.get(node, ()):
+                env.pop(gone, None)
+        y: Any = env.get(graph.output, self.constants.get(graph.output))
+        return y if graph.output in graph.rowed else y.expand(n, *y.shape)
+
+    def _step(self, node: Node, env: Env, n: int, apply: Callable[..., Tensor]) -> Any:
+        graph = self.graph
+        if node.target is operator.getitem:
+            return env[node.args[0]][node.args[1]]  # type: ignore[index]
+
+        def value(m: Node) -> Any:
+            return Rows(env[m]) if m in graph.rowed else self.constants[m]
+
+        args = tuple(_filled(a, value) for a in node.args)
+        kwargs = {k: self._dtype(_filled(a, value)) for k, a in node.kwargs.items()}
+        made = node.meta["val"]
+        several = isinstance(made, (list, tuple))
+        shape = tuple(made[0].shape if several else made.shape)
+        rule = self.plan.get(node)
+        if rule is None:
+            return evaluate(node.target, args, kwargs, shape, n)
+        places = tuple(_moving_places(node, graph))
+        call = Call(node.target, args, kwargs, places, shape, n)
+        y = apply(call, rule, node, [args[i].t for i in places])
+        return (y,) if several else y
+
+    def _dtype(self, a: Any) -> Any:
+        return torch.float32 if self.half and a in (torch.float16, torch.bfloat16) else a
+
+    def plainly(self, x: tuple[Tensor, ...], keep: _Reference | None = None) -> Tensor:
+        """Without derivatives."""
+
+        def apply(call: Call, rule: Rule, node: Node, moving: list[Tensor]) -> Tensor:
+            y = call(*moving) if rule.value is None else rule.value(call, *moving)
+            if keep is not None:
+                keep.kept[node] = (moving, y)
+            return y
+
+        with torch.no_grad():
+            return self._single(self.walk(self._lifted(x), apply))
+
+    def _lifted(self, x: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The traced shape has a batch axis of length 1 behind the rows."""
+        return tuple(self._wide(a.detach()).unsqueeze(1) for a in x)
+
+    def _single(self, y: Tensor) -> Tensor:
+        if y.dim() < 2 or y.shape[1] != 1:
+            raise UnsupportedModelError(
+                f"the network answers one row alone with a tensor of shape {tuple(y.shape[1:])}; its first axis must be the rows "
+                "(a squeeze without an axis takes it away)."
+            )
+        return y.flatten(0, 1)
+
+    def tried(self, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None) -> int:
+        """Compare what was taken down with the module, and return the bytes that one row keeps until it is pulled.
+
+        Raises:
+            UnsupportedModelError: they differ.
+        """
+        own = {t.untyped_storage().data_ptr() for t in self.constants.values() if isinstance(t, Tensor)}
+        sizes: dict[int, int] = {}
+
+        def pack(t: Tensor) -> Tensor:
+            storage = t.untyped_storage()
+            if storage.data_ptr() not in own:
+                sizes[storage.data_ptr()] = storage.nbytes()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            outputs, base, _ = self.run(x, reference)
+        self._last = None
+        self._compare(self.net.ask(x), outputs)
+        if reference is not None and base is not None:
+            self._compare(self.net.ask(reference), base)
+        return sum(sizes.values()) // len(x[0])
+
+    def _compare(self, said: Tensor, ours: Tensor) -> None:
+        scale = float(said.abs().max()) + 1e-6
+        apart = float((said.to(ours.dtype) - ours).abs().max()) if said.shape == ours.shape else float("inf")
+        allowed = {torch.float64: 1e-9, torch.float32: 1e-3}.get(self.net.dtype, 2e-2)
+        if not apart <= allowed * scale:
+            raise UnsupportedModelError(
+                f"the network taken apart answers otherwise than as it is (by {apart:.3g}, outputs up to {scale:.3g}): what it does hangs on the numbers of a row, "
+                f"on the rows beside it, or on something outside; {INSTEAD}."
+            )
+
+    def references(self, reference: tuple[Tensor, ...]) -> tuple[_Reference, Tensor]:
+        """Walk along reference rows, once for the same tensors."""
+        if self._last is None or self._last[0] is not reference:
+            self.net.passes.forward += len(reference[0])
+            kept = _Reference()
+            self._last = (reference, kept, self.plainly(reference, kept))
+        return self._last[1:]
+
+    def run(
+        self, x: tuple[Array, ...], reference: tuple[Array, ...] | None, *, paired: bool = False
+    ) -> tuple[Array, Array | None, Pull]:
+        """See Ruled."""
+        self.net.passes.forward += len(x[0])
+        kept, base = (None, None) if reference is None else self.references(reference)
+
+        def apply(call: Call, rule: Rule, node: Node, moving: list[Tensor]) -> Tensor:
+            return _ByRule.apply(call, rule, node, kept, *moving)  # type: ignore[no-any-return]
+
+        with torch.enable_grad():
+            leaves = tuple(a.detach().requires_grad_(a.is_floating_point()) for a in (self._wide(a) for a in x))
+            outputs = self._single(self.walk(tuple(a.unsqueeze(1) for a in leaves), apply))
+        wanted = [a for a in leaves if a.is_floating_point()]
+
+        def pull(cotangent: Array, *, last: bool = False, of: int = 0) -> tuple[Array | None, ...]:
+            self.net.passes.backward += len(x[0])
+            if not outputs.requires_grad:
+                return tuple(torch.zeros_like(a) if a.is_floating_point() else None for a in leaves)
+            if kept is not None:
+                kept.of = None if paired else of
+            found = iter(
+                torch.autograd.grad(
+                    outputs, wanted, cotangent.to(outputs.dtype), retain_graph=not last, allow_unused=True
+                )
+            )
+            grads = [next(found) if a.is_floating_point() else None for a in leaves]
+            return tuple(
+                torch.zeros_like(a) if g is None and a.is_floating_point() else g
+                for g, a in zip(grads, leaves, strict=True)
+            )
+
+        return outputs.detach(), base, pull
+
+
+def _filled(a: Any, value: Callable[[Node], Any]) -> Any:
+    """Arguments with values in the place of nodes (map_arg would take Rows apart)."""
+    if isinstance(a, Node):
+        return value(a)
+    if isinstance(a, (list, tuple)):
+        return [_filled(b, value) for b in a]
+    return a

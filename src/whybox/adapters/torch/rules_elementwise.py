@@ -1,0 +1,232 @@
+"""Rules of functions of one number: the rescale rule of DeepLIFT.
+
+Source: Shrikumar, Greenside & Kundaje 2017 (arXiv:1704.02685), section 3.5.1: what a unit puts out more than at the reference, over what it is given
+more: (f(x) - f(r)) / (x - r). Where that is 0 / 0, or nothing but rounding, it is the derivative half way, to which it tends. Functions whose quotient has
+a closed form without cancellation (square root, reciprocal) use that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import torch
+
+from whybox.adapters.torch.batched import Rows, evaluate
+
+__all__ = ["ELEMENTWISE", "Call", "Rule"]
+
+aten: Final = torch.ops.aten
+Tensor = torch.Tensor
+
+
+@final
+@dataclass(frozen=True)
+class Call:
+    """One operator at work: `args` as traced, with Rows at those `places` that move.
+
+    Attributes:
+        shape: of what it puts out for one row, of its first output where it has several. n: rows.
+    """
+
+    op: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    places: tuple[int, ...]
+    shape: tuple[int, ...]
+    n: int
+
+    def __call__(self, *moving: Tensor) -> Any:
+        """Run it on these in the places of what moves."""
+        args = list(self.args)
+        for place, t in zip(self.places, moving, strict=True):
+            args[place] = Rows(t)
+        found = evaluate(self.op, tuple(args), self.kwargs, self.shape, self.n)
+        return found[0] if isinstance(found, (tuple, list)) else found
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one operator goes back.
+
+    Attributes:
+        back: (call, gradient, moving values at the rows, output there, moving values at the reference, output there) -> gradients of what moves. The
+            first axis of each tensor holds rows; at a reference that all rows share it has length 1.
+        value: computes it; None: the operator itself.
+        most: how many operands may move. first: whether only the first may.
+    """
+
+    back: Callable[[Call, Tensor, list[Tensor], Tensor, list[Tensor], Tensor], list[Tensor | None]]
+    value: Callable[..., Tensor] | None = None
+    most: int = 1
+    refuse: Callable[[tuple[Any, ...]], str] | None = None
+
+
+def _rescale(slope: Callable[[Call, Tensor, Tensor, Tensor, Tensor], Tensor]) -> Rule:
+    def back(
+        call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor
+    ) -> list[Tensor | None]:
+        return [slope(call, x[0], y, r[0], ry).mul_(g)]
+
+    return Rule(back)
+
+
+def _derivative(call: Call, at: Tensor) -> Tensor:
+    """Of an operator on single numbers, by torch."""
+    with torch.enable_grad():
+        at = at.detach().requires_grad_()
+        args = list(call.args)
+        args[call.places[0]] = at
+        said = call.op(*args, **call.kwargs)
+        said = said[0] if isinstance(said, (tuple, list)) else said
+        return torch.autograd.grad(said.sum(), at)[0]
+
+
+def _kinked(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
+    """Straight pieces: differences are exact, and only equal values need a derivative."""
+    d = x - r
+    m = (y - ry).div_(d)
+    same = d == 0
+    if bool(same.any()):
+        m[same] = _derivative(call, x[same])
+    return m
+
+
+def _relu(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
+    d = x - r
+    return torch.where(d == 0, x > 0, (y - ry).div_(d))
+
+
+def _smooth(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
+    """Curved on the scale of 1."""
+    d = x - r
+    m = (y - ry).div_(d)
+    return _mended(call, x, r, m, d.abs() < _near(x))
+
+
+def _smooth_by_size(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
+    """Curved on the scale of the number itself, singular at zero."""
+    d = x - r
+    m = (y - ry).div_(d)
+    return _mended(call, x, r, m, d.abs() <= _near(x) * torch.minimum(x.abs(), r.abs()))
+
+
+def _near(x: Tensor) -> float:
+    """Below this the derivative half way is nearer to the quotient than the quotient as it is rounded: the cube root of rounding, or less."""
+    return 1e-3 if x.dtype == torch.float32 else 1e-5
+
+
+def _mended(call: Call, x: Tensor, r: Tensor, m: Tensor, near: Tensor) -> Tensor:
+    if bool(near.any()):
+        m[near] = _derivative(call, ((x + r) * 0.5)[near])
+    return m
+
+
+def _sqrt(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
+    both = y + ry
+    return torch.where(both == 0, both, both.reciprocal())  # no derivative at zero, and nothing to share out
+
+
+def _rsqrt(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
+    both = y * ry
+    return (both * both).div_(y + ry).neg_()
+
+
+def _reciprocal(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
+    return (y * ry).neg_()
+
+
+def _power(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
+    exponent = call.args[1]
+    if exponent == 1:
+        return torch.ones_like(x)
+    if exponent == 2:
+        return x + r
+    if exponent == 3:
+        return x * x + x * r + r * r
+    if exponent == 0.5:
+        return _sqrt(call, x, y, r, ry)
+    if exponent == -0.5:
+        return _rsqrt(call, x, y, r, ry)
+    if exponent == -1:
+        return _reciprocal(call, x, y, r, ry)
+    return _smooth_by_size(call, x, y, r, ry)
+
+
+def _expm1(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
+    """(exp x - exp r) / (x - r) without cancellation: from the lower end, which cannot overflow where the values do not."""
+    low, d = torch.minimum(x, r), (x - r).abs()
+    rate = torch.log(torch.tensor(2.0, dtype=x.dtype)).item() if call.op is aten.exp2.default else 1.0
+    m = torch.expm1(d * rate).div_(d)
+    m = torch.where(d == 0, torch.full_like(m, rate), m) * torch.exp(low * rate)
+    return torch.where(torch.isfinite(m), m, (y - ry) / (x - r))
+
+
+def _log(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
+    low, d = torch.minimum(x, r), (x - r).abs()
+    base = {aten.log2.default: 2.0, aten.log10.default: 10.0}.get(call.op)
+    rate = 1.0 if base is None else 1.0 / float(torch.log(torch.tensor(base, dtype=torch.float64)))
+    m = torch.log1p(d / low).div_(d)
+    return torch.where(d == 0, low.reciprocal(), m) * rate
+
+
+def _leaky(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
+    """PReLU: its slope below zero is a tensor."""
+    d = x - r
+    below = call.args[1]
+    same = torch.where(x > 0, torch.ones_like(x), below.expand_as(x[:1]) if below.dim() else below)
+    return torch.where(d == 0, same, (y - ry) / d)
+
+
+ELEMENTWISE: Final[dict[Any, Rule]] = {
+    aten.relu.default: _rescale(_relu),
+    aten._prelu_kernel.default: _rescale(_leaky),
+    aten.sqrt.default: _rescale(_sqrt),
+    aten.rsqrt.default: _rescale(_rsqrt),
+    aten.reciprocal.default: _rescale(_reciprocal),
+    aten.pow.Tensor_Scalar: _rescale(_power),
+    **dict.fromkeys((aten.exp.default, aten.exp2.default, aten.expm1.default), _rescale(_expm1)),
+    **dict.fromkeys((aten.log.default, aten.log2.default, aten.log10.default), _rescale(_log)),
+    **dict.fromkeys(
+        (
+            aten.abs.default,
+            aten.clamp.default,
+            aten.clamp_min.default,
+            aten.clamp_max.default,
+            aten.hardtanh.default,
+            aten.hardsigmoid.default,
+            aten.leaky_relu.default,
+            aten.threshold.default,
+            aten.softshrink.default,
+            aten.hardshrink.default,
+            aten.elu.default,
+            aten.celu.default,
+        ),
+        _rescale(_kinked),
+    ),
+    **dict.fromkeys(
+        (
+            aten.gelu.default,
+            aten.silu.default,
+            aten.sigmoid.default,
+            aten.tanh.default,
+            aten.hardswish.default,
+            aten.softplus.default,
+            aten.log_sigmoid_forward.default,
+            aten.mish.default,
+            aten.sin.default,
+            aten.cos.default,
+            aten.tan.default,
+            aten.atan.default,
+            aten.sinh.default,
+            aten.cosh.default,
+            aten.asinh.default,
+            aten.erf.default,
+            aten.erfc.default,
+            aten.log1p.default,
+            aten.pow.Scalar,
+        ),
+        _rescale(_smooth),
+    ),
+}

@@ -1,0 +1,70 @@
+"""Guided backpropagation: through a ReLU passes what is positive on the way there and on the way back.
+
+Source: Springenberg, Dosovitskiy, Brox & Riedmiller 2015 (arXiv:1412.6806), section 3.4.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import torch
+from torch.fx import Node
+
+from whybox.adapters.torch.rules_elementwise import Call, Rule
+
+__all__ = ["GUIDED", "undefined"]
+
+aten: Final = torch.ops.aten
+Tensor = torch.Tensor
+
+
+def _passing(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    """Where the operator neither clips nor is given a negative gradient."""
+    open_ = (x[0] > 0) & (g > 0)
+    if call.op in (aten.hardtanh.default, aten.clamp.default):
+        top = call.args[2] if len(call.args) > 2 else call.kwargs.get("max")
+        open_ = open_ if top is None else open_ & (x[0] < top)
+    return [torch.where(open_, g, torch.zeros((), dtype=g.dtype, device=g.device))]
+
+
+def _from_zero(args: tuple[Any, ...]) -> str:
+    """Whether it clips at zero from below, as a ReLU does."""
+    if len(args) == 1:
+        return ""
+    return "" if isinstance(args[1], (int, float)) and args[1] == 0 else "it does not clip at zero"
+
+
+def _zero_to_zero(args: tuple[Any, ...]) -> str:
+    return "" if args[1:3] == (0, 0) else "it does not clip at zero"
+
+
+GUIDED: Final[dict[Any, Rule]] = {
+    **dict.fromkeys(
+        (aten.relu.default, aten.clamp_min.default, aten.hardtanh.default, aten.clamp.default),
+        Rule(_passing, refuse=_from_zero),
+    ),
+    aten.threshold.default: Rule(_passing, refuse=_zero_to_zero),
+}
+
+_OTHERS: Final = frozenset(
+    {
+        "gelu", "silu", "mish", "elu", "celu", "leaky_relu", "_prelu_kernel", "hardswish", "hardsigmoid", "softplus", "softshrink", "hardshrink", "sigmoid",
+        "tanh", "hardtanh", "threshold", "clamp", "clamp_min", "log_sigmoid_forward", "rrelu_with_noise", "erf", "sin", "cos", "exp", "abs", "atan",
+    }
+)  # fmt: skip
+_BY_CHANCE: Final = torch.Tag.nondeterministic_seeded
+
+
+def undefined(node: Node, output: Node) -> str:
+    """Why guided backpropagation cannot go through this operator; empty where it can. The last of all, which turns a score into a probability, may be anything."""
+    op: Any = node.target
+    name = op._schema.name.split("::")[-1]
+    if _BY_CHANCE in op.tags:
+        return "it draws at random"
+    if name in ("maximum", "minimum"):
+        return "write a ReLU as one"
+    if op in GUIDED and GUIDED[op].refuse is not None and not GUIDED[op].refuse(node.args):  # type: ignore[misc]
+        return ""
+    if name in _OTHERS and node is not output:
+        return "an activation that is no ReLU"
+    return ""

@@ -1,0 +1,186 @@
+"""Rules of the largest and smallest of several numbers.
+
+Between reference and row every operand moves along a straight line, and their maximum is, at each point of the way, one of them. An operand's multiplier
+is the share of the way on which it is the largest; these shares times the changes of the operands add up to the change of the maximum. For two
+operands that is the rescale rule of max(a, b) = b + relu(a - b) (Shrikumar et al. 2017); for more it does not hang on their order, as pairs of pairs would.
+Where two are equal all the way, the first has the share, as in torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any, Final
+
+import torch
+
+from whybox.adapters.torch.batched import Rows, aligned, folded
+from whybox.adapters.torch.rules_elementwise import Call, Rule
+
+__all__ = ["POOLING"]
+
+aten: Final = torch.ops.aten
+Tensor = torch.Tensor
+
+
+def _shares(x: Sequence[Tensor], r: Sequence[Tensor]) -> list[Tensor]:
+    """The share of the way from `r` to `x` on which each is the largest; they add up to 1."""
+    begins = [torch.zeros_like(a) for a in x]
+    ends = [torch.ones_like(a) for a in x]
+    one, zero = torch.ones((), dtype=x[0].dtype, device=x[0].device), torch.zeros(
+        (), dtype=x[0].dtype, device=x[0].device
+    )
+    for i in range(len(x)):
+        for j in range(i + 1, len(x)):
+            before, after = r[i] - r[j], x[i] - x[j]
+            leads = (before > 0) | ((before == 0) & (after >= 0))
+            stays = torch.where(leads, after >= 0, after <= 0)
+            at = torch.where(stays, one, before / (before - after))  # where the two cross
+            last, first = torch.where(leads, at, one), torch.where(leads, zero, at)
+            torch.minimum(ends[i], last, out=ends[i])
+            torch.maximum(begins[j], torch.where(leads, at, zero), out=begins[j])
+            torch.maximum(begins[i], first, out=begins[i])
+            torch.minimum(ends[j], torch.where(leads, one, at), out=ends[j])
+    shares = [(e - b).clamp_(min=0) for b, e in zip(begins, ends, strict=True)]
+    total = torch.stack(shares).sum(0) if len(shares) > 8 else sum(shares[1:], shares[0])
+    return [s / total for s in shares]
+
+
+def _along(x: Tensor, r: Tensor) -> Tensor:
+    """Shares along the first axis, (k, ...), of many operands: one sweep for each."""
+    begin, end = torch.zeros_like(x), torch.ones_like(x)
+    order = torch.arange(len(x), device=x.device).reshape(-1, *(1,) * (x.dim() - 1))
+    for j in range(len(x)):
+        before, after = r - r[j], x - x[j]
+        leads = (before > 0) | ((before == 0) & ((after > 0) | ((after == 0) & (order <= j))))
+        stays = torch.where(leads, after >= 0, after <= 0)
+        at = torch.where(stays, torch.ones_like(after), before / (before - after))
+        end = torch.where(leads, torch.minimum(end, at), end)
+        begin = torch.where(leads, begin, torch.maximum(begin, at))
+    shares = (end - begin).clamp_(min=0)
+    return shares / shares.sum(0, keepdim=True)
+
+
+def _sign(call: Call) -> int:
+    return -1 if call.op._schema.name.split("::")[-1] in ("amin", "min", "minimum", "clamp_max") else 1
+
+
+def _over_axes(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    """amax, amin, max and min over axes."""
+    t, ref, sign = x[0], r[0], _sign(call)
+    rank = t.dim() - 1
+    wanted = call.args[1] if len(call.args) > 1 else []
+    wanted = [wanted] if isinstance(wanted, int) else wanted
+    dims = sorted(d % rank + 1 for d in wanted) or list(range(1, rank + 1))
+    rest = [d for d in range(t.dim()) if d not in dims]
+    there = [*dims, *rest]
+    moved = [a.permute(there).reshape(-1, *(a.shape[d] for d in rest)) for a in (t, ref)]
+    shares = _along(moved[0] * sign, moved[1] * sign)
+    back = shares * g.reshape([t.shape[d] for d in rest])
+    home = [there.index(d) for d in range(t.dim())]
+    return [back.reshape([t.shape[d] for d in there]).permute(home)]
+
+
+def _pair(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    """maximum and minimum of two, of which one may stand still."""
+    sign, rank = _sign(call), y.dim() - 1
+    at: list[tuple[Tensor, Tensor]] = []
+    moving = dict(zip(call.places, zip(x, r, strict=True), strict=True))
+    for place in (0, 1):
+        still = call.args[place].t if isinstance(call.args[place], Rows) else call.args[place]
+        a, b = moving.get(place, (still, still))
+        at.append(tuple(aligned(t, rank) if place in moving or isinstance(call.args[place], Rows) else t for t in (a, b)))  # type: ignore[arg-type]
+    whole = [a.to(y.dtype).expand(y.shape) * sign for a, _ in at], [b.to(y.dtype).expand(ry.shape) * sign for _, b in at]
+    shares = _shares(*whole)
+    out: list[Tensor | None] = []
+    for place in call.places:
+        like = at[place][0]
+        back = g * shares[place]
+        dims = [i for i in range(1, back.dim()) if like.shape[i] == 1 and back.shape[i] != 1]
+        out.append((back.sum(dims, keepdim=True) if dims else back).reshape(moving[place][0].shape))
+    return out
+
+
+def _windows(call: Call, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor, list[tuple[slice, ...]], list[int]]:
+    """Padded values at row and reference, where each operand of every window lies, and the padding of each axis in front."""
+    spatial = 3 if "3d" in call.op._schema.name else 2
+    given = [*call.args[1:6], None, None, None, None, None][:5]
+    kernel, stride, padding, dilation = (
+        _each(a, spatial, d) for a, d in zip(given[:4], (1, given[0], 0, 1), strict=True)
+    )
+    out = call.shape[-spatial:]
+    low = float(torch.minimum(x.amin(), r.amin())) - 1.0  # never the largest, and finite
+    need = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out, stride, kernel, dilation, strict=True)]
+    pads: list[int] = []
+    for i in reversed(range(spatial)):
+        size = x.shape[i - spatial]
+        pads += [padding[i], max(0, need[i] - size - padding[i])]
+    places = [
+        tuple(
+            slice(o * d, o * d + (n - 1) * s + 1, s) for o, d, n, s in zip(offset, dilation, out, stride, strict=True)
+        )
+        for offset in product(*(range(k) for k in kernel))
+    ]
+    pad = torch.nn.functional.pad
+    return pad(x, pads, value=low), pad(r, pads, value=low), places, padding
+
+
+def _each(given: Any, count: int, otherwise: Any) -> list[int]:
+    given = otherwise if given is None or given == [] else given
+    return [given] * count if isinstance(given, int) else list(given) * (count if len(given) == 1 else 1)
+
+
+def _max_pool(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    t, ref, places, padding = _windows(call, x[0], r[0])
+    shares = _shares([t[..., *at] for at in places], [ref[..., *at] for at in places])
+    back = torch.zeros_like(t)
+    for at, share in zip(places, shares, strict=True):
+        back[..., *at] += share * g
+    inner = [slice(p, p + n) for p, n in zip(padding, x[0].shape[-len(padding) :], strict=True)]
+    return [back[..., *inner]]
+
+
+def _adaptive(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    """Windows of one size: the largest over axes of their own."""
+    spatial = len(call.args[1])
+    lead, out = x[0].dim() - spatial, call.shape[-spatial:]
+
+    def cut(t: Tensor) -> Tensor:
+        sizes = [n for o, s in zip(out, t.shape[-spatial:], strict=True) for n in (o, s // o)]
+        split = t.reshape(*t.shape[:lead], *sizes)
+        inside = [lead + 2 * i + 1 for i in range(spatial)]
+        return split.permute(*inside, *(d for d in range(split.dim()) if d not in inside)).flatten(0, spatial - 1)
+
+    shares = _along(cut(x[0]), cut(r[0])) * g
+    windows = [s // o for o, s in zip(out, x[0].shape[-spatial:], strict=True)]
+    back = shares.unflatten(0, windows)
+    order = [*range(spatial, spatial + lead)]
+    for i in range(spatial):
+        order += [spatial + lead + i, i]
+    return [back.permute(order).reshape(x[0].shape)]
+
+
+def _adaptive_value(call: Call, x: Tensor) -> Tensor:
+    flat, back = folded(x, len(call.shape))
+    return back(call.op(flat, *call.args[1:])[0])
+
+
+def _uneven(args: tuple[Any, ...]) -> str:
+    val, out = args[0].meta["val"], args[1]
+    sizes = val.shape[-len(out) :]
+    return "" if all(s % o == 0 for s, o in zip(sizes, out, strict=True)) else "windows of different sizes"
+
+
+POOLING: Final[dict[Any, Rule]] = {
+    **dict.fromkeys(
+        (aten.amax.default, aten.amin.default, aten.max.dim, aten.min.dim, aten.max.default, aten.min.default),
+        Rule(_over_axes),
+    ),
+    **dict.fromkeys(
+        (aten.maximum.default, aten.minimum.default, aten.clamp_min.Tensor, aten.clamp_max.Tensor), Rule(_pair, most=2)
+    ),
+    **dict.fromkeys((aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default), Rule(_max_pool)),
+    **dict.fromkeys(
+        (aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default), Rule(_adaptive, _adaptive_value, refuse=_uneven)
+    ),
+}

@@ -1,0 +1,204 @@
+"""Rules of products, quotients, softmax and norms.
+
+A product of two operands that both move shares its change equally: a b - a_r b_r = (a - a_r)(b + b_r) / 2 + (b - b_r)(a + a_r) / 2, which is exact, and
+the Shapley value of two players (Lundberg & Lee 2017, arXiv:1705.07874, section 4.2, for elements of networks). Norms are means, products and a
+reciprocal root, and go back as these do. Softmax is exp(z - log sum exp z): the rescale rule of exp needs the logarithmic means of both ends,
+L = (p - p_r) / (log p - log p_r), and as probabilities always add up to one, the change of log sum exp is the mean of those of z with weights L
+(exact; the weights of Sato 1976 and Vartia 1976 for index numbers). It does not change when a constant is added to all z.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import torch
+
+from whybox.adapters.torch.batched import Rows, aligned, folded
+from whybox.adapters.torch.rules_elementwise import Call, Rule
+
+__all__ = ["BILINEAR", "PRODUCTS"]
+
+aten: Final = torch.ops.aten
+Tensor = torch.Tensor
+
+# Operators that are linear in each of these operands while the others stand still.
+BILINEAR: Final[dict[Any, tuple[int, ...]]] = {
+    aten.mul.Tensor: (0, 1),
+    aten.mul.Scalar: (0,),
+    aten.mm.default: (0, 1),
+    aten.bmm.default: (0, 1),
+    aten.addmm.default: (1, 2),
+    aten.baddbmm.default: (1, 2),
+}
+
+
+def _shrunk(g: Tensor, like: Tensor) -> Tensor:
+    """The gradient of an operand that was repeated to the shape of `g`; rows are not summed over."""
+    dims = [i for i in range(1, g.dim()) if like.shape[i] == 1 and g.shape[i] != 1]
+    return g.sum(dims, keepdim=True) if dims else g
+
+
+def _mul(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    rank = y.dim() - 1
+    a, b, ar, br = (aligned(t, rank) for t in (*x, *r))
+    return [
+        _shrunk(g * (b + br), a).mul_(0.5).reshape(x[0].shape),
+        _shrunk(g * (a + ar), b).mul_(0.5).reshape(x[1].shape),
+    ]
+
+
+def _div(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    """a / b as a times 1 / b; the quotient of differences of 1 / b is -1 / (b b_r)."""
+    rank = y.dim() - 1
+    b, br = aligned(x[-1], rank), aligned(r[-1], rank)
+    if call.places == (1,):  # only the divisor moves
+        over = call.args[0]
+        top: Any = aligned(over.t, rank) if isinstance(over, Rows) else over
+        return [_shrunk(-g * top / (b * br), b).reshape(x[0].shape)]
+    a, ar = aligned(x[0], rank), aligned(r[0], rank)
+    return [
+        _shrunk(g * (1 / b + 1 / br), a).mul_(0.5).reshape(x[0].shape),
+        _shrunk(g * (a + ar) / (b * br), b).mul_(-0.5).reshape(x[1].shape),
+    ]
+
+
+def _matmul(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    out: list[Tensor | None] = []
+    added = call.op in (aten.addmm.default, aten.baddbmm.default)
+    values = dict(zip(call.places, zip(x, r, strict=True), strict=True))
+    first, second = (1, 2) if added else (0, 1)
+    for place in call.places:
+        if place == 0 and added:
+            to = aligned(values[0][0], y.dim() - 1)
+            out.append(_shrunk(g * call.kwargs.get("beta", 1), to).reshape(values[0][0].shape))
+            continue
+        gain = g * call.kwargs.get("alpha", 1)
+        if place == first:
+            out.append(torch.matmul(gain, _half_way(call, values, second).transpose(-1, -2)))
+        else:
+            out.append(torch.matmul(_half_way(call, values, first).transpose(-1, -2), gain))
+    return out
+
+
+def _half_way(call: Call, values: dict[int, tuple[Tensor, Tensor]], place: int) -> Tensor:
+    """An operand, half way between reference and row."""
+    if place in values:
+        x, r = values[place]
+        return (x + r) * 0.5
+    still = call.args[place]
+    return still.t if isinstance(still, Rows) else still
+
+
+def _log_mean(p: Tensor, pr: Tensor, log: Tensor, log_r: Tensor) -> Tensor:
+    """(p - p_r) / (log p - log p_r), between the two; 0 where both are."""
+    d = log - log_r
+    near = ~(d.abs() > (1e-3 if p.dtype == torch.float32 else 1e-5))  # also where both are minus infinity
+    return torch.where(near, torch.sqrt(p * pr), (p - pr) / d)
+
+
+def _soft(z: Tensor, axis: Any) -> tuple[Tensor, Tensor]:
+    log = z - torch.logsumexp(z, axis, keepdim=True)
+    return torch.exp(log), log
+
+
+def _softmax_axis(call: Call, x: Tensor) -> list[int]:
+    axes = call.args[1] if isinstance(call.args[1], (list, tuple)) else [call.args[1]]
+    rank = x.dim() - 1
+    return [a % rank + 1 for a in axes] if rank else [0]
+
+
+def _weights(call: Call, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor, list[int]]:
+    """Logarithmic means, their sums, and the axes."""
+    axes = _softmax_axis(call, x)
+    mean = _log_mean(*(t for pair in zip(_soft(x, axes), _soft(r, axes), strict=True) for t in pair))
+    mean = torch.nan_to_num(mean, nan=0.0)  # all masked: nothing passes
+    total = mean.sum(axes, keepdim=True)
+    return mean, torch.where(total == 0, torch.ones_like(total), total), axes
+
+
+def _softmax(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    mean, total, axes = _weights(call, x[0], r[0])
+    return [mean * (g - (g * mean).sum(axes, keepdim=True) / total)]
+
+
+def _log_softmax(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    mean, total, axes = _weights(call, x[0], r[0])
+    return [g - mean * (g.sum(axes, keepdim=True) / total)]
+
+
+def _logsumexp(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    mean, total, axes = _weights(call, x[0], r[0])
+    kept = len(call.args) > 2 and call.args[2]
+    if not kept:
+        for axis in sorted(axes):
+            g = g.unsqueeze(axis)
+    return [mean * (g / total)]
+
+
+# Norms: c = x - mean, s = 1 / sqrt(mean c^2 + eps), c s.
+
+
+def _normed(g: Tensor, x: Tensor, r: Tensor, eps: float) -> Tensor:
+    """Back through a norm over the last axis. `g`, `x`: (rows, ..., n)."""
+    c, cr = x - x.mean(-1, keepdim=True), r - r.mean(-1, keepdim=True)
+    s = torch.rsqrt((c * c).mean(-1, keepdim=True) + eps)
+    sr = torch.rsqrt((cr * cr).mean(-1, keepdim=True) + eps)
+    both, scale = c + cr, s * sr
+    of_s = (g * both).sum(-1, keepdim=True).mul_(0.5)
+    of_variance = of_s * (scale * scale) / -(s + sr)
+    back = g * ((s + sr) * 0.5) + both * (of_variance / x.shape[-1])
+    return back - back.mean(-1, keepdim=True)
+
+
+def _layer_norm(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    _, normal, weight, _, eps = call.args[:5]
+    g = g if weight is None else g * weight
+    lead = x[0].dim() - len(normal)
+    flat = [t.flatten(lead) for t in (g, x[0], r[0])]
+    return [_normed(*flat, eps).reshape(x[0].shape)]
+
+
+def _grouped(call: Call) -> tuple[int, Any, Any, float]:
+    """Groups, weight, bias, eps of a group or instance norm."""
+    if call.op is aten.native_group_norm.default:
+        return call.args[6], call.args[1], call.args[2], call.args[7]
+    if call.op is aten._native_batch_norm_legit.no_stats:
+        return call.args[0].t.shape[2], call.args[1], call.args[2], call.args[5]
+    return call.args[0].t.shape[2], call.args[1], call.args[2], call.args[7]
+
+
+def _group_value(call: Call, x: Tensor) -> Tensor:
+    groups, weight, bias, eps = _grouped(call)
+    flat, back = folded(x, x.dim() - 1)
+    return back(torch.nn.functional.group_norm(flat, groups, weight, bias, eps))
+
+
+def _group_norm(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    groups, weight, _, eps = _grouped(call)
+    if weight is not None:
+        g = g * weight.reshape(-1, *(1,) * (g.dim() - 3))
+    flat = [t.reshape(*t.shape[:2], groups, -1) for t in (g, x[0], r[0])]
+    return [_normed(*flat, eps).reshape(x[0].shape)]
+
+
+def _instance_only(args: tuple[Any, ...]) -> str:
+    """Batch statistics are those of the row alone only where the traced batch is one row."""
+    val = args[0].meta["val"]
+    return "" if val.shape[0] == 1 else "statistics over a batch"
+
+
+PRODUCTS: Final[dict[Any, Rule]] = {
+    aten.mul.Tensor: Rule(_mul, most=2),
+    aten.div.Tensor: Rule(_div, most=2),
+    **dict.fromkeys((aten.mm.default, aten.bmm.default), Rule(_matmul, most=2)),
+    **dict.fromkeys((aten.addmm.default, aten.baddbmm.default), Rule(_matmul, most=3)),
+    **dict.fromkeys((aten._softmax.default, aten._safe_softmax.default), Rule(_softmax)),
+    aten._log_softmax.default: Rule(_log_softmax),
+    aten.logsumexp.default: Rule(_logsumexp),
+    aten.native_layer_norm.default: Rule(_layer_norm),
+    aten.native_group_norm.default: Rule(_group_norm, _group_value),
+    **dict.fromkeys(
+        (aten.native_batch_norm.default, aten._native_batch_norm_legit.no_stats, aten._native_batch_norm_legit.default),
+        Rule(_group_norm, _group_value, refuse=_instance_only),
+    ),
+}

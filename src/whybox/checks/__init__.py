@@ -1,0 +1,1 @@
+"""Does a map hold? See whybox.checks.check."""

@@ -1,0 +1,136 @@
+"""The public face of checks: does a map hold?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from whybox.checks.case import Case, made_case
+from whybox.checks.dependence import dependence
+from whybox.checks.faithfulness import faithfulness
+from whybox.checks.numerical import numerical
+from whybox.checks.result import Check, Checks
+from whybox.checks.stability import stability
+from whybox.errors import InputError, OptionError, did_you_mean
+from whybox.explanation.effects import Effects
+from whybox.explanation.load import load
+from whybox.methods.saliency.question import BUDGET
+from whybox.models.differentiable import Passes
+from whybox.models.registry import as_network
+
+__all__ = ["GROUPS", "check", "check_saved"]
+
+GROUPS: Final = ("numerical", "model dependence", "faithfulness", "stability")
+
+
+def check(  # noqa: PLR0913  # the promise of the public surface
+    explanation: Any,
+    net: Any,
+    inputs: Any,
+    *,
+    checks: Sequence[str] | str = "all",
+    max_rows: int = 16,
+    absent: Sequence[str] | None = None,
+    method: Any = None,
+    options: Mapping[str, Any] | None = None,
+    target: Any = None,
+    background: Any = None,
+    seed: int = 0,
+    budget: Any = BUDGET,
+) -> Checks:
+    """Ask of a saliency map what can be asked: is it computed right, does it hang on the model, does it name what matters, does it stay.
+
+    Args:
+        explanation: of :func:`whybox.saliency`; the tuple of them for a network of several inputs.
+        net: the network it was made from. inputs: all the rows it was made from, as they were.
+        checks: ``"all"``, or some of ``"numerical"``, ``"model dependence"``, ``"faithfulness"``, ``"stability"``.
+        max_rows: how many rows to check, spread evenly over those explained.
+        absent: what stands for a part that is gone, at least two of ``"zero"``, ``"mean"``, ``"blur"``, ``"other row"``. None: zero and blur for pictures,
+            series and volumes; mean and another row for tables.
+        method: the method itself, where it is of a class of your own. options, target, background: those of the explanation that it does not keep: arrays and
+            functions among the options, a target that was a function, the background.
+        seed: of everything that is drawn here. budget: bytes that derivatives may keep at a time.
+
+    Returns:
+        Checks: print it for the table. ``.passed`` is whether nothing says "fail" or "disagree". Passing is no proof: see docs/checks.md for what each check cannot show.
+
+    Raises:
+        InputError: the explanation was made from another network, other inputs, with another background or other options.
+        OptionError: unknown checks or stand-ins, or something the explanation does not keep was not given.
+        UnsupportedModelError: the network is in train mode.
+    """
+    began = time.perf_counter()
+    wanted = _wanted(checks)
+    if isinstance(max_rows, bool) or not isinstance(max_rows, (int, np.integer)) or max_rows < 1:
+        raise OptionError(f"max_rows={max_rows!r} must be a whole number, 1 or more.")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise OptionError(f"seed={seed!r} must be a whole number, 0 or more.")
+    first = explanation[0] if isinstance(explanation, tuple) and explanation else explanation
+    output = getattr(getattr(first, "evidence", None), "settings", {}).get("output")
+    network = replace(as_network(net, output), passes=Passes())
+    case = made_case(
+        explanation,
+        network,
+        inputs,
+        method=method,
+        options=options,
+        target=target,
+        background=background,
+        max_rows=int(max_rows),
+        seed=int(seed),
+        budget=budget,
+    )
+    rows = _run(case, wanted, absent)
+    about = {
+        "method": case.parts[0].evidence.method,
+        "rows": case.count,
+        "rows explained": len(case.parts[0]),
+        "which rows": case.rows,
+        "seed": case.seed,
+        "forward": case.spent.forward,
+        "backward": case.spent.backward,
+        "seconds": time.perf_counter() - began,
+        "fingerprints": dict(case.parts[0].evidence.fingerprints),
+        "settings": dict(case.settings),
+    }
+    return Checks(tuple(rows), about)
+
+
+def _wanted(checks: Any) -> tuple[str, ...]:
+    if checks == "all":
+        return GROUPS
+    asked = (checks,) if isinstance(checks, str) else tuple(checks)
+    for name in asked:
+        if name not in GROUPS:
+            raise OptionError(f"checks={name!r} is not known.{did_you_mean(name, GROUPS)}")
+    if not asked:
+        raise OptionError(f"checks is empty: 'all', or some of {', '.join(map(repr, GROUPS))}.")
+    return tuple(g for g in GROUPS if g in asked)
+
+
+def _run(case: Case, wanted: Sequence[str], absent: Sequence[str] | None) -> list[Check]:
+    each: dict[str, Callable[[], list[Check]]] = {
+        "numerical": lambda: numerical(case),
+        "model dependence": lambda: dependence(case),
+        "faithfulness": lambda: faithfulness(case, absent),
+        "stability": lambda: stability(case),
+    }
+    with case.net.session():
+        return [line for name in wanted for line in each[name]()]
+
+
+def check_saved(path: str | Path, net: Any, inputs: Any, **options: Any) -> Checks:
+    """Check a saved explanation: what a command line calls. `options` as of :func:`check`.
+
+    Raises:
+        ExplanationFileError: no such file, or it is damaged. Others as :func:`check`.
+    """
+    found = load(path)
+    if isinstance(found, Effects):
+        raise InputError(f"{path} holds effects, not a saliency map.")
+    return check(found, net, inputs, **options)

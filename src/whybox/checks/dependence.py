@@ -1,0 +1,220 @@
+"""Does the map hang on what the network learned? Its parameters are drawn anew, and the map must change.
+
+Source: Adebayo et al. 2018 (Sanity checks for saliency maps, arXiv:1810.03292), section 3. Maps that are products with the input are judged before that
+product, for the input alone keeps them alike (integrated gradients of sparse pictures: 0.86 after all was drawn anew).
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Final
+
+import numpy as np
+
+from whybox.checks.case import Case, flat
+from whybox.checks.controls import edges, itself, picture
+from whybox.checks.result import Check
+from whybox.checks.statistics import about, interval, spearman
+from whybox.errors import UnsupportedModelError
+from whybox.frames import Floats
+from whybox.methods.saliency.method import Method
+from whybox.models.differentiable import Differentiable
+
+__all__ = ["dependence"]
+
+GROUP: Final = "model dependence"
+ALL_LAYERS: Final = "parameters drawn anew: all layers"
+TOP_LAYER: Final = "parameters drawn anew: top layer"
+# A map of nothing but the picture keeps all. On digits, gradients keep up to a quarter after the top layer alone is drawn, methods known to pass over upper
+# layers (guided backpropagation, Grad-CAM++) three quarters and more; the top layer leaves all that lies below as it was, so more is allowed there.
+KEPT_ALL: Final = 0.5
+KEPT_TOP: Final = 2 / 3
+DRAWS: Final = 4  # networks drawn; more where maps are so small that one of them says little
+MANY_DRAWS: Final = 8
+FEW_DRAWS: Final = 3
+SMALL: Final = 64
+FEWEST: Final = 4  # places that a rank correlation needs
+NEAR: Final = 1e-3  # of the range: places this close to the reference say nothing about what they are multiplied with
+
+
+def dependence(case: Case) -> list[Check]:
+    """Compare maps of the network with maps of networks that know nothing."""
+    names = (ALL_LAYERS, TOP_LAYER)
+    try:
+        case.net.randomised(case.other_seed(0))
+    except UnsupportedModelError as error:
+        return [Check(GROUP, name, "not applicable", None, str(error)) for name in names]
+    judged = _Judged(case)
+    if judged.places < FEWEST:
+        why = f"a map of {judged.places} places has no order to speak of; {FEWEST} are needed."
+        return [Check(GROUP, name, "not applicable", None, why) for name in names]
+    if not judged.told.any():
+        return [Check(GROUP, name, "not applicable", None, "every map checked is constant.") for name in names]
+    out = [_one(judged, ALL_LAYERS, None, KEPT_ALL, "half")]
+    top, why = _top(case)
+    if top is None:
+        return [*out, Check(GROUP, TOP_LAYER, "not applicable", None, why)]
+    return [*out, _one(judged, TOP_LAYER, top, KEPT_TOP, "two thirds")]
+
+
+class _Judged:
+    """The quantity that is compared: the map, or what it was before it was multiplied by the input."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        q = case.question()
+        reference = case.cut(q.rows, case.rows).reference(q)
+        self.even = None if reference is not None else _even(case)
+        self.how = (
+            "judged before the product with the input"
+            if reference is not None
+            else "judged with every number as far from its stand-in as any other"
+            if self.even is not None
+            else ""
+        )
+        self._far: list[tuple[int, Floats]] = []
+        if reference is not None:
+            for which in case.of:
+                x, start = q.inputs[which].x.astype(np.float64), reference[which]
+                away = x - np.broadcast_to(np.asarray(start, dtype=np.float64), x.shape)
+                span = np.ptp(x.reshape(len(x), -1), axis=1).reshape(-1, *(1,) * (x.ndim - 1))
+                self._far.append((which, np.where(np.abs(away) > NEAR * np.where(span > 0, span, 1.0), away, np.nan)))
+        self.map = self.again() if self.how else flat(case.maps())
+        self.used = np.isfinite(self.map)
+        self.told = np.ptp(np.where(self.used, self.map, 0.0), axis=1) > 0  # a constant map has no order to keep
+        self.places = int(np.median(self.used.sum(axis=1)))
+        self.floor = self._chance()
+
+    def again(self, net: Differentiable | None = None, seed: int | None = None) -> Floats:
+        """The quantity of another network, or with another seed, (rows, places); NaN where it cannot be told."""
+        if not self.how:
+            return flat(self.case.again(net, seed=seed))
+        if self.even is not None:
+            return flat(self.case.again(net, method=self.even, seed=seed, background=None))
+        maps = self.case.again(net, seed=seed, reduce=None)
+        out = []
+        for found, (which, away) in zip(maps, self._far, strict=True):
+            channel = self.case.inputs[which].channel
+            slopes = found / away
+            if channel is not None:
+                size = np.abs(slopes)
+                largest = np.where(np.isfinite(size), size, -1.0).max(axis=channel)
+                slopes = np.where(largest >= 0, largest, np.nan)
+            out.append(slopes)
+        return flat(out)
+
+    def alike(self, other: Floats) -> Floats:
+        """|Spearman| of each row with the map: of sizes, or of signed values where that is larger."""
+        out = np.zeros(len(self.map))
+        for k, (a, b, used) in enumerate(zip(self.map, other, self.used, strict=True)):
+            if used.sum() >= FEWEST:
+                x, y = a[used], b[used]
+                out[k] = max(abs(spearman(np.abs(x), np.abs(y))), abs(spearman(x, y)))
+        return np.asarray(out[self.told])
+
+    def _chance(self) -> float:
+        rng = np.random.default_rng([self.case.seed, 78])
+        return float(np.mean([self.alike(rng.normal(size=self.map.shape)) for _ in range(20)]))
+
+    def same(self) -> Floats:
+        """With a rerun on the same network with another seed."""
+        return self.alike(self.again(seed=self.case.other_seed(1)))
+
+    def controls(self) -> dict[str, float]:
+        """With maps that know nothing of the network, on average over the rows."""
+        case, out = self.case, {}
+        given = [(case.inputs[i], case.inputs[i].x[case.rows]) for i in case.of]
+        sizes = [case.maps()[k].shape for k in range(len(case.of))]
+        plain = not any(g.whole for g, _ in given)
+        asked = {"the input itself": (itself, plain), "an edge detector": (edges, all(picture(g) for g, _ in given))}
+        for name, (control, fits) in asked.items():
+            if fits:
+                maps = [control(g, x) for g, x in given]
+                if flat(maps).shape == self.map.shape and (
+                    self.how or all(m.shape == s for m, s in zip(maps, sizes, strict=True))
+                ):
+                    out[name] = float(self.alike(flat(maps)).mean())
+        return out
+
+
+def _even(case: Case) -> Method | None:
+    """For methods that cover places: the same with stand-ins half the input's range away from every number, to the side where the range goes on.
+
+    A place that is what stands for absent gets nothing whatever the network knows; on sparse pictures that alone keeps maps alike.
+    """
+    if (
+        case.method.derivatives
+        or "baseline" not in {f.name for f in fields(case.method)}
+        or any(i.whole for i in case.inputs)
+    ):
+        return None
+    out = []
+    for given in case.inputs:
+        x = given.x[case.rows].astype(np.float64)
+        least, most = given.x.min(axis=0, keepdims=True), given.x.max(axis=0, keepdims=True)
+        if given.x.ndim > 2:  # of all pictures, not place by place
+            least, most = least.min(), most.max()
+        half = (most - least) / 2.0 + 0.0
+        out.append((x + np.where(x > least + half, -half, half)).astype(given.x.dtype))
+    return replace(case.cut(case.count, case.rows), baseline=tuple(out) if case.several else out[0])  # type: ignore[call-arg]
+
+
+def _one(judged: _Judged, name: str, layer: str | None, most: float, words: str) -> Check:
+    case = judged.case
+    draws = FEW_DRAWS if case.dear else MANY_DRAWS if judged.places <= SMALL else DRAWS
+    before = case.kept.setdefault("same", judged.same())
+    controls = case.kept.setdefault("controls", judged.controls())
+    dead, table = 0, []
+    for k in range(draws):
+        other = judged.again(case.net.randomised(case.other_seed(10 + k), layer))
+        dead += int((np.ptp(np.where(judged.used, other, 0.0), axis=1) == 0)[judged.told].sum())
+        table.append(judged.alike(other))
+    mean, half = interval(np.array(table))
+    same, chance = float(before.mean()), judged.floor
+    said = f"rank correlation with the map: {about(mean, half)} after drawing ({draws} networks); {same:.2f} with another seed on the same network, {chance:.2f} by chance"
+    said += "".join(f", {value:.2f} with {control}" for control, value in controls.items())
+    if judged.how:
+        said += f"; {judged.how}"
+    if not judged.told.all():
+        said += f"; {int((~judged.told).sum())} rows left out, whose map is constant"
+    if layer is not None:
+        said += f"; drawn: {layer}"
+    if dead:
+        said += f"; {dead} of {draws * int(judged.told.sum())} maps came out constant and count as 0"
+    details = {
+        "after": np.array(table),
+        "same network": before,
+        "chance": chance,
+        "controls": controls,
+        "networks": draws,
+    }
+    if same - chance < 0.1:
+        why = "; the map does not repeat on the same network, so there is nothing to lose"
+        return Check(GROUP, name, "fail", mean, said + why + ".", details)
+    kept = (mean - chance) / (same - chance)
+    below = mean + half < same
+    passed = kept <= most and below
+    said += f"; kept {max(kept, 0.0):.0%} of the way from chance to the same network, and up to {words} passes"
+    if not passed:
+        said += (
+            ": much of this map does not come from what the network learned"
+            if kept > most
+            else ": too few rows to tell it from the same network"
+        )
+    return Check(GROUP, name, "pass" if passed else "fail", mean, said + ".", details)
+
+
+def _top(case: Case) -> tuple[str | None, str]:
+    """The last layer to answer that has parameters; or None, and why there is none to draw."""
+    q = case.question()
+    try:
+        names = [name for name, _ in q.net.layers(q.lift(np.arange(1)))]
+    except UnsupportedModelError as error:
+        return None, str(error)
+    own, drawn = case.net.fingerprint, []
+    for name in dict.fromkeys(reversed(names)):
+        if case.net.randomised(case.other_seed(0), name).fingerprint != own:
+            drawn.append(name)
+        if len(drawn) == 2:
+            return drawn[0], ""
+    return None, "the network has no layer with parameters below its top layer; see all layers."

@@ -1,0 +1,242 @@
+"""Do the parts the map names matter to the score? Deletion and insertion, over several stand-ins for "absent", between chance and the best order known.
+
+Sources: Petsiuk, Das & Saenko 2018 (RISE, arXiv:1806.07421) for deletion and insertion; normalised between bounds as Schulz et al. 2024 (NAOPC,
+arXiv:2408.08137) ask for. Metrics of this family are known to contradict each other, so none of them is shown alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.checks.case import Case
+from whybox.checks.controls import edges, itself, picture
+from whybox.checks.curves import Game, parts_of
+from whybox.checks.result import Check
+from whybox.checks.statistics import about, interval, taus
+from whybox.errors import OptionError
+from whybox.frames import Floats
+from whybox.methods.saliency.inputs import Input
+from whybox.methods.saliency.question import Indices, Question
+
+__all__ = ["ABSENT", "faithfulness"]
+
+GROUP: Final = "faithfulness"
+TOGETHER: Final = "faithfulness: together"
+ABSENT: Final = ("zero", "mean", "blur", "other row")
+RANDOM: Final = 6  # random orders
+CHANCE_T: Final = 2.57  # Student's t for RANDOM - 1 degrees of freedom, 95 %
+AGREED: Final = 0.2  # mean tau; measured on digits, metrics that contradict each other have -0.6 to 0.1, those that agree 0.75 and more
+
+
+def faithfulness(case: Case, absent: Sequence[str] | None = None) -> list[Check]:
+    """Measure the map's order against random orders and the best one known.
+
+    Raises:
+        OptionError: stand-ins that are not known, or fewer than two.
+    """
+    q = case.question()
+    why = _unfit(case, q)
+    if why:
+        return [Check(GROUP, TOGETHER, "not applicable", None, why)]
+    ids, count = [], 0
+    for number in case.of:
+        own = parts_of(q.inputs[number])
+        ids.append((number, own + count))
+        count += int(own.max()) + 1
+    names = _names(q.inputs, absent, len(case.inputs[0].x))
+    candidates = _candidates(case, ids, count)
+    rng = np.random.default_rng([case.seed, 79])
+    chance = [np.argsort(rng.random((q.rows, count)), axis=1) for _ in range(RANDOM)]
+    checks: list[Check] = []
+    columns: list[list[float]] = []
+    for name in names:
+        game = Game(
+            q,
+            tuple(ids),
+            count,
+            tuple(_absent(name, case, number, q.inputs[number]) for number in range(len(q.inputs))),
+        )
+        for metric, scores, best, dropped in _measured(game, candidates, chance):
+            checks.append(_line(f"{metric}, {name}", metric, scores["the map"], best, dropped, count))
+            columns.append([_mean(s) for s in scores.values()] + [0.0])
+    return [*checks, _together(checks, columns, [*candidates, "chance"])]
+
+
+def _unfit(case: Case, q: Question) -> str:
+    for number, part in zip(case.of, case.maps(), strict=True):
+        given = q.inputs[number]
+        if given.whole:
+            return (
+                "the inputs are whole numbers (tokens, categories), of which no zero, mean or blur stands for absent."
+            )
+        shape = tuple(given.x.shape[1:])
+        if part.shape[1:] not in (shape, tuple(given.x.shape[i] for i in given.places)):
+            return f"the map has the shape {part.shape[1:]} a row and the input {shape}: its places are not those of the input, which could be taken away."
+    if sum(int(parts_of(q.inputs[i]).max()) + 1 for i in case.of) < 3:
+        return "the input has fewer than three parts."
+    return ""
+
+
+def _names(inputs: tuple[Input, ...], asked: Sequence[str] | None, rows: int) -> tuple[str, ...]:
+    pictures = any(picture(i) for i in inputs)
+    if asked is None:
+        return (
+            ("zero", "blur")
+            if pictures
+            else ("mean", "other row")
+            if rows >= 8
+            else ("zero", "other row")
+            if rows >= 2
+            else ("zero", "one")
+        )
+    unknown = [a for a in asked if a not in (*ABSENT, "one")]
+    if unknown or isinstance(asked, str):
+        raise OptionError(f"absent={asked!r}: a tuple of {', '.join(map(repr, ABSENT))}.")
+    if len(set(asked)) < 2:
+        raise OptionError("absent: what stands for a part that is gone decides the result, so at least two are needed.")
+    if "blur" in asked and not pictures:
+        raise OptionError("absent: only pictures, series and volumes can be blurred.")
+    return tuple(dict.fromkeys(asked))
+
+
+def _absent(name: str, case: Case, number: int, given: Input) -> npt.NDArray[Any]:
+    """Rows that stand in for what is gone."""
+    x, everything = given.x, case.inputs[number].x
+    if given.whole:
+        return x
+    if name == "zero":
+        return np.zeros_like(x)
+    if name == "one":
+        return np.ones_like(x)
+    if name == "mean":
+        return (
+            np.broadcast_to(everything.mean(axis=0, keepdims=True), x.shape).astype(x.dtype)
+            if not picture(given)
+            else _level(given)
+        )
+    if name == "other row":
+        shift = 1 + np.random.default_rng([case.seed, 80]).integers(len(everything) - 1) if len(everything) > 1 else 0
+        return np.asarray(everything[(case.rows + shift) % len(everything)])
+    return _blurred(given)
+
+
+def _level(given: Input) -> npt.NDArray[Any]:
+    """Each row's mean over places, channel by channel."""
+    return np.broadcast_to(given.x.mean(axis=given.places, keepdims=True), given.x.shape).astype(given.x.dtype)
+
+
+def _blurred(given: Input) -> npt.NDArray[Any]:
+    """A box of a quarter of each axis, three times over: nearly a Gaussian; the border is repeated."""
+    x = given.x.astype(np.float64)
+    for axis in given.places:
+        n = x.shape[axis]
+        half = max(1, n // 8)
+        for _ in range(3):
+            wide = np.pad(x, [(half, half) if i == axis else (0, 0) for i in range(x.ndim)], mode="edge")
+            total = np.cumsum(np.insert(wide, 0, 0.0, axis=axis), axis=axis)
+            x = (
+                np.take(total, np.arange(2 * half + 1, n + 2 * half + 1), axis=axis)
+                - np.take(total, np.arange(n), axis=axis)
+            ) / (2 * half + 1)
+    return x.astype(given.x.dtype)
+
+
+def _candidates(case: Case, ids: Sequence[tuple[int, Indices]], count: int) -> dict[str, Indices]:
+    """Orders of the parts, largest first: by the map, and by maps that know nothing of the network."""
+    given = [(case.inputs[n], case.inputs[n].x[case.rows]) for n, _ in ids]
+    own = []
+    for (g, _), part in zip(given, case.maps(), strict=True):
+        value = np.abs(part) if case.sensitivity else part
+        own.append(value if value.ndim == len(g.places) + 1 or g.channel is None else value.sum(axis=g.channel))
+    out = {"the map": _order(own, ids, count), "the input itself": _order([itself(g, x) for g, x in given], ids, count)}
+    if all(picture(g) for g, _ in given):
+        out["an edge detector"] = _order([edges(g, x) for g, x in given], ids, count)
+    return out
+
+
+def _order(maps: Sequence[Floats], ids: Sequence[tuple[int, Indices]], count: int) -> Indices:
+    total = np.zeros((len(maps[0]), count))
+    for part, (_, own) in zip(maps, ids, strict=True):
+        for k in range(len(part)):
+            total[k] += np.bincount(own.reshape(-1), weights=part[k].reshape(-1), minlength=count)
+    return np.argsort(-total, axis=1, kind="stable")
+
+
+def _measured(
+    game: Game, candidates: dict[str, Indices], chance: list[Indices]
+) -> list[tuple[str, dict[str, Floats], float, int]]:
+    """For deletion and insertion: each candidate's score of every row that reacts (0 chance, 1 the best known), how good the best is, rows that do not react."""
+    (away, alone), (come, _) = game.greedy(away=True), game.greedy(away=False)
+    tried = {
+        **candidates,
+        "single removals": np.argsort(alone, axis=1, kind="stable"),
+        "away": away,
+        "come": np.flip(come, axis=1),
+    }
+    flipped = [np.flip(o, axis=1) for o in tried.values()]
+    areas = game.areas([*tried.values(), *flipped, *chance])
+    k = len(tried)
+    down, up, random = areas[:k], areas[k : 2 * k], areas[2 * k :]
+    mean, doubt = random.mean(axis=0), random.std(axis=0, ddof=1) / np.sqrt(len(random))
+    out = []
+    for metric, sign, own in (("deletion", -1.0, down), ("insertion", 1.0, up)):
+        best = (sign * areas).max(axis=0) * sign
+        room = sign * (best - mean)
+        reacts = room > np.maximum(3 * doubt, 1e-6 * (np.abs(mean) + 1e-12))
+        scores = {
+            name: (sign * (own[i] - mean) / np.where(reacts, room, 1.0))[reacts]
+            for i, name in enumerate((*candidates, "single removals"))
+        }
+        out.append(
+            (
+                metric,
+                scores,
+                float(doubt[reacts].mean() / room[reacts].mean()) if reacts.any() else 0.0,
+                int((~reacts).sum()),
+            )
+        )
+    return out
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else 0.0
+
+
+def _line(name: str, metric: str, scores: Floats, doubt: float, dropped: int, count: int) -> Check:
+    what = "taken away" if metric == "deletion" else "put back"
+    if not len(scores):
+        why = f"no order of the {count} parts moves the score more than chance does, in any of {dropped} rows"
+        return Check(GROUP, name, "not applicable", None, why + ".")
+    mean, half = interval(scores)
+    half = half if len(scores) > 1 else CHANCE_T * doubt  # of one row, what is known is how far random orders scatter
+    said = f"{about(mean, half)}, where 0 is random orders ({RANDOM}, standard error {doubt:.2f}) and 1 the best order known; {count} parts {what} in the map's order"
+    if dropped:
+        said += f"; {dropped} rows left out, whose score no order moves"
+    details = {"rows": scores, "dropped": dropped}
+    if mean - half > 0:
+        return Check(GROUP, name, "pass", mean, said + ": better than chance.", details)
+    why = "worse than chance" if mean + half < 0 else "not told apart from chance"
+    return Check(GROUP, name, "fail", mean, f"{said}: {why}.", details)
+
+
+def _together(checks: list[Check], columns: list[list[float]], names: list[str]) -> Check:
+    told = [c for c in checks if c.verdict in ("pass", "fail")]
+    if len(told) < 2:
+        return Check(GROUP, TOGETHER, "not applicable", None, "fewer than two metrics say anything.")
+    found = [t for t in taus(columns) if np.isfinite(t)]
+    tau, least = (float(np.mean(found)), min(found)) if found else (0.0, 0.0)
+    passes = sum(c.verdict == "pass" for c in told)
+    order = f"Kendall's tau of the order in which they put {len(columns[0])} maps (this one and controls) is {tau:.2f} on average, {least:.2f} at least"
+    said = f"{passes} of {len(told)} metrics say better than chance; {order}"
+    details: dict[str, Any] = {"maps": names, "metrics": [c.name for c in checks], "scores": columns, "taus": found}
+    if passes == len(told) and tau >= AGREED:
+        return Check(GROUP, TOGETHER, "pass", tau, said + ": they agree.", details)
+    if passes == 0:
+        return Check(GROUP, TOGETHER, "fail", tau, said + ": none does.", details)
+    return Check(
+        GROUP, TOGETHER, "disagree", tau, said + ": they disagree, so none of them is to be quoted alone.", details
+    )

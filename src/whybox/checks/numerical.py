@@ -1,0 +1,145 @@
+"""Is the map what its method says it is? Reproduced, converged, not drowned in noise, in a type that is long enough."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from whybox.checks.case import Case, Maps, flat
+from whybox.checks.result import Check
+from whybox.checks.statistics import spearman
+from whybox.frames import Floats
+
+__all__ = ["numerical"]
+
+GROUP: Final = "numerical"
+SAME: Final = (
+    1e-2  # relative distance of maps that differ by float32 rounding alone: other micro-batches, other kernels
+)
+NOISE: Final = 0.2  # of the map's size; a fifth leaves 98 % of its energy signal
+SHORTER: Final = (
+    0.05  # relative distance that bfloat16 may bring; IG on smooth networks has 0.008, on ReLU with max-pooling 0.17
+)
+FEW: Final = 4
+
+
+def numerical(case: Case) -> list[Check]:
+    """Run the numerical checks."""
+    return [_reproduced(case), _completeness(case), _noise(case), _operators(case), _mode(case), _dtype(case)]
+
+
+def apart(a: Maps, b: Maps) -> Floats:
+    """Relative distance of maps, row by row."""
+    x, y = flat(a), flat(b)
+    size = np.sqrt((y * y).sum(axis=1))
+    return np.asarray(np.sqrt(((x - y) ** 2).sum(axis=1)) / np.where(size > 0, size, 1.0))
+
+
+def _reproduced(case: Case) -> Check:
+    """The first rows again, since what is drawn for a row hangs on its place; where nothing is drawn, all rows checked."""
+    name = "reproduced"
+    at, rows = case.at, case.rows
+    belongs = "network and inputs have the explanation's own SHA-256"
+    found = apart(case.repeated(), case.maps())
+    if float(found.max()) > SAME and not np.array_equal(rows, np.arange(len(rows))):
+        at = np.arange(min(FEW, len(case.parts[0])), dtype=np.intp)
+        rows = case.standing(at)
+        if not np.array_equal(rows, np.arange(len(rows))):
+            return Check(
+                GROUP,
+                name,
+                "not applicable",
+                None,
+                f"{belongs}; what was drawn for these rows cannot be drawn again, as the first rows are not there.",
+            )
+        found = apart(case.again(arrays=case.arrays(rows), at=at), case.maps(at))
+    worst = float(found.max())
+    said = f"{belongs}; computed again, {len(rows)} rows differ by at most {worst:.2g} of the map's size (rounding explains {SAME:g})"
+    if worst <= SAME:
+        return Check(GROUP, name, "pass", worst, said + ".")
+    return Check(
+        GROUP,
+        name,
+        "fail",
+        worst,
+        said + ": the values are not what this method gives here, or its result hangs on the rows beside a row.",
+    )
+
+
+def _completeness(case: Case) -> Check:
+    name = "completeness"
+    found = case.parts[0].extras.get("converged")
+    if not case.parts[0].evidence.additive or found is None:
+        return Check(GROUP, name, "not applicable", None, "this method's maps need not add up to anything.")
+    gap = np.abs(case.parts[0].extras["completeness_error"][1])
+    base = case.parts[0].extras["base"][1]
+    score = case.parts[0].prediction
+    share = gap / np.maximum(np.abs((0.0 if score is None else score) - base), 1e-12)
+    worst, bad = float(share.max()), int((~found[1]).sum())
+    said = f"the maps add up to score - base within {worst:.2g} of it at worst, {float(np.median(share)):.2g} in the median, over all {len(gap)} rows explained"
+    if bad:
+        return Check(
+            GROUP, name, "fail", worst, f"{said}; {bad} miss the tolerance: take more steps, or another baseline."
+        )
+    return Check(
+        GROUP, name, "pass", worst, f"{said}; all within the tolerance. Adding up is no proof that a map is right."
+    )
+
+
+def _noise(case: Case) -> Check:
+    name = "noise"
+    errors = case.errors()
+    if errors is None:
+        why = "nothing is drawn" if case.parts[0].evidence.exact else "this method gives no standard error"
+        return Check(GROUP, name, "not applicable", None, why + ".")
+    size = np.sqrt((flat(case.maps()) ** 2).mean(axis=1))
+    share = np.median(flat(errors), axis=1) / np.where(size > 0, size, 1.0)
+    middle = float(np.median(share))
+    said = f"the median standard error is {middle:.2g} of the map's size (root mean square); up to {NOISE:g} passes, for then noise is under a twentieth of its energy"
+    verdict = "pass" if middle <= NOISE else "fail"
+    return Check(
+        GROUP, name, verdict, middle, said + ("." if verdict == "pass" else ": take more samples."), {"rows": share}
+    )
+
+
+def _operators(case: Case) -> Check:
+    met = case.parts[0].evidence.operators
+    if met:
+        return Check(GROUP, "operators", "fail", float(len(met)), f"met without a rule of their own: {', '.join(met)}.")
+    return Check(GROUP, "operators", "pass", 0.0, "no operator was met that this method has no rule for.")
+
+
+def _mode(case: Case) -> Check:
+    with case.net.session():  # refuses a network in train mode
+        pass
+    beside = case.parts[0].evidence.agreement
+    said = "the network is in the state to be explained, and answers a row alike in other company (largest difference"
+    return Check(GROUP, "eval mode", "pass", beside, f"{said} {beside:.2g}).")
+
+
+def _dtype(case: Case) -> Check:
+    name = "dtype"
+    if case.settings.get("dtype") != "bfloat16" and "16" not in case.net.arithmetic:
+        return Check(GROUP, name, "not applicable", None, f"computed in {case.net.arithmetic}, not in a shorter type.")
+    if "16" in case.net.arithmetic:
+        return Check(
+            GROUP,
+            name,
+            "not applicable",
+            None,
+            f"the network itself computes in {case.net.arithmetic}; there is no longer one to compare with.",
+        )
+    at = np.arange(min(FEW, case.count))
+    short, full = case.repeated(), case.again(arrays=case.arrays(case.rows[at]), dtype=None, at=case.at[at])
+    few = tuple(m[at] for m in short)
+    distance = float(np.median(apart(few, full)))
+    order = float(np.mean([spearman(np.abs(a), np.abs(b)) for a, b in zip(flat(few), flat(full), strict=True)]))
+    said = f"bfloat16 is {distance:.2g} of the map's size away from float32 (median of {len(at)} rows), rank correlation {order:.3f}; up to {SHORTER:g} passes"
+    return Check(
+        GROUP,
+        name,
+        "pass" if distance <= SHORTER else "fail",
+        distance,
+        said + ("." if distance <= SHORTER else ": leave dtype out."),
+    )

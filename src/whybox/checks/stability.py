@@ -1,0 +1,117 @@
+"""Does the map stay where it is when the input hardly moves, or when the seed changes?
+
+Source of max-sensitivity: Yeh et al. 2019 (On the (in)fidelity and sensitivity of explanations, arXiv:1901.09392), definition 3; here relative to the map's size.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from whybox.checks.case import Arrays, Case, Maps, flat
+from whybox.checks.numerical import apart
+from whybox.checks.result import Check
+from whybox.checks.statistics import about, interval, spearman
+from whybox.frames import Floats
+
+__all__ = ["stability"]
+
+GROUP: Final = "stability"
+NOISE: Final = "stability: small noise"
+SEED: Final = "stability: other seeds"
+RADIUS: Final = 0.02  # of the input's range: less than an eye sees, more than rounding
+TRIALS: Final = 6
+FEW_TRIALS: Final = 2
+MOVED: Final = 0.5  # of the distance to the map with its places shuffled, which is a map of something else
+REPEATED: Final = 0.8  # rank correlation with other seeds
+SEEDS: Final = 2
+ROUNDING: Final = 1e-3
+
+
+def stability(case: Case) -> list[Check]:
+    """Move the input a little; draw again."""
+    return [_noise(case), _seeds(case)]
+
+
+def _noise(case: Case) -> Check:
+    if all(i.whole for i in case.inputs):
+        return Check(
+            GROUP,
+            NOISE,
+            "not applicable",
+            None,
+            "the inputs are whole numbers (tokens, categories): nothing is a little beside them.",
+        )
+    before = case.repeated()
+    q = case.question()
+    scores = q.scores[:, 0]
+    worst, order, moved = np.zeros(case.count), np.ones(case.count), np.zeros(case.count)
+    trials = FEW_TRIALS if case.dear else TRIALS
+    for k in range(trials):
+        near = _near(case, k)
+        after = case.again(arrays=near)
+        worst = np.maximum(worst, apart(after, before))
+        alike = [spearman(np.abs(a), np.abs(b)) for a, b in zip(flat(after), flat(before), strict=True)]
+        order = np.minimum(order, alike)
+        lifted = tuple(q.net.array(x) for x in near)
+        rows = np.arange(case.count)
+        for start in range(0, case.count, q.at_once):
+            some = slice(start, start + q.at_once)
+            moved[some] = np.maximum(
+                moved[some], np.abs(q.asked(tuple(a[some] for a in lifted), rows[some])[:, 0] - scores[some])
+            )
+    mean, half = interval(worst)
+    unlike = _unlike(case, before)
+    share = float((moved / np.maximum(np.abs(scores), 1e-12)).mean())
+    said = (
+        f"noise of {RADIUS:.0%} of the input's range moves the map by {about(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "
+        f"{float(order.mean()):.2f}; the score moves by {share:.1%}. A map with its places shuffled is {unlike:.2f} away, and up to half of that passes"
+    )
+    verdict = "pass" if mean <= max(MOVED * unlike, ROUNDING) else "fail"
+    return Check(GROUP, NOISE, verdict, mean, said + ".", {"rows": worst, "rank correlation": order, "score": moved})
+
+
+def _unlike(case: Case, maps: Maps) -> float:
+    """How far a map of the same numbers in other places is."""
+    rng = np.random.default_rng([case.seed, 82])
+    table = flat(maps)
+    return float(np.mean([apart((rng.permuted(table, axis=1),), (table,)).mean() for _ in range(TRIALS)]))
+
+
+def _near(case: Case, trial: int) -> Arrays:
+    """Inputs with uniform noise: of a picture's own range, of each feature's range over the rows."""
+    out = []
+    for number, given in enumerate(case.inputs):
+        x = given.x[case.rows]
+        if given.whole:
+            out.append(x)
+            continue
+        table = given.x.ndim == 2 and len(given.x) > 1
+        span: Floats = (
+            np.ptp(given.x, axis=0)[None]
+            if table
+            else np.ptp(x.reshape(len(x), -1), axis=1).reshape(-1, *(1,) * (x.ndim - 1))
+        )
+        rng = np.random.default_rng([case.seed, 81, number, trial])
+        out.append((x + rng.uniform(-RADIUS, RADIUS, size=x.shape) * span).astype(x.dtype))
+    return tuple(out)
+
+
+def _seeds(case: Case) -> Check:
+    own = flat(case.maps())
+    found = [flat(case.repeated(case.other_seed(1 + k))) for k in range(SEEDS)]
+    if case.parts[0].evidence.exact or np.array_equal(found[0], flat(case.repeated())):
+        return Check(GROUP, SEED, "not applicable", None, "nothing is drawn: another seed gives the same map.")
+    table = np.array([[spearman(np.abs(a), np.abs(b)) for a, b in zip(own, other, strict=True)] for other in found])
+    mean, half = interval(table)
+    said = f"rank correlation with {SEEDS} other seeds {about(mean, half)}; from {REPEATED:g} passes"
+    verdict = "pass" if mean >= REPEATED else "fail"
+    return Check(
+        GROUP,
+        SEED,
+        verdict,
+        mean,
+        said + ("." if verdict == "pass" else ": take more samples before reading details."),
+        {"rows": table},
+    )

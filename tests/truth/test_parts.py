@@ -1,0 +1,270 @@
+"""Leaving out, and Shapley values of parts, against brute force; errors must cover; sums must hold."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+import whybox as wb
+from whybox.errors import InputError, LimitError, OptionError
+from whybox.methods.saliency.coalitions import all_coalitions, design, exact, least, solve
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+
+class Game(nn.Module):
+    """Any function of features, as a network."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *x):
+        return self.function(*x)
+
+
+def net(function):
+    return Game(function).eval()
+
+
+def cnn(outputs=4):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, outputs)
+    ).eval()
+
+
+def pictures(rows=3, shape=(2, 8, 9), seed=0):
+    return np.random.default_rng(seed).normal(size=(rows, *shape)).astype(np.float32)
+
+
+def over_orders(worth, players):
+    """Shapley's own definition: the mean over all orders."""
+    out = np.zeros(players)
+    orders = list(permutations(range(players)))
+    for order in orders:
+        came = 0
+        for who in order:
+            out[who] += worth[came | 1 << who] - worth[came]
+            came |= 1 << who
+    return out / len(orders)
+
+
+def random_game(kind, players, seed):
+    draw = np.random.default_rng([players, seed])
+    every = all_coalitions(players)
+    if kind == "any":
+        return draw.normal(size=2**players)
+    if kind == "network":
+        hidden = np.maximum(every @ draw.normal(size=(players, 16)) + draw.normal(size=16), 0)
+        return np.maximum(hidden @ draw.normal(size=(16, 16)), 0) @ draw.normal(size=16)
+    out = every @ draw.normal(size=players)
+    for _ in range(2 * players):
+        out = out + draw.normal() * every[:, draw.permutation(players)[: draw.integers(2, 4)]].all(axis=1)
+    return out
+
+
+def test_exact_values_are_means_over_all_orders():
+    worth = np.random.default_rng(0).normal(size=(2**5, 2))
+    found = exact(worth, 5)
+    for t in range(2):
+        np.testing.assert_allclose(found[:, t], over_orders(worth[:, t], 5), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["any", "network", "cubic"])
+@pytest.mark.parametrize(("players", "calls"), [(8, 60), (10, 63), (10, 400), (12, 160)])
+def test_error_bars_cover_exact_values(kind, players, calls):
+    full, bits = 2**players - 1, 1 << np.arange(players)
+    inside, gaps = [], []
+    for seed in range(120 if players < 12 else 40):
+        worth = random_game(kind, players, seed)
+        d = design(players, calls, np.random.default_rng([seed, 7]))
+        assert 2 * len(d.coalitions) + 2 <= calls
+        k = d.coalitions @ bits
+        assert len(set(k) | set(full - k)) == 2 * len(k)  # every coalition once
+        total = worth[full] - worth[0]
+        values, variances = solve(d, ((worth[k] - worth[full - k]) / 2)[:, None], np.array([total]))
+        want = exact(worth[:, None], players)
+        assert values.sum() == pytest.approx(total, abs=1e-9)
+        assert (variances > 0).all()
+        inside.append(np.abs(values - want) <= 1.96 * np.sqrt(variances))
+        gaps.append((values - want) / np.sqrt(variances))
+    assert 0.90 <= np.mean(inside) <= 0.99
+    assert abs(np.mean(gaps)) < 0.2
+
+
+def test_regression_is_exact_where_pairs_see_no_interaction():
+    """Products of two are even in a pair: their Shapley values come out exactly from few calls."""
+    draw = np.random.default_rng(0)
+    every = all_coalitions(12).astype(float)
+    worth = every @ draw.normal(size=12) + np.einsum("ki,ij,kj->k", every, draw.normal(size=(12, 12)), every)
+    d = design(12, 60, np.random.default_rng(1))
+    k = d.coalitions @ (1 << np.arange(12))
+    values, variances = solve(d, ((worth[k] - worth[4095 - k]) / 2)[:, None], np.array([worth[-1] - worth[0]]))
+    np.testing.assert_allclose(values, exact(worth[:, None], 12), atol=1e-9)
+    assert variances.max() < 1e-18
+
+
+def test_many_players():
+    for players, calls in ((40, least(40)), (100, 1000), (300, least(300))):
+        d = design(players, calls, np.random.default_rng(0))
+        weights = np.random.default_rng(1).normal(size=players)
+        worth = lambda z, w=weights: (z @ w)[:, None]
+        values, _ = solve(d, (worth(d.coalitions) - worth(~d.coalitions)) / 2, weights.sum(keepdims=True))
+        np.testing.assert_allclose(values[:, 0], weights, atol=1e-8)
+        assert sum(s.share for s in d.strata) == pytest.approx(sum(1 / (s * (players - s)) for s in range(1, players)))
+
+
+def test_and_and_product_of_a_table():
+    x = np.array([[2.0, 3.0, 5.0, 1.0], [1.0, -1.0, 2.0, 0.0]])
+    e = wb.saliency(net(lambda a: a[:, 0] * a[:, 1] * a[:, 2] + 4 * a[:, 3]), x, None, "shapley")
+    np.testing.assert_allclose(e.values, [[10, 10, 10, 4], [-2 / 3, -2 / 3, -2 / 3, 0]], atol=1e-5)
+    assert e.evidence.exact
+    assert e.evidence.index == "Shapley"
+    assert e.std_error is None
+    assert e.dims == ("row", "feature")
+    np.testing.assert_array_equal(e.base, 0)
+    np.testing.assert_allclose(e.extras["part"][1], e.values)
+
+
+def test_a_part_that_changes_nothing_is_no_player():
+    x = np.zeros((1, 40), dtype=np.float32)
+    x[0, :6] = 1
+    e = wb.saliency(net(lambda a: a[:, :6].prod(1)), x, None, "shapley", samples=64)
+    np.testing.assert_allclose(e.values[0, :6], 1 / 6, atol=1e-6)
+    assert (e.values[0, 6:] == 0).all()
+    assert e.evidence.exact
+    assert e.evidence.passes["forward"] <= 2 + 1 + 63
+
+
+def test_patches_against_brute_force():
+    network, x = cnn(), pictures()
+    e = wb.saliency(network, x, 2, "shapley", patches=(2, 3), samples=64)
+    labels = (np.arange(8) * 2 // 8)[:, None] * 3 + np.arange(9) * 3 // 9
+    keep = all_coalitions(6)[:, labels][:, None]
+    for row in range(3):
+        with torch.no_grad():
+            worth = network(torch.as_tensor(x[row] * keep, dtype=torch.float32))[:, 2].numpy().astype(np.float64)
+        want = over_orders(worth, 6)
+        np.testing.assert_allclose(e.extras["part"][1][row], want, atol=1e-5)
+        for part in range(6):
+            assert e.values[row][labels == part].sum() == pytest.approx(want[part], abs=1e-5)
+            assert np.ptp(e.values[row][labels == part]) == 0
+    assert e.extras["converged"][1].all()
+    np.testing.assert_allclose(e.values.sum(axis=(1, 2)) + e.extras["base"][1], e.prediction, atol=1e-4)
+
+
+def test_sampled_patches_cover_and_add_up():
+    network, x = cnn(), pictures(12)
+    truth = wb.saliency(network, x, 1, "shapley", patches=(3, 4), samples=4096)
+    assert truth.evidence.exact
+    inside = []
+    for seed in range(6):
+        e = wb.saliency(network, x, 1, "shapley", patches=(3, 4), samples=120, seed=seed)
+        assert not e.evidence.exact
+        assert e.evidence.passes["forward"] <= 12 * 120 + 2
+        np.testing.assert_allclose(e.values.sum(axis=(1, 2)) + e.extras["base"][1], e.prediction, atol=1e-4)
+        found, error = e.extras["part"][1], e.extras["part_error"][1]
+        inside.append(np.abs(found - truth.extras["part"][1]) <= 1.96 * error)
+        np.testing.assert_allclose(e.std_error * (e.values / np.where(e.values == 0, 1, e.values)), e.std_error)
+    assert 0.90 <= np.mean(inside) <= 0.99
+
+
+def test_superpixels_one_cut_a_row():
+    network, x = cnn(1), pictures(2)
+    cut = np.full((2, 8, 9), 7)
+    cut[0, :4], cut[1, :, :3], cut[1, :, 3:5] = 2, 1, -1
+    e = wb.saliency(network, x, None, "shapley", parts=cut)
+    assert (e.values[1, :, 3:5] == 0).all()  # below 0: always there
+    both = wb.saliency(network, x[:1], None, "shapley", parts=cut[0])
+    np.testing.assert_allclose(both.values[0], e.values[0], atol=1e-6)
+    np.testing.assert_allclose(e.values.sum(axis=(1, 2)) + e.extras["base"][1], e.prediction, atol=1e-5)
+    with pytest.raises(InputError, match="one for all rows"):
+        wb.saliency(network, x, None, "shapley", parts=cut[:, :4])
+    with pytest.raises(InputError, match="whole numbers"):
+        wb.saliency(network, x, None, "shapley", parts=cut * 1.0)
+
+
+def test_rows_with_fewer_parts_have_none_there():
+    x = pictures(2)
+    cut = np.zeros((2, 8, 9), dtype=int)
+    cut[1, 4:] = 1
+    e = wb.saliency(cnn(1), x, None, "ablation", parts=cut)
+    assert np.isnan(e.extras["part"][1][0, 1])
+    assert np.isfinite(e.extras["part"][1][1]).all()
+
+
+def test_channels_as_parts():
+    network, x = cnn(1), pictures(2)
+    e = wb.saliency(network, x, None, "ablation", parts="channels")
+    assert e.dims == ("row", "channel", "y", "x")
+    for channel in range(2):
+        without = x.copy()
+        without[:, channel] = 0
+        with torch.no_grad():
+            drop = (network(torch.as_tensor(x)) - network(torch.as_tensor(without)))[:, 0].numpy()
+        np.testing.assert_allclose(e.values[:, channel].sum(axis=(1, 2)), drop, atol=1e-5)
+        np.testing.assert_allclose(e.extras["part"][1][:, channel], drop, atol=1e-5)
+    s = wb.saliency(network, x, None, "shapley", parts="channels")
+    np.testing.assert_allclose(s.values.sum(axis=(1, 2, 3)) + s.extras["base"][1], s.prediction, atol=1e-5)
+    with pytest.raises(OptionError, match="no channels"):
+        wb.saliency(net(lambda a: a.sum(1)), np.ones((1, 3)), None, "ablation", parts="channels")
+
+
+def test_channels_last_patches():
+    weights = np.random.default_rng(3).normal(size=(8, 9, 2)).astype(np.float32)
+    x = np.moveaxis(pictures(), 1, -1)
+    linear = net(lambda a: (a * torch.as_tensor(weights)).flatten(1).sum(1))
+    gain = (x * weights).sum(axis=-1)
+    e = wb.saliency(linear, x, None, "shapley", patches=2, channel_axis=-1)
+    for k, box in enumerate(np.s_[:4, :5, :4, 5:, 4:, :5, 4:, 5:][i : i + 2] for i in range(0, 8, 2)):
+        np.testing.assert_allclose(e.extras["part"][1][:, k], gain[(slice(None), *box)].sum(axis=(1, 2)), atol=1e-4)
+
+
+def test_ablation_of_tokens_and_several_targets():
+    table = np.random.default_rng(0).normal(size=(9, 5, 3))
+    ids = np.random.default_rng(1).integers(1, 9, size=(4, 5))
+    network = net(lambda a: torch.as_tensor(table, dtype=torch.float32)[a, torch.arange(5)].sum(1))
+    e = wb.saliency(network, ids, "all", "ablation", baseline=0)
+    np.testing.assert_allclose(e.values, table[ids, np.arange(5)] - table[0], atol=1e-5)
+    s = wb.saliency(network, ids, "all", "shapley", baseline=0)
+    np.testing.assert_allclose(s.values, e.values, atol=1e-5)
+    assert s.extras["part"][0] == ("row", "part", "output")
+    np.testing.assert_allclose(s[1].extras["part"][1], s.values[1], atol=1e-6)
+
+
+def test_parts_of_two_inputs_play_together():
+    a, b = np.array([[2.0, 3.0]]), np.array([[5.0]])
+    one, two = wb.saliency(net(lambda a, b: a[:, 0] * b[:, 0] + a[:, 1]), (a, b), None, "shapley", baseline=(0.0, 0.0))
+    np.testing.assert_allclose(one.values, [[5, 3]], atol=1e-5)
+    np.testing.assert_allclose(two.values, [[5]], atol=1e-5)
+
+
+def test_background_rows_stand_for_absent():
+    draw = np.random.default_rng(0)
+    x, behind = draw.normal(size=(3, 4)), draw.normal(size=(5, 4))
+    function = lambda a: a[:, 0] * a[:, 1] + a[:, 2].abs() * a[:, 3]
+    e = wb.saliency(net(function), x, None, "shapley", background=behind)
+    for row in range(3):
+        worth = np.empty(16)
+        for k, keep in enumerate(all_coalitions(4)):
+            worth[k] = float(function(torch.as_tensor(np.where(keep, x[row], behind))).mean())
+        np.testing.assert_allclose(e.values[row], over_orders(worth, 4), atol=1e-5)
+
+
+def test_too_few_calls_are_refused_with_the_number_that_is_needed():
+    x = pictures(1)
+    with pytest.raises(LimitError, match=f"{least(16):,} are the least"):
+        wb.saliency(cnn(1), x, None, "shapley", samples=least(16) - 1)
+    wb.saliency(cnn(1), x, None, "shapley", samples=least(16))
+    with pytest.raises(OptionError, match="2 axes of places"):
+        wb.saliency(cnn(1), x, None, "shapley", patches=(2, 2, 2))
+
+
+def test_saved_and_loaded(tmp_path):
+    e = wb.saliency(cnn(1), pictures(2), None, "shapley", samples=70)
+    e.save(tmp_path / "e.whybox")
+    back = wb.load(tmp_path / "e.whybox")
+    np.testing.assert_array_equal(back.values, e.values)
+    np.testing.assert_array_equal(back.extras["part_error"][1], e.extras["part_error"][1])
