@@ -16,8 +16,6 @@ from whybox.methods.saliency.paths import IntegratedGradients
 from whybox.methods.saliency.rise import Rise
 from whybox.methods.saliency.rules import DeepLift, GuidedBackprop
 from whybox.methods.saliency.shapley import ShapleyParts
-from whybox.methods.saliency.paths import IntegratedGradients
-from whybox.methods.saliency.rules import DeepLift, GuidedBackprop
 
 __all__ = ["METHODS", "make"]
 
