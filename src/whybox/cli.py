@@ -1,4 +1,4 @@
-"""The command line: ``whybox demo``, ``whybox explain``, ``whybox effects``, ``whybox report``."""
+"""The command line: ``whybox demo``, ``whybox explain``, ``whybox effects``, ``whybox saliency``, ``whybox report``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from whybox import cli_saliency
 from whybox.errors import (
     DtypeError,
     InputError,
@@ -119,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     _demo_parser(commands)
     _explain_parser(commands)
     _effects_parser(commands)
+    cli_saliency.add_parser(commands, _EXIT_CODES)
     _report_parser(commands)
     return parser
 

@@ -36,6 +36,7 @@ LADDER = [
     {"api"},
     {"reporting"},
     {"demo"},
+    {"cli_saliency"},
     {"cli", "__init__"},
 ]
 RUNG = {room: i for i, rooms in enumerate(LADDER) for room in rooms}

@@ -149,6 +149,31 @@ def test_what_stands_for_an_absent_token(net, embedding):
     assert plain.values[0] == pytest.approx([said(2) - said(1), said(6) - said(1)], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("method", "embedding"),
+    [
+        ("integrated_gradients", "embed"),
+        ("deeplift", "embed"),
+        ("shapley", "embed"),
+        ("shapley", None),
+        ("occlusion", None),
+        ("ablation", None),
+    ],
+)
+def test_methods_of_the_catalogue_take_texts(net, method, embedding):
+    """Every token acts alone, so each method that compares with absent tokens must find the same."""
+
+    def said(token):
+        return float(net.head(net.embed.weight[token].tanh())[0].detach())
+
+    found = wb.saliency(net, ["good unkind", "bad"], 0, method, tokenizer=tokenizer(), embedding=embedding, words=True)
+    known = [0, said(3) - said(1), said(4) + said(5) - 2 * said(1)]
+    slack = 2e-2 if method == "integrated_gradients" else 1e-5
+    assert found.values[0] == pytest.approx(known, abs=slack)
+    assert found.values[1, :2] == pytest.approx([0, said(6) - said(1)], abs=slack)
+    assert np.isnan(found.values[1, 2])
+
+
 def test_a_function_reads_texts(net):
     def read(text):
         words = text.split()
@@ -209,6 +234,12 @@ def test_refusals(net):
         wb.saliency(net, "x", 0, tokenizer=lambda _: {"ids": [], "tokens": []}, embedding="embed")
     with pytest.raises(OptionError, match="say which one"):
         wb.saliency(net, "good", 0, Absent(baseline=3), tokenizer=tk, embedding="embed")
+
+
+def test_checks_of_maps_of_tokens_are_refused_by_name(net):
+    found = wb.saliency(net, ["good bad"], 0, tokenizer=tokenizer(), embedding="embed")
+    with pytest.raises(OptionError, match="tokens and words"):
+        wb.check(found, net, found.extras["text"][1].tolist())
 
 
 def test_texts_that_were_cut_are_said_to_be(net):

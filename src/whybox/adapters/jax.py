@@ -53,7 +53,7 @@ def wrap(
         raise OptionError(f"channels={channels!r} is not known: 'first' or 'last'.")
     body, params, kind = body_of(obj, params, batched=batched)
     taken = parameters_of(obj)[1 if params is not None and "(JAX function)" in kind else 0 :]
-    own = "first" if "(equinox module" in kind else "last"
+    own: Literal["first", "last"] = "first" if "(equinox module" in kind else "last"
     return wrap_body(body, params, kind, channels=channels or own, output=output, taken=taken)
 
 
@@ -133,7 +133,7 @@ def _forward(run: _Run, floats: tuple[bool, ...], params: Any, x: tuple[Any, ...
     return jax.vjp(of, *(a for f, a in zip(floats, x, strict=True) if f))
 
 
-@jax.jit
+@partial(jax.jit)
 def _back(pull: Any, cotangent: Any) -> Any:
     return pull(cotangent)
 

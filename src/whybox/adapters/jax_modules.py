@@ -51,7 +51,8 @@ class Body(ABC):
         """Answer rows. ``keep``: (answer, what the layer put out). ``from``: the first input stands for what the layer puts out."""
 
         def call(*given: Any) -> Any:
-            module, said = self.module(params), []
+            module = self.module(params)
+            said: list[Any] = []
             if layer is not None:
                 instead, given = (given[0], given[1:]) if mode == "from" else (None, given)
                 module = self.put(module, layer, _Stub(self.at(module, layer), instead, said))
@@ -241,14 +242,16 @@ def _equinox(obj: Any, *, batched: bool) -> tuple[Body, Any, str]:
 
 
 def _trains(module: Any) -> bool:
-    return getattr(module, "inference", None) is False and getattr(module, "p", 1) != 0
+    dropped: Any = getattr(module, "p", 1.0)
+    return getattr(module, "inference", None) is False and dropped != 0
 
 
 def _flax(obj: Any, *, batched: bool) -> tuple[Body, Any, str]:
     from flax import nnx
 
     for path, node in nnx.iter_graph(obj):
-        dropping = getattr(node, "deterministic", None) is False and getattr(node, "rate", 0)
+        rate: Any = getattr(node, "rate", 0.0)
+        dropping = getattr(node, "deterministic", None) is False and rate != 0
         if dropping or getattr(node, "use_running_average", None) is False:
             raise UnsupportedModelError(
                 f"the network is in train mode ({'.'.join(map(str, path))!r}), where dropout and batch statistics change its answers; call net.eval() first."

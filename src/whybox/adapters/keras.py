@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import keras
 
+from whybox.adapters.keras_models import call_model, instead, leaves, structure_of
 from whybox.adapters.parts import parameters_of
 from whybox.errors import UnsupportedModelError
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["call_model", "instead", "leaves", "network", "structure_of"]
+__all__ = ["network"]
 
 
 def network(obj: Any, output: Any = None) -> Differentiable:
@@ -44,47 +44,18 @@ def network(obj: Any, output: Any = None) -> Differentiable:
     )
 
 
-def leaves(model: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """(name, layer) of layers without layers of their own; of models inside models ``outer/inner``."""
-    for layer in model.layers:
-        name = f"{before}{layer.name}".replace(".", "_")
-        if getattr(layer, "layers", None):
-            yield from leaves(layer, f"{name}/")
-        else:
-            yield name, layer
-
-
-def call_model(model: Any, x: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """Models of the functional kind take several inputs as a list or a dict, others as they were written."""
-    functional = isinstance(model, (keras.Sequential, keras.src.models.Functional))
-    if functional:
-        return model(named or (x[0] if len(x) == 1 else list(x)), training=False)
-    takes = parameters_of(model.call)
-    return model(*x, **named, **({"training": False} if {"training", "**"} & set(takes) else {}))
-
-
-@contextmanager
-def instead(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
-    """Within it a layer computes something else."""
-    object.__setattr__(layer, "call", call)
-    try:
-        yield
-    finally:
-        layer.__dict__.pop("call", None)
-
-
 def _torch(model: Any, output: Any) -> Differentiable:
     import torch
 
     from whybox.adapters.torch.module import wrap
 
-    class Own(torch.nn.Module):
+    class Own(torch.nn.Module):  # type: ignore[misc]
         """What one layer owns; whoever listens here hears what the layer says."""
 
         def forward(self, said: Any) -> Any:
             return said
 
-    class Evaluated(torch.nn.Module):
+    class Evaluated(torch.nn.Module):  # type: ignore[misc]
         """The model with ``training=False``, its layers' weights by name. A copy has weights of its own and shares the model."""
 
         def __init__(self, weights: Callable[[Any], Any] | None = None) -> None:
@@ -143,12 +114,3 @@ def _jax(model: Any, output: Any) -> Differentiable:
 
     params = {k: v.value for k, v in zip(keys_of(model), model.variables, strict=True)}
     return wrap_body(Stateless(True, model), params, "keras model", output=output, taken=parameters_of(model.call))
-
-
-def structure_of(model: Any) -> str:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of functions in it, which are only read here
-            return str(model.to_json())
-    except (NotImplementedError, TypeError, ValueError):
-        return f"{type(model).__qualname__} {[(name, type(layer).__qualname__) for name, layer in leaves(model)]}"

@@ -8,7 +8,7 @@ from typing import Any, final
 import keras
 
 from whybox.adapters.jax_modules import Body
-from whybox.adapters.keras import call_model, instead, leaves, structure_of
+from whybox.adapters.keras_models import call_model, instead, leaves, structure_of
 from whybox.errors import OptionError, did_you_mean
 
 __all__ = ["Stateless", "keys_of"]

@@ -250,6 +250,10 @@ def _check_parts(parts: tuple[Any, ...]) -> None:
             "check takes an explanation of wb.saliency, or the tuple of them for a network of several inputs."
         )
     for e in parts:
+        if {"token", "word"} & set(e.dims):
+            raise OptionError(
+                "check judges maps of inputs; maps of tokens and words are taken by an embedding, which it does not ask again."
+            )
         if e.kind != "saliency" or not e.evidence.settings:
             raise InputError(
                 f"check is for the maps of wb.saliency; this is an explanation of kind {e.kind!r} without settings in its evidence."

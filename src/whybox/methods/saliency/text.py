@@ -207,7 +207,10 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
         if len(texts.texts) == 1:
             coords["token"] = labels(texts.tokens[0].tolist())
         extras["token"] = (("row", "token"), texts.tokens.copy())
-        return replace(e, values=_only(e.values, there), std_error=None if e.std_error is None else _only(e.std_error, there), coords=coords, extras=extras, evidence=evidence)  # fmt: skip
+        error = None if e.std_error is None else _only(e.std_error, there)
+        return replace(
+            e, values=_only(e.values, there), std_error=error, coords=coords, extras=extras, evidence=evidence
+        )
     if texts.words is None:
         raise OptionError("words=True needs a tokenizer that says which word a token belongs to (word_ids).")
     which, names = _grouped(texts)

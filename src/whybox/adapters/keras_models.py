@@ -1,0 +1,53 @@
+"""Models of Keras 3, whatever the backend: their layers, how they are called, what they are in words."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from whybox.adapters.parts import parameters_of
+
+__all__ = ["call_model", "instead", "leaves", "structure_of"]
+
+
+def leaves(model: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, layer) of layers without layers of their own; of models inside models ``outer/inner``."""
+    for layer in model.layers:
+        name = f"{before}{layer.name}".replace(".", "_")
+        if getattr(layer, "layers", None):
+            yield from leaves(layer, f"{name}/")
+        else:
+            yield name, layer
+
+
+def call_model(model: Any, x: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Models of the functional kind take several inputs as a list or a dict, others as they were written."""
+    functional = isinstance(model, (keras.Sequential, keras.src.models.Functional))
+    if functional:
+        return model(named or (x[0] if len(x) == 1 else list(x)), training=False)
+    takes = parameters_of(model.call)
+    return model(*x, **named, **({"training": False} if {"training", "**"} & set(takes) else {}))
+
+
+@contextmanager
+def instead(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
+    """Within it a layer computes something else."""
+    object.__setattr__(layer, "call", call)
+    try:
+        yield
+    finally:
+        layer.__dict__.pop("call", None)
+
+
+def structure_of(model: Any) -> str:
+    """The model without its weights, in words that are the same in another process."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of functions in it, which are only read here
+            return str(model.to_json())
+    except (NotImplementedError, TypeError, ValueError):
+        return f"{type(model).__qualname__} {[(name, type(layer).__qualname__) for name, layer in leaves(model)]}"

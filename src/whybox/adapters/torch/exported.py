@@ -1,0 +1,133 @@
+"""Networks out of files: programs of ``torch.export``, which carry their own graph and need no code; pickles of modules only where they are trusted."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from whybox.adapters.torch.archive import checked
+from whybox.adapters.torch.module import TorchNetwork, wrap
+from whybox.errors import ModelFileError, UnsupportedModelError, UntrustedPickleError
+
+__all__ = ["Program", "read"]
+
+_PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
+_HOW: Final = (
+    "Export the network instead, where its code is: program = torch.export.export(net.eval(), (example,), "
+    "dynamic_shapes=({0: torch.export.Dim('rows')},)); torch.export.save(program, 'net.pt2')"
+)
+
+
+def read(path: Path, *, trust_pickle: bool = False) -> TorchNetwork:
+    """See whybox.networks.exported.
+
+    Raises:
+        ModelFileError, UntrustedPickleError, UnsupportedModelError: see there.
+    """
+    if not path.is_file():
+        raise ModelFileError(f"there is no file {str(path)!r}.")
+    if path.suffix.lower() in _PICKLES:
+        return _pickled(path, trust_pickle=trust_pickle)
+    if path.suffix.lower() != ".pt2":
+        raise ModelFileError(f"{path.name}: networks are read from .pt2 files. {_HOW}.")
+    raw = path.read_bytes()
+    if not trust_pickle:
+        checked(raw, path.name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.load(io.BytesIO(raw))
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        raise ModelFileError(
+            f"{path.name} cannot be loaded by torch {torch.__version__} ({type(error).__name__}: {first[:200]})."
+        ) from error
+    _refuse_training(program, path.name)
+    net = wrap(Program(program))
+    count = sum(p.numel() for p in net.module.parameters())
+    return replace(net, kind=f"{path.name} (exported torch program, {count:,} parameters)")
+
+
+def _pickled(path: Path, *, trust_pickle: bool) -> TorchNetwork:
+    if not trust_pickle:
+        raise UntrustedPickleError(
+            f"{path.name} is a pickle, and reading it would run whatever code is in it. {_HOW}. If you trust whoever made the file: --trust-pickle on the "
+            "command line, trust_pickle=True in Python."
+        )
+    try:
+        said = torch.load(path, weights_only=False, map_location="cpu")
+    except Exception as error:
+        raise ModelFileError(f"{path.name} cannot be read ({type(error).__name__}: {error}).") from error
+    if not isinstance(said, torch.nn.Module):
+        raise UnsupportedModelError(
+            f"{path.name} holds {type(said).__name__}, not a network: weights alone do not say what is done with them. {_HOW}."
+        )
+    return wrap(said.eval())
+
+
+def _refuse_training(program: Any, name: str) -> None:
+    """A program is frozen in the mode it was exported in."""
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        for i, argument in enumerate(schema.arguments if schema is not None else ()):
+            said = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name, False)
+            if argument.name in ("train", "training") and said is True:
+                raise UnsupportedModelError(
+                    f"{name} was exported in train mode ({node.name} draws or keeps batch statistics); call net.eval() and export it again."
+                )
+
+
+class Program(torch.nn.Module):  # type: ignore[misc]
+    """An exported program that takes any number of rows.
+
+    Attributes:
+        expects: shapes of its inputs, None where an axis may have any length.
+    """
+
+    def __init__(self, program: Any) -> None:
+        super().__init__()
+        self.inner = program.module()
+        for part in self.modules():
+            part.training = False
+        wanted = set(program.graph_signature.user_inputs)
+        held = [n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.name in wanted]
+        shapes = [tuple(v.shape) for v in held if isinstance(v, torch.Tensor)]
+        if not shapes or any(not s for s in shapes):
+            raise UnsupportedModelError("the program takes no arrays of rows.")
+        self.expects = tuple(tuple(n if type(n) is int else None for n in s) for s in shapes)
+        self.least, self.most = _bounds(program, shapes[0][0])
+
+    def forward(self, *x: torch.Tensor) -> Any:
+        """Rows in as many pieces as the program allows, the last one filled up with rows repeated."""
+        rows = len(x[0])
+        if self.least <= rows <= self.most:
+            return self.inner(*x)
+        said = []
+        for start in range(0, rows, self.most):
+            part = tuple(a[start : start + self.most] for a in x)
+            n = len(part[0])
+            if n < self.least:
+                part = tuple(torch.cat([a, a[-1:].expand(self.least - n, *a.shape[1:])]) for a in part)
+            out = self.inner(*part)
+            if not isinstance(out, torch.Tensor):
+                raise UnsupportedModelError(
+                    f"the program takes {self.most} rows at a time and answers with {type(out).__name__}; export it with a dynamic number of rows, or with one output."
+                )
+            said.append(out[:n])
+        return torch.cat(said)
+
+
+def _bounds(program: Any, rows: Any) -> tuple[int, int]:
+    """Between how many rows a call may have."""
+    if type(rows) is int:
+        return rows, rows
+    known = program.range_constraints.get(rows.node.expr)
+    if known is None:
+        return 1, 2**31
+    most = int(known.upper) if bool(known.upper < 2**31) else 2**31
+    return max(1, int(known.lower)), most

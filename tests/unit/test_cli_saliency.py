@@ -1,0 +1,316 @@
+"""The command ``whybox saliency``: exported programs, files that would run code, pictures, arrays."""
+
+import io
+import json
+import pickle
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import whybox as wb
+from whybox.cli import main
+from whybox.errors import ModelFileError, UnsupportedModelError, UntrustedPickleError
+
+
+def net():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, padding=1),
+        torch.nn.BatchNorm2d(4),
+        torch.nn.ReLU(),
+        torch.nn.Dropout(0.5),
+        torch.nn.AdaptiveAvgPool2d(2),
+        torch.nn.Flatten(),
+        torch.nn.Linear(16, 5),
+    ).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    where = tmp_path_factory.mktemp("programs")
+    x = torch.randn(2, 3, 8, 8)
+    rows = torch.export.Dim("rows")
+    torch.export.save(torch.export.export(net(), (x,), dynamic_shapes=({0: rows},)), where / "net.pt2")
+    torch.export.save(torch.export.export(net(), (torch.randn(3, 3, 8, 8),)), where / "three.pt2")
+    torch.export.save(torch.export.export(net().train(), (x,)), where / "train.pt2")
+    torch.save(net(), where / "net.pt")
+    torch.save(net().state_dict(), where / "weights.pth")
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        Image.fromarray(rng.integers(0, 256, (20, 16, 3), dtype=np.uint8)).save(where / f"{i}.png")
+    Image.fromarray(rng.integers(0, 256, (20, 16), dtype=np.uint8)).save(where / "gray.jpg")
+    np.save(where / "rows.npy", rng.normal(size=(4, 3, 8, 8)).astype(np.float32))
+    np.save(where / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    (where / "names.txt").write_text("cat\ndog\nowl\nfox\ncow\n")
+    (where / "mine.py").write_text(
+        "import torch\ndef net():\n    torch.manual_seed(0)\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2)).eval()\nten = net()\n"
+    )
+    return where
+
+
+def run(folder, *arguments):
+    return main([a.replace("@", f"{folder}/") if a.startswith("@") else a for a in ("saliency", *arguments)])
+
+
+def test_a_program_says_what_the_module_says(folder):
+    x = np.load(folder / "rows.npy")
+    reference = wb.saliency(net(), x)
+    for name in ("net.pt2", "three.pt2"):
+        found = wb.saliency(wb.networks.exported(folder / name), x)
+        assert np.abs(found.values - reference.values).max() < 1e-6
+        assert np.abs(found.prediction - reference.prediction).max() < 1e-5
+        noisy = wb.saliency(wb.networks.exported(folder / name), x, 1, "smoothgrad", samples=4)
+        assert np.abs(noisy.values - wb.saliency(net(), x, 1, "smoothgrad", samples=4).values).max() < 1e-6
+    with pytest.raises(UnsupportedModelError, match="train mode"):
+        wb.networks.exported(folder / "train.pt2")
+
+
+def test_arrays_in_npz_out(folder, capsys):
+    assert run(folder, "@net.pt2", "@rows.npy", "-o", "@out.npz", "--target", "dog", "--names", "@names.txt") == 0
+    said = capsys.readouterr().out
+    assert "Gradient of 4 inputs" in said
+    with np.load(folder / "out.npz") as found:
+        x = np.load(folder / "rows.npy")
+        assert np.allclose(found["values"], wb.saliency(net(), x, 1).values, atol=1e-6)
+        assert found["dims"].tolist() == ["row", "y", "x"]
+        assert json.loads(str(found["evidence"]))["method"] == "Gradient"
+
+
+def test_pictures_are_resized_and_scaled_as_asked(folder):
+    arguments = (
+        "--mean",
+        "0.5,0.4,0.3",
+        "--std",
+        "0.2",
+        "--method",
+        "smoothgrad",
+        "--option",
+        "samples=4",
+        "--target",
+        "2",
+    )
+    assert run(folder, "@net.pt2", "@0.png", "@1.png", "-o", "@out.whybox", *arguments) == 0
+    found = wb.load(folder / "out.whybox")
+    assert list(found.coords["row"]) == ["0.png", "1.png"]
+    assert found.shape == (2, 8, 8)
+    small = [Image.open(folder / f"{i}.png").resize((8, 8), Image.Resampling.BILINEAR) for i in range(2)]
+    x = (np.stack([np.asarray(p) for p in small]) / 255 - [0.5, 0.4, 0.3]) / 0.2
+    assert np.allclose(found.extras["input"][1], x.transpose(0, 3, 1, 2), atol=1e-5)
+    ours = wb.saliency(net(), x.transpose(0, 3, 1, 2).astype(np.float32), 2, "smoothgrad", samples=4)
+    assert np.abs(found.values - ours.values).max() < 1e-4
+    assert run(folder, "@net.pt2", "@gray.jpg", "-o", "@gray.npz") == 0
+
+
+def test_a_function_by_name(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for name in ("mine:net", "mine:ten"):
+        monkeypatch.delitem(sys.modules, "mine", raising=False)
+        assert run(folder, name, "@0.png", "-o", "@mine.npz", "--size", "8x8", "--target", "1") == 0
+        with np.load(folder / "mine.npz") as found:
+            assert found["values"].shape == (1, 8, 8)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    assert str(folder) not in sys.path
+
+
+def test_pictures_out_are_drawn_by_the_figures(folder, monkeypatch):
+    from whybox.plots import Plots
+
+    drawn = []
+
+    def overlay(self):
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        import matplotlib.pyplot as plt
+
+        drawn.append(self.explanation)
+        axes = plt.figure().add_subplot()
+        axes.imshow(self.explanation.values[0])
+        return axes
+
+    monkeypatch.setattr(Plots, "overlay", overlay, raising=False)
+    for name in ("out.png", "out.svg"):
+        assert run(folder, "@net.pt2", "@rows.npy", "-o", f"@{name}") == 0
+        assert (folder / name).stat().st_size > 1000
+    assert len(drawn) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("@net.pt2", "@rows.npy", "--method", "gradent"), 2, "gradient"),
+        (("@net.pt2", "@rows.npy", "--option", "samples"), 2, "NAME=VALUE"),
+        (("@net.pt2", "@rows.npy", "--option", "seed=3"), 2, "not one of the method's"),
+        (("@net.pt2", "@rows.npy", "--option", "samples=3"), 2, "samples"),
+        (("@net.pt2", "@0.png", "--size", "9x9"), 2, "8x8"),
+        (("@net.pt2", "@0.png", "--size", "big"), 2, "HEIGHTxWIDTH"),
+        (("@net.pt2", "@0.png", "--mean", "1,2"), 2, "--mean"),
+        (("@net.pt2", "@0.png", "--std", "0"), 2, "above 0"),
+        (("@net.pt2", "@rows.npy", "--target", "9"), 2, "out of range"),
+        (("@net.pt2", "@0.png", "@rows.npy"), 3, "not both"),
+        (("@net.pt2", "@names.txt"), 3, ".txt"),
+        (("@net.pt2", "@objects.npy"), 3, "without running code"),
+        (("@net.pt2", "@none.png"), 3, "no file"),
+        (("@net.pt2", "@rows.npy", "--names", "@none.txt"), 3, "no file"),
+        (("@none.pt2", "@rows.npy"), 4, "no file"),
+        (("@names.txt", "@rows.npy"), 4, "torch.export"),
+        (("@net.pt", "@rows.npy"), 4, "torch.export.save"),
+        (("@train.pt2", "@rows.npy"), 4, "train mode"),
+        (("json:nothing", "@rows.npy"), 4, "MODULE:FUNCTION"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_has_its_code_and_writes_nothing(folder, capsys, arguments, code, says):
+    assert run(folder, *arguments, "-o", "@no.npz") == code
+    said = capsys.readouterr().err
+    assert said.startswith("whybox: ")
+    assert says in said
+    assert not (folder / "no.npz").exists()
+
+
+def test_results_do_not_overwrite_what_they_are_made_of(folder, capsys):
+    assert run(folder, "@net.pt2", "@0.png", "-o", "@0.png") == 2
+    assert "same file" in capsys.readouterr().err
+    assert run(folder, "@net.pt2", "@0.png", "-o", "@out.txt") == 2
+    assert run(folder, "@net.pt2", "@0.png", "-o", "@nowhere/out.npz") == 3
+
+
+def test_pickles_are_read_where_they_are_trusted(folder):
+    assert run(folder, "@net.pt", "@rows.npy", "-o", "@pickled.npz", "--trust-pickle") == 0
+    with np.load(folder / "pickled.npz") as found:
+        assert np.allclose(found["values"], wb.saliency(net(), np.load(folder / "rows.npy")).values, atol=1e-6)
+    with pytest.raises(UnsupportedModelError, match="weights alone"):
+        wb.networks.exported(folder / "weights.pth", trust_pickle=True)
+
+
+# Files that would run code when torch loads them.
+
+
+class Evil:
+    def __reduce__(self):
+        return (eval, ("__import__('pathlib').Path('ran').touch()",))
+
+
+CODE = "__import__('pathlib').Path('ran').touch()"
+
+
+def rewritten(source, target, edit, add=()):
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, edit(name, old.read(name)))
+        for name, raw in add:
+            new.writestr(name, raw)
+
+
+def in_page(change):
+    def edit(name, raw):
+        if not name.endswith("models/model.json"):
+            return raw
+        page = json.loads(raw)
+        change(page)
+        return json.dumps(page).encode()
+
+    return edit
+
+
+def graph(page):
+    return page["graph_module"]["graph"]
+
+
+def evil_expression(page):
+    graph(page)["tensor_values"]["input"]["sizes"][0]["as_expr"]["expr_str"] = CODE
+
+
+def evil_operator(page):
+    graph(page)["nodes"][0]["target"] = "torch.os.system"
+
+
+def evil_method(page):
+    graph(page)["nodes"][0]["target"] = "_operator.attrgetter"
+
+
+def writing_operator(page):
+    graph(page)["nodes"][0]["target"] = "torch.ops.aten.from_file.default"
+
+
+def evil_name(page):
+    graph(page)["nodes"][0]["name"] = f"x);{CODE}#"
+
+
+def evil_key(page):
+    graph(page)["tensor_values"][f"x);{CODE}#"] = graph(page)["tensor_values"]["input"]
+
+
+def evil_guard(page):
+    page["guards_code"] = [CODE]
+
+
+def evil_spec(page):
+    signature = page["graph_module"]["module_call_graph"][0]["signature"]
+    signature["in_spec"] = signature["in_spec"].replace("builtins.dict", "collections.defaultdict")
+
+
+EDITS = [evil_expression, evil_operator, evil_method, writing_operator, evil_name, evil_key, evil_guard, evil_spec]
+
+
+@pytest.mark.parametrize("change", EDITS, ids=lambda f: f.__name__)
+def test_programs_that_say_more_than_data_are_refused(folder, tmp_path, monkeypatch, change):
+    monkeypatch.chdir(tmp_path)
+    rewritten(folder / "net.pt2", "edited.pt2", in_page(change))
+    with pytest.raises(UntrustedPickleError, match="could run code"):
+        wb.networks.exported("edited.pt2")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_pickled_parts_are_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    buffer = io.BytesIO()
+    torch.save({"x": Evil()}, buffer)
+
+    def pickled(name, raw):
+        return buffer.getvalue() if name.endswith("sample_inputs/model.pt") else raw
+
+    def weights(name, raw):
+        if name.endswith("model_weights_config.json"):
+            page = json.loads(raw)
+            page["config"]["0.weight"]["use_pickle"] = True
+            return json.dumps(page).encode()
+        return pickle.dumps(Evil()) if name.endswith("weights/weight_0") else raw
+
+    def same(_name, raw):
+        return raw
+
+    rewritten(folder / "net.pt2", "inputs.pt2", pickled)
+    rewritten(folder / "net.pt2", "weights.pt2", weights)
+    rewritten(folder / "net.pt2", "custom.pt2", same, [("net/data/constants/custom_obj_0", pickle.dumps(Evil()))])
+    rewritten(folder / "net.pt2", "compiled.pt2", same, [("net/data/aotinductor/model/net.so", b"\x7fELF")])
+    for name in ("inputs", "weights", "custom", "compiled"):
+        with pytest.raises(UntrustedPickleError):
+            wb.networks.exported(f"{name}.pt2")
+    assert not (tmp_path / "ran").exists()
+    rewritten(folder / "net.pt2", "same.pt2", same)
+    x = np.load(folder / "rows.npy")
+    assert wb.saliency(wb.networks.exported("same.pt2"), x).shape == (4, 8, 8)
+
+
+def test_these_files_do_run_code_in_torch_itself(folder, tmp_path, monkeypatch):
+    """So the refusals above are not idle."""
+    monkeypatch.chdir(tmp_path)
+    rewritten(folder / "net.pt2", "edited.pt2", in_page(evil_expression))
+    with pytest.raises((ModelFileError, UnsupportedModelError)):
+        wb.networks.exported("edited.pt2", trust_pickle=True)
+    assert (tmp_path / "ran").exists()
+
+
+def test_damaged_files_are_refused(folder, tmp_path):
+    raw = (folder / "net.pt2").read_bytes()
+    for cut in (0, 10, len(raw) // 2, len(raw) - 30):
+        (tmp_path / "cut.pt2").write_bytes(raw[:cut])
+        with pytest.raises(ModelFileError):
+            wb.networks.exported(tmp_path / "cut.pt2")
+    rewritten(folder / "net.pt2", tmp_path / "odd.pt2", lambda n, r: b"{" if n.endswith("model.json") else r)
+    with pytest.raises(ModelFileError):
+        wb.networks.exported(tmp_path / "odd.pt2")
