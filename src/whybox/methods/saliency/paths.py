@@ -310,7 +310,7 @@ class _Walks:
                     self._finish(task, n, maps, change[n])
                     gone.append(task)
                 else:
-                    walk.refused = True
+                    walk.refuse(change[n])
         for task in gone:
             del self._pool[task], self._starts[task]
         self._leave -= set(gone)

@@ -113,6 +113,7 @@ class Walk:
     level: int = 1
     local: bool = False
     refused: bool = False  # the last check of the whole map found that it had not settled
+    trust: float = 1 / 1.2  # how far the map moves for what its shadow moves
     _known: dict[str, Any] = field(default_factory=dict)  # worked out since nodes or rule last changed
 
     @classmethod
@@ -171,9 +172,13 @@ class Walk:
 
     def worth_checking(self) -> bool:
         """Whether the sum is known well enough, and the map seems to have settled: then the whole map is compared."""
-        return not self.refused and bool(
-            (np.abs(self.gap) <= self.allowed).all() and (self._change() <= 1.2 * self.settled).all()
-        )
+        short = np.abs(self.gap) > self.allowed
+        return not self.refused and not short.any() and bool((self._change() * self.trust <= self.settled).all())
+
+    def refuse(self, change: Floats) -> None:
+        """The whole map moves by so much, (targets,), which is too much; it also tells how far shadows can be trusted here."""
+        self.refused = True
+        self.trust = float(np.clip((change / np.maximum(self._change(), 1e-30)).max(), 0.5, 1.0))
 
     def full(self) -> bool:
         """Whether no more nodes may be asked."""
