@@ -3,13 +3,15 @@
 The regression of Lundberg & Lee 2017 (arXiv:1705.07874), theorem 2, with the sum held exactly, every coalition paired with its complement (Covert & Lee 2021,
 arXiv:2012.01536, sections 3.2 and 4.2) and sizes asked in full from both ends while the budget reaches. Within a pair the regression sees nothing but
 half the difference of the two worths, so a pair is one observation of a regression without intercept. The remaining sizes are strata, drawn without
-replacement; standard errors are the regression's sandwich over the drawn strata, with residuals divided by one less their leverage and with the correction
-for finite populations. What is asked in full has no sampling error.
+replacement. What the regression leaves over is smoothed over coalitions and its Shapley values added (see kriging.py), where the pairs are few enough for
+that. Standard errors are the regression's sandwich over the drawn strata, of residuals that do not know their own pair, with the correction for finite
+populations. What is asked in full has no sampling error.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from math import comb
 from typing import Final, final
@@ -18,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.frames import Floats
+from whybox.methods.saliency.kriging import Kriging
 
 __all__ = ["Design", "all_coalitions", "design", "exact", "least", "solve"]
 
 Bits = npt.NDArray[np.bool_]
 LEAST_DRAWN: Final = 8  # pairs in a stratum: its variance has to be estimated
+SMOOTHED: Final = 2000  # pairs: the work grows with their cube
 LISTED: Final = 20_000  # a stratum as large as that is listed; of a larger one coalitions are drawn until they differ
 
 
@@ -56,6 +60,16 @@ class Design:
         for s in self.strata:
             out[s.at] = s.share / (s.at.stop - s.at.start)
         return out
+
+    @cached_property
+    def kriging(self) -> Kriging | None:
+        """What smooths residuals; None where there are too many pairs."""
+        if len(self.coalitions) > SMOOTHED:
+            return None
+        drawn = np.zeros(len(self.coalitions), dtype=bool)
+        for s in self.strata:
+            drawn[s.at] = s.left > 0
+        return Kriging(self.coalitions, drawn) if drawn.any() else None
 
 
 def least(players: int) -> int:
@@ -179,10 +193,19 @@ def solve(d: Design, halves: Floats, total: Floats) -> tuple[Floats, Floats]:
     inverse = np.linalg.inv((x * weights[:, None]).T @ x)
     slopes = inverse @ ((x * weights[:, None]).T @ y)
     values = total / players + basis @ slopes
-    values += (total - values.sum(axis=0)) / players  # rounding
     reach = x @ inverse
+    residual = y - x @ slopes
     leverage = np.einsum("ij,ij->i", reach, x) * weights
-    residual = (y - x @ slopes) / np.maximum(1 - leverage, 0.05)[:, None]
+    alone = np.maximum(1 - leverage, 0.05)[:, None]
+    if d.kriging is None:
+        residual = residual / alone
+    else:
+        more, residual = d.kriging(residual)
+        values += more
+        residual = residual / np.sqrt(
+            alone
+        )  # the fall was chosen by these very residuals, which makes them a little small
+    values += (total - values.sum(axis=0)) / players  # rounding
     pull = reach @ basis.T
     # 1.96 errors are to hold 95 %: Student's t of few drawn pairs is wider than a normal, by about this much
     drawn = sum(s.at.stop - s.at.start - 1 for s in d.strata if s.left)
