@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import whybox as wb
-from networks import Fn, between, chain, linear, made
+from networks.operators import Fn, between, chain, linear, made
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.models.registry import as_network
 

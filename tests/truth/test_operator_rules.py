@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import whybox as wb
-from networks import COMPLETE, Fn, made, said
+from networks.operators import COMPLETE, Fn, made, said
 from whybox.adapters.torch.rules_pooling import _along, _shares
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import whybox as wb
-from minilm import minilm
+from networks.minilm import minilm
 from whybox.errors import InputError, OptionError, UnsupportedModelError
 from whybox.methods.saliency.method import Found, Method
 

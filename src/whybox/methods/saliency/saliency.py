@@ -106,7 +106,10 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
         )
         notes = [] if dtype is None else [_compared(q, made.method)]
         found = explained(
-            q, made.method, [*made.notes, *notes], asked={"target": target, "dtype": dtype, "output": output, "embedding": embedding}
+            q,
+            made.method,
+            [*made.notes, *notes],
+            asked={"target": target, "dtype": dtype, "output": output, "embedding": embedding},
         )
     return made.labelled(found)
 
