@@ -11,7 +11,7 @@ from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["adapt", "network"]
+__all__ = ["adapt", "is_network", "network"]
 
 # package of the object's class -> our module with `adapt(obj) -> Model`
 _LIBRARIES: Final = {
@@ -85,11 +85,10 @@ def network(obj: Any, output: Any = None) -> Differentiable:
     """
     if isinstance(obj, type):
         raise UnsupportedModelError(f"{obj.__name__} is a class, not a network; pass an instance.")
-    for cls in type(obj).__mro__:
-        root = cls.__module__.partition(".")[0]
-        if root in _NETWORKS:
-            wrapper: Callable[[Any, Any], Differentiable] = import_module(_NETWORKS[root]).network
-            return wrapper(obj, output)
+    where = _where(obj)
+    if where is not None:
+        wrapper: Callable[[Any, Any], Differentiable] = import_module(where).network
+        return wrapper(obj, output)
     if callable(obj) and not hasattr(obj, "predict"):
         raise UnsupportedModelError(
             "a function does not say how it takes rows; of JAX: whybox.networks.jax(function, params)."
@@ -97,3 +96,13 @@ def network(obj: Any, output: Any = None) -> Differentiable:
     raise UnsupportedModelError(
         f"saliency maps are for neural networks (torch, keras, equinox, flax, jax); it got {type(obj).__module__}.{type(obj).__name__}. For tree models use wb.explain."
     )
+
+
+def is_network(obj: Any) -> bool:
+    """Whether :func:`network` knows what to do with it; nothing is imported for that."""
+    return isinstance(obj, Differentiable) or (not isinstance(obj, type) and _where(obj) is not None)
+
+
+def _where(obj: Any) -> str | None:
+    roots = (cls.__module__.partition(".")[0] for cls in type(obj).__mro__)
+    return next((_NETWORKS[root] for root in roots if root in _NETWORKS), None)

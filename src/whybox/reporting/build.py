@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whybox.adapters import is_network
 from whybox.api import explain
 from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.explanation import Explanation
@@ -16,6 +17,7 @@ from whybox.frames import Table, as_table
 from whybox.kernels.outputs import raw
 from whybox.models.base import Model
 from whybox.models.registry import as_model
+from whybox.reporting.networks import network_report
 from whybox.reporting.page import page
 from whybox.reporting.performance import Performance, measure
 from whybox.reporting.sections import SECTIONS, Facts, Section
@@ -36,23 +38,47 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     title: str | None = None,
     source: str = "",
     sections: Sequence[Section] = SECTIONS,
+    methods: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
 ) -> Explanation:
     """Write a report: what the model is, how well it does, what it relies on, and single decisions, each picture with its numbers.
+
+    About a neural network: where it looks, by several methods side by side, and what the checks of these maps found.
 
     The file asks nothing of the network, needs no script, follows light and dark, and prints.
 
     Args:
-        model, X, background, output, players: as for ``whybox.explain``.
+        model, X, background, output, players: as for ``whybox.explain``; of a network as for ``whybox.saliency``, output being its target.
         path: where to write; the file appears whole or not at all.
         target: the truth, one value a row, or the name of a column of X that holds it.
         title: of the page. source: where the rows come from, in words. sections: which parts, in order.
+        methods, output_names: of networks only: saliency methods (None: gradient, integrated gradients, Grad-CAM where it fits); names of the outputs.
 
     Returns:
-        The explanation that the report shows.
+        The explanation that the report shows; of a network the one by the first method.
 
     Raises:
-        InputError: the target does not fit the rows or the model. Others as for ``whybox.explain``.
+        InputError: the target does not fit the rows or the model. OptionError: an option that does not go with the kind of model.
+        Others as for ``whybox.explain`` and ``whybox.saliency``.
     """
+    if is_network(model):
+        if target is not None or players is not None or sections is not SECTIONS:
+            raise OptionError(
+                "target=, players= and sections= are for models of tables; a report about a network takes output=, methods= and output_names=."
+            )
+        return network_report(
+            model,
+            X,
+            path,
+            output=output,
+            output_names=output_names,
+            background=background,
+            methods=methods,
+            title=title,
+            source=source,
+        )
+    if methods is not None or output_names is not None:
+        raise OptionError("methods= and output_names= are for neural networks.")
     adapted = as_model(model)
     table = as_table(X)
     truth, target_name = _truth(table, target)

@@ -14,6 +14,7 @@ from whybox.checks.result import Checks
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
+from whybox.methods.saliency.catalog import METHODS
 from whybox.methods.saliency.saliency import saliency
 from whybox.plots.bar import bar
 from whybox.plots.overlay import beside, title_of, words
@@ -23,10 +24,10 @@ from whybox.storage import writing
 
 __all__ = ["network_report"]
 
-METHODS: Final = ("gradient", "integrated_gradients", "gradcam")  # the last where the network has layers with places
+USUAL: Final = ("gradient", "integrated_gradients", "gradcam")  # the last where the network has layers with places
 ROWS: Final = 6  # with a picture
 PLACES: Final = 5  # in the table behind a picture
-CHECKED: Final = 8  # rows
+CHECKED: Final = 4  # rows
 
 
 def network_report(  # noqa: PLR0913  # what a report can be asked
@@ -59,9 +60,12 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
         raise OptionError(
             "a report of a network shows one output a row; name one, or leave output out for the largest of each row."
         )
-    found = _maps(net, inputs, output, output_names, background, methods)
+    found, kept = _maps(net, inputs, output, output_names, background, methods)
     first = found[0]
-    checks = [check(e, net, inputs, background=background, max_rows=CHECKED) for e in found]
+    checks = [
+        check(e, net, inputs, background=background if METHODS[name].background else None, max_rows=CHECKED)
+        for e, name in zip(found, kept, strict=True)
+    ]
     parts = [
         ("asked", "What was asked", _asked(first)),
         ("maps", "Where it looks", _looks(found)),
@@ -80,26 +84,24 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
 
 def _maps(
     net: Any, inputs: Any, output: Any, names: Any, background: Any, methods: Sequence[str] | None
-) -> list[Explanation]:
-    """One explanation a method; those nobody asked for are left out where they do not fit."""
-    found = []
-    for method in METHODS if methods is None else methods:
-        with_rows = (
-            {"background": background}
-            if background is not None and method != "gradient" and "cam" not in method
-            else {}
-        )
+) -> tuple[list[Explanation], list[str]]:
+    """One explanation a method, and the methods; of those nobody asked for, the ones that do not fit are left out."""
+    found, kept = [], []
+    for method in USUAL if methods is None else methods:
+        takes = method in METHODS and METHODS[method].background
+        options = {"background": background} if background is not None and takes else {}
         try:
-            e = saliency(net, inputs, output, method, output_names=names, **with_rows)
+            e = saliency(net, inputs, output, method, output_names=names, **options)
         except UnsupportedModelError:
             if methods is not None or method == "gradient":
                 raise
             continue
         assert isinstance(e, Explanation)  # noqa: S101  # of one input
         found.append(e)
+        kept.append(method)
     if not found:
         raise OptionError("methods= is empty: name at least one.")
-    return found
+    return found, kept
 
 
 def _asked(e: Explanation) -> str:
