@@ -8,6 +8,7 @@ import inspect
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ LADDER = [
 RUNG = {room: i for i, rooms in enumerate(LADDER) for room in rooms}
 
 
+@cache
 def modules():
     return {
         p: ".".join(["whybox", *p.relative_to(SRC).with_suffix("").parts]).removesuffix(".__init__")
@@ -54,12 +56,17 @@ def room(module):
     return parts[1] if len(parts) > 1 else "__init__"
 
 
-def imports(path, *, typing_too=False):
+@cache
+def imports(path):
     """Modules of whybox that a file imports, at top level or inside functions; not those for type checkers only."""
+    return tuple(_imports(path))
+
+
+def _imports(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not typing_too:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             skipped |= {id(n) for n in ast.walk(node)}
     for node in ast.walk(tree):
         if id(node) in skipped:

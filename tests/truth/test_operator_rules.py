@@ -118,7 +118,8 @@ def test_mean_over_background_and_its_price():
     each = [wb.saliency(net, x, 2, "deeplift", baseline=b, reduce=None).values for b in background]
     np.testing.assert_allclose(e.values, np.mean(each, axis=0), atol=1e-6)
     assert e.evidence.passes["backward"] == 6 * 5
-    trial = 1 + 2 * (2 + 1)  # the question's first row; two rows and a reference, as they are and taken apart
+    first = 2  # the question's first row, and once more with its channels innermost
+    trial = first + 2 * (2 + 1)  # two rows and a reference, as they are and taken apart
     assert e.evidence.passes["forward"] == 6 + 5 + trial
     assert float(e.base) == pytest.approx(said(net, background)[:, 2].mean(), abs=1e-6)
 
