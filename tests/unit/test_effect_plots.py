@@ -7,6 +7,7 @@ import pytest
 from matplotlib.collections import QuadMesh
 
 import whybox as wb
+from drawn import inside
 from whybox.errors import OptionError
 
 
@@ -34,14 +35,6 @@ def two(frame):
 def close():
     yield
     plt.close("all")
-
-
-def inside(figure):
-    figure.canvas.draw()
-    box, size = figure.get_tightbbox(), figure.get_size_inches()
-    assert min(box.x0, box.y0) > -0.03
-    assert box.x1 < size[0] + 0.03
-    assert box.y1 < size[1] + 0.03
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])

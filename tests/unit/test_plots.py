@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import drawn
 import whybox as wb
 import zoo
 from whybox.errors import OptionError
@@ -46,14 +47,7 @@ def close():
 
 
 def inside(ax):
-    """Everything that is drawn lies inside the figure: no label is cut off."""
-    figure = ax.figure
-    figure.canvas.draw()
-    box, size = figure.get_tightbbox(), figure.get_size_inches()
-    assert box.x0 > -0.02
-    assert box.y0 > -0.02
-    assert box.x1 < size[0] + 0.02
-    assert box.y1 < size[1] + 0.02
+    drawn.inside(ax.figure, by=0.02)
 
 
 def draw(e, kind, **more):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -301,3 +303,15 @@ def test_networks_that_need_pictures_in_one_piece_are_run_as_they_are():
     tricky = Formula(lambda x: net(x.contiguous() if x.is_contiguous() else x.as_strided(x.shape, (243, 81, 9, 1))))
     tricky.inner = net
     assert np.allclose(wb.saliency(tricky, x, 1).values, wb.saliency(net, x, 1).values, atol=1e-6)
+
+
+def test_an_explainer_is_reusable_and_picklable():
+    net, x = flat(), rows(5, 4)
+    explain = wb.explainers.Saliency(net, "smoothgrad", samples=6, seed=3)
+    again = pickle.loads(pickle.dumps(explain))
+    want = wb.saliency(net, x, 1, "smoothgrad", samples=6, seed=3)
+    assert np.array_equal(explain(x, 1).values, want.values)
+    assert np.array_equal(again(x, 1).values, want.values)
+    assert "samples=6" in repr(explain)
+    with pytest.raises(OptionError, match="samples"):
+        wb.explainers.Saliency(net, "smoothgrad", sample=6)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import whybox as wb
+from drawn import inside
 from networks.small import convolutional
 from whybox.errors import OptionError
 from whybox.explanation.explanation import labels
@@ -25,14 +26,6 @@ def maps(method="gradient_x_input", **options):
     return wb.saliency(
         convolutional(places=(9, 12)), x, 1, method, output_names=["a", "b $x$", "c", "d", "e"], **options
     )
-
-
-def inside(figure):
-    figure.canvas.draw()
-    box, size = figure.get_tightbbox(), figure.get_size_inches()
-    assert min(box.x0, box.y0) > -0.03
-    assert box.x1 < size[0] + 0.03
-    assert box.y1 < size[1] + 0.03
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])
