@@ -281,7 +281,14 @@ def test_maps_are_saved_and_read_back(tmp_path):
     assert len(frame) == e.values.size
     assert {"row", "y", "x", "output", "saliency"} <= set(frame.columns)
     assert "Explanation(saliency" in repr(e)
-    assert "SmoothGrad" in e._repr_html_()
+    page = e._repr_html_()
+    assert "SmoothGrad" in page
+    assert "y 9, x 9" in page
+    assert "adds up" not in page
+    one = wb.saliency(net, x, 0, "integrated_gradients")
+    assert "adds up within" in one._repr_html_()
+    assert "forward" in dict(one.evidence.lines())["Rows through the network"]
+    assert "Saliency" in one[0]._repr_html_()
 
 
 def test_things_that_are_no_networks():

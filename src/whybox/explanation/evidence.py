@@ -25,7 +25,8 @@ class Evidence:
         index: which value of cooperative games. additive: whether attributions must add up to prediction minus base.
         residual: largest |base + sum of attributions - prediction| over all rows, in `residual_units`; 0 where `additive` is false.
         residual_against: whose prediction that is: the model's own predict, or for a file our reading of it.
-        agreement: largest difference between our prediction and the model's own on the rows explained, on the scale of its predict.
+        agreement: largest difference between our prediction and the model's own on the rows explained, on the scale of its predict; of networks, how far
+            the first row's answer moves with the rows beside it.
         tolerance: the largest residual that rounding explains, or what the caller asked.
         model: the model in words. verdict: how the reading of the model was verified.
         model_calls: rows the model's own predict was called on. seed: as given; exact methods draw nothing.
@@ -81,6 +82,42 @@ class Evidence:
 
     def lines(self) -> list[tuple[str, str]]:
         """Return (label, text) pairs for people: what the report and the notebook show."""
+        return [*(self._of_network() if self.passes else self._of_model()), *self._how()]
+
+    def _how(self) -> list[tuple[str, str]]:
+        return [
+            ("Seed", str(self.seed)),
+            *((f"SHA-256 of {name}", digest) for name, digest in self.fingerprints.items()),
+            ("Versions", ", ".join(f"{k} {w}" for k, w in self.versions.items())),
+            ("Wall time", f"{self.seconds:.3g} s"),
+            *(("Note", note) for note in self.notes),
+        ]
+
+    def _of_network(self) -> list[tuple[str, str]]:
+        p = self.passes
+        adds = f"{self.residual:.2g} {self.residual_units} at worst ({self.tolerance:.2g} allowed at most), against {self.residual_against}"
+        options = {**self.settings.get("options", {}), **{k: self.settings.get(k) for k in ("reduce", "dtype")}}
+        return [
+            ("Method", self.method + (", exact" if self.exact else ", not exact")),
+            ("Kernel", self.kernel),
+            *([("Index", self.index)] if self.index != "none" else []),
+            ("What is absent, or measured", self.estimand),
+            ("Options", ", ".join(f"{k}={v!r}" for k, v in options.items() if v is not None)),
+            ("Rows explained", f"{self.rows:,}"),
+            (
+                "Maps add up to score less baseline score within",
+                adds if self.additive else "does not apply to this method",
+            ),
+            ("A row's answer moves with the rows beside it by", f"{self.agreement:.2g}"),
+            ("Network", self.model),
+            (
+                "Rows through the network",
+                f"{p['forward']:,} forward, {p['backward']:,} backward, {p['rows together']:,} together",
+            ),
+            *([("Operators without a rule of their own", ", ".join(self.operators))] if self.operators else []),
+        ]
+
+    def _of_model(self) -> list[tuple[str, str]]:
         v = self.verdict
         tested = (
             f"{v['thresholds']:,} of {v['thresholds_total']:,} split points"
@@ -117,11 +154,6 @@ class Evidence:
             ("Model", self.model),
             ("Reading of the model verified", verdict),
             ("Rows given to the model's own predict", f"{self.model_calls:,}"),
-            ("Seed", str(self.seed)),
-            *((f"SHA-256 of {name}", digest) for name, digest in self.fingerprints.items()),
-            ("Versions", ", ".join(f"{k} {w}" for k, w in self.versions.items())),
-            ("Wall time", f"{self.seconds:.3g} s"),
-            *(("Note", note) for note in self.notes),
         ]
 
 

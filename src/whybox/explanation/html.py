@@ -37,16 +37,55 @@ def table_html(e: Explanation) -> str:
     flat = e
     if "output" in e.dims:
         flat = e[..., 0]
-    body = _curve(flat) if e.kind == "effect" else _rows(flat) if flat.dims == ("row", "feature") else _features(flat)
+    if e.kind == "effect":
+        body = _curve(flat)
+    elif flat.dims == ("row", "feature"):
+        body = _rows(flat)
+    else:
+        body = _maps(flat) if e.kind == "saliency" and "row" in flat.dims else _features(flat)
     many = f" (output {escape(e.output_names[0])} of {len(e.output_names)})" if "output" in e.dims else ""
-    axes = ", ".join(
-        f"{n:,} {d.replace('_', ' ')}s" if n != 1 else f"1 {d.replace('_', ' ')}"
-        for d, n in zip(e.dims, e.shape, strict=True)
-    )
+    axes = ", ".join(_counted(d, n) for d, n in zip(e.dims, e.shape, strict=True))
     return (
         f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>{escape(e.kind.capitalize())}</b> in {escape(e.units)}: {axes}{many}. '
         f"{escape(e.evidence.method)}{', exact' if e.evidence.exact else ', not exact'}.</div>{body}{evidence_html(e)}</div>"
     )
+
+
+def _counted(dim: str, n: int) -> str:
+    """``5 rows``, ``1 feature``; places are counted along their axes: ``y 224``."""
+    name = dim.replace("_", " ")
+    if dim in ("x", "y", "z") or dim.startswith("axis"):
+        return f"{name} {n:,}"
+    return f"{n:,} {name}{'' if n == 1 else 's'}"
+
+
+def _maps(e: Explanation) -> str:
+    """One line a row of maps: its score, the largest value and where, and how far the map is from adding up."""
+    found = e.extras.get("completeness_error")
+    head = ["row", "score", "largest value", "at", *(["adds up within"] if found is not None else [])]
+    lines = []
+    for i in range(min(len(e), ROWS)):
+        size = np.abs(np.nan_to_num(e.values[i]))
+        at = np.unravel_index(int(size.argmax()), size.shape)
+        score = "" if e.prediction is None else number(float(np.asarray(e.prediction).reshape(len(e), -1)[i, 0]))
+        cells = [
+            str(e.coords["row"][i]),
+            score,
+            number(float(e.values[i][at])),
+            ", ".join(f"{d} {k}" for d, k in zip(e.dims[1:], at, strict=True)),
+        ]
+        if found is not None:
+            cells.append(number(abs(float(found[1][i])), 2))
+        lines.append(
+            "<tr>"
+            + "".join(f'<td style="text-align:right;padding:1px 10px 1px 0">{escape(c)}</td>' for c in cells)
+            + "</tr>"
+        )
+    top = "".join(f'<th style="text-align:right;padding:1px 10px 1px 0">{h}</th>' for h in head)
+    more = (
+        f"<div>and {len(e) - len(lines):,} more rows; .plot.overlay(row) draws one</div>" if len(e) > len(lines) else ""
+    )
+    return f"<table><tr>{top}</tr>{''.join(lines)}</table>{more}"
 
 
 def effects_html(effects: Effects) -> str:
