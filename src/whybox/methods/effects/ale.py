@@ -27,6 +27,7 @@ from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from whybox.errors import OptionError
 from whybox.explanation.known import as_place
@@ -189,13 +190,23 @@ def _accumulate(rows: Rows, s: _Steps) -> tuple[Floats, Floats]:
     total = 1.0 / (w**2).sum()
     centre = np.where(inside[:, None], here[np.maximum(s.place, 0)] - stand @ here, 0.0)
     centre = w[:, None] * centre * np.sqrt(total / max(total - 1.0, 1e-9))
-    variance = np.empty_like(values)
-    for k in range(len(values)):
-        psi = -centre
-        np.add.at(psi, s.row, (counts[k, s.interval] * weight * stretch[s.interval])[:, None] * off)
-        alone = (counts[k] ** 2)[~several & (mass > 0)].sum()
-        variance[k] = (psi**2).sum(axis=0) + alone * pooled
+    moved = (weight * stretch[s.interval])[:, None] * off
+    variance = np.column_stack([_spread(counts, s, moved[:, j], centre[:, j]) for j in range(outputs)])
+    alone = (counts**2)[:, ~several & (mass > 0)].sum(axis=1)
+    variance += alone[:, None] * pooled
     return values, np.sqrt(variance)
+
+
+def _spread(counts: Floats, s: _Steps, moved: Floats, centre: Floats) -> Floats:
+    """Sum over rows of (what a row's steps move the curve by - centre) squared, at each point.
+
+    What a row moves point k by is its line of `z` times counts[k], so that all points come out of z'z, intervals by intervals.
+    """
+    z = csr_array((moved, (s.row, s.interval)), shape=(len(centre), s.count))
+    together = (z.T @ z).toarray()
+    crossed = z.T @ centre
+    found = np.einsum("ki,ij,kj->k", counts, together, counts) - 2 * counts @ crossed + centre @ centre
+    return np.asarray(np.maximum(found, 0.0))
 
 
 def _counts(stand: Floats, s: _Steps) -> Floats:
