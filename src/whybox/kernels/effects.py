@@ -46,6 +46,11 @@ ROOM: Final = 256 * 2**20  # bytes of surfaces that are added up at a time
 CHUNK: Final = 256  # rows whose moments are added up together
 
 
+# Trees of so few leaves give whole curves, of so many points in all, in less time than the two ways of a shifted row.
+_LEAVES: Final = 64
+_POINTS: Final = 4096
+
+
 @final
 @dataclass(frozen=True)
 class Levels:
@@ -371,6 +376,12 @@ def shifted(
         raise OptionError("low and high must be positions among the player's points.")
     out = np.empty((len(X), len(levels), len(e.base_values)))
     if not levels:
+        return out
+    if np.diff(e.tree_offsets).max(initial=0) < 2 * _LEAVES and most.sum() <= _POINTS:
+        for rows, curves in individual_blocks(e, levels, X, threads=threads):
+            at = np.arange(rows.stop - rows.start)
+            for j, curve in enumerate(curves):
+                out[rows, j] = curve[at, high[rows, j]] - curve[at, low[rows, j]]
         return out
     grid = _Grid(e, levels)
 
