@@ -280,9 +280,9 @@ def _belonging(parts: tuple[Explanation, ...], inputs: tuple[Input, ...], net: D
         raise InputError(
             "the explanation was made from other inputs: their SHA-256 differs. Pass all rows that were explained, as they were, in the same type."
         )
-    mapped = tuple(i for i, given in enumerate(inputs) if not given.whole)
     if len(parts) == len(inputs):
         return tuple(range(len(inputs)))
+    mapped = tuple(parts[0].evidence.settings.get("inputs") or (i for i, given in enumerate(inputs) if not given.whole))
     if len(parts) != len(mapped):
         raise InputError(
             f"the network has {len(inputs)} inputs; pass the tuple of all explanations that wb.saliency gave, not {len(parts)} of them."

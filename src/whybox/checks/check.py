@@ -73,6 +73,12 @@ def check(  # noqa: PLR0913  # the promise of the public surface
     first = explanation[0] if isinstance(explanation, tuple) and explanation else explanation
     output = getattr(getattr(first, "evidence", None), "settings", {}).get("output")
     network = replace(as_network(net, output), passes=Passes())
+    if isinstance(inputs, Mapping):
+        network = network.named(tuple(map(str, inputs)))
+        background = (
+            _by_place({name: background[name] for name in inputs}) if isinstance(background, Mapping) else background
+        )
+        inputs = _by_place(inputs)
     case = made_case(
         explanation,
         network,
@@ -99,6 +105,11 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         "settings": dict(case.settings),
     }
     return Checks(tuple(rows), about)
+
+
+def _by_place(named: Mapping[str, Any]) -> Any:
+    """Inputs in the order of their names, as wb.saliency takes them."""
+    return tuple(named.values()) if len(named) > 1 else next(iter(named.values()), ())
 
 
 def _wanted(checks: Any) -> tuple[str, ...]:

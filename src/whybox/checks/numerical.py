@@ -41,7 +41,8 @@ def _reproduced(case: Case) -> Check:
     name = "reproduced"
     at, rows = case.at, case.rows
     belongs = "network and inputs have the explanation's own SHA-256"
-    found = apart(case.repeated(), case.maps())
+    shared = _shared(case)
+    found = apart(case.repeated(), case.maps()) - shared[at]
     if float(found.max()) > SAME and not np.array_equal(rows, np.arange(len(rows))):
         at = np.arange(min(FEW, len(case.parts[0])), dtype=np.intp)
         rows = case.standing(at)
@@ -53,9 +54,11 @@ def _reproduced(case: Case) -> Check:
                 None,
                 f"{belongs}; what was drawn for these rows cannot be drawn again, as the first rows are not there.",
             )
-        found = apart(case.again(arrays=case.arrays(rows), at=at), case.maps(at))
-    worst = float(found.max())
+        found = apart(case.again(arrays=case.arrays(rows), at=at), case.maps(at)) - shared[at]
+    worst = float(np.maximum(found, 0.0).max())
     said = f"{belongs}; computed again, {len(rows)} rows differ by at most {worst:.2g} of the map's size (rounding explains {SAME:g})"
+    if shared.any():
+        said += f", beside the {float(shared.max()):.2g} by which a step more may change them: outputs that were explained together share their steps"
     if worst <= SAME:
         return Check(GROUP, name, "pass", worst, said + ".")
     return Check(
@@ -65,6 +68,14 @@ def _reproduced(case: Case) -> Check:
         worst,
         said + ": the values are not what this method gives here, or its result hangs on the rows beside a row.",
     )
+
+
+def _shared(case: Case) -> Floats:
+    """How far each explained row's map may move since its steps were those that several outputs took together, (rows explained,)."""
+    change = case.parts[0].extras.get("map_change")
+    if change is None or "output" not in case.parts[0].dims:
+        return np.zeros(len(case.parts[0]))
+    return np.asarray(change[1][np.arange(len(change[1])), case.chosen], dtype=np.float64)
 
 
 def _completeness(case: Case) -> Check:

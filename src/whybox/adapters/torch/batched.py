@@ -35,6 +35,8 @@ def evaluate(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shape: tupl
     Returns:
         A tensor with the rows as its first axis, or a tuple of such.
     """
+    if "memory_format" in kwargs:  # of the traced shape, which has an axis less; it changes no number
+        kwargs = {k: v for k, v in kwargs.items() if k != "memory_format"}
     rule = _BATCHED.get(op)
     if rule is not None:
         done = rule(op, args, kwargs, shape, n)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from whybox.adapters.parts import Part, parameters_of
+from whybox.adapters.torch.state import State
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, did_you_mean
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Ruled, Tapped
 
@@ -21,6 +22,7 @@ __all__ = ["TorchNetwork", "wrap"]
 
 ON_DEVICE: Final = 256  # rows that keep an accelerator busy
 ON_CPU: Final = 32  # more do not get faster, only larger
+MADE: Final = "parametrizations"  # where torch keeps what weights are made from
 
 
 def wrap(obj: Any, output: Any = None) -> TorchNetwork:
@@ -44,6 +46,7 @@ def wrap(obj: Any, output: Any = None) -> TorchNetwork:
         kind=f"{type(obj).__name__} (torch module, {sum(p.numel() for p in obj.parameters()):,} parameters)",
         library="torch",
         module=obj,
+        state=State(obj),
         device=device,
         dtype=dtype,
         head=Part(output, torch.Tensor),
@@ -66,6 +69,7 @@ class TorchNetwork(Differentiable):
     """See Differentiable. ``inner``: (layer, place) of a tensor that stands in for what the layer puts out."""
 
     module: torch.nn.Module
+    state: State = field(repr=False)
     device: torch.device
     dtype: torch.dtype
     head: Callable[[Any], torch.Tensor]
@@ -77,6 +81,7 @@ class TorchNetwork(Differentiable):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the class and of all parameters and buffers."""
+        self.state.back()
         h = hashlib.sha256(repr(self.module).encode())
         for name, tensor in (*self.module.named_parameters(), *self.module.named_buffers()):
             h.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
@@ -97,7 +102,7 @@ class TorchNetwork(Differentiable):
             raise DtypeError(f"inputs of type {x.dtype} are no numbers.")
         kept = (
             x
-            if x.flags.writeable and x.flags.c_contiguous and x.dtype.isnative
+            if x.flags.writeable and x.flags.c_contiguous and x.dtype.isnative and min(x.strides, default=0) >= 0
             else np.array(x, dtype=x.dtype.newbyteorder("="))
         )
         return torch.as_tensor(kept, device=self.device).to(self.dtype)
@@ -126,22 +131,19 @@ class TorchNetwork(Differentiable):
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """See Differentiable: parameters take no part in derivatives, and get their flags back afterwards."""
-        training = [name or type(self.module).__name__ for name, m in self.module.named_modules() if m.training]
+        """See Differentiable, and whybox.adapters.torch.state for what is put back afterwards."""
+        training = [
+            name or type(self.module).__name__
+            for name, m in self.module.named_modules()
+            if getattr(m, "training", False)
+        ]
         if training:
             raise UnsupportedModelError(
                 f"the network is in train mode ({training[0]!r}{f' and {len(training) - 1} more' if len(training) > 1 else ''}), where dropout and batch statistics "
                 "change its answers; call net.eval() first."
             )
-        flags = [(p, p.requires_grad) for p in self.module.parameters()]
-        try:
-            with torch.inference_mode(mode=False):
-                for p, _ in flags:
-                    p.requires_grad_(False)
-                yield
-        finally:
-            for p, flag in flags:
-                p.requires_grad_(flag)
+        with self.state.held():
+            yield
 
     def said(self, *x: torch.Tensor) -> torch.Tensor:
         """What the module answers, head and all; no pass is counted and nothing is checked. It gets copies, as its first layer may work in place."""
@@ -151,6 +153,7 @@ class TorchNetwork(Differentiable):
 
     def _run(self, x: tuple[Any, ...]) -> torch.Tensor:
         self.passes.forward += len(x[0])
+        self.state.back()
         said = self.said(*x)
         if not len(said.shape) or said.shape[0] != len(x[0]):
             raise UnsupportedModelError(
@@ -209,11 +212,15 @@ class TorchNetwork(Differentiable):
             same = False
         self.pace.inner = same
 
-    def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
-        """Outputs and pull."""
+    def _taped(self, x: tuple[Array, ...]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """Inputs as leaves of a graph, and the outputs at its end."""
         with torch.enable_grad():
             leaves = tuple(a.detach().requires_grad_(a.is_floating_point()) for a in self._placed(x))
-            outputs = self._run(leaves)
+            return leaves, self._run(leaves)
+
+    def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
+        """Outputs and pull."""
+        leaves, outputs = self._taped(x)
         wanted = [a for a in leaves if a.is_floating_point()]
 
         def pull(cotangent: Array, *, last: bool = False) -> tuple[Array | None, ...]:
@@ -237,9 +244,31 @@ class TorchNetwork(Differentiable):
             return t
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-            outputs, _ = self(x)
+            leaves, taped = self._taped(x)
+        outputs = taped.detach()
+        self._refuse_cut(x, leaves, taped)
         self._try_inner(x, outputs)
         return outputs, sum(sizes.values())
+
+    def _refuse_cut(self, x: tuple[Array, ...], leaves: tuple[torch.Tensor, ...], outputs: torch.Tensor) -> None:
+        """An input that no derivative reaches must be one that the outputs do not depend on.
+
+        Raises:
+            UnsupportedModelError: they do: the network cuts derivatives off, and they would all be 0.
+        """
+        met = _reached(outputs)
+        cut = [i for i, a in enumerate(leaves) if a.is_floating_point() and id(a) not in met]
+        if not cut or not outputs.is_floating_point():  # whole numbers are refused by whoever asked
+            return
+        plain = self.ask(x)
+        for other in (torch.zeros_like, lambda a: 2 * a + 1):
+            said = self.ask(tuple(other(a) if i in cut else a for i, a in enumerate(x)))
+            if not torch.equal(said, plain):
+                which = "the input" if len(x) == 1 else f"input {cut[0]}"
+                raise UnsupportedModelError(
+                    f"no derivative reaches {which}, yet the answer depends on it: the network cuts derivatives off (torch.no_grad, detach, .data, whole numbers on the "
+                    "way), and every one would be 0. Take that out of forward, or use a method that asks without derivatives: 'occlusion', 'shapley'."
+                )
 
     def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the most bytes of tensors that lived at a time, parameters left out; see whybox.adapters.torch.alive."""
@@ -285,15 +314,23 @@ class TorchNetwork(Differentiable):
             raise OptionError(
                 f"there is no layer {name!r}.{did_you_mean(name, [n for n, _ in self.module.named_modules() if n])}"
             )
+        if isinstance(found, torch.jit.ScriptModule):
+            raise UnsupportedModelError(
+                f"layer {name!r} is scripted or traced, and cannot be listened to; explain the module it was made from, or use a method that needs the inputs only."
+            )
         return found
 
     def layers(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """Layers without parts of their own, in the order they answer."""
-        return self._met(x, [name for name, m in self.module.named_modules() if name and not list(m.children())])
+        return self._met(x, [name for name, m in self._named() if not [c for c, _ in m.named_children() if c != MADE]])
 
     def blocks(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """All named parts of the module that answer with one tensor, in the order they answer."""
-        return self._met(x, [name for name, _ in self.module.named_modules() if name])
+        return self._met(x, [name for name, _ in self._named()])
+
+    def _named(self) -> Iterator[tuple[str, torch.nn.Module]]:
+        """Named parts that rows go through; what makes weights (weight_norm and the like) answers with weights."""
+        return ((n, m) for n, m in self.module.named_modules() if n and MADE not in n.split("."))
 
     def _met(self, x: tuple[Array, ...], names: list[str]) -> list[tuple[str, tuple[int, ...]]]:
         met: list[tuple[str, tuple[int, ...]]] = []
@@ -316,12 +353,12 @@ class TorchNetwork(Differentiable):
         kept: list[torch.Tensor] = []
 
         def keep(_module: Any, _given: Any, said: Any) -> Any:
-            if not isinstance(said, torch.Tensor) or kept:
+            if not isinstance(said, torch.Tensor) or kept or said.shape[:1] != x[0].shape[:1]:
                 raise UnsupportedModelError(
-                    f"layer {layer!r} answers more than once, or not with one tensor; name another."
+                    f"layer {layer!r} answers more than once, or not with one tensor whose first axis is the rows; name another."
                 )
-            kept.append(said.detach().requires_grad_())
-            return kept[0]
+            kept.append(said.detach().clone().requires_grad_())
+            return kept[0].clone()  # what comes next may work in place
 
         handle = self._layer(layer).register_forward_hook(keep)
         try:
@@ -345,7 +382,7 @@ class TorchNetwork(Differentiable):
     def inside(self, layer: str, x: tuple[Array, ...]) -> tuple[TorchNetwork, Array]:
         """From a layer on."""
         kept: list[Any] = []
-        handle = self._layer(layer).register_forward_hook(lambda _m, _g, said: kept.append(said))
+        handle = self._layer(layer).register_forward_hook(lambda _m, _g, said: kept.append(_copied(said)))
         try:
             self.ask(x)
         finally:
@@ -371,17 +408,42 @@ class TorchNetwork(Differentiable):
                 own = list(part.parameters(recurse=False))
                 if not own or (layer is not None and name != layer and not name.startswith(f"{layer}.")):
                     continue
+                before = [p.detach().clone() for p in own]
                 if callable(getattr(part, "reset_parameters", None)):
                     part.reset_parameters()
-                else:
-                    for p in own:
-                        if (
-                            p.ndim < 2
-                        ):  # of scales and biases only the order is drawn: a scale of zero would switch the layer off
-                            p.data.copy_(p.data[torch.randperm(len(p.data))] if p.ndim else p.data)
-                        else:
-                            p.data.normal_(0.0, float(p.data.std()) if p.numel() > 1 else 1.0)
-        return replace(self, module=module, passes=type(self.passes)())
+                    # weights under a norm (weight_norm, spectral_norm) have other names, which the layer's own initialisation does not know
+                    own = [p for p, was in zip(own, before, strict=True) if p.ndim > 1 and torch.equal(p, was)]
+                for p in own:
+                    _draw(p)
+        return replace(self, module=module, state=State(module), passes=type(self.passes)())
+
+
+def _draw(p: torch.Tensor) -> None:
+    """Normal numbers of the same spread; of scales and biases only the order is drawn: a scale of zero would switch the layer off."""
+    if p.ndim < 2:
+        p.data.copy_(p.data[torch.randperm(len(p.data))] if p.ndim else p.data)
+    else:
+        p.data.normal_(0.0, float(p.data.std()) if p.numel() > 1 else 1.0)
+
+
+def _copied(said: Any) -> Any:
+    """What comes next may work in place on what a layer puts out."""
+    return said.detach().clone() if isinstance(said, torch.Tensor) else said
+
+
+def _reached(outputs: torch.Tensor) -> set[int]:
+    """Identities of the leaves that derivatives of the outputs reach."""
+    todo = [outputs.grad_fn] if outputs.grad_fn is not None else []
+    met: set[Any] = set(todo)
+    leaves: set[int] = {id(outputs)} if outputs.requires_grad else set()
+    while todo:
+        node = todo.pop()
+        if hasattr(node, "variable"):
+            leaves.add(id(node.variable))
+        more = [n for n, _ in node.next_functions if n is not None and n not in met]
+        met.update(more)
+        todo += more
+    return leaves
 
 
 def _or_zero(found: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:

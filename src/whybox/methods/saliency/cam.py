@@ -125,7 +125,7 @@ def _chosen(q: Question, layer: str | None, which: int) -> str:
     times = Counter(name for name, _ in met)
     axes = q.inputs[which].x.ndim
     for name, shape in reversed(met):
-        if len(shape) == axes and times[name] == 1 and int(np.prod(_grid(q, shape))) > 1:
+        if len(shape) == axes and shape[0] == 1 == times[name] and int(np.prod(_grid(q, shape))) > 1:
             return name
     raise UnsupportedModelError(
         f"no layer of {q.net.kind} puts out channels on a grid of more than one place (among those that answer once); name one: layer=..."

@@ -87,8 +87,13 @@ class _Lifted:
             if mask is None:
                 out.append(q.net.take(x, where))
                 continue
-            m = q.net.array(mask.astype(np.int64 if q.inputs[i].whole else np.float32, order="C"))
+            truth = q.inputs[i].x.dtype.kind == "b"
+            kind: Any = bool if truth else np.int64 if q.inputs[i].whole else np.float32
+            m = q.net.array(mask.astype(kind, order="C"))
             full = x if len(unique) == 1 else q.net.take(x, where)
+            if truth:  # stays so: networks use it as a mask
+                out.append((full & m) | (self._reference(i, where, refs) & ~m))
+                continue
             out.append(full * m + self._reference(i, where, refs) * (1 - m))
         return tuple(out)
 

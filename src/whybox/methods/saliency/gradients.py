@@ -30,12 +30,8 @@ class Gradient(Method):
 
     def __call__(self, q: Question) -> Found:
         """Compute the maps."""
-        return Found(
-            _at_rows(q, self.name, times_input=False),
-            "backpropagation",
-            "derivative of the score at the row",
-            exact=True,
-        )
+        maps = _at_rows(q, self.name, times_input=False)
+        return Found(maps, "backpropagation", "derivative of the score at the row", exact=True, notes=_flat(q, maps))
 
 
 @final
@@ -72,6 +68,21 @@ def _at_rows(q: Question, name: str, *, times_input: bool) -> Maps:
                 if to is not None:
                     to[rows[0] : rows[-1] + 1] = q.net.numpy(xs[i] * g if times_input else g)
     return out
+
+
+def _flat(q: Question, maps: Maps) -> tuple[str, ...]:
+    """Rows at which every derivative is 0 are said to be so, output by output."""
+    notes = []
+    for t, of in enumerate(maps):
+        none = np.all([~a.reshape(len(a), -1).any(axis=1) for a in of if a is not None], axis=0)
+        if none.any():
+            about = f" of output {q.target.names[t]}" if q.target.several else ""
+            some = ", ".join(map(str, np.flatnonzero(none)[:5])) + (", ..." if none.sum() > 5 else "")
+            notes.append(
+                f"ZERO: every derivative{about} is 0 in {none.sum():,} of {len(none):,} rows ({some}): the score is flat there (saturated, a step, units that are "
+                "off), or the network cuts derivatives off"
+            )
+    return tuple(notes)
 
 
 @dataclass(frozen=True)
@@ -161,9 +172,8 @@ class SmoothGrad(_Noisy):
                 centre = mean.sum(axis) if q.reduce == "sum" and axis is not None else mean
                 line.append(np.maximum(square - centre * centre, 0.0) / (pairs - 1))
             variances.append(line)
-        return Found(
-            means, "antithetic noise", "mean derivative of the score around the row", variances, notes=(self._note(),)
-        )
+        notes = (self._note(), *_flat(q, means))
+        return Found(means, "antithetic noise", "mean derivative of the score around the row", variances, notes=notes)
 
 
 @final

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import LimitError
+from whybox.errors import LimitError, NonFiniteError
 from whybox.frames import Floats
 from whybox.methods.saliency.baselines import Baseline, in_words, middle, settle_baselines
 from whybox.methods.saliency.method import Found, Maps, Method, Sums, fraction, whole
@@ -123,7 +123,11 @@ class IntegratedGradients(Method):
 
 
 def base_scores(q: Question, baselines: Sequence[Baseline]) -> Floats:
-    """Scores of the baselines, (baselines, rows, targets): one forward each where they are the same for all rows."""
+    """Scores of the baselines, (baselines, rows, targets): one forward each where they are the same for all rows.
+
+    Raises:
+        NonFiniteError: one of them is NaN or infinite.
+    """
     everyone = np.arange(q.rows)
     q.know(everyone)
     out = np.empty((len(baselines), q.rows, q.target.count))
@@ -138,6 +142,12 @@ def base_scores(q: Question, baselines: Sequence[Baseline]) -> Floats:
         for start in range(0, 0 if baseline.same else q.rows, q.at_once):
             rows = everyone[start : start + q.at_once]
             out[k, rows] = q.asked(tuple(q.net.array(a) for a in baseline.rows(rows)), rows)
+    if not np.isfinite(out).all():
+        k, row, _ = map(int, np.argwhere(~np.isfinite(out))[0])
+        raise NonFiniteError(
+            f"the network answers what stands for absent in {{row}} ({baselines[k].said}) with NaN or infinity; choose another baseline.",
+            row,
+        )
     return out
 
 

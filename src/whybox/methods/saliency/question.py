@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
+from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.frames import Floats
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.targets import Target, settle_target
@@ -182,8 +182,13 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     rows = len(settled[0].x)
     # one row alone, to be compared with its answer among others; a single row with a companion, to be compared with its answer alone
     few = tuple(i.x[:1] if rows > 1 else np.concatenate([i.x, np.flip(i.x, -1)]) for i in settled)
-    said, kept = (net.probe if derivatives else net.alive)(tuple(net.array(x) for x in few))
+    said, kept = _first_asked(net.probe if derivatives else net.alive, tuple(net.array(x) for x in few))
     first = net.numpy(said)
+    if derivatives and first.dtype.kind != "f":
+        raise UnsupportedModelError(
+            f"the network answers with whole numbers ({first.dtype}), which have no derivatives; explain what they are made from (logits), say with output=..., "
+            "or use a method that asks without derivatives: 'occlusion', 'shapley'."
+        )
     saved = max(-(-kept // len(first)), 2 * sum(x[:1].nbytes for x in few), 1)
     if saved > limit:
         raise LimitError(
@@ -197,15 +202,54 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     return Question(net, settled, wanted, answers, at_once, saved, limit, int(seed), reduce, behind)
 
 
+def _first_asked(ask: Callable[..., tuple[Array, int]], x: tuple[Array, ...]) -> tuple[Array, int]:
+    """Ask for the first time: what the network says against these inputs is told as such.
+
+    Raises:
+        InputError: it raised an error of its own.
+    """
+    try:
+        return ask(x)
+    except (WhyboxError, MemoryError):
+        raise
+    except Exception as error:
+        told = (str(error).strip().splitlines() or [""])[0]
+        shapes = ", ".join(str(("rows", *map(int, a.shape[1:]))).replace("'", "") for a in x)
+        raise InputError(
+            f"the network does not take inputs of shape {shapes}: {type(error).__name__}: {told[:300]}"
+        ) from error
+
+
 def _background(
     net: Differentiable, background: Any, inputs: tuple[Input, ...], channel_axis: Any
 ) -> tuple[Input, ...]:
-    behind = settle_inputs(net, background, channel_axis)
+    behind = tuple(_in_order(b, i) for b, i in _paired(settle_inputs(net, background, channel_axis), inputs))
     if len(behind) != len(inputs) or any(b.x.shape[1:] != i.x.shape[1:] for b, i in zip(behind, inputs, strict=False)):
         raise InputError(
             f"the background has rows of shape {', '.join(str(b.x.shape[1:]) for b in behind)}, the inputs of {', '.join(str(i.x.shape[1:]) for i in inputs)}."
         )
     return behind
+
+
+def _paired(behind: tuple[Input, ...], inputs: tuple[Input, ...]) -> list[tuple[Input, Input | None]]:
+    return [(b, inputs[k] if k < len(inputs) else None) for k, b in enumerate(behind)]
+
+
+def _in_order(behind: Input, given: Input | None) -> Input:
+    """A frame's columns in the order of the inputs' own.
+
+    Raises:
+        InputError: these are other columns.
+    """
+    if given is None or behind.names is None or given.names is None or behind.names == given.names:
+        return behind
+    if sorted(behind.names) != sorted(given.names):
+        odd = sorted(set(behind.names) ^ set(given.names))
+        raise InputError(
+            f"the background has other columns than the inputs: {', '.join(map(repr, odd[:5]))} are in one of them alone."
+        )
+    order = [behind.names.index(name) for name in given.names]
+    return replace(behind, x=np.ascontiguousarray(behind.x[:, order]), names=given.names)
 
 
 @final

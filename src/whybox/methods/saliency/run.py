@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import OptionError
+from whybox.errors import NonFiniteError, OptionError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
-from whybox.frames import Floats, as_table
+from whybox.frames import Floats, Table, as_table
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.method import Found, Method
 from whybox.methods.saliency.question import Question
@@ -35,12 +35,27 @@ def explained(
     """
     began = time.perf_counter()
     found = method(q)
+    _finite(found, method)
     gap = _gap(q, found)
+    mapped = [which for which, a in enumerate(found.maps[0]) if a is not None]
     evidence = _evidence(q, method, found, gap, (*notes, *found.notes), began)
-    evidence = replace(evidence, settings=settings_of(q, method, asked))
-    return tuple(
-        _one(q, found, which, gap, evidence) for which in range(len(q.inputs)) if found.maps[0][which] is not None
-    )
+    evidence = replace(evidence, settings=settings_of(q, method, asked) | {"inputs": mapped})
+    return tuple(_one(q, found, which, gap, evidence) for which in mapped)
+
+
+def _finite(found: Found, method: Method) -> None:
+    """Refuse what is no number.
+
+    Raises:
+        NonFiniteError: a row's map has NaN or infinity.
+    """
+    for a in (a for of in found.maps for a in of if a is not None):
+        if (bad := ~np.isfinite(a.reshape(len(a), -1)).all(axis=1)).any():
+            raise NonFiniteError(
+                f"the map of {{row}} by method={method.name!r} has NaN or infinity: there, or on the way from its baseline, the network has no finite derivative "
+                f"(a root, a logarithm or a quotient at zero, numbers too large for its type). Leave the row out, or choose another baseline.",
+                int(np.argmax(bad)),
+            )
 
 
 def _gap(q: Question, found: Found) -> Floats | None:
@@ -166,10 +181,18 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
         evidence=evidence,
         prediction=kept(q.scores),
         std_error=error,
-        data=as_table(given.x) if given.x.ndim == 2 and not given.whole else None,
+        data=_table(given),
         extras=extras | _shown(given, coords),
         players={},
     )
+
+
+def _table(given: Input) -> Table | None:
+    """Rows of features as a table, under their own names."""
+    if given.x.ndim != 2 or given.whole:
+        return None
+    table = as_table(given.x)
+    return table if given.names is None else replace(table, names=given.names, named=True)
 
 
 def _shown(given: Input, coords: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
