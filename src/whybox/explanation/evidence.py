@@ -61,6 +61,9 @@ class Evidence:
     operators: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return "\n".join(f"{label}: {text}" for label, text in self.lines())
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as it is saved."""
         return asdict(self)
@@ -109,14 +112,18 @@ class Evidence:
             ),
             *(game[:1] if self.index != "none" else ()),
             ("Rows explained", f"{self.rows:,}"),
-            *(game[1:] if self.index != "none" else ()),
+            *(game[1:] if self.index != "none" or self.additive else ()),
             (
                 "Our predictions of these rows differ from the model's own by",
                 f"{self.agreement:.2g}" if self.model_calls else "not compared: there is no live model",
             ),
             ("Model", self.model),
             ("Reading of the model verified", verdict),
-            ("Rows given to the model's own predict", f"{self.model_calls:,}"),
+            (
+                ("Passes through the network", f"{self.passes['forward']:,} forward, {self.passes['backward']:,} backward")
+                if self.passes
+                else ("Rows given to the model's own predict", f"{self.model_calls:,}")
+            ),
             ("Seed", str(self.seed)),
             *((f"SHA-256 of {name}", digest) for name, digest in self.fingerprints.items()),
             ("Versions", ", ".join(f"{k} {w}" for k, w in self.versions.items())),

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
+from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.frames import Floats
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.targets import Target, settle_target
@@ -177,12 +177,13 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise OptionError(f"seed={seed!r} must be a whole number, 0 or more.")
     settled = settle_inputs(net, inputs, channel_axis)
+    said_target = target
     if callable(target):
         net, target = net.with_head(_scores(target)), None
     rows = len(settled[0].x)
     # one row alone, to be compared with its answer among others; a single row with a companion, to be compared with its answer alone
     few = tuple(i.x[:1] if rows > 1 else np.concatenate([i.x, np.flip(i.x, -1)]) for i in settled)
-    said, kept = (net.probe if derivatives else net.alive)(tuple(net.array(x) for x in few))
+    said, kept = _first(net, few, settled, derivatives=derivatives, plain=not callable(said_target))
     first = net.numpy(said)
     saved = max(-(-kept // len(first)), 2 * sum(x[:1].nbytes for x in few), 1)
     if saved > limit:
@@ -195,6 +196,28 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     at_once = int(max(1, min(net.rows_at_once, limit // saved)))
     behind = None if background is None else _background(net, background, settled, channel_axis)
     return Question(net, settled, wanted, answers, at_once, saved, limit, int(seed), reduce, behind)
+
+
+def _first(
+    net: Differentiable, few: tuple[npt.NDArray[Any], ...], inputs: tuple[Input, ...], *, derivatives: bool, plain: bool
+) -> tuple[Array, int]:
+    """Ask for the first time.
+
+    Raises:
+        InputError: the network cannot compute with arrays like these.
+    """
+    arrays = tuple(net.array(x) for x in few)
+    try:
+        return (net.probe if derivatives else net.alive)(arrays)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        if not plain or isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
+            raise
+        given = "; ".join(f"{i.name}: {i.x.dtype} of shape {i.x.shape}" for i in inputs)
+        said = " ".join(str(error).split())
+        raise InputError(
+            f"the network does not take these inputs ({given}): {type(error).__name__}: {said[:300]}. Pass what it is called with, rows first: one array, "
+            "or a tuple (a dict by name) of several."
+        ) from error
 
 
 def _background(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from whybox.errors import OptionError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
-from whybox.frames import Floats, as_table
+from whybox.frames import Floats, Table, as_table
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.method import Found, Method
 from whybox.methods.saliency.question import Question
@@ -85,7 +85,7 @@ def _evidence(
         agreement=q.answers.apart,
         tolerance=tolerance,
         model=net.kind,
-        verdict={"against": "nothing to read: the network itself was run"},
+        verdict={"against": "nothing: the network itself was run"},
         model_calls=net.passes.forward,
         seed=q.seed,
         rows=q.rows,
@@ -156,6 +156,7 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
         base = kept(found.base)[0] if same else base
     if q.target.names[0] in ("predicted", "given"):
         extras["target"] = (("row",), q.target.where[0].copy())
+    data = _table(given) if given.x.ndim == 2 and not given.whole and "feature" in coords else None
     return Explanation(
         kind="saliency",
         values=np.ascontiguousarray(values, dtype=np.float64),
@@ -166,10 +167,16 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
         evidence=evidence,
         prediction=kept(q.scores),
         std_error=error,
-        data=as_table(given.x) if given.x.ndim == 2 and not given.whole else None,
+        data=data,
         extras=extras | _shown(given, coords),
-        players={},
+        players={} if data is None else {str(n): (str(n),) for n in coords["feature"]},
     )
+
+
+def _table(given: Input) -> Table:
+    """Rows of features under the names they came with."""
+    table = as_table(given.x)
+    return table.renamed(given.names if given.names is not None else [f"x{i}" for i in range(table.width)])
 
 
 def _shown(given: Input, coords: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
