@@ -93,7 +93,13 @@ def test_pictures_side_by_side_do_not_touch(style):
 
 def test_words_of_an_unsigned_map_speak_neither_for_nor_against():
     e = maps("gradient")
-    said = replace(e, values=np.ones((3, 2)), dims=("row", "word"), coords={"row": labels([0, 1, 2]), "word": labels(["a", "b"])}, extras={})
+    said = replace(
+        e,
+        values=np.ones((3, 2)),
+        dims=("row", "word"),
+        coords={"row": labels([0, 1, 2]), "word": labels(["a", "b"])},
+        extras={},
+    )
     assert not any("against" in t.get_text() for t in said.plot.words().texts)
 
 

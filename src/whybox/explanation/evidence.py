@@ -120,7 +120,10 @@ class Evidence:
             ("Model", self.model),
             ("Reading of the model verified", verdict),
             (
-                ("Passes through the network", f"{self.passes['forward']:,} forward, {self.passes['backward']:,} backward")
+                (
+                    "Passes through the network",
+                    f"{self.passes['forward']:,} forward, {self.passes['backward']:,} backward",
+                )
                 if self.passes
                 else ("Rows given to the model's own predict", f"{self.model_calls:,}")
             ),

@@ -279,7 +279,9 @@ class Explanation:
         residual = f"; residual {self.evidence.residual:.2g}" if self.evidence.additive else ""
         warned = {n.partition(":")[0] for n in self.evidence.notes if n.partition(":")[0].isupper()}
         notes = f"; {', '.join(sorted(warned))}, see .evidence.notes" if warned else ""
-        return f"Explanation({self.kind}{about}, {axes}; {self.units}; {self.evidence.method}, {exact}{residual}{notes})"
+        return (
+            f"Explanation({self.kind}{about}, {axes}; {self.units}; {self.evidence.method}, {exact}{residual}{notes})"
+        )
 
 
 def _ends(dims: Iterable[str]) -> tuple[Any, ...]:

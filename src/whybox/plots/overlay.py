@@ -85,7 +85,13 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     )
     if bar:
         _bar(ax, shown, e, colours, (low, most), beyond)
-    said = "the map is 0 everywhere" if not values.any() else f"{beyond:.2%} of places are beyond the colours" if beyond else ""
+    said = (
+        "the map is 0 everywhere"
+        if not values.any()
+        else f"{beyond:.2%} of places are beyond the colours"
+        if beyond
+        else ""
+    )
     ax.set_xlabel(said, fontsize="x-small", loc="left")
     ax.set_xticks([])
     ax.set_yticks([])
@@ -189,10 +195,12 @@ def _picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
 def title_of(e: Explanation) -> str:
     """The method, what of the answer it is about, and the answer."""
     names = [str(n) for n in e.coords.get("output", ())]
-    found = e.extras.get("target")
+    found, called = e.extras.get("target"), e.extras.get("target_name")
     about = ""
     if len(names) == 1 and names[0] != "prediction":
         about = f" · {'output ' if names[0].isdigit() else ''}{short(names[0], 24)}"
+    elif called is not None and np.size(called[1]) == 1:
+        about = f" · {short(str(called[1]), 24)}"
     elif found is not None and np.size(found[1]) == 1:
         about = f" · output {int(found[1])}"
     score = "" if e.prediction is None or np.size(e.prediction) != 1 else f" · score {float(e.prediction):.3g}"
@@ -208,11 +216,12 @@ def beside(
     percentile: float | None = None,
     columns: int = 4,
     blend: bool = True,
+    width: float = 3.5,
 ) -> npt.NDArray[Any]:
     """Draw the picture, then the maps of several methods of the same row, each on its own scale.
 
     Args:
-        explanations: maps of the same rows. columns: pictures a line. Others as :func:`overlay`.
+        explanations: maps of the same rows. columns: pictures a line. width: of each, in inches. Others as :func:`overlay`.
 
     Returns:
         The axes, one a map, after that of the picture.
@@ -230,14 +239,16 @@ def beside(
     if len(shapes) > 1:
         raise OptionError(f"maps side by side must have one shape; these have {' and '.join(map(str, shapes))}.")
     if first.dims != ("y", "x"):
-        raise OptionError(f"beside shows maps with the axes y and x; these have {', '.join(first.dims)}. {_OTHERWISE.get(first.dims, _OTHERWISE[()])}")
+        raise OptionError(
+            f"beside shows maps with the axes y and x; these have {', '.join(first.dims)}. {_OTHERWISE.get(first.dims, _OTHERWISE[()])}"
+        )
     under = _picture(first, image)
     extra = int(under is not None)
     count = len(explanations) + extra
     columns = min(columns, count)
     lines = -(-count // columns)
     figure, grid = plt.subplots(
-        lines, columns, figsize=(3.5 * columns, 3.15 * lines), layout="constrained", squeeze=False
+        lines, columns, figsize=(width * columns, (0.8 * width + 0.35) * lines), layout="constrained", squeeze=False
     )
     cells = grid.ravel()
     for cell in cells[count:]:

@@ -156,6 +156,9 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
         base = kept(found.base)[0] if same else base
     if q.target.names[0] in ("predicted", "given"):
         extras["target"] = (("row",), q.target.where[0].copy())
+        if len(q.net.output_names) > int(q.target.where[0].max(initial=0)):
+            names = np.array(q.net.output_names)
+            extras["target_name"] = (("row",), names[q.target.where[0]])
     data = _table(given) if given.x.ndim == 2 and not given.whole and "feature" in coords else None
     return Explanation(
         kind="saliency",

@@ -137,7 +137,9 @@ _NAMELESS: Final = " Names are given with output_names=[...]."
 
 def _named(name: str, labels: list[str]) -> int:
     if name not in labels:
-        raise OptionError(f"target={name!r} is not an output.{did_you_mean(name, labels)}{_NAMELESS if labels == [str(i) for i in range(len(labels))] else ''}")
+        raise OptionError(
+            f"target={name!r} is not an output.{did_you_mean(name, labels)}{_NAMELESS if labels == [str(i) for i in range(len(labels))] else ''}"
+        )
     if labels.count(name) > 1:
         raise OptionError(f"target={name!r}: {labels.count(name)} outputs are called so; give its number.")
     return labels.index(name)
