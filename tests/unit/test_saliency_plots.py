@@ -52,10 +52,55 @@ def test_an_unsigned_map_begins_at_zero():
     assert (low, high) == (0, e.values[0].max())
 
 
-def test_a_map_of_zeros_is_drawn():
+def test_a_map_of_zeros_says_so():
     e = maps()
     ax = replace(e, values=np.zeros_like(e.values)).plot.overlay()
     inside(ax.figure)
+    assert "0 everywhere" in ax.get_xlabel()
+    assert ax.images[-1].get_clim() == (0, 1)
+
+
+def test_a_few_places_do_not_hide_the_others():
+    e = maps("gradient")
+    values = np.full(e.values.shape, 0.1)
+    values[:, 4, 4] = 9.0
+    ax = replace(e, values=values).plot.overlay()
+    assert ax.images[-1].get_clim()[1] < 1
+    assert "0.93% of places are beyond" in ax.get_xlabel()
+    assert replace(e, values=values).plot.overlay(percentile=100).images[-1].get_clim()[1] == 9
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_pictures_side_by_side_do_not_touch(style):
+    names = ["integrated_gradients", "guided_backprop", "expected_gradients", "ablation", "shapley", "gradient"]
+    x = np.random.default_rng(0).normal(size=(3, 3, 9, 12)).astype(np.float32)
+    found = [maps(n, **({"background": x} if n == "expected_gradients" else {})) for n in names]
+    with plt.style.context(style):
+        axes = found[0].plot.beside(*found[1:], columns=4)
+        figure = axes[0].figure
+        inside(figure)
+        boxes = [ax.get_tightbbox() for ax in axes]
+    apart = [a.intersection(a, b) for k, a in enumerate(boxes) for b in boxes[k + 1 :]]
+    assert all(shared is None or min(shared.width, shared.height) < 1 for shared in apart)
+
+
+def test_words_of_an_unsigned_map_speak_neither_for_nor_against():
+    e = maps("gradient")
+    said = replace(
+        e,
+        values=np.ones((3, 2)),
+        dims=("row", "word"),
+        coords={"row": labels([0, 1, 2]), "word": labels(["a", "b"])},
+        extras={},
+    )
+    assert not any("against" in t.get_text() for t in said.plot.words().texts)
+
+
+def test_figures_that_do_not_fit_name_the_one_that_does():
+    e = maps()
+    coords = {"row": e.coords["row"], "word": labels(["a", "b"])}
+    with pytest.raises(OptionError, match=r"plot\.words"):
+        replace(e, values=np.ones((3, 2)), dims=("row", "word"), coords=coords, extras={}).plot.overlay()
 
 
 def test_the_picture_below_may_be_given():
@@ -70,7 +115,7 @@ def test_the_picture_below_may_be_given():
 def test_side_by_side():
     e, other = maps(), maps("gradient")
     axes = e.plot.beside(other, row=1)
-    assert [ax.get_title(loc="left").split(" ·")[0] for ax in axes] == ["input", "Gradient x input", "Gradient"]
+    assert [ax.get_title(loc="left").split("\n")[0] for ax in axes] == ["input", "Gradient x input", "Gradient"]
     inside(axes[0].figure)
     with pytest.raises(OptionError, match="one shape"):
         e.plot.beside(maps("gradient")[:, :4])

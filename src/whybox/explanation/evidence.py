@@ -62,6 +62,9 @@ class Evidence:
     operators: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return "\n".join(f"{label}: {text}" for label, text in self.lines())
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as it is saved."""
         return asdict(self)
@@ -146,7 +149,7 @@ class Evidence:
             ),
             *(game[:1] if self.index != "none" else ()),
             ("Rows explained", f"{self.rows:,}"),
-            *(game[1:] if self.index != "none" else ()),
+            *(game[1:] if self.index != "none" or self.additive else ()),
             (
                 "Our predictions of these rows differ from the model's own by",
                 f"{self.agreement:.2g}" if self.model_calls else "not compared: there is no live model",

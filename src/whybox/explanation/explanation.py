@@ -277,7 +277,11 @@ class Explanation:
         exact = "exact" if self.evidence.exact else "not exact"
         about = f" of {' x '.join(self.players)}" if self.kind == "effect" else ""
         residual = f"; residual {self.evidence.residual:.2g}" if self.evidence.additive else ""
-        return f"Explanation({self.kind}{about}, {axes}; {self.units}; {self.evidence.method}, {exact}{residual})"
+        warned = {n.partition(":")[0] for n in self.evidence.notes if n.partition(":")[0].isupper()}
+        notes = f"; {', '.join(sorted(warned))}, see .evidence.notes" if warned else ""
+        return (
+            f"Explanation({self.kind}{about}, {axes}; {self.units}; {self.evidence.method}, {exact}{residual}{notes})"
+        )
 
 
 def _ends(dims: Iterable[str]) -> tuple[Any, ...]:

@@ -79,7 +79,7 @@ class Plots:
         *,
         output: Any = None,
         image: Any = None,
-        percentile: float = 100.0,
+        percentile: float | None = None,
         blend: bool = True,
         ax: Axes | None = None,
         title: str | None = None,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["beside", "overlay", "title_of", "words"]
 
 LARGEST: Final = 100.0  # percentile of |values| at which the colours end: all of them
+SPIKES: Final = 99.0  # where they end when a few places tower above the others
+TOWER: Final = 2.0  # times the value there: with colours up to the largest, nothing else of such a map is seen
 
 
 def overlay(  # noqa: PLR0913  # what people change about a picture
@@ -29,7 +31,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     *,
     output: Any = None,
     image: Any = None,
-    percentile: float = LARGEST,
+    percentile: float | None = None,
     blend: bool = True,
     bar: bool = True,
     ax: Axes | None = None,
@@ -37,14 +39,14 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
 ) -> Axes:
     """Draw the map of one row over the row itself.
 
-    Signed maps have a scale that is symmetric about zero. All values are inside the scale unless `percentile` ends it earlier; then the picture
-    says how many lie beyond.
+    Signed maps have a scale that is symmetric about zero. Where it ends before the largest value, the picture says how many places lie beyond.
 
     Args:
         e: a saliency map with places (y, x), or (time) for a signal.
         row: position of the row. output: which of several outputs.
         image: (height, width[, 3 or 4]) to draw under the map, of any size, bytes or 0 to 1; None: the input itself, stretched to its own range.
-        percentile: of all absolute values, where the colours end, above 50 and at most 100.
+        percentile: of all absolute values, where the colours end, above 50 and at most 100. None: 100, but 99 where the largest is more than twice what
+            stands there, as in maps of single pixels: else nothing is seen of the others.
         blend: colours stronger where the map is; False: the bare map. bar: with a colour bar.
         ax: where to draw. title: instead of the usual one.
 
@@ -57,9 +59,9 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     e = _one(e, row, output)
     if e.dims != ("y", "x"):
         raise OptionError(
-            f"overlay shows maps with the axes y and x; this one has {e.dims}. Leave reduce= out, or take one channel: e[:, 0]."
+            f"overlay shows maps with the axes y and x; this one has {', '.join(e.dims)}. {_OTHERWISE.get(e.dims, _OTHERWISE[()])}"
         )
-    if not 50 < percentile <= 100:
+    if percentile is not None and not 50 < percentile <= 100:
         raise OptionError(f"percentile={percentile!r} must be above 50 and at most 100.")
     values = e.values
     signed, most, beyond = _scale(values, percentile)
@@ -70,7 +72,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     if under is not None:
         ax.imshow(under, extent=extent, cmap="gray", vmin=0, vmax=1, interpolation="nearest", rasterized=True)
     colours, low = (_signed(), -most) if signed else (_unsigned(), 0.0)
-    strength = np.clip(np.abs(values) / most, 0, 1) ** 0.7 * 0.9 if blend and under is not None else None
+    strength = np.clip(np.abs(values) / most, 0, 1) ** STRENGTH * 0.9 if blend and under is not None else None
     shown = ax.imshow(
         values,
         extent=extent,
@@ -83,14 +85,29 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     )
     if bar:
         _bar(ax, shown, e, colours, (low, most), beyond)
-    if beyond:
-        ax.set_xlabel(f"{beyond:.2%} of the places lie beyond the colours", fontsize="x-small", loc="left")
+    said = (
+        "the map is 0 everywhere"
+        if not values.any()
+        else f"{beyond:.2%} of places are beyond the colours"
+        if beyond
+        else ""
+    )
+    ax.set_xlabel(said, fontsize="x-small", loc="left")
     ax.set_xticks([])
     ax.set_yticks([])
     for side in ax.spines.values():
         side.set_visible(False)
     ax.set_title(title if title is not None else title_of(e), loc="left", fontsize="medium")
     return ax
+
+
+STRENGTH: Final = 0.7  # power that makes middling values visible over a picture
+_OTHERWISE: Final = {
+    ("token",): "Use plot.words.",
+    ("word",): "Use plot.words.",
+    ("feature",): "Take all rows, and plot.bar, beeswarm or heatmap.",
+    (): "Leave reduce= out, or take one channel: e[:, 0].",
+}
 
 
 def _one(e: Explanation, row: int, output: Any) -> Explanation:
@@ -105,12 +122,17 @@ def _one(e: Explanation, row: int, output: Any) -> Explanation:
     return e[int(row)]
 
 
-def _scale(values: Floats, percentile: float) -> tuple[bool, float, float]:
+def _scale(values: Floats, percentile: float | None) -> tuple[bool, float, float]:
     """Whether there are signs, where the colours end, and the share of places beyond."""
     size = np.abs(values)
-    most = max(float(np.percentile(size, percentile)), 1e-300)
-    if most <= 1e-12 * size.max(initial=0.0):
-        most = float(size.max())
+    largest = float(size.max(initial=0.0))
+    if largest == 0:
+        return False, 1.0, 0.0
+    if percentile is None:
+        percentile = SPIKES if largest > TOWER * float(np.percentile(size, SPIKES)) else LARGEST
+    most = float(np.percentile(size, percentile))
+    if most <= 1e-12 * largest:
+        most = largest
     return bool((values < 0).any()), most, float((size > most * (1 + 1e-9)).mean())
 
 
@@ -134,13 +156,9 @@ def _bar(ax: Axes, shown: Any, e: Explanation, colours: Colormap, limits: tuple[
 
     full = ScalarMappable(Normalize(*limits), colours)
     signed = limits[0] < 0
+    room = ax.inset_axes((1.03, 0.0, 0.045, 1.0))  # as high as the picture, whatever the layout
     bar = ax.figure.colorbar(
-        full,
-        ax=ax,
-        aspect=30,
-        pad=0.02,
-        format=thousands(),
-        extend=("both" if signed else "max") if beyond else "neither",
+        full, cax=room, format=thousands(), extend=("both" if signed else "max") if beyond else "neither"
     )
     bar.set_label(e.units, color=ink(), fontsize="small")
     bar.outline.set_visible(False)
@@ -177,13 +195,15 @@ def _picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
 def title_of(e: Explanation) -> str:
     """The method, what of the answer it is about, and the answer."""
     names = [str(n) for n in e.coords.get("output", ())]
-    found = e.extras.get("target")
+    found, called = e.extras.get("target"), e.extras.get("target_name")
     about = ""
     if len(names) == 1 and names[0] != "prediction":
-        about = f" · {short(names[0], 24)}"
+        about = f" · {'output ' if names[0].isdigit() else ''}{short(names[0], 24)}"
+    elif called is not None and np.size(called[1]) == 1:
+        about = f" · {short(str(called[1]), 24)}"
     elif found is not None and np.size(found[1]) == 1:
         about = f" · output {int(found[1])}"
-    score = "" if e.prediction is None or np.size(e.prediction) != 1 else f" ({float(e.prediction):.3g})"
+    score = "" if e.prediction is None or np.size(e.prediction) != 1 else f" · score {float(e.prediction):.3g}"
     return f"{e.evidence.method}{about}{score}"
 
 
@@ -193,14 +213,15 @@ def beside(
     *,
     output: Any = None,
     image: Any = None,
-    percentile: float = LARGEST,
+    percentile: float | None = None,
     columns: int = 4,
     blend: bool = True,
+    width: float = 3.5,
 ) -> npt.NDArray[Any]:
     """Draw the picture, then the maps of several methods of the same row, each on its own scale.
 
     Args:
-        explanations: maps of the same rows. columns: pictures a line. Others as :func:`overlay`.
+        explanations: maps of the same rows. columns: pictures a line. width: of each, in inches. Others as :func:`overlay`.
 
     Returns:
         The axes, one a map, after that of the picture.
@@ -212,14 +233,22 @@ def beside(
 
     if not explanations:
         raise OptionError("give at least one map.")
-    first = _one(explanations[0], row, output)
+    singles = [_one(e, row, output) for e in explanations]
+    first = singles[0]
+    shapes = list(dict.fromkeys(e.values.shape for e in singles))
+    if len(shapes) > 1:
+        raise OptionError(f"maps side by side must have one shape; these have {' and '.join(map(str, shapes))}.")
+    if first.dims != ("y", "x"):
+        raise OptionError(
+            f"beside shows maps with the axes y and x; these have {', '.join(first.dims)}. {_OTHERWISE.get(first.dims, _OTHERWISE[()])}"
+        )
     under = _picture(first, image)
     extra = int(under is not None)
     count = len(explanations) + extra
     columns = min(columns, count)
     lines = -(-count // columns)
     figure, grid = plt.subplots(
-        lines, columns, figsize=(3.1 * columns, 2.95 * lines), layout="constrained", squeeze=False
+        lines, columns, figsize=(width * columns, (0.8 * width + 0.35) * lines), layout="constrained", squeeze=False
     )
     cells = grid.ravel()
     for cell in cells[count:]:
@@ -231,10 +260,9 @@ def beside(
         )
         cells[0].set_title("input", loc="left", fontsize="medium")
         cells[0].set_axis_off()
-    for cell, e in zip(cells[extra:], explanations, strict=False):
-        if _one(e, row, output).values.shape != first.values.shape:
-            raise OptionError("maps side by side must have one shape.")
-        overlay(e, row, output=output, image=image, percentile=percentile, blend=blend, ax=cell)
+    for cell, e in zip(cells[extra:], singles, strict=False):
+        title = title_of(e).replace(" · ", "\n", 1)  # one line would reach into the next picture
+        overlay(e, image=image, percentile=percentile, blend=blend, ax=cell, title=title)
     del figure
     return np.asarray(cells[:count])
 
@@ -260,7 +288,8 @@ def words(
     found = e.extras.get(dim)
     texts = [str(t) for t in (found[1] if found is not None else e.coords[dim])]
     there = np.isfinite(e.values)
-    most = max(float(np.abs(e.values[there]).max(initial=0.0)), 1e-300)
+    signed, largest = bool((e.values[there] < 0).any()), float(np.abs(e.values[there]).max(initial=0.0))
+    most = max(largest, 1e-300)
     placed, height = _laid_out([short(t, 40) for t in texts], there)
     ax = axes(ax, 8, 0.95 + 0.36 * height)
     ax.set_xlim(0, _LINE)
@@ -279,7 +308,7 @@ def words(
     ax.text(
         0,
         height - 0.55,
-        f"red speaks for, blue against; strongest {most:.2g} {e.units}",
+        f"{'red speaks for, blue against' if signed else 'the stronger the red, the larger'}; largest {largest:.2g} ({e.units})",
         fontsize="x-small",
         va="top",
         color=muted(0.8),

@@ -38,8 +38,12 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     title: str | None = None,
     source: str = "",
     sections: Sequence[Section] = SECTIONS,
-    methods: Sequence[str] | None = None,
+    methods: Sequence[str] | str | None = None,
     output_names: Sequence[str] | None = None,
+    checks: Sequence[str] | str | None = None,
+    embedding: str | None = None,
+    tokenizer: Any = None,
+    words: bool = False,
 ) -> Explanation:
     """Write a report: what the model is, how well it does, what it relies on, and single decisions, each picture with its numbers.
 
@@ -53,6 +57,8 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         target: the truth, one value a row, or the name of a column of X that holds it.
         title: of the page. source: where the rows come from, in words. sections: which parts, in order.
         methods, output_names: of networks only: saliency methods (None: gradient, integrated gradients, Grad-CAM where it fits); names of the outputs.
+        checks: of networks only: as for ``whybox.check``; None: those that take about a minute a method, and the page says which were left out.
+        embedding, tokenizer, words: of networks that read texts, as for ``whybox.saliency``.
 
     Returns:
         The explanation that the report shows; of a network the one by the first method.
@@ -61,6 +67,8 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         InputError: the target does not fit the rows or the model. OptionError: an option that does not go with the kind of model.
         Others as for ``whybox.explain`` and ``whybox.saliency``.
     """
+    if not Path(path).resolve().parent.is_dir():
+        raise InputError(f"the folder {str(Path(path).parent)!r} does not exist.")
     if is_network(model):
         if target is not None or players is not None or sections is not SECTIONS:
             raise OptionError(
@@ -73,12 +81,22 @@ def report(  # noqa: PLR0913  # the promise of the public surface
             output=output,
             output_names=output_names,
             background=background,
-            methods=methods,
+            methods=(methods,) if isinstance(methods, str) else methods,
+            checks=checks,
+            reading={"embedding": embedding, "tokenizer": tokenizer, "words": words},
             title=title,
             source=source,
         )
-    if methods is not None or output_names is not None:
-        raise OptionError("methods= and output_names= are for neural networks.")
+    of_networks = {
+        "methods": methods,
+        "output_names": output_names,
+        "checks": checks,
+        "embedding": embedding,
+        "tokenizer": tokenizer,
+    }
+    for name, value in of_networks.items():
+        if value is not None:
+            raise OptionError(f"{name}= is for neural networks.")
     adapted = as_model(model)
     table = as_table(X)
     truth, target_name = _truth(table, target)

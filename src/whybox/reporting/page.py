@@ -36,6 +36,7 @@ table { border-collapse: collapse; font-size: .88rem; margin: .5rem 0; }
 th, td { padding: .18rem .8rem .18rem 0; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; min-width: 6.5rem; max-width: 24rem; }
 td.text, th.text { text-align: left; overflow-wrap: anywhere; min-width: 5rem; max-width: 34rem; }
+td.word, th.word { text-align: left; white-space: nowrap; } td.whole { white-space: nowrap; }
 caption { text-align: left; color: var(--faint); padding-bottom: .2rem; }
 .grid > * { min-width: 0; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: .4rem 1.6rem; }

@@ -93,7 +93,8 @@ def _empty(q: Question, coarse: list[Floats], layer: str) -> tuple[str, ...]:
             about = f" of output {q.target.names[t]}" if q.target.several else ""
             some = ", ".join(map(str, none[:5])) + (", ..." if len(none) > 5 else "")
             notes.append(
-                f"EMPTY: the map{about} is 0 everywhere in {len(none):,} of {len(of):,} rows ({some}): at layer {layer!r} nothing speaks for the score there"
+                f"EMPTY: the map{about} is 0 everywhere in {len(none):,} of {len(of):,} rows ({some}): at layer {layer!r} "
+                "nothing speaks for the score there; another layer may (layer=...)"
             )
     return tuple(notes)
 

@@ -90,7 +90,7 @@ class ExpectedGradients(Method):
         return Found(
             maps,
             f"{self.samples} samples a row in {GROUPS} independent Latin hypercubes, control variate of the background's mean",
-            f"{count:,} background rows are absent, on straight ways from there"
+            f"gradient integrated on straight ways from {count:,} background rows, which stand for absent"
             + (", whole numbers held" if any(i.whole for i in q.inputs) else ""),
             variances,
             base=base,

@@ -105,7 +105,8 @@ def _array(given: Any, name: str) -> npt.NDArray[Any]:
         x = np.asarray(given if not isinstance(given, list) else np.stack([np.asarray(a) for a in given]))
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"{name}: the rows do not make one array ({error}); they must have one shape: resize pictures, pad sequences."
+            f"{name}: the rows do not make one array ({error}); they must have one shape: resize pictures, pad sequences. "
+            "A list is rows; several inputs of one network are a tuple."
         ) from None
     if x.dtype.kind not in "fiub":
         raise DtypeError(f"{name} holds {x.dtype}, which is no number.")

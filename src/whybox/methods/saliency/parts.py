@@ -44,6 +44,11 @@ class Parts:
     said: str
     channels: bool
 
+    @property
+    def units(self) -> str:
+        """Of what stands on the places."""
+        return "score" if int(self.sizes.max(initial=1)) <= 1 else "score per place of a part"
+
     def masks(self, keep: npt.NDArray[np.bool_], rows: Indices) -> list[npt.NDArray[Any] | None]:
         """Which places stay, from which parts stay (m, parts)."""
         padded = np.concatenate([keep, np.ones((len(keep), 1), dtype=bool)], axis=1)  # -1 is the last one, which stays
@@ -241,6 +246,6 @@ class Ablation(Method):
             exact=True,
             reduced=not parts.channels,
             kept=parts.channels,
-            units="score",
+            units=parts.units,
             extras={"part": parts.beside(q, values)},
         )

@@ -70,7 +70,7 @@ class IntegratedGradients(Method):
         q.needs_derivatives(self.name)
         baselines = settle_baselines(q, self.baseline)
         bases = base_scores(q, baselines)
-        said = f"{in_words(baselines)} is absent, on the straight way from there"
+        said = f"gradient integrated on the straight way from what stands for absent ({in_words(baselines)})"
         if self.steps is not None:
             return Found(
                 self._fixed(q, baselines, self.steps),

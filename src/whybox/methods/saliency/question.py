@@ -177,12 +177,13 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise OptionError(f"seed={seed!r} must be a whole number, 0 or more.")
     settled = settle_inputs(net, inputs, channel_axis)
+    said_target = target
     if callable(target):
         net, target = net.with_head(_scores(target)), None
     rows = len(settled[0].x)
     # one row alone, to be compared with its answer among others; a single row with a companion, to be compared with its answer alone
     few = tuple(i.x[:1] if rows > 1 else np.concatenate([i.x, np.flip(i.x, -1)]) for i in settled)
-    said, kept = _first_asked(net.probe if derivatives else net.alive, tuple(net.array(x) for x in few))
+    said, kept = _first(net, few, settled, derivatives=derivatives, plain=not callable(said_target))
     first = net.numpy(said)
     if derivatives and first.dtype.kind != "f":
         raise UnsupportedModelError(
@@ -202,21 +203,25 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     return Question(net, settled, wanted, answers, at_once, saved, limit, int(seed), reduce, behind)
 
 
-def _first_asked(ask: Callable[..., tuple[Array, int]], x: tuple[Array, ...]) -> tuple[Array, int]:
-    """Ask for the first time: what the network says against these inputs is told as such.
+def _first(
+    net: Differentiable, few: tuple[npt.NDArray[Any], ...], inputs: tuple[Input, ...], *, derivatives: bool, plain: bool
+) -> tuple[Array, int]:
+    """Ask for the first time.
 
     Raises:
-        InputError: it raised an error of its own.
+        InputError: the network cannot compute with arrays like these.
     """
+    arrays = tuple(net.array(x) for x in few)
     try:
-        return ask(x)
-    except (WhyboxError, MemoryError):
-        raise
-    except Exception as error:
-        told = (str(error).strip().splitlines() or [""])[0]
-        shapes = ", ".join(str(("rows", *map(int, a.shape[1:]))).replace("'", "") for a in x)
+        return (net.probe if derivatives else net.alive)(arrays)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        if not plain or isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
+            raise
+        given = "; ".join(f"{i.name}: {i.x.dtype} of shape {i.x.shape}" for i in inputs)
+        said = " ".join(str(error).split())
         raise InputError(
-            f"the network does not take inputs of shape {shapes}: {type(error).__name__}: {told[:300]}"
+            f"the network does not take these inputs ({given}): {type(error).__name__}: {said[:300]}. Pass what it is called with, rows first: one array, "
+            "or a tuple (a dict by name) of several."
         ) from error
 
 

@@ -100,7 +100,7 @@ def _evidence(
         agreement=q.answers.apart,
         tolerance=tolerance,
         model=net.kind,
-        verdict={"against": "nothing to read: the network itself was run"},
+        verdict={"against": "nothing: the network itself was run"},
         model_calls=net.passes.forward,
         seed=q.seed,
         rows=q.rows,
@@ -171,6 +171,10 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
         base = kept(found.base)[0] if same else base
     if q.target.names[0] in ("predicted", "given"):
         extras["target"] = (("row",), q.target.where[0].copy())
+        if len(q.net.output_names) > int(q.target.where[0].max(initial=0)):
+            names = np.array(q.net.output_names)
+            extras["target_name"] = (("row",), names[q.target.where[0]])
+    data = _table(given) if given.x.ndim == 2 and not given.whole and "feature" in coords else None
     return Explanation(
         kind="saliency",
         values=np.ascontiguousarray(values, dtype=np.float64),
@@ -181,18 +185,16 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
         evidence=evidence,
         prediction=kept(q.scores),
         std_error=error,
-        data=_table(given),
+        data=data,
         extras=extras | _shown(given, coords),
-        players={},
+        players={} if data is None else {str(n): (str(n),) for n in coords["feature"]},
     )
 
 
-def _table(given: Input) -> Table | None:
-    """Rows of features as a table, under their own names."""
-    if given.x.ndim != 2 or given.whole:
-        return None
+def _table(given: Input) -> Table:
+    """Rows of features under the names they came with."""
     table = as_table(given.x)
-    return table if given.names is None else replace(table, names=given.names, named=True)
+    return table.renamed(given.names if given.names is not None else [f"x{i}" for i in range(table.width)])
 
 
 def _shown(given: Input, coords: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:

@@ -87,7 +87,7 @@ class ShapleyParts(Method):
             reduced=not parts.channels,
             kept=parts.channels,
             index="Shapley",
-            units="score",
+            units=parts.units,
             extras={"part": parts.beside(q, values)}
             | ({"part_error": parts.beside(q, np.sqrt(variances))} if drawn else {}),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -132,9 +132,14 @@ def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[st
     )
 
 
+_NAMELESS: Final = " Names are given with output_names=[...]."
+
+
 def _named(name: str, labels: list[str]) -> int:
     if name not in labels:
-        raise OptionError(f"target={name!r} is not an output.{did_you_mean(name, labels)}")
+        raise OptionError(
+            f"target={name!r} is not an output.{did_you_mean(name, labels)}{_NAMELESS if labels == [str(i) for i in range(len(labels))] else ''}"
+        )
     if labels.count(name) > 1:
         raise OptionError(f"target={name!r}: {labels.count(name)} outputs are called so; give its number.")
     return labels.index(name)
