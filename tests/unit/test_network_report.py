@@ -64,7 +64,7 @@ def test_pictures_stand_side_by_side_with_checks_and_evidence(pictures):
     for method in ("Gradient", "Integrated gradients", "Grad-CAM"):
         assert re.search(rf"{method}: (holds|does not hold) in every check", text)
     assert "Row 0: digit 0, score" in text
-    for line in ("parameters drawn anew: all layers", "deletion, zero", "completeness", "Passes through the network"):
+    for line in ("parameters drawn anew: all layers", "deletion, zero", "completeness", "Rows through the network"):
         assert line in text
     assert "Left out" not in text  # a small network is checked in every way
     assert text.count("SHA-256 of model") == 3
