@@ -24,6 +24,12 @@ MODEL is a program of torch.export (.pt2), which needs no code and runs none whi
 network (a torch module in eval mode, a Keras model, whybox.networks.jax(...)). INPUT are pictures (.png, .jpg) or arrays (.npy)."""
 _PICTURES: Final = (".png", ".jpg", ".jpeg")
 _RESULTS: Final = (".npz", ".whybox", ".png", ".svg")
+_METHODS: Final = (
+    "gradient", "gradient_x_input", "smoothgrad", "vargrad", "integrated_gradients", "expected_gradients", "deeplift", "guided_backprop", "gradcam",
+    "gradcam++", "layercam", "scorecam", "occlusion", "rise", "ablation", "shapley",
+)  # fmt: skip  # held against the catalog by a test, for the catalog takes long to import
+DRAWINGS: Final = (".png", ".svg")
+DRAWN: Final = 16  # inputs in one picture
 
 
 def add_parser(commands: Any, exit_codes: str) -> None:
@@ -52,7 +58,7 @@ def add_parser(commands: Any, exit_codes: str) -> None:
         metavar="FILE",
         help="where to write: .npz, .whybox (with its evidence), .png or .svg",
     )
-    add("--method", default="gradient", help="see whybox.saliency (default: %(default)s)")
+    add("--method", default="gradient", help=f"one of {', '.join(_METHODS)} (default: %(default)s)")
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="option of the method (repeatable)")
     add("--target", metavar="OUTPUT", help="number or name of the output to explain, or all (default: the largest)")
     add("--names", metavar="FILE", help="names of the outputs, one a line")
@@ -93,12 +99,16 @@ def _saliency(options: argparse.Namespace) -> None:
         **method_options,
     )
     found = found[0] if isinstance(found, tuple) else found
+    if out.suffix.lower() in DRAWINGS and len(found) > DRAWN:
+        raise OptionError(
+            f"-o {options.out}: a picture shows up to {DRAWN} inputs, and there are {len(found)}; write .npz or .whybox."
+        )
     if called is not None:
         found = replace(found, coords={**found.coords, "row": labels(called)})
     _write(found, out)
     print(f"{out}: {found.evidence.method} of {len(found):,} input{'s' if len(found) != 1 else ''}, {found.units}")
     for label, text in found.evidence.lines():
-        if label.startswith(("Estimand", "Passes", "Note")):
+        if label.startswith(("Estimand", "Absent", "Attributions", "Passes", "Note")):
             print(f"  {label}: {text}")
 
 
@@ -223,19 +233,22 @@ def _pictures(
     mean, std = (_numbers(n, getattr(options, n), count or 3) for n in ("mean", "std"))
     if options.scale <= 0 or (std is not None and (std <= 0).any()):
         raise OptionError("--scale and --std must be above 0.")
-    rows = []
+    rows, resized = [], []
     for path in options.inputs:
         try:
             with Image.open(path, formats=("PNG", "JPEG")) as opened:
                 picture = ImageOps.exif_transpose(opened).convert("L" if count == 1 else "RGB")
         except (UnidentifiedImageError, OSError, ValueError) as error:
             raise InputError(f"{path} is no picture that can be read ({error}).") from None
-        if size is not None:
+        if size is not None and size != (picture.height, picture.width):
+            resized.append(f"{Path(path).name} from {picture.width}x{picture.height}")
             picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         x = np.asarray(picture, dtype=np.float32).reshape(picture.height, picture.width, -1) / np.float32(options.scale)
         x = x if mean is None else x - mean
         x = x if std is None else x / std
         rows.append(x.transpose(2, 0, 1) if channels == "first" else x)
+    if resized and size is not None:
+        print(f"resized to {size[1]}x{size[0]} (width x height), not cropped: {', '.join(resized)}", file=sys.stderr)
     if len({r.shape for r in rows}) > 1:
         raise InputError("the pictures have different sizes; say --size HxW.")
     return np.ascontiguousarray(np.stack(rows), dtype=np.float32)
@@ -288,10 +301,28 @@ def _write(found: Any, out: Path) -> None:
     mpl.use("Agg", force=False)
     import matplotlib.pyplot as plt
 
-    drawn = found.plot.overlay()
-    figure = drawn if hasattr(drawn, "savefig") else np.ravel(np.asarray(drawn, dtype=object))[0].figure
+    figure = _drawn(found)
     try:
         with writing(out) as part:
             figure.savefig(part, format=kind[1:], bbox_inches="tight")
     finally:
         plt.close(figure)
+
+
+def _drawn(found: Any) -> Any:
+    """A figure with every input and its map, under the input's name where there are several."""
+    import matplotlib.pyplot as plt
+
+    if len(found) == 1:
+        return found.plot.overlay().figure
+    columns = min(len(found), 4)
+    lines = -(-len(found) // columns)
+    figure, cells = plt.subplots(lines, columns, figsize=(3.5 * columns, 3.15 * lines), layout="constrained")
+    for cell in cells.ravel()[len(found) :]:
+        cell.set_axis_off()
+    for row, cell in enumerate(cells.ravel()[: len(found)]):
+        found.plot.overlay(row, ax=cell)
+        method, _, about = cell.get_title(loc="left").partition(" · ")
+        cell.set_title(f"{found.coords['row'][row]}\n{about or method}", loc="left", fontsize="medium")
+    figure.suptitle(found.evidence.method, x=0.01, ha="left")
+    return figure

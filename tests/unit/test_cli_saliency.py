@@ -36,6 +36,7 @@ def folder(tmp_path_factory):
     rows = torch.export.Dim("rows")
     torch.export.save(torch.export.export(net(), (x,), dynamic_shapes=({0: rows},)), where / "net.pt2")
     torch.export.save(torch.export.export(net(), (torch.randn(3, 3, 8, 8),)), where / "three.pt2")
+    torch.export.save(torch.export.export(net(), (x[:1],)), where / "one.pt2")
     torch.export.save(torch.export.export(net().train(), (x,)), where / "train.pt2")
     torch.save(net(), where / "net.pt")
     torch.save(net().state_dict(), where / "weights.pth")
@@ -67,6 +68,34 @@ def test_a_program_says_what_the_module_says(folder):
         assert np.abs(noisy.values - wb.saliency(net(), x, 1, "smoothgrad", samples=4).values).max() < 1e-6
     with pytest.raises(UnsupportedModelError, match="train mode"):
         wb.networks.exported(folder / "train.pt2")
+
+
+def test_layers_of_a_program_can_be_named(folder):
+    x = np.load(folder / "rows.npy")
+    for name in ("net.pt2", "one.pt2"):
+        program = wb.networks.exported(folder / name)
+        for method in ("gradcam", "scorecam"):
+            ours = wb.saliency(net(), x, 1, method, layer="2")
+            assert np.abs(wb.saliency(program, x, 1, method, layer="inner.2").values - ours.values).max() < 1e-6
+    assert run(folder, "@net.pt2", "@0.png", "-o", "@cam.npz", "--method", "gradcam") == 0
+    with pytest.raises(UnsupportedModelError, match="no layer"):  # it is filled up to three rows
+        wb.saliency(wb.networks.exported(folder / "three.pt2"), x, 1, "gradcam")
+
+
+def test_names_of_layers_that_are_not_plain_are_not_used(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def change(page):
+        for node in graph(page)["nodes"]:
+            stack = node["metadata"]["nn_module_stack"]
+            node["metadata"]["nn_module_stack"] = stack.replace(",2,", f',x"+str({CODE})+",')
+
+    rewritten(folder / "net.pt2", tmp_path / "evil.pt2", in_page(change))
+    x = np.load(folder / "rows.npy")
+    program = wb.networks.exported(tmp_path / "evil.pt2")
+    assert np.abs(wb.saliency(program, x, 1).values - wb.saliency(net(), x, 1).values).max() < 1e-6
+    assert not [n for n, _ in program.module.inner.named_modules() if "x" in n]
+    assert not (tmp_path / "ran").exists()
 
 
 def test_arrays_in_npz_out(folder, capsys):
@@ -121,14 +150,14 @@ def test_pictures_out_are_drawn_by_the_figures(folder, monkeypatch):
 
     drawn = []
 
-    def overlay(self):
+    def overlay(self, row=0, ax=None):
         import matplotlib as mpl
 
         mpl.use("Agg")
         import matplotlib.pyplot as plt
 
         drawn.append(self.explanation)
-        axes = plt.figure().add_subplot()
+        axes = plt.figure().add_subplot() if ax is None else ax
         axes.imshow(self.explanation.values[0])
         return axes
 
@@ -136,7 +165,26 @@ def test_pictures_out_are_drawn_by_the_figures(folder, monkeypatch):
     for name in ("out.png", "out.svg"):
         assert run(folder, "@net.pt2", "@rows.npy", "-o", f"@{name}") == 0
         assert (folder / name).stat().st_size > 1000
-    assert len(drawn) == 2
+    assert len(drawn) == 2 * 4  # every input
+
+
+def test_a_picture_shows_every_input_or_says_that_it_cannot(folder, capsys):
+    assert run(folder, "@net.pt2", "@0.png", "@1.png", "-o", "@two.svg") == 0
+    said = (folder / "two.svg").read_text()
+    assert "0.png" in said
+    assert "1.png" in said
+    assert "resized to 8x8 (width x height), not cropped: 0.png from 16x20, 1.png from 16x20" in capsys.readouterr().err
+    np.save(folder / "many.npy", np.zeros((17, 3, 8, 8), dtype=np.float32))
+    assert run(folder, "@net.pt2", "@many.npy", "-o", "@many.png") == 2
+    assert ".npz" in capsys.readouterr().err
+    assert not (folder / "many.png").exists()
+
+
+def test_the_help_names_every_method():
+    from whybox.cli_saliency import _METHODS
+    from whybox.methods.saliency.catalog import METHODS
+
+    assert set(_METHODS) == set(METHODS)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +199,7 @@ def test_pictures_out_are_drawn_by_the_figures(folder, monkeypatch):
         (("@net.pt2", "@0.png", "--mean", "1,2"), 2, "--mean"),
         (("@net.pt2", "@0.png", "--std", "0"), 2, "above 0"),
         (("@net.pt2", "@rows.npy", "--target", "9"), 2, "out of range"),
+        (("@net.pt2", "@rows.npy", "--target", "cat"), 2, "--names FILE"),
         (("@net.pt2", "@0.png", "@rows.npy"), 3, "not both"),
         (("@net.pt2", "@names.txt"), 3, ".txt"),
         (("@net.pt2", "@objects.npy"), 3, "without running code"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +51,8 @@ def read(path: Path, *, trust_pickle: bool = False) -> TorchNetwork:
     _refuse_training(program, path.name)
     net = wrap(Program(program))
     count = sum(p.numel() for p in net.module.parameters())
-    return replace(net, kind=f"{path.name} (exported torch program, {count:,} parameters)")
+    at_once = min(net.rows_at_once, net.module.most)  # a layer answers once for all rows that go through together
+    return replace(net, rows_at_once=at_once, kind=f"{path.name} (exported torch program, {count:,} parameters)")
 
 
 def _pickled(path: Path, *, trust_pickle: bool) -> TorchNetwork:
@@ -82,6 +84,56 @@ def _refuse_training(program: Any, name: str) -> None:
                 )
 
 
+_PATH: Final = re.compile(r"(?!.*__)[A-Za-z0-9_.@]*")
+_WORD: Final = re.compile(r"[A-Za-z0-9_.@]*")
+
+
+def _layered(program: Any) -> torch.nn.Module:
+    """The program in the layers it was exported from, so that they can be named; in one piece where it does not say them, or would answer otherwise."""
+    flat = program.module()
+    stacks = [node.meta.get("nn_module_stack", {}) for node in program.graph.nodes]
+    plain = all(
+        _WORD.fullmatch(str(key)) and _PATH.fullmatch(str(path)) and _WORD.fullmatch(str(kind))
+        for stack in stacks
+        for key, (path, kind) in stack.items()
+    )  # torch writes names of layers into code, and the reader of the file takes them for comments
+    if not plain:
+        return flat
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            layered = torch.export.unflatten(program)
+            for part in layered.modules():
+                part.training = False
+            given = _made_up(program)
+            ours, theirs = (_leaves(m(*given)) for m in (layered, flat))
+    except Exception:  # torch says in many ways that it cannot; the program in one piece answers all the same
+        return flat
+    same = len(ours) == len(theirs) and all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    return layered if same else flat
+
+
+def _leaves(said: Any) -> list[torch.Tensor]:
+    """All arrays of an answer, in order."""
+    if isinstance(said, dict):
+        said = [said[k] for k in sorted(said, key=str)]
+    return [leaf for part in said for leaf in _leaves(part)] if isinstance(said, (list, tuple)) else [said]
+
+
+def _made_up(program: Any) -> list[torch.Tensor]:
+    """Inputs of the shapes that the program was exported with."""
+    out = []
+    wanted = set(program.graph_signature.user_inputs)
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in wanted:
+            held = node.meta["val"]
+            shape = [n if type(n) is int else int(n.node.hint) for n in held.shape]
+            whole = not held.dtype.is_floating_point
+            count = torch.Size(shape).numel()
+            out.append((torch.zeros(count) if whole else torch.linspace(-1, 1, count)).reshape(shape).to(held.dtype))
+    return out
+
+
 class Program(torch.nn.Module):  # type: ignore[misc]
     """An exported program that takes any number of rows.
 
@@ -91,9 +143,6 @@ class Program(torch.nn.Module):  # type: ignore[misc]
 
     def __init__(self, program: Any) -> None:
         super().__init__()
-        self.inner = program.module()
-        for part in self.modules():
-            part.training = False
         wanted = set(program.graph_signature.user_inputs)
         held = [n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.name in wanted]
         shapes = [tuple(v.shape) for v in held if isinstance(v, torch.Tensor)]
@@ -101,6 +150,10 @@ class Program(torch.nn.Module):  # type: ignore[misc]
             raise UnsupportedModelError("the program takes no arrays of rows.")
         self.expects = tuple(tuple(n if type(n) is int else None for n in s) for s in shapes)
         self.least, self.most = _bounds(program, shapes[0][0])
+        # where rows are filled up, layers put out rows that nobody asked about
+        self.inner = _layered(program) if self.least == 1 else program.module()
+        for part in self.modules():
+            part.training = False
 
     def forward(self, *x: torch.Tensor) -> Any:
         """Rows in as many pieces as the program allows, the last one filled up with rows repeated."""
