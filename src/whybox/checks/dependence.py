@@ -177,9 +177,9 @@ def _one(judged: _Judged, name: str, layer: str | None, most: float, words: str)
     if judged.how:
         said += f"; {judged.how}"
     if not judged.told.all():
-        said += f"; {int((~judged.told).sum())} rows left out, whose map is constant"
+        said += f"; left out for a constant map: {int((~judged.told).sum())} of {case.count} rows"
     if layer is not None:
-        said += f"; drawn: {layer}"
+        said += f"; drawn: layer {layer!r}"
     if dead:
         said += f"; {dead} of {draws * int(judged.told.sum())} maps came out constant and count as 0"
     details = {

@@ -35,6 +35,10 @@ def bar(
     """
     if e.kind == "interaction":
         raise OptionError("bar shows attributions or importances; for interactions use heatmap.")
+    if e.kind == "saliency" and "feature" not in e.dims:
+        raise OptionError(
+            "bar shows features; maps of pictures are drawn by plot.overlay, words and tokens by plot.words."
+        )
     if "feature" not in e.dims or e.kind == "interaction_size":
         raise OptionError(
             "bar shows attributions or importances; an effect is drawn by curve, sizes of interactions by heatmap."
