@@ -53,7 +53,7 @@ def test_the_evidence_reads_as_lines():
     e = wb.saliency(tabular(), np.ones((2, 3), dtype=np.float32), 0, "integrated_gradients")
     said = str(e.evidence)
     assert "Rows through the network: " in said
-    assert "add up to the prediction within" in said
+    assert "add up to score less baseline score within" in said
     assert said.count("\n") == len(e.evidence.lines()) - 1
 
 
