@@ -70,9 +70,10 @@ class Question:
         missing = np.unique(rows[~self.answers.known[rows]])
         for start in range(0, len(missing), self.at_once):
             some = missing[start : start + self.at_once]
-            self._learn(some, self.net.numpy(self.net.ask(self.lift(some))))
+            self.learn(some, self.net.numpy(self.net.ask(self.lift(some))))
 
-    def _learn(self, rows: Indices, outputs: Floats) -> None:
+    def learn(self, rows: Indices, outputs: Floats) -> None:
+        """Keep what the network answered to these rows."""
         self.answers.learn(self.net, rows, outputs)
         self.target.learn(outputs, rows)
 
@@ -104,7 +105,7 @@ class Question:
         """Inputs of these rows, and for each target the gradients there; one forward, which also answers them."""
         xs = self.lift(rows)
         outputs, pull = self.net(xs)
-        self._learn(rows, self.net.numpy(outputs))
+        self.learn(rows, self.net.numpy(outputs))
         return xs, self._pulled(pull, rows)
 
     def _pulled(self, pull: Pull, rows: Indices) -> Grads:
@@ -120,7 +121,7 @@ class Question:
     def tapped(self, rows: Indices, layer: str) -> Tapped:
         """Run these rows and keep what a layer puts out; this answers them too."""
         found = self.net.tap(self.lift(rows), layer)
-        self._learn(rows, self.net.numpy(found.outputs))
+        self.learn(rows, self.net.numpy(found.outputs))
         return found
 
     def asked(self, xs: tuple[Array, ...], rows: Indices) -> Floats:

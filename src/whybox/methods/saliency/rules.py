@@ -14,8 +14,6 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import NonFiniteError
-from whybox.frames import Floats
 from whybox.methods.saliency.baselines import Baseline, in_words, middle, settle_baselines
 from whybox.methods.saliency.method import Found, Maps, Method
 from whybox.methods.saliency.question import Indices, Question
@@ -67,7 +65,7 @@ class DeepLift(Method):
             for rows in held.blocks(self.name, each=1 + len(part)):
                 xs = q.lift(rows)
                 outputs, of, pull = ruled.run(xs, references)
-                _learn(q, rows, net.numpy(outputs))
+                q.learn(rows, net.numpy(outputs))
                 values = net.numpy(of)
                 for k in range(len(part)):
                     base[rows] += q.target.scores(np.broadcast_to(values[k], (len(rows), *values.shape[1:])), rows)
@@ -78,14 +76,13 @@ class DeepLift(Method):
             for rows in paired.blocks(self.name, each=3):
                 xs, references = q.lift(rows), _lifted(q, b, rows)
                 outputs, of, pull = ruled.run(xs, references, paired=True)
-                _learn(q, rows, net.numpy(outputs))
+                q.learn(rows, net.numpy(outputs))
                 base[rows] += q.target.scores(net.numpy(of), rows)
                 _add(q, out, rows, _pulled(q, rows, xs, [references], pull))
         for line in out:
             for a in line:
                 if a is not None:
                     np.divide(a, len(baselines), out=a)
-        _finite(out)
         return Found(
             out,
             "rules of operators",
@@ -114,12 +111,11 @@ class GuidedBackprop(Method):
         for rows in replace(q, at_once=int(min(q.net.rows_at_once, room))).blocks(self.name):
             xs = q.lift(rows)
             outputs, _, pull = ruled.run(xs, None)
-            _learn(q, rows, q.net.numpy(outputs))
+            q.learn(rows, q.net.numpy(outputs))
             for t in range(q.target.count):
                 cotangent = q.net.array(q.target.cotangent(t, rows))
                 found = pull(cotangent, last=t == q.target.count - 1)
                 _add(q, out, rows, [(t, found)])
-        _finite(out)
         return Found(
             out,
             "rules of operators",
@@ -142,11 +138,6 @@ def _met(ruled: Ruled) -> str:
 def _few(q: Question) -> Indices:
     """Rows at which what was taken down of the network is compared with it."""
     return np.unique(np.array([0, q.rows - 1], dtype=np.intp))
-
-
-def _learn(q: Question, rows: Indices, outputs: Floats) -> None:
-    q.answers.learn(q.net, rows, outputs)
-    q.target.learn(outputs, rows)
 
 
 def _lifted(q: Question, baseline: Baseline, rows: Indices) -> tuple[Array, ...]:
@@ -182,22 +173,3 @@ def _add(q: Question, out: Maps, rows: Indices, found: Any) -> None:
             to = out[t][i]
             if to is not None and a is not None:
                 to[rows[0] : rows[-1] + 1] += q.net.numpy(a)
-
-
-def _finite(out: Maps) -> None:
-    """Refuse what is no number.
-
-    Raises:
-        NonFiniteError: a row's map has NaN or infinity.
-    """
-    for line in out:
-        for a in line:
-            if a is None:
-                continue
-            bad = ~np.isfinite(a.reshape(len(a), -1)).all(axis=1)
-            if bad.any():
-                raise NonFiniteError(
-                    "the map of {row} has NaN or infinity: an operator has no finite multiplier there (a root or a quotient at zero); "
-                    "use another baseline.",
-                    int(np.argmax(bad)),
-                )

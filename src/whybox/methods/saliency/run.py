@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import NonFiniteError, OptionError
+from whybox.errors import NonFiniteError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
 from whybox.frames import Floats, Table, as_table
@@ -36,11 +36,11 @@ def explained(
     began = time.perf_counter()
     found = method(q)
     _finite(found, method)
-    gap = _gap(q, found)
+    balance = _balance(q, found)
     mapped = [which for which, a in enumerate(found.maps[0]) if a is not None]
-    evidence = _evidence(q, method, found, gap, (*notes, *found.notes), began)
-    evidence = replace(evidence, settings=settings_of(q, method, asked) | {"inputs": mapped})
-    return tuple(_one(q, found, which, gap, evidence) for which in mapped)
+    settings = settings_of(q, method, asked) | {"inputs": mapped}
+    evidence = _evidence(q, method, found, balance, (*notes, *found.notes), settings, began)
+    return tuple(_one(q, found, which, balance, evidence) for which in mapped)
 
 
 def _finite(found: Found, method: Method) -> None:
@@ -58,34 +58,60 @@ def _finite(found: Found, method: Method) -> None:
             )
 
 
-def _gap(q: Question, found: Found) -> Floats | None:
-    """Completeness error, (rows, targets): the sum of all maps less score - base."""
-    if found.base is None:
+@final
+@dataclass(frozen=True)
+class _Balance:
+    """How far maps add up to score - base; all (rows, targets).
+
+    Attributes:
+        base: scores without anything. change: score - base.
+        gap: completeness error, the sum of all maps less the change. allowed: how large it may be. converged: whether it is not larger, and the row came to rest.
+    """
+
+    base: Floats
+    change: Floats
+    gap: Floats
+    allowed: Floats
+    converged: npt.NDArray[np.bool_]
+
+
+def _balance(q: Question, found: Found) -> _Balance | None:
+    """None: the maps need not add up."""
+    base = found.base
+    if base is None:
         return None
-    total = np.zeros((q.rows, q.target.count))
+    score = q.scores
+    change = score - base
+    total = np.zeros(base.shape)
     for t, of in enumerate(found.maps):
         for a in of:
             if a is not None:
                 total[:, t] += a.reshape(q.rows, -1).sum(axis=1)
-    return np.asarray(total - (q.scores - found.base))
+    gap, allowed = total - change, found.allowed
+    if allowed is None:
+        rounding = ROUNDING * (np.abs(change) + 1e-2 * (np.abs(score) + np.abs(base))) + 1e-6
+        allowed = np.maximum(found.tolerance * np.abs(change), rounding)
+    well = np.abs(gap) <= allowed
+    return _Balance(base, change, gap, allowed, well if found.settled is None else well & found.settled)
 
 
 def _evidence(
-    q: Question, method: Method, found: Found, gap: Floats | None, notes: tuple[str, ...], began: float
+    q: Question,
+    method: Method,
+    found: Found,
+    balance: _Balance | None,
+    notes: tuple[str, ...],
+    settings: dict[str, Any],
+    began: float,
 ) -> Evidence:
     """How it was made. Rows outside the tolerance are counted in a note."""
-    tolerance = 0.0
-    if gap is not None and found.base is not None:
-        allowed = allowance(q, found)
-        beyond = ~converged(q, found, gap)
-        tolerance = float(allowed.max())
-        if beyond.any():
-            worst = float((np.abs(gap) / np.maximum(np.abs(q.scores - found.base), 1e-12)).max())
-            missed = f"{int(beyond.any(axis=1).sum()):,} of {q.rows:,} rows miss the tolerance"
-            notes = (
-                *notes,
-                f"NOT CONVERGED: {missed} (completeness errors up to {worst:.2g} of score - base); see extras['converged']",
-            )
+    if balance is not None and not balance.converged.all():
+        worst = float((np.abs(balance.gap) / np.maximum(np.abs(balance.change), 1e-12)).max())
+        missed = f"{int((~balance.converged).any(axis=1).sum()):,} of {q.rows:,} rows miss the tolerance"
+        notes = (
+            *notes,
+            f"NOT CONVERGED: {missed} (completeness errors up to {worst:.2g} of score - base); see extras['converged']",
+        )
     net = q.net
     return Evidence(
         method=method.title,
@@ -93,12 +119,12 @@ def _evidence(
         exact=found.exact,
         estimand=found.estimand,
         index=found.index,
-        additive=gap is not None,
-        residual=0.0 if gap is None else float(np.abs(gap).max()),
+        additive=balance is not None,
+        residual=0.0 if balance is None else float(np.abs(balance.gap).max()),
         residual_units="score",
         residual_against="the network's own outputs",
         agreement=q.answers.apart,
-        tolerance=tolerance,
+        tolerance=0.0 if balance is None else float(balance.allowed.max()),
         model=net.kind,
         verdict={"against": "nothing: the network itself was run"},
         model_calls=net.passes.forward,
@@ -110,25 +136,11 @@ def _evidence(
         notes=notes,
         passes={"forward": net.passes.forward, "backward": net.passes.backward, "rows together": q.at_once},
         operators=found.operators,
+        settings=settings,
     )
 
 
-def converged(q: Question, found: Found, gap: Floats) -> npt.NDArray[np.bool_]:
-    """Whether each row adds up as it should, and came to rest, (rows, targets)."""
-    well = np.abs(gap) <= allowance(q, found)
-    return np.asarray(well if found.settled is None else well & found.settled)
-
-
-def allowance(q: Question, found: Found) -> Floats:
-    """How far the maps of each row may miss score - base, (rows, targets)."""
-    if found.allowed is not None:
-        return found.allowed
-    base = found.base if found.base is not None else np.zeros_like(q.scores)
-    rounding = ROUNDING * (np.abs(q.scores - base) + 1e-2 * (np.abs(q.scores) + np.abs(base))) + 1e-6
-    return np.asarray(np.maximum(found.tolerance * np.abs(q.scores - base), rounding))
-
-
-def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Evidence) -> Explanation:
+def _one(q: Question, found: Found, which: int, balance: _Balance | None, evidence: Evidence) -> Explanation:
     given = q.inputs[which]
     axis = None if found.reduced or found.kept else given.channel
     several = q.target.several
@@ -163,12 +175,12 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
         return np.array(a if several else a[:, 0])
 
     base = np.full(q.target.count if several else (), np.nan)
-    if found.base is not None and gap is not None:
-        extras["base"] = (tail, kept(found.base))
-        extras["completeness_error"] = (tail, kept(gap))
-        extras["converged"] = (tail, kept(converged(q, found, gap)))
-        same = np.ptp(found.base, axis=0).max() <= 1e-6 * (1 + np.abs(found.base).max())
-        base = kept(found.base)[0] if same else base
+    if balance is not None:
+        extras["base"] = (tail, kept(balance.base))
+        extras["completeness_error"] = (tail, kept(balance.gap))
+        extras["converged"] = (tail, kept(balance.converged))
+        same = np.ptp(balance.base, axis=0).max() <= 1e-6 * (1 + np.abs(balance.base).max())
+        base = kept(balance.base)[0] if same else base
     if q.target.names[0] in ("predicted", "given"):
         extras["target"] = (("row",), q.target.where[0].copy())
         if len(q.net.output_names) > int(q.target.where[0].max(initial=0)):
@@ -181,7 +193,7 @@ def _one(q: Question, found: Found, which: int, gap: Floats | None, evidence: Ev
         dims=dims,
         coords=coords,
         base=np.asarray(base, dtype=np.float64),
-        units=found.units or ("score" if found.base is not None else "score per unit of input"),
+        units=found.units or ("score" if balance is not None else "score per unit of input"),
         evidence=evidence,
         prediction=kept(q.scores),
         std_error=error,
@@ -211,8 +223,6 @@ def _reduced(value: Floats, variance: Floats | None, axis: int, how: str | None)
         return value, variance
     if how == "sum":
         return value.sum(axis=axis), variance  # reduced by whoever sampled
-    if how != "max":
-        raise OptionError(f"reduce={how!r} is not known: 'max', 'sum' or None.")
     at = np.abs(value).argmax(axis=axis, keepdims=True)
     largest = np.abs(np.take_along_axis(value, at, axis)).squeeze(axis)
     return largest, None if variance is None else np.take_along_axis(variance, at, axis).squeeze(axis)
