@@ -260,6 +260,23 @@ def test_columns_of_background_and_data_go_by_name():
         wb.saliency(net, x, 1, "deeplift", background=x.rename(columns={"a": "z"}))
 
 
+def test_a_background_by_name_goes_with_inputs_by_name():
+    class Product(nn.Module):
+        def forward(self, b, a):
+            return (a * b[:, :1]).sum(1)
+
+    net, a, b = Product().eval(), rows(3, 4), rows(3, 2, seed=1)
+    behind = {"b": b + 1, "a": a - 1}
+    want = wb.saliency(net, (b, a), method="deeplift", background=(behind["b"], behind["a"]))
+    found = wb.saliency(net, {"a": a, "b": b}, method="deeplift", background=behind)
+    for e, other in zip(found, want[::-1], strict=True):
+        assert np.abs(other.values).max() > 0.1
+        assert np.allclose(e.values, other.values, atol=1e-6)
+    for wrong, said in [({"a": a}, "names 'a'"), (a, "ndarray"), (pd.DataFrame(a), "same names")]:
+        with pytest.raises(InputError, match=said):
+            wb.saliency(net, {"a": a, "b": b}, method="deeplift", background=wrong)
+
+
 def test_checks_of_one_picture_beside_another_input_and_of_named_inputs():
     pictures, inner, x, z = cnn(inplace=False), flat(), rows(3, 3, 8, 7), rows(3, 6)
 

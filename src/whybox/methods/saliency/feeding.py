@@ -25,12 +25,14 @@ class Feed:
     """What is asked about: the network (from its embedding on, if one was named), its inputs, the texts behind them.
 
     Attributes:
+        background: rows that stand for absent, in the order of the inputs; None: none were given.
         several: whether the answer is a tuple, one explanation an input.
         method: with what stands for absent tokens, if that was settled here. notes: what the reader should know.
     """
 
     net: Differentiable
     inputs: tuple[Input, ...]
+    background: Any
     method: Method
     several: bool
     texts: Texts | None = None
@@ -44,11 +46,12 @@ class Feed:
         return found if self.several else found[0]
 
 
-def feed(  # everything that decides what goes in
+def feed(  # noqa: PLR0913  # everything that decides what goes in
     net: Differentiable,
     inputs: Any,
     method: Method,
     *,
+    background: Any = None,
     channel_axis: Any = "auto",
     embedding: str | None = None,
     tokenizer: Any = None,
@@ -58,7 +61,7 @@ def feed(  # everything that decides what goes in
     """Settle inputs; see :func:`whybox.saliency` for the arguments.
 
     Raises:
-        OptionError: options of texts without texts. InputError: texts without a tokenizer; UnsupportedModelError: an embedding that is none.
+        OptionError: options of texts without texts. InputError: texts without a tokenizer, a background of other names; UnsupportedModelError: an embedding that is none.
     """
     texts = None
     if is_text(inputs):
@@ -75,6 +78,7 @@ def feed(  # everything that decides what goes in
     names = tuple(map(str, inputs)) if isinstance(inputs, Mapping) else ()
     if names:
         net, inputs = net.named(names), tuple(inputs.values())
+        background = _by_name(background, names)
     settled = settle_inputs(net, inputs, channel_axis)
     if names:
         settled = tuple(replace(i, name=n) for i, n in zip(settled, names, strict=True))
@@ -82,11 +86,28 @@ def feed(  # everything that decides what goes in
         settled = (replace(settled[0], dims=("row", "token")), *(replace(i, held=True) for i in settled[1:]))
     elif baseline_token is not None:
         raise OptionError("baseline_token= goes with texts, or with embedding='...'.")
-    made = Feed(net, settled, method, several, texts, words)
+    made = Feed(net, settled, background, method, several, texts, words)
     token = absent_token(baseline_token, texts) if texts is not None or embedding is not None else None
     if embedding is None:
         return made if token is None else _without_derivatives(made, token)
     return _embedded(made, embedding, token)
+
+
+def _by_name(background: Any, names: tuple[str, ...]) -> Any:
+    """The background's arrays in the order of the inputs' names.
+
+    Raises:
+        InputError: it has no names, or others.
+    """
+    if background is None:
+        return None
+    given = {str(k): v for k, v in background.items()} if isinstance(background, Mapping) else None
+    if given is None or set(given) != set(names):
+        had = f"is a {type(background).__name__}" if given is None else "names " + ", ".join(map(repr, given))
+        raise InputError(
+            f"the inputs are a dict by name ({', '.join(map(repr, names))}) and the background {had}; give it as a dict of the same names."
+        )
+    return tuple(given[n] for n in names)
 
 
 def _without_derivatives(made: Feed, token: tuple[int, str]) -> Feed:

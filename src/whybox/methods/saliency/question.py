@@ -98,8 +98,8 @@ class Question:
     def passes(self, total: int, what: str, *, each: int = 1) -> Iterator[Indices]:
         """0, 1, ... `total` - 1, as many at a time as may go through together; always the same ones together, so that bytes come out the same."""
         unit = f"passes x {each}" if each > 1 else "passes"
-        for part in batches(total, what=what, first=self.at_once, most=self.at_once, unit=unit, steady=True):
-            yield np.arange(part.start, part.stop, dtype=np.intp)
+        for some in batches(total, what=what, first=self.at_once, most=self.at_once, unit=unit, steady=True):
+            yield np.arange(some.start, some.stop, dtype=np.intp)
 
     def at_rows(self, rows: Indices) -> tuple[tuple[Array, ...], Grads]:
         """Inputs of these rows, and for each target the gradients there; one forward, which also answers them."""
@@ -229,7 +229,9 @@ def _first(
 def _background(
     net: Differentiable, background: Any, inputs: tuple[Input, ...], channel_axis: Any
 ) -> tuple[Input, ...]:
-    behind = tuple(_in_order(b, i) for b, i in _paired(settle_inputs(net, background, channel_axis), inputs))
+    behind = settle_inputs(net, background, channel_axis)
+    if len(behind) == len(inputs):
+        behind = tuple(map(_in_order, behind, inputs))
     if len(behind) != len(inputs) or any(b.x.shape[1:] != i.x.shape[1:] for b, i in zip(behind, inputs, strict=False)):
         raise InputError(
             f"the background has rows of shape {', '.join(str(b.x.shape[1:]) for b in behind)}, the inputs of {', '.join(str(i.x.shape[1:]) for i in inputs)}."
@@ -237,17 +239,13 @@ def _background(
     return behind
 
 
-def _paired(behind: tuple[Input, ...], inputs: tuple[Input, ...]) -> list[tuple[Input, Input | None]]:
-    return [(b, inputs[k] if k < len(inputs) else None) for k, b in enumerate(behind)]
-
-
-def _in_order(behind: Input, given: Input | None) -> Input:
+def _in_order(behind: Input, given: Input) -> Input:
     """A frame's columns in the order of the inputs' own.
 
     Raises:
         InputError: these are other columns.
     """
-    if given is None or behind.names is None or given.names is None or behind.names == given.names:
+    if behind.names is None or given.names is None or behind.names == given.names:
         return behind
     if sorted(behind.names) != sorted(given.names):
         odd = sorted(set(behind.names) ^ set(given.names))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,6 +18,8 @@ from whybox.models.differentiable import Differentiable, Passes
 from whybox.models.registry import as_network
 
 __all__ = ["saliency"]
+
+COMPARED: Final = 4  # rows on which a shorter type is held against the network's own
 
 
 def saliency(  # noqa: PLR0913  # the promise of the public surface
@@ -85,6 +86,7 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
             wide,
             inputs,
             chosen,
+            background=background,
             channel_axis=channel_axis,
             embedding=embedding,
             tokenizer=tokenizer,
@@ -100,9 +102,7 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
             seed=seed,
             derivatives=chosen.derivatives,
             reduce=chosen.reduces if reduce == "auto" else reduce,
-            background=tuple(background[k] for k in inputs)
-            if isinstance(inputs, Mapping) and background
-            else background,
+            background=made.background,
         )
         notes = [] if dtype is None else [_compared(q, made.method)]
         found = explained(
@@ -112,9 +112,6 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
             asked={"target": target, "dtype": dtype, "output": output, "embedding": embedding},
         )
     return made.labelled(found)
-
-
-COMPARED: Final = 4  # rows on which a shorter type is held against the network's own
 
 
 def _compared(q: Question, method: Method) -> str:
