@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from whybox.errors import UnsupportedModelError
 
-__all__ = ["Array", "Differentiable", "Passes", "Pull", "Ruled", "Tapped"]
+__all__ = ["Array", "Differentiable", "Passes", "Pull", "Ruled", "Tapped", "neighbours"]
 
 Array = Any  # an array of the network's own library, on its own device
 Pull = Callable[..., tuple[Array | None, ...]]
@@ -191,3 +191,10 @@ class Ruled:
     run: Callable[..., tuple[Array, Array | None, Pull]]
     operators: dict[str, int]
     row_saved: int
+
+
+def neighbours(rows: Indices) -> slice | None:
+    """Rows that follow one another as the slice of them, which copies nothing; None: they do not, or there are none."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return None

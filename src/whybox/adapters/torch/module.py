@@ -16,7 +16,7 @@ import torch
 from whybox.adapters.parts import Part, parameters_of
 from whybox.adapters.torch.state import State
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, did_you_mean
-from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Ruled, Tapped
+from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Ruled, Tapped, neighbours
 
 __all__ = ["TorchNetwork", "wrap"]
 
@@ -114,13 +114,8 @@ class TorchNetwork(Differentiable):
 
     def take(self, a: Array, rows: Indices) -> Array:
         """Rows of a tensor; neighbours are not copied."""
-        first = int(rows[0]) if len(rows) else 0
-        if (
-            len(rows)
-            and rows[-1] - first == len(rows) - 1
-            and np.array_equal(rows, np.arange(first, first + len(rows)))
-        ):
-            return a[first : first + len(rows)]
+        if (beside := neighbours(rows)) is not None:
+            return a[beside]
         return a.index_select(0, torch.as_tensor(rows, device=a.device))
 
     def add_at(self, total: Array, rows: Indices, more: Array) -> Array:

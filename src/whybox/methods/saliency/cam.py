@@ -20,7 +20,7 @@ from whybox.frames import Floats
 from whybox.methods.saliency.absent import Absent, settle_absent
 from whybox.methods.saliency.cover import covered
 from whybox.methods.saliency.grids import enlarged
-from whybox.methods.saliency.method import Found, Maps, Method
+from whybox.methods.saliency.method import Found, Maps, Method, those
 from whybox.methods.saliency.question import Indices, Question
 from whybox.models.differentiable import Array
 
@@ -88,12 +88,10 @@ def _empty(q: Question, coarse: list[Floats], layer: str) -> tuple[str, ...]:
     """Maps that are zero everywhere are said to be so."""
     notes = []
     for t, of in enumerate(coarse):
-        none = np.flatnonzero(~of.reshape(len(of), -1).any(axis=1))
-        if len(none):
-            about = f" of output {q.target.names[t]}" if q.target.several else ""
-            some = ", ".join(map(str, none[:5])) + (", ..." if len(none) > 5 else "")
+        none = np.asarray(~of.reshape(len(of), -1).any(axis=1))
+        if none.any():
             notes.append(
-                f"EMPTY: the map{about} is 0 everywhere in {len(none):,} of {len(of):,} rows ({some}): at layer {layer!r} "
+                f"EMPTY: the map{q.target.about(t)} is 0 everywhere in {those(none)}: at layer {layer!r} "
                 "nothing speaks for the score there; another layer may (layer=...)"
             )
     return tuple(notes)

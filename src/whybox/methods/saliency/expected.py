@@ -83,8 +83,8 @@ class ExpectedGradients(Method):
                         continue
                     each = _steadied(a[t][i], g[t][i], off[i])
                     to[row] = each.mean(axis=0)
-                    axis = q.inputs[i].channel
-                    lean = each.sum(axis) if q.reduce == "sum" and axis is not None else each
+                    axis = q.summed(i)
+                    lean = each if axis is None else each.sum(axis)
                     spread[row] = lean.var(axis=0, ddof=1) / GROUPS
         count = len(q.background[0].x)
         return Found(
@@ -99,13 +99,10 @@ class ExpectedGradients(Method):
 
     def _empty(self, q: Question) -> Maps:
         """Where variances go: without channels where these are summed."""
-        gone = q.reduce == "sum"
         return [
             [
-                None
-                if i.whole
-                else np.zeros(tuple(n for k, n in enumerate(i.x.shape) if not (gone and k == i.channel)))
-                for i in q.inputs
+                None if i.whole else np.zeros(tuple(n for k, n in enumerate(i.x.shape) if k != q.summed(which)))
+                for which, i in enumerate(q.inputs)
             ]
             for _ in range(q.target.count)
         ]

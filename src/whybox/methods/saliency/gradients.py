@@ -6,17 +6,20 @@ Sources: Simonyan, Vedaldi & Zisserman 2014 (arXiv:1312.6034), section 3; Smilko
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
 
 from whybox.errors import OptionError
-from whybox.methods.saliency.method import Found, Maps, Method, Sums, fraction, whole
+from whybox.methods.saliency.method import Found, Maps, Method, Sums, fraction, those, whole
 from whybox.methods.saliency.question import Indices, Question
 from whybox.models.differentiable import Array
 
 __all__ = ["Gradient", "GradientInput", "SmoothGrad", "VarGrad"]
+
+_Square = Callable[[Array, Array, "int | None"], Array]
 
 
 @final
@@ -76,10 +79,8 @@ def _flat(q: Question, maps: Maps) -> tuple[str, ...]:
     for t, of in enumerate(maps):
         none = np.all([~a.reshape(len(a), -1).any(axis=1) for a in of if a is not None], axis=0)
         if none.any():
-            about = f" of output {q.target.names[t]}" if q.target.several else ""
-            some = ", ".join(map(str, np.flatnonzero(none)[:5])) + (", ..." if none.sum() > 5 else "")
             notes.append(
-                f"ZERO: every derivative{about} is 0 in {none.sum():,} of {len(none):,} rows ({some}): the score is flat there (saturated, a step, units that are "
+                f"ZERO: every derivative{q.target.about(t)} is 0 in {those(none)}: the score is flat there (saturated, a step, units that are "
                 "off), or the network cuts derivatives off"
             )
     return tuple(notes)
@@ -105,11 +106,11 @@ class _Noisy(Method):
         if self.samples % 2:
             raise OptionError(f"samples={self.samples} must be even: each draw is used with both signs.")
 
-    def _moments(self, q: Question) -> tuple[Maps, Maps, Maps, Maps]:
-        """Sums over samples of g, and of g squared; over antithetic pairs of their mean squared, and of their mean squared squared."""
+    def _moments(self, q: Question, square: _Square) -> tuple[Maps, Maps]:
+        """Means over antithetic pairs: of the gradient, and of what `square` makes of a pair's two."""
         q.needs_derivatives(self.name)
         q.know(np.arange(q.rows))
-        first, second, paired = Sums(q), Sums(q), Sums(q)
+        first, second = Sums(q), Sums(q)
         pairs = self.samples // 2
         for rows, draws in q.pairs(pairs, self.name, each=2):
             xs, steps = q.lift(rows), self._steps(q, rows, draws)
@@ -119,16 +120,10 @@ class _Noisy(Method):
                 both.append(q.gradients(at, rows)[1])
             for t in range(q.target.count):
                 for i, (up, down) in enumerate(zip(both[0][t], both[1][t], strict=True)):
-                    if up is None or down is None:
-                        continue
-                    mean = (up + down) * 0.5
-                    first.add(t, i, rows, mean)
-                    second.add(t, i, rows, (up * up + down * down) * 0.5)
-                    if q.reduce == "sum" and (axis := q.inputs[i].channel) is not None:
-                        mean = mean.sum(axis)
-                    paired.add(t, i, rows, mean * mean)
-        means = first.maps(1 / pairs)
-        return means, second.maps(1 / pairs), paired.maps(1 / pairs), means
+                    if up is not None and down is not None:
+                        first.add(t, i, rows, (up + down) * 0.5)
+                        second.add(t, i, rows, square(up, down, q.summed(i)))
+        return first.maps(1 / pairs), second.maps(1 / pairs)
 
     def _steps(self, q: Question, rows: Indices, draws: Indices) -> tuple[Array | None, ...]:
         """Noise of these samples: the same for a row whatever stands beside it."""
@@ -149,6 +144,19 @@ class _Noisy(Method):
         return f"noise of {self.noise:g} times each row's range, {self.samples} samples in antithetic pairs"
 
 
+def _paired(up: Array, down: Array, summed: int | None) -> Array:
+    """A pair's mean squared, for its variance: pairs are independent, their halves are not."""
+    mean = (up + down) * 0.5
+    if summed is not None:
+        mean = mean.sum(summed)
+    return mean * mean
+
+
+def _squared(up: Array, down: Array, summed: int | None) -> Array:
+    """The mean square of both; channels stay, whose variances they are."""
+    return (up * up + down * down) * 0.5
+
+
 @final
 @dataclass(frozen=True)
 class SmoothGrad(_Noisy):
@@ -159,7 +167,7 @@ class SmoothGrad(_Noisy):
 
     def __call__(self, q: Question) -> Found:
         """Compute the maps."""
-        means, _, squares, _ = self._moments(q)
+        means, squares = self._moments(q, _paired)
         pairs = self.samples // 2
         variances: Maps = []
         for of, sq in zip(means, squares, strict=True):
@@ -168,8 +176,8 @@ class SmoothGrad(_Noisy):
                 if mean is None or square is None:
                     line.append(None)
                     continue
-                axis = q.inputs[i].channel
-                centre = mean.sum(axis) if q.reduce == "sum" and axis is not None else mean
+                axis = q.summed(i)
+                centre = mean if axis is None else mean.sum(axis)
                 line.append(np.maximum(square - centre * centre, 0.0) / (pairs - 1))
             variances.append(line)
         notes = (self._note(), *_flat(q, means))
@@ -186,7 +194,7 @@ class VarGrad(_Noisy):
 
     def __call__(self, q: Question) -> Found:
         """Compute the maps."""
-        means, squares, _, _ = self._moments(q)
+        means, squares = self._moments(q, _squared)
         found: Maps = [
             [None if m is None or s is None else np.maximum(s - m * m, 0.0) for m, s in zip(of, sq, strict=True)]
             for of, sq in zip(means, squares, strict=True)

@@ -15,7 +15,7 @@ from whybox.frames import Floats
 from whybox.methods.saliency.question import Indices, Question
 from whybox.models.differentiable import Array
 
-__all__ = ["Found", "Maps", "Method", "Sums", "fraction", "whole"]
+__all__ = ["Found", "Maps", "Method", "Sums", "fraction", "those", "whole"]
 
 Maps = list[list[Floats | None]]  # for each target, for each input: (rows, *shape of the input), None for whole numbers
 
@@ -98,6 +98,12 @@ class Sums:
     def maps(self, scale: float = 1.0) -> Maps:
         """Return the sums, scaled, as numpy."""
         return [[None if a is None else self._q.net.numpy(a) * scale for a in of] for of in self._sums]
+
+
+def those(which: npt.NDArray[np.bool_]) -> str:
+    """Which rows, in words: ``"2 of 10 rows (3, 7)"``; the first five by number."""
+    at = np.flatnonzero(which)
+    return f"{len(at):,} of {len(which):,} rows ({', '.join(map(str, at[:5]))}{', ...' if len(at) > 5 else ''})"
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:

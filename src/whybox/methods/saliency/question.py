@@ -14,7 +14,7 @@ from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelE
 from whybox.frames import Floats
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.targets import Target, settle_target
-from whybox.models.differentiable import Array, Differentiable, Pull, Tapped
+from whybox.models.differentiable import Array, Differentiable, Pull, Tapped, neighbours
 from whybox.progress import batches
 
 __all__ = ["BUDGET", "Question", "bytes_of", "part", "settle"]
@@ -65,6 +65,10 @@ class Question:
         """Of the targets at the rows themselves, (rows, targets)."""
         return self.target.scores(self.outputs, np.arange(self.rows))
 
+    def summed(self, which: int) -> int | None:
+        """The axis of channels of an input, if these are to be summed; None: they stay, or there are none."""
+        return self.inputs[which].channel if self.reduce == "sum" else None
+
     def know(self, rows: Indices) -> None:
         """Ask about those of these rows that were not answered yet."""
         missing = np.unique(rows[~self.answers.known[rows]])
@@ -83,7 +87,8 @@ class Question:
 
     def lift(self, rows: Indices) -> tuple[Array, ...]:
         """Inputs of these rows on the network's device."""
-        return tuple(self.net.array(_rows(i.x, rows)) for i in self.inputs)
+        beside = neighbours(rows)
+        return tuple(self.net.array(i.x[rows if beside is None else beside]) for i in self.inputs)
 
     def blocks(self, what: str, *, each: int = 1) -> Iterator[Indices]:
         """Rows, as many at a time as may go through together; `each` passes are counted for a row in the progress bar."""
@@ -144,17 +149,6 @@ class Question:
                 f"method={method!r} takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). For tokens name their embedding, "
                 "layer by its path in the network: embedding='...'; for pictures pass floats, scaled as the network was trained."
             )
-
-
-def _rows(x: npt.NDArray[Any], rows: Indices) -> npt.NDArray[Any]:
-    """Rows of an array; neighbours are not copied."""
-    if (
-        len(rows)
-        and rows[-1] - rows[0] == len(rows) - 1
-        and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows)))
-    ):
-        return x[rows[0] : rows[0] + len(rows)]
-    return x[rows]
 
 
 def settle(  # noqa: PLR0913  # everything a question of saliency is made of

@@ -41,6 +41,10 @@ class Target:
         """How many targets a row has."""
         return len(self.where)
 
+    def about(self, t: int) -> str:
+        """``" of output <name>"`` where there are several, for a sentence about one of them."""
+        return f" of output {self.names[t]}" if self.several else ""
+
     def scores(self, outputs: Floats, rows: npt.NDArray[np.intp]) -> Floats:
         """Outputs (m, ...) of these rows -> scores (m, targets)."""
         flat = outputs.reshape(len(rows), -1)
