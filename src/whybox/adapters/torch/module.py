@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from whybox.adapters.parts import Part, parameters_of
+from whybox.adapters.torch.alive import Alive, saved, storages
 from whybox.adapters.torch.state import State
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, did_you_mean
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Ruled, Tapped, neighbours
@@ -229,16 +230,7 @@ class TorchNetwork(Differentiable):
 
     def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes of different tensors that autograd keeps, parameters left out."""
-        own = {p.untyped_storage().data_ptr() for p in (*self.module.parameters(), *self.module.buffers())}
-        sizes: dict[int, int] = {}
-
-        def pack(t: torch.Tensor) -> torch.Tensor:
-            storage = t.untyped_storage()
-            if storage.data_ptr() not in own:
-                sizes[storage.data_ptr()] = storage.nbytes()
-            return t
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        with saved((*self.module.parameters(), *self.module.buffers())) as sizes:
             leaves, taped = self._taped(x)
         outputs = taped.detach()
         self._refuse_cut(x, leaves, taped)
@@ -267,12 +259,9 @@ class TorchNetwork(Differentiable):
 
     def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the most bytes of tensors that lived at a time, parameters left out; see whybox.adapters.torch.alive."""
-        from whybox.adapters.torch.alive import Alive
-
-        own = {p.untyped_storage().data_ptr() for p in (*self.module.parameters(), *self.module.buffers())}
         if any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in self.module.modules()):
             return self.probe(x)  # what compiled code allocates is not seen
-        with Alive(own) as met:
+        with Alive(storages((*self.module.parameters(), *self.module.buffers()))) as met:
             outputs = self.ask(x)
         return self.probe(x) if met.blind else (outputs, met.most)
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.fx import Node
 from torch.fx.node import map_arg
 
+from whybox.adapters.torch.alive import saved
 from whybox.adapters.torch.batched import Rows, evaluate
 from whybox.adapters.torch.capture import INSTEAD, Graph, capture, named
 from whybox.adapters.torch.rules_elementwise import ELEMENTWISE, Call, Rule
@@ -375,16 +376,7 @@ class _Walk:
         Raises:
             UnsupportedModelError: they differ.
         """
-        own = {t.untyped_storage().data_ptr() for t in self.constants.values() if isinstance(t, Tensor)}
-        sizes: dict[int, int] = {}
-
-        def pack(t: Tensor) -> Tensor:
-            storage = t.untyped_storage()
-            if storage.data_ptr() not in own:
-                sizes[storage.data_ptr()] = storage.nbytes()
-            return t
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        with saved(t for t in self.constants.values() if isinstance(t, Tensor)) as sizes:
             outputs, base, _ = self.run(x, reference)
         self._last = None
         self._compare(self.net.ask(x), outputs)
