@@ -21,7 +21,8 @@ from torch.fx.node import map_arg
 
 from whybox.adapters.torch.alive import saved
 from whybox.adapters.torch.batched import Rows, evaluate
-from whybox.adapters.torch.capture import INSTEAD, Graph, capture, named
+from whybox.adapters.torch.capture import INSTEAD, Graph, named
+from whybox.adapters.torch.hosted import captured
 from whybox.adapters.torch.rules_elementwise import ELEMENTWISE, Call, Rule
 from whybox.adapters.torch.rules_guided import GUIDED, undefined
 from whybox.adapters.torch.rules_pooling import POOLING
@@ -153,7 +154,7 @@ def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple
         raise UnsupportedModelError(
             "operator rules divide small differences and are not computed under autocast; leave dtype out."
         )
-    graph = capture(net.said, x)
+    graph = captured(net, x)
     plan, operators = _planned(graph) if rules == "deeplift" else _guided(graph)
     walk = _Walk(net, graph, plan)
     return Ruled(walk.run, operators, walk.tried(x, None if rules == "guided" else reference))

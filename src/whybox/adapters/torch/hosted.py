@@ -1,0 +1,59 @@
+"""Taking a module on an accelerator down as if it lay on the processor: tracing needs shapes alone, and so every device walks along the same operators.
+
+Accelerators fuse what the processor spells out (recurrent cells, norms), and fused operators have no rules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.func import functional_call
+from torch.utils._pytree import tree_map
+
+from whybox.adapters.torch.capture import Graph, capture
+from whybox.errors import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from whybox.adapters.torch.module import TorchNetwork
+
+__all__ = ["captured"]
+
+
+class _Answering(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
+    """A network, head and all, whose parameters may be others for one call."""
+
+    def __init__(self, net: TorchNetwork) -> None:
+        super().__init__()
+        self.module = net.module
+        self._net = [net]  # in a list: not a part of this one
+
+    def forward(self, *x: torch.Tensor) -> torch.Tensor:
+        """What the network answers."""
+        return self._net[0].said(*x)
+
+
+def captured(net: TorchNetwork, x: tuple[torch.Tensor, ...]) -> Graph:
+    """The graph of a network on its own device; see whybox.adapters.torch.capture.capture.
+
+    Raises:
+        UnsupportedModelError: it cannot be traced.
+    """
+    if net.device.type == "cpu":
+        return capture(net.said, x)
+    answering = _Answering(net)
+    held = {n: t.detach().cpu() for n, t in (*answering.named_parameters(), *answering.named_buffers())}
+    try:
+        graph = capture(lambda *rows: functional_call(answering, held, rows), tuple(a[:1].cpu() for a in x))
+    except UnsupportedModelError:  # forward says where, or keeps tensors that are neither parameters nor buffers
+        return capture(net.said, x)
+
+    def there(value: Any) -> Any:
+        if isinstance(value, torch.device):
+            return net.device
+        return value.to(net.device) if isinstance(value, torch.Tensor) else value
+
+    for step in graph.steps:
+        step.args, step.kwargs = tree_map(there, step.args), tree_map(there, step.kwargs)
+    return replace(graph, constants={node: tree_map(there, value) for node, value in graph.constants.items()})
