@@ -148,8 +148,8 @@ def test_predicted_target_and_small_batches(monkeypatch):
 
     net, x, reference = made("residual CNN", rows=7)
     traced = []
-    true = rules.capture
-    monkeypatch.setattr(rules, "capture", lambda *a: traced.append(1) or true(*a))
+    true = rules.captured
+    monkeypatch.setattr(rules, "captured", lambda *a: traced.append(1) or true(*a))
     whole = wb.saliency(net, x, None, "deeplift", baseline=reference)
     small = wb.saliency(net, x, None, "deeplift", baseline=reference, budget=3 * 80_000)
     assert len(traced) == 2  # once a question, not once a batch
