@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import whybox as wb
+from nets import Transformer  # beside this file
 
 TRIED = (*range(4, 32), *range(32, 64, 2), *range(64, 128, 4), *range(128, 512, 16), *range(512, 2049, 64))
 
@@ -31,36 +32,9 @@ def cnn(act, pool):
     )
 
 
-class Block(nn.Module):
-    """Attention and a perceptron, each after a normalisation."""
-
-    def __init__(self, width, heads):
-        super().__init__()
-        self.heads, self.one, self.two = heads, nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-
-    def forward(self, x):
-        """(rows, tokens, width)."""
-        b, t, d = x.shape
-        q, k, v = self.qkv(self.one(x)).reshape(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = (q @ k.transpose(-1, -2) / (d // self.heads) ** 0.5).softmax(-1) @ v
-        x = x + self.out(mixed.transpose(1, 2).reshape(b, t, d))
-        return x + self.mlp(self.two(x))
-
-
-class ViT(nn.Module):
+def vit():
     """Patches of 2 x 2."""
-
-    def __init__(self, width=48, depth=3, heads=4):
-        super().__init__()
-        self.patch, self.where = nn.Conv2d(1, width, 2, 2), nn.Parameter(torch.randn(1, 16, width) * 0.02)
-        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
-
-    def forward(self, x):
-        """(rows, 1, 8, 8)."""
-        return self.head(self.norm(self.blocks(self.patch(x).flatten(2).transpose(1, 2) + self.where)).mean(1))
+    return Transformer(size=8, patch=2, wide=48, depth=3, channels=1)
 
 
 def trained(make, x, y):
@@ -116,7 +90,7 @@ def main():
     for name, make in (
         ("ReLU CNN, max pooling", lambda: cnn(nn.ReLU, nn.MaxPool2d)),
         ("GELU CNN", lambda: cnn(nn.GELU, nn.AvgPool2d)),
-        ("ViT", ViT),
+        ("ViT", vit),
     ):
         net = trained(make, images[:1400], classes[:1400])
         with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any, final
 
 from whybox.explanation.explanation import Explanation
@@ -10,20 +11,7 @@ from whybox.methods.saliency.saliency import saliency
 
 __all__ = ["Saliency"]
 
-_CALL = (
-    "background",
-    "reduce",
-    "channel_axis",
-    "output",
-    "output_names",
-    "embedding",
-    "tokenizer",
-    "words",
-    "baseline_token",
-    "dtype",
-    "budget",
-    "seed",
-)
+_CALL = {name for name, p in signature(saliency).parameters.items() if p.kind is p.KEYWORD_ONLY}
 
 
 @final
