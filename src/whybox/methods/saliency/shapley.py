@@ -125,7 +125,8 @@ class _Game:
             found = exact(np.concatenate([worths, full[None]]), self.asked.shape[1])
             return found, np.zeros_like(found)
         pairs = len(self.design.coalitions)
-        return solve(self.design, (worths[1 : 1 + pairs] - worths[1 + pairs :]) / 2, full - worths[0])
+        there, away = worths[1 : 1 + pairs], worths[1 + pairs :]
+        return solve(self.design, (there - away) / 2, (there + away) / 2, full - worths[0])
 
 
 def _game(players: int, calls: int, draw: np.random.Generator) -> _Game:
