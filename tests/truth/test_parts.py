@@ -1,7 +1,6 @@
 """Leaving out, and Shapley values of parts, against brute force; errors must cover; sums must hold."""
 
 from itertools import permutations
-from math import comb
 
 import numpy as np
 import pytest
@@ -77,62 +76,112 @@ def test_exact_values_are_means_over_all_orders():
         np.testing.assert_allclose(found[:, t], over_orders(worth[:, t], 5), atol=1e-12)
 
 
+def in_pairs(worth, k):
+    """Half the differences and the means of coalitions numbered k and their complements."""
+    there, away = worth[k][:, None], worth[len(worth) - 1 - k][:, None]
+    return (there - away) / 2, (there + away) / 2
+
+
 @pytest.mark.parametrize("kind", ["any", "network", "cubic", "and"])
 @pytest.mark.parametrize(("players", "calls"), [(8, 60), (10, 63), (10, 400), (12, 160)])
 def test_error_bars_cover_exact_values(kind, players, calls):
     full, bits = 2**players - 1, 1 << np.arange(players)
-    inside, gaps = [], []
-    for seed in range(120 if calls < 100 else 60):
+    inside, gaps, errors = [], [], []
+    for seed in range(120 if calls < 100 else 40 if calls < 400 else 24):
         worth = random_game(kind, players, seed)
         d = design(players, calls, np.random.default_rng([seed, 7]))
         assert 2 * len(d.coalitions) + 2 <= calls
         k = d.coalitions @ bits
         assert len(set(k) | set(full - k)) == 2 * len(k)  # every coalition once
         total = worth[full] - worth[0]
-        values, variances = solve(d, ((worth[k] - worth[full - k]) / 2)[:, None], np.array([total]))
+        values, variances = solve(d, *in_pairs(worth, k), np.array([total]))
         want = exact(worth[:, None], players)
         assert values.sum() == pytest.approx(total, abs=1e-9)
         assert (variances > 0).all()
         inside.append(np.abs(values - want) <= 1.96 * np.sqrt(variances))
         gaps.append((values - want) / np.sqrt(variances))
-    assert 0.90 <= np.mean(inside) <= 0.99
+        errors.append(np.linalg.norm(values - want) / np.linalg.norm(want))
+    assert np.mean(inside) >= 0.90
+    assert (
+        np.mean(inside) <= 0.99 or np.median(errors) < 1e-3
+    )  # all sets of three are known; what is left is the least noise there may be
     assert abs(np.mean(gaps)) < 0.2
 
 
-def test_what_is_left_over_is_smoothed_as_the_process_says():
-    """Explicit features prod_S z of all odd sets: the posterior mean, its Shapley values by enumeration, and each pair left out by fitting anew."""
+def test_values_are_those_of_the_process():
+    """Explicit features, a set each and a pair each: weights, likelihoods, posterior mean and variance of the values, all by enumeration."""
     players, draw = 6, np.random.default_rng(0)
     every = all_coalitions(players)
-    sets = [s for s in every if s.sum() % 2]
-    feature = lambda z: np.stack([np.where(s, np.where(z, 1.0, -1.0), 1.0).prod(axis=1) for s in sets], axis=1)
-    pairs = every[draw.permutation(np.flatnonzero(every[:, 0] & ~every.all(axis=1)))[:14]]
-    residuals = draw.normal(size=(14, 2))
-    kriging = Kriging(pairs, np.ones(14, dtype=bool))
-    found, out = kriging(residuals)
-    fits = []
-    for fall in (0.02, 0.1, 0.3, 0.7):
-        prior = np.array(
-            [(1e3 if s.sum() == 1 else fall ** ((s.sum() - 3) / 2)) / comb(players, s.sum()) for s in sets]
-        )
-        at = feature(np.concatenate([pairs, np.ones((1, players), dtype=bool)]))
-        known = np.concatenate([residuals, np.zeros((1, 2))])
-
-        def mean(rows, at=at, prior=prior, known=known):
-            a = at[rows]
-            return (
-                (feature(every) * prior)
-                @ a.T
-                @ np.linalg.solve((a * prior) @ a.T + 1e-6 * np.eye(len(rows)), known[rows])
-            )
-
-        values = exact(mean(np.arange(15)), players)
-        index = pairs @ (1 << np.arange(players))
-        left = np.stack([residuals[i] - mean(np.delete(np.arange(15), i))[index[i]] for i in range(14)])
-        fits.append((values, left))
+    one_of_pair = every[every[:, 0]]
+    feature = lambda z, sets: np.stack([np.where(s, np.where(z, 1.0, -1.0), 1.0).prod(axis=1) for s in sets], axis=1)
+    prior = lambda sets, w: np.array([np.where(s, w, 1.0).prod() for s in sets])
+    of_size = lambda k: every[every.sum(axis=1) == k]
+    pairs = one_of_pair[draw.permutation(31)[:17]]  # the last one is that of all players
+    worth = draw.normal(size=(64, 2)) + 3 * every[:, [0, 2]] * every[:, [1, 3]] * every[:, [2, 5]]
+    index = pairs @ (1 << np.arange(players))
+    halves, means = (worth[index] - worth[63 - index]) / 2, (worth[index] + worth[63 - index]) / 2
+    halves = np.concatenate([halves, (worth[-1:] - worth[:1]) / 2])
+    found, variances = Kriging(pairs)(halves, means)
+    known = np.concatenate([pairs, every[-1:]])
+    signs = np.where(known, 1.0, -1.0)
     for t in range(2):
-        best = min(range(4), key=lambda k: (fits[k][1][:, t] ** 2).mean())
-        np.testing.assert_allclose(out[:, t], fits[best][1][:, t], rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(found[:, t], fits[best][0][:, t], rtol=1e-3, atol=1e-4)
+        w, y = np.ones(players), means[:, t] - means[:, t].mean()
+        for _ in range(4):
+            two, four = (feature(pairs, of_size(k)) for k in (2, 4))
+            v2, v4 = (prior(of_size(k), w) / prior(of_size(k), w).sum() for k in (2, 4))
+            weighed = np.linalg.solve(1e3 + (two * v2) @ two.T + 0.1 * (four * v4) @ four.T + 1e-4 * np.eye(len(y)), y)
+            energy = ((v2 * (two.T @ weighed)) ** 2) @ of_size(2)
+            w = (energy / energy.max() + 1e-3) ** 0.7
+            w /= w.mean()
+        share = lambda k, w=w: 0.98 * prior(of_size(k), w) / prior(of_size(k), w).sum() + 0.02 / len(of_size(k))
+        linear = np.linalg.lstsq(signs, halves[:, t], rcond=None)[
+            0
+        ]  # single players are free: what is left of them is hardly shrunk
+        left = halves[:, t] - signs @ linear
+        tries = []
+        for fall in (0.003, 0.01, 0.03, 0.1, 0.3):
+            for noise in (1e-6, 1e-4, 1e-2, 1.0):
+                # all there is to be known: a coefficient of each odd set, and noise of each pair
+                sets = np.concatenate([of_size(1), of_size(3), of_size(5)])
+                variance = np.concatenate([np.full(6, 1e4), share(3), fall * share(5), np.full(32, noise)])
+                at = np.concatenate([feature(one_of_pair, sets), np.eye(32)], axis=1)
+                rows = [int(np.flatnonzero((one_of_pair == z).all(axis=1))[0]) for z in known]
+                game = np.zeros((64, at.shape[1]))
+                game[every[:, 0]], game[~every[:, 0]] = at, -at[::-1]  # the complement of number k is number 63 - k
+                to_values = exact(game, players)
+                a = at[rows]
+                covariance = (a * variance) @ a.T
+                quiet, size = np.linalg.slogdet(covariance)
+                assert quiet > 0
+                weighed = np.linalg.solve(covariance, left)
+                likely = -(len(left) - players) * np.log(left @ weighed) - size
+                values = 2 * linear + (to_values * variance) @ a.T @ weighed
+                gain = np.linalg.solve(covariance, a * variance)
+                spread = np.diag(to_values @ (np.diag(variance) - (a * variance).T @ gain) @ to_values.T)
+                free = len(left) - players
+                tries.append((likely, values, spread * (left @ weighed) / free * (1.1 * (1 + 1.2 / free)) ** 2))
+        _, values, spread = max(tries, key=lambda of: of[0])
+        np.testing.assert_allclose(found[:, t], values, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(variances[:, t], spread, rtol=1e-3)
+    np.testing.assert_allclose(found.sum(axis=0), worth[-1] - worth[0], atol=1e-9)
+
+
+def test_regression_takes_over_where_pairs_are_many(monkeypatch):
+    """The same games, as if so many pairs were too many for the process: unbiased, and errors that cover."""
+    monkeypatch.setattr("whybox.methods.saliency.coalitions.SMOOTHED", 20)
+    players, bits = 10, 1 << np.arange(10)
+    inside, gaps = [], []
+    for seed in range(120):
+        worth = random_game(("network", "and")[seed % 2], players, seed)
+        d = design(players, 160, np.random.default_rng([seed, 7]))
+        assert d.strata
+        assert d.kriging is None
+        values, variances = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
+        gaps.append((values - exact(worth[:, None], players)) / np.sqrt(variances))
+        inside.append(np.abs(gaps[-1]) <= 1.96)
+        assert values.sum() == pytest.approx(worth[-1] - worth[0], abs=1e-9)
+    assert 0.90 <= np.mean(inside) <= 0.99
+    assert abs(np.mean(gaps)) < 0.2
 
 
 def test_regression_is_exact_where_pairs_see_no_interaction():
@@ -142,19 +191,23 @@ def test_regression_is_exact_where_pairs_see_no_interaction():
     worth = every @ draw.normal(size=12) + np.einsum("ki,ij,kj->k", every, draw.normal(size=(12, 12)), every)
     d = design(12, 60, np.random.default_rng(1))
     k = d.coalitions @ (1 << np.arange(12))
-    values, variances = solve(d, ((worth[k] - worth[4095 - k]) / 2)[:, None], np.array([worth[-1] - worth[0]]))
+    values, variances = solve(d, *in_pairs(worth, k), np.array([worth[-1] - worth[0]]))
     np.testing.assert_allclose(values, exact(worth[:, None], 12), atol=1e-9)
     assert variances.max() < 1e-18
 
 
 def test_many_players():
-    for players, calls in ((40, least(40)), (100, 1000), (200, least(200))):
+    for players, calls in ((40, least(40)), (100, 1000), (200, least(200)), (40, 5000)):
         d = design(players, calls, np.random.default_rng(0))
         weights = np.random.default_rng(1).normal(size=players)
         worth = lambda z, w=weights: (z @ w)[:, None]
-        values, _ = solve(d, (worth(d.coalitions) - worth(~d.coalitions)) / 2, weights.sum(keepdims=True))
+        there, away = worth(d.coalitions), worth(~d.coalitions)
+        values, _ = solve(d, (there - away) / 2, (there + away) / 2, weights.sum(keepdims=True))
         np.testing.assert_allclose(values[:, 0], weights, atol=1e-8)
-        assert sum(s.share for s in d.strata) == pytest.approx(sum(1 / (s * (players - s)) for s in range(1, players)))
+        if d.strata:
+            assert sum(s.share for s in d.strata) == pytest.approx(
+                sum(1 / (s * (players - s)) for s in range(1, players))
+            )
 
 
 def test_and_and_product_of_a_table():

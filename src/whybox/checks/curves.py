@@ -27,7 +27,7 @@ Bools = npt.NDArray[np.bool_]
 
 def parts_of(given: Input) -> Indices:
     """A number for each place, (*places): the places themselves up to 64, else a grid of about as many blocks of neighbours."""
-    shape = tuple(given.x.shape[i] for i in given.places)
+    shape = given.sizes
     if int(np.prod(shape)) <= MOST_PARTS:
         return np.arange(int(np.prod(shape)), dtype=np.intp).reshape(shape)
     side = int(MOST_PARTS ** (1 / len(shape)) + 1e-9)

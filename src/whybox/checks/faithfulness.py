@@ -74,7 +74,7 @@ def _unfit(case: Case, q: Question) -> str:
                 "the inputs are whole numbers (tokens, categories), of which no zero, mean or blur stands for absent."
             )
         shape = tuple(given.x.shape[1:])
-        if part.shape[1:] not in (shape, tuple(given.x.shape[i] for i in given.places)):
+        if part.shape[1:] not in (shape, given.sizes):
             return f"the map has the shape {part.shape[1:]} a row and the input {shape}: its places are not those of the input, which could be taken away."
     if sum(int(parts_of(q.inputs[i]).max()) + 1 for i in case.of) < 3:
         return "the input has fewer than three parts."

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import InputError, OptionError
-from whybox.methods.saliency.baselines import settle_baselines
+from whybox.methods.saliency.baselines import repeated, settle_baselines
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.question import Indices, Question
 
@@ -146,7 +146,7 @@ def _replaced(given: Input, wish: Any) -> tuple[str, bool, Callable[[Indices], n
         return "a given replacement for each row", False, lambda rows: a[rows]
     one = np.broadcast_to(a, given.x.shape[1:])
     said = str(a) if not a.ndim else "a given replacement"
-    return said, True, lambda rows: np.ascontiguousarray(np.broadcast_to(one, (len(rows), *one.shape)))
+    return said, True, lambda rows: repeated(one, rows)
 
 
 def _fits(a: npt.NDArray[Any], dtype: Any) -> bool:

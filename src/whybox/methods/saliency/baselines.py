@@ -17,7 +17,7 @@ from whybox.errors import DtypeError, InputError, NonFiniteError, OptionError
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.question import Indices, Question
 
-__all__ = ["Baseline", "in_words", "middle", "settle_baselines"]
+__all__ = ["Baseline", "in_words", "middle", "repeated", "settle_baselines"]
 
 BLUR: Final = 10 / 224  # standard deviation as a share of the shorter side
 _KINDS: Final = "a number, 'mean', 'blur', ('blur', sigma), 'background', an array, a list of these, or a tuple with one for each input"
@@ -194,7 +194,7 @@ def _mean(q: Question, which: int) -> _Part:
             "or say channel_axis=... if these are pictures."
         )
     centre = q.background[which].x.mean(axis=0, dtype=np.float64).astype(to.x.dtype)
-    return _Part("the mean of the background", True, lambda rows: _repeated(centre, rows))
+    return _Part("the mean of the background", True, lambda rows: repeated(centre, rows))
 
 
 def _blur(to: Input, sigma: Any) -> _Part:
@@ -229,7 +229,7 @@ def _fixed(to: Input, a: npt.NDArray[Any]) -> _Part:
     a = a.astype(to.x.dtype)
     if a.shape in {to.x.shape[1:], (1, *to.x.shape[1:])}:
         one = a.reshape(to.x.shape[1:])
-        return _Part("a given reference", True, lambda rows: _repeated(one, rows))
+        return _Part("a given reference", True, lambda rows: repeated(one, rows))
     if a.shape == to.x.shape:
         return _Part("a given reference for each row", False, lambda rows: a[rows])
     raise InputError(
@@ -247,7 +247,7 @@ def _background(q: Question) -> list[Baseline]:
         if to.whole:
             return lambda rows: to.x[rows]
         one = behind.x[k].astype(to.x.dtype)
-        return lambda rows: _repeated(one, rows)
+        return lambda rows: repeated(one, rows)
 
     held = any(i.whole for i in q.inputs)
     return [
@@ -260,5 +260,6 @@ def _background(q: Question) -> list[Baseline]:
     ]
 
 
-def _repeated(one: npt.NDArray[Any], rows: Indices) -> npt.NDArray[Any]:
+def repeated(one: npt.NDArray[Any], rows: Indices) -> npt.NDArray[Any]:
+    """One row's array for each of these rows: (*shape) -> (m, *shape)."""
     return np.ascontiguousarray(np.broadcast_to(one, (len(rows), *one.shape)))

@@ -66,7 +66,7 @@ class _Cam(Method):
 
     def _found(self, q: Question, which: int, layer: str, coarse: list[Floats]) -> Found:
         given = q.inputs[which]
-        sizes = [given.x.shape[i] for i in given.places]
+        sizes = given.sizes
         maps: Maps = [
             [(enlarged(of, sizes) if self.upsample else of) if i == which else None for i in range(len(q.inputs))]
             for of in coarse
@@ -254,7 +254,7 @@ class ScoreCam(_Cam):
     def _weighted(self, q: Question, absent: Absent, which: int, rows: Indices, acts: npt.NDArray[Any]) -> list[Floats]:
         """The maps of these rows for each target, from activations (m, channels, *grid)."""
         given = q.inputs[which]
-        sizes = [given.x.shape[i] for i in given.places]
+        sizes = given.sizes
         flat = acts.reshape(*acts.shape[:2], -1)
         low, high = flat.min(axis=2), flat.max(axis=2)
         able = [np.flatnonzero(of) for of in high > low]

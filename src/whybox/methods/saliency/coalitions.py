@@ -1,11 +1,13 @@
 """Shapley values of one game from a budget of calls: which coalitions to ask about, and the values from their worths.
 
-The regression of Lundberg & Lee 2017 (arXiv:1705.07874), theorem 2, with the sum held exactly, every coalition paired with its complement (Covert & Lee 2021,
-arXiv:2012.01536, sections 3.2 and 4.2) and sizes asked in full from both ends while the budget reaches. Within a pair the regression sees nothing but
-half the difference of the two worths, so a pair is one observation of a regression without intercept. The remaining sizes are strata, drawn without
-replacement. What the regression leaves over is smoothed over coalitions and its Shapley values added (see kriging.py), where the pairs are few enough for
-that. Standard errors are the regression's sandwich over the drawn strata, of residuals that do not know their own pair, with the correction for finite
-populations. What is asked in full has no sampling error.
+Every coalition is paired with its complement (Covert & Lee 2021, arXiv:2012.01536, section 4.2): half the difference of the two worths is all that
+Shapley values hang on. Small sizes are asked in full from both ends while that takes no more than half of what is left, single players always; the
+other pairs are drawn without replacement, all alike. Values and errors come from a Gaussian process over coalitions (kriging.py).
+
+Its work grows with the cube of the pairs. Where they are more than SMOOTHED, values come from the regression of Lundberg & Lee 2017 (arXiv:1705.07874),
+theorem 2, with the sum held exactly (Covert & Lee, section 3.2), a pair being one observation of a regression without intercept. Sizes are then asked in full
+while the regression's kernel would draw as many, the remaining ones are strata, and errors are the regression's sandwich over the drawn strata with the
+correction for finite populations; what is asked in full has no sampling error.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ __all__ = ["Design", "all_coalitions", "design", "exact", "least", "solve"]
 
 Bits = npt.NDArray[np.bool_]
 LEAST_DRAWN: Final = 8  # pairs in a stratum: its variance has to be estimated
-SMOOTHED: Final = 2000  # pairs: the work grows with their cube
+SMOOTHED: Final = 1500
 LISTED: Final = 20_000  # a stratum as large as that is listed; of a larger one coalitions are drawn until they differ
 
 
@@ -48,7 +50,7 @@ class Stratum:
 @final
 @dataclass(frozen=True)
 class Design:
-    """Coalitions (pairs, players), one of each pair; and the strata they are from."""
+    """Coalitions (pairs, players), one of each pair; and the strata they are from, where values come from a regression."""
 
     coalitions: Bits
     strata: tuple[Stratum, ...]
@@ -63,13 +65,8 @@ class Design:
 
     @cached_property
     def kriging(self) -> Kriging | None:
-        """What smooths residuals; None where there are too many pairs."""
-        if len(self.coalitions) > SMOOTHED:
-            return None
-        drawn = np.zeros(len(self.coalitions), dtype=bool)
-        for s in self.strata:
-            drawn[s.at] = s.left > 0
-        return Kriging(self.coalitions, drawn) if drawn.any() else None
+        """What values come from; None where it is a regression."""
+        return None if self.strata else Kriging(self.coalitions)
 
 
 def least(players: int) -> int:
@@ -100,6 +97,8 @@ def design(players: int, calls: int, draw: np.random.Generator) -> Design:
         players: 2 or more. calls: at least ``least(players)``, fewer than 2^players. draw: random numbers.
     """
     left = calls // 2 - 1
+    if left <= SMOOTHED:
+        return Design(_spread(players, left, draw), ())
     sizes = list(range(1, players // 2 + 1))
     twin = {s: 2 if 2 * s != players else 1 for s in sizes}
     share = {s: twin[s] / (s * (players - s)) for s in sizes}
@@ -127,6 +126,22 @@ def design(players: int, calls: int, draw: np.random.Generator) -> Design:
         left_out = max(1 - min(int(k), count[s]) / count[s] for s, k in zip(group, times, strict=True))
         add(np.concatenate(found), float(p[-1]), left_out)
     return Design(np.concatenate(parts), tuple(strata))
+
+
+def _spread(players: int, left: int, draw: np.random.Generator) -> Bits:
+    """`left` pairs: sizes in full from both ends while they take at most half, then any of the others."""
+    count = {s: comb(players, s) // (2 if 2 * s == players else 1) for s in range(1, players // 2 + 1)}
+    parts: list[Bits] = []
+    while 1 in count or count[min(count)] <= left / 2:
+        s = min(count)
+        parts.append(_listed(players, s))
+        left -= count.pop(s)
+    want = {s: left * n / sum(count.values()) for s, n in count.items()}
+    times = {s: int(n) for s, n in want.items()}
+    for s in sorted(want, key=lambda s: times[s] - want[s])[: left - sum(times.values())]:
+        times[s] += 1
+    parts += [_drawn(players, s, n, count[s], draw) for s, n in times.items() if n]
+    return np.concatenate(parts)
 
 
 def _groups(sizes: list[int], share: dict[int, float], left: int) -> list[tuple[list[int], int]]:
@@ -176,13 +191,21 @@ def _one(players: int, size: int, draw: np.random.Generator) -> Bits:
     return z if 2 * size != players or z[0] else ~z
 
 
-def solve(d: Design, halves: Floats, total: Floats) -> tuple[Floats, Floats]:
+def solve(d: Design, halves: Floats, means: Floats, total: Floats) -> tuple[Floats, Floats]:
     """Shapley values and their variances, (players, targets) each.
 
     Args:
-        d: the coalitions. halves: (worth of the coalition - worth of its complement) / 2, (pairs, targets).
+        d: the coalitions. halves: (worth of the coalition - worth of its complement) / 2, (pairs, targets). means: the same with +.
         total: worth of all players less that of none, (targets,); the values add up to it exactly.
     """
+    if d.kriging is None:
+        return _regression(d, halves, total)
+    values, variances = d.kriging(np.concatenate([halves, total[None] / 2]), means)
+    values += (total - values.sum(axis=0)) / len(values)  # rounding
+    return values, variances
+
+
+def _regression(d: Design, halves: Floats, total: Floats) -> tuple[Floats, Floats]:
     players = d.coalitions.shape[1]
     weights = d.weights
     centred = d.coalitions - 0.5
@@ -196,15 +219,7 @@ def solve(d: Design, halves: Floats, total: Floats) -> tuple[Floats, Floats]:
     reach = x @ inverse
     residual = y - x @ slopes
     leverage = np.einsum("ij,ij->i", reach, x) * weights
-    alone = np.maximum(1 - leverage, 0.05)[:, None]
-    if d.kriging is None:
-        residual = residual / alone
-    else:
-        more, residual = d.kriging(residual)
-        values += more
-        residual = residual / np.sqrt(
-            alone
-        )  # the fall was chosen by these very residuals, which makes them a little small
+    residual = residual / np.maximum(1 - leverage, 0.05)[:, None]  # does not know its own pair
     values += (total - values.sum(axis=0)) / players  # rounding
     pull = reach @ basis.T
     # 1.96 errors are to hold 95 %: Student's t of few drawn pairs is wider than a normal, by about this much

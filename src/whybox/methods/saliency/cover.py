@@ -1,7 +1,6 @@
-"""Asking about rows with places covered, and the methods that need no more than that: windows, and random masks.
+"""Asking about rows with places covered, and the method that needs no more than that: windows.
 
-Sources: Zeiler & Fergus 2014 (arXiv:1311.2901), section 4.2 (occlusion); Petsiuk, Das & Saenko 2018 (RISE, arXiv:1806.07421), equations 6 and 7, and section
-3.2 for the masks.
+Source: Zeiler & Fergus 2014 (arXiv:1311.2901), section 4.2 (occlusion).
 """
 
 from __future__ import annotations
@@ -114,13 +113,9 @@ class _Lifted:
 def empty(q: Question, absent: Absent) -> Maps:
     """For each target and input, zeros in the input's shape less the channels; None for inputs that are held."""
     return [
-        [np.zeros(_flat(i)) if may else None for i, may in zip(q.inputs, absent.covered, strict=True)]
+        [np.zeros((q.rows, *i.sizes)) if may else None for i, may in zip(q.inputs, absent.covered, strict=True)]
         for _ in range(q.target.count)
     ]
-
-
-def _flat(given: Input) -> tuple[int, ...]:
-    return tuple(n for axis, n in enumerate(given.x.shape) if axis != given.channel)
 
 
 def along(name: str, value: Any, sizes: tuple[int, ...], said: str) -> tuple[int, ...]:
@@ -167,10 +162,10 @@ class Occlusion(Method):
             for box in self._boxes(given)
         ]
         live = [self._live(q, absent, slots, row) for row in range(q.rows)]
-        out, times = empty(q, absent), [np.zeros(_flat(i)[1:]) for i in q.inputs]
+        out, times = empty(q, absent), [np.zeros(i.sizes) for i in q.inputs]
         for which, box in slots:
             times[which][box] += 1
-        q.know(np.arange(q.rows))
+        own = q.scores
 
         def masks(rows: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
             chosen = [slots[live[row][k]] for row, k in zip(rows, ks, strict=True)]
@@ -178,7 +173,7 @@ class Occlusion(Method):
 
         counts = np.array([len(a) for a in live], dtype=np.intp)
         for row, scores in covered(q, absent, counts, masks, self.name):
-            drops = q.scores[row] - scores
+            drops = own[row] - scores
             for k, drop in zip(live[row], drops, strict=True):
                 which, box = slots[k]
                 for t in range(q.target.count):
@@ -195,7 +190,7 @@ class Occlusion(Method):
         )
 
     def _boxes(self, given: Input) -> list[tuple[slice, ...]]:
-        sizes = _flat(given)[1:]
+        sizes = given.sizes
         table = len(sizes) == 1 and given.channel is None
         window = (
             tuple(1 if table else max(1, n // 8) for n in sizes)
@@ -235,8 +230,8 @@ def _cut_out(given: Input, which: int, chosen: list[tuple[int, tuple[slice, ...]
     """Masks of one input: 0 within the windows that are in it; None where there are none."""
     if all(w != which for w, _ in chosen):
         return None
-    mask = np.ones((len(chosen), *_flat(given)[1:]), dtype=np.float32)
+    mask = np.ones((len(chosen), *given.sizes), dtype=np.float32)
     for k, (w, box) in enumerate(chosen):
         if w == which:
             mask[k][box] = 0
-    return mask if given.channel is None else np.expand_dims(mask, given.channel)
+    return given.with_channel(mask)

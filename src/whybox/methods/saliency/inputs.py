@@ -47,6 +47,15 @@ class Input:
         """Axes that are neither rows nor channels."""
         return tuple(i for i in range(1, self.x.ndim) if i != self.channel)
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How long the axes of places are."""
+        return tuple(self.x.shape[i] for i in self.places)
+
+    def with_channel(self, a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(m, *sizes) -> the same with a channel axis of 1 where the input has one."""
+        return a if self.channel is None else np.expand_dims(a, self.channel)
+
 
 def settle_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto") -> tuple[Input, ...]:
     """Read the inputs.

@@ -1,16 +1,23 @@
-"""What a regression on single players leaves over, smoothed over coalitions: a Gaussian process whose Shapley values are known in closed form.
+"""Shapley values from few pairs of coalitions: a Gaussian process over coalitions, whose Shapley values are known in closed form.
 
-The residuals of paired coalitions are odd functions of them, that is sums over sets S of an odd number of players of c_S prod_{j in S} z_j with z = +1 or
--1. The prior gives all sets of a size k the same variance, so the covariance of two coalitions hangs on how many players they differ in, by Krawtchouk's
-polynomials; and prod_S z gives each player in S the Shapley value 2 / |S|. How fast the variance falls with the size is chosen, for each game, by leaving
-one pair out (Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, section 5.4.2, equation 5.12). Bayesian quadrature in the sense of
-O'Hagan 1991 (doi:10.1016/0378-3758(91)90002-V); the use on coalitions is ours, after the regression adjustment of Witter et al. 2025 (arXiv:2506.11849).
+With z = +1 for a player who is there and -1 else, half the difference of a pair is a sum over sets S of an odd number of players of c_S prod_{j in S} z_j,
+and prod_S z gives each player in S the Shapley value 2 / |S|. The prior gives c_S the variance t_|S| prod_{j in S} w_j. Single players are free, a regression within the process;
+t falls with the size; what is left is white noise over pairs, whose Shapley values are known too. Sums over all sets of a size are elementary
+symmetric polynomials, by Newton's identities. The weights w_j say who takes part in interactions. They are learnt from the other half of what was asked:
+the mean of a pair holds the sets of even size, above all the pairs of players, and no Shapley value. How fast t falls, and how much noise there is,
+maximise the marginal likelihood (Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, equations 2.25, 2.26, 2.45 and 5.8). Errors are those of
+the posterior.
+
+Bayesian quadrature in the sense of O'Hagan 1991 (doi:10.1016/0378-3758(91)90002-V). That a pair's difference holds the odd sets alone: Covert & Lee 2021
+(arXiv:2012.01536), section 4.2; a surrogate of interactions under the regression: Witter et al. 2025 (arXiv:2506.11849). The kernel, and weights from the
+even half, are ours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import comb
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,54 +26,142 @@ from whybox.frames import Floats
 
 __all__ = ["Kriging"]
 
-FALLS: Final = (0.02, 0.1, 0.3, 0.7)  # variance of size k + 2 over that of size k
-SIZES: Final = (1, 3, 5, 7, 9)
-FREE: Final = 1e3  # variance of single players over that of triples: they are hardly shrunk
-JITTER: Final = 1e-6
+FREE: Final = 1e3  # variance of the mean over that of pairs of players, while weights are learnt
+FALLS: Final = (0.003, 0.01, 0.03, 0.1, 0.3)  # variance of size k + 2 over that of size k
+NOISES: Final = (1e-6, 1e-4, 1e-2, 1.0)  # of a pair, over the variance of its triples
+HIGHEST: Final = 7  # larger sets are left to the noise
+ROUNDS: Final = 4  # of learning weights
+EVEN: Final = (0.1, 1e-4)  # fall and noise while weights are learnt
+LEAST: Final = 1e-3  # of the largest: a player's share in interactions
+POWER: Final = (
+    0.7  # of that share: 1 would hold where variances are products, and 0.7 found the values of networks best
+)
+ALIKE: Final = 0.02  # share of sets whose variance does not hang on who is in them
+WIDER: Final = 1.1  # errors, since weights, fall and noise were chosen by these very numbers; and Student's t of few pairs is wider than a normal
+TRIED: Final = 400  # pairs by which fall and noise are chosen; the work grows with their cube
 
 
 @final
 class Kriging:
-    """Linear maps from residuals to Shapley values and to leave-one-out residuals, for each fall; they are the same for every row."""
+    """Shapley values and their variances from what a pair of coalitions is worth; one for all rows that share a design."""
 
-    def __init__(self, coalitions: npt.NDArray[np.bool_], drawn: npt.NDArray[np.bool_]) -> None:
-        """`coalitions` (pairs, players), one of each pair; `drawn` (pairs,): those that were drawn, by which falls are compared."""
-        pairs, players = coalitions.shape
-        signs = np.concatenate(
-            [np.where(coalitions, 1.0, -1.0), np.ones((1, players))]
-        )  # the full one is known too: nothing is left over there
-        apart = np.rint((players - signs @ signs.T) / 2).astype(int)
-        against = np.rint((players - signs.sum(axis=1)) / 2).astype(int)[:, None] - (signs < 0)  # of the others
-        sizes = [k for k in SIZES if k <= players]
-        kernels = [_krawtchouk(players, k) / comb(players, k) for k in sizes]
-        slopes = [_krawtchouk(players - 1, k - 1) * 2 / k / comb(players, k) for k in sizes]
-        self._drawn, self._pairs = drawn, pairs
-        self._ways: list[tuple[Floats, Floats, Floats]] = []
+    def __init__(self, coalitions: npt.NDArray[np.bool_]) -> None:
+        """`coalitions` (pairs, players), one of each pair; the pair of all and none is known too, and comes last."""
+        players = coalitions.shape[1]
+        self._signs = np.concatenate([np.where(coalitions, 1.0, -1.0), np.ones((1, players))])
+        self._orders = [k for k in range(1, HIGHEST + 1, 2) if k <= players]
+        self._fit = np.linalg.pinv(self._signs)
+        self._rest = np.linalg.qr(self._signs, mode="complete")[0][
+            :, players:
+        ]  # what no regression on players explains
+        # Shapley's weights of a pair, of which one has the player: white noise over pairs has Shapley values too
+        of = [2 / (players * comb(players - 1, k)) for k in range(players)]
+        size = (self._signs > 0).sum(axis=1)[:, None]
+        inside, outside = np.array([0.0, *of])[size], np.array([*of, 0.0])[size]
+        self._noise = np.where(self._signs > 0, inside, -outside)
+        self._noise_prior = sum(comb(players - 1, k) * of[k] ** 2 for k in range(players))
+        self._alike = _terms(self._signs, np.ones(players), self._orders[1:])
+
+    def __call__(self, halves: Floats, means: Floats) -> tuple[Floats, Floats]:
+        """Half the differences of pairs (pairs + 1, targets), their means (pairs, targets) -> values and variances (players, targets)."""
+        each = [self._one(halves[:, t], self._weights(means[:, t])) for t in range(halves.shape[1])]
+        return np.stack([e[0] for e in each], axis=1), np.stack([e[1] for e in each], axis=1)
+
+    def _weights(self, means: Floats) -> Floats:
+        """How much each player takes part in interactions: by the energy of the pairs of players that it is in, as a process on the means sees them."""
+        z, y = self._signs[: len(means)], means - means.mean()
+        w = np.ones(z.shape[1])
+        fall, noise = EVEN
+        for _ in range(ROUNDS):
+            e, whole = _sums(z, z, w, 4), _symmetric(lambda i, w=w: (w**i).sum(), 4)  # type: ignore[misc]
+            covariance = FREE + e[2] / whole[2] + fall * e[4] / whole[4] + noise * np.eye(len(y))
+            together = np.outer(w, w) * ((z.T * np.linalg.solve(covariance, y)) @ z)
+            energy = (together**2).sum(axis=1) - np.diag(together) ** 2
+            w = (energy / max(energy.max(), np.finfo(float).tiny) + LEAST) ** POWER
+            w /= w.mean()
+        return w
+
+    def _one(self, halves: Floats, w: Floats) -> tuple[Floats, Floats]:
+        """Values and variances (players,) of one target, from (pairs + 1,)."""
+        z, fit, rest = self._signs, self._fit, self._rest
+        terms = [
+            tuple((1 - ALIKE) * a + ALIKE * b for a, b in zip(own, alike, strict=True))
+            for own, alike in zip(_terms(z, w, self._orders[1:]), self._alike, strict=True)
+        ]
+        fall, noise = self._chosen(halves, [t[0] for t in terms])
+        covariance = noise * np.eye(len(z))
+        slopes, prior = noise * self._noise, np.full(z.shape[1], noise * self._noise_prior)
+        for k, (kernel, slope, own) in enumerate(terms):
+            covariance += fall**k * kernel
+            slopes += fall**k * slope
+            prior += fall**k * own
+        # of the values less those of the regression, on which single players have no bearing
+        apart = slopes - 2 * covariance @ fit.T
+        prior += 4 * np.einsum("in,in->i", fit, fit @ covariance - slopes.T)
+        inverse = np.linalg.inv(rest.T @ covariance @ rest)
+        left, seen = rest.T @ halves, rest.T @ apart
+        free = len(left)
+        scale = float(left @ inverse @ left) / free * (WIDER * (1 + 1.2 / free)) ** 2
+        spread = np.maximum(prior - np.einsum("ni,ni->i", seen, inverse @ seen), 0.0)
+        return 2 * fit @ halves + seen.T @ inverse @ left, spread * scale
+
+    def _chosen(self, halves: Floats, kernels: list[Floats]) -> tuple[float, float]:
+        """Fall and noise of the largest marginal likelihood, its scale being the best one."""
+        some = slice(None, None, -(-len(halves) // TRIED))
+        rest = (
+            self._rest
+            if some.step == 1
+            else np.linalg.qr(self._signs[some], mode="complete")[0][:, self._signs.shape[1] :]
+        )
+        left, eye = rest.T @ halves[some], np.eye(rest.shape[1])
+        kernels = [rest.T @ k[some, some] @ rest for k in kernels]
+        best = (np.inf, FALLS[0], NOISES[0])
         for fall in FALLS:
-            variances = [FREE if k == 1 else fall ** ((k - 3) / 2) for k in sizes]
-            covariance = (np.array(variances) @ np.array(kernels))[apart]
-            inverse = np.linalg.inv(covariance + JITTER * np.eye(pairs + 1))
-            value = (np.array(variances) @ np.array(slopes))[against] * signs
-            self._ways.append((value.T @ inverse, inverse, np.diag(inverse)[:, None]))
-
-    def __call__(self, residuals: Floats) -> tuple[Floats, Floats]:
-        """Residuals (pairs, targets) -> what they add to the values (players, targets), and what is left of each when it is left out."""
-        known = np.concatenate([residuals, np.zeros((1, residuals.shape[1]))])
-        best: Any = None
-        for to_values, inverse, diagonal in self._ways:
-            out = ((inverse @ known) / diagonal)[: self._pairs]
-            score = (out[self._drawn] ** 2).mean(axis=0)
-            found = to_values @ known
-            if best is None:
-                best = [score, found, out]
-                continue
-            better = score < best[0]
-            best = [np.where(better, new, old) for new, old in zip((score, found, out), best, strict=True)]
-        return best[1], best[2]
+            covariance = sum(fall**k * kernel for k, kernel in enumerate(kernels))
+            for noise in NOISES:
+                root = np.linalg.cholesky(covariance + noise * eye)
+                u = np.linalg.solve(root, left)
+                unlikely = len(u) * np.log(max(float(u @ u), np.finfo(float).tiny)) + 2 * np.log(np.diag(root)).sum()
+                best = min(best, (float(unlikely), fall, noise))
+        return best[1:]
 
 
-def _krawtchouk(n: int, k: int) -> Floats:
-    """Sums over the sets of k of n signs, h of them negative, of the product in the set; for h = 0 ... n."""
-    return np.array(
-        [float(sum((-1) ** j * comb(h, j) * comb(n - h, k - j) for j in range(k + 1))) for h in range(n + 1)]
-    )
+def _terms(z: Floats, w: Floats, orders: list[int]) -> list[tuple[Floats, Floats, Floats]]:
+    """For each size of sets, of variance 1 in all: covariances of pairs, of values with pairs, variances of values."""
+    e, whole = _sums(z, z, w, orders[-1]), _symmetric(lambda i: (w**i).sum(), orders[-1])
+    others = _symmetric(lambda i: ((z**i) @ w**i)[:, None] - (z * w) ** i, orders[-1])
+    behind = _symmetric(lambda i: (w**i).sum() - w**i, orders[-1])
+    return [
+        (e[k] / whole[k], 2 / k * z * w * others[k - 1] / whole[k], 4 / k**2 * w * behind[k - 1] / whole[k])
+        for k in orders
+    ]
+
+
+def _chosen(left: Floats, single: Floats, kernels: list[Floats]) -> tuple[float, float]:
+    """Fall and noise of the largest marginal likelihood, its scale being the best one."""
+    some = slice(None, None, -(-len(left) // TRIED))
+    y = left[some]
+    eye = np.eye(len(y))
+    best = (np.inf, FALLS[0], NOISES[0])
+    for fall in FALLS:
+        covariance = single[some, some] + sum(fall**k * kernel[some, some] for k, kernel in enumerate(kernels))
+        for noise in NOISES:
+            root = np.linalg.cholesky(covariance + noise * eye)
+            u = np.linalg.solve(root, y)
+            unlikely = len(y) * np.log(max(float(u @ u), np.finfo(float).tiny)) + 2 * np.log(np.diag(root)).sum()
+            best = min(best, (float(unlikely), fall, noise))
+    return best[1:]
+
+
+def _symmetric(power: Callable[[int], Floats], highest: int) -> list[Floats]:
+    """Elementary symmetric polynomials of sizes 0 ... `highest` from sums of powers (Newton's identities)."""
+    p = [power(i) for i in range(1, highest + 1)]
+    out = [np.ones_like(p[0])]
+    for k in range(1, highest + 1):
+        out.append(sum((-1) ** (i - 1) * out[k - i] * p[i - 1] for i in range(1, k + 1)) / k)
+    return out
+
+
+def _sums(a: Floats, b: Floats, w: Floats, highest: int) -> list[Floats]:
+    """Sums over the sets of each size of prod_j w_j a_j b_j, for every two rows of signs."""
+    return _symmetric(lambda i: (a * w**i) @ b.T if i % 2 else np.full((len(a), len(b)), (w**i).sum()), highest)

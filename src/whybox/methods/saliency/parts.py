@@ -133,7 +133,7 @@ def settle_parts(q: Question, absent: Absent, parts: Any, patches: Any) -> Parts
 
 def _labels(q: Question, given: Input, wish: Any, patches: Any) -> tuple[npt.NDArray[np.intp], str]:
     """Numbers of parts of one input, from 0 on."""
-    sizes = tuple(given.x.shape[i] for i in given.places)
+    sizes = given.sizes
     if isinstance(wish, str):
         if wish != "channels":
             raise OptionError(
@@ -159,7 +159,7 @@ def _labels(q: Question, given: Input, wish: Any, patches: Any) -> tuple[npt.NDA
     for axis, (c, n) in enumerate(zip(cuts, sizes, strict=True)):
         at = np.arange(n) * c // n
         grid = grid * c + at.reshape(-1, *(1,) * (len(sizes) - axis - 1))
-    return _with_channel(grid[None], given), words
+    return given.with_channel(grid[None]), words
 
 
 def _given(q: Question, given: Input, wish: Any, sizes: tuple[int, ...]) -> tuple[npt.NDArray[np.intp], str]:
@@ -180,11 +180,7 @@ def _given(q: Question, given: Input, wish: Any, sizes: tuple[int, ...]) -> tupl
             raise InputError("parts has a row in which every number is below 0: nothing may be covered there.")
         out[k][stay] = np.unique(one[stay], return_inverse=True)[1].reshape(-1)
     counts = sorted({int(o.max()) + 1 for o in out})
-    return _with_channel(out, given), f"{counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} given parts"
-
-
-def _with_channel(a: npt.NDArray[np.intp], given: Input) -> npt.NDArray[np.intp]:
-    return a if given.channel is None else np.expand_dims(a, given.channel)
+    return given.with_channel(out), f"{counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} given parts"
 
 
 def without_channel(q: Question, parts: Parts, maps: Maps) -> Maps:
@@ -228,7 +224,7 @@ class Ablation(Method):
         absent = settle_absent(q, self.baseline)
         parts = settle_parts(q, absent, self.parts, self.patches)
         live = [np.flatnonzero(of) for of in parts.live]
-        q.know(np.arange(q.rows))
+        own = q.scores
         values = np.zeros((q.rows, parts.count, q.target.count))
 
         def masks(rows: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
@@ -238,7 +234,7 @@ class Ablation(Method):
 
         counts = parts.live.sum(axis=1).astype(np.intp)
         for row, scores in covered(q, absent, counts, masks, self.name):
-            values[row, live[row]] = q.scores[row] - scores
+            values[row, live[row]] = own[row] - scores
         return Found(
             without_channel(q, parts, parts.painted(values)),
             f"one of {parts.said} left out at a time",

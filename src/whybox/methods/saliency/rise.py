@@ -72,7 +72,7 @@ class Rise(Method):
         ]
 
         def masks(_rows: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
-            return [None if d is None else _with_channel(d(ks), i) for d, i in zip(drawn, q.inputs, strict=True)]
+            return [None if d is None else i.with_channel(d(ks)) for d, i in zip(drawn, q.inputs, strict=True)]
 
         q.know(np.arange(q.rows))
         out, spread = empty(q, absent), empty(q, absent)
@@ -123,7 +123,7 @@ class Rise(Method):
         self, q: Question, given: Input, drawn: Callable[[Indices], npt.NDArray[Any]]
     ) -> Callable[[Indices], npt.NDArray[Any]]:
         """All masks made once, where they are a small part of the budget; they are asked for twice a row."""
-        places = int(np.prod([given.x.shape[i] for i in given.places]))
+        places = int(np.prod(given.sizes))
         if self.samples * places * 4 * len(q.inputs) * 4 > q.budget:
             return drawn
         every = np.concatenate(
@@ -133,7 +133,7 @@ class Rise(Method):
 
     def _drawn(self, given: Input, draw: np.random.Generator) -> Callable[[Indices], npt.NDArray[Any]]:
         """Masks by number, (m, *places); what was drawn is small and kept, what is made of it is not."""
-        sizes = [given.x.shape[i] for i in given.places]
+        sizes = given.sizes
         alone = given.whole or (len(sizes) == 1 and given.channel is None)
         if alone or all(n <= self.cells for n in sizes):
             bits = draw.random((self.samples, *sizes)) < self.keep
@@ -148,7 +148,3 @@ class Rise(Method):
         ]
         windows = [np.stack([w[k : k + n] for k in range(s)]) for w, n, s in zip(weights, sizes, steps, strict=True)]
         return lambda ks: apply(grid[ks], [w[at[ks]] for w, at in zip(windows, shifts, strict=True)])
-
-
-def _with_channel(a: npt.NDArray[Any], given: Input) -> npt.NDArray[Any]:
-    return a if given.channel is None else np.expand_dims(a, given.channel)

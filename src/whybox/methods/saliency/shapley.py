@@ -59,10 +59,10 @@ class ShapleyParts(Method):
         absent = settle_absent(q, self.baseline)
         parts = settle_parts(q, absent, self.parts, self.patches)
         games = self._games(q, parts, absent)
-        q.know(np.arange(q.rows))
+        own = q.scores
         values = np.zeros((q.rows, parts.count, q.target.count))
         variances = np.zeros_like(values)
-        base = q.scores.copy()
+        base = own.copy()
         players = [np.flatnonzero(of) for of in parts.live]
 
         def masks(rows: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
@@ -75,7 +75,7 @@ class ShapleyParts(Method):
         for row, worths in covered(q, absent, counts, masks, self.name):
             who = players[row]
             base[row] = worths[0]
-            values[row, who], variances[row, who] = games[len(who)].values(worths, q.scores[row])
+            values[row, who], variances[row, who] = games[len(who)].values(worths, own[row])
         drawn = sorted(m for m, g in games.items() if g.design is not None)
         return Found(
             without_channel(q, parts, parts.painted(values)),
@@ -125,7 +125,8 @@ class _Game:
             found = exact(np.concatenate([worths, full[None]]), self.asked.shape[1])
             return found, np.zeros_like(found)
         pairs = len(self.design.coalitions)
-        return solve(self.design, (worths[1 : 1 + pairs] - worths[1 + pairs :]) / 2, full - worths[0])
+        there, away = worths[1 : 1 + pairs], worths[1 + pairs :]
+        return solve(self.design, (there - away) / 2, (there + away) / 2, full - worths[0])
 
 
 def _game(players: int, calls: int, draw: np.random.Generator) -> _Game:
