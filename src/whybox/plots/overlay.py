@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["beside", "overlay", "title_of", "words"]
+__all__ = ["beside", "of_row", "overlay", "scale", "title_of", "words"]
 
 LARGEST: Final = 100.0  # percentile of |values| at which the colours end: all of them
 SPIKES: Final = 99.0  # where they end when a few places tower above the others
@@ -42,7 +42,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     Signed maps have a scale that is symmetric about zero. Where it ends before the largest value, the picture says how many places lie beyond.
 
     Args:
-        e: a saliency map with places (y, x), or (time) for a signal.
+        e: a saliency map with places (y, x).
         row: position of the row. output: which of several outputs.
         image: (height, width[, 3 or 4]) to draw under the map, of any size, bytes or 0 to 1; None: the input itself, stretched to its own range.
         percentile: of all absolute values, where the colours end, above 50 and at most 100. None: 100, but 99 where the largest is more than twice what
@@ -56,7 +56,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     Raises:
         OptionError: no map of places, no such row, or an image that is none.
     """
-    e = _one(e, row, output)
+    e = of_row(e, row, output)
     if e.dims != ("y", "x"):
         raise OptionError(
             f"overlay shows maps with the axes y and x; this one has {', '.join(e.dims)}. {_OTHERWISE.get(e.dims, _OTHERWISE[()])}"
@@ -64,7 +64,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     if percentile is not None and not 50 < percentile <= 100:
         raise OptionError(f"percentile={percentile!r} must be above 50 and at most 100.")
     values = e.values
-    signed, most, beyond = _scale(values, percentile)
+    signed, most, beyond = scale(values, percentile)
     height, width = values.shape
     ax = axes(ax, 4.6 if bar else 3.8, 3.9)
     under = _picture(e, image)
@@ -105,12 +105,14 @@ STRENGTH: Final = 0.7  # power that makes middling values visible over a picture
 _OTHERWISE: Final = {
     ("token",): "Use plot.words.",
     ("word",): "Use plot.words.",
+    ("time",): "Use plot.track.",
+    ("time", "feature"): "Use plot.track; a picture in grey needs an axis of one channel.",
     ("feature",): "Take all rows, and plot.bar, beeswarm or heatmap.",
     (): "Leave reduce= out, or take one channel: e[:, 0].",
 }
 
 
-def _one(e: Explanation, row: int, output: Any) -> Explanation:
+def of_row(e: Explanation, row: int, output: Any) -> Explanation:
     """The map of one row and one output."""
     if e.kind != "saliency":
         raise OptionError(f"this figure shows saliency maps; this is an explanation of kind {e.kind!r}.")
@@ -122,7 +124,7 @@ def _one(e: Explanation, row: int, output: Any) -> Explanation:
     return e[int(row)]
 
 
-def _scale(values: Floats, percentile: float | None) -> tuple[bool, float, float]:
+def scale(values: Floats, percentile: float | None) -> tuple[bool, float, float]:
     """Whether there are signs, where the colours end, and the share of places beyond."""
     size = np.abs(values)
     largest = float(size.max(initial=0.0))
@@ -233,7 +235,7 @@ def beside(
 
     if not explanations:
         raise OptionError("give at least one map.")
-    singles = [_one(e, row, output) for e in explanations]
+    singles = [of_row(e, row, output) for e in explanations]
     first = singles[0]
     shapes = list(dict.fromkeys(e.values.shape for e in singles))
     if len(shapes) > 1:
@@ -281,7 +283,7 @@ def words(
     Raises:
         OptionError: not a map over tokens or words.
     """
-    e = _one(e, row, output)
+    e = of_row(e, row, output)
     if e.dims not in (("token",), ("word",)):
         raise OptionError(f"words shows maps over tokens or words; this one has the axes {e.dims}.")
     dim = e.dims[0]
