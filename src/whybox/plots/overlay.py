@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["beside", "of_row", "overlay", "scale", "title_of", "words"]
+__all__ = ["beside", "legend_of", "of_row", "overlay", "scale", "title_of", "words"]
 
 LARGEST: Final = 100.0  # percentile of |values| at which the colours end: all of them
 SPIKES: Final = 99.0  # where they end when a few places tower above the others
+SIGNS: Final = 8  # of a title, in an inch
 TOWER: Final = 2.0  # times the value there: with colours up to the largest, nothing else of such a map is seen
 
 
@@ -264,6 +265,8 @@ def beside(
         cells[0].set_axis_off()
     for cell, e in zip(cells[extra:], singles, strict=False):
         title = title_of(e).replace(" · ", "\n", 1)  # one line would reach into the next picture
+        if len(title.partition("\n")[2]) > SIGNS * width:
+            title = title.replace(" · ", "\n")
         overlay(e, image=image, percentile=percentile, blend=blend, ax=cell, title=title)
     del figure
     return np.asarray(cells[:count])
@@ -290,8 +293,7 @@ def words(
     found = e.extras.get(dim)
     texts = [str(t) for t in (found[1] if found is not None else e.coords[dim])]
     there = np.isfinite(e.values)
-    signed, largest = bool((e.values[there] < 0).any()), float(np.abs(e.values[there]).max(initial=0.0))
-    most = max(largest, 1e-300)
+    most = max(float(np.abs(e.values[there]).max(initial=0.0)), 1e-300)
     placed, height = _laid_out([short(t, 40) for t in texts], there)
     ax = axes(ax, 8, 0.95 + 0.36 * height)
     ax.set_xlim(0, _LINE)
@@ -310,12 +312,21 @@ def words(
     ax.text(
         0,
         height - 0.55,
-        f"{'red speaks for, blue against' if signed else 'the stronger the red, the larger'}; largest {largest:.2g} ({e.units})",
+        legend_of(e),
         fontsize="x-small",
         va="top",
         color=muted(0.8),
     )
     return ax
+
+
+def legend_of(e: Explanation) -> str:
+    """What the colours of words mean."""
+    there = e.values[np.isfinite(e.values)]
+    if not there.any():
+        return "the map is 0 everywhere"
+    said = "red speaks for, blue against" if (there < 0).any() else "the stronger the red, the larger"
+    return f"{said}; largest {float(np.abs(there).max()):.2g} ({e.units})"
 
 
 _LINE: Final = 88.0  # signs a line of the figure
