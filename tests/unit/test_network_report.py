@@ -60,6 +60,8 @@ def test_pictures_stand_side_by_side_with_checks_and_evidence(pictures):
     assert len(e) == 5
     text = words(page)
     assert page.count("<figure>") == 4
+    assert page.count("<div class=panels>") == 4
+    assert page.count("<svg ") == 4 * 4  # each by itself, so that they stand below each other where the page is narrow
     assert "The first 4 of 5 rows; methods but the first were asked about these alone." in text
     for method in ("Gradient", "Integrated gradients", "Grad-CAM"):
         assert re.search(rf"{method}: (holds|does not hold) in every check", text)
@@ -241,6 +243,9 @@ def test_tokens_are_written_out_and_said_not_to_be_checked(tmp_path):
     asks_nobody(page)
     assert page.count("<figure>") == 3
     assert "Gradient: not checked" in words(page)
+    assert page.count("<span style=") == 9  # words flow with the page and take its ink, in light and dark
+    assert page.count(", 0.750)") == 3  # the largest of each row
+    assert "<svg" not in page
 
 
 @pytest.mark.parametrize(
@@ -285,6 +290,11 @@ def test_a_folder_that_is_not_there_is_found_out_before_any_work(tmp_path, monke
     monkeypatch.setattr(networks, "saliency", lambda *_a, **_o: pytest.fail("worked first"))
     with pytest.raises(InputError, match="does not exist"):
         wb.report(tabular(), table(), tmp_path / "none" / "no.html")
+    with pytest.raises(InputError, match="is a folder"):
+        wb.report(tabular(), table(), tmp_path)
+    monkeypatch.setattr("os.access", lambda *_a: False)
+    with pytest.raises(InputError, match="may not write"):
+        wb.report(tabular(), table(), tmp_path / "no.html")
 
 
 def test_models_of_tables_refuse_what_is_for_networks(tmp_path):

@@ -18,10 +18,22 @@ if TYPE_CHECKING:
 
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["beside", "legend_of", "of_row", "overlay", "scale", "title_of", "words"]
+__all__ = [
+    "beside",
+    "legend_of",
+    "narrow_title",
+    "of_row",
+    "overlay",
+    "picture_of",
+    "scale",
+    "tints",
+    "title_of",
+    "words",
+]
 
 LARGEST: Final = 100.0  # percentile of |values| at which the colours end: all of them
 SPIKES: Final = 99.0  # where they end when a few places tower above the others
+CLEAREST: Final = 0.75  # share of colour under the largest word: ink of either page has a contrast of 4.5 on it
 SIGNS: Final = 8  # of a title, in an inch
 TOWER: Final = 2.0  # times the value there: with colours up to the largest, nothing else of such a map is seen
 
@@ -210,6 +222,28 @@ def title_of(e: Explanation) -> str:
     return f"{e.evidence.method}{about}{score}"
 
 
+def narrow_title(e: Explanation, width: float) -> str:
+    """The usual title in lines that do not reach into the next picture, where one is so many inches wide."""
+    title = title_of(e).replace(" · ", "\n", 1)
+    return title.replace(" · ", "\n") if len(title.partition("\n")[2]) > SIGNS * width else title
+
+
+def picture_of(e: Explanation, row: int = 0, *, ax: Axes | None = None) -> Axes | None:
+    """Draw the input that a map was made of, in grey; None where the explanation does not hold it as a picture."""
+    e = of_row(e, row, None)
+    under = _picture(e, None)
+    return None if under is None else _show(under, e, axes(ax, 3.8, 3.9))
+
+
+def _show(under: npt.NDArray[Any], e: Explanation, ax: Axes) -> Axes:
+    height, width = e.values.shape[:2]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    ax.imshow(under, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="nearest", rasterized=True)
+    ax.set_title("input", loc="left", fontsize="medium")
+    ax.set_axis_off()
+    return ax
+
+
 def beside(
     explanations: Sequence[Explanation],
     row: int = 0,
@@ -257,17 +291,9 @@ def beside(
     for cell in cells[count:]:
         cell.set_axis_off()
     if under is not None:
-        height, width = first.values.shape[:2]
-        cells[0].imshow(
-            under, cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5), rasterized=True
-        )
-        cells[0].set_title("input", loc="left", fontsize="medium")
-        cells[0].set_axis_off()
+        _show(under, first, cells[0])
     for cell, e in zip(cells[extra:], singles, strict=False):
-        title = title_of(e).replace(" · ", "\n", 1)  # one line would reach into the next picture
-        if len(title.partition("\n")[2]) > SIGNS * width:
-            title = title.replace(" · ", "\n")
-        overlay(e, image=image, percentile=percentile, blend=blend, ax=cell, title=title)
+        overlay(e, image=image, percentile=percentile, blend=blend, ax=cell, title=narrow_title(e, width))
     del figure
     return np.asarray(cells[:count])
 
@@ -300,11 +326,10 @@ def words(
     ax.set_ylim(height, -0.7)
     colours = diverging()
     for k, x, y in placed:
-        at = 0.5 + 0.5 * float(e.values[k]) / most
-        ground = colours(at)
-        dark = sum(ground[:3]) < 1.5
+        ground = colours(0.5 + 0.5 * float(e.values[k]) / most)
+        over = "white" if sum(ground[:3]) < 1.5 else "black"
         ax.text(
-            x, y, short(texts[k], 40), family="monospace", fontsize=10, va="center", ha="left", color="white" if dark else "black",
+            x, y, short(texts[k], 40), family="monospace", fontsize=10, va="center", ha="left", color=over,
             bbox={"boxstyle": "round,pad=0.22", "facecolor": ground, "edgecolor": "none"},
         )  # fmt: skip
     ax.set_axis_off()
@@ -318,6 +343,19 @@ def words(
         color=muted(0.8),
     )
     return ax
+
+
+def tints(e: Explanation) -> list[str]:
+    """Of each token or word of one row, a colour as pages write it, the clearer the nearer to 0, so that the page's own ink is read on it in light and dark."""
+    from matplotlib.colors import to_rgb
+
+    sizes = np.where(np.isfinite(e.values), e.values, 0.0)
+    most = max(float(np.abs(sizes).max(initial=0.0)), 1e-300)
+    out = []
+    for v in sizes:
+        r, g, b = (round(255 * c) for c in to_rgb(POSITIVE if v > 0 else NEGATIVE))
+        out.append(f"rgba({r}, {g}, {b}, {CLEAREST * abs(float(v)) / most:.3f})")
+    return out
 
 
 def legend_of(e: Explanation) -> str:

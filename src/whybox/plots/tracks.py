@@ -135,7 +135,7 @@ def tracks(explanations: Sequence[Explanation], row: int = 0) -> Axes:
     import matplotlib.pyplot as plt
 
     tall = [1.5 if e.values.ndim == 2 else min(1.1 + 0.2 * e.shape[2], 4.0) for e in explanations]
-    figure, cells = plt.subplots(len(tall), 1, figsize=(6.4, sum(tall)), height_ratios=tall, layout="constrained", squeeze=False)  # fmt: skip
+    figure, cells = plt.subplots(len(tall), 1, figsize=(5.2, sum(tall)), height_ratios=tall, layout="constrained", squeeze=False)  # fmt: skip
     for e, cell in zip(explanations, cells.ravel(), strict=True):
         track(e, row, ax=cell)
     del figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,8 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     """
     if not Path(path).resolve().parent.is_dir():
         raise InputError(f"the folder {str(Path(path).parent)!r} does not exist.")
+    if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
+        raise InputError(f"{path} cannot be written: it is a folder, or in one that you may not write to.")
     if is_network(model):
         if target is not None or players is not None or sections is not SECTIONS:
             raise OptionError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
@@ -13,13 +14,18 @@ from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.frames import Floats
 from whybox.plots.bar import bar
-from whybox.plots.overlay import beside, title_of, words
+from whybox.plots.overlay import legend_of, overlay, picture_of, tints, title_of
+from whybox.plots.style import axes
 from whybox.plots.tracks import SERIES, TEXTS, tracks
-from whybox.reporting.figures import figure
+from whybox.reporting.figures import figure, folded, panels
 from whybox.reporting.page import table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["ROWWISE", "Shown", "looks", "share_lines", "sums"]
 
+PANEL: Final = (2.35, 2.15)  # inches; four beside each other on a wide page
 PLACES: Final = 5  # in the table behind a picture
 ROWWISE: Final = (("y", "x"), *SERIES, *TEXTS)  # maps that are drawn one row at a time
 
@@ -204,19 +210,37 @@ def _strongest(e: Explanation, row: int, most: int) -> Iterator[tuple[str, str, 
 
 def _pictures(found: Sequence[Explanation], row: int, label: str) -> str:
     lines = [line for e in found for line in _strongest(e, row, PLACES)]
-    return figure(
-        lambda: beside(found, row, columns=min(len(found) + 1, 4), width=2.7)[0],
+    return panels(
+        _small(found, row),
         title=label,
         description=f"{label}. The input, then one map a method, each on its own scale; red speaks for, blue against, where a map has signs.",
         table=table(("Method", "Place", "Value"), lines, caption=f"The {PLACES} strongest places", text=(1,)),
     )
 
 
+def _small(found: Sequence[Explanation], row: int) -> list[Callable[[], Axes]]:
+    """What draws the input, and the map of each method."""
+
+    def input_() -> Axes:
+        drawn = picture_of(found[0], row, ax=axes(None, *PANEL))
+        assert drawn is not None  # noqa: S101  # asked for where there is one
+        drawn.set_anchor("NW")  # all at one height
+        return drawn
+
+    def of(e: Explanation) -> Axes:
+        drawn = overlay(e, row, ax=axes(None, *PANEL), title=e.evidence.method)
+        drawn.set_anchor("NW")
+        return drawn
+
+    first = [input_] if "input" in found[0].extras else []
+    return [*first, *(partial(of, e) for e in found)]
+
+
 def _series(found: Sequence[Explanation], row: int, label: str) -> str:
     lines = [line for e in found for line in _strongest(e, row, PLACES)]
     drawn = "The series in black over its own map" if found[0].values.ndim == 2 else "One line a feature"
-    return figure(
-        lambda: tracks(found, row),
+    return panels(
+        [lambda: tracks(found, row)],
         title=label,
         description=f"{label}. {drawn}, one picture a method, each on its own scale; red speaks for, blue against, where a map has signs.",
         table=table(("Method", "Place", "Value"), lines, caption=f"The {PLACES} strongest places", text=(1,)),
@@ -228,12 +252,14 @@ def _texts(e: Explanation, row: int, label: str) -> str:
     held = e.extras.get(dim)
     texts = [str(t) for t in (held[1][row] if held is not None else e.coords[dim])]
     lines = [(t, number(float(v))) for t, v in zip(texts, e.values[row], strict=True) if np.isfinite(v)]
-    return figure(
-        lambda: words(e, row),
-        title=label,
-        description=f"{label}, {e.evidence.method}.",
-        table=table((dim.capitalize(), "Value"), lines),
+    one = e[row]
+    spans = " ".join(
+        f'<span style="background:{tint}">{escape(t)}</span>'
+        for t, v, tint in zip(texts, one.values, tints(one), strict=True)
+        if np.isfinite(v)
     )
+    drawn = f"<div class=words>{spans}</div>"
+    return folded(drawn, f"{label}, {e.evidence.method}: {legend_of(one)}.", table((dim.capitalize(), "Value"), lines))
 
 
 def _bars(e: Explanation) -> str:
