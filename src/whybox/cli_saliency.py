@@ -6,30 +6,34 @@ import argparse
 import ast
 import importlib
 import inspect
-import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
-from whybox.errors import InputError, ModelFileError, OptionError
+from whybox.cli_inputs import files_of, given, there
+from whybox.cli_maps import DRAWN, write
+from whybox.errors import InputError, ModelFileError, OptionError, WhyboxError
 
 __all__ = ["add_parser"]
 
 _ABOUT: Final = """Write which parts of each input a network's answer hangs on.
 MODEL is a program of torch.export (.pt2), which needs no code and runs none while it is read, or MODULE:FUNCTION, which is imported and called and returns a
-network (a torch module in eval mode, a Keras model, whybox.networks.jax(...)). INPUT are pictures (.png, .jpg) or arrays (.npy)."""
-_PICTURES: Final = (".png", ".jpg", ".jpeg")
+network (a torch module in eval mode, a Keras model, whybox.networks.jax(...)). INPUT are pictures (.png, .jpg), arrays (.npy) or a table (.csv, .parquet).
+A network of several inputs is given each by its name."""
+_EXAMPLES: Final = """examples:
+  whybox saliency network.pt2 cat.png dog.png --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o maps.png
+  whybox saliency network.pt2 rows.csv --method integrated_gradients --target 1 -o maps.npz
+  whybox saliency mine:network --input image='scans/*.png' --input age=patients.csv --method shapley --option samples=2000 -o maps.npz
+
+"""
 _RESULTS: Final = (".npz", ".whybox", ".png", ".svg")
 _METHODS: Final = (
     "gradient", "gradient_x_input", "smoothgrad", "vargrad", "integrated_gradients", "expected_gradients", "deeplift", "guided_backprop", "gradcam",
     "gradcam++", "layercam", "scorecam", "occlusion", "rise", "ablation", "shapley",
 )  # fmt: skip  # held against the catalog by a test, for the catalog takes long to import
 DRAWINGS: Final = (".png", ".svg")
-DRAWN: Final = 16  # inputs in one picture
 
 
 def add_parser(commands: Any, exit_codes: str) -> None:
@@ -38,39 +42,49 @@ def add_parser(commands: Any, exit_codes: str) -> None:
         "saliency",
         help="write which parts of each input a network's answer hangs on",
         description=_ABOUT,
-        epilog=exit_codes,
+        epilog=_EXAMPLES + exit_codes,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add(
         "model", metavar="MODEL", help=".pt2 of torch.export.save, or MODULE:FUNCTION; .pt and .pth with --trust-pickle"
     )
-    add(
+    plain = add(
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help="pictures (.png, .jpg), or arrays (.npy) whose first axis is the rows",
+        default=[],
+        help="pictures (.png, .jpg), arrays (.npy) whose first axis is the rows, or one table (.csv, .parquet)",
+    )
+    plain.required = False  # with --input there are none; nargs="*" would take no INPUT that stands behind an option
+    add(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="file of one of several inputs, by its name or its number from 0 (repeatable; a quoted pattern is filled in)",
     )
     add(
         "-o",
         "--out",
         required=True,
         metavar="FILE",
-        help="where to write: .npz, .whybox (with its evidence), .png or .svg",
+        help="where to write: .npz, .whybox (with its evidence; of several inputs a file each), .png or .svg",
     )
     add("--method", default="gradient", help=f"one of {', '.join(_METHODS)} (default: %(default)s)")
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="option of the method (repeatable)")
     add("--target", metavar="OUTPUT", help="number or name of the output to explain, or all (default: the largest)")
     add("--names", metavar="FILE", help="names of the outputs, one a line")
-    add("--size", metavar="HxW", help="resize pictures to this height and width (default: what the program takes)")
+    _add_pictures(parser)
     add(
-        "--scale",
-        type=float,
-        default=255.0,
-        help="pictures: the largest byte, 255, becomes 255 / SCALE (default: %(default)s)",
+        "--background",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="rows that stand for absent, in methods that take them, as for INPUT (repeatable)",
     )
-    add("--mean", metavar="M[,M,M]", help="pictures: taken off after scaling, for each channel")
-    add("--std", metavar="S[,S,S]", help="pictures: divided by after that")
+    add("--embedding", metavar="LAYER", help="of a network that reads numbers of tokens: path of the layer that embeds them")  # fmt: skip
+    add("--channel-axis", metavar="N", help="axis of the channels, rows being axis 0, or none (default: of pictures alone)")  # fmt: skip
     add("--reduce", choices=("auto", "max", "sum"), default="auto", help="how channels become one number")
     add("--budget", default="1GB", help="bytes that derivatives may keep at a time (default: %(default)s)")
     add("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")
@@ -78,60 +92,136 @@ def add_parser(commands: Any, exit_codes: str) -> None:
     parser.set_defaults(run=_saliency)
 
 
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
+    """Options that say how pictures become numbers; NAME=... is for one of several inputs."""
+    group = parser.add_argument_group("pictures", "Of several inputs each may have its own: --mean NAME=M,M,M.")
+    for name, metavar, about in (
+        ("size", "HxW", "resize to this height and width (default: what the program takes)"),
+        ("channels", "N", "3, or 1 for networks that see grey (default: what the program takes, else 3)"),
+        ("scale", "SCALE", "the largest byte, 255, becomes 255 / SCALE (default: 255)"),
+        ("mean", "M[,M,M]", "taken off after scaling, for each channel"),
+        ("std", "S[,S,S]", "divided by after that"),
+    ):
+        group.add_argument(f"--{name}", action="append", metavar=metavar, help=about)
+
+
 def _saliency(options: argparse.Namespace) -> None:
     from whybox.explanation.explanation import labels
     from whybox.methods.saliency.saliency import saliency
 
-    out = _result_path(options)
-    method_options = _options(options.option)
-    names = Path(options.names).read_text(encoding="utf-8").split("\n") if _there(options.names) else None
+    files = files_of(options.inputs, options.input)
+    if not files:
+        raise OptionError("there is no INPUT: give pictures, arrays or a table, or --input NAME=FILE for each of several inputs.")  # fmt: skip
+    out = _result_path(options, files)
+    method_options, axis = _options(options.option), _channel_axis(options.channel_axis)
+    names = _names(options.names)
     net = _network(options.model, trust_pickle=options.trust_pickle)
-    rows, called = _rows(options, net)
+    read = given(options, net, files)
+    if out.suffix.lower() in DRAWINGS:
+        _refuse_drawing(options, read.rows)
+    for note in read.notes:
+        print(note, file=sys.stderr)
     found = saliency(
         net,
-        rows,
+        read.inputs,
         _target(options.target),
         options.method,
+        background=_background(options, net, read),
         reduce=options.reduce,
-        output_names=[n.strip() for n in names if n.strip()] if names else None,
+        channel_axis=axis,
+        output_names=names,
+        embedding=options.embedding,
         budget=options.budget,
         seed=options.seed,
         **method_options,
     )
-    found = found[0] if isinstance(found, tuple) else found
-    if out.suffix.lower() in DRAWINGS and len(found) > DRAWN:
-        raise OptionError(
-            f"-o {options.out}: a picture shows up to {DRAWN} inputs, and there are {len(found)}; write .npz or .whybox."
-        )
-    if called is not None:
-        found = replace(found, coords={**found.coords, "row": labels(called)})
-    _write(found, out)
-    print(f"{out}: {found.evidence.method} of {len(found):,} input{'s' if len(found) != 1 else ''}, {found.units}")
-    for label, text in found.evidence.lines():
-        if label.startswith(("Estimand", "Absent", "Attributions", "Passes", "Note")):
+    parts = found if isinstance(found, tuple) else (found,)
+    if read.labels is not None:
+        parts = tuple(replace(e, coords={**e.coords, "row": labels(read.labels)}) for e in parts)
+    which = parts[0].evidence.settings["inputs"] if isinstance(found, tuple) else [0]
+    named = dict(zip([(read.names or ("",))[k] for k in which], parts, strict=True))
+    written = write(named, out) if isinstance(found, tuple) else write({"": parts[0]}, out)
+    _tell(named, written)
+
+
+def _tell(named: dict[str, Any], written: list[Path]) -> None:
+    """What was written, how much comes from each input, how it was made."""
+    from whybox.reporting.looks import share_lines, sums
+
+    first = next(iter(named.values()))
+    of = f" of {' and '.join(named)}" if len(named) > 1 else ""
+    print(f"{', '.join(map(str, written))}: {first.evidence.method} of {len(first):,} row{'s' if len(first) != 1 else ''}{of}, {first.units}")  # fmt: skip
+    found = sums(list(named.values())) if len(named) > 1 else None
+    if found is not None and found.ndim == 2:
+        print("  How much comes from each input (mean sum over the rows, share of the sizes):")
+        lines = share_lines(found, list(named))
+        wide = max(len(name) for name, _, _ in lines)
+        for name, total, share in lines:
+            print(f"    {name:<{wide}}  {total:>10}  {share:>6}")
+    for label, text in first.evidence.lines():
+        if label.startswith(("Estimand", "Absent", "What is absent", "Attributions", "Passes", "Rows through", "Note")):
             print(f"  {label}: {text}")
 
 
-def _result_path(options: argparse.Namespace) -> Path:
+def _refuse_drawing(options: argparse.Namespace, rows: int) -> None:
+    """Before any work."""
+    if rows > DRAWN:
+        raise OptionError(f"-o {options.out}: a picture shows up to {DRAWN} rows, and there are {rows:,}; write .npz or .whybox.")  # fmt: skip
+    if options.target == "all":
+        raise OptionError(f"-o {options.out}: a picture shows one output; name it with --target, or write .npz or .whybox.")  # fmt: skip
+
+
+def _names(path: str | None) -> list[str] | None:
+    if path is None or not there(path):
+        return None
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"--names {path}: it is no text in UTF-8 ({error}).") from None
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise InputError(f"--names {path}: there are no names in it.")
+    return found
+
+
+def _background(options: argparse.Namespace, net: Any, read: Any) -> Any:
+    if not options.background:
+        return None
+    several = bool(read.names)
+    files = files_of([] if several else options.background, options.background if several else [], "--background")
+    if several and set(files) != set(read.names):
+        raise OptionError(f"--background: give NAME=FILE for every input: {', '.join(read.names)}.")
+    return given(options, net, files).inputs
+
+
+def _channel_axis(said: str | None) -> Any:
+    if said is None or said == "none":
+        return "auto" if said is None else None
+    try:
+        return int(said)
+    except ValueError:
+        raise OptionError(f"--channel-axis {said!r}: a number, or none.") from None
+
+
+def _result_path(options: argparse.Namespace, files: dict[str, list[str]]) -> Path:
     out = Path(options.out)
     if out.suffix.lower() not in _RESULTS:
         raise OptionError(f"-o {options.out}: the result is a file of type {', '.join(_RESULTS)}.")
     if not out.resolve().parent.is_dir():
         raise InputError(f"the folder {str(out.parent)!r} does not exist.")
-    for given in (options.model, *options.inputs, options.names):
+    if out.is_dir():
+        raise InputError(f"-o {options.out} is a folder; name a file.")
+    if not os.access(out.resolve().parent, os.W_OK):
+        raise InputError(f"the folder {str(out.parent)!r} cannot be written to.")
+    behind = [path for text in options.background for path in (text, text.partition("=")[2])]
+    for path in (options.model, *(p for paths in files.values() for p in paths), *behind, options.names):
         if (
-            given
-            and Path(given).exists()
-            and (out.resolve() == Path(given).resolve() or (out.exists() and out.samefile(given)))
+            path
+            and Path(path).exists()
+            and (out.resolve() == Path(path).resolve() or (out.exists() and out.samefile(path)))
         ):
-            raise OptionError(f"-o {options.out} is the same file as {given}; write the result to another file.")
+            raise OptionError(f"-o {options.out} is the same file as {path}; write the result to another file.")
     return out
-
-
-def _there(path: str | None) -> bool:
-    if path is not None and not Path(path).is_file():
-        raise InputError(f"there is no file {path!r}.")
-    return path is not None
 
 
 def _options(given: list[str]) -> dict[str, Any]:
@@ -170,159 +260,18 @@ def _network(model: str, *, trust_pickle: bool) -> Any:
         return exported(model, trust_pickle=trust_pickle)
     sys.path.insert(0, str(Path.cwd()))  # as python -m does
     try:
-        made = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ModelFileError(f"{model}: {error}. Write MODULE:FUNCTION, importable from here.") from None
+        return as_network(_made(model, module, name))
     finally:
         sys.path.remove(str(Path.cwd()))
-    return as_network(made() if inspect.isfunction(made) or inspect.isclass(made) else made)
 
 
-def _rows(options: argparse.Namespace, net: Any) -> tuple[npt.NDArray[Any], list[str] | None]:
-    """All inputs as one array, and names of the rows where each is a file."""
-    expects = getattr(getattr(net, "module", None), "expects", None)
-    if expects is not None and len(expects) > 1:
-        raise OptionError(
-            f"the program takes {len(expects)} inputs; on the command line it can be given one. Use Python."
-        )
-    shape = None if expects is None else expects[0][1:]
-    for path in options.inputs:
-        _there(path)
-    kinds = {Path(p).suffix.lower() for p in options.inputs}
-    if kinds == {".npy"}:
-        return _arrays(options.inputs, shape)
-    if kinds <= set(_PICTURES):
-        return _pictures(options, shape, net.channels), [Path(p).name for p in options.inputs]
-    odd = next(iter(kinds - {*_PICTURES, ".npy"}), None)
-    raise InputError(
-        f"inputs of type {odd!r} are not read; give .png, .jpg or .npy."
-        if odd is not None
-        else "give pictures or arrays, not both."
-    )
-
-
-def _arrays(paths: list[str], shape: tuple[int | None, ...] | None) -> tuple[npt.NDArray[Any], list[str] | None]:
-    parts = []
-    for path in paths:
-        try:
-            a = np.load(path, allow_pickle=False)
-        except (ValueError, OSError) as error:
-            raise InputError(f"{path} is no array that can be read without running code ({error}).") from None
-        parts.append(a[None] if shape is not None and a.ndim == len(shape) else a)
-    if len({p.shape[1:] for p in parts}) > 1:
-        raise InputError(f"the arrays have rows of different shapes: {', '.join(str(p.shape[1:]) for p in parts)}.")
-    rows = np.concatenate(parts)
-    if shape is not None and (
-        rows.ndim != len(shape) + 1 or any(n not in (None, m) for n, m in zip(shape, rows.shape[1:], strict=True))
-    ):
-        raise InputError(f"the program takes rows of shape {shape}, and the arrays have {rows.shape[1:]}.")
-    return rows, [Path(p).name for p in paths] if all(len(p) == 1 for p in parts) else None
-
-
-def _pictures(
-    options: argparse.Namespace, shape: tuple[int | None, ...] | None, channels: str
-) -> npt.NDArray[np.float32]:
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    if shape is not None and len(shape) != 3:
-        raise InputError(f"the program takes rows of shape {shape}, which are no pictures; give .npy arrays.")
-    count = (shape[0] if channels == "first" else shape[2]) if shape is not None else 3
-    if count not in (None, 1, 3):
-        raise InputError(f"the program takes pictures of {count} channels; give .npy arrays.")
-    size = _size(options.size, shape, channels)
-    mean, std = (_numbers(n, getattr(options, n), count or 3) for n in ("mean", "std"))
-    if options.scale <= 0 or (std is not None and (std <= 0).any()):
-        raise OptionError("--scale and --std must be above 0.")
-    rows, resized = [], []
-    for path in options.inputs:
-        try:
-            with Image.open(path, formats=("PNG", "JPEG")) as opened:
-                picture = ImageOps.exif_transpose(opened).convert("L" if count == 1 else "RGB")
-        except (UnidentifiedImageError, OSError, ValueError) as error:
-            raise InputError(f"{path} is no picture that can be read ({error}).") from None
-        if size is not None and size != (picture.height, picture.width):
-            resized.append(f"{Path(path).name} from {picture.width}x{picture.height}")
-            picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        x = np.asarray(picture, dtype=np.float32).reshape(picture.height, picture.width, -1) / np.float32(options.scale)
-        x = x if mean is None else x - mean
-        x = x if std is None else x / std
-        rows.append(x.transpose(2, 0, 1) if channels == "first" else x)
-    if resized and size is not None:
-        print(f"resized to {size[1]}x{size[0]} (width x height), not cropped: {', '.join(resized)}", file=sys.stderr)
-    if len({r.shape for r in rows}) > 1:
-        raise InputError("the pictures have different sizes; say --size HxW.")
-    return np.ascontiguousarray(np.stack(rows), dtype=np.float32)
-
-
-def _size(said: str | None, shape: tuple[int | None, ...] | None, channels: str) -> tuple[int, int] | None:
-    wanted = (None, None) if shape is None else (shape[1:] if channels == "first" else shape[:2])
-    if said is None:
-        return (wanted[0], wanted[1]) if wanted[0] is not None and wanted[1] is not None else None
-    parts = said.lower().split("x")
-    if len(parts) != 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
-        raise OptionError(f"--size {said!r}: write HEIGHTxWIDTH, like 224x224.")
-    size = int(parts[0]), int(parts[1])
-    if any(w is not None and w != s for w, s in zip(wanted, size, strict=True)):
-        raise OptionError(f"--size {said}: the program takes {wanted[0]}x{wanted[1]}; leave --size out.")
-    return size
-
-
-def _numbers(name: str, said: str | None, count: int) -> npt.NDArray[np.float32] | None:
-    if said is None:
-        return None
+def _made(model: str, module: str, name: str) -> Any:
     try:
-        found = np.array([float(p) for p in said.split(",")], dtype=np.float32)
-    except ValueError:
-        found = np.array([np.nan], dtype=np.float32)
-    if len(found) not in (1, count) or not np.isfinite(found).all():
-        raise OptionError(f"--{name} {said!r}: give one number, or {count}, with commas between them.")
-    return found
-
-
-def _write(found: Any, out: Path) -> None:
-    from whybox.storage import writing
-
-    kind = out.suffix.lower()
-    if kind == ".whybox":
-        found.save(out)
-        return
-    if kind == ".npz":
-        about: dict[str, Any] = {
-            "dims": np.array(found.dims),
-            "evidence": np.array(json.dumps(found.evidence.to_dict())),
-        }
-        about |= {f"{d}_labels": np.array([str(v) for v in labels]) for d, labels in found.coords.items()}
-        about |= {n: a for n, a in (("std_error", found.std_error), ("prediction", found.prediction)) if a is not None}
-        with writing(out) as part, part.open("wb") as file:
-            np.savez_compressed(file, values=found.values, **about)
-        return
-    import matplotlib as mpl
-
-    mpl.use("Agg", force=False)
-    import matplotlib.pyplot as plt
-
-    figure = _drawn(found)
-    try:
-        with writing(out) as part:
-            figure.savefig(part, format=kind[1:], bbox_inches="tight")
-    finally:
-        plt.close(figure)
-
-
-def _drawn(found: Any) -> Any:
-    """A figure with every input and its map, under the input's name where there are several."""
-    import matplotlib.pyplot as plt
-
-    if len(found) == 1:
-        return found.plot.overlay().figure
-    columns = min(len(found), 4)
-    lines = -(-len(found) // columns)
-    figure, cells = plt.subplots(lines, columns, figsize=(3.5 * columns, 3.15 * lines), layout="constrained")
-    for cell in cells.ravel()[len(found) :]:
-        cell.set_axis_off()
-    for row, cell in enumerate(cells.ravel()[: len(found)]):
-        found.plot.overlay(row, ax=cell)
-        method, _, about = cell.get_title(loc="left").partition(" · ")
-        cell.set_title(f"{found.coords['row'][row]}\n{about or method}", loc="left", fontsize="medium")
-    figure.suptitle(found.evidence.method, x=0.01, ha="left")
-    return figure
+        found = getattr(importlib.import_module(module), name)
+        return found() if inspect.isfunction(found) or inspect.isclass(found) else found
+    except WhyboxError:
+        raise
+    except (ImportError, AttributeError) as error:
+        raise ModelFileError(f"{model}: {error}. Write MODULE:FUNCTION, importable from here.") from error
+    except Exception as error:  # whatever the user's own code raises
+        raise ModelFileError(f"{model} could not be made: {type(error).__name__}: {error}.") from error

@@ -37,6 +37,7 @@ LADDER = [
     {"api"},
     {"reporting"},
     {"demo"},
+    {"cli_inputs", "cli_maps"},
     {"cli_saliency"},
     {"cli", "__init__"},
 ]

@@ -12,49 +12,18 @@ import torch
 from PIL import Image
 
 import whybox as wb
+from networks.programs import fill, net
 from whybox.cli import main
 from whybox.errors import ModelFileError, UnsupportedModelError, UntrustedPickleError
 
 
-def net():
-    torch.manual_seed(0)
-    return torch.nn.Sequential(
-        torch.nn.Conv2d(3, 4, 3, padding=1),
-        torch.nn.BatchNorm2d(4),
-        torch.nn.ReLU(),
-        torch.nn.Dropout(0.5),
-        torch.nn.AdaptiveAvgPool2d(2),
-        torch.nn.Flatten(),
-        torch.nn.Linear(16, 5),
-    ).eval()
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    where = tmp_path_factory.mktemp("programs")
-    x = torch.randn(2, 3, 8, 8)
-    rows = torch.export.Dim("rows")
-    torch.export.save(torch.export.export(net(), (x,), dynamic_shapes=({0: rows},)), where / "net.pt2")
-    torch.export.save(torch.export.export(net(), (torch.randn(3, 3, 8, 8),)), where / "three.pt2")
-    torch.export.save(torch.export.export(net(), (x[:1],)), where / "one.pt2")
-    torch.export.save(torch.export.export(net().train(), (x,)), where / "train.pt2")
-    torch.save(net(), where / "net.pt")
-    torch.save(net().state_dict(), where / "weights.pth")
-    rng = np.random.default_rng(0)
-    for i in range(2):
-        Image.fromarray(rng.integers(0, 256, (20, 16, 3), dtype=np.uint8)).save(where / f"{i}.png")
-    Image.fromarray(rng.integers(0, 256, (20, 16), dtype=np.uint8)).save(where / "gray.jpg")
-    np.save(where / "rows.npy", rng.normal(size=(4, 3, 8, 8)).astype(np.float32))
-    np.save(where / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
-    (where / "names.txt").write_text("cat\ndog\nowl\nfox\ncow\n")
-    (where / "mine.py").write_text(
-        "import torch\ndef net():\n    torch.manual_seed(0)\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2)).eval()\nten = net()\n"
-    )
-    return where
+    return fill(tmp_path_factory.mktemp("programs"))
 
 
 def run(folder, *arguments):
-    return main([a.replace("@", f"{folder}/") if a.startswith("@") else a for a in ("saliency", *arguments)])
+    return main([a.replace("@", f"{folder}/") for a in ("saliency", *arguments)])
 
 
 def test_a_program_says_what_the_module_says(folder):
@@ -101,7 +70,7 @@ def test_names_of_layers_that_are_not_plain_are_not_used(folder, tmp_path, monke
 def test_arrays_in_npz_out(folder, capsys):
     assert run(folder, "@net.pt2", "@rows.npy", "-o", "@out.npz", "--target", "dog", "--names", "@names.txt") == 0
     said = capsys.readouterr().out
-    assert "Gradient of 4 inputs" in said
+    assert "Gradient of 4 rows" in said
     with np.load(folder / "out.npz") as found:
         x = np.load(folder / "rows.npy")
         assert np.allclose(found["values"], wb.saliency(net(), x, 1).values, atol=1e-6)
@@ -146,22 +115,22 @@ def test_a_function_by_name(folder, monkeypatch):
 
 
 def test_pictures_out_are_drawn_by_the_figures(folder, monkeypatch):
-    from whybox.plots import Plots
+    from whybox.plots import tracks
 
     drawn = []
 
-    def overlay(self, row=0, ax=None):
+    def overlay(e, row=0, ax=None, title=None):
         import matplotlib as mpl
 
         mpl.use("Agg")
         import matplotlib.pyplot as plt
 
-        drawn.append(self.explanation)
+        drawn.append(e)
         axes = plt.figure().add_subplot() if ax is None else ax
-        axes.imshow(self.explanation.values[0])
+        axes.imshow(e.values)
         return axes
 
-    monkeypatch.setattr(Plots, "overlay", overlay, raising=False)
+    monkeypatch.setattr(tracks, "overlay", overlay)
     for name in ("out.png", "out.svg"):
         assert run(folder, "@net.pt2", "@rows.npy", "-o", f"@{name}") == 0
         assert (folder / name).stat().st_size > 1000
@@ -200,7 +169,7 @@ def test_the_help_names_every_method():
         (("@net.pt2", "@0.png", "--std", "0"), 2, "above 0"),
         (("@net.pt2", "@rows.npy", "--target", "9"), 2, "out of range"),
         (("@net.pt2", "@rows.npy", "--target", "cat"), 2, "--names FILE"),
-        (("@net.pt2", "@0.png", "@rows.npy"), 3, "not both"),
+        (("@net.pt2", "@0.png", "@rows.npy"), 3, "a table, not .npy and .png"),
         (("@net.pt2", "@names.txt"), 3, ".txt"),
         (("@net.pt2", "@objects.npy"), 3, "without running code"),
         (("@net.pt2", "@none.png"), 3, "no file"),
@@ -210,6 +179,27 @@ def test_the_help_names_every_method():
         (("@net.pt", "@rows.npy"), 4, "torch.export.save"),
         (("@train.pt2", "@rows.npy"), 4, "train mode"),
         (("json:nothing", "@rows.npy"), 4, "MODULE:FUNCTION"),
+        (("json:loads", "@rows.npy"), 4, "could not be made: TypeError"),
+        (("@net.pt2",), 2, "no INPUT"),
+        (("@net.pt2", "--input", "0.png"), 2, "NAME=FILE"),
+        (("@net.pt2", "@0.png", "--input", "input=0.png"), 2, "not both"),
+        (("@net.pt2", "--input", "inptu=@0.png"), 2, "Did you mean 'input'"),
+        (("@net.pt2", "@no*.png"), 3, "no file fits"),
+        (("@net.pt2", "@0.png", "--mean", "left=0.5"), 2, "here there is one"),
+        (("@net.pt2", "@0.png", "--channels", "2"), 2, "1 for grey"),
+        (("@net.pt2", "@0.png", "--channel-axis", "x"), 2, "a number, or none"),
+        (("@net.pt2", "@rows.npy", "--method", "expected_gradients"), 2, "--background FILE"),
+        (("@net.pt2", "@rows.npy", "--names", "@0.png"), 3, "UTF-8"),
+        (("@net.pt2", "@number.npy"), 3, "first axis is the rows"),
+        (("@net.pt2", "@empty.npy"), 3, "no array"),
+        (("@net.pt2", "@archive.npy"), 3, "no array"),
+        (("@net.pt2", "@cut.png"), 3, "no picture"),
+        (("@net.pt2", "@bomb.png"), 3, "no picture"),
+        (("@both.pt2", "@0.png"), 2, "Their names: image, age"),
+        (("@both.pt2", "--input", "image=@0.png"), 2, "age is missing"),
+        (("@both.pt2", "--input", "0=@0.png", "--input", "2=@age.csv"), 2, "numbered from 0"),
+        (("@both.pt2", "--input", "image=@0.png", "--input", "age=@age.csv"), 3, "image 1, age 2"),
+        (("@both.pt2", "--input", "image=@0.png", "--input", "age=@text.csv"), 3, "holds text"),
     ],
 )  # fmt: skip
 def test_wrong_usage_has_its_code_and_writes_nothing(folder, capsys, arguments, code, says):

@@ -12,7 +12,7 @@ import torch
 import whybox as wb
 from networks.small import convolutional, digits, digits_network, seeded
 from whybox.errors import InputError, OptionError, UnsupportedModelError
-from whybox.reporting import networks
+from whybox.reporting import counted, networks
 
 NAMES = [f"digit {i}" for i in range(10)]
 
@@ -48,7 +48,6 @@ def asks_nobody(page):
 def pictures(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "digits.html"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "WAIT", 1e9)  # on a slow machine too
         patch.setattr(networks, "ROWS", 4)
         e = wb.report(digits_network(), digits()[0][:5], path, output_names=NAMES)
     return e, path.read_text(encoding="utf-8")
@@ -61,6 +60,8 @@ def test_pictures_stand_side_by_side_with_checks_and_evidence(pictures):
     assert len(e) == 5
     text = words(page)
     assert page.count("<figure>") == 4
+    assert page.count("<div class=panels>") == 4
+    assert page.count("<svg ") == 4 * 4  # each by itself, so that they stand below each other where the page is narrow
     assert "The first 4 of 5 rows; methods but the first were asked about these alone." in text
     for method in ("Gradient", "Integrated gradients", "Grad-CAM"):
         assert re.search(rf"{method}: (holds|does not hold) in every check", text)
@@ -68,6 +69,8 @@ def test_pictures_stand_side_by_side_with_checks_and_evidence(pictures):
     for line in ("parameters drawn anew: all layers", "deletion, zero", "completeness", "Rows through the network"):
         assert line in text
     assert "Left out" not in text  # a small network is checked in every way
+    assert "Made unasked: numerical, stability, model dependence and faithfulness" in text
+    assert "Wall time" not in text
     assert text.count("SHA-256 of model") == 3
 
 
@@ -87,10 +90,10 @@ def test_a_table_is_shown_as_bars_under_its_own_names(tmp_path):
 
 
 def test_what_takes_long_is_left_out_and_the_page_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(networks, "WAIT", 1e-9)
+    monkeypatch.setattr(counted, "WORK", 1.0)
     wb.report(tabular(), table(), tmp_path / "short.html", methods=["gradient"])
     text = words((tmp_path / "short.html").read_text(encoding="utf-8"))
-    assert "stability, model dependence, faithfulness (more than 0 seconds)" in text
+    assert "stability, model dependence and faithfulness (more than 0.001 kB)" in text
     assert "1 of 20 rows checked" in text
     assert "reproduced" in text
     assert "deletion" not in text
@@ -99,12 +102,127 @@ def test_what_takes_long_is_left_out_and_the_page_says_so(tmp_path, monkeypatch)
     assert "Left out" not in text
     assert "deletion, mean" in text
     assert "16 of 20 rows checked" in text
+    assert "Checks asked for: all." in text
+
+
+def test_the_checks_made_unasked_hang_on_counts_and_not_on_the_clock(tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    e = wb.saliency(tabular(), table())
+    slow = replace(e, evidence=replace(e.evidence, seconds=1e9))
+    assert counted.planned(slow, 1000) == counted.planned(e, 1000)
+    dear = replace(
+        e, evidence=replace(e.evidence, passes={"forward": 4000 * len(e), "backward": 0, "rows together": 32})
+    )
+    for at, kept, groups, rows in (
+        (e, 1000, 4, 16),
+        (e, 4_000_000, 4, 16),
+        (e, 12_000_000, 4, 8),
+        (e, 60_000_000, 3, 4),
+        (e, 10**12, 1, 1),
+        (dear, 1000, 4, 16),
+        (dear, 10**6, 3, 4),
+    ):
+        plan = counted.planned(at, kept)
+        assert (len(plan.groups), plan.rows) == (groups, rows), (kept, plan)
+        assert plan.whole == (len(plan.groups) == 4)
+        for group in counted.GROUPS:
+            assert group in plan.said  # as made, or as left out
+    monkeypatch.setattr("time.perf_counter", iter(np.arange(0.0, 1e9, 1e5)).__next__)
+    pages = []
+    for name in ("a.html", "b.html"):
+        wb.report(tabular(), table(), tmp_path / name, seed=3, methods=["smoothgrad"])
+        pages.append((tmp_path / name).read_bytes())
+    assert pages[0] == pages[1]
+    wb.report(tabular(), table(), tmp_path / "c.html", seed=4, methods=["smoothgrad"])
+    assert (tmp_path / "c.html").read_bytes() != pages[0]
+    assert "seed 4" in words((tmp_path / "c.html").read_text())
+
+
+class Both(torch.nn.Module):
+    """A picture and a table."""
+
+    def __init__(self):
+        super().__init__()
+        self.see, self.read = torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Linear(4, 6)
+        self.judge = torch.nn.Linear(10, 3)
+
+    def forward(self, image, age):
+        seen = torch.relu(self.see(image)).mean((2, 3))
+        return self.judge(torch.cat([seen, torch.relu(self.read(age))], dim=1))
+
+
+def test_a_picture_and_a_table_are_shown_each_in_its_own_way_and_share_the_sum(tmp_path):
+    picture = np.random.default_rng(0).normal(size=(7, 3, 12, 10)).astype(np.float32)
+    given = {"image": picture, "age": table(7)}
+    found = wb.report(seeded(Both), given, tmp_path / "both.html", checks="numerical")
+    assert isinstance(found, tuple)
+    assert [e.dims[1:] for e in found] == [("y", "x"), ("feature",)]
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+    asks_nobody(page)
+    text = words(page)
+    assert page.count("<figure>") == 6 + 2  # a picture a row, bars a method
+    assert "a map of image has 12 x 10 places (y, x); a map of age has 4 features" in text
+    assert "The maps of image and age are checked as one." in text
+    assert "Grad-CAM has no map of age" in text
+    ours = wb.saliency(seeded(Both), {k: v[:6] for k, v in given.items()}, None, "integrated_gradients")
+    sums = np.stack([e.values.reshape(6, -1).sum(axis=1) for e in ours], axis=1)
+    assert np.allclose(sums.sum(axis=1), ours[0].prediction - ours[0].extras["base"][1], atol=1e-2)
+    share = np.abs(sums).mean(axis=0)
+    share /= share.sum()
+    assert re.search(rf"image {sums[:, 0].mean():.3g} {share[0]:.1%} age \S+ {share[1]:.1%} together", text)
+    assert "None of these methods adds up" not in text
+
+
+def test_two_pictures_and_a_series_beside_a_table(tmp_path):
+    from networks.small import Formula
+
+    both = Formula(lambda a, b: torch.stack([(a * b).sum((1, 2, 3)), a.sum((1, 2, 3))], 1))
+    x = np.random.default_rng(0).normal(size=(3, 1, 5, 6)).astype(np.float32)
+    found = wb.report(both, (x, x[::-1].copy()), tmp_path / "two.html", checks="numerical", methods=["gradient"])
+    page = (tmp_path / "two.html").read_text(encoding="utf-8")
+    assert len(found) == 2
+    assert page.count("<figure>") == 6
+    assert "None of these methods adds up" in words(page)
+    series = Formula(lambda rows, series: rows.sum(1) + (series**2).sum((1, 2)))
+    wb.report(series, (x[:, 0, 0], x[:, 0]), tmp_path / "series.html", checks="numerical")
+    text = words((tmp_path / "series.html").read_text(encoding="utf-8"))
+    assert "Row 0: score" in text
+    assert "input 1, row 2. One line a feature" in text
+    assert re.search(r"Integrated gradients of this row: input 0 \S+ \(\d", text)
+
+
+def test_tokens_beside_their_mask(tmp_path):
+    class Reader(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.emb, self.out = torch.nn.Embedding(20, 6), torch.nn.Linear(6, 3)
+
+        def forward(self, input_ids, attention_mask):
+            mask = attention_mask.to(torch.float32)[..., None]
+            return self.out((torch.tanh(self.emb(input_ids)) * mask).sum(1) / mask.sum(1))
+
+    ids = np.random.default_rng(0).integers(0, 20, (8, 5))
+    given = {"input_ids": ids, "attention_mask": np.ones((8, 5), dtype=np.int64)}
+    e = wb.report(seeded(Reader), given, tmp_path / "read.html", output=1, embedding="emb")
+    assert e.dims == ("row", "token")
+    assert (tmp_path / "read.html").read_text(encoding="utf-8").count("<figure>") == 18
+
+
+def test_series_are_drawn(tmp_path):
+    series = seeded(lambda: torch.nn.Sequential(torch.nn.Conv1d(2, 3, 3), torch.nn.Flatten(), torch.nn.Linear(24, 2)))
+    x = np.random.default_rng(0).normal(size=(2, 2, 10)).astype(np.float32)
+    e = wb.report(series, x, tmp_path / "series.html", channel_axis=1, checks="numerical")
+    assert e.dims == ("row", "time")
+    page = (tmp_path / "series.html").read_text(encoding="utf-8")
+    assert page.count("<figure>") == 2
+    assert "The series in black over its own map" in words(page)
 
 
 def test_few_rows_are_not_failed_for_being_few(tmp_path):
     wb.report(convolutional(), np.ones((2, 3, 9, 9), dtype=np.float32), tmp_path / "two.html", methods=["gradient"])
     text = words((tmp_path / "two.html").read_text(encoding="utf-8"))
-    assert "model dependence, faithfulness (fewer than 4 rows tell nothing)" in text
+    assert "model dependence and faithfulness (fewer than 4 rows tell nothing)" in text
     assert "too few rows" not in text
     assert "not told apart from chance" not in text
 
@@ -125,6 +243,9 @@ def test_tokens_are_written_out_and_said_not_to_be_checked(tmp_path):
     asks_nobody(page)
     assert page.count("<figure>") == 3
     assert "Gradient: not checked" in words(page)
+    assert page.count("<span style=") == 9  # words flow with the page and take its ink, in light and dark
+    assert page.count(", 0.750)") == 3  # the largest of each row
+    assert "<svg" not in page
 
 
 @pytest.mark.parametrize(
@@ -169,12 +290,17 @@ def test_a_folder_that_is_not_there_is_found_out_before_any_work(tmp_path, monke
     monkeypatch.setattr(networks, "saliency", lambda *_a, **_o: pytest.fail("worked first"))
     with pytest.raises(InputError, match="does not exist"):
         wb.report(tabular(), table(), tmp_path / "none" / "no.html")
+    with pytest.raises(InputError, match="is a folder"):
+        wb.report(tabular(), table(), tmp_path)
+    monkeypatch.setattr("os.access", lambda *_a: False)
+    with pytest.raises(InputError, match="may not write"):
+        wb.report(tabular(), table(), tmp_path / "no.html")
 
 
 def test_models_of_tables_refuse_what_is_for_networks(tmp_path):
     from sklearn.tree import DecisionTreeRegressor
 
     tree = DecisionTreeRegressor(max_depth=2).fit(table().to_numpy(), np.arange(20.0))
-    for options in ({"checks": "all"}, {"methods": ["gradient"]}, {"tokenizer": object()}):
+    for options in ({"checks": "all"}, {"methods": ["gradient"]}, {"tokenizer": object()}, {"seed": 0}):
         with pytest.raises(OptionError, match="is for neural networks"):
             wb.report(tree, table().to_numpy(), tmp_path / "no.html", **options)

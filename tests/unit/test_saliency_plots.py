@@ -138,6 +138,98 @@ def test_words(style):
             assert len([t for t in ax.texts if t.get_bbox_patch() is not None]) == (len(texts) if row == 0 else 20)
 
 
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+@pytest.mark.parametrize("method", ["gradient", "gradient_x_input"])
+def test_series_are_drawn_along_their_time(style, method):
+    from networks.small import Formula
+    from whybox.plots.tracks import LINE, panel, tracks
+
+    x = np.random.default_rng(0).normal(size=(2, 3, 40)).astype(np.float32)
+    net = Formula(lambda a: (a**3).sum((1, 2)))
+    along = wb.saliency(net, x, None, method, channel_axis=1)
+    each = wb.saliency(net, x, None, method)
+    with plt.style.context(style):
+        ax = along.plot.track(1)
+        inside(ax.figure)
+        assert len(ax.lines) == 3  # the channels
+        assert {line.get_color() for line in ax.lines} == {LINE}
+        assert all(len(line.get_xdata()) == 40 for line in ax.lines)
+        low, high = ax.images[0].get_clim()
+        assert low == (-high if method == "gradient_x_input" else 0)
+        shown = np.asarray(ax.images[0].get_array())
+        assert np.array_equal(shown[0], along.values[1])
+        assert (
+            np.asarray(ax.images[0].cmap(0.5 if low else 0.0))[:3].min() > 0.9
+        )  # light where the map is 0, so the line is seen
+        other = panel(each, 1)
+        inside(other.figure)
+        assert np.array_equal(np.asarray(other.images[0].get_array()), each.values[1].T)
+        inside(tracks([along, along], 0).figure)
+    with pytest.raises(OptionError, match=r"plot\.track"):
+        along.plot.overlay()
+    with pytest.raises(OptionError, match="time"):
+        maps().plot.track()
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_one_row_of_a_table_is_drawn_as_bars_to_both_sides(style):
+    import pandas as pd
+
+    from networks.small import Formula
+    from whybox.plots.tracks import row_bars
+
+    names = [f"a feature with a name that is long, number {i}" for i in range(20)]
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(3, 20)).astype(np.float32), columns=names)
+    e = wb.saliency(Formula(lambda a: (a**3).sum(1)), X, None, "gradient_x_input")
+    with plt.style.context(style):
+        for row in range(3):
+            ax = row_bars(e, row)
+            inside(ax.figure)
+            drawn = [bar.get_width() for bar in ax.patches]
+            assert np.allclose(drawn, sorted(e.values[row], key=abs)[:-13:-1])
+            assert "8 smaller ones not shown" in ax.get_xlabel()
+    zero = replace(e, values=np.zeros_like(e.values))
+    inside(row_bars(zero).figure)
+    with pytest.raises(OptionError, match="features"):
+        row_bars(maps())
+
+
+def test_long_names_do_not_reach_into_the_next_picture():
+    x = np.random.default_rng(0).normal(size=(2, 3, 9, 12)).astype(np.float32)
+    names = [f"a rather long name of class {i}" for i in range(5)]
+    found = [wb.saliency(convolutional(places=(9, 12)), x, 1, m, output_names=names) for m in ("gradient", "deeplift")]
+    from whybox.plots.overlay import beside
+
+    figure = beside(found, width=2.4)[0].figure
+    inside(figure)
+
+
+def test_tints_of_words_leave_the_ink_of_either_page_readable():
+    from whybox.plots.overlay import tints
+
+    e = maps()
+    values = np.array([[-1.0, 0.0, 1.0, np.nan]])
+    coords = {"row": labels([0]), "word": labels(list("abcd"))}
+    e = replace(e, values=values, dims=("row", "word"), coords=coords, extras={}, prediction=None)
+    for paper, ink in (((255, 255, 255), (0x1B, 0x1F, 0x24)), ((0x14, 0x17, 0x1B), (0xE6, 0xE9, 0xEE))):
+        for tint in tints(e[0]):
+            *colour, alpha = map(float, tint[5:-1].split(","))
+            ground = [alpha * c + (1 - alpha) * p for c, p in zip(colour, paper, strict=True)]
+            assert contrast(ground, ink) > 4
+    assert tints(e[0])[1].endswith(", 0.000)")
+
+
+def contrast(a, b):
+    """Of two colours, as the web's guidelines count it."""
+
+    def light(colour):
+        c = np.asarray(colour) / 255
+        return np.where(c <= 0.03928, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+    low, high = sorted((light(a), light(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def test_figures_refuse_what_they_cannot_draw():
     e = maps()
     with pytest.raises(OptionError, match="rows"):

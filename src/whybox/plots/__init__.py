@@ -99,6 +99,12 @@ class Plots:
 
         return beside([self.explanation, *others], row, output=output, image=image, columns=columns)
 
+    def track(self, row: int = 0, *, output: Any = None, ax: Axes | None = None, title: str | None = None) -> Axes:
+        """A saliency map along its series; see whybox.plots.tracks."""
+        from whybox.plots.tracks import track
+
+        return track(self.explanation, row, output=output, ax=ax, title=title)
+
     def words(self, row: int = 0, *, output: Any = None, ax: Axes | None = None, title: str | None = None) -> Axes:
         """Tokens or words on grounds coloured by their values; see whybox.plots.overlay.words."""
         from whybox.plots.overlay import words

@@ -18,10 +18,23 @@ if TYPE_CHECKING:
 
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["beside", "overlay", "title_of", "words"]
+__all__ = [
+    "beside",
+    "legend_of",
+    "narrow_title",
+    "of_row",
+    "overlay",
+    "picture_of",
+    "scale",
+    "tints",
+    "title_of",
+    "words",
+]
 
 LARGEST: Final = 100.0  # percentile of |values| at which the colours end: all of them
 SPIKES: Final = 99.0  # where they end when a few places tower above the others
+CLEAREST: Final = 0.75  # share of colour under the largest word: ink of either page has a contrast of 4.5 on it
+SIGNS: Final = 8  # of a title, in an inch
 TOWER: Final = 2.0  # times the value there: with colours up to the largest, nothing else of such a map is seen
 
 
@@ -42,7 +55,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     Signed maps have a scale that is symmetric about zero. Where it ends before the largest value, the picture says how many places lie beyond.
 
     Args:
-        e: a saliency map with places (y, x), or (time) for a signal.
+        e: a saliency map with places (y, x).
         row: position of the row. output: which of several outputs.
         image: (height, width[, 3 or 4]) to draw under the map, of any size, bytes or 0 to 1; None: the input itself, stretched to its own range.
         percentile: of all absolute values, where the colours end, above 50 and at most 100. None: 100, but 99 where the largest is more than twice what
@@ -56,7 +69,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     Raises:
         OptionError: no map of places, no such row, or an image that is none.
     """
-    e = _one(e, row, output)
+    e = of_row(e, row, output)
     if e.dims != ("y", "x"):
         raise OptionError(
             f"overlay shows maps with the axes y and x; this one has {', '.join(e.dims)}. {_OTHERWISE.get(e.dims, _OTHERWISE[()])}"
@@ -64,7 +77,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     if percentile is not None and not 50 < percentile <= 100:
         raise OptionError(f"percentile={percentile!r} must be above 50 and at most 100.")
     values = e.values
-    signed, most, beyond = _scale(values, percentile)
+    signed, most, beyond = scale(values, percentile)
     height, width = values.shape
     ax = axes(ax, 4.6 if bar else 3.8, 3.9)
     under = _picture(e, image)
@@ -105,12 +118,14 @@ STRENGTH: Final = 0.7  # power that makes middling values visible over a picture
 _OTHERWISE: Final = {
     ("token",): "Use plot.words.",
     ("word",): "Use plot.words.",
+    ("time",): "Use plot.track.",
+    ("time", "feature"): "Use plot.track; a picture in grey needs an axis of one channel.",
     ("feature",): "Take all rows, and plot.bar, beeswarm or heatmap.",
     (): "Leave reduce= out, or take one channel: e[:, 0].",
 }
 
 
-def _one(e: Explanation, row: int, output: Any) -> Explanation:
+def of_row(e: Explanation, row: int, output: Any) -> Explanation:
     """The map of one row and one output."""
     if e.kind != "saliency":
         raise OptionError(f"this figure shows saliency maps; this is an explanation of kind {e.kind!r}.")
@@ -122,7 +137,7 @@ def _one(e: Explanation, row: int, output: Any) -> Explanation:
     return e[int(row)]
 
 
-def _scale(values: Floats, percentile: float | None) -> tuple[bool, float, float]:
+def scale(values: Floats, percentile: float | None) -> tuple[bool, float, float]:
     """Whether there are signs, where the colours end, and the share of places beyond."""
     size = np.abs(values)
     largest = float(size.max(initial=0.0))
@@ -207,6 +222,28 @@ def title_of(e: Explanation) -> str:
     return f"{e.evidence.method}{about}{score}"
 
 
+def narrow_title(e: Explanation, width: float) -> str:
+    """The usual title in lines that do not reach into the next picture, where one is so many inches wide."""
+    title = title_of(e).replace(" · ", "\n", 1)
+    return title.replace(" · ", "\n") if len(title.partition("\n")[2]) > SIGNS * width else title
+
+
+def picture_of(e: Explanation, row: int = 0, *, ax: Axes | None = None) -> Axes | None:
+    """Draw the input that a map was made of, in grey; None where the explanation does not hold it as a picture."""
+    e = of_row(e, row, None)
+    under = _picture(e, None)
+    return None if under is None else _show(under, e, axes(ax, 3.8, 3.9))
+
+
+def _show(under: npt.NDArray[Any], e: Explanation, ax: Axes) -> Axes:
+    height, width = e.values.shape[:2]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    ax.imshow(under, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="nearest", rasterized=True)
+    ax.set_title("input", loc="left", fontsize="medium")
+    ax.set_axis_off()
+    return ax
+
+
 def beside(
     explanations: Sequence[Explanation],
     row: int = 0,
@@ -233,7 +270,7 @@ def beside(
 
     if not explanations:
         raise OptionError("give at least one map.")
-    singles = [_one(e, row, output) for e in explanations]
+    singles = [of_row(e, row, output) for e in explanations]
     first = singles[0]
     shapes = list(dict.fromkeys(e.values.shape for e in singles))
     if len(shapes) > 1:
@@ -254,15 +291,9 @@ def beside(
     for cell in cells[count:]:
         cell.set_axis_off()
     if under is not None:
-        height, width = first.values.shape[:2]
-        cells[0].imshow(
-            under, cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5), rasterized=True
-        )
-        cells[0].set_title("input", loc="left", fontsize="medium")
-        cells[0].set_axis_off()
+        _show(under, first, cells[0])
     for cell, e in zip(cells[extra:], singles, strict=False):
-        title = title_of(e).replace(" · ", "\n", 1)  # one line would reach into the next picture
-        overlay(e, image=image, percentile=percentile, blend=blend, ax=cell, title=title)
+        overlay(e, image=image, percentile=percentile, blend=blend, ax=cell, title=narrow_title(e, width))
     del figure
     return np.asarray(cells[:count])
 
@@ -281,26 +312,24 @@ def words(
     Raises:
         OptionError: not a map over tokens or words.
     """
-    e = _one(e, row, output)
+    e = of_row(e, row, output)
     if e.dims not in (("token",), ("word",)):
         raise OptionError(f"words shows maps over tokens or words; this one has the axes {e.dims}.")
     dim = e.dims[0]
     found = e.extras.get(dim)
     texts = [str(t) for t in (found[1] if found is not None else e.coords[dim])]
     there = np.isfinite(e.values)
-    signed, largest = bool((e.values[there] < 0).any()), float(np.abs(e.values[there]).max(initial=0.0))
-    most = max(largest, 1e-300)
+    most = max(float(np.abs(e.values[there]).max(initial=0.0)), 1e-300)
     placed, height = _laid_out([short(t, 40) for t in texts], there)
     ax = axes(ax, 8, 0.95 + 0.36 * height)
     ax.set_xlim(0, _LINE)
     ax.set_ylim(height, -0.7)
     colours = diverging()
     for k, x, y in placed:
-        at = 0.5 + 0.5 * float(e.values[k]) / most
-        ground = colours(at)
-        dark = sum(ground[:3]) < 1.5
+        ground = colours(0.5 + 0.5 * float(e.values[k]) / most)
+        over = "white" if sum(ground[:3]) < 1.5 else "black"
         ax.text(
-            x, y, short(texts[k], 40), family="monospace", fontsize=10, va="center", ha="left", color="white" if dark else "black",
+            x, y, short(texts[k], 40), family="monospace", fontsize=10, va="center", ha="left", color=over,
             bbox={"boxstyle": "round,pad=0.22", "facecolor": ground, "edgecolor": "none"},
         )  # fmt: skip
     ax.set_axis_off()
@@ -308,12 +337,34 @@ def words(
     ax.text(
         0,
         height - 0.55,
-        f"{'red speaks for, blue against' if signed else 'the stronger the red, the larger'}; largest {largest:.2g} ({e.units})",
+        legend_of(e),
         fontsize="x-small",
         va="top",
         color=muted(0.8),
     )
     return ax
+
+
+def tints(e: Explanation) -> list[str]:
+    """Of each token or word of one row, a colour as pages write it, the clearer the nearer to 0, so that the page's own ink is read on it in light and dark."""
+    from matplotlib.colors import to_rgb
+
+    sizes = np.where(np.isfinite(e.values), e.values, 0.0)
+    most = max(float(np.abs(sizes).max(initial=0.0)), 1e-300)
+    out = []
+    for v in sizes:
+        r, g, b = (round(255 * c) for c in to_rgb(POSITIVE if v > 0 else NEGATIVE))
+        out.append(f"rgba({r}, {g}, {b}, {CLEAREST * abs(float(v)) / most:.3f})")
+    return out
+
+
+def legend_of(e: Explanation) -> str:
+    """What the colours of words mean."""
+    there = e.values[np.isfinite(e.values)]
+    if not there.any():
+        return "the map is 0 everywhere"
+    said = "red speaks for, blue against" if (there < 0).any() else "the stronger the red, the larger"
+    return f"{said}; largest {float(np.abs(there).max()):.2g} ({e.units})"
 
 
 _LINE: Final = 88.0  # signs a line of the figure

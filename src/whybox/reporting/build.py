@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,9 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     embedding: str | None = None,
     tokenizer: Any = None,
     words: bool = False,
-) -> Explanation:
+    channel_axis: Any = "auto",
+    seed: int | None = None,
+) -> Any:
     """Write a report: what the model is, how well it does, what it relies on, and single decisions, each picture with its numbers.
 
     About a neural network: where it looks, by several methods side by side, and what the checks of these maps found.
@@ -57,11 +60,12 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         target: the truth, one value a row, or the name of a column of X that holds it.
         title: of the page. source: where the rows come from, in words. sections: which parts, in order.
         methods, output_names: of networks only: saliency methods (None: gradient, integrated gradients, Grad-CAM where it fits); names of the outputs.
-        checks: of networks only: as for ``whybox.check``; None: those that take about a minute a method, and the page says which were left out.
+        checks: of networks only: as for ``whybox.check``; None: those that a count of passes finds cheap, and the page says which and why.
+        channel_axis: of networks only, as for ``whybox.saliency``; seed: of what methods and checks draw (None: 0).
         embedding, tokenizer, words: of networks that read texts, as for ``whybox.saliency``.
 
     Returns:
-        The explanation that the report shows; of a network the one by the first method.
+        The explanation that the report shows; of a network the one by the first method, of several inputs the tuple of them.
 
     Raises:
         InputError: the target does not fit the rows or the model. OptionError: an option that does not go with the kind of model.
@@ -69,6 +73,8 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     """
     if not Path(path).resolve().parent.is_dir():
         raise InputError(f"the folder {str(Path(path).parent)!r} does not exist.")
+    if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
+        raise InputError(f"{path} cannot be written: it is a folder, or in one that you may not write to.")
     if is_network(model):
         if target is not None or players is not None or sections is not SECTIONS:
             raise OptionError(
@@ -83,7 +89,8 @@ def report(  # noqa: PLR0913  # the promise of the public surface
             background=background,
             methods=(methods,) if isinstance(methods, str) else methods,
             checks=checks,
-            reading={"embedding": embedding, "tokenizer": tokenizer, "words": words},
+            reading={"channel_axis": channel_axis, "embedding": embedding, "tokenizer": tokenizer, "words": words},
+            seed=0 if seed is None else seed,
             title=title,
             source=source,
         )
@@ -93,6 +100,8 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         "checks": checks,
         "embedding": embedding,
         "tokenizer": tokenizer,
+        "seed": seed,
+        "channel_axis": None if channel_axis == "auto" else channel_axis,
     }
     for name, value in of_networks.items():
         if value is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["figure"]
+__all__ = ["figure", "folded", "panels"]
 
 # Colours that stand for the page's own; chosen so that no plot uses them for anything else.
 _INK: Final = "#010203"
@@ -53,6 +53,28 @@ def figure(draw: Callable[[], Axes], *, title: str, description: str, table: str
         draw: returns the axes drawn on. title, description: for people who do not see the picture. table: HTML of the numbers.
         dpi: of the parts that are drawn as points (clouds).
     """
+    return folded(f"<div class=picture>{_svg(draw, f'{title}. {description}', dpi)}</div>", description, table)
+
+
+def panels(draws: Sequence[Callable[[], Axes]], *, title: str, description: str, table: str, dpi: int = 130) -> str:
+    """Draw small figures that stand beside each other as far as the page is wide, and below each other where it is narrow.
+
+    Args:
+        draws: each returns the axes of a figure of its own. Others as :func:`figure`.
+    """
+    drawn = "".join(_svg(draw, f"{title}. {description}", dpi) for draw in draws)
+    return folded(f"<div class=panels>{drawn}</div>", description, table)
+
+
+def folded(drawn: str, description: str, table: str) -> str:
+    """A drawing in HTML, what it shows, and behind a fold the numbers."""
+    return (
+        f"<figure>{drawn}<figcaption>{escape(description)}</figcaption>"
+        f"<details><summary>The numbers in this picture</summary>{table}</details></figure>"
+    )
+
+
+def _svg(draw: Callable[[], Axes], said: str, dpi: int) -> str:
     import matplotlib as mpl
 
     mpl.use("agg", force=False)
@@ -65,12 +87,7 @@ def figure(draw: Callable[[], Axes], *, title: str, description: str, table: str
         drawing.savefig(buffer, format="svg", dpi=dpi, transparent=True, metadata={"Date": None, "Creator": None})
         plt.close(drawing)
     svg = _follow_page(buffer.getvalue())
-    label = escape(f"{title}. {description}", quote=True)
-    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-    return (
-        f"<figure><div class=picture>{svg}</div><figcaption>{escape(description)}</figcaption>"
-        f"<details><summary>The numbers in this picture</summary>{table}</details></figure>"
-    )
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(said, quote=True)}" ', 1)
 
 
 def _follow_page(svg: str) -> str:

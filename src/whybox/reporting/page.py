@@ -28,6 +28,9 @@ nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; pa
 a { color: inherit; }
 figure { margin: .8rem 0 1.2rem; }
 figure svg { display: block; max-width: 100%; height: auto; color: var(--ink); }
+.panels { display: flex; flex-wrap: wrap; gap: .3rem .4rem; }
+.words { margin: .2rem 0; line-height: 2; max-width: 46rem; overflow-wrap: anywhere; }
+.words span { padding: .1rem .35rem; border-radius: 5px; }
 figcaption { color: var(--faint); font-size: .88rem; max-width: 46rem; margin: .3rem 0; overflow-wrap: anywhere; }
 details { margin: .3rem 0; }
 summary { cursor: pointer; color: var(--faint); font-size: .88rem; }
@@ -59,12 +62,13 @@ code { font-size: .88em; overflow-wrap: anywhere; }
   h2, h3, p { break-inside: avoid; }
   h2 { margin-top: 1.2rem; }
   svg { max-height: 10cm; }
+  .words span { print-color-adjust: exact; }
   .grid { display: block; }
   .grid svg { max-width: 9cm; }
   table { font-size: 8.5pt; line-height: 1.3; }
   tr { break-inside: avoid; }
   figure { break-inside: auto; }
-  .picture, figcaption { break-inside: avoid; break-after: avoid; }
+  .picture, .panels, figcaption { break-inside: avoid; break-after: avoid; }
   details::details-content { content-visibility: visible; display: block; height: auto; }
   .scroll { overflow: visible; }
 }

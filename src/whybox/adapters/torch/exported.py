@@ -130,7 +130,7 @@ def _made_up(program: Any) -> list[torch.Tensor]:
             shape = [n if type(n) is int else int(n.node.hint) for n in held.shape]
             whole = not held.dtype.is_floating_point
             count = torch.Size(shape).numel()
-            out.append((torch.zeros(count) if whole else torch.linspace(-1, 1, count)).reshape(shape).to(held.dtype))
+            out.append((torch.ones(count) if whole else torch.linspace(-1, 1, count)).reshape(shape).to(held.dtype))
     return out
 
 
@@ -138,14 +138,15 @@ class Program(torch.nn.Module):  # type: ignore[misc]
     """An exported program that takes any number of rows.
 
     Attributes:
-        expects: shapes of its inputs, None where an axis may have any length.
+        expects: shapes of its inputs, None where an axis may have any length. called: their names.
     """
 
     def __init__(self, program: Any) -> None:
         super().__init__()
         wanted = set(program.graph_signature.user_inputs)
-        held = [n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.name in wanted]
-        shapes = [tuple(v.shape) for v in held if isinstance(v, torch.Tensor)]
+        held = {n.name: n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.name in wanted}
+        self.called = tuple(name for name, v in held.items() if isinstance(v, torch.Tensor))
+        shapes = [tuple(held[name].shape) for name in self.called]
         if not shapes or any(not s for s in shapes):
             raise UnsupportedModelError("the program takes no arrays of rows.")
         self.expects = tuple(tuple(n if type(n) is int else None for n in s) for s in shapes)
@@ -155,8 +156,11 @@ class Program(torch.nn.Module):  # type: ignore[misc]
         for part in self.modules():
             part.training = False
 
-    def forward(self, *x: torch.Tensor) -> Any:
+    def forward(self, *x: torch.Tensor, **named: torch.Tensor) -> Any:
         """Rows in as many pieces as the program allows, the last one filled up with rows repeated."""
+        if named and (x or set(named) != set(self.called)):
+            raise TypeError(f"the program takes {', '.join(self.called)}, not {', '.join(named)}")
+        x = tuple(named[name] for name in self.called) if named else x
         rows = len(x[0])
         if self.least <= rows <= self.most:
             return self.inner(*x)

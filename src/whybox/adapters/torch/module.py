@@ -271,7 +271,8 @@ class TorchNetwork(Differentiable):
 
     def takes(self) -> tuple[str, ...]:
         """Names of what forward takes."""
-        return parameters_of(self.module.forward)
+        called: tuple[str, ...] | None = getattr(self.module, "called", None)  # of an exported program
+        return called if isinstance(called, tuple) else parameters_of(self.module.forward)
 
     def with_head(self, head: Callable[[Any], Array]) -> TorchNetwork:
         """Followed by a function of its outputs, differentiated with it."""
