@@ -52,7 +52,8 @@ def wrap(
     if channels not in (None, "first", "last"):
         raise OptionError(f"channels={channels!r} is not known: 'first' or 'last'.")
     body, params, kind = body_of(obj, params, batched=batched)
-    taken = parameters_of(obj)[1 if params is not None and "(JAX function)" in kind else 0 :]
+    first = 1 if params is not None and "(JAX function)" in kind else 0
+    taken = parameters_of(obj)[first:], parameters_of(obj, required=True)[first:]
     own: Literal["first", "last"] = "first" if "(equinox module" in kind else "last"
     return wrap_body(body, params, kind, channels=channels or own, output=output, taken=taken)
 
@@ -64,7 +65,7 @@ def wrap_body(
     *,
     channels: Literal["first", "last"] = "last",
     output: Any = None,
-    taken: tuple[str, ...] = (),
+    taken: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> JaxNetwork:
     """Make the network of a body and its parameters."""
     arrays = [a for a in jax.tree_util.tree_leaves(params) if hasattr(a, "dtype")]
@@ -97,7 +98,7 @@ class _Run:
     names: tuple[str, ...] = ()
     layer: str | None = None
     mode: Mode = "plain"
-    taken: tuple[str, ...] = ()
+    taken: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # names of all inputs, and of those that must be given
 
     def __call__(self, params: Any, x: tuple[Any, ...]) -> Any:
         said = self.body.run(params, x, self.names, self.layer, self.mode)
@@ -257,9 +258,9 @@ class JaxNetwork(Differentiable):
         """Inputs go in under names."""
         return replace(self, run=replace(self.run, names=names))
 
-    def takes(self) -> tuple[str, ...]:
+    def takes(self, *, required: bool = False) -> tuple[str, ...]:
         """Names of what the function or module takes."""
-        return self.run.taken
+        return self.run.taken[required]
 
     # layers
 

@@ -11,7 +11,7 @@ import keras
 
 from whybox.adapters.parts import parameters_of
 
-__all__ = ["call_model", "instead", "leaves", "structure_of"]
+__all__ = ["call_model", "inputs_of", "instead", "is_functional", "leaves", "structure_of"]
 
 
 def leaves(model: Any, before: str = "") -> Iterator[tuple[str, Any]]:
@@ -24,10 +24,22 @@ def leaves(model: Any, before: str = "") -> Iterator[tuple[str, Any]]:
             yield name, layer
 
 
+def inputs_of(model: Any, *, required: bool = False) -> tuple[str, ...]:
+    """Names of what a model takes: of the functional kind those of its inputs, else what `call` takes but for ``training``."""
+    if is_functional(model):
+        given = model.inputs if isinstance(model, keras.Sequential) else model.input
+        return tuple(given) if isinstance(given, dict) else tuple(i.name for i in keras.tree.flatten(given))
+    return tuple(n for n in parameters_of(model.call, required=required) if n != "training")
+
+
+def is_functional(model: Any) -> bool:
+    """Whether its inputs are known by themselves and not by what `call` takes."""
+    return isinstance(model, (keras.Sequential, keras.src.models.Functional))
+
+
 def call_model(model: Any, x: tuple[Any, ...], named: dict[str, Any]) -> Any:
     """Models of the functional kind take several inputs as a list or a dict, others as they were written."""
-    functional = isinstance(model, (keras.Sequential, keras.src.models.Functional))
-    if functional:
+    if is_functional(model):
         return model(named or (x[0] if len(x) == 1 else list(x)), training=False)
     takes = parameters_of(model.call)
     return model(*x, **named, **({"training": False} if {"training", "**"} & set(takes) else {}))

@@ -61,11 +61,13 @@ class Part:
             ) from None
 
 
-def parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Names of what a function takes, in order; ``"**"`` at the end where it takes any name; () where it cannot be read."""
+def parameters_of(function: Callable[..., Any], *, required: bool = False) -> tuple[str, ...]:
+    """Names of what a function takes, in order; ``"**"`` at the end where it takes any name; () where it cannot be read. `required`: those without a default."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return ()
-    plain = [p.name for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY, p.KEYWORD_ONLY)]
-    return (*plain, *("**" for p in found if p.kind == p.VAR_KEYWORD))
+    plain = [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY, p.KEYWORD_ONLY)]
+    if required:
+        return tuple(p.name for p in plain if p.default is p.empty)
+    return (*(p.name for p in plain), *("**" for p in found if p.kind == p.VAR_KEYWORD))

@@ -154,8 +154,8 @@ class Differentiable(ABC):
         """The same network whose inputs go in by name, ``net(name=array, ...)``, in this order."""
         raise UnsupportedModelError(f"{self.kind} takes its inputs by place: pass a tuple, not a dict.")
 
-    def takes(self) -> tuple[str, ...]:
-        """Names of the inputs, as far as they can be read off; ``"**"`` where any name goes."""
+    def takes(self, *, required: bool = False) -> tuple[str, ...]:
+        """Names of the inputs, as far as they can be read off; ``"**"`` where any name goes. `required`: those that must be given."""
         return ()
 
     def lowered(self, dtype: str) -> Differentiable:

@@ -285,9 +285,9 @@ class TorchNetwork(Differentiable):
         """Inputs go in under names."""
         return replace(self, keywords=names)
 
-    def takes(self) -> tuple[str, ...]:
+    def takes(self, *, required: bool = False) -> tuple[str, ...]:
         """Names of what forward takes."""
-        return parameters_of(self.module.forward)
+        return parameters_of(self.module.forward, required=required)
 
     def with_head(self, head: Callable[[Any], Array]) -> TorchNetwork:
         """Followed by a function of its outputs, differentiated with it."""
