@@ -40,8 +40,15 @@ def network(obj: Any, output: Any = None) -> Differentiable:
         net,
         kind=f"{type(obj).__name__} (keras model on {backend}, {obj.count_params():,} parameters)",
         library="keras",
+        arithmetic=_arithmetic(obj, net.arithmetic),
         channels="last" if keras.config.image_data_format() == "channels_last" else "first",
     )
+
+
+def _arithmetic(model: Any, weights: str) -> str:
+    """What layers compute in, where it is shorter than their weights."""
+    shorter = {d for _, layer in leaves(model) if "16" in (d := str(getattr(layer, "compute_dtype", "")))}
+    return weights if not shorter - {weights} else f"{min(shorter)} mixed with {weights}"
 
 
 def _torch(model: Any, output: Any) -> Differentiable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,12 +15,19 @@ from whybox.adapters.parts import parameters_of
 __all__ = ["call_model", "inputs_of", "instead", "is_functional", "leaves", "structure_of"]
 
 
-def leaves(model: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """(name, layer) of layers without layers of their own; of models inside models ``outer/inner``."""
+def leaves(model: Any) -> Iterator[tuple[str, Any]]:
+    """(name, layer) of layers without layers of their own; of models inside models ``outer/inner``, the second of a name ``name:2``."""
+    met: Counter[str] = Counter()
+    for name, layer in _leaves(model, ""):
+        met[name] += 1
+        yield (name if met[name] == 1 else f"{name}:{met[name]}"), layer
+
+
+def _leaves(model: Any, before: str) -> Iterator[tuple[str, Any]]:
     for layer in model.layers:
         name = f"{before}{layer.name}".replace(".", "_")
         if getattr(layer, "layers", None):
-            yield from leaves(layer, f"{name}/")
+            yield from _leaves(layer, f"{name}/")
         else:
             yield name, layer
 
@@ -39,10 +47,28 @@ def is_functional(model: Any) -> bool:
 
 def call_model(model: Any, x: tuple[Any, ...], named: dict[str, Any]) -> Any:
     """Models of the functional kind take several inputs as a list or a dict, others as they were written."""
-    if is_functional(model):
-        return model(named or (x[0] if len(x) == 1 else list(x)), training=False)
-    takes = parameters_of(model.call)
-    return model(*x, **named, **({"training": False} if {"training", "**"} & set(takes) else {}))
+    with _plainly():
+        if is_functional(model):
+            return model(named or (x[0] if len(x) == 1 else list(x)), training=False)
+        takes = set(parameters_of(model.call))
+        if len([n for n in inputs_of(model) if n not in ("mask", "**")]) == 1:  # Keras's habit: all inputs in one
+            if len(x) > 1:
+                x = (list(x),)
+            elif named and not takes & {*named, "**"}:
+                x, named = (named,), {}
+        return model(*x, **named, **({"training": False} if takes & {"training", "**"} else {}))
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Within it Keras passes errors on as they are."""
+    filtered = keras.config.is_traceback_filtering_enabled()
+    keras.config.disable_traceback_filtering()
+    try:
+        yield
+    finally:
+        if filtered:
+            keras.config.enable_traceback_filtering()
 
 
 @contextmanager
