@@ -281,6 +281,10 @@ class TorchNetwork(Differentiable):
             outputs = self.ask(x)
         return self.probe(x) if met.blind else (outputs, met.most)
 
+    def answering(self, output: Any) -> TorchNetwork:
+        """Another of its outputs."""
+        return replace(self, head=Part(output, torch.Tensor))
+
     def named(self, names: tuple[str, ...]) -> TorchNetwork:
         """Inputs go in under names."""
         return replace(self, keywords=names)

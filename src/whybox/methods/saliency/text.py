@@ -98,7 +98,7 @@ def arranged(
 def _listed(inputs: Any) -> Any:
     """A column of a frame, or an array, as a list of what is in it."""
     kind = getattr(getattr(inputs, "dtype", None), "kind", None)
-    return inputs.tolist() if kind in ("O", "U", "T") and hasattr(inputs, "tolist") else inputs
+    return inputs.tolist() if kind in ("O", "U", "T") and getattr(inputs, "ndim", 0) == 1 else inputs
 
 
 def _rows(inputs: Any) -> tuple[Text, ...]:
