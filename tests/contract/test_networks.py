@@ -376,6 +376,45 @@ def test_fingerprints_of_functions_know_what_these_hold():
     assert wb.saliency(wb.networks.jax(made(1.0)), np.ones((3, 2), np.float32), 0).values.tolist() == [[1, 1]] * 3
 
 
+def test_modules_of_equinox_as_they_come():
+    """With a key or a state to be given, mapped over rows, with an embedding that is looked up and not called."""
+    jax, eqx = pytest.importorskip("jax"), pytest.importorskip("equinox")
+    x = np.ones((3, 2), np.float32)
+
+    class Keyed(eqx.Module):
+        layer: eqx.nn.Linear
+
+        def __call__(self, x, key):
+            return self.layer(x)
+
+    class Looked(eqx.Module):
+        embed: eqx.nn.Embedding
+
+        def __call__(self, ids):
+            return self.embed.weight[ids].sum(axis=0)
+
+    keyed = Keyed(eqx.nn.Linear(2, 1, key=jax.random.key(0)))
+    with pytest.raises(UnsupportedModelError, match=r"must be given 'key'.*batched=False"):
+        wb.saliency(keyed, x)
+    fixed = wb.saliency(wb.networks.jax(lambda x: keyed(x, None), batched=False), x, 0)
+    assert fixed.values[0] == pytest.approx(np.asarray(keyed.layer.weight)[0])
+    mapped = [wb.networks.jax(jax.vmap(eqx.nn.Linear(2, 1, key=jax.random.key(k)))) for k in (0, 1)]
+    assert mapped[0].fingerprint != mapped[1].fingerprint
+    assert wb.saliency(mapped[0], x, 0).values[0] == pytest.approx(np.asarray(keyed.layer.weight)[0])
+    with pytest.raises(UnsupportedModelError, match="'embed' answers never"):
+        wb.saliency(Looked(eqx.nn.Embedding(5, 2, key=jax.random.key(0))), np.array([[1, 2]]), 0, embedding="embed")
+
+
+def test_functions_compute_in_the_type_of_what_they_hold():
+    jax = pytest.importorskip("jax")
+    w = jax.numpy.ones((2, 1), jax.numpy.bfloat16)
+    assert as_network(wb.networks.jax(lambda x: x @ w)).arithmetic == "bfloat16"
+    assert as_network(wb.networks.jax(lambda x: x)).arithmetic == "float32"
+    double = np.ones((2, 1))  # which JAX cuts to 32 bits unless it was told otherwise
+    assert as_network(wb.networks.jax(lambda x: x @ double)).arithmetic == "float32"
+    assert as_network(wb.networks.jax(lambda p, x: x @ p, double)).arithmetic == "float32"
+
+
 def test_outputs_of_functions_are_chosen():
     pytest.importorskip("jax")
     net = wb.networks.jax(lambda x: {"logits": (tanh(x), x), "aux": x})

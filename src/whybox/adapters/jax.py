@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from whybox.adapters.jax_modules import Body, Mode, body_of, bytes_of, dotted
+from whybox.adapters.jax_modules import Body, Function, Mode, body_of, bytes_of, dotted
 from whybox.adapters.parts import Part, parameters_of
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Tapped
@@ -70,7 +71,11 @@ def wrap_body(
     """Make the network of a body and its parameters."""
     arrays = [a for a in jax.tree_util.tree_leaves(params) if hasattr(a, "dtype")]
     floats = [a for a in arrays if jnp.issubdtype(a.dtype, jnp.floating)]
-    dtype = floats[0].dtype if floats else jnp.dtype(jnp.float32)
+    if not floats and isinstance(body, Function):
+        floats = body.floats
+    dtype = jax.dtypes.canonicalize_dtype(
+        floats[0].dtype if floats else jnp.float32
+    )  # numpy's float64 is cut to 32 bits by JAX
     device = next((next(iter(a.devices())) for a in floats if isinstance(a, jax.Array) and len(a.devices()) == 1), None)
     if kind.endswith("module"):
         kind = f"{kind}, {sum(a.size for a in floats):,} parameters)"
@@ -123,7 +128,14 @@ def _refusing() -> Iterator[None]:
         yield
     except jax.errors.UnexpectedTracerError:
         raise
-    except jax.errors.JAXTypeError as error:
+    except TypeError as error:
+        if missing := re.search(r"missing \d+ required .*'(key|keys|state|rng|rngs)'", str(error)):
+            raise UnsupportedModelError(
+                f"the network must be given {missing[1]!r} beside its inputs; fix it: whybox.networks.jax(lambda x: net(x, {missing[1]}), batched=False), and take the "
+                "answer alone where it returns a state too: net(x, state)[0]."
+            ) from error
+        if not isinstance(error, jax.errors.JAXTypeError):
+            raise
         raise UnsupportedModelError(
             f"JAX cannot compile the network ({type(error).__name__}: {str(error).partition(chr(10))[0][:200]}); write it so that jax.jit takes it: jnp in place of numpy, "
             "jnp.where or jax.lax.cond in place of if, no float(), int() or .item()."
@@ -357,7 +369,8 @@ class JaxNetwork(Differentiable):
             kept = _kept(replace(self.run, layer=layer, mode="keep"), self.params, x)
         except jax.errors.UnexpectedTracerError:
             raise UnsupportedModelError(
-                f"layer {layer!r} is called under vmap or scan inside the network; name another."
+                f"layer {layer!r} is called under vmap or scan inside the network; name another, or split the network there and explain the function that begins with "
+                "what the layer puts out (whybox.networks.jax)."
             ) from None
         if not isinstance(kept, jax.Array) or not jnp.issubdtype(kept.dtype, jnp.floating):
             raise UnsupportedModelError(f"layer {layer!r} does not answer with one array of numbers; name another.")

@@ -87,6 +87,9 @@ class _Stub:
     def __init__(self, layer: Any, instead: Any, said: list[Any]) -> None:
         self._layer, self._instead, self._said = layer, instead, said
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._layer, name)
+
     def __call__(self, *given: Any, **named: Any) -> Any:
         out = self._layer(*given, **named)
         if self._instead is not None:
@@ -114,7 +117,14 @@ class Function(Body):
     @property
     def structure(self) -> str:
         """Its code, and the numbers it has closed over, is given as defaults or names among its module's."""
-        return "".join(_code(self.function, set()))
+        words = (a if isinstance(a, str) else str((a.shape, a.dtype, bytes_of(a))) for a in _code(self.function, set()))
+        return "".join(words)
+
+    @property
+    def floats(self) -> list[Any]:
+        """Arrays of floats that it holds."""
+        held = (a for a in _code(self.function, set()) if not isinstance(a, str))
+        return [a for a in held if jnp.issubdtype(a.dtype, jnp.floating)]
 
 
 @final
@@ -272,8 +282,8 @@ def _within(module: Any, kind: type) -> Iterator[tuple[str, Any]]:
     return walk(module, "")
 
 
-def _code(function: Any, seen: set[int]) -> Iterator[str]:
-    """What decides a function's numbers, as far as it can be seen: its code, and that of functions that it holds."""
+def _code(function: Any, seen: set[int]) -> Iterator[Any]:
+    """Names, code and numbers (arrays as they are): what decides a function's numbers, as far as it can be seen: its code, and that of functions that it holds."""
     inner = function
     while hasattr(inner, "__wrapped__"):
         inner = inner.__wrapped__
@@ -283,9 +293,9 @@ def _code(function: Any, seen: set[int]) -> Iterator[str]:
     yield str(getattr(inner, "__qualname__", type(inner).__name__))
     if str(getattr(inner, "__module__", "")).partition(".")[0] in ("jax", "jaxlib", "numpy"):
         return
-    held: list[Any] = [getattr(inner, "__self__", None)]
+    held: list[Any] = [inner, getattr(inner, "__self__", None)]
     if isinstance(inner, partial):
-        held = [inner.func, inner.args, inner.keywords]
+        held += [inner.func, inner.args, inner.keywords]
     code = getattr(inner, "__code__", None)
     if code is not None:
         yield str((code.co_code, _still(code.co_consts), code.co_names))
@@ -295,7 +305,7 @@ def _code(function: Any, seen: set[int]) -> Iterator[str]:
         held += [known[n] for n in code.co_names if n in known and not inspect.ismodule(known[n])]
     for a in jax.tree_util.tree_leaves(held):
         if isinstance(a, (jax.Array, np.ndarray)):
-            yield str((a.shape, a.dtype, bytes_of(a)))
+            yield a
         elif isinstance(a, (int, float, complex, str)):
             yield repr(a)
         elif inspect.isroutine(a) or isinstance(a, partial) or hasattr(a, "__wrapped__"):
