@@ -302,6 +302,133 @@ def test_refusals_of_functions_and_wholes():
         wb.saliency(wb.networks.jax(lambda x: x.sum()), X)
 
 
+def tanh(x):
+    import jax.numpy as jnp
+
+    return jnp.tanh(x).sum(axis=1)
+
+
+def test_gradients_that_jax_stops_are_refused_where_the_answer_depends_on_them():
+    """Softmax stops the gradient of its maximum inside, which is right; a network that stops all is not explained by zeros."""
+    jax = pytest.importorskip("jax")
+    x = np.ones((3, 2), np.float32)
+    stopped = wb.networks.jax(lambda x: tanh(jax.lax.stop_gradient(x)))
+    with pytest.raises(UnsupportedModelError, match="no derivative reaches the input"):
+        wb.saliency(stopped, x)
+    with pytest.raises(UnsupportedModelError, match="no derivative reaches input 1"):
+        wb.saliency(wb.networks.jax(lambda a, b: tanh(a) + jax.jit(jax.numpy.round)(b).sum(axis=1)), (x, x))
+    assert wb.saliency(stopped, x, 0, "ablation").values == pytest.approx(np.full((3, 2), np.tanh(1)), abs=1e-6)
+    unused = wb.saliency(wb.networks.jax(lambda a, b: tanh(a)), (x, x))
+    assert not unused[1].values.any()
+    soft = wb.networks.jax(lambda x: jax.nn.softmax(x, axis=1))
+    assert wb.saliency(soft, x, 0, reduce=None).values[0] == pytest.approx([0.25, -0.25])
+
+
+def test_what_jax_cannot_compile_or_go_back_through_is_refused_by_name():
+    jax = pytest.importorskip("jax")
+    x = np.ones((3, 2), np.float32)
+
+    def loops(x):
+        return jax.lax.while_loop(lambda c: c[0] < 2, lambda c: (c[0] + 1, jax.numpy.tanh(c[1])), (0, x))[1].sum(axis=1)
+
+    with pytest.raises(UnsupportedModelError, match="'occlusion', 'shapley'"):
+        wb.saliency(wb.networks.jax(loops), x)
+    assert wb.saliency(wb.networks.jax(loops), x, 0, "ablation").values[0] == pytest.approx(np.tanh(np.tanh(1)))
+    with pytest.raises(UnsupportedModelError, match=r"jax\.lax\.cond"):
+        wb.saliency(wb.networks.jax(lambda x: tanh(x) if x.sum() > 0 else tanh(-x)), x)
+    with pytest.raises(UnsupportedModelError, match="jnp in place of numpy"):
+        wb.saliency(wb.networks.jax(lambda x: np.tanh(np.asarray(x)).sum(axis=1)), x)
+
+
+def test_noise_that_hangs_on_a_rows_place_is_refused():
+    """The first row of a batch draws the same numbers as a row alone; the second does not."""
+    jax = pytest.importorskip("jax")
+    key = jax.random.key(0)
+    net = wb.networks.jax(lambda x: (x * jax.random.normal(key, x.shape)).sum(axis=1))
+    for rows in (1, 4):
+        with pytest.raises(UnsupportedModelError, match="its place among them"):
+            wb.saliency(net, np.ones((rows, 3), np.float32))
+    same = wb.networks.jax(lambda x: (x * jax.random.normal(key, x.shape[1:])).sum(axis=1))
+    assert wb.saliency(same, np.ones((4, 3), np.float32)).shape == (4, 3)
+
+
+def test_fingerprints_of_functions_know_what_these_hold():
+    """Weights come as arguments, in a closure, as defaults, with functools.partial; a key of random numbers is no numpy array."""
+    from functools import partial
+
+    jax = pytest.importorskip("jax")
+
+    def made(scale, seed=0):
+        held = {"layer": [jax.numpy.full((2,), scale)]}
+
+        def inner(x):
+            return x @ held["layer"][0]
+
+        return partial(lambda key, x: inner(x) + jax.random.normal(key), jax.random.key(seed))
+
+    def prints(function, **options):
+        return as_network(wb.networks.jax(function, **options)).fingerprint
+
+    assert prints(made(1.0)) == prints(made(1.0))
+    assert len({prints(made(1.0)), prints(made(2.0)), prints(made(1.0, seed=1)), prints(jax.jit(made(3.0)))}) == 4
+    weighted = [prints(partial(lambda w, x: x @ w, np.full(2, w))) for w in (1.0, 2.0)]
+    assert weighted[0] != weighted[1]
+    assert wb.saliency(wb.networks.jax(made(1.0)), np.ones((3, 2), np.float32), 0).values.tolist() == [[1, 1]] * 3
+
+
+def test_modules_of_equinox_as_they_come():
+    """With a key or a state to be given, mapped over rows, with an embedding that is looked up and not called."""
+    jax, eqx = pytest.importorskip("jax"), pytest.importorskip("equinox")
+    x = np.ones((3, 2), np.float32)
+
+    class Keyed(eqx.Module):
+        layer: eqx.nn.Linear
+
+        def __call__(self, x, key):
+            return self.layer(x)
+
+    class Looked(eqx.Module):
+        embed: eqx.nn.Embedding
+
+        def __call__(self, ids):
+            return self.embed.weight[ids].sum(axis=0)
+
+    keyed = Keyed(eqx.nn.Linear(2, 1, key=jax.random.key(0)))
+    with pytest.raises(UnsupportedModelError, match=r"must be given 'key'.*batched=False"):
+        wb.saliency(keyed, x)
+    fixed = wb.saliency(wb.networks.jax(lambda x: keyed(x, None), batched=False), x, 0)
+    assert fixed.values[0] == pytest.approx(np.asarray(keyed.layer.weight)[0])
+    mapped = [wb.networks.jax(jax.vmap(eqx.nn.Linear(2, 1, key=jax.random.key(k)))) for k in (0, 1)]
+    assert mapped[0].fingerprint != mapped[1].fingerprint
+    assert wb.saliency(mapped[0], x, 0).values[0] == pytest.approx(np.asarray(keyed.layer.weight)[0])
+    with pytest.raises(UnsupportedModelError, match="'embed' answers never"):
+        wb.saliency(Looked(eqx.nn.Embedding(5, 2, key=jax.random.key(0))), np.array([[1, 2]]), 0, embedding="embed")
+
+
+def test_functions_compute_in_the_type_of_what_they_hold():
+    jax = pytest.importorskip("jax")
+    w = jax.numpy.ones((2, 1), jax.numpy.bfloat16)
+    assert as_network(wb.networks.jax(lambda x: x @ w)).arithmetic == "bfloat16"
+    assert as_network(wb.networks.jax(lambda x: x)).arithmetic == "float32"
+    double = np.ones((2, 1))  # which JAX cuts to 32 bits unless it was told otherwise
+    assert as_network(wb.networks.jax(lambda x: x @ double)).arithmetic == "float32"
+    assert as_network(wb.networks.jax(lambda p, x: x @ p, double)).arithmetic == "float32"
+
+
+def test_outputs_of_functions_are_chosen():
+    pytest.importorskip("jax")
+    net = wb.networks.jax(lambda x: {"logits": (tanh(x), x), "aux": x})
+    x = np.ones((3, 2), np.float32)
+    with pytest.raises(OptionError, match=r"one of \['logits', 'aux'\]"):
+        wb.saliency(net, x)
+    with pytest.raises(OptionError, match="a tuple for a part of a part"):
+        wb.saliency(net, x, output="logits")
+    assert wb.saliency(net, x, output=("logits", 0)).values[0] == pytest.approx(1 - np.tanh(1) ** 2)
+    assert wb.saliency(net, x, 1, output="aux").values[0].tolist() == [0, 1]
+    two = as_network(torch.nn.Module())
+    assert two.answering("aux").head.key == "aux"
+
+
 def test_models_of_keras_on_jax_agree_too(tmp_path):
     """In a process of its own, since Keras has one backend a process."""
     pytest.importorskip("keras")

@@ -72,6 +72,7 @@ def test_no_target_means_the_largest_output_of_each_row():
         (True, "not an output"),
         ((0, 1), "3 numbers|give 1 numbers|one row's outputs"),
         (1.0, "not an output"),
+        ([[0, 1, 2, 0, 1]], "not an output"),
         ({1, 2}, "not an output"),
         (lambda out: out, "one number a row"),
         (lambda out: 3, "one number a row"),

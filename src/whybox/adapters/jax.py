@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from whybox.adapters.jax_modules import Body, Mode, body_of, dotted
+from whybox.adapters.jax_modules import Body, Function, Mode, body_of, bytes_of, dotted
 from whybox.adapters.parts import Part, parameters_of
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Tapped
@@ -52,7 +53,8 @@ def wrap(
     if channels not in (None, "first", "last"):
         raise OptionError(f"channels={channels!r} is not known: 'first' or 'last'.")
     body, params, kind = body_of(obj, params, batched=batched)
-    taken = parameters_of(obj)[1 if params is not None and "(JAX function)" in kind else 0 :]
+    first = 1 if params is not None and "(JAX function)" in kind else 0
+    taken = parameters_of(obj)[first:], parameters_of(obj, required=True)[first:]
     own: Literal["first", "last"] = "first" if "(equinox module" in kind else "last"
     return wrap_body(body, params, kind, channels=channels or own, output=output, taken=taken)
 
@@ -64,12 +66,16 @@ def wrap_body(
     *,
     channels: Literal["first", "last"] = "last",
     output: Any = None,
-    taken: tuple[str, ...] = (),
+    taken: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> JaxNetwork:
     """Make the network of a body and its parameters."""
     arrays = [a for a in jax.tree_util.tree_leaves(params) if hasattr(a, "dtype")]
     floats = [a for a in arrays if jnp.issubdtype(a.dtype, jnp.floating)]
-    dtype = floats[0].dtype if floats else jnp.dtype(jnp.float32)
+    if not floats and isinstance(body, Function):
+        floats = body.floats
+    dtype = jax.dtypes.canonicalize_dtype(
+        floats[0].dtype if floats else jnp.float32
+    )  # numpy's float64 is cut to 32 bits by JAX
     device = next((next(iter(a.devices())) for a in floats if isinstance(a, jax.Array) and len(a.devices()) == 1), None)
     if kind.endswith("module"):
         kind = f"{kind}, {sum(a.size for a in floats):,} parameters)"
@@ -97,7 +103,7 @@ class _Run:
     names: tuple[str, ...] = ()
     layer: str | None = None
     mode: Mode = "plain"
-    taken: tuple[str, ...] = ()
+    taken: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # names of all inputs, and of those that must be given
 
     def __call__(self, params: Any, x: tuple[Any, ...]) -> Any:
         said = self.body.run(params, x, self.names, self.layer, self.mode)
@@ -109,6 +115,47 @@ class _Run:
                 "A function of one row is wrapped with whybox.networks.jax(function, params, batched=False)."
             )
         return out if kept is None else (out, kept)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What JAX cannot trace, or take derivatives through, said in words.
+
+    Raises:
+        UnsupportedModelError: such a network.
+    """
+    try:
+        yield
+    except jax.errors.UnexpectedTracerError:
+        raise
+    except TypeError as error:
+        if missing := re.search(r"missing \d+ required .*'(key|keys|state|rng|rngs)'", str(error)):
+            raise UnsupportedModelError(
+                f"the network must be given {missing[1]!r} beside its inputs; fix it: whybox.networks.jax(lambda x: net(x, {missing[1]}), batched=False), and take the "
+                "answer alone where it returns a state too: net(x, state)[0]."
+            ) from error
+        if not isinstance(error, jax.errors.JAXTypeError):
+            raise
+        raise UnsupportedModelError(
+            f"JAX cannot compile the network ({type(error).__name__}: {str(error).partition(chr(10))[0][:200]}); write it so that jax.jit takes it: jnp in place of numpy, "
+            "jnp.where or jax.lax.cond in place of if, no float(), int() or .item()."
+        ) from error
+    except ValueError as error:
+        if "Reverse-mode differentiation" not in str(error) and "callbacks do not support" not in str(error):
+            raise
+        raise UnsupportedModelError(
+            f"JAX takes no derivatives through the network ({str(error).partition(chr(10))[0][:200]}); use jax.lax.scan or fixed bounds in place of a while loop, "
+            "give callbacks a jax.custom_vjp, or use a method that asks without derivatives: 'occlusion', 'shapley'."
+        ) from error
+
+
+def _reached(jaxpr: Any) -> list[bool]:
+    """Which outputs hang on the last input."""
+    found = {jaxpr.invars[-1]}
+    for step in jaxpr.eqns:
+        if any(not hasattr(v, "val") and v in found for v in step.invars):
+            found.update(step.outvars)
+    return [not hasattr(v, "val") and v in found for v in jaxpr.outvars]
 
 
 @partial(jax.jit, static_argnums=0)
@@ -133,9 +180,11 @@ def _forward(run: _Run, floats: tuple[bool, ...], params: Any, x: tuple[Any, ...
     return jax.vjp(of, *(a for f, a in zip(floats, x, strict=True) if f))
 
 
-@partial(jax.jit)
-def _back(pull: Any, cotangent: Any) -> Any:
+def _pulled(pull: Any, cotangent: Any) -> Any:
     return pull(cotangent)
+
+
+_back = jax.jit(_pulled)
 
 
 @final
@@ -155,9 +204,8 @@ class JaxNetwork(Differentiable):
         h = hashlib.sha256(self.run.body.structure.encode())
         for path, a in jax.tree_util.tree_leaves_with_path(self.params):
             if hasattr(a, "dtype"):
-                known = jax.random.key_data(a) if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a
                 h.update(f"{dotted(path)}{a.dtype}{a.shape}".encode())
-                h.update(np.ascontiguousarray(known).tobytes())
+                h.update(bytes_of(a))
         return h.hexdigest()
 
     # numbers there and back
@@ -209,7 +257,8 @@ class JaxNetwork(Differentiable):
     def ask(self, x: tuple[Array, ...]) -> Array:
         """Outputs alone."""
         self.passes.forward += len(x[0])
-        return _answers(self.run, self.params, self._filled(x))[: len(x[0])]
+        with _refusing():
+            return _answers(self.run, self.params, self._filled(x))[: len(x[0])]
 
     def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
         """Outputs and pull."""
@@ -226,40 +275,79 @@ class JaxNetwork(Differentiable):
         """Outputs, and cotangent -> gradients of the inputs that are floats."""
         rows = len(x[0])
         self.passes.forward += rows
-        outputs, kept = _forward(run, floats, self.params, self._filled(x))
+        with _refusing():
+            outputs, kept = _forward(run, floats, self.params, self._filled(x))
 
         def back(cotangent: Array) -> Any:
             self.passes.backward += rows
             more = ((0, len(outputs) - rows), *((0, 0) for _ in cotangent.shape[1:]))
-            found = _back(
-                kept, jnp.pad(cotangent.astype(outputs.dtype), more) if more[0][1] else cotangent.astype(outputs.dtype)
-            )
+            pulled = cotangent.astype(outputs.dtype)
+            with _refusing():
+                found = _back(kept, jnp.pad(pulled, more) if more[0][1] else pulled)
             return tuple(g[:rows] for g in found)
 
         return outputs[:rows], back
 
     def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that the pull keeps for these rows, read off the program: what twice as many rows keep more."""
+        outputs = self.ask(x)
+        with _refusing():
+            (said, back), (_, twice) = self._traced(x, 1), self._traced(x, 2)
+            self._refuse_cut(x, said, back)
+        return outputs, _bytes(twice) - _bytes(back)
 
-        def kept(times: int) -> int:
-            wide = tuple(jax.ShapeDtypeStruct((times * len(a), *a.shape[1:]), a.dtype) for a in x)
-            back = jax.eval_shape(partial(_forward, self.run, _floats(x)), self.params, wide)[1]
-            return sum(a.size * a.dtype.itemsize for a in jax.tree_util.tree_leaves(back))
+    def _traced(self, x: tuple[Array, ...], times: int) -> tuple[Any, Any]:
+        """Shapes of the outputs and of what the pull keeps, for so many times these rows; nothing is computed."""
+        wide = tuple(jax.ShapeDtypeStruct((times * len(a), *a.shape[1:]), a.dtype) for a in x)
+        said, back = jax.eval_shape(partial(_forward, self.run, _floats(x)), self.params, wide)
+        return said, back
 
-        return self.ask(x), kept(2) - kept(1)
+    def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+        """Outputs, and what derivatives would keep; where there are none, the bytes of these rows and of what is answered."""
+        outputs = self.ask(x)
+        try:
+            return outputs, _bytes(self._traced(x, 2)[1]) - _bytes(self._traced(x, 1)[1])
+        except (TypeError, ValueError, NotImplementedError):
+            return outputs, _bytes((x, outputs))
+
+    def _refuse_cut(self, x: tuple[Array, ...], said: Any, back: Any) -> None:
+        """An input that no derivative reaches must be one that the outputs do not depend on.
+
+        Raises:
+            UnsupportedModelError: they do: the network stops gradients, and they would all be 0.
+        """
+        if not jnp.issubdtype(said.dtype, jnp.floating):  # refused by whoever asked
+            return
+        reached = iter(_reached(jax.make_jaxpr(_pulled)(back, said).jaxpr))
+        cut = [i for i, f in enumerate(_floats(x)) if f and not next(reached)]
+        if not cut:
+            return
+        plain = self.ask(x)
+        for scale, shift in ((0, 0), (2, 1)):
+            changed = self.ask(tuple(scale * a + shift if i in cut else a for i, a in enumerate(x)))
+            if not np.array_equal(self.numpy(changed), self.numpy(plain)):
+                which = "the input" if len(x) == 1 else f"input {cut[0]}"
+                raise UnsupportedModelError(
+                    f"no derivative reaches {which}, yet the answer depends on it: the network cuts derivatives off (jax.lax.stop_gradient, rounding, whole numbers on the "
+                    "way), and every one would be 0. Take that out, or use a method that asks without derivatives: 'occlusion', 'shapley'."
+                )
 
     def with_head(self, head: Callable[[Any], Array]) -> JaxNetwork:
         """Followed by a function of its outputs, differentiated with it."""
         before = self.run.head
         return replace(self, run=replace(self.run, head=lambda said: head(before(said))))
 
+    def answering(self, output: Any) -> JaxNetwork:
+        """Another of its outputs."""
+        return replace(self, run=replace(self.run, head=Part(output, jax.Array)))
+
     def named(self, names: tuple[str, ...]) -> JaxNetwork:
         """Inputs go in under names."""
         return replace(self, run=replace(self.run, names=names))
 
-    def takes(self) -> tuple[str, ...]:
+    def takes(self, *, required: bool = False) -> tuple[str, ...]:
         """Names of what the function or module takes."""
-        return self.run.taken
+        return self.run.taken[required]
 
     # layers
 
@@ -281,7 +369,8 @@ class JaxNetwork(Differentiable):
             kept = _kept(replace(self.run, layer=layer, mode="keep"), self.params, x)
         except jax.errors.UnexpectedTracerError:
             raise UnsupportedModelError(
-                f"layer {layer!r} is called under vmap or scan inside the network; name another."
+                f"layer {layer!r} is called under vmap or scan inside the network; name another, or split the network there and explain the function that begins with "
+                "what the layer puts out (whybox.networks.jax)."
             ) from None
         if not isinstance(kept, jax.Array) or not jnp.issubdtype(kept.dtype, jnp.floating):
             raise UnsupportedModelError(f"layer {layer!r} does not answer with one array of numbers; name another.")
@@ -320,6 +409,11 @@ class JaxNetwork(Differentiable):
 
         params = jax.tree_util.tree_map_with_path(drawn, self.params)
         return replace(self, params=params, passes=type(self.passes)())
+
+
+def _bytes(tree: Any) -> int:
+    """Of all arrays in a tree, or of their shapes."""
+    return sum(int(a.size) * a.dtype.itemsize for a in jax.tree_util.tree_leaves(tree) if hasattr(a, "dtype"))
 
 
 def _floats(x: tuple[Array, ...]) -> tuple[bool, ...]:

@@ -5,10 +5,12 @@ A body is hashable by what it computes, so that JAX compiles it once, however of
 
 from __future__ import annotations
 
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, final
 
 import jax
@@ -17,7 +19,7 @@ import numpy as np
 
 from whybox.errors import OptionError, UnsupportedModelError, did_you_mean
 
-__all__ = ["Body", "Equinox", "Flax", "Function", "body_of", "dotted"]
+__all__ = ["Body", "Equinox", "Flax", "Function", "body_of", "bytes_of", "dotted"]
 
 Mode = Literal["plain", "keep", "from"]
 
@@ -85,6 +87,9 @@ class _Stub:
     def __init__(self, layer: Any, instead: Any, said: list[Any]) -> None:
         self._layer, self._instead, self._said = layer, instead, said
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._layer, name)
+
     def __call__(self, *given: Any, **named: Any) -> Any:
         out = self._layer(*given, **named)
         if self._instead is not None:
@@ -111,18 +116,15 @@ class Function(Body):
 
     @property
     def structure(self) -> str:
-        """Its code, and the numbers it has closed over."""
-        inner = self.function
-        while hasattr(inner, "__wrapped__"):
-            inner = inner.__wrapped__
-        code = getattr(inner, "__code__", None)
-        cells = [
-            c.cell_contents
-            for c in getattr(inner, "__closure__", None) or ()
-            if isinstance(c.cell_contents, (jax.Array, np.ndarray))
-        ]
-        said = (code.co_code, _still(code.co_consts), code.co_names) if code is not None else ()
-        return f"{getattr(inner, '__qualname__', type(inner).__name__)}{said}{[(c.shape, np.asarray(c).tobytes()) for c in cells]}"
+        """Its code, and the numbers it has closed over, is given as defaults or names among its module's."""
+        words = (a if isinstance(a, str) else str((a.shape, a.dtype, bytes_of(a))) for a in _code(self.function, set()))
+        return "".join(words)
+
+    @property
+    def floats(self) -> list[Any]:
+        """Arrays of floats that it holds."""
+        held = (a for a in _code(self.function, set()) if not isinstance(a, str))
+        return [a for a in held if jnp.issubdtype(a.dtype, jnp.floating)]
 
 
 @final
@@ -278,6 +280,50 @@ def _within(module: Any, kind: type) -> Iterator[tuple[str, Any]]:
             yield from walk(part, f"{name}.{step}" if name else step)
 
     return walk(module, "")
+
+
+def _code(function: Any, seen: set[int]) -> Iterator[Any]:
+    """Names, code and numbers (arrays as they are): what decides a function's numbers, as far as it can be seen: its code, and that of functions that it holds."""
+    inner = function
+    while hasattr(inner, "__wrapped__"):
+        inner = inner.__wrapped__
+    if id(inner) in seen:
+        return
+    seen.add(id(inner))
+    yield str(getattr(inner, "__qualname__", type(inner).__name__))
+    if str(getattr(inner, "__module__", "")).partition(".")[0] in ("jax", "jaxlib", "numpy"):
+        return
+    held: list[Any] = [inner, getattr(inner, "__self__", None)]
+    if isinstance(inner, partial):
+        held += [inner.func, inner.args, inner.keywords]
+    code = getattr(inner, "__code__", None)
+    if code is not None:
+        yield str((code.co_code, _still(code.co_consts), code.co_names))
+        known = getattr(inner, "__globals__", {})
+        held += [c.cell_contents for c in getattr(inner, "__closure__", None) or () if _filled(c)]
+        held += [getattr(inner, "__defaults__", None), getattr(inner, "__kwdefaults__", None)]
+        held += [known[n] for n in code.co_names if n in known and not inspect.ismodule(known[n])]
+    for a in jax.tree_util.tree_leaves(held):
+        if isinstance(a, (jax.Array, np.ndarray)):
+            yield a
+        elif isinstance(a, (int, float, complex, str)):
+            yield repr(a)
+        elif inspect.isroutine(a) or isinstance(a, partial) or hasattr(a, "__wrapped__"):
+            yield from _code(a, seen)
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def bytes_of(a: Any) -> bytes:
+    """An array's numbers; of a key of random numbers those behind it."""
+    key = isinstance(a, jax.Array) and jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
+    return np.ascontiguousarray(jax.random.key_data(a) if key else a).tobytes()
 
 
 def _still(said: Any) -> str:

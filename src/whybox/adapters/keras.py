@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from inspect import Parameter, Signature
 from typing import Any
 
 import keras
 
-from whybox.adapters.keras_models import call_model, instead, leaves, structure_of
-from whybox.adapters.parts import parameters_of
+from whybox.adapters.keras_models import call_model, inputs_of, instead, leaves, structure_of
 from whybox.errors import UnsupportedModelError
 from whybox.models.differentiable import Differentiable
 
@@ -40,8 +40,15 @@ def network(obj: Any, output: Any = None) -> Differentiable:
         net,
         kind=f"{type(obj).__name__} (keras model on {backend}, {obj.count_params():,} parameters)",
         library="keras",
+        arithmetic=_arithmetic(obj, net.arithmetic),
         channels="last" if keras.config.image_data_format() == "channels_last" else "first",
     )
+
+
+def _arithmetic(model: Any, weights: str) -> str:
+    """What layers compute in, where it is shorter than their weights."""
+    shorter = {d for _, layer in leaves(model) if "16" in (d := str(getattr(layer, "compute_dtype", "")))}
+    return weights if not shorter - {weights} else f"{min(shorter)} mixed with {weights}"
 
 
 def _torch(model: Any, output: Any) -> Differentiable:
@@ -101,7 +108,18 @@ def _torch(model: Any, output: Any) -> Differentiable:
                         stack.enter_context(instead(layer, _heard(own, layer.call)))
                 return call_model(model, x, named)
 
+        forward.__signature__ = _signature(model)  # type: ignore[attr-defined]  # what it takes, for those who read it off
+
     return wrap(Evaluated(), output)
+
+
+def _signature(model: Any) -> Signature:
+    """What a model takes, after self."""
+    needed = inputs_of(model, required=True)
+    kind = Parameter.POSITIONAL_OR_KEYWORD
+    own = [Parameter(n, kind, default=Parameter.empty if n in needed else None) for n in inputs_of(model) if n != "**"]
+    any_name = [Parameter("named", Parameter.VAR_KEYWORD)] if "**" in inputs_of(model) else []
+    return Signature([Parameter("self", kind), *sorted(own, key=lambda p: p.default is None), *any_name])
 
 
 def _heard(own: Any, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -113,4 +131,5 @@ def _jax(model: Any, output: Any) -> Differentiable:
     from whybox.adapters.keras_jax import Stateless, keys_of
 
     params = {k: v.value for k, v in zip(keys_of(model), model.variables, strict=True)}
-    return wrap_body(Stateless(True, model), params, "keras model", output=output, taken=parameters_of(model.call))
+    taken = inputs_of(model), inputs_of(model, required=True)
+    return wrap_body(Stateless(True, model), params, "keras model", output=output, taken=taken)

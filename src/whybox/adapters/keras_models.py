@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,26 +12,63 @@ import keras
 
 from whybox.adapters.parts import parameters_of
 
-__all__ = ["call_model", "instead", "leaves", "structure_of"]
+__all__ = ["call_model", "inputs_of", "instead", "is_functional", "leaves", "structure_of"]
 
 
-def leaves(model: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """(name, layer) of layers without layers of their own; of models inside models ``outer/inner``."""
+def leaves(model: Any) -> Iterator[tuple[str, Any]]:
+    """(name, layer) of layers without layers of their own; of models inside models ``outer/inner``, the second of a name ``name:2``."""
+    met: Counter[str] = Counter()
+    for name, layer in _leaves(model, ""):
+        met[name] += 1
+        yield (name if met[name] == 1 else f"{name}:{met[name]}"), layer
+
+
+def _leaves(model: Any, before: str) -> Iterator[tuple[str, Any]]:
     for layer in model.layers:
         name = f"{before}{layer.name}".replace(".", "_")
         if getattr(layer, "layers", None):
-            yield from leaves(layer, f"{name}/")
+            yield from _leaves(layer, f"{name}/")
         else:
             yield name, layer
 
 
+def inputs_of(model: Any, *, required: bool = False) -> tuple[str, ...]:
+    """Names of what a model takes: of the functional kind those of its inputs, else what `call` takes but for ``training``."""
+    if is_functional(model):
+        given = model.inputs if isinstance(model, keras.Sequential) else model.input
+        return tuple(given) if isinstance(given, dict) else tuple(i.name for i in keras.tree.flatten(given))
+    return tuple(n for n in parameters_of(model.call, required=required) if n != "training")
+
+
+def is_functional(model: Any) -> bool:
+    """Whether its inputs are known by themselves and not by what `call` takes."""
+    return isinstance(model, (keras.Sequential, keras.src.models.Functional))
+
+
 def call_model(model: Any, x: tuple[Any, ...], named: dict[str, Any]) -> Any:
     """Models of the functional kind take several inputs as a list or a dict, others as they were written."""
-    functional = isinstance(model, (keras.Sequential, keras.src.models.Functional))
-    if functional:
-        return model(named or (x[0] if len(x) == 1 else list(x)), training=False)
-    takes = parameters_of(model.call)
-    return model(*x, **named, **({"training": False} if {"training", "**"} & set(takes) else {}))
+    with _plainly():
+        if is_functional(model):
+            return model(named or (x[0] if len(x) == 1 else list(x)), training=False)
+        takes = set(parameters_of(model.call))
+        if len([n for n in inputs_of(model) if n not in ("mask", "**")]) == 1:  # Keras's habit: all inputs in one
+            if len(x) > 1:
+                x = (list(x),)
+            elif named and not takes & {*named, "**"}:
+                x, named = (named,), {}
+        return model(*x, **named, **({"training": False} if takes & {"training", "**"} else {}))
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Within it Keras passes errors on as they are."""
+    filtered = keras.config.is_traceback_filtering_enabled()
+    keras.config.disable_traceback_filtering()
+    try:
+        yield
+    finally:
+        if filtered:
+            keras.config.enable_traceback_filtering()
 
 
 @contextmanager

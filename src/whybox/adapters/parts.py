@@ -18,7 +18,7 @@ class Part:
     """One array out of what a network returns.
 
     Attributes:
-        key: of the part: a key, a position, the name of an attribute; None where there is one part.
+        key: of the part: a key, a position, the name of an attribute, or a tuple of these, one inside the other; None where there is one part.
         kind: the type of arrays of its library.
     """
 
@@ -32,7 +32,7 @@ class Part:
             OptionError: no such part, or several and none is named.
         """
         if self.key is not None:
-            said = self._chosen(said)
+            said = _chosen(said, self.key)
         if isinstance(said, (tuple, list)) and len(said) == 1:
             said = said[0]
         if not isinstance(said, self.kind):
@@ -44,28 +44,42 @@ class Part:
                 else []
             )
             raise OptionError(
-                f"the network answers with {type(said).__name__}; say which part to explain with output=..."
+                (
+                    f"the network answers with {type(said).__name__}"
+                    if self.key is None
+                    else f"output={self.key!r} is a {type(said).__name__} itself"
+                )
+                + "; say which part to explain with output=..."
+                + ("" if self.key is None else ", a tuple for a part of a part")
                 + (f" (one of {keys})." if keys else ".")
             )
         return said
 
-    def _chosen(self, said: Any) -> Any:
-        try:
-            return said[self.key]
-        except (KeyError, IndexError, TypeError):
-            if isinstance(self.key, str) and hasattr(said, self.key):
-                return getattr(said, self.key)
-            known = list(said) if isinstance(said, dict) else []
-            raise OptionError(
-                f"output={self.key!r}: the network's answer has no such part.{did_you_mean(self.key, known)}"
-            ) from None
+
+def _chosen(said: Any, key: Any) -> Any:
+    """A part by key, position, attribute, or by several of these one after the other.
+
+    Raises:
+        OptionError: there is none.
+    """
+    try:
+        return said[key]
+    except (KeyError, IndexError, TypeError):
+        if isinstance(key, str) and hasattr(said, key):
+            return getattr(said, key)
+        if isinstance(key, tuple) and key:
+            return _chosen(_chosen(said, key[0]), key[1:]) if len(key) > 1 else _chosen(said, key[0])
+        known = list(said) if isinstance(said, dict) else []
+        raise OptionError(f"output={key!r}: the network's answer has no such part.{did_you_mean(key, known)}") from None
 
 
-def parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Names of what a function takes, in order; ``"**"`` at the end where it takes any name; () where it cannot be read."""
+def parameters_of(function: Callable[..., Any], *, required: bool = False) -> tuple[str, ...]:
+    """Names of what a function takes, in order; ``"**"`` at the end where it takes any name; () where it cannot be read. `required`: those without a default."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return ()
-    plain = [p.name for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY, p.KEYWORD_ONLY)]
-    return (*plain, *("**" for p in found if p.kind == p.VAR_KEYWORD))
+    plain = [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY, p.KEYWORD_ONLY)]
+    if required:
+        return tuple(p.name for p in plain if p.default is p.empty)
+    return (*(p.name for p in plain), *("**" for p in found if p.kind == p.VAR_KEYWORD))

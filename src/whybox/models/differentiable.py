@@ -108,6 +108,10 @@ class Differentiable(ABC):
     def with_head(self, head: Callable[[Any], Array]) -> Differentiable:
         """The same network followed by a function of its outputs, which is differentiated with it."""
 
+    def answering(self, output: Any) -> Differentiable:
+        """The same network, of whose outputs this one is explained: a key, a position, the name of an attribute."""
+        raise UnsupportedModelError(f"{self.kind} answers with one thing; leave output out.")
+
     def session(self) -> AbstractContextManager[None]:
         """Within it the network may be asked; modes and states are as before afterwards, also after an exception.
 
@@ -154,8 +158,8 @@ class Differentiable(ABC):
         """The same network whose inputs go in by name, ``net(name=array, ...)``, in this order."""
         raise UnsupportedModelError(f"{self.kind} takes its inputs by place: pass a tuple, not a dict.")
 
-    def takes(self) -> tuple[str, ...]:
-        """Names of the inputs, as far as they can be read off; ``"**"`` where any name goes."""
+    def takes(self, *, required: bool = False) -> tuple[str, ...]:
+        """Names of the inputs, as far as they can be read off; ``"**"`` where any name goes. `required`: those that must be given."""
         return ()
 
     def lowered(self, dtype: str) -> Differentiable:
@@ -168,7 +172,9 @@ class Differentiable(ABC):
         Raises:
             UnsupportedModelError: an operator without a rule, by name; or a library without operator rules.
         """
-        raise UnsupportedModelError(f"operator rules are there for torch modules; this is {self.kind}.")
+        raise UnsupportedModelError(
+            f"operator rules are there for torch modules; this is {self.kind}. Use method='integrated_gradients', which needs derivatives only."
+        )
 
     def randomised(self, seed: int, layer: str | None = None) -> Differentiable:
         """A copy whose parameters are drawn anew (all, or those of one layer): what sanity checks compare with."""

@@ -29,13 +29,13 @@ def as_model(obj: Any, **options: Any) -> Model:
 
 
 def as_network(obj: Any, output: Any = None) -> Differentiable:
-    """Return the network behind a module or function of a library of derivatives; networks pass through.
+    """Return the network behind a module or function of a library of derivatives; networks pass through, but for which of their outputs is meant.
 
     Raises:
         ModelError: see whybox.errors; the message says what to do.
     """
     if isinstance(obj, Differentiable):
-        return obj
+        return obj if output is None else obj.answering(output)
     from importlib import import_module
 
     wrapped: Differentiable = import_module("whybox.adapters").network(obj, output)

@@ -265,14 +265,18 @@ class TorchNetwork(Differentiable):
             outputs = self.ask(x)
         return self.probe(x) if met.blind else (outputs, met.most)
 
+    def answering(self, output: Any) -> TorchNetwork:
+        """Another of its outputs."""
+        return replace(self, head=Part(output, torch.Tensor))
+
     def named(self, names: tuple[str, ...]) -> TorchNetwork:
         """Inputs go in under names."""
         return replace(self, keywords=names)
 
-    def takes(self) -> tuple[str, ...]:
+    def takes(self, *, required: bool = False) -> tuple[str, ...]:
         """Names of what forward takes."""
         called: tuple[str, ...] | None = getattr(self.module, "called", None)  # of an exported program
-        return called if isinstance(called, tuple) else parameters_of(self.module.forward)
+        return called if isinstance(called, tuple) else parameters_of(self.module.forward, required=required)
 
     def with_head(self, head: Callable[[Any], Array]) -> TorchNetwork:
         """Followed by a function of its outputs, differentiated with it."""

@@ -150,9 +150,9 @@ def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple
     """
     if rules not in ("deeplift", "guided"):
         raise OptionError(f"rules={rules!r} are not known: 'deeplift' or 'guided'.")
-    if net.autocast is not None:
+    if net.autocast is not None or "mixed" in net.arithmetic:
         raise UnsupportedModelError(
-            "operator rules divide small differences and are not computed under autocast; leave dtype out."
+            "operator rules divide small differences and are not computed under autocast or mixed precision; leave dtype out, or make the network in float32."
         )
     graph = captured(net, x)
     plan, operators = _planned(graph) if rules == "deeplift" else _guided(graph)

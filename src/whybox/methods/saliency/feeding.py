@@ -13,7 +13,7 @@ from whybox.errors import InputError, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.method import Method
-from whybox.methods.saliency.text import Texts, absent_token, fed, is_text, labelled, read, replaced
+from whybox.methods.saliency.text import Texts, absent_token, arranged, is_text, labelled, replaced
 from whybox.models.differentiable import Differentiable
 
 __all__ = ["Feed", "feed"]
@@ -25,19 +25,20 @@ class Feed:
     """What is asked about: the network (from its embedding on, if one was named), its inputs, the texts behind them.
 
     Attributes:
-        background: rows that stand for absent, in the order of the inputs; None: none were given.
         several: whether the answer is a tuple, one explanation an input.
-        method: with what stands for absent tokens, if that was settled here. notes: what the reader should know.
+        method: with what stands for absent tokens, if that was settled here.
+        background: rows that stand for absent, in the order of the inputs; None: none were given, or the method has them.
+        notes: what the reader should know.
     """
 
     net: Differentiable
     inputs: tuple[Input, ...]
-    background: Any
     method: Method
     several: bool
     texts: Texts | None = None
     words: bool = False
     notes: tuple[str, ...] = ()
+    background: Any = None
 
     def labelled(self, found: tuple[Explanation, ...]) -> Explanation | tuple[Explanation, ...]:
         """Put tokens or words on what was found."""
@@ -63,44 +64,46 @@ def feed(  # noqa: PLR0913  # everything that decides what goes in
     Raises:
         OptionError: options of texts without texts. InputError: texts without a tokenizer, a background of other names; UnsupportedModelError: an embedding that is none.
     """
-    texts = None
-    if is_text(inputs):
-        if tokenizer is None:
-            raise InputError("these are texts: say how they are read with tokenizer=..., or pass numbers of tokens.")
-        texts = read(tokenizer, inputs)
-        net, arrays = fed(net, texts)
-        inputs = arrays
-    elif tokenizer is not None:
-        raise OptionError("tokenizer= goes with texts: pass a text or a list of texts.")
+    texts: Texts | None = None
+    notes: tuple[str, ...] = ()
+    if is_text(inputs) or is_text(background) or tokenizer is not None:
+        net, texts, inputs, background, notes = arranged(net, inputs, tokenizer, background)
     if words and texts is None:
         raise OptionError("words=True goes with texts and a tokenizer.")
     several = isinstance(inputs, tuple) or (isinstance(inputs, Mapping) and len(inputs) > 1)
     names = tuple(map(str, inputs)) if isinstance(inputs, Mapping) else ()
     if names:
         net, inputs = net.named(names), tuple(inputs.values())
-        background = _by_name(background, names)
+        background = _by_name(background, names, embedded=embedding is not None)
     settled = settle_inputs(net, inputs, channel_axis)
     if names:
         settled = tuple(replace(i, name=n) for i, n in zip(settled, names, strict=True))
-    if texts is not None or embedding is not None:
+    tokens = texts is not None or embedding is not None
+    if tokens:
         settled = (replace(settled[0], dims=("row", "token")), *(replace(i, held=True) for i in settled[1:]))
     elif baseline_token is not None:
         raise OptionError("baseline_token= goes with texts, or with embedding='...'.")
-    made = Feed(net, settled, background, method, several, texts, words)
-    token = absent_token(baseline_token, texts) if texts is not None or embedding is not None else None
-    if embedding is None:
-        return made if token is None else _without_derivatives(made, token)
-    return _embedded(made, embedding, token)
+    made = Feed(net, settled, method, several, texts, words, notes, background)
+    if not tokens:
+        return made
+    if background is not None and baseline_token is not None:
+        raise OptionError("baseline_token= and background= both say what stands for absent; leave one of the two out.")
+    token = absent_token(baseline_token, texts) if background is None else None
+    if embedding is not None:
+        made = _embedded(made, embedding, token)
+    elif token is not None:
+        made = _without_derivatives(made, token)
+    return made if background is None else _behind(net, made, embedding)
 
 
-def _by_name(background: Any, names: tuple[str, ...]) -> Any:
-    """The background's arrays in the order of the inputs' names.
+def _by_name(background: Any, names: tuple[str, ...], *, embedded: bool) -> Any:
+    """The background's arrays in the order of the inputs' names; `embedded`: it may also be one array, of what the embedding puts out.
 
     Raises:
         InputError: it has no names, or others.
     """
-    if background is None:
-        return None
+    if background is None or (embedded and not isinstance(background, Mapping)):
+        return background
     given = {str(k): v for k, v in background.items()} if isinstance(background, Mapping) else None
     if given is None or set(given) != set(names):
         had = f"is a {type(background).__name__}" if given is None else "names " + ", ".join(map(repr, given))
@@ -131,6 +134,30 @@ def _embedded(made: Feed, layer: str, token: tuple[int, str] | None) -> Feed:
         return whole
     changed = replaced(ids.x.astype(np.int64), token[0], made.texts)
     return _with_baseline(whole, _said(made.net, layer, [changed, *(i.x for i in held[1:])])[1], token[1])
+
+
+def _behind(net: Differentiable, made: Feed, layer: str | None) -> Feed:
+    """Background rows of tokens, embedded like the rows; methods that cover take each as a baseline."""
+    given = settle_inputs(net, made.background)
+    if not given[0].whole:
+        return made  # it is embedded already
+    rows = made.inputs if layer is None else made.inputs[1:]
+    if [g.x.shape[1:] for g in given] != [i.x.shape[1:] for i in rows]:
+        shapes = [", ".join(str(i.x.shape[1:]) for i in of) for of in (given, rows)]
+        raise InputError(
+            f"the background has rows of shape {shapes[0]}, the inputs of {shapes[1]}; give it in the form of the rows (texts behind texts)."
+        )
+    if layer is not None:
+        out = _said(net, layer, [g.x for g in given])[1]
+        given = (replace(made.inputs[0], x=out), *given)
+    if made.method.derivatives or not _has_baseline(made.method):
+        return replace(made, background=given)
+    wish = made.method.baseline  # type: ignore[attr-defined]
+    if wish is not None and not (isinstance(wish, str) and wish == "background"):
+        raise OptionError("background rows were given and baseline= does not use them; leave one of the two out.")
+    others = (None,) * (len(given) - 1)
+    each = [(x, *others) if others else x for x in given[0].x]
+    return replace(made, method=replace(made.method, baseline=each), background=None)  # type: ignore[call-arg]
 
 
 def _said(net: Differentiable, layer: str, arrays: list[npt.NDArray[Any]]) -> tuple[Differentiable, npt.NDArray[Any]]:

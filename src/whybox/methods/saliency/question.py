@@ -176,8 +176,8 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     if callable(target):
         net, target = net.with_head(_scores(target)), None
     rows = len(settled[0].x)
-    # one row alone, to be compared with its answer among others; a single row with a companion, to be compared with its answer alone
-    few = tuple(i.x[:1] if rows > 1 else np.concatenate([i.x, np.flip(i.x, -1)]) for i in settled)
+    # the second row alone, to be compared with its answer beside the first; a single row behind a companion, to be compared with its answer alone
+    few = tuple(i.x[1:2] if rows > 1 else np.concatenate([np.flip(i.x, -1), i.x]) for i in settled)
     said, kept = _first(net, few, settled, derivatives=derivatives, plain=not callable(said_target))
     first = net.numpy(said)
     if derivatives and first.dtype.kind != "f":
@@ -191,7 +191,7 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
             f"{'a derivative at one row keeps' if derivatives else 'one row going through takes'} {saved / 1e6:,.0f} MB, more than budget={budget!r}; "
             "raise it, or explain smaller inputs."
         )
-    answers = Answers(np.full((rows, *first.shape[1:]), np.nan), np.zeros(rows, dtype=bool), first[0])
+    answers = Answers(np.full((rows, *first.shape[1:]), np.nan), np.zeros(rows, dtype=bool), first[-1])
     wanted = settle_target(target, first.shape[1:], rows, net.output_names)
     at_once = int(max(1, min(net.rows_at_once, limit // saved)))
     behind = None if background is None else _background(net, background, settled, channel_axis)
@@ -253,7 +253,7 @@ def _in_order(behind: Input, given: Input) -> Input:
 @final
 @dataclass
 class Answers:
-    """What the network answered to the rows: outputs (rows, ...), which of them are known; `first` is what row 0 got in other company."""
+    """What the network answered to the rows: outputs (rows, ...), which of them are known; `first` is what the second (the only) row got in another place."""
 
     outputs: Floats
     known: npt.NDArray[np.bool_]
@@ -265,21 +265,23 @@ class Answers:
         """Keep answers.
 
         Raises:
-            UnsupportedModelError: they are not finite, or row 0 was answered otherwise in other company.
+            UnsupportedModelError: they are not finite, or that row was answered otherwise in other company or another place.
         """
         if not np.isfinite(outputs).all():
             raise UnsupportedModelError(
                 "the network answers some rows with NaN or infinity; there is nothing to explain there."
             )
         self.outputs[rows], self.known[rows] = outputs, True
-        if self.checked or not len(rows) or rows[0] != 0:
+        here = np.flatnonzero(rows == min(1, len(self.known) - 1))
+        if self.checked or not len(here):
             return
-        self.apart = float(np.abs(outputs[0] - self.first).max(initial=0.0))
-        scale = float(np.abs(outputs[0]).max(initial=0.0)) + 1e-6
+        own = outputs[here[0]]
+        self.apart = float(np.abs(own - self.first).max(initial=0.0))
+        scale = float(np.abs(own).max(initial=0.0)) + 1e-6
         if self.apart > (2e-2 if "16" in net.arithmetic else 1e-3) * scale:
             raise UnsupportedModelError(
-                f"a row's answer depends on the rows beside it ({outputs[0].ravel()[0]:.6g} here, {self.first.ravel()[0]:.6g} in other company): batch statistics or "
-                "noise at prediction time. Such a network has no map of a single row; use running statistics (track_running_stats=True) and eval mode."
+                f"a row's answer depends on the rows beside it or on its place among them ({own.ravel()[0]:.6g} here, {self.first.ravel()[0]:.6g} elsewhere): batch "
+                "statistics or noise at prediction time. Such a network has no map of a single row; use running statistics (track_running_stats=True) and eval mode."
             )
 
 

@@ -46,12 +46,13 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
 
     Args:
         net: a torch module in eval mode, a model of Keras 3, a module of equinox or flax.nnx; see whybox.networks for functions of JAX and for files.
-        inputs: (rows, ...): array, tensor or frame; a tuple of these for a network of several inputs, a dict of them by name; or texts.
+        inputs: (rows, ...): array, tensor or frame; a tuple of these for a network of several inputs, a dict of them by name; or a text, a list of texts, a list
+            of pairs of texts (``[(question, context), ...]``).
         target: None: the only output, or the largest in each row. A number, a name (see `output_names`), a tuple of numbers for a place in outputs of several
             axes, one number a row, a list of names or ``"all"`` (an axis of outputs from one shared forward), or a function of the outputs that
             answers one number a row.
         method: see whybox.methods.saliency.catalog.METHODS; each takes options of its own.
-        background: rows that stand for "absent", for the methods that take them.
+        background: rows that stand for "absent", for the methods that take them; texts where the rows are texts.
         reduce: how channels become one number: ``"max"`` (largest absolute value), ``"sum"`` (keeps the sign and completeness), None (kept);
             ``"auto"``: ``"max"`` for gradients, ``"sum"`` for what adds up.
         channel_axis: ``"auto"``: inputs of four and five axes have channels, where the network's library has them. None: none. A number: that axis.

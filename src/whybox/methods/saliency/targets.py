@@ -104,7 +104,8 @@ def settle_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequenc
         return one(_place(target, shape))
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
         return one(_place((int(target),), shape))
-    listed = list(np.asarray(target, dtype=object).reshape(-1)) if not isinstance(target, (dict, set)) else []
+    given = np.asarray(target, dtype=object) if not isinstance(target, (dict, set)) else np.zeros((0, 0))
+    listed: list[Any] = list(given.reshape(-1)) if given.ndim < 2 or given.shape[1:] == (1,) else []
     if listed and all(isinstance(t, str) for t in listed):
         places = [_named(t, labels) for t in listed]
         where = np.repeat(np.array(places, dtype=np.intp)[:, None], rows, axis=1)
@@ -130,7 +131,7 @@ def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[st
     if not shape:
         return ["prediction"]
     return (
-        [",".join(map(str, np.unravel_index(i, shape))) for i in range(count)]
+        [",".join(map(str, place)) for place in np.ndindex(shape)]
         if count <= 100_000
         else [str(i) for i in range(count)]
     )

@@ -1,9 +1,10 @@
-"""Texts: from words to numbers of tokens, from maps of tokens back to words. What stands for an absent token."""
+"""Texts and pairs of texts: from words to numbers of tokens, from maps of tokens back to words. What stands for an absent token."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any, Final, final
 
 import numpy as np
@@ -13,113 +14,194 @@ from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.explanation import Explanation, labels
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["Texts", "fed", "is_text", "labelled", "read"]
+__all__ = ["Text", "Texts", "absent_token", "arranged", "is_text", "labelled", "read", "replaced"]
 
 Wholes = npt.NDArray[np.int64]
+Text = str | tuple[str, str]
 _NAMES: Final = ("input_ids", "attention_mask", "token_type_ids")
 _ABSENT: Final = ("[MASK]", "<mask>", "[PAD]", "<pad>", "<|padding|>")
+_NONE: Final = object()
 _PIECES: Final = ("##", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}", "\N{LOWER ONE EIGHTH BLOCK}")
 
 
 @final
 @dataclass(frozen=True)
 class Texts:
-    """Texts as a tokenizer reads them; every array is (texts, tokens), filled up on the right.
+    """Texts as a tokenizer reads them; every array is (texts, tokens), filled up on the right, or as the tokenizer fills them up.
 
     Attributes:
-        texts: as given. ids, types: numbers of tokens and of segments. mask: 1 where there is a token.
-        tokens: in words, "" where there is none. words: number of the word a token belongs to, -1 for none (special tokens).
+        texts: as given; a pair is a tuple of two. ids, types: numbers of tokens and of segments. mask: 1 where there is a token.
+        tokens: in words, "" where there is none. words: number of the word a token belongs to within its text, -1 for none (special tokens).
+        which: of pairs, the text a token is from, 0 or 1, -1 for neither; None of single texts, and where the tokenizer does not say.
         places: (texts, tokens, 2): where a token stands in its text; None where the tokenizer does not say.
         special: whether it is no part of the text ([CLS], <s>).
+        segmented: whether the tokenizer means `types` for its network. pad: the token that fills texts up.
         absent: the token that stands for an absent one, and its name; None when the tokenizer has none that is known.
         notes: what the reader should know.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
     ids: Wholes
     types: Wholes
     mask: Wholes
     tokens: npt.NDArray[np.str_]
     words: Wholes | None
+    which: Wholes | None
     places: Wholes | None
     special: npt.NDArray[np.bool_]
+    segmented: bool
+    pad: int
     absent: tuple[int, str] | None
     lookup: Callable[[str], int | None]
     notes: tuple[str, ...] = ()
 
+    @property
+    def paired(self) -> bool:
+        """Whether each row is a pair of texts."""
+        return isinstance(self.texts[0], tuple)
+
 
 def is_text(inputs: Any) -> bool:
-    """Whether this is a text or a list of texts."""
-    return isinstance(inputs, str) or (
-        isinstance(inputs, (list, tuple)) and bool(inputs) and all(isinstance(t, str) for t in inputs)
+    """Whether this is a text, or rows of texts or of pairs of them."""
+    given = _listed(inputs)
+    if not isinstance(given, (list, tuple)):
+        return isinstance(given, str)
+    return any(
+        isinstance(t, str) or (isinstance(t, (list, tuple)) and any(isinstance(s, str) for s in t)) for t in given
     )
 
 
-def read(tokenizer: Any, inputs: str | Sequence[str]) -> Texts:
+def arranged(
+    net: Differentiable, inputs: Any, tokenizer: Any, background: Any
+) -> tuple[Differentiable, Texts, tuple[Wholes, ...], Any, tuple[str, ...]]:
+    """Return the network, the texts, what goes in, the background in the same form where it was texts too, and notes.
+
+    Raises:
+        InputError, OptionError: texts without a tokenizer, or the other way round; see :func:`read` and :func:`fed`.
+    """
+    if not is_text(inputs):
+        if tokenizer is None:
+            raise InputError("background= holds texts and the rows are none; give it in the form of the rows.")
+        raise OptionError(
+            "tokenizer= goes with texts: pass a text, a list of texts, or a list of pairs: [('question', 'context'), ...]."
+        )
+    if tokenizer is None:
+        raise InputError("these are texts: say how they are read with tokenizer=..., or pass numbers of tokens.")
+    texts = read(tokenizer, inputs)
+    net, names, notes = fed(net, texts)
+    if is_text(background):
+        absent = behind(texts, tokenizer, background)
+        background, notes = picked(absent, names), (*notes, *absent.notes)
+    return net, texts, picked(texts, names), background, notes
+
+
+def _listed(inputs: Any) -> Any:
+    """A column of a frame, or an array, as a list of what is in it."""
+    kind = getattr(getattr(inputs, "dtype", None), "kind", None)
+    return inputs.tolist() if kind in ("O", "U", "T") and getattr(inputs, "ndim", 0) == 1 else inputs
+
+
+def _rows(inputs: Any) -> tuple[Text, ...]:
+    """Rows, each a text or each a pair.
+
+    Raises:
+        InputError: something else; it says how rows and pairs are written.
+    """
+    given = _listed(inputs)
+    if isinstance(given, str):
+        return (given,)
+    if isinstance(given, tuple):
+        raise InputError(
+            "a tuple of texts could be one row or several: [('question', 'context')] is one row with a pair of texts, ['one', 'two'] are two rows of one text each"
+            ", and list(zip(questions, contexts)) makes pairs of two lists."
+        )
+    for row, t in enumerate(given):
+        if not isinstance(t, str) and not (isinstance(t, tuple) and len(t) == 2 and all(isinstance(s, str) for s in t)):
+            said = f"{type(t).__name__} of {len(t)}" if isinstance(t, (list, tuple)) else type(t).__name__
+            raise InputError(
+                f"row {row} is a {said}; among texts a row is one text, or a tuple of two: [('question', 'context'), ...]."
+            )
+    if len({isinstance(t, str) for t in given}) > 1:
+        raise InputError("some rows are single texts and some are pairs; explain them in two calls.")
+    return tuple(given)
+
+
+def read(tokenizer: Any, inputs: str | Sequence[Text]) -> Texts:
     """Read texts with a ``tokenizers.Tokenizer``, a fast tokenizer of transformers, or a function.
 
     Args:
-        tokenizer: a function takes one text and answers a dict or object with ``ids`` and ``tokens``, and if it can ``word_ids`` (None for special tokens)
-            and ``offsets`` (start and end in the text).
-        inputs: a text, or several.
+        tokenizer: a function takes one text (of pairs: two) and answers a dict or object with ``ids`` and ``tokens``, and if it can ``word_ids`` (None for
+            special tokens), ``offsets`` (start and end in the text), ``special_tokens_mask``, and of pairs ``sequence_ids`` (0, 1 or None) and ``type_ids``.
+        inputs: a text, a list of texts, or a list of pairs (tuples of two texts).
 
     Raises:
-        OptionError: a tokenizer that is none of these. InputError: a text without tokens.
+        OptionError: a tokenizer that is none of these. InputError: a text without tokens, or rows that are neither texts nor pairs.
     """
-    texts = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+    texts = _rows(inputs)
     rows = _encoded(tokenizer, texts)
     kept = [_trimmed(_get(r, "attention_mask", [1] * len(_get(r, "ids"))), t) for r, t in zip(rows, texts, strict=True)]
     width = max(kept)
 
-    def filled(of: Callable[[Any], Any], fill: Any) -> npt.NDArray[Any]:
-        return np.array([[*list(of(r))[:n], *[fill] * (width - n)] for r, n in zip(rows, kept, strict=True)])
+    def filled(name: str, fill: Any, default: Any = _NONE) -> npt.NDArray[Any]:
+        each = [list(_get(r, name, default))[:n] for r, n in zip(rows, kept, strict=True)]
+        return np.array([[*(fill if v is None else v for v in r), *[fill] * (width - len(r))] for r in each])
 
-    ids = filled(lambda r: _get(r, "ids"), 0).astype(np.int64)
-    mask = filled(lambda r: _get(r, "attention_mask", [1] * width), 0).astype(np.int64)
-    lookup = _lookup(tokenizer)
-    pad = next((p for n in _ABSENT[2:] if (p := lookup(n)) is not None), 0)
-    have = [_get(r, "word_ids", None) for r in rows]
-    where = [_get(r, "offsets", None) for r in rows]
-    words = (
-        None
-        if any(w is None for w in have)
-        else filled(lambda r: [-1 if w is None else w for w in _get(r, "word_ids")], -1)
-    )
-    special = filled(lambda r: _get(r, "special_tokens_mask", [0] * width), 1).astype(bool)
+    def known(name: str, fill: Any) -> Wholes | None:
+        there = all(_get(r, name, None) is not None for r in rows)
+        return filled(name, fill).astype(np.int64) if there else None
+
+    mask = filled("attention_mask", 0, [1] * width).astype(np.int64)
+    lookup, pad = _lookup(tokenizer), _padding(tokenizer)
     cut = sum(bool(_get(r, "overflowing", None)) for r in rows)
-    found = [(i, n) for n in _ABSENT if (i := lookup(n)) is not None]
+    notes = [f"{cut} of {len(texts)} texts were cut by the tokenizer's own truncation"] if cut else []
+    if (mask[:, 0] == 0).any():
+        notes.append(
+            "the tokenizer fills texts up on the left: some networks answer a text otherwise beside longer ones"
+        )
+    named = (getattr(tokenizer, "mask_token", None), *_ABSENT[:2], getattr(tokenizer, "pad_token", None), *_ABSENT[2:])
+    found = [(i, n) for n in named if isinstance(n, str) and (i := lookup(n)) is not None]
     return Texts(
         texts=texts,
-        ids=np.where(mask > 0, ids, pad),
-        types=filled(lambda r: _get(r, "type_ids", [0] * width), 0).astype(np.int64),
+        ids=np.where(mask > 0, filled("ids", 0).astype(np.int64), pad),
+        types=filled("type_ids", 0, [0] * width).astype(np.int64),
         mask=mask,
-        tokens=np.where(mask > 0, filled(lambda r: _get(r, "tokens"), ""), ""),
-        words=None if words is None else words.astype(np.int64),
-        places=None if any(w is None for w in where) else filled(lambda r: _get(r, "offsets"), (0, 0)).astype(np.int64),
-        special=special | (mask == 0),
+        tokens=np.where(mask > 0, filled("tokens", ""), ""),
+        words=known("word_ids", -1),
+        which=known("sequence_ids", -1) if isinstance(texts[0], tuple) else None,
+        places=known("offsets", (0, 0)),
+        special=filled("special_tokens_mask", 1, [0] * width).astype(bool) | (mask == 0),
+        segmented=_NAMES[2] in getattr(tokenizer, "model_input_names", _NAMES),
+        pad=pad,
         absent=found[0] if found else None,
         lookup=lookup,
-        notes=(f"{cut} of {len(texts)} texts were cut by the tokenizer's own truncation",) if cut else (),
+        notes=tuple(notes),
     )
 
 
-def _encoded(tokenizer: Any, texts: tuple[str, ...]) -> list[Any]:
+def _encoded(tokenizer: Any, texts: tuple[Text, ...]) -> list[Any]:
     if hasattr(tokenizer, "encode_batch"):  # tokenizers.Tokenizer
         return list(tokenizer.encode_batch(list(texts)))
     if hasattr(tokenizer, "backend_tokenizer"):  # transformers
-        return list(tokenizer(list(texts), padding=True).encodings)
+        pads = getattr(tokenizer, "pad_token", None) is not None  # without one it refuses to fill up
+        return list(tokenizer(list(texts), padding=pads).encodings)
     if not callable(tokenizer):
         raise OptionError(
             f"tokenizer={type(tokenizer).__name__} is none: give a tokenizers.Tokenizer, a fast tokenizer of transformers, or a function of one text."
         )
-    rows = [tokenizer(t) for t in texts]
+    each = [(t,) if isinstance(t, str) else t for t in texts]
+    try:
+        signature(tokenizer).bind(*each[0])
+    except TypeError:
+        raise OptionError(
+            f"the tokenizer is a function and cannot be called with {len(each[0])} texts: it takes one text, or the two of a pair."
+        ) from None
+    except ValueError:  # some functions do not say what they take
+        pass
+    rows = [tokenizer(*t) for t in each]
     for r in rows:
         if len(_get(r, "ids")) != len(_get(r, "tokens")):
             raise OptionError("the tokenizer answers with different numbers of ids and tokens.")
     return rows
-
-
-_NONE: Final = object()
 
 
 def _get(row: Any, name: str, default: Any = _NONE) -> Any:
@@ -133,11 +215,11 @@ def _get(row: Any, name: str, default: Any = _NONE) -> Any:
     return found
 
 
-def _trimmed(mask: Any, text: str) -> int:
+def _trimmed(mask: Any, text: Text) -> int:
     """How long a text is without what fills it up on the right."""
     there = np.flatnonzero(np.asarray(mask))
     if not len(there):
-        raise InputError(f"the text {text[:40]!r} has no tokens.")
+        raise InputError(f"the text {text if isinstance(text, tuple) else text[:40]!r} has no tokens; leave it out.")
     return int(there[-1]) + 1
 
 
@@ -147,26 +229,81 @@ def _lookup(tokenizer: Any) -> Callable[[str], int | None]:
     return ask if callable(ask) else lambda _token: None
 
 
-def fed(net: Differentiable, texts: Texts) -> tuple[Differentiable, tuple[Wholes, ...]]:
-    """Return the network and what goes in: by the names input_ids, attention_mask and token_type_ids as far as it takes them, else ids, and the mask if it takes two.
+def _padding(tokenizer: Any) -> int:
+    """The token that the tokenizer itself fills texts up with; some networks find the last token by it."""
+    own = getattr(tokenizer, "pad_token_id", None)  # transformers
+    told = getattr(tokenizer, "padding", None)  # tokenizers
+    if own is None and isinstance(told, Mapping):
+        own = told.get("pad_id")
+    if own is not None:
+        return int(own)
+    lookup = _lookup(tokenizer)
+    return next((p for n in _ABSENT[2:] if (p := lookup(n)) is not None), 0)
+
+
+def fed(net: Differentiable, texts: Texts) -> tuple[Differentiable, tuple[str, ...], tuple[str, ...]]:
+    """Return the network, which of input_ids, attention_mask and token_type_ids goes in (see :func:`picked`), and notes.
+
+    They go in by these names as far as the network takes them. Where it has names of its own, numbers of tokens go in first, the mask as what has "mask" in its name
+    and the segments as what has "type" or "segment" in it; where no name says so, the mask is the second, if it needs a second. Segments are left out
+    where they tell nothing and need not be given.
 
     Raises:
         InputError: texts of different length for a network that takes no mask.
     """
-    takes = net.takes()
-    given = dict(zip(_NAMES, (texts.ids, texts.mask, texts.types), strict=True))
+    takes, needed = net.takes(), net.takes(required=True)
+    plain = [t for t in takes if t != "**"]
+    told = texts.paired and texts.segmented and bool(texts.types.any())  # zeros alone say nothing
+    notes = []
     if "input_ids" in takes or takes == ("**",):
-        names = [n for n in _NAMES if n in takes or ("**" in takes and n != "token_type_ids")]
-        net, arrays = net.named(tuple(names)), tuple(given[n] for n in names)
-        masked = "attention_mask" in names
+        names = {n: n for n in _NAMES if n in takes or ("**" in takes and n != _NAMES[2]) or (told and "**" in takes)}
     else:
-        masked = len([t for t in takes if t != "**"]) > 1
-        arrays = (texts.ids, texts.mask) if masked else (texts.ids,)
-    if not masked and (texts.mask == 0).any():
+        masks = [t for t in plain[1:] if "mask" in t.lower()]
+        segments = [t for t in plain[1:] if "type" in t.lower() or "segment" in t.lower()]
+        names = {n: t[0] for n, t in zip(_NAMES, (plain, masks, segments), strict=True) if t}
+    if not told and names.get(_NAMES[2]) not in needed:  # GPT-2 takes zeros for words
+        names.pop(_NAMES[2], None)
+    if "input_ids" in names.values() or len(names) > 1:
+        net = net.named(tuple(names.values()))
+    elif len(needed) > 1:
+        names[_NAMES[1]] = needed[1]
+        notes.append(f"the mask of tokens goes in as the network's second input, which it calls {needed[1]!r}")
+    if _NAMES[1] not in names and (texts.mask == 0).any():
         raise InputError(
             "the texts have different lengths and the network takes no attention_mask, so what fills them up would be read; explain them one at a time."
         )
-    return net, arrays
+    if told and _NAMES[2] not in names:
+        notes.append("the network takes no token_type_ids: special tokens alone tell it where the second text begins")
+    return net, tuple(names) or _NAMES[:1], tuple(notes)
+
+
+def picked(texts: Texts, names: tuple[str, ...]) -> tuple[Wholes, ...]:
+    """What goes into a network under these names, (texts, tokens) each."""
+    given = dict(zip(_NAMES, (texts.ids, texts.mask, texts.types), strict=True))
+    return tuple(given[n] for n in names)
+
+
+def behind(texts: Texts, tokenizer: Any, background: Any) -> Texts:
+    """Background texts, read like the rows and filled up or cut to their length; the row's own mask decides what is seen.
+
+    Raises:
+        InputError: single texts behind pairs, or the other way round; see :func:`read`.
+    """
+    found = read(tokenizer, background)
+    if found.paired != texts.paired:
+        kinds = [f"{'pairs' if t.paired else 'single texts'}" for t in (found, texts)]
+        raise InputError(f"the background holds {kinds[0]} and the rows are {kinds[1]}; give both alike.")
+    width = texts.ids.shape[1]
+    long = int(found.mask[:, width:].any(axis=1).sum())
+
+    def fitted(a: Wholes, fill: int) -> Wholes:
+        return np.pad(a[:, :width], ((0, 0), (0, max(0, width - a.shape[1]))), constant_values=fill)
+
+    said = f"{len(found.texts)} background texts stand for absent, place by place; the masks are the rows' own"
+    if long:
+        said += f"; {long} of them are longer than the longest row and were cut"
+    ids, types, mask = fitted(found.ids, found.pad), fitted(found.types, 0), fitted(found.mask, 0)
+    return replace(found, ids=ids, types=types, mask=mask, notes=(*found.notes, said))
 
 
 def absent_token(token: Any, texts: Texts | None) -> tuple[int, str] | None:
@@ -200,19 +337,28 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
     """
     there = texts.mask > 0
     extras = {name: of for name, of in e.extras.items() if not words or "token" not in of[0]}
-    extras["text"] = (("row",), np.array(texts.texts))
+    if texts.paired:
+        extras |= {n: (("row",), np.array([t[k] for t in texts.texts])) for k, n in enumerate(("text", "text_pair"))}
+    else:
+        extras["text"] = (("row",), np.array(texts.texts))
     evidence = replace(e.evidence, notes=(*e.evidence.notes, *texts.notes))
     if not words:
         coords = dict(e.coords)
         if len(texts.texts) == 1:
             coords["token"] = labels(texts.tokens[0].tolist())
         extras["token"] = (("row", "token"), texts.tokens.copy())
+        if texts.which is not None:
+            extras["sequence"] = (("row", "token"), texts.which.copy())
         error = None if e.std_error is None else _only(e.std_error, there)
         return replace(
             e, values=_only(e.values, there), std_error=error, coords=coords, extras=extras, evidence=evidence
         )
     if texts.words is None:
-        raise OptionError("words=True needs a tokenizer that says which word a token belongs to (word_ids).")
+        raise OptionError(
+            "words=True needs a tokenizer that says which word a token belongs to (word_ids); leave words out for a map of tokens."
+        )
+    if texts.paired and texts.which is None:
+        raise OptionError("words=True of pairs needs a tokenizer that says which text a token is from (sequence_ids).")
     which, names = _grouped(texts)
     count = max(map(len, names))
     full = np.array([[*n, *[""] * (count - len(n))] for n in names])
@@ -231,6 +377,11 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
     coords = {("word" if d == "token" else d): of for d, of in e.coords.items()}
     coords["word"] = labels(names[0] if len(names) == 1 else list(range(count)))
     extras["word"] = (("row", "word"), full)
+    if texts.which is not None:
+        of = np.full(full.shape, -1)
+        rows, places = np.nonzero(there)
+        of[rows, which[rows, places]] = texts.which[rows, places]
+        extras["sequence"] = (("row", "word"), of)
     dims = tuple("word" if d == "token" else d for d in e.dims)
     return replace(
         e, values=summed(e.values), std_error=error, dims=dims, coords=coords, extras=extras, evidence=evidence
@@ -242,26 +393,29 @@ def _only(a: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> npt.NDArray[Any]
 
 
 def _grouped(texts: Texts) -> tuple[Wholes, list[list[str]]]:
-    """For each token the number of its word among those of its text, and the words; special tokens are words of their own."""
+    """For each token the number of its word among those of its row, and the words; special tokens are words of their own."""
     assert texts.words is not None  # noqa: S101  # asked by the caller
     which, names = np.zeros_like(texts.ids), []
-    for row, text in enumerate(texts.texts):
+    of = np.zeros_like(texts.ids) if texts.which is None else texts.which
+    for row in range(len(texts.texts)):
         groups: list[list[int]] = []
         before = None
         for place in np.flatnonzero(texts.mask[row]).tolist():
-            word = int(texts.words[row, place])
-            if before is None or word < 0 or word != before:
+            word = int(of[row, place]), int(texts.words[row, place])
+            if word[1] < 0 or word != before:
                 groups.append([])
             groups[-1].append(place)
-            before = word if word >= 0 else None
+            before = word
             which[row, place] = len(groups) - 1
-        names.append([_name(texts, row, text, group) for group in groups])
+        names.append([_name(texts, row, int(of[row, group[0]]), group) for group in groups])
     return which, names
 
 
-def _name(texts: Texts, row: int, text: str, group: list[int]) -> str:
-    """The piece of text that a group of tokens stands for."""
-    if texts.places is not None and not texts.special[row, group].any():
+def _name(texts: Texts, row: int, of: int, group: list[int]) -> str:
+    """The piece of text that a group of tokens stands for; `of`: which text of a pair they are from."""
+    if texts.places is not None and of >= 0 and not texts.special[row, group].any():
+        held = texts.texts[row]
+        text = held if isinstance(held, str) else held[of]
         piece = text[int(texts.places[row, group[0], 0]) : int(texts.places[row, group[-1], 1])].strip()
         if piece:
             return piece
