@@ -16,7 +16,7 @@ from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.text import Texts, absent_token, fed, is_text, labelled, read, replaced
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["Feed", "feed"]
+__all__ = ["Feed", "feed", "through"]
 
 
 @final
@@ -82,8 +82,16 @@ def feed(  # everything that decides what goes in
         settled = (replace(settled[0], dims=("row", "token")), *(replace(i, held=True) for i in settled[1:]))
     elif baseline_token is not None:
         raise OptionError("baseline_token= goes with texts, or with embedding='...'.")
-    made = Feed(net, settled, method, several, texts, words)
-    token = absent_token(baseline_token, texts) if texts is not None or embedding is not None else None
+    return through(Feed(net, settled, method, several, texts, words), embedding, baseline_token)
+
+
+def through(made: Feed, embedding: str | None, baseline_token: Any) -> Feed:
+    """Tell the method what stands for absent tokens, and go in behind the embedding, if one is named.
+
+    Raises:
+        OptionError, InputError, UnsupportedModelError: as feed.
+    """
+    token = absent_token(baseline_token, made.texts) if made.texts is not None or embedding is not None else None
     if embedding is None:
         return made if token is None else _without_derivatives(made, token)
     return _embedded(made, embedding, token)

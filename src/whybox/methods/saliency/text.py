@@ -13,7 +13,7 @@ from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.explanation import Explanation, labels
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["Texts", "fed", "is_text", "labelled", "read"]
+__all__ = ["Texts", "absent_token", "fed", "grouped", "is_text", "labelled", "read", "replaced"]
 
 Wholes = npt.NDArray[np.int64]
 _NAMES: Final = ("input_ids", "attention_mask", "token_type_ids")
@@ -213,7 +213,7 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
         )
     if texts.words is None:
         raise OptionError("words=True needs a tokenizer that says which word a token belongs to (word_ids).")
-    which, names = _grouped(texts)
+    which, names = grouped(texts)
     count = max(map(len, names))
     full = np.array([[*n, *[""] * (count - len(n))] for n in names])
     known = np.array([[i < len(n) for i in range(count)] for n in names])
@@ -241,7 +241,7 @@ def _only(a: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> npt.NDArray[Any]
     return np.where(there.reshape(*there.shape, *(1,) * (a.ndim - 2)), a, np.nan)
 
 
-def _grouped(texts: Texts) -> tuple[Wholes, list[list[str]]]:
+def grouped(texts: Texts) -> tuple[Wholes, list[list[str]]]:
     """For each token the number of its word among those of its text, and the words; special tokens are words of their own."""
     assert texts.words is not None  # noqa: S101  # asked by the caller
     which, names = np.zeros_like(texts.ids), []
