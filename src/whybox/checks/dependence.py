@@ -263,22 +263,21 @@ def _top(case: Case) -> tuple[tuple[str, ...], str]:
         names = [name for name, _ in q.net.layers(q.lift(np.arange(1)))]
     except UnsupportedModelError as error:
         return (), str(error)
-    own = case.net.fingerprint
-    drawn = [
-        name
-        for name in dict.fromkeys(reversed(names))
-        if case.net.randomised(case.other_seed(0), name).fingerprint != own
-    ]
-    if len(drawn) < 2:
-        return (), "the network has no layer with parameters below its top layer; see all layers."
-    before = _answers(case, case.net)
-    count = 1
-    while count < len(drawn):
-        top = tuple(drawn[:count])
-        nets = [_drawn(case.net, case.other_seed(10 + k), top) for k in range(FEW_DRAWS)]
+    own, before, count = case.net.fingerprint, _answers(case, case.net), 1
+    met: list[str] = []
+    for name in dict.fromkeys(reversed(names)):
+        if case.net.randomised(case.other_seed(0), name).fingerprint == own:
+            continue
+        met.append(name)
+        if len(met) <= count:  # one more must be left as it is
+            continue
+        top = tuple(met[:count])
+        nets = (_drawn(case.net, case.other_seed(10 + k), top) for k in range(FEW_DRAWS))
         if np.mean([_kept(before, _answers(case, net)) for net in nets]) <= FORGOTTEN:
             return top, ""
         count *= 2
+    if len(met) < 2:
+        return (), "the network has no layer with parameters below its top layer; see all layers."
     return (
         (),
         "the score answers to covered parts as before, however many of the last layers are drawn anew; see all layers.",

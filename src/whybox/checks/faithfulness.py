@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from whybox.checks.case import Case
 from whybox.checks.controls import edges, itself, picture
-from whybox.checks.curves import FEW_PARTS, Game, parts_of
+from whybox.checks.curves import FEW_PARTS, Game, ordered, parts_of
 from whybox.checks.removal import orders_of_tokens, removal
 from whybox.checks.result import Check
 from whybox.checks.statistics import about, interval, t_of, taus
@@ -174,24 +174,27 @@ def _blurred(given: Input) -> npt.NDArray[Any]:
 def _candidates(case: Case, games: Mapping[str, Game]) -> dict[str, Indices]:
     """Orders of the parts, largest first: by the map, and by maps that know nothing of the network."""
     game = next(iter(games.values()))
-    ids, count = game.ids, game.parts
+    ids, count, seed = game.ids, game.parts, case.seed
     given = [(case.inputs[n], case.inputs[n].x[case.rows]) for n, _ in ids]
     own = []
     for (g, _), part in zip(given, case.maps(), strict=True):
         value = np.abs(part) if case.sensitivity else part
         own.append(value if value.ndim == len(g.places) + 1 or g.channel is None else value.sum(axis=g.channel))
-    out = {"the map": _order(own, ids, count), "the input itself": _order([itself(g, x) for g, x in given], ids, count)}
+    out = {
+        "the map": _order(own, ids, count, seed),
+        "the input itself": _order([itself(g, x) for g, x in given], ids, count, seed),
+    }
     if all(picture(g) for g, _ in given):
-        out["an edge detector"] = _order([edges(g, x) for g, x in given], ids, count)
+        out["an edge detector"] = _order([edges(g, x) for g, x in given], ids, count, seed)
     return out
 
 
-def _order(maps: Sequence[Floats], ids: Sequence[tuple[int, Indices]], count: int) -> Indices:
+def _order(maps: Sequence[Floats], ids: Sequence[tuple[int, Indices]], count: int, seed: int) -> Indices:
     total = np.zeros((len(maps[0]), count))
     for part, (_, own) in zip(maps, ids, strict=True):
         for k in range(len(part)):
             total[k] += np.bincount(own.reshape(-1), weights=part[k].reshape(-1), minlength=count)
-    return np.argsort(-total, axis=1, kind="stable")
+    return ordered(total, seed)
 
 
 @final

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.checks.case import Case
-from whybox.checks.curves import MOST_PARTS, Game
+from whybox.checks.curves import MOST_PARTS, Game, ordered
 from whybox.checks.tokens import Tokens
 from whybox.errors import OptionError
 from whybox.frames import Floats
@@ -64,7 +64,7 @@ def orders_of_tokens(case: Case, games: Mapping[str, Game]) -> dict[str, Indices
     maps = {"the map": own, **tokens.trivial(rows)}
     ids, live = game.ids[0][1], game.live
     assert live is not None  # noqa: S101  # made by removal
-    return {name: _order(a, tokens.which[rows], ids, live) for name, a in maps.items()}
+    return {name: _order(a, tokens.which[rows], ids, live, case.seed) for name, a in maps.items()}
 
 
 def _parts(tokens: Tokens, rows: Indices) -> tuple[Indices, Bools]:
@@ -81,14 +81,14 @@ def _parts(tokens: Tokens, rows: Indices) -> tuple[Indices, Bools]:
     return ids, np.arange(max(int(counts.max(initial=0)), 1)) < counts[:, None]
 
 
-def _order(values: Floats, which: Indices, ids: Indices, live: Bools) -> Indices:
+def _order(values: Floats, which: Indices, ids: Indices, live: Bools, seed: int) -> Indices:
     total = np.zeros(live.shape)
     for row in range(len(ids)):
         pairs = np.unique(
             np.stack([ids[row], which[row]])[:, ids[row] >= 0], axis=1
         )  # a word of several tokens counts once
         total[row] = np.bincount(pairs[0], weights=values[row][pairs[1]], minlength=live.shape[1])
-    return np.argsort(np.where(live, -total, np.inf), axis=1, kind="stable")
+    return ordered(np.where(live, total, -np.inf), seed)
 
 
 def _stand_ins(case: Case, tokens: Tokens, rows: Indices) -> dict[str, tuple[str, int, npt.NDArray[Any]]]:

@@ -86,7 +86,11 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
     parts = [
         ("asked", "What was asked", _asked(first)),
         ("maps", "Where it looks", _looks(found)),
-        ("checks", "Do the maps hold?", _judged(shown, net, checks, output if callable(output) else None)),
+        (
+            "checks",
+            "Do the maps hold?",
+            _judged(shown, net, checks, output if callable(output) else None, (reading or {}).get("tokenizer")),
+        ),
         ("evidence", "Evidence", "".join(_evidence(e) for e in found)),
     ]
     html = page(
@@ -215,19 +219,23 @@ def _bars(e: Explanation) -> str:
     )
 
 
-def _judged(shown: Sequence[_Shown], net: Any, asked: Sequence[str] | str | None, function: Any) -> str:
+def _judged(shown: Sequence[_Shown], net: Any, asked: Sequence[str] | str | None, function: Any, tokenizer: Any) -> str:
     """The checks of each method, and which were left out."""
     spent = [s.e.evidence for s in shown]
     forward = max(e.seconds / max(e.passes["forward"] + e.passes["backward"], 1) for e in spent)
     parts = []
     for s in shown:
-        if {"token", "word"} & set(s.e.dims):
-            parts.append(
-                f"<h3>{escape(s.e.evidence.method)}: not checked</h3><p>Maps of tokens and words cannot be checked.</p>"
-            )
-            continue
         groups, rows, left = (asked, CHECKED[0], "") if asked is not None else _affordable(s.e, forward)
-        found = check(s.e, net, s.inputs, checks=groups, background=s.background, max_rows=rows, target=function)
+        found = check(
+            s.e,
+            net,
+            s.inputs,
+            checks=groups,
+            background=s.background,
+            max_rows=rows,
+            target=function,
+            tokenizer=tokenizer,
+        )
         parts.append(_checked(s.e, found, left))
     return "".join(parts)
 
