@@ -371,6 +371,26 @@ def test_two_inputs_one_of_tokens():
     assert found[NOISE].verdict == "pass"
 
 
+def test_arrays_for_each_of_several_inputs_are_brought_again_and_cut_to_the_rows_checked():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.last = nn.Linear(6, 8), nn.Linear(4, 8), nn.Linear(8, 1)
+
+        def forward(self, x, y):
+            return self.last(torch.tanh(self.a(x) + self.b(y)))
+
+    net, rng = Two().eval(), np.random.default_rng(0)
+    inputs = tuple(rng.normal(size=(9, n)).astype(np.float32) for n in (6, 4))
+    behind = tuple(rng.normal(size=(9, n)).astype(np.float32) for n in (6, 4))
+    e = wb.saliency(net, inputs, None, "deeplift", baseline=behind)
+    with pytest.raises(OptionError, match="option 'baseline'"):
+        wb.check(e, net, inputs)
+    found = wb.check(e, net, inputs, options={"baseline": behind}, max_rows=4, checks=("numerical", "faithfulness"))
+    assert found["reproduced"].number < 1e-4, str(found)
+    assert found[TOGETHER].verdict in ("pass", "disagree")
+
+
 def test_tokens_say_what_does_not_apply():
     class Words(nn.Module):
         def __init__(self):

@@ -235,14 +235,15 @@ def test_a_target_for_each_row_and_a_function_are_taken(tmp_path, monkeypatch):
     wb.report(digits_network(), X, tmp_path / "own.html", output=lambda o: o[:, 1] - o[:, 2], checks="numerical")
 
 
-def test_tokens_are_written_out_and_said_not_to_be_checked(tmp_path):
+def test_tokens_are_written_out_and_checked(tmp_path):
     reader = seeded(lambda: torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Flatten(), torch.nn.Linear(12, 2)))
     tokens = np.random.default_rng(0).integers(0, 9, size=(3, 3))
     wb.report(reader, tokens, tmp_path / "tokens.html", output=1, methods=["gradient"], embedding="0")
     page = (tmp_path / "tokens.html").read_text(encoding="utf-8")
     asks_nobody(page)
     assert page.count("<figure>") == 3
-    assert "Gradient: not checked" in words(page)
+    assert "3 of 3 rows checked" in words(page)
+    assert "computed again, 3 rows differ" in words(page)
     assert page.count("<span style=") == 9  # words flow with the page and take its ink, in light and dark
     assert page.count(", 0.750)") == 3  # the largest of each row
     assert "<svg" not in page

@@ -256,7 +256,7 @@ def test_background_tokens_by_number_and_pairs(net):
         wb.saliency(net, PAIRS, background=["good"], **options)
     with pytest.raises(InputError, match="the rows are none"):
         wb.saliency(net, whole, 0, "expected_gradients", embedding="embed", background=["good"])
-    with pytest.raises(InputError, match="name them alike"):
+    with pytest.raises(InputError, match="same names"):
         wb.saliency(net, whole, 0, "expected_gradients", embedding="embed", background={"input_ids": ids})
     with pytest.raises(OptionError, match="leave one of the two out"):
         wb.saliency(net, PAIRS, background=PAIRS, baseline_token=1, **options)

@@ -236,12 +236,6 @@ def test_refusals(net):
         wb.saliency(net, "good", 0, Absent(baseline=3), tokenizer=tk, embedding="embed")
 
 
-def test_checks_of_maps_of_tokens_are_refused_by_name(net):
-    found = wb.saliency(net, ["good bad"], 0, tokenizer=tokenizer(), embedding="embed")
-    with pytest.raises(OptionError, match="tokens and words"):
-        wb.check(found, net, found.extras["text"][1].tolist())
-
-
 def test_texts_that_were_cut_are_said_to_be(net):
     tk = tokenizer()
     tk.enable_truncation(3)

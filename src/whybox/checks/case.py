@@ -9,12 +9,14 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.checks.tokens import Tokens, made_tokens, of_tokens
 from whybox.errors import EmptyDataError, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.frames import Floats
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.question import Indices, Question, settle
+from whybox.methods.saliency.run import explained
 from whybox.methods.saliency.saliency import saliency
 from whybox.methods.saliency.settings import digest, rebuilt
 from whybox.models.differentiable import Differentiable, Passes
@@ -39,7 +41,8 @@ class Case:
         method: with its options. settings: of the evidence. background: rows for "absent", as given.
         places: of each explained row, the position of the output it is checked for (of the outputs flattened); None where `function` is the target.
         chosen: of each explained row, which of several explained outputs that is.
-        seed: of what checks draw. budget: bytes. spent: passes of everything asked so far. kept: maps asked for before.
+        seed: of what checks draw. budget: bytes. tokens: of maps of tokens and words, how they are read; None for others.
+        spent: passes of everything asked so far. kept: maps asked for before.
     """
 
     net: Differentiable
@@ -57,6 +60,7 @@ class Case:
     function: Any
     seed: int
     budget: Any
+    tokens: Tokens | None = None
     spent: Passes = field(default_factory=Passes)
     kept: dict[Any, Any] = field(default_factory=dict)
 
@@ -88,6 +92,9 @@ class Case:
 
     def _one(self, e: Explanation, at: Indices) -> Floats:
         values = e.values[at]
+        if self.tokens is not None:  # what the mask hides is no place of the text
+            there = self.tokens.on_map(self.tokens.which >= 0, self.standing(at))
+            values = np.where(there.reshape(*there.shape, *(1,) * (values.ndim - 2)), values, np.nan)
         if "output" not in e.dims:
             return values
         return np.asarray(values[np.arange(len(at)), ..., self.chosen[at]])
@@ -119,11 +126,14 @@ class Case:
         at: Indices | None = None,
         background: Any = AS_IT_WAS,
     ) -> Maps:
-        """Maps by the same method with the same options, but for what is given.
+        """Maps by the same method with the same options, but for what is given. Of tokens `arrays` is what the embedding gives.
 
         Raises:
             WhyboxError: as wb.saliency.
         """
+        if self.tokens is not None:
+            shorter = self.settings.get("dtype") if dtype == AS_IT_WAS else dtype
+            return self._read_again(self.net if net is None else net, arrays, seed, shorter, at)
         xs = self.arrays() if arrays is None else arrays
         found = saliency(
             self.net if net is None else net,
@@ -138,10 +148,43 @@ class Case:
             seed=self.parts[0].evidence.seed if seed is None else seed,
         )
         listed = found if isinstance(found, tuple) else (found,)
-        self.kept["passes"] = sum(listed[0].evidence.passes[way] for way in ("forward", "backward")) / len(xs[0])
-        self.spent.forward += listed[0].evidence.passes["forward"]
-        self.spent.backward += listed[0].evidence.passes["backward"]
+        self._paid(listed[0], len(xs[0]))
         return tuple(e.values for e in listed)
+
+    def _paid(self, e: Explanation, rows: int) -> None:
+        self.kept["passes"] = sum(e.evidence.passes[way] for way in ("forward", "backward")) / rows
+        self.spent.forward += e.evidence.passes["forward"]
+        self.spent.backward += e.evidence.passes["backward"]
+
+    def _read_again(
+        self, net: Differentiable, arrays: Arrays | None, seed: int | None, dtype: Any, at: Indices | None
+    ) -> Maps:
+        """Maps of tokens or words, fed as wb.saliency feeds them: a network drawn anew embeds them anew, and what stands for absent ones too."""
+        assert self.tokens is not None  # noqa: S101  # asked by the caller
+        rows = self.rows if at is None else self.standing(at)
+        wide = replace(net if dtype is None else net.lowered(dtype), passes=Passes())
+        made = self.tokens.fed(self.cut(len(rows), rows), wide, rows)
+        inputs = made.inputs if arrays is None else (replace(made.inputs[0], x=arrays[0]), *made.inputs[1:])
+        q = settle(
+            made.net,
+            inputs,
+            self.target(at),
+            budget=self.budget,
+            seed=self.parts[0].evidence.seed if seed is None else seed,
+            derivatives=made.method.derivatives,
+            reduce=self.settings["reduce"],
+            background=made.background,
+        )
+        found = explained(q, made.method)[0]
+        self._paid(found, len(rows))
+        return (self.tokens.collected(found.values, rows),)
+
+    def embedded(self) -> Question:
+        """Of tokens: the rows checked as a question about scores from the embedding on, whose first input is what it gives."""
+        assert self.tokens is not None  # noqa: S101  # asked by the caller
+        net = replace(self.net, passes=self.spent)
+        made = self.tokens.fed(self.cut(self.count, self.rows), net, self.rows)
+        return settle(made.net, made.inputs, self.target(), budget=self.budget, seed=self.seed, derivatives=False)
 
     def standing(self, at: Indices) -> Indices:
         """Which rows of the inputs these rows of the explanation are."""
@@ -150,13 +193,19 @@ class Case:
 
     def cut(self, count: int, rows: Indices) -> Method:
         """The method, with those of its options that hold one array a row cut to these rows."""
+        if count >= len(self.inputs[0].x):
+            return self.method
         shapes = {i.x.shape for i in self.inputs}
-        cut = {
-            f.name: value[rows]
-            for f in fields(self.method)
-            if isinstance(value := getattr(self.method, f.name), np.ndarray) and value.shape in shapes
-        }
-        return replace(self.method, **cut) if cut and count < len(self.inputs[0].x) else self.method
+
+        def of(value: Any) -> Any:
+            if isinstance(value, (tuple, list)):
+                return type(value)(map(of, value))
+            if not isinstance(value, np.ndarray):
+                return value
+            embedded = self.tokens is not None and value.ndim == 3 and value.shape[:2] == self.tokens.ids.shape
+            return value[rows] if value.shape in shapes or embedded else value
+
+        return replace(self.method, **{f.name: of(getattr(self.method, f.name)) for f in fields(self.method)})
 
     def repeated(self, seed: int | None = None) -> Maps:
         """Maps of the rows checked on the same network, with the explanation's seed or another; asked once."""
@@ -173,6 +222,9 @@ class Case:
         """The rows checked as a question about scores alone."""
         xs = self.arrays()
         net = replace(self.net, passes=self.spent)
+        if self.tokens is not None:
+            whole = tuple(replace(i, x=x) for i, x in zip(self.inputs, xs, strict=True))
+            return settle(net, whole, self.target(), budget=self.budget, seed=self.seed, derivatives=False)
         return settle(
             net,
             xs if self.several else xs[0],
@@ -199,6 +251,9 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
     options: Mapping[str, Any] | None,
     target: Any,
     background: Any,
+    embedding: str | None,
+    tokenizer: Any,
+    baseline_token: Any,
     max_rows: int,
     seed: int,
     budget: Any,
@@ -212,9 +267,52 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
     parts = explanation if isinstance(explanation, tuple) else (explanation,)
     _check_parts(parts)
     settings = parts[0].evidence.settings
-    settled = settle_inputs(net, inputs, settings["channel_axis"])
-    of = _belonging(parts, settled, net)
-    at, rows = _chosen_rows(parts[0], len(settled[0].x), max_rows)
+    tokens: Tokens | None = None
+    several, of = isinstance(inputs, tuple), tuple(range(1))
+    if of_tokens(parts[0]):
+        at, rows = _chosen_rows(parts[0], parts[0].evidence.rows, max_rows)
+        tokens, made = made_tokens(
+            parts[0],
+            net,
+            inputs,
+            method=method,
+            options=options,
+            embedding=embedding,
+            tokenizer=tokenizer,
+            baseline_token=baseline_token,
+            background=background,
+            rows=rows,
+        )
+        net, settled, several = tokens.net, tokens.inputs, True
+    else:
+        _no_text(embedding, tokenizer, baseline_token)
+        settled = settle_inputs(net, inputs, settings["channel_axis"])
+        of = _belonging(parts, settled, net)
+        at, rows = _chosen_rows(parts[0], len(settled[0].x), max_rows)
+        made = rebuilt(settings, method, options)
+        _same_background(settings, net, background)
+    places, chosen = _targets(parts[0], settings, target)
+    return Case(
+        net,
+        settled,
+        several,
+        parts,
+        of,
+        rows,
+        at,
+        made,
+        settings,
+        background,
+        places,
+        chosen,
+        target,
+        seed,
+        budget,
+        tokens,
+    )
+
+
+def _same_background(settings: Mapping[str, Any], net: Differentiable, background: Any) -> None:
     if settings["background"] is not None:
         if background is None:
             raise OptionError(
@@ -224,24 +322,12 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
             raise InputError("the background is not the one the explanation was made with (its SHA-256 differs).")
     elif background is not None:
         raise OptionError("the explanation was made without a background; leave background out.")
-    places, chosen = _targets(parts[0], settings, target)
-    return Case(
-        net,
-        settled,
-        isinstance(inputs, tuple),
-        parts,
-        of,
-        rows,
-        at,
-        rebuilt(settings, method, options),
-        settings,
-        background,
-        places,
-        chosen,
-        target,
-        seed,
-        budget,
-    )
+
+
+def _no_text(embedding: Any, tokenizer: Any, baseline_token: Any) -> None:
+    for name, given in (("embedding", embedding), ("tokenizer", tokenizer), ("baseline_token", baseline_token)):
+        if given is not None:
+            raise OptionError(f"{name}= goes with maps of tokens and words; leave it out.")
 
 
 def _check_parts(parts: tuple[Any, ...]) -> None:
@@ -249,11 +335,9 @@ def _check_parts(parts: tuple[Any, ...]) -> None:
         raise InputError(
             "check takes an explanation of wb.saliency, or the tuple of them for a network of several inputs."
         )
+    if len(parts) > 1 and any(of_tokens(e) for e in parts):
+        raise InputError("maps of tokens come one at a time: the network's other inputs are held.")
     for e in parts:
-        if {"token", "word"} & set(e.dims):
-            raise OptionError(
-                "check judges maps of inputs; maps of tokens and words are taken by an embedding, which it does not ask again."
-            )
         if e.kind != "saliency" or not e.evidence.settings:
             raise InputError(
                 f"check is for the maps of wb.saliency; this is an explanation of kind {e.kind!r} without settings in its evidence."

@@ -40,6 +40,9 @@ def check(  # noqa: PLR0913  # the promise of the public surface
     options: Mapping[str, Any] | None = None,
     target: Any = None,
     background: Any = None,
+    embedding: str | None = None,
+    tokenizer: Any = None,
+    baseline_token: Any = None,
     seed: int = 0,
     budget: Any = BUDGET,
 ) -> Checks:
@@ -54,6 +57,8 @@ def check(  # noqa: PLR0913  # the promise of the public surface
             series and volumes; mean and another row for tables.
         method: the method itself, where it is of a class of your own. options, target, background: those of the explanation that it does not keep: arrays and
             functions among the options, a target that was a function, the background.
+        embedding, tokenizer, baseline_token: of maps of tokens and words. An explanation of texts does not keep the tokenizer, so it must be given again; the
+            other two it keeps, and what is given must be what it says.
         seed: of everything that is drawn here. budget: bytes that derivatives may keep at a time.
 
     Returns:
@@ -79,19 +84,23 @@ def check(  # noqa: PLR0913  # the promise of the public surface
             _by_place({name: background[name] for name in inputs}) if isinstance(background, Mapping) else background
         )
         inputs = _by_place(inputs)
-    case = made_case(
-        explanation,
-        network,
-        inputs,
-        method=method,
-        options=options,
-        target=target,
-        background=background,
-        max_rows=int(max_rows),
-        seed=int(seed),
-        budget=budget,
-    )
-    rows = _run(case, wanted, absent)
+    with network.session():
+        case = made_case(
+            explanation,
+            network,
+            inputs,
+            method=method,
+            options=options,
+            target=target,
+            background=background,
+            embedding=embedding,
+            tokenizer=tokenizer,
+            baseline_token=baseline_token,
+            max_rows=int(max_rows),
+            seed=int(seed),
+            budget=budget,
+        )
+        rows = _run(case, wanted, absent)
     about = {
         "method": case.parts[0].evidence.method,
         "rows": case.count,
@@ -131,8 +140,7 @@ def _run(case: Case, wanted: Sequence[str], absent: Sequence[str] | None) -> lis
         "faithfulness": lambda: faithfulness(case, absent),
         "stability": lambda: stability(case),
     }
-    with case.net.session():
-        return [line for name in wanted for line in each[name]()]
+    return [line for name in wanted for line in each[name]()]
 
 
 def check_saved(path: str | Path, net: Any, inputs: Any, **options: Any) -> Checks:

@@ -6,15 +6,19 @@ product, for the input alone keeps them alike (integrated gradients of sparse pi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.checks.case import Case, flat
 from whybox.checks.controls import edges, itself, picture
+from whybox.checks.faithfulness import games_of
 from whybox.checks.result import Check
 from whybox.checks.statistics import about, interval, spearman
+from whybox.checks.tokens import Tokens
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats
 from whybox.methods.saliency.method import Method
@@ -35,6 +39,9 @@ MANY_DRAWS: Final = 8
 FEW_DRAWS: Final = 3
 SMALL: Final = 64
 FEWEST: Final = 4  # places that a rank correlation needs
+FORGOTTEN: Final = 0.5  # correlation of the scores of covered rows before and after the top was drawn anew, its sign dropped; 0.24 by chance
+ANSWERED: Final = 4  # rows of which that is asked
+HALVES: Final = 12  # how often each
 NEAR: Final = 1e-3  # of the range: places this close to the reference say nothing about what they are multiplied with
 
 
@@ -47,13 +54,17 @@ def dependence(case: Case) -> list[Check]:
         return [Check(GROUP, name, "not applicable", None, str(error)) for name in names]
     judged = _Judged(case)
     if judged.places < FEWEST:
-        why = f"a map of {judged.places} places has no order to speak of; {FEWEST} are needed."
+        why = (
+            f"a map of {judged.places} places has no order to speak of; {FEWEST} are needed."
+            if case.tokens is None
+            else f"no text checked has {FEWEST} tokens or words that can be ranked (special ones cannot, nor what stands for absent); the longest has {judged.places}."
+        )
         return [Check(GROUP, name, "not applicable", None, why) for name in names]
     if not judged.told.any():
         return [Check(GROUP, name, "not applicable", None, "every map checked is constant.") for name in names]
-    out = [_one(judged, ALL_LAYERS, None, KEPT_ALL, "half")]
+    out = [_one(judged, ALL_LAYERS, (), KEPT_ALL, "half")]
     top, why = _top(case)
-    if top is None:
+    if not top:
         return [*out, Check(GROUP, TOP_LAYER, "not applicable", None, why)]
     return [*out, _one(judged, TOP_LAYER, top, KEPT_TOP, "two thirds")]
 
@@ -64,7 +75,8 @@ class _Judged:
     def __init__(self, case: Case) -> None:
         self.case = case
         q = case.question()
-        reference = case.cut(q.rows, case.rows).reference(q)
+        # an embedding is learned, and drawn anew with the rest: products with what it gives are no products with the input
+        reference = case.cut(q.rows, case.rows).reference(q) if case.tokens is None else None
         self.even = None if reference is not None else _even(case)
         self.how = (
             "judged before the product with the input"
@@ -82,9 +94,26 @@ class _Judged:
                 self._far.append((which, np.where(np.abs(away) > NEAR * np.where(span > 0, span, 1.0), away, np.nan)))
         self.map = self.again() if self.how else flat(case.maps())
         self.used = np.isfinite(self.map)
-        self.told = np.ptp(np.where(self.used, self.map, 0.0), axis=1) > 0  # a constant map has no order to keep
-        self.places = int(np.median(self.used.sum(axis=1)))
-        self.floor = self._chance()
+        if case.tokens is not None:
+            self.used &= self._told_of(case.tokens)
+        enough = self.used.sum(axis=1) >= FEWEST
+        self.varies = np.array(
+            [np.ptp(m[u]) > 0 if u.any() else False for m, u in zip(self.map, self.used, strict=True)]
+        )
+        self.told = enough & self.varies  # a constant map has no order to keep
+        self.short = int((~enough).sum())
+        self.places = (
+            int(self.used.sum(axis=1).max()) if case.tokens is not None else int(np.median(self.used.sum(axis=1)))
+        )
+        self.floor = self._chance() if self.told.any() else 0.0
+
+    def _told_of(self, tokens: Tokens) -> npt.NDArray[np.bool_]:
+        """Places of texts that can tell something: no special tokens; nor, of methods that compare with an absent token, those that are that token."""
+        free = tokens.free
+        if tokens.absent is not None and "baseline" in {f.name for f in fields(self.case.method)}:
+            free = free & (tokens.ids != tokens.absent[0])
+        places = tokens.on_map(free, self.case.rows)
+        return np.repeat(places, self.map.shape[1] // places.shape[1], axis=1)
 
     def again(self, net: Differentiable | None = None, seed: int | None = None) -> Floats:
         """The quantity of another network, or with another seed, (rows, places); NaN where it cannot be told."""
@@ -109,7 +138,7 @@ class _Judged:
         out = np.zeros(len(self.map))
         for k, (a, b, used) in enumerate(zip(self.map, other, self.used, strict=True)):
             if used.sum() >= FEWEST:
-                x, y = a[used], b[used]
+                x, y = a[used], np.where(np.isfinite(b[used]), b[used], 0.0)
                 out[k] = max(abs(spearman(np.abs(x), np.abs(y))), abs(spearman(x, y)))
         return np.asarray(out[self.told])
 
@@ -124,6 +153,10 @@ class _Judged:
     def controls(self) -> dict[str, float]:
         """With maps that know nothing of the network, on average over the rows."""
         case, out = self.case, {}
+        if case.tokens is not None:
+            wide = self.map.shape[1] // case.tokens.places
+            known = case.tokens.trivial(case.rows).items()
+            return {name: float(self.alike(np.repeat(control, wide, axis=1)).mean()) for name, control in known}
         given = [(case.inputs[i], case.inputs[i].x[case.rows]) for i in case.of]
         sizes = [case.maps()[k].shape for k in range(len(case.of))]
         plain = not any(g.whole for g, _ in given)
@@ -145,6 +178,7 @@ def _even(case: Case) -> Method | None:
     """
     if (
         case.method.derivatives
+        or case.tokens is not None
         or "baseline" not in {f.name for f in fields(case.method)}
         or any(i.whole for i in case.inputs)
     ):
@@ -160,14 +194,14 @@ def _even(case: Case) -> Method | None:
     return replace(case.cut(case.count, case.rows), baseline=tuple(out) if case.several else out[0])  # type: ignore[call-arg]
 
 
-def _one(judged: _Judged, name: str, layer: str | None, most: float, words: str) -> Check:
+def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: str) -> Check:
     case = judged.case
     draws = FEW_DRAWS if case.dear else MANY_DRAWS if judged.places <= SMALL else DRAWS
     before = case.kept.setdefault("same", judged.same())
     controls = case.kept.setdefault("controls", judged.controls())
     dead, table = 0, []
     for k in range(draws):
-        other = judged.again(case.net.randomised(case.other_seed(10 + k), layer))
+        other = judged.again(_drawn(case.net, case.other_seed(10 + k), layers))
         dead += int((np.ptp(np.where(judged.used, other, 0.0), axis=1) == 0)[judged.told].sum())
         table.append(judged.alike(other))
     mean, half = interval(np.array(table))
@@ -176,10 +210,14 @@ def _one(judged: _Judged, name: str, layer: str | None, most: float, words: str)
     said += "".join(f", {value:.2f} with {control}" for control, value in controls.items())
     if judged.how:
         said += f"; {judged.how}"
-    if not judged.told.all():
-        said += f"; left out for a constant map: {int((~judged.told).sum())} of {case.count} rows"
-    if layer is not None:
-        said += f"; drawn: layer {layer!r}"
+    if judged.short:
+        said += f"; left out for fewer than {FEWEST} places: {judged.short} of {case.count} rows"
+    if constant := case.count - judged.short - int(judged.told.sum()):
+        said += f"; left out for a constant map: {constant} of {case.count} rows"
+    if layers:
+        said += f"; drawn: layer {layers[0]!r}"
+    if len(layers) > 1:
+        said += f" and {len(layers) - 1} before it, down to {layers[-1]!r}: with fewer the score goes on answering to covered parts as it did"
     if dead:
         said += f"; {dead} of {draws * int(judged.told.sum())} maps came out constant and count as 0"
     details = {
@@ -194,28 +232,73 @@ def _one(judged: _Judged, name: str, layer: str | None, most: float, words: str)
         return Check(GROUP, name, "fail", mean, said + why + ".", details)
     kept = (mean - chance) / (same - chance)
     below = mean + half < same
-    passed = kept <= most and below
+    verdict = "fail" if kept > most else "pass" if below else "not applicable"
     said += f"; kept {max(kept, 0.0):.0%} of the way from chance to the same network, and up to {words} passes"
-    if not passed:
+    if verdict != "pass":
         said += (
             ": much of this map does not come from what the network learned"
             if kept > most
-            else ": too few rows to tell it from the same network"
+            else ": but these rows are too few, or too short, to tell it from the same network"
         )
-    return Check(GROUP, name, "pass" if passed else "fail", mean, said + ".", details)
+    return Check(GROUP, name, verdict, mean, said + ".", details)
 
 
-def _top(case: Case) -> tuple[str | None, str]:
-    """The last layer to answer that has parameters; or None, and why there is none to draw."""
+def _drawn(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentiable:
+    """A network with all parameters drawn anew, or those of some layers."""
+    if not layers:
+        return net.randomised(seed)
+    for name in layers:
+        net = net.randomised(seed, name)
+    return net
+
+
+def _top(case: Case) -> tuple[tuple[str, ...], str]:
+    """The last layer to answer that has parameters; and why there is none to draw.
+
+    Where the score goes on answering to covered parts of a row as it did (scales of a LayerNorm, a layer beside a skip connection, features that all say one
+    thing), a right map stays as well. So the last 2, 4, 8 ... layers are drawn until it does not.
+    """
     q = case.question()
     try:
         names = [name for name, _ in q.net.layers(q.lift(np.arange(1)))]
     except UnsupportedModelError as error:
-        return None, str(error)
-    own, drawn = case.net.fingerprint, []
+        return (), str(error)
+    own, before, count = case.net.fingerprint, _answers(case, case.net), 1
+    met: list[str] = []
     for name in dict.fromkeys(reversed(names)):
-        if case.net.randomised(case.other_seed(0), name).fingerprint != own:
-            drawn.append(name)
-        if len(drawn) == 2:
-            return drawn[0], ""
-    return None, "the network has no layer with parameters below its top layer; see all layers."
+        if case.net.randomised(case.other_seed(0), name).fingerprint == own:
+            continue
+        met.append(name)
+        if len(met) <= count:  # one more must be left as it is
+            continue
+        top = tuple(met[:count])
+        nets = (_drawn(case.net, case.other_seed(10 + k), top) for k in range(FEW_DRAWS))
+        if np.mean([_kept(before, _answers(case, net)) for net in nets]) <= FORGOTTEN:
+            return top, ""
+        count *= 2
+    if len(met) < 2:
+        return (), "the network has no layer with parameters below its top layer; see all layers."
+    return (
+        (),
+        "the score answers to covered parts as before, however many of the last layers are drawn anew; see all layers.",
+    )
+
+
+def _answers(case: Case, net: Differentiable) -> Floats:
+    """Scores of a few rows with random halves of their parts covered, (rows, halves); without parts, of the rows themselves, (1, rows)."""
+    q = replace(case, net=net).question()
+    games = games_of(case, q, None)[0]
+    if not games:
+        return np.asarray(q.scores.T)
+    game = next(reversed(games.values()))  # not zeros, which change nothing in sparse pictures
+    rows = np.repeat(np.flatnonzero(game.own >= FEWEST)[:ANSWERED], HALVES)
+    kept = np.random.default_rng([case.seed, 83]).random((len(rows), game.parts)) < 0.5
+    return game.scores(rows, kept).reshape(-1, HALVES)
+
+
+def _kept(before: Floats, after: Floats) -> float:
+    """Correlation within rows, its sign dropped."""
+    a, b = (x - x.mean(axis=1, keepdims=True) for x in (before, after))
+    size = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    found = np.abs((a * b).sum(axis=1)) / np.where(size > 0, size, 1.0)
+    return float(found.mean()) if len(found) else 0.0

@@ -6,29 +6,34 @@ arXiv:2408.08137) ask for. Metrics of this family are known to contradict each o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.checks.case import Case
 from whybox.checks.controls import edges, itself, picture
-from whybox.checks.curves import Game, parts_of
+from whybox.checks.curves import FEW_PARTS, Game, ordered, parts_of
+from whybox.checks.removal import orders_of_tokens, removal
 from whybox.checks.result import Check
-from whybox.checks.statistics import about, interval, taus
+from whybox.checks.statistics import about, interval, t_of, taus
 from whybox.errors import OptionError
 from whybox.frames import Floats
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.question import Indices, Question
 
-__all__ = ["ABSENT", "faithfulness"]
+__all__ = ["ABSENT", "faithfulness", "games_of"]
 
 GROUP: Final = "faithfulness"
 TOGETHER: Final = "faithfulness: together"
 ABSENT: Final = ("zero", "mean", "blur", "other row")
 RANDOM: Final = 6  # random orders
-CHANCE_T: Final = 2.57  # Student's t for RANDOM - 1 degrees of freedom, 95 %
+MANY_RANDOM: Final = 24  # of few parts, which are asked about once in each company
+FEWEST: Final = 3  # parts of a row that have orders to speak of
+ORDERS: Final = 40  # of which the best is met by chance in 2.5 %
 AGREED: Final = 0.2  # mean tau; measured on digits, metrics that contradict each other have -0.6 to 0.1, those that agree 0.75 and more
 
 
@@ -39,31 +44,52 @@ def faithfulness(case: Case, absent: Sequence[str] | None = None) -> list[Check]
         OptionError: stand-ins that are not known, or fewer than two.
     """
     q = case.question()
-    why = _unfit(case, q)
+    games, why = games_of(case, q, absent)
     if why:
         return [Check(GROUP, TOGETHER, "not applicable", None, why)]
+    candidates = _candidates(case, games) if case.tokens is None else orders_of_tokens(case, games)
+    checks: list[Check] = []
+    columns: list[list[float]] = []
+    for name, game in games.items():
+        rng = np.random.default_rng([case.seed, 79])
+        chance = [game.drawn(rng) for _ in range(MANY_RANDOM if game.parts <= FEW_PARTS else RANDOM)]
+        for metric, found in _measured(game, candidates, chance):
+            checks.append(_line(f"{metric}, {name}", metric, found, game))
+            columns.append([_mean(s) for s in found.scores.values()] + [0.0])
+    return [*checks, _together(checks, columns, [*candidates, "chance"])]
+
+
+def games_of(case: Case, q: Question, absent: Sequence[str] | None) -> tuple[dict[str, Game], str]:
+    """Deletion and insertion by each stand-in; and why there is none.
+
+    Raises:
+        OptionError: stand-ins that are not known, or fewer than two.
+    """
+    if case.tokens is not None:
+        games, why = removal(case, q, absent)
+        own = next(iter(games.values())).own if games else np.zeros(0)
+        ways = float(sum(math.lgamma(n + 1) for n in own if n >= FEWEST))  # logarithm of how many orders there are
+        if not why and ways < math.log(ORDERS):
+            said = f"there are only {math.exp(ways):.0f} orders of all that may be taken away from these texts"
+            return {}, f"{said}, so that even the best of them could be chance; bring more texts, or longer ones."
+        return games, why
+    why = _unfit(case, q)
+    if why:
+        return {}, why
     ids, count = [], 0
     for number in case.of:
         own = parts_of(q.inputs[number])
         ids.append((number, own + count))
         count += int(own.max()) + 1
-    names = _names(q.inputs, absent, len(case.inputs[0].x))
-    candidates = _candidates(case, ids, count)
-    rng = np.random.default_rng([case.seed, 79])
-    chance = [np.argsort(rng.random((q.rows, count)), axis=1) for _ in range(RANDOM)]
-    checks: list[Check] = []
-    columns: list[list[float]] = []
-    for name in names:
-        game = Game(
+    return {
+        name: Game(
             q,
             tuple(ids),
             count,
             tuple(_absent(name, case, number, q.inputs[number]) for number in range(len(q.inputs))),
         )
-        for metric, scores, best, dropped in _measured(game, candidates, chance):
-            checks.append(_line(f"{metric}, {name}", metric, scores["the map"], best, dropped, count))
-            columns.append([_mean(s) for s in scores.values()] + [0.0])
-    return [*checks, _together(checks, columns, [*candidates, "chance"])]
+        for name in _names(q.inputs, absent, len(case.inputs[0].x))
+    }, ""
 
 
 def _unfit(case: Case, q: Question) -> str:
@@ -145,60 +171,76 @@ def _blurred(given: Input) -> npt.NDArray[Any]:
     return x.astype(given.x.dtype)
 
 
-def _candidates(case: Case, ids: Sequence[tuple[int, Indices]], count: int) -> dict[str, Indices]:
+def _candidates(case: Case, games: Mapping[str, Game]) -> dict[str, Indices]:
     """Orders of the parts, largest first: by the map, and by maps that know nothing of the network."""
+    game = next(iter(games.values()))
+    ids, count, seed = game.ids, game.parts, case.seed
     given = [(case.inputs[n], case.inputs[n].x[case.rows]) for n, _ in ids]
     own = []
     for (g, _), part in zip(given, case.maps(), strict=True):
         value = np.abs(part) if case.sensitivity else part
         own.append(value if value.ndim == len(g.places) + 1 or g.channel is None else value.sum(axis=g.channel))
-    out = {"the map": _order(own, ids, count), "the input itself": _order([itself(g, x) for g, x in given], ids, count)}
+    out = {
+        "the map": _order(own, ids, count, seed),
+        "the input itself": _order([itself(g, x) for g, x in given], ids, count, seed),
+    }
     if all(picture(g) for g, _ in given):
-        out["an edge detector"] = _order([edges(g, x) for g, x in given], ids, count)
+        out["an edge detector"] = _order([edges(g, x) for g, x in given], ids, count, seed)
     return out
 
 
-def _order(maps: Sequence[Floats], ids: Sequence[tuple[int, Indices]], count: int) -> Indices:
+def _order(maps: Sequence[Floats], ids: Sequence[tuple[int, Indices]], count: int, seed: int) -> Indices:
     total = np.zeros((len(maps[0]), count))
     for part, (_, own) in zip(maps, ids, strict=True):
         for k in range(len(part)):
             total[k] += np.bincount(own.reshape(-1), weights=part[k].reshape(-1), minlength=count)
-    return np.argsort(-total, axis=1, kind="stable")
+    return ordered(total, seed)
 
 
-def _measured(
-    game: Game, candidates: dict[str, Indices], chance: list[Indices]
-) -> list[tuple[str, dict[str, Floats], float, int]]:
-    """For deletion and insertion: each candidate's score of every row that reacts (0 chance, 1 the best known), how good the best is, rows that do not react."""
+@final
+@dataclass(frozen=True)
+class _Found:
+    """Of a metric: each candidate's score of every row that reacts (0 chance, 1 the best known).
+
+    Of chance the standard error (`doubt`), and how far one order scatters; how many rows do not react (`still`), and how many are too short.
+    """
+
+    scores: dict[str, Floats]
+    doubt: float
+    scatter: float
+    still: int
+    short: int
+
+
+def _measured(game: Game, candidates: dict[str, Indices], chance: list[Indices]) -> list[tuple[str, _Found]]:
+    """For deletion and insertion, what the candidates' orders are worth."""
     (away, alone), (come, _) = game.greedy(away=True), game.greedy(away=False)
     tried = {
         **candidates,
         "single removals": np.argsort(alone, axis=1, kind="stable"),
         "away": away,
-        "come": np.flip(come, axis=1),
+        "come": game.turned(come),
     }
-    flipped = [np.flip(o, axis=1) for o in tried.values()]
-    areas = game.areas([*tried.values(), *flipped, *chance])
+    areas = game.areas([*tried.values(), *map(game.turned, tried.values()), *chance])
     k = len(tried)
     down, up, random = areas[:k], areas[k : 2 * k], areas[2 * k :]
-    mean, doubt = random.mean(axis=0), random.std(axis=0, ddof=1) / np.sqrt(len(random))
+    mean, scatter = random.mean(axis=0), random.std(axis=0, ddof=1)
+    doubt = scatter / np.sqrt(len(random))
+    long = game.own >= FEWEST
     out = []
     for metric, sign, own in (("deletion", -1.0, down), ("insertion", 1.0, up)):
         best = (sign * areas).max(axis=0) * sign
         room = sign * (best - mean)
-        reacts = room > np.maximum(3 * doubt, 1e-6 * (np.abs(mean) + 1e-12))
+        reacts = long & (room > np.maximum(3 * doubt, 1e-6 * (np.abs(mean) + 1e-12)))
         scores = {
             name: (sign * (own[i] - mean) / np.where(reacts, room, 1.0))[reacts]
             for i, name in enumerate((*candidates, "single removals"))
         }
-        out.append(
-            (
-                metric,
-                scores,
-                float(doubt[reacts].mean() / room[reacts].mean()) if reacts.any() else 0.0,
-                int((~reacts).sum()),
-            )
+        size = float(room[reacts].mean()) if reacts.any() else 1.0
+        apart = (
+            (float(doubt[reacts].mean()) / size, float(scatter[reacts].mean()) / size) if reacts.any() else (0.0, 0.0)
         )
+        out.append((metric, _Found(scores, *apart, int((long & ~reacts).sum()), int((~long).sum()))))
     return out
 
 
@@ -206,17 +248,23 @@ def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else 0.0
 
 
-def _line(name: str, metric: str, scores: Floats, doubt: float, dropped: int, count: int) -> Check:
+def _line(name: str, metric: str, found: _Found, game: Game) -> Check:
     what = "taken away" if metric == "deletion" else "put back"
+    scores, random = found.scores["the map"], MANY_RANDOM if game.parts <= FEW_PARTS else RANDOM
+    least, most = int(game.own[game.own >= FEWEST].min(initial=game.parts)), int(game.own.max())
+    count = f"{most}" if least == most else f"{least} to {most}"
     if not len(scores):
-        why = f"no order of the {count} parts moves the score more than chance does, in any of {dropped} rows"
+        why = f"no order of the {count} parts moves the score more than chance does, in any of {found.still} rows"
         return Check(GROUP, name, "not applicable", None, why + ".")
     mean, half = interval(scores)
-    half = half if len(scores) > 1 else CHANCE_T * doubt  # of one row, what is known is how far random orders scatter
-    said = f"{about(mean, half)}, where 0 is random orders ({RANDOM}, standard error {doubt:.2f}) and 1 the best order known; {count} parts {what} in the map's order"
-    if dropped:
-        said += f"; {dropped} rows left out, whose score no order moves"
-    details = {"rows": scores, "dropped": dropped}
+    # of one row, what is known is how far a single random order may be from the mean of those drawn
+    half = half if len(scores) > 1 else t_of(random - 1) * float(np.hypot(found.scatter, found.doubt))
+    said = f"{about(mean, half)}, where 0 is random orders ({random}, standard error {found.doubt:.2f}) and 1 the best order known; {count} parts {what} in the map's order"
+    if found.still:
+        said += f"; {found.still} rows left out, whose score no order moves"
+    if found.short:
+        said += f"; {found.short} rows left out for fewer than {FEWEST} parts"
+    details = {"rows": scores, "dropped": found.still + found.short}
     if mean - half > 0:
         return Check(GROUP, name, "pass", mean, said + ": better than chance.", details)
     why = "worse than chance" if mean + half < 0 else f"not told apart from chance by these {len(scores)} rows"

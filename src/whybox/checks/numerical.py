@@ -8,7 +8,7 @@ import numpy as np
 
 from whybox.checks.case import Case, Maps, flat
 from whybox.checks.result import Check
-from whybox.checks.statistics import spearman
+from whybox.checks.statistics import sizes_alike
 from whybox.frames import Floats
 
 __all__ = ["numerical"]
@@ -30,8 +30,10 @@ def numerical(case: Case) -> list[Check]:
 
 
 def apart(a: Maps, b: Maps) -> Floats:
-    """Relative distance of maps, row by row."""
+    """Relative distance of maps, row by row; places that a row does not have (NaN in both) do not count."""
     x, y = flat(a), flat(b)
+    gone = np.isnan(x) & np.isnan(y)
+    x, y = np.where(gone, 0.0, x), np.where(gone, 0.0, y)
     size = np.sqrt((y * y).sum(axis=1))
     return np.asarray(np.sqrt(((x - y) ** 2).sum(axis=1)) / np.where(size > 0, size, 1.0))
 
@@ -104,8 +106,8 @@ def _noise(case: Case) -> Check:
     if errors is None:
         why = "nothing is drawn" if case.parts[0].evidence.exact else "this method gives no standard error"
         return Check(GROUP, name, "not applicable", None, why + ".")
-    size = np.sqrt((flat(case.maps()) ** 2).mean(axis=1))
-    share = np.median(flat(errors), axis=1) / np.where(size > 0, size, 1.0)
+    size = np.sqrt(np.nanmean(flat(case.maps()) ** 2, axis=1))
+    share = np.nanmedian(flat(errors), axis=1) / np.where(size > 0, size, 1.0)
     middle = float(np.median(share))
     said = f"the median standard error is {middle:.2g} of the map's size (root mean square); up to {NOISE:g} passes, for then noise is under a twentieth of its energy"
     verdict = "pass" if middle <= NOISE else "fail"
@@ -145,7 +147,7 @@ def _dtype(case: Case) -> Check:
     short, full = case.repeated(), case.again(arrays=case.arrays(case.rows[at]), dtype=None, at=case.at[at])
     few = tuple(m[at] for m in short)
     distance = float(np.median(apart(few, full)))
-    order = float(np.mean([spearman(np.abs(a), np.abs(b)) for a, b in zip(flat(few), flat(full), strict=True)]))
+    order = float(sizes_alike(flat(few), flat(full)).mean())
     said = f"bfloat16 is {distance:.2g} of the map's size away from float32 (median of {len(at)} rows), rank correlation {order:.3f}; up to {SHORTER:g} passes"
     return Check(
         GROUP,

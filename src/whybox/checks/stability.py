@@ -12,8 +12,9 @@ import numpy as np
 from whybox.checks.case import Arrays, Case, Maps, flat
 from whybox.checks.numerical import apart
 from whybox.checks.result import Check
-from whybox.checks.statistics import about, interval, spearman
+from whybox.checks.statistics import about, interval, sizes_alike
 from whybox.frames import Floats
+from whybox.methods.saliency.question import Question
 
 __all__ = ["stability"]
 
@@ -27,6 +28,10 @@ MOVED: Final = 0.5  # of the distance to the map with its places shuffled, which
 REPEATED: Final = 0.8  # rank correlation with other seeds
 SEEDS: Final = 2
 ROUNDING: Final = 1e-3
+LEAST: Final = 0.05  # a shuffled map this near is no other map
+EMBEDDED: Final = (
+    "4 % of the spread of what the embedding gives"  # standard deviation, which is RADIUS of the range of even numbers
+)
 
 
 def stability(case: Case) -> list[Check]:
@@ -35,7 +40,10 @@ def stability(case: Case) -> list[Check]:
 
 
 def _noise(case: Case) -> Check:
-    if all(i.whole for i in case.inputs):
+    if case.tokens is not None and case.tokens.embedding is None:
+        why = "tokens are replaced as they are, without an embedding: nothing is a little beside a token."
+        return Check(GROUP, NOISE, "not applicable", None, why)
+    if case.tokens is None and all(i.whole for i in case.inputs):
         return Check(
             GROUP,
             NOISE,
@@ -44,16 +52,15 @@ def _noise(case: Case) -> Check:
             "the inputs are whole numbers (tokens, categories): nothing is a little beside them.",
         )
     before = case.repeated()
-    q = case.question()
+    q = case.question() if case.tokens is None else case.embedded()
     scores = q.scores[:, 0]
     worst, order, moved = np.zeros(case.count), np.ones(case.count), np.zeros(case.count)
     trials = FEW_TRIALS if case.dear else TRIALS
     for k in range(trials):
-        near = _near(case, k)
+        near = _near(case, k) if case.tokens is None else _near_embedded(case, q, k)
         after = case.again(arrays=near)
         worst = np.maximum(worst, apart(after, before))
-        alike = [spearman(np.abs(a), np.abs(b)) for a, b in zip(flat(after), flat(before), strict=True)]
-        order = np.minimum(order, alike)
+        order = np.minimum(order, sizes_alike(flat(after), flat(before)))
         lifted = tuple(q.net.array(x) for x in near)
         rows = np.arange(case.count)
         for start in range(0, case.count, q.at_once):
@@ -64,19 +71,32 @@ def _noise(case: Case) -> Check:
     mean, half = interval(worst)
     unlike = _unlike(case, before)
     share = float((moved / np.maximum(np.abs(scores), 1e-12)).mean())
+    what = f"{RADIUS:.0%} of the input's range" if case.tokens is None else EMBEDDED
     said = (
-        f"noise of {RADIUS:.0%} of the input's range moves the map by {about(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "
+        f"noise of {what} moves the map by {about(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "
         f"{float(order.mean()):.2f}; the score moves by {share:.1%}. A map with its places shuffled is {unlike:.2f} away, and up to half of that passes"
     )
+    details = {"rows": worst, "rank correlation": order, "score": moved}
+    if unlike < LEAST and mean > ROUNDING:
+        why = ": these maps have too few places, or too even ones, for a shuffled one to be another map."
+        return Check(GROUP, NOISE, "not applicable", mean, said + why, details)
     verdict = "pass" if mean <= max(MOVED * unlike, ROUNDING) else "fail"
-    return Check(GROUP, NOISE, verdict, mean, said + ".", {"rows": worst, "rank correlation": order, "score": moved})
+    return Check(GROUP, NOISE, verdict, mean, said + ".", details)
 
 
 def _unlike(case: Case, maps: Maps) -> float:
     """How far a map of the same numbers in other places is."""
     rng = np.random.default_rng([case.seed, 82])
     table = flat(maps)
-    return float(np.mean([apart((rng.permuted(table, axis=1),), (table,)).mean() for _ in range(TRIALS)]))
+    if np.isfinite(table).all():
+        return float(np.mean([apart((rng.permuted(table, axis=1),), (table,)).mean() for _ in range(TRIALS)]))
+    found = []
+    for _ in range(TRIALS):
+        other = table.copy()
+        for row in other:  # a view: places that the row has, among themselves
+            row[np.isfinite(row)] = rng.permutation(row[np.isfinite(row)])
+        found.append(apart((other,), (table,)).mean())
+    return float(np.mean(found))
 
 
 def _near(case: Case, trial: int) -> Arrays:
@@ -98,12 +118,27 @@ def _near(case: Case, trial: int) -> Arrays:
     return tuple(out)
 
 
+def _near_embedded(case: Case, q: Question, trial: int) -> Arrays:
+    """What the embedding gives with noise, and the other inputs as they are.
+
+    A few of its numbers lie far out, so noise is measured not by their range but by their spread over the text: as much of it as RADIUS of the range is for
+    numbers that are spread evenly.
+    """
+    assert case.tokens is not None  # noqa: S101  # asked by the caller
+    x = q.inputs[0].x
+    there = case.tokens.which[case.rows] >= 0
+    spread = np.array([float(a[t].std()) if t.any() else 0.0 for a, t in zip(x, there, strict=True)])
+    rng = np.random.default_rng([case.seed, 81, 0, trial])
+    noise = rng.uniform(-RADIUS, RADIUS, size=x.shape) * (np.sqrt(12.0) * spread)[:, None, None]
+    return ((x + noise * there[:, :, None]).astype(x.dtype), *(i.x for i in q.inputs[1:]))
+
+
 def _seeds(case: Case) -> Check:
     own = flat(case.maps())
     found = [flat(case.repeated(case.other_seed(1 + k))) for k in range(SEEDS)]
-    if case.parts[0].evidence.exact or np.array_equal(found[0], flat(case.repeated())):
+    if case.parts[0].evidence.exact or np.array_equal(found[0], flat(case.repeated()), equal_nan=True):
         return Check(GROUP, SEED, "not applicable", None, "nothing is drawn: another seed gives the same map.")
-    table = np.array([[spearman(np.abs(a), np.abs(b)) for a, b in zip(own, other, strict=True)] for other in found])
+    table = np.array([sizes_alike(own, other) for other in found])
     mean, half = interval(table)
     said = f"rank correlation with {SEEDS} other seeds {about(mean, half)}; from {REPEATED:g} passes"
     verdict = "pass" if mean >= REPEATED else "fail"

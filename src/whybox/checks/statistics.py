@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.frames import Floats
 
-__all__ = ["about", "interval", "kendall", "ranks", "spearman", "taus"]
+__all__ = ["about", "interval", "kendall", "ranks", "sizes_alike", "spearman", "t_of", "taus"]
 
 # two-sided 95 % points of Student's t for 1 to 30 degrees of freedom; beyond, 1.96 + 2.4 / df is right to three digits
 _T: Final = (
@@ -32,6 +32,12 @@ def spearman(a: Floats, b: Floats) -> float:
     x, y = ranks(a) - (len(a) + 1) / 2, ranks(b) - (len(b) + 1) / 2
     size = float(np.sqrt((x @ x) * (y @ y)))
     return 0.0 if size == 0.0 else float(x @ y) / size
+
+
+def sizes_alike(a: Floats, b: Floats) -> Floats:
+    """Rank correlation of sizes, of each row of two tables, over the places where both are numbers."""
+    both = np.isfinite(a) & np.isfinite(b)
+    return np.array([spearman(np.abs(x[u]), np.abs(y[u])) for x, y, u in zip(a, b, both, strict=True)])
 
 
 def kendall(a: Sequence[float], b: Sequence[float]) -> float:
@@ -59,7 +65,7 @@ def interval(values: npt.NDArray[Any]) -> tuple[float, float]:
     for axis in (0, 1):
         means = table.mean(axis=axis)  # of each row over repetitions, of each repetition over rows
         if len(means) > 1:
-            half += (_t(len(means) - 1) * float(means.std(ddof=1))) ** 2 / len(means)
+            half += (t_of(len(means) - 1) * float(means.std(ddof=1))) ** 2 / len(means)
     several = any(n > 1 for n in table.shape)
     return mean, float(np.sqrt(half)) if several else float("inf")
 
@@ -69,5 +75,6 @@ def about(mean: float, half: float) -> str:
     return f"{mean:.2f} +- {half:.2f}" if np.isfinite(half) else f"{mean:.2f} (one row)"
 
 
-def _t(freedom: int) -> float:
+def t_of(freedom: int) -> float:
+    """The two-sided 95 % point of Student's t."""
     return _T[freedom - 1] if freedom <= len(_T) else 1.96 + 2.4 / freedom

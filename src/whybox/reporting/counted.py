@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -46,11 +46,12 @@ def all_of(asked: Sequence[str] | str) -> Plan:
     return Plan(asked, CHECKED[0], f"Checks asked for: {named}.", True)
 
 
-def kept_by_a_row(net: Any, inputs: Any, channel_axis: Any) -> int:
+def kept_by_a_row(net: Any, inputs: Any, reading: Mapping[str, Any]) -> int:
     """Bytes that a derivative at one row keeps: the size of the network at work, the same on every machine."""
     network = as_network(net)
     with network.session():
-        made = feed(network, inputs, make("gradient", {}), channel_axis=channel_axis)
+        how = {k: reading[k] for k in ("channel_axis", "embedding", "tokenizer") if k in reading}
+        made = feed(network, inputs, make("gradient", {}), **how)
         return int(made.net.probe(tuple(made.net.array(i.x[:1]) for i in made.inputs))[1])
 
 

@@ -14,7 +14,6 @@ from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.methods.saliency.catalog import METHODS
 from whybox.methods.saliency.saliency import saliency
-from whybox.plots.tracks import TEXTS
 from whybox.reporting.counted import Plan, all_of, kept_by_a_row, planned
 from whybox.reporting.looks import ROWWISE, Shown, looks
 from whybox.reporting.page import page, table
@@ -157,16 +156,12 @@ def _judged(
     """The checks of each method, of all its inputs together, and which were left out."""
     parts, kept = [], 0
     for s in shown:
-        if any(e.dims[1:] in TEXTS for e in s.parts):
-            parts.append(
-                f"<h3>{escape(s.e.evidence.method)}: not checked</h3><p>Maps of tokens and words cannot be checked.</p>"
-            )
-            continue
         if asked is None:
-            kept = kept or kept_by_a_row(net, s.inputs, options.get("channel_axis", "auto"))
+            kept = kept or kept_by_a_row(net, s.inputs, options)
         plan = all_of(asked) if asked is not None else planned(s.e, kept)
         found = check(
-            s.found, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=options["seed"]
+            s.found, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=options["seed"],
+            tokenizer=options.get("tokenizer"),
         )  # fmt: skip
         parts.append(_checked(s, found, plan))
     return "".join(parts)

@@ -16,7 +16,7 @@ from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.text import Texts, absent_token, arranged, is_text, labelled, replaced
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["Feed", "feed"]
+__all__ = ["Feed", "feed", "through"]
 
 
 @final
@@ -83,17 +83,26 @@ def feed(  # noqa: PLR0913  # everything that decides what goes in
         settled = (replace(settled[0], dims=("row", "token")), *(replace(i, held=True) for i in settled[1:]))
     elif baseline_token is not None:
         raise OptionError("baseline_token= goes with texts, or with embedding='...'.")
-    made = Feed(net, settled, method, several, texts, words, notes, background)
-    if not tokens:
+    return through(Feed(net, settled, method, several, texts, words, notes, background), embedding, baseline_token)
+
+
+def through(made: Feed, embedding: str | None, baseline_token: Any) -> Feed:
+    """Tell the method what stands for absent tokens, and go in behind the embedding, if one is named; background tokens go the same way.
+
+    Raises:
+        OptionError, InputError, UnsupportedModelError: as feed.
+    """
+    if made.texts is None and embedding is None:
         return made
-    if background is not None and baseline_token is not None:
+    net = made.net
+    if made.background is not None and baseline_token is not None:
         raise OptionError("baseline_token= and background= both say what stands for absent; leave one of the two out.")
-    token = absent_token(baseline_token, texts) if background is None else None
+    token = absent_token(baseline_token, made.texts) if made.background is None else None
     if embedding is not None:
         made = _embedded(made, embedding, token)
     elif token is not None:
         made = _without_derivatives(made, token)
-    return made if background is None else _behind(net, made, embedding)
+    return made if made.background is None else _behind(net, made, embedding)
 
 
 def _by_name(background: Any, names: tuple[str, ...], *, embedded: bool) -> Any:

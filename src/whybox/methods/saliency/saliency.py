@@ -110,7 +110,13 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
             q,
             made.method,
             [*made.notes, *notes],
-            asked={"target": target, "dtype": dtype, "output": output, "embedding": embedding},
+            asked={
+                "target": target,
+                "dtype": dtype,
+                "output": output,
+                "embedding": embedding,
+                "baseline_token": baseline_token,
+            },
         )
     return made.labelled(found)
 

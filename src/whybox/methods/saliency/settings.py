@@ -15,7 +15,7 @@ from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.question import Question
 
-__all__ = ["digest", "rebuilt", "settings_of"]
+__all__ = ["digest", "plain", "rebuilt", "settings_of", "unkept"]
 
 
 def digest(inputs: Sequence[Input]) -> str:
@@ -43,26 +43,32 @@ def settings_of(q: Question, method: Method, asked: Mapping[str, Any] | None = N
         }
     return {
         "method": method.name,
-        "options": {f.name: _plain(getattr(method, f.name)) for f in fields(method)},
+        "options": {f.name: plain(getattr(method, f.name)) for f in fields(method)},
         "target": target,
         "reduce": q.reduce,
         "channel_axis": channels.pop() if len(channels) == 1 else "auto",
         "background": None if q.background is None else digest(q.background),
-        **{name: _plain(value) for name, value in (asked or {}).items() if name != "target"},
+        **{name: plain(value) for name, value in (asked or {}).items() if name != "target"},
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """An option as it is kept: plain data; arrays by their SHA-256, other objects by their kind."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (tuple, list)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, np.ndarray) and value.dtype != object:
         h = hashlib.sha256(f"{value.dtype.str}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
         return {"array": h.hexdigest()}
     return {"object": type(value).__name__}
+
+
+def unkept(value: Any) -> bool:
+    """Whether an option is, or has in it, something of which only a digest is kept."""
+    return isinstance(value, Mapping) or (isinstance(value, (list, tuple)) and any(map(unkept, value)))
 
 
 def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[str, Any] | None = None) -> Method:
@@ -77,7 +83,7 @@ def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[st
     """
     said = settings.get("method")
     if isinstance(method, Method):
-        again = {f.name: _plain(getattr(method, f.name)) for f in fields(method)}
+        again = {f.name: plain(getattr(method, f.name)) for f in fields(method)}
         if method.name != said or again != dict(settings["options"]):
             raise InputError(
                 f"method={method!r} is not what made this explanation: {said!r} with {dict(settings['options'])}."
@@ -93,9 +99,9 @@ def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[st
         )
     kept = dict(settings["options"])
     for name, value in (options or {}).items():
-        if name not in kept or (_plain(value) != kept[name]):
+        if name not in kept or (plain(value) != kept[name]):
             raise InputError(f"{name}= is not what made this explanation: {kept.get(name)!r}.")
-    lost = [name for name, value in kept.items() if isinstance(value, dict) and name not in (options or {})]
+    lost = [name for name, value in kept.items() if unkept(value) and name not in (options or {})]
     if lost:
         raise OptionError(
             f"option {lost[0]!r} of method {said!r} is not kept in an explanation; pass it again: options={{{lost[0]!r}: ...}}."

@@ -14,14 +14,14 @@ from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.explanation import Explanation, labels
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["Text", "Texts", "absent_token", "arranged", "is_text", "labelled", "read", "replaced"]
+__all__ = ["PIECES", "Text", "Texts", "absent_token", "arranged", "grouped", "is_text", "labelled", "read", "replaced"]
 
 Wholes = npt.NDArray[np.int64]
 Text = str | tuple[str, str]
 _NAMES: Final = ("input_ids", "attention_mask", "token_type_ids")
 _ABSENT: Final = ("[MASK]", "<mask>", "[PAD]", "<pad>", "<|padding|>")
 _NONE: Final = object()
-_PIECES: Final = ("##", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}", "\N{LOWER ONE EIGHTH BLOCK}")
+PIECES: Final = ("##", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}", "\N{LOWER ONE EIGHTH BLOCK}")
 
 
 @final
@@ -359,7 +359,7 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
         )
     if texts.paired and texts.which is None:
         raise OptionError("words=True of pairs needs a tokenizer that says which text a token is from (sequence_ids).")
-    which, names = _grouped(texts)
+    which, names = grouped(texts)
     count = max(map(len, names))
     full = np.array([[*n, *[""] * (count - len(n))] for n in names])
     known = np.array([[i < len(n) for i in range(count)] for n in names])
@@ -392,7 +392,7 @@ def _only(a: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> npt.NDArray[Any]
     return np.where(there.reshape(*there.shape, *(1,) * (a.ndim - 2)), a, np.nan)
 
 
-def _grouped(texts: Texts) -> tuple[Wholes, list[list[str]]]:
+def grouped(texts: Texts) -> tuple[Wholes, list[list[str]]]:
     """For each token the number of its word among those of its row, and the words; special tokens are words of their own."""
     assert texts.words is not None  # noqa: S101  # asked by the caller
     which, names = np.zeros_like(texts.ids), []
@@ -420,6 +420,6 @@ def _name(texts: Texts, row: int, of: int, group: list[int]) -> str:
         if piece:
             return piece
     tokens = [str(t) for t in texts.tokens[row, group]]
-    for mark in _PIECES:
+    for mark in PIECES:
         tokens = [t.removeprefix(mark) for t in tokens]
     return "".join(tokens)
