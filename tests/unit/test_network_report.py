@@ -206,6 +206,10 @@ def test_tokens_beside_their_mask(tmp_path):
     given = {"input_ids": ids, "attention_mask": np.ones((8, 5), dtype=np.int64)}
     e = wb.report(seeded(Reader), given, tmp_path / "read.html", output=1, embedding="emb")
     assert e.dims == ("row", "token")
+    floats = {"input_ids": ids, "attention_mask": np.ones((8, 5), dtype=np.float32)}
+    options = {"method": "integrated_gradients", "embedding": "emb"}
+    whole, real = (wb.saliency(seeded(Reader), x, 1, **options) for x in (given, floats))
+    assert np.array_equal(whole.values, real.values)
     assert (tmp_path / "read.html").read_text(encoding="utf-8").count("<figure>") == 18
 
 
