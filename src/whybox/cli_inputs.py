@@ -31,14 +31,15 @@ class Given:
 
     Attributes:
         inputs: an array or table; of several inputs a tuple, or a dict where the network takes them by name.
-        names: of the inputs, () where there is one without a name. rows: how many. labels: of the rows, where each is a file.
+        names: of the inputs, () where there is one without a name. rows: how many.
+        labels: for each input those of its rows: names of its files, else of another input's; None where there are none.
         notes: what the reader should know.
     """
 
     inputs: Any
     names: tuple[str, ...]
     rows: int
-    labels: list[str] | None
+    labels: tuple[list[str] | None, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -106,7 +107,8 @@ def given(options: argparse.Namespace, net: Any, files: Mapping[str, list[str]])
     rows = {name: len(r.rows) for name, r in read.items()}
     if len(set(rows.values())) > 1:
         raise InputError(f"the inputs have different numbers of rows: {', '.join(f'{n} {r:,}' for n, r in rows.items())}.")  # fmt: skip
-    labels = next((r.labels for r in read.values() if r.labels is not None), None)
+    first = next((r.labels for r in read.values() if r.labels is not None), None)
+    labels = tuple(first if r.labels is None else r.labels for r in read.values())
     notes = tuple(note for r in read.values() for note in r.notes)
     count = next(iter(rows.values()))
     arrays = {name: r.rows for name, r in read.items()}

@@ -99,7 +99,7 @@ def _drawn(found: Mapping[str, Explanation]) -> Any:
         len(found) if len(found) > 1 else 1 if first.dims[1:] not in (("y", "x"), ("feature",)) else min(len(first), 4)
     )
     lines = len(first) if len(found) > 1 else -(-len(first) // columns)
-    sizes = {"width": (7.5 if columns == 1 else 4.6) if wide else 3.5, "height": _height(found)}
+    sizes = {"width": (8.0 if columns == 1 else 4.6) if wide else 3.5, "height": _height(found)}
     figure, cells = plt.subplots(
         lines, columns, figsize=(sizes["width"] * columns, sizes["height"] * lines), layout="constrained", squeeze=False
     )
@@ -126,8 +126,8 @@ def _height(found: Mapping[str, Explanation]) -> float:
     """Inches that the tallest map of a row needs."""
     tall = []
     for e in found.values():
-        kind = e.dims[1:]
-        bars = 1.1 + 0.3 * min(e.shape[1], 12)
-        of = {("y", "x"): 3.15, ("feature",): bars, ("time",): 1.9}
-        tall.append(of.get(kind, min(1.5 + 0.2 * e.shape[-1], 4.0) if kind == ("time", "feature") else 2.2))
+        kind, count = e.dims[1:], e.shape[1]
+        of = {("y", "x"): 3.15, ("feature",): 1.1 + 0.3 * min(count, 12), ("time",): 1.9}
+        of[("time", "feature")] = min(1.5 + 0.2 * e.shape[-1], 4.0)
+        tall.append(of.get(kind, 1.3 + 0.36 * (count // 20)))  # tokens
     return max(tall)

@@ -136,9 +136,12 @@ def _saliency(options: argparse.Namespace) -> None:
         **method_options,
     )
     parts = found if isinstance(found, tuple) else (found,)
-    if read.labels is not None:
-        parts = tuple(replace(e, coords={**e.coords, "row": labels(read.labels)}) for e in parts)
     which = parts[0].evidence.settings["inputs"] if isinstance(found, tuple) else [0]
+    called = [read.labels[k] for k in which]
+    parts = tuple(
+        e if of is None else replace(e, coords={**e.coords, "row": labels(of)})
+        for e, of in zip(parts, called, strict=True)
+    )
     named = dict(zip([(read.names or ("",))[k] for k in which], parts, strict=True))
     written = write(named, out) if isinstance(found, tuple) else write({"": parts[0]}, out)
     _tell(named, written)

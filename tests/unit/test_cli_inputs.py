@@ -81,6 +81,7 @@ def test_each_input_may_be_scaled_in_its_own_way(folder, monkeypatch):
     with np.load(folder / "pair.npz") as found:
         assert np.allclose(found["left.values"][0], np.abs((right - 0.25) / 2), atol=1e-6)
         assert np.allclose(found["right.values"][0], np.abs(left - 0.5), atol=1e-6)
+        assert (found["left.row_labels"][0], found["right.row_labels"][0]) == ("0.png", "gray.jpg")
 
 
 def test_pictures_of_any_kind_mean_the_same(folder, tmp_path, capsys):

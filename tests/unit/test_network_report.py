@@ -192,6 +192,14 @@ def test_two_pictures_and_a_series_beside_a_table(tmp_path):
     assert re.search(r"Integrated gradients of this row: input 0 \S+ \(\d", text)
 
 
+def test_one_row_of_a_table_has_a_report(tmp_path):
+    for output in (None, [1]):
+        wb.report(
+            tabular(), table(1), tmp_path / "one.html", output=output, output_names=["no", "yes"], checks="numerical"
+        )
+        assert re.search(r"Gradient · (no|yes) · score", (tmp_path / "one.html").read_text(encoding="utf-8"))
+
+
 def test_tokens_beside_their_mask(tmp_path):
     class Reader(torch.nn.Module):
         def __init__(self):
@@ -206,6 +214,10 @@ def test_tokens_beside_their_mask(tmp_path):
     given = {"input_ids": ids, "attention_mask": np.ones((8, 5), dtype=np.int64)}
     e = wb.report(seeded(Reader), given, tmp_path / "read.html", output=1, embedding="emb")
     assert e.dims == ("row", "token")
+    floats = {"input_ids": ids, "attention_mask": np.ones((8, 5), dtype=np.float32)}
+    options = {"method": "integrated_gradients", "embedding": "emb"}
+    whole, real = (wb.saliency(seeded(Reader), x, 1, **options) for x in (given, floats))
+    assert np.array_equal(whole.values, real.values)
     assert (tmp_path / "read.html").read_text(encoding="utf-8").count("<figure>") == 18
 
 

@@ -215,10 +215,12 @@ def title_of(e: Explanation) -> str:
     if len(names) == 1 and names[0] != "prediction":
         about = f" · {'output ' if names[0].isdigit() else ''}{short(names[0], 24)}"
     elif called is not None and np.size(called[1]) == 1:
-        about = f" · {short(str(called[1]), 24)}"
+        about = f" · {short(str(np.ravel(called[1])[0]), 24)}"
     elif found is not None and np.size(found[1]) == 1:
-        about = f" · output {int(found[1])}"
-    score = "" if e.prediction is None or np.size(e.prediction) != 1 else f" · score {float(e.prediction):.3g}"
+        about = f" · output {int(np.ravel(found[1])[0])}"
+    score = (
+        "" if e.prediction is None or np.size(e.prediction) != 1 else f" · score {float(np.ravel(e.prediction)[0]):.3g}"
+    )
     return f"{e.evidence.method}{about}{score}"
 
 

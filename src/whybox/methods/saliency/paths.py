@@ -296,7 +296,8 @@ class _Walks:
         alone, back = np.unique(tasks, return_inverse=True)
         starts = [np.concatenate(a) for a in zip(*(self._starts[int(task)] for task in alone), strict=True)]
         ways, f, grads = along(self.q, alone % self.q.rows, starts, back, t)
-        values = [[None if g is None else way * g for way, g in zip(ways, of, strict=True)] for of in grads]
+        asked = [not given.whole for given in self.q.inputs]  # a mask of floats has a gradient, but is held
+        values = [[way * g if of_it and g is not None else None for way, g, of_it in zip(ways, of, asked, strict=True)] for of in grads]  # fmt: skip
         self._chunks.append(_Chunk(tasks, slots, values))
         h, shadows = np.zeros(f.shape), []
         for target, of in enumerate(values):
