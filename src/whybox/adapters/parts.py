@@ -41,11 +41,11 @@ class Part:
                 if isinstance(said, dict)
                 else list(range(len(said)))
                 if isinstance(said, (tuple, list))
-                else []
+                else [name for name, part in getattr(said, "__dict__", {}).items() if isinstance(part, self.kind)]
             )
             raise OptionError(
-                f"the network answers with {type(said).__name__}; say which part to explain with output=..."
-                + (f" (one of {keys})." if keys else ".")
+                f"the network answers with {type(said).__name__}; say which part to explain: output="
+                + (f"one of {keys}." if keys else "the name of a part.")
             )
         return said
 

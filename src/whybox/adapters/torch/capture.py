@@ -21,6 +21,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
+from whybox.adapters.torch.state import first_line
 from whybox.errors import OptionError, UnsupportedModelError
 
 __all__ = ["INSTEAD", "Graph", "capture", "named"]
@@ -32,7 +33,7 @@ INSTEAD: Final = "use method='integrated_gradients', which needs derivatives onl
 _SHAPE_ONLY: Final = frozenset(
     {
         "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "new_empty_strided",
-        "empty_strided",
+        "empty_strided", "fill", "zero",
     }
 )  # fmt: skip
 
@@ -59,6 +60,25 @@ def _norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype
     return x.abs().sum(dims, keepdim=keepdim) if ord == 1 else (x * x).sum(dims, keepdim=keepdim).sqrt()
 
 
+def _strided(x: Any, size: Any, stride: Any, storage_offset: Any = None) -> Any:
+    """The same numbers in the same order, said by steps in memory (pooling of networks with channels innermost)."""
+    same = list(size) == list(x.shape) and not storage_offset
+    if not same or any(n > 1 and s != t for n, s, t in zip(size, stride, x.stride(), strict=True)):
+        return NotImplemented
+    return aten.alias.default(x)
+
+
+def _filled(x: Any, value: Any) -> Any:
+    """Numbers of another tensor; nothing of `x` but its shape."""
+    return aten.expand.default(value.to(x.dtype), list(x.shape))
+
+
+def _bounded(x: Any, low: Any = None, high: Any = None) -> Any:
+    """Clamping between tensors, as the largest and smallest of two."""
+    x = x if low is None else torch.maximum(x, low)
+    return x if high is None else torch.minimum(x, high)
+
+
 def _table() -> dict[Any, Callable[..., Any]]:
     """Composites that are taken apart, beside those that torch takes apart by itself."""
     own = get_decompositions(
@@ -83,6 +103,10 @@ def _table() -> dict[Any, Callable[..., Any]]:
         aten.var.correction: _variance,
         aten.std.correction: _spread,
         aten.linalg_vector_norm.default: _norm,
+        aten.as_strided.default: _strided,
+        aten.fill.Tensor: _filled,
+        aten.copy.default: lambda x, source, non_blocking=False: _filled(x, source),
+        aten.clamp.Tensor: _bounded,
         aten.var_mean.correction: lambda x, dim=None, *, correction=None, keepdim=False: (
             _variance(x, dim, correction=correction, keepdim=keepdim),
             x.mean(list(range(x.dim())) if dim is None else dim, keepdim=keepdim),
@@ -109,6 +133,14 @@ class Graph:
     rowed: frozenset[Node]
     moving: frozenset[Node]
     dies: dict[Node, tuple[Node, ...]]
+
+
+_REASONS: Final = {  # what torch says, and what stands behind it
+    "ata-dependent": "a branch, a loop or a length in it hangs on the numbers of a row",
+    "autograd.Function": "it has an operator of its own (autograd.Function), and what that computes is not seen",
+    "requires_grad_()": "it takes derivatives itself, in forward",
+    "dynamo-optimized": "a function in it was compiled (torch.compile); explain the network as it was before",
+}
 
 
 @contextmanager
@@ -147,10 +179,11 @@ def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...]) -> G
     except (UnsupportedModelError, OptionError):
         raise
     except Exception as error:
-        told = str(error).strip().splitlines()
+        told = first_line(error)
+        why = next((said for sign, said in _REASONS.items() if sign in str(error)), None)
         raise UnsupportedModelError(
-            "operators of the network cannot be taken down before its numbers are known "
-            f"({type(error).__name__}: {told[0][:160] if told else ''}): a branch or a loop in it hangs on the numbers of a row; {INSTEAD}."
+            "operators of the network cannot be taken down before its numbers are known"
+            f"{f': {why}' if why else f' ({type(error).__name__}: {told}); most often a branch or a loop in it hangs on the numbers of a row'}; {INSTEAD}."
         ) from error
     return _graph(module, row)
 
@@ -220,7 +253,7 @@ def _dies(steps: list[Node], inputs: tuple[Node, ...], output: Node) -> dict[Nod
 
 
 def _of_shape(node: Node) -> bool:
-    return node.op == "call_function" and named(node.target) in _SHAPE_ONLY
+    return node.op == "call_function" and named(node.target) in _SHAPE_ONLY and node.target is not aten.fill.Tensor
 
 
 def _constant(module: GraphModule, node: Node, known: dict[Node, Any]) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, final
 
 import torch
@@ -25,6 +25,7 @@ from whybox.adapters.torch.rules_elementwise import ELEMENTWISE, Call, Rule
 from whybox.adapters.torch.rules_guided import GUIDED, undefined
 from whybox.adapters.torch.rules_pooling import POOLING
 from whybox.adapters.torch.rules_products import BILINEAR, PRODUCTS
+from whybox.adapters.torch.state import back, uncompiled
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Pull, Ruled
 
@@ -125,6 +126,7 @@ _LINEAR: Final = frozenset(
 # Linear in these operands while the others stand still.
 _LINEAR_IN: Final[dict[Any, tuple[int, ...]]] = {
     aten.convolution: (0,),
+    aten._convolution: (0,),
     aten.div: (0,),
     aten.where: (1, 2),
     aten.masked_fill: (0, 2),
@@ -152,7 +154,11 @@ def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple
         raise UnsupportedModelError(
             "operator rules divide small differences and are not computed under autocast; leave dtype out."
         )
-    graph = capture(net.said, x)
+    net.state.back()
+    with uncompiled(net.module) as module:
+        graph = capture(replace(net, module=module).said, x)
+    graph.constants.update({n: net.state.apart(v) for n, v in graph.constants.items()})
+    net.state.back()
     plan, operators = _planned(graph) if rules == "deeplift" else _guided(graph)
     walk = _Walk(net, graph, plan)
     return Ruled(walk.run, operators, walk.tried(x, None if rules == "guided" else reference))
@@ -312,6 +318,7 @@ class _Walk:
         return value.float() if half else value
 
     def walk(self, x: tuple[Tensor, ...], apply: Callable[[Call, Rule, Node, list[Tensor]], Tensor]) -> Tensor:
+        self.net.state.back()  # buffers are constants here
         graph, n = self.graph, len(x[0])
         env: Env = dict(zip(graph.inputs, x, strict=True))
         for node in graph.steps:
@@ -431,11 +438,7 @@ class _Walk:
                 return tuple(torch.zeros_like(a) if a.is_floating_point() else None for a in leaves)
             if kept is not None:
                 kept.of = None if paired else of
-            found = iter(
-                torch.autograd.grad(
-                    outputs, wanted, cotangent.to(outputs.dtype), retain_graph=not last, allow_unused=True
-                )
-            )
+            found = iter(back(outputs, wanted, cotangent.to(outputs.dtype), last=last))
             grads = [next(found) if a.is_floating_point() else None for a in leaves]
             return tuple(
                 torch.zeros_like(a) if g is None and a.is_floating_point() else g

@@ -38,7 +38,7 @@ def explained(
     _finite(found, method)
     gap = _gap(q, found)
     mapped = [which for which, a in enumerate(found.maps[0]) if a is not None]
-    evidence = _evidence(q, method, found, gap, (*notes, *found.notes), began)
+    evidence = _evidence(q, method, found, gap, (*notes, *q.net.remarks, *found.notes), began)
     evidence = replace(evidence, settings=settings_of(q, method, asked) | {"inputs": mapped})
     return tuple(_one(q, found, which, gap, evidence) for which in mapped)
 
