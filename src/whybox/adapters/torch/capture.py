@@ -1,7 +1,8 @@
 """The operators that a torch module really runs for one row, in order: the graph that rules walk along.
 
-The module is traced once, on tensors without numbers, so nothing in it can depend on the numbers of the row at hand unseen. Composites (attention, encoder
-layers, recurrent layers, norms of every spelling) come apart into operators of ATen; what is left is either linear, or has a rule, or is refused.
+The module is run once on a tensor that writes down what is done to it and does not tell its numbers; where that does not go, it is traced by torch on tensors
+without numbers, which takes ten times as long. So nothing in it can depend on the numbers of the row at hand unseen. Composites (attention, encoder layers,
+recurrent layers, norms of every spelling) come apart into operators of ATen; what is left is either linear, or has a rule, or is refused.
 """
 
 # ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
@@ -21,6 +22,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
+from whybox.adapters.torch.recording import Recorded, recorded
 from whybox.adapters.torch.state import first_line
 from whybox.errors import OptionError, UnsupportedModelError
 
@@ -161,16 +163,22 @@ def _plainly() -> Iterator[None]:
         yield
 
 
-def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...]) -> Graph:
+def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], back: Callable[[], None]) -> Graph:
     """Trace a function of one row.
 
     Args:
-        said: what answers tensors of rows, its parameters fixed. x: inputs; the first row is traced by its shape alone.
+        said: what answers tensors of rows, its parameters fixed. x: inputs; the first row is traced by its shape alone. back: puts what `said` runs back as
+            it was.
 
     Raises:
         UnsupportedModelError: what the function does hangs on numbers in the row (branches, lengths), or on chance, or it cannot be traced.
     """
     row = tuple(a[:1].detach().clone() for a in x)
+    try:
+        with _plainly():
+            return _graph(recorded(said, row, _table(), _shape_only), row)
+    except Exception:  # whatever it is, the other way knows better, or says why not
+        back()
     try:
         with _plainly():
             module = _trace(said, row)
@@ -210,7 +218,7 @@ def named(op: Any) -> str:
     )
 
 
-def _graph(module: GraphModule, row: tuple[torch.Tensor, ...]) -> Graph:
+def _graph(module: GraphModule | Recorded, row: tuple[torch.Tensor, ...]) -> Graph:
     nodes = list(module.graph.nodes)
     inputs = tuple(n for n in nodes if n.op == "placeholder")
     output = next(n for n in nodes if n.op == "output").args[0]
@@ -253,10 +261,14 @@ def _dies(steps: list[Node], inputs: tuple[Node, ...], output: Node) -> dict[Nod
 
 
 def _of_shape(node: Node) -> bool:
-    return node.op == "call_function" and named(node.target) in _SHAPE_ONLY and node.target is not aten.fill.Tensor
+    return node.op == "call_function" and _shape_only(node.target)
 
 
-def _constant(module: GraphModule, node: Node, known: dict[Node, Any]) -> Any:
+def _shape_only(op: Any) -> bool:
+    return named(op) in _SHAPE_ONLY and op is not aten.fill.Tensor
+
+
+def _constant(module: GraphModule | Recorded, node: Node, known: dict[Node, Any]) -> Any:
     """What depends on no input, computed once.
 
     Raises:

@@ -156,7 +156,7 @@ def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple
         )
     net.state.back()
     with uncompiled(net.module) as module:
-        graph = capture(replace(net, module=module).said, x)
+        graph = capture(replace(net, module=module).said, x, net.state.back)
     graph.constants.update({n: net.state.apart(v) for n, v in graph.constants.items()})
     net.state.back()
     plan, operators = _planned(graph) if rules == "deeplift" else _guided(graph)
