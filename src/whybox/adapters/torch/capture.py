@@ -22,7 +22,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
-from whybox.adapters.torch.recording import Recorded, recorded
+from whybox.adapters.torch.recording import Recorded, Silent, recorded
 from whybox.adapters.torch.state import first_line
 from whybox.errors import OptionError, UnsupportedModelError
 
@@ -138,7 +138,7 @@ class Graph:
 
 
 _REASONS: Final = {  # what torch says, and what stands behind it
-    "ata-dependent": "a branch, a loop or a length in it hangs on the numbers of a row",
+    "ata-dependent": "a branch, a loop or a length in it hangs on the numbers of a row, or they leave torch (numpy)",
     "autograd.Function": "it has an operator of its own (autograd.Function), and what that computes is not seen",
     "requires_grad_()": "it takes derivatives itself, in forward",
     "dynamo-optimized": "a function in it was compiled (torch.compile); explain the network as it was before",
@@ -158,6 +158,7 @@ def _plainly() -> Iterator[None]:
         torch._C._set_mkldnn_enabled(False)
         stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
         stack.enter_context(torch.no_grad())
+        stack.enter_context(Silent())
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         yield

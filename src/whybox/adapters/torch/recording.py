@@ -10,9 +10,10 @@ from typing import Any, Final, final
 
 import torch
 from torch.fx import Graph, Node
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-__all__ = ["Recorded", "Unknown", "recorded"]
+__all__ = ["Recorded", "Silent", "Unknown", "recorded"]
 
 aten: Final = torch.ops.aten
 _BY_NUMBERS: Final = (
@@ -20,7 +21,19 @@ _BY_NUMBERS: Final = (
     torch.Tag.dynamic_output_shape,
     torch.Tag.nondeterministic_seeded,
 )
+_OUTSIDE: Final = ("numpy", "__array__", "__dlpack__", "data_ptr")
 _COMPOSITE: dict[Any, bool] = {}
+
+
+@final
+class Silent(TorchFunctionMode):  # type: ignore[misc]  # torch has no types here
+    """Tensors that are taken down do not go to numpy, where nothing is seen."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Refuse that, run all else."""
+        if getattr(func, "__name__", "") in _OUTSIDE and torch._is_functional_tensor(args[0]):  # noqa: SLF001
+            raise Unknown("data-dependent: it goes through numpy")
+        return func(*args, **(kwargs or {}))
 
 
 class Unknown(Exception):  # noqa: N818  # no error: the other way is taken
