@@ -6,7 +6,8 @@
     python benchmarks/saliency.py --memory       peak memory, each in a process of its own
 
 The floor is the least that a method needs: so many forwards, so many backwards to the input (or to a layer), each timed here as the median of
-batches of 32 with frozen parameters. Nets: a residual network of 1.6 million parameters and a vision transformer of 1.8, pictures of 3 x 64 x 64, random weights.
+batches of 32 with frozen parameters. For DeepLIFT two forwards and one backward a picture, of the rows and of their references.
+Nets: a residual network of 1.6 million parameters and a vision transformer of 1.8, pictures of 3 x 64 x 64, random weights.
 """
 
 from __future__ import annotations
@@ -101,9 +102,19 @@ class Bench:
             said = f"{at_most:g} {'reached' if t / floor <= at_most else '**missed**'}" if "whybox" in who else ""
             show([[self.name, work, who, f"{t * 1e3:,.1f} ms", f"{t / floor:.2f}", said]])
 
+    def missed(self, peer: str, x: torch.Tensor) -> str:
+        """The peer's name, with how far its DeepLIFT is from adding up, at the worst row: it goes by modules, and misses what is none."""
+        from captum.attr import DeepLift
+
+        _, gap = DeepLift(self.net).attribute(x[:4], torch.zeros_like(x[:4]), target=3, return_convergence_delta=True)
+        with torch.no_grad():
+            change = (self.net(x[:4]) - self.net(torch.zeros_like(x[:4])))[:, 3]
+        worst = float((gap / change).abs().max())
+        return peer if worst < 1e-2 else f"{peer}, wrong: misses score - base by {worst:.0%}"
+
     def run(self) -> None:
         """Every work."""
-        from captum.attr import IntegratedGradients, LayerGradCam, NoiseTunnel, Occlusion, Saliency
+        from captum.attr import DeepLift, IntegratedGradients, LayerGradCam, NoiseTunnel, Occlusion, Saliency
 
         net, x, n, f, b = self.net, self.x, len(self.x), self.f, self.b
         there = x.to(self.device)
@@ -138,6 +149,11 @@ class Bench:
                 f"{peer}, internal_batch_size=32": lambda: IntegratedGradients(net).attribute(here, target=3, internal_batch_size=32),
             },
             1.15,
+        )  # fmt: skip
+        zeros = torch.zeros_like(there)
+        self.line(
+            f"DeepLIFT, {n} pictures", n * (2 * f + b),
+            {"**whybox**": lambda: wb.saliency(net, x, 3, "deeplift"), self.missed(peer, there): lambda: DeepLift(net).attribute(there, zeros, target=3)}, 1.15,
         )  # fmt: skip
         if self.layer:
             layer = dict(net.named_modules())[self.layer]

@@ -92,6 +92,19 @@ def reused():
     return nn.Sequential(nn.Linear(8, 16), relu, nn.Linear(16, 12), relu, nn.Linear(12, 3))
 
 
+def written(h):
+    """Slices and places written over, by numbers, constants and other places."""
+    h = h.clone()
+    h[:, 0] = 1.5
+    h[:, 1] = h[:, 2] * h[:, 3]
+    h[:, 4:6] = h[:, 6:8] * 2
+    h[:, 6:8] = torch.tensor([1.0, 2.0], dtype=h.dtype) * h[:, :1]
+    h[:, 8].fill_(0.5)
+    h[:, 9].zero_()
+    h[:, 12:].copy_(h[:, :4])
+    return h * h
+
+
 VECTOR, SERIES, PICTURE = (8,), (5, 8), (3, 8, 8)
 COMPLETE = {
     # what others get wrong, silently or with an error (one row of the table of failures each)
@@ -106,6 +119,8 @@ COMPLETE = {
     "gelu tanh": (between(lambda h: F.gelu(h, approximate="tanh")), VECTOR),
     "silu": (between(F.silu), VECTOR),
     "h*h": (between(lambda h: h * h), VECTOR),
+    "written in place": (between(written), VECTOR),
+    "clamp between tensors": (between(lambda h: h.clamp(torch.linspace(-1, 0, 16, dtype=h.dtype), torch.tensor(0.3, dtype=h.dtype))), VECTOR),
     "a*b": (between(lambda h: torch.sigmoid(h.flip(1)) * h), VECTOR),
     "layer norm": (chain(linear(8, 16), lambda: nn.LayerNorm(16), linear(16, 3)), VECTOR),
     "softmax": (chain(linear(8, 16), nn.ReLU, linear(16, 3), lambda: nn.Softmax(1)), VECTOR),

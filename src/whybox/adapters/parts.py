@@ -41,7 +41,7 @@ class Part:
                 if isinstance(said, dict)
                 else list(range(len(said)))
                 if isinstance(said, (tuple, list))
-                else []
+                else [name for name, part in getattr(said, "__dict__", {}).items() if isinstance(part, self.kind)]
             )
             raise OptionError(
                 (

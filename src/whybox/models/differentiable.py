@@ -54,6 +54,7 @@ class Differentiable(ABC):
         rows_at_once: as many rows as are worth sending together.
         arithmetic: what it computes in, in words.
         passes: counts rows, see Passes; shared by what is made of this network.
+        remarks: what was noticed while it was asked and belongs into the evidence; shared in the same way.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Differentiable(ABC):
     rows_at_once: int = 32
     arithmetic: str = "float32"
     passes: Passes = field(default_factory=Passes, repr=False)
+    remarks: list[str] = field(default_factory=list, repr=False)
 
     @property
     @abstractmethod

@@ -148,6 +148,15 @@ def _together(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
     return op(parts, axis % len(shape) + 1)
 
 
+def _written(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
+    """Slices and places written over by others."""
+    names = ("dim", "start", "end", "step") if op is aten.slice_scatter.default else ("dim", "index")
+    given = dict(zip(names, args[2:], strict=False)) | kwargs
+    axis = given.pop("dim", 0) % len(shape)
+    into, part = (a.t if isinstance(a, Rows) else a.expand(n, *a.shape) for a in args[:2])
+    return op(into, part, axis + 1, *(given.get(k, d) for k, d in zip(names[1:], (None, None, 1), strict=False)))
+
+
 def _convolved(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
     if not isinstance(args[0], Rows) or any(isinstance(a, Rows) for a in args[1:]):
         return None
@@ -217,7 +226,8 @@ _BATCHED: Final[dict[Any, Callable[..., Any]]] = {
     **dict.fromkeys((aten.select.int, aten.slice.Tensor, aten._softmax.default, aten._log_softmax.default), _axis),
     **dict.fromkeys((aten.sum.dim_IntList, aten.mean.dim, aten.amax.default, aten.amin.default), _axes),
     aten.cat.default: _together,
-    aten.convolution.default: _convolved,
+    **dict.fromkeys((aten.slice_scatter.default, aten.select_scatter.default), _written),
+    **dict.fromkeys((aten.convolution.default, aten._convolution.default), _convolved),
     **dict.fromkeys(
         (
             aten.avg_pool2d.default,

@@ -1,7 +1,8 @@
 """The operators that a torch module really runs for one row, in order: the graph that rules walk along.
 
-The module is traced once, on tensors without numbers, so nothing in it can depend on the numbers of the row at hand unseen. Composites (attention, encoder
-layers, recurrent layers, norms of every spelling) come apart into operators of ATen; what is left is either linear, or has a rule, or is refused.
+The module is run once on a tensor that writes down what is done to it and does not tell its numbers; where that does not go, it is traced by torch on tensors
+without numbers, which takes ten times as long. So nothing in it can depend on the numbers of the row at hand unseen. Composites (attention, encoder layers,
+recurrent layers, norms of every spelling) come apart into operators of ATen; what is left is either linear, or has a rule, or is refused.
 """
 
 # ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
@@ -21,6 +22,8 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
+from whybox.adapters.torch.recording import Recorded, Silent, recorded
+from whybox.adapters.torch.state import first_line
 from whybox.errors import OptionError, UnsupportedModelError
 
 __all__ = ["INSTEAD", "Graph", "capture", "named"]
@@ -32,7 +35,7 @@ INSTEAD: Final = "use method='integrated_gradients', which needs derivatives onl
 _SHAPE_ONLY: Final = frozenset(
     {
         "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "new_empty_strided",
-        "empty_strided",
+        "empty_strided", "fill", "zero",
     }
 )  # fmt: skip
 
@@ -59,6 +62,25 @@ def _norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype
     return x.abs().sum(dims, keepdim=keepdim) if ord == 1 else (x * x).sum(dims, keepdim=keepdim).sqrt()
 
 
+def _strided(x: Any, size: Any, stride: Any, storage_offset: Any = None) -> Any:
+    """The same numbers in the same order, said by steps in memory (pooling of networks with channels innermost)."""
+    same = list(size) == list(x.shape) and not storage_offset
+    if not same or any(n > 1 and s != t for n, s, t in zip(size, stride, x.stride(), strict=True)):
+        return NotImplemented
+    return aten.alias.default(x)
+
+
+def _filled(x: Any, value: Any) -> Any:
+    """Numbers of another tensor; nothing of `x` but its shape."""
+    return aten.expand.default(value.to(x.dtype), list(x.shape))
+
+
+def _bounded(x: Any, low: Any = None, high: Any = None) -> Any:
+    """Clamping between tensors, as the largest and smallest of two."""
+    x = x if low is None else torch.maximum(x, low)
+    return x if high is None else torch.minimum(x, high)
+
+
 def _table() -> dict[Any, Callable[..., Any]]:
     """Composites that are taken apart, beside those that torch takes apart by itself."""
     own = get_decompositions(
@@ -83,6 +105,10 @@ def _table() -> dict[Any, Callable[..., Any]]:
         aten.var.correction: _variance,
         aten.std.correction: _spread,
         aten.linalg_vector_norm.default: _norm,
+        aten.as_strided.default: _strided,
+        aten.fill.Tensor: _filled,
+        aten.copy.default: lambda x, source, non_blocking=False: _filled(x, source),
+        aten.clamp.Tensor: _bounded,
         aten.var_mean.correction: lambda x, dim=None, *, correction=None, keepdim=False: (
             _variance(x, dim, correction=correction, keepdim=keepdim),
             x.mean(list(range(x.dim())) if dim is None else dim, keepdim=keepdim),
@@ -111,6 +137,14 @@ class Graph:
     dies: dict[Node, tuple[Node, ...]]
 
 
+_REASONS: Final = {  # what torch says, and what stands behind it
+    "ata-dependent": "a branch, a loop or a length in it hangs on the numbers of a row, or they leave torch (numpy)",
+    "autograd.Function": "it has an operator of its own (autograd.Function), and what that computes is not seen",
+    "requires_grad_()": "it takes derivatives itself, in forward",
+    "dynamo-optimized": "a function in it was compiled (torch.compile); explain the network as it was before",
+}
+
+
 @contextmanager
 def _plainly() -> Iterator[None]:
     """No fused kernels: what they compute is spelled out instead. Switches are as before afterwards."""
@@ -124,21 +158,28 @@ def _plainly() -> Iterator[None]:
         torch._C._set_mkldnn_enabled(False)
         stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
         stack.enter_context(torch.no_grad())
+        stack.enter_context(Silent())
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         yield
 
 
-def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...]) -> Graph:
+def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], back: Callable[[], None]) -> Graph:
     """Trace a function of one row.
 
     Args:
-        said: what answers tensors of rows, its parameters fixed. x: inputs; the first row is traced by its shape alone.
+        said: what answers tensors of rows, its parameters fixed. x: inputs; the first row is traced by its shape alone. back: puts what `said` runs back as
+            it was.
 
     Raises:
         UnsupportedModelError: what the function does hangs on numbers in the row (branches, lengths), or on chance, or it cannot be traced.
     """
     row = tuple(a[:1].detach().clone() for a in x)
+    try:
+        with _plainly():
+            return _graph(recorded(said, row, _table(), _shape_only), row)
+    except Exception:  # whatever it is, the other way knows better, or says why not
+        back()
     try:
         with _plainly():
             module = _trace(said, row)
@@ -147,10 +188,11 @@ def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...]) -> G
     except (UnsupportedModelError, OptionError):
         raise
     except Exception as error:
-        told = str(error).strip().splitlines()
+        told = first_line(error)
+        why = next((said for sign, said in _REASONS.items() if sign in str(error)), None)
         raise UnsupportedModelError(
-            "operators of the network cannot be taken down before its numbers are known "
-            f"({type(error).__name__}: {told[0][:160] if told else ''}): a branch or a loop in it hangs on the numbers of a row; {INSTEAD}."
+            "operators of the network cannot be taken down before its numbers are known"
+            f"{f': {why}' if why else f' ({type(error).__name__}: {told}); most often a branch or a loop in it hangs on the numbers of a row'}; {INSTEAD}."
         ) from error
     return _graph(module, row)
 
@@ -177,7 +219,7 @@ def named(op: Any) -> str:
     )
 
 
-def _graph(module: GraphModule, row: tuple[torch.Tensor, ...]) -> Graph:
+def _graph(module: GraphModule | Recorded, row: tuple[torch.Tensor, ...]) -> Graph:
     nodes = list(module.graph.nodes)
     inputs = tuple(n for n in nodes if n.op == "placeholder")
     output = next(n for n in nodes if n.op == "output").args[0]
@@ -220,10 +262,14 @@ def _dies(steps: list[Node], inputs: tuple[Node, ...], output: Node) -> dict[Nod
 
 
 def _of_shape(node: Node) -> bool:
-    return node.op == "call_function" and named(node.target) in _SHAPE_ONLY
+    return node.op == "call_function" and _shape_only(node.target)
 
 
-def _constant(module: GraphModule, node: Node, known: dict[Node, Any]) -> Any:
+def _shape_only(op: Any) -> bool:
+    return named(op) in _SHAPE_ONLY and op is not aten.fill.Tensor
+
+
+def _constant(module: GraphModule | Recorded, node: Node, known: dict[Node, Any]) -> Any:
     """What depends on no input, computed once.
 
     Raises:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 
 from whybox.adapters.torch.archive import checked
+from whybox.adapters.torch.mode import refuse_training
 from whybox.adapters.torch.module import TorchNetwork, wrap
 from whybox.errors import ModelFileError, UnsupportedModelError, UntrustedPickleError
 
@@ -48,7 +49,7 @@ def read(path: Path, *, trust_pickle: bool = False) -> TorchNetwork:
         raise ModelFileError(
             f"{path.name} cannot be loaded by torch {torch.__version__} ({type(error).__name__}: {first[:200]})."
         ) from error
-    _refuse_training(program, path.name)
+    refuse_training(program.graph, path.name)
     net = wrap(Program(program))
     count = sum(p.numel() for p in net.module.parameters())
     at_once = min(net.rows_at_once, net.module.most)  # a layer answers once for all rows that go through together
@@ -70,18 +71,6 @@ def _pickled(path: Path, *, trust_pickle: bool) -> TorchNetwork:
             f"{path.name} holds {type(said).__name__}, not a network: weights alone do not say what is done with them. {_HOW}."
         )
     return wrap(said.eval())
-
-
-def _refuse_training(program: Any, name: str) -> None:
-    """A program is frozen in the mode it was exported in."""
-    for node in program.graph.nodes:
-        schema = getattr(node.target, "_schema", None)
-        for i, argument in enumerate(schema.arguments if schema is not None else ()):
-            said = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name, False)
-            if argument.name in ("train", "training") and said is True:
-                raise UnsupportedModelError(
-                    f"{name} was exported in train mode ({node.name} draws or keeps batch statistics); call net.eval() and export it again."
-                )
 
 
 _PATH: Final = re.compile(r"(?!.*__)[A-Za-z0-9_.@]*")

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
 from whybox.adapters.torch.capture import Graph, capture
+from whybox.adapters.torch.state import uncompiled
 from whybox.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -40,14 +41,25 @@ def captured(net: TorchNetwork, x: tuple[torch.Tensor, ...]) -> Graph:
     Raises:
         UnsupportedModelError: it cannot be traced.
     """
+    net.state.back()
+    with uncompiled(net.module) as module:
+        graph = _traced(replace(net, module=module), x)
+    graph.constants.update(net.state.apart(graph.constants))
+    net.state.back()
+    return graph
+
+
+def _traced(net: TorchNetwork, x: tuple[torch.Tensor, ...]) -> Graph:
     if net.device.type == "cpu":
-        return capture(net.said, x)
+        return capture(net.said, x, net.state.back)
     answering = _Answering(net)
     held = {n: t.detach().cpu() for n, t in (*answering.named_parameters(), *answering.named_buffers())}
     try:
-        graph = capture(lambda *rows: functional_call(answering, held, rows), tuple(a[:1].cpu() for a in x))
+        graph = capture(
+            lambda *rows: functional_call(answering, held, rows), tuple(a[:1].cpu() for a in x), net.state.back
+        )
     except UnsupportedModelError:  # forward says where, or keeps tensors that are neither parameters nor buffers
-        return capture(net.said, x)
+        return capture(net.said, x, net.state.back)
 
     def there(value: Any) -> Any:
         if isinstance(value, torch.device):

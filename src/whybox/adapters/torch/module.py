@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
@@ -15,8 +15,10 @@ import torch
 
 from whybox.adapters.parts import Part, parameters_of
 from whybox.adapters.torch.alive import Alive, saved, storages
-from whybox.adapters.torch.state import State
-from whybox.errors import DtypeError, OptionError, UnsupportedModelError, did_you_mean
+from whybox.adapters.torch.mode import exported_in_eval
+from whybox.adapters.torch.slopes import Listening, reached, remark
+from whybox.adapters.torch.state import State, back, chance, eagerly, first_line
+from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Ruled, Tapped, neighbours
 
 __all__ = ["TorchNetwork", "wrap"]
@@ -59,9 +61,11 @@ def wrap(obj: Any, output: Any = None) -> TorchNetwork:
 @final
 @dataclass
 class _Pace:
-    """Whether pictures go in with their channels innermost in memory: on a processor convolutions are then up to twice as fast."""
+    """Whether pictures go in with their channels innermost in memory: on a processor convolutions are then up to twice as fast. Whether it has answered at all."""
 
     inner: bool = False
+    answered: int = 0  # how many rows it answered first
+    heard: bool = False  # whether its derivatives were held against its answers
 
 
 @final
@@ -133,7 +137,7 @@ class TorchNetwork(Differentiable):
             for name, m in self.module.named_modules()
             if getattr(m, "training", False)
         ]
-        if training:
+        if training and not exported_in_eval(self.module):
             raise UnsupportedModelError(
                 f"the network is in train mode ({training[0]!r}{f' and {len(training) - 1} more' if len(training) > 1 else ''}), where dropout and batch statistics "
                 "change its answers; call net.eval() first."
@@ -150,7 +154,16 @@ class TorchNetwork(Differentiable):
     def _run(self, x: tuple[Any, ...]) -> torch.Tensor:
         self.passes.forward += len(x[0])
         self.state.back()
-        said = self.said(*x)
+        try:
+            said = self.said(*x)
+        except Exception as error:
+            if not self.pace.answered or isinstance(error, (WhyboxError, torch.OutOfMemoryError)):
+                raise
+            raise UnsupportedModelError(
+                f"the network answered {self.pace.answered} rows, and fails with {len(x[0])} ({type(error).__name__}: {first_line(error)}): it must take any number of rows. "
+                "Wrap it in a module that asks it as many at a time as it takes."
+            ) from error
+        self.pace.answered = self.pace.answered or len(x[0])
         if not len(said.shape) or said.shape[0] != len(x[0]):
             raise UnsupportedModelError(
                 f"the network answers {len(x[0])} rows with a tensor of shape {tuple(said.shape)}; its first axis must be the rows. "
@@ -172,7 +185,8 @@ class TorchNetwork(Differentiable):
 
         handle = self._layer(str(self.layer)).register_forward_hook(instead)
         try:
-            return self._call(x[1:])
+            with eagerly():
+                return self._call(x[1:])
         finally:
             handle.remove()
 
@@ -204,7 +218,7 @@ class TorchNetwork(Differentiable):
         try:
             said = self.ask(x)
             same = bool(torch.allclose(said, plain, rtol=1e-3, atol=1e-4 * float(plain.abs().max())))
-        except RuntimeError:  # a view that asks for rows in one piece
+        except (RuntimeError, UnsupportedModelError):  # a view that asks for rows in one piece
             same = False
         self.pace.inner = same
 
@@ -223,19 +237,45 @@ class TorchNetwork(Differentiable):
             self.passes.backward += len(x[0])
             if not outputs.requires_grad:
                 return tuple(torch.zeros_like(a) if a.is_floating_point() else None for a in leaves)
-            found = iter(torch.autograd.grad(outputs, wanted, cotangent, retain_graph=not last, allow_unused=True))
+            found = iter(back(outputs, wanted, cotangent, last=last))
             return tuple(_or_zero(next(found), a) if a.is_floating_point() else None for a in leaves)
 
         return outputs.detach(), pull
 
     def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes of different tensors that autograd keeps, parameters left out."""
-        with saved((*self.module.parameters(), *self.module.buffers())) as sizes:
+        dice, listening = chance(self.device), Listening()
+        with (
+            saved((*self.module.parameters(), *self.module.buffers())) as sizes,
+            nullcontext() if self._compiled() else listening,
+        ):
             leaves, taped = self._taped(x)
         outputs = taped.detach()
+        self._refuse_chance(x, outputs, dice)
         self._refuse_cut(x, leaves, taped)
+        if taped.requires_grad and not self.pace.heard and (listening.heard or reached(taped)[1]):
+            self.pace.heard = True
+            self.remarks.extend(remark(self, x))
         self._try_inner(x, outputs)
         return outputs, sum(sizes.values())
+
+    def _refuse_chance(self, x: tuple[Array, ...], outputs: torch.Tensor, dice: torch.Tensor) -> None:
+        """Where random numbers were drawn, the same rows are asked about again.
+
+        Raises:
+            UnsupportedModelError: they are answered otherwise.
+        """
+        if torch.equal(dice, chance(self.device)):
+            return
+        near = 1e-5 * float(outputs.abs().max()) if outputs.numel() else 0.0
+        if not all(torch.allclose(self.ask(x), outputs, rtol=1e-5, atol=near) for _ in range(3)):
+            raise UnsupportedModelError(
+                "the network draws at random and answers the same rows otherwise each time (dropout with training=True, noise): it has no one answer to explain. "
+                "Switch that off in forward, or fix what is drawn (a torch.Generator seeded there)."
+            )
+
+    def _compiled(self) -> bool:
+        return any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in self.module.modules())
 
     def _refuse_cut(self, x: tuple[Array, ...], leaves: tuple[torch.Tensor, ...], outputs: torch.Tensor) -> None:
         """An input that no derivative reaches must be one that the outputs do not depend on.
@@ -243,7 +283,7 @@ class TorchNetwork(Differentiable):
         Raises:
             UnsupportedModelError: they do: the network cuts derivatives off, and they would all be 0.
         """
-        met = _reached(outputs)
+        met, _ = reached(outputs)
         cut = [i for i, a in enumerate(leaves) if a.is_floating_point() and id(a) not in met]
         if not cut or not outputs.is_floating_point():  # whole numbers are refused by whoever asked
             return
@@ -259,10 +299,12 @@ class TorchNetwork(Differentiable):
 
     def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the most bytes of tensors that lived at a time, parameters left out; see whybox.adapters.torch.alive."""
-        if any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in self.module.modules()):
+        if self._compiled():
             return self.probe(x)  # what compiled code allocates is not seen
+        dice = chance(self.device)
         with Alive(storages((*self.module.parameters(), *self.module.buffers()))) as met:
             outputs = self.ask(x)
+        self._refuse_chance(x, outputs, dice)
         return self.probe(x) if met.blind else (outputs, met.most)
 
     def answering(self, output: Any) -> TorchNetwork:
@@ -331,7 +373,8 @@ class TorchNetwork(Differentiable):
 
         handles = [self._layer(name).register_forward_hook(note(name)) for name in names]
         try:
-            self.ask(x)
+            with eagerly():
+                self.ask(x)
         finally:
             for handle in handles:
                 handle.remove()
@@ -351,7 +394,7 @@ class TorchNetwork(Differentiable):
 
         handle = self._layer(layer).register_forward_hook(keep)
         try:
-            with torch.enable_grad():
+            with torch.enable_grad(), eagerly():
                 outputs = self._run(tuple(a.detach() for a in self._placed(x)))
         finally:
             handle.remove()
@@ -362,9 +405,7 @@ class TorchNetwork(Differentiable):
             self.passes.backward += len(x[0])
             if not outputs.requires_grad:
                 return torch.zeros_like(kept[0])
-            return _or_zero(
-                torch.autograd.grad(outputs, kept, cotangent, retain_graph=not last, allow_unused=True)[0], kept[0]
-            )
+            return _or_zero(back(outputs, kept, cotangent, last=last)[0], kept[0])
 
         return Tapped(outputs.detach(), kept[0].detach(), pull)
 
@@ -373,7 +414,8 @@ class TorchNetwork(Differentiable):
         kept: list[Any] = []
         handle = self._layer(layer).register_forward_hook(lambda _m, _g, said: kept.append(_copied(said)))
         try:
-            self.ask(x)
+            with eagerly():
+                self.ask(x)
         finally:
             handle.remove()
         if len(kept) != 1 or not isinstance(kept[0], torch.Tensor) or not kept[0].is_floating_point():
@@ -390,7 +432,7 @@ class TorchNetwork(Differentiable):
 
     def randomised(self, seed: int, layer: str | None = None) -> TorchNetwork:
         """A copy with parameters drawn anew by each layer's own initialisation, else as normal numbers of the same spread (those with one axis are shuffled)."""
-        module = copy.deepcopy(self.module)
+        module = _copy(self.module)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for name, part in module.named_modules():
@@ -407,6 +449,15 @@ class TorchNetwork(Differentiable):
         return replace(self, module=module, state=State(module), passes=type(self.passes)())
 
 
+def _copy(module: torch.nn.Module) -> torch.nn.Module:
+    """A deep copy; weights that were computed (weight_norm of old) are copied as they are, which torch refuses."""
+    computed = [v for m in module.modules() for v in vars(m).values() if isinstance(v, torch.Tensor) and not v.is_leaf]
+    memo: dict[int, Any] = {id(v): v.detach().clone() for v in computed}
+    copied = copy.deepcopy(module, memo)
+    assert isinstance(copied, torch.nn.Module)  # noqa: S101  # for the types
+    return copied
+
+
 def _draw(p: torch.Tensor) -> None:
     """Normal numbers of the same spread; of scales and biases only the order is drawn: a scale of zero would switch the layer off."""
     if p.ndim < 2:
@@ -418,21 +469,6 @@ def _draw(p: torch.Tensor) -> None:
 def _copied(said: Any) -> Any:
     """What comes next may work in place on what a layer puts out."""
     return said.detach().clone() if isinstance(said, torch.Tensor) else said
-
-
-def _reached(outputs: torch.Tensor) -> set[int]:
-    """Identities of the leaves that derivatives of the outputs reach."""
-    todo = [outputs.grad_fn] if outputs.grad_fn is not None else []
-    met: set[Any] = set(todo)
-    leaves: set[int] = {id(outputs)} if outputs.requires_grad else set()
-    while todo:
-        node = todo.pop()
-        if hasattr(node, "variable"):
-            leaves.add(id(node.variable))
-        more = [n for n, _ in node.next_functions if n is not None and n not in met]
-        met.update(more)
-        todo += more
-    return leaves
 
 
 def _or_zero(found: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:

@@ -27,6 +27,7 @@ from whybox.adapters.torch.rules_elementwise import ELEMENTWISE, Call, Rule
 from whybox.adapters.torch.rules_guided import GUIDED, undefined
 from whybox.adapters.torch.rules_pooling import POOLING
 from whybox.adapters.torch.rules_products import BILINEAR, PRODUCTS
+from whybox.adapters.torch.state import back
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Pull, Ruled
 
@@ -127,6 +128,7 @@ _LINEAR: Final = frozenset(
 # Linear in these operands while the others stand still.
 _LINEAR_IN: Final[dict[Any, tuple[int, ...]]] = {
     aten.convolution: (0,),
+    aten._convolution: (0,),
     aten.div: (0,),
     aten.where: (1, 2),
     aten.masked_fill: (0, 2),
@@ -314,6 +316,7 @@ class _Walk:
         return value.float() if half else value
 
     def walk(self, x: tuple[Tensor, ...], apply: Callable[[Call, Rule, Node, list[Tensor]], Tensor]) -> Tensor:
+        self.net.state.back()  # buffers are constants here
         graph, n = self.graph, len(x[0])
         env: Env = dict(zip(graph.inputs, x, strict=True))
         for node in graph.steps:
@@ -424,11 +427,7 @@ class _Walk:
                 return tuple(torch.zeros_like(a) if a.is_floating_point() else None for a in leaves)
             if kept is not None:
                 kept.of = None if paired else of
-            found = iter(
-                torch.autograd.grad(
-                    outputs, wanted, cotangent.to(outputs.dtype), retain_graph=not last, allow_unused=True
-                )
-            )
+            found = iter(back(outputs, wanted, cotangent.to(outputs.dtype), last=last))
             grads = [next(found) if a.is_floating_point() else None for a in leaves]
             return tuple(
                 torch.zeros_like(a) if g is None and a.is_floating_point() else g

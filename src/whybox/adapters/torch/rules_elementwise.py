@@ -18,9 +18,10 @@ from torch import Tensor
 
 from whybox.adapters.torch.batched import Rows, evaluate
 
-__all__ = ["ELEMENTWISE", "Call", "Rule"]
+__all__ = ["ELEMENTWISE", "Call", "Rule", "by_rows"]
 
 aten: Final = torch.ops.aten
+_PIECE: Final = 2**18  # numbers that are worked on at a time
 
 
 @final
@@ -65,11 +66,42 @@ class Rule:
     refuse: Callable[[tuple[Any, ...]], str] | None = None
 
 
+Back = Callable[[Call, Tensor, list[Tensor], Tensor, list[Tensor], Tensor], list[Tensor | None]]
+
+
+def by_rows(back: Back, *, times: bool = False) -> Back:
+    """The same for a few rows at a time on a processor, so that what is computed on the way stays in its cache. For operators of which one operand moves.
+
+    `times`: what `back` answers is to be multiplied by the gradient.
+    """
+
+    def pieces(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+        (t,), n = x, len(x[0])
+        step = max(1, _PIECE * n // max(t.numel(), 1))
+        others = any(isinstance(a, Rows) for i, a in enumerate(call.args) if i not in call.places)
+        if step >= n or others or t.device.type != "cpu":
+            found = back(call, g, x, y, r, ry)
+            return [None if f is None else f.mul_(g) for f in found] if times else found
+        out = torch.empty_like(t, dtype=g.dtype)
+        shared = not r or len(r[0]) == 1
+        for start in range(0, n, step):
+            some = slice(start, start + step)
+            there = (r, ry) if shared else ([r[0][some]], ry[some])
+            (piece,) = back(call, g[some], [t[some]], y[some], *there)
+            if times:
+                torch.mul(piece, g[some], out=out[some])
+            else:
+                out[some] = piece
+        return [out]
+
+    return pieces
+
+
 def _rescale(slope: Callable[[Call, Tensor, Tensor, Tensor, Tensor], Tensor]) -> Rule:
     def back(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
-        return [slope(call, x[0], y, r[0], ry).mul_(g)]
+        return [slope(call, x[0], y, r[0], ry)]
 
-    return Rule(back)
+    return Rule(by_rows(back, times=True))
 
 
 def _derivative(call: Call, at: Tensor) -> Tensor:
@@ -102,14 +134,14 @@ def _smooth(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
     """Curved on the scale of 1."""
     d = x - r
     m = (y - ry).div_(d)
-    return _mended(call, x, r, m, d.abs() < _near(x))
+    return _mended(call, x, r, m, d.abs_() < _near(x))
 
 
 def _smooth_by_size(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
     """Curved on the scale of the number itself, singular at zero."""
     d = x - r
     m = (y - ry).div_(d)
-    return _mended(call, x, r, m, d.abs() <= _near(x) * torch.minimum(x.abs(), r.abs()))
+    return _mended(call, x, r, m, d.abs_() <= _near(x) * torch.minimum(x.abs(), r.abs()))
 
 
 def _near(x: Tensor) -> float:
@@ -118,8 +150,13 @@ def _near(x: Tensor) -> float:
 
 
 def _mended(call: Call, x: Tensor, r: Tensor, m: Tensor, near: Tensor) -> Tensor:
-    if bool(near.any()):
-        m[near] = _derivative(call, ((x + r) * 0.5)[near])
+    """Derivatives half way in the places that are `near`, which are few."""
+    at = near.reshape(-1).nonzero()[:, 0]
+    if len(at):
+        flat = r.reshape(-1)  # of one row, where all share it
+        half = (x.reshape(-1)[at] + flat[at if len(flat) == x.numel() else at % len(flat)]) * 0.5
+        m = m.contiguous()
+        m.view(-1)[at] = _derivative(call, half)
     return m
 
 

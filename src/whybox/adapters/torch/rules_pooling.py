@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from whybox.adapters.torch.batched import Rows, aligned, folded
-from whybox.adapters.torch.rules_elementwise import Call, Rule
+from whybox.adapters.torch.rules_elementwise import Call, Rule, by_rows
 
 __all__ = ["POOLING"]
 
@@ -187,7 +187,9 @@ POOLING: Final[dict[Any, Rule]] = {
     **dict.fromkeys(
         (aten.maximum.default, aten.minimum.default, aten.clamp_min.Tensor, aten.clamp_max.Tensor), Rule(_pair, most=2)
     ),
-    **dict.fromkeys((aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default), Rule(_max_pool)),
+    **dict.fromkeys(
+        (aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default), Rule(by_rows(_max_pool))
+    ),
     **dict.fromkeys(
         (aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default),
         Rule(_adaptive, _adaptive_value, refuse=_uneven),

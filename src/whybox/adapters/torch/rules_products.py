@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from whybox.adapters.torch.batched import Rows, aligned, folded
-from whybox.adapters.torch.rules_elementwise import Call, Rule
+from whybox.adapters.torch.rules_elementwise import Call, Rule, by_rows
 
 __all__ = ["BILINEAR", "PRODUCTS"]
 
@@ -95,13 +95,9 @@ def _half_way(call: Call, values: dict[int, tuple[Tensor, Tensor]], place: int) 
 def _log_mean(p: Tensor, pr: Tensor, log: Tensor, log_r: Tensor) -> Tensor:
     """(p - p_r) / (log p - log p_r), between the two; 0 where both are."""
     d = log - log_r
-    near = ~(d.abs() > (1e-3 if p.dtype == torch.float32 else 1e-5))  # also where both are minus infinity
-    return torch.where(near, torch.sqrt(p * pr), (p - pr) / d)
-
-
-def _soft(z: Tensor, axis: Any) -> tuple[Tensor, Tensor]:
-    log = z - torch.logsumexp(z, axis, keepdim=True)
-    return torch.exp(log), log
+    share = (p - pr).div_(d)
+    far = d.abs_() > (1e-3 if p.dtype == torch.float32 else 1e-5)  # not where both are minus infinity
+    return torch.where(far, share, (p * pr).sqrt_())
 
 
 def _softmax_axis(call: Call, x: Tensor) -> list[int]:
@@ -110,32 +106,46 @@ def _softmax_axis(call: Call, x: Tensor) -> list[int]:
     return [a % rank + 1 for a in axes] if rank else [0]
 
 
-def _weights(call: Call, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor, list[int]]:
-    """Logarithmic means, their sums, and the axes."""
-    axes = _softmax_axis(call, x)
-    mean = _log_mean(*(t for pair in zip(_soft(x, axes), _soft(r, axes), strict=True) for t in pair))
-    mean = torch.nan_to_num(mean, nan=0.0)  # all masked: nothing passes
+def _weights(axes: list[int], p: Tensor, pr: Tensor, log: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithmic means, and their sums."""
+    mean = torch.nan_to_num_(_log_mean(p, pr, log, log_r), nan=0.0)  # all masked: nothing passes
     total = mean.sum(axes, keepdim=True)
-    return mean, torch.where(total == 0, torch.ones_like(total), total), axes
+    return mean, torch.where(total == 0, torch.ones_like(total), total)
+
+
+def _log_of(z: Tensor, p: Tensor, axes: list[int]) -> Tensor:
+    """Logarithms of probabilities, from where the largest of them stands: there both are exact."""
+    return z - (z.amax(axes, keepdim=True) - p.amax(axes, keepdim=True).log())
 
 
 def _softmax(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
-    mean, total, axes = _weights(call, x[0], r[0])
-    return [mean * (g - (g * mean).sum(axes, keepdim=True) / total)]
+    axes = _softmax_axis(call, x[0])
+    mean, total = _weights(axes, y, ry, _log_of(x[0], y, axes), _log_of(r[0], ry, axes))
+    return [(g - (g * mean).sum(axes, keepdim=True).div_(total)).mul_(mean)]
 
 
 def _log_softmax(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
-    mean, total, axes = _weights(call, x[0], r[0])
+    axes = _softmax_axis(call, x[0])
+    mean, total = _weights(axes, y.exp(), ry.exp(), y, ry)
     return [g - mean * (g.sum(axes, keepdim=True) / total)]
 
 
 def _logsumexp(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
-    mean, total, axes = _weights(call, x[0], r[0])
-    kept = len(call.args) > 2 and call.args[2]
-    if not kept:
+    axes = _softmax_axis(call, x[0])
+    if not (len(call.args) > 2 and call.args[2]):  # the axes are gone
         for axis in sorted(axes):
-            g = g.unsqueeze(axis)
+            g, y, ry = (t.unsqueeze(axis) for t in (g, y, ry))
+    log, log_r = x[0] - y, r[0] - ry
+    mean, total = _weights(axes, log.exp(), log_r.exp(), log, log_r)
     return [mean * (g / total)]
+
+
+def _safe_softmax_value(call: Call, x: Tensor) -> Tensor:
+    """Where all is masked: 0."""
+    axes = _softmax_axis(call, x)
+    y = torch.softmax(x, axes[0], dtype=call.kwargs.get("dtype"))
+    none = x.amax(axes, keepdim=True) == -torch.inf
+    return y.masked_fill_(none, 0.0) if bool(none.any()) else y
 
 
 # Norms: c = x - mean, s = 1 / sqrt(mean c^2 + eps), c s.
@@ -143,14 +153,12 @@ def _logsumexp(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor
 
 def _normed(g: Tensor, x: Tensor, r: Tensor, eps: float) -> Tensor:
     """Back through a norm over the last axis. `g`, `x`: (rows, ..., n)."""
-    c, cr = x - x.mean(-1, keepdim=True), r - r.mean(-1, keepdim=True)
-    s = torch.rsqrt((c * c).mean(-1, keepdim=True) + eps)
-    sr = torch.rsqrt((cr * cr).mean(-1, keepdim=True) + eps)
-    both, scale = c + cr, s * sr
+    (mean, s), (mean_r, sr) = (torch.native_layer_norm(t, [t.shape[-1]], None, None, eps)[1:] for t in (x, r))
+    both, scale = (x - mean).add_(r - mean_r), s * sr
     of_s = (g * both).sum(-1, keepdim=True).mul_(0.5)
     of_variance = of_s * (scale * scale) / -(s + sr)
-    back = g * ((s + sr) * 0.5) + both * (of_variance / x.shape[-1])
-    return back - back.mean(-1, keepdim=True)
+    back = both.mul_(of_variance / x.shape[-1]).addcmul_(g, (s + sr) * 0.5)
+    return back.sub_(back.mean(-1, keepdim=True))
 
 
 def _layer_norm(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
@@ -195,11 +203,12 @@ PRODUCTS: Final[dict[Any, Rule]] = {
     aten.div.Tensor: Rule(_div, most=2),
     **dict.fromkeys((aten.mm.default, aten.bmm.default), Rule(_matmul, most=2)),
     **dict.fromkeys((aten.addmm.default, aten.baddbmm.default), Rule(_matmul, most=3)),
-    **dict.fromkeys((aten._softmax.default, aten._safe_softmax.default), Rule(_softmax)),
-    aten._log_softmax.default: Rule(_log_softmax),
+    aten._softmax.default: Rule(by_rows(_softmax)),
+    aten._safe_softmax.default: Rule(by_rows(_softmax), _safe_softmax_value),
+    aten._log_softmax.default: Rule(by_rows(_log_softmax)),
     aten.logsumexp.default: Rule(_logsumexp),
-    aten.native_layer_norm.default: Rule(_layer_norm),
-    aten.native_group_norm.default: Rule(_group_norm, _group_value),
+    aten.native_layer_norm.default: Rule(by_rows(_layer_norm)),
+    aten.native_group_norm.default: Rule(by_rows(_group_norm), _group_value),
     **dict.fromkeys(
         (aten.native_batch_norm.default, aten._native_batch_norm_legit.no_stats, aten._native_batch_norm_legit.default),
         Rule(_group_norm, _group_value, refuse=_instance_only),

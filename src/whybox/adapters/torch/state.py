@@ -1,17 +1,24 @@
-"""What a module is before it is asked, and putting it back: flags of its parameters, and buffers that it writes in eval mode (counters, caches)."""
+"""What a module is before it is asked, and putting it back: flags of parameters, buffers and attributes that it writes in eval mode, torch's random numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, Final, final
 
 import torch
 
+from whybox.adapters.torch.alive import storages
 from whybox.errors import UnsupportedModelError
 
-__all__ = ["State"]
+__all__ = ["State", "back", "chance", "eagerly", "first_line", "uncompiled"]
+
+LARGE: Final = 10_000  # containers of more are data, not memory
+MACHINERY: Final = frozenset(torch.nn.Module().__dict__) - {
+    "training",
+    "_non_persistent_buffers_set",
+}  # torch's own, hooks among them
 
 
 @final
@@ -20,12 +27,16 @@ class State:
     """The state of one module while it is asked; sessions may lie within each other."""
 
     module: torch.nn.Module
-    _buffers: list[tuple[torch.nn.Module, str, torch.Tensor, int, torch.Tensor]] = field(default_factory=list)
+    _tensors: list[tuple[torch.Tensor, int, torch.Tensor]] = field(default_factory=list)
+    _buffers: list[tuple[torch.nn.Module, dict[str, Any]]] = field(default_factory=list)
+    _attributes: list[tuple[dict[str, Any], dict[str, Any], tuple[int, ...]]] = field(default_factory=list)
+    _containers: list[tuple[Any, Any]] = field(default_factory=list)
+    _chance: tuple[torch.Tensor, list[torch.Tensor]] | None = None
     _open: bool = False
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Parameters take no part in derivatives; flags and buffers are as before afterwards.
+        """Parameters take no part in derivatives; flags, buffers, attributes and torch's random numbers are as before afterwards.
 
         Raises:
             UnsupportedModelError: parameters or buffers were made in inference mode, which no derivative may touch.
@@ -39,11 +50,7 @@ class State:
         outermost = not self._open
         if outermost:
             self._open = True
-            self._buffers = [
-                (m, name, b, b._version, b.detach().clone())  # noqa: SLF001  # torch has no public word for it
-                for m in module.modules()
-                for name, b in m.named_buffers(recurse=False)
-            ]
+            self._note()
         try:
             with torch.inference_mode(mode=False):
                 for p, _ in flags:
@@ -54,18 +61,139 @@ class State:
                 p.requires_grad_(flag)
             if outermost:
                 self.back()
-                self._buffers, self._open = [], False
+                if self._chance is not None:
+                    torch.set_rng_state(self._chance[0])
+                    if self._chance[1]:
+                        torch.cuda.set_rng_state_all(self._chance[1])
+                self._tensors, self._buffers, self._attributes, self._containers = [], [], [], []
+                self._chance, self._open = None, False
+
+    def _note(self) -> None:
+        """Take down how everything is. Tensors among the attributes count as buffers do."""
+        seen: set[int] = {id(p) for p in self.module.parameters()}
+        self._chance = torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        for m in self.module.modules():
+            if isinstance(m, torch.jit.ScriptModule):  # its attributes are not Python's
+                for b in m.buffers(recurse=False):
+                    self._see(b, seen)
+                continue
+            self._buffers.append((m, dict(m._buffers)))  # noqa: SLF001  # torch has no public word for it
+            own = {k: v for k, v in m.__dict__.items() if k not in MACHINERY}
+            self._attributes.append((m.__dict__, own, tuple(map(id, m.__dict__.values()))))
+            for value in (*m._buffers.values(), *own.values()):  # noqa: SLF001
+                self._see(value, seen)
+
+    def _see(self, value: Any, seen: set[int]) -> None:
+        """Keep copies of tensors and of what containers hold, however deep."""
+        if id(value) in seen:
+            return
+        seen.add(id(value))
+        if isinstance(value, torch.Tensor):
+            if not isinstance(value, torch.nn.Parameter) and value.device.type != "meta":
+                self._tensors.append((value, value._version, value.detach().clone()))  # noqa: SLF001
+        elif isinstance(value, (dict, list, set)) and len(value) <= LARGE:
+            self._containers.append((value, value.copy()))
+            for inner in list(value.values() if isinstance(value, dict) else value):
+                self._see(inner, seen)
+        elif isinstance(value, tuple) and len(value) <= LARGE:
+            for inner in value:
+                self._see(inner, seen)
+
+    def apart(self, values: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Copies of what would change when the module is put back; all else as it is."""
+        own = storages(t for t, _, _ in self._tensors)
+        return {k: v.clone() if isinstance(v, torch.Tensor) and storages([v]) <= own else v for k, v in values.items()}
 
     def back(self) -> None:
-        """Undo what the last forward wrote into buffers, so that every question meets the same network.
+        """Undo what the last forward wrote, so that every question meets the same network.
 
-        A buffer that got another shape is a cache that grew; it stays, since the module remembers elsewhere how long it is.
+        What is kept elsewhere (in objects of other classes, in globals) is not seen.
         """
-        for k, (owner, name, was, version, kept) in enumerate(self._buffers):
-            now = getattr(owner, name, None)
-            if now is not was and isinstance(now, torch.Tensor) and (now.shape, now.dtype) == (kept.shape, kept.dtype):
-                setattr(owner, name, was)
-            if was._version != version:  # noqa: SLF001
+        for k, (t, version, kept) in enumerate(self._tensors):
+            if t._version != version:  # noqa: SLF001
                 with torch.no_grad():
-                    was.copy_(kept)
-                self._buffers[k] = (owner, name, was, was._version, kept)  # noqa: SLF001
+                    t.set_(kept.clone()) if t.shape != kept.shape else t.copy_(kept)
+                self._tensors[k] = (t, t._version, kept)  # noqa: SLF001
+        for module, was in self._buffers:
+            _same(module._buffers, was)  # noqa: SLF001
+        for now, was, those in self._attributes:
+            if tuple(map(id, now.values())) != those:
+                for name in [name for name in now if name not in was and name not in MACHINERY]:
+                    del now[name]
+                now.update(was)
+        for container, was in self._containers:
+            if isinstance(container, dict):
+                _same(container, was)
+            elif isinstance(container, set):
+                if container != was:
+                    container.clear()
+                    container.update(was)
+            elif len(container) != len(was) or any(a is not b for a, b in zip(container, was, strict=True)):
+                container[:] = was
+
+
+def _same(now: dict[Any, Any], was: dict[Any, Any]) -> None:
+    """The same keys with the same values, in the same order."""
+    if len(now) != len(was) or any(a is not b for a, b in zip(now.values(), was.values(), strict=True)):
+        now.clear()
+        now.update(was)
+
+
+def chance(device: torch.device) -> torch.Tensor:
+    """The state of the random numbers of a device."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in short."""
+    told = str(error).strip().splitlines()
+    return told[0][:160] if told else ""
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Compiled code runs as it was written: who listens to layers would hear nothing else."""
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@contextmanager
+def uncompiled(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """The module with all its parts as they were before torch.compile."""
+    swapped: list[tuple[dict[str, Any], str, Any]] = []
+
+    def swap(of: dict[str, Any], name: str, to: Any) -> None:
+        swapped.append((of, name, of[name]))
+        of[name] = to
+
+    for m in list(module.modules()):
+        for name, part in list(m._modules.items()):  # noqa: SLF001
+            if hasattr(part, "_orig_mod") and m is not part and name != "_orig_mod":
+                swap(m._modules, name, part._orig_mod)  # noqa: SLF001
+        if vars(m).get("_compiled_call_impl") is not None:
+            swap(vars(m), "_compiled_call_impl", None)
+    try:
+        yield getattr(module, "_orig_mod", module)
+    finally:
+        for of, name, was in reversed(swapped):
+            of[name] = was
+
+
+def back(
+    outputs: torch.Tensor, wanted: list[torch.Tensor], cotangent: torch.Tensor, *, last: bool
+) -> tuple[torch.Tensor | None, ...]:
+    """Go back through the network.
+
+    Raises:
+        UnsupportedModelError: torch cannot.
+    """
+    try:
+        return tuple(torch.autograd.grad(outputs, wanted, cotangent, retain_graph=not last, allow_unused=True))
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise UnsupportedModelError(
+            f"torch cannot take derivatives of this network ({type(error).__name__}: {first_line(error)}). Change that in forward (operators in place, "
+            "checkpoint(use_reentrant=True) and operators without a derivative are what mostly stands behind it), or use a method that asks without derivatives: "
+            "'occlusion', 'shapley'."
+        ) from error

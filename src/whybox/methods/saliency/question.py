@@ -209,14 +209,14 @@ def _first(
     arrays = tuple(net.array(x) for x in few)
     try:
         return (net.probe if derivatives else net.alive)(arrays)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except Exception as error:
         if not plain or isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
             raise
         given = "; ".join(f"{i.name}: {i.x.dtype} of shape {i.x.shape}" for i in inputs)
         said = " ".join(str(error).split())
         raise InputError(
-            f"the network does not take these inputs ({given}): {type(error).__name__}: {said[:300]}. Pass what it is called with, rows first: one array, "
-            "or a tuple (a dict by name) of several."
+            f"the network does not take these inputs ({given}), asked about {len(few[0])} of the rows: {type(error).__name__}: {said[:300]}. "
+            "Pass what it is called with, rows first: one array, or a tuple (a dict by name) of several; it must take any number of rows."
         ) from error
 
 

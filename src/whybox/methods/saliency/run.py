@@ -39,7 +39,7 @@ def explained(
     balance = _balance(q, found)
     mapped = [which for which, a in enumerate(found.maps[0]) if a is not None]
     settings = settings_of(q, method, asked) | {"inputs": mapped}
-    evidence = _evidence(q, method, found, balance, (*notes, *found.notes), settings, began)
+    evidence = _evidence(q, method, found, balance, (*notes, *q.net.remarks, *found.notes), settings, began)
     return tuple(_one(q, found, which, balance, evidence) for which in mapped)
 
 
