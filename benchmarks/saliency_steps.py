@@ -15,66 +15,11 @@ import time
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients
-from sklearn.datasets import load_digits
-from torch import nn
 
 import whybox as wb
+from nets import digits, taught
 
 TRIED = (*range(4, 32), *range(32, 64, 2), *range(64, 128, 4), *range(128, 512, 16), *range(512, 2049, 64))
-
-
-def cnn(act, pool):
-    """Three convolutions."""
-    return nn.Sequential(
-        *(nn.Conv2d(1, 16, 3, padding=1), act(), nn.Conv2d(16, 32, 3, padding=1), act(), pool(2)),
-        *(nn.Conv2d(32, 32, 3, padding=1), act(), nn.Flatten(), nn.Linear(512, 64), act(), nn.Linear(64, 10)),
-    )
-
-
-class Block(nn.Module):
-    """Attention and a perceptron, each after a normalisation."""
-
-    def __init__(self, width, heads):
-        super().__init__()
-        self.heads, self.one, self.two = heads, nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-
-    def forward(self, x):
-        """(rows, tokens, width)."""
-        b, t, d = x.shape
-        q, k, v = self.qkv(self.one(x)).reshape(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = (q @ k.transpose(-1, -2) / (d // self.heads) ** 0.5).softmax(-1) @ v
-        x = x + self.out(mixed.transpose(1, 2).reshape(b, t, d))
-        return x + self.mlp(self.two(x))
-
-
-class ViT(nn.Module):
-    """Patches of 2 x 2."""
-
-    def __init__(self, width=48, depth=3, heads=4):
-        super().__init__()
-        self.patch, self.where = nn.Conv2d(1, width, 2, 2), nn.Parameter(torch.randn(1, 16, width) * 0.02)
-        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
-
-    def forward(self, x):
-        """(rows, 1, 8, 8)."""
-        return self.head(self.norm(self.blocks(self.patch(x).flatten(2).transpose(1, 2) + self.where)).mean(1))
-
-
-def trained(make, x, y):
-    """Train for 25 epochs."""
-    torch.manual_seed(0)
-    net = make()
-    optimizer = torch.optim.AdamW(net.parameters(), 2e-3)
-    shuffle = torch.Generator().manual_seed(0)
-    for _ in range(25):
-        for batch in torch.randperm(len(x), generator=shuffle).split(64):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(net(x[batch]), y[batch]).backward()
-            optimizer.step()
-    return net.eval()
 
 
 def misses(net, x, target, steps, difference):
@@ -105,20 +50,12 @@ def main():
     parser.add_argument("--rows", type=int, default=100)
     rows = parser.parse_args().rows
     torch.set_num_threads(1)
-    digits = load_digits()
-    order = np.random.default_rng(0).permutation(len(digits.target))
-    images = torch.tensor((digits.images / 16).astype(np.float32)[order, None])
-    classes = torch.tensor(digits.target[order])
-    x = images[1400 : 1400 + rows]
+    learnt, classes, others = digits()
+    x = others[:rows]
     print("| network | gradients a row: ours (mean, most) | captum from 50 up | fewer | captum in hindsight | map error ours (median, worst) "
           "| captum's there | rows outside: ours, captum at 50 | CPU s: ours, captum |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|")
-    for name, make in (
-        ("ReLU CNN, max pooling", lambda: cnn(nn.ReLU, nn.MaxPool2d)),
-        ("GELU CNN", lambda: cnn(nn.GELU, nn.AvgPool2d)),
-        ("ViT", ViT),
-    ):
-        net = trained(make, images[:1400], classes[:1400])
+    for name, net in taught(learnt, classes):
         with torch.no_grad():
             target = net(x).argmax(1)
             difference = (net(x) - net(x * 0)).gather(1, target[:, None])[:, 0].double().numpy()

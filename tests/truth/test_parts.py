@@ -166,6 +166,54 @@ def test_values_are_those_of_the_process():
     np.testing.assert_allclose(found.sum(axis=0), worth[-1] - worth[0], atol=1e-9)
 
 
+def few_meet(players, seed):
+    """Players of whom four meet, by threes, and the others add up."""
+    draw = np.random.default_rng([players, seed])
+    every = all_coalitions(players)
+    four = draw.permutation(players)[:4]
+    threes = [np.delete(four, k) for k in range(4)]
+    return every @ draw.normal(size=players) + sum(draw.normal() * every[:, s].all(axis=1) for s in threes)
+
+
+def test_who_takes_part_in_interactions_is_learnt(monkeypatch):
+    """At equal calls a third of the regression's error, where it is four of fourteen players who meet."""
+    players, bits = 14, 1 << np.arange(14)
+    errors = {}
+    for pairs in (1000, 20):
+        monkeypatch.setattr("whybox.methods.saliency.coalitions.SMOOTHED", pairs)
+        for seed in range(6):
+            worth = few_meet(players, seed)
+            d = design(players, 140, np.random.default_rng([seed, 7]))
+            values, _ = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
+            errors.setdefault(pairs, []).append(np.linalg.norm(values - exact(worth[:, None], players)))
+    assert np.exp(np.mean(np.log(errors[1000]))) < np.exp(np.mean(np.log(errors[20]))) / 3
+
+
+@pytest.mark.parametrize(("players", "calls"), [(6, 40), (7, 60), (9, 80), (16, 1000)])
+def test_one_pair_of_players_with_all_the_weight(players, calls):
+    """Sums over large sets are lost to rounding then; pairs are even, and the values exact."""
+    d = design(players, calls, np.random.default_rng(0))
+    z = d.coalitions
+    worth = lambda z: (z[:, 0] * z[:, 1] * 5.0 + z[:, 2])[:, None]
+    there, away = worth(z), worth(~z)
+    values, _ = solve(d, (there - away) / 2, (there + away) / 2, np.array([6.0]))
+    np.testing.assert_allclose(values[:, 0], [2.5, 2.5, 1, *[0] * (players - 3)], atol=1e-9)
+    odd = lambda z: worth(z) + (z[:, :3].all(axis=1) * 1.0)[:, None]
+    there, away = odd(z), odd(~z)
+    values, variances = solve(d, (there - away) / 2, (there + away) / 2, np.array([7.0]))
+    assert np.isfinite(values).all()
+    assert (np.abs(values[:, 0] - [2.5 + 1 / 3, 2.5 + 1 / 3, 4 / 3, *[0] * (players - 3)]) < 0.2).all()
+    assert (variances >= 0).all()
+
+
+def test_a_constant_game_is_nothing_to_everybody():
+    d = design(8, 60, np.random.default_rng(0))
+    zero = np.zeros((len(d.coalitions), 1))
+    values, variances = solve(d, zero, zero + 3, np.zeros(1))
+    assert (values == 0).all()
+    assert (variances == 0).all()
+
+
 def test_regression_takes_over_where_pairs_are_many(monkeypatch):
     """The same games, as if so many pairs were too many for the process: unbiased, and errors that cover."""
     monkeypatch.setattr("whybox.methods.saliency.coalitions.SMOOTHED", 20)
