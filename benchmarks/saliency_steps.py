@@ -15,40 +15,11 @@ import time
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients
-from sklearn.datasets import load_digits
-from torch import nn
 
 import whybox as wb
-from nets import Transformer  # beside this file
+from nets import digits, taught
 
 TRIED = (*range(4, 32), *range(32, 64, 2), *range(64, 128, 4), *range(128, 512, 16), *range(512, 2049, 64))
-
-
-def cnn(act, pool):
-    """Three convolutions."""
-    return nn.Sequential(
-        *(nn.Conv2d(1, 16, 3, padding=1), act(), nn.Conv2d(16, 32, 3, padding=1), act(), pool(2)),
-        *(nn.Conv2d(32, 32, 3, padding=1), act(), nn.Flatten(), nn.Linear(512, 64), act(), nn.Linear(64, 10)),
-    )
-
-
-def vit():
-    """Patches of 2 x 2."""
-    return Transformer(size=8, patch=2, wide=48, depth=3, channels=1)
-
-
-def trained(make, x, y):
-    """Train for 25 epochs."""
-    torch.manual_seed(0)
-    net = make()
-    optimizer = torch.optim.AdamW(net.parameters(), 2e-3)
-    shuffle = torch.Generator().manual_seed(0)
-    for _ in range(25):
-        for batch in torch.randperm(len(x), generator=shuffle).split(64):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(net(x[batch]), y[batch]).backward()
-            optimizer.step()
-    return net.eval()
 
 
 def misses(net, x, target, steps, difference):
@@ -79,20 +50,12 @@ def main():
     parser.add_argument("--rows", type=int, default=100)
     rows = parser.parse_args().rows
     torch.set_num_threads(1)
-    digits = load_digits()
-    order = np.random.default_rng(0).permutation(len(digits.target))
-    images = torch.tensor((digits.images / 16).astype(np.float32)[order, None])
-    classes = torch.tensor(digits.target[order])
-    x = images[1400 : 1400 + rows]
+    learnt, classes, others = digits()
+    x = others[:rows]
     print("| network | gradients a row: ours (mean, most) | captum from 50 up | fewer | captum in hindsight | map error ours (median, worst) "
           "| captum's there | rows outside: ours, captum at 50 | CPU s: ours, captum |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|")
-    for name, make in (
-        ("ReLU CNN, max pooling", lambda: cnn(nn.ReLU, nn.MaxPool2d)),
-        ("GELU CNN", lambda: cnn(nn.GELU, nn.AvgPool2d)),
-        ("ViT", vit),
-    ):
-        net = trained(make, images[:1400], classes[:1400])
+    for name, net in taught(learnt, classes):
         with torch.no_grad():
             target = net(x).argmax(1)
             difference = (net(x) - net(x * 0)).gather(1, target[:, None])[:, 0].double().numpy()

@@ -166,6 +166,48 @@ def test_values_are_those_of_the_process():
     np.testing.assert_allclose(found.sum(axis=0), worth[-1] - worth[0], atol=1e-9)
 
 
+def few_meet(players, seed):
+    """Players of whom four meet, by threes, and the others add up."""
+    draw = np.random.default_rng([players, seed])
+    every = all_coalitions(players)
+    four = draw.permutation(players)[:4]
+    threes = [np.delete(four, k) for k in range(4)]
+    return every @ draw.normal(size=players) + sum(draw.normal() * every[:, s].all(axis=1) for s in threes)
+
+
+def test_who_takes_part_in_interactions_is_learnt(monkeypatch):
+    """At equal calls a third of the regression's error, where it is four of fourteen players who meet."""
+    players, bits = 14, 1 << np.arange(14)
+    errors = {}
+    for pairs in (1000, 20):
+        monkeypatch.setattr("whybox.methods.saliency.coalitions.SMOOTHED", pairs)
+        for seed in range(6):
+            worth = few_meet(players, seed)
+            d = design(players, 140, np.random.default_rng([seed, 7]))
+            values, _ = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
+            errors.setdefault(pairs, []).append(np.linalg.norm(values - exact(worth[:, None], players)))
+    assert np.exp(np.mean(np.log(errors[1000]))) < np.exp(np.mean(np.log(errors[20]))) / 3
+
+
+@pytest.mark.parametrize(("players", "calls"), [(6, 40), (7, 60), (9, 80), (16, 1000)])
+@pytest.mark.parametrize("heavy", [1, 2])
+def test_few_players_with_all_the_weight(players, calls, heavy):
+    """Sums over large sets are differences of large numbers then; covariances must stay so all the same."""
+    w = np.where(np.arange(players) < heavy, 1.0, 1e-3**0.7)
+    kriging = Kriging(design(players, calls, np.random.default_rng(0)).coalitions)
+    for kernel, _, prior in kriging._mixed(w / w.mean()):
+        assert np.linalg.eigvalsh(kernel).min() > -1e-6
+        assert (prior > 0).all()
+
+
+def test_a_constant_game_is_nothing_to_everybody():
+    d = design(8, 60, np.random.default_rng(0))
+    zero = np.zeros((len(d.coalitions), 1))
+    values, variances = solve(d, zero, zero + 3, np.zeros(1))
+    assert (values == 0).all()
+    assert (variances == 0).all()
+
+
 def test_regression_takes_over_where_pairs_are_many(monkeypatch):
     """The same games, as if so many pairs were too many for the process: unbiased, and errors that cover."""
     monkeypatch.setattr("whybox.methods.saliency.coalitions.SMOOTHED", 20)

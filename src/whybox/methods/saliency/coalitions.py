@@ -28,7 +28,7 @@ __all__ = ["Design", "all_coalitions", "design", "exact", "least", "solve"]
 
 Bits = npt.NDArray[np.bool_]
 LEAST_DRAWN: Final = 8  # pairs in a stratum: its variance has to be estimated
-SMOOTHED: Final = 1500
+SMOOTHED: Final = 1000  # pairs
 LISTED: Final = 20_000  # a stratum as large as that is listed; of a larger one coalitions are drawn until they differ
 
 

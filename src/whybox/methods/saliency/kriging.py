@@ -1,9 +1,9 @@
 """Shapley values from few pairs of coalitions: a Gaussian process over coalitions, whose Shapley values are known in closed form.
 
 With z = +1 for a player who is there and -1 else, half the difference of a pair is a sum over sets S of an odd number of players of c_S prod_{j in S} z_j,
-and prod_S z gives each player in S the Shapley value 2 / |S|. The prior gives c_S the variance t_|S| prod_{j in S} w_j. Single players are free, a regression within the process;
-t falls with the size; what is left is white noise over pairs, whose Shapley values are known too. Sums over all sets of a size are elementary
-symmetric polynomials, by Newton's identities. The weights w_j say who takes part in interactions. They are learnt from the other half of what was asked:
+and prod_S z gives each player in S the Shapley value 2 / |S|. The prior gives c_S the variance t_|S| prod_{j in S} w_j. Single players are free, a
+regression within the process; t falls with the size; what is left is white noise over pairs, whose Shapley values are known too. Sums over all sets of
+a size are elementary symmetric polynomials, by Newton's identities. The weights w_j say who takes part in interactions. They are learnt from the other half of what was asked:
 the mean of a pair holds the sets of even size, above all the pairs of players, and no Shapley value. How fast t falls, and how much noise there is,
 maximise the marginal likelihood (Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, equations 2.25, 2.26, 2.45 and 5.8). Errors are those of
 the posterior.
@@ -16,7 +16,7 @@ even half, are ours.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import comb
+from math import comb, factorial
 from typing import Final, final
 
 import numpy as np
@@ -33,12 +33,11 @@ HIGHEST: Final = 7  # larger sets are left to the noise
 ROUNDS: Final = 4  # of learning weights
 EVEN: Final = (0.1, 1e-4)  # fall and noise while weights are learnt
 LEAST: Final = 1e-3  # of the largest: a player's share in interactions
-POWER: Final = (
-    0.7  # of that share: 1 would hold where variances are products, and 0.7 found the values of networks best
-)
+POWER: Final = 0.7  # of that share: 1 where variances are products; 0.7 found values of networks best
 ALIKE: Final = 0.02  # share of sets whose variance does not hang on who is in them
+LOST: Final = 1e-5  # sums over sets of a size that are less than this share of what they could be are rounding
 WIDER: Final = 1.1  # errors, since weights, fall and noise were chosen by these very numbers; and Student's t of few pairs is wider than a normal
-TRIED: Final = 400  # pairs by which fall and noise are chosen; the work grows with their cube
+TRIED: Final = 400  # pairs by which weights, fall and noise are chosen; the work grows with their cube
 
 
 @final
@@ -51,9 +50,8 @@ class Kriging:
         self._signs = np.concatenate([np.where(coalitions, 1.0, -1.0), np.ones((1, players))])
         self._orders = [k for k in range(1, HIGHEST + 1, 2) if k <= players]
         self._fit = np.linalg.pinv(self._signs)
-        self._rest = np.linalg.qr(self._signs, mode="complete")[0][
-            :, players:
-        ]  # what no regression on players explains
+        self._rest = _beyond(self._signs)
+        self._some = slice(None, None, max(1, len(self._signs) // max(TRIED, 3 * players)))
         # Shapley's weights of a pair, of which one has the player: white noise over pairs has Shapley values too
         of = [2 / (players * comb(players - 1, k)) for k in range(players)]
         size = (self._signs > 0).sum(axis=1)[:, None]
@@ -69,7 +67,8 @@ class Kriging:
 
     def _weights(self, means: Floats) -> Floats:
         """How much each player takes part in interactions: by the energy of the pairs of players that it is in, as a process on the means sees them."""
-        z, y = self._signs[: len(means)], means - means.mean()
+        some = self._some
+        z, y = self._signs[:-1][some], means[some] - means[some].mean()
         w = np.ones(z.shape[1])
         fall, noise = EVEN
         for _ in range(ROUNDS):
@@ -84,10 +83,7 @@ class Kriging:
     def _one(self, halves: Floats, w: Floats) -> tuple[Floats, Floats]:
         """Values and variances (players,) of one target, from (pairs + 1,)."""
         z, fit, rest = self._signs, self._fit, self._rest
-        terms = [
-            tuple((1 - ALIKE) * a + ALIKE * b for a, b in zip(own, alike, strict=True))
-            for own, alike in zip(_terms(z, w, self._orders[1:]), self._alike, strict=True)
-        ]
+        terms = self._mixed(w)
         fall, noise = self._chosen(halves, [t[0] for t in terms])
         covariance = noise * np.eye(len(z))
         slopes, prior = noise * self._noise, np.full(z.shape[1], noise * self._noise_prior)
@@ -105,25 +101,42 @@ class Kriging:
         spread = np.maximum(prior - np.einsum("ni,ni->i", seen, inverse @ seen), 0.0)
         return 2 * fit @ halves + seen.T @ inverse @ left, spread * scale
 
+    def _mixed(self, w: Floats) -> list[tuple[Floats, ...]]:
+        """What _terms gives for these weights, with a share of what it gives where all are alike."""
+        out = []
+        whole = _symmetric(lambda i: (w**i).sum(), self._orders[-1])
+        for k, own, alike in zip(self._orders[1:], _terms(self._signs, w, self._orders[1:]), self._alike, strict=True):
+            # few players with nearly all the weight: sums over larger sets are differences of large numbers
+            share = ALIKE if whole[k] > LOST * len(w) ** k / factorial(k) else 1.0
+            out.append(tuple((1 - share) * a + share * b for a, b in zip(own, alike, strict=True)))
+        return out
+
     def _chosen(self, halves: Floats, kernels: list[Floats]) -> tuple[float, float]:
         """Fall and noise of the largest marginal likelihood, its scale being the best one."""
-        some = slice(None, None, -(-len(halves) // TRIED))
-        rest = (
-            self._rest
-            if some.step == 1
-            else np.linalg.qr(self._signs[some], mode="complete")[0][:, self._signs.shape[1] :]
-        )
+        some = self._some
+        rest = self._rest if some.step == 1 else _beyond(self._signs[some])
         left, eye = rest.T @ halves[some], np.eye(rest.shape[1])
         kernels = [rest.T @ k[some, some] @ rest for k in kernels]
+        left = left / max(float(np.abs(left).max()), np.finfo(float).tiny)
+        bordered = np.empty((len(left) + 1, len(left) + 1))
+        bordered[-1, :-1] = bordered[:-1, -1] = left
+        bordered[-1, -1] = 2 * len(left) / NOISES[0]  # more than left' inverse left
         best = (np.inf, FALLS[0], NOISES[0])
         for fall in FALLS:
             covariance = sum(fall**k * kernel for k, kernel in enumerate(kernels))
             for noise in NOISES:
-                root = np.linalg.cholesky(covariance + noise * eye)
-                u = np.linalg.solve(root, left)
-                unlikely = len(u) * np.log(max(float(u @ u), np.finfo(float).tiny)) + 2 * np.log(np.diag(root)).sum()
+                # with `left` as one more row and column, the last row of the root is the root's inverse times it
+                bordered[:-1, :-1] = covariance + noise * eye
+                root = np.linalg.cholesky(bordered)
+                u, spread = root[-1, :-1], np.diag(root)[:-1]
+                unlikely = len(u) * np.log(max(float(u @ u), np.finfo(float).tiny)) + 2 * np.log(spread).sum()
                 best = min(best, (float(unlikely), fall, noise))
         return best[1:]
+
+
+def _beyond(signs: Floats) -> Floats:
+    """An orthonormal basis (pairs, pairs - players) of what no regression on single players explains."""
+    return np.asarray(np.linalg.qr(signs, mode="complete")[0][:, signs.shape[1] :])
 
 
 def _terms(z: Floats, w: Floats, orders: list[int]) -> list[tuple[Floats, Floats, Floats]]:

@@ -1,6 +1,6 @@
-"""Shapley values of parts of one row: exact where the budget of calls reaches, else by regression with standard errors.
+"""Shapley values of parts of one row: exact where the budget of calls reaches, else estimated with standard errors.
 
-Sources: Lundberg & Lee 2017 (arXiv:1705.07874); Covert & Lee 2021 (arXiv:2012.01536); see whybox.methods.saliency.coalitions.
+Sources: Lundberg & Lee 2017 (arXiv:1705.07874); Covert & Lee 2021 (arXiv:2012.01536); see whybox.methods.saliency.coalitions and kriging.
 """
 
 from __future__ import annotations
