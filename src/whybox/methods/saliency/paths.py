@@ -205,11 +205,12 @@ class _Walks:
         self.change = np.zeros((*count, q.target.count))
         self.allowed = np.zeros((*count, q.target.count))
         self._scores = q.scores
+        self._signs = [None if i.whole else q.net.array(_signs(i.x.shape[1:])) for i in q.inputs]
+        self._at_start = [self._shadows_at(baseline) for baseline in baselines]
         self._pool: dict[int, Walk] = {}
         self._starts: dict[int, list[npt.NDArray[Any]]] = {}
         self._leave: set[int] = set()
         self._chunks: list[_Chunk] = []
-        self._signs = [None if i.whole else q.net.array(_signs(i.x.shape[1:])) for i in q.inputs]
         self._share_out()
 
     def _share_out(self) -> None:
@@ -263,7 +264,43 @@ class _Walks:
         scale = np.abs(last - self.bases[:, row].mean(axis=0))
         self._starts[task] = self.baselines[k].rows(np.array([row]))
         tol = self.method.tol
-        return Walk.begin(first, last, scale, rounding, tol, 3 * tol, self.most)
+        return Walk.begin(first, last, scale, rounding, tol, 3 * tol, self.most, self._at_start[k][row])
+
+    def _shadows_at(self, baseline: Baseline) -> Floats:
+        """Shadows of the gradient at the baseline times the way, (rows, targets, k). Where all rows share it, one gradient for each target there is."""
+        q, net = self.q, self.q.net
+        _, some, which = np.unique(q.target.where, axis=1, return_index=True, return_inverse=True)
+        shared = baseline.same and len(some) <= q.at_once
+        if shared:
+            grads = q.gradients(tuple(net.array(a) for a in baseline.rows(some)), some)[1]
+        out = []
+        for start in range(0, q.rows, q.at_once):
+            rows = np.arange(start, min(start + q.at_once, q.rows))
+            begins = baseline.rows(rows)
+            if not shared:
+                ways, _, grads = along(q, rows, begins, np.arange(len(rows)), np.zeros(len(rows)))
+            else:
+                ways = [
+                    x if i.whole else x - net.array(a) for i, x, a in zip(q.inputs, q.lift(rows), begins, strict=True)
+                ]
+            at = which.reshape(-1)[rows] if shared else np.arange(len(rows))
+            out.append(
+                np.stack(
+                    [
+                        self._shadow(
+                            [None if g is None else way * net.take(g, at) for way, g in zip(ways, of, strict=True)]
+                        )
+                        for of in grads
+                    ],
+                    axis=1,
+                )
+            )
+        return np.concatenate(out)
+
+    def _shadow(self, values: Sequence[Array | None]) -> Floats:
+        """Shadows of gradients times ways, of all inputs, (m, k)."""
+        pairs = zip(values, self._signs, strict=True)
+        return np.concatenate([_shadow(self.q.net, a * signs) for a, signs in pairs if a is not None], axis=1)
 
     def _ask(self) -> None:
         """Take the gradients that the walks want next, as many at a time as may go through together."""
@@ -301,12 +338,10 @@ class _Walks:
         self._chunks.append(_Chunk(tasks, slots, values))
         h, shadows = np.zeros(f.shape), []
         for target, of in enumerate(values):
-            casts = []
-            for a, signs in zip(of, self._signs, strict=True):
+            for a in of:
                 if a is not None:
                     h[:, target] += net.numpy(a.reshape(len(t), -1).sum(1))
-                    casts.append(_shadow(net, a * signs))
-            shadows.append(np.concatenate(casts, axis=1))
+            shadows.append(self._shadow(of))
         return f, h, np.stack(shadows, axis=1)
 
     def _sort_out(self) -> int:
@@ -333,7 +368,8 @@ class _Walks:
 
     def _finish(self, task: int, n: int, maps: Maps, change: Floats) -> None:
         walk, (k, row) = self._pool[task], divmod(task, self.q.rows)
-        self.steps[k, row], self.change[k, row], self.allowed[k, row] = len(walk.t), change, walk.allowed
+        self.steps[k, row], self.allowed[k, row] = len(walk.t), walk.allowed
+        self.change[k, row] = np.maximum(change, walk.begins())
         for of, mine in zip(self.maps, maps, strict=True):
             for to, a in zip(of, mine, strict=True):
                 if to is not None and a is not None:

@@ -5,6 +5,7 @@ the network is smooth. Where two levels show that it is not (kinks of ReLU, a ju
 become those of a trapezoidal rule that is refined in places. Between neighbouring nodes a and b the change of the score is known from the forwards:
 f(b) - f(a) is what the rule's share of that stretch should come to, so each stretch has a completeness error of its own, and only the worst are halved
 (Doerfler 1996, SIAM J. Numer. Anal. 33, 1106-1124, for the share of them). Weights depend on the places of nodes alone, never on what was found there.
+The gradient at the start is known besides: no rule uses it, but where it is far from that of the first node, something happens between them.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class Walk:
         tol, settled: of the sum, relative; and of the map, from one level to the next.
         most: nodes at most.
         t: nodes so far, in the order they were asked; f, h: scores and derivatives along the path there, (nodes, targets); shadow: random projections
-            of the gradients, (nodes, targets, k), which show how far maps are apart.
+            of the gradients, (nodes, targets, k), which show how far maps are apart. start: the same at the start, (targets, k); what is not finite there is not used.
     """
 
     first: Floats
@@ -109,6 +110,7 @@ class Walk:
     t: Floats
     f: Floats
     h: Floats
+    start: Floats
     shadow: Floats | None = None
     level: int = 1
     local: bool = False
@@ -118,11 +120,19 @@ class Walk:
 
     @classmethod
     def begin(
-        cls, first: Floats, last: Floats, scale: Floats, rounding: Floats, tol: float, settled: float, most: int
+        cls,
+        first: Floats,
+        last: Floats,
+        scale: Floats,
+        rounding: Floats,
+        tol: float,
+        settled: float,
+        most: int,
+        start: Floats,
     ) -> Walk:
         """At the start: nothing known but the ends. `scale`: |score - base| of the row, (targets,)."""
         none = np.zeros((0, len(first)))
-        return cls(first, last, scale, rounding, tol, settled, most, np.zeros(0), none, none)
+        return cls(first, last, scale, rounding, tol, settled, most, np.zeros(0), none, none, start)
 
     def wants(self) -> Floats:
         """Nodes to ask next."""
@@ -173,7 +183,21 @@ class Walk:
     def worth_checking(self) -> bool:
         """Whether the sum is known well enough, and the map seems to have settled: then the whole map is compared."""
         short = np.abs(self.gap) > self.allowed
-        return not self.refused and not short.any() and bool((self._change() * self.trust <= self.settled).all())
+        moves = np.maximum(self._change() * self.trust, self.begins())
+        return not self.refused and not short.any() and bool((moves <= self.settled).all())
+
+    def begins(self) -> Floats:
+        """How far the map might move for what happens before the first node, (targets,): by half of what the gradient changes up to there, times the way to it."""
+        return np.asarray(self._once("begins", self._begins))
+
+    def _begins(self) -> Floats:
+        return np.asarray(self._turn() * self.t.min() / 2 / self._size(self.weights()[0]))
+
+    def _turn(self) -> Floats:
+        """How far the gradient at the start is from that of the first node, (targets,)."""
+        assert self.shadow is not None  # noqa: S101  # asked after learning
+        apart = np.linalg.norm(self.start - self.shadow[self.t.argmin()], axis=-1)
+        return np.where(np.isfinite(apart), apart, 0.0)
 
     def refuse(self, change: Floats) -> None:
         """The whole map moves by so much, (targets,), which is too much; it also tells how far shadows can be trusted here."""
@@ -195,7 +219,7 @@ class Walk:
         now = self._change().max()
         before = self._difference(LEVELS[self.level - 1], LEVELS[self.level - 2]).max()
         more = self.level + 1 < len(LEVELS) and len(LEVELS[self.level + 1]) <= self.most
-        if more and now <= SMOOTH * before:
+        if more and now <= SMOOTH * before and (self.begins() <= self.settled).all():
             self.level += 1
         else:
             self.local = True
@@ -235,9 +259,10 @@ class Walk:
         missing = np.abs(width * (at[1:] + at[:-1]) / 2 - np.diff(f, axis=0))
         short = np.abs(self.gap) > self.allowed
         worst = (missing / np.maximum(self.allowed, 1e-300) * short).max(axis=1) / 10
-        moved = self._change() > self.settled
+        moved = np.maximum(self._change(), self.begins()) > self.settled
         if self.refused or moved.any() or not worst.any():
             turned = np.zeros((len(width), shadow.shape[1]))
+            turned[0] = self._turn() * width[0] / 2
             turned[1:-1] = np.linalg.norm(np.diff(shadow, axis=0), axis=-1) * width[1:-1] / 2
             share = turned / (self._size(self.weights()[0]) * self.settled)
             worst = worst + (share * moved if moved.any() and not self.refused else share).max(axis=1)
