@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import whybox as wb
 from networks.small import Formula, seeded
+from whybox.adapters.torch.module import wrap
 from whybox.errors import InputError, OptionError, UnsupportedModelError
 
 
@@ -201,7 +202,7 @@ def test_parts_of_an_answer_are_named():
     inner = flat()
     net = Formula(lambda x: Answer(inner(x)))
     with pytest.raises(
-        OptionError, match=r"answers with Answer; say which part to explain: output=one of \['logits'\]"
+        OptionError, match=r"answers with Answer; say which part to explain with output=... \(one of \['logits'\]\)"
     ):
         wb.saliency(net, rows(3, 6), 1)
     assert wb.saliency(net, rows(3, 6), 1, output="logits").values.shape == (3, 6)
@@ -261,3 +262,18 @@ def test_traced_modules_and_channels_innermost_have_rules():
     want = wb.saliency(net, x, 1, "deeplift", reduce=None).values
     for other in (torch.jit.trace(net, x), copy.deepcopy(net).to(memory_format=torch.channels_last)):
         assert np.allclose(wb.saliency(other, x, 1, "deeplift", reduce=None).values, want, atol=1e-6)
+
+
+def test_a_wrapped_network_is_as_new_for_every_question():
+    net = wrap(Formula(lambda x: (x.detach() * x).sum(1, keepdim=True)))
+    for _ in range(2):
+        assert wb.saliency(net, rows(3, 4), 0).evidence.notes[0].startswith("CUT")
+    with pytest.raises(InputError, match="does not take these inputs"):
+        wb.saliency(wrap(flat()), rows(2, 5))
+    net = wrap(flat())
+    assert (
+        wb.saliency(net, rows(3, 6), 1).evidence.passes["forward"]
+        == wb.saliency(net, rows(3, 6), 1).evidence.passes["forward"]
+    )
+    with pytest.raises(InputError, match="does not take these inputs"):
+        wb.saliency(net, rows(2, 5))

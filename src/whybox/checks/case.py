@@ -162,7 +162,7 @@ class Case:
         """Maps of tokens or words, fed as wb.saliency feeds them: a network drawn anew embeds them anew, and what stands for absent ones too."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
         rows = self.rows if at is None else self.standing(at)
-        wide = replace(net if dtype is None else net.lowered(dtype), passes=Passes())
+        wide = (net if dtype is None else net.lowered(dtype)).anew()
         made = self.tokens.fed(self.cut(len(rows), rows), wide, rows)
         inputs = made.inputs if arrays is None else (replace(made.inputs[0], x=arrays[0]), *made.inputs[1:])
         q = settle(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +19,6 @@ from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.effects import Effects
 from whybox.explanation.load import load
 from whybox.methods.saliency.question import BUDGET
-from whybox.models.differentiable import Passes
 from whybox.models.registry import as_network
 
 __all__ = ["GROUPS", "check", "check_saved"]
@@ -77,7 +75,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         raise OptionError(f"seed={seed!r} must be a whole number, 0 or more.")
     first = explanation[0] if isinstance(explanation, tuple) and explanation else explanation
     output = getattr(getattr(first, "evidence", None), "settings", {}).get("output")
-    network = replace(as_network(net, output), passes=Passes())
+    network = as_network(net, output).anew()
     if isinstance(inputs, Mapping):
         network = network.named(tuple(map(str, inputs)))
         background = (

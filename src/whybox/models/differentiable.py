@@ -9,8 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, Literal, final
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,10 @@ class Differentiable(ABC):
     arithmetic: str = "float32"
     passes: Passes = field(default_factory=Passes, repr=False)
     remarks: list[str] = field(default_factory=list, repr=False)
+
+    def anew(self) -> Self:
+        """The same network before it was asked anything: passes uncounted, nothing noticed."""
+        return replace(self, passes=Passes(), remarks=[])
 
     @property
     @abstractmethod

@@ -61,7 +61,7 @@ def wrap(obj: Any, output: Any = None) -> TorchNetwork:
 @final
 @dataclass
 class _Pace:
-    """Whether pictures go in with their channels innermost in memory: on a processor convolutions are then up to twice as fast. Whether it has answered at all."""
+    """What one question learns about the network: whether pictures go in with their channels innermost in memory (on a processor convolutions are then up to twice as fast)."""
 
     inner: bool = False
     answered: int = 0  # how many rows it answered first
@@ -82,6 +82,10 @@ class TorchNetwork(Differentiable):
     layer: str | None = None  # of `inside`: what this layer puts out is the first input
     pace: _Pace = field(default_factory=_Pace, repr=False)
     keywords: tuple[str, ...] = ()  # names that the inputs go in under
+
+    def anew(self) -> TorchNetwork:
+        """See Differentiable."""
+        return replace(super().anew(), pace=_Pace())
 
     @property
     def fingerprint(self) -> str:
@@ -157,7 +161,7 @@ class TorchNetwork(Differentiable):
         try:
             said = self.said(*x)
         except Exception as error:
-            if not self.pace.answered or isinstance(error, (WhyboxError, torch.OutOfMemoryError)):
+            if self.pace.answered in (0, len(x[0])) or isinstance(error, (WhyboxError, torch.OutOfMemoryError)):
                 raise
             raise UnsupportedModelError(
                 f"the network answered {self.pace.answered} rows, and fails with {len(x[0])} ({type(error).__name__}: {first_line(error)}): it must take any number of rows. "

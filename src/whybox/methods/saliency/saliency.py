@@ -14,7 +14,7 @@ from whybox.methods.saliency.feeding import feed
 from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.question import BUDGET, Question, part, settle
 from whybox.methods.saliency.run import REDUCTIONS, explained
-from whybox.models.differentiable import Differentiable, Passes
+from whybox.models.differentiable import Differentiable
 from whybox.models.registry import as_network
 
 __all__ = ["saliency"]
@@ -80,7 +80,7 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
     if background is not None and not chosen.background:
         raise OptionError(f"method={chosen.name!r} takes no background.")
     network = as_network(net, output)
-    network = replace(network, passes=Passes(), remarks=[], output_names=tuple(map(str, output_names or ())))
+    network = replace(network.anew(), output_names=tuple(map(str, output_names or ())))
     with network.session():
         wide: Differentiable = network if dtype is None else network.lowered(dtype)
         made = feed(
