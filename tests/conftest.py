@@ -23,3 +23,19 @@ def forced_choice(request):
         instructions=request.config.getoption("--instructions"), kernel=request.config.getoption("--kernel")
     ):
         yield
+
+
+def _seeded():
+    """Networks that a test makes are the same in every run, whichever tests ran before it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def seeded_module():
+    _seeded()
+
+
+@pytest.fixture(autouse=True)
+def seeded_test():
+    _seeded()

@@ -27,6 +27,7 @@ from whybox.methods.shap.plan import Plan
 from whybox.methods.shap.tree import LinearShap, TreeShap
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
+from whybox.options import whole
 
 __all__ = ["effects", "explain", "importance", "interactions", "load", "plan", "plan_effects", "regions"]
 
@@ -366,8 +367,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         >>> found.to_frame(library="pandas")["feature"][0], found.to_frame(library="pandas")["feature_2"][0]
         ('x0', 'x1')
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise OptionError(f"seed={seed!r} must be a whole number.")
+    seed = whole("seed", seed, None)
     chosen = check_sample(sample)
     asked = settle(
         model,
@@ -381,7 +381,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         max_evals=max_evals,
         n_jobs=n_jobs,
     )
-    return find_interactions(asked, sample=chosen, seed=int(seed))
+    return find_interactions(asked, sample=chosen, seed=seed)
 
 
 def regions(  # noqa: PLR0913  # the promise of the public surface

@@ -380,6 +380,7 @@ def test_arrays_for_each_of_several_inputs_are_brought_again_and_cut_to_the_rows
         def forward(self, x, y):
             return self.last(torch.tanh(self.a(x) + self.b(y)))
 
+    torch.manual_seed(0)
     net, rng = Two().eval(), np.random.default_rng(0)
     inputs = tuple(rng.normal(size=(9, n)).astype(np.float32) for n in (6, 4))
     behind = tuple(rng.normal(size=(9, n)).astype(np.float32) for n in (6, 4))

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from whybox.checks.case import Case, made_case
 from whybox.checks.dependence import dependence
 from whybox.checks.faithfulness import faithfulness
@@ -20,6 +18,7 @@ from whybox.explanation.effects import Effects
 from whybox.explanation.load import load
 from whybox.methods.saliency.question import BUDGET
 from whybox.models.registry import as_network
+from whybox.options import whole
 
 __all__ = ["GROUPS", "check", "check_saved"]
 
@@ -69,10 +68,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
     """
     began = time.perf_counter()
     wanted = _wanted(checks)
-    if isinstance(max_rows, bool) or not isinstance(max_rows, (int, np.integer)) or max_rows < 1:
-        raise OptionError(f"max_rows={max_rows!r} must be a whole number, 1 or more.")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise OptionError(f"seed={seed!r} must be a whole number, 0 or more.")
+    max_rows, seed = whole("max_rows", max_rows), whole("seed", seed, 0)
     first = explanation[0] if isinstance(explanation, tuple) and explanation else explanation
     output = getattr(getattr(first, "evidence", None), "settings", {}).get("output")
     network = as_network(net, output).anew()
@@ -94,8 +90,8 @@ def check(  # noqa: PLR0913  # the promise of the public surface
             embedding=embedding,
             tokenizer=tokenizer,
             baseline_token=baseline_token,
-            max_rows=int(max_rows),
-            seed=int(seed),
+            max_rows=max_rows,
+            seed=seed,
             budget=budget,
         )
         rows = _run(case, wanted, absent)

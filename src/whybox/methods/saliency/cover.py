@@ -17,9 +17,10 @@ from whybox.errors import OptionError, UnsupportedModelError
 from whybox.frames import Floats
 from whybox.methods.saliency.absent import Absent, settle_absent
 from whybox.methods.saliency.inputs import Input
-from whybox.methods.saliency.method import Found, Maps, Method, whole
+from whybox.methods.saliency.method import Found, Maps, Method
 from whybox.methods.saliency.question import Indices, Question
 from whybox.models.differentiable import Array
+from whybox.options import whole
 
 __all__ = ["Occlusion", "along", "covered", "empty"]
 

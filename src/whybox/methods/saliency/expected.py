@@ -19,10 +19,11 @@ import numpy.typing as npt
 from whybox.errors import LimitError, OptionError
 from whybox.frames import Floats
 from whybox.methods.saliency.baselines import middle, settle_baselines
-from whybox.methods.saliency.method import Found, Maps, Method, fraction, whole
+from whybox.methods.saliency.method import Found, Maps, Method
 from whybox.methods.saliency.paths import along, base_scores
 from whybox.methods.saliency.question import Indices, Question
 from whybox.models.differentiable import Array
+from whybox.options import fraction, whole
 
 __all__ = ["ExpectedGradients"]
 

@@ -13,9 +13,10 @@ from typing import ClassVar, final
 import numpy as np
 
 from whybox.errors import OptionError
-from whybox.methods.saliency.method import Found, Maps, Method, Sums, fraction, those, whole
+from whybox.methods.saliency.method import Found, Maps, Method, Sums, those
 from whybox.methods.saliency.question import Indices, Question
 from whybox.models.differentiable import Array
+from whybox.options import fraction, whole
 
 __all__ = ["Gradient", "GradientInput", "SmoothGrad", "VarGrad"]
 

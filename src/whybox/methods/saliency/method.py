@@ -10,12 +10,11 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import OptionError
 from whybox.frames import Floats
 from whybox.methods.saliency.question import Indices, Question
 from whybox.models.differentiable import Array
 
-__all__ = ["Found", "Maps", "Method", "Sums", "fraction", "those", "whole"]
+__all__ = ["Found", "Maps", "Method", "Sums", "those"]
 
 Maps = list[list[Floats | None]]  # for each target, for each input: (rows, *shape of the input), None for whole numbers
 
@@ -104,32 +103,3 @@ def those(which: npt.NDArray[np.bool_]) -> str:
     """Which rows, in words: ``"2 of 10 rows (3, 7)"``; the first five by number."""
     at = np.flatnonzero(which)
     return f"{len(at):,} of {len(which):,} rows ({', '.join(map(str, at[:5]))}{', ...' if len(at) > 5 else ''})"
-
-
-def whole(name: str, value: Any, least: int = 1) -> int:
-    """Return a whole number, or refuse it.
-
-    Raises:
-        OptionError: it is none, or smaller than `least`.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise OptionError(f"{name}={value!r} must be a whole number, {least} or more.")
-    return int(value)
-
-
-def fraction(name: str, value: Any, most: float = np.inf) -> float:
-    """Return a positive number, or refuse it.
-
-    Raises:
-        OptionError: it is none, not positive, or larger than `most`.
-    """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float, np.number))
-        or not 0 < value <= most
-        or not np.isfinite(float(value))
-    ):
-        raise OptionError(
-            f"{name}={value!r} must be a number above 0{'' if np.isinf(most) else f' and at most {most:g}'}."
-        )
-    return float(value)

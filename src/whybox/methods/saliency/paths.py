@@ -16,10 +16,11 @@ import numpy.typing as npt
 from whybox.errors import LimitError, NonFiniteError
 from whybox.frames import Floats
 from whybox.methods.saliency.baselines import Baseline, in_words, middle, settle_baselines
-from whybox.methods.saliency.method import Found, Maps, Method, Sums, fraction, whole
+from whybox.methods.saliency.method import Found, Maps, Method, Sums
 from whybox.methods.saliency.quadrature import FEWEST, LEVELS, Walk, gauss_legendre
 from whybox.methods.saliency.question import Grads, Indices, Question
 from whybox.models.differentiable import Array, Differentiable
+from whybox.options import fraction, whole
 from whybox.progress import counted
 
 __all__ = ["IntegratedGradients", "along", "base_scores"]

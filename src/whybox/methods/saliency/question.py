@@ -15,6 +15,7 @@ from whybox.frames import Floats
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.targets import Target, settle_target
 from whybox.models.differentiable import Array, Differentiable, Pull, Tapped, neighbours
+from whybox.options import whole
 from whybox.progress import batches
 
 __all__ = ["BUDGET", "Question", "bytes_of", "part", "settle"]
@@ -169,8 +170,7 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
         OptionError, InputError, UnsupportedModelError: see whybox.errors. LimitError: one row alone does not fit into the budget.
     """
     limit = bytes_of(budget)
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise OptionError(f"seed={seed!r} must be a whole number, 0 or more.")
+    seed = whole("seed", seed, 0)
     settled = settle_inputs(net, inputs, channel_axis)
     said_target = target
     if callable(target):
@@ -195,7 +195,7 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     wanted = settle_target(target, first.shape[1:], rows, net.output_names)
     at_once = int(max(1, min(net.rows_at_once, limit // saved)))
     behind = None if background is None else _background(net, background, settled, channel_axis)
-    return Question(net, settled, wanted, answers, at_once, saved, limit, int(seed), reduce, behind)
+    return Question(net, settled, wanted, answers, at_once, saved, limit, seed, reduce, behind)
 
 
 def _first(

@@ -18,8 +18,9 @@ from whybox.methods.saliency.absent import settle_absent
 from whybox.methods.saliency.cover import covered, empty
 from whybox.methods.saliency.grids import apply, linear
 from whybox.methods.saliency.inputs import Input
-from whybox.methods.saliency.method import Found, Method, fraction, whole
+from whybox.methods.saliency.method import Found, Method
 from whybox.methods.saliency.question import Indices, Question
+from whybox.options import fraction, whole
 
 __all__ = ["Rise"]
 

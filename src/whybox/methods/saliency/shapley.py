@@ -16,9 +16,10 @@ from whybox.frames import Floats
 from whybox.methods.saliency.absent import Absent, settle_absent
 from whybox.methods.saliency.coalitions import Design, all_coalitions, design, exact, least, solve
 from whybox.methods.saliency.cover import covered
-from whybox.methods.saliency.method import Found, Method, whole
+from whybox.methods.saliency.method import Found, Method
 from whybox.methods.saliency.parts import PATCHES, Parts, settle_parts, without_channel
 from whybox.methods.saliency.question import Indices, Question
+from whybox.options import whole
 
 __all__ = ["ShapleyParts"]
 

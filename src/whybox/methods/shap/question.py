@@ -19,6 +19,7 @@ from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.links import ELEMENTWISE
 from whybox.models.trees import TreeEnsemble
+from whybox.options import whole
 
 __all__ = ["MOST_PLAYERS", "Options", "Question", "check_options", "settle"]
 
@@ -84,8 +85,7 @@ def check_options(  # noqa: PLR0913  # every option there is
         raise OptionError(f"order={order!r}: 1 gives attributions, 2 gives pairwise interactions.")
     if not isinstance(method, str) or method not in _METHODS:
         raise OptionError(f"method={method!r} is not known here.{did_you_mean(method, _METHODS)}")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise OptionError(f"seed={seed!r} must be a whole number.")
+    whole("seed", seed, None)
     if tol is not None and not (isinstance(tol, (int, float)) and tol > 0):
         raise OptionError(f"tol={tol!r} must be a positive number: the largest residual you accept.")
     if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
