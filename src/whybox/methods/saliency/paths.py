@@ -285,18 +285,17 @@ class _Walks:
                     x if i.whole else x - net.array(a) for i, x, a in zip(q.inputs, q.lift(rows), begins, strict=True)
                 ]
             at = which.reshape(-1)[rows] if shared else np.arange(len(rows))
-            out.append(
-                np.stack(
-                    [
-                        self._shadow(
-                            [None if g is None else way * net.take(g, at) for way, g in zip(ways, of, strict=True)]
-                        )
-                        for of in grads
-                    ],
-                    axis=1,
-                )
-            )
+            here = [[None if g is None else net.take(g, at) for g in of] for of in grads]
+            out.append(np.stack([self._shadow(of) for of in self._products(ways, here)], axis=1))
         return np.concatenate(out)
+
+    def _products(self, ways: Sequence[Array], grads: Sequence[Sequence[Array | None]]) -> list[list[Array | None]]:
+        """Gradients times ways; None for inputs that are held (a mask of floats has a gradient all the same)."""
+        inputs = self.q.inputs
+        return [
+            [None if g is None or i.whole else way * g for i, way, g in zip(inputs, ways, of, strict=True)]
+            for of in grads
+        ]
 
     def _shadow(self, values: Sequence[Array | None]) -> Floats:
         """Shadows of gradients times ways, of all inputs, (m, k)."""
@@ -334,8 +333,7 @@ class _Walks:
         alone, back = np.unique(tasks, return_inverse=True)
         starts = [np.concatenate(a) for a in zip(*(self._starts[int(task)] for task in alone), strict=True)]
         ways, f, grads = along(self.q, alone % self.q.rows, starts, back, t)
-        asked = [not given.whole for given in self.q.inputs]  # a mask of floats has a gradient, but is held
-        values = [[way * g if of_it and g is not None else None for way, g, of_it in zip(ways, of, asked, strict=True)] for of in grads]  # fmt: skip
+        values = self._products(ways, grads)
         self._chunks.append(_Chunk(tasks, slots, values))
         h, shadows = np.zeros(f.shape), []
         for target, of in enumerate(values):
