@@ -70,6 +70,31 @@ def test_caches_are_as_they_were_and_hold_nothing_of_ours(method):
     assert type(net.turn) is torch.Tensor
 
 
+class Renaming(nn.Module):
+    """Every forward puts one key, one member of a set and one attribute in the place of another, with the same value."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.named, self.met, self.first = flat(), {0: True}, {0}, True
+
+    def forward(self, x):
+        n = max(self.named)
+        del self.named[n], self.__dict__["first" if not n else f"later{n}"]
+        self.met.remove(n)
+        self.named[n + 1] = True
+        self.met.add(n + 1)
+        setattr(self, f"later{n + 1}", True)
+        return self.inner(x) * (n + 1)
+
+
+def test_names_are_put_back_and_not_only_what_they_stand_for():
+    net, x = Renaming().eval(), rows(40, 6)
+    e = wb.saliency(net, x, 1, "integrated_gradients")
+    assert (net.named, net.met, net.first) == ({0: True}, {0}, True)
+    assert not any(name.startswith("later") for name in vars(net))
+    assert np.allclose(e.prediction, net.inner(torch.tensor(x))[:, 1].detach(), atol=1e-6)
+
+
 class CountingInPython(nn.Module):
     def __init__(self):
         super().__init__()
