@@ -14,6 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 import whybox as wb
 from networks.small import Formula, seeded
+from whybox.adapters.torch import capture
+from whybox.adapters.torch.hosted import captured
 from whybox.adapters.torch.module import wrap
 from whybox.errors import InputError, OptionError, UnsupportedModelError
 
@@ -270,6 +272,18 @@ def test_compiled_networks_as_before(how):
         want = wb.saliency(plain, x, 1, method, **options).values
         assert np.allclose(wb.saliency(net, x, 1, method, **options).values, want, atol=1e-6)
     assert hasattr(net.part if how == "part" else net, "_orig_mod") or net._compiled_call_impl is not None
+
+
+def test_compiled_networks_are_traced_as_they_were_written_also_the_slow_way(monkeypatch):
+    plain, x, met = flat(), rows(3, 6), []
+    net = copy.deepcopy(plain)
+    net.compile(backend=lambda graph, _: met.append(1) or graph.forward)
+    wrapped = wrap(net)
+    monkeypatch.setattr(capture, "recorded", lambda *_: 1 / 0)
+    with wrapped.session():
+        captured(wrapped, (torch.tensor(x),))
+    assert met == []
+    assert net._compiled_call_impl is not None
 
 
 def test_exported_modules_have_no_mode():

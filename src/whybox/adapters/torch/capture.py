@@ -169,12 +169,13 @@ def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], back
 
     Args:
         said: what answers tensors of rows, its parameters fixed. x: inputs; the first row is traced by its shape alone. back: puts what `said` runs back as
-            it was.
+            it was, which is done before each way is tried.
 
     Raises:
         UnsupportedModelError: what the function does hangs on numbers in the row (branches, lengths), or on chance, or it cannot be traced.
     """
     row = tuple(a[:1].detach().clone() for a in x)
+    back()
     try:
         with _plainly():
             return _graph(recorded(said, row, _table(), _shape_only), row)
