@@ -16,8 +16,8 @@ import torch
 from whybox.adapters.parts import Part, parameters_of
 from whybox.adapters.torch.alive import Alive, saved, storages
 from whybox.adapters.torch.mode import exported_in_eval
-from whybox.adapters.torch.slopes import Listening, reached, remark
-from whybox.adapters.torch.state import State, back, chance, eagerly, first_line
+from whybox.adapters.torch.slopes import Listening, back, reached, remark
+from whybox.adapters.torch.state import State, chance, eagerly, first_line
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Ruled, Tapped, neighbours
 
@@ -235,14 +235,10 @@ class TorchNetwork(Differentiable):
     def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
         """Outputs and pull."""
         leaves, outputs = self._taped(x)
-        wanted = [a for a in leaves if a.is_floating_point()]
 
         def pull(cotangent: Array, *, last: bool = False) -> tuple[Array | None, ...]:
             self.passes.backward += len(x[0])
-            if not outputs.requires_grad:
-                return tuple(torch.zeros_like(a) if a.is_floating_point() else None for a in leaves)
-            found = iter(back(outputs, wanted, cotangent, last=last))
-            return tuple(_or_zero(next(found), a) if a.is_floating_point() else None for a in leaves)
+            return back(outputs, leaves, cotangent, last=last)
 
         return outputs.detach(), pull
 
@@ -407,9 +403,7 @@ class TorchNetwork(Differentiable):
 
         def pull(cotangent: Array, *, last: bool = False) -> Array:
             self.passes.backward += len(x[0])
-            if not outputs.requires_grad:
-                return torch.zeros_like(kept[0])
-            return _or_zero(back(outputs, kept, cotangent, last=last)[0], kept[0])
+            return back(outputs, kept, cotangent, last=last)[0]
 
         return Tapped(outputs.detach(), kept[0].detach(), pull)
 
@@ -473,8 +467,3 @@ def _draw(p: torch.Tensor) -> None:
 def _copied(said: Any) -> Any:
     """What comes next may work in place on what a layer puts out."""
     return said.detach().clone() if isinstance(said, torch.Tensor) else said
-
-
-def _or_zero(found: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
-    """An input that the output does not depend on has no gradient; that is zero."""
-    return torch.zeros_like(like) if found is None else found

@@ -14,7 +14,7 @@ import torch
 from whybox.adapters.torch.alive import storages
 from whybox.errors import UnsupportedModelError
 
-__all__ = ["State", "back", "chance", "eagerly", "first_line", "uncompiled"]
+__all__ = ["State", "chance", "eagerly", "first_line", "uncompiled"]
 
 LARGE: Final = 10_000  # containers of more are data, not memory
 MACHINERY: Final = (frozenset(torch.nn.Module().__dict__) | {"_compiled_call_impl"}) - {
@@ -175,23 +175,3 @@ def uncompiled(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     finally:
         for of, name, was in reversed(swapped):
             of[name] = was
-
-
-def back(
-    outputs: torch.Tensor, wanted: list[torch.Tensor], cotangent: torch.Tensor, *, last: bool
-) -> tuple[torch.Tensor | None, ...]:
-    """Go back through the network.
-
-    Raises:
-        UnsupportedModelError: torch cannot.
-    """
-    try:
-        return tuple(torch.autograd.grad(outputs, wanted, cotangent, retain_graph=not last, allow_unused=True))
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        raise UnsupportedModelError(
-            f"torch cannot take derivatives of this network ({type(error).__name__}: {first_line(error)}). Change that in forward (operators in place, "
-            "checkpoint(use_reentrant=True) and operators without a derivative are what mostly stands behind it), or use a method that asks without derivatives: "
-            "'occlusion', 'shapley'."
-        ) from error
