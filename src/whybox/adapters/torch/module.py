@@ -252,8 +252,11 @@ class TorchNetwork(Differentiable):
             leaves, taped = self._taped(x)
         outputs = taped.detach()
         self._refuse_chance(x, outputs, dice)
-        self._refuse_cut(x, leaves, taped)
-        if taped.requires_grad and not self.pace.heard and (listening.heard or reached(taped)[1]):
+        met, own = reached(taped)
+        if taped.is_floating_point():  # whole numbers are refused by whoever asked
+            cut = [i for i, a in enumerate(leaves) if a.is_floating_point() and id(a) not in met]
+            self.refuse_cut(x, cut, "torch.no_grad, detach, .data")
+        if taped.requires_grad and not self.pace.heard and (listening.heard or own):
             self.pace.heard = True
             self.remarks.extend(remark(self, x))
         self._try_inner(x, outputs)
@@ -276,26 +279,6 @@ class TorchNetwork(Differentiable):
 
     def _compiled(self) -> bool:
         return any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in self.module.modules())
-
-    def _refuse_cut(self, x: tuple[Array, ...], leaves: tuple[torch.Tensor, ...], outputs: torch.Tensor) -> None:
-        """An input that no derivative reaches must be one that the outputs do not depend on.
-
-        Raises:
-            UnsupportedModelError: they do: the network cuts derivatives off, and they would all be 0.
-        """
-        met, _ = reached(outputs)
-        cut = [i for i, a in enumerate(leaves) if a.is_floating_point() and id(a) not in met]
-        if not cut or not outputs.is_floating_point():  # whole numbers are refused by whoever asked
-            return
-        plain = self.ask(x)
-        for other in (torch.zeros_like, lambda a: 2 * a + 1):
-            said = self.ask(tuple(other(a) if i in cut else a for i, a in enumerate(x)))
-            if not torch.equal(said, plain):
-                which = "the input" if len(x) == 1 else f"input {cut[0]}"
-                raise UnsupportedModelError(
-                    f"no derivative reaches {which}, yet the answer depends on it: the network cuts derivatives off (torch.no_grad, detach, .data, whole numbers on the "
-                    "way), and every one would be 0. Take that out of forward, or use a method that asks without derivatives: 'occlusion', 'shapley'."
-                )
 
     def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the most bytes of tensors that lived at a time, parameters left out; see whybox.adapters.torch.alive."""
