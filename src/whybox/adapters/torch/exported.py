@@ -53,7 +53,8 @@ def read(path: Path, *, trust_pickle: bool = False) -> TorchNetwork:
     net = wrap(Program(program))
     count = sum(p.numel() for p in net.module.parameters())
     at_once = min(net.rows_at_once, net.module.most)  # a layer answers once for all rows that go through together
-    return replace(net, rows_at_once=at_once, kind=f"{path.name} (exported torch program, {count:,} parameters)")
+    kind = f"{path.name} (exported torch program, {count:,} parameters)"
+    return replace(net, rows_at_once=at_once, called=net.module.called, kind=kind)
 
 
 def _pickled(path: Path, *, trust_pickle: bool) -> TorchNetwork:

@@ -82,6 +82,7 @@ class TorchNetwork(Differentiable):
     layer: str | None = None  # of `inside`: what this layer puts out is the first input
     pace: _Pace = field(default_factory=_Pace, repr=False)
     keywords: tuple[str, ...] = ()  # names that the inputs go in under
+    called: tuple[str, ...] = ()  # names of the inputs, where forward does not say them
 
     def anew(self) -> TorchNetwork:
         """See Differentiable."""
@@ -300,8 +301,7 @@ class TorchNetwork(Differentiable):
 
     def takes(self, *, required: bool = False) -> tuple[str, ...]:
         """Names of what forward takes."""
-        called: tuple[str, ...] | None = getattr(self.module, "called", None)  # of an exported program
-        return called if isinstance(called, tuple) else parameters_of(self.module.forward, required=required)
+        return self.called or parameters_of(self.module.forward, required=required)
 
     def with_head(self, head: Callable[[Any], Array]) -> TorchNetwork:
         """Followed by a function of its outputs, differentiated with it."""
