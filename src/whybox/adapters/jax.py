@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.adapters.jax_modules import Body, Function, Mode, body_of, bytes_of, dotted
-from whybox.adapters.parts import Part, parameters_of
+from whybox.adapters.parts import Part, first_line, parameters_of
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Tapped
 
@@ -137,14 +137,14 @@ def _refusing() -> Iterator[None]:
         if not isinstance(error, jax.errors.JAXTypeError):
             raise
         raise UnsupportedModelError(
-            f"JAX cannot compile the network ({type(error).__name__}: {str(error).partition(chr(10))[0][:200]}); write it so that jax.jit takes it: jnp in place of numpy, "
+            f"JAX cannot compile the network ({type(error).__name__}: {first_line(error)}); write it so that jax.jit takes it: jnp in place of numpy, "
             "jnp.where or jax.lax.cond in place of if, no float(), int() or .item()."
         ) from error
     except ValueError as error:
         if "Reverse-mode differentiation" not in str(error) and "callbacks do not support" not in str(error):
             raise
         raise UnsupportedModelError(
-            f"JAX takes no derivatives through the network ({str(error).partition(chr(10))[0][:200]}); use jax.lax.scan or fixed bounds in place of a while loop, "
+            f"JAX takes no derivatives through the network ({first_line(error)}); use jax.lax.scan or fixed bounds in place of a while loop, "
             "give callbacks a jax.custom_vjp, or use a method that asks without derivatives: 'occlusion', 'shapley'."
         ) from error
 

@@ -22,8 +22,8 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
+from whybox.adapters.parts import first_line
 from whybox.adapters.torch.recording import Recorded, Silent, recorded
-from whybox.adapters.torch.state import first_line
 from whybox.errors import OptionError, UnsupportedModelError
 
 __all__ = ["INSTEAD", "Graph", "capture", "named"]

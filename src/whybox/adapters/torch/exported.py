@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import torch
 
+from whybox.adapters.parts import first_line
 from whybox.adapters.torch.archive import checked
 from whybox.adapters.torch.mode import refuse_training
 from whybox.adapters.torch.module import TorchNetwork, wrap
@@ -45,9 +46,8 @@ def read(path: Path, *, trust_pickle: bool = False) -> TorchNetwork:
             warnings.simplefilter("ignore")
             program = torch.export.load(io.BytesIO(raw))
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
         raise ModelFileError(
-            f"{path.name} cannot be loaded by torch {torch.__version__} ({type(error).__name__}: {first[:200]})."
+            f"{path.name} cannot be loaded by torch {torch.__version__} ({type(error).__name__}: {first_line(error)})."
         ) from error
     refuse_training(program.graph, path.name)
     net = wrap(Program(program))

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from whybox.adapters.parts import Part, parameters_of
+from whybox.adapters.parts import Part, first_line, parameters_of
 from whybox.adapters.torch.alive import Alive, saved, storages
 from whybox.adapters.torch.mode import exported_in_eval
 from whybox.adapters.torch.slopes import Listening, back, reached, remark
-from whybox.adapters.torch.state import State, chance, eagerly, first_line
+from whybox.adapters.torch.state import State, chance, eagerly
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Ruled, Tapped, neighbours
 

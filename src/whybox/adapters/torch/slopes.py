@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import torch
 from torch.overrides import TorchFunctionMode
 
-from whybox.adapters.torch.state import first_line
+from whybox.adapters.parts import first_line
 from whybox.errors import UnsupportedModelError
 
 if TYPE_CHECKING:

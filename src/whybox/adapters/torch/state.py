@@ -14,7 +14,7 @@ import torch
 from whybox.adapters.torch.alive import storages
 from whybox.errors import UnsupportedModelError
 
-__all__ = ["State", "chance", "eagerly", "first_line", "uncompiled"]
+__all__ = ["State", "chance", "eagerly", "uncompiled"]
 
 LARGE: Final = 10_000  # containers of more are data, not memory
 MACHINERY: Final = (frozenset(torch.nn.Module().__dict__) | {"_compiled_call_impl"}) - {
@@ -140,12 +140,6 @@ def _same(now: Collection[Any], was: Collection[Any]) -> bool:
 def chance(device: torch.device) -> torch.Tensor:
     """The state of the random numbers of a device."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in short."""
-    told = str(error).strip().splitlines()
-    return told[0][:160] if told else ""
 
 
 @contextmanager
