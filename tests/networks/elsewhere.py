@@ -16,6 +16,8 @@ from torch import nn
 import whybox as wb
 from networks import accelerator
 from networks.small import Formula, convolutional, seeded
+from whybox.adapters.torch.hosted import captured
+from whybox.adapters.torch.module import wrap
 from whybox.errors import WhyboxError
 from whybox.methods.saliency.catalog import METHODS
 
@@ -120,6 +122,18 @@ def checked(found):
     found["check"] = 0.0 if lines[0] == lines[1] else str(lines)
 
 
+def shared(found):
+    """What is taken down of a network has its weights themselves in it: nothing of their size lies on the device a second time."""
+    made = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(196, 5)))
+    net = wrap(made.to(accelerator.NAME))
+    with net.session():
+        graph = captured(net, (net.array(np.zeros((1, 3, 9, 9), np.float32)),))
+    own = {p.host.data_ptr() for p in net.module.parameters()}
+    held = [v.host for v in graph.constants.values()]
+    found["weights are shared"] = float(sum(t.numel() for t in held if t.data_ptr() not in own))
+    found["weights are met"] = float(len(own) - len(own & {t.data_ptr() for t in held}))
+
+
 def tokens(found):
     """By an embedding, and with tokens replaced."""
     net, ids = seeded(Reading), np.random.default_rng(2).integers(0, 12, (3, 7))
@@ -137,6 +151,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     held = accelerator.start()
     answers: dict[str, object] = {}
-    for part in (pictures, mixing, checked, tokens):
+    for part in (pictures, mixing, checked, shared, tokens):
         part(answers)
     json.dump(answers, sys.stdout)

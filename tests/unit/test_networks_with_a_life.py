@@ -14,6 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 import whybox as wb
 from networks.small import Formula, seeded
+from whybox.adapters.torch import capture
+from whybox.adapters.torch.hosted import captured
 from whybox.adapters.torch.module import wrap
 from whybox.errors import InputError, OptionError, UnsupportedModelError
 
@@ -68,6 +70,31 @@ def test_caches_are_as_they_were_and_hold_nothing_of_ours(method):
     assert np.allclose(e.prediction, net(torch.tensor(x))[:, 1].detach(), atol=1e-6)
     assert np.allclose(wb.saliency(net, x, 1, method).values, e.values, atol=1e-6)  # and with the caches full
     assert type(net.turn) is torch.Tensor
+
+
+class Renaming(nn.Module):
+    """Every forward puts one key, one member of a set and one attribute in the place of another, with the same value."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.named, self.met, self.first = flat(), {0: True}, {0}, True
+
+    def forward(self, x):
+        n = max(self.named)
+        del self.named[n], self.__dict__["first" if not n else f"later{n}"]
+        self.met.remove(n)
+        self.named[n + 1] = True
+        self.met.add(n + 1)
+        setattr(self, f"later{n + 1}", True)
+        return self.inner(x) * (n + 1)
+
+
+def test_names_are_put_back_and_not_only_what_they_stand_for():
+    net, x = Renaming().eval(), rows(40, 6)
+    e = wb.saliency(net, x, 1, "integrated_gradients")
+    assert (net.named, net.met, net.first) == ({0: True}, {0}, True)
+    assert not any(name.startswith("later") for name in vars(net))
+    assert np.allclose(e.prediction, net.inner(torch.tensor(x))[:, 1].detach(), atol=1e-6)
 
 
 class CountingInPython(nn.Module):
@@ -245,6 +272,18 @@ def test_compiled_networks_as_before(how):
         want = wb.saliency(plain, x, 1, method, **options).values
         assert np.allclose(wb.saliency(net, x, 1, method, **options).values, want, atol=1e-6)
     assert hasattr(net.part if how == "part" else net, "_orig_mod") or net._compiled_call_impl is not None
+
+
+def test_compiled_networks_are_traced_as_they_were_written_also_the_slow_way(monkeypatch):
+    plain, x, met = flat(), rows(3, 6), []
+    net = copy.deepcopy(plain)
+    net.compile(backend=lambda graph, _: met.append(1) or graph.forward)
+    wrapped = wrap(net)
+    monkeypatch.setattr(capture, "recorded", lambda *_: 1 / 0)
+    with wrapped.session():
+        captured(wrapped, (torch.tensor(x),))
+    assert met == []
+    assert net._compiled_call_impl is not None
 
 
 def test_exported_modules_have_no_mode():

@@ -1,4 +1,4 @@
-"""What networks of every library share: one array out of what they return, names of what they take."""
+"""What networks of every library share: one array out of what they return, names of what they take, what their library says in short."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, final
 
 from whybox.errors import OptionError, did_you_mean
 
-__all__ = ["Part", "parameters_of"]
+__all__ = ["Part", "first_line", "parameters_of"]
 
 
 @final
@@ -83,3 +83,8 @@ def parameters_of(function: Callable[..., Any], *, required: bool = False) -> tu
     if required:
         return tuple(p.name for p in plain if p.default is p.empty)
     return (*(p.name for p in plain), *("**" for p in found if p.kind == p.VAR_KEYWORD))
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in short."""
+    return str(error).strip().partition("\n")[0][:200]

@@ -7,7 +7,7 @@ its device; methods use nothing but ``+ - *``, broadcasting, ``reshape`` and the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, final
@@ -105,6 +105,24 @@ class Differentiable(ABC):
     @abstractmethod
     def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that a derivative at these rows keeps, measured by one forward."""
+
+    def refuse_cut(self, x: tuple[Array, ...], cut: Sequence[int], ways: str) -> None:
+        """Inputs that no derivative reaches (`cut`, by place) must be such that the outputs do not depend on them. `ways`: how this library cuts derivatives off.
+
+        Raises:
+            UnsupportedModelError: they do depend on them: derivatives would all be 0.
+        """
+        if not cut:
+            return
+        plain = self.numpy(self.ask(x))
+        for scale, shift in ((0, 0), (2, 1)):
+            said = self.ask(tuple(scale * a + shift if i in cut else a for i, a in enumerate(x)))
+            if not np.array_equal(self.numpy(said), plain):
+                which = "the input" if len(x) == 1 else f"input {cut[0]}"
+                raise UnsupportedModelError(
+                    f"no derivative reaches {which}, yet the answer depends on it: the network cuts derivatives off ({ways}, whole numbers on the way), and every one would "
+                    "be 0. Take that out of it, or use a method that asks without derivatives: 'occlusion', 'shapley'."
+                )
 
     def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that live at a time while these rows are answered without derivatives; here what derivatives keep stands for them."""

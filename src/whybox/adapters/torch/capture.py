@@ -22,8 +22,8 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
+from whybox.adapters.parts import first_line
 from whybox.adapters.torch.recording import Recorded, Silent, recorded
-from whybox.adapters.torch.state import first_line
 from whybox.errors import OptionError, UnsupportedModelError
 
 __all__ = ["INSTEAD", "Graph", "capture", "named"]
@@ -169,12 +169,13 @@ def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], back
 
     Args:
         said: what answers tensors of rows, its parameters fixed. x: inputs; the first row is traced by its shape alone. back: puts what `said` runs back as
-            it was.
+            it was, which is done before each way is tried.
 
     Raises:
         UnsupportedModelError: what the function does hangs on numbers in the row (branches, lengths), or on chance, or it cannot be traced.
     """
     row = tuple(a[:1].detach().clone() for a in x)
+    back()
     try:
         with _plainly():
             return _graph(recorded(said, row, _table(), _shape_only), row)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import torch
 
+from whybox.adapters.parts import first_line
 from whybox.adapters.torch.archive import checked
 from whybox.adapters.torch.mode import refuse_training
 from whybox.adapters.torch.module import TorchNetwork, wrap
@@ -45,15 +46,15 @@ def read(path: Path, *, trust_pickle: bool = False) -> TorchNetwork:
             warnings.simplefilter("ignore")
             program = torch.export.load(io.BytesIO(raw))
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
         raise ModelFileError(
-            f"{path.name} cannot be loaded by torch {torch.__version__} ({type(error).__name__}: {first[:200]})."
+            f"{path.name} cannot be loaded by torch {torch.__version__} ({type(error).__name__}: {first_line(error)})."
         ) from error
     refuse_training(program.graph, path.name)
     net = wrap(Program(program))
     count = sum(p.numel() for p in net.module.parameters())
     at_once = min(net.rows_at_once, net.module.most)  # a layer answers once for all rows that go through together
-    return replace(net, rows_at_once=at_once, kind=f"{path.name} (exported torch program, {count:,} parameters)")
+    kind = f"{path.name} (exported torch program, {count:,} parameters)"
+    return replace(net, rows_at_once=at_once, called=net.module.called, kind=kind)
 
 
 def _pickled(path: Path, *, trust_pickle: bool) -> TorchNetwork:

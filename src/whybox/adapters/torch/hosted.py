@@ -12,6 +12,7 @@ import torch
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
+from whybox.adapters.torch.alive import storages
 from whybox.adapters.torch.capture import Graph, capture
 from whybox.adapters.torch.state import uncompiled
 from whybox.errors import UnsupportedModelError
@@ -41,7 +42,6 @@ def captured(net: TorchNetwork, x: tuple[torch.Tensor, ...]) -> Graph:
     Raises:
         UnsupportedModelError: it cannot be traced.
     """
-    net.state.back()
     with uncompiled(net.module) as module:
         graph = _traced(replace(net, module=module), x)
     graph.constants.update(net.state.apart(graph.constants))
@@ -53,18 +53,27 @@ def _traced(net: TorchNetwork, x: tuple[torch.Tensor, ...]) -> Graph:
     if net.device.type == "cpu":
         return capture(net.said, x, net.state.back)
     answering = _Answering(net)
-    held = {n: t.detach().cpu() for n, t in (*answering.named_parameters(), *answering.named_buffers())}
+    own = {n: t.detach() for n, t in (*answering.named_parameters(), *answering.named_buffers())}
+    held = {n: t.cpu() for n, t in own.items()}
     try:
         graph = capture(
             lambda *rows: functional_call(answering, held, rows), tuple(a[:1].cpu() for a in x), net.state.back
         )
     except UnsupportedModelError:  # forward says where, or keeps tensors that are neither parameters nor buffers
         return capture(net.said, x, net.state.back)
+    origin = {which: (copy, own[n]) for n, copy in held.items() for which in storages([copy])}
 
     def there(value: Any) -> Any:
         if isinstance(value, torch.device):
             return net.device
-        return value.to(net.device) if isinstance(value, torch.Tensor) else value
+        if not isinstance(value, torch.Tensor):
+            return value
+        (which,) = storages([value])
+        copy, true = origin.get(which, (None, None))
+        if copy is None or true is None or (copy.dtype, copy.stride()) != (value.dtype, true.stride()):
+            return value.to(net.device)
+        # a weight, seen from another side perhaps: it lies there already, and once is enough
+        return true.as_strided(value.shape, value.stride(), true.storage_offset() + value.storage_offset())
 
     for step in graph.steps:
         step.args, step.kwargs = tree_map(there, step.args), tree_map(there, step.kwargs)

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from whybox.adapters.parts import Part, parameters_of
+from whybox.adapters.parts import Part, first_line, parameters_of
 from whybox.adapters.torch.alive import Alive, saved, storages
 from whybox.adapters.torch.mode import exported_in_eval
-from whybox.adapters.torch.slopes import Listening, reached, remark
-from whybox.adapters.torch.state import State, back, chance, eagerly, first_line
+from whybox.adapters.torch.slopes import Listening, back, reached, remark
+from whybox.adapters.torch.state import State, chance, eagerly
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Ruled, Tapped, neighbours
 
@@ -82,6 +82,7 @@ class TorchNetwork(Differentiable):
     layer: str | None = None  # of `inside`: what this layer puts out is the first input
     pace: _Pace = field(default_factory=_Pace, repr=False)
     keywords: tuple[str, ...] = ()  # names that the inputs go in under
+    called: tuple[str, ...] = ()  # names of the inputs, where forward does not say them
 
     def anew(self) -> TorchNetwork:
         """See Differentiable."""
@@ -235,14 +236,10 @@ class TorchNetwork(Differentiable):
     def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
         """Outputs and pull."""
         leaves, outputs = self._taped(x)
-        wanted = [a for a in leaves if a.is_floating_point()]
 
         def pull(cotangent: Array, *, last: bool = False) -> tuple[Array | None, ...]:
             self.passes.backward += len(x[0])
-            if not outputs.requires_grad:
-                return tuple(torch.zeros_like(a) if a.is_floating_point() else None for a in leaves)
-            found = iter(back(outputs, wanted, cotangent, last=last))
-            return tuple(_or_zero(next(found), a) if a.is_floating_point() else None for a in leaves)
+            return back(outputs, leaves, cotangent, last=last)
 
         return outputs.detach(), pull
 
@@ -256,8 +253,11 @@ class TorchNetwork(Differentiable):
             leaves, taped = self._taped(x)
         outputs = taped.detach()
         self._refuse_chance(x, outputs, dice)
-        self._refuse_cut(x, leaves, taped)
-        if taped.requires_grad and not self.pace.heard and (listening.heard or reached(taped)[1]):
+        met, own = reached(taped)
+        if taped.is_floating_point():  # whole numbers are refused by whoever asked
+            cut = [i for i, a in enumerate(leaves) if a.is_floating_point() and id(a) not in met]
+            self.refuse_cut(x, cut, "torch.no_grad, detach, .data")
+        if taped.requires_grad and not self.pace.heard and (listening.heard or own):
             self.pace.heard = True
             self.remarks.extend(remark(self, x))
         self._try_inner(x, outputs)
@@ -281,26 +281,6 @@ class TorchNetwork(Differentiable):
     def _compiled(self) -> bool:
         return any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in self.module.modules())
 
-    def _refuse_cut(self, x: tuple[Array, ...], leaves: tuple[torch.Tensor, ...], outputs: torch.Tensor) -> None:
-        """An input that no derivative reaches must be one that the outputs do not depend on.
-
-        Raises:
-            UnsupportedModelError: they do: the network cuts derivatives off, and they would all be 0.
-        """
-        met, _ = reached(outputs)
-        cut = [i for i, a in enumerate(leaves) if a.is_floating_point() and id(a) not in met]
-        if not cut or not outputs.is_floating_point():  # whole numbers are refused by whoever asked
-            return
-        plain = self.ask(x)
-        for other in (torch.zeros_like, lambda a: 2 * a + 1):
-            said = self.ask(tuple(other(a) if i in cut else a for i, a in enumerate(x)))
-            if not torch.equal(said, plain):
-                which = "the input" if len(x) == 1 else f"input {cut[0]}"
-                raise UnsupportedModelError(
-                    f"no derivative reaches {which}, yet the answer depends on it: the network cuts derivatives off (torch.no_grad, detach, .data, whole numbers on the "
-                    "way), and every one would be 0. Take that out of forward, or use a method that asks without derivatives: 'occlusion', 'shapley'."
-                )
-
     def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the most bytes of tensors that lived at a time, parameters left out; see whybox.adapters.torch.alive."""
         if self._compiled():
@@ -321,8 +301,7 @@ class TorchNetwork(Differentiable):
 
     def takes(self, *, required: bool = False) -> tuple[str, ...]:
         """Names of what forward takes."""
-        called: tuple[str, ...] | None = getattr(self.module, "called", None)  # of an exported program
-        return called if isinstance(called, tuple) else parameters_of(self.module.forward, required=required)
+        return self.called or parameters_of(self.module.forward, required=required)
 
     def with_head(self, head: Callable[[Any], Array]) -> TorchNetwork:
         """Followed by a function of its outputs, differentiated with it."""
@@ -407,9 +386,7 @@ class TorchNetwork(Differentiable):
 
         def pull(cotangent: Array, *, last: bool = False) -> Array:
             self.passes.backward += len(x[0])
-            if not outputs.requires_grad:
-                return torch.zeros_like(kept[0])
-            return _or_zero(back(outputs, kept, cotangent, last=last)[0], kept[0])
+            return back(outputs, kept, cotangent, last=last)[0]
 
         return Tapped(outputs.detach(), kept[0].detach(), pull)
 
@@ -473,8 +450,3 @@ def _draw(p: torch.Tensor) -> None:
 def _copied(said: Any) -> Any:
     """What comes next may work in place on what a layer puts out."""
     return said.detach().clone() if isinstance(said, torch.Tensor) else said
-
-
-def _or_zero(found: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
-    """An input that the output does not depend on has no gradient; that is zero."""
-    return torch.zeros_like(like) if found is None else found

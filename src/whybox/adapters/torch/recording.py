@@ -5,6 +5,7 @@ Much faster than tracing by torch, and less able: whatever it does not know it l
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, Final, final
 
@@ -116,8 +117,6 @@ class _Seen(torch.Tensor):  # type: ignore[misc]  # torch has no types here
 
 
 def _part(t: Any, node: Node, k: int, of: Recorded) -> Any:
-    import operator
-
     if not isinstance(t, torch.Tensor):
         if t is None:
             return None
@@ -167,10 +166,7 @@ def recorded(
         node.meta["val"] = _bare(t)
         given.append(_Seen(t, node, of))
 
-    def spread(*xs: torch.Tensor) -> Any:
-        return said(*xs)
-
-    made = torch.func.functionalize(spread)(*given)
+    made = torch.func.functionalize(said)(*given)
     if not isinstance(made, torch.Tensor):
         raise Unknown("no tensor")
     of.graph.output(made.node if isinstance(made, _Seen) else of.constant(made))

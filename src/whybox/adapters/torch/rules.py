@@ -27,7 +27,7 @@ from whybox.adapters.torch.rules_elementwise import ELEMENTWISE, Call, Rule
 from whybox.adapters.torch.rules_guided import GUIDED, undefined
 from whybox.adapters.torch.rules_pooling import POOLING
 from whybox.adapters.torch.rules_products import BILINEAR, PRODUCTS
-from whybox.adapters.torch.state import back
+from whybox.adapters.torch.slopes import back
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Pull, Ruled
 
@@ -419,20 +419,12 @@ class _Walk:
         with torch.enable_grad():
             leaves = tuple(a.detach().requires_grad_(a.is_floating_point()) for a in (self._wide(a) for a in x))
             outputs = self._single(self.walk(tuple(a.unsqueeze(1) for a in leaves), apply))
-        wanted = [a for a in leaves if a.is_floating_point()]
 
         def pull(cotangent: Array, *, last: bool = False, of: int = 0) -> tuple[Array | None, ...]:
             self.net.passes.backward += len(x[0])
-            if not outputs.requires_grad:
-                return tuple(torch.zeros_like(a) if a.is_floating_point() else None for a in leaves)
             if kept is not None:
                 kept.of = None if paired else of
-            found = iter(back(outputs, wanted, cotangent.to(outputs.dtype), last=last))
-            grads = [next(found) if a.is_floating_point() else None for a in leaves]
-            return tuple(
-                torch.zeros_like(a) if g is None and a.is_floating_point() else g
-                for g, a in zip(grads, leaves, strict=True)
-            )
+            return back(outputs, leaves, cotangent.to(outputs.dtype), last=last)
 
         return outputs.detach(), base, pull
 

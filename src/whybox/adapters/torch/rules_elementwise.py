@@ -49,24 +49,24 @@ class Call:
         return found[0] if isinstance(found, (tuple, list)) else found
 
 
+# (call, gradient, moving values at the rows, output there, moving values at the reference, output there) -> gradients of what moves
+Back = Callable[[Call, Tensor, list[Tensor], Tensor, list[Tensor], Tensor], list[Tensor | None]]
+
+
 @dataclass(frozen=True)
 class Rule:
     """How one operator goes back.
 
     Attributes:
-        back: (call, gradient, moving values at the rows, output there, moving values at the reference, output there) -> gradients of what moves. The
-            first axis of each tensor holds rows; at a reference that all rows share it has length 1.
+        back: see Back. The first axis of each tensor holds rows; at a reference that all rows share it has length 1.
         value: computes it; None: the operator itself.
         most: how many operands may move. first: whether only the first may.
     """
 
-    back: Callable[[Call, Tensor, list[Tensor], Tensor, list[Tensor], Tensor], list[Tensor | None]]
+    back: Back
     value: Callable[..., Tensor] | None = None
     most: int = 1
     refuse: Callable[[tuple[Any, ...]], str] | None = None
-
-
-Back = Callable[[Call, Tensor, list[Tensor], Tensor, list[Tensor], Tensor], list[Tensor | None]]
 
 
 def by_rows(back: Back, *, times: bool = False) -> Back:

@@ -1,22 +1,51 @@
-"""Are a module's derivatives those of its answers? Not where it cuts some of them off (detach, no_grad), or has operators with a backward of their own."""
+"""Going back through a module; and are its derivatives those of its answers? Not where it cuts some off (detach, no_grad), or has operators with a backward of their own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, final
 
 import torch
 from torch.overrides import TorchFunctionMode
 
+from whybox.adapters.parts import first_line
+from whybox.errors import UnsupportedModelError
+
 if TYPE_CHECKING:
     from whybox.adapters.torch.module import TorchNetwork
 
-__all__ = ["Listening", "reached", "remark"]
+__all__ = ["Listening", "back", "reached", "remark"]
 
 _CUTS: Final = ("detach", "detach_", "data")
 _DIRECTIONS: Final = 3
 _STEP: Final = 1e-2  # of the size of an input, and a quarter of that
 _APART: Final = 0.02  # of the two together
 _ALIKE: Final = 0.1
+
+
+def back(
+    outputs: torch.Tensor, leaves: Sequence[torch.Tensor], cotangent: torch.Tensor, *, last: bool
+) -> tuple[torch.Tensor | None, ...]:
+    """Gradients of the leaves: None for whole numbers, zero where the outputs do not depend on them.
+
+    Raises:
+        UnsupportedModelError: torch cannot.
+    """
+    wanted = [a for a in leaves if a.is_floating_point()]
+    found: tuple[torch.Tensor | None, ...] = (None,) * len(wanted)
+    if outputs.requires_grad:
+        try:
+            found = torch.autograd.grad(outputs, wanted, cotangent, retain_graph=not last, allow_unused=True)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise UnsupportedModelError(
+                f"torch cannot take derivatives of this network ({type(error).__name__}: {first_line(error)}). Change that in forward (operators in place, "
+                "checkpoint(use_reentrant=True) and operators without a derivative are what mostly stands behind it), or use a method that asks without derivatives: "
+                "'occlusion', 'shapley'."
+            ) from error
+    each = iter(torch.zeros_like(a) if g is None else g for g, a in zip(found, wanted, strict=True))
+    return tuple(next(each) if a.is_floating_point() else None for a in leaves)
 
 
 @final

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
+from operator import is_
 from typing import Any, Final, final
 
 import torch
@@ -12,13 +14,14 @@ import torch
 from whybox.adapters.torch.alive import storages
 from whybox.errors import UnsupportedModelError
 
-__all__ = ["State", "back", "chance", "eagerly", "first_line", "uncompiled"]
+__all__ = ["State", "chance", "eagerly", "uncompiled"]
 
 LARGE: Final = 10_000  # containers of more are data, not memory
-MACHINERY: Final = frozenset(torch.nn.Module().__dict__) - {
+MACHINERY: Final = (frozenset(torch.nn.Module().__dict__) | {"_compiled_call_impl"}) - {
     "training",
+    "_buffers",
     "_non_persistent_buffers_set",
-}  # torch's own, hooks among them
+}  # torch's own, hooks among them, and what `uncompiled` switches off meanwhile
 
 
 @final
@@ -28,8 +31,7 @@ class State:
 
     module: torch.nn.Module
     _tensors: list[tuple[torch.Tensor, int, torch.Tensor]] = field(default_factory=list)
-    _buffers: list[tuple[torch.nn.Module, dict[str, Any]]] = field(default_factory=list)
-    _attributes: list[tuple[dict[str, Any], dict[str, Any], tuple[int, ...]]] = field(default_factory=list)
+    _attributes: list[tuple[dict[str, Any], dict[str, Any], int]] = field(default_factory=list)
     _containers: list[tuple[Any, Any]] = field(default_factory=list)
     _chance: tuple[torch.Tensor, list[torch.Tensor]] | None = None
     _open: bool = False
@@ -65,11 +67,11 @@ class State:
                     torch.set_rng_state(self._chance[0])
                     if self._chance[1]:
                         torch.cuda.set_rng_state_all(self._chance[1])
-                self._tensors, self._buffers, self._attributes, self._containers = [], [], [], []
+                self._tensors, self._attributes, self._containers = [], [], []
                 self._chance, self._open = None, False
 
     def _note(self) -> None:
-        """Take down how everything is. Tensors among the attributes count as buffers do."""
+        """Take down how everything is. Tensors among the attributes count as buffers do, which are in an attribute themselves."""
         seen: set[int] = {id(p) for p in self.module.parameters()}
         self._chance = torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         for m in self.module.modules():
@@ -77,10 +79,9 @@ class State:
                 for b in m.buffers(recurse=False):
                     self._see(b, seen)
                 continue
-            self._buffers.append((m, dict(m._buffers)))  # noqa: SLF001  # torch has no public word for it
             own = {k: v for k, v in m.__dict__.items() if k not in MACHINERY}
-            self._attributes.append((m.__dict__, own, tuple(map(id, m.__dict__.values()))))
-            for value in (*m._buffers.values(), *own.values()):  # noqa: SLF001
+            self._attributes.append((m.__dict__, own, len(m.__dict__)))
+            for value in own.values():
                 self._see(value, seen)
 
     def _see(self, value: Any, seen: set[int]) -> None:
@@ -90,7 +91,7 @@ class State:
         seen.add(id(value))
         if isinstance(value, torch.Tensor):
             if not isinstance(value, torch.nn.Parameter) and value.device.type != "meta":
-                self._tensors.append((value, value._version, value.detach().clone()))  # noqa: SLF001
+                self._tensors.append((value, value._version, value.detach().clone()))  # noqa: SLF001  # torch has no public word for it
         elif isinstance(value, (dict, list, set)) and len(value) <= LARGE:
             self._containers.append((value, value.copy()))
             for inner in list(value.values() if isinstance(value, dict) else value):
@@ -114,40 +115,31 @@ class State:
                 with torch.no_grad():
                     t.set_(kept.clone()) if t.shape != kept.shape else t.copy_(kept)
                 self._tensors[k] = (t, t._version, kept)  # noqa: SLF001
-        for module, was in self._buffers:
-            _same(module._buffers, was)  # noqa: SLF001
-        for now, was, those in self._attributes:
-            if tuple(map(id, now.values())) != those:
+        for now, was, count in self._attributes:  # before every forward: no Python runs for each attribute
+            if len(now) != count or not all(map(is_, map(now.get, was, repeat(now)), was.values())):
                 for name in [name for name in now if name not in was and name not in MACHINERY]:
                     del now[name]
                 now.update(was)
         for container, was in self._containers:
-            if isinstance(container, dict):
-                _same(container, was)
-            elif isinstance(container, set):
-                if container != was:
-                    container.clear()
-                    container.update(was)
-            elif len(container) != len(was) or any(a is not b for a, b in zip(container, was, strict=True)):
-                container[:] = was
+            if (container or was) and _changed(container, was):  # most are empty
+                container.clear()
+                container.extend(was) if isinstance(container, list) else container.update(was)
 
 
-def _same(now: dict[Any, Any], was: dict[Any, Any]) -> None:
-    """The same keys with the same values, in the same order."""
-    if len(now) != len(was) or any(a is not b for a, b in zip(now.values(), was.values(), strict=True)):
-        now.clear()
-        now.update(was)
+def _changed(now: Any, was: Any) -> bool:
+    """Whether a container holds other things than its copy, or in another order."""
+    if isinstance(now, set):
+        return bool(now != was)
+    return not (_same(now, was) and (not isinstance(now, dict) or _same(now.values(), was.values())))
+
+
+def _same(now: Collection[Any], was: Collection[Any]) -> bool:
+    return len(now) == len(was) and all(map(is_, now, was))
 
 
 def chance(device: torch.device) -> torch.Tensor:
     """The state of the random numbers of a device."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in short."""
-    told = str(error).strip().splitlines()
-    return told[0][:160] if told else ""
 
 
 @contextmanager
@@ -177,23 +169,3 @@ def uncompiled(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     finally:
         for of, name, was in reversed(swapped):
             of[name] = was
-
-
-def back(
-    outputs: torch.Tensor, wanted: list[torch.Tensor], cotangent: torch.Tensor, *, last: bool
-) -> tuple[torch.Tensor | None, ...]:
-    """Go back through the network.
-
-    Raises:
-        UnsupportedModelError: torch cannot.
-    """
-    try:
-        return tuple(torch.autograd.grad(outputs, wanted, cotangent, retain_graph=not last, allow_unused=True))
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        raise UnsupportedModelError(
-            f"torch cannot take derivatives of this network ({type(error).__name__}: {first_line(error)}). Change that in forward (operators in place, "
-            "checkpoint(use_reentrant=True) and operators without a derivative are what mostly stands behind it), or use a method that asks without derivatives: "
-            "'occlusion', 'shapley'."
-        ) from error
