@@ -131,24 +131,27 @@ class Case:
         Raises:
             WhyboxError: as wb.saliency.
         """
+        net = self.net if net is None else net
+        rows = self.rows if at is None else self.standing(at)
+        dtype = self.settings.get("dtype") if dtype == AS_IT_WAS else dtype
+        seed = self.parts[0].evidence.seed if seed is None else seed
         if self.tokens is not None:
-            shorter = self.settings.get("dtype") if dtype == AS_IT_WAS else dtype
-            return self._read_again(self.net if net is None else net, arrays, seed, shorter, at)
-        xs = self.arrays() if arrays is None else arrays
+            return self._read_again(net, rows, arrays, self.target(at), dtype, seed)
+        xs = self.arrays(rows) if arrays is None else arrays
         found = saliency(
-            self.net if net is None else net,
+            net,
             xs if self.several else xs[0],
             self.target(at),
-            self.cut(len(xs[0]), self.rows if at is None else self.standing(at)) if method is None else method,
+            self.cut(rows) if method is None else method,
             background=self.background if background is AS_IT_WAS else background,
             reduce=self.settings["reduce"] if reduce == AS_IT_WAS else reduce,
             channel_axis=self.settings["channel_axis"],
-            dtype=self.settings.get("dtype") if dtype == AS_IT_WAS else dtype,
+            dtype=dtype,
             budget=self.budget,
-            seed=self.parts[0].evidence.seed if seed is None else seed,
+            seed=seed,
         )
         listed = found if isinstance(found, tuple) else (found,)
-        self._paid(listed[0], len(xs[0]))
+        self._paid(listed[0], len(rows))
         return tuple(e.values for e in listed)
 
     def _paid(self, e: Explanation, rows: int) -> None:
@@ -157,20 +160,19 @@ class Case:
         self.spent.backward += e.evidence.passes["backward"]
 
     def _read_again(
-        self, net: Differentiable, arrays: Arrays | None, seed: int | None, dtype: Any, at: Indices | None
+        self, net: Differentiable, rows: Indices, arrays: Arrays | None, target: Any, dtype: Any, seed: int
     ) -> Maps:
         """Maps of tokens or words, fed as wb.saliency feeds them: a network drawn anew embeds them anew, and what stands for absent ones too."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
-        rows = self.rows if at is None else self.standing(at)
         wide = (net if dtype is None else net.lowered(dtype)).anew()
-        made = self.tokens.fed(self.cut(len(rows), rows), wide, rows)
+        made = self.tokens.fed(self.cut(rows), wide, rows)
         inputs = made.inputs if arrays is None else (replace(made.inputs[0], x=arrays[0]), *made.inputs[1:])
         q = settle(
             made.net,
             inputs,
-            self.target(at),
+            target,
             budget=self.budget,
-            seed=self.parts[0].evidence.seed if seed is None else seed,
+            seed=seed,
             derivatives=made.method.derivatives,
             reduce=self.settings["reduce"],
             background=made.background,
@@ -183,7 +185,7 @@ class Case:
         """Of tokens: the rows checked as a question about scores from the embedding on, whose first input is what it gives."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
         net = replace(self.net, passes=self.spent)
-        made = self.tokens.fed(self.cut(self.count, self.rows), net, self.rows)
+        made = self.tokens.fed(self.cut(self.rows), net, self.rows)
         return settle(made.net, made.inputs, self.target(), budget=self.budget, seed=self.seed, derivatives=False)
 
     def standing(self, at: Indices) -> Indices:
@@ -191,9 +193,9 @@ class Case:
         e = self.parts[0]
         return at if len(e) == len(self.inputs[0].x) else np.array([int(r) for r in e.coords["row"][at]], dtype=np.intp)
 
-    def cut(self, count: int, rows: Indices) -> Method:
+    def cut(self, rows: Indices) -> Method:
         """The method, with those of its options that hold one array a row cut to these rows."""
-        if count >= len(self.inputs[0].x):
+        if len(rows) >= len(self.inputs[0].x):
             return self.method
         shapes = {i.x.shape for i in self.inputs}
 

@@ -76,7 +76,7 @@ class _Judged:
         self.case = case
         q = case.question()
         # an embedding is learned, and drawn anew with the rest: products with what it gives are no products with the input
-        reference = case.cut(q.rows, case.rows).reference(q) if case.tokens is None else None
+        reference = case.cut(case.rows).reference(q) if case.tokens is None else None
         self.even = None if reference is not None else _even(case)
         self.how = (
             "judged before the product with the input"
@@ -191,7 +191,7 @@ def _even(case: Case) -> Method | None:
             least, most = least.min(), most.max()
         half = (most - least) / 2.0 + 0.0
         out.append((x + np.where(x > least + half, -half, half)).astype(given.x.dtype))
-    return replace(case.cut(case.count, case.rows), baseline=tuple(out) if case.several else out[0])  # type: ignore[call-arg]
+    return replace(case.cut(case.rows), baseline=tuple(out) if case.several else out[0])  # type: ignore[call-arg]
 
 
 def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: str) -> Check:
