@@ -19,6 +19,7 @@ from whybox.methods.saliency.question import Indices, Question, settle
 from whybox.methods.saliency.run import explained
 from whybox.methods.saliency.saliency import saliency
 from whybox.methods.saliency.settings import digest, rebuilt
+from whybox.methods.saliency.text import only
 from whybox.models.differentiable import Differentiable, Passes
 
 __all__ = ["Case", "flat", "made_case"]
@@ -93,8 +94,7 @@ class Case:
     def _one(self, e: Explanation, at: Indices) -> Floats:
         values = e.values[at]
         if self.tokens is not None:  # what the mask hides is no place of the text
-            there = self.tokens.on_map(self.tokens.which >= 0, self.standing(at))
-            values = np.where(there.reshape(*there.shape, *(1,) * (values.ndim - 2)), values, np.nan)
+            values = only(values, self.tokens.on_map(self.tokens.which >= 0, self.standing(at)))
         if "output" not in e.dims:
             return values
         return np.asarray(values[np.arange(len(at)), ..., self.chosen[at]])

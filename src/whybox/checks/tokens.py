@@ -18,7 +18,7 @@ from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.question import Indices
 from whybox.methods.saliency.settings import digest, plain, rebuilt, unkept
-from whybox.methods.saliency.text import PIECES, Texts, absent_token, grouped, is_text
+from whybox.methods.saliency.text import Texts, absent_token, bare, collected, grouped, is_text
 from whybox.models.differentiable import Differentiable
 
 __all__ = ["Tokens", "made_tokens", "of_tokens"]
@@ -73,11 +73,7 @@ class Tokens:
 
     def collected(self, values: npt.NDArray[Any], rows: Indices) -> Floats:
         """Numbers of tokens (rows, tokens, ...) added up on the places of the map, NaN where a text is shorter."""
-        out = np.zeros((len(rows), self.places, *values.shape[2:]))
-        row, at = np.nonzero(self.which[rows] >= 0)
-        np.add.at(out, (row, self.which[rows][row, at]), values[row, at])
-        there = self.on_map(self.which >= 0, rows)
-        return np.where(there.reshape(*there.shape, *(1,) * (values.ndim - 2)), out, np.nan)
+        return collected(values, self.which[rows], self.places)
 
     def fed(self, method: Method, net: Differentiable | None = None, rows: Indices | None = None) -> Feed:
         """What goes in, as wb.saliency fed it, for these rows, perhaps into another network."""
@@ -100,7 +96,7 @@ class Tokens:
         """Letters on each place of the map, (rows, places); None where the tokens' names are not known."""
         if self.texts is None:
             return None
-        letters = np.array([[len(_bare(str(t))) for t in row] for row in self.texts.tokens[rows]], dtype=float)
+        letters = np.array([[len(bare(str(t))) for t in row] for row in self.texts.tokens[rows]], dtype=float)
         return self.collected(letters, rows)
 
     def positions(self, rows: Indices) -> Floats:
@@ -307,9 +303,3 @@ def _answers(tokens: Tokens, rows: Indices, number: int, ids: npt.NDArray[Any], 
         xs = [ids[some], *(mask[some] if k == number else x for k, x in enumerate(xs) if k)]
         parts.append(net.numpy(net.ask(tuple(net.array(np.ascontiguousarray(x)) for x in xs))))
     return np.asarray(np.concatenate(parts), dtype=np.float64)
-
-
-def _bare(token: str) -> str:
-    for mark in PIECES:
-        token = token.removeprefix(mark)
-    return token
