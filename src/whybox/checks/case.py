@@ -18,7 +18,7 @@ from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.question import Indices, Question, settle
 from whybox.methods.saliency.run import explained
 from whybox.methods.saliency.saliency import saliency
-from whybox.methods.saliency.settings import digest, rebuilt
+from whybox.methods.saliency.settings import digest, rebuilt, same_network
 from whybox.methods.saliency.text import only
 from whybox.models.differentiable import Differentiable, Passes
 
@@ -270,7 +270,7 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
     _check_parts(parts)
     settings = parts[0].evidence.settings
     tokens: Tokens | None = None
-    several, of = isinstance(inputs, tuple), tuple(range(1))
+    of: tuple[int, ...] = (0,)
     if of_tokens(parts[0]):
         at, rows = _chosen_rows(parts[0], parts[0].evidence.rows, max_rows)
         tokens, made = made_tokens(
@@ -288,7 +288,7 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
         net, settled, several = tokens.net, tokens.inputs, True
     else:
         _no_text(embedding, tokenizer, baseline_token)
-        settled = settle_inputs(net, inputs, settings["channel_axis"])
+        settled, several = settle_inputs(net, inputs, settings["channel_axis"]), isinstance(inputs, tuple)
         of = _belonging(parts, settled, net)
         at, rows = _chosen_rows(parts[0], len(settled[0].x), max_rows)
         made = rebuilt(settings, method, options)
@@ -358,10 +358,7 @@ def _check_parts(parts: tuple[Any, ...]) -> None:
 def _belonging(parts: tuple[Explanation, ...], inputs: tuple[Input, ...], net: Differentiable) -> tuple[int, ...]:
     """Which input each explanation belongs to; network and inputs are those they were made from."""
     prints = parts[0].evidence.fingerprints
-    if prints.get("model") != net.fingerprint:
-        raise InputError(
-            "the explanation was made from another network: its parameters (or its kind) have another SHA-256. Pass the network as it was, or explain again."
-        )
+    same_network(prints, net)
     if prints.get("rows") != digest(inputs):
         raise InputError(
             "the explanation was made from other inputs: their SHA-256 differs. Pass all rows that were explained, as they were, in the same type."
@@ -405,6 +402,5 @@ def _targets(e: Explanation, settings: Mapping[str, Any], target: Any) -> tuple[
         return np.asarray(e.extras["target"][1], dtype=np.intp), chosen
     if "output" in e.dims and e.prediction is not None:
         chosen = np.asarray(e.prediction.argmax(axis=1), dtype=np.intp)
-        kept = [list(map(int, places))[k] for k in range(len(places))]
-        return np.asarray([kept[k] for k in chosen], dtype=np.intp), chosen
+        return np.asarray(places, dtype=np.intp)[chosen], chosen
     return np.full(len(e), int(places[0]), dtype=np.intp), chosen

@@ -17,7 +17,7 @@ from whybox.methods.saliency.gradients import Gradient
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.question import Indices
-from whybox.methods.saliency.settings import digest, plain, rebuilt, unkept
+from whybox.methods.saliency.settings import digest, options_of, rebuilt, same_network, unkept
 from whybox.methods.saliency.text import Texts, absent_token, bare, collected, grouped, is_text
 from whybox.models.differentiable import Differentiable
 
@@ -209,10 +209,7 @@ def _check_given(e: Explanation, inputs: Any, embedding: str | None, tokenizer: 
 
 def _check_prints(e: Explanation, whole: Feed, tokenizer: Any) -> None:
     prints = e.evidence.fingerprints
-    if prints.get("model") != whole.net.fingerprint:
-        raise InputError(
-            "the explanation was made from another network: its parameters (or its kind) have another SHA-256. Pass the network as it was, or explain again."
-        )
+    same_network(prints, whole.net)
     if prints.get("rows") != digest(whole.inputs):
         what = (
             "texts, or by another tokenizer"
@@ -236,8 +233,7 @@ def _check_baseline(settings: Mapping[str, Any], whole: Feed) -> None:
     own = settings["options"].get("baseline")
     if not unkept(own):
         return
-    found = {f.name: plain(getattr(whole.method, f.name)) for f in fields(whole.method)}["baseline"]
-    if found != own:
+    if options_of(whole.method)["baseline"] != own:
         raise InputError(
             "what stands for absent tokens is not what the explanation was made with (its SHA-256 differs); pass baseline_token=, or background=, as it was."
         )
