@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -13,6 +13,7 @@ from whybox.checks.tokens import Tokens, made_tokens, of_tokens
 from whybox.errors import EmptyDataError, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.frames import Floats
+from whybox.methods.saliency.feeding import cut
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.question import Indices, Question, settle
@@ -198,16 +199,8 @@ class Case:
         if len(rows) >= len(self.inputs[0].x):
             return self.method
         shapes = {i.x.shape for i in self.inputs}
-
-        def of(value: Any) -> Any:
-            if isinstance(value, (tuple, list)):
-                return type(value)(map(of, value))
-            if not isinstance(value, np.ndarray):
-                return value
-            embedded = self.tokens is not None and value.ndim == 3 and value.shape[:2] == self.tokens.ids.shape
-            return value[rows] if value.shape in shapes or embedded else value
-
-        return replace(self.method, **{f.name: of(getattr(self.method, f.name)) for f in fields(self.method)})
+        words = None if self.tokens is None else self.tokens.ids.shape  # one array a token, of what the embedding gives
+        return cut(self.method, rows, lambda shape: shape in shapes or (len(shape) == 3 and shape[:2] == words))
 
     def repeated(self, seed: int | None = None) -> Maps:
         """Maps of the rows checked on the same network, with the explanation's seed or another; asked once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, final
 
@@ -16,7 +16,7 @@ from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.text import Texts, absent_token, arranged, is_text, labelled, replaced
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["Feed", "by_name", "feed", "has_baseline", "through"]
+__all__ = ["Feed", "by_name", "cut", "feed", "has_baseline", "through"]
 
 
 @final
@@ -182,6 +182,17 @@ def _said(net: Differentiable, layer: str, arrays: list[npt.NDArray[Any]]) -> tu
             f"layer {layer!r} answers with the shape {found.shape}; an embedding answers (rows, tokens, numbers)."
         )
     return inner, found if "64" in net.arithmetic else found.astype(np.float32)
+
+
+def cut(method: Method, rows: npt.NDArray[np.intp], each: Callable[[tuple[int, ...]], bool]) -> Method:
+    """The method, with those of its options that hold one array a row cut to these rows; `each` tells them by their shape."""
+
+    def of(value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return type(value)(map(of, value))
+        return value[rows] if isinstance(value, np.ndarray) and each(value.shape) else value
+
+    return replace(method, **{f.name: of(getattr(method, f.name)) for f in fields(method)})
 
 
 def has_baseline(method: Method) -> bool:
