@@ -111,6 +111,21 @@ def test_methods_known_to_pass_over_upper_layers_keep_more(digits):
     assert found[TOP_LAYER].verdict == "fail", str(found)
 
 
+def test_a_background_by_name_has_the_names_of_the_inputs():
+    class Two(nn.Module):
+        def forward(self, a, b):
+            return (torch.tanh(a) * b).sum(1)
+
+    net, rng = Two().eval(), np.random.default_rng(0)
+    rows, behind = ({n: rng.normal(size=(m, 3)).astype(np.float32) for n in "ab"} for m in (5, 4))
+    e = wb.saliency(net, rows, method="expected_gradients", background=behind, samples=32)
+    turned = {n: behind[n] for n in "ba"}
+    assert wb.check(e, net, rows, background=turned, checks="numerical")["reproduced"].number < 1e-5
+    for other in ({"a": behind["a"]}, {**behind, "c": behind["a"]}):
+        with pytest.raises(InputError, match="dict of the same names"):
+            wb.check(e, net, rows, background=other)
+
+
 def test_backgrounds_and_baselines_are_brought_again(digits):
     net, rows = digits
     some, behind = rows[:5], rows[6:14]

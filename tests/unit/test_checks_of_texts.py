@@ -313,6 +313,23 @@ def test_targets_rows_and_channels(net, texts, tokenizer):
     assert found["reproduced"].verdict == found["noise"].verdict == "pass", str(found)
 
 
+def test_rows_far_apart_and_shorter_types_go_through_the_embedding_again(net, texts, tokenizer):
+    """What is drawn hangs on a row's place, so the first rows are asked again; a shorter type is held against few rows."""
+    options = dict(tokenizer=tokenizer, embedding="embed")
+    drawn = wb.saliency(net, texts, 1, "smoothgrad", samples=4, **options)
+    found = wb.check(drawn, net, texts, tokenizer=tokenizer, checks="numerical", max_rows=3)
+    assert found["reproduced"].verdict == "pass", str(found)
+    assert "4 rows differ" in found["reproduced"].reason
+    other = wb.check(
+        replace(drawn, values=-drawn.values), net, texts, tokenizer=tokenizer, checks="numerical", max_rows=3
+    )
+    assert other["reproduced"].verdict == "fail"
+    for method in ("gradient", "integrated_gradients"):  # the second has a baseline for each row
+        short = wb.saliency(net, texts, 1, method, dtype="bfloat16", **options)
+        found = wb.check(short, net, texts, tokenizer=tokenizer, checks="numerical", max_rows=6)["dtype"]
+        assert 0 < found.number < 0.05, found.reason
+
+
 def test_scales_at_the_end_are_no_top_layer(texts, tokenizer):
     """A LayerNorm drawn anew changes nothing: a map that stays is no fault of the map's."""
 

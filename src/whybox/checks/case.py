@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -13,12 +13,14 @@ from whybox.checks.tokens import Tokens, made_tokens, of_tokens
 from whybox.errors import EmptyDataError, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.frames import Floats
+from whybox.methods.saliency.feeding import cut
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.question import Indices, Question, settle
 from whybox.methods.saliency.run import explained
 from whybox.methods.saliency.saliency import saliency
-from whybox.methods.saliency.settings import digest, rebuilt
+from whybox.methods.saliency.settings import digest, rebuilt, same_network
+from whybox.methods.saliency.text import only
 from whybox.models.differentiable import Differentiable, Passes
 
 __all__ = ["Case", "flat", "made_case"]
@@ -93,8 +95,7 @@ class Case:
     def _one(self, e: Explanation, at: Indices) -> Floats:
         values = e.values[at]
         if self.tokens is not None:  # what the mask hides is no place of the text
-            there = self.tokens.on_map(self.tokens.which >= 0, self.standing(at))
-            values = np.where(there.reshape(*there.shape, *(1,) * (values.ndim - 2)), values, np.nan)
+            values = only(values, self.tokens.on_map(self.tokens.which >= 0, self.standing(at)))
         if "output" not in e.dims:
             return values
         return np.asarray(values[np.arange(len(at)), ..., self.chosen[at]])
@@ -131,24 +132,27 @@ class Case:
         Raises:
             WhyboxError: as wb.saliency.
         """
+        net = self.net if net is None else net
+        rows = self.rows if at is None else self.standing(at)
+        dtype = self.settings.get("dtype") if dtype == AS_IT_WAS else dtype
+        seed = self.parts[0].evidence.seed if seed is None else seed
         if self.tokens is not None:
-            shorter = self.settings.get("dtype") if dtype == AS_IT_WAS else dtype
-            return self._read_again(self.net if net is None else net, arrays, seed, shorter, at)
-        xs = self.arrays() if arrays is None else arrays
+            return self._read_again(net, rows, arrays, self.target(at), dtype, seed)
+        xs = self.arrays(rows) if arrays is None else arrays
         found = saliency(
-            self.net if net is None else net,
+            net,
             xs if self.several else xs[0],
             self.target(at),
-            self.cut(len(xs[0]), self.rows if at is None else self.standing(at)) if method is None else method,
+            self.cut(rows) if method is None else method,
             background=self.background if background is AS_IT_WAS else background,
             reduce=self.settings["reduce"] if reduce == AS_IT_WAS else reduce,
             channel_axis=self.settings["channel_axis"],
-            dtype=self.settings.get("dtype") if dtype == AS_IT_WAS else dtype,
+            dtype=dtype,
             budget=self.budget,
-            seed=self.parts[0].evidence.seed if seed is None else seed,
+            seed=seed,
         )
         listed = found if isinstance(found, tuple) else (found,)
-        self._paid(listed[0], len(xs[0]))
+        self._paid(listed[0], len(rows))
         return tuple(e.values for e in listed)
 
     def _paid(self, e: Explanation, rows: int) -> None:
@@ -157,20 +161,19 @@ class Case:
         self.spent.backward += e.evidence.passes["backward"]
 
     def _read_again(
-        self, net: Differentiable, arrays: Arrays | None, seed: int | None, dtype: Any, at: Indices | None
+        self, net: Differentiable, rows: Indices, arrays: Arrays | None, target: Any, dtype: Any, seed: int
     ) -> Maps:
         """Maps of tokens or words, fed as wb.saliency feeds them: a network drawn anew embeds them anew, and what stands for absent ones too."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
-        rows = self.rows if at is None else self.standing(at)
         wide = (net if dtype is None else net.lowered(dtype)).anew()
-        made = self.tokens.fed(self.cut(len(rows), rows), wide, rows)
+        made = self.tokens.fed(self.cut(rows), wide, rows)
         inputs = made.inputs if arrays is None else (replace(made.inputs[0], x=arrays[0]), *made.inputs[1:])
         q = settle(
             made.net,
             inputs,
-            self.target(at),
+            target,
             budget=self.budget,
-            seed=self.parts[0].evidence.seed if seed is None else seed,
+            seed=seed,
             derivatives=made.method.derivatives,
             reduce=self.settings["reduce"],
             background=made.background,
@@ -183,7 +186,7 @@ class Case:
         """Of tokens: the rows checked as a question about scores from the embedding on, whose first input is what it gives."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
         net = replace(self.net, passes=self.spent)
-        made = self.tokens.fed(self.cut(self.count, self.rows), net, self.rows)
+        made = self.tokens.fed(self.cut(self.rows), net, self.rows)
         return settle(made.net, made.inputs, self.target(), budget=self.budget, seed=self.seed, derivatives=False)
 
     def standing(self, at: Indices) -> Indices:
@@ -191,21 +194,13 @@ class Case:
         e = self.parts[0]
         return at if len(e) == len(self.inputs[0].x) else np.array([int(r) for r in e.coords["row"][at]], dtype=np.intp)
 
-    def cut(self, count: int, rows: Indices) -> Method:
+    def cut(self, rows: Indices) -> Method:
         """The method, with those of its options that hold one array a row cut to these rows."""
-        if count >= len(self.inputs[0].x):
+        if len(rows) >= len(self.inputs[0].x):
             return self.method
         shapes = {i.x.shape for i in self.inputs}
-
-        def of(value: Any) -> Any:
-            if isinstance(value, (tuple, list)):
-                return type(value)(map(of, value))
-            if not isinstance(value, np.ndarray):
-                return value
-            embedded = self.tokens is not None and value.ndim == 3 and value.shape[:2] == self.tokens.ids.shape
-            return value[rows] if value.shape in shapes or embedded else value
-
-        return replace(self.method, **{f.name: of(getattr(self.method, f.name)) for f in fields(self.method)})
+        words = None if self.tokens is None else self.tokens.ids.shape  # one array a token, of what the embedding gives
+        return cut(self.method, rows, lambda shape: shape in shapes or (len(shape) == 3 and shape[:2] == words))
 
     def repeated(self, seed: int | None = None) -> Maps:
         """Maps of the rows checked on the same network, with the explanation's seed or another; asked once."""
@@ -268,7 +263,7 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
     _check_parts(parts)
     settings = parts[0].evidence.settings
     tokens: Tokens | None = None
-    several, of = isinstance(inputs, tuple), tuple(range(1))
+    of: tuple[int, ...] = (0,)
     if of_tokens(parts[0]):
         at, rows = _chosen_rows(parts[0], parts[0].evidence.rows, max_rows)
         tokens, made = made_tokens(
@@ -286,7 +281,7 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
         net, settled, several = tokens.net, tokens.inputs, True
     else:
         _no_text(embedding, tokenizer, baseline_token)
-        settled = settle_inputs(net, inputs, settings["channel_axis"])
+        settled, several = settle_inputs(net, inputs, settings["channel_axis"]), isinstance(inputs, tuple)
         of = _belonging(parts, settled, net)
         at, rows = _chosen_rows(parts[0], len(settled[0].x), max_rows)
         made = rebuilt(settings, method, options)
@@ -356,10 +351,7 @@ def _check_parts(parts: tuple[Any, ...]) -> None:
 def _belonging(parts: tuple[Explanation, ...], inputs: tuple[Input, ...], net: Differentiable) -> tuple[int, ...]:
     """Which input each explanation belongs to; network and inputs are those they were made from."""
     prints = parts[0].evidence.fingerprints
-    if prints.get("model") != net.fingerprint:
-        raise InputError(
-            "the explanation was made from another network: its parameters (or its kind) have another SHA-256. Pass the network as it was, or explain again."
-        )
+    same_network(prints, net)
     if prints.get("rows") != digest(inputs):
         raise InputError(
             "the explanation was made from other inputs: their SHA-256 differs. Pass all rows that were explained, as they were, in the same type."
@@ -403,6 +395,5 @@ def _targets(e: Explanation, settings: Mapping[str, Any], target: Any) -> tuple[
         return np.asarray(e.extras["target"][1], dtype=np.intp), chosen
     if "output" in e.dims and e.prediction is not None:
         chosen = np.asarray(e.prediction.argmax(axis=1), dtype=np.intp)
-        kept = [list(map(int, places))[k] for k in range(len(places))]
-        return np.asarray([kept[k] for k in chosen], dtype=np.intp), chosen
+        return np.asarray(places, dtype=np.intp)[chosen], chosen
     return np.full(len(e), int(places[0]), dtype=np.intp), chosen

@@ -16,6 +16,7 @@ from whybox.checks.stability import stability
 from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.effects import Effects
 from whybox.explanation.load import load
+from whybox.methods.saliency.feeding import by_name
 from whybox.methods.saliency.question import BUDGET
 from whybox.models.registry import as_network
 from whybox.options import whole
@@ -51,7 +52,8 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         checks: ``"all"``, or some of ``"numerical"``, ``"model dependence"``, ``"faithfulness"``, ``"stability"``.
         max_rows: how many rows to check, spread evenly over those explained.
         absent: what stands for a part that is gone, at least two of ``"zero"``, ``"mean"``, ``"blur"``, ``"other row"``. None: zero and blur for pictures,
-            series and volumes; mean and another row for tables.
+            series and volumes; mean and another row for tables. Of tokens two or more of ``"absent token"``, ``"hidden"``, ``"neutral token"``, ``"other tokens"``;
+            None: the first two of them that there are.
         method: the method itself, where it is of a class of your own. options, target, background: those of the explanation that it does not keep: arrays and
             functions among the options, a target that was a function, the background.
         embedding, tokenizer, baseline_token: of maps of tokens and words. An explanation of texts does not keep the tokenizer, so it must be given again; the
@@ -73,11 +75,10 @@ def check(  # noqa: PLR0913  # the promise of the public surface
     output = getattr(getattr(first, "evidence", None), "settings", {}).get("output")
     network = as_network(net, output).anew()
     if isinstance(inputs, Mapping):
-        network = network.named(tuple(map(str, inputs)))
-        background = (
-            _by_place({name: background[name] for name in inputs}) if isinstance(background, Mapping) else background
-        )
-        inputs = _by_place(inputs)
+        names = tuple(map(str, inputs))
+        network = network.named(names)
+        background = _alone(by_name(background, names, unnamed=True))  # its SHA-256 tells whether it is the one
+        inputs = _alone(tuple(inputs.values()))
     with network.session():
         case = made_case(
             explanation,
@@ -110,9 +111,9 @@ def check(  # noqa: PLR0913  # the promise of the public surface
     return Checks(tuple(rows), about)
 
 
-def _by_place(named: Mapping[str, Any]) -> Any:
-    """Inputs in the order of their names, as wb.saliency takes them."""
-    return tuple(named.values()) if len(named) > 1 else next(iter(named.values()), ())
+def _alone(given: Any) -> Any:
+    """A single array given by name is no tuple, as wb.saliency takes it."""
+    return given[0] if isinstance(given, tuple) and len(given) == 1 else given
 
 
 def _wanted(checks: Any) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from whybox.methods.saliency.question import Indices, Question
 __all__ = ["Game", "ordered", "parts_of"]
 
 MOST_PARTS: Final = 64
+FEWEST: Final = 3  # parts of a row that have orders to speak of: two have an order and its reverse, which are one curve and its mirror
 STEPS: Final = 12  # points of a curve
 FEW_PARTS: Final = 12  # so few are met in the same company again and again, and asked about once
 RESCORED: Final = 2  # how often the oracle looks again at what each part does, given what went before

@@ -7,7 +7,8 @@ product, for the input alone keeps them alike (integrated gradients of sparse pi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from whybox.checks.statistics import about, interval, spearman
 from whybox.checks.tokens import Tokens
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats
+from whybox.methods.saliency.feeding import has_baseline
 from whybox.methods.saliency.method import Method
 from whybox.models.differentiable import Differentiable
 
@@ -76,7 +78,7 @@ class _Judged:
         self.case = case
         q = case.question()
         # an embedding is learned, and drawn anew with the rest: products with what it gives are no products with the input
-        reference = case.cut(q.rows, case.rows).reference(q) if case.tokens is None else None
+        reference = case.cut(case.rows).reference(q) if case.tokens is None else None
         self.even = None if reference is not None else _even(case)
         self.how = (
             "judged before the product with the input"
@@ -97,10 +99,8 @@ class _Judged:
         if case.tokens is not None:
             self.used &= self._told_of(case.tokens)
         enough = self.used.sum(axis=1) >= FEWEST
-        self.varies = np.array(
-            [np.ptp(m[u]) > 0 if u.any() else False for m, u in zip(self.map, self.used, strict=True)]
-        )
-        self.told = enough & self.varies  # a constant map has no order to keep
+        varies = np.array([u.any() and np.ptp(m[u]) > 0 for m, u in zip(self.map, self.used, strict=True)])
+        self.told = enough & varies  # a constant map has no order to keep
         self.short = int((~enough).sum())
         self.places = (
             int(self.used.sum(axis=1).max()) if case.tokens is not None else int(np.median(self.used.sum(axis=1)))
@@ -110,7 +110,7 @@ class _Judged:
     def _told_of(self, tokens: Tokens) -> npt.NDArray[np.bool_]:
         """Places of texts that can tell something: no special tokens; nor, of methods that compare with an absent token, those that are that token."""
         free = tokens.free
-        if tokens.absent is not None and "baseline" in {f.name for f in fields(self.case.method)}:
+        if tokens.absent is not None and has_baseline(self.case.method):
             free = free & (tokens.ids != tokens.absent[0])
         places = tokens.on_map(free, self.case.rows)
         return np.repeat(places, self.map.shape[1] // places.shape[1], axis=1)
@@ -118,7 +118,7 @@ class _Judged:
     def again(self, net: Differentiable | None = None, seed: int | None = None) -> Floats:
         """The quantity of another network, or with another seed, (rows, places); NaN where it cannot be told."""
         if not self.how:
-            return flat(self.case.again(net, seed=seed))
+            return flat(self.case.repeated(seed) if net is None else self.case.again(net, seed=seed))
         if self.even is not None:
             return flat(self.case.again(net, method=self.even, seed=seed, background=None))
         maps = self.case.again(net, seed=seed, reduce=None)
@@ -146,10 +146,12 @@ class _Judged:
         rng = np.random.default_rng([self.case.seed, 78])
         return float(np.mean([self.alike(rng.normal(size=self.map.shape)) for _ in range(20)]))
 
+    @cached_property
     def same(self) -> Floats:
         """With a rerun on the same network with another seed."""
         return self.alike(self.again(seed=self.case.other_seed(1)))
 
+    @cached_property
     def controls(self) -> dict[str, float]:
         """With maps that know nothing of the network, on average over the rows."""
         case, out = self.case, {}
@@ -179,7 +181,7 @@ def _even(case: Case) -> Method | None:
     if (
         case.method.derivatives
         or case.tokens is not None
-        or "baseline" not in {f.name for f in fields(case.method)}
+        or not has_baseline(case.method)
         or any(i.whole for i in case.inputs)
     ):
         return None
@@ -191,14 +193,13 @@ def _even(case: Case) -> Method | None:
             least, most = least.min(), most.max()
         half = (most - least) / 2.0 + 0.0
         out.append((x + np.where(x > least + half, -half, half)).astype(given.x.dtype))
-    return replace(case.cut(case.count, case.rows), baseline=tuple(out) if case.several else out[0])  # type: ignore[call-arg]
+    return replace(case.cut(case.rows), baseline=tuple(out) if case.several else out[0])  # type: ignore[call-arg]
 
 
 def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: str) -> Check:
     case = judged.case
+    before, controls = judged.same, judged.controls
     draws = FEW_DRAWS if case.dear else MANY_DRAWS if judged.places <= SMALL else DRAWS
-    before = case.kept.setdefault("same", judged.same())
-    controls = case.kept.setdefault("controls", judged.controls())
     dead, table = 0, []
     for k in range(draws):
         other = judged.again(_drawn(case.net, case.other_seed(10 + k), layers))

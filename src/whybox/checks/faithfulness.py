@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from whybox.checks.case import Case
 from whybox.checks.controls import edges, itself, picture
-from whybox.checks.curves import FEW_PARTS, Game, ordered, parts_of
+from whybox.checks.curves import FEW_PARTS, FEWEST, Game, ordered, parts_of
 from whybox.checks.removal import orders_of_tokens, removal
 from whybox.checks.result import Check
 from whybox.checks.statistics import about, interval, t_of, taus
@@ -32,7 +32,6 @@ TOGETHER: Final = "faithfulness: together"
 ABSENT: Final = ("zero", "mean", "blur", "other row")
 RANDOM: Final = 6  # random orders
 MANY_RANDOM: Final = 24  # of few parts, which are asked about once in each company
-FEWEST: Final = 3  # parts of a row that have orders to speak of
 ORDERS: Final = 40  # of which the best is met by chance in 2.5 %
 AGREED: Final = 0.2  # mean tau; measured on digits, metrics that contradict each other have -0.6 to 0.1, those that agree 0.75 and more
 
@@ -102,7 +101,7 @@ def _unfit(case: Case, q: Question) -> str:
         shape = tuple(given.x.shape[1:])
         if part.shape[1:] not in (shape, given.sizes):
             return f"the map has the shape {part.shape[1:]} a row and the input {shape}: its places are not those of the input, which could be taken away."
-    if sum(int(parts_of(q.inputs[i]).max()) + 1 for i in case.of) < 3:
+    if sum(int(parts_of(q.inputs[i]).max()) + 1 for i in case.of) < FEWEST:
         return "the input has fewer than three parts."
     return ""
 
@@ -202,12 +201,13 @@ def _order(maps: Sequence[Floats], ids: Sequence[tuple[int, Indices]], count: in
 class _Found:
     """Of a metric: each candidate's score of every row that reacts (0 chance, 1 the best known).
 
-    Of chance the standard error (`doubt`), and how far one order scatters; how many rows do not react (`still`), and how many are too short.
+    Of chance the standard error (`doubt`), how far one order scatters, and how many were drawn (`random`); how many rows do not react (`still`), and how many are too short.
     """
 
     scores: dict[str, Floats]
     doubt: float
     scatter: float
+    random: int
     still: int
     short: int
 
@@ -236,11 +236,9 @@ def _measured(game: Game, candidates: dict[str, Indices], chance: list[Indices])
             name: (sign * (own[i] - mean) / np.where(reacts, room, 1.0))[reacts]
             for i, name in enumerate((*candidates, "single removals"))
         }
-        size = float(room[reacts].mean()) if reacts.any() else 1.0
-        apart = (
-            (float(doubt[reacts].mean()) / size, float(scatter[reacts].mean()) / size) if reacts.any() else (0.0, 0.0)
-        )
-        out.append((metric, _Found(scores, *apart, int((long & ~reacts).sum()), int((~long).sum()))))
+        size = _mean(room[reacts]) or 1.0
+        apart = _mean(doubt[reacts]) / size, _mean(scatter[reacts]) / size
+        out.append((metric, _Found(scores, *apart, len(random), int((long & ~reacts).sum()), int((~long).sum()))))
     return out
 
 
@@ -250,7 +248,7 @@ def _mean(values: Floats) -> float:
 
 def _line(name: str, metric: str, found: _Found, game: Game) -> Check:
     what = "taken away" if metric == "deletion" else "put back"
-    scores, random = found.scores["the map"], MANY_RANDOM if game.parts <= FEW_PARTS else RANDOM
+    scores = found.scores["the map"]
     least, most = int(game.own[game.own >= FEWEST].min(initial=game.parts)), int(game.own.max())
     count = f"{most}" if least == most else f"{least} to {most}"
     if not len(scores):
@@ -258,8 +256,8 @@ def _line(name: str, metric: str, found: _Found, game: Game) -> Check:
         return Check(GROUP, name, "not applicable", None, why + ".")
     mean, half = interval(scores)
     # of one row, what is known is how far a single random order may be from the mean of those drawn
-    half = half if len(scores) > 1 else t_of(random - 1) * float(np.hypot(found.scatter, found.doubt))
-    said = f"{about(mean, half)}, where 0 is random orders ({random}, standard error {found.doubt:.2f}) and 1 the best order known; {count} parts {what} in the map's order"
+    half = half if len(scores) > 1 else t_of(found.random - 1) * float(np.hypot(found.scatter, found.doubt))
+    said = f"{about(mean, half)}, where 0 is random orders ({found.random}, standard error {found.doubt:.2f}) and 1 the best order known; {count} parts {what} in the map's order"
     if found.still:
         said += f"; {found.still} rows left out, whose score no order moves"
     if found.short:

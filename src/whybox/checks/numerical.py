@@ -56,7 +56,7 @@ def _reproduced(case: Case) -> Check:
                 None,
                 f"{belongs}; what was drawn for these rows cannot be drawn again, as the first rows are not there.",
             )
-        found = apart(case.again(arrays=case.arrays(rows), at=at), case.maps(at)) - shared[at]
+        found = apart(case.again(at=at), case.maps(at)) - shared[at]
     worst = float(np.maximum(found, 0.0).max())
     said = f"{belongs}; computed again, {len(rows)} rows differ by at most {worst:.2g} of the map's size (rounding explains {SAME:g})"
     if shared.any():
@@ -144,7 +144,7 @@ def _dtype(case: Case) -> Check:
             f"the network itself computes in {case.net.arithmetic}; there is no longer one to compare with.",
         )
     at = np.arange(min(FEW, case.count))
-    short, full = case.repeated(), case.again(arrays=case.arrays(case.rows[at]), dtype=None, at=case.at[at])
+    short, full = case.repeated(), case.again(dtype=None, at=case.at[at])
     few = tuple(m[at] for m in short)
     distance = float(np.median(apart(few, full)))
     order = float(sizes_alike(flat(few), flat(full)).mean())

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.checks.case import Case
-from whybox.checks.curves import MOST_PARTS, Game, ordered
+from whybox.checks.curves import FEWEST, MOST_PARTS, Game, ordered
 from whybox.checks.tokens import Tokens
 from whybox.errors import OptionError
 from whybox.frames import Floats
@@ -31,7 +31,7 @@ def removal(case: Case, q: Question, asked: Sequence[str] | None) -> tuple[dict[
     assert case.tokens is not None  # noqa: S101  # asked by the caller
     tokens, rows = case.tokens, case.rows
     ids, live = _parts(tokens, rows)
-    if not (live.sum(axis=1) >= 3).any():  # two have an order and its reverse, which are one curve and its mirror
+    if not (live.sum(axis=1) >= FEWEST).any():
         what = "words" if tokens.words else "tokens"
         return {}, f"no text checked has three {what} that may be taken away (special ones stay)."
     found: dict[str, tuple[str, int, npt.NDArray[Any]]] = {}

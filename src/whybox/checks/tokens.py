@@ -17,8 +17,8 @@ from whybox.methods.saliency.gradients import Gradient
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.question import Indices
-from whybox.methods.saliency.settings import digest, plain, rebuilt, unkept
-from whybox.methods.saliency.text import PIECES, Texts, absent_token, grouped, is_text
+from whybox.methods.saliency.settings import digest, options_of, rebuilt, same_network, unkept
+from whybox.methods.saliency.text import Texts, absent_token, bare, collected, grouped, is_text
 from whybox.models.differentiable import Differentiable
 
 __all__ = ["Tokens", "made_tokens", "of_tokens"]
@@ -73,11 +73,7 @@ class Tokens:
 
     def collected(self, values: npt.NDArray[Any], rows: Indices) -> Floats:
         """Numbers of tokens (rows, tokens, ...) added up on the places of the map, NaN where a text is shorter."""
-        out = np.zeros((len(rows), self.places, *values.shape[2:]))
-        row, at = np.nonzero(self.which[rows] >= 0)
-        np.add.at(out, (row, self.which[rows][row, at]), values[row, at])
-        there = self.on_map(self.which >= 0, rows)
-        return np.where(there.reshape(*there.shape, *(1,) * (values.ndim - 2)), out, np.nan)
+        return collected(values, self.which[rows], self.places)
 
     def fed(self, method: Method, net: Differentiable | None = None, rows: Indices | None = None) -> Feed:
         """What goes in, as wb.saliency fed it, for these rows, perhaps into another network."""
@@ -100,7 +96,7 @@ class Tokens:
         """Letters on each place of the map, (rows, places); None where the tokens' names are not known."""
         if self.texts is None:
             return None
-        letters = np.array([[len(_bare(str(t))) for t in row] for row in self.texts.tokens[rows]], dtype=float)
+        letters = np.array([[len(bare(str(t))) for t in row] for row in self.texts.tokens[rows]], dtype=float)
         return self.collected(letters, rows)
 
     def positions(self, rows: Indices) -> Floats:
@@ -213,10 +209,7 @@ def _check_given(e: Explanation, inputs: Any, embedding: str | None, tokenizer: 
 
 def _check_prints(e: Explanation, whole: Feed, tokenizer: Any) -> None:
     prints = e.evidence.fingerprints
-    if prints.get("model") != whole.net.fingerprint:
-        raise InputError(
-            "the explanation was made from another network: its parameters (or its kind) have another SHA-256. Pass the network as it was, or explain again."
-        )
+    same_network(prints, whole.net)
     if prints.get("rows") != digest(whole.inputs):
         what = (
             "texts, or by another tokenizer"
@@ -240,8 +233,7 @@ def _check_baseline(settings: Mapping[str, Any], whole: Feed) -> None:
     own = settings["options"].get("baseline")
     if not unkept(own):
         return
-    found = {f.name: plain(getattr(whole.method, f.name)) for f in fields(whole.method)}["baseline"]
-    if found != own:
+    if options_of(whole.method)["baseline"] != own:
         raise InputError(
             "what stands for absent tokens is not what the explanation was made with (its SHA-256 differs); pass baseline_token=, or background=, as it was."
         )
@@ -307,9 +299,3 @@ def _answers(tokens: Tokens, rows: Indices, number: int, ids: npt.NDArray[Any], 
         xs = [ids[some], *(mask[some] if k == number else x for k, x in enumerate(xs) if k)]
         parts.append(net.numpy(net.ask(tuple(net.array(np.ascontiguousarray(x)) for x in xs))))
     return np.asarray(np.concatenate(parts), dtype=np.float64)
-
-
-def _bare(token: str) -> str:
-    for mark in PIECES:
-        token = token.removeprefix(mark)
-    return token

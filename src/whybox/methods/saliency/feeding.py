@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, final
 
@@ -16,7 +16,7 @@ from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.text import Texts, absent_token, arranged, is_text, labelled, replaced
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["Feed", "feed", "through"]
+__all__ = ["Feed", "by_name", "cut", "feed", "has_baseline", "through"]
 
 
 @final
@@ -74,7 +74,7 @@ def feed(  # noqa: PLR0913  # everything that decides what goes in
     names = tuple(map(str, inputs)) if isinstance(inputs, Mapping) else ()
     if names:
         net, inputs = net.named(names), tuple(inputs.values())
-        background = _by_name(background, names, embedded=embedding is not None)
+        background = by_name(background, names, unnamed=embedding is not None)
     settled = settle_inputs(net, inputs, channel_axis)
     if names:
         settled = tuple(replace(i, name=n) for i, n in zip(settled, names, strict=True))
@@ -105,13 +105,13 @@ def through(made: Feed, embedding: str | None, baseline_token: Any) -> Feed:
     return made if made.background is None else _behind(net, made, embedding)
 
 
-def _by_name(background: Any, names: tuple[str, ...], *, embedded: bool) -> Any:
-    """The background's arrays in the order of the inputs' names; `embedded`: it may also be one array, of what the embedding puts out.
+def by_name(background: Any, names: tuple[str, ...], *, unnamed: bool) -> Any:
+    """The background's arrays in the order of the inputs' names; `unnamed`: it may also come without names (one array, of what the embedding puts out).
 
     Raises:
         InputError: it has no names, or others.
     """
-    if background is None or (embedded and not isinstance(background, Mapping)):
+    if background is None or (unnamed and not isinstance(background, Mapping)):
         return background
     given = {str(k): v for k, v in background.items()} if isinstance(background, Mapping) else None
     if given is None or set(given) != set(names):
@@ -139,7 +139,7 @@ def _embedded(made: Feed, layer: str, token: tuple[int, str] | None) -> Feed:
     inner, out = _said(made.net, layer, [i.x for i in held])
     first = Input(out, ("row", "token", "channel"), 2, None, "embedding")
     whole = replace(made, net=inner, inputs=(first, *held), several=False)
-    if token is None or not _has_baseline(made.method):
+    if token is None or not has_baseline(made.method):
         return whole
     changed = replaced(ids.x.astype(np.int64), token[0], made.texts)
     return _with_baseline(whole, _said(made.net, layer, [changed, *(i.x for i in held[1:])])[1], token[1])
@@ -159,7 +159,7 @@ def _behind(net: Differentiable, made: Feed, layer: str | None) -> Feed:
     if layer is not None:
         out = _said(net, layer, [g.x for g in given])[1]
         given = (replace(made.inputs[0], x=out), *given)
-    if made.method.derivatives or not _has_baseline(made.method):
+    if made.method.derivatives or not has_baseline(made.method):
         return replace(made, background=given)
     wish = made.method.baseline  # type: ignore[attr-defined]
     if wish is not None and not (isinstance(wish, str) and wish == "background"):
@@ -184,13 +184,25 @@ def _said(net: Differentiable, layer: str, arrays: list[npt.NDArray[Any]]) -> tu
     return inner, found if "64" in net.arithmetic else found.astype(np.float32)
 
 
-def _has_baseline(method: Method) -> bool:
+def cut(method: Method, rows: npt.NDArray[np.intp], each: Callable[[tuple[int, ...]], bool]) -> Method:
+    """The method, with those of its options that hold one array a row cut to these rows; `each` tells them by their shape."""
+
+    def of(value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return type(value)(map(of, value))
+        return value[rows] if isinstance(value, np.ndarray) and each(value.shape) else value
+
+    return replace(method, **{f.name: of(getattr(method, f.name)) for f in fields(method)})
+
+
+def has_baseline(method: Method) -> bool:
+    """Whether a method is told what stands for absent."""
     return any(f.name == "baseline" for f in fields(method))
 
 
 def _with_baseline(made: Feed, absent: npt.NDArray[Any], said: str) -> Feed:
     """Tell the method what stands for absent tokens, unless the user has told it already."""
-    if not _has_baseline(made.method):
+    if not has_baseline(made.method):
         return made
     known = next(f for f in fields(made.method) if f.name == "baseline")
     if getattr(made.method, known.name) is not known.default:

@@ -10,7 +10,7 @@ import numpy as np
 from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.catalog import make
-from whybox.methods.saliency.feeding import feed
+from whybox.methods.saliency.feeding import cut, feed
 from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.question import BUDGET, Question, part, settle
 from whybox.methods.saliency.run import REDUCTIONS, explained
@@ -125,6 +125,7 @@ def _compared(q: Question, method: Method) -> str:
     """Say how far maps in a shorter type are from those in the network's own, on a few rows."""
     rows = np.arange(min(COMPARED, q.rows))
     network = q.net.lowered("float32")
+    method = cut(method, rows, {i.x.shape for i in q.inputs}.__contains__)
     short, full = method(part(q, rows)), method(part(q, rows, network))
     apart = []
     for a, b in zip(short.maps, full.maps, strict=True):

@@ -14,8 +14,9 @@ from whybox.methods.saliency.catalog import METHODS, make
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.method import Method
 from whybox.methods.saliency.question import Question
+from whybox.models.differentiable import Differentiable
 
-__all__ = ["digest", "plain", "rebuilt", "settings_of", "unkept"]
+__all__ = ["digest", "options_of", "rebuilt", "same_network", "settings_of", "unkept"]
 
 
 def digest(inputs: Sequence[Input]) -> str:
@@ -25,6 +26,18 @@ def digest(inputs: Sequence[Input]) -> str:
         h.update(f"{i.x.dtype.str}{i.x.shape}".encode())
         h.update(np.ascontiguousarray(i.x).data)
     return h.hexdigest()
+
+
+def same_network(fingerprints: Mapping[str, Any], net: Differentiable) -> None:
+    """Hold a network against the one whose SHA-256 an explanation keeps.
+
+    Raises:
+        InputError: it is another.
+    """
+    if fingerprints.get("model") != net.fingerprint:
+        raise InputError(
+            "the explanation was made from another network: its parameters (or its kind) have another SHA-256. Pass the network as it was, or explain again."
+        )
 
 
 def settings_of(q: Question, method: Method, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -43,23 +56,28 @@ def settings_of(q: Question, method: Method, asked: Mapping[str, Any] | None = N
         }
     return {
         "method": method.name,
-        "options": {f.name: plain(getattr(method, f.name)) for f in fields(method)},
+        "options": options_of(method),
         "target": target,
         "reduce": q.reduce,
         "channel_axis": channels.pop() if len(channels) == 1 else "auto",
         "background": None if q.background is None else digest(q.background),
-        **{name: plain(value) for name, value in (asked or {}).items() if name != "target"},
+        **{name: _plain(value) for name, value in (asked or {}).items() if name != "target"},
     }
 
 
-def plain(value: Any) -> Any:
+def options_of(method: Method) -> dict[str, Any]:
+    """A method's options as they are kept."""
+    return {f.name: _plain(getattr(method, f.name)) for f in fields(method)}
+
+
+def _plain(value: Any) -> Any:
     """An option as it is kept: plain data; arrays by their SHA-256, other objects by their kind."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (tuple, list)):
-        return [plain(v) for v in value]
+        return [_plain(v) for v in value]
     if isinstance(value, np.ndarray) and value.dtype != object:
         h = hashlib.sha256(f"{value.dtype.str}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
         return {"array": h.hexdigest()}
@@ -83,8 +101,7 @@ def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[st
     """
     said = settings.get("method")
     if isinstance(method, Method):
-        again = {f.name: plain(getattr(method, f.name)) for f in fields(method)}
-        if method.name != said or again != dict(settings["options"]):
+        if method.name != said or options_of(method) != dict(settings["options"]):
             raise InputError(
                 f"method={method!r} is not what made this explanation: {said!r} with {dict(settings['options'])}."
             )
@@ -99,7 +116,7 @@ def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[st
         )
     kept = dict(settings["options"])
     for name, value in (options or {}).items():
-        if name not in kept or (plain(value) != kept[name]):
+        if name not in kept or (_plain(value) != kept[name]):
             raise InputError(f"{name}= is not what made this explanation: {kept.get(name)!r}.")
     lost = [name for name, value in kept.items() if unkept(value) and name not in (options or {})]
     if lost:

@@ -14,14 +14,27 @@ from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.explanation import Explanation, labels
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["PIECES", "Text", "Texts", "absent_token", "arranged", "grouped", "is_text", "labelled", "read", "replaced"]
+__all__ = [
+    "Text",
+    "Texts",
+    "absent_token",
+    "arranged",
+    "bare",
+    "collected",
+    "grouped",
+    "is_text",
+    "labelled",
+    "only",
+    "read",
+    "replaced",
+]
 
 Wholes = npt.NDArray[np.int64]
 Text = str | tuple[str, str]
 _NAMES: Final = ("input_ids", "attention_mask", "token_type_ids")
 _ABSENT: Final = ("[MASK]", "<mask>", "[PAD]", "<pad>", "<|padding|>")
 _NONE: Final = object()
-PIECES: Final = ("##", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}", "\N{LOWER ONE EIGHTH BLOCK}")
+_PIECES: Final = ("##", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}", "\N{LOWER ONE EIGHTH BLOCK}")
 
 
 @final
@@ -291,7 +304,7 @@ def behind(texts: Texts, tokenizer: Any, background: Any) -> Texts:
     """
     found = read(tokenizer, background)
     if found.paired != texts.paired:
-        kinds = [f"{'pairs' if t.paired else 'single texts'}" for t in (found, texts)]
+        kinds = ["pairs" if t.paired else "single texts" for t in (found, texts)]
         raise InputError(f"the background holds {kinds[0]} and the rows are {kinds[1]}; give both alike.")
     width = texts.ids.shape[1]
     long = int(found.mask[:, width:].any(axis=1).sum())
@@ -349,9 +362,9 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
         extras["token"] = (("row", "token"), texts.tokens.copy())
         if texts.which is not None:
             extras["sequence"] = (("row", "token"), texts.which.copy())
-        error = None if e.std_error is None else _only(e.std_error, there)
+        error = None if e.std_error is None else only(e.std_error, there)
         return replace(
-            e, values=_only(e.values, there), std_error=error, coords=coords, extras=extras, evidence=evidence
+            e, values=only(e.values, there), std_error=error, coords=coords, extras=extras, evidence=evidence
         )
     if texts.words is None:
         raise OptionError(
@@ -362,15 +375,7 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
     which, names = grouped(texts)
     count = max(map(len, names))
     full = np.array([[*n, *[""] * (count - len(n))] for n in names])
-    known = np.array([[i < len(n) for i in range(count)] for n in names])
-
-    def summed(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        out = np.zeros((len(a), count, *a.shape[2:]))
-        rows, places = np.nonzero(there)
-        np.add.at(out, (rows, which[rows, places]), a[rows, places])
-        return _only(out, known)
-
-    error = None if e.std_error is None else summed(e.std_error)
+    error = None if e.std_error is None else collected(e.std_error, which, count)
     if error is not None:
         note = "the standard error of a word of several tokens is the sum of theirs, an upper bound"
         evidence = replace(evidence, notes=(*evidence.notes, note))
@@ -379,23 +384,40 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
     extras["word"] = (("row", "word"), full)
     if texts.which is not None:
         of = np.full(full.shape, -1)
-        rows, places = np.nonzero(there)
+        rows, places = np.nonzero(which >= 0)
         of[rows, which[rows, places]] = texts.which[rows, places]
         extras["sequence"] = (("row", "word"), of)
     dims = tuple("word" if d == "token" else d for d in e.dims)
     return replace(
-        e, values=summed(e.values), std_error=error, dims=dims, coords=coords, extras=extras, evidence=evidence
+        e,
+        values=collected(e.values, which, count),
+        std_error=error,
+        dims=dims,
+        coords=coords,
+        extras=extras,
+        evidence=evidence,
     )
 
 
-def _only(a: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+def only(a: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """Numbers (rows, places, ...) where there is a place, (rows, places), and NaN where a text is shorter."""
     return np.where(there.reshape(*there.shape, *(1,) * (a.ndim - 2)), a, np.nan)
 
 
+def collected(a: npt.NDArray[Any], which: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """Numbers of tokens (rows, tokens, ...) added up on `count` places, NaN where no token stands; `which`: (rows, tokens), the place of each, -1 for none."""
+    out, there = np.zeros((len(a), count, *a.shape[2:])), np.zeros((len(a), count), dtype=bool)
+    rows, tokens = np.nonzero(which >= 0)
+    at = rows, which[rows, tokens]
+    np.add.at(out, at, a[rows, tokens])
+    there[at] = True
+    return only(out, there)
+
+
 def grouped(texts: Texts) -> tuple[Wholes, list[list[str]]]:
-    """For each token the number of its word among those of its row, and the words; special tokens are words of their own."""
+    """For each token the number of its word among those of its row, and the words; special tokens are words of their own, what fills texts up is -1."""
     assert texts.words is not None  # noqa: S101  # asked by the caller
-    which, names = np.zeros_like(texts.ids), []
+    which, names = np.full_like(texts.ids, -1), []
     of = np.zeros_like(texts.ids) if texts.which is None else texts.which
     for row in range(len(texts.texts)):
         groups: list[list[int]] = []
@@ -419,7 +441,11 @@ def _name(texts: Texts, row: int, of: int, group: list[int]) -> str:
         piece = text[int(texts.places[row, group[0], 0]) : int(texts.places[row, group[-1], 1])].strip()
         if piece:
             return piece
-    tokens = [str(t) for t in texts.tokens[row, group]]
-    for mark in PIECES:
-        tokens = [t.removeprefix(mark) for t in tokens]
-    return "".join(tokens)
+    return "".join(bare(str(t)) for t in texts.tokens[row, group])
+
+
+def bare(token: str) -> str:
+    """A token without the marks by which tokenizers say that a word begins, or goes on."""
+    for mark in _PIECES:
+        token = token.removeprefix(mark)
+    return token
