@@ -150,22 +150,6 @@ def _terms(z: Floats, w: Floats, orders: list[int]) -> list[tuple[Floats, Floats
     ]
 
 
-def _chosen(left: Floats, single: Floats, kernels: list[Floats]) -> tuple[float, float]:
-    """Fall and noise of the largest marginal likelihood, its scale being the best one."""
-    some = slice(None, None, -(-len(left) // TRIED))
-    y = left[some]
-    eye = np.eye(len(y))
-    best = (np.inf, FALLS[0], NOISES[0])
-    for fall in FALLS:
-        covariance = single[some, some] + sum(fall**k * kernel[some, some] for k, kernel in enumerate(kernels))
-        for noise in NOISES:
-            root = np.linalg.cholesky(covariance + noise * eye)
-            u = np.linalg.solve(root, y)
-            unlikely = len(y) * np.log(max(float(u @ u), np.finfo(float).tiny)) + 2 * np.log(np.diag(root)).sum()
-            best = min(best, (float(unlikely), fall, noise))
-    return best[1:]
-
-
 def _symmetric(power: Callable[[int], Floats], highest: int) -> list[Floats]:
     """Elementary symmetric polynomials of sizes 0 ... `highest` from sums of powers (Newton's identities)."""
     p = [power(i) for i in range(1, highest + 1)]
