@@ -19,15 +19,21 @@ import whybox as wb
 from nets import digits, taught
 
 
+class Tally:
+    """A number that is no part of the network: what a network writes down itself is put back after it was asked."""
+
+    rows = 0
+
+
 class Counted(nn.Module):
     """Counts the rows that go through."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.net, self.rows = net, 0
+        self.net, self.tally = net, Tally()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.rows += len(x)
+        self.tally.rows += len(x)
         return self.net(x)
 
 
@@ -100,7 +106,7 @@ def compared(
                 )
             errors.append(np.log(np.linalg.norm(found - want, axis=1) / np.linalg.norm(want, axis=1)))
         share = float(np.mean(inside)) if inside else float("nan")
-        out[name] = (watched.rows / len(x), float(np.exp(np.mean(errors))), share)
+        out[name] = (watched.tally.rows / len(x), float(np.exp(np.mean(errors))), share)
     return out
 
 

@@ -6,7 +6,7 @@ regression within the process; t falls with the size; what is left is white nois
 a size are elementary symmetric polynomials, by Newton's identities. The weights w_j say who takes part in interactions. They are learnt from the other half of what was asked:
 the mean of a pair holds the sets of even size, above all the pairs of players, and no Shapley value. How fast t falls, and how much noise there is,
 maximise the marginal likelihood (Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, equations 2.25, 2.26, 2.45 and 5.8). Errors are those of
-the posterior.
+the posterior, or larger by as much as pairs that are left out, one by one, are further off than it says.
 
 Bayesian quadrature in the sense of O'Hagan 1991 (doi:10.1016/0378-3758(91)90002-V). That a pair's difference holds the odd sets alone: Covert & Lee 2021
 (arXiv:2012.01536), section 4.2; a surrogate of interactions under the regression: Witter et al. 2025 (arXiv:2506.11849). The kernel, and weights from the
@@ -94,12 +94,12 @@ class Kriging:
         # of the values less those of the regression, on which single players have no bearing
         apart = slopes - 2 * covariance @ fit.T
         prior += 4 * np.einsum("in,in->i", fit, fit @ covariance - slopes.T)
-        inverse = np.linalg.inv(rest.T @ covariance @ rest)
+        inverse = np.asarray(np.linalg.inv(rest.T @ covariance @ rest), dtype=np.float64)
         left, seen = rest.T @ halves, rest.T @ apart
-        free = len(left)
-        scale = float(left @ inverse @ left) / free * (WIDER * (1 + 1.2 / free)) ** 2
+        free, weighed = len(left), inverse @ left
+        scale = max(float(left @ weighed) / free, _surprise(rest[:-1], inverse, weighed))
         spread = np.maximum(prior - np.einsum("ni,ni->i", seen, inverse @ seen), 0.0)
-        return 2 * fit @ halves + seen.T @ inverse @ left, spread * scale
+        return 2 * fit @ halves + seen.T @ weighed, spread * scale * (WIDER * (1 + 1.2 / free)) ** 2
 
     def _mixed(self, w: Floats) -> list[tuple[Floats, ...]]:
         """What _terms gives for these weights, with a share of what it gives where all are alike."""
@@ -139,6 +139,17 @@ def _beyond(signs: Floats) -> Floats:
     return np.asarray(np.linalg.qr(signs, mode="complete")[0][:, signs.shape[1] :])
 
 
+def _surprise(rest: Floats, inverse: Floats, weighed: Floats) -> float:
+    """How far each pair is from what the others say of it, squared, over the variance that the process gives that: the mean over pairs.
+
+    Where fall and noise are those of the game, this is the process's own scale but for chance. Where they are not, that scale is a mean over all there is,
+    most of which is known by now; what values still lack is pairs that were not asked, and those are like pairs that are left out.
+    """
+    # one over the variance of a pair when all others are known (Rasmussen & Williams, equation 5.12)
+    alone = np.einsum("nf,nf->n", rest @ inverse, rest)
+    return float(np.mean((rest @ weighed) ** 2 / np.maximum(alone, np.finfo(float).tiny)))
+
+
 def _terms(z: Floats, w: Floats, orders: list[int]) -> list[tuple[Floats, Floats, Floats]]:
     """For each size of sets, of variance 1 in all: covariances of pairs, of values with pairs, variances of values."""
     e, whole = _sums(z, z, w, orders[-1]), _symmetric(lambda i: (w**i).sum(), orders[-1])
@@ -148,22 +159,6 @@ def _terms(z: Floats, w: Floats, orders: list[int]) -> list[tuple[Floats, Floats
         (e[k] / whole[k], 2 / k * z * w * others[k - 1] / whole[k], 4 / k**2 * w * behind[k - 1] / whole[k])
         for k in orders
     ]
-
-
-def _chosen(left: Floats, single: Floats, kernels: list[Floats]) -> tuple[float, float]:
-    """Fall and noise of the largest marginal likelihood, its scale being the best one."""
-    some = slice(None, None, -(-len(left) // TRIED))
-    y = left[some]
-    eye = np.eye(len(y))
-    best = (np.inf, FALLS[0], NOISES[0])
-    for fall in FALLS:
-        covariance = single[some, some] + sum(fall**k * kernel[some, some] for k, kernel in enumerate(kernels))
-        for noise in NOISES:
-            root = np.linalg.cholesky(covariance + noise * eye)
-            u = np.linalg.solve(root, y)
-            unlikely = len(y) * np.log(max(float(u @ u), np.finfo(float).tiny)) + 2 * np.log(np.diag(root)).sum()
-            best = min(best, (float(unlikely), fall, noise))
-    return best[1:]
 
 
 def _symmetric(power: Callable[[int], Floats], highest: int) -> list[Floats]:

@@ -277,23 +277,23 @@ class _Walks:
         out = []
         for start in range(0, q.rows, q.at_once):
             rows = np.arange(start, min(start + q.at_once, q.rows))
-            begins = baseline.rows(rows)
-            if not shared:
-                ways, _, grads = along(q, rows, begins, np.arange(len(rows)), np.zeros(len(rows)))
+            ends = q.lift(rows)
+            begins = [
+                x if i.whole else net.array(a) for i, x, a in zip(q.inputs, ends, baseline.rows(rows), strict=True)
+            ]
+            ways = [x if i.whole else x - a for i, x, a in zip(q.inputs, ends, begins, strict=True)]
+            if shared:
+                mine = which.reshape(-1)[rows]
+                here: Grads = [tuple(None if g is None else net.take(g, mine) for g in of) for of in grads]
             else:
-                ways = [
-                    x if i.whole else x - net.array(a) for i, x, a in zip(q.inputs, q.lift(rows), begins, strict=True)
-                ]
-            at = which.reshape(-1)[rows] if shared else np.arange(len(rows))
-            here = [[None if g is None else net.take(g, at) for g in of] for of in grads]
-            out.append(np.stack([self._shadow(of) for of in self._products(ways, here)], axis=1))
+                here = q.gradients(tuple(begins), rows)[1]
+            out.append(np.stack([self._shadow(of) for of in self._times(ways, here)], axis=1))
         return np.concatenate(out)
 
-    def _products(self, ways: Sequence[Array], grads: Sequence[Sequence[Array | None]]) -> list[list[Array | None]]:
-        """Gradients times ways; None for inputs that are held (a mask of floats has a gradient all the same)."""
-        inputs = self.q.inputs
+    def _times(self, ways: list[Array], grads: Grads) -> list[list[Array | None]]:
+        """Gradients times ways, for each target and input; None for an input that is held, which may have a gradient (a mask of floats)."""
         return [
-            [None if g is None or i.whole else way * g for i, way, g in zip(inputs, ways, of, strict=True)]
+            [None if i.whole or g is None else way * g for i, way, g in zip(self.q.inputs, ways, of, strict=True)]
             for of in grads
         ]
 
@@ -333,7 +333,7 @@ class _Walks:
         alone, back = np.unique(tasks, return_inverse=True)
         starts = [np.concatenate(a) for a in zip(*(self._starts[int(task)] for task in alone), strict=True)]
         ways, f, grads = along(self.q, alone % self.q.rows, starts, back, t)
-        values = self._products(ways, grads)
+        values = self._times(ways, grads)
         self._chunks.append(_Chunk(tasks, slots, values))
         h, shadows = np.zeros(f.shape), []
         for target, of in enumerate(values):
