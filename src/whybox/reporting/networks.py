@@ -184,7 +184,7 @@ def _checked(s: Shown, found: Checks, plan: Plan) -> str:
     rows = f"{found.about['rows']} of {found.about['rows explained']:,} rows checked, seed {found.about['seed']}.{together}"
     return (
         f"<h3>{escape(s.e.evidence.method)}: {verdict}</h3><p class=faint>{escape(rows)}</p><p class=faint>{escape(plan.said)}</p>"
-        f"<div class=scroll><table><thead>{head}</thead><tbody>{lines}</tbody></table></div>"
+        f"<div class=scroll><table class=checks><thead>{head}</thead><tbody>{lines}</tbody></table></div>"
     )
 
 
