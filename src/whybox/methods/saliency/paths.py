@@ -288,7 +288,10 @@ class _Walks:
                 np.stack(
                     [
                         self._shadow(
-                            [None if g is None else way * net.take(g, at) for way, g in zip(ways, of, strict=True)]
+                            [
+                                None if g is None or i.whole else way * net.take(g, at)  # floats that are held
+                                for i, way, g in zip(q.inputs, ways, of, strict=True)
+                            ]
                         )
                         for of in grads
                     ],
