@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 
 import whybox as wb
 from drawn import inside
 from networks.small import convolutional
 from whybox.errors import OptionError
 from whybox.explanation.explanation import labels
+from whybox.reporting.figures import _svg
+from whybox.reporting.looks import _small
 
 
 @pytest.fixture(autouse=True)
@@ -243,3 +247,28 @@ def test_figures_refuse_what_they_cannot_draw():
     for figure in ("waterfall", "beeswarm", "curve", "heatmap"):
         with pytest.raises(OptionError):
             getattr(e.plot, figure)()
+
+
+def test_figures_of_tables_say_what_draws_a_map_of_something_else():
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(15, 1)).eval()
+    series = wb.saliency(net, np.ones((3, 5, 3), dtype=np.float32))
+    assert series.dims == ("row", "time", "feature")
+    for figure in ("bar", "beeswarm", "heatmap", "waterfall"):
+        with pytest.raises(OptionError, match=r"plot\.track"):
+            getattr(series.plot, figure)()
+        with pytest.raises(OptionError, match=r"plot\.overlay"):
+            getattr(maps().plot, figure)()
+    table = wb.saliency(torch.nn.Linear(4, 1).eval(), np.ones((3, 4), dtype=np.float32))
+    with pytest.raises(OptionError, match=r"plot\.bar"):
+        table[0].plot.waterfall()
+
+
+def test_labels_of_colour_bars_lie_inside_the_panels_of_a_report():
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1)).eval()
+    e = wb.saliency(net, np.random.default_rng(0).random((1, 1, 8, 8)).astype(np.float32))
+    for most in (1.0, 1.9, 0.15):  # the ticks of the colour bar have more digits or fewer
+        scaled = replace(e, values=e.values / np.abs(e.values).max() * most)
+        svg = _svg(lambda scaled=scaled: _small([scaled], 0)[1](), "", 100)
+        width = float(re.search(r'width="([\d.]+)pt"', svg)[1])
+        at = float(re.search(r'x="([\d.]+)"[^>]*>score per unit of input', svg)[1])
+        assert at < width - 1  # the line that letters stand on, from below: tails of letters reach over it

@@ -8,7 +8,20 @@ import numpy as np
 
 from whybox.errors import OptionError
 from whybox.explanation.html import number
-from whybox.plots.style import NEUTRAL, about, axes, distinct, ink, name_of, one_output, others, palette, tidy, unit
+from whybox.plots.style import (
+    NEUTRAL,
+    about,
+    axes,
+    distinct,
+    ink,
+    name_of,
+    one_output,
+    others,
+    otherwise,
+    palette,
+    tidy,
+    unit,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,10 +48,8 @@ def bar(
     """
     if e.kind == "interaction":
         raise OptionError("bar shows attributions or importances; for interactions use heatmap.")
-    if e.kind == "saliency" and "feature" not in e.dims:
-        raise OptionError(
-            "bar shows features; maps of pictures are drawn by plot.overlay, words and tokens by plot.words."
-        )
+    if e.kind == "saliency" and set(e.dims) - {"row", "output"} != {"feature"}:
+        raise OptionError(f"bar shows features of tables.{otherwise(e)}")
     if "feature" not in e.dims or e.kind == "interaction_size":
         raise OptionError(
             "bar shows attributions or importances; an effect is drawn by curve, sizes of interactions by heatmap."

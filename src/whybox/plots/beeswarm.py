@@ -19,6 +19,7 @@ from whybox.plots.style import (
     name_of,
     one_output,
     others,
+    otherwise,
     scaled,
     tidy,
     unit,
@@ -53,7 +54,9 @@ def beeswarm(
     if e.kind == "interaction":
         raise OptionError("a beeswarm shows attributions; for interactions use heatmap.")
     if e.dims != ("row", "feature"):
-        raise OptionError("a beeswarm shows attributions of several rows; for one row use waterfall.")
+        raise OptionError(
+            f"a beeswarm shows attributions of several rows{'' if e.kind == 'saliency' else '; for one row use waterfall'}.{otherwise(e)}"
+        )
     n = len(e.values)
     rows = np.sort(np.random.default_rng(0).choice(n, POINTS, replace=False)) if n > POINTS else np.arange(n)
     order = e.ordered()

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError
-from whybox.plots.style import about, axes, diverging, ink, name_of, one_output, others, thousands, unit
+from whybox.plots.style import about, axes, diverging, ink, name_of, one_output, others, otherwise, thousands, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def heatmap(
     if e.kind in ("interaction", "interaction_size"):
         return _pairs(e, max_display, ax, title)
     if e.dims != ("row", "feature"):
-        raise OptionError("a heatmap shows attributions of several rows, or interactions.")
+        raise OptionError(f"a heatmap shows attributions of several rows, or interactions.{otherwise(e)}")
     order = e.ordered(max_display)
     rest = e.ordered()[max_display:]
     table = e.values[:, order]

@@ -21,6 +21,7 @@ from whybox.plots.style import (
     muted,
     name_of,
     one_output,
+    otherwise,
     palette,
     remark,
     scaled,
@@ -65,7 +66,7 @@ def scatter(
     """
     e = one_output(e, output, "scatter")
     if e.dims not in (("row", "feature"), ("row", "feature", "feature_2")):
-        raise OptionError("a scatter shows attributions of several rows.")
+        raise OptionError(f"a scatter shows attributions of several rows.{otherwise(e)}")
     name = _name(e, feature)
     values = shown_values(e, name)
     if values is None:

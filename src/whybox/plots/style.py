@@ -241,6 +241,18 @@ def unit(e: Explanation) -> str:
     return "in units of the prediction" if e.units == "prediction" else e.units
 
 
+def otherwise(e: Explanation) -> str:
+    """Which figure draws a saliency map of this kind, as the end of a message; nothing for other explanations and maps of tables."""
+    if e.kind != "saliency":
+        return ""
+    dims = set(e.dims) - {"row", "output"}
+    if dims == {"feature"}:
+        return " Maps of tables are drawn by plot.bar, and of several rows by beeswarm, heatmap and scatter."
+    if "time" in dims:
+        return " Maps of series are drawn by plot.track."
+    return " Maps of pictures are drawn by plot.overlay, words and tokens by plot.words."
+
+
 def others(n: int) -> str:
     """Return the label of the line that sums the features that are not shown."""
     return "1 other" if n == 1 else f"{n} others, summed"

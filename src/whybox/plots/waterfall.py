@@ -19,6 +19,7 @@ from whybox.plots.style import (
     name_of,
     one_output,
     others,
+    otherwise,
     paper,
     short,
     tidy,
@@ -58,7 +59,7 @@ def waterfall(
     if e.kind == "interaction":
         raise OptionError("a waterfall shows attributions of one row; for interactions use heatmap.")
     if e.kind != "attribution":
-        raise OptionError("a waterfall shows attributions of one row.")
+        raise OptionError(f"a waterfall shows attributions of one row.{otherwise(e)}")
     if e.dims == ("row", "feature"):
         if row is None:
             raise OptionError(

@@ -14,6 +14,7 @@ from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.methods.saliency.catalog import METHODS
 from whybox.methods.saliency.saliency import saliency
+from whybox.progress import counted
 from whybox.reporting.counted import Plan, all_of, kept_by_a_row, planned
 from whybox.reporting.looks import ROWWISE, Shown, looks
 from whybox.reporting.page import page, table
@@ -155,15 +156,17 @@ def _judged(
 ) -> str:
     """The checks of each method, of all its inputs together, and which were left out."""
     parts, kept = [], 0
-    for s in shown:
-        if asked is None:
-            kept = kept or kept_by_a_row(net, s.inputs, options)
-        plan = all_of(asked) if asked is not None else planned(s.e, kept)
-        found = check(
-            s.found, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=options["seed"],
-            tokenizer=options.get("tokenizer"),
-        )  # fmt: skip
-        parts.append(_checked(s, found, plan))
+    with counted(len(shown), what="checks", unit="methods") as done:
+        for s in shown:
+            if asked is None:
+                kept = kept or kept_by_a_row(net, s.inputs, options)
+            plan = all_of(asked) if asked is not None else planned(s.e, kept)
+            found = check(
+                s.found, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=options["seed"],
+                tokenizer=options.get("tokenizer"),
+            )  # fmt: skip
+            parts.append(_checked(s, found, plan))
+            done(1)
     return "".join(parts)
 
 
@@ -184,7 +187,7 @@ def _checked(s: Shown, found: Checks, plan: Plan) -> str:
     rows = f"{found.about['rows']} of {found.about['rows explained']:,} rows checked, seed {found.about['seed']}.{together}"
     return (
         f"<h3>{escape(s.e.evidence.method)}: {verdict}</h3><p class=faint>{escape(rows)}</p><p class=faint>{escape(plan.said)}</p>"
-        f"<div class=scroll><table><thead>{head}</thead><tbody>{lines}</tbody></table></div>"
+        f"<div class=scroll><table class=checks><thead>{head}</thead><tbody>{lines}</tbody></table></div>"
     )
 
 

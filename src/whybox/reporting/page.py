@@ -53,6 +53,10 @@ code { font-size: .88em; overflow-wrap: anywhere; }
   .picture { overflow-x: auto; }
   .picture svg { max-width: none; width: auto; min-width: 26rem; }
   th:first-child, td:first-child, td.text, th.text { max-width: 11rem; }
+  .checks, .checks thead, .checks tbody { display: block; }
+  .checks tr { display: grid; grid-template-columns: 1fr 7rem 4.5rem; border-bottom: 1px solid var(--line); }
+  .checks th, .checks td { border: 0; }
+  .checks th.text, .checks td.text { grid-column: 1 / -1; max-width: none; }
 }
 @media print {
   :root { color-scheme: light; --ink: #000; --faint: #444; --line: #bbb; --paper: #fff; --box: #fff; }
