@@ -251,21 +251,41 @@ def test_a_constant_game_is_nothing_to_everybody():
 
 
 def test_regression_takes_over_where_pairs_are_many(monkeypatch):
-    """The same games, as if so many pairs were too many for the process: unbiased, and errors that cover."""
-    monkeypatch.setattr("whybox.methods.saliency.coalitions.SMOOTHED", 20)
+    """The same games, as if so many pairs, and players, were too many for the process: unbiased, and errors that cover."""
+    monkeypatch.setattr("whybox.methods.saliency.coalitions.SMOOTHED", 19)
     players, bits = 10, 1 << np.arange(10)
     inside, gaps = [], []
     for seed in range(120):
         worth = random_game(("network", "and")[seed % 2], players, seed)
         d = design(players, 160, np.random.default_rng([seed, 7]))
         assert d.strata
-        assert d.kriging is None
+        assert not len(d.seen)
         values, variances = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
         gaps.append((values - exact(worth[:, None], players)) / np.sqrt(variances))
         inside.append(np.abs(gaps[-1]) <= 1.96)
         assert values.sum() == pytest.approx(worth[-1] - worth[0], abs=1e-9)
     assert 0.90 <= np.mean(inside) <= 0.99
     assert abs(np.mean(gaps)) < 0.2
+
+
+def test_more_calls_are_not_worse(monkeypatch):
+    """The process sees a part of the pairs where they are many, and the better of the two is taken: beyond its limit errors stay, and cover."""
+    monkeypatch.setattr("whybox.methods.saliency.coalitions.SMOOTHED", 150)
+    players, bits = 11, 1 << np.arange(11)
+    errors, inside = {}, []
+    for seed in range(16):
+        worth = random_game(("network", "cubic")[seed % 2], players, seed)
+        want = exact(worth[:, None], players)
+        for calls in (302, 306, 700):
+            d = design(players, calls, np.random.default_rng([seed, 7]))
+            assert len(d.seen) == 150
+            values, variances = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
+            errors.setdefault(calls, []).append(np.linalg.norm(values - want) / np.linalg.norm(want))
+            inside.append(np.abs(values - want) <= 1.96 * np.sqrt(variances) + 1e-9)
+    at, beyond, far = (np.exp(np.mean(np.log(errors[c]))) for c in (302, 306, 700))
+    assert beyond < 1.5 * at
+    assert far < 1.5 * at
+    assert np.mean(inside) >= 0.9
 
 
 def test_regression_is_exact_where_pairs_see_no_interaction():

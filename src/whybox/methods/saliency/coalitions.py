@@ -4,7 +4,8 @@ Every coalition is paired with its complement (Covert & Lee 2021, arXiv:2012.015
 Shapley values hang on. Small sizes are asked in full from both ends while that takes no more than half of what is left, single players always; the
 other pairs are drawn without replacement, all alike. Values and errors come from a Gaussian process over coalitions (kriging.py).
 
-Its work grows with the cube of the pairs. Where they are more than SMOOTHED, values come from the regression of Lundberg & Lee 2017 (arXiv:1705.07874),
+Its work grows with the cube of the pairs. Where they are more than SMOOTHED, it sees a part of them, and values come for each target from it or, where its
+errors are smaller, from the regression on all of them of Lundberg & Lee 2017 (arXiv:1705.07874),
 theorem 2, with the sum held exactly (Covert & Lee, section 3.2), a pair being one observation of a regression without intercept. Sizes are then asked in full
 while the regression's kernel would draw as many, the remaining ones are strata, and errors are the regression's sandwich over the drawn strata with the
 correction for finite populations; what is asked in full has no sampling error.
@@ -50,7 +51,7 @@ class Stratum:
 @final
 @dataclass(frozen=True)
 class Design:
-    """Coalitions (pairs, players), one of each pair; and the strata they are from, where values come from a regression."""
+    """Coalitions (pairs, players), one of each pair; and the strata they are from, where they are many enough for a regression."""
 
     coalitions: Bits
     strata: tuple[Stratum, ...]
@@ -64,9 +65,22 @@ class Design:
         return out
 
     @cached_property
-    def kriging(self) -> Kriging | None:
-        """What values come from; None where it is a regression."""
-        return None if self.strata else Kriging(self.coalitions)
+    def seen(self) -> npt.NDArray[np.intp]:
+        """Pairs that the process over coalitions sees: all, or single players and an even share of the others; none where single players are too many."""
+        sizes = self.coalitions.sum(axis=1)
+        single = np.flatnonzero((sizes == 1) | (sizes == self.coalitions.shape[1] - 1))
+        if not self.strata:
+            return np.arange(len(sizes))
+        if len(single) > SMOOTHED // 2:
+            return single[:0]
+        others = np.setdiff1d(np.arange(len(sizes)), single)
+        share = np.linspace(0, len(others) - 1, min(SMOOTHED - len(single), len(others))).astype(np.intp)
+        return np.concatenate([single, others[share]])
+
+    @cached_property
+    def kriging(self) -> Kriging:
+        """The process."""
+        return Kriging(self.coalitions[self.seen])
 
 
 def least(players: int) -> int:
@@ -198,10 +212,14 @@ def solve(d: Design, halves: Floats, means: Floats, total: Floats) -> tuple[Floa
         d: the coalitions. halves: (worth of the coalition - worth of its complement) / 2, (pairs, targets). means: the same with +.
         total: worth of all players less that of none, (targets,); the values add up to it exactly.
     """
-    if d.kriging is None:
-        return _regression(d, halves, total)
-    values, variances = d.kriging(np.concatenate([halves, total[None] / 2]), means)
+    found = _regression(d, halves, total) if d.strata else None
+    if found is not None and not len(d.seen):
+        return found
+    values, variances = d.kriging(np.concatenate([halves[d.seen], total[None] / 2]), means[d.seen])
     values += (total - values.sum(axis=0)) / len(values)  # rounding
+    if found is not None:
+        better = found[1].sum(axis=0) < variances.sum(axis=0)
+        values, variances = (np.where(better, a, b) for a, b in zip(found, (values, variances), strict=True))
     return values, variances
 
 
