@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from whybox.explanation.explanation import Explanation
 
 __all__ = [
+    "beneath",
     "beside",
     "legend_of",
     "narrow_title",
@@ -98,13 +99,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     )
     if bar:
         _bar(ax, shown, e, colours, (low, most), beyond)
-    said = (
-        "the map is 0 everywhere"
-        if not values.any()
-        else f"{beyond:.2%} of places are beyond the colours"
-        if beyond
-        else ""
-    )
+    said = beneath(values, beyond)
     ax.set_xlabel(said, fontsize="x-small", loc="left")
     ax.set_xticks([])
     ax.set_yticks([])
@@ -385,3 +380,10 @@ def _laid_out(texts: Sequence[str], there: npt.NDArray[np.bool_]) -> tuple[list[
         placed.append((k, x, float(y)))
         x += wide
     return placed, y + 1
+
+
+def beneath(values: Floats, beyond: float) -> str:
+    """What is said beneath a map: that there is nothing on it, or how much of it lies beyond the colours."""
+    if not values.any():
+        return "the map is 0 everywhere"
+    return f"{beyond:.2%} of places are beyond the colours" if beyond else ""

@@ -11,7 +11,7 @@ import numpy as np
 from whybox.errors import OptionError
 from whybox.explanation.html import number
 from whybox.frames import Floats
-from whybox.plots.overlay import of_row, overlay, scale, title_of, words
+from whybox.plots.overlay import beneath, of_row, overlay, scale, title_of, words
 from whybox.plots.style import NEGATIVE, POSITIVE, axes, ink, name_of, thousands, tidy
 
 if TYPE_CHECKING:
@@ -84,13 +84,7 @@ def track(
     bar.set_label("\n".join(wrap(e.units, 14)), color=ink(), fontsize="x-small")
     bar.locator = _few()
     bar.update_ticks()
-    said = (
-        "the map is 0 everywhere"
-        if not values.any()
-        else f"{beyond:.2%} of places are beyond the colours"
-        if beyond
-        else ""
-    )
+    said = beneath(values, beyond)
     ax.set_xlabel("time" + (f"; {said}" if said else ""), fontsize="small")
     ax.set_title(title if title is not None else title_of(e), loc="left", fontsize="medium")
     tidy(ax, grid=None)
