@@ -52,6 +52,7 @@ class Kriging:
         self._fit = np.linalg.pinv(self._signs)
         self._rest = _beyond(self._signs)
         self._some = slice(None, None, max(1, len(self._signs) // max(TRIED, 3 * players)))
+        self._some_rest = self._rest if self._some.step == 1 else _beyond(self._signs[self._some])
         # Shapley's weights of a pair, of which one has the player: white noise over pairs has Shapley values too
         of = [2 / (players * comb(players - 1, k)) for k in range(players)]
         size = (self._signs > 0).sum(axis=1)[:, None]
@@ -113,8 +114,7 @@ class Kriging:
 
     def _chosen(self, halves: Floats, kernels: list[Floats]) -> tuple[float, float]:
         """Fall and noise of the largest marginal likelihood, its scale being the best one."""
-        some = self._some
-        rest = self._rest if some.step == 1 else _beyond(self._signs[some])
+        some, rest = self._some, self._some_rest
         left, eye = rest.T @ halves[some], np.eye(rest.shape[1])
         kernels = [rest.T @ k[some, some] @ rest for k in kernels]
         left = left / max(float(np.abs(left).max()), np.finfo(float).tiny)
