@@ -172,13 +172,12 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     limit = bytes_of(budget)
     seed = whole("seed", seed, 0)
     settled = settle_inputs(net, inputs, channel_axis)
-    said_target = target
-    if callable(target):
+    if function := callable(target):
         net, target = net.with_head(_scores(target)), None
     rows = len(settled[0].x)
     # the second row alone, to be compared with its answer beside the first; a single row behind a companion, to be compared with its answer alone
     few = tuple(i.x[1:2] if rows > 1 else np.concatenate([np.flip(i.x, -1), i.x]) for i in settled)
-    said, kept = _first(net, few, settled, derivatives=derivatives, plain=not callable(said_target))
+    said, kept = _first(net, few, settled, derivatives=derivatives, plain=not function)
     first = net.numpy(said)
     if derivatives and first.dtype.kind != "f":
         raise UnsupportedModelError(
