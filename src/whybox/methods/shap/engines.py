@@ -16,7 +16,7 @@ from whybox.frames import Floats
 from whybox.kernels import lanes, outputs, trees
 from whybox.kernels.lanes import Attribution
 from whybox.methods.shap.game import game_of_row, values_of_game
-from whybox.methods.shap.plan import Plan, attribution, cheapest, choices, rules
+from whybox.methods.shap.plan import Plan, attribution, cheapest, choices, rules, with_attributions
 from whybox.methods.shap.question import Kernel, Question
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
@@ -48,7 +48,8 @@ class Compiled:
         kept = dict(self._made)
         plan, _ = self._get(key, order, rows + self._latest.get(key, (None, None, 0, 0))[3])
         self._made = kept
-        return replace(plan, rows=rows)
+        plan = replace(plan, rows=rows)
+        return with_attributions(plan, self.plan(1, rows)) if order == 2 else plan
 
     def get(self, order: int, rows: int) -> tuple[Plan, Attribution | None]:
         """Return a plan for this many rows, and compiled trees for it.
