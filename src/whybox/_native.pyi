@@ -39,6 +39,7 @@ class Ensemble:
         order: int,
         first_tree: int,
         last_tree: int,
+        instructions: str,
         out: _F,
     ) -> None: ...
     def hybrids(self, *, x: _F, of_column: _I, count: int, b: _F, out: _F) -> None: ...

@@ -232,6 +232,7 @@ class Engine:
         out = self._zeros(X, order)
         background = q.background
         assert background is not None  # noqa: S101  # settled by the question
+        instructions = lanes.fastest()  # asked here: a choice that is forced is not known in other threads
         share = max(FEW, -(-len(X) // self._threads))
         parts = [slice(i, i + share) for i in range(0, len(X), share)]
         with ThreadPoolExecutor(len(parts)) as pool:  # the native code holds no lock
@@ -249,6 +250,7 @@ class Engine:
                         order,
                         out[rows],
                         some,
+                        instructions=instructions,
                     )
 
                 list(pool.map(walk, parts))
