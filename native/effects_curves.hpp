@@ -183,9 +183,9 @@ private:
 // out: rows x (total points as given) x outputs.
 void individual(const CurvePlan& plan, Rows x, const InstructionSet& set, double* out);
 
-// Adds to sum and squares, (total points) x outputs: weight * (link(curve) - from) and its square, where `from` is `centre` (outputs) or, where
-// that is null, the link of the row's own prediction.
-void moments(const CurvePlan& plan, Rows x, const InstructionSet& set, const double* weights, Link link, const double* centre, double* sum, double* squares);
+// Adds to sum and squares, (total points) x outputs: weight * off and weight * off^2, where off is link(curve), less the link of the row's own prediction
+// where that is wanted, less `centre`, (total points) x outputs.
+void moments(const CurvePlan& plan, Rows x, const InstructionSet& set, const double* weights, Link link, bool less_own, const double* centre, double* sum, double* squares);
 
 // out: rows x players x outputs: the mean of a row's curve over the points, by their masses (total points).
 void averages(const CurvePlan& plan, Rows x, const InstructionSet& set, const double* masses, double* out);

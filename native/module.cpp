@@ -205,16 +205,16 @@ void bind_effects(nb::module_& m) {
             nb::gil_scoped_release free;
             whybox::individual(g.curves(), rows(x), set, out.data());
         }, "x"_a.noconvert(), "instructions"_a, "out"_a.noconvert())
-        // centre: outputs, or empty: each row's own prediction
-        .def("moments", [](const Effects& g, Matrix x, const char* instructions, Vector<double> weights, int link, Vector<double> centre, Out<double> sum, Out<double> squares) {
+        // centre: points x outputs
+        .def("moments", [](const Effects& g, Matrix x, const char* instructions, Vector<double> weights, int link, bool less_own, Vector<double> centre, Out<double> sum, Out<double> squares) {
             check(g.grid->e, x);
             const std::size_t cells = g.grid->total() * g.outputs();
-            expect(weights.size() == x.shape(0) && (centre.size() == 0 || centre.size() == g.outputs()) && sum.size() == cells && squares.size() == cells && link >= 0 && link <= 3,
-                   "sums must be points x outputs");
+            expect(weights.size() == x.shape(0) && centre.size() == cells && sum.size() == cells && squares.size() == cells && link >= 0 && link <= 3,
+                   "centre and sums must be points x outputs");
             const auto& set = whybox::instruction_set(instructions);
             nb::gil_scoped_release free;
-            whybox::moments(g.curves(), rows(x), set, weights.data(), static_cast<whybox::Link>(link), centre.size() ? centre.data() : nullptr, sum.data(), squares.data());
-        }, "x"_a.noconvert(), "instructions"_a, "weights"_a.noconvert(), "link"_a, "centre"_a.noconvert(), "total"_a.noconvert(), "squares"_a.noconvert())
+            whybox::moments(g.curves(), rows(x), set, weights.data(), static_cast<whybox::Link>(link), less_own, centre.data(), sum.data(), squares.data());
+        }, "x"_a.noconvert(), "instructions"_a, "weights"_a.noconvert(), "link"_a, "less_own"_a, "centre"_a.noconvert(), "total"_a.noconvert(), "squares"_a.noconvert())
         .def("averages", [](const Effects& g, Matrix x, const char* instructions, Vector<double> masses, Out<double> out) {
             check(g.grid->e, x);
             expect(masses.size() == g.grid->total() && out.size() == x.shape(0) * g.levels.size() * g.outputs(), "out must be rows x players x outputs");

@@ -294,10 +294,11 @@ def individual_moments(
 ) -> list[Moments]:
     """Mean and variance over rows of individual curves, without keeping them.
 
-    Squares are taken of distances from a centre near the mean and put right by the mean distance, so that little cancels.
+    Squares are taken of distances from the curves of one row, and put right by the mean distance: little cancels, and where all rows agree the variance is
+    zero but for rounding.
 
     Args:
-        center: ``"mean"``: of link(curve), squares taken from the mean of link(prediction); the mean is partial dependence on the link's scale.
+        center: ``"mean"``: of link(curve); the mean is partial dependence on the link's scale.
             ``"row"``: of link(curve) less link(the row's own prediction).
         link: applied to each value of a curve; ``"softmax"`` goes across the outputs.
 
@@ -316,16 +317,20 @@ def individual_moments(
     if not levels:
         return []
     grid = _Grid(e, levels)
-    centre = np.empty(0) if center == "row" else np.asarray(w @ _linked(link, predict(e, X)) / w.sum())
-    sums, squares = (np.zeros((sum(grid.points), grid.outputs)) for _ in range(2))
-
+    sums, squares, centre = (np.zeros((sum(grid.points), grid.outputs)) for _ in range(3))
     instructions = fastest()
+
+    def added(rows: slice, weights: Floats) -> tuple[Floats, Floats]:
+        own = np.zeros_like(sums), np.zeros_like(sums)
+        grid.native.moments(X[rows], instructions, weights, LINKS.index(link), center == "row", centre.ravel(), *own)
+        return own
+
+    one = _usual(e, X, w)
+    centre = added(slice(one, one + 1), np.ones(1))[0]
 
     def chunk(which: int) -> tuple[Floats, Floats]:
         rows = slice(which * CHUNK, (which + 1) * CHUNK)
-        own = np.zeros_like(sums), np.zeros_like(sums)
-        grid.native.moments(X[rows], instructions, w[rows], LINKS.index(link), centre, *own)
-        return own
+        return added(rows, w[rows])
 
     with ThreadPoolExecutor(threads) as pool:
         for some in batches(
@@ -336,16 +341,15 @@ def individual_moments(
                 squares += two
     shift = sums / w.sum()
     variance = np.maximum(squares / w.sum() - shift**2, 0.0)
-    mean = shift if center == "row" else shift + centre
-    return [Moments(m, v) for m, v in zip(grid.split(mean), grid.split(variance), strict=True)]
+    return [Moments(m, v) for m, v in zip(grid.split(shift + centre), grid.split(variance), strict=True)]
 
 
-def _linked(link: Link, f: Floats) -> Floats:
-    from scipy.special import expit, softmax
-
-    if link == "identity":
-        return f
-    return np.asarray(expit(f) if link == "logistic" else np.exp(f) if link == "exp" else softmax(f, axis=1))
+def _usual(e: TreeEnsemble, X: Floats, w: Floats) -> int:
+    """A row, of those that count, whose predictions are in the middle of those of others."""
+    able = np.flatnonzero(w > 0)
+    some = able[np.linspace(0, len(able) - 1, min(len(able), 1000)).astype(np.int64)]
+    ranks = predict(e, np.ascontiguousarray(X[some])).argsort(axis=0).argsort(axis=0)
+    return int(some[np.abs(ranks - len(some) // 2).max(axis=1).argmin()])
 
 
 def shifted(
