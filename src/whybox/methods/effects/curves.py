@@ -102,9 +102,10 @@ def _as_kind(grid: Grid, values: Floats, kind: str) -> Curve:
     x = grid.points[0].astype(np.float64)
     known = np.flatnonzero(~np.isnan(x))
     x = x[known]
-    slopes = np.diff(values[:, known], axis=1) / np.diff(x)[None, :, None]
+    with np.errstate(over="ignore"):  # a step between numbers next to each other may be steeper than any number
+        slopes = np.diff(values[:, known], axis=1) / np.diff(x)[None, :, None]
     gone = ("A missing value has no slope; its point is left out.",) if len(known) < len(grid) else ()
-    return Curve(grid, slopes, points=((x[1:] + x[:-1]) / 2,), notes=gone)
+    return Curve(grid, slopes, points=(x[1:] / 2 + x[:-1] / 2,), notes=gone)
 
 
 def _check_slopes(grid: Grid) -> None:
@@ -201,7 +202,7 @@ def _nearest_number(rows: Rows, position: int, points: npt.NDArray[Any]) -> Ints
     axis = as_place(points)
     known = np.flatnonzero(~np.isnan(axis))
     gap = np.flatnonzero(np.isnan(axis))
-    at = np.searchsorted((axis[known][1:] + axis[known][:-1]) / 2, x) if len(known) else np.full(len(x), -1)
+    at = np.searchsorted(axis[known][1:] / 2 + axis[known][:-1] / 2, x) if len(known) else np.full(len(x), -1)
     return np.where(np.isnan(x), gap[0] if len(gap) else -1, at).astype(np.int64)
 
 

@@ -182,6 +182,10 @@ def make_grid(table: Table, feature: Feature, wanted: Any, weights: Floats, *, m
     if feature.kind != "category":
         finite = np.isfinite(as_place(feature.unique))
         keep = keep[finite]
+        if not len(keep) and not feature.missing:
+            raise OptionError(
+                f"{feature.name!r} has no finite value, so there is no point to set it to; leave it out of features, or give its points in grid=."
+            )
         if len(keep) > most:
             keep = _quantiles(feature.codes, weights, finite, most)
     elif set(feature.declared) - set(feature.unique.tolist()):
@@ -293,5 +297,6 @@ def find(grid: Grid, values: list[Any]) -> npt.NDArray[np.int64]:
         else as_place(np.array(plain, dtype="datetime64[us]"))
     )
     known = np.flatnonzero(~np.isnan(axis))
-    near = np.abs(axis[known][None, :] - asked[:, None]).argmin(axis=1) if len(known) else np.zeros(len(asked), int)
+    with np.errstate(over="ignore", invalid="ignore"):  # those beside a missing one do not count
+        near = np.abs(axis[known][None, :] - asked[:, None]).argmin(axis=1) if len(known) else np.zeros(len(asked), int)
     return np.where(np.isnan(asked), len(axis) - 1, known[near] if len(known) else 0).astype(np.int64)
