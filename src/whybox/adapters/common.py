@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from whybox.choices import class_names
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats
 
@@ -21,13 +22,6 @@ def quietly() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def class_names(classes: Iterable[Any]) -> tuple[str, ...]:
-    """Return the names of classes as a person writes them: 1 for 1.0."""
-    return tuple(
-        str(int(c)) if isinstance(c, (float, np.floating)) and float(c).is_integer() else str(c) for c in classes
-    )
 
 
 def as_columns(values: Any) -> Floats:

@@ -10,6 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
+from whybox.choices import class_names
 from whybox.errors import DtypeError, InputError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
 from whybox.frames import Floats, Table, as_table
 from whybox.models.base import Model, Own, digest
@@ -104,7 +105,7 @@ def _outputs(obj: Any, method: str | None, width: int) -> tuple[Outputs, bool]:
     classes = getattr(obj, "classes_", None)
     units = {"predict_proba": "probability", "decision_function": "decision function"}.get(method or "", "prediction")
     if method in ("predict_proba", "decision_function") and classes is not None and not isinstance(classes, list):
-        names = tuple(str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in np.asarray(classes))
+        names = class_names(np.asarray(classes))
         if len(names) == 2 and width in (1, 2):
             return Outputs((names[1],), raw_units=units, response_units=units, negative=names[0]), width == 2
         if len(names) == width:
