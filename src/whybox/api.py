@@ -234,7 +234,7 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         grid: how many points, ``"thresholds"`` (one for each step of a tree ensemble), or a dict from a
             feature to its points (or one of these). None: all different values up to 100, else
             quantiles (surfaces: 20 a side; ``"ale"``: 40 intervals, surfaces 20); categories of the data and of the dtype; missing values have a point of their own.
-        output: as for :func:`explain`; None is the raw scale for models that are read, else what the model answers.
+        output: as for :func:`explain`; None is the raw scale for models that are read, and for boosted ones that cannot be; else what the model answers.
         weights: one number a row of X.
         response: the method of the estimator to ask (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
         max_evals: most predictions of single rows where the model is asked; more is refused before any is made.

@@ -16,11 +16,12 @@ from whybox.adapters.xgboost_names import Garbled
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats, Table
 from whybox.models.base import Model, Own
+from whybox.models.blackbox import RawScores
 from whybox.models.inputs import NumberEncoder
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["adapt"]
+__all__ = ["adapt", "raw_scores"]
 
 
 def adapt(obj: Any) -> Model:
@@ -38,6 +39,32 @@ def adapt(obj: Any) -> Model:
     except NotFittedError:
         raise UnsupportedModelError(f"this {name} is not fitted; call fit first.") from None
     return _finish(booster, obj, obj)
+
+
+def raw_scores(obj: Any) -> RawScores | None:
+    """Return how a fitted XGB* estimator answers on its additive scale; None for a Booster, which takes no plain rows."""
+    if not hasattr(obj, "get_booster"):
+        return None
+    objective = str(getattr(obj, "objective", ""))
+    several = objective.startswith("multi:")
+    units = (
+        "log-odds (softmax)"
+        if several
+        else "log-odds"
+        if objective in ("binary:logistic", "reg:logistic")
+        else "margin"
+    )
+    return RawScores(_Raw(obj), units, f"{type(obj).__name__}.predict(output_margin=True)")
+
+
+@final
+@dataclass(frozen=True)
+class _Raw:
+    model: Any
+
+    def __call__(self, rows: Any) -> Floats:
+        with quietly():
+            return as_columns(self.model.predict(rows, output_margin=True))
 
 
 def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
