@@ -2,22 +2,27 @@
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
 from sklearn.ensemble import (
+    BaggingClassifier,
     ExtraTreesClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
+    VotingClassifier,
 )
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 import whybox as wb
 from whybox.choices import choose, labelled
-from whybox.errors import OptionError
+from whybox.errors import OptionError, UnsupportedModelError
+from whybox.kernels import trees
 from whybox.models.registry import as_model
+from whybox.reporting.performance import measure
 
 mpl.use("Agg")
 
@@ -224,3 +229,57 @@ def test_targets_of_networks():
     with pytest.raises(OptionError, match="target='-1' for the output called so, target='1'"):
         wb.saliency(net, x, -1, output_names=["-1", "0", "1"])
     assert np.allclose(wb.saliency(net, x, -1).values, np.tile(W[2], (2, 1)))
+
+
+@pytest.mark.parametrize("label", [0, 5, "a", True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: HistGradientBoostingClassifier(max_iter=2),
+        lambda: LGBMClassifier(n_estimators=2, verbose=-1),
+        lambda: BaggingClassifier(DecisionTreeClassifier(), 2),
+        lambda: VotingClassifier([("t", DecisionTreeClassifier())], voting="soft"),
+    ],
+)
+def test_a_classifier_that_saw_one_class_is_refused(make, label):
+    """Its raw score would be about a class that is not there, under the name of the one that is."""
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    model = make().fit(X, np.full(60, label))
+    with pytest.raises(UnsupportedModelError, match="saw one class only"):
+        wb.explain(model, X[:3])
+    curve = wb.effects(model, X[:10], 0, grid={0: [0.0]})[0]  # it is asked, about probabilities
+    assert np.allclose(np.sort(curve.values.ravel()), np.sort(model.predict_proba(X[:1])[0]))
+    assert curve.units == "probability"
+
+
+def test_one_class_of_a_forest_is_certain():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    e = wb.explain(RandomForestClassifier(2).fit(X, np.full(60, 5)), X[:3], output=5)
+    assert e.prediction.tolist() == [1, 1, 1]
+    assert not e.values.any()
+
+
+def test_a_model_of_several_targets_that_is_asked_names_target_and_class():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 2))
+    model = KNeighborsClassifier(5).fit(X, np.column_stack([rng.choice([1, 2], 80), rng.choice([-1, 0, 3], 80)]))
+    moved = X[:10].copy()
+    moved[:, 0] = 0.5
+    two, three = (p.mean(axis=0) for p in model.predict_proba(moved))
+    found = wb.effects(model, X[:10], 0, grid={0: [0.5]})[0]
+    assert found.output_names == ("y0=2", "y1=-1", "y1=0", "y1=3")
+    assert np.allclose(found.values[0], [two[1], *three])
+    assert wb.effects(model, X[:10], 0, grid={0: [0.5]}, output="y1=0")[0].values == pytest.approx(three[1])
+
+
+@pytest.mark.parametrize("labels", [[-1, 0], [1.0, 2.0], [1, 2, 3], ["01", "1"], [False, True]])
+def test_scores_of_a_report_match_the_truth_by_label(labels, tmp_path):
+    model, X = fitted(RandomForestClassifier(5, max_depth=3, random_state=0), labels)
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    truth = np.array(labels)[np.digitize(X[:, 0], [-0.2, 0.6][: len(labels) - 1])]
+    read = as_model(model)
+    found = measure(read, trees.predict(read, X), truth)
+    assert {name: value for name, value, _ in found.scores}["Accuracy"] == pytest.approx(
+        (model.predict(X) == truth).mean()
+    )
+    wb.report(model, frame.assign(truth=truth).drop(columns="truth"), tmp_path / "r.html", target=truth)

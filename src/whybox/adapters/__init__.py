@@ -76,7 +76,12 @@ def adapt(obj: Any, **options: Any) -> Model:
 
 
 def raw_scores(obj: Any) -> RawScores | None:
-    """Return how an estimator answers on its additive scale; None where that is what it predicts, or where its predict is the user's own."""
+    """Return how an estimator answers on its additive scale; None where that is what it predicts, or where its predict is the user's own.
+
+    None also for a classifier that saw a single class: its raw score is about a class that is not there.
+    """
+    if len(getattr(obj, "classes_", (0, 1))) == 1:
+        return None
     for cls in type(obj).__mro__:
         root = cls.__module__.partition(".")[0]
         if root in _LIBRARIES:

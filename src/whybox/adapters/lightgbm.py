@@ -7,7 +7,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_overridden
+from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_one_class, refuse_overridden
 from whybox.adapters.lightgbm_model import of_estimator, read
 from whybox.adapters.verify import Domain, Rounds, verified
 from whybox.errors import UnsupportedModelError
@@ -34,6 +34,8 @@ def adapt(obj: Any) -> Model:
         _refuse_early_stop(obj)
         booster = obj.booster_
         classes = class_names(obj.classes_) if hasattr(obj, "_n_classes") and hasattr(obj, "classes_") else None
+    if classes is not None:
+        refuse_one_class(type(obj).__name__, classes)
     model = read(booster.model_to_string(), import_path(obj), classes)
     if booster is not obj:
         model = replace(model, inputs=replace(model.inputs, encoder=of_estimator(model.inputs.encoder)))

@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_overridden
+from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_one_class, refuse_overridden
 from whybox.adapters.strict import Doc
 from whybox.adapters.ubjson import parse_ubjson
 from whybox.adapters.verify import Domain, Rounds, verified, verified_linear
@@ -75,6 +75,8 @@ def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
         iterations = _rounds(estimator)
     missing = float("nan") if estimator is None or estimator.missing is None else float(estimator.missing)
     classes = class_names(estimator.classes_) if hasattr(estimator, "n_classes_") else None
+    if classes is not None:
+        refuse_one_class(type(obj).__name__, classes)
     doc = parse_ubjson(bytes(booster.save_raw("ubj")))
     # The estimator says which rounds count; a bare Booster counts them all.
     attributes = doc.value["learner"].pop("attributes", None)

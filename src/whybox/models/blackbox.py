@@ -142,6 +142,12 @@ def _outputs(obj: Any, method: str | None, width: int) -> tuple[Outputs, bool]:
         if len(names) == width:
             return Outputs(names, raw_units=units, response_units=units), False
     names = ("prediction",) if width == 1 else tuple(f"output {i}" for i in range(width))
+    if method == "predict_proba" and isinstance(classes, list):  # several targets: of two classes the second is kept
+        each = [class_names(c) for c in classes]
+        named = tuple(
+            f"y{k}={c}" for k, labels in enumerate(each) for c in (labels[1:] if len(labels) == 2 else labels)
+        )
+        names = named if len(named) == width else names
     return Outputs(names, raw_units=units, response_units=units), False
 
 
