@@ -35,6 +35,7 @@ def random_tree(
     categorical=True,
     grid=None,
     flags=None,
+    spread=1,
 ):
     left, right, feature, threshold, flag, cover, value, gain, sets, lin = [], [], [], [], [], [], [], [], {}, {}
     grid = np.array([-1.5, -0.5, 0.0, 0.25, 0.5, 1.0, 2.0]) if grid is None else grid
@@ -60,7 +61,7 @@ def random_tree(
             f = flags
         if categorical and rng.random() < 0.3:
             f |= CATEGORICAL | (SET_RIGHT * bool(rng.random() < 0.5))
-            sets[i] = np.flatnonzero(rng.random(rng.choice([3, 70])) < 0.5)
+            sets[i] = spread * np.flatnonzero(rng.random(rng.choice([3, 70])) < 0.5)
         else:
             threshold[i] = float(rng.choice(grid))
         flag[i] = f

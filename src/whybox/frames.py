@@ -64,13 +64,17 @@ class Column:
 @final
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows and named columns, backed by the user's own array or frame (never copied until a block of rows is read)."""
+    """Rows and named columns, backed by the user's own array or frame (never copied until a block of rows is read).
+
+    ``index`` is the pandas Index that ``labels`` were taken from, with its names and dtypes; it is put on frames that are made of results.
+    """
 
     native: Any
     names: tuple[str, ...]
     library: str
     named: bool
     labels: npt.NDArray[Any] | None = None
+    index: Any = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -92,11 +96,13 @@ class Table:
         labels = self.row_labels[rows] if self.labels is not None or not _is_head(rows) else None
         if isinstance(self.native, np.ndarray):
             return replace(self, native=self.native[picked], labels=labels)
+        index = None if self.index is None else self.index[picked]
         frame = nw.from_native(self.native, eager_only=True)
         return replace(
             self,
             native=frame[picked, :].to_native() if isinstance(picked, slice) else frame[picked.tolist(), :].to_native(),
             labels=labels,
+            index=index,
         )
 
     def blocks(self, size: int) -> Iterator[tuple[int, Table]]:
@@ -151,11 +157,11 @@ class Table:
         if isinstance(self.native, np.ndarray):
             numeric = self.native.dtype.kind in "fiu"
             moved = (self.native + 1).astype(self.native.dtype) if numeric else self.native
-            return replace(self, native=np.concatenate([self.native, moved]), labels=None)
+            return replace(self, native=np.concatenate([self.native, moved]), labels=None, index=None)
         frame = nw.from_native(self.native, eager_only=True)
         columns = [frame[:, p] for p in range(self.width)]
         moves = [_moved(c) if c.dtype.is_numeric() and c.dtype != nw.Decimal else c for c in columns]
-        return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None)
+        return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None, index=None)
 
     def renamed(self, names: Sequence[str]) -> Table:
         """Return the same columns under other names (the native frame keeps its own)."""
@@ -283,10 +289,10 @@ def align(table: Table, expected: Sequence[str], *, what: str = "X") -> tuple[Ta
     return table.select([position[name] for name in expected]), tuple(n for n in table.names if n not in used)
 
 
-def build_frame(
-    columns: Mapping[str, npt.NDArray[Any]], *, library: str, labels: npt.NDArray[Any] | None = None
-) -> Any:
+def build_frame(columns: Mapping[str, npt.NDArray[Any]], *, library: str, labels: Any = None) -> Any:
     """Build a frame of the named library from columns; for ``"numpy"`` the first installed of pandas, polars, pyarrow.
+
+    `labels`, an array or a pandas Index, label the rows where the library has row labels.
 
     Raises:
         MissingDependencyError: the library is not installed.
@@ -357,7 +363,8 @@ def _from_frame(data: Any, what: str) -> Table:
         index = data.index
         if not (type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1):
             labels = index.to_numpy()
-    return Table(data, tuple(str(c) for c in frame.columns), library, named=True, labels=labels)
+    own = None if labels is None else data.index
+    return Table(data, tuple(str(c) for c in frame.columns), library, named=True, labels=labels, index=own)
 
 
 def _from_array(data: Any, what: str) -> Table:

@@ -7,11 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from whybox.adapters.common import refuse_overridden
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model
+from whybox.models.blackbox import RawScores
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["adapt", "is_network", "network"]
+__all__ = ["adapt", "is_network", "network", "raw_scores"]
 
 # package of the object's class -> our module with `adapt(obj) -> Model`
 _LIBRARIES: Final = {
@@ -71,6 +73,25 @@ def adapt(obj: Any, **options: Any) -> Model:
         f"this version explains tree models (scikit-learn, XGBoost, LightGBM, CatBoost) and linear boosters; it got {what}. "
         "If your object wraps such a model, pass the model inside."
     )
+
+
+def raw_scores(obj: Any) -> RawScores | None:
+    """Return how an estimator answers on its additive scale; None where that is what it predicts, or where its predict is the user's own.
+
+    None also for a classifier that saw a single class: its raw score is about a class that is not there.
+    """
+    if len(getattr(obj, "classes_", (0, 1))) == 1:
+        return None
+    for cls in type(obj).__mro__:
+        root = cls.__module__.partition(".")[0]
+        if root in _LIBRARIES:
+            try:
+                refuse_overridden(obj, root)
+            except UnsupportedModelError:
+                return None
+            found: RawScores | None = import_module(_LIBRARIES[root]).raw_scores(obj)
+            return found
+    return None
 
 
 def network(obj: Any, output: Any = None) -> Differentiable:

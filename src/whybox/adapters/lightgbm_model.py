@@ -68,6 +68,7 @@ _TREE: Final = {
     "leaf_coeff",
     "shrinkage",
 }
+_DIGITS: Final = 15  # more of them are no word of 32 categories
 _INFINITE: Final = ("split_gain", "threshold")
 _LOG: Final = "log of the prediction"
 _IDENTITY: Final = {"regression", "regression_l1", "huber", "fair", "quantile", "mape"}
@@ -313,17 +314,40 @@ def _sets(
         if len(nodes):
             raise ModelFileError(f"{where} splits on categories but has none.")
         return {}
-    words_total = len(_words(_one(f, "cat_threshold").text()))
+    words_total, place, held = _held_words(f, where)
     bounds = _integers(f, "cat_boundaries", where, count + 1, 0, words_total)
-    words = _integers(f, "cat_threshold", where, words_total, 0, 2**32 - 1).astype(np.uint32)
     which = Doc(threshold[nodes].tolist(), f"{where}.threshold").integers(len(nodes), 0, count - 1)
     if (np.diff(bounds) < 0).any() or bounds[-1] != words_total:
         raise ModelFileError(f"cat_boundaries of {where} are out of order.")
+    first, last = (np.searchsorted(place, b) for b in (bounds[:-1], bounds[1:]))
     out = {}
     for node, k in zip(nodes, which, strict=True):
-        bits = words[bounds[k] : bounds[k + 1]]
-        out[int(node)] = np.flatnonzero((bits[:, None] >> np.arange(32, dtype=np.uint32)) & 1)
+        words = held[first[k] : last[k], None]
+        row, bit = np.nonzero((words >> np.arange(32, dtype=np.uint32)) & 1)
+        out[int(node)] = 32 * (place[first[k] + row] - bounds[k]) + bit
     return out
+
+
+def _held_words(f: dict[str, str], where: str) -> tuple[int, npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+    """Return how many words of 32 categories a tree's sets have, and the places and values of those that are not zero.
+
+    Where categories are large numbers nearly all words are zero: those are counted, not read one by one.
+    """
+    text = _one(f, "cat_threshold").text()
+    data = np.frombuffer(text.encode(), dtype=np.uint8)
+    blank = data == ord(" ")
+    if not (blank | ((data >= ord("0")) & (data <= ord("9")))).all():  # spelled otherwise, or not numbers at all
+        words = _integers(f, "cat_threshold", where, len(_words(text)), 0, 2**32 - 1).astype(np.uint32)
+        place = np.flatnonzero(words)
+        return len(words), place, words[place]
+    starts = np.flatnonzero(~blank & np.concatenate([[True], blank])[:-1])
+    place = np.unique(np.searchsorted(starts, np.flatnonzero(~blank & (data != ord("0"))), side="right") - 1)
+    ends = np.append(starts[1:], len(text))
+    spelled = [text[starts[k] : ends[k]].strip(" ") for k in place]
+    values = Doc([int(t) if len(t) <= _DIGITS else t for t in spelled], f"{where}.cat_threshold").integers(
+        None, 0, 2**32 - 1
+    )
+    return len(starts), place, values.astype(np.uint32)
 
 
 def _linear(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
 
 import numpy as np
 
+from whybox.choices import class_names
 from whybox.errors import DtypeError, InputError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
 from whybox.frames import Floats, Table, as_table
 from whybox.models.base import Model, Own, digest
@@ -17,7 +18,7 @@ from whybox.models.compare import ask
 from whybox.models.inputs import Inputs
 from whybox.models.links import Outputs
 
-__all__ = ["BlackBox", "as_black_box"]
+__all__ = ["BlackBox", "RawScores", "as_black_box"]
 
 METHODS = ("predict_proba", "predict", "decision_function")
 
@@ -46,7 +47,28 @@ class BlackBox(Model):
         return np.zeros(len(self.outputs.names))
 
 
-def as_black_box(obj: Any, rows: Table, *, response: str | None = None, notes: tuple[str, ...] = ()) -> BlackBox:
+@final
+@dataclass(frozen=True)
+class RawScores:
+    """How a library answers on the scale on which its models add up.
+
+    Attributes:
+        call: rows as scikit-learn takes them -> (rows,) or (rows, outputs). units: of the answers. what: what is called, in words.
+    """
+
+    call: Callable[[Any], Any]
+    units: str
+    what: str
+
+
+def as_black_box(
+    obj: Any,
+    rows: Table,
+    *,
+    response: str | None = None,
+    notes: tuple[str, ...] = (),
+    scores: RawScores | None = None,
+) -> BlackBox:
     """Wrap a function or a fitted estimator.
 
     Args:
@@ -54,6 +76,7 @@ def as_black_box(obj: Any, rows: Table, *, response: str | None = None, notes: t
         rows: rows of the kind it will be asked about; two of them are asked about now, to see what comes out.
         response: the method to call; None: ``predict_proba`` where there is one, else ``predict``.
         notes: what the user should know.
+        scores: asked in place of a method, where given.
 
     Raises:
         UnsupportedModelError: nothing here can be called. OptionError: no such method.
@@ -61,18 +84,27 @@ def as_black_box(obj: Any, rows: Table, *, response: str | None = None, notes: t
     """
     if isinstance(obj, type):
         raise UnsupportedModelError(f"{obj.__name__} is a class, not a fitted model; pass an instance after fit.")
-    method = _method(obj, response)
+    method = _method(obj, response) if scores is None else "decision_function"
     names, named = _columns(obj, rows)
     inputs = Inputs(names, named, _NoMatrix(), tuple((i,) for i in range(len(names))))
     plain = method is None
-    call = _Call(obj if method is None else getattr(obj, method), plain)
-    what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"
+    if scores is not None:
+        call, what = _Call(scores.call, plain), scores.what
+    else:
+        call = _Call(obj if method is None else getattr(obj, method), plain)
+        what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"
     first = inputs.align(rows.rows(slice(0, 2)))[0]
     library = type(obj).__module__.partition(".")[0] if not plain else "numpy"
     width = ask(Own(call, "raw", 0.0, what, library), first).shape[1]
     outputs, binary = _outputs(obj, method, width)
     own = Own(_Second(call) if binary else call, "raw", 0.0, what, library)
-    kind = f"the function {what}" if plain else f"{type(obj).__name__} ({library}), asked through {method}"
+    if scores is not None:
+        outputs = replace(outputs, raw_units=scores.units, response_units=scores.units)
+    kind = (
+        f"the function {what}"
+        if plain
+        else f"{type(obj).__name__} ({library}), asked through {method if scores is None else what}"
+    )
     return BlackBox(inputs=inputs, outputs=outputs, kind=kind, own=own, notes=notes, probed=len(first))
 
 
@@ -104,12 +136,18 @@ def _outputs(obj: Any, method: str | None, width: int) -> tuple[Outputs, bool]:
     classes = getattr(obj, "classes_", None)
     units = {"predict_proba": "probability", "decision_function": "decision function"}.get(method or "", "prediction")
     if method in ("predict_proba", "decision_function") and classes is not None and not isinstance(classes, list):
-        names = tuple(str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in np.asarray(classes))
+        names = class_names(np.asarray(classes))
         if len(names) == 2 and width in (1, 2):
             return Outputs((names[1],), raw_units=units, response_units=units, negative=names[0]), width == 2
         if len(names) == width:
             return Outputs(names, raw_units=units, response_units=units), False
     names = ("prediction",) if width == 1 else tuple(f"output {i}" for i in range(width))
+    if method == "predict_proba" and isinstance(classes, list):  # several targets: of two classes the second is kept
+        each = [class_names(c) for c in classes]
+        named = tuple(
+            f"y{k}={c}" for k, labels in enumerate(each) for c in (labels[1:] if len(labels) == 2 else labels)
+        )
+        names = named if len(named) == width else names
     return Outputs(names, raw_units=units, response_units=units), False
 
 

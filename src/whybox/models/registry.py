@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from whybox.models.base import Model
+from whybox.models.blackbox import RawScores
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["as_model", "as_network"]
+__all__ = ["as_model", "as_network", "raw_scores"]
 
 
 def as_model(obj: Any, **options: Any) -> Model:
@@ -26,6 +27,14 @@ def as_model(obj: Any, **options: Any) -> Model:
 
     adapted: Model = import_module("whybox.adapters").adapt(obj, **options)
     return adapted
+
+
+def raw_scores(obj: Any) -> RawScores | None:
+    """Return how an estimator answers on its additive scale, where models of its kind are read on another scale than they predict; else None."""
+    from importlib import import_module
+
+    found: RawScores | None = import_module("whybox.adapters").raw_scores(obj)
+    return found
 
 
 def as_network(obj: Any, output: Any = None) -> Differentiable:

@@ -8,6 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
+from whybox.adapters.common import refuse_one_class
 from whybox.adapters.sklearn.reading import ROUNDING, outer
 from whybox.adapters.sklearn.trees import probability_outputs
 from whybox.errors import UnsupportedModelError
@@ -125,6 +126,8 @@ def _additive(model: Model, estimator: Any, classifier: bool) -> TreeEnsemble:
 
 def _join(estimator: Any, parts: Sequence[_Part], width: int, classes: Any) -> Model:
     """Join weighted parts into one ensemble, with the column of the first class dropped for binary classifiers."""
+    if classes is not None:
+        refuse_one_class(type(estimator).__name__, classes)
     outputs = (
         Outputs(parts[0].model.outputs.names, raw_units=parts[0].model.outputs.raw_units)
         if classes is None

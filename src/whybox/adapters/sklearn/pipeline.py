@@ -17,7 +17,7 @@ from whybox.models.base import Model, Scale
 from whybox.models.inputs import Inputs
 from whybox.models.links import Link, Outputs
 
-__all__ = ["pipeline", "search", "transformed_target"]
+__all__ = ["Transformed", "pipeline", "search", "transformed_target"]
 
 Adapt = Callable[[Any], Model]
 
@@ -101,6 +101,19 @@ class _Steps:
         if hasattr(rows, "toarray"):
             rows = rows.toarray()
         return self.inner.matrix(self.inner.align(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0])
+
+
+@final
+@dataclass(frozen=True)
+class Transformed:
+    """What a model's own function answers to rows that the steps before it have transformed."""
+
+    steps: Any
+    call: Callable[[Any], Any]
+
+    def __call__(self, rows: Any) -> Any:
+        """Return the answers."""
+        return self.call(self.steps.transform(rows))
 
 
 def search(estimator: Any, adapt: Adapt) -> Model:

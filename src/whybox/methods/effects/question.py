@@ -23,7 +23,7 @@ from whybox.methods.shap.question import check_jobs
 from whybox.methods.shap.target import Target, resolve_output
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
-from whybox.models.registry import as_model
+from whybox.models.registry import as_model, raw_scores
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["KINDS", "Asked", "as_rows", "check_kind", "readable", "settle"]
@@ -146,8 +146,11 @@ def check_kind(kind: Any) -> str:
     return kind
 
 
-def readable(model: Any, rows: Table, response: str | None = None) -> Model:
+def readable(model: Any, rows: Table, response: str | None = None, output: Any = None) -> Model:
     """Return the model as we read it, or as what can only be asked: functions, and estimators that we do not read.
+
+    An estimator of a kind that is read on its additive scale is asked on that scale too, unless `output` asks for another: one that
+    cannot be read must not move from log-odds to probabilities.
 
     Raises:
         ModelError: a file we cannot read, or a model that is not what it seems. InputError: it refuses the rows.
@@ -165,7 +168,11 @@ def readable(model: Any, rows: Table, response: str | None = None) -> Model:
     except (UnsupportedModelError, UnknownFieldError) as reason:
         if not hasattr(model, "predict") and not hasattr(model, "predict_proba"):
             raise
-        return as_black_box(model, rows, notes=(f"Asked through its own predict, because it is not read: {reason}",))
+        scores = None if isinstance(output, str) and output in ("probability", "response") else raw_scores(model)
+        through = "its own predict" if scores is None else scores.what
+        return as_black_box(
+            model, rows, notes=(f"Asked through {through}, because it is not read: {reason}",), scores=scores
+        )
 
 
 def as_rows(table: Table, weights: Any) -> Rows:
@@ -203,7 +210,7 @@ def settle(  # noqa: PLR0913  # the options there are
         raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
     threads = check_jobs(n_jobs) or threads_available()
     given = as_table(X)
-    adapted = readable(model, given, response)
+    adapted = readable(model, given, response, output)
     table, unused = adapted.inputs.align(given)
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm(table)
