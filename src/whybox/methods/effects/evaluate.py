@@ -60,8 +60,8 @@ class Rows:
 
     @cached_property
     def codes(self) -> Ints:
-        """All columns coded, (rows, columns): equal rows have equal codes."""
-        return np.column_stack([self.feature(p).codes for p in range(self.table.width)])
+        """All columns coded, (rows, columns): equal codes stand for cells that no model can tell apart."""
+        return np.column_stack([self.feature(p).cells for p in range(self.table.width)])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -69,7 +69,12 @@ class Rows:
         parts: list[object] = [self.weights]
         for p in range(self.table.width):
             f = self.feature(p)
-            parts += [f.name, f.codes, [str(v) for v in f.unique] if f.unique.dtype.kind in "OmM" else f.unique]
+            parts += [
+                f.name,
+                f.codes,
+                f.cells,
+                list(map(_spelled, f.unique)) if f.unique.dtype.kind in "OmM" else f.unique,
+            ]
         return digest(*parts)
 
     def alike(self, without: Sequence[int]) -> tuple[Ints, Ints]:
@@ -87,6 +92,11 @@ class Rows:
             return np.zeros(1, dtype=np.int64), np.zeros(len(self), dtype=np.int64)
         _, first, inverse = np.unique(self.codes[:, others], axis=0, return_index=True, return_inverse=True)
         return first.astype(np.int64), inverse.reshape(-1).astype(np.int64)
+
+
+def _spelled(value: object) -> str:
+    """A value in full, where its text would leave numbers out."""
+    return repr(value.tolist()) if isinstance(value, np.ndarray) else str(value)
 
 
 @final
@@ -330,7 +340,7 @@ class Predicts:
 
     def _cells(self, grid: Grid) -> tuple[Ints, Ints]:
         """Questions of a grid that are rows as they are, sorted, and a row for each."""
-        on = np.flatnonzero(grid.at >= 0)
+        on = np.flatnonzero(grid.same & (grid.at >= 0))
         cells, first = np.unique(self.rows.alike(grid.members)[1][on] * len(grid) + grid.at[on], return_index=True)
         return cells, on[first]
 

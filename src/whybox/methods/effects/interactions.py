@@ -191,7 +191,7 @@ class _Means:
         _, first, inverse = np.unique(rows.codes[:, list(members)], axis=0, return_index=True, return_inverse=True)
         at = inverse.reshape(-1)
         features = tuple(rows.feature(p) for p in members)
-        grid = Grid(features, (np.arange(len(first)),), rows.table.rows(first), at)
+        grid = Grid(features, (np.arange(len(first)),), rows.table.rows(first), at, np.ones(len(at), dtype=bool))
         n, k, sets = len(rows), len(evaluator.target.names), len(keep)
         here = np.zeros((sets, len(first), k))
         self.without = np.zeros((sets, n, k))

@@ -156,7 +156,7 @@ def _rounds(asked: Asked, evaluator: Evaluator, grids: Sequence[Grid]) -> list[i
     if asked.kind == "marginal":
         return evaluator.reserve(answers=True)
     if asked.kind == "anova":
-        return evaluator.reserve(with_sides(asked.rows, grids)[0], answers=True)
+        return evaluator.reserve(with_sides(grids)[0], answers=True)
     if asked.kind == "ale":
         return evaluator.reserve(requests=requests(asked.rows, grids))
     if asked.kind != "pdp":
@@ -170,7 +170,7 @@ def _brute(asked: Asked, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
     if asked.kind == "marginal":
         return n
     if asked.kind == "anova":
-        return n * (1 + sum(len(g) for g in with_sides(asked.rows, grids)[0]))
+        return n * (1 + sum(len(g) for g in with_sides(grids)[0]))
     if asked.kind != "ale":
         return n * sum(len(g) for g in grids)
     # rows of categories are asked where they stand, once for the step up and once for the step down: the definition asks once for both

@@ -17,7 +17,8 @@ from whybox.kernels.effects import representatives
 from whybox.kernels.lanes import threads_available
 from whybox.kernels.outputs import agreement
 from whybox.methods.effects.evaluate import Evaluator, Predicts, Rows
-from whybox.methods.effects.grid import Grid, make_grid, product
+from whybox.methods.effects.grid import Grid, product
+from whybox.methods.effects.points import make_grid
 from whybox.methods.effects.trees import Trees, why_not
 from whybox.methods.shap.question import check_jobs
 from whybox.methods.shap.target import Target, resolve_output
@@ -94,7 +95,7 @@ class Asked:
         """Return the points of a feature, or of two."""
         one, each = _POINTS.get(self.kind, _PLAIN)
         made = [self._single(p, one if len(members) == 1 else each) for p in members]
-        return made[0] if len(made) == 1 else product(self.rows.table, *made)
+        return made[0] if len(made) == 1 else product(*made)
 
     def _single(self, position: int, most: int) -> Grid:
         wanted = self.grid

@@ -127,7 +127,7 @@ def labelled(
             kernel=evaluator.kernel,
             estimand=ESTIMANDS.get(asked.kind, INTERVENTIONAL),
             calls=calls,
-            notes=notes,
+            notes=(*notes, *(note for f in grid.features for note in f.notes)),
             seconds=seconds,
         ),
         std_error=None if error is None else np.ascontiguousarray(error),
@@ -153,9 +153,19 @@ def _about(asked: Asked, grid: Grid, points: Sequence[npt.NDArray[Any]]) -> dict
         x = feature.numbers
         if x is not None and np.isfinite(x).any():
             known = np.isfinite(x)
+            if feature.zero or not _has_bins(x[known]):
+                continue
             mass, edges = np.histogram(x[known], bins=BINS, weights=asked.rows.weights[known])
             out[f"histogram{tag}"], out[f"histogram_edges{tag}"] = (("bin",), mass), (("edge",), edges)
     return out
+
+
+def _has_bins(x: Floats) -> bool:
+    """Whether floats can tell the edges of a histogram apart."""
+    low, high = x.min(), x.max()
+    room = 0.5 if low == high else 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool((np.diff(np.linspace(low - room, high + room, BINS + 1)) > 0).all())
 
 
 def _again(asked: Asked, curve: Curve, values: Floats) -> Callable[[Any], Floats] | None:
