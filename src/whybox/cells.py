@@ -20,10 +20,20 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import DtypeError, shown
-from whybox.frames import Table
+from whybox.frames import Table, is_missing
 from whybox.series import dtype_of, widened
 
-__all__ = ["cell_codes", "column_dtype", "identity", "object_cells", "positions", "snapshot", "with_cells"]
+__all__ = [
+    "Ints",
+    "cell_codes",
+    "column_dtype",
+    "identity",
+    "object_cells",
+    "positions",
+    "snapshot",
+    "telling_rows",
+    "with_cells",
+]
 
 Ints = npt.NDArray[np.int64]
 NULL: Final = -1
@@ -220,3 +230,32 @@ def _read_only(array: npt.NDArray[Any]) -> bool:
             return False
         base = base.base
     return base is None or isinstance(base, bytes)
+
+
+def telling_rows(table: Table, most: int) -> Ints:
+    """Return at most so many rows that show how a model treats rows: from all over the table, then one for each column with a missing value in it."""
+    n = len(table)
+    wide, dense = (np.unique(np.linspace(0, n - 1, min(n, m)).astype(np.int64)) for m in (-(-most // 2), most))
+    found: list[int] = []
+    for position in range(table.width):
+        if len(wide) + len(found) >= min(n, most):
+            break
+        gap = _gaps(table, position)
+        if gap is not None and gap.any() and not gap[[*wide, *found]].any():
+            found.append(int(gap.argmax()))
+    more = dense[~np.isin(dense, [*wide, *found])][: most - len(wide) - len(found)]
+    return np.concatenate([wide, more, np.array(found, dtype=np.int64)])
+
+
+def _gaps(table: Table, position: int) -> npt.NDArray[np.bool_] | None:
+    """Where a column has missing values; None where its dtype has none."""
+    if isinstance(table.native, np.ndarray):
+        values = table.native[:, position]
+        if values.dtype == object:
+            return np.fromiter(map(is_missing, values), dtype=bool, count=len(values))
+        return np.isnan(values) if values.dtype.kind == "f" else None
+    series = nw.from_native(table.native, eager_only=True)[:, position]
+    gap = np.asarray(series.is_null().to_numpy(), dtype=bool)
+    if series.dtype.is_float() and table.library != "pandas":
+        gap |= np.isnan(np.asarray(series.to_numpy(), dtype=np.float64))
+    return gap

@@ -210,6 +210,8 @@ class Table:
         Raises:
             MissingDependencyError: neither pandas nor polars is installed, and there is more than numbers.
         """
+        if self.library in ("numpy", "pandas"):
+            return self.native.copy()  # some transformers write to what they are given
         if self.library != "pyarrow":
             return self.native
         if not _installed("pandas") and _installed("polars"):

@@ -43,6 +43,7 @@ class Again:
     def __call__(self, points: Any) -> Floats:
         """Return the values at points, in the order given, (points,) [, outputs], rows first where there are rows."""
         made, where = self._grid(points)
+        self.asked.repeats.later()
         values = self._values(made)
         return np.ascontiguousarray(self.asked.target.drop(np.take(values, where, axis=values.ndim - 2)))
 
@@ -72,6 +73,7 @@ class Again:
         trees = self.asked.evaluator(self.grid.members)
         if not isinstance(trees, Trees) or self.asked.kind not in STEPPED:
             return Refusal("at() asks the model again, and this curve was saved without it; its grid is all there is.")
+        self.asked.repeats.later()
         axes, points = [], []
         for feature in self.grid.features:
             found = _axis(trees, self.asked, feature)

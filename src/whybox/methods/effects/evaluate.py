@@ -14,13 +14,14 @@ from whybox.errors import LimitError, NonFiniteError
 from whybox.frames import Floats, Table
 from whybox.kernels.outputs import raw
 from whybox.methods.effects.grid import Feature, Grid, Ints, feature_of
+from whybox.methods.effects.repeat import Repeats
 from whybox.methods.shap.target import Target
 from whybox.models.base import Model, digest
 from whybox.models.blackbox import BlackBox
 from whybox.models.compare import ask
 from whybox.progress import batches
 
-__all__ = ["BLOCK", "Corners", "Evaluator", "Moments", "Predicts", "Request", "Rows", "moments"]
+__all__ = ["BLOCK", "Corners", "Evaluator", "Moments", "Predicts", "Request", "Rows", "caller", "moments"]
 
 # a signed sum of answers: (sign, point of each row), -1 for rows that are left out; as asked of a grid
 Corners = Sequence[tuple[int, Ints]]
@@ -186,14 +187,23 @@ class Predicts:
     something, the rows as they are are asked about once and serve all features. Work goes in batches that Ctrl-C can end.
 
     Args:
-        most: predictions allowed. before: those that this question took already.
+        repeats: rows that are asked about several times. most: predictions allowed. before: those that this question takes beside these.
     """
 
-    def __init__(self, model: Model, rows: Rows, target: Target, *, most: int | None = None, before: int = 0) -> None:
-        self.model, self.rows, self.target = model, rows, target
+    def __init__(
+        self,
+        model: Model,
+        rows: Rows,
+        target: Target,
+        *,
+        repeats: Repeats | None = None,
+        most: int | None = None,
+        before: int = 0,
+    ) -> None:
+        self.model, self.rows, self.target, self.repeats = model, rows, target, repeats
         self.spent = 0
         self._most, self._before = most, before
-        self._call = _caller(model, target)
+        self._call = caller(model, target)
         self._answers: Floats | None = None
         self._in_all = ""
 
@@ -260,6 +270,8 @@ class Predicts:
             first, inverse = self.rows.alike(())
             self._afford(len(first))
             self._answers = self._ask(self.rows.table, first, None, None, "predictions")[inverse]
+            if self.repeats is not None:
+                self.repeats.compare(self.rows.table, self._answers)
         return self._answers
 
     def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
@@ -354,6 +366,8 @@ class Predicts:
     def _ask(
         self, table: Table, rows: Ints, grid: Grid | None, points: npt.NDArray[np.int64] | None, what: str
     ) -> Floats:
+        if self.repeats is not None:
+            self.repeats.begin()
         out = np.empty((len(rows), len(self.target.names)))
         for part in batches(len(rows), what=what + self._in_all, first=FIRST, most=MOST, unit="predictions"):
             block = table.rows(rows[part])
@@ -381,7 +395,7 @@ def _used(corners: Corners) -> Ints:
     return np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
 
 
-def _caller(model: Model, target: Target) -> Callable[[Table], Floats]:
+def caller(model: Model, target: Target) -> Callable[[Table], Floats]:
     """Aligned table -> answers on the target's scale, (rows, outputs)."""
     if isinstance(model, BlackBox):
         own = model.own

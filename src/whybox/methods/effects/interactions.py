@@ -95,6 +95,7 @@ def interactions(asked: Asked, *, sample: int | None, seed: int) -> Explanation:
         )
         if calls:
             notes = (*notes, f"{calls:,} predictions of single rows.")
+    asked.repeats.end()
     if sample is not None:
         notes = (
             *notes,
@@ -131,7 +132,7 @@ def _evaluator(asked: Asked, rows: Rows, members: Sequence[int]) -> Evaluator:
     pairs = [(p,) for p in members] + list(combinations(members, 2))
     if isinstance(model, TreeEnsemble) and all(asked.reason(p) is None for p in pairs):
         return Trees(model, rows, asked.target, threads=asked.threads)
-    return Predicts(model, rows, asked.target)
+    return Predicts(model, rows, asked.target, repeats=asked.repeats)
 
 
 def _afford(asked: Asked, rows: Rows, members: Sequence[int]) -> None:

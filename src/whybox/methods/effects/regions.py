@@ -103,6 +103,7 @@ def regions(asked: Asked, *, depth: int) -> Effects:
         )
     for _, rows, block in evaluator.curves([grid]):
         values[rows] = block
+    asked.repeats.end()
     shapes = _shapes(asked, grid, values)
     whole = _Region(np.arange(len(asked.rows)))
     rounding = 1e-18 * float(asked.rows.weights @ (values**2).mean(axis=(1, 2)))

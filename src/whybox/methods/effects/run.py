@@ -53,6 +53,7 @@ def run(asked: Asked) -> Effects:
         before = evaluator.spent
         grids = [asked.make(m) for m in wanted]
         curves = compute(asked, evaluator, grids)
+        asked.repeats.end()
         if asked.kind in OFF_DATA:
             curves = with_off_data(asked.rows, curves)
         spent = _said(asked, evaluator.spent - before, sum(len(g) for g in grids) * len(asked.rows))
