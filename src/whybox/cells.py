@@ -60,7 +60,7 @@ def identity(value: Any) -> Hashable:
         return kind, tuple((identity(k), identity(v)) for k, v in value.items())
     if kind in (set, frozenset):
         return kind, frozenset(map(identity, value))
-    if isinstance(value, _SPELLED):
+    if isinstance(value, _SPELLED) or kind.__module__.partition(".")[0] == "pandas":
         return kind, repr(value)
     return kind, id(value)
 

@@ -382,8 +382,8 @@ def _from_array(data: Any, what: str) -> Table:
         raise InputError(
             f"{what} must be a data frame or an array of two dimensions (rows, features), not {array.ndim} of type {type(data).__name__}."
         )
-    if array.dtype.kind in "US":
-        array = array.astype(object)
+    if array.dtype.kind in "US":  # of lists, where one text makes all cells texts, each cell as it was given
+        array = array.astype(object) if isinstance(data, np.ndarray) else np.array(data, dtype=object)
     if array.dtype.kind not in "fiubO":
         raise DtypeError(
             f"{what} is an array of dtype {array.dtype}; pass numbers, or a data frame with one dtype per column."
@@ -477,6 +477,8 @@ def _codes(series: nw.Series[Any]) -> tuple[npt.NDArray[np.int64], tuple[Any, ..
 
 def _what(column: Column) -> str:
     examples = shown([v for v in column.objects()[:50] if v is not None], most=2)
-    return {"string": "text", "category": "categories", "datetime": "dates", "object": "mixed objects"}[column.kind] + (
+    several = column.kind == "object" and any(hasattr(v, "__len__") and not isinstance(v, str) for v in column.values)
+    what = {"string": "text", "category": "categories", "datetime": "dates", "object": "mixed objects"}[column.kind]
+    return ("lists or arrays, of which each number needs a column of its own" if several else what) + (
         f" ({examples})" if examples else ""
     )

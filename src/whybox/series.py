@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from whybox.errors import DtypeError, shown
 
-__all__ = ["as_zoned", "dtype_of", "is_missing", "like_array", "like_series", "widened"]
+__all__ = ["as_zoned", "dtype_of", "is_missing", "like_array", "like_series", "widened", "zone_of"]
 
 
 def is_missing(value: Any) -> bool:
@@ -63,23 +63,25 @@ def dtype_of(native: Any) -> Any:
     return native.type if hasattr(native, "type") else native.dtype
 
 
+def zone_of(dtype: Any) -> Any:
+    """Return the time zone of a column's dtype, None where it has none."""
+    arrow = getattr(dtype, "pyarrow_dtype", dtype)
+    return getattr(arrow, "tz", getattr(arrow, "time_zone", None))
+
+
 def as_zoned(old: Any, values: npt.NDArray[Any], library: str) -> Any:
     """Return datetime64 (of a column with a time zone: in UTC) or timedelta64 as a series or array like the old one, in its zone and in their own unit."""
-    module = import_module(library)
+    module, zone = import_module(library), zone_of(dtype_of(old))
     if library == "pandas":
         made = module.Series(values, index=old.index[: len(values)])
-        arrow = getattr(old.dtype, "pyarrow_dtype", None)
-        zone = getattr(old.dtype if arrow is None else arrow, "tz", None)
         made = made if zone is None else made.dt.tz_localize("UTC").dt.tz_convert(zone)
-        return made if arrow is None else made.astype(old.dtype)
+        return made.astype(old.dtype) if hasattr(old.dtype, "pyarrow_dtype") else made
     if library == "polars":
         made = module.Series(
             values.astype(f"{values.dtype.kind}8[ms]") if values.dtype.name.endswith("[s]") else values
         )
-        zone = getattr(old.dtype, "time_zone", None)
         return made if zone is None else made.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
     made = module.array(values)
-    zone = getattr(old.type, "tz", None)
     return module.chunked_array([made if zone is None else made.cast(module.timestamp(made.type.unit, zone))])
 
 

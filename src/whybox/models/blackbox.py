@@ -153,6 +153,8 @@ class _Second:
 
 
 def _numbers(said: Any, rows: int) -> Floats:
+    if np.iscomplexobj(said):
+        raise DtypeError("the model answers with complex numbers; take .real or abs() of them in a function of rows.")
     try:
         out = np.asarray(said, dtype=np.float64)
     except (TypeError, ValueError):

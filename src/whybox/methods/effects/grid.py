@@ -126,7 +126,8 @@ class Grid:
 def feature_of(table: Table, position: int) -> Feature:
     """Code one column of a table."""
     column, cells = table.column(position), cell_codes(table, position)
-    if column.kind in ("number", "datetime"):
+    numbers = column.originals is None or not any(isinstance(v, (bool, np.bool_)) for v in column.originals)
+    if column.kind == "datetime" or (column.kind == "number" and numbers):
         return _along_an_axis(table, position, column, cells)
     if column.categories is not None:
         words, known = list(column.categories), column.values

@@ -18,6 +18,7 @@ from whybox.errors import OptionError, did_you_mean, shown
 from whybox.explanation.known import as_dates, as_place
 from whybox.frames import Floats, Table, is_missing
 from whybox.methods.effects.grid import Feature, Grid, Ints, numbers_of, with_gap
+from whybox.series import zone_of
 
 __all__ = ["make_grid", "own_grid", "placed"]
 
@@ -254,11 +255,9 @@ def _integers(table: Table, position: int) -> bool:
 def _dates(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_Point]:
     unique = feature.unique
     known = [v for v in asked if not is_missing(v)]
-    zoned = getattr(
-        column_dtype(table, feature.position), "tz", getattr(column_dtype(table, feature.position), "time_zone", None)
-    )
+    zoned = zone_of(column_dtype(table, feature.position)) is not None
     try:
-        dates = iter(as_dates(known, unique.dtype, zoned=zoned is not None))
+        dates = iter(as_dates(known, unique.dtype, zoned=zoned))
     except (ValueError, TypeError, OverflowError) as error:
         what = "dates" if unique.dtype.kind == "M" else "durations"
         raise OptionError(f"grid of {feature.name!r}: give {what}, not {shown(known)} ({error}).") from None
