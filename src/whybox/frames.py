@@ -26,7 +26,7 @@ from whybox.errors import (
     did_you_mean,
     shown,
 )
-from whybox.series import like_array, like_series
+from whybox.series import is_missing, like_array, like_series, widened
 
 __all__ = ["Column", "Floats", "Table", "as_table", "build_frame", "is_missing"]
 
@@ -57,7 +57,9 @@ class Column:
             return np.asarray(lookup[self.values])
         out = self.values.astype(object)
         if self.kind in ("number", "boolean") and self.values.dtype.kind == "f":
-            out[np.isnan(self.values)] = None
+            missing = np.isnan(self.values)
+            out = self.values.astype(bool).astype(object) if self.kind == "boolean" else out
+            out[missing] = None
         return out
 
 
@@ -126,29 +128,31 @@ class Table:
     def mixed(self, other: Table, positions: Sequence[int]) -> Table:
         """Return these rows with the columns at `positions` taken from another table of the same shape and kind."""
         if isinstance(self.native, np.ndarray):
-            out = self.native.astype(np.result_type(self.native, other.native))
+            out = widened(self.native, np.result_type(self.native, other.native))
             out[:, list(positions)] = other.native[:, list(positions)]
             return replace(self, native=out)
         here, there = (nw.from_native(t.native, eager_only=True) for t in (self, other))
         picked = set(positions)
         if self.library == "pandas":
             native = self.native.copy()
-            for p in picked:
-                native.isetitem(p, other.native.iloc[:, p].array)
+            for p in (
+                picked
+            ):  # under this index a series is taken as it is; of an array of objects pandas would guess a dtype
+                native.isetitem(p, other.native.iloc[:, p].set_axis(native.index))
             return replace(self, native=native)
         columns = [there[:, p] if p in picked else here[:, p] for p in range(self.width)]
         return replace(self, native=here.select(*columns).to_native())
 
     def with_values(self, position: int, values: Sequence[Any]) -> Table:
-        """Return these rows with other values (None: missing) in one column, in its dtype or, where that cannot hold them, in their own."""
+        """Return these rows with other values in one column, in its dtype or, where that cannot hold them, in their own; see series.py."""
         if isinstance(self.native, np.ndarray):
-            new = like_array(self.native.dtype, [None if is_missing(v) else v for v in values])
-            out = self.native.astype(np.result_type(self.native, new))
+            new = like_array(self.native.dtype, values)
+            out = widened(self.native, np.result_type(self.native, new))
             out[:, position] = new
             return replace(self, native=out)
         frame = nw.from_native(self.native, eager_only=True)
         old = frame[:, position]
-        made = like_series(old.to_native(), [None if is_missing(v) else v for v in values], self.library, old.name)
+        made = like_series(old.to_native(), list(values), self.library, old.name)
         new_column = nw.from_native(made, series_only=True).alias(old.name)
         return replace(self, native=frame.with_columns(new_column).to_native())
 
@@ -212,6 +216,8 @@ class Table:
         Raises:
             MissingDependencyError: neither pandas nor polars is installed, and there is more than numbers.
         """
+        if self.library in ("numpy", "pandas"):
+            return self.native.copy()  # some transformers write to what they are given
         if self.library != "pyarrow":
             return self.native
         if not _installed("pandas") and _installed("polars"):
@@ -383,8 +389,8 @@ def _from_array(data: Any, what: str) -> Table:
         raise InputError(
             f"{what} must be a data frame or an array of two dimensions (rows, features), not {array.ndim} of type {type(data).__name__}."
         )
-    if array.dtype.kind in "US":
-        array = array.astype(object)
+    if array.dtype.kind in "US":  # of lists, where one text makes all cells texts, each cell as it was given
+        array = array.astype(object) if isinstance(data, np.ndarray) else np.array(data, dtype=object)
     if array.dtype.kind not in "fiubO":
         raise DtypeError(
             f"{what} is an array of dtype {array.dtype}; pass numbers, or a data frame with one dtype per column."
@@ -420,20 +426,6 @@ def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
     return Column(name, kind, out, originals=values)
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a Python object stands for a missing value: None, NaN, NaT or pandas.NA."""
-    if isinstance(value, (float, np.floating)):
-        return bool(np.isnan(value))
-    if isinstance(value, (np.datetime64, np.timedelta64)):
-        return bool(np.isnat(value))
-    return value is None or value is _pandas_na() or type(value).__name__ == "NaTType"
-
-
-def _pandas_na() -> Any:
-    pandas = sys.modules.get("pandas")
-    return pandas.NA if pandas is not None else None
-
-
 def _frame_column(name: str, series: nw.Series[Any]) -> Column:
     dtype = series.dtype
     if dtype == nw.Boolean:
@@ -443,10 +435,16 @@ def _frame_column(name: str, series: nw.Series[Any]) -> Column:
     if dtype in (nw.Categorical, nw.Enum):
         codes, categories = _codes(series)
         return Column(name, "category", codes, categories)
+    zone = getattr(getattr(series.to_native(), "dtype", None), "tz", None)  # narwhals knows not every zone of pandas
+    if zone is not None:
+        return Column(name, "datetime", series.to_native().dt.tz_convert("UTC").dt.tz_localize(None).to_numpy())
     if dtype in (nw.Datetime, nw.Date, nw.Duration):
-        return Column(name, "datetime", np.asarray(series.to_numpy()))
+        dates = np.asarray(series.to_numpy())
+        plain = dates if dates.dtype.kind in "mM" else np.array([None if is_missing(v) else v for v in dates], "M8[us]")
+        return Column(name, "datetime", plain)
     values = np.empty(len(series), dtype=object)
-    values[:] = series.to_list()
+    for i, cell in enumerate(series.to_list()):
+        values[i] = cell
     return _object_column(name, values)
 
 
@@ -457,14 +455,14 @@ def _boolean(name: str, series: nw.Series[Any]) -> Column:
 
 
 def _numbers(series: nw.Series[Any]) -> npt.NDArray[Any]:
+    if series.dtype.is_integer() and series.null_count():  # a cast would refuse ids beyond 2^53
+        out = np.asarray(series.fill_null(0).to_numpy()).astype(np.float64)
+        out[np.asarray(series.is_null().to_numpy(), dtype=bool)] = np.nan
+        return out
     if series.dtype == nw.Decimal or (series.null_count() and not series.dtype.is_float()):
         series = series.cast(nw.Float64)
     out = np.asarray(series.to_numpy())
-    return (
-        out
-        if out.dtype.kind in "fiu"
-        else np.array([np.nan if v is None or v is _pandas_na() else v for v in out], dtype=np.float64)
-    )
+    return out if out.dtype.kind in "fiu" else np.array([np.nan if is_missing(v) else v for v in out], dtype=np.float64)
 
 
 def _codes(series: nw.Series[Any]) -> tuple[npt.NDArray[np.int64], tuple[Any, ...]]:
@@ -486,6 +484,8 @@ def _codes(series: nw.Series[Any]) -> tuple[npt.NDArray[np.int64], tuple[Any, ..
 
 def _what(column: Column) -> str:
     examples = shown([v for v in column.objects()[:50] if v is not None], most=2)
-    return {"string": "text", "category": "categories", "datetime": "dates", "object": "mixed objects"}[column.kind] + (
+    several = column.kind == "object" and any(hasattr(v, "__len__") and not isinstance(v, str) for v in column.values)
+    what = {"string": "text", "category": "categories", "datetime": "dates", "object": "mixed objects"}[column.kind]
+    return ("lists or arrays, of which each number needs a column of its own" if several else what) + (
         f" ({examples})" if examples else ""
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -11,21 +12,77 @@ import numpy.typing as npt
 
 from whybox.errors import DtypeError, shown
 
-__all__ = ["like_array", "like_series"]
+__all__ = ["as_zoned", "dtype_of", "is_missing", "like_array", "like_series", "widened", "zone_of"]
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a Python object stands for a missing value: None, NaN, NaT or pandas.NA."""
+    if isinstance(value, (float, np.floating)):
+        return bool(np.isnan(value))
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return bool(np.isnat(value))
+    return value is None or value is _pandas_na() or type(value).__name__ == "NaTType"
+
+
+def _pandas_na() -> Any:
+    pandas = sys.modules.get("pandas")
+    return pandas.NA if pandas is not None else None
 
 
 def like_array(dtype: np.dtype[Any], values: Sequence[Any]) -> npt.NDArray[Any]:
-    """Return values (None: missing) in `dtype`, or in a wider one where it cannot hold them exactly; floats are rounded to its width."""
+    """Return values in `dtype` (objects as they are), or in a wider one where it cannot hold them exactly; floats are rounded to its width."""
     if dtype.kind == "O":
         out = np.empty(len(values), dtype=object)
-        out[:] = list(values)
+        for i, value in enumerate(values):
+            out[i] = value
         return out
-    new = np.array([np.nan if v is None else v for v in values])
+    new = np.array([np.nan if is_missing(v) else v for v in values])
     if new.dtype.kind not in "fiub":
         raise DtypeError(f"an array of {dtype} cannot hold these values: {shown(values)}.")
     with np.errstate(invalid="ignore"):
         kept = new.astype(dtype)
     return kept if dtype.kind == "f" or np.array_equal(kept, new) else new
+
+
+def widened(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return a copy in a wider dtype.
+
+    Raises:
+        DtypeError: whole numbers beyond 2^53 that would be rounded.
+    """
+    out = array.astype(dtype)
+    if array.dtype.kind in "iu" and dtype.kind == "f" and not np.array_equal(out.astype(array.dtype), array):
+        raise DtypeError(
+            f"an array of {array.dtype} holds whole numbers that {dtype} rounds; pass a data frame, or ask for whole numbers only."
+        )
+    return out
+
+
+def dtype_of(native: Any) -> Any:
+    """Return the dtype of a pandas or polars series, or of a pyarrow array."""
+    return native.type if hasattr(native, "type") else native.dtype
+
+
+def zone_of(dtype: Any) -> Any:
+    """Return the time zone of a column's dtype, None where it has none."""
+    arrow = getattr(dtype, "pyarrow_dtype", dtype)
+    return getattr(arrow, "tz", getattr(arrow, "time_zone", None))
+
+
+def as_zoned(old: Any, values: npt.NDArray[Any], library: str) -> Any:
+    """Return datetime64 (of a column with a time zone: in UTC) or timedelta64 as a series or array like the old one, in its zone and in their own unit."""
+    module, zone = import_module(library), zone_of(dtype_of(old))
+    if library == "pandas":
+        made = module.Series(values, index=old.index[: len(values)])
+        made = made if zone is None else made.dt.tz_localize("UTC").dt.tz_convert(zone)
+        return made.astype(old.dtype) if hasattr(old.dtype, "pyarrow_dtype") else made
+    if library == "polars":
+        made = module.Series(
+            values.astype(f"{values.dtype.kind}8[ms]") if values.dtype.name.endswith("[s]") else values
+        )
+        return made if zone is None else made.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
+    made = module.array(values)
+    return module.chunked_array([made if zone is None else made.cast(module.timestamp(made.type.unit, zone))])
 
 
 def like_series(old: Any, values: list[Any], library: str, name: str) -> Any:
@@ -36,6 +93,13 @@ def like_series(old: Any, values: list[Any], library: str, name: str) -> Any:
     """
     module = import_module(library)
     error: Exception | None = None
+    values = [v if _as_given(old, v, library) else None for v in values]
+    if any(isinstance(v, (np.datetime64, np.timedelta64)) for v in values):
+        dates = np.array([np.datetime64("NaT") if v is None else v for v in values])
+        try:
+            return as_zoned(old, dates, library)
+        except Exception as said:  # as below
+            raise DtypeError(f"column {name!r} cannot hold these values: {shown(values)} ({said}).") from said
     for dtype in (old.type if library == "pyarrow" else old.dtype, None):
         try:
             if library == "pandas":
@@ -46,6 +110,21 @@ def like_series(old: Any, values: list[Any], library: str, name: str) -> Any:
         except Exception as said:  # each library has errors of its own for what a dtype cannot hold
             error = said
     raise DtypeError(f"column {name!r} cannot hold these values: {shown(values)} ({error}).") from error
+
+
+def _as_given(old: Any, value: Any, library: str) -> bool:
+    """Whether a value goes into the column as it is: all do that are there, into objects all, and NaN into floats that know null beside it."""
+    if not is_missing(value):
+        return True
+    if library == "pandas":
+        return bool(old.dtype == object)
+    return isinstance(value, float) and str(dtype_of(old)).lower() in (
+        "float",
+        "double",
+        "halffloat",
+        "float32",
+        "float64",
+    )
 
 
 def _arrow(pa: Any, old: Any, values: list[Any], dtype: Any) -> Any:

@@ -28,6 +28,7 @@ LADDER = [
     {"errors", "_native"},
     {"series", "options", "rounding", "choices"},
     {"frames", "storage", "tables", "progress"},
+    {"cells"},
     {"models"},
     {"explanation"},
     {"kernels"},

@@ -93,7 +93,7 @@ def as_black_box(
     else:
         call = _Call(obj if method is None else getattr(obj, method), plain)
         what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"
-    first = inputs.align(rows.rows(slice(0, 2)))[0]
+    first = inputs.align(rows.rows(np.arange(min(2, len(rows)))))[0]
     library = type(obj).__module__.partition(".")[0] if not plain else "numpy"
     width = ask(Own(call, "raw", 0.0, what, library), first).shape[1]
     outputs, binary = _outputs(obj, method, width)
@@ -191,6 +191,8 @@ class _Second:
 
 
 def _numbers(said: Any, rows: int) -> Floats:
+    if np.iscomplexobj(said):
+        raise DtypeError("the model answers with complex numbers; take .real or abs() of them in a function of rows.")
     try:
         out = np.asarray(said, dtype=np.float64)
     except (TypeError, ValueError):

@@ -10,12 +10,14 @@ from typing import Any, Final, Protocol, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.cells import telling_rows
 from whybox.errors import ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError, WhyboxError, shown
 from whybox.frames import Column, Floats, Table, align, is_missing
 
 __all__ = ["Encoder", "Inputs", "NumberEncoder"]
 
 _SAMPLE: Final = 24  # rows that are mixed to confirm a pipeline's structure
+_ALONE: Final = 4  # of them that are encoded alone
 _ROUNDS: Final = 10  # two players stay on one side in all of them once in a thousand times
 
 
@@ -91,7 +93,8 @@ class Inputs:
     def confirm(self, table: Table) -> None:
         """Confirm on real rows that each model column depends on its `sources` only, and on its own row only.
 
-        Rows from all over the table are mixed: in each round a random half of the players is taken from other rows, and the encoded
+        Rows from all over the table, and one with a missing value of each column that has any, are encoded in several companies, some alone. Then they
+        are mixed: in each round a random half of the players is taken from other rows, and the encoded
         result must be the mix of the encoded rows. Where a step's declared structure is not its own, this is where it is found out.
         A single row is joined by a copy with its numbers moved, where there are numbers to move.
 
@@ -105,13 +108,7 @@ class Inputs:
         if n < 2:
             return
         rng = np.random.default_rng(0)
-        if not (
-            _same(self.matrix(rows.rows(np.roll(np.arange(n), 1))), np.roll(here, 1, axis=0))
-            and _same(self.matrix(rows.rows(slice(0, n // 2))), here[: n // 2])
-        ):
-            raise UnsupportedModelError(
-                "a step of the pipeline encodes a row differently when other rows stand around it, so single decisions cannot be explained."
-            )
+        self._confirm_rows(rows, here)
         players = self.players()
         player_of = {j: p for p, player in enumerate(players) for j in player}
         of_column = np.array([player_of[s[0]] if s else -1 for s in self.sources], dtype=np.int64)
@@ -128,10 +125,30 @@ class Inputs:
                     "Wrap that step so that whybox sees it as one that mixes its columns: any transformer class of your own is taken that way."
                 )
 
+    def _confirm_rows(self, rows: Table, here: Floats) -> None:
+        """Confirm that a row is encoded the same among others in another order, in either half, alone, and once more."""
+        n = len(rows)
+        mixed = np.random.default_rng(1).permutation(n)
+        alone = [np.array([i]) for i in range(n - 1, max(n - 1 - _ALONE, -1), -1)]  # the last ones have missing values
+        for some in (np.roll(np.arange(n), 1), mixed[: n // 2], mixed[n // 2 :], *alone, np.arange(n)):
+            try:
+                said = self.matrix(rows.rows(some))
+            except NonFiniteError:
+                raise
+            except WhyboxError as error:
+                raise UnsupportedModelError(
+                    f"a step of the pipeline takes {n} rows together but not {len(some)} of them, so it looks at the rows beside a row: {error}"
+                ) from error
+            if not _same(said, here[some]):
+                raise UnsupportedModelError(
+                    "a step of the pipeline encodes a row differently when other rows stand around it, or at each call, so single decisions cannot be explained. "
+                    "What it needs of other rows (a median to fill with, a rank, a scale) it must learn in fit."
+                )
+
     def _sample(self, table: Table) -> tuple[Table, Floats]:
         """Rows from all over a table, encoded; a single row is joined by a moved copy, if the encoder takes one."""
         if len(table) > 1:
-            rows = table.rows(np.unique(np.linspace(0, len(table) - 1, _SAMPLE).astype(np.int64)))
+            rows = table.rows(telling_rows(table, _SAMPLE))
             return rows, self.matrix(rows)
         two = table.with_moved()
         try:

@@ -12,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.errors import UnsupportedModelError
-from whybox.frames import is_missing
 
 __all__ = ["Sources", "trace"]
 
@@ -89,7 +88,8 @@ def _one_hot(t: Any, inputs: Sources) -> Sources:
 def _imputer(t: Any, inputs: Sources) -> Sources:
     """Impute column by column; columns without any training value are dropped; missingness indicators come last."""
     # With strategy="constant" newer versions drop such columns too, and older ones keep them: the statistics tell.
-    empty = [is_missing(v) for v in t.statistics_]
+    # NaN stands for "no value"; None can be the most frequent value of a column of objects.
+    empty = [isinstance(v, (float, np.floating)) and bool(np.isnan(v)) for v in t.statistics_]
     keep = list(inputs) if t.keep_empty_features else [s for s, e in zip(inputs, empty, strict=True) if not e]
     return keep + (_indicator(t.indicator_, inputs) if t.add_indicator else [])
 

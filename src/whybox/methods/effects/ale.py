@@ -30,9 +30,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from whybox.errors import OptionError
-from whybox.explanation.known import as_place
 from whybox.frames import Floats
-from whybox.methods.effects.curves import Curve
+from whybox.methods.effects.curves import TOO_CLOSE, Curve
 from whybox.methods.effects.evaluate import Evaluator, Request, Rows
 from whybox.methods.effects.grid import Feature, Grid, Ints
 
@@ -140,6 +139,8 @@ def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
         order = np.flatnonzero(np.isfinite(place))
         order = order[np.argsort(place[order], kind="stable")]
         places = place[order]
+        if (np.diff(places) <= 0).any():
+            raise OptionError(f"kind='ale': {TOO_CLOSE.format(feature.name)}")
     if len(order) < 2:
         raise OptionError(
             f"{feature.name!r} has fewer than two values, so there is nothing to move between; leave it out of features."
@@ -276,10 +277,12 @@ def _surface(rows: Rows, grid: Grid) -> _Plan:
             raise OptionError(
                 f"{feature.name!r} has categories; a surface of kind 'ale' needs two numbers. Use kind='pdp'."
             )
-        place = as_place(points)
+        place = feature.place(points)
         order = np.flatnonzero(np.isfinite(place))
         if len(order) < 2:
             raise OptionError(f"{feature.name!r} has fewer than two values, so there is nothing to move between.")
+        if (np.diff(place[order]) <= 0).any():
+            raise OptionError(f"kind='ale': {TOO_CLOSE.format(feature.name)}")
         axes.append((order, place[order], feature.numbers))
     (left, a, x), (right, b, z) = axes
     i, j = interval(np.asarray(x), a), interval(np.asarray(z), b)

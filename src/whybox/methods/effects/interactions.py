@@ -110,6 +110,7 @@ def interactions(asked: Asked, *, sample: int | None, seed: int) -> Explanation:
         )
         if calls:
             notes = (*notes, f"{calls:,} predictions of single rows.")
+    asked.repeats.end()
     if sample is not None:
         notes = (
             *notes,
@@ -155,7 +156,7 @@ def _evaluator(asked: Asked, rows: Rows, members: Sequence[int]) -> Evaluator:
     pairs = [(p,) for p in members] + list(combinations(members, 2))
     if isinstance(model, TreeEnsemble) and all(asked.reason(p) is None for p in pairs):
         return Trees(model, rows, asked.target, threads=asked.threads)
-    return Predicts(model, rows, asked.target)
+    return Predicts(model, rows, asked.target, repeats=asked.repeats)
 
 
 def _afford(asked: Asked, rows: Rows, members: Sequence[int]) -> None:
@@ -214,7 +215,7 @@ class _Means:
         _, first, inverse = np.unique(rows.codes[:, list(members)], axis=0, return_index=True, return_inverse=True)
         at = inverse.reshape(-1)
         features = tuple(rows.feature(p) for p in members)
-        grid = Grid(features, (np.arange(len(first)),), rows.table.rows(first), at)
+        grid = Grid(features, (np.arange(len(first)),), rows.table.rows(first), at, np.ones(len(at), dtype=bool))
         n, k, sets = len(rows), len(evaluator.target.names), len(keep)
         here = np.zeros((sets, len(first), k))
         self.without = np.zeros((sets, n, k))

@@ -10,14 +10,17 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.background import shares
+from whybox.cells import snapshot
 from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean, shown
 from whybox.explanation.effects import Key
 from whybox.frames import Table, as_table
 from whybox.kernels.effects import representatives
 from whybox.kernels.lanes import threads_available
 from whybox.kernels.outputs import agreement
-from whybox.methods.effects.evaluate import Evaluator, Predicts, Rows
-from whybox.methods.effects.grid import Grid, make_grid, product
+from whybox.methods.effects.evaluate import Evaluator, Predicts, Rows, caller
+from whybox.methods.effects.grid import Grid, product
+from whybox.methods.effects.points import make_grid
+from whybox.methods.effects.repeat import Repeats
 from whybox.methods.effects.trees import Trees, why_not
 from whybox.methods.shap.question import check_jobs
 from whybox.methods.shap.target import Target, resolve_output
@@ -40,12 +43,13 @@ CHECKED: Final = 65536
 class Asked:
     """Everything settled. ``wanted`` holds the features asked about, each one column's position or two.
 
-    ``checked`` is how many rows the model's own predict was asked about on the way: all, to compare our reading; of a model that is only asked, those
-    that showed what comes out.
+    ``checked`` is how many rows the model's own predict is asked about beside the curves: all, to compare our reading; of a model that is only asked,
+    those that show what comes out (``shown``), and those that are asked about several times (`repeats`).
     """
 
     model: Model
     rows: Rows
+    repeats: Repeats
     target: Target
     wanted: tuple[tuple[int, ...], ...]
     kind: str
@@ -54,6 +58,7 @@ class Asked:
     max_evals: int | None = None
     agreement: float = 0.0
     checked: int = 0
+    shown: int = 0
     threads: int = 1
     _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
 
@@ -70,7 +75,9 @@ class Asked:
             self._engines[kind] = (
                 Trees(model, self.rows, self.target, threads=self.threads)
                 if kind == "trees" and isinstance(model, TreeEnsemble)
-                else Predicts(model, self.rows, self.target, most=self.max_evals, before=self.probed)
+                else Predicts(
+                    model, self.rows, self.target, repeats=self.repeats, most=self.max_evals, before=self.probed
+                )
             )
         return self._engines[kind]
 
@@ -87,14 +94,14 @@ class Asked:
 
     @property
     def probed(self) -> int:
-        """Rows that a model that is only asked was asked about to see what comes out."""
+        """Rows that a model that is only asked is asked about beside the curves."""
         return self.checked if isinstance(self.model, BlackBox) else 0
 
     def make(self, members: Sequence[int]) -> Grid:
         """Return the points of a feature, or of two."""
         one, each = _POINTS.get(self.kind, _PLAIN)
         made = [self._single(p, one if len(members) == 1 else each) for p in members]
-        return made[0] if len(made) == 1 else product(self.rows.table, *made)
+        return made[0] if len(made) == 1 else product(*made)
 
     def _single(self, position: int, most: int) -> Grid:
         wanted = self.grid
@@ -212,6 +219,7 @@ def settle(  # noqa: PLR0913  # the options there are
     given = as_table(X)
     adapted = readable(model, given, response, output)
     table, unused = adapted.inputs.align(given)
+    table = snapshot(table)
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm(table)
     rows = as_rows(table, weights)
@@ -219,11 +227,15 @@ def settle(  # noqa: PLR0913  # the options there are
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table, check=check)
-    if isinstance(adapted, BlackBox) and adapted is not model:
-        calls = adapted.probed
+    box = isinstance(adapted, BlackBox)
+    repeats = Repeats(caller(adapted, target), table, asked=box)
+    shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
+    calls = shown_rows + repeats.count if box else calls
     left = (f"Columns that the model does not use were left out: {shown(unused, 20)}.",) if unused else ()
     notes = (*adapted.notes, *left)
-    return Asked(adapted, rows, target, wanted, kind, grid, notes, max_evals, agreement, calls, threads)
+    return Asked(
+        adapted, rows, repeats, target, wanted, kind, grid, notes, max_evals, agreement, calls, shown_rows, threads
+    )
 
 
 def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...]:

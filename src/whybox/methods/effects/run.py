@@ -54,6 +54,7 @@ def run(asked: Asked) -> Effects:
         before = evaluator.spent
         grids = [asked.make(m) for m in wanted]
         curves = compute(asked, evaluator, grids)
+        asked.repeats.end()
         if asked.kind in OFF_DATA:
             curves = with_off_data(asked.rows, curves)
         spent = _said(asked, evaluator.spent - before, sum(len(g) for g in grids) * len(asked.rows))
@@ -128,7 +129,7 @@ def labelled(
             kernel=evaluator.kernel,
             estimand=ESTIMANDS.get(asked.kind, INTERVENTIONAL),
             calls=calls,
-            notes=notes,
+            notes=(*notes, *(note for f in grid.features for note in f.notes)),
             seconds=seconds,
         ),
         std_error=None if error is None else np.ascontiguousarray(error),
@@ -153,6 +154,8 @@ def _about(asked: Asked, grid: Grid, points: Sequence[npt.NDArray[Any]]) -> dict
     for feature, tag in zip(grid.features, ("", "_2"), strict=False):
         x = feature.numbers
         if x is not None and np.isfinite(x).any():
+            if feature.zero:
+                continue  # numbers beyond 2**53 are kept as distances, which no edge of a bin can name
             known = np.isfinite(x)
             mass, edges = np.histogram(x[known], bins=_bins(x[known]), weights=asked.rows.weights[known])
             out[f"histogram{tag}"], out[f"histogram_edges{tag}"] = (("bin",), mass), (("edge",), edges)

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.cells import snapshot
 from whybox.errors import NonFiniteError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
@@ -207,7 +208,7 @@ def _one(q: Question, found: Found, which: int, balance: _Balance | None, eviden
 
 def _table(given: Input) -> Table:
     """Rows of features under the names they came with."""
-    table = as_table(given.x)
+    table = snapshot(as_table(given.x))
     return table.renamed(given.names if given.names is not None else [f"x{i}" for i in range(table.width)])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from whybox.background import make_background
+from whybox.cells import snapshot
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.frames import as_table
@@ -90,7 +91,8 @@ class _Explainer:
 
         Args:
             X: (n, d) array or data frame with the model's columns; columns of a frame are matched by name.
-            out: array to write the values into, float32 or float64, of their shape; the explanation's values are a read-only view of it.
+            out: array to write the values into, float32 or float64, of their shape; the explanation's values are a read-only view of it, and its
+                ``data`` are X itself instead of a snapshot.
 
         Returns:
             Explanation with ``values`` (n, players) [, outputs], or (n, players, players) [, outputs] for order 2;
@@ -101,6 +103,7 @@ class _Explainer:
             ModelMismatchError: the attributions do not add up to the model's own prediction.
         """
         table, unused = self.model.inputs.align(as_table(X))
+        table = table if out is not None else snapshot(table)
         self.model.inputs.confirm(table)
         notes = (
             (
