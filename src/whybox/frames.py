@@ -26,7 +26,7 @@ from whybox.errors import (
     did_you_mean,
     shown,
 )
-from whybox.series import like_array, like_series
+from whybox.series import category_codes, like_array, like_series, one_dictionary, with_cells
 
 __all__ = ["Column", "Floats", "Table", "as_table", "build_frame", "is_missing"]
 
@@ -71,6 +71,7 @@ class Table:
     library: str
     named: bool
     labels: npt.NDArray[Any] | None = None
+    unsettled: frozenset[str] = frozenset()  # columns of categories whose codes are not those of one list that somebody chose
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -160,6 +161,19 @@ class Table:
     def renamed(self, names: Sequence[str]) -> Table:
         """Return the same columns under other names (the native frame keeps its own)."""
         return replace(self, names=tuple(names), named=True)
+
+    def replaced(self, position: int, cells: Sequence[Any]) -> Table:
+        """Return these rows with other cells (None: missing) in one column, in the dtype that suits them."""
+        if isinstance(self.native, np.ndarray):
+            out = self.native.astype(object)
+            out[:, position] = np.fromiter(cells, dtype=object, count=len(self))
+            return replace(self, native=out)
+        frame = nw.from_native(self.native, eager_only=True)
+        old = frame[:, position]
+        made = with_cells(cells, self.library, old.name)
+        if self.library == "pandas":
+            made.index = self.native.index
+        return replace(self, native=frame.with_columns(nw.from_native(made, series_only=True).alias(old.name)).to_native())
 
     def column(self, position: int) -> Column:
         """Return one column, typed; see :class:`Column`."""
@@ -351,13 +365,14 @@ def _from_frame(data: Any, what: str) -> Table:
     frame = nw.from_native(data, eager_only=True)
     library = str(frame.implementation).rsplit(".", maxsplit=1)[-1].lower()
     labels = None
+    data, unsettled = one_dictionary(data, library)
     if library == "pandas":
         if data.columns.nlevels > 1:
             raise ColumnsError(f"{what} has a column index of several levels; flatten it to one name per column.")
         index = data.index
         if not (type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1):
             labels = index.to_numpy()
-    return Table(data, tuple(str(c) for c in frame.columns), library, named=True, labels=labels)
+    return Table(data, tuple(str(c) for c in frame.columns), library, named=True, labels=labels, unsettled=unsettled)
 
 
 def _from_array(data: Any, what: str) -> Table:
@@ -434,7 +449,7 @@ def _frame_column(name: str, series: nw.Series[Any]) -> Column:
     if dtype.is_numeric():
         return Column(name, "number", _numbers(series))
     if dtype in (nw.Categorical, nw.Enum):
-        codes, categories = _codes(series)
+        codes, categories = category_codes(series.to_native(), series.to_arrow)
         return Column(name, "category", codes, categories)
     if dtype in (nw.Datetime, nw.Date, nw.Duration):
         return Column(name, "datetime", np.asarray(series.to_numpy()))
@@ -458,23 +473,6 @@ def _numbers(series: nw.Series[Any]) -> npt.NDArray[Any]:
         if out.dtype.kind in "fiu"
         else np.array([np.nan if v is None or v is _pandas_na() else v for v in out], dtype=np.float64)
     )
-
-
-def _codes(series: nw.Series[Any]) -> tuple[npt.NDArray[np.int64], tuple[Any, ...]]:
-    native = series.to_native()
-    if hasattr(native, "cat") and hasattr(native.cat, "codes"):
-        return native.cat.codes.to_numpy().astype(np.int64), tuple(native.cat.categories.tolist())
-    import pyarrow as pa
-
-    arrow = series.to_arrow()
-    if isinstance(arrow, pa.ChunkedArray):
-        arrow = arrow.unify_dictionaries().combine_chunks()
-    if isinstance(arrow, pa.ChunkedArray):
-        arrow = arrow.chunk(0) if arrow.num_chunks else pa.array([], type=arrow.type)
-    if not isinstance(arrow, pa.DictionaryArray):
-        arrow = arrow.dictionary_encode()
-    codes = arrow.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return codes, tuple(arrow.dictionary.to_pylist())
 
 
 def _what(column: Column) -> str:

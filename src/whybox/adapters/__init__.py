@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model
+from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["adapt", "is_network", "network"]
+__all__ = ["adapt", "is_network", "learnt", "network"]
 
 # package of the object's class -> our module with `adapt(obj) -> Model`
 _LIBRARIES: Final = {
@@ -71,6 +72,14 @@ def adapt(obj: Any, **options: Any) -> Model:
         f"this version explains tree models (scikit-learn, XGBoost, LightGBM, CatBoost) and linear boosters; it got {what}. "
         "If your object wraps such a model, pass the model inside."
     )
+
+
+def learnt(obj: Any, width: int) -> Mapping[int, Vocabulary]:
+    """Return what categories an estimator that is only asked learnt of each of its `width` columns, as far as it lists them."""
+    if type(obj).__module__.partition(".")[0] != "sklearn":
+        return {}
+    found: Mapping[int, Vocabulary] = import_module("whybox.adapters.sklearn.categories").learnt_of(obj, width)
+    return found
 
 
 def network(obj: Any, output: Any = None) -> Differentiable:

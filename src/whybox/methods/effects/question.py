@@ -23,7 +23,8 @@ from whybox.methods.shap.question import check_jobs
 from whybox.methods.shap.target import Target, resolve_output
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
-from whybox.models.registry import as_model
+from whybox.models.receive import Received, receive
+from whybox.models.registry import as_model, learnt_categories
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["KINDS", "Asked", "as_rows", "check_kind", "readable", "settle"]
@@ -50,12 +51,17 @@ class Asked:
     wanted: tuple[tuple[int, ...], ...]
     kind: str
     grid: Any
-    notes: tuple[str, ...]
+    received: Received
     max_evals: int | None = None
     agreement: float = 0.0
     checked: int = 0
     threads: int = 1
     _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about the model and the rows."""
+        return (*self.model.notes, *self.received.about())
 
     def name(self, members: Sequence[int]) -> Key:
         """Return the name of a feature, or the names of two."""
@@ -157,7 +163,7 @@ def readable(model: Any, rows: Table, response: str | None = None) -> Model:
             raise OptionError("response names a method of an estimator; this model is adapted already. Use output=.")
         return model
     if response is not None or (callable(model) and not hasattr(model, "predict")):
-        return as_black_box(model, rows, response=response)
+        return as_black_box(model, rows, response=response, learnt=learnt_categories)
     if isinstance(model, (str, Path)):
         return as_model(model)
     try:
@@ -165,7 +171,8 @@ def readable(model: Any, rows: Table, response: str | None = None) -> Model:
     except (UnsupportedModelError, UnknownFieldError) as reason:
         if not hasattr(model, "predict") and not hasattr(model, "predict_proba"):
             raise
-        return as_black_box(model, rows, notes=(f"Asked through its own predict, because it is not read: {reason}",))
+        note = f"Asked through its own predict, because it is not read: {reason}"
+        return as_black_box(model, rows, notes=(note,), learnt=learnt_categories)
 
 
 def as_rows(table: Table, weights: Any) -> Rows:
@@ -204,7 +211,8 @@ def settle(  # noqa: PLR0913  # the options there are
     threads = check_jobs(n_jobs) or threads_available()
     given = as_table(X)
     adapted = readable(model, given, response)
-    table, unused = adapted.inputs.align(given)
+    received = receive(adapted, given)
+    table = received.table
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm(table)
     rows = as_rows(table, weights)
@@ -214,9 +222,7 @@ def settle(  # noqa: PLR0913  # the options there are
     agreement, calls = _agreement(adapted, table, check=check)
     if isinstance(adapted, BlackBox) and adapted is not model:
         calls = adapted.probed
-    left = (f"Columns that the model does not use were left out: {shown(unused, 20)}.",) if unused else ()
-    notes = (*adapted.notes, *left)
-    return Asked(adapted, rows, target, wanted, kind, grid, notes, max_evals, agreement, calls, threads)
+    return Asked(adapted, rows, target, wanted, kind, grid, received, max_evals, agreement, calls, threads)
 
 
 def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...]:
