@@ -71,7 +71,9 @@ class Table:
     library: str
     named: bool
     labels: npt.NDArray[Any] | None = None
-    unsettled: frozenset[str] = frozenset()  # columns of categories whose codes are not those of one list that somebody chose
+    unsettled: frozenset[str] = (
+        frozenset()
+    )  # columns of categories whose codes are not those of one list that somebody chose
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -173,7 +175,9 @@ class Table:
         made = with_cells(cells, self.library, old.name)
         if self.library == "pandas":
             made.index = self.native.index
-        return replace(self, native=frame.with_columns(nw.from_native(made, series_only=True).alias(old.name)).to_native())
+        return replace(
+            self, native=frame.with_columns(nw.from_native(made, series_only=True).alias(old.name)).to_native()
+        )
 
     def column(self, position: int) -> Column:
         """Return one column, typed; see :class:`Column`."""

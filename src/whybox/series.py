@@ -90,6 +90,10 @@ def one_dictionary(frame: Any, library: str) -> tuple[Any, frozenset[str]]:
     changed = set()
     for at, field in enumerate(frame.schema):
         column = frame.column(at)
+        if any(
+            key.startswith(b"_PL_CATEGORICAL") for key in field.metadata or ()
+        ):  # a Categorical of polars, come by way of Arrow
+            changed.add(field.name)
         if not module.types.is_dictionary(field.type) or column.num_chunks < 2:
             continue
         lists = [chunk.dictionary.to_pylist() for chunk in column.chunks if len(chunk)]
@@ -97,7 +101,7 @@ def one_dictionary(frame: Any, library: str) -> tuple[Any, frozenset[str]]:
             continue
         if not all(same_codes(a, b) for a in lists for b in lists):
             changed.add(field.name)
-        frame = frame.set_column(at, field.name, column.unify_dictionaries())
+        frame = frame.set_column(at, field, column.unify_dictionaries())
     return frame, frozenset(changed)
 
 

@@ -73,7 +73,9 @@ def as_black_box(
     method = _method(obj, response)
     names, named = _columns(obj, rows)
     categories = {} if method is None or learnt is None else learnt(obj, len(names))
-    inputs = Inputs(names, named, _NoMatrix(categories), tuple((i,) for i in range(len(names))), remembered=_remembered(obj))
+    inputs = Inputs(
+        names, named, _NoMatrix(categories), tuple((i,) for i in range(len(names))), remembered=_remembered(obj)
+    )
     plain = method is None
     call = _Call(obj if method is None else getattr(obj, method), plain)
     what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"

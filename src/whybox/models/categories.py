@@ -15,8 +15,6 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.frames import is_missing
-
 __all__ = ["UNCERTAIN", "Unseen", "Vocabulary", "category_key", "merged_unseen"]
 
 UNCERTAIN: Final = object()  # stands for "the text cannot be known"
@@ -96,9 +94,15 @@ class Vocabulary:
         if self.codes or not self.stored or self.knows(value):
             return value
         if self.words is None:
-            found = [] if isinstance(value, str) else [s for s in _spellings(value) if self.knows_text and self.knows_text(s)]
+            found = (
+                []
+                if isinstance(value, str)
+                else [s for s in _spellings(value) if self.knows_text and self.knows_text(s)]
+            )
         else:
-            found = [w for w in self._by_reading.get(_reading(value), ()) if isinstance(w, str) != isinstance(value, str)]
+            found = [
+                w for w in self._by_reading.get(_reading(value), ()) if isinstance(w, str) != isinstance(value, str)
+            ]
         if not found:
             return UNCERTAIN if self.words is None and isinstance(value, (datetime, time)) else value
         return found[0] if len(found) == 1 and _lossless(value, found[0]) else UNCERTAIN
@@ -126,7 +130,7 @@ def _reading(value: Any) -> Any:
     if isinstance(value, datetime):
         return ("date", value.replace(tzinfo=None))
     if isinstance(value, date):
-        return ("date", datetime(value.year, value.month, value.day))
+        return ("date", datetime.combine(value, time()))
     return ("time", value) if isinstance(value, time) else ("other", value)
 
 
@@ -145,7 +149,7 @@ def _read_text(text: str) -> Any:
 
 def _lossless(value: Any, word: Any) -> bool:
     """Whether a cell can only have been this word: numbers lose leading zeros and exponents, dates and booleans have one spelling in a column."""
-    if isinstance(value, str) or isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+    if isinstance(value, (str, bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
         return True
     return word in (repr(float(value)), *((str(int(value)),) if float(value).is_integer() else ()))
 
@@ -158,7 +162,12 @@ def _spellings(value: Any) -> list[str]:
         return [s for s in (str(value).zfill(w) for w in range(2, _WIDEST)) if s != str(value)]
     if isinstance(value, datetime):
         short = value.replace(tzinfo=None)
-        forms = [short.isoformat(), short.isoformat(" "), short.isoformat("T", "minutes"), short.isoformat(" ", "minutes")]
+        forms = [
+            short.isoformat(),
+            short.isoformat(" "),
+            short.isoformat("T", "minutes"),
+            short.isoformat(" ", "minutes"),
+        ]
         return list(dict.fromkeys([*forms, *([short.date().isoformat()] if short.time() == time() else [])]))
     if isinstance(value, time):
         return list(dict.fromkeys([value.isoformat(), value.isoformat("minutes")]))
@@ -185,8 +194,15 @@ class Unseen:
         """Say it in one sentence."""
         named = ", ".join(f"{c!r} ({n:,})" for c, n in list(self.categories.items())[:8])
         more = f" and {self.different - 8:,} more" if self.different > 8 else ""
-        lack = "that training did not have" if self.complete else "that no split of the model asks for (it does not store whether training had them)"
-        rows, kinds = f"{self.rows:,} row{'s' * (self.rows != 1)}{where}", "a category" if self.different == 1 else f"{self.different:,} categories"
+        lack = (
+            "that training did not have"
+            if self.complete
+            else "that no split of the model asks for (it does not store whether training had them)"
+        )
+        rows, kinds = (
+            f"{self.rows:,} row{'s' * (self.rows != 1)}{where}",
+            "a category" if self.different == 1 else f"{self.different:,} categories",
+        )
         return f"{rows} hold{'s' * (self.rows == 1)} {kinds} of {column!r} {lack}: {named}{more}."
 
 

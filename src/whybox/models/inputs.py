@@ -88,11 +88,11 @@ class Inputs:
         """Whether a column of this name is one of the model's; no column is, where the model knows no names."""
         return (self.named and self._respell(name) in self.names) or name in self.own_names
 
-    def text_columns(self, names: Sequence[str]) -> dict[str, Vocabulary]:
-        """Return which columns of a file of these columns hold the model's categories as text, so that their cells are read as they are spelled."""
+    def categorical(self, names: Sequence[str]) -> dict[str, Vocabulary]:
+        """Return what categories the model learnt of the columns of a table, of which only the names are known yet."""
         known = self.names if self.named else self.own_names if set(self.own_names) <= set(names) else ()
         at = {self._respell(n): n for n in names} if known else dict(zip(self.names, names, strict=False))
-        wanted = {(known or self.names)[i]: v for i, v in self.encoder.learnt(None).items() if v.text}
+        wanted = {(known or self.names)[i]: v for i, v in self.encoder.learnt(None).items()}
         return {at[n]: v for n, v in wanted.items() if n in at}
 
     def _respell(self, name: str) -> str:
@@ -310,4 +310,3 @@ class NumberEncoder:
                 f"column {table.names[j]!r} has a missing value ({{row}}); {self.library} refuses those. Impute it as the training data was.",
                 int(i),
             )
-

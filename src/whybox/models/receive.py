@@ -45,7 +45,11 @@ class Received:
 
     def about(self, where: str = "") -> tuple[str, ...]:
         """Everything that is to be said about these rows; `where` follows the number of rows (" of the background")."""
-        return (*self.notes, *(u.note(c, where=where) for c, u in self.unseen.items()), *((BY_POSITION,) if self.by_position else ()))
+        return (
+            *self.notes,
+            *(u.note(c, where=where) for c, u in self.unseen.items()),
+            *((BY_POSITION,) if self.by_position else ()),
+        )
 
     def unseen_as_data(self) -> dict[str, dict[str, Any]]:
         """What is unseen, as plain data for the evidence."""
@@ -71,9 +75,7 @@ class Received:
                 )
 
 
-_GIVE_ONE_LIST: Final = (
-    "Give the column one list of categories, that of training in its order (pandas.CategoricalDtype, polars.Enum), or pass the codes themselves as numbers."
-)
+_GIVE_ONE_LIST: Final = "Give the column one list of categories, that of training in its order (pandas.CategoricalDtype, polars.Enum), or pass the codes themselves as numbers."
 
 
 def receive(model: Model, data: Any, *, what: str = "X") -> Received:
@@ -92,7 +94,11 @@ def receive(model: Model, data: Any, *, what: str = "X") -> Received:
     given, inputs = as_table(data, what=what), model.inputs
     by_position = _by_position(inputs, given, what)
     table, unused = inputs.align(given, what=what)
-    notes = [f"Columns that the model does not use were left out: {', '.join(unused[:20])}{' ...' * (len(unused) > 20)}."] if unused else []
+    notes = (
+        [f"Columns that the model does not use were left out: {', '.join(unused[:20])}{' ...' * (len(unused) > 20)}."]
+        if unused
+        else []
+    )
     unseen: dict[str, Unseen] = {}
     lists: dict[int, tuple[Any, ...]] = {}
     for i, vocabulary in inputs.encoder.learnt(table).items():
@@ -175,7 +181,7 @@ def _counted(column: Column) -> Iterator[tuple[Any, int]]:
         yield from zip(cells.tolist(), counts.tolist(), strict=True)
         return
     if values.dtype.kind == "M":
-        values = values.astype("datetime64[us]") if np.datetime_data(values.dtype)[0] != "D" else values
+        values = values.astype("datetime64[us]") if values.dtype.str[-3:] != "[D]" else values
     yield from _tally(values.tolist())
 
 
@@ -217,13 +223,15 @@ def _meant(
         )
     text = isinstance(word, str)
     cells = [None if is_missing(v) else _as_meant(v, meant, text=text) for v in _cells(column)]
-    said = f"Column {column.name!r} came as {_type(value)} and was read as the {_type_of(vocabulary)} that training had."
+    said = (
+        f"Column {column.name!r} came as {_type(value)} and was read as the {_type_of(vocabulary)} that training had."
+    )
     return table.replaced(table.names.index(column.name), cells), [said]
 
 
 def _cells(column: Column) -> list[Any]:
     if column.values.dtype.kind == "M":
-        unit = "D" if np.datetime_data(column.values.dtype)[0] == "D" else "us"
+        unit = "D" if column.values.dtype.str[-3:] == "[D]" else "us"
         return list(column.values.astype(f"datetime64[{unit}]").tolist())
     cells = (column.objects() if column.originals is None else column.originals).tolist()
     return [c if c is None else bool(c) for c in cells] if column.kind == "boolean" else list(cells)

@@ -72,7 +72,9 @@ def _walk(step: Any, origins: Origins, found: dict[int, Vocabulary]) -> Origins:
     if name == "FunctionTransformer" and step.func is None:
         return origins
     if name == "SimpleImputer":
-        kept = [o for o, s in zip(origins, step.statistics_, strict=True) if step.keep_empty_features or not is_missing(s)]
+        kept = [
+            o for o, s in zip(origins, step.statistics_, strict=True) if step.keep_empty_features or not is_missing(s)
+        ]
         return kept + [None] * (len(trace(step, [frozenset()] * len(origins))) - len(kept))
     if hasattr(step, "get_support"):
         return [origins[i] for i in np.flatnonzero(step.get_support())]
