@@ -93,9 +93,10 @@ class Evidence:
     @property
     def caution(self) -> str:
         """What a picture should say below itself in a few words; empty if there is nothing."""
-        rows = max((u["rows"] for u in self.unseen.values()), default=0)
-        columns = ", ".join(repr(c) for c in list(self.unseen)[:3]) + (" ..." if len(self.unseen) > 3 else "")
-        of = f"unseen categories of {columns} in {'up to ' * (len(self.unseen) > 1)}{rows:,} row{'s' * (rows != 1)}"
+        unseen = {c: u["rows"] for c, u in self.unseen.items() if u["complete"]}
+        rows = max(unseen.values(), default=0)
+        columns = ", ".join(repr(c) for c in list(unseen)[:3]) + (" ..." if len(unseen) > 3 else "")
+        of = f"unseen categories of {columns} in {'up to ' * (len(unseen) > 1)}{rows:,} row{'s' * (rows != 1)}"
         return "; ".join([*(["columns taken by position"] if self.by_position else []), *([of] if rows else [])])
 
     def lines(self) -> list[tuple[str, str]]:
