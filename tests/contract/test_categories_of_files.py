@@ -90,7 +90,7 @@ def test_a_csv_is_read_as_the_categories_of_the_model(library, kind, tmp_path):
     assert np.allclose(found.base_value, predict(frame[:30]).mean(), rtol=1e-4)
     assert np.ptp(found.c) > 1
     assert main(["effects", str(path), str(tmp_path / "d.csv"), "-o", str(tmp_path / "e.csv"), "--no-verify"]) == 0
-    curve = pd.read_csv(tmp_path / "e.csv", dtype=str, keep_default_na=False).query("feature == 'c'").set_index("value")
+    curve = pd.read_csv(tmp_path / "e.csv", dtype=str, keep_default_na=False).query("feature == 'c'").set_index("level")
     word = WORDS[kind][0]
     assert float(curve.effect[word]) == pytest.approx(predict(frame.assign(c=word)).mean(), rel=1e-4)
 
@@ -370,7 +370,8 @@ def test_categories_in_another_order_than_in_training(library):
     else:
         model, predict = trained(library, frame, y)
         expected = predict(frame)
-    turned = frame.astype({"c": pd.CategoricalDtype(["c", "q", "a", "b"])})
+    more = [] if library == "xgboost" else ["q"]  # XGBoost itself refuses it, also where no row has it
+    turned = frame.astype({"c": pd.CategoricalDtype(["c", *more, "a", "b"])})
     assert np.allclose(wb.explain(model, turned, turned[:9]).prediction, expected, rtol=1e-4)
     for other in (pl.from_pandas(turned), pa.Table.from_pandas(turned, preserve_index=False)):
         assert np.allclose(wb.explain(model, other).prediction, expected, rtol=1e-4)
@@ -417,7 +418,9 @@ def test_unseen_categories_are_counted_and_named(name, container):
     rare = with_unseen(frame)
     strange = as_library(rare.astype({"c": "category"}) if name == "lightgbm" else rare, container)
     got = wb.explain(model, strange, plain[:20])
-    assert np.allclose(got.prediction, predict(with_unseen(frame)))
+    assert np.allclose(
+        got.prediction, model.predict(rare.astype({"c": "category"})) if name == "lightgbm" else predict(rare)
+    )
     assert any(re.fullmatch(NOTE, note) for note in got.evidence.notes)
     assert got.evidence.unseen["c"]["categories"] == {"new": 7, "newer": 5}
     assert not wb.explain(model, plain).evidence.unseen

@@ -7,7 +7,7 @@ category can have been read as that cell and is spelled as the cell is normally 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import cached_property
@@ -76,7 +76,7 @@ class Vocabulary:
             return float(value).is_integer() and value < len(self.words or ())  # negative codes are missing values
         if self.words is not None:
             return category_key(value) in self._keys
-        return self.knows_text is not None and self.knows_text(_own_text(value))
+        return self._has(_own_text(value))
 
     @cached_property
     def _by_reading(self) -> Mapping[Any, list[Any]]:
@@ -85,27 +85,37 @@ class Vocabulary:
             found.setdefault(_reading(word), []).append(word)
         return found
 
-    def meant(self, value: Any) -> Any:
-        """Return the category that a cell of another type than in training stands for.
+    def meant(self, values: Sequence[Any]) -> list[Any]:
+        """Return the categories that the different cells of a column stand for, where they are of another type than in training.
 
-        The cell itself where it is known, or is no category in any spelling; `UNCERTAIN` where several categories, or one that is not spelled as the
-        cell is normally written, can have been read as this cell.
+        That is the cell itself where it is known, or is no category in any spelling; `UNCERTAIN` where several categories, or one that is not spelled as
+        the cell is normally written, can have been read as this cell.
         """
-        if self.codes or not self.stored or self.knows(value):
-            return value
-        if self.words is None:
-            found = (
-                []
-                if isinstance(value, str)
-                else [s for s in _spellings(value) if self.knows_text and self.knows_text(s)]
-            )
-        else:
-            found = [
-                w for w in self._by_reading.get(_reading(value), ()) if isinstance(w, str) != isinstance(value, str)
-            ]
+        if self.codes or not self.stored:
+            return list(values)
+        if self.words is not None:
+            return [v if self.knows(v) else self._of_words(v) for v in values]
+        spelled = [_spellings(v) for v in values]
+        styles = {at for forms in spelled for at, form in enumerate(forms) if form is not None and self._has(form)}
+        return [
+            v if self.knows(v) else self._of_hashes(v, forms, styles) for v, forms in zip(values, spelled, strict=True)
+        ]
+
+    def _of_words(self, value: Any) -> Any:
+        found = [w for w in self._by_reading.get(_reading(value), ()) if isinstance(w, str) != isinstance(value, str)]
         if not found:
-            return UNCERTAIN if self.words is None and isinstance(value, (datetime, time)) else value
+            return value
         return found[0] if len(found) == 1 and _lossless(value, found[0]) else UNCERTAIN
+
+    def _of_hashes(self, value: Any, forms: Sequence[str | None], styles: set[int]) -> Any:
+        """A cell in the one way of writing of which the column has known categories: one that is not known must be written as they are."""
+        written = {forms[at] for at in styles if at < len(forms)} - {None}
+        if not written:
+            return UNCERTAIN if isinstance(value, (datetime, time)) else value
+        return written.pop() if len(written) == 1 and _lossless(value, next(iter(written))) else UNCERTAIN
+
+    def _has(self, text: str) -> bool:
+        return self.knows_text is not None and self.knows_text(text)
 
     def unseen(self, counts: Mapping[Any, int]) -> dict[str, int]:
         """Return the categories among these cells (and the number of rows of each) that the model does not know."""
@@ -154,23 +164,18 @@ def _lossless(value: Any, word: Any) -> bool:
     return word in (repr(float(value)), *((str(int(value)),) if float(value).is_integer() else ()))
 
 
-def _spellings(value: Any) -> list[str]:
-    """Texts that a reader of files turns into this cell."""
+def _spellings(value: Any) -> list[str | None]:
+    """Texts that a reader of files turns into this cell: one for each way of writing, None where this cell is not written so."""
     if isinstance(value, (bool, np.bool_)):
         return [str(bool(value)), str(bool(value)).lower(), str(bool(value)).upper()]
     if isinstance(value, (int, np.integer)):
-        return [s for s in (str(value).zfill(w) for w in range(2, _WIDEST)) if s != str(value)]
+        return [s if s != str(value) else None for s in (str(value).zfill(w) for w in range(2, _WIDEST))]
     if isinstance(value, datetime):
-        short = value.replace(tzinfo=None)
-        forms = [
-            short.isoformat(),
-            short.isoformat(" "),
-            short.isoformat("T", "minutes"),
-            short.isoformat(" ", "minutes"),
-        ]
-        return list(dict.fromkeys([*forms, *([short.date().isoformat()] if short.time() == time() else [])]))
+        t = value.replace(tzinfo=None)
+        day = t.date().isoformat() if t.time() == time() else None
+        return [t.isoformat(), t.isoformat(" "), t.isoformat("T", "minutes"), t.isoformat(" ", "minutes"), day]
     if isinstance(value, time):
-        return list(dict.fromkeys([value.isoformat(), value.isoformat("minutes")]))
+        return [value.isoformat(), value.isoformat("minutes")]
     return [value.isoformat()] if isinstance(value, date) else []
 
 

@@ -205,7 +205,7 @@ def _meant(
     Raises:
         DtypeError: it is not; or a live model would itself take these cells for other categories.
     """
-    meant = {(type(v), v): vocabulary.meant(v) for v in counts}
+    meant = {(type(v), v): m for v, m in zip(counts, vocabulary.meant(list(counts)), strict=True)}
     other = [(v, m) for (_, v), m in meant.items() if m is not v]
     if not other:
         return table, []
