@@ -26,7 +26,7 @@ from whybox.errors import (
     did_you_mean,
     shown,
 )
-from whybox.series import is_missing, like_array, like_series, widened
+from whybox.series import category_codes, is_missing, like_array, like_series, one_dictionary, series_of_cells, widened
 
 __all__ = ["Column", "Floats", "Table", "as_table", "build_frame", "is_missing"]
 
@@ -77,6 +77,9 @@ class Table:
     named: bool
     labels: npt.NDArray[Any] | None = None
     index: Any = None
+    unsettled: frozenset[str] = (
+        frozenset()
+    )  # columns of categories whose codes are not those of one list that somebody chose
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -170,6 +173,21 @@ class Table:
     def renamed(self, names: Sequence[str]) -> Table:
         """Return the same columns under other names (the native frame keeps its own)."""
         return replace(self, names=tuple(names), named=True)
+
+    def replaced(self, position: int, cells: Sequence[Any]) -> Table:
+        """Return these rows with other cells (None: missing) in one column, in the dtype that suits them."""
+        if isinstance(self.native, np.ndarray):
+            out = self.native.astype(object)
+            out[:, position] = np.fromiter(cells, dtype=object, count=len(self))
+            return replace(self, native=out)
+        frame = nw.from_native(self.native, eager_only=True)
+        old = frame[:, position]
+        made = series_of_cells(cells, self.library, old.name)
+        if self.library == "pandas":
+            made.index = self.native.index
+        return replace(
+            self, native=frame.with_columns(nw.from_native(made, series_only=True).alias(old.name)).to_native()
+        )
 
     def column(self, position: int) -> Column:
         """Return one column, typed; see :class:`Column`."""
@@ -363,6 +381,7 @@ def _from_frame(data: Any, what: str) -> Table:
     frame = nw.from_native(data, eager_only=True)
     library = str(frame.implementation).rsplit(".", maxsplit=1)[-1].lower()
     labels = None
+    data, unsettled = one_dictionary(data, library)
     if library == "pandas":
         if data.columns.nlevels > 1:
             raise ColumnsError(f"{what} has a column index of several levels; flatten it to one name per column.")
@@ -370,7 +389,15 @@ def _from_frame(data: Any, what: str) -> Table:
         if not (type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1):
             labels = index.to_numpy()
     own = None if labels is None else data.index
-    return Table(data, tuple(str(c) for c in frame.columns), library, named=True, labels=labels, index=own)
+    return Table(
+        data,
+        tuple(str(c) for c in frame.columns),
+        library,
+        named=True,
+        labels=labels,
+        index=own,
+        unsettled=unsettled,
+    )
 
 
 def _from_array(data: Any, what: str) -> Table:
@@ -433,7 +460,7 @@ def _frame_column(name: str, series: nw.Series[Any]) -> Column:
     if dtype.is_numeric():
         return Column(name, "number", _numbers(series))
     if dtype in (nw.Categorical, nw.Enum):
-        codes, categories = _codes(series)
+        codes, categories = category_codes(series.to_native(), series.to_arrow)
         return Column(name, "category", codes, categories)
     zone = getattr(getattr(series.to_native(), "dtype", None), "tz", None)  # narwhals knows not every zone of pandas
     if zone is not None:
@@ -463,23 +490,6 @@ def _numbers(series: nw.Series[Any]) -> npt.NDArray[Any]:
         series = series.cast(nw.Float64)
     out = np.asarray(series.to_numpy())
     return out if out.dtype.kind in "fiu" else np.array([np.nan if is_missing(v) else v for v in out], dtype=np.float64)
-
-
-def _codes(series: nw.Series[Any]) -> tuple[npt.NDArray[np.int64], tuple[Any, ...]]:
-    native = series.to_native()
-    if hasattr(native, "cat") and hasattr(native.cat, "codes"):
-        return native.cat.codes.to_numpy().astype(np.int64), tuple(native.cat.categories.tolist())
-    import pyarrow as pa
-
-    arrow = series.to_arrow()
-    if isinstance(arrow, pa.ChunkedArray):
-        arrow = arrow.unify_dictionaries().combine_chunks()
-    if isinstance(arrow, pa.ChunkedArray):
-        arrow = arrow.chunk(0) if arrow.num_chunks else pa.array([], type=arrow.type)
-    if not isinstance(arrow, pa.DictionaryArray):
-        arrow = arrow.dictionary_encode()
-    codes = arrow.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return codes, tuple(arrow.dictionary.to_pylist())
 
 
 def _what(column: Column) -> str:
