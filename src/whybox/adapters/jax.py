@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from whybox.adapters.jax_modules import Body, Function, Mode, body_of, bytes_of, dotted
+from whybox.adapters.jax_modules import Body, Function, Mode, Reached, body_of, bytes_of, dotted
 from whybox.adapters.parts import Part, first_line, parameters_of
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Tapped
@@ -347,6 +347,24 @@ class JaxNetwork(Differentiable):
                 continue
             if hasattr(kept, "shape"):
                 found.append((name, tuple(kept.shape)))
+        return found
+
+    def shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """See Differentiable; nothing is computed."""
+        found, rows = [], () if self.run.body.batched else (len(x[0]),)
+        try:
+            names = self.run.body.layers(self.run.body.module(self.params))
+        except UnsupportedModelError:
+            return []
+        for name in names:
+            run = replace(self.run, layer=name, mode="stop")
+            try:
+                with self.run.body.any_size():
+                    jax.eval_shape(partial(run, self.params), x)
+            except Reached as reached:
+                found.append((name, (*rows, *reached.shape)))
+            except Exception:  # noqa: S112  # whatever a network says to rows of another size
+                continue
         return found
 
     def _said(self, x: tuple[Array, ...], layer: str) -> Array:

@@ -9,6 +9,7 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, final
@@ -19,9 +20,17 @@ import numpy as np
 
 from whybox.errors import OptionError, UnsupportedModelError, did_you_mean
 
-__all__ = ["Body", "Equinox", "Flax", "Function", "body_of", "bytes_of", "dotted"]
+__all__ = ["Body", "Equinox", "Flax", "Function", "Reached", "body_of", "bytes_of", "dotted"]
 
-Mode = Literal["plain", "keep", "from"]
+Mode = Literal["plain", "keep", "from", "stop"]
+
+
+class Reached(Exception):  # noqa: N818  # nothing went wrong
+    """A layer was reached that the network was run up to; `shape`: of what it puts out."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(shape)
+        self.shape = shape
 
 
 @dataclass(frozen=True)
@@ -49,15 +58,19 @@ class Body(ABC):
         """Names of layers without parts of their own."""
         raise UnsupportedModelError("layers of a plain JAX function cannot be reached.")
 
+    def any_size(self) -> AbstractContextManager[None]:
+        """Within it inputs may have another size than the module was made for, where it checks that first."""
+        return nullcontext()
+
     def run(self, params: Any, x: tuple[Any, ...], names: tuple[str, ...], layer: str | None, mode: Mode) -> Any:
-        """Answer rows. ``keep``: (answer, what the layer put out). ``from``: the first input stands for what the layer puts out."""
+        """Answer rows. ``keep``: (answer, what the layer put out). ``from``: the first input stands for what the layer puts out. ``stop``: raise Reached there."""
 
         def call(*given: Any) -> Any:
             module = self.module(params)
             said: list[Any] = []
             if layer is not None:
                 instead, given = (given[0], given[1:]) if mode == "from" else (None, given)
-                module = self.put(module, layer, _Stub(self.at(module, layer), instead, said))
+                module = self.put(module, layer, _Stub(self.at(module, layer), instead, said, stop=mode == "stop"))
             answer = module(**dict(zip(names, given, strict=True))) if names else module(*given)
             if layer is not None and len(said) != 1:
                 raise UnsupportedModelError(
@@ -84,14 +97,16 @@ class Body(ABC):
 class _Stub:
     """Stands where a layer stood: notes what it says, or says what it is given to say."""
 
-    def __init__(self, layer: Any, instead: Any, said: list[Any]) -> None:
-        self._layer, self._instead, self._said = layer, instead, said
+    def __init__(self, layer: Any, instead: Any, said: list[Any], *, stop: bool = False) -> None:
+        self._layer, self._instead, self._said, self._stop = layer, instead, said, stop
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._layer, name)
 
     def __call__(self, *given: Any, **named: Any) -> Any:
         out = self._layer(*given, **named)
+        if self._stop:
+            raise Reached(tuple(jnp.shape(out)))
         if self._instead is not None:
             if jnp.shape(out) != jnp.shape(self._instead):
                 raise UnsupportedModelError(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from inspect import Parameter, Signature
 from typing import Any
 
 import keras
 
-from whybox.adapters.keras_models import call_model, inputs_of, instead, leaves, structure_of
+from whybox.adapters.keras_models import any_size, call_model, inputs_of, instead, leaves, structure_of
 from whybox.errors import UnsupportedModelError
 from whybox.models.differentiable import Differentiable
 
@@ -94,6 +94,9 @@ def _torch(model: Any, output: Any) -> Differentiable:
         def __deepcopy__(self, memo: Any) -> Evaluated:
             known = {id(v): value for v, value in self.values}
             return Evaluated(lambda v: torch.nn.Parameter(known[id(v)].detach().clone(), requires_grad=False))
+
+        def any_size(self) -> AbstractContextManager[None]:
+            return any_size(model)
 
         def extra_repr(self) -> str:
             return structure_of(model)

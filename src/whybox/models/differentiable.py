@@ -160,6 +160,13 @@ class Differentiable(ABC):
         """As layers, and also what is made of several layers, where the library has such."""
         return self.layers(x)
 
+    def shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """As blocks, as far as the network gets: rows of a size that it was not made for may end in an error behind some layer. Never raises."""
+        try:
+            return self.blocks(x)
+        except Exception:  # whatever a network says to rows of another size
+            return []
+
     def tap(self, x: tuple[Array, ...], layer: str) -> Tapped:
         """Run, and keep what one layer put out.
 

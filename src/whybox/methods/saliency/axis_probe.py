@@ -1,0 +1,204 @@
+"""Which axes of a layer follow which axes of the input, found by asking the network: about larger inputs, and about inputs changed in one part."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import UnsupportedModelError
+from whybox.frames import Floats
+from whybox.methods.saliency.question import Question
+from whybox.models.differentiable import Array
+
+__all__ = ["Order", "Response", "growth", "orders", "response"]
+
+Shapes = Mapping[str, tuple[int, ...]]
+BANDS: Final = 4  # parts of an axis that are changed, one after the other
+CLEAR: Final = 0.3  # correlation between where the input was changed and where the layer changed, from which on an axis is believed to follow
+FEW: Final = 1.2  # small layers need a clearer one: FEW / sqrt(bands x length), four standard deviations of random weights
+ASTRAY: Final = 0.1  # how far, in lengths of the axis, the largest change may lie from where the input was changed
+NOISE: Final = 1e-5  # changes below this share of the largest are rounding
+
+
+@final
+@dataclass(frozen=True)
+class Order:
+    """A reading of a layer's axes: which one holds channels, and which one follows each axis of places of the input. Axis 0 is the rows."""
+
+    channel: int
+    places: tuple[int, ...]
+
+
+def orders(shape: Sequence[int], moved: Mapping[int, tuple[int, ...]]) -> list[Order]:
+    """Readings that larger inputs allow, one of those that make the same map.
+
+    Args:
+        shape: of what the layer puts out, rows first. moved: for each axis of places, by its position, the layer's axes that grow with it, as far as known.
+    """
+    found: dict[tuple[int | None, ...], Order] = {}
+    for channel, *places in permutations(range(1, len(shape))):
+        if all(len(axes) != 1 or axes[0] == places[k] for k, axes in moved.items()):
+            alike = tuple(axis if shape[axis] > 1 else None for axis in (channel, *places))
+            found.setdefault(alike, Order(channel, tuple(places)))
+    return list(found.values())
+
+
+def growth(q: Question, which: int) -> Callable[[str, tuple[int, ...]], dict[int, tuple[int, ...]]]:
+    """Ask about the first row made twice as long along each axis of places in turn.
+
+    Returns:
+        (layer, its shape for one row) -> for each axis of places, by its position, the axes of the layer that grew; without those that nothing is known of.
+    """
+    given = q.inputs[which]
+    first = [i.x[:1] for i in q.inputs]
+    larger: list[Shapes] = []
+    for axis in given.places:
+        longer = [np.concatenate([x, x], axis) if i == which else x for i, x in enumerate(first)]
+        met = q.net.shapes(tuple(q.net.array(x) for x in longer))
+        times = Counter(name for name, _ in met)
+        larger.append({name: shape for name, shape in met if times[name] == 1})
+
+    def grown(layer: str, shape: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+        found = {}
+        for k, shapes in enumerate(larger):
+            now = shapes.get(layer, ())
+            axes = tuple(i for i in range(1, len(shape)) if len(now) == len(shape) and now[i] != shape[i])
+            if axes:
+                found[k] = axes
+        return found
+
+    return grown
+
+
+@final
+@dataclass(frozen=True)
+class Response:
+    """How the layer answers changes of the input: for each axis of places (first index) and each axis of the layer (second, without rows).
+
+    Attributes:
+        follows: correlation, between -1 and 1, of where the input was changed and where the layer changed.
+        astray: mean distance of the largest change from where it should be, in lengths of the axis, beyond what the parts' own size explains.
+        needed: correlation that is clear for axes of this length; infinity where an axis has one place only.
+    """
+
+    follows: Floats
+    astray: Floats
+    needed: Floats
+
+    def clear(self, k: int, axis: int) -> bool:
+        """Whether this axis of the layer, and no other, follows axis k of the places."""
+        c = self.follows[k]
+        others = np.delete(np.abs(c), axis - 1)
+        here = c[axis - 1]
+        return bool(
+            here >= self.needed[k, axis - 1] and self.astray[k, axis - 1] <= ASTRAY and others.max(initial=0) <= here / 2
+        )
+
+    def against(self, k: int, axis: int) -> bool:
+        """Whether this axis runs the other way, in another order, or another one follows."""
+        c, at = self.follows[k], axis - 1
+        elsewhere = any(self.clear(k, a + 1) for a in range(len(c)) if a != at)
+        shuffled = c[at] >= self.needed[k, at] and self.astray[k, at] > ASTRAY
+        return bool(elsewhere or shuffled or c[at] <= -self.needed[k, at])
+
+    def allows(self, order: Order) -> bool:
+        """Whether nothing speaks against a reading."""
+        return not any(self.against(k, axis) for k, axis in enumerate(order.places))
+
+    def confirms(self, order: Order, shape: Sequence[int]) -> bool:
+        """Whether everything speaks for a reading; axes of one place cannot say anything."""
+        return all(
+            self.clear(k, axis) or (shape[axis] == 1 and np.abs(self.follows[k]).max(initial=0) < CLEAR / 2)
+            for k, axis in enumerate(order.places)
+        )
+
+
+def response(q: Question, which: int, layer: str, placed: Callable[[Array], Array]) -> Response:
+    """Change the first row in one part after the other, and see where the layer changes.
+
+    Args:
+        q, which: the question, and the input whose places are shown. layer: its name. placed: turns what it puts out into the axes to be judged, rows first.
+    """
+    given = q.inputs[which]
+    base, other = given.x[:1], _other(given.x[:1], given.channel)
+    rows, parts = [base], []
+    for k, axis in enumerate(given.places):
+        for start, stop in _bands(given.x.shape[axis]):
+            at = (slice(None),) * axis + (slice(start, stop),)
+            changed = base.copy()
+            changed[at] = other[at]
+            rows.append(changed)
+            parts.append((k, start, stop))
+    activations = np.concatenate(list(_activations(q, which, layer, np.concatenate(rows), placed)))
+    change = (activations[1:] - activations[0]) ** 2
+    change[change <= NOISE**2 * change.max(initial=0)] = 0
+    shape = activations.shape[1:]
+    follows, astray = np.zeros((len(given.places), len(shape))), np.zeros((len(given.places), len(shape)))
+    needed = np.full(follows.shape, np.inf)
+    for k, axis in enumerate(given.places):
+        mine = [i for i, part in enumerate(parts) if part[0] == k]
+        ends = np.array([parts[i][1:] for i in mine]) / given.x.shape[axis]
+        for a, length in enumerate(shape):
+            if len(mine) < 2 or length < 2 or not np.isfinite(change).all():
+                continue
+            over = tuple(i + 1 for i in range(len(shape)) if i != a)
+            follows[k, a], astray[k, a] = _together(change[mine].sum(axis=over), ends)
+            needed[k, a] = max(CLEAR, FEW / float(np.sqrt(len(mine) * length)))
+    return Response(follows, astray, needed)
+
+
+def _bands(length: int) -> list[tuple[int, int]]:
+    ends = np.linspace(0, length, min(length, BANDS) + 1).round().astype(int)
+    return [(int(a), int(b)) for a, b in zip(ends, ends[1:], strict=False)]
+
+
+def _other(x: npt.NDArray[Any], channel: int | None) -> npt.NDArray[Any]:
+    """A row like this one: each channel's numbers in another order, so that no number is of a kind the network does not know."""
+    draw = np.random.default_rng(0)
+    moved = x[..., None] if channel is None else np.moveaxis(x, channel, -1)
+    flat = moved.reshape(-1, moved.shape[-1])
+    out = np.stack([draw.permutation(column) for column in flat.T], axis=1)
+    same = np.ptp(flat, axis=0) == 0
+    if same.any() and x.dtype.kind == "f":  # an order of equal numbers changes nothing
+        spread = max(float(flat.std()), 0.1 * float(np.abs(flat).max(initial=0))) or 1.0
+        out[:, same] += (spread * draw.random((len(flat), int(same.sum())))).astype(x.dtype)
+    out = out.reshape(moved.shape)
+    return out[..., 0] if channel is None else np.moveaxis(out, -1, channel)
+
+
+def _activations(
+    q: Question, which: int, layer: str, rows: npt.NDArray[Any], placed: Callable[[Array], Array]
+) -> Iterator[Floats]:
+    """What the layer puts out for these rows of one input, the others being those of the first row."""
+    for start in range(0, len(rows), q.at_once):
+        some = rows[start : start + q.at_once]
+        xs = tuple(
+            q.net.array(some if i == which else np.repeat(other.x[:1], len(some), axis=0))
+            for i, other in enumerate(q.inputs)
+        )
+        found = q.net.inside(layer, xs)[1]
+        if len(found) != len(some):
+            raise UnsupportedModelError(f"layer {layer!r} does not answer with one array whose first axis is the rows; name another.")
+        yield q.net.numpy(placed(found))
+
+
+def _together(change: Floats, ends: Floats) -> tuple[float, float]:
+    """Correlation of parts (rows) and positions (columns) under weights made equal for all parts and all positions; and how far the largest lie astray."""
+    weights = change + 1e-9 * change.max() + 1e-300
+    for _ in range(30):
+        weights = weights / weights.sum(axis=1, keepdims=True)
+        weights = weights / weights.sum(axis=0, keepdims=True)
+    of_parts, of_places = weights.sum(axis=1) / weights.sum(), weights.sum(axis=0) / weights.sum()
+    parts, places = ends.mean(axis=1), (np.arange(weights.shape[1]) + 0.5) / weights.shape[1]
+    dp, dq = parts - of_parts @ parts, places - of_places @ places
+    spread = float(np.sqrt((of_parts @ dp**2) * (of_places @ dq**2)))
+    together = float(dp @ weights @ dq / weights.sum()) / spread if spread > 0 else 0.0
+    room = (ends[:, 1] - ends[:, 0]) / 2 + 0.5 / weights.shape[1]
+    largest = places[(weights / weights.sum(axis=1, keepdims=True)).argmax(axis=1)]
+    return together, float(np.maximum(np.abs(largest - parts) - room, 0).mean())

@@ -1,0 +1,342 @@
+"""What the axes of a layer are: channels, places, tokens. They come from the user or from the network, and are never taken from where libraries usually have them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import OptionError, UnsupportedModelError
+from whybox.methods.saliency.axis_probe import Order, growth, orders, response
+from whybox.methods.saliency.question import Question
+from whybox.models.differentiable import Array
+
+__all__ = ["Known", "LayerAxes", "checked_axes", "checked_grid", "find_layer", "layer_axes"]
+
+CHANNEL: Final = "channel"
+TOKEN: Final = "token"  # noqa: S105  # an axis
+EXTRA: Final = 5  # tokens beside those of places, at most, where the grid is not given: class, distillation and register tokens
+TRIES: Final = 8  # layers whose response is looked at, from the last one back
+
+
+class Known(tuple[str, ...]):
+    """Names of axes that were found before: they are not looked for again."""
+
+    __slots__ = ()
+
+
+@final
+@dataclass(frozen=True)
+class LayerAxes:
+    """How what a layer puts out is read.
+
+    Attributes:
+        layer: its name. names: of its axes behind the rows, once `placed`: ``"channel"`` and those of the input's places.
+        found: how they are known, in words. order: of the axes of places, as the input has them.
+        grid: places that tokens are laid out on; None: the layer has no axis of tokens. skip: how many tokens before them stand for no place.
+        reshape: the user's own arrangement, which comes first. notes: what the reader should know.
+    """
+
+    layer: str
+    names: tuple[str, ...]
+    found: str
+    order: tuple[int, ...]
+    grid: tuple[int, ...] | None = None
+    skip: int = 0
+    reshape: Callable[[Array], Array] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def channel(self) -> int:
+        """The axis of channels, once placed."""
+        return _spread(self.names, self.grid).index(CHANNEL) + 1
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """Options that name all of this, to ask again."""
+        return {"layer": self.layer, "layer_axes": list(self.names), "grid": None if self.grid is None else list(self.grid)}
+
+    def placed(self, a: Array) -> Array:
+        """(m, ...) as the layer puts it out -> channels and places as axes of their own, tokens of no place left out."""
+        if self.reshape is not None:
+            a = self.reshape(a)
+        if self.grid is None:
+            return a
+        at = self.names.index(TOKEN) + 1
+        shape = tuple(map(int, a.shape))
+        kept = a[(slice(None),) * at + (slice(self.skip, self.skip + int(np.prod(self.grid))),)]
+        return kept.reshape((*shape[:at], *self.grid, *shape[at + 1 :]))
+
+    def turned(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Maps (m, *places in the layer's order) -> (m, *places in the input's order)."""
+        return np.transpose(maps, (0, *(1 + k for k in self.order)))
+
+    def __str__(self) -> str:
+        left = f", the first {self.skip} left out" if self.skip else ""
+        own = " after reshape" if self.reshape is not None else ""
+        return f"{self.layer!r} (row, {', '.join(self.names)}{own}: {self.found}{left})"
+
+
+def _spread(names: Sequence[str], grid: Sequence[int] | None) -> list[str]:
+    """Names of axes, tokens laid out on their grid."""
+    return [n for name in names for n in ([name] if grid is None or name != TOKEN else [f"place {k}" for k in range(len(grid))])]
+
+
+def checked_axes(given: Any) -> tuple[str, ...] | None:
+    """Names of axes as an option: a sequence of them, or one text with commas.
+
+    Raises:
+        OptionError: something else.
+    """
+    if given is None or isinstance(given, Known):
+        return given
+    names = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
+    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(n, str) and n for n in names):
+        raise OptionError(
+            f"layer_axes={given!r}: name the axes of the layer behind the rows, in its own order, such as ('y', 'x', 'channel') or ('token', 'channel')."
+        )
+    names = tuple("channel" if n == "channels" else "token" if n == "tokens" else n for n in names)
+    if len(set(names)) < len(names) or CHANNEL not in names:
+        raise OptionError(f"layer_axes={given!r}: each axis has a name of its own, and one of them is 'channel'.")
+    return names
+
+
+def checked_grid(given: Any) -> tuple[int, ...] | None:
+    """Places that tokens are laid out on.
+
+    Raises:
+        OptionError: no positive whole numbers.
+    """
+    if given is None:
+        return None
+    sizes = (given,) if isinstance(given, (int, np.integer)) else given
+    if not isinstance(sizes, (list, tuple)) or not sizes or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
+        raise OptionError(f"grid={given!r}: how many tokens there are along each axis of the input, such as (14, 14).")
+    return tuple(map(int, sizes))
+
+
+def find_layer(q: Question, which: int) -> LayerAxes:
+    """The last layer that puts out channels on a grid of more than one place, and whose axes the network tells.
+
+    Raises:
+        UnsupportedModelError: there is none.
+    """
+    met = q.net.blocks(q.lift(np.zeros(1, dtype=np.intp)))
+    times = Counter(name for name, _ in met)
+    rank = q.inputs[which].x.ndim
+    fit = [(n, s) for n, s in reversed(met) if len(s) == rank and s[0] == 1 == times[n] and int(np.prod(s)) > 1]
+    grown, tried = growth(q, which) if fit else None, 0
+    for name, shape in fit:
+        assert grown is not None  # noqa: S101  # there is a layer
+        possible = orders(shape, grown(name, shape))
+        if len(possible) == 1 and all(shape[axis] == 1 for axis in possible[0].places):
+            continue
+        if len(possible) > 1 and sum(n > 1 for n in shape[1:]) < 2:  # a vector: channels behind a pool, most likely
+            continue
+        found = _read(q, which, name, shape, possible)
+        if isinstance(found, LayerAxes):
+            return found
+        tried += 1
+        if tried == TRIES:
+            break
+    if not fit:
+        raise UnsupportedModelError(
+            f"no layer of {q.net.kind} puts out channels on a grid of more than one place (among those that answer once); name one: layer=... "
+            "(of transformers with layer_axes=('token', 'channel'))."
+        )
+    raise UnsupportedModelError(
+        f"of no layer of {q.net.kind} with the input's number of axes can it be told for certain which axes are {_listed(_places(q, which))} and which holds "
+        f"channels (looked at: {', '.join(repr(n) for n, _ in fit[:TRIES])}); name one, and its axes in its own order: layer=..., layer_axes={_example(q, which)}."
+    )
+
+
+def layer_axes(q: Question, which: int, layer: str, names: tuple[str, ...] | None, grid: tuple[int, ...] | None, reshape: Any) -> LayerAxes:
+    """What the axes of a layer are.
+
+    Args:
+        q, which: the question, and the input whose places are shown. layer: its name. names, grid, reshape: as the user gave them.
+
+    Raises:
+        OptionError: the layer has other axes than the input has places, or than was said. UnsupportedModelError: they cannot be told for certain.
+    """
+    one = q.net.tap(q.lift(np.zeros(1, dtype=np.intp)), layer).activation
+    if reshape is not None:
+        _only_moves(q, reshape, layer, tuple(map(int, one.shape)))
+        one = reshape(one)
+    shape = tuple(map(int, one.shape))
+    if names is not None:
+        return _as_said(q, which, layer, shape, names, grid, reshape)
+    if grid is not None:
+        raise OptionError("grid= goes with an axis of tokens: layer_axes=('token', 'channel').")
+    if len(shape) != q.inputs[which].x.ndim:
+        raise OptionError(
+            f"layer {layer!r} puts out the shape {shape[1:]} for a row; a class activation map needs channels and the input's axes of places "
+            f"({_listed(_places(q, which))}). Leave layer out, name another"
+            + (", or say layer_axes=('token', 'channel') where these are tokens." if len(shape) == 3 else ", or bring it into such axes: reshape=...")
+        )
+    moved = growth(q, which)(layer, shape) if reshape is None else {}
+    found = _read(q, which, layer, shape, orders(shape, moved), reshape)
+    if isinstance(found, LayerAxes):
+        return found
+    raise UnsupportedModelError(
+        f"which axes of layer {layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, are {_listed(_places(q, which))} and which holds channels cannot be told for "
+        f"certain: {found}. Name them in the layer's own order, such as layer_axes={_example(q, which)}, or bring them into order first: reshape=..."
+    )
+
+
+def _read(
+    q: Question, which: int, layer: str, shape: tuple[int, ...], possible: list[Order], reshape: Any = None
+) -> LayerAxes | str:
+    """The axes, or why they are not known."""
+    if not possible:
+        return "one of them grows with several axes of the input"
+    seen = response(q, which, layer, (lambda a: a) if reshape is None else reshape)
+    if len(possible) == 1:
+        if not seen.allows(possible[0]):
+            return "their lengths and where the layer answers changes of the input contradict each other (an axis that runs backwards, or is shuffled?)"
+        sure = seen.confirms(possible[0], shape)
+        found = f"told by larger inputs{' and by changed parts of one' if sure else ''}"
+        return _made(q, which, layer, possible[0], found, reshape)
+    fit = [order for order in possible if seen.confirms(order, shape)]
+    if len(fit) != 1:
+        return "the network takes no input of another size up to there, and answers a change of one part of the input in no single place"
+    return _made(q, which, layer, fit[0], "told by changed parts of the input", reshape)
+
+
+def _made(q: Question, which: int, layer: str, order: Order, found: str, reshape: Any) -> LayerAxes:
+    places = _places(q, which)
+    at = {order.channel: CHANNEL, **dict(zip(order.places, places, strict=True))}
+    names = tuple(at[axis] for axis in sorted(at))
+    return LayerAxes(layer, names, found, _sorted_as(places, names), reshape=reshape)
+
+
+def _sorted_as(places: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
+    """Where each of the input's places stands among the layer's."""
+    own = [n for n in names if n != CHANNEL]
+    return tuple(own.index(n) for n in places)
+
+
+def _as_said(
+    q: Question, which: int, layer: str, shape: tuple[int, ...], names: tuple[str, ...], grid: tuple[int, ...] | None, reshape: Any
+) -> LayerAxes:
+    """Axes that the user names, held against the layer's shape, larger inputs, and changed parts of one."""
+    places = _places(q, which)
+    tokens = TOKEN in names and TOKEN not in places
+    if set(names) != ({CHANNEL, TOKEN} if tokens else {CHANNEL, *places}):
+        raise OptionError(
+            f"layer_axes={names}: the input's places are {_listed(places)}; name these and 'channel', or 'token' and 'channel', in the layer's own order."
+        )
+    if len(names) != len(shape) - 1:
+        raise OptionError(
+            f"layer_axes={names} are {len(names)}, and layer {layer!r} puts out {len(shape) - 1} axes behind the rows: {' x '.join(map(str, shape[1:]))}."
+        )
+    if grid is not None and not tokens:
+        raise OptionError("grid= goes with an axis of tokens: layer_axes=('token', 'channel').")
+    found = "as given" if not isinstance(names, Known) else "told before"
+    plain = tuple(names)
+    if tokens:
+        count = shape[names.index(TOKEN) + 1]
+        grid = _grid(q, which, layer, count, grid)
+        axes = LayerAxes(layer, plain, found, tuple(range(len(grid))), grid, count - int(np.prod(grid)), reshape)
+    else:
+        axes = LayerAxes(layer, plain, found, _sorted_as(places, plain), reshape=reshape)
+    return axes if isinstance(names, Known) else _held_against(q, which, shape, axes)
+
+
+def _held_against(q: Question, which: int, shape: tuple[int, ...], axes: LayerAxes) -> LayerAxes:
+    """Axes as the user names them, if larger inputs do not say otherwise; with a note if changed parts of the input do.
+
+    Raises:
+        OptionError: an axis does not grow with the axis of the input that it is said to follow, and another does.
+    """
+    spread = _spread(axes.names, axes.grid)
+    places = _places(q, which)
+    channel = spread.index(CHANNEL) + 1
+    own = [i + 1 for i, n in enumerate(spread) if n != CHANNEL]
+    order = Order(channel, tuple(own[k] for k in axes.order))
+    if axes.grid is None and axes.reshape is None:
+        for k, grown in growth(q, which)(axes.layer, shape).items():
+            if len(grown) == 1 and grown[0] != order.places[k]:
+                raise OptionError(
+                    f"layer_axes={axes.names}: of layer {axes.layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, axis {grown[0]} (rows being axis 0) grows "
+                    f"when the input is made larger along {places[k]}, and axis {order.places[k]} was said to."
+                )
+    if response(q, which, axes.layer, axes.placed).allows(order):
+        return axes
+    note = (
+        f"AXES: layer {axes.layer!r} does not answer changes of the input where layer_axes={axes.names}"
+        f"{'' if axes.grid is None else f' on a grid of {_by(axes.grid)}'} says; places of the map may be wrong"
+    )
+    return replace(axes, notes=(note,))
+
+
+def _grid(q: Question, which: int, layer: str, count: int, grid: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The grid of so many tokens.
+
+    Raises:
+        OptionError: it does not fit, or several do.
+    """
+    sizes = q.inputs[which].sizes
+    if grid is not None:
+        if len(grid) != len(sizes) or int(np.prod(grid)) > count:
+            raise OptionError(
+                f"grid={grid}: layer {layer!r} has {count} tokens, and the input {len(sizes)} ax{'is' if len(sizes) == 1 else 'es'} of places ({_by(sizes)})."
+            )
+        return grid
+    fit = {g for p in range(1, max(sizes) + 1) if 0 <= count - int(np.prod(g := tuple(n // p for n in sizes))) <= EXTRA and min(g) > 0}
+    if len(fit) != 1:
+        said = " or ".join(map(_by, sorted(fit))) if fit else "none of square patches"
+        raise OptionError(
+            f"the {count} tokens of layer {layer!r} lie on a grid that their number does not tell ({said}); say grid=(...), tokens along each axis of the input; what is "
+            "more than that is left out at the beginning."
+        )
+    return fit.pop()
+
+
+def _only_moves(q: Question, reshape: Any, layer: str, shape: tuple[int, ...]) -> None:
+    """A user's arrangement may take and move numbers and nothing else: it is shown the number of each place, in digits that every type holds.
+
+    Raises:
+        OptionError: it does something else.
+    """
+    if not callable(reshape):
+        raise OptionError(f"reshape={reshape!r} must be a function of what the layer puts out.")
+    rows = 2
+    count = rows * int(np.prod(shape[1:]))
+    index = np.arange(count).reshape(rows, *shape[1:])
+    found, base = None, 1
+    while base < count or found is None:
+        digits = reshape(q.net.array((index // base % 128).astype(np.float32)))
+        out = q.net.numpy(digits) if hasattr(digits, "shape") and q.net.is_own(digits) else None
+        if out is None or out.ndim < 2 or len(out) != rows:
+            raise OptionError(f"reshape= must answer with an array of the network's library whose first axis is the rows; of layer {layer!r}, {shape[1:]} for a row, it made "
+                              f"{type(digits).__name__}{'' if out is None else f' of shape {out.shape}'}.")  # fmt: skip
+        found, base = (0 if found is None else found) + out * base, base * 128
+    flat = np.asarray(found).reshape(rows, -1)
+    each = [np.unique(row) for row in flat]
+    own = all(len(u) == flat.shape[1] and (u // (count // rows) == r).all() and (u == np.rint(u)).all() for r, u in enumerate(each))
+    if not own:
+        raise OptionError(
+            "reshape= may choose, move and reshape what the layer puts out, within each row and each number once; it must not compute with it, since derivatives go through it too."
+        )
+
+
+def _places(q: Question, which: int) -> tuple[str, ...]:
+    given = q.inputs[which]
+    return tuple(given.dims[i] for i in given.places)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _example(q: Question, which: int) -> str:
+    return str((*_places(q, which), CHANNEL))
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
