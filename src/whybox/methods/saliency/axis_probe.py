@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import Any, Final, final
 
 import numpy as np
@@ -21,7 +21,9 @@ __all__ = ["Order", "Response", "growth", "orders", "response"]
 Shapes = Mapping[str, tuple[int, ...]]
 BANDS: Final = 4  # parts of an axis that are changed, one after the other
 CLEAR: Final = 0.3  # correlation between where the input was changed and where the layer changed, from which on an axis is believed to follow
-FEW: Final = 1.2  # small layers need a clearer one: FEW / sqrt(bands x length), four standard deviations of random weights
+FEW: Final = (
+    1.2  # small layers need a clearer one: FEW / sqrt(bands x length), four standard deviations of random weights
+)
 ASTRAY: Final = 0.1  # how far, in lengths of the axis, the largest change may lie from where the input was changed
 NOISE: Final = 1e-5  # changes below this share of the largest are rounding
 
@@ -39,11 +41,13 @@ def orders(shape: Sequence[int], moved: Mapping[int, tuple[int, ...]]) -> list[O
     """Readings that larger inputs allow, one of those that make the same map.
 
     Args:
-        shape: of what the layer puts out, rows first. moved: for each axis of places, by its position, the layer's axes that grow with it, as far as known.
+        shape: of what the layer outputs, rows first. moved: for each axis of places, by its position, the layer's axes that grow with it, as far as known.
     """
     found: dict[tuple[int | None, ...], Order] = {}
+    if any(len(axes) > 1 for axes in moved.values()):  # scores of attention between places, say
+        return []
     for channel, *places in permutations(range(1, len(shape))):
-        if all(len(axes) != 1 or axes[0] == places[k] for k, axes in moved.items()):
+        if all(axes == (places[k],) for k, axes in moved.items()):
             alike = tuple(axis if shape[axis] > 1 else None for axis in (channel, *places))
             found.setdefault(alike, Order(channel, tuple(places)))
     return list(found.values())
@@ -97,7 +101,9 @@ class Response:
         others = np.delete(np.abs(c), axis - 1)
         here = c[axis - 1]
         return bool(
-            here >= self.needed[k, axis - 1] and self.astray[k, axis - 1] <= ASTRAY and others.max(initial=0) <= here / 2
+            here >= self.needed[k, axis - 1]
+            and self.astray[k, axis - 1] <= ASTRAY
+            and others.max(initial=0) <= here / 2
         )
 
     def against(self, k: int, axis: int) -> bool:
@@ -123,7 +129,7 @@ def response(q: Question, which: int, layer: str, placed: Callable[[Array], Arra
     """Change the first row in one part after the other, and see where the layer changes.
 
     Args:
-        q, which: the question, and the input whose places are shown. layer: its name. placed: turns what it puts out into the axes to be judged, rows first.
+        q, which: the question, and the input whose places are shown. layer: its name. placed: turns what it outputs into the axes to be judged, rows first.
     """
     given = q.inputs[which]
     base, other = given.x[:1], _other(given.x[:1], given.channel)
@@ -155,7 +161,7 @@ def response(q: Question, which: int, layer: str, placed: Callable[[Array], Arra
 
 def _bands(length: int) -> list[tuple[int, int]]:
     ends = np.linspace(0, length, min(length, BANDS) + 1).round().astype(int)
-    return [(int(a), int(b)) for a, b in zip(ends, ends[1:], strict=False)]
+    return [(int(a), int(b)) for a, b in pairwise(ends)]
 
 
 def _other(x: npt.NDArray[Any], channel: int | None) -> npt.NDArray[Any]:
@@ -175,7 +181,7 @@ def _other(x: npt.NDArray[Any], channel: int | None) -> npt.NDArray[Any]:
 def _activations(
     q: Question, which: int, layer: str, rows: npt.NDArray[Any], placed: Callable[[Array], Array]
 ) -> Iterator[Floats]:
-    """What the layer puts out for these rows of one input, the others being those of the first row."""
+    """What the layer outputs for these rows of one input, the others being those of the first row."""
     for start in range(0, len(rows), q.at_once):
         some = rows[start : start + q.at_once]
         xs = tuple(
@@ -184,7 +190,9 @@ def _activations(
         )
         found = q.net.inside(layer, xs)[1]
         if len(found) != len(some):
-            raise UnsupportedModelError(f"layer {layer!r} does not answer with one array whose first axis is the rows; name another.")
+            raise UnsupportedModelError(
+                f"layer {layer!r} does not answer with one array whose first axis is the rows; name another."
+            )
         yield q.net.numpy(placed(found))
 
 

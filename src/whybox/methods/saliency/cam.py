@@ -33,7 +33,7 @@ class _Cam(Method):
     """A map on a layer's grid.
 
     Attributes:
-        layer: its name in the network. None: the last one that puts out channels on a grid of more than one place, and whose axes the network tells.
+        layer: its name in the network. None: the last one that puts out channels on a grid of more than one place, and whose axes can be found.
         upsample: whether the map is drawn on the input's places, linearly along each axis; False gives the layer's own grid.
         layer_axes: names of the layer's axes behind the rows, in its own order: ``("y", "x", "channel")``; ``("token", "channel")`` for tokens, which are laid out
             on a grid line by line, those before them (class tokens) left out. None: the network is asked, see whybox.methods.saliency.axis_probe.
@@ -63,7 +63,12 @@ class _Cam(Method):
     def resolved(self, found: Mapping[str, Any]) -> Method:
         """See Method: the axes that were found are not looked for again."""
         grid = found["grid"]
-        return replace(self, layer=found["layer"], layer_axes=Known(found["layer_axes"]), grid=grid and tuple(grid))
+        return replace(
+            self,
+            layer=found["layer"],
+            layer_axes=Known(tuple(found["layer_axes"]), found["spare"]),
+            grid=grid and tuple(grid),
+        )
 
     def __call__(self, q: Question) -> Found:
         """Compute the maps."""

@@ -18,26 +18,35 @@ from whybox.models.differentiable import Array
 __all__ = ["Known", "LayerAxes", "checked_axes", "checked_grid", "find_layer", "layer_axes"]
 
 CHANNEL: Final = "channel"
+GIVEN: Final = "as given"
 TOKEN: Final = "token"  # noqa: S105  # an axis
-EXTRA: Final = 5  # tokens beside those of places, at most, where the grid is not given: class, distillation and register tokens
+EXTRA: Final = (
+    5  # tokens beside those of places, at most, where the grid is not given: class, distillation and register tokens
+)
+CLEARER: Final = (
+    0.05  # correlation more than with the tokens of no place at the beginning, to believe that they stand at the end
+)
 TRIES: Final = 8  # layers whose response is looked at, from the last one back
 
 
-class Known(tuple[str, ...]):
-    """Names of axes that were found before: they are not looked for again."""
+@final
+@dataclass(frozen=True)
+class Known:
+    """Names of axes, and how many tokens at the end stand for no place, as they were found before: they are not looked for again."""
 
-    __slots__ = ()
+    names: tuple[str, ...]
+    spare: int
 
 
 @final
 @dataclass(frozen=True)
 class LayerAxes:
-    """How what a layer puts out is read.
+    """How what a layer outputs is read.
 
     Attributes:
         layer: its name. names: of its axes behind the rows, once `placed`: ``"channel"`` and those of the input's places.
         found: how they are known, in words. order: of the axes of places, as the input has them.
-        grid: places that tokens are laid out on; None: the layer has no axis of tokens. skip: how many tokens before them stand for no place.
+        grid: places that tokens are laid out on; None: the layer has no axis of tokens. skip, spare: how many tokens before and after them stand for no place.
         reshape: the user's own arrangement, which comes first. notes: what the reader should know.
     """
 
@@ -47,6 +56,7 @@ class LayerAxes:
     order: tuple[int, ...]
     grid: tuple[int, ...] | None = None
     skip: int = 0
+    spare: int = 0
     reshape: Callable[[Array], Array] | None = None
     notes: tuple[str, ...] = ()
 
@@ -58,7 +68,8 @@ class LayerAxes:
     @property
     def resolved(self) -> dict[str, Any]:
         """Options that name all of this, to ask again."""
-        return {"layer": self.layer, "layer_axes": list(self.names), "grid": None if self.grid is None else list(self.grid)}
+        grid = None if self.grid is None else list(self.grid)
+        return {"layer": self.layer, "layer_axes": list(self.names), "grid": grid, "spare": self.spare}
 
     def placed(self, a: Array) -> Array:
         """(m, ...) as the layer puts it out -> channels and places as axes of their own, tokens of no place left out."""
@@ -76,17 +87,21 @@ class LayerAxes:
         return np.transpose(maps, (0, *(1 + k for k in self.order)))
 
     def __str__(self) -> str:
-        left = f", the first {self.skip} left out" if self.skip else ""
+        left = "".join(f", the {end} {n} left out" for end, n in (("first", self.skip), ("last", self.spare)) if n)
         own = " after reshape" if self.reshape is not None else ""
         return f"{self.layer!r} (row, {', '.join(self.names)}{own}: {self.found}{left})"
 
 
 def _spread(names: Sequence[str], grid: Sequence[int] | None) -> list[str]:
     """Names of axes, tokens laid out on their grid."""
-    return [n for name in names for n in ([name] if grid is None or name != TOKEN else [f"place {k}" for k in range(len(grid))])]
+    return [
+        n
+        for name in names
+        for n in ([name] if grid is None or name != TOKEN else [f"place {k}" for k in range(len(grid))])
+    ]
 
 
-def checked_axes(given: Any) -> tuple[str, ...] | None:
+def checked_axes(given: Any) -> tuple[str, ...] | Known | None:
     """Names of axes as an option: a sequence of them, or one text with commas.
 
     Raises:
@@ -114,13 +129,17 @@ def checked_grid(given: Any) -> tuple[int, ...] | None:
     if given is None:
         return None
     sizes = (given,) if isinstance(given, (int, np.integer)) else given
-    if not isinstance(sizes, (list, tuple)) or not sizes or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
+    if (
+        not isinstance(sizes, (list, tuple))
+        or not sizes
+        or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes)
+    ):
         raise OptionError(f"grid={given!r}: how many tokens there are along each axis of the input, such as (14, 14).")
     return tuple(map(int, sizes))
 
 
 def find_layer(q: Question, which: int) -> LayerAxes:
-    """The last layer that puts out channels on a grid of more than one place, and whose axes the network tells.
+    """The last layer that outputs channels on a grid of more than one place, and whose axes can be found.
 
     Raises:
         UnsupportedModelError: there is none.
@@ -137,53 +156,84 @@ def find_layer(q: Question, which: int) -> LayerAxes:
             continue
         if len(possible) > 1 and sum(n > 1 for n in shape[1:]) < 2:  # a vector: channels behind a pool, most likely
             continue
-        found = _read(q, which, name, shape, possible)
+        try:
+            found = _read(q, which, name, shape, possible)
+        except UnsupportedModelError:  # what it outputs has no rows
+            continue
         if isinstance(found, LayerAxes):
-            return found
+            return replace(found, notes=_tokens_after(met, name, rank))
         tried += 1
         if tried == TRIES:
             break
     if not fit:
         raise UnsupportedModelError(
-            f"no layer of {q.net.kind} puts out channels on a grid of more than one place (among those that answer once); name one: layer=... "
+            f"no layer of {q.net.kind} outputs channels on a grid of more than one place (among those that are called once); name one: layer=... "
             "(of transformers with layer_axes=('token', 'channel'))."
         )
     raise UnsupportedModelError(
-        f"of no layer of {q.net.kind} with the input's number of axes can it be told for certain which axes are {_listed(_places(q, which))} and which holds "
+        f"no layer of {q.net.kind} has axes that can be found for certain: which are {_listed(_places(q, which))} and which holds "
         f"channels (looked at: {', '.join(repr(n) for n, _ in fit[:TRIES])}); name one, and its axes in its own order: layer=..., layer_axes={_example(q, which)}."
     )
 
 
-def layer_axes(q: Question, which: int, layer: str, names: tuple[str, ...] | None, grid: tuple[int, ...] | None, reshape: Any) -> LayerAxes:
+def _tokens_after(met: Sequence[tuple[str, tuple[int, ...]]], layer: str, rank: int) -> tuple[str, ...]:
+    """A note where layers behind this one output tokens, as those of transformers do: the last grid is then their first layer."""
+    behind = met[[name for name, _ in met].index(layer) + 1 :]
+    tokens = [(n, s) for n, s in behind if len(s) == 3 != rank and min(s[1:]) > 1]
+    if not tokens:
+        return ()
+    name, shape = tokens[-1]
+    return (
+        (
+            f"behind layer {layer!r}, the last one on a grid, {len(tokens)} layers output three axes, as of tokens (the last: {name!r}, {shape[1]} x {shape[2]}); "
+            "for a map there: layer=..., layer_axes=('token', 'channel')"
+        ),
+    )
+
+
+def layer_axes(
+    q: Question,
+    which: int,
+    layer: str,
+    names: tuple[str, ...] | Known | None,
+    grid: tuple[int, ...] | None,
+    reshape: Any,
+) -> LayerAxes:
     """What the axes of a layer are.
 
     Args:
         q, which: the question, and the input whose places are shown. layer: its name. names, grid, reshape: as the user gave them.
 
     Raises:
-        OptionError: the layer has other axes than the input has places, or than was said. UnsupportedModelError: they cannot be told for certain.
+        OptionError: the layer has other axes than the input has places, or than was said. UnsupportedModelError: they cannot be found for certain.
     """
     one = q.net.tap(q.lift(np.zeros(1, dtype=np.intp)), layer).activation
     if reshape is not None:
         _only_moves(q, reshape, layer, tuple(map(int, one.shape)))
         one = reshape(one)
     shape = tuple(map(int, one.shape))
+    if isinstance(names, Known):
+        return _as_said(q, which, layer, shape, names.names, grid, reshape, names.spare)
     if names is not None:
-        return _as_said(q, which, layer, shape, names, grid, reshape)
+        return _held_against(q, which, shape, _as_said(q, which, layer, shape, names, grid, reshape))
     if grid is not None:
         raise OptionError("grid= goes with an axis of tokens: layer_axes=('token', 'channel').")
     if len(shape) != q.inputs[which].x.ndim:
         raise OptionError(
-            f"layer {layer!r} puts out the shape {shape[1:]} for a row; a class activation map needs channels and the input's axes of places "
+            f"layer {layer!r} outputs the shape {shape[1:]} for a row; a class activation map needs channels and the input's axes of places "
             f"({_listed(_places(q, which))}). Leave layer out, name another"
-            + (", or say layer_axes=('token', 'channel') where these are tokens." if len(shape) == 3 else ", or bring it into such axes: reshape=...")
+            + (
+                ", or say layer_axes=('token', 'channel') where these are tokens."
+                if len(shape) == 3
+                else ", or bring it into such axes: reshape=..."
+            )
         )
     moved = growth(q, which)(layer, shape) if reshape is None else {}
     found = _read(q, which, layer, shape, orders(shape, moved), reshape)
     if isinstance(found, LayerAxes):
         return found
     raise UnsupportedModelError(
-        f"which axes of layer {layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, are {_listed(_places(q, which))} and which holds channels cannot be told for "
+        f"which axes of layer {layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, are {_listed(_places(q, which))} and which holds channels cannot be found for "
         f"certain: {found}. Name them in the layer's own order, such as layer_axes={_example(q, which)}, or bring them into order first: reshape=..."
     )
 
@@ -193,18 +243,18 @@ def _read(
 ) -> LayerAxes | str:
     """The axes, or why they are not known."""
     if not possible:
-        return "one of them grows with several axes of the input"
+        return "an axis of the input makes several of them grow, or several of the input the same one"
     seen = response(q, which, layer, (lambda a: a) if reshape is None else reshape)
     if len(possible) == 1:
         if not seen.allows(possible[0]):
-            return "their lengths and where the layer answers changes of the input contradict each other (an axis that runs backwards, or is shuffled?)"
+            return "their lengths say one thing, and where the layer changes when parts of the input are changed says another (an axis that runs backwards, or is shuffled?)"
         sure = seen.confirms(possible[0], shape)
-        found = f"told by larger inputs{' and by changed parts of one' if sure else ''}"
+        found = "found by enlarging the input" + (" and by changing parts of it" if sure else "")
         return _made(q, which, layer, possible[0], found, reshape)
     fit = [order for order in possible if seen.confirms(order, shape)]
     if len(fit) != 1:
-        return "the network takes no input of another size up to there, and answers a change of one part of the input in no single place"
-    return _made(q, which, layer, fit[0], "told by changed parts of the input", reshape)
+        return "the network takes no larger input up to there, and a change of one part of the input changes no single part of the layer"
+    return _made(q, which, layer, fit[0], "found by changing parts of the input", reshape)
 
 
 def _made(q: Question, which: int, layer: str, order: Order, found: str, reshape: Any) -> LayerAxes:
@@ -221,9 +271,20 @@ def _sorted_as(places: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
 
 
 def _as_said(
-    q: Question, which: int, layer: str, shape: tuple[int, ...], names: tuple[str, ...], grid: tuple[int, ...] | None, reshape: Any
+    q: Question,
+    which: int,
+    layer: str,
+    shape: tuple[int, ...],
+    names: tuple[str, ...],
+    grid: tuple[int, ...] | None,
+    reshape: Any,
+    spare: int = 0,
 ) -> LayerAxes:
-    """Axes that the user names, held against the layer's shape, larger inputs, and changed parts of one."""
+    """Axes by their names, held against the layer's shape; `spare`: tokens at the end that stand for no place.
+
+    Raises:
+        OptionError: they are others, or more or fewer.
+    """
     places = _places(q, which)
     tokens = TOKEN in names and TOKEN not in places
     if set(names) != ({CHANNEL, TOKEN} if tokens else {CHANNEL, *places}):
@@ -232,19 +293,16 @@ def _as_said(
         )
     if len(names) != len(shape) - 1:
         raise OptionError(
-            f"layer_axes={names} are {len(names)}, and layer {layer!r} puts out {len(shape) - 1} axes behind the rows: {' x '.join(map(str, shape[1:]))}."
+            f"layer_axes={names} are {len(names)}, and layer {layer!r} outputs {len(shape) - 1} axes behind the rows: {' x '.join(map(str, shape[1:]))}."
         )
     if grid is not None and not tokens:
         raise OptionError("grid= goes with an axis of tokens: layer_axes=('token', 'channel').")
-    found = "as given" if not isinstance(names, Known) else "told before"
-    plain = tuple(names)
-    if tokens:
-        count = shape[names.index(TOKEN) + 1]
-        grid = _grid(q, which, layer, count, grid)
-        axes = LayerAxes(layer, plain, found, tuple(range(len(grid))), grid, count - int(np.prod(grid)), reshape)
-    else:
-        axes = LayerAxes(layer, plain, found, _sorted_as(places, plain), reshape=reshape)
-    return axes if isinstance(names, Known) else _held_against(q, which, shape, axes)
+    if not tokens:
+        return LayerAxes(layer, names, GIVEN, _sorted_as(places, names), reshape=reshape)
+    count = shape[names.index(TOKEN) + 1]
+    grid = _grid(q, which, layer, count, grid)
+    more = count - int(np.prod(grid)) - spare
+    return LayerAxes(layer, names, GIVEN, tuple(range(len(grid))), grid, more, spare, reshape)
 
 
 def _held_against(q: Question, which: int, shape: tuple[int, ...], axes: LayerAxes) -> LayerAxes:
@@ -265,11 +323,18 @@ def _held_against(q: Question, which: int, shape: tuple[int, ...], axes: LayerAx
                     f"layer_axes={axes.names}: of layer {axes.layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, axis {grown[0]} (rows being axis 0) grows "
                     f"when the input is made larger along {places[k]}, and axis {order.places[k]} was said to."
                 )
-    if response(q, which, axes.layer, axes.placed).allows(order):
+    seen = response(q, which, axes.layer, axes.placed)
+    if axes.skip:  # class tokens stand first as a rule
+        other = replace(axes, skip=0, spare=axes.skip)
+        turned = response(q, which, axes.layer, other.placed)
+        at = [(k, axis - 1) for k, axis in enumerate(order.places)]
+        if sum(float(turned.follows[i] - seen.follows[i]) for i in at) > CLEARER and turned.allows(order):
+            axes, seen = other, turned
+    if seen.allows(order):
         return axes
     note = (
-        f"AXES: layer {axes.layer!r} does not answer changes of the input where layer_axes={axes.names}"
-        f"{'' if axes.grid is None else f' on a grid of {_by(axes.grid)}'} says; places of the map may be wrong"
+        f"AXES: layer {axes.layer!r} does not change where layer_axes={axes.names}"
+        f"{'' if axes.grid is None else f' on a grid of {_by(axes.grid)}'} says when parts of the input are changed; the places of the map may be wrong"
     )
     return replace(axes, notes=(note,))
 
@@ -287,11 +352,15 @@ def _grid(q: Question, which: int, layer: str, count: int, grid: tuple[int, ...]
                 f"grid={grid}: layer {layer!r} has {count} tokens, and the input {len(sizes)} ax{'is' if len(sizes) == 1 else 'es'} of places ({_by(sizes)})."
             )
         return grid
-    fit = {g for p in range(1, max(sizes) + 1) if 0 <= count - int(np.prod(g := tuple(n // p for n in sizes))) <= EXTRA and min(g) > 0}
+    fit = {
+        g
+        for p in range(1, max(sizes) + 1)
+        if 0 <= count - int(np.prod(g := tuple(n // p for n in sizes))) <= EXTRA and min(g) > 0
+    }
     if len(fit) != 1:
         said = " or ".join(map(_by, sorted(fit))) if fit else "none of square patches"
         raise OptionError(
-            f"the {count} tokens of layer {layer!r} lie on a grid that their number does not tell ({said}); say grid=(...), tokens along each axis of the input; what is "
+            f"the {count} tokens of layer {layer!r} lie on a grid that their number does not decide ({said}); say grid=(...), tokens along each axis of the input; what is "
             "more than that is left out at the beginning."
         )
     return fit.pop()
@@ -304,7 +373,7 @@ def _only_moves(q: Question, reshape: Any, layer: str, shape: tuple[int, ...]) -
         OptionError: it does something else.
     """
     if not callable(reshape):
-        raise OptionError(f"reshape={reshape!r} must be a function of what the layer puts out.")
+        raise OptionError(f"reshape={reshape!r} must be a function of what the layer outputs.")
     rows = 2
     count = rows * int(np.prod(shape[1:]))
     index = np.arange(count).reshape(rows, *shape[1:])
@@ -318,10 +387,13 @@ def _only_moves(q: Question, reshape: Any, layer: str, shape: tuple[int, ...]) -
         found, base = (0 if found is None else found) + out * base, base * 128
     flat = np.asarray(found).reshape(rows, -1)
     each = [np.unique(row) for row in flat]
-    own = all(len(u) == flat.shape[1] and (u // (count // rows) == r).all() and (u == np.rint(u)).all() for r, u in enumerate(each))
+    own = all(
+        len(u) == flat.shape[1] and (u // (count // rows) == r).all() and (u == np.rint(u)).all()
+        for r, u in enumerate(each)
+    )
     if not own:
         raise OptionError(
-            "reshape= may choose, move and reshape what the layer puts out, within each row and each number once; it must not compute with it, since derivatives go through it too."
+            "reshape= may choose, move and reshape what the layer outputs, within each row and each number once; it must not compute with it, since derivatives go through it too."
         )
 
 
