@@ -16,7 +16,7 @@ from whybox.frames import Floats
 from whybox.methods.saliency.question import Question
 from whybox.models.differentiable import Array
 
-__all__ = ["Order", "Response", "growth", "orders", "response"]
+__all__ = ["Changes", "Order", "Response", "growth", "observe", "orders"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 BANDS: Final = 4  # parts of an axis that are changed, one after the other
@@ -24,7 +24,12 @@ CLEAR: Final = 0.3  # correlation between where the input was changed and where 
 FEW: Final = (
     1.2  # small layers need a clearer one: FEW / sqrt(bands x length), four standard deviations of random weights
 )
+APART: Final = 0.4  # how much more clearly than any other axis it must, unless twice as clearly
 ASTRAY: Final = 0.1  # how far, in lengths of the axis, the largest change may lie from where the input was changed
+DRAWS: Final = (
+    range(1),
+    range(1, 5),
+)  # changes that are tried, and those that are tried too where the first do not suffice
 NOISE: Final = 1e-5  # changes below this share of the largest are rounding
 
 
@@ -103,7 +108,7 @@ class Response:
         return bool(
             here >= self.needed[k, axis - 1]
             and self.astray[k, axis - 1] <= ASTRAY
-            and others.max(initial=0) <= here / 2
+            and others.max(initial=0) <= max(here / 2, here - APART)
         )
 
     def against(self, k: int, axis: int) -> bool:
@@ -125,38 +130,75 @@ class Response:
         )
 
 
-def response(q: Question, which: int, layer: str, placed: Callable[[Array], Array]) -> Response:
-    """Change the first row in one part after the other, and see where the layer changes.
+@final
+@dataclass(frozen=True)
+class Changes:
+    """How much a layer changes where the input was changed in one part.
+
+    Attributes:
+        values: squared changes, (parts, *the layer's axes behind the rows). parts: (axis of places by its position, start, end), as shares of that axis.
+    """
+
+    values: Floats
+    parts: tuple[tuple[int, float, float], ...]
+
+    def response(self) -> Response:
+        """How each axis of the layer follows each axis of places."""
+        shape = self.values.shape[1:]
+        count = 1 + max(k for k, _, _ in self.parts)
+        follows, astray = np.zeros((count, len(shape))), np.zeros((count, len(shape)))
+        needed = np.full(follows.shape, np.inf)
+        for k in range(count):
+            mine = [i for i, part in enumerate(self.parts) if part[0] == k]
+            ends = np.array([self.parts[i][1:] for i in mine])
+            for a, length in enumerate(shape):
+                if len(mine) < 2 or length < 2 or not np.isfinite(self.values).all():
+                    continue
+                over = tuple(i + 1 for i in range(len(shape)) if i != a)
+                follows[k, a], astray[k, a] = _together(self.values[mine].sum(axis=over), ends)
+                needed[k, a] = max(CLEAR, FEW / float(np.sqrt(len(mine) * length)))
+        return Response(follows, astray, needed)
+
+    def single(self, axis: int) -> Floats:
+        """How far each position along an axis of the layer answers single parts: the largest share that one part has, mean over axes of places."""
+        over = tuple(i + 1 for i in range(self.values.ndim - 1) if i != axis - 1)
+        of = self.values.sum(axis=over)
+        found = []
+        for k in range(1 + max(k for k, _, _ in self.parts)):
+            mine = of[[i for i, part in enumerate(self.parts) if part[0] == k]]
+            mine = mine / np.maximum(mine.sum(axis=1, keepdims=True), 1e-300)
+            total = mine.sum(axis=0)
+            found.append(np.where(total > 0, mine.max(axis=0) / np.where(total > 0, total, 1), 1 / len(mine)))
+        return np.asarray(np.mean(found, axis=0))
+
+
+def observe(q: Question, which: int, layer: str, placed: Callable[[Array], Array]) -> Iterator[Changes]:
+    """Change the first row in one part after the other, once, then several times: whoever knows enough stops.
 
     Args:
         q, which: the question, and the input whose places are shown. layer: its name. placed: turns what it outputs into the axes to be judged, rows first.
+
+    Raises:
+        UnsupportedModelError: what the layer outputs has no rows.
     """
     given = q.inputs[which]
-    base, other = given.x[:1], _other(given.x[:1], given.channel)
-    rows, parts = [base], []
-    for k, axis in enumerate(given.places):
-        for start, stop in _bands(given.x.shape[axis]):
-            at = (slice(None),) * axis + (slice(start, stop),)
-            changed = base.copy()
-            changed[at] = other[at]
-            rows.append(changed)
-            parts.append((k, start, stop))
-    activations = np.concatenate(list(_activations(q, which, layer, np.concatenate(rows), placed)))
-    change = (activations[1:] - activations[0]) ** 2
-    change[change <= NOISE**2 * change.max(initial=0)] = 0
-    shape = activations.shape[1:]
-    follows, astray = np.zeros((len(given.places), len(shape))), np.zeros((len(given.places), len(shape)))
-    needed = np.full(follows.shape, np.inf)
-    for k, axis in enumerate(given.places):
-        mine = [i for i, part in enumerate(parts) if part[0] == k]
-        ends = np.array([parts[i][1:] for i in mine]) / given.x.shape[axis]
-        for a, length in enumerate(shape):
-            if len(mine) < 2 or length < 2 or not np.isfinite(change).all():
-                continue
-            over = tuple(i + 1 for i in range(len(shape)) if i != a)
-            follows[k, a], astray[k, a] = _together(change[mine].sum(axis=over), ends)
-            needed[k, a] = max(CLEAR, FEW / float(np.sqrt(len(mine) * length)))
-    return Response(follows, astray, needed)
+    base = given.x[:1]
+    total: Floats | float = 0.0
+    for draws in DRAWS:
+        for draw in draws:
+            rows, parts, other = [base], [], _other(base, given.channel, draw)
+            for k, axis in enumerate(given.places):
+                for start, stop in _bands(given.x.shape[axis]):
+                    at = (slice(None),) * axis + (slice(start, stop),)
+                    changed = base.copy()
+                    changed[at] = other[at]
+                    rows.append(changed)
+                    parts.append((k, start / given.x.shape[axis], stop / given.x.shape[axis]))
+            activations = np.concatenate(list(_activations(q, which, layer, np.concatenate(rows), placed)))
+            change = (activations[1:] - activations[0]) ** 2
+            change[change <= NOISE**2 * change.max(initial=0)] = 0
+            total = total + change
+        yield Changes(np.asarray(total), tuple(parts))
 
 
 def _bands(length: int) -> list[tuple[int, int]]:
@@ -164,9 +206,9 @@ def _bands(length: int) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in pairwise(ends)]
 
 
-def _other(x: npt.NDArray[Any], channel: int | None) -> npt.NDArray[Any]:
+def _other(x: npt.NDArray[Any], channel: int | None, seed: int) -> npt.NDArray[Any]:
     """A row like this one: each channel's numbers in another order, so that no number is of a kind the network does not know."""
-    draw = np.random.default_rng(0)
+    draw = np.random.default_rng(seed)
     moved = x[..., None] if channel is None else np.moveaxis(x, channel, -1)
     flat = moved.reshape(-1, moved.shape[-1])
     out = np.stack([draw.permutation(column) for column in flat.T], axis=1)

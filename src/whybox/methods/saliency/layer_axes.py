@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError, UnsupportedModelError
-from whybox.methods.saliency.axis_probe import Order, growth, orders, response
+from whybox.methods.saliency.axis_probe import Changes, Order, growth, observe, orders
 from whybox.methods.saliency.question import Question
 from whybox.models.differentiable import Array
 
@@ -215,7 +215,8 @@ def layer_axes(
     if isinstance(names, Known):
         return _as_said(q, which, layer, shape, names.names, grid, reshape, names.spare)
     if names is not None:
-        return _held_against(q, which, shape, _as_said(q, which, layer, shape, names, grid, reshape))
+        said = _as_said(q, which, layer, shape, names, grid, reshape)
+        return _held_against(q, which, shape, said, sized=grid is not None)
     if grid is not None:
         raise OptionError("grid= goes with an axis of tokens: layer_axes=('token', 'channel').")
     if len(shape) != q.inputs[which].x.ndim:
@@ -244,17 +245,22 @@ def _read(
     """The axes, or why they are not known."""
     if not possible:
         return "an axis of the input makes several of them grow, or several of the input the same one"
-    seen = response(q, which, layer, (lambda a: a) if reshape is None else reshape)
-    if len(possible) == 1:
-        if not seen.allows(possible[0]):
-            return "their lengths say one thing, and where the layer changes when parts of the input are changed says another (an axis that runs backwards, or is shuffled?)"
-        sure = seen.confirms(possible[0], shape)
-        found = "found by enlarging the input" + (" and by changing parts of it" if sure else "")
-        return _made(q, which, layer, possible[0], found, reshape)
-    fit = [order for order in possible if seen.confirms(order, shape)]
-    if len(fit) != 1:
+    placed = (lambda a: a) if reshape is None else reshape
+    for changes in observe(q, which, layer, placed):
+        seen = changes.response()
+        sure = [order for order in possible if seen.confirms(order, shape)]
+        if len(sure) == 1:
+            means = (
+                "changing parts of the input"
+                if len(possible) > 1
+                else "enlarging the input and by changing parts of it"
+            )
+            return _made(q, which, layer, sure[0], f"found by {means}", reshape)
+    if len(possible) > 1:
         return "the network takes no larger input up to there, and a change of one part of the input changes no single part of the layer"
-    return _made(q, which, layer, fit[0], "found by changing parts of the input", reshape)
+    if not seen.allows(possible[0]):
+        return "their lengths say one thing, and where the layer changes when parts of the input are changed says another (an axis that runs backwards, or is shuffled?)"
+    return _made(q, which, layer, possible[0], "found by enlarging the input", reshape)
 
 
 def _made(q: Question, which: int, layer: str, order: Order, found: str, reshape: Any) -> LayerAxes:
@@ -305,7 +311,7 @@ def _as_said(
     return LayerAxes(layer, names, GIVEN, tuple(range(len(grid))), grid, more, spare, reshape)
 
 
-def _held_against(q: Question, which: int, shape: tuple[int, ...], axes: LayerAxes) -> LayerAxes:
+def _held_against(q: Question, which: int, shape: tuple[int, ...], axes: LayerAxes, *, sized: bool) -> LayerAxes:
     """Axes as the user names them, if larger inputs do not say otherwise; with a note if changed parts of the input do.
 
     Raises:
@@ -323,20 +329,54 @@ def _held_against(q: Question, which: int, shape: tuple[int, ...], axes: LayerAx
                     f"layer_axes={axes.names}: of layer {axes.layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, axis {grown[0]} (rows being axis 0) grows "
                     f"when the input is made larger along {places[k]}, and axis {order.places[k]} was said to."
                 )
-    seen = response(q, which, axes.layer, axes.placed)
-    if axes.skip:  # class tokens stand first as a rule
-        other = replace(axes, skip=0, spare=axes.skip)
-        turned = response(q, which, axes.layer, other.placed)
-        at = [(k, axis - 1) for k, axis in enumerate(order.places)]
-        if sum(float(turned.follows[i] - seen.follows[i]) for i in at) > CLEARER and turned.allows(order):
-            axes, seen = other, turned
-    if seen.allows(order):
-        return axes
-    note = (
-        f"AXES: layer {axes.layer!r} does not change where layer_axes={axes.names}"
-        f"{'' if axes.grid is None else f' on a grid of {_by(axes.grid)}'} says when parts of the input are changed; the places of the map may be wrong"
-    )
-    return replace(axes, notes=(note,))
+    if axes.grid is not None:
+        return _on_grid(q, which, axes, order, sized=sized)
+    for changes in observe(q, which, axes.layer, axes.placed):
+        seen = changes.response()
+        if seen.confirms(order, shape):
+            return axes
+    return axes if seen.allows(order) else replace(axes, notes=(_doubt(axes),))
+
+
+def _on_grid(q: Question, which: int, axes: LayerAxes, order: Order, *, sized: bool) -> LayerAxes:
+    """Tokens on their grid; those of no place at the end where these answer the input as a whole, and the first ones single parts of it.
+
+    Args:
+        q, which: the question, and the input whose places are shown. axes: the reading. order: of its axes, once placed. sized: whether the user named the grid.
+
+    Raises:
+        OptionError: the grid was taken from the number of tokens, and the layer does not answer on it.
+    """
+    at = axes.names.index(TOKEN) + 1
+    raw = replace(axes, grid=None)
+    for changes in observe(q, which, axes.layer, raw.placed):
+        if axes.skip:
+            single = changes.single(at)
+            if single[: axes.skip].mean() > single[-axes.skip :].mean() + CLEARER:
+                axes = replace(axes, skip=0, spare=axes.skip)
+            out = np.concatenate([single[: axes.skip], single[len(single) - axes.spare :]])
+            kept = single[axes.skip : len(single) - axes.spare]
+            lost = bool(
+                out.max() > (float(np.median(kept)) + float(single.min())) / 2 and out.max() > single.min() + CLEARER
+            )
+        else:
+            lost = False
+        laid = np.asarray(replace(axes, reshape=None).placed(changes.values))
+        seen = Changes(laid, changes.parts).response()
+        if seen.confirms(order, (1, *laid.shape[1:])) and not lost:
+            return axes
+    if not sized:
+        assert axes.grid is not None  # noqa: S101  # asked by the caller
+        raise OptionError(
+            f"the tokens of layer {axes.layer!r} would lie on a grid of {_by(axes.grid)} by their number, and do not change where that says when parts of the input are "
+            "changed; say grid=(...), tokens along each axis of the input."
+        )
+    return replace(axes, notes=(_doubt(axes),)) if lost or not seen.allows(order) else axes
+
+
+def _doubt(axes: LayerAxes) -> str:
+    on = "" if axes.grid is None else f" on a grid of {_by(axes.grid)}"
+    return f"AXES: layer {axes.layer!r} does not change where layer_axes={axes.names}{on} says when parts of the input are changed; the places of the map may be wrong"
 
 
 def _grid(q: Question, which: int, layer: str, count: int, grid: tuple[int, ...] | None) -> tuple[int, ...]:
