@@ -13,7 +13,19 @@ from whybox.errors import OptionError, UnsupportedModelError
 torch = pytest.importorskip("torch")
 nn, functional = torch.nn, torch.nn.functional
 METHODS = ("gradcam", "gradcam++", "layercam", "scorecam")
-SHAPES = [(4, 2, 3), (5, 4, 6), (3, 3, 3), (4, 4, 5), (2, 6, 2), (1, 4, 4), (5, 1, 3), (4, 7), (5, 5), (2, 3, 4, 2), (3, 3, 3, 3)]
+SHAPES = [
+    (4, 2, 3),
+    (5, 4, 6),
+    (3, 3, 3),
+    (4, 4, 5),
+    (2, 6, 2),
+    (1, 4, 4),
+    (5, 1, 3),
+    (4, 7),
+    (5, 5),
+    (2, 3, 4, 2),
+    (3, 3, 3, 3),
+]
 
 
 class Turned(nn.Module):
@@ -97,8 +109,16 @@ def test_the_smallest_case():
     e = explained(Turned((2, 3, 1), w), x, upsample=False)
     assert e.shape == (1, 2, 3)
     assert e.dims == ("row", "y", "x")
-    assert "layer 'grid' (row, y, x, channel: found by enlarging the input and by changing parts of it)" in e.evidence.kernel
-    assert e.evidence.settings["resolved"] == {"layer": "grid", "layer_axes": ["y", "x", "channel"], "grid": None, "spare": 0}
+    assert (
+        "layer 'grid' (row, y, x, channel: found by enlarging the input and by changing parts of it)"
+        in e.evidence.kernel
+    )
+    assert e.evidence.settings["resolved"] == {
+        "layer": "grid",
+        "layer_axes": ["y", "x", "channel"],
+        "grid": None,
+        "spare": 0,
+    }
 
 
 def test_maps_drawn_on_the_input_lie_the_right_way_round():
@@ -201,7 +221,12 @@ class Block(nn.Module):
     def __init__(self, wide):
         super().__init__()
         self.depthwise = nn.Conv2d(wide, wide, 7, padding=3, groups=wide)
-        self.norm, self.up, self.act, self.down = nn.LayerNorm(wide), nn.Linear(wide, 4 * wide), nn.GELU(), nn.Linear(4 * wide, wide)
+        self.norm, self.up, self.act, self.down = (
+            nn.LayerNorm(wide),
+            nn.Linear(wide, 4 * wide),
+            nn.GELU(),
+            nn.Linear(4 * wide, wide),
+        )
 
     def forward(self, x):
         h = self.depthwise(x).permute(0, 2, 3, 1)
@@ -255,7 +280,11 @@ def test_blocks_of_swin_and_convnext(size):
         np.testing.assert_allclose(got.values, want.values, rtol=1e-4, atol=1e-6)
     convnext = Pyramid(nn.Sequential(Block(8), Block(8)), 8, last=False).eval()
     with torch.no_grad():
-        known = convnext.body[1].up(convnext.body[1].norm(convnext.body[1].depthwise(convnext.body[0](convnext.stem(torch.tensor(x)))).permute(0, 2, 3, 1)))
+        known = convnext.body[1].up(
+            convnext.body[1].norm(
+                convnext.body[1].depthwise(convnext.body[0](convnext.stem(torch.tensor(x)))).permute(0, 2, 3, 1)
+            )
+        )
     tail = nn.Sequential(nn.GELU(), convnext.body[1].down)
     leaf = known.clone().requires_grad_()
     skip = convnext.body[0](convnext.stem(torch.tensor(x))).detach()
@@ -331,7 +360,9 @@ def test_tokens_are_laid_out_and_the_class_token_is_left_out(size, first):
 
 
 def test_a_grid_of_tokens_that_their_number_does_not_decide_is_asked_for():
-    net = nn.Sequential(nn.Conv2d(3, 5, (2, 3), (2, 3)), nn.Flatten(2), nn.Identity(), nn.Flatten(), nn.Linear(5 * 12, 2)).eval()
+    net = nn.Sequential(
+        nn.Conv2d(3, 5, (2, 3), (2, 3)), nn.Flatten(2), nn.Identity(), nn.Flatten(), nn.Linear(5 * 12, 2)
+    ).eval()
     x = np.random.default_rng(0).normal(size=(2, 3, 6, 12)).astype(np.float32)
     with pytest.raises(OptionError, match=r"say grid="):
         wb.saliency(net, x, 1, "gradcam", layer="2", layer_axes="channel, token")
@@ -354,7 +385,9 @@ def test_checks_ask_with_the_axes_that_were_found(tmp_path):
     x = np.random.default_rng(0).normal(size=(3, 3, 24, 24)).astype(np.float32)
     e = wb.saliency(vit, x, 1, "gradcam", layer="norm", layer_axes=("token", "channel"))
     assert wb.check(e, vit, x).about["rows"] == 3
-    own = wb.saliency(vit, x, 1, "gradcam", layer="norm", reshape=(turn := lambda a: a[:, :-1].reshape(len(a), 6, 6, -1)))
+    own = wb.saliency(
+        vit, x, 1, "gradcam", layer="norm", reshape=(turn := lambda a: a[:, :-1].reshape(len(a), 6, 6, -1))
+    )
     with pytest.raises(OptionError, match="reshape"):
         wb.check(own, vit, x)
     assert wb.check(own, vit, x, checks="numerical", options={"reshape": turn}).passed

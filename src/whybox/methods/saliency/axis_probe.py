@@ -21,15 +21,20 @@ __all__ = ["Changes", "Order", "Response", "growth", "observe", "orders"]
 Shapes = Mapping[str, tuple[int, ...]]
 BANDS: Final = 4  # parts of an axis that are changed, one after the other
 CLEAR: Final = 0.3  # correlation between where the input was changed and where the layer changed, from which on an axis is believed to follow
-FEW: Final = (
-    1.2  # small layers need a clearer one: FEW / sqrt(bands x length), four standard deviations of random weights
-)
+FEW: Final = 1.2  # small layers need FEW / sqrt(bands x length), about four standard deviations of random weights
+ALONE: Final = 0.5  # where nothing but changes says which axis is which; and twice as much of FEW
+EXACT: Final = 0.95  # and never more than this
 APART: Final = 0.4  # how much more clearly than any other axis it must, unless twice as clearly
-ASTRAY: Final = 0.1  # how far, in lengths of the axis, the largest change may lie from where the input was changed
-DRAWS: Final = (
-    range(1),
-    range(1, 5),
-)  # changes that are tried, and those that are tried too where the first do not suffice
+FAR: Final = 0.1  # in lengths of the axis beyond what the parts' own size explains: changes there are astray
+ASTRAY: Final = 0.75  # how large they may be beside the largest change
+SHUFFLED: Final = 0.95  # and how large they are where places are shuffled
+NARROW: Final = 0.5  # changes are so narrow that the places must be elsewhere, if they are not where they should be
+LONG: Final = 5  # places of an axis that can be seen to be shuffled
+MORE: Final = (
+    3,
+    15,
+    400_000,
+)  # where one draw does not suffice: at least, at most so many more, and numbers that go in with them
 NOISE: Final = 1e-5  # changes below this share of the largest are rounding
 
 
@@ -92,40 +97,49 @@ class Response:
 
     Attributes:
         follows: correlation, between -1 and 1, of where the input was changed and where the layer changed.
-        astray: mean distance of the largest change from where it should be, in lengths of the axis, beyond what the parts' own size explains.
-        needed: correlation that is clear for axes of this length; infinity where an axis has one place only.
+        astray: the largest change far from where the input was changed, as a share of the largest anywhere; the most of all parts changed. always: the least.
+        local: how narrow the changes are, wherever they lie: 0 for all along the axis alike, 1 for one place of the layer a part.
+        parts: of each axis of places, how many parts of it were changed. lengths: of the layer's axes behind the rows.
     """
 
     follows: Floats
     astray: Floats
-    needed: Floats
+    always: Floats
+    local: Floats
+    parts: tuple[int, ...]
+    lengths: tuple[int, ...]
 
-    def clear(self, k: int, axis: int) -> bool:
-        """Whether this axis of the layer, and no other, follows axis k of the places."""
-        c = self.follows[k]
-        others = np.delete(np.abs(c), axis - 1)
-        here = c[axis - 1]
-        return bool(
-            here >= self.needed[k, axis - 1]
-            and self.astray[k, axis - 1] <= ASTRAY
-            and others.max(initial=0) <= max(here / 2, here - APART)
-        )
+    def clear(self, k: int, axis: int, *, alone: bool = False) -> bool:
+        """Whether this axis of the layer, and no other, follows axis k of the places; `alone`: nothing else says so."""
+        others = np.delete(np.abs(self.follows[k]), axis - 1).max(initial=0)
+        here, needed = self.follows[k, axis - 1], self._needed(k, axis, alone=alone)
+        return bool(here >= needed and self.astray[k, axis - 1] <= ASTRAY and others <= max(here / 2, here - APART))
 
-    def against(self, k: int, axis: int) -> bool:
+    def _needed(self, k: int, axis: int, *, alone: bool = False) -> float:
+        """Correlation that is clear for axes of this length; infinity where one of them has one place only."""
+        bands, length = self.parts[k], self.lengths[axis - 1]
+        if min(bands, length) < 2:
+            return np.inf
+        few = FEW / float(np.sqrt(bands * length))
+        return min(max(ALONE, 2 * few), EXACT) if alone else max(CLEAR, few)
+
+    def _against(self, k: int, axis: int) -> bool:
         """Whether this axis runs the other way, in another order, or another one follows."""
-        c, at = self.follows[k], axis - 1
-        elsewhere = any(self.clear(k, a + 1) for a in range(len(c)) if a != at)
-        shuffled = c[at] >= self.needed[k, at] and self.astray[k, at] > ASTRAY
-        return bool(elsewhere or shuffled or c[at] <= -self.needed[k, at])
+        here, needed = self.follows[k, axis - 1], self._needed(k, axis)
+        elsewhere = any(self.clear(k, other + 1) for other in range(len(self.lengths)) if other != axis - 1)
+        copied = here >= needed and self.always[k, axis - 1] > ASTRAY
+        moved = self.local[k, axis - 1] > NARROW and self.astray[k, axis - 1] > SHUFFLED
+        shuffled = self.lengths[axis - 1] >= LONG and (copied or moved)
+        return bool(elsewhere or shuffled or here <= -needed)
 
     def allows(self, order: Order) -> bool:
         """Whether nothing speaks against a reading."""
-        return not any(self.against(k, axis) for k, axis in enumerate(order.places))
+        return not any(self._against(k, axis) for k, axis in enumerate(order.places))
 
-    def confirms(self, order: Order, shape: Sequence[int]) -> bool:
-        """Whether everything speaks for a reading; axes of one place cannot say anything."""
+    def confirms(self, order: Order, *, alone: bool = False) -> bool:
+        """Whether everything speaks for a reading; `alone`: nothing else does, so that an axis of the layer that has one place cannot be left unsaid."""
         return all(
-            self.clear(k, axis) or (shape[axis] == 1 and np.abs(self.follows[k]).max(initial=0) < CLEAR / 2)
+            self.parts[k] < 2 or (self.lengths[axis - 1] == 1 and not alone) or self.clear(k, axis, alone=alone)
             for k, axis in enumerate(order.places)
         )
 
@@ -146,8 +160,7 @@ class Changes:
         """How each axis of the layer follows each axis of places."""
         shape = self.values.shape[1:]
         count = 1 + max(k for k, _, _ in self.parts)
-        follows, astray = np.zeros((count, len(shape))), np.zeros((count, len(shape)))
-        needed = np.full(follows.shape, np.inf)
+        found = np.zeros((4, count, len(shape)))
         for k in range(count):
             mine = [i for i, part in enumerate(self.parts) if part[0] == k]
             ends = np.array([self.parts[i][1:] for i in mine])
@@ -155,9 +168,10 @@ class Changes:
                 if len(mine) < 2 or length < 2 or not np.isfinite(self.values).all():
                     continue
                 over = tuple(i + 1 for i in range(len(shape)) if i != a)
-                follows[k, a], astray[k, a] = _together(self.values[mine].sum(axis=over), ends)
-                needed[k, a] = max(CLEAR, FEW / float(np.sqrt(len(mine) * length)))
-        return Response(follows, astray, needed)
+                found[:, k, a] = _together(self.values[mine].sum(axis=over), ends)
+        parts = tuple(sum(part[0] == k for part in self.parts) for k in range(count))
+        follows, astray, always, local = found
+        return Response(follows, astray, always, local, parts, tuple(shape))
 
     def single(self, axis: int) -> Floats:
         """How far each position along an axis of the layer answers single parts: the largest share that one part has, mean over axes of places."""
@@ -182,23 +196,34 @@ def observe(q: Question, which: int, layer: str, placed: Callable[[Array], Array
         UnsupportedModelError: what the layer outputs has no rows.
     """
     given = q.inputs[which]
-    base = given.x[:1]
-    total: Floats | float = 0.0
-    for draws in DRAWS:
-        for draw in draws:
-            rows, parts, other = [base], [], _other(base, given.channel, draw)
-            for k, axis in enumerate(given.places):
-                for start, stop in _bands(given.x.shape[axis]):
-                    at = (slice(None),) * axis + (slice(start, stop),)
-                    changed = base.copy()
-                    changed[at] = other[at]
-                    rows.append(changed)
-                    parts.append((k, start / given.x.shape[axis], stop / given.x.shape[axis]))
-            activations = np.concatenate(list(_activations(q, which, layer, np.concatenate(rows), placed)))
-            change = (activations[1:] - activations[0]) ** 2
-            change[change <= NOISE**2 * change.max(initial=0)] = 0
-            total = total + change
-        yield Changes(np.asarray(total), tuple(parts))
+    total, parts = _drawn_once(q, which, layer, placed, 0)
+    yield Changes(total, parts)
+    least, most, numbers = MORE
+    more = max(least, min(most, numbers // given.x[0].size))
+    for draw in range(1, more + 1):
+        total = total + _drawn_once(q, which, layer, placed, draw)[0]
+    yield Changes(total, parts)
+
+
+def _drawn_once(
+    q: Question, which: int, layer: str, placed: Callable[[Array], Array], draw: int
+) -> tuple[Floats, tuple[tuple[int, float, float], ...]]:
+    """Squared changes of the layer, and the parts of the input that were changed; all but the first draw begin from another row too."""
+    given = q.inputs[which]
+    base = given.x[:1] if not draw else _other(given.x[:1], given.channel, 2 * draw - 1)
+    other = _other(given.x[:1], given.channel, 2 * draw)
+    rows, parts = [base], []
+    for k, axis in enumerate(given.places):
+        for start, stop in _bands(given.x.shape[axis]):
+            at = (slice(None),) * axis + (slice(start, stop),)
+            changed = base.copy()
+            changed[at] = other[at]
+            rows.append(changed)
+            parts.append((k, start / given.x.shape[axis], stop / given.x.shape[axis]))
+    activations = np.concatenate(list(_activations(q, which, layer, np.concatenate(rows), placed)))
+    change = (activations[1:] - activations[0]) ** 2
+    change[change <= NOISE**2 * change.max(initial=0)] = 0
+    return change, tuple(parts)
 
 
 def _bands(length: int) -> list[tuple[int, int]]:
@@ -238,8 +263,8 @@ def _activations(
         yield q.net.numpy(placed(found))
 
 
-def _together(change: Floats, ends: Floats) -> tuple[float, float]:
-    """Correlation of parts (rows) and positions (columns) under weights made equal for all parts and all positions; and how far the largest lie astray."""
+def _together(change: Floats, ends: Floats) -> tuple[float, float, float, float]:
+    """Correlation of parts (rows) and positions (columns) under weights made equal for all parts and all positions; how large those far away are; how narrow they are."""
     weights = change + 1e-9 * change.max() + 1e-300
     for _ in range(30):
         weights = weights / weights.sum(axis=1, keepdims=True)
@@ -249,6 +274,8 @@ def _together(change: Floats, ends: Floats) -> tuple[float, float]:
     dp, dq = parts - of_parts @ parts, places - of_places @ places
     spread = float(np.sqrt((of_parts @ dp**2) * (of_places @ dq**2)))
     together = float(dp @ weights @ dq / weights.sum()) / spread if spread > 0 else 0.0
-    room = (ends[:, 1] - ends[:, 0]) / 2 + 0.5 / weights.shape[1]
-    largest = places[(weights / weights.sum(axis=1, keepdims=True)).argmax(axis=1)]
-    return together, float(np.maximum(np.abs(largest - parts) - room, 0).mean())
+    room = (ends[:, 1] - ends[:, 0]) / 2 + 0.5 / weights.shape[1] + FAR
+    far = np.abs(places - parts[:, None]) > room[:, None]
+    astray = np.where(far, weights, 0).max(axis=1) / weights.max(axis=1)
+    most = weights.max(axis=1) / weights.sum(axis=1) * weights.shape[1]  # 1 where all places change alike
+    return together, float(astray.max()), float(astray.min()), float((most.mean() - 1) / max(min(weights.shape) - 1, 1))

@@ -161,7 +161,7 @@ def find_layer(q: Question, which: int) -> LayerAxes:
         except UnsupportedModelError:  # what it outputs has no rows
             continue
         if isinstance(found, LayerAxes):
-            return replace(found, notes=_tokens_after(met, name, rank))
+            return replace(found, notes=(*found.notes, *_tokens_after(met, name, rank)))
         tried += 1
         if tried == TRIES:
             break
@@ -246,21 +246,25 @@ def _read(
     if not possible:
         return "an axis of the input makes several of them grow, or several of the input the same one"
     placed = (lambda a: a) if reshape is None else reshape
-    for changes in observe(q, which, layer, placed):
+    alone = len(possible) > 1
+    for times, changes in enumerate(observe(q, which, layer, placed)):
+        if alone and not times:  # one draw may deceive
+            continue
         seen = changes.response()
-        sure = [order for order in possible if seen.confirms(order, shape)]
+        sure = [order for order in possible if seen.confirms(order, alone=alone)]
         if len(sure) == 1:
-            means = (
-                "changing parts of the input"
-                if len(possible) > 1
-                else "enlarging the input and by changing parts of it"
-            )
-            return _made(q, which, layer, sure[0], f"found by {means}", reshape)
-    if len(possible) > 1:
+            how = "changing parts of the input" if alone else "enlarging the input and by changing parts of it"
+            return _made(q, which, layer, sure[0], f"found by {how}", reshape)
+    if alone:
         return "the network takes no larger input up to there, and a change of one part of the input changes no single part of the layer"
     if not seen.allows(possible[0]):
         return "their lengths say one thing, and where the layer changes when parts of the input are changed says another (an axis that runs backwards, or is shuffled?)"
-    return _made(q, which, layer, possible[0], "found by enlarging the input", reshape)
+    found = _made(q, which, layer, possible[0], "found by enlarging the input", reshape)
+    note = (
+        f"AXES: by its lengths layer {layer!r} has the axes (row, {', '.join(found.names)}); whether its places stand in the input's order cannot be seen, since a change of "
+        "one part of the input changes all of the layer"
+    )
+    return replace(found, notes=(note,))
 
 
 def _made(q: Question, which: int, layer: str, order: Order, found: str, reshape: Any) -> LayerAxes:
@@ -333,9 +337,9 @@ def _held_against(q: Question, which: int, shape: tuple[int, ...], axes: LayerAx
         return _on_grid(q, which, axes, order, sized=sized)
     for changes in observe(q, which, axes.layer, axes.placed):
         seen = changes.response()
-        if seen.confirms(order, shape):
+        if seen.confirms(order):
             return axes
-    return axes if seen.allows(order) else replace(axes, notes=(_doubt(axes),))
+    return replace(axes, notes=(_doubt(axes, against=not seen.allows(order)),))
 
 
 def _on_grid(q: Question, which: int, axes: LayerAxes, order: Order, *, sized: bool) -> LayerAxes:
@@ -363,7 +367,7 @@ def _on_grid(q: Question, which: int, axes: LayerAxes, order: Order, *, sized: b
             lost = False
         laid = np.asarray(replace(axes, reshape=None).placed(changes.values))
         seen = Changes(laid, changes.parts).response()
-        if seen.confirms(order, (1, *laid.shape[1:])) and not lost:
+        if seen.confirms(order, alone=not sized) and not lost:
             return axes
     if not sized:
         assert axes.grid is not None  # noqa: S101  # asked by the caller
@@ -371,12 +375,17 @@ def _on_grid(q: Question, which: int, axes: LayerAxes, order: Order, *, sized: b
             f"the tokens of layer {axes.layer!r} would lie on a grid of {_by(axes.grid)} by their number, and do not change where that says when parts of the input are "
             "changed; say grid=(...), tokens along each axis of the input."
         )
-    return replace(axes, notes=(_doubt(axes),)) if lost or not seen.allows(order) else axes
+    return replace(axes, notes=(_doubt(axes, against=lost or not seen.allows(order)),))
 
 
-def _doubt(axes: LayerAxes) -> str:
+def _doubt(axes: LayerAxes, *, against: bool) -> str:
     on = "" if axes.grid is None else f" on a grid of {_by(axes.grid)}"
-    return f"AXES: layer {axes.layer!r} does not change where layer_axes={axes.names}{on} says when parts of the input are changed; the places of the map may be wrong"
+    if against:
+        return f"AXES: layer {axes.layer!r} does not change where layer_axes={axes.names}{on} says when parts of the input are changed; the places of the map may be wrong"
+    return (
+        f"AXES: layer {axes.layer!r} is read as layer_axes={axes.names}{on}, as given; when one part of the input is changed, no single part of it changes that could "
+        "confirm this"
+    )
 
 
 def _grid(q: Question, which: int, layer: str, count: int, grid: tuple[int, ...] | None) -> tuple[int, ...]:
