@@ -207,11 +207,7 @@ def layer_axes(
     Raises:
         OptionError: the layer has other axes than the input has places, or than was said. UnsupportedModelError: they cannot be found for certain.
     """
-    one = q.net.tap(q.lift(np.zeros(1, dtype=np.intp)), layer).activation
-    if reshape is not None:
-        _only_moves(q, reshape, layer, tuple(map(int, one.shape)))
-        one = reshape(one)
-    shape = tuple(map(int, one.shape))
+    shape = _shape(q, layer, reshape)
     if isinstance(names, Known):
         return _as_said(q, which, layer, shape, names.names, grid, reshape, names.spare)
     if names is not None:
@@ -237,6 +233,23 @@ def layer_axes(
         f"which axes of layer {layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, are {_listed(_places(q, which))} and which holds channels cannot be found for "
         f"certain: {found}. Name them in the layer's own order, such as layer_axes={_example(q, which)}, or bring them into order first: reshape=..."
     )
+
+
+def _shape(q: Question, layer: str, reshape: Any) -> tuple[int, ...]:
+    """What a layer outputs for one row, after the user's own arrangement.
+
+    Raises:
+        OptionError: there is no such layer, or the arrangement is none. UnsupportedModelError: it is not called once with one array.
+    """
+    first = q.lift(np.zeros(1, dtype=np.intp))
+    met = [shape for name, shape in q.net.shapes(first) if name == layer] if reshape is None else []
+    if len(met) == 1 and met[0][:1] == (1,):
+        return met[0]
+    one = q.net.tap(first, layer).activation
+    if reshape is not None:
+        _only_moves(q, reshape, layer, tuple(map(int, one.shape)))
+        one = reshape(one)
+    return tuple(map(int, one.shape))
 
 
 def _read(
