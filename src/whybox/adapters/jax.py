@@ -107,7 +107,7 @@ class _Run:
 
     def __call__(self, params: Any, x: tuple[Any, ...]) -> Any:
         said = self.body.run(params, x, self.names, self.layer, self.mode)
-        said, kept = said if self.mode == "keep" else (said, None)
+        said, kept = said if self.mode in ("keep", "given") else (said, None)
         out = self.head(said)
         if not jnp.ndim(out) or out.shape[0] != len(x[0]):
             raise UnsupportedModelError(
@@ -366,6 +366,26 @@ class JaxNetwork(Differentiable):
             except Exception:  # noqa: S112  # whatever a network says to rows of another size
                 continue
         return found
+
+    def sequences(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+        """See Differentiable; in the order of the module's parts."""
+        body = self.run.body
+        try:
+            module = body.module(self.params)
+            names = body.layers(module)
+        except UnsupportedModelError:
+            return
+        for name in names:
+            axes = body.sequence_axes(module, name)
+            if axes is None:
+                continue
+            try:
+                given = _kept(replace(self.run, layer=name, mode="given"), self.params, x)
+            except (UnsupportedModelError, OptionError, jax.errors.JAXTypeError, TypeError):
+                continue
+            self.passes.forward += len(x[0])
+            if isinstance(given, jax.Array) and given.ndim == len(axes):
+                yield name, axes, given
 
     def _said(self, x: tuple[Array, ...], layer: str) -> Array:
         try:

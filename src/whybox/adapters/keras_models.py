@@ -12,7 +12,7 @@ import keras
 
 from whybox.adapters.parts import parameters_of
 
-__all__ = ["any_size", "call_model", "inputs_of", "instead", "is_functional", "leaves", "structure_of"]
+__all__ = ["any_size", "call_model", "inputs_of", "instead", "is_functional", "leaves", "sequence_axes", "structure_of"]
 
 
 def leaves(model: Any) -> Iterator[tuple[str, Any]]:
@@ -92,6 +92,18 @@ def any_size(model: Any) -> Iterator[None]:
             yield
         finally:
             model.__dict__.pop("_assert_input_compatibility", None)
+
+
+def sequence_axes(layer: Any) -> tuple[str, ...] | None:
+    """Names of the axes that a layer is given, where it knows time from features."""
+    kinds = keras.layers
+    if isinstance(layer, (kinds.RNN, kinds.Bidirectional)):
+        return "row", "time", "feature"
+    if isinstance(
+        layer, (kinds.Conv1D, kinds.Conv1DTranspose, kinds.MaxPooling1D, kinds.AveragePooling1D, kinds.SeparableConv1D)
+    ):
+        return ("row", "time", "feature") if layer.data_format == "channels_last" else ("row", "feature", "time")
+    return None
 
 
 def structure_of(model: Any) -> str:

@@ -7,7 +7,7 @@ its device; methods use nothing but ``+ - *``, broadcasting, ``reshape`` and the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, final
@@ -166,6 +166,10 @@ class Differentiable(ABC):
             return self.blocks(x)
         except Exception:  # whatever a network says to rows of another size
             return []
+
+    def sequences(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+        """Layers that know which axis is time and which holds features: name, the axes of what each is given ("row", "time", "feature" in some order), and that."""
+        return iter(())
 
     def tap(self, x: tuple[Array, ...], layer: str) -> Tapped:
         """Run, and keep what one layer put out.

@@ -16,6 +16,7 @@ import torch
 from whybox.adapters.parts import Part, first_line, parameters_of
 from whybox.adapters.torch.alive import Alive, saved, storages
 from whybox.adapters.torch.mode import exported_in_eval
+from whybox.adapters.torch.sequences import given_to
 from whybox.adapters.torch.slopes import Listening, back, reached, remark
 from whybox.adapters.torch.state import State, chance, eagerly
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
@@ -376,6 +377,11 @@ class TorchNetwork(Differentiable):
             for handle in handles:
                 handle.remove()
         return met
+
+    def sequences(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+        """See Differentiable."""
+        own = getattr(self.module, "sequences", None)  # of a model of Keras
+        yield from own(lambda: self.ask(x)) if own else given_to(self.module, len(x[0]), lambda: self.ask(x))
 
     def tap(self, x: tuple[Array, ...], layer: str) -> Tapped:
         """Nothing before the layer is kept for derivatives: they begin at what it puts out."""

@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats
+from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.question import Question
 from whybox.models.differentiable import Array
 
-__all__ = ["Changes", "Order", "Response", "growth", "observe", "orders"]
+__all__ = ["Changes", "Order", "Response", "changed_rows", "growth", "observe", "orders"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 BANDS: Final = 4  # parts of an axis that are changed, one after the other
@@ -209,21 +210,29 @@ def _drawn_once(
     q: Question, which: int, layer: str, placed: Callable[[Array], Array], draw: int
 ) -> tuple[Floats, tuple[tuple[int, float, float], ...]]:
     """Squared changes of the layer, and the parts of the input that were changed; all but the first draw begin from another row too."""
-    given = q.inputs[which]
+    rows, parts = changed_rows(q.inputs[which], draw, q.inputs[which].places)
+    activations = np.concatenate(list(_activations(q, which, layer, rows, placed)))
+    change = (activations[1:] - activations[0]) ** 2
+    change[change <= NOISE**2 * change.max(initial=0)] = 0
+    return change, tuple(parts)
+
+
+def changed_rows(
+    given: Input, draw: int, axes: Sequence[int]
+) -> tuple[npt.NDArray[Any], tuple[tuple[int, float, float], ...]]:
+    """A row, and the same changed in one part after the other along each of these axes; and which parts these are, as of Changes."""
     base = given.x[:1] if not draw else _other(given.x[:1], given.channel, 2 * draw - 1)
     other = _other(given.x[:1], given.channel, 2 * draw)
     rows, parts = [base], []
-    for k, axis in enumerate(given.places):
-        for start, stop in _bands(given.x.shape[axis]):
+    for k, axis in enumerate(axes):
+        length = given.x.shape[axis]
+        for start, stop in _bands(length):
             at = (slice(None),) * axis + (slice(start, stop),)
             changed = base.copy()
             changed[at] = other[at]
             rows.append(changed)
-            parts.append((k, start / given.x.shape[axis], stop / given.x.shape[axis]))
-    activations = np.concatenate(list(_activations(q, which, layer, np.concatenate(rows), placed)))
-    change = (activations[1:] - activations[0]) ** 2
-    change[change <= NOISE**2 * change.max(initial=0)] = 0
-    return change, tuple(parts)
+            parts.append((k, start / length, stop / length))
+    return np.concatenate(rows), tuple(parts)
 
 
 def _bands(length: int) -> list[tuple[int, int]]:

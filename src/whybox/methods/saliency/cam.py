@@ -41,6 +41,8 @@ class _Cam(Method):
         reshape: a function that brings what the layer puts out, (rows, ...) in the network's own arrays, into such axes; it may only choose and move numbers.
     """
 
+    channels: ClassVar[bool] = True
+
     layer: str | None = None
     upsample: bool = True
     layer_axes: Any = None

@@ -63,7 +63,7 @@ class Method(ABC):
     """Options of a method; unknown ones cannot be given, wrong ones are refused when made.
 
     Class attributes: ``name`` as the user types it; ``title`` in words; ``reduces`` how channels become one number by default (``"max"``: largest
-    absolute value, ``"sum"``); ``derivatives``: whether it takes any; ``background``: whether it takes background rows.
+    absolute value, ``"sum"``); ``derivatives``: whether it takes any; ``background``: whether it takes background rows; ``channels``: whether it needs an axis of channels.
     """
 
     name: ClassVar[str]
@@ -71,6 +71,7 @@ class Method(ABC):
     reduces: ClassVar[str] = "sum"
     derivatives: ClassVar[bool] = True
     background: ClassVar[bool] = False
+    channels: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, q: Question) -> Found:
