@@ -110,7 +110,7 @@ def test_the_smallest_case():
     assert e.shape == (1, 2, 3)
     assert e.dims == ("row", "y", "x")
     assert (
-        "layer 'grid' (row, y, x, channel: found by enlarging the input and by changing parts of it)"
+        "layer 'grid' (row, y, x, channel: found by resizing the input and by changing parts of it)"
         in e.evidence.kernel
     )
     assert e.evidence.settings["resolved"] == {
@@ -391,3 +391,44 @@ def test_checks_ask_with_the_axes_that_were_found(tmp_path):
     with pytest.raises(OptionError, match="reshape"):
         wb.check(own, vit, x)
     assert wb.check(own, vit, x, checks="numerical", options={"reshape": turn}).passed
+
+
+def test_a_device_that_larger_inputs_could_break_is_asked_about_smaller_ones(monkeypatch):
+    from whybox.adapters.torch.module import TorchNetwork
+
+    met = []
+
+    class Noting(Turned):
+        def forward(self, x):
+            met.append(tuple(x.shape[2:]))
+            return super().forward(x)
+
+    x, w = drawn((3, 4, 6))
+    net = Noting((2, 3, 1), w).eval()
+    monkeypatch.setattr(TorchNetwork, "fragile", property(lambda self: True))
+    e = explained(net, x, layer="grid")
+    np.testing.assert_allclose(e.values, by_hand("gradcam", x, w), rtol=1e-4, atol=1e-5)
+    assert "resizing" in e.evidence.kernel
+    assert {(2, 6), (4, 3)} < set(met)
+    assert all(a <= 4 and b <= 6 for a, b in met)
+
+
+def test_tokens_of_a_text_behind_its_embedding():
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.body = nn.Embedding(20, 7), nn.Sequential(nn.Linear(7, 7), nn.ReLU())
+            self.head = nn.Linear(7, 2)
+
+        def forward(self, ids):
+            return self.head(self.body(self.embed(ids)).sum(1) ** 2)
+
+    torch.manual_seed(0)
+    net = Reader().eval()
+    ids = np.random.default_rng(0).integers(0, 20, size=(3, 7))  # 7 tokens, 7 numbers each
+    a = net.body(net.embed(torch.tensor(ids))).detach().requires_grad_()
+    net.head(a.sum(1) ** 2)[:, 1].sum().backward()
+    want = relu((a.grad.mean(1, keepdim=True) * a).sum(2).detach().numpy())
+    for options in ({}, {"layer_axes": ("token", "channel")}):
+        e = wb.saliency(net, ids, 1, "gradcam", embedding="embed", layer="body", **options)
+        np.testing.assert_allclose(e.values, want, rtol=1e-4, atol=1e-6)

@@ -71,6 +71,11 @@ class Differentiable(ABC):
         return replace(self, passes=Passes(), remarks=[])
 
     @property
+    def fragile(self) -> bool:
+        """Whether rows larger than usual may break the device for good: a position beyond a table (of embeddings) ends all work on an accelerator."""
+        return False
+
+    @property
     @abstractmethod
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides the network's numbers, as far as it can be seen."""

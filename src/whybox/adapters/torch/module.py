@@ -90,6 +90,11 @@ class TorchNetwork(Differentiable):
         return replace(super().anew(), pace=_Pace())
 
     @property
+    def fragile(self) -> bool:
+        """See Differentiable."""
+        return bool(self.device.type != "cpu")
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the class and of all parameters and buffers."""
         self.state.back()

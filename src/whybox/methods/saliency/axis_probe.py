@@ -65,7 +65,7 @@ def orders(shape: Sequence[int], moved: Mapping[int, tuple[int, ...]]) -> list[O
 
 
 def growth(q: Question, which: int) -> Callable[[str, tuple[int, ...]], dict[int, tuple[int, ...]]]:
-    """Ask about the first row made twice as long along each axis of places in turn.
+    """Ask about the first row made twice as long along each axis of places in turn; half as long where positions beyond a table would break the device.
 
     Returns:
         (layer, its shape for one row) -> for each axis of places, by its position, the axes of the layer that grew; without those that nothing is known of.
@@ -74,7 +74,9 @@ def growth(q: Question, which: int) -> Callable[[str, tuple[int, ...]], dict[int
     first = [i.x[:1] for i in q.inputs]
     larger: list[Shapes] = []
     for axis in given.places:
-        longer = [np.concatenate([x, x], axis) if i == which else x for i, x in enumerate(first)]
+        length = given.x.shape[axis]
+        at = np.arange(-(-length // 2) if q.net.fragile else 2 * length) % length
+        longer = [np.take(x, at, axis) if i == which else x for i, x in enumerate(first)]
         met = q.net.shapes(tuple(q.net.array(x) for x in longer))
         times = Counter(name for name, _ in met)
         larger.append({name: shape for name, shape in met if times[name] == 1})

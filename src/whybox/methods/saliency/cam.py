@@ -20,7 +20,8 @@ from whybox.frames import Floats
 from whybox.methods.saliency.absent import Absent, settle_absent
 from whybox.methods.saliency.cover import covered
 from whybox.methods.saliency.grids import enlarged
-from whybox.methods.saliency.layer_axes import Known, LayerAxes, checked_axes, checked_grid, find_layer, layer_axes
+from whybox.methods.saliency.layer_axes import Known, LayerAxes, checked_axes, checked_grid
+from whybox.methods.saliency.layer_search import find_layer, read_layer
 from whybox.methods.saliency.method import Found, Maps, Method, those
 from whybox.methods.saliency.question import Indices, Question
 from whybox.models.differentiable import Array
@@ -90,7 +91,7 @@ class _Cam(Method):
     def _axes(self, q: Question, which: int) -> LayerAxes:
         if self.layer is None:
             return find_layer(q, which)
-        return layer_axes(q, which, self.layer, self.layer_axes, self.grid, self.reshape)
+        return read_layer(q, which, self.layer, self.layer_axes, self.grid, self.reshape)
 
     @abstractmethod
     def _combined(self, q: Question, activation: Array, slopes: Array, channel: int) -> Array:
