@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from whybox.adapters.jax_modules import Body, Function, Mode, body_of, bytes_of, dotted
+from whybox.adapters.jax_modules import Body, Function, Mode, Reached, body_of, bytes_of, dotted
 from whybox.adapters.parts import Part, first_line, parameters_of
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Tapped
@@ -107,7 +107,7 @@ class _Run:
 
     def __call__(self, params: Any, x: tuple[Any, ...]) -> Any:
         said = self.body.run(params, x, self.names, self.layer, self.mode)
-        said, kept = said if self.mode == "keep" else (said, None)
+        said, kept = said if self.mode in ("keep", "given") else (said, None)
         out = self.head(said)
         if not jnp.ndim(out) or out.shape[0] != len(x[0]):
             raise UnsupportedModelError(
@@ -348,6 +348,44 @@ class JaxNetwork(Differentiable):
             if hasattr(kept, "shape"):
                 found.append((name, tuple(kept.shape)))
         return found
+
+    def shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """See Differentiable; nothing is computed."""
+        found, rows = [], () if self.run.body.batched else (len(x[0]),)
+        try:
+            names = self.run.body.layers(self.run.body.module(self.params))
+        except UnsupportedModelError:
+            return []
+        for name in names:
+            run = replace(self.run, layer=name, mode="stop")
+            try:
+                with self.run.body.any_size():
+                    jax.eval_shape(partial(run, self.params), x)
+            except Reached as reached:
+                found.append((name, (*rows, *reached.shape)))
+            except Exception:  # noqa: S112  # whatever a network says to rows of another size
+                continue
+        return found
+
+    def sequences(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+        """See Differentiable; in the order of the module's parts."""
+        body = self.run.body
+        try:
+            module = body.module(self.params)
+            names = body.layers(module)
+        except UnsupportedModelError:
+            return
+        for name in names:
+            axes = body.sequence_axes(module, name)
+            if axes is None:
+                continue
+            try:
+                given = _kept(replace(self.run, layer=name, mode="given"), self.params, x)
+            except (UnsupportedModelError, OptionError, jax.errors.JAXTypeError, TypeError):
+                continue
+            self.passes.forward += len(x[0])
+            if isinstance(given, jax.Array) and given.ndim == len(axes):
+                yield name, axes, given
 
     def _said(self, x: tuple[Array, ...], layer: str) -> Array:
         try:

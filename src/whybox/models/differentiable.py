@@ -7,7 +7,7 @@ its device; methods use nothing but ``+ - *``, broadcasting, ``reshape`` and the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, final
@@ -69,6 +69,11 @@ class Differentiable(ABC):
     def anew(self) -> Self:
         """The same network before it was asked anything: passes uncounted, nothing noticed."""
         return replace(self, passes=Passes(), remarks=[])
+
+    @property
+    def fragile(self) -> bool:
+        """Whether rows larger than usual may break the device for good: a position beyond a table (of embeddings) ends all work on an accelerator."""
+        return False
 
     @property
     @abstractmethod
@@ -159,6 +164,17 @@ class Differentiable(ABC):
     def blocks(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """As layers, and also what is made of several layers, where the library has such."""
         return self.layers(x)
+
+    def shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """As blocks, as far as the network gets: rows of a size that it was not made for may end in an error behind some layer. Never raises."""
+        try:
+            return self.blocks(x)
+        except Exception:  # whatever a network says to rows of another size
+            return []
+
+    def sequences(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+        """Layers that know which axis is time and which holds features: name, the axes of what each is given ("row", "time", "feature" in some order), and that."""
+        return iter(())
 
     def tap(self, x: tuple[Array, ...], layer: str) -> Tapped:
         """Run, and keep what one layer put out.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
@@ -16,6 +16,7 @@ import torch
 from whybox.adapters.parts import Part, first_line, parameters_of
 from whybox.adapters.torch.alive import Alive, saved, storages
 from whybox.adapters.torch.mode import exported_in_eval
+from whybox.adapters.torch.sequences import given_to
 from whybox.adapters.torch.slopes import Listening, back, reached, remark
 from whybox.adapters.torch.state import State, chance, eagerly
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
@@ -87,6 +88,11 @@ class TorchNetwork(Differentiable):
     def anew(self) -> TorchNetwork:
         """See Differentiable."""
         return replace(super().anew(), pace=_Pace())
+
+    @property
+    def fragile(self) -> bool:
+        """See Differentiable."""
+        return bool(self.device.type != "cpu")
 
     @property
     def fingerprint(self) -> str:
@@ -336,17 +342,31 @@ class TorchNetwork(Differentiable):
 
     def layers(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """Layers without parts of their own, in the order they answer."""
-        return self._met(x, [name for name, m in self._named() if not [c for c, _ in m.named_children() if c != MADE]])
+        leaves = [name for name, m in self._named() if not [c for c, _ in m.named_children() if c != MADE]]
+        return self._met(lambda: self.ask(x), leaves)
 
     def blocks(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """All named parts of the module that answer with one tensor, in the order they answer."""
-        return self._met(x, [name for name, _ in self._named()])
+        return self._met(lambda: self.ask(x), [name for name, _ in self._named()])
 
     def _named(self) -> Iterator[tuple[str, torch.nn.Module]]:
         """Named parts that rows go through; what makes weights (weight_norm and the like) answers with weights."""
         return ((n, m) for n, m in self.module.named_modules() if n and MADE not in n.split("."))
 
-    def _met(self, x: tuple[Array, ...], names: list[str]) -> list[tuple[str, tuple[int, ...]]]:
+    def shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """See Differentiable. A network that checks the size of its inputs first is asked without that check."""
+
+        def run() -> None:
+            self.passes.forward += len(x[0])
+            self.state.back()
+            any_size = getattr(self.module, "any_size", nullcontext)
+            with torch.no_grad(), any_size(), suppress(Exception):  # whatever a network says to rows of another size
+                self.said(*x)
+
+        return self._met(run, [name for name, _ in self._named()])
+
+    def _met(self, run: Callable[[], Any], names: list[str]) -> list[tuple[str, tuple[int, ...]]]:
+        """What these layers answer while the network is run."""
         met: list[tuple[str, tuple[int, ...]]] = []
 
         def note(name: str) -> Callable[..., None]:
@@ -357,11 +377,16 @@ class TorchNetwork(Differentiable):
         handles = [self._layer(name).register_forward_hook(note(name)) for name in names]
         try:
             with eagerly():
-                self.ask(x)
+                run()
         finally:
             for handle in handles:
                 handle.remove()
         return met
+
+    def sequences(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+        """See Differentiable."""
+        own = getattr(self.module, "sequences", None)  # of a model of Keras
+        yield from own(lambda: self.ask(x)) if own else given_to(self.module, len(x[0]), lambda: self.ask(x))
 
     def tap(self, x: tuple[Array, ...], layer: str) -> Tapped:
         """Nothing before the layer is kept for derivatives: they begin at what it puts out."""

@@ -13,6 +13,7 @@ from whybox.errors import InputError, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.method import Method
+from whybox.methods.saliency.series import named_axes
 from whybox.methods.saliency.text import Texts, absent_token, arranged, is_text, labelled, replaced
 from whybox.models.differentiable import Differentiable
 
@@ -79,6 +80,8 @@ def feed(  # noqa: PLR0913  # everything that decides what goes in
     if names:
         settled = tuple(replace(i, name=n) for i, n in zip(settled, names, strict=True))
     tokens = texts is not None or embedding is not None
+    if not tokens and (channel_axis is None or isinstance(channel_axis, str)):
+        settled, notes = named_axes(net, settled, channels=method.channels and channel_axis is not None)
     if tokens:
         settled = (replace(settled[0], dims=("row", "token")), *(replace(i, held=True) for i in settled[1:]))
     elif baseline_token is not None:

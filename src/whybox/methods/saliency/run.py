@@ -41,6 +41,8 @@ def explained(
     balance = _balance(q, found)
     mapped = [which for which, a in enumerate(found.maps[0]) if a is not None]
     settings = settings_of(q, method, asked) | {"inputs": mapped}
+    if found.resolved:
+        settings["resolved"] = dict(found.resolved)
     evidence = _evidence(q, method, found, balance, (*notes, *q.net.remarks, *found.notes), settings, began)
     return tuple(_one(q, found, which, balance, evidence) for which in mapped)
 
