@@ -158,6 +158,20 @@ def _reached(jaxpr: Any) -> list[bool]:
     return [not hasattr(v, "val") and v in found for v in jaxpr.outvars]
 
 
+def _broken(jaxpr: Any) -> Iterator[str]:
+    """Steps of a program, and of those inside them, that derivatives do not follow."""
+    for step in jaxpr.eqns:
+        name = step.primitive.name
+        if name in ("round", "floor", "ceil") or name.startswith("custom_vjp"):
+            yield name.removesuffix("_call")
+        elif name == "convert_element_type" and jnp.issubdtype(step.params["new_dtype"], jnp.integer) and jnp.issubdtype(step.invars[0].aval.dtype, jnp.floating):
+            yield "a cast to whole numbers"
+        for inner in step.params.values():
+            for part in inner if isinstance(inner, (list, tuple)) else (inner,):
+                if hasattr(part, "eqns") or hasattr(getattr(part, "jaxpr", None), "eqns"):
+                    yield from _broken(getattr(part, "jaxpr", part))
+
+
 @partial(jax.jit, static_argnums=0)
 def _answers(run: _Run, params: Any, x: tuple[Any, ...]) -> Any:
     return run(params, x)
@@ -301,6 +315,11 @@ class JaxNetwork(Differentiable):
         wide = tuple(jax.ShapeDtypeStruct((times * len(a), *a.shape[1:]), a.dtype) for a in x)
         said, back = jax.eval_shape(partial(_forward, self.run, _floats(x)), self.params, wide)
         return said, back
+
+    def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
+        """See Differentiable; JAX shows rounding and a backward of the user's own, but not what it stops."""
+        with _refusing():
+            return tuple(dict.fromkeys(_broken(jax.make_jaxpr(self.run)(self.params, x).jaxpr)))
 
     def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and what derivatives would keep; where there are none, the bytes of these rows and of what is answered."""

@@ -124,6 +124,10 @@ class Differentiable(ABC):
                     "be 0. Take that out of it, or use a method that asks without derivatives: 'occlusion', 'shapley'."
                 )
 
+    def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
+        """What these rows meet on their way that derivatives do not follow, by name: cuts, rounding, a backward of the user's own; as far as the library shows it."""
+        return ()
+
     def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that live at a time while these rows are answered without derivatives; here what derivatives keep stands for them."""
         return self.probe(x)

@@ -16,7 +16,7 @@ import torch
 from whybox.adapters.parts import Part, first_line, parameters_of
 from whybox.adapters.torch.alive import Alive, saved, storages
 from whybox.adapters.torch.mode import exported_in_eval
-from whybox.adapters.torch.slopes import Listening, back, reached, remark
+from whybox.adapters.torch.slopes import NO_KERNEL, Listening, back, reached, refuse_without_kernel
 from whybox.adapters.torch.state import State, chance, eagerly
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Ruled, Tapped, neighbours
@@ -65,7 +65,6 @@ class _Pace:
 
     inner: bool = False
     answered: int = 0  # how many rows it answered first
-    heard: bool = False  # whether its derivatives were held against its answers
 
 
 @final
@@ -245,11 +244,8 @@ class TorchNetwork(Differentiable):
 
     def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes of different tensors that autograd keeps, parameters left out."""
-        dice, listening = chance(self.device), Listening()
-        with (
-            saved((*self.module.parameters(), *self.module.buffers())) as sizes,
-            nullcontext() if self._compiled() else listening,
-        ):
+        dice = chance(self.device)
+        with saved((*self.module.parameters(), *self.module.buffers())) as sizes:
             leaves, taped = self._taped(x)
         outputs = taped.detach()
         self._refuse_chance(x, outputs, dice)
@@ -257,11 +253,17 @@ class TorchNetwork(Differentiable):
         if taped.is_floating_point():  # whole numbers are refused by whoever asked
             cut = [i for i, a in enumerate(leaves) if a.is_floating_point() and id(a) not in met]
             self.refuse_cut(x, cut, "torch.no_grad, detach, .data")
-        if taped.requires_grad and not self.pace.heard and (listening.heard or own):
-            self.pace.heard = True
-            self.remarks.extend(remark(self, x))
+            if any(name.endswith(NO_KERNEL) for name in own):
+                refuse_without_kernel(taped, leaves)
         self._try_inner(x, outputs)
         return outputs, sum(sizes.values())
+
+    def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
+        """See Differentiable; compiled code is not listened to."""
+        listening = Listening()
+        with nullcontext() if self._compiled() else listening:
+            _, taped = self._taped(x)
+        return (*listening.heard, *(name.removesuffix("Backward") for name in reached(taped)[1]))
 
     def _refuse_chance(self, x: tuple[Array, ...], outputs: torch.Tensor, dice: torch.Tensor) -> None:
         """Where random numbers were drawn, the same rows are asked about again.

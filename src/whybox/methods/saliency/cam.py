@@ -53,11 +53,16 @@ class _Cam(Method):
         for rows in q.blocks(self.name):
             tapped = q.tapped(rows, layer)
             at = _checked(q, which, layer, tapped.activation)
+            pulled = []
             for t in range(q.target.count):
                 cotangent = q.net.array(q.target.cotangent(t, rows))
                 slopes = tapped.pull(cotangent, last=t == q.target.count - 1)
                 found = self._combined(q, tapped.activation, slopes, at)
                 coarse[t].append(np.maximum(q.net.numpy(found), 0.0))
+                pulled.append((slopes,))
+            if not q.answers.derivatives_checked:
+                inner, _ = q.net.inside(layer, q.lift(rows[:1]))
+                q.check_derivatives(inner, (tapped.activation, *q.lift(rows)), rows, pulled, tapped.outputs, {0: None})
         return self._found(q, which, layer, [np.concatenate(of) for of in coarse])
 
     @abstractmethod

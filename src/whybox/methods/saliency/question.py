@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.frames import Floats
+from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, sizes_of, typical_size
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.targets import Target, settle_target
 from whybox.models.differentiable import Array, Differentiable, Pull, Tapped, neighbours
@@ -21,6 +22,7 @@ from whybox.progress import batches
 __all__ = ["BUDGET", "Question", "bytes_of", "part", "settle"]
 
 BUDGET: Final = "1GB"
+CHECKING: Final = 77  # sets what checks draw apart from what methods draw
 Indices = npt.NDArray[np.intp]
 Grads = list[tuple[Array | None, ...]]  # for each target, one array an input
 _UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
@@ -112,7 +114,9 @@ class Question:
         xs = self.lift(rows)
         outputs, pull = self.net(xs)
         self.learn(rows, self.net.numpy(outputs))
-        return xs, self._pulled(pull, rows)
+        grads = self._pulled(pull, rows)
+        self._check_derivatives(xs, rows, grads, outputs)
+        return xs, grads
 
     def _pulled(self, pull: Pull, rows: Indices) -> Grads:
         count = self.target.count
@@ -122,7 +126,49 @@ class Question:
         """Scores (m, targets) of these points, and for each target its gradients; `rows` says whose points they are."""
         self.know(rows)
         outputs, pull = self.net(xs)
-        return self.target.scores(self.net.numpy(outputs), rows), self._pulled(pull, rows)
+        grads = self._pulled(pull, rows)
+        self._check_derivatives(xs, rows, grads, outputs)
+        return self.target.scores(self.net.numpy(outputs), rows), grads
+
+    def _check_derivatives(self, xs: tuple[Array, ...], rows: Indices, grads: Grads, outputs: Array) -> None:
+        """The first derivatives that are taken are held against differences of answers.
+
+        Raises:
+            UnsupportedModelError: see whybox.methods.saliency.gradient_check.
+        """
+        sizes = {i: sizes_of(given.x, given.dims) for i, given in enumerate(self.inputs) if not given.whole}
+        self.check_derivatives(self.net, xs, rows, grads, outputs, sizes)
+
+    def check_derivatives(  # noqa: PLR0913  # a point, and what was found there
+        self,
+        net: Differentiable,
+        xs: tuple[Array, ...],
+        rows: Indices,
+        grads: Grads,
+        outputs: Array,
+        sizes: Mapping[int, Floats | None],
+    ) -> None:
+        """Hold derivatives at the first and the last of these points against differences of answers, once a question.
+
+        Args:
+            net: this question's network, or what of it begins at a layer. xs: what goes into it. rows: whose points these are.
+            grads: for each target one array an input. outputs: what was answered there. sizes: how large an input's numbers are, of those that are differentiated.
+                None: as they are here.
+        """
+        if self.answers.derivatives_checked:
+            return
+        self.answers.derivatives_checked = True
+        some = np.unique(np.linspace(0, self.target.count - 1, CHECK_TARGETS).astype(np.intp))
+        for at in dict.fromkeys((0, len(rows) - 1)):
+            one = np.array([at], dtype=np.intp)
+            x = tuple(net.numpy(net.take(a, one)) for a in xs)
+            known = {i: typical_size(x[i]) if size is None else size for i, size in sizes.items()}
+            row = RowCheck(net, x, known, self.target.where[some, rows[at]], self.target.shape)
+            slopes = [{i: net.numpy(net.take(grads[t][i], one)) for i in known} for t in some]
+            largest = float(np.abs(net.numpy(net.take(outputs, one))).max())
+            if said := check_row(row, slopes, largest, self.draws(CHECKING, at)):
+                net.remarks.append(said)
+                return
 
     def tapped(self, rows: Indices, layer: str) -> Tapped:
         """Run these rows and keep what a layer puts out; this answers them too."""
@@ -259,6 +305,7 @@ class Answers:
     first: Floats
     apart: float = 0.0
     checked: bool = False
+    derivatives_checked: bool = False
 
     def learn(self, net: Differentiable, rows: Indices, outputs: Floats) -> None:
         """Keep answers.
