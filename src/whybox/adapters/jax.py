@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -164,7 +164,11 @@ def _broken(jaxpr: Any) -> Iterator[str]:
         name = step.primitive.name
         if name in ("round", "floor", "ceil") or name.startswith("custom_vjp"):
             yield name.removesuffix("_call")
-        elif name == "convert_element_type" and jnp.issubdtype(step.params["new_dtype"], jnp.integer) and jnp.issubdtype(step.invars[0].aval.dtype, jnp.floating):
+        elif (
+            name == "convert_element_type"
+            and jnp.issubdtype(step.params["new_dtype"], jnp.integer)
+            and jnp.issubdtype(step.invars[0].aval.dtype, jnp.floating)
+        ):
             yield "a cast to whole numbers"
         for inner in step.params.values():
             for part in inner if isinstance(inner, (list, tuple)) else (inner,):
@@ -244,6 +248,13 @@ class JaxNetwork(Differentiable):
     def numpy(self, a: Array) -> npt.NDArray[Any]:
         """Bring an array back."""
         return np.asarray(a).astype(np.float64) if jnp.issubdtype(a.dtype, jnp.floating) else np.array(a)
+
+    def fed(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[JaxNetwork]:
+        """See Differentiable."""
+        wider = [jnp.dtype(d) for d in given if jnp.finfo(d).eps < jnp.finfo(self.dtype).eps]
+        if wider:
+            yield replace(self, dtype=jax.dtypes.canonicalize_dtype(min(wider, key=lambda d: jnp.finfo(d).eps)))
+        yield self
 
     def take(self, a: Array, rows: Indices) -> Array:
         """Rows of an array."""
@@ -394,7 +405,8 @@ class JaxNetwork(Differentiable):
     def inside(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, Array]:
         """From a layer on."""
         self.passes.forward += len(x[0])
-        return replace(self, run=replace(self.run, layer=layer, mode="from")), self._said(x, layer)
+        kept = self._said(x, layer)
+        return replace(self, run=replace(self.run, layer=layer, mode="from"), dtype=kept.dtype), kept
 
     def randomised(self, seed: int, layer: str | None = None) -> JaxNetwork:
         """A copy with weights drawn anew, normal with the same spread; those with one axis (biases, scales) are shuffled."""

@@ -7,7 +7,7 @@ its device; methods use nothing but ``+ - *``, broadcasting, ``reshape`` and the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, final
@@ -105,6 +105,15 @@ class Differentiable(ABC):
     @abstractmethod
     def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that a derivative at these rows keeps, measured by one forward."""
+
+    def fed(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[Differentiable]:
+        """The same network taking its floats in one type after the other, the likeliest first, until one is taken.
+
+        Args:
+            given: the types in which its inputs of floats came, ``"float32"``, ``"bfloat16"``: that comes first where the network's own is shorter.
+            few: rows of all its inputs.
+        """
+        yield self
 
     def refuse_cut(self, x: tuple[Array, ...], cut: Sequence[int], ways: str) -> None:
         """Inputs that no derivative reaches (`cut`, by place) must be such that the outputs do not depend on them. `ways`: how this library cuts derivatives off.

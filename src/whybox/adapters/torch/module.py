@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
@@ -54,8 +54,16 @@ def wrap(obj: Any, output: Any = None) -> TorchNetwork:
         dtype=dtype,
         head=Part(output, torch.Tensor),
         rows_at_once=ON_CPU if device.type == "cpu" else ON_DEVICE,
-        arithmetic=str(dtype).removeprefix("torch."),
+        arithmetic=_arithmetic(obj, dtype),
     )
+
+
+def _arithmetic(module: torch.nn.Module, dtype: torch.dtype) -> str:
+    """What it computes in: of its first parameter, and where only some are of 16 bits, that."""
+    met = {p.dtype for p in (*module.parameters(), *module.buffers()) if p.is_floating_point()}
+    shorter = sorted(str(d).removeprefix("torch.") for d in met if d.itemsize == 2)
+    wider = sorted(str(d).removeprefix("torch.") for d in met if d.itemsize > 2)
+    return f"{shorter[0]} mixed with {wider[0]}" if shorter and wider else str(dtype).removeprefix("torch.")
 
 
 @final
@@ -82,6 +90,7 @@ class TorchNetwork(Differentiable):
     pace: _Pace = field(default_factory=_Pace, repr=False)
     keywords: tuple[str, ...] = ()  # names that the inputs go in under
     called: tuple[str, ...] = ()  # names of the inputs, where forward does not say them
+    bytes_as_given: bool = False  # whether whole numbers keep their type
 
     def anew(self) -> TorchNetwork:
         """See Differentiable."""
@@ -104,9 +113,10 @@ class TorchNetwork(Differentiable):
         return isinstance(x, torch.Tensor)
 
     def array(self, x: npt.NDArray[Any]) -> Array:
-        """Bring numbers to the module's device; floats in its own type, whole numbers as int64."""
+        """Bring numbers to the module's device; floats in its own type, whole numbers as int64 (as they are where it takes no others)."""
         if x.dtype.kind in "iub":
-            return torch.as_tensor(x.astype(np.int64) if x.dtype != bool else x, device=self.device)
+            kept = x.dtype == bool or self.bytes_as_given
+            return torch.as_tensor(np.array(x) if kept else x.astype(np.int64), device=self.device)
         if x.dtype.kind != "f":
             raise DtypeError(f"inputs of type {x.dtype} are no numbers.")
         kept = (
@@ -118,8 +128,42 @@ class TorchNetwork(Differentiable):
 
     def numpy(self, a: Array) -> npt.NDArray[Any]:
         """Bring a tensor back."""
-        a = a.detach()
+        a = a.detach().resolve_conj().resolve_neg()
         return np.asarray((a.to(torch.float64) if a.is_floating_point() else a).cpu().numpy())
+
+    def fed(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[TorchNetwork]:
+        """See Differentiable: then the type of the first layer that is called, and single precision; last whole numbers in the type they came in."""
+        longer = [
+            d for d in (getattr(torch, name) for name in given) if torch.finfo(d).eps < torch.finfo(self.dtype).eps
+        ]
+        order = [*sorted(longer, key=lambda d: float(torch.finfo(d).eps))[:1], self.dtype]
+        for dtype in order:
+            yield replace(self, dtype=dtype)
+        for dtype in dict.fromkeys((*self._first_called(few), torch.float32)):
+            if dtype not in order:
+                yield replace(self, dtype=dtype)
+        if any(x.dtype.kind in "iu" and x.dtype != np.int64 for x in few):
+            yield replace(self, bytes_as_given=True)
+
+    def _first_called(self, few: tuple[npt.NDArray[Any], ...]) -> list[torch.dtype]:
+        """The type of the weights of the first layer that is called; [] where all weights are of one type."""
+        if len(set(_floats_of(self.module, recurse=True))) < 2:
+            return []
+        called: list[torch.dtype] = []
+        handles = [
+            m.register_forward_pre_hook(lambda m, _: called.extend(_floats_of(m)))
+            for m in self.module.modules()
+            if not isinstance(m, torch.jit.ScriptModule)
+        ]
+        try:
+            with eagerly():
+                self.ask(tuple(self.array(x) for x in few))
+        except Exception:  # noqa: S110  # it failed before, and fails behind its first layer
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+        return called[:1]
 
     def take(self, a: Array, rows: Indices) -> Array:
         """Rows of a tensor; neighbours are not copied."""
@@ -405,7 +449,7 @@ class TorchNetwork(Differentiable):
             raise UnsupportedModelError(
                 f"layer {layer!r} does not answer once with one tensor of numbers; name another."
             )
-        return replace(self, layer=layer), kept[0].detach()
+        return replace(self, layer=layer, dtype=kept[0].dtype), kept[0].detach()
 
     def ruled(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> Ruled:
         """Operator rules; see whybox.adapters.torch.rules."""
@@ -430,6 +474,11 @@ class TorchNetwork(Differentiable):
                 for p in own:
                     _draw(p)
         return replace(self, module=module, state=State(module), passes=type(self.passes)())
+
+
+def _floats_of(module: torch.nn.Module, *, recurse: bool = False) -> list[torch.dtype]:
+    """Types of a layer's own weights."""
+    return [p.dtype for p in module.parameters(recurse=recurse) if p.is_floating_point()]
 
 
 def _copy(module: torch.nn.Module) -> torch.nn.Module:

@@ -16,9 +16,10 @@ from whybox.errors import UnsupportedModelError
 __all__ = ["NO_KERNEL", "Listening", "back", "reached", "refuse_without_kernel"]
 
 NO_KERNEL: Final = "WarnNotImplemented"  # torch's node of an operator without a derivative
-_CUTS: Final = {name: name for name in ("detach", "data", "round", "floor", "ceil", "trunc", "fix", "int", "long", "short", "byte", "char")} | {
-    name + "_": name for name in ("detach", "round", "floor", "ceil", "trunc", "fix")
-}
+_CUTS: Final = {
+    name: name
+    for name in ("detach", "data", "round", "floor", "ceil", "trunc", "fix", "int", "long", "short", "byte", "char")
+} | {name + "_": name for name in ("detach", "round", "floor", "ceil", "trunc", "fix")}
 
 
 def back(

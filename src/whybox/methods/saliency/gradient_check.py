@@ -22,6 +22,7 @@ __all__ = ["CHECK_TARGETS", "RowCheck", "check_row", "sizes_of", "typical_size"]
 
 CHECK_TARGETS: Final = 8  # most outputs looked at for a row
 STEP: Final = 1e-2  # of the size of the input's numbers
+NEARER: Final = 0.125  # of that step, where the first look meets something
 WIDTHS: Final = (4.0, 1.0, 0.25, 0.0625)  # of that step
 JITTER: Final = 2.0  # steps that the second look is away from the row
 DIRECTIONS: Final = 3
@@ -85,7 +86,7 @@ class RowCheck:
     @property
     def tolerance(self) -> float:
         """Of the change expected: what derivatives and differences may be apart."""
-        return 0.25 if "16" in self.net.arithmetic else 0.003
+        return 0.25 if "16" in self.net.arithmetic else 0.003 if self.net.arithmetic == "float64" else 0.01
 
 
 def _precision(arithmetic: str) -> float:
@@ -121,8 +122,10 @@ def check_row(row: RowCheck, gradients: Sequence[_Moves], largest: float, draws:
     """
     try:
         with np.errstate(all="ignore"):
-            odd = _first_look(row, gradients, largest, draws)
-            found = _second_look(replace(row, places=row.places[odd]), draws) if len(odd) else (0.0, ())
+            odd = _first_look(row, gradients, largest, draws, 1.0)
+            if len(odd):  # perhaps it met a kink
+                odd = np.intersect1d(odd, _first_look(row, gradients, largest, draws, NEARER))
+            found = _second_look(replace(row, places=row.places[odd[:2]]), draws) if len(odd) else (0.0, ())
     except (MemoryError, WhyboxError):
         raise
     except Exception as error:  # the network may refuse numbers that are not its rows' own
@@ -141,17 +144,16 @@ def check_row(row: RowCheck, gradients: Sequence[_Moves], largest: float, draws:
 
 
 def _first_look(
-    row: RowCheck, gradients: Sequence[_Moves], largest: float, draws: np.random.Generator
+    row: RowCheck, gradients: Sequence[_Moves], largest: float, draws: np.random.Generator, width: float
 ) -> npt.NDArray[np.intp]:
-    """Which two scores, at most, move otherwise than derivatives say."""
+    """Which scores move otherwise than derivatives say, over this width."""
     steps, expected = _steps(row, gradients, largest)
-    direction = {i: s * draws.standard_normal(row.x[i].shape) for i, s in steps.items()}
+    direction = {i: width * s * draws.standard_normal(row.x[i].shape) for i, s in steps.items()}
     up, most, forth = row.answer(direction)
     down, _, back = row.answer({i: -m for i, m in direction.items()})
     off = np.abs(up - down - [_along(g, forth) - _along(g, back) for g in gradients])
-    allowed = row.tolerance * (2 * expected + np.abs(up - down)) + row.noise(max(largest, most))
-    odd = np.flatnonzero(~(off <= allowed))
-    return odd[np.argsort(-off[odd] / np.maximum(allowed[odd], 1e-300))][:2]
+    allowed = row.tolerance * (2 * width * expected + np.abs(up - down)) + row.noise(max(largest, most))
+    return np.flatnonzero(~(off <= allowed))
 
 
 def _steps(row: RowCheck, gradients: Sequence[_Moves], largest: float) -> tuple[_Moves, Floats]:
@@ -238,7 +240,9 @@ def _judged(slopes: Floats, wanted: Floats, expected: float, noise: float, toler
     holds = np.abs(means) <= tolerance * size + floors / 2
     if holds[:2].any() if rounded else holds.any():
         return 0.0
-    flat = bool((np.abs(slopes[-2:]).max() <= FLAT * expected + floors[-1]) and np.abs(wanted[-2:]).min() > FLAT * expected)
+    flat = bool(
+        (np.abs(slopes[-2:]).max() <= FLAT * expected + floors[-1]) and np.abs(wanted[-2:]).min() > FLAT * expected
+    )
     if flat and not np.abs(means[0]) > COARSE * expected:
         return float("nan")
     for k in reversed(range(2 if rounded else len(widths) - 1)):  # the finest that rounding does not hide decides

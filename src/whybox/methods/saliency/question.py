@@ -19,9 +19,10 @@ from whybox.models.differentiable import Array, Differentiable, Pull, Tapped, ne
 from whybox.options import whole
 from whybox.progress import batches
 
-__all__ = ["BUDGET", "Question", "bytes_of", "part", "settle"]
+__all__ = ["BUDGET", "Question", "bytes_of", "first_pass", "part", "refused", "settle"]
 
 BUDGET: Final = "1GB"
+BYTES: Final = "Pictures of bytes go in as floats, scaled as for training: x.astype('float32') / 255."
 CHECKING: Final = 77  # sets what checks draw apart from what methods draw
 Indices = npt.NDArray[np.intp]
 Grads = list[tuple[Array | None, ...]]  # for each target, one array an input
@@ -193,7 +194,10 @@ class Question:
         """
         if all(i.whole for i in self.inputs):
             raise UnsupportedModelError(
-                f"method={method!r} takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). For tokens name their embedding, "
+                f"method={method!r} takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). "
+                + BYTES
+                if _is_picture(self.inputs[0].x)
+                else f"method={method!r} takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). For tokens name their embedding, "
                 "layer by its path in the network: embedding='...'; for pictures pass floats, scaled as the network was trained."
             )
 
@@ -223,8 +227,13 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     rows = len(settled[0].x)
     # the second row alone, to be compared with its answer beside the first; a single row behind a companion, to be compared with its answer alone
     few = tuple(i.x[1:2] if rows > 1 else np.concatenate([np.flip(i.x, -1), i.x]) for i in settled)
-    said, kept = _first(net, few, settled, derivatives=derivatives, plain=not function)
+    net, said, kept = first_pass(net, few, settled, derivatives=derivatives, plain=not function)
     first = net.numpy(said)
+    if first.dtype.kind == "c":
+        raise UnsupportedModelError(
+            f"the network answers with complex numbers ({first.dtype}), and a map is of one real number a row; take .abs() or .real in a function: "
+            "target=lambda outputs: outputs.abs()[:, 0]."
+        )
     if derivatives and first.dtype.kind != "f":
         raise UnsupportedModelError(
             f"the network answers with whole numbers ({first.dtype}), which have no derivatives; explain what they are made from (logits), say with output=..., "
@@ -243,26 +252,56 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     return Question(net, settled, wanted, answers, at_once, saved, limit, seed, reduce, behind)
 
 
-def _first(
-    net: Differentiable, few: tuple[npt.NDArray[Any], ...], inputs: tuple[Input, ...], *, derivatives: bool, plain: bool
-) -> tuple[Array, int]:
-    """Ask for the first time.
+def first_pass(
+    net: Differentiable,
+    few: tuple[npt.NDArray[Any], ...],
+    inputs: tuple[Input, ...],
+    *,
+    derivatives: bool = True,
+    plain: bool = True,
+) -> tuple[Differentiable, Array, int]:
+    """Ask for the first time, with floats in the type that the network takes.
+
+    Args:
+        net: the network. few: rows of its inputs. inputs: what they are of. derivatives: whether any will be taken.
+        plain: whether nothing of the user's runs behind the network, whose errors would be no fault of the inputs.
+
+    Returns:
+        The network, taking this type; what it answers; and the bytes that a derivative keeps (without: that live at a time).
 
     Raises:
         InputError: the network cannot compute with arrays like these.
     """
-    arrays = tuple(net.array(x) for x in few)
-    try:
-        return (net.probe if derivatives else net.alive)(arrays)
-    except Exception as error:
-        if not plain or isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
-            raise
-        given = "; ".join(f"{i.name}: {i.x.dtype} of shape {i.x.shape}" for i in inputs)
-        said = " ".join(str(error).split())
-        raise InputError(
-            f"the network does not take these inputs ({given}), asked about {len(few[0])} of the rows: {type(error).__name__}: {said[:300]}. "
-            "Pass what it is called with, rows first: one array, or a tuple (a dict by name) of several; it must take any number of rows."
-        ) from error
+    failed: Exception | None = None
+    for fed in net.fed([i.given for i in inputs if i.given], few):
+        try:
+            return fed, *(fed.probe if derivatives else fed.alive)(tuple(fed.array(x) for x in few))
+        except Exception as error:
+            if isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
+                raise
+            failed = failed or error
+    assert failed is not None  # noqa: S101  # for the types
+    if not plain:
+        raise failed
+    raise refused(failed, len(few[0]), inputs) from failed
+
+
+def _is_picture(x: npt.NDArray[Any]) -> bool:
+    return x.dtype == np.uint8 and x.ndim > 2
+
+
+def refused(error: Exception, asked: int, inputs: tuple[Input, ...]) -> InputError:
+    """What a network says that cannot compute with these inputs, with their types and shapes."""
+    given = "; ".join(f"{i.name}: {i.x.dtype} of shape {i.x.shape}" for i in inputs)
+    said = " ".join(str(error).split())
+    advice = (
+        BYTES
+        if any(_is_picture(i.x) for i in inputs)
+        else "Pass what it is called with, rows first: one array, or a tuple (a dict by name) of several; it must take any number of rows."
+    )
+    return InputError(
+        f"the network does not take these inputs ({given}), asked about {asked} of the rows: {type(error).__name__}: {said[:300]}. {advice}"
+    )
 
 
 def _background(
@@ -327,7 +366,8 @@ class Answers:
         if self.apart > (2e-2 if "16" in net.arithmetic else 1e-3) * scale:
             raise UnsupportedModelError(
                 f"a row's answer depends on the rows beside it or on its place among them ({own.ravel()[0]:.6g} here, {self.first.ravel()[0]:.6g} elsewhere): batch "
-                "statistics or noise at prediction time. Such a network has no map of a single row; use running statistics (track_running_stats=True) and eval mode."
+                "statistics, numbers quantised by the range of a whole batch (dynamic int8), or noise at prediction time. Such a network has no map of a single row; use running "
+                "statistics (track_running_stats=True) and eval mode, explain it before it was quantised, or wrap it in a module that asks it row by row."
             )
 
 
