@@ -115,8 +115,8 @@ class TorchNetwork(Differentiable):
     def array(self, x: npt.NDArray[Any]) -> Array:
         """Bring numbers to the module's device; floats in its own type, whole numbers as int64 (as they are where it takes no others)."""
         if x.dtype.kind in "iub":
-            kept = x.dtype == bool or self.bytes_as_given
-            return torch.as_tensor(np.array(x) if kept else x.astype(np.int64), device=self.device)
+            as_given = x.dtype == bool or self.bytes_as_given
+            return torch.as_tensor(np.array(x) if as_given else x.astype(np.int64), device=self.device)
         if x.dtype.kind != "f":
             raise DtypeError(f"inputs of type {x.dtype} are no numbers.")
         kept = (

@@ -21,7 +21,7 @@ from whybox.methods.saliency.absent import Absent, settle_absent
 from whybox.methods.saliency.cover import covered
 from whybox.methods.saliency.grids import enlarged
 from whybox.methods.saliency.method import Found, Maps, Method, those
-from whybox.methods.saliency.question import Indices, Question
+from whybox.methods.saliency.question import Grads, Indices, Question
 from whybox.models.differentiable import Array
 
 __all__ = ["GradCam", "GradCamPlusPlus", "LayerCam", "ScoreCam"]
@@ -53,7 +53,7 @@ class _Cam(Method):
         for rows in q.blocks(self.name):
             tapped = q.tapped(rows, layer)
             at = _checked(q, which, layer, tapped.activation)
-            pulled = []
+            pulled: Grads = []
             for t in range(q.target.count):
                 cotangent = q.net.array(q.target.cotangent(t, rows))
                 slopes = tapped.pull(cotangent, last=t == q.target.count - 1)

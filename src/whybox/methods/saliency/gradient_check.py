@@ -210,24 +210,22 @@ def _verdict(row: RowCheck, draws: np.random.Generator, *, rounded: bool) -> flo
     gradients = here.gradients()
     steps, expected = _steps(here, gradients, large)
     direction = {i: s * draws.standard_normal(row.x[i].shape) for i, s in steps.items()}
-    told = []
-    for width in WIDTHS:
-        sides = []
-        for sign in (1.0, -1.0):
-            scores, most, moved = here.answer({i: sign * width * m for i, m in direction.items()})
-            want = np.array([_along(g, moved) for g in gradients])
-            sides.append((sign * (scores - centre) / width, sign * want / width))
+    slopes, wanted = (np.full((len(WIDTHS), 2, len(row.places)), np.nan) for _ in range(2))
+    for k in (0, 1, 2, 3) if rounded else (2, 3, 1, 0):
+        for side, sign in enumerate((1.0, -1.0)):
+            scores, most, moved = here.answer({i: sign * WIDTHS[k] * m for i, m in direction.items()})
+            slopes[k, side] = sign * (scores - centre) / WIDTHS[k]
+            wanted[k, side] = [sign * _along(g, moved) / WIDTHS[k] for g in gradients]
             large = max(large, most)
-        told.append(sides)
-    verdicts = []
-    for t in range(len(row.places)):
-        slopes = np.array([[side[0][t] for side in sides] for sides in told])
-        wanted = np.array([[side[1][t] for side in sides] for sides in told])
-        verdicts.append(_judged(slopes, wanted, float(expected[t]), here.noise(large), here.tolerance, rounded=rounded))
-    found = np.array(verdicts)
-    if (found > 0).any():
-        return float(np.nanmax(found))
-    return float("nan") if np.isnan(found).any() else 0.0
+        found = [
+            _judged(
+                slopes[..., t], wanted[..., t], float(expected[t]), here.noise(large), here.tolerance, rounded=rounded
+            )
+            for t in range(len(row.places))
+        ]
+        if not np.any(found):  # all hold
+            return 0.0
+    return float(np.nanmax(found)) if np.greater(found, 0).any() else float("nan")
 
 
 def _judged(slopes: Floats, wanted: Floats, expected: float, noise: float, tolerance: float, *, rounded: bool) -> float:
@@ -245,11 +243,13 @@ def _judged(slopes: Floats, wanted: Floats, expected: float, noise: float, toler
     )
     if flat and not np.abs(means[0]) > COARSE * expected:
         return float("nan")
-    for k in reversed(range(2 if rounded else len(widths) - 1)):  # the finest that rounding does not hide decides
+    for k in (0, 1) if rounded else (2, 1, 0):  # the finest that rounding does not hide decides, or of steps the widest
         four = residuals[k : k + 2].ravel()
         middle = abs(float(four.mean()))
         if middle > 3 * (tolerance * float(size[k : k + 2].max()) + float(floors[k + 1])):
-            agree = np.ptp(four) <= SPREAD * middle * (2 if rounded else 1)
             largest = float(np.maximum(np.abs(slopes[k : k + 2]), np.abs(wanted[k : k + 2])).max())
-            return middle / largest if agree else float("nan")
+            if np.ptp(four) <= SPREAD * middle * (2 if rounded else 1):
+                return middle / largest
+            if not rounded:
+                break
     return float("nan")

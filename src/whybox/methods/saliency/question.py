@@ -140,7 +140,7 @@ class Question:
         sizes = {i: sizes_of(given.x, given.dims) for i, given in enumerate(self.inputs) if not given.whole}
         self.check_derivatives(self.net, xs, rows, grads, outputs, sizes)
 
-    def check_derivatives(  # noqa: PLR0913  # a point, and what was found there
+    def check_derivatives(
         self,
         net: Differentiable,
         xs: tuple[Array, ...],
