@@ -2,7 +2,7 @@
 
 Not where it cuts some off (detach, stop_gradient), has a backward of its own (autograd.Function, custom_vjp, a straight-through rounding), or rounds on the way.
 A first look takes two forwards a row. Where it finds something, derivatives are taken again near the row, off the kinks that rows like to stand on (zeros
-before a ReLU), and held against differences of four widths to both sides. Refused is what all of two neighbouring widths agree about in two directions of three.
+before a ReLU), and held against differences of four widths to both sides. Refused is what all of two neighbouring widths agree about in two directions of four.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ STEP: Final = 1e-2  # of the size of the input's numbers
 NEARER: Final = 0.125  # of that step, where the first look meets something
 WIDTHS: Final = (4.0, 1.0, 0.25, 0.0625)  # of that step
 JITTER: Final = 2.0  # steps that the second look is away from the row
-DIRECTIONS: Final = 3
+DIRECTIONS: Final = 4
+REFUTED: Final = 2  # directions that suffice
 SPREAD: Final = 0.2  # how far four residuals may be apart, of their mean, to agree
+LEAST: Final = 0.01  # a third of what is refused: rounding alone brings derivatives in single precision to two hundredths where numbers are large
 FLAT: Final = 0.05  # of the slope expected: less is a staircase's tread
 COARSE: Final = 0.3  # a staircase that leaves its slope by more over the widest step is no fine rounding
 ROUNDING: Final = frozenset({"round", "floor", "ceil", "trunc", "fix", "int", "long", "short", "byte", "char", "a cast to whole numbers"})  # fmt: skip
@@ -86,7 +88,7 @@ class RowCheck:
     @property
     def tolerance(self) -> float:
         """Of the change expected: what derivatives and differences may be apart."""
-        return 0.25 if "16" in self.net.arithmetic else 0.003 if self.net.arithmetic == "float64" else 0.01
+        return 0.25 if "16" in self.net.arithmetic else 0.003
 
 
 def _precision(arithmetic: str) -> float:
@@ -186,9 +188,9 @@ def _second_look(row: RowCheck, draws: np.random.Generator) -> tuple[float, tupl
     verdicts: list[float] = []
     while len(verdicts) < DIRECTIONS:
         verdicts.append(_verdict(row, draws, rounded=bool(ROUNDING & set(known))))
-        if sum(v > 0 for v in verdicts) == 2:
+        if sum(v > 0 for v in verdicts) == REFUTED:
             return max(v for v in verdicts if v > 0), known
-        if sum(v == 0 for v in verdicts) == 2:
+        if sum(v == 0 for v in verdicts) > DIRECTIONS - REFUTED:
             return 0.0, known
     return float("nan"), known
 
@@ -246,10 +248,11 @@ def _judged(slopes: Floats, wanted: Floats, expected: float, noise: float, toler
     for k in (0, 1) if rounded else (2, 1, 0):  # the finest that rounding does not hide decides, or of steps the widest
         four = residuals[k : k + 2].ravel()
         middle = abs(float(four.mean()))
-        if middle > 3 * (tolerance * float(size[k : k + 2].max()) + float(floors[k + 1])):
+        if middle > 3 * (max(tolerance, LEAST) * float(size[k : k + 2].max()) + float(floors[k + 1])):
             largest = float(np.maximum(np.abs(slopes[k : k + 2]), np.abs(wanted[k : k + 2])).max())
-            if np.ptp(four) <= SPREAD * middle * (2 if rounded else 1):
+            agree = SPREAD * middle * (2 if rounded else 1)
+            if np.ptp(four) <= agree:
                 return middle / largest
-            if not rounded:
+            if not rounded and np.ptp(four) > agree + 2 * float(floors[k + 1]):
                 break
     return float("nan")

@@ -160,14 +160,14 @@ class Question:
             return
         self.answers.derivatives_checked = True
         some = np.unique(np.linspace(0, self.target.count - 1, CHECK_TARGETS).astype(np.intp))
-        for at in dict.fromkeys((0, len(rows) - 1)):
+        for k, at in enumerate((0, len(rows) - 1)):  # two directions at a single row
             one = np.array([at], dtype=np.intp)
             x = tuple(net.numpy(net.take(a, one)) for a in xs)
             known = {i: typical_size(x[i]) if size is None else size for i, size in sizes.items()}
             row = RowCheck(net, x, known, self.target.where[some, rows[at]], self.target.shape)
             slopes = [{i: net.numpy(net.take(grads[t][i], one)) for i in known} for t in some]
             largest = float(np.abs(net.numpy(net.take(outputs, one))).max())
-            if said := check_row(row, slopes, largest, self.draws(CHECKING, at)):
+            if said := check_row(row, slopes, largest, self.draws(CHECKING, k)):
                 net.remarks.append(said)
                 return
 
