@@ -162,7 +162,7 @@ def _broken(jaxpr: Any) -> Iterator[str]:
     """Steps of a program, and of those inside them, that derivatives do not follow."""
     for step in jaxpr.eqns:
         name = step.primitive.name
-        if name in ("round", "floor", "ceil") or name.startswith("custom_vjp"):
+        if name in ("round", "floor", "ceil", "stop_gradient") or name.startswith("custom_vjp"):
             yield name.removesuffix("_call")
         elif (
             name == "convert_element_type"
@@ -328,7 +328,7 @@ class JaxNetwork(Differentiable):
         return said, back
 
     def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
-        """See Differentiable; JAX shows rounding and a backward of the user's own, but not what it stops."""
+        """See Differentiable."""
         with _refusing():
             return tuple(dict.fromkeys(_broken(jax.make_jaxpr(self.run)(self.params, x).jaxpr)))
 

@@ -53,9 +53,14 @@ def wrap(obj: Any, output: Any = None) -> TorchNetwork:
         device=device,
         dtype=dtype,
         head=Part(output, torch.Tensor),
-        rows_at_once=ON_CPU if device.type == "cpu" else ON_DEVICE,
+        rows_at_once=1 if _by_range(obj) else ON_CPU if device.type == "cpu" else ON_DEVICE,
         arithmetic=_arithmetic(obj, dtype),
     )
+
+
+def _by_range(module: torch.nn.Module) -> bool:
+    """Whether layers quantise what comes in by the range of the whole batch: then a row's answer is what it is alone."""
+    return any(".quantized.dynamic." in f"{type(m).__module__}." for m in module.modules())
 
 
 def _arithmetic(module: torch.nn.Module, dtype: torch.dtype) -> str:
@@ -146,7 +151,7 @@ class TorchNetwork(Differentiable):
             yield replace(self, bytes_as_given=True)
 
     def _first_called(self, few: tuple[npt.NDArray[Any], ...]) -> list[torch.dtype]:
-        """The type of the weights of the first layer that is called; [] where all weights are of one type."""
+        """Types of weights in the order in which their layers are called, as far as one fails; [] where all weights are of one type."""
         if len(set(_floats_of(self.module, recurse=True))) < 2:
             return []
         called: list[torch.dtype] = []
@@ -163,7 +168,7 @@ class TorchNetwork(Differentiable):
         finally:
             for handle in handles:
                 handle.remove()
-        return called[:1]
+        return called
 
     def take(self, a: Array, rows: Indices) -> Array:
         """Rows of a tensor; neighbours are not copied."""

@@ -81,6 +81,10 @@ class RowCheck:
             found.append({i: self.net.numpy(grads[i]) for i in self.sizes})
         return found
 
+    def breaks(self) -> tuple[str, ...]:
+        """What the network has on the way that derivatives do not follow, by name."""
+        return self.net.breaks(tuple(map(self.net.array, self.x)))
+
     def noise(self, largest: float) -> float:
         """What rounding alone may do to a score."""
         return (4 if "16" in self.net.arithmetic else 64) * _precision(self.net.arithmetic) * largest
@@ -124,38 +128,40 @@ def check_row(row: RowCheck, gradients: Sequence[_Moves], largest: float, draws:
     """
     try:
         with np.errstate(all="ignore"):
-            odd = _first_look(row, gradients, largest, draws, 1.0)
+            odd, seen = _first_look(row, gradients, largest, draws, 1.0)
             if len(odd):  # perhaps it met a kink
-                odd = np.intersect1d(odd, _first_look(row, gradients, largest, draws, NEARER))
-            found = _second_look(replace(row, places=row.places[odd[:2]]), draws) if len(odd) else (0.0, ())
+                odd = np.intersect1d(odd, _first_look(row, gradients, largest, draws, NEARER)[0])
+            if len(odd):
+                off, known = _second_look(replace(row, places=row.places[odd[:2]]), draws)
+            else:
+                off, known = (0.0, ()) if seen else (float("nan"), row.breaks())
     except (MemoryError, WhyboxError):
         raise
     except Exception as error:  # the network may refuse numbers that are not its rows' own
         if "OutOfMemory" in type(error).__name__:
             raise
         return None
-    off, known = found
     if off > 0:
         raise UnsupportedModelError(_refusal(known, off))
     if known and np.isnan(off):
         return (
-            f"UNCHECKED: the network has what derivatives do not follow ({', '.join(known)}), and differences of its answers cannot tell whether they are "
-            "right here; maps are what its derivatives say. 'occlusion' and 'shapley' do not depend on them"
+            f"UNCHECKED: the network has what derivatives do not follow ({', '.join(known)}), and differences of its answers do not tell here whether its derivatives "
+            "are right; the map is what they say. 'occlusion' and 'shapley' do without them"
         )
     return None
 
 
 def _first_look(
     row: RowCheck, gradients: Sequence[_Moves], largest: float, draws: np.random.Generator, width: float
-) -> npt.NDArray[np.intp]:
-    """Which scores move otherwise than derivatives say, over this width."""
+) -> tuple[npt.NDArray[np.intp], bool]:
+    """Which scores move otherwise than derivatives say, over this width; and whether rounding leaves anything to be seen of any."""
     steps, expected = _steps(row, gradients, largest)
     direction = {i: width * s * draws.standard_normal(row.x[i].shape) for i, s in steps.items()}
     up, most, forth = row.answer(direction)
     down, _, back = row.answer({i: -m for i, m in direction.items()})
     off = np.abs(up - down - [_along(g, forth) - _along(g, back) for g in gradients])
-    allowed = row.tolerance * (2 * width * expected + np.abs(up - down)) + row.noise(max(largest, most))
-    return np.flatnonzero(~(off <= allowed))
+    moved, noise = 2 * width * expected + np.abs(up - down), row.noise(max(largest, most))
+    return np.flatnonzero(~(off <= row.tolerance * moved + noise)), bool((moved > 3 * noise).any() or not moved.any())
 
 
 def _steps(row: RowCheck, gradients: Sequence[_Moves], largest: float) -> tuple[_Moves, Floats]:
@@ -184,7 +190,7 @@ def _along(gradient: _Moves, moves: _Moves) -> float:
 
 def _second_look(row: RowCheck, draws: np.random.Generator) -> tuple[float, tuple[str, ...]]:
     """How far derivatives are off (a share; 0: they hold; NaN: nothing can be told), and what the network has that they do not follow."""
-    known = row.net.breaks(tuple(row.net.array(x) for x in row.x))
+    known = row.breaks()
     verdicts: list[float] = []
     while len(verdicts) < DIRECTIONS:
         verdicts.append(_verdict(row, draws, rounded=bool(ROUNDING & set(known))))
@@ -196,11 +202,14 @@ def _second_look(row: RowCheck, draws: np.random.Generator) -> tuple[float, tupl
 
 
 def _refusal(known: Sequence[str], worst: float) -> str:
-    cause = f"the network has {', '.join(known)}" if known else "it cuts some off (detach, no_grad, stop_gradient)"
+    cause = (
+        f"It has {', '.join(known)} on the way"
+        if known
+        else "It cuts some off (detach, stop_gradient), has an operator with a backward of its own (autograd.Function, custom_vjp), or numbers too large for its arithmetic"
+    )
     return (
-        f"the network's derivatives are not those of its answer (off by {worst:.0%} along a direction drawn at random, while differences of answers agree among "
-        f"themselves): {cause}, or has an operator with a backward of its own (a straight-through rounding, autograd.Function, custom_vjp). A map by them would "
-        "be wrong: take that out of the network, or use a method that asks without derivatives: 'occlusion', 'shapley', 'rise'."
+        f"the network's derivatives are not those of its answer: off by {worst:.0%} in a direction drawn at random, where differences of answers agree among "
+        f"themselves. {cause}. A map by them would be wrong: take that out of the network, or use a method that asks without derivatives: 'occlusion', 'shapley'."
     )
 
 

@@ -123,12 +123,16 @@ class Question:
         count = self.target.count
         return [pull(self.net.array(self.target.cotangent(t, rows)), last=t == count - 1) for t in range(count)]
 
-    def gradients(self, xs: tuple[Array, ...], rows: Indices) -> tuple[Floats, Grads]:
-        """Scores (m, targets) of these points, and for each target its gradients; `rows` says whose points they are."""
+    def gradients(self, xs: tuple[Array, ...], rows: Indices, *, check: bool = True) -> tuple[Floats, Grads]:
+        """Scores (m, targets) of these points, and for each target its gradients; `rows` says whose points they are.
+
+        `check`: whether derivatives may be checked here; not at baselines, where inputs are all alike and kinks and symmetries meet.
+        """
         self.know(rows)
         outputs, pull = self.net(xs)
         grads = self._pulled(pull, rows)
-        self._check_derivatives(xs, rows, grads, outputs)
+        if check:
+            self._check_derivatives(xs, rows, grads, outputs)
         return self.target.scores(self.net.numpy(outputs), rows), grads
 
     def _check_derivatives(self, xs: tuple[Array, ...], rows: Indices, grads: Grads, outputs: Array) -> None:
@@ -160,7 +164,8 @@ class Question:
             return
         self.answers.derivatives_checked = True
         some = np.unique(np.linspace(0, self.target.count - 1, CHECK_TARGETS).astype(np.intp))
-        for k, at in enumerate((0, len(rows) - 1)):  # two directions at a single row
+        others = np.flatnonzero(self.target.where[0, rows] != self.target.where[0, rows[0]])
+        for k, at in enumerate((0, others[-1] if len(others) else len(rows) - 1)):  # two directions at a single row
             one = np.array([at], dtype=np.intp)
             x = tuple(net.numpy(net.take(a, one)) for a in xs)
             known = {i: typical_size(x[i]) if size is None else size for i, size in sizes.items()}
@@ -226,7 +231,7 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
         net, target = net.with_head(_scores(target)), None
     rows = len(settled[0].x)
     # the second row alone, to be compared with its answer beside the first; a single row behind a companion, to be compared with its answer alone
-    few = tuple(i.x[1:2] if rows > 1 else np.concatenate([np.flip(i.x, -1), i.x]) for i in settled)
+    few = tuple(i.x[1:2] if rows > 1 else i.x if net.rows_at_once == 1 else _accompanied(i.x) for i in settled)
     net, said, kept = first_pass(net, few, settled, derivatives=derivatives, plain=not function)
     first = net.numpy(said)
     if first.dtype.kind == "c":
@@ -250,6 +255,12 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     at_once = int(max(1, min(net.rows_at_once, limit // saved)))
     behind = None if background is None else _background(net, background, settled, channel_axis)
     return Question(net, settled, wanted, answers, at_once, saved, limit, seed, reduce, behind)
+
+
+def _accompanied(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A row behind another one, of a wider range: quantisation by the range of a batch shows."""
+    other = np.flip(x, -1)
+    return np.concatenate([other * x.dtype.type(1.5) if x.dtype.kind == "f" else other, x])
 
 
 def first_pass(
