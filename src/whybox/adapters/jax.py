@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -158,6 +158,24 @@ def _reached(jaxpr: Any) -> list[bool]:
     return [not hasattr(v, "val") and v in found for v in jaxpr.outvars]
 
 
+def _broken(jaxpr: Any) -> Iterator[str]:
+    """Steps of a program, and of those inside them, that derivatives do not follow."""
+    for step in jaxpr.eqns:
+        name = step.primitive.name
+        if name in ("round", "floor", "ceil", "stop_gradient") or name.startswith("custom_vjp"):
+            yield name.removesuffix("_call")
+        elif (
+            name == "convert_element_type"
+            and jnp.issubdtype(step.params["new_dtype"], jnp.integer)
+            and jnp.issubdtype(step.invars[0].aval.dtype, jnp.floating)
+        ):
+            yield "a cast to whole numbers"
+        for inner in step.params.values():
+            for part in inner if isinstance(inner, (list, tuple)) else (inner,):
+                if hasattr(part, "eqns") or hasattr(getattr(part, "jaxpr", None), "eqns"):
+                    yield from _broken(getattr(part, "jaxpr", part))
+
+
 @partial(jax.jit, static_argnums=0)
 def _answers(run: _Run, params: Any, x: tuple[Any, ...]) -> Any:
     return run(params, x)
@@ -231,6 +249,13 @@ class JaxNetwork(Differentiable):
         """Bring an array back."""
         return np.asarray(a).astype(np.float64) if jnp.issubdtype(a.dtype, jnp.floating) else np.array(a)
 
+    def fed(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[JaxNetwork]:
+        """See Differentiable."""
+        wider = [jnp.dtype(d) for d in given if jnp.finfo(d).eps < jnp.finfo(self.dtype).eps]
+        if wider:
+            yield replace(self, dtype=jax.dtypes.canonicalize_dtype(min(wider, key=lambda d: jnp.finfo(d).eps)))
+        yield self
+
     def take(self, a: Array, rows: Indices) -> Array:
         """Rows of an array."""
         return a[np.asarray(rows)]
@@ -301,6 +326,11 @@ class JaxNetwork(Differentiable):
         wide = tuple(jax.ShapeDtypeStruct((times * len(a), *a.shape[1:]), a.dtype) for a in x)
         said, back = jax.eval_shape(partial(_forward, self.run, _floats(x)), self.params, wide)
         return said, back
+
+    def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
+        """See Differentiable."""
+        with _refusing():
+            return tuple(dict.fromkeys(_broken(jax.make_jaxpr(self.run)(self.params, x).jaxpr)))
 
     def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and what derivatives would keep; where there are none, the bytes of these rows and of what is answered."""
@@ -413,7 +443,8 @@ class JaxNetwork(Differentiable):
     def inside(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, Array]:
         """From a layer on."""
         self.passes.forward += len(x[0])
-        return replace(self, run=replace(self.run, layer=layer, mode="from")), self._said(x, layer)
+        kept = self._said(x, layer)
+        return replace(self, run=replace(self.run, layer=layer, mode="from"), dtype=kept.dtype), kept
 
     def randomised(self, seed: int, layer: str | None = None) -> JaxNetwork:
         """A copy with weights drawn anew, normal with the same spread; those with one axis (biases, scales) are shuffled."""

@@ -48,6 +48,8 @@ def network(obj: Any, output: Any = None) -> Differentiable:
 def _arithmetic(model: Any, weights: str) -> str:
     """What layers compute in, where it is shorter than their weights."""
     shorter = {d for _, layer in leaves(model) if "16" in (d := str(getattr(layer, "compute_dtype", "")))}
+    if "mixed" in weights:
+        return weights
     return weights if not shorter - {weights} else f"{min(shorter)} mixed with {weights}"
 
 

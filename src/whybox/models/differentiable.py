@@ -111,6 +111,15 @@ class Differentiable(ABC):
     def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that a derivative at these rows keeps, measured by one forward."""
 
+    def fed(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[Differentiable]:
+        """The same network taking its floats in one type after the other, the likeliest first, until one is taken.
+
+        Args:
+            given: the types in which its inputs of floats came, ``"float32"``, ``"bfloat16"``: that comes first where the network's own is shorter.
+            few: rows of all its inputs.
+        """
+        yield self
+
     def refuse_cut(self, x: tuple[Array, ...], cut: Sequence[int], ways: str) -> None:
         """Inputs that no derivative reaches (`cut`, by place) must be such that the outputs do not depend on them. `ways`: how this library cuts derivatives off.
 
@@ -122,12 +131,16 @@ class Differentiable(ABC):
         plain = self.numpy(self.ask(x))
         for scale, shift in ((0, 0), (2, 1)):
             said = self.ask(tuple(scale * a + shift if i in cut else a for i, a in enumerate(x)))
-            if not np.array_equal(self.numpy(said), plain):
+            if not np.array_equal(self.numpy(said), plain, equal_nan=True):
                 which = "the input" if len(x) == 1 else f"input {cut[0]}"
                 raise UnsupportedModelError(
                     f"no derivative reaches {which}, yet the answer depends on it: the network cuts derivatives off ({ways}, whole numbers on the way), and every one would "
                     "be 0. Take that out of it, or use a method that asks without derivatives: 'occlusion', 'shapley'."
                 )
+
+    def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
+        """What these rows meet on their way that derivatives do not follow, by name: cuts, rounding, a backward of the user's own; as far as the library shows it."""
+        return ()
 
     def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that live at a time while these rows are answered without derivatives; here what derivatives keep stands for them."""

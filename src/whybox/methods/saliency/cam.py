@@ -23,7 +23,7 @@ from whybox.methods.saliency.grids import enlarged
 from whybox.methods.saliency.layer_axes import Known, LayerAxes, checked_axes, checked_grid
 from whybox.methods.saliency.layer_search import find_layer, read_layer
 from whybox.methods.saliency.method import Found, Maps, Method, those
-from whybox.methods.saliency.question import Indices, Question
+from whybox.methods.saliency.question import Grads, Indices, Question
 from whybox.models.differentiable import Array
 
 __all__ = ["GradCam", "GradCamPlusPlus", "LayerCam", "ScoreCam"]
@@ -81,11 +81,16 @@ class _Cam(Method):
         for rows in q.blocks(self.name):
             tapped = q.tapped(rows, axes.layer)
             activation = axes.placed(tapped.activation)
+            pulled: Grads = []
             for t in range(q.target.count):
                 cotangent = q.net.array(q.target.cotangent(t, rows))
-                slopes = axes.placed(tapped.pull(cotangent, last=t == q.target.count - 1))
-                found = q.net.numpy(self._combined(q, activation, slopes, axes.channel))
+                slopes = tapped.pull(cotangent, last=t == q.target.count - 1)
+                found = q.net.numpy(self._combined(q, activation, axes.placed(slopes), axes.channel))
                 coarse[t].append(np.maximum(axes.turned(found), 0.0))
+                pulled.append((slopes,))
+            if not q.answers.derivatives_checked:
+                inner, _ = q.net.inside(axes.layer, q.lift(rows[:1]))
+                q.check_derivatives(inner, (tapped.activation, *q.lift(rows)), rows, pulled, tapped.outputs, {0: None})
         return self._found(q, which, axes, [np.concatenate(of) for of in coarse])
 
     def _axes(self, q: Question, which: int) -> LayerAxes:
