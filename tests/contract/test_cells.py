@@ -289,7 +289,7 @@ def test_a_zone_that_the_column_does_not_have_is_refused():
 
 def test_durations_anywhere():
     X = TABLES["pandas, duration"].dropna()
-    hours = lambda rows: rows["c"].dt.total_seconds().to_numpy() / 3600  # noqa: E731
+    hours = lambda rows: rows["c"].dt.total_seconds().to_numpy() / 3600
     curve = wb.effects(hours, X, "c")["c"]
     assert curve.at(
         [pd.Timedelta("90min"), dt.timedelta(hours=5), np.timedelta64(30, "m"), curve.grid[1]]
@@ -328,7 +328,7 @@ def test_what_cannot_be_asked_without_rounding_other_cells_is_refused():
     with pytest.raises(DtypeError, match="rounds"):
         curve.at([1.5])
     frame = pd.DataFrame(ids, columns=["a", "b"])
-    model = lambda rows: (rows["a"] % 7 + rows["b"]).to_numpy(dtype=float)  # noqa: E731
+    model = lambda rows: (rows["a"] % 7 + rows["b"]).to_numpy(dtype=float)
     assert rounded(wb.effects(model, frame, ["b"])["b"].at([1.5])) == rounded(
         [np.mean([(BIG + 1) % 7, (BIG + 3) % 7, 5]) + 1.5]
     )
@@ -338,7 +338,7 @@ def test_what_cannot_be_asked_without_rounding_other_cells_is_refused():
 
 def test_every_effect_of_ids_that_floats_cannot_tell_apart():
     ids = np.array([[2**60 + i, i % 3] for i in range(50)])
-    model = lambda rows: (rows[:, 0] - 2**60) * 2.0 + rows[:, 1]  # noqa: E731
+    model = lambda rows: (rows[:, 0] - 2**60) * 2.0 + rows[:, 1]
     rest = (np.arange(50) % 3).mean()
     right = 2.0 * np.arange(50) + rest
     assert wb.effects(model, ids, [0])[0].values == pytest.approx(right)
@@ -364,9 +364,9 @@ def test_regions_name_what_the_column_holds():
     flag = pd.array(rng.random(200) < 0.5, dtype="boolean")
     flag[3] = pd.NA
     X = pd.DataFrame({"flag": flag, "x": rng.normal(size=200)})
-    model = lambda rows: np.where(rows["flag"].fillna(False).to_numpy(dtype=bool), 1, -1) * rows["x"].to_numpy()  # noqa: E731
+    model = lambda rows: np.where(rows["flag"].fillna(False).to_numpy(dtype=bool), 1, -1) * rows["x"].to_numpy()
     assert list(wb.regions(model, X, "x")) == ["all rows", "flag = True", "flag is not True"]
     mixed = X.copy()
     mixed["flag"] = pd.Series([1 if rng.random() < 0.5 else "1" for _ in range(200)], dtype=object)
-    told = lambda rows: np.array([1.0 if isinstance(v, str) else -1.0 for v in rows["flag"]]) * rows["x"].to_numpy()  # noqa: E731
+    told = lambda rows: np.array([1.0 if isinstance(v, str) else -1.0 for v in rows["flag"]]) * rows["x"].to_numpy()
     assert len(wb.regions(told, mixed, "x")) == 3
