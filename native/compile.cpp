@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <map>
 #include <new>
@@ -67,7 +68,7 @@ Questions::Questions(const Ensemble& e, std::size_t tree) {
     using Asked = std::tuple<std::int32_t, double, std::uint8_t, std::vector<std::uint32_t>>;
     auto asked_by = [&](const Node& n) {
         const auto* set = e.sets.data() + n.set_begin;
-        if (n.flags & kCategorical) return Asked{n.feature, 0.0, n.flags, {set, set + n.set_words}};
+        if (n.flags & kCategorical) return Asked{n.feature, n.set_words < 0 ? 1.0 : 0.0, n.flags, {set, set + std::abs(n.set_words)}};
         return Asked{n.feature, n.threshold, n.flags, {}};
     };
     std::map<Asked, int> seen;

@@ -51,7 +51,8 @@ bool straight(const Node& n) { return !(n.flags & (kCategorical | kZeroMissing))
 
 // The edges of a node that is not straight: its threshold or the borders of its categories, and those of what counts as zero.
 struct Bent {
-    std::array<std::vector<std::uint32_t>, 4> codes;  // in some set, by how the node reads its values
+    std::array<std::vector<std::uint32_t>, 4> codes;  // in some set, by how the node reads its values: as bits, 32 a word
+    std::array<std::vector<std::uint32_t>, 4> lists;  // and one by one
     bool zero[2] = {false, false};                    // zero is missing, read as it is or in float32
 
     static unsigned reading(const Node& n) { return n.flags & (kSingle | kTinyAsZero); }
@@ -65,20 +66,32 @@ struct Bent {
             edges.push_back(edge(e, plain));
             return;
         }
+        if (n.set_words < 0) {
+            const auto first = e.sets.begin() + n.set_begin;
+            lists[slot(n)].insert(lists[slot(n)].end(), first, first - n.set_words);
+            return;
+        }
         auto& seen = codes[slot(n)];
         if (seen.size() < static_cast<std::size_t>(n.set_words)) seen.resize(static_cast<std::size_t>(n.set_words));
         for (std::int32_t w = 0; w < n.set_words; ++w) seen[static_cast<std::size_t>(w)] |= e.sets[static_cast<std::size_t>(n.set_begin + w)];
+    }
+
+    static void around(const Ensemble& e, double code, unsigned reading, std::vector<double>& edges) {
+        const bool cut = code == 0 && (reading & kTinyAsZero);  // whatever lies between -1 and 1
+        edges.push_back(edge(e, cut ? below(-1.0, reading | kLessEqual) : below(code, reading)));
+        edges.push_back(edge(e, below(code + 1, reading)));
     }
 
     void borders(const Ensemble& e, std::vector<double>& edges) const {
         for (std::size_t s = 0; s < codes.size(); ++s) {
             const unsigned reading = (s & 1 ? unsigned{kSingle} : 0U) | (s & 2 ? unsigned{kTinyAsZero} : 0U);
             for (std::size_t w = 0; w < codes[s].size(); ++w)
-                for (std::uint32_t rest = codes[s][w]; rest; rest &= rest - 1) {
-                    const double code = 32.0 * static_cast<double>(w) + std::countr_zero(rest);
-                    edges.push_back(edge(e, below(code, reading)));
-                    edges.push_back(edge(e, below(code + 1, reading)));
-                }
+                for (std::uint32_t rest = codes[s][w]; rest; rest &= rest - 1)
+                    around(e, 32.0 * static_cast<double>(w) + std::countr_zero(rest), reading, edges);
+            std::vector<std::uint32_t> different(lists[s]);
+            std::sort(different.begin(), different.end());
+            different.erase(std::unique(different.begin(), different.end()), different.end());
+            for (const std::uint32_t code : different) around(e, code, reading, edges);
         }
         for (const unsigned single : {0U, 1U}) {
             if (!zero[single]) continue;

@@ -1,5 +1,8 @@
 #include "ensemble.hpp"
 
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -40,7 +43,10 @@ int check_tree(const Arrays& a, std::int64_t begin, std::int64_t end, std::size_
         }
         if (a.feature[g] < 0 || a.feature[g] >= a.columns) bad("feature out of range", g);
         if (a.flags[g] & kCategorical) {
-            if (a.set_begin[g] < 0 || a.set_words[g] < 0 || a.set_begin[g] + a.set_words[g] > static_cast<std::int64_t>(set_total)) bad("category set out of range", g);
+            const std::int64_t from = a.set_begin[g], words = std::abs(static_cast<std::int64_t>(a.set_words[g]));
+            if (from < 0 || from + words > static_cast<std::int64_t>(set_total)) bad("category set out of range", g);
+            const auto first = a.sets.begin() + from;
+            if (a.set_words[g] < 0 && std::adjacent_find(first, first + words, std::greater_equal<>()) != first + words) bad("category list out of order", g);
         }
         for (const std::int32_t child : {a.left[g], a.right[g]}) {
             if (child <= i || child >= n || depth[child] >= 0) bad("child out of order", g);

@@ -16,14 +16,14 @@ enum Flag : std::uint8_t {
     kNanAsZero = 16,    // NaN is read as zero
     kCategorical = 32,  // membership of a set instead of a comparison
     kSetRight = 64,     // members of the set go right (else left)
-    kTinyAsZero = 128,  // a value within 1e-35 of zero is read as zero
+    kTinyAsZero = 128,  // a value within 1e-35 of zero is read as zero; of a category, the fraction is cut off
 };
 
 struct Node {
     double threshold;
     double cover;
     std::int64_t set_begin;  // first word of the category set
-    std::int32_t set_words;
+    std::int32_t set_words;  // words of 32 categories; negative: that many categories, in increasing order
     std::int32_t left, right;  // relative to the tree's first node; -1 at a leaf
     std::int32_t feature;
     std::int32_t leaf;  // row of leaf_values; -1 inside
@@ -37,7 +37,7 @@ struct Arrays {  // what the caller hands over, one entry a node unless said
     std::span<const std::uint8_t> flags;
     std::span<const std::int64_t> set_begin;
     std::span<const std::int32_t> set_words;
-    std::span<const std::uint32_t> sets;         // all category sets, 32 categories a word
+    std::span<const std::uint32_t> sets;         // all category sets, as bits or as lists
     std::span<const double> leaf_values;         // leaves x width
     std::span<const std::int32_t> tree_output;   // trees; -1: the leaf holds every output
     std::span<const double> tree_weight;         // trees

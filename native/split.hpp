@@ -1,6 +1,7 @@
 // The only place in native code that decides where a value goes. The numpy twin is kernels/reference.py.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -11,7 +12,13 @@ namespace whybox {
 inline constexpr double kZeroThreshold = static_cast<double>(1e-35F);  // LightGBM's own
 
 inline bool in_set(const Ensemble& e, const Node& n, double x) {
-    if (!(x >= 0.0) || x >= 32.0 * n.set_words) return false;
+    if (n.flags & kTinyAsZero) x = std::trunc(x);  // LightGBM makes a whole number of it first: -0.5 is category 0
+    if (!(x >= 0.0) || x >= 4294967296.0) return false;
+    if (n.set_words < 0) {
+        const auto first = e.sets.begin() + n.set_begin;
+        return std::binary_search(first, first - n.set_words, static_cast<std::uint32_t>(x));
+    }
+    if (x >= 32.0 * n.set_words) return false;
     const auto category = static_cast<std::uint32_t>(x);
     return (e.sets[n.set_begin + (category >> 5)] >> (category & 31U)) & 1U;
 }

@@ -58,7 +58,9 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
         background: rows to draw absent features from (interventional). None: a tree ensemble's own training weights (path-dependent).
         method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link.
         output: None or ``"raw"``: the additive scale (log-odds of boosted classifiers, probabilities of forests). ``"probability"`` or
-            ``"response"``: the scale of predictions. The name of a class or output: that one alone. ``"all"``: every one, with an axis.
+            ``"response"``: the scale of predictions. The label of a class or output, as text or as a number: that one alone; a whole number
+            that is no label is a position, and one that is the label of one class and the position of another is refused (of classes 1, 2
+            and 3, write ``output="1"``). ``"all"``: every one, with an axis.
         order: 1 for attributions, 2 for pairwise interactions.
         players: ``{"address": ["street", "city"]}``: columns that share the credit as one.
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"``.
@@ -233,7 +235,7 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
             feature to its points (or one of these). None: all different values up to 100, else
             quantiles (surfaces: 20 a side; ``"ale"``: 40 intervals, surfaces 20); categories of the data and of the dtype; missing values have a point of their own.
             A point that the data have is a cell of theirs, as it came. Dates: with any time zone; without one, in UTC where the column has a zone.
-        output: as for :func:`explain`; None is the raw scale for models that are read, else what the model answers.
+        output: as for :func:`explain`; None is the raw scale for models that are read, and for boosted ones that cannot be; else what the model answers.
         weights: one number a row of X.
         response: the method of the estimator to ask (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
         max_evals: most predictions of single rows where the model is asked; more is refused before any is made.

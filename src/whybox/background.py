@@ -8,9 +8,10 @@ from typing import Any, final
 import numpy as np
 
 from whybox.errors import InputError, NonFiniteError
-from whybox.frames import Floats, Table, as_table
+from whybox.frames import Floats
 from whybox.kernels.outputs import agreement
 from whybox.models.base import Model, digest
+from whybox.models.receive import Received, receive
 
 __all__ = ["Background", "make_background", "shares"]
 
@@ -25,12 +26,14 @@ class Background:
         weights: (rows,), positive, summing to one.
         given: how many rows the caller gave.
         fingerprint: SHA-256 of matrix and weights.
+        received: the rows as they came, for comparison with the rows that are explained.
     """
 
     matrix: Floats
     weights: Floats
     given: int
     fingerprint: str
+    received: Received
 
 
 def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
@@ -46,7 +49,8 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
         ColumnsError, DtypeError, NonFiniteError, EmptyDataError: as for the rows to explain.
         ModelMismatchError: our reading of a background row differs from the model's own predict.
     """
-    table: Table = model.inputs.align(as_table(rows, what="the background"), what="the background")[0]
+    received = receive(model, rows, what="the background")
+    table = received.table
     try:
         model.inputs.confirm(table)
         matrix = model.inputs.matrix(table)
@@ -57,7 +61,7 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
     agreement(model, table, matrix, rows="the background's rows", row="the background's row")
     keep = w > 0
     kept, share = np.ascontiguousarray(matrix[keep]), np.ascontiguousarray(w[keep])
-    return Background(kept, share, len(matrix), digest(kept, share))
+    return Background(kept, share, len(matrix), digest(kept, share), received)
 
 
 def shares(weights: Any, rows: int, what: str) -> Floats:

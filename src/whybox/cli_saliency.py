@@ -7,7 +7,9 @@ import ast
 import importlib
 import inspect
 import os
+import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -73,7 +75,7 @@ def add_parser(commands: Any, exit_codes: str) -> None:
     )
     add("--method", default="gradient", help=f"one of {', '.join(_METHODS)} (default: %(default)s)")
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="option of the method (repeatable)")
-    add("--target", metavar="OUTPUT", help="number or name of the output to explain, or all (default: the largest)")
+    add("--target", metavar="OUTPUT", help="name (see --names) or number of the output, or all (default: the largest)")
     add("--names", metavar="FILE", help="names of the outputs, one a line")
     _add_pictures(parser)
     add(
@@ -124,7 +126,7 @@ def _saliency(options: argparse.Namespace) -> None:
     found = saliency(
         net,
         read.inputs,
-        _target(options.target),
+        _target(options.target, names),
         options.method,
         background=_background(options, net, read),
         reduce=options.reduce,
@@ -250,8 +252,11 @@ def _public() -> Any:
     return saliency
 
 
-def _target(said: str | None) -> Any:
-    return int(said) if said is not None and said.lstrip("-").isdigit() else said
+def _target(said: str | None, names: Sequence[str] | None) -> Any:
+    """A name of the outputs, where one is spelled so; else a number is a position."""
+    if said is None or said in (names or ()):
+        return said
+    return int(said) if re.fullmatch(r"-?\d+", said, re.ASCII) else said
 
 
 def _network(model: str, *, trust_pickle: bool) -> Any:

@@ -26,7 +26,7 @@ from whybox.errors import (
     did_you_mean,
     shown,
 )
-from whybox.series import is_missing, like_array, like_series, widened
+from whybox.series import category_codes, is_missing, like_array, like_series, one_dictionary, series_of_cells, widened
 
 __all__ = ["Column", "Floats", "Table", "as_table", "build_frame", "is_missing"]
 
@@ -66,13 +66,20 @@ class Column:
 @final
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows and named columns, backed by the user's own array or frame (never copied until a block of rows is read)."""
+    """Rows and named columns, backed by the user's own array or frame (never copied until a block of rows is read).
+
+    ``index`` is the pandas Index that ``labels`` were taken from, with its names and dtypes; it is put on frames that are made of results.
+    """
 
     native: Any
     names: tuple[str, ...]
     library: str
     named: bool
     labels: npt.NDArray[Any] | None = None
+    index: Any = None
+    unsettled: frozenset[str] = (
+        frozenset()
+    )  # columns of categories whose codes are not those of one list that somebody chose
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -94,11 +101,13 @@ class Table:
         labels = self.row_labels[rows] if self.labels is not None or not _is_head(rows) else None
         if isinstance(self.native, np.ndarray):
             return replace(self, native=self.native[picked], labels=labels)
+        index = None if self.index is None else self.index[picked]
         frame = nw.from_native(self.native, eager_only=True)
         return replace(
             self,
             native=frame[picked, :].to_native() if isinstance(picked, slice) else frame[picked.tolist(), :].to_native(),
             labels=labels,
+            index=index,
         )
 
     def blocks(self, size: int) -> Iterator[tuple[int, Table]]:
@@ -155,15 +164,30 @@ class Table:
         if isinstance(self.native, np.ndarray):
             numeric = self.native.dtype.kind in "fiu"
             moved = (self.native + 1).astype(self.native.dtype) if numeric else self.native
-            return replace(self, native=np.concatenate([self.native, moved]), labels=None)
+            return replace(self, native=np.concatenate([self.native, moved]), labels=None, index=None)
         frame = nw.from_native(self.native, eager_only=True)
         columns = [frame[:, p] for p in range(self.width)]
         moves = [_moved(c) if c.dtype.is_numeric() and c.dtype != nw.Decimal else c for c in columns]
-        return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None)
+        return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None, index=None)
 
     def renamed(self, names: Sequence[str]) -> Table:
         """Return the same columns under other names (the native frame keeps its own)."""
         return replace(self, names=tuple(names), named=True)
+
+    def replaced(self, position: int, cells: Sequence[Any]) -> Table:
+        """Return these rows with other cells (None: missing) in one column, in the dtype that suits them."""
+        if isinstance(self.native, np.ndarray):
+            out = self.native.astype(object)
+            out[:, position] = np.fromiter(cells, dtype=object, count=len(self))
+            return replace(self, native=out)
+        frame = nw.from_native(self.native, eager_only=True)
+        old = frame[:, position]
+        made = series_of_cells(cells, self.library, old.name)
+        if self.library == "pandas":
+            made.index = self.native.index
+        return replace(
+            self, native=frame.with_columns(nw.from_native(made, series_only=True).alias(old.name)).to_native()
+        )
 
     def column(self, position: int) -> Column:
         """Return one column, typed; see :class:`Column`."""
@@ -289,10 +313,10 @@ def align(table: Table, expected: Sequence[str], *, what: str = "X") -> tuple[Ta
     return table.select([position[name] for name in expected]), tuple(n for n in table.names if n not in used)
 
 
-def build_frame(
-    columns: Mapping[str, npt.NDArray[Any]], *, library: str, labels: npt.NDArray[Any] | None = None
-) -> Any:
+def build_frame(columns: Mapping[str, npt.NDArray[Any]], *, library: str, labels: Any = None) -> Any:
     """Build a frame of the named library from columns; for ``"numpy"`` the first installed of pandas, polars, pyarrow.
+
+    `labels`, an array or a pandas Index, label the rows where the library has row labels.
 
     Raises:
         MissingDependencyError: the library is not installed.
@@ -357,13 +381,23 @@ def _from_frame(data: Any, what: str) -> Table:
     frame = nw.from_native(data, eager_only=True)
     library = str(frame.implementation).rsplit(".", maxsplit=1)[-1].lower()
     labels = None
+    data, unsettled = one_dictionary(data, library)
     if library == "pandas":
         if data.columns.nlevels > 1:
             raise ColumnsError(f"{what} has a column index of several levels; flatten it to one name per column.")
         index = data.index
         if not (type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1):
             labels = index.to_numpy()
-    return Table(data, tuple(str(c) for c in frame.columns), library, named=True, labels=labels)
+    own = None if labels is None else data.index
+    return Table(
+        data,
+        tuple(str(c) for c in frame.columns),
+        library,
+        named=True,
+        labels=labels,
+        index=own,
+        unsettled=unsettled,
+    )
 
 
 def _from_array(data: Any, what: str) -> Table:
@@ -426,7 +460,7 @@ def _frame_column(name: str, series: nw.Series[Any]) -> Column:
     if dtype.is_numeric():
         return Column(name, "number", _numbers(series))
     if dtype in (nw.Categorical, nw.Enum):
-        codes, categories = _codes(series)
+        codes, categories = category_codes(series.to_native(), series.to_arrow)
         return Column(name, "category", codes, categories)
     zone = getattr(getattr(series.to_native(), "dtype", None), "tz", None)  # narwhals knows not every zone of pandas
     if zone is not None:
@@ -456,23 +490,6 @@ def _numbers(series: nw.Series[Any]) -> npt.NDArray[Any]:
         series = series.cast(nw.Float64)
     out = np.asarray(series.to_numpy())
     return out if out.dtype.kind in "fiu" else np.array([np.nan if is_missing(v) else v for v in out], dtype=np.float64)
-
-
-def _codes(series: nw.Series[Any]) -> tuple[npt.NDArray[np.int64], tuple[Any, ...]]:
-    native = series.to_native()
-    if hasattr(native, "cat") and hasattr(native.cat, "codes"):
-        return native.cat.codes.to_numpy().astype(np.int64), tuple(native.cat.categories.tolist())
-    import pyarrow as pa
-
-    arrow = series.to_arrow()
-    if isinstance(arrow, pa.ChunkedArray):
-        arrow = arrow.unify_dictionaries().combine_chunks()
-    if isinstance(arrow, pa.ChunkedArray):
-        arrow = arrow.chunk(0) if arrow.num_chunks else pa.array([], type=arrow.type)
-    if not isinstance(arrow, pa.DictionaryArray):
-        arrow = arrow.dictionary_encode()
-    codes = arrow.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return codes, tuple(arrow.dictionary.to_pylist())
 
 
 def _what(column: Column) -> str:

@@ -1,9 +1,9 @@
-"""A new column like an old one: the same library and dtype, other values. The lower half of frames.py, which alone calls it."""
+"""Single columns of each frame library: a new one like an old one, cells counted, one dictionary for all chunks. The lower half of frames.py."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -12,7 +12,19 @@ import numpy.typing as npt
 
 from whybox.errors import DtypeError, shown
 
-__all__ = ["as_zoned", "dtype_of", "is_missing", "like_array", "like_series", "widened", "zone_of"]
+__all__ = [
+    "as_zoned",
+    "category_codes",
+    "dtype_of",
+    "is_missing",
+    "like_array",
+    "like_series",
+    "one_dictionary",
+    "same_codes",
+    "series_of_cells",
+    "widened",
+    "zone_of",
+]
 
 
 def is_missing(value: Any) -> bool:
@@ -136,3 +148,66 @@ def _arrow(pa: Any, old: Any, values: list[Any], dtype: Any) -> Any:
     place = {v: i for i, v in enumerate(words.to_pylist())}
     codes = pa.array([None if v is None else place[v] for v in values], type=dtype.index_type)
     return pa.DictionaryArray.from_arrays(codes, words)
+
+
+def series_of_cells(cells: Sequence[Any], library: str, name: str) -> Any:
+    """Return a pandas or polars series, or a pyarrow array, of these cells (None: missing), in the dtype that the library finds for them.
+
+    Raises:
+        DtypeError: cells that do not go into one column together.
+    """
+    module = import_module(library)
+    try:
+        return module.chunked_array([module.array(cells)]) if library == "pyarrow" else module.Series(cells)
+    except Exception as error:  # each library has errors of its own
+        raise DtypeError(f"column {name!r} cannot hold these values together: {shown(cells)} ({error}).") from error
+
+
+def same_codes(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    """Whether two lists of categories give every category that both have the same code, the shorter one going on as the longer one does."""
+    return all(x == y for x, y in zip(a, b, strict=False))
+
+
+def one_dictionary(frame: Any, library: str) -> tuple[Any, frozenset[str]]:
+    """Give each dictionary column of an Arrow table one dictionary for all its chunks; also name the columns whose codes nobody chose.
+
+    Those are columns of which chunks give a category different codes, and the Categorical of polars, whose codes count categories as they were met.
+    """
+    module = import_module(library) if library in ("pyarrow", "polars") else None
+    if library == "polars" and module is not None:
+        return frame, frozenset(n for n, t in frame.schema.items() if t == module.Categorical)
+    if module is None:
+        return frame, frozenset()
+    changed = set()
+    for at, field in enumerate(frame.schema):
+        column = frame.column(at)
+        if any(
+            key.startswith(b"_PL_CATEGORICAL") for key in field.metadata or ()
+        ):  # a Categorical of polars, come by way of Arrow
+            changed.add(field.name)
+        if not module.types.is_dictionary(field.type) or column.num_chunks < 2:
+            continue
+        lists = [chunk.dictionary.to_pylist() for chunk in column.chunks if len(chunk)]
+        if all(words == lists[0] for words in lists):
+            continue
+        if not all(same_codes(a, b) for a in lists for b in lists):
+            changed.add(field.name)
+        frame = frame.set_column(at, field, column.unify_dictionaries())
+    return frame, frozenset(changed)
+
+
+def category_codes(native: Any, to_arrow: Callable[[], Any]) -> tuple[npt.NDArray[np.int64], tuple[Any, ...]]:
+    """Return the codes (missing: -1) and the categories of a categorical series."""
+    if hasattr(native, "cat") and hasattr(native.cat, "codes"):
+        return native.cat.codes.to_numpy().astype(np.int64), tuple(native.cat.categories.tolist())
+    import pyarrow as pa
+
+    arrow = to_arrow()
+    if isinstance(arrow, pa.ChunkedArray):
+        arrow = arrow.unify_dictionaries().combine_chunks()
+    if isinstance(arrow, pa.ChunkedArray):
+        arrow = arrow.chunk(0) if arrow.num_chunks else pa.array([], type=arrow.type)
+    if not isinstance(arrow, pa.DictionaryArray):
+        arrow = arrow.dictionary_encode()
+    codes = arrow.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    return codes, tuple(arrow.dictionary.to_pylist())

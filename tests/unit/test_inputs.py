@@ -248,3 +248,48 @@ def test_a_bad_background_row_is_said_to_be_one():
     holed = X.assign(c=X.c.where(np.arange(80) != 70))
     with pytest.raises(NonFiniteError, match=r"the background: column 'c' has a missing value \(row 70\)"):
         wb.explain(model, X, background=holed)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        list("ÄÅÖ"),
+        list("ßéЖ"),
+        ["ÄÄ", "ÅÅ", "ÖÖ", "ÜÜ"],
+        ["a", "ÄÅ", "ÖÜ", "é", "è", "ê"],
+        list("日本語文字"),
+        ["a", "Ä", "b"],
+    ],
+    ids="".join,
+)
+def test_names_that_leave_the_same_pieces_are_refused_by_that_reason(names, tmp_path):
+    """XGBoost before 3.4 predicts one category for another then; where it cuts right, nothing is refused."""
+    import xgboost as xgb
+
+    from whybox.models.registry import as_model
+
+    rng = np.random.default_rng(0)
+    at = rng.integers(0, len(names), 300)
+    rows = pd.DataFrame({"c": pd.Categorical.from_codes(at, categories=names), "x": rng.normal(size=300)})
+    model = xgb.XGBRegressor(n_estimators=9, enable_categorical=True, max_depth=4, learning_rate=0.7, n_jobs=1)
+    model.fit(rows, 10.0 * at + rows.x)
+    model.save_model(tmp_path / "m.json")
+    each = pd.DataFrame({"c": pd.Categorical.from_codes(range(len(names)), categories=names), "x": 0.0})
+    codes = xgb.DMatrix(
+        np.column_stack([np.arange(len(names)), np.zeros(len(names))]),
+        feature_types=["c", "q"],
+        feature_names=["c", "x"],
+        enable_categorical=True,
+    )
+    learnt, own = model.get_booster().predict(codes), model.predict(each)
+    readings = [as_model(model), as_model(tmp_path / "m.json")]
+    for i in range(len(names)):
+        for given in readings:
+            if learnt[i] == own[i]:
+                assert wb.explain(given, each[i : i + 1]).prediction[0] == pytest.approx(learnt[i], abs=1e-4)
+            else:
+                with pytest.raises(DtypeError, match=r"XGBoost before 3\.4 damages .*takes one category for another"):
+                    wb.explain(given, each[i : i + 1])
+    if (learnt != own).any():
+        with pytest.raises(DtypeError, match=r"XGBoost before 3\.4 damages"):
+            wb.effects(model, rows[:50], "c")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from whybox.adapters.common import refuse_overridden
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model
+from whybox.models.blackbox import RawScores
+from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["adapt", "is_network", "network"]
+__all__ = ["adapt", "is_network", "learnt", "network", "raw_scores"]
 
 # package of the object's class -> our module with `adapt(obj) -> Model`
 _LIBRARIES: Final = {
@@ -71,6 +74,33 @@ def adapt(obj: Any, **options: Any) -> Model:
         f"this version explains tree models (scikit-learn, XGBoost, LightGBM, CatBoost) and linear boosters; it got {what}. "
         "If your object wraps such a model, pass the model inside."
     )
+
+
+def raw_scores(obj: Any) -> RawScores | None:
+    """Return how an estimator answers on its additive scale; None where that is what it predicts, or where its predict is the user's own.
+
+    None also for a classifier that saw a single class: its raw score is about a class that is not there.
+    """
+    if len(getattr(obj, "classes_", (0, 1))) == 1:
+        return None
+    for cls in type(obj).__mro__:
+        root = cls.__module__.partition(".")[0]
+        if root in _LIBRARIES:
+            try:
+                refuse_overridden(obj, root)
+            except UnsupportedModelError:
+                return None
+            found: RawScores | None = import_module(_LIBRARIES[root]).raw_scores(obj)
+            return found
+    return None
+
+
+def learnt(obj: Any, width: int) -> Mapping[int, Vocabulary]:
+    """Return what categories an estimator that is only asked learnt of each of its `width` columns, as far as it lists them."""
+    if type(obj).__module__.partition(".")[0] != "sklearn":
+        return {}
+    found: Mapping[int, Vocabulary] = import_module("whybox.adapters.sklearn.categories").learnt_of(obj, width)
+    return found
 
 
 def network(obj: Any, output: Any = None) -> Differentiable:

@@ -10,16 +10,17 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.adapters.catboost_columns import CatBoostEncoder
-from whybox.adapters.catboost_model import read
+from whybox.adapters.catboost_model import raw_units, read
 from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_overridden
 from whybox.adapters.strict import parse_json
 from whybox.adapters.verify import Domain, verified
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats, Table, as_table
 from whybox.models.base import Model, Own
+from whybox.models.blackbox import RawScores
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["ROUNDING", "adapt", "decoder"]
+__all__ = ["ROUNDING", "adapt", "decoder", "raw_scores"]
 
 ROUNDING: Final = 1e-12  # CatBoost sums leaves in float64
 
@@ -33,11 +34,8 @@ def adapt(obj: Any) -> Model:
         path = Path(folder) / "model.json"
         try:
             obj.save_model(str(path), format="json")
-        except Exception as error:  # CatBoost does not write models with text or embedding features as JSON
-            raise UnsupportedModelError(
-                f"CatBoost cannot write this {type(obj).__name__} as JSON, from which it is read ({_first_line(error)}). Models with text or embedding "
-                "features, which CatBoost turns into numbers by other models, cannot be explained exactly."
-            ) from error
+        except Exception as error:  # CatBoost does not write every model as JSON
+            raise UnsupportedModelError(_unwritten(obj, _first_line(error))) from error
         doc = parse_json(path.read_bytes())
     classes = class_names(obj.classes_) if len(obj.classes_) else None
     model = read(doc, import_path(obj), classes)
@@ -57,6 +55,25 @@ def adapt(obj: Any) -> Model:
             predict.table, "raw", ROUNDING, f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')", "catboost"
         ),
     )
+
+
+def raw_scores(obj: Any) -> RawScores | None:
+    """Return how a model of CatBoost answers on its additive scale; None for a ranker, which predicts on it."""
+    if type(obj).__name__ == "CatBoostRanker" or not obj.is_fitted():
+        return None
+    loss = str(obj.get_all_params().get("loss_function", "")).partition(":")[0]
+    return RawScores(_Raw(obj), raw_units(loss), f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')")
+
+
+def _unwritten(obj: Any, said: str) -> str:
+    """Why CatBoost does not write a model as JSON, and what to do."""
+    start = f"CatBoost cannot write this {type(obj).__name__} as JSON, from which it is read ({said}). "
+    if "invalid float value" in said:
+        return (
+            f"{start}It was trained with infinite values, and splits at them, which JSON has no number for. Train it with finite numbers in their place, "
+            "for example numpy.clip(X, -1e30, 1e30)."
+        )
+    return f"{start}Models with text or embedding features, which CatBoost turns into numbers by other models, cannot be explained exactly."
 
 
 def _first_line(error: Exception) -> str:

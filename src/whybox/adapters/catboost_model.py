@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.adapters.catboost_columns import CatBoostEncoder, Counter, Counts, Element
+from whybox.adapters.catboost_hash import category_hash
 from whybox.adapters.common import class_names
 from whybox.adapters.strict import Doc
 from whybox.errors import ModelFileError, UnknownFieldError, UnsupportedModelError
@@ -16,7 +17,7 @@ from whybox.models.inputs import Inputs
 from whybox.models.links import Link, Outputs
 from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, SET_RIGHT, SINGLE, Tree, TreeEnsemble
 
-__all__ = ["read"]
+__all__ = ["raw_units", "read"]
 
 _MEAN: Final = {
     "RMSE",
@@ -52,6 +53,7 @@ _PYTHON: Final = {
     "UserQuerywiseMetric",
 }
 _SIGMOID: Final = {"Logloss", "CrossEntropy", "Focal", "MultiClassOneVsAll", "MultiLogloss", "MultiCrossEntropy"}
+_HASHES: Final = 10_000  # of a million categories some are enough
 _DEEPEST: Final = 16  # symmetric trees
 
 
@@ -105,8 +107,18 @@ class _Columns:
 
     def __init__(self, top: dict[str, Doc]) -> None:
         info = top["features_info"].fields(
-            [], ["float_features", "categorical_features", "ctrs", "text_features", "embedding_features"]
+            [],
+            [
+                "float_features",
+                "categorical_features",
+                "ctrs",
+                "text_features",
+                "embedding_features",
+                "cat_features_hash",
+            ],
         )
+        if "cat_features_hash" in info:
+            _check_hashes(info["cat_features_hash"])
         for other in ("text_features", "embedding_features"):
             if other in info and info[other].value:
                 raise UnsupportedModelError(
@@ -126,6 +138,7 @@ class _Columns:
         named = {f.flat: f.name for f in self.floats} | {c.flat: c.name for c in self.cats}
         self.names = tuple(named[i] for i in flat)
         self.named = any(n != str(i) for i, n in enumerate(self.names)) and all(self.names)
+        self.own_names = self.names if not self.named and all(self.names) else ()  # "0", "1", ... stand in the model
         if not self.named:
             self.names = tuple(f"x{i}" for i in flat)
         tables = _tables(top["ctr_data"]) if "ctr_data" in top else {}
@@ -147,7 +160,7 @@ class _Columns:
             self.questions += [(len(self.floats) + len(one_hot) + i, b, LESS_EQUAL | SINGLE) for b in borders]
 
     def inputs(self) -> Inputs:
-        return Inputs(self.names, self.named, self.encoder, self.encoder.sources)
+        return Inputs(self.names, self.named, self.encoder, self.encoder.sources, own_names=self.own_names)
 
     def question(self, split: Doc) -> tuple[int, float, int]:
         """Return a split's (column, border, flags); what the split says of itself must agree with its number."""
@@ -209,6 +222,15 @@ class _CatFeature:
         self.index, self.flat = f["feature_index"].integer(), f["flat_feature_index"].integer()
         self.values = tuple(int(v) for v in f["values"].integers(low=-(2**31), high=2**31 - 1)) if "values" in f else ()
         self.name = _name(f)
+
+
+def _check_hashes(doc: Doc) -> None:
+    """Names of the training categories with their hashes, which CatBoost writes with ``save_model(pool=...)``: they must be ours."""
+    listed = list(doc.items())
+    for d in listed[:: 1 + len(listed) // _HASHES]:
+        f = d.fields(["hash", "value"])
+        if category_hash(f["value"].text()) & 0xFFFFFFFF != f["hash"].integer(-(2**31), 2**32 - 1) & 0xFFFFFFFF:
+            f["hash"].fail("a hash that is not that of its category")
 
 
 def _name(f: dict[str, Doc]) -> str:
@@ -410,18 +432,18 @@ def _outputs(info: Doc, k: int, classes: tuple[str, ...] | None) -> Outputs:
     if loss in _SIGMOID or loss == "MultiClass":
         if k == 1:
             both = names if names and len(names) == 2 else ("0", "1")
-            return Outputs(both[1:], Link("sigmoid"), "log-odds", "probability", both[0])
+            return Outputs(both[1:], Link("sigmoid"), raw_units("Logloss"), "probability", both[0])
         label = (
             names
             if names and len(names) == k
             else (tuple(map(str, range(k))) if loss.startswith("MultiClass") else many)
         )
         link = Link("softmax") if loss == "MultiClass" else Link("sigmoid")
-        return Outputs(label, link, "log-odds (softmax)" if loss == "MultiClass" else "log-odds", "probability")
+        return Outputs(label, link, raw_units(loss), "probability")
     if loss in ("Poisson", "Tweedie"):
-        return Outputs(many if k > 1 else ("prediction",), Link("exp"), "log of the prediction")
+        return Outputs(many if k > 1 else ("prediction",), Link("exp"), raw_units(loss))
     if loss == "RMSEWithUncertainty":
-        return Outputs(("mean", "variance"), Link("mean and variance"), "mean; log of the standard deviation")
+        return Outputs(("mean", "variance"), Link("mean and variance"), raw_units(loss))
     if loss in _MEAN or loss in _PYTHON:
         levels = params.get("alpha", "").split(",")
         if loss == "MultiQuantile" and len(levels) == k:
@@ -430,6 +452,16 @@ def _outputs(info: Doc, k: int, classes: tuple[str, ...] | None) -> Outputs:
     raise UnknownFieldError(
         f"the loss {loss!r} is not known to this version of whybox, so its link from raw value to prediction is not either."
     )
+
+
+def raw_units(loss: str) -> str:
+    """Return what the additive scale of a loss is measured in."""
+    if loss in _SIGMOID:
+        return "log-odds"
+    if loss in ("Poisson", "Tweedie"):
+        return "log of the prediction"
+    words = {"MultiClass": "log-odds (softmax)", "RMSEWithUncertainty": "mean; log of the standard deviation"}
+    return words.get(loss, "prediction")
 
 
 def _loss(info: Doc) -> tuple[str, dict[str, str]]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from whybox.choices import class_names
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats
 
-__all__ = ["as_columns", "class_names", "import_path", "quietly", "refuse_overridden"]
+__all__ = ["as_columns", "class_names", "import_path", "quietly", "refuse_one_class", "refuse_overridden"]
 
 
 @contextmanager
@@ -23,17 +24,20 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def class_names(classes: Iterable[Any]) -> tuple[str, ...]:
-    """Return the names of classes as a person writes them: 1 for 1.0."""
-    return tuple(
-        str(int(c)) if isinstance(c, (float, np.floating)) and float(c).is_integer() else str(c) for c in classes
-    )
-
-
 def as_columns(values: Any) -> Floats:
     """Return predictions as (rows, outputs) float64."""
     out = np.asarray(values, dtype=np.float64)
     return out.reshape(len(out), -1)
+
+
+def refuse_one_class(what: str, classes: Sequence[Any]) -> None:
+    """Refuse a classifier that saw a single class: libraries disagree about what they predict then.
+
+    Raises:
+        UnsupportedModelError: there are fewer than two.
+    """
+    if len(classes) < 2:
+        raise UnsupportedModelError(f"this {what} saw one class only; there is nothing to explain.")
 
 
 def import_path(obj: Any) -> str:

@@ -7,15 +7,16 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_overridden
+from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_one_class, refuse_overridden
 from whybox.adapters.lightgbm_model import of_estimator, read
 from whybox.adapters.verify import Domain, Rounds, verified
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats, Table
 from whybox.models.base import Model, Own, Scale
+from whybox.models.blackbox import RawScores
 from whybox.models.inputs import Inputs, NumberEncoder
 
-__all__ = ["ROUNDING", "adapt", "domain"]
+__all__ = ["ROUNDING", "adapt", "domain", "raw_scores"]
 
 ROUNDING: Final = 1e-12  # LightGBM sums leaves in float64 and writes them with 17 digits
 
@@ -33,6 +34,8 @@ def adapt(obj: Any) -> Model:
         _refuse_early_stop(obj)
         booster = obj.booster_
         classes = class_names(obj.classes_) if hasattr(obj, "_n_classes") and hasattr(obj, "classes_") else None
+    if classes is not None:
+        refuse_one_class(type(obj).__name__, classes)
     model = read(booster.model_to_string(), import_path(obj), classes)
     if booster is not obj:
         model = replace(model, inputs=replace(model.inputs, encoder=of_estimator(model.inputs.encoder)))
@@ -60,6 +63,29 @@ def adapt(obj: Any) -> Model:
         "lightgbm",
     )
     return replace(model, own=own, rounds=(kept, total) if kept < total else None, notes=notes)
+
+
+def raw_scores(obj: Any) -> RawScores | None:
+    """Return how a Booster or a fitted LGBM* estimator answers on its additive scale."""
+    booster = getattr(obj, "booster_", None) if hasattr(obj, "get_params") else obj
+    if booster is None:
+        return None
+    objective = str(booster.params.get("objective", getattr(obj, "objective_", "")))
+    several = objective in ("multiclass", "softmax")
+    units = (
+        "log-odds (softmax)" if several else "log-odds" if objective.startswith(("binary", "multi")) else "raw score"
+    )
+    return RawScores(_Raw(obj), units, f"{type(obj).__name__}.predict(raw_score=True)")
+
+
+@final
+@dataclass(frozen=True)
+class _Raw:
+    model: Any
+
+    def __call__(self, rows: Any) -> Floats:
+        with quietly():
+            return as_columns(self.model.predict(rows, raw_score=True))
 
 
 def _refuse_early_stop(estimator: Any) -> None:

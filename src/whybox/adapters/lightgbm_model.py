@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from whybox.adapters.strict import Doc, plain_number, plain_numbers
 from whybox.errors import DtypeError, ModelFileError, UnknownFieldError, shown
 from whybox.frames import Floats, Table
+from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Encoder, Inputs, NumberEncoder
 from whybox.models.links import Link, Outputs
 from whybox.models.trees import (
@@ -68,6 +69,7 @@ _TREE: Final = {
     "leaf_coeff",
     "shrinkage",
 }
+_DIGITS: Final = 15  # more of them are no word of 32 categories
 _INFINITE: Final = ("split_gain", "threshold")
 _LOG: Final = "log of the prediction"
 _IDENTITY: Final = {"regression", "regression_l1", "huber", "fair", "quantile", "mape"}
@@ -100,7 +102,8 @@ def read(text: str, kind: str, classes: tuple[str, ...] | None = None) -> TreeEn
     weight = 1.0 / (len(blocks) // per_round) if "average_output" in head and blocks else 1.0
     trees = _trees(blocks, width, per_round, weight)
     outputs = _outputs(head.get("objective"), per_round, classes)
-    named = not all(re.fullmatch(r"Column_\d+", n) for n in names)
+    own_names = tuple(f"Column_{i}" for i in range(width))  # what LightGBM writes where it was given no names
+    named = tuple(names) != own_names
     encoder = _encoder(tail)
     return TreeEnsemble.stack(
         trees,
@@ -113,6 +116,7 @@ def read(text: str, kind: str, classes: tuple[str, ...] | None = None) -> TreeEn
             encoder,
             tuple((i,) for i in range(width)),
             blank="_",
+            own_names=() if named else own_names,
         ),
     )
 
@@ -313,17 +317,40 @@ def _sets(
         if len(nodes):
             raise ModelFileError(f"{where} splits on categories but has none.")
         return {}
-    words_total = len(_words(_one(f, "cat_threshold").text()))
+    words_total, place, held = _held_words(f, where)
     bounds = _integers(f, "cat_boundaries", where, count + 1, 0, words_total)
-    words = _integers(f, "cat_threshold", where, words_total, 0, 2**32 - 1).astype(np.uint32)
     which = Doc(threshold[nodes].tolist(), f"{where}.threshold").integers(len(nodes), 0, count - 1)
     if (np.diff(bounds) < 0).any() or bounds[-1] != words_total:
         raise ModelFileError(f"cat_boundaries of {where} are out of order.")
+    first, last = (np.searchsorted(place, b) for b in (bounds[:-1], bounds[1:]))
     out = {}
     for node, k in zip(nodes, which, strict=True):
-        bits = words[bounds[k] : bounds[k + 1]]
-        out[int(node)] = np.flatnonzero((bits[:, None] >> np.arange(32, dtype=np.uint32)) & 1)
+        words = held[first[k] : last[k], None]
+        row, bit = np.nonzero((words >> np.arange(32, dtype=np.uint32)) & 1)
+        out[int(node)] = 32 * (place[first[k] + row] - bounds[k]) + bit
     return out
+
+
+def _held_words(f: dict[str, str], where: str) -> tuple[int, npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+    """Return how many words of 32 categories a tree's sets have, and the places and values of those that are not zero.
+
+    Where categories are large numbers nearly all words are zero: those are counted, not read one by one.
+    """
+    text = _one(f, "cat_threshold").text()
+    data = np.frombuffer(text.encode(), dtype=np.uint8)
+    blank = data == ord(" ")
+    if not (blank | ((data >= ord("0")) & (data <= ord("9")))).all():  # spelled otherwise, or not numbers at all
+        words = _integers(f, "cat_threshold", where, len(_words(text)), 0, 2**32 - 1).astype(np.uint32)
+        place = np.flatnonzero(words)
+        return len(words), place, words[place]
+    starts = np.flatnonzero(~blank & np.concatenate([[True], blank])[:-1])
+    place = np.unique(np.searchsorted(starts, np.flatnonzero(~blank & (data != ord("0"))), side="right") - 1)
+    ends = np.append(starts[1:], len(text))
+    spelled = [text[starts[k] : ends[k]].strip(" ") for k in place]
+    values = Doc([int(t) if len(t) <= _DIGITS else t for t in spelled], f"{where}.cat_threshold").integers(
+        None, 0, 2**32 - 1
+    )
+    return len(starts), place, values.astype(np.uint32)
 
 
 def _linear(
@@ -418,13 +445,24 @@ class ByKind(Encoder):
     def __call__(self, table: Table) -> Floats:
         if isinstance(table.native, np.ndarray):
             return self.base(table)
-        at = [i for i in range(table.width) if table.column(i).kind not in ("number", "boolean")]
+        at = self._at(table)
         if len(at) != len(self.lists):
             raise DtypeError(
                 f"the model was trained with {len(self.lists)} columns of categorical dtype, these rows have {len(at)} ({shown([table.names[i] for i in at])}). "
                 "Give the columns the dtypes they had in training."
             )
         return replace(self.base, categories=dict(zip(at, self.lists, strict=True)))(table)
+
+    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """Return the categories of training, once the rows show which columns they belong to."""
+        if table is None or isinstance(table.native, np.ndarray):
+            return {}
+        at = self._at(table)
+        return {i: Vocabulary(v) for i, v in zip(at, self.lists, strict=True)} if len(at) == len(self.lists) else {}
+
+    @staticmethod
+    def _at(table: Table) -> list[int]:
+        return [i for i in range(table.width) if table.column(i).kind not in ("number", "boolean")]
 
 
 def of_estimator(encoder: Encoder) -> Encoder:

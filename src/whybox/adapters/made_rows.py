@@ -18,7 +18,7 @@ import numpy.typing as npt
 from whybox.frames import Floats
 from whybox.kernels import trees
 from whybox.kernels.reference import ZERO, goes_left
-from whybox.models.trees import CATEGORICAL, LESS_EQUAL, SINGLE, TINY_AS_ZERO, ZERO_MISSING, TreeEnsemble
+from whybox.models.trees import CATEGORICAL, LESS_EQUAL, SET_RIGHT, SINGLE, TINY_AS_ZERO, ZERO_MISSING, TreeEnsemble
 
 __all__ = ["Domain", "Maker", "complete", "rows_everywhere", "some_rows"]
 
@@ -146,6 +146,7 @@ class Maker:
     domain: Domain
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     first: _Nodes = field(init=False)  # of each node's tree
+    sets: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)  # members of the category sets met so far
 
     def __post_init__(self) -> None:
         self.first = np.repeat(self.e.tree_offsets[:-1], np.diff(self.e.tree_offsets))
@@ -199,19 +200,32 @@ class Maker:
             out[:, column] = rng.choice(group, n) + step * (group[-1] - group[0] + 1)
         for column in np.unique(e.feature[(e.flags & CATEGORICAL > 0) & (e.left >= 0)]):
             out[:, column] = self.category(int(column), n)
-        for column, count in (self.domain.categories or {}).items():
-            out[:, column] = rng.integers(0, max(count, 1), n)
+        for column in self.domain.categories or {}:
+            out[:, column] = self.category(column, n)
         if self.domain.nan:
             out[rng.random(out.shape) < 0.05] = np.nan
         return out
 
     def category(self, column: int, n: int) -> Floats:
-        """Return codes of a categorical column."""
+        """Return codes of a categorical column: any of them, and where sets list few large ones, these as often."""
         e = self.e
         count = (self.domain.categories or {}).get(column)
         if count is None:
             count = int(32 * e.set_words[(e.feature == column) & (e.flags & CATEGORICAL > 0)].max(initial=1))
-        return self.rng.integers(0, max(count, 1), n).astype(np.float64)
+        out = self.rng.integers(0, max(count, 1), n).astype(np.float64)
+        listed = self.listed.get(column)
+        if listed is not None:
+            some = self.rng.choice(listed, n) + (self.rng.choice([0, 0, 0, 1], n) if self.domain.unseen else 0)
+            out = np.where(self.rng.random(n) < 0.5, some, out)
+        return out
+
+    @cached_property
+    def listed(self) -> dict[int, Floats]:
+        """Categories of each column whose sets are lists."""
+        found: dict[int, list[npt.NDArray[np.int64]]] = {}
+        for node in np.flatnonzero((self.e.set_words < 0) & (self.e.left >= 0)).tolist():
+            found.setdefault(int(self.e.feature[node]), []).append(self.e.members(node))
+        return {column: np.unique(np.concatenate(sets)).astype(np.float64) for column, sets in found.items()}
 
     def around(self, nodes: _Nodes, out: Floats) -> None:
         """Change the first rows of `out`, four a node, so that they reach it, with its own feature on, below, above its threshold, or odd."""
@@ -232,6 +246,8 @@ class Maker:
     def _categories(self, at: npt.NDArray[np.int32], categorical: npt.NDArray[np.bool_], *, odd: bool) -> Floats:
         """Return a code for each categorical node, or something strange."""
         strange = ([np.nan] if self.domain.nan else []) + ([-1.0, 1e6, 1e12] if self.domain.unseen else [])
+        if strange and (self.e.flags & CATEGORICAL > 0)[self.e.flags & TINY_AS_ZERO > 0].any():
+            strange += [-0.5, 0.5]  # whose fraction is cut off
         if odd and strange:
             return self.rng.choice(np.array(strange), len(at))
         return np.array([self.category(int(c), 1)[0] if k else 0.0 for c, k in zip(at, categorical, strict=True)])
@@ -264,10 +280,17 @@ class Maker:
         e = self.e
         for i in np.flatnonzero(e.flags[at] & CATEGORICAL > 0):
             node, row = int(at[i]), int(rows[i])
-            codes = np.arange(32.0 * e.set_words[node] + 1)
-            fits = codes[goes_left(e, node, codes) == left[i]]
-            if len(fits):
-                out[row, e.feature[node]] = fits[(row * 7919) % len(fits)]
+            if node not in self.sets:
+                self.sets[node] = e.members(node)
+            members, turn = self.sets[node], row * 7919
+            if left[i] != bool(e.flags[node] & SET_RIGHT):  # a member
+                code = members[turn % len(members)] if len(members) else -1
+            else:  # the gap before a member holds codes that are none
+                code = turn % (int(members[-1]) + 2 - len(members) if len(members) else 1)
+                code += np.searchsorted(members - np.arange(len(members)), code, side="right")
+            value = np.array([float(code)])
+            if code >= 0 and goes_left(e, node, value)[0] == left[i]:
+                out[row, e.feature[node]] = value[0]
 
 
 def _by_column(e: TreeEnsemble, nodes: _Nodes) -> dict[int, _Nodes]:

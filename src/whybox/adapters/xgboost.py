@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_overridden
+from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_one_class, refuse_overridden
 from whybox.adapters.strict import Doc
 from whybox.adapters.ubjson import parse_ubjson
 from whybox.adapters.verify import Domain, Rounds, verified, verified_linear
@@ -16,11 +16,12 @@ from whybox.adapters.xgboost_names import Garbled
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats, Table
 from whybox.models.base import Model, Own
+from whybox.models.blackbox import RawScores
 from whybox.models.inputs import NumberEncoder
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["adapt"]
+__all__ = ["adapt", "raw_scores"]
 
 
 def adapt(obj: Any) -> Model:
@@ -40,6 +41,32 @@ def adapt(obj: Any) -> Model:
     return _finish(booster, obj, obj)
 
 
+def raw_scores(obj: Any) -> RawScores | None:
+    """Return how a fitted XGB* estimator answers on its additive scale; None for a Booster, which takes no plain rows."""
+    if not hasattr(obj, "get_booster"):
+        return None
+    objective = str(getattr(obj, "objective", ""))
+    several = objective.startswith("multi:")
+    units = (
+        "log-odds (softmax)"
+        if several
+        else "log-odds"
+        if objective in ("binary:logistic", "reg:logistic")
+        else "margin"
+    )
+    return RawScores(_Raw(obj), units, f"{type(obj).__name__}.predict(output_margin=True)")
+
+
+@final
+@dataclass(frozen=True)
+class _Raw:
+    model: Any
+
+    def __call__(self, rows: Any) -> Floats:
+        with quietly():
+            return as_columns(self.model.predict(rows, output_margin=True))
+
+
 def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
     iterations = None
     if booster.num_boosted_rounds() == 0 and estimator is None:
@@ -48,6 +75,8 @@ def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
         iterations = _rounds(estimator)
     missing = float("nan") if estimator is None or estimator.missing is None else float(estimator.missing)
     classes = class_names(estimator.classes_) if hasattr(estimator, "n_classes_") else None
+    if classes is not None:
+        refuse_one_class(type(obj).__name__, classes)
     doc = parse_ubjson(bytes(booster.save_raw("ubj")))
     # The estimator says which rounds count; a bare Booster counts them all.
     attributes = doc.value["learner"].pop("attributes", None)

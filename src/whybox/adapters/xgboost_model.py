@@ -344,7 +344,7 @@ def _categories(cats: Doc | None, categorical: set[int]) -> dict[int, tuple[Any,
             )
             if offsets != sorted(offsets) or (offsets and offsets[-1] != len(text)):
                 f["offsets"].fail("text offsets out of order")
-            known[i] = tuple(text[a:b].decode("utf-8", "replace") for a, b in pairwise(offsets))
+            known[i] = tuple(text[a:b].decode("utf-8", "surrogateescape") for a, b in pairwise(offsets))
         else:
             known[i] = tuple(f["values"].floats().tolist())
     return known

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
+from whybox.explanation.axis_labels import one_position, where
 from whybox.explanation.evidence import Evidence
 from whybox.frames import Floats, Table
 
@@ -151,7 +152,8 @@ class Explanation:
     def __getitem__(self, key: Any) -> Explanation:
         """Slice by position or by name, one entry an axis: ``e[0]``, ``e[:, "age"]``, ``e[..., "setosa"]``.
 
-        An integer or a name drops its axis; slices, lists and masks keep it. Row labels are taken with :meth:`sel`.
+        An integer or a name drops its axis; slices, lists and masks keep it. As in numpy, an integer is always a position: a label that is a
+        number is written as text, ``e[..., "1"]``. Row labels are taken with :meth:`sel`.
 
         Raises:
             OptionError: a name where a row's position is wanted, a name that is not there, or a key that is none of these.
@@ -171,10 +173,10 @@ class Explanation:
         return self._pick({dim: self._by_name(dim, k) if dim != "row" else k for dim, k in chosen.items()})
 
     def sel(self, **labels: Any) -> Explanation:
-        """Slice by labels, axis by axis: ``e.sel(row="customer 7", output="setosa")``.
+        """Slice by labels, axis by axis: ``e.sel(row="customer 7", output="setosa")``; numbers are labels here, never positions.
 
         Raises:
-            OptionError: no such axis or label; the message names those there are.
+            OptionError: no such axis or label, or one that several share; the message names those there are.
         """
         for dim in labels:
             if dim not in self.dims:
@@ -183,15 +185,15 @@ class Explanation:
 
     def _by_name(self, dim: str, key: Any, *, strict: bool = False) -> Any:
         """Turn labels into positions; anything that is not a label is left as a position."""
-        labels = list(self.coords[dim].tolist())
+        array = self.coords[dim]
+        if isinstance(key, tuple) and strict and len(where(array, key)):  # one label of an index of several levels
+            return one_position(dim, key, array)
         if isinstance(key, (list, tuple)) or (
-            isinstance(key, np.ndarray) and (key.dtype.kind in "OUS" or strict) and key.dtype != bool
+            isinstance(key, np.ndarray) and (key.dtype.kind in "OUSMm" or strict) and key.dtype != bool
         ):
             return [self._by_name(dim, k, strict=strict) for k in key]
         if isinstance(key, str) or (strict and not isinstance(key, (slice, np.ndarray))):
-            if key not in labels:
-                raise OptionError(f"{dim} {key!r} is not there.{did_you_mean(key, labels)}")
-            return labels.index(key)
+            return one_position(dim, key, array)
         return key
 
     def _pick(self, at: Mapping[str, Any]) -> Explanation:
@@ -296,6 +298,10 @@ def _check_key(dim: str, key: Any) -> None:
     """Refuse what can be neither a position nor, except for rows, a name."""
     plain = (int, np.integer, str)
     listed = key if isinstance(key, (list, tuple)) else [key]
+    if isinstance(key, (bool, np.bool_)):
+        raise OptionError(
+            f"{dim}: {key!r} is no position; write the label as text, {str(key)!r}, or take it with e.sel({dim}={key!r})."
+        )
     is_array = isinstance(key, np.ndarray) and (
         key.dtype.kind in "iub" or not key.size or (key.dtype.kind in "OUS" and dim != "row")
     )

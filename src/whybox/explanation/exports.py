@@ -37,6 +37,8 @@ def to_frame(explanation: Explanation, *, library: str | None = None, layout: st
     source = library or (explanation.data.library if explanation.data is not None else "numpy")
     named = explanation.data is not None and explanation.data.labels is not None
     labels = explanation.coords["row"] if named and "row" in explanation.dims and "row" not in columns else None
+    if labels is not None and explanation.data is not None and explanation.data.index is not None:
+        labels = explanation.data.index
     return build_frame(columns, library=source, labels=labels)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import ExplanationFileError
+from whybox.explanation.axis_labels import as_index, read_label
 from whybox.explanation.effects import Effects
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
@@ -63,17 +65,19 @@ def _one(path: str | Path | io.BytesIO) -> Explanation:
         arrays = {
             n: np.load(io.BytesIO(archive.read(f"{n}.npy")), allow_pickle=False) for n in wanted if f"{n}.npy" in names
         }
-        rows = archive.read("data.arrow") if "data.arrow" in names else None
-    return _build(page, arrays, rows)
+        rows, index = (archive.read(n) if n in names else None for n in ("data.arrow", "index.arrow"))
+    return _build(page, arrays, rows, index)
 
 
-def _build(page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: bytes | None) -> Explanation:
+def _build(
+    page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: bytes | None, index: bytes | None
+) -> Explanation:
     if page.get("format") != FORMAT:
         raise ExplanationFileError(
             f"the file has format {page.get('format')!r}; this version of whybox reads {FORMAT}."
         )
     data = None
-    coords = {dim: labels(values) for dim, values in page["coords"].items()}
+    coords = {dim: labels([read_label(v) for v in values]) for dim, values in page["coords"].items()}
     for dim, dtype in page.get("dtypes", {}).items():
         coords[dim] = coords[dim].astype(np.dtype(dtype))
     if page["data"] is not None and rows is not None:
@@ -81,13 +85,18 @@ def _build(page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: byte
 
         about = page["data"]
         table = as_table(pa.ipc.open_file(io.BytesIO(rows)).read_all())
-        own = coords["row"] if about["labels"] and len(coords.get("row", ())) == len(table) else None
+        labelled = about["labels"] and len(coords.get("row", ())) == len(table)
+        found = _index(index, len(table)) if labelled else None
+        if found is not None:
+            coords["row"] = found.to_numpy()
+        own = coords["row"] if labelled else None
         data = Table(
             table.native,
             tuple(about["names"]),
             about["library"] if about["library"] != "numpy" else "pyarrow",
             named=about["named"],
             labels=own,
+            index=found,
         )
     return Explanation(
         kind=page["kind"],
@@ -104,6 +113,18 @@ def _build(page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: byte
         extras={name: (tuple(dims), arrays[f"extra.{name}"]) for name, dims in page.get("extras", {}).items()},
         again=_again(page.get("at"), arrays, [coords[d] for d in page["dims"] if d.startswith("point")]),
     )
+
+
+def _index(data: bytes | None, rows: int) -> Any:
+    """The pandas Index of the rows; None where there was none, or pandas is not installed."""
+    if data is None or find_spec("pandas") is None:
+        return None
+    import pyarrow as pa
+
+    found = as_index(pa.ipc.open_file(io.BytesIO(data)).read_all())
+    if len(found) != rows:
+        raise ExplanationFileError(f"{len(found)} row labels for {rows} rows; the file is damaged.")
+    return found
 
 
 def _again(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.explanation.axis_labels import as_index, write_label
 from whybox.explanation.known import Known, Line, Steps
 from whybox.frames import Table
 from whybox.storage import writing
@@ -58,8 +59,8 @@ def _write(e: Explanation, target: Any) -> None:
         "units": e.units,
         "evidence": e.evidence.to_dict(),
         "players": {name: list(columns) for name, columns in e.players.items()},
-        "coords": {dim: _plain(values) for dim, values in e.coords.items()},
-        "dtypes": {dim: v.dtype.str for dim, v in e.coords.items() if dim.startswith("point") and v.dtype != object},
+        "coords": {dim: _plain(values) if dim != "row" else _row_labels(values) for dim, values in e.coords.items()},
+        "dtypes": {dim: v.dtype.str for dim, v in e.coords.items() if v.dtype.kind in "iufbMm"},
         "extras": {name: list(dims) for name, (dims, _) in e.extras.items()},
         "data": None
         if e.data is None
@@ -85,6 +86,9 @@ def _write(e: Explanation, target: Any) -> None:
                 _add(archive, f"{name}.npy", buffer.getvalue())
         if e.data is not None:
             _add(archive, "data.arrow", _arrow_bytes(e.data))
+            index = _index_bytes(e.data.index)
+            if index is not None:
+                _add(archive, "index.arrow", index)
 
 
 def _about(known: Known | None) -> dict[str, Any] | None:
@@ -109,6 +113,34 @@ def _plain(values: npt.NDArray[Any]) -> list[Any]:
     return [v if isinstance(v, (str, int, float, bool)) or v is None else str(v) for v in np.asarray(values).tolist()]
 
 
+def _row_labels(values: npt.NDArray[Any]) -> list[Any]:
+    """Row labels, each with its kind where JSON has none for it; dates and spans as counts of the dtype's unit."""
+    if values.dtype.kind in "Mm":
+        return [None if np.isnat(v) else int(v.astype(np.int64)) for v in values]
+    if values.dtype != object:
+        return list(values.tolist())
+    return [write_label(v) for v in values]
+
+
+def _index_bytes(index: Any) -> bytes | None:
+    """A pandas Index with its names and dtypes; None where there is none, or it holds what Arrow has no type for."""
+    if index is None:
+        return None
+    import pandas as pd
+    import pyarrow as pa
+
+    levels = {str(i): index.get_level_values(i).to_series(index=range(len(index))) for i in range(index.nlevels)}
+    about = {"names": [write_label(n) for n in index.names], "several": isinstance(index, pd.MultiIndex)}
+    try:
+        arrow = pa.Table.from_pandas(pd.DataFrame(levels), preserve_index=False)
+        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), "whybox": json.dumps(about)})
+        if not as_index(arrow).equals(index):
+            return None
+    except (pa.ArrowException, TypeError, ValueError, NotImplementedError):
+        return None  # labels of mixed kinds: the page has them one by one
+    return _ipc(arrow)
+
+
 def _arrow_bytes(table: Table) -> bytes:
     import pyarrow as pa
 
@@ -120,8 +152,13 @@ def _arrow_bytes(table: Table) -> bytes:
             columns[name] = pa.array(values, from_pandas=True) if values.dtype != object else pa.array(values.tolist())
         except (pa.ArrowException, ValueError, TypeError, OverflowError):
             columns[name] = pa.array([None if v is None else str(v) for v in values])
+    return _ipc(pa.table(columns))
+
+
+def _ipc(arrow: Any) -> bytes:
+    import pyarrow as pa
+
     sink = io.BytesIO()
-    arrow = pa.table(columns)
     with pa.ipc.new_file(sink, arrow.schema) as writer:
         writer.write_table(arrow)
     return sink.getvalue()

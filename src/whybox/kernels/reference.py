@@ -55,14 +55,18 @@ def goes_left(e: TreeEnsemble, node: int, x: Floats) -> Bools:
 
 
 def _in_set(e: TreeEnsemble, node: int, x: Floats) -> Bools:
-    words = e.sets[e.set_begin[node] : e.set_begin[node] + e.set_words[node]]
-    inside = (x >= 0) & (x < 32 * len(words))
+    if e.flags[node] & TINY_AS_ZERO:  # LightGBM makes a whole number of it first: -0.5 is category 0
+        x = np.trunc(x)
+    count = int(e.set_words[node])
+    held = e.sets[e.set_begin[node] : e.set_begin[node] + abs(count)]
+    inside = (x >= 0) & (x < (2.0**32 if count < 0 else 32 * count))
     category = np.where(inside, x, 0).astype(np.int64)
-    return (
-        np.asarray(inside & ((words[category // 32] >> (category % 32).astype(np.uint32)) & 1).astype(bool))
-        if len(words)
-        else inside
-    )
+    if not len(held):
+        return np.asarray(inside)
+    if count < 0:
+        at = np.minimum(np.searchsorted(held, category), len(held) - 1)
+        return np.asarray(inside & (held[at] == category))
+    return np.asarray(inside & ((held[category // 32] >> (category % 32).astype(np.uint32)) & 1).astype(bool))
 
 
 def leaves(e: TreeEnsemble, X: Floats) -> npt.NDArray[np.int32]:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
 
 import numpy as np
 
+from whybox.choices import class_names
 from whybox.errors import DtypeError, InputError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
 from whybox.frames import Floats, Table, as_table
 from whybox.models.base import Model, Own, digest
+from whybox.models.categories import Vocabulary
 from whybox.models.compare import ask
 from whybox.models.inputs import Inputs
 from whybox.models.links import Outputs
 
-__all__ = ["BlackBox", "as_black_box"]
+__all__ = ["BlackBox", "RawScores", "as_black_box"]
 
 METHODS = ("predict_proba", "predict", "decision_function")
 
@@ -46,7 +48,29 @@ class BlackBox(Model):
         return np.zeros(len(self.outputs.names))
 
 
-def as_black_box(obj: Any, rows: Table, *, response: str | None = None, notes: tuple[str, ...] = ()) -> BlackBox:
+@final
+@dataclass(frozen=True)
+class RawScores:
+    """How a library answers on the scale on which its models add up.
+
+    Attributes:
+        call: rows as scikit-learn takes them -> (rows,) or (rows, outputs). units: of the answers. what: what is called, in words.
+    """
+
+    call: Callable[[Any], Any]
+    units: str
+    what: str
+
+
+def as_black_box(
+    obj: Any,
+    rows: Table,
+    *,
+    response: str | None = None,
+    notes: tuple[str, ...] = (),
+    scores: RawScores | None = None,
+    learnt: Callable[[Any, int], Mapping[int, Vocabulary]] | None = None,
+) -> BlackBox:
     """Wrap a function or a fitted estimator.
 
     Args:
@@ -54,6 +78,8 @@ def as_black_box(obj: Any, rows: Table, *, response: str | None = None, notes: t
         rows: rows of the kind it will be asked about; two of them are asked about now, to see what comes out.
         response: the method to call; None: ``predict_proba`` where there is one, else ``predict``.
         notes: what the user should know.
+        scores: asked in place of a method, where given.
+        learnt: what tells which categories the estimator learnt, given it and the number of its columns.
 
     Raises:
         UnsupportedModelError: nothing here can be called. OptionError: no such method.
@@ -61,18 +87,30 @@ def as_black_box(obj: Any, rows: Table, *, response: str | None = None, notes: t
     """
     if isinstance(obj, type):
         raise UnsupportedModelError(f"{obj.__name__} is a class, not a fitted model; pass an instance after fit.")
-    method = _method(obj, response)
+    method = _method(obj, response) if scores is None else "decision_function"
     names, named = _columns(obj, rows)
-    inputs = Inputs(names, named, _NoMatrix(), tuple((i,) for i in range(len(names))))
+    categories = {} if method is None or learnt is None else learnt(obj, len(names))
+    inputs = Inputs(
+        names, named, _NoMatrix(categories), tuple((i,) for i in range(len(names))), remembered=_remembered(obj)
+    )
     plain = method is None
-    call = _Call(obj if method is None else getattr(obj, method), plain)
-    what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"
+    if scores is not None:
+        call, what = _Call(scores.call, plain), scores.what
+    else:
+        call = _Call(obj if method is None else getattr(obj, method), plain)
+        what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"
     first = inputs.align(rows.rows(np.arange(min(2, len(rows)))))[0]
     library = type(obj).__module__.partition(".")[0] if not plain else "numpy"
     width = ask(Own(call, "raw", 0.0, what, library), first).shape[1]
     outputs, binary = _outputs(obj, method, width)
     own = Own(_Second(call) if binary else call, "raw", 0.0, what, library)
-    kind = f"the function {what}" if plain else f"{type(obj).__name__} ({library}), asked through {method}"
+    if scores is not None:
+        outputs = replace(outputs, raw_units=scores.units, response_units=scores.units)
+    kind = (
+        f"the function {what}"
+        if plain
+        else f"{type(obj).__name__} ({library}), asked through {method if scores is None else what}"
+    )
     return BlackBox(inputs=inputs, outputs=outputs, kind=kind, own=own, notes=notes, probed=len(first))
 
 
@@ -96,7 +134,14 @@ def _columns(obj: Any, rows: Table) -> tuple[tuple[str, ...], bool]:
     known = getattr(obj, "feature_names_in_", None)
     if known is not None and rows.named:
         return tuple(map(str, known)), True
-    return rows.names, rows.named
+    # scikit-learn's estimators count their columns in fit and keep names where there are any; of other objects, names may be known to themselves
+    return rows.names, rows.named and not hasattr(obj, "n_features_in_")
+
+
+def _remembered(obj: Any) -> tuple[str, ...]:
+    """The column names that a step of a Pipeline was fitted with."""
+    known = (getattr(step, "feature_names_in_", ()) for _, step in getattr(obj, "steps", ()))
+    return next((tuple(map(str, names)) for names in known if len(names)), ())
 
 
 def _outputs(obj: Any, method: str | None, width: int) -> tuple[Outputs, bool]:
@@ -104,12 +149,18 @@ def _outputs(obj: Any, method: str | None, width: int) -> tuple[Outputs, bool]:
     classes = getattr(obj, "classes_", None)
     units = {"predict_proba": "probability", "decision_function": "decision function"}.get(method or "", "prediction")
     if method in ("predict_proba", "decision_function") and classes is not None and not isinstance(classes, list):
-        names = tuple(str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in np.asarray(classes))
+        names = class_names(np.asarray(classes))
         if len(names) == 2 and width in (1, 2):
             return Outputs((names[1],), raw_units=units, response_units=units, negative=names[0]), width == 2
         if len(names) == width:
             return Outputs(names, raw_units=units, response_units=units), False
     names = ("prediction",) if width == 1 else tuple(f"output {i}" for i in range(width))
+    if method == "predict_proba" and isinstance(classes, list):  # several targets: of two classes the second is kept
+        each = [class_names(c) for c in classes]
+        named = tuple(
+            f"y{k}={c}" for k, labels in enumerate(each) for c in (labels[1:] if len(labels) == 2 else labels)
+        )
+        names = named if len(named) == width else names
     return Outputs(names, raw_units=units, response_units=units), False
 
 
@@ -118,9 +169,16 @@ def _outputs(obj: Any, method: str | None, width: int) -> tuple[Outputs, bool]:
 class _NoMatrix:
     """Stands where other models have an encoder: there is no matrix behind a function."""
 
+    categories: Mapping[int, Vocabulary]
+
     @property
     def elementwise(self) -> bool:
         return True
+
+    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """What categories the estimator learnt, as far as it lists them."""
+        del table
+        return self.categories
 
     def __call__(self, table: Table) -> Floats:
         raise UnsupportedModelError("this model is known by its answers alone; there is no matrix that it reads.")

@@ -61,7 +61,7 @@ def compare(
     if wrong.any():
         i, k = np.argwhere(wrong)[np.nanargmax(np.where(np.isnan(difference[wrong]), np.inf, difference[wrong]))]
         raise ModelMismatchError(
-            f"{model.kind}: our reading of the model gives {ours[i, k]!r} where its own predict gives {own[i, k]!r} "
+            f"{model.kind}: our reading of the model gives {float(ours[i, k])!r} where its own predict gives {float(own[i, k])!r} "
             f"({what} {i} of {len(raw)} compared, {int(wrong.any(axis=1).sum())} rows differ by more than the {allowed[i, k]:.3g} that rounding explains). "
             "Nothing was explained, because it would be an explanation of another model. Please report this model."
         )

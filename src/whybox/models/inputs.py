@@ -13,6 +13,7 @@ import numpy.typing as npt
 from whybox.cells import telling_rows
 from whybox.errors import ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError, WhyboxError, shown
 from whybox.frames import Column, Floats, Table, align, is_missing
+from whybox.models.categories import Vocabulary, category_key
 
 __all__ = ["Encoder", "Inputs", "NumberEncoder"]
 
@@ -27,6 +28,10 @@ class Encoder(Protocol):
     @property
     def elementwise(self) -> bool:
         """Whether each model column is plainly one of the user's columns, row by row, so that there is nothing to confirm."""
+
+    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """Return what categories the model learnt, for the positions of the user's columns that are categorical; None: before there are rows."""
+        return {}
 
     def __call__(self, table: Table) -> Floats:
         """Return the matrix."""
@@ -43,6 +48,8 @@ class Inputs:
         encoder: from those columns to the model's matrix.
         sources: for each model column, the positions of the user's columns it is computed from.
         blank: what the library writes in place of a blank in a name, where it does (LightGBM writes "_").
+        own_names: what the library called the columns itself because it was given no names; a frame that has all of them is matched by them.
+        remembered: names that another part of the model was fitted with (a step of a Pipeline), where the model itself knows none.
     """
 
     names: tuple[str, ...]
@@ -50,6 +57,8 @@ class Inputs:
     encoder: Encoder
     sources: tuple[tuple[int, ...], ...]
     blank: str | None = None
+    own_names: tuple[str, ...] = ()
+    remembered: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -62,9 +71,10 @@ class Inputs:
         Raises:
             ColumnsError: a column is missing (it is named), or an unnamed table has another width.
         """
-        if self.named and table.named:
+        if self.by_name(table):
+            known = self.names if self.named else self.own_names
             respelled = tuple(self._respell(n) for n in table.names)
-            return _restore(*align(table.renamed(respelled), self.names, what=what), table.names, respelled)
+            return _restore(*align(table.renamed(respelled), known, what=what), table.names, respelled)
         if table.width != len(self.names):
             raise ColumnsError(
                 f"{what} has {table.width} columns, the model was trained on {len(self.names)}"
@@ -72,9 +82,20 @@ class Inputs:
             )
         return (table if table.named else table.renamed(self.names)), ()
 
+    def by_name(self, table: Table) -> bool:
+        """Whether the table's columns are matched by name; else they are taken by position."""
+        return table.named and (self.named or (bool(self.own_names) and set(self.own_names) <= set(table.names)))
+
     def reads(self, name: str) -> bool:
         """Whether a column of this name is one of the model's; no column is, where the model knows no names."""
-        return self.named and self._respell(name) in self.names
+        return (self.named and self._respell(name) in self.names) or name in self.own_names
+
+    def categorical(self, names: Sequence[str]) -> dict[str, Vocabulary]:
+        """Return what categories the model learnt of the columns of a table, of which only the names are known yet."""
+        known = self.names if self.named else self.own_names if set(self.own_names) <= set(names) else ()
+        at = {self._respell(n): n for n in names} if known else dict(zip(self.names, names, strict=False))
+        wanted = {(known or self.names)[i]: v for i, v in self.encoder.learnt(None).items()}
+        return {at[n]: v for n, v in wanted.items() if n in at}
 
     def _respell(self, name: str) -> str:
         return name if self.blank is None or name in self.names else re.sub(r"\s", self.blank, name)
@@ -232,6 +253,11 @@ class NumberEncoder:
         """True: columns are read one to one."""
         return True
 
+    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """Return the categories of training, column by column."""
+        codes = self.array_codes and table is not None and isinstance(table.native, np.ndarray)
+        return {i: Vocabulary(known, codes=codes and known is not None) for i, known in self.categories.items()}
+
     def __call__(self, table: Table) -> Floats:
         """Return the matrix of an aligned table."""
         array = table.native if isinstance(table.native, np.ndarray) else None
@@ -269,7 +295,7 @@ class NumberEncoder:
             raise DtypeError(
                 f"column {column.name!r} is categorical for {self.library}; give it the categorical dtype it had in training."
             )
-        code = {_key(c): float(i) for i, c in enumerate(known)}
+        code = {category_key(c): float(i) for i, c in enumerate(known)}
         if column.categories is not None:
             lookup = np.array([*(self._code(column, c, code) for c in column.categories), np.nan])
             return np.asarray(lookup[column.values])
@@ -278,7 +304,7 @@ class NumberEncoder:
         )
 
     def _code(self, column: Column, value: Any, code: Mapping[Any, float]) -> float:
-        found = code.get(_key(value))
+        found = code.get(category_key(value))
         if found is not None:
             return found
         if self.unseen is None:
@@ -301,12 +327,3 @@ class NumberEncoder:
                 f"column {table.names[j]!r} has a missing value ({{row}}); {self.library} refuses those. Impute it as the training data was.",
                 int(i),
             )
-
-
-def _key(value: Any) -> Any:
-    """Let 3, 3.0 and numpy's 3 be the same category, but not '3'."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, (int, float, np.number)):
-        return float(value)
-    return value

@@ -36,7 +36,8 @@ ZERO_MISSING: Final = 8  # zero counts as missing
 NAN_AS_ZERO: Final = 16  # NaN is read as zero
 CATEGORICAL: Final = 32  # membership of a set instead of a comparison
 SET_RIGHT: Final = 64  # members of the set go right (else left)
-TINY_AS_ZERO: Final = 128  # a value within 1e-35 of zero is read as zero
+TINY_AS_ZERO: Final = 128  # a value within 1e-35 of zero is read as zero; of a category, the fraction is cut off
+_BITS: Final = 64  # words of a category set that are held as bits, however few categories they hold
 KEEP_ALL_OUTPUTS: Final = -1  # tree_output of a tree whose leaves hold every output
 
 _I32 = npt.NDArray[np.int32]
@@ -123,7 +124,8 @@ class TreeEnsemble(Model):
         left, right, feature, leaf: (nodes,) int32; ``feature`` is a model column, ``leaf`` a row of ``leaf_values`` (-1 inside).
         threshold: (nodes,) float64; ``flags`` (nodes,) uint8 says how it is compared (the constants of this module).
         cover: (nodes,) training weight that reached the node. gain: (nodes,) impurity decrease, or None when the library keeps none.
-        set_begin, set_words, sets: category sets, 32 categories a word.
+        set_begin, set_words, sets: category sets: 32 categories a word, or, where ``set_words`` is negative, that many categories in
+            increasing order.
         leaf_values: (leaves, 1) or (leaves, outputs) when ``tree_output`` is -1.
         tree_output: (trees,) the output a tree adds to. tree_weight: (trees,) folded scale: averaging, DART, learning rates.
         base_values: (outputs,).
@@ -188,6 +190,11 @@ class TreeEnsemble(Model):
         """Whether the model kept its training weights, without which nothing path-dependent is defined."""
         roots = self.cover[self.tree_offsets[:-1]]
         return bool((roots > 0).all())
+
+    @cached_property
+    def read(self) -> npt.NDArray[np.int64]:
+        """The columns that some split or linear leaf reads, in order; all others change nothing."""
+        return np.unique(np.concatenate([self.feature[self.left >= 0], self.linear_feature])).astype(np.int64)
 
     @cached_property
     def size(self) -> Floats:
@@ -288,10 +295,16 @@ class TreeEnsemble(Model):
     def _sets(self, at: slice) -> dict[int, npt.NDArray[np.integer[Any]]]:
         out: dict[int, npt.NDArray[np.integer[Any]]] = {}
         for node in np.flatnonzero((self.flags[at] & CATEGORICAL > 0) & (self.left[at] >= 0)):
-            i = at.start + int(node)
-            words = self.sets[self.set_begin[i] : self.set_begin[i] + self.set_words[i]]
-            out[int(node)] = np.flatnonzero((words[:, None] >> np.arange(32, dtype=np.uint32)) & 1)
+            out[int(node)] = self.members(at.start + int(node))
         return out
+
+    def members(self, node: int) -> _I64:
+        """Return the categories in a node's set, in increasing order."""
+        begin, words = int(self.set_begin[node]), int(self.set_words[node])
+        held = self.sets[begin : begin + abs(words)]
+        if words < 0:
+            return held.astype(np.int64)
+        return np.flatnonzero((held[:, None] >> np.arange(32, dtype=np.uint32)) & 1)
 
     def _linear(self, leaf: _I32) -> dict[int, tuple[float, npt.NDArray[np.integer[Any]], Floats]]:
         if not self.has_linear_leaves:
@@ -417,16 +430,23 @@ def _reachable(nodes: Tree, first: _I64, roots: _I64) -> _I64:
 
 
 def _pack_sets(nodes: Tree) -> tuple[_I64, _I32, npt.NDArray[np.uint32]]:
+    """Sets as bits; those of few large categories as lists, so that they take memory by how many they are."""
     begin, words = np.zeros(len(nodes.left), np.int64), np.zeros(len(nodes.left), np.int32)
     packed: list[npt.NDArray[np.uint32]] = []
     used = 0
-    for node, members in nodes.sets.items():
+    for node, found in nodes.sets.items():
+        members = np.asarray(found, dtype=np.int64)
         size = int(members.max()) // 32 + 1 if len(members) else 0
-        bits = np.zeros(size, np.uint32)
-        np.bitwise_or.at(bits, np.asarray(members) // 32, np.uint32(1) << (np.asarray(members) % 32).astype(np.uint32))
-        begin[node], words[node] = used, size
-        packed.append(bits)
-        used += size
+        if size > _BITS and size > 2 * len(members):
+            held = np.unique(members).astype(np.uint32)
+            words[node] = -len(held)
+        else:
+            held = np.zeros(size, np.uint32)
+            np.bitwise_or.at(held, members // 32, np.uint32(1) << (members % 32).astype(np.uint32))
+            words[node] = size
+        begin[node] = used
+        packed.append(held)
+        used += len(held)
     return begin, words, np.concatenate(packed) if packed else np.empty(0, np.uint32)
 
 

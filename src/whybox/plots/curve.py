@@ -18,6 +18,7 @@ from whybox.plots.style import (
     POSITIVE,
     about,
     axes,
+    caution,
     colormap,
     distinct,
     ink,
@@ -80,7 +81,10 @@ def curve(
             raise OptionError("individual surfaces are not drawn; average them or take kind='pdp'.")
         from whybox.plots.surface import surface
 
-        return surface(e, ax=ax, title=title)
+        drawn = surface(e, ax=ax, title=title)
+        if legend:
+            caution(drawn, e)
+        return drawn
     name = next(iter(e.players))
     ax = axes(ax, 5.6, 3.7)
     place, ticks = _places(e.coords["point"])
@@ -102,6 +106,8 @@ def curve(
     _off_above(ax, e, place, bars=ticks is not None, say=legend)
     if "output" in e.dims and legend:
         ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
+    if legend:
+        caution(ax, e)
     return ax
 
 

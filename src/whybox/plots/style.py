@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.choices import choose, labelled
 from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.explanation import PAIR
 from whybox.explanation.html import number
@@ -26,6 +27,7 @@ __all__ = [
     "NEUTRAL",
     "POSITIVE",
     "axes",
+    "caution",
     "colormap",
     "distinct",
     "ink",
@@ -165,6 +167,14 @@ def remark(ax: Axes, text: str, *, below: bool = False) -> None:
     )
 
 
+def caution(ax: Axes, e: Explanation) -> None:
+    """Add to the words below a picture what its reader should know about the rows; nothing where there is nothing."""
+    from textwrap import fill
+
+    if e.evidence.caution:
+        ax.set_xlabel(f"{ax.get_xlabel()}\n{fill(short(e.evidence.caution, 160), 70)}".lstrip("\n"))
+
+
 def tidy(ax: Axes, *, grid: str | None = "x") -> None:
     """Take away what carries no information."""
     for side in ("top", "right", "left"):
@@ -216,14 +226,17 @@ def one_output(e: Explanation, output: Any, what: str) -> Explanation:
         OptionError: there are several and none was named, or the name is not there.
     """
     if "output" not in e.dims:
-        if output is not None and str(output) not in [str(o) for o in e.coords.get("output", ())]:
+        if output is not None and not labelled(output, list(e.coords.get("output", ()))):
             raise OptionError(f"output={output!r}: this explanation has one output only; leave it out.")
         return e
     if output is None:
         raise OptionError(
             f"a {what} shows one output; say which, for example output={e.output_names[0]!r}. {did_you_mean('', e.output_names).strip()}"
         )
-    return e[..., output if isinstance(output, str) else int(output)]
+    at = choose("output", output, e.output_names, from_end=True)
+    if at is None:
+        raise OptionError(f"output {output!r} is not there.{did_you_mean(output, e.output_names)}")
+    return e[..., at]
 
 
 def about(e: Explanation) -> str:

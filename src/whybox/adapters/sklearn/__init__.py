@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from whybox.adapters.sklearn import boosting, ensembles, pipeline, trees
 from whybox.adapters.sklearn.reading import Reading, finish
 from whybox.errors import UnsupportedModelError, shown
 from whybox.models.base import Model
+from whybox.models.blackbox import RawScores
 from whybox.models.registry import as_model
+from whybox.models.registry import raw_scores as raw_of
 
-__all__ = ["adapt"]
+__all__ = ["adapt", "raw_scores"]
 
 _READERS: Final[dict[str, Callable[[Any], Reading]]] = {
     "DecisionTreeRegressor": trees.single_tree,
@@ -70,6 +73,29 @@ def adapt(estimator: Any) -> Model:
     raise UnsupportedModelError(
         f"{type(estimator).__name__} is not a tree model this version explains. It explains: {shown([*_READERS, *_WRAPPERS], most=40)}."
     )
+
+
+_DECISIONS: Final = {
+    "GradientBoostingClassifier": "log-odds",
+    "HistGradientBoostingClassifier": "log-odds",
+    "AdaBoostClassifier": "vote margin",
+}
+
+
+def raw_scores(estimator: Any) -> RawScores | None:
+    """Return how an estimator answers on its additive scale, where its kind is read on another scale than it predicts; else None."""
+    for cls in type(estimator).__mro__:
+        name = cls.__name__ if cls.__module__.partition(".")[0] == "sklearn" else ""
+        if name in _DECISIONS:
+            units = "margin" if getattr(estimator, "loss", "") == "exponential" else _DECISIONS[name]
+            units += " (softmax)" if units == "log-odds" and len(estimator.classes_) > 2 else ""
+            return RawScores(estimator.decision_function, units, f"{type(estimator).__name__}.decision_function")
+        if name == "Pipeline":
+            inner = raw_of(estimator.steps[-1][1])
+            return inner and replace(inner, call=pipeline.Transformed(estimator[:-1], inner.call))
+        if name.endswith("SearchCV"):
+            return raw_of(getattr(estimator, "best_estimator_", None))
+    return None
 
 
 def _refuse_unfitted(estimator: Any) -> None:

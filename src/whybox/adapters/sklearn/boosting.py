@@ -8,7 +8,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.adapters.common import as_columns, class_names, import_path, quietly
+from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_one_class
 from whybox.adapters.sklearn.reading import Reading, fitted, number_inputs
 from whybox.adapters.sklearn.trees import class_shares, read_tree
 from whybox.adapters.verify import Domain
@@ -101,6 +101,7 @@ def hist_gradient_boosting(estimator: Any) -> Reading:
     stages = fitted(estimator, "_predictors")
     classifier = hasattr(estimator, "classes_")
     if classifier:
+        refuse_one_class("HistGradientBoostingClassifier", estimator.classes_)
         outputs = margin_outputs(estimator.classes_)
     else:
         loss = type(estimator._loss).__name__  # noqa: SLF001  # the fitted loss has no public name
@@ -206,8 +207,7 @@ def adaboost_classifier(estimator: Any) -> Reading:
     """Read AdaBoostClassifier of trees: each tree votes for one class, so a leaf holds its vote; the margin is additive."""
     members, weights = fitted(estimator, "estimators_"), np.asarray(estimator.estimator_weights_, dtype=np.float64)
     classes = np.asarray(estimator.classes_)
-    if len(classes) < 2:
-        raise UnsupportedModelError("this AdaBoostClassifier saw one class only; there is nothing to explain.")
+    refuse_one_class("AdaBoostClassifier", classes.tolist())
     trees = []
     for member, weight in zip(members, weights, strict=False):
         if not hasattr(member, "tree_") or not hasattr(member, "classes_"):

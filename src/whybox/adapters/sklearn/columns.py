@@ -13,7 +13,7 @@ import numpy as np
 
 from whybox.errors import UnsupportedModelError
 
-__all__ = ["Sources", "trace"]
+__all__ = ["Sources", "positions", "trace"]
 
 Sources = list[frozenset[int]]
 
@@ -142,7 +142,7 @@ def _column_transformer(t: Any, inputs: Sources) -> Sources:
         span = spans.get(name, slice(0, 0))
         if isinstance(step, str) and step == "drop":
             continue
-        picked = [inputs[i] for i in _positions(columns, names, len(inputs))]
+        picked = [inputs[i] for i in positions(columns, names, len(inputs))]
         width = span.stop - span.start
         if picked and width:
             traced = trace(step, picked, width)
@@ -152,7 +152,8 @@ def _column_transformer(t: Any, inputs: Sources) -> Sources:
     return out
 
 
-def _positions(columns: Any, names: Sequence[str], width: int) -> list[int]:
+def positions(columns: Any, names: Sequence[str], width: int) -> list[int]:
+    """Return which columns a ColumnTransformer's selection means."""
     if isinstance(columns, slice):
         if isinstance(columns.start, str) or isinstance(columns.stop, str):
             start = names.index(columns.start) if columns.start is not None else 0

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
 
+from whybox.adapters.common import refuse_one_class
 from whybox.adapters.sklearn.reading import ROUNDING, outer
 from whybox.adapters.sklearn.trees import probability_outputs
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats, Table
 from whybox.models.base import Model, Scale, Verdict
+from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Encoder, Inputs, NumberEncoder
 from whybox.models.links import Outputs
 from whybox.models.trees import Tree, TreeEnsemble
@@ -125,6 +127,8 @@ def _additive(model: Model, estimator: Any, classifier: bool) -> TreeEnsemble:
 
 def _join(estimator: Any, parts: Sequence[_Part], width: int, classes: Any) -> Model:
     """Join weighted parts into one ensemble, with the column of the first class dropped for binary classifiers."""
+    if classes is not None:
+        refuse_one_class(type(estimator).__name__, classes)
     outputs = (
         Outputs(parts[0].model.outputs.names, raw_units=parts[0].model.outputs.raw_units)
         if classes is None
@@ -246,6 +250,16 @@ class _SideBySide(Encoder):
     def elementwise(self) -> bool:
         """Whether every member reads column by column."""
         return all(e.elementwise for _, e in self.members)
+
+    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """Return the categories that every member with that column has learnt."""
+        found: dict[int, Vocabulary] = {}
+        for columns, encoder in self.members:
+            for i, new in encoder.learnt(None if table is None else table.select(columns)).items():
+                old = found.get(columns[i])
+                both = new if old is None or old.words is None or new.words is None else old.shared(new)
+                found[columns[i]] = both
+        return found
 
     def __call__(self, table: Table) -> Floats:
         return np.column_stack([encoder(table.select(columns)) for columns, encoder in self.members])

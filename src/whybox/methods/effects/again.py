@@ -145,7 +145,8 @@ def _edges(trees: Trees, asked: Asked, feature: Feature) -> Floats | None:
         near = np.where(near > edges, np.nextafter(near, np.float32(-np.inf)), near)
         after = np.nextafter(near, np.float32(np.inf)).astype(np.float64)
         after = np.where(np.isfinite(after), after, near.astype(np.float64) + 2.0**104)  # where it runs over
-    middle = near.astype(np.float64) + (after - near) / 2  # where float32 turns
+    with np.errstate(invalid="ignore"):  # an edge beyond float32
+        middle = near.astype(np.float64) + (after - near) / 2  # where float32 turns
     out = np.full(len(edges), np.nan)
     for tried in (edges, middle, np.nextafter(middle, -np.inf)):
         here, beyond = (_classes(trees, asked, feature, columns[0], v) for v in (tried, np.nextafter(tried, np.inf)))

@@ -104,9 +104,10 @@ def _as_kind(grid: Grid, values: Floats, kind: str) -> Curve:
     x = x[known]
     if (np.diff(x) <= 0).any():
         raise OptionError(f"kind='d-ice': {TOO_CLOSE.format(grid.name)}")
-    slopes = np.diff(values[:, known], axis=1) / np.diff(x)[None, :, None]
+    with np.errstate(over="ignore"):  # a step between numbers next to each other may be steeper than any number
+        slopes = np.diff(values[:, known], axis=1) / np.diff(x)[None, :, None]
     gone = ("A missing value has no slope; its point is left out.",) if len(known) < len(grid) else ()
-    return Curve(grid, slopes, points=((x[1:] + x[:-1]) / 2 + grid.features[0].zero,), notes=gone)
+    return Curve(grid, slopes, points=(x[1:] / 2 + x[:-1] / 2 + grid.features[0].zero,), notes=gone)
 
 
 def _check_slopes(grid: Grid) -> None:
@@ -198,7 +199,7 @@ def _nearest_number(feature: Feature, points: npt.NDArray[Any]) -> Ints:
     axis = feature.place(points)
     known = np.flatnonzero(~np.isnan(axis))
     gap = np.flatnonzero(np.isnan(axis))
-    at = np.searchsorted((axis[known][1:] + axis[known][:-1]) / 2, x) if len(known) else np.full(len(x), -1)
+    at = np.searchsorted(axis[known][1:] / 2 + axis[known][:-1] / 2, x) if len(known) else np.full(len(x), -1)
     return np.where(np.isnan(x), gap[0] if len(gap) else -1, at).astype(np.int64)
 
 

@@ -52,4 +52,6 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
         versions=versions(model.own.library if model.own else None),
         seconds=seconds,
         notes=notes,
+        by_position=asked.received.by_position,
+        unseen=asked.received.unseen_as_data(),
     )

@@ -21,6 +21,7 @@ from whybox.frames import Floats
 from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.evaluate import Rows
 from whybox.methods.effects.grid import Feature, Grid
+from whybox.rounding import floor, ratio
 
 __all__ = ["OffData", "with_off_data"]
 
@@ -154,13 +155,11 @@ def _dependence(feature: Feature, other: Floats) -> float:
         place = np.minimum((ranks - 1) * _BINS // max(int(ranks[-1]), 1), _BINS - 1)
         bins = np.where(gap, _BINS, place[feature.codes])
     total = other.var(axis=0).sum()
-    if total <= 0:
-        return 0.0
     _, cell = np.unique(bins, return_inverse=True)
     size = np.bincount(cell)
     means = np.column_stack([np.bincount(cell, c) / size for c in other.T])
     between = (size[:, None] * (means - other.mean(axis=0)) ** 2).sum() / len(other)
-    return float(between / total)
+    return float(ratio(between, total, (floor(other) ** 2).sum()))
 
 
 def _outside(feature: Feature, grid: Grid) -> Floats:

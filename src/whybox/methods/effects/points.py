@@ -49,6 +49,10 @@ def make_grid(table: Table, feature: Feature, wanted: Any, weights: Floats, *, m
     if feature.kind != "category":
         finite = np.isfinite(as_place(feature.unique))
         keep = keep[finite]
+        if not len(keep) and not feature.missing:
+            raise OptionError(
+                f"{feature.name!r} has no finite value, so there is no point to set it to; leave it out of features, or give its points in grid=."
+            )
         if len(keep) > most:
             keep = _quantiles(feature.codes, weights, finite, most)
     elif feature.declared and set(feature.declared) - set(feature.unique.tolist()):

@@ -26,7 +26,8 @@ from whybox.methods.shap.question import check_jobs
 from whybox.methods.shap.target import Target, resolve_output
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
-from whybox.models.registry import as_model
+from whybox.models.receive import Received, receive
+from whybox.models.registry import as_model, learnt_categories, raw_scores
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["KINDS", "Asked", "as_rows", "check_kind", "readable", "settle"]
@@ -54,13 +55,18 @@ class Asked:
     wanted: tuple[tuple[int, ...], ...]
     kind: str
     grid: Any
-    notes: tuple[str, ...]
+    received: Received
     max_evals: int | None = None
     agreement: float = 0.0
     checked: int = 0
     shown: int = 0
     threads: int = 1
     _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about the model and the rows."""
+        return (*self.model.notes, *self.received.about())
 
     def name(self, members: Sequence[int]) -> Key:
         """Return the name of a feature, or the names of two."""
@@ -153,8 +159,11 @@ def check_kind(kind: Any) -> str:
     return kind
 
 
-def readable(model: Any, rows: Table, response: str | None = None) -> Model:
+def readable(model: Any, rows: Table, response: str | None = None, output: Any = None) -> Model:
     """Return the model as we read it, or as what can only be asked: functions, and estimators that we do not read.
+
+    An estimator of a kind that is read on its additive scale is asked on that scale too, unless `output` asks for another: one that
+    cannot be read must not move from log-odds to probabilities.
 
     Raises:
         ModelError: a file we cannot read, or a model that is not what it seems. InputError: it refuses the rows.
@@ -164,7 +173,7 @@ def readable(model: Any, rows: Table, response: str | None = None) -> Model:
             raise OptionError("response names a method of an estimator; this model is adapted already. Use output=.")
         return model
     if response is not None or (callable(model) and not hasattr(model, "predict")):
-        return as_black_box(model, rows, response=response)
+        return as_black_box(model, rows, response=response, learnt=learnt_categories)
     if isinstance(model, (str, Path)):
         return as_model(model)
     try:
@@ -172,7 +181,10 @@ def readable(model: Any, rows: Table, response: str | None = None) -> Model:
     except (UnsupportedModelError, UnknownFieldError) as reason:
         if not hasattr(model, "predict") and not hasattr(model, "predict_proba"):
             raise
-        return as_black_box(model, rows, notes=(f"Asked through its own predict, because it is not read: {reason}",))
+        scores = None if isinstance(output, str) and output in ("probability", "response") else raw_scores(model)
+        through = "its own predict" if scores is None else scores.what
+        note = f"Asked through {through}, because it is not read: {reason}"
+        return as_black_box(model, rows, notes=(note,), scores=scores, learnt=learnt_categories)
 
 
 def as_rows(table: Table, weights: Any) -> Rows:
@@ -210,9 +222,9 @@ def settle(  # noqa: PLR0913  # the options there are
         raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
     threads = check_jobs(n_jobs) or threads_available()
     given = as_table(X)
-    adapted = readable(model, given, response)
-    table, unused = adapted.inputs.align(given)
-    table = snapshot(table)
+    adapted = readable(model, given, response, output)
+    received = receive(adapted, given)
+    table = snapshot(received.table)
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm(table)
     rows = as_rows(table, weights)
@@ -224,10 +236,8 @@ def settle(  # noqa: PLR0913  # the options there are
     repeats = Repeats(caller(adapted, target), table, asked=box)
     shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
     calls = shown_rows + repeats.count if box else calls
-    left = (f"Columns that the model does not use were left out: {shown(unused, 20)}.",) if unused else ()
-    notes = (*adapted.notes, *left)
     return Asked(
-        adapted, rows, repeats, target, wanted, kind, grid, notes, max_evals, agreement, calls, shown_rows, threads
+        adapted, rows, repeats, target, wanted, kind, grid, received, max_evals, agreement, calls, shown_rows, threads
     )
 
 

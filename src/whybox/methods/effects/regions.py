@@ -29,6 +29,7 @@ from whybox.methods.effects.grid import Feature, Grid, Ints
 from whybox.methods.effects.off_data import with_off_data
 from whybox.methods.effects.question import Asked
 from whybox.methods.effects.run import labelled
+from whybox.rounding import floor
 
 __all__ = ["POINTS", "check_depth", "regions"]
 
@@ -106,8 +107,9 @@ def regions(asked: Asked, *, depth: int) -> Effects:
     asked.repeats.end()
     shapes = _shapes(asked, grid, values)
     whole = _Region(np.arange(len(asked.rows)))
-    rounding = 1e-18 * float(asked.rows.weights @ (values**2).mean(axis=(1, 2)))
-    least = LEAST_GAIN * max(shapes.squares(whole.rows), rounding)
+    every = values.reshape(-1, values.shape[2])  # the prediction at each point of each row
+    rounding = float((floor(every, np.repeat(asked.rows.weights, len(grid))) ** 2).sum())
+    least = max(LEAST_GAIN * shapes.squares(whole.rows), rounding)
     found = [whole, *_split(asked, shapes, whole, members[0], depth, least)]
     if len(found) == 2:
         found = found[:1]  # nothing was split

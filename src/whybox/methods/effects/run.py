@@ -38,6 +38,7 @@ ESTIMANDS: Final = {  # of kinds that are not interventional
     "marginal": "observational: rows as they are",
 }
 OFF_DATA: Final = ("pdp", "ice", "c-ice", "anova")  # kinds that say how far points are off the data
+LARGEST: Final = float(np.finfo(np.float64).max)
 BINS: Final = 30  # of the histogram below a curve
 
 
@@ -153,20 +154,26 @@ def _about(asked: Asked, grid: Grid, points: Sequence[npt.NDArray[Any]]) -> dict
     for feature, tag in zip(grid.features, ("", "_2"), strict=False):
         x = feature.numbers
         if x is not None and np.isfinite(x).any():
+            if feature.zero:
+                continue  # numbers beyond 2**53 are kept as distances, which no edge of a bin can name
             known = np.isfinite(x)
-            if feature.zero or not _has_bins(x[known]):
-                continue
-            mass, edges = np.histogram(x[known], bins=BINS, weights=asked.rows.weights[known])
+            mass, edges = np.histogram(x[known], bins=_bins(x[known]), weights=asked.rows.weights[known])
             out[f"histogram{tag}"], out[f"histogram_edges{tag}"] = (("bin",), mass), (("edge",), edges)
     return out
 
 
-def _has_bins(x: Floats) -> bool:
-    """Whether floats can tell the edges of a histogram apart."""
-    low, high = x.min(), x.max()
-    room = 0.5 if low == high else 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool((np.diff(np.linspace(low - room, high + room, BINS + 1)) > 0).all())
+def _bins(x: Floats) -> Floats:
+    """Edges of bins of equal width over the numbers; of fewer bins where there are not so many numbers between the ends."""
+    low, high = float(x.min()), float(x.max())
+    if low == high:
+        reach = max(0.5, 1e-9 * abs(low))
+        low, high = (float(v) for v in np.clip([low - reach, high + reach], *(-LARGEST, LARGEST)))
+    if high - low > LARGEST:
+        t = np.linspace(0.0, 1.0, BINS + 1)
+        return low * (1 - t) + high * t
+    with np.errstate(over="ignore"):
+        edges = np.linspace(low, high, BINS + 1)
+    return np.unique(np.clip(edges, low, high))
 
 
 def _again(asked: Asked, curve: Curve, values: Floats) -> Callable[[Any], Floats] | None:

@@ -19,6 +19,7 @@ from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.method import Found, Method
 from whybox.methods.saliency.question import Question
 from whybox.methods.saliency.settings import digest, settings_of
+from whybox.rounding import SINGLE, relative
 
 __all__ = ["REDUCTIONS", "explained"]
 
@@ -107,7 +108,8 @@ def _evidence(
 ) -> Evidence:
     """How it was made. Rows outside the tolerance are counted in a note."""
     if balance is not None and not balance.converged.all():
-        worst = float((np.abs(balance.gap) / np.maximum(np.abs(balance.change), 1e-12)).max())
+        least = SINGLE * np.maximum(np.abs(balance.base), np.abs(q.scores))
+        worst = float(relative(np.abs(balance.gap), balance.change, least).max())
         missed = f"{int((~balance.converged).any(axis=1).sum()):,} of {q.rows:,} rows miss the tolerance"
         notes = (
             *notes,

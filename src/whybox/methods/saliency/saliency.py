@@ -48,7 +48,8 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
         net: a torch module in eval mode, a model of Keras 3, a module of equinox or flax.nnx; see whybox.networks for functions of JAX and for files.
         inputs: (rows, ...): array, tensor or frame; a tuple of these for a network of several inputs, a dict of them by name; or a text, a list of texts, a list
             of pairs of texts (``[(question, context), ...]``).
-        target: None: the only output, or the largest in each row. A number, a name (see `output_names`), a tuple of numbers for a place in outputs of several
+        target: None: the only output, or the largest in each row. A name (see `output_names`), a number (the name of an output where one is called so,
+            else a position; refused where it could be both), a tuple of numbers for a place in outputs of several
             axes, one number a row, a list of names or ``"all"`` (an axis of outputs from one shared forward), or a function of the outputs that
             answers one number a row.
         method: see whybox.methods.saliency.catalog.METHODS; each takes options of its own.

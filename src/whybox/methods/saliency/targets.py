@@ -9,6 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.choices import choose
 from whybox.errors import OptionError, did_you_mean
 from whybox.frames import Floats
 
@@ -67,7 +68,8 @@ def settle_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequenc
 
     Args:
         target: None: the only output, or the one with the largest value in each row. A number, a name, a tuple of numbers (a place in
-            outputs of several axes), one number a row, names, or ``"all"``.
+            outputs of several axes), one number a row, names, or ``"all"``. A number is the name of an output where one is called so, else a
+            position; where it could be both, it is refused.
         shape: of what the network answers to one row. rows: how many there are.
         names: of the outputs on their first axis, () when unknown.
 
@@ -103,7 +105,7 @@ def settle_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequenc
     if isinstance(target, tuple):
         return one(_place(target, shape))
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
-        return one(_place((int(target),), shape))
+        return one(_numbered(target, shape, labels))
     given = np.asarray(target, dtype=object) if not isinstance(target, (dict, set)) else np.zeros((0, 0))
     listed: list[Any] = list(given.reshape(-1)) if given.ndim < 2 or given.shape[1:] == (1,) else []
     if listed and all(isinstance(t, str) for t in listed):
@@ -116,7 +118,7 @@ def settle_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequenc
                 f"target has {len(listed)} numbers and there are {rows} rows: a list of numbers is one target for each row. "
                 "For several outputs of every row pass their names as text (target=['0', '3']), or target='all'."
             )
-        places = [_place((int(t),), shape) for t in listed]
+        places = [_numbered(t, shape, labels) for t in listed]
         return Target(np.array([places], dtype=np.intp), shape, ("given",), False, "the output given for each row")
     raise OptionError(
         f"target={target!r} is not an output: give a number, a name, one number a row, 'all', or a function of the outputs."
@@ -148,6 +150,15 @@ def _named(name: str, labels: list[str]) -> int:
     if labels.count(name) > 1:
         raise OptionError(f"target={name!r}: {labels.count(name)} outputs are called so; give its number.")
     return labels.index(name)
+
+
+def _numbered(number: Any, shape: tuple[int, ...], labels: list[str]) -> int:
+    """The place of an output given by a number: its label where labels are numbers, else its position."""
+    if len(shape) == 1:
+        found = choose("target", number, labels, from_end=True)
+        if found is not None:
+            return found
+    return _place((int(number),), shape)
 
 
 def _place(index: tuple[Any, ...], shape: tuple[int, ...]) -> int:

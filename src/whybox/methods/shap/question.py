@@ -238,7 +238,7 @@ def _rescaled(model: Model, background: Background | None, options: Options, tar
 
 def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
     if isinstance(model, TreeEnsemble):
-        columns = np.unique(np.concatenate([model.feature[model.feature >= 0], model.linear_feature]))
+        columns = model.read
     elif isinstance(model, Linear):
         columns = np.flatnonzero(model.weights.any(axis=1))
     else:

@@ -18,6 +18,7 @@ from whybox.methods.shap.engines import SINGLE, Compiled, Engine
 from whybox.methods.shap.plan import BLOCK
 from whybox.methods.shap.question import Question
 from whybox.models.compare import ask, compare
+from whybox.models.receive import Received
 
 __all__ = ["run"]
 
@@ -26,13 +27,12 @@ LARGEST: Final = 2**33  # bytes of one result
 
 def run(
     compiled: Compiled,
-    table: Table,
+    received: Received,
     method: str,
-    notes: tuple[str, ...] = (),
     *,
     out: npt.NDArray[Any] | None = None,
 ) -> Explanation:
-    """Return the explanation of an aligned table's rows.
+    """Return the explanation of the rows that were received.
 
     Args:
         compiled: the question, with what the explainer keeps between calls.
@@ -43,6 +43,7 @@ def run(
         ModelMismatchError: base + attributions is not the model's own prediction.
     """
     began = time.perf_counter()
+    table = received.table
     q, n = compiled.question, len(table)
     engine = Engine(compiled, n)
     shape = (n, *q.shape(q.options.order), len(q.target.names))
@@ -56,7 +57,7 @@ def run(
         engine.fill(X, here, what=f"{method} {start + 1:,}-{start + len(X):,} of {n:,}" if n > BLOCK else method)
         prediction[start : start + len(X)] = check.block(X, block, here, start)
     evidence = _evidence(
-        q, engine, check, method, notes, rows=n, digest=digest.hexdigest(), seconds=time.perf_counter() - began
+        q, engine, check, method, received, rows=n, digest=digest.hexdigest(), seconds=time.perf_counter() - began
     )
     return _explanation(q, table, values, prediction, q.target.levels(engine.base), evidence)
 
@@ -159,7 +160,7 @@ def _evidence(
     engine: Engine,
     check: _Check,
     method: str,
-    notes: tuple[str, ...],
+    received: Received,
     *,
     rows: int,
     digest: str,
@@ -169,7 +170,9 @@ def _evidence(
     prints = {"model": q.model.fingerprint, "rows": digest}
     if q.background is not None:
         prints["background"] = q.background.fingerprint
-    shown = list(notes) + list(q.model.notes)
+    shown = [*received.about(), *q.model.notes]
+    if q.background is not None:
+        shown += [n for n in q.background.received.about(" of the background") if n not in shown]
     if q.kernel == "rescaled":
         shown.append("Rescaled approximation: not the Shapley value of this output, only its sum is right.")
     if q.options.sparse:
@@ -200,6 +203,8 @@ def _evidence(
         versions=versions(own.library if own else None),
         seconds=seconds,
         notes=tuple(shown),
+        by_position=received.by_position,
+        unseen=received.unseen_as_data(),
     )
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, Final, Literal, final
 
 import numpy as np
 
+from whybox.choices import choose
 from whybox.errors import OptionError, did_you_mean
 from whybox.frames import Floats
 from whybox.models.links import Outputs
 
 __all__ = ["Target", "resolve_output"]
+
+_SCALES: Final = ("raw", "probability", "response", "all")
 
 
 @final
@@ -58,17 +61,18 @@ def resolve_output(outputs: Outputs, output: Any) -> Target:
     Args:
         outputs: the model's.
         output: None or ``"raw"``: the additive scale, every output. ``"probability"``: the probability scale. ``"response"``: the scale
-            of the model's predictions, whatever it is. A name (or position) of an output or class: that one alone, raw. ``"all"``:
-            every output and class, raw, with an output axis even for one.
+            of the model's predictions, whatever it is. A label or position of an output or class: that one alone, raw; see
+            :func:`whybox.choices.choose` for which is meant. ``"all"``: every output and class, raw, with an output axis even for one.
 
     Raises:
-        OptionError: no such output, or the model has no probabilities.
+        OptionError: no such output, a number that is the label of one and the position of another, or the model has no probabilities.
     """
     several = isinstance(output, (Sequence, Mapping, Set)) and not isinstance(output, str)
     if several or getattr(output, "shape", None) not in (None, ()):
         raise OptionError(
             f"output takes one name, not a {type(output).__name__}: leave it out for all outputs, and pick some afterwards by e[..., [names]]."
         )
+    _check_scale(outputs, output)
     k = len(outputs.names)
     every, plus, zero = tuple(range(k)), (1.0,) * k, (0.0,) * k
     if output is None or output == "raw":
@@ -91,23 +95,33 @@ def resolve_output(outputs: Outputs, output: Any) -> Target:
 
 
 def _single(outputs: Outputs, output: Any, one: float) -> Target:
-    if outputs.negative is not None and (
-        str(output) == outputs.negative or (output == 0 and not isinstance(output, str))
-    ):
-        return Target("raw", (0,), (-1.0,), (one,), (outputs.negative,), False, outputs.raw_units)
-    if outputs.negative is not None and output == 1 and not isinstance(output, str):
-        return Target("raw", (0,), (1.0,), (0.0,), outputs.names, False, outputs.raw_units)
-    at = outputs.names.index(str(output)) if str(output) in outputs.names else None
-    if at is None and isinstance(output, (int, np.integer)) and 0 <= int(output) < len(outputs.names):
-        at = int(output)
+    known = _labels(outputs)
+    at = choose("output", output, known)
     if at is None:
-        known = [
-            *([outputs.negative] if outputs.negative else []),
-            *outputs.names,
-            "raw",
-            "probability",
-            "response",
-            "all",
-        ]
-        raise OptionError(f"output={output!r} is not an output of this model.{did_you_mean(output, known)}")
-    return Target("raw", (at,), (1.0,), (0.0,), (outputs.names[at],), False, outputs.raw_units)
+        raise OptionError(
+            f"output={output!r} is not an output of this model.{did_you_mean(output, [*known, *_SCALES])}"
+        )
+    if outputs.negative is not None:
+        sign, offset = (1.0, 0.0) if at else (-1.0, one)
+        return Target("raw", (0,), (sign,), (offset,), (known[at],), False, outputs.raw_units)
+    return Target("raw", (at,), (1.0,), (0.0,), (known[at],), False, outputs.raw_units)
+
+
+def _labels(outputs: Outputs) -> tuple[str, ...]:
+    """Names of all outputs or classes, in the order of their positions."""
+    return outputs.names if outputs.negative is None else (outputs.negative, *outputs.names)
+
+
+def _check_scale(outputs: Outputs, output: Any) -> None:
+    """Refuse a word that names a scale and a class of this model."""
+    known = _labels(outputs)
+    if isinstance(output, str) and output in _SCALES and output in known:
+        at = known.index(output)
+        raise OptionError(
+            f"output={output!r} names a class or output of this model, and also what to explain it in. Give the position, output={at}, for the class; "
+            + (
+                "leave output out for the additive scale."
+                if output == "raw"
+                else "the other meaning cannot be asked for here."
+            )
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -10,7 +11,6 @@ from whybox.background import make_background
 from whybox.cells import snapshot
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
-from whybox.frames import as_table
 from whybox.methods.shap.engines import Compiled
 from whybox.methods.shap.indices import Index
 from whybox.methods.shap.plan import Plan, measured
@@ -19,6 +19,7 @@ from whybox.methods.shap.question import check_options, settle
 from whybox.methods.shap.run import run
 from whybox.models.base import Model
 from whybox.models.linear import Linear
+from whybox.models.receive import receive
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
@@ -102,17 +103,13 @@ class _Explainer:
             InputError: the rows do not fit the model (see whybox.errors for its kinds).
             ModelMismatchError: the attributions do not add up to the model's own prediction.
         """
-        table, unused = self.model.inputs.align(as_table(X))
-        table = table if out is not None else snapshot(table)
-        self.model.inputs.confirm(table)
-        notes = (
-            (
-                f"Columns that the model does not use were left out: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}.",
-            )
-            if unused
-            else ()
-        )
-        return run(self._compiled(table.names), table, self.method, notes, out=out)
+        received = receive(self.model, X)
+        if out is None:
+            received = replace(received, table=snapshot(received.table))
+        if self.background is not None:
+            received.agree(self.background.received)
+        self.model.inputs.confirm(received.table)
+        return run(self._compiled(received.table.names), received, self.method, out=out)
 
     def plan(self, rows: int) -> Plan:
         """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`Plan`.
