@@ -223,7 +223,7 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
 
     Args:
         model: a model as for :func:`explain`, or anything else that answers: a function of rows, an estimator with ``predict`` or
-            ``predict_proba``. What is not read is asked, equal rows once.
+            ``predict_proba``. What is not read is asked, equal rows once, and some rows several times: what depends on other rows or on chance is refused.
         X: rows to take the effect over, (n, d): array, or pandas, polars or pyarrow frame.
         features: names or positions; a tuple of two is a surface. None: every column.
         kind: ``"pdp"``: partial dependence, the mean over the rows with the feature set to each point (interventional). ``"ice"``: each
@@ -234,6 +234,7 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         grid: how many points, ``"thresholds"`` (one for each step of a tree ensemble), or a dict from a
             feature to its points (or one of these). None: all different values up to 100, else
             quantiles (surfaces: 20 a side; ``"ale"``: 40 intervals, surfaces 20); categories of the data and of the dtype; missing values have a point of their own.
+            A point that the data have is a cell of theirs, as it came. Dates: with any time zone; without one, in UTC where the column has a zone.
         output: as for :func:`explain`; None is the raw scale for models that are read, and for boosted ones that cannot be; else what the model answers.
         weights: one number a row of X.
         response: the method of the estimator to ask (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.

@@ -31,6 +31,7 @@ __all__ = [
     "object_cells",
     "positions",
     "snapshot",
+    "stored_plainly",
     "telling_rows",
     "with_cells",
 ]
@@ -125,6 +126,19 @@ def cell_codes(table: Table, position: int) -> Ints:
     values, null = plain
     codes = _of_bits(values)
     return codes if null is None else np.where(null, NULL, codes)
+
+
+def stored_plainly(table: Table, position: int) -> bool:
+    """Whether a column's cells are its numbers or dates and nothing else: two are the same where these are, but for the sign of a zero."""
+    if isinstance(table.native, np.ndarray):
+        return bool(table.native.dtype.kind in "iufmM")
+    series = nw.from_native(table.native, eager_only=True)[:, position]
+    dtype = dtype_of(series.to_native())
+    if isinstance(dtype, np.dtype):
+        return bool(dtype.kind in "iufmM")
+    return series.dtype in (nw.Datetime, nw.Date, nw.Duration) or (
+        (series.dtype.is_integer() or series.dtype.is_float()) and series.null_count() == 0
+    )
 
 
 def _plain(series: nw.Series[Any], library: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None] | None:

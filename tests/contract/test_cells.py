@@ -163,10 +163,8 @@ ARROW = {
 
 def tables():
     for name, cells in OBJECTS.items():
-        yield (
-            f"pandas object, {name}",
-            pd.DataFrame({"c": pd.Series(cells, dtype=object), "x": X6}, index=[3, 3, 1, 2, 9, 8]),
-        )
+        frame = pd.DataFrame({"c": pd.Series(cells, dtype=object), "x": X6})
+        yield f"pandas object, {name}", frame.set_axis([3, 3, 1, 2, 9, 8])
         both = np.empty((6, 2), dtype=object)
         for i in range(6):
             both[i, 0], both[i, 1] = cells[i], X6[i]
@@ -183,6 +181,9 @@ def tables():
 
 
 TABLES = dict(tables())
+NO_AXIS = (  # nothing to move between, or nothing that a float tells apart
+    "pandas object, all None", "numpy object, all None", "pyarrow, nulls", "polars, nulls", "pandas, uint64", "pandas, naive, ns", "pyarrow, moments, ns",
+)  # fmt: skip
 
 
 def mean_with(X, row):
@@ -370,3 +371,25 @@ def test_regions_name_what_the_column_holds():
     mixed["flag"] = pd.Series([1 if rng.random() < 0.5 else "1" for _ in range(200)], dtype=object)
     told = lambda rows: np.array([1.0 if isinstance(v, str) else -1.0 for v in rows["flag"]]) * rows["x"].to_numpy()
     assert len(wb.regions(told, mixed, "x")) == 3
+
+
+@pytest.mark.parametrize("kind", ["pdp", "ice", "ale"])
+@pytest.mark.parametrize("name", TABLES)
+def test_curves_of_every_cell_are_saved_drawn_and_exported(name, kind, tmp_path):
+    import matplotlib.pyplot as plt
+
+    if kind == "ale" and name in NO_AXIS:
+        with pytest.raises(OptionError, match="fewer than two values|too close together"):
+            wb.effects(telltale, TABLES[name], [0], kind)
+        return
+    curves = wb.effects(telltale, TABLES[name], [0], kind)
+    curves.save(tmp_path / "curves.whybox")
+    loaded = wb.load(tmp_path / "curves.whybox")
+    assert np.array_equal(loaded[0].values, curves[0].values)
+    assert len(loaded[0].grid) == len(curves[0].grid)
+    if curves[0].grid.dtype != object:
+        assert np.array_equal(loaded[0].grid, curves[0].grid, equal_nan=True)
+    assert curves[0].to_arrow().num_rows == curves[0].values.size == len(curves.to_arrow())
+    curves[0].plot.curve()
+    plt.close("all")
+    assert curves[0]._repr_html_()

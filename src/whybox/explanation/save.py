@@ -108,6 +108,8 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 
 def _plain(values: npt.NDArray[Any]) -> list[Any]:
+    if np.asarray(values).dtype.kind == "m":  # in units of the dtype, which is kept beside
+        return list(values.astype(np.int64).tolist())
     return [v if isinstance(v, (str, int, float, bool)) or v is None else str(v) for v in np.asarray(values).tolist()]
 
 
@@ -148,7 +150,7 @@ def _arrow_bytes(table: Table) -> bytes:
         values = column.values if column.categories is None and column.values.dtype != object else column.objects()
         try:
             columns[name] = pa.array(values, from_pandas=True) if values.dtype != object else pa.array(values.tolist())
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
+        except (pa.ArrowException, ValueError, TypeError, OverflowError):
             columns[name] = pa.array([None if v is None else str(v) for v in values])
     return _ipc(pa.table(columns))
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.html import number
 from whybox.explanation.partners import as_numbers
-from whybox.explanation.points import words
+from whybox.explanation.points import with_plain_durations, words
 from whybox.frames import Floats
 from whybox.plots.style import (
     NEGATIVE,
@@ -75,6 +75,7 @@ def curve(
         raise OptionError("curve shows effects: wb.effects(model, X)['feature'].plot.curve().")
     if output is not None or ("output" in e.dims and ("row" in e.dims or "point_2" in e.dims)):
         e = one_output(e, output, "curve")
+    e = with_plain_durations(e)
     if "point_2" in e.dims:
         if "row" in e.dims:
             raise OptionError("individual surfaces are not drawn; average them or take kind='pdp'.")

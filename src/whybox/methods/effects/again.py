@@ -9,9 +9,9 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import OptionError, WhyboxError
+from whybox.errors import ModelMismatchError, OptionError, WhyboxError
 from whybox.explanation.known import Axis, Known, Refusal, Steps, listed
-from whybox.frames import Floats
+from whybox.frames import Floats, is_missing
 from whybox.kernels.steps import class_of, edges_of
 from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.evaluate import Evaluator
@@ -73,7 +73,10 @@ class Again:
         trees = self.asked.evaluator(self.grid.members)
         if not isinstance(trees, Trees) or self.asked.kind not in STEPPED:
             return Refusal("at() asks the model again, and this curve was saved without it; its grid is all there is.")
-        self.asked.repeats.later()
+        try:
+            self.asked.repeats.later()
+        except ModelMismatchError as error:
+            return Refusal(f"the steps of this curve were not saved: {error}")
         axes, points = [], []
         for feature in self.grid.features:
             found = _axis(trees, self.asked, feature)
@@ -103,7 +106,9 @@ def _of(asked: Asked, features: Sequence[Feature], points: Sequence[list[Any]]) 
 def _axis(trees: Trees, asked: Asked, feature: Feature) -> tuple[Axis, list[Any]] | str:
     """What stands for every value of a feature: an axis and a point for each of its values; or why there is no such thing."""
     if feature.kind == "category":
-        words = list(dict.fromkeys([*feature.declared, *feature.unique.tolist()]))
+        words = [*feature.declared, *(w for w in feature.unique if not feature.declared or w not in feature.declared)]
+        if any(map(is_missing, words)):
+            return f"the missing values of {feature.name!r} are of several kinds"
         if not all(isinstance(w, (str, int, float, bool)) for w in words):
             return f"the values of {feature.name!r} are neither text nor numbers"
         gap = feature.missing

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.cells import cell_codes, column_dtype, identity, object_cells
+from whybox.cells import cell_codes, column_dtype, identity, object_cells, stored_plainly
 from whybox.explanation.known import as_place
 from whybox.frames import Column, Floats, Table, is_missing
 
@@ -125,10 +125,10 @@ class Grid:
 
 def feature_of(table: Table, position: int) -> Feature:
     """Code one column of a table."""
-    column, cells = table.column(position), cell_codes(table, position)
+    column = table.column(position)
     numbers = column.originals is None or not any(isinstance(v, (bool, np.bool_)) for v in column.originals)
     if column.kind == "datetime" or (column.kind == "number" and numbers):
-        return _along_an_axis(table, position, column, cells)
+        return _along_an_axis(table, position, column)
     if column.categories is not None:
         words, known = list(column.categories), column.values
         present = np.unique(known[known >= 0])
@@ -136,25 +136,23 @@ def feature_of(table: Table, position: int) -> Feature:
         back[present] = np.arange(len(present))
         unique, codes = _objects([words[i] for i in present]), back[known]
         first = _first(codes, np.ones(len(codes), dtype=bool))
-        return Feature(column.name, position, "category", codes, unique, None, cells, first, tuple(words))
-    return _of_objects(table, position, column, cells)
+        return Feature(column.name, position, "category", codes, unique, None, codes, first, tuple(words))
+    return _of_objects(table, position, column, cell_codes(table, position))
 
 
-def _along_an_axis(table: Table, position: int, column: Column, cells: Ints) -> Feature:
+def _along_an_axis(table: Table, position: int, column: Column) -> Feature:
     """Numbers and dates. Equal ones stand at one place, even where a model can tell their cells apart (0.0 and -0.0, 1 and 1.0)."""
     values, gap = numbers_of(table, position, column)
-    unique, codes = np.unique(values[~gap], return_inverse=True)
-    if (
-        column.originals is not None
-    ):  # the cell that stands for a number is a float, as the number is written; None stands for missing
+    unique, found = np.unique(values[~gap], return_inverse=True)
+    codes = _spread(found, gap)
+    negative = np.signbit(values) & (values == 0.0) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
+    cells = codes if stored_plainly(table, position) and not negative.any() else cell_codes(table, position)
+    if column.originals is not None:  # a float stands for a number, as it is written; None for a missing one
         plain = np.array([isinstance(v, float) for v in column.originals], dtype=bool)
         plain[gap] = [v is None for v in column.originals[gap]]
     else:
-        plain = (
-            ~(np.signbit(values) & (values == 0.0)) if values.dtype.kind == "f" else np.ones(len(values), dtype=bool)
-        )
+        plain = ~negative
         plain[gap] = cells[gap] < 0
-    codes = _spread(codes, gap)
     first = _first(codes, plain)
     if values.dtype.kind == "f" and column.originals is None:
         unique = np.asarray(values[first[: len(unique)]])  # a zero with the sign that its cell has

