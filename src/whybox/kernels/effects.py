@@ -325,8 +325,8 @@ def individual_moments(
         grid.native.moments(X[rows], instructions, weights, LINKS.index(link), center == "row", centre.ravel(), *own)
         return own
 
-    one = _usual(e, X, w)
-    centre = added(slice(one, one + 1), np.ones(1))[0]
+    usual = _usual(e, X, w)
+    centre = added(slice(usual, usual + 1), np.ones(1))[0]
 
     def chunk(which: int) -> tuple[Floats, Floats]:
         rows = slice(which * CHUNK, (which + 1) * CHUNK)

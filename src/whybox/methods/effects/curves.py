@@ -199,7 +199,13 @@ def _nearest_number(feature: Feature, points: npt.NDArray[Any]) -> Ints:
     axis = feature.place(points)
     known = np.flatnonzero(~np.isnan(axis))
     gap = np.flatnonzero(np.isnan(axis))
-    at = np.searchsorted(axis[known][1:] / 2 + axis[known][:-1] / 2, x) if len(known) else np.full(len(x), -1)
+    if not len(known):
+        return np.where(np.isnan(x), gap[0], -1).astype(np.int64)
+    points = axis[known]
+    above = np.clip(np.searchsorted(points, x), 1 if len(points) > 1 else 0, len(points) - 1)
+    below = np.maximum(above - 1, 0)
+    with np.errstate(over="ignore", invalid="ignore"):  # one of two distances may run over
+        at = known[np.where(x - points[below] <= points[above] - x, below, above)]
     return np.where(np.isnan(x), gap[0] if len(gap) else -1, at).astype(np.int64)
 
 
