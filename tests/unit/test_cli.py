@@ -259,3 +259,21 @@ def test_interrupted_leaves_nothing(folder, tmp_path):
     assert b"interrupted; nothing was written" in err
     assert seconds < 5
     assert [p.name for p in tmp_path.iterdir()] == ["big.parquet"]
+
+
+def test_output_takes_the_label_of_a_class(tmp_path, capsys):
+    """What is typed is a label, never a position: classes -1, 0 and 3."""
+    from catboost import CatBoostClassifier
+
+    rows = zoo.X()[:120]
+    classes = np.array([-1, 0, 3])[np.arange(120) % 3]
+    model = CatBoostClassifier(iterations=3, verbose=0, allow_writing_files=False).fit(rows, classes)
+    model.save_model(str(tmp_path / "m.json"), format="json")
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    raw = model.predict(rows, prediction_type="RawFormulaVal")
+    for typed, column in (("-1", 0), ("0", 1), ("3", 2), ("0.0", 1)):
+        assert run(tmp_path, "explain", "@m.json", "@rows.csv", "-o", "@out.parquet", "--output", typed) == 0
+        assert np.allclose(pd.read_parquet(tmp_path / "out.parquet")["prediction"], raw[:, column])
+    for verb in ("explain", "effects"):
+        assert run(tmp_path, verb, "@m.json", "@rows.csv", "-o", "@out.parquet", "--output", "2") == 2
+        assert "--output '2' is not an output of this model. Known: '-1', '0', '3'" in capsys.readouterr().err

@@ -353,3 +353,16 @@ def test_damaged_files_are_refused(folder, tmp_path):
     rewritten(folder / "net.pt2", tmp_path / "odd.pt2", lambda n, r: b"{" if n.endswith("model.json") else r)
     with pytest.raises(ModelFileError):
         wb.networks.exported(tmp_path / "odd.pt2")
+
+
+def test_a_target_that_is_typed_is_a_name_first(folder):
+    x = np.load(folder / "rows.npy")
+    count = len((folder / "names.txt").read_text().split())
+    names = [str(count - 1 - i) for i in range(count)]  # the name of each is the position of another
+    (folder / "digits.txt").write_text("\n".join(names))
+    for typed in (names[0], "0"):
+        assert (
+            run(folder, "@net.pt2", "@rows.npy", "-o", "@named.npz", "--target", typed, "--names", "@digits.txt") == 0
+        )
+        with np.load(folder / "named.npz") as found:
+            assert np.allclose(found["values"], wb.saliency(net(), x, names.index(typed)).values, atol=1e-6)

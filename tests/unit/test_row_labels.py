@@ -144,3 +144,17 @@ def test_a_label_is_written_and_read(label):
 def test_unknown_kinds_of_labels_are_refused():
     with pytest.raises(ExplanationFileError, match="'lambda'"):
         read_label({"lambda": "x"})
+
+
+def test_levels_are_columns_of_an_arrow_table(model):
+    forest, X = model
+    e = wb.explain(forest, X[:N].set_axis(INDEXES["levels"]))
+    table = e.to_arrow()
+    assert table.column_names[:2] == ["group", "id"]
+    assert table["group"].to_pylist() == INDEXES["levels"].get_level_values(0).tolist()
+    assert table["id"].to_pylist() == [1, 2, 3] * 2
+    named = wb.explain(forest, X[:N].set_axis(INDEXES["levels of dates, without names"])).to_arrow()
+    assert named.column_names[:2] == ["row_0", "row_1"]
+    assert str(named["row_0"].type).startswith("timestamp")
+    clash = wb.explain(forest, X[:N].set_axis(INDEXES["levels"].set_names(["a", "a"]))).to_arrow()
+    assert len(set(clash.column_names)) == len(clash.column_names)

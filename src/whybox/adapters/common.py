@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,7 +30,7 @@ def as_columns(values: Any) -> Floats:
     return out.reshape(len(out), -1)
 
 
-def refuse_one_class(what: str, classes: Sequence[Any]) -> None:
+def refuse_one_class(what: str, classes: Sized) -> None:
     """Refuse a classifier that saw a single class: libraries disagree about what they predict then.
 
     Raises:

@@ -53,10 +53,22 @@ def to_arrow(explanation: Explanation, *, layout: str = "auto") -> Any:
         and "row" in explanation.dims
         and "row" not in columns
     ):
-        columns = {_free("row", columns): explanation.coords["row"], **columns}
+        columns = {**_row_columns(explanation, columns), **columns}
     table = pa.table({name: _arrow(values) for name, values in columns.items()})
     about = {"kind": explanation.kind, "units": explanation.units, "evidence": explanation.evidence.to_dict()}
     return table.replace_schema_metadata({"whybox": json.dumps(about)})
+
+
+def _row_columns(e: Explanation, taken: Any) -> dict[str, npt.NDArray[Any]]:
+    """Row labels as a column, those of several levels as a column each, called as the levels are."""
+    index = None if e.data is None else e.data.index
+    if index is None or index.nlevels == 1:
+        return {_free("row", taken): e.coords["row"]}
+    out: dict[str, npt.NDArray[Any]] = {}
+    for i, name in enumerate(index.names):
+        called = f"row_{i}" if name is None else str(name)
+        out[_free(called, {*taken, *out})] = index.get_level_values(i).to_numpy()
+    return out
 
 
 def _arrow(values: npt.NDArray[Any]) -> Any:
