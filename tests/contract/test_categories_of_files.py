@@ -9,6 +9,7 @@ from collections import Counter
 import catboost as cb
 import joblib
 import lightgbm as lgb
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -25,6 +26,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 import whybox as wb
 from whybox.cli import main
 from whybox.errors import DtypeError
+from whybox.models.registry import as_model
 
 RNG = np.random.default_rng(0)
 N = 240
@@ -38,6 +40,12 @@ WORDS = {
     "blanks": ["red", "NA", "None"],
 }
 LIBRARIES = ["lightgbm", "xgboost", "catboost", "catboost counters"]
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_left():
+    yield
+    plt.close("all")
 
 
 def rows(words):
@@ -82,11 +90,8 @@ def test_a_csv_is_read_as_the_categories_of_the_model(library, kind, tmp_path):
     path = saved(library, model, tmp_path)
     frame.to_csv(tmp_path / "d.csv", index=False)
     frame[:30].to_csv(tmp_path / "b.csv", index=False)
-    out, back = tmp_path / "o.parquet", ["--background", str(tmp_path / "b.csv")]
-    for more in ([], back):
-        assert main(["explain", str(path), str(tmp_path / "d.csv"), "-o", str(out), "--no-verify", *more]) == 0
-        found = pd.read_parquet(out)
-        assert np.allclose(found.prediction, predict(frame), rtol=1e-4, atol=1e-4)
+    found = explain_file(path, tmp_path / "d.csv", tmp_path, "--background", str(tmp_path / "b.csv"))
+    assert np.allclose(found.prediction, predict(frame), rtol=1e-4, atol=1e-4)
     assert np.allclose(found.base_value, predict(frame[:30]).mean(), rtol=1e-4)
     assert np.ptp(found.c) > 1
     assert main(["effects", str(path), str(tmp_path / "d.csv"), "-o", str(tmp_path / "e.csv"), "--no-verify"]) == 0
@@ -123,7 +128,7 @@ def pipeline(name, frame, y):
     return make_pipeline(step, RandomForestRegressor(3, random_state=0)).fit(frame, y)
 
 
-@pytest.mark.parametrize("kind", ["leading zeros", "booleans", "dates", "blanks"])
+@pytest.mark.parametrize("kind", ["leading zeros", "blanks"])
 @pytest.mark.parametrize("name", [*PIPELINES, "hist gradient boosting"])
 def test_a_csv_is_read_as_the_categories_of_a_pipeline(name, kind, tmp_path):
     frame, y = rows(WORDS[kind])
@@ -167,20 +172,20 @@ MENDED = {
 }
 
 
-@pytest.mark.parametrize("container", ["pandas", "polars", "pyarrow"])
 @pytest.mark.parametrize("kind", MENDED)
-def test_a_frame_is_mended_where_the_text_is_certain(kind, container, tmp_path):
+def test_a_frame_is_mended_where_the_text_is_certain(kind, tmp_path):
     words, convert = MENDED[kind]
     frame, y = rows(words)
     model, predict = trained("lightgbm", frame, y)
-    path = saved("lightgbm", model, tmp_path)
-    other = as_library(frame.assign(c=pd.Series([convert(w) for w in frame.c])), container)
-    got = wb.explain(path, other, other)
-    assert np.allclose(got.prediction, predict(frame))
-    assert np.ptp(got.values[:, 0]) > 1
-    assert any("'c' came as" in note and "was read as the" in note for note in got.evidence.notes)
-    curve = wb.effects(path, other)["c"]
-    assert np.allclose(sorted(curve.values), sorted(predict(frame.assign(c=w)).mean() for w in words))
+    read = as_model(saved("lightgbm", model, tmp_path), verify=False)
+    for container in ("pandas", "polars", "pyarrow"):
+        other = as_library(frame.assign(c=pd.Series([convert(w) for w in frame.c])), container)
+        got = wb.explain(read, other, other)
+        assert np.allclose(got.prediction, predict(frame))
+        assert np.ptp(got.values[:, 0]) > 1
+        assert any("'c' came as" in note and "was read as the" in note for note in got.evidence.notes)
+        curve = wb.effects(read, other, ["c"])["c"]
+        assert np.allclose(sorted(curve.values), sorted(predict(frame.assign(c=w)).mean() for w in words))
 
 
 def test_whole_numbers_with_gaps_are_mended_too(tmp_path):
@@ -199,19 +204,19 @@ UNCERTAIN = {
 }
 
 
-@pytest.mark.parametrize("container", ["pandas", "polars", "pyarrow"])
 @pytest.mark.parametrize("kind", UNCERTAIN)
 @pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
-def test_a_frame_is_refused_where_the_text_is_not_certain(library, kind, container, tmp_path):
+def test_a_frame_is_refused_where_the_text_is_not_certain(library, kind, tmp_path):
     words, convert = UNCERTAIN[kind]
     frame, y = rows(words)
-    path = saved(library, trained(library, frame, y)[0], tmp_path)
-    other = as_library(frame.assign(c=[convert(w) for w in frame.c]), container)
-    for ask in (wb.explain, wb.effects):
-        with pytest.raises(DtypeError, match=r"'c' holds .* categories of training are text .* cannot be told"):
-            ask(path, other)
+    read = as_model(saved(library, trained(library, frame, y)[0], tmp_path), verify=False)
+    for container in ("polars", "pyarrow", "pandas"):
+        other = as_library(frame.assign(c=[convert(w) for w in frame.c]), container)
+        for ask in (wb.explain, wb.effects):
+            with pytest.raises(DtypeError, match=r"'c' holds .* categories of training are text .* cannot be told"):
+                ask(read, other)
     with pytest.raises(DtypeError, match="cannot be told"):
-        wb.explain(path, frame.astype({"c": pd.CategoricalDtype(sorted(words))}), other)
+        wb.explain(read, frame.astype({"c": pd.CategoricalDtype(sorted(words))}), other)
 
 
 @pytest.mark.parametrize(
@@ -409,20 +414,20 @@ def with_unseen(frame):
 
 
 @pytest.mark.parametrize("name", ["lightgbm", "catboost counters", "hist gradient boosting", *PIPELINES])
-@pytest.mark.parametrize("container", ["pandas", "polars", "pyarrow"])
-def test_unseen_categories_are_counted_and_named(name, container):
+def test_unseen_categories_are_counted_and_named(name):
     frame, y = rows(["a", "b", "c"])
     live = name in LIBRARIES
     model, predict = trained(name, frame, y) if live else (m := pipeline(name, frame, y), m.predict)
     plain = frame.astype({"c": "category"}) if name == "lightgbm" else frame
     rare = with_unseen(frame)
-    strange = as_library(rare.astype({"c": "category"}) if name == "lightgbm" else rare, container)
-    got = wb.explain(model, strange, plain[:20])
-    assert np.allclose(
-        got.prediction, model.predict(rare.astype({"c": "category"})) if name == "lightgbm" else predict(rare)
-    )
-    assert any(re.fullmatch(NOTE, note) for note in got.evidence.notes)
-    assert got.evidence.unseen["c"]["categories"] == {"new": 7, "newer": 5}
+    given = rare.astype({"c": "category"}) if name == "lightgbm" else rare
+    expected = model.predict(given) if name == "lightgbm" else predict(rare)
+    for container in ("polars", "pyarrow", "pandas"):
+        strange = as_library(given, container)
+        got = wb.explain(model, strange, plain[:20])
+        assert np.allclose(got.prediction, expected)
+        assert any(re.fullmatch(NOTE, note) for note in got.evidence.notes)
+        assert got.evidence.unseen["c"]["categories"] == {"new": 7, "newer": 5}
     assert not wb.explain(model, plain).evidence.unseen
     behind = wb.explain(model, plain[:5], strange)
     assert any("12 rows of the background hold 2 categories of 'c'" in note for note in behind.evidence.notes)

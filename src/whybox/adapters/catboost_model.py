@@ -137,8 +137,9 @@ class _Columns:
             top["features_info"].fail("feature numbers that are not 0, 1, 2, ...")
         named = {f.flat: f.name for f in self.floats} | {c.flat: c.name for c in self.cats}
         self.names = tuple(named[i] for i in flat)
-        self.named = any(n != str(i) for i, n in enumerate(self.names)) and all(self.names)
-        self.own_names = self.names if not self.named and all(self.names) else ()  # "0", "1", ... stand in the model
+        self.named = bool(self.names) and all(
+            self.names
+        )  # trained on arrays, CatBoost stores empty names; "0", "1", ... are names like others
         if not self.named:
             self.names = tuple(f"x{i}" for i in flat)
         tables = _tables(top["ctr_data"]) if "ctr_data" in top else {}
@@ -160,7 +161,7 @@ class _Columns:
             self.questions += [(len(self.floats) + len(one_hot) + i, b, LESS_EQUAL | SINGLE) for b in borders]
 
     def inputs(self) -> Inputs:
-        return Inputs(self.names, self.named, self.encoder, self.encoder.sources, own_names=self.own_names)
+        return Inputs(self.names, self.named, self.encoder, self.encoder.sources)
 
     def question(self, split: Doc) -> tuple[int, float, int]:
         """Return a split's (column, border, flags); what the split says of itself must agree with its number."""
