@@ -1,17 +1,18 @@
-"""A new column like an old one: the same library and dtype, other values. The lower half of frames.py, which alone calls it."""
+"""New columns like old ones, and new frames: the same library and dtype, other values. The lower half of frames.py."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+import narwhals.stable.v1 as nw
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import DtypeError, shown
+from whybox.errors import DtypeError, MissingDependencyError, shown
 
-__all__ = ["like_array", "like_series"]
+__all__ = ["build_frame", "import_library", "installed", "like_array", "like_series"]
 
 
 def like_array(dtype: np.dtype[Any], values: Sequence[Any]) -> npt.NDArray[Any]:
@@ -57,3 +58,47 @@ def _arrow(pa: Any, old: Any, values: list[Any], dtype: Any) -> Any:
     place = {v: i for i, v in enumerate(words.to_pylist())}
     codes = pa.array([None if v is None else place[v] for v in values], type=dtype.index_type)
     return pa.DictionaryArray.from_arrays(codes, words)
+
+
+def build_frame(
+    columns: Mapping[str, npt.NDArray[Any]], *, library: str, labels: npt.NDArray[Any] | None = None
+) -> Any:
+    """Build a frame of the named library from columns; for ``"numpy"`` and ``"scipy"`` the first installed of pandas, polars, pyarrow.
+
+    Raises:
+        MissingDependencyError: the library is not installed.
+    """
+    if library in ("numpy", "scipy"):
+        library = next((name for name in ("pandas", "polars") if installed(name)), "pyarrow")
+    if library == "pandas":
+        pd = import_library("pandas")
+        return pd.DataFrame(dict(columns), index=labels)
+    if library == "polars":
+        return import_library("polars").DataFrame({k: _plain(v) for k, v in columns.items()})
+    if library == "pyarrow":
+        return import_library("pyarrow").table({k: _plain(v) for k, v in columns.items()})
+    backend = import_library(library)
+    return nw.from_dict({k: _plain(v) for k, v in columns.items()}, backend=backend).to_native()
+
+
+def _plain(values: npt.NDArray[Any]) -> Any:
+    return values.tolist() if values.dtype == object else values
+
+
+def installed(name: str) -> bool:
+    """Whether a package is there, without importing it."""
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def import_library(name: str) -> Any:
+    """Import a frame library.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError:
+        raise MissingDependencyError(name, f"returning a {name} frame") from None
