@@ -416,7 +416,7 @@ class ByKind(Encoder):
         return True
 
     def __call__(self, table: Table) -> Floats:
-        if isinstance(table.native, np.ndarray):
+        if isinstance(table.native, np.ndarray) or table.is_matrix:
             return self.base(table)
         at = [i for i in range(table.width) if table.column(i).kind not in ("number", "boolean")]
         if len(at) != len(self.lists):

@@ -178,7 +178,7 @@ class _OnTable:
             names = self.booster.feature_names
             rows = (
                 table.native
-                if isinstance(table.native, np.ndarray) and table.native.dtype != object
+                if table.is_matrix or (isinstance(table.native, np.ndarray) and table.native.dtype != object)
                 else self._frame(table, names)
             )
             data = xgboost.DMatrix(

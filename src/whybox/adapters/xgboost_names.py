@@ -31,6 +31,11 @@ class Garbled(Encoder):
         """True: columns are read one to one."""
         return True
 
+    @property
+    def absent(self) -> float:
+        """What XGBoost reads where a sparse matrix stores nothing."""
+        return self.base.absent
+
     def __call__(self, table: Table) -> Floats:
         """Return the matrix, codes taken from the frame's own where names are damaged."""
         found = dict(self.base.categories)
