@@ -9,8 +9,9 @@ import numpy as np
 
 from whybox.errors import InputError, NonFiniteError
 from whybox.frames import Floats, Table, as_table
-from whybox.kernels.outputs import agreement
+from whybox.kernels.outputs import agreement, sampled
 from whybox.models.base import Model, digest
+from whybox.models.mixed_rows import Sample
 
 __all__ = ["Background", "make_background", "shares"]
 
@@ -25,12 +26,14 @@ class Background:
         weights: (rows,), positive, summing to one.
         given: how many rows the caller gave.
         fingerprint: SHA-256 of matrix and weights.
+        some: rows of it in the user's own columns, to be mixed with those explained.
     """
 
     matrix: Floats
     weights: Floats
     given: int
     fingerprint: str
+    some: Sample
 
 
 def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
@@ -57,7 +60,7 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
     agreement(model, table, matrix, rows="the background's rows", row="the background's row")
     keep = w > 0
     kept, share = np.ascontiguousarray(matrix[keep]), np.ascontiguousarray(w[keep])
-    return Background(kept, share, len(matrix), digest(kept, share))
+    return Background(kept, share, len(matrix), digest(kept, share), sampled(model, table, w))
 
 
 def shares(weights: Any, rows: int, what: str) -> Floats:

@@ -66,22 +66,19 @@ def column(rows: Any, position: int, absent: float) -> npt.NDArray[Any]:
     return dense(rows[:, [position]], absent)[:, 0]
 
 
-def from_dense(
-    matrix: npt.NDArray[Any], like: Any = None, columns: npt.NDArray[Any] | None = None, width: int = 0
-) -> Any:
+def from_dense(matrix: npt.NDArray[Any], columns: npt.NDArray[Any] | None = None, width: int = 0) -> Any:
     """Return a CSR matrix in which every cell of a dense one is stored, zeros too.
 
     Args:
-        like: a sparse matrix or array whose type it gets; None: a CSR array.
+        matrix: (rows, columns).
         columns: where its columns stand among `width`, in rising order; None: they are all there are.
     """
-    from scipy.sparse import csr_array, csr_matrix
+    from scipy.sparse import csr_matrix  # which every library takes, unlike the arrays of scipy
 
     n, k = matrix.shape
     places = np.arange(k) if columns is None else columns
-    make = csr_matrix if like is not None and type(like).__name__ == "csr_matrix" else csr_array
-    parts = matrix.reshape(-1), np.tile(places, n).astype(np.int32), np.arange(0, n * k + 1, max(k, 1))
-    return make((parts[0], parts[1], parts[2][: n + 1] if k else np.zeros(n + 1, np.int32)), shape=(n, width or k))
+    shape = (n, k if columns is None else width)
+    return csr_matrix((matrix.reshape(-1), np.tile(places, n).astype(np.int32), k * np.arange(n + 1)), shape=shape)
 
 
 def mixed(here: Any, there: Any, taken: _Bools) -> Any:

@@ -49,6 +49,7 @@ def adapt(obj: Any) -> Model:
         domain=domain(model.inputs),
         against=f"{import_path(obj)}, {'raw scores' if raw else 'predictions'}",
         rounds=Rounds(predict.rounds, k) if raw else None,
+        sparse=True,
     )
     total, kept = booster.current_iteration(), model.n_trees // k
     notes = (f"Early stopping: {kept} of {total} rounds count.",) if kept < total else ()

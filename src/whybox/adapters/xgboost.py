@@ -69,6 +69,7 @@ def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
             domain=domain(model),
             against=f"{import_path(obj)}, margins",
             rounds=None if per_round is None else Rounds(predict.some, per_round),
+            sparse=True,
         )
     elif isinstance(model, Linear):
         predict = _OnMatrix(booster, kept, len(model.outputs.names))
@@ -131,7 +132,7 @@ class _OnMatrix:
         import xgboost
 
         data = xgboost.DMatrix(
-            matrix.astype(np.float32),
+            matrix.astype(np.float32),  # as an array, or as a sparse matrix
             feature_names=self.booster.feature_names,
             feature_types=self.booster.feature_types,
             enable_categorical=True,

@@ -163,6 +163,7 @@ def _verdict(parts: Sequence[_Part]) -> Verdict:
         max(v.difference for v in verdicts),
         max(v.tolerance for v in verdicts),
         f"each member: {verdicts[0].against}",
+        sum(v.mixed for v in verdicts),
     )
 
 

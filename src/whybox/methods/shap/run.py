@@ -14,6 +14,7 @@ from whybox.errors import LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import PAIR, Explanation, labels
 from whybox.frames import Floats, Table
+from whybox.kernels.outputs import advice, mixed_agreement, sampled
 from whybox.methods.shap.engines import SINGLE, Compiled, Engine
 from whybox.methods.shap.plan import BLOCK
 from whybox.methods.shap.question import Question
@@ -48,6 +49,7 @@ def run(
     shape = (n, *q.shape(q.options.order), len(q.target.names))
     values, prediction = _room(q, shape, out), np.empty((n, shape[-1]))
     check = _Check(engine, max(engine.rounding, SINGLE if values.dtype == np.float32 else 0.0))
+    check.mixed_rows(table)
     digest = hashlib.sha256()
     for start, block in table.blocks(BLOCK):
         X = q.model.inputs.block(block, start)
@@ -91,6 +93,16 @@ class _Check:
     tolerance: float = 0.0
     agreement: float = 0.0
     calls: int = 0
+    mixed: int = 0
+
+    def mixed_rows(self, table: Table) -> None:
+        """Ask the model about rows that take some columns from the background, or from another row where there is none."""
+        q = self.engine.question
+        if q.model.own is None:
+            return
+        there = None if q.background is None else q.background.some
+        self.agreement, self.mixed = mixed_agreement(q.model, sampled(q.model, table), there)
+        self.calls += self.mixed
 
     def block(self, X: Floats, table: Table, values: npt.NDArray[Any], start: int) -> Floats:
         """Check one block; return its predictions on the target's scale, (rows, outputs explained)."""
@@ -109,7 +121,15 @@ class _Check:
             theirs = ask(own, table)
             self.calls += len(X)
             relative = own.relative + (self.rounding if raw is total else 0.0)
-            difference, _ = compare(q.model, raw, theirs, scale=own.scale, relative=relative, size=self.engine.size(X))
+            difference, _ = compare(
+                q.model,
+                raw,
+                theirs,
+                scale=own.scale,
+                relative=relative,
+                size=self.engine.size(X),
+                advice=advice(q.model, table),
+            )
             self.agreement = max(self.agreement, difference)
             if own.scale == "raw" or q.model.outputs.link.identity:
                 told = self._on_target(theirs)
@@ -191,7 +211,7 @@ def _evidence(
         tolerance=check.tolerance,
         residual_against=_against(q),
         model=q.model.kind,
-        verdict=dict(vars(q.model.verdict)),
+        verdict={**vars(q.model.verdict), "mixed_rows": check.mixed},
         model_calls=check.calls,
         seed=q.options.seed,
         rows=rows,
