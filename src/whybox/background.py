@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.errors import InputError, NonFiniteError
 from whybox.frames import Floats, Table, as_table
@@ -34,6 +35,11 @@ class Background:
     given: int
     fingerprint: str
     some: Sample
+
+    def only(self, columns: npt.NDArray[np.int64]) -> Background:
+        """Return the same rows with some of the model columns."""
+        some = replace(self.some, matrix=np.ascontiguousarray(self.some.matrix[:, columns]))
+        return replace(self, matrix=np.ascontiguousarray(self.matrix[:, columns]), some=some)
 
 
 def make_background(model: Model, rows: Any, weights: Any = None) -> Background:

@@ -159,8 +159,8 @@ class Table:
     def with_values(self, position: int, values: Sequence[Any]) -> Table:
         """Return these rows with other values (None: missing) in one column, in its dtype or, where that cannot hold them, in their own."""
         if self.is_matrix:
-            new = [None if is_missing(v) else v for v in values]
-            return replace(self, native=sparse_rows.with_column(self.native, position, new))
+            given = [None if is_missing(v) else v for v in values]
+            return replace(self, native=sparse_rows.with_column(self.native, position, given))
         if isinstance(self.native, np.ndarray):
             new = like_array(self.native.dtype, [None if is_missing(v) else v for v in values])
             out = self.native.astype(np.result_type(self.native, new))

@@ -49,7 +49,6 @@ def adapt(obj: Any) -> Model:
         domain=domain(model.inputs),
         against=f"{import_path(obj)}, {'raw scores' if raw else 'predictions'}",
         rounds=Rounds(predict.rounds, k) if raw else None,
-        sparse=True,
     )
     total, kept = booster.current_iteration(), model.n_trees // k
     notes = (f"Early stopping: {kept} of {total} rounds count.",) if kept < total else ()
@@ -78,7 +77,7 @@ def domain(inputs: Inputs) -> Domain:
     cats = (
         {c: len(known or ()) for c, known in encoder.categories.items()} if isinstance(encoder, NumberEncoder) else {}
     )
-    return Domain(nan=True, infinite=True, categories=cats, unseen=True)
+    return Domain(nan=True, infinite=True, categories=cats, unseen=True, sparse=True)
 
 
 @final

@@ -58,13 +58,11 @@ def verified(
     against: str,
     decode: Callable[[Floats], Any] | None = None,
     rounds: Rounds | None = None,
-    sparse: bool = False,
 ) -> TreeEnsemble:
     """Return the model with the verdict of its comparison with the library's own predict.
 
     Args:
         predict: rows as the library takes them -> (rows, outputs).
-        sparse: whether it also takes a sparse matrix, zeros and missing values stored, and reads the same in it.
         decode: model matrix -> such rows, where they differ (categories); the encoder is then tested along with the trees.
         rounds: the same predict, of some rounds at a time; None: the library offers none.
 
@@ -73,12 +71,13 @@ def verified(
     """
     if decode is None and model.inputs.width > WIDE:
         columns = columns_read(model)
-        wide = _Wide(columns, model.inputs.width, sparse)
-        own = predict
-        known = {i: (domain.categories or {})[int(c)] for i, c in enumerate(columns) if int(c) in (domain.categories or {})}
+        wide = _Wide(columns, model.inputs.width, domain.sparse)
+        known = {
+            i: (domain.categories or {})[int(c)] for i, c in enumerate(columns) if int(c) in (domain.categories or {})
+        }
         checked = _checked(
             narrowed_trees(model),
-            lambda rows: wide.ask(own, rows),
+            wide.asking(predict),
             scale,
             relative,
             replace(domain, categories=known),
@@ -108,19 +107,21 @@ def _checked(
 ) -> Verdict:
     maker = Maker(model, domain)
     every = rounds is not None and decode is None and model.n_trees > 0 and complete(model, domain)
-    rows, tested, total = some_rows(maker, WHOLE if every else MOST)
+    most = MOST if decode is None else int(np.clip(2 * CELLS // len(model.inputs.names), 60, MOST))
+    rows, tested, total = some_rows(maker, WHOLE if every else most)
     mixed = _mixed(rows, maker.rng)
-    found, count = [], 0
-    for made, what in ((rows, "made row"), *(((mixed, "row mixed of two made rows,"),) if len(mixed) else ())):
-        theirs = made if decode is None else decode(made)
-        ours = made if decode is None else model.inputs.matrix(model.inputs.align(as_table(theirs))[0])
-        own = predict(theirs).reshape(len(made), -1)
-        count += len(made)
-        found.append(
-            compare(
-                model, trees.predict(model, ours), own, scale=scale, relative=relative, size=model.size, what=what
-            )
-        )
+    made = np.concatenate([rows, mixed])
+    theirs = made if decode is None else decode(made)
+    ours = made if decode is None else model.inputs.matrix(model.inputs.align(as_table(theirs))[0])
+    own = predict(theirs).reshape(len(made), -1)
+
+    def what(i: int) -> str:
+        return f"made row {i:,} of {len(made):,}{', which mixes two others' if i >= len(rows) else ''}"
+
+    found = [
+        compare(model, trees.predict(model, ours), own, scale=scale, relative=relative, size=model.size, what=what)
+    ]
+    count = len(made)
     if every and rounds is not None:
         made, tested, total = rows_everywhere(maker)
         count += made.shape[0] * made.shape[1]
@@ -152,12 +153,17 @@ class _Wide:
         if self.sparse:
             return predict(from_dense(rows, columns=self.columns, width=self.width), *more)
         step = max(1, CELLS // self.width)
-        return np.concatenate([predict(self._whole(rows[i : i + step]), *more) for i in range(0, len(rows), step)])
+        said = [predict(self._whole(rows[i : i + step]), *more) for i in range(0, len(rows), step)]
+        return np.concatenate([one.reshape(-1, one.shape[-1] if one.ndim > 1 else 1) for one in said])
 
     def _whole(self, rows: Floats) -> Floats:
         out = np.zeros((len(rows), self.width))
         out[:, self.columns] = rows
         return out
+
+    def asking(self, predict: Callable[[Any], Floats]) -> Callable[[Any], Floats]:
+        """Return the predict, for such rows."""
+        return lambda rows: self.ask(predict, rows)
 
     def by_rounds(self, predict: Callable[[Floats, int, int], Floats]) -> Callable[[Floats, int, int], Floats]:
         """Return the predict of some rounds, for such rows."""

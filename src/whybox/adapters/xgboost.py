@@ -69,7 +69,6 @@ def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
             domain=domain(model),
             against=f"{import_path(obj)}, margins",
             rounds=None if per_round is None else Rounds(predict.some, per_round),
-            sparse=True,
         )
     elif isinstance(model, Linear):
         predict = _OnMatrix(booster, kept, len(model.outputs.names))
@@ -116,7 +115,7 @@ def domain(model: TreeEnsemble) -> Domain:
         if isinstance(encoder, NumberEncoder)
         else {}
     )
-    return Domain(nan=True, infinite=False, categories=cats, unseen=False)
+    return Domain(nan=True, infinite=False, categories=cats, unseen=False, sparse=True)
 
 
 @final

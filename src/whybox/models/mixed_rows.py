@@ -78,7 +78,9 @@ def masks(rows: int, players: int, rng: np.random.Generator, together: int = 1) 
     return np.repeat(out, together, axis=0)[:rows]
 
 
-def mix(here: Sample, there: Sample, players: Sequence[Sequence[int]], of_column: npt.NDArray[np.integer], rows: int = ASKED) -> Iterator[Mixed]:
+def mix(
+    here: Sample, there: Sample, players: Sequence[Sequence[int]], of_column: npt.NDArray[np.integer], rows: int = ASKED
+) -> Iterator[Mixed]:
     """Mix rows of two tables, so many in all; rows of arrays and sparse matrices come together, rows of frames some at a time.
 
     Args:

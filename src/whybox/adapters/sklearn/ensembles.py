@@ -225,7 +225,9 @@ def _common(encoders: Sequence[Encoder], library: str) -> NumberEncoder | None:
         return None
     single = {e.single for e in plain}
     # Trees of libraries that round to float32 say so at their splits; a value that means missing is compared after rounding.
-    if len({(repr(e.missing), e.narrow, repr(e.absent)) for e in plain}) > 1 or (len(single) > 1 and not np.isnan(plain[0].missing)):
+    if len({(repr(e.missing), e.narrow, repr(e.absent)) for e in plain}) > 1 or (
+        len(single) > 1 and not np.isnan(plain[0].missing)
+    ):
         return None
     return replace(
         plain[0],
