@@ -136,7 +136,7 @@ def _mixed(rows: Floats, rng: np.random.Generator) -> Floats:
         return rows[:0]
     taken = masks(MIXED, rows.shape[1], rng)
     one, two = rng.integers(0, len(rows), (2, MIXED))
-    return np.where(taken, rows[two], rows[one])
+    return np.asarray(np.where(taken, rows[two], rows[one]))
 
 
 @final
@@ -154,7 +154,7 @@ class _Wide:
             return predict(from_dense(rows, columns=self.columns, width=self.width), *more)
         step = max(1, CELLS // self.width)
         said = [predict(self._whole(rows[i : i + step]), *more) for i in range(0, len(rows), step)]
-        return np.concatenate([one.reshape(-1, one.shape[-1] if one.ndim > 1 else 1) for one in said])
+        return np.asarray(np.concatenate(said), dtype=np.float64)
 
     def _whole(self, rows: Floats) -> Floats:
         out = np.zeros((len(rows), self.width))

@@ -91,10 +91,10 @@ def mixed_agreement(model: Model, here: Sample, there: Sample | None) -> tuple[f
     of_column = np.array([of[s[0]] if s else -1 for s in inputs.sources], dtype=np.int64)
     worst, count, other = 0.0, 0, "row" if there is None else "the background's row"
     for some in mix(here, there or here, players, of_column, ASKED):
-        names = [[here.table.names[j] for p in np.flatnonzero(t) for j in players[p]] for t in some.taken]
 
-        def what(i: int, some: Mixed = some, names: list[list[str]] = names) -> str:
-            return f"row {some.here[i]:,} with {shown(names[i])} of {other} {some.there[i]:,}"
+        def what(i: int, some: Mixed = some) -> str:
+            names = [here.table.names[j] for p in np.flatnonzero(some.taken[i]) for j in players[p]]
+            return f"row {some.here[i]:,} with {shown(names)} of {other} {some.there[i]:,}"
 
         difference, _ = compare(
             model,

@@ -159,6 +159,8 @@ class Inputs:
 
         Columns that no model column reads come as players of their own: their attribution is exactly zero.
         """
+        if all(len(source) < 2 for source in self.sources):
+            return tuple((i,) for i in range(len(self.names)))
         leader = list(range(len(self.names)))
 
         def find(i: int) -> int:
