@@ -26,20 +26,27 @@ def columns_read(model: Model) -> npt.NDArray[np.int64]:
 
 
 def narrowed(model: Model) -> Model:
-    """Return the same function of the same rows, whose matrix has only the columns that it reads."""
+    """Return the same function of the same rows, under the same fingerprint, whose matrix has only the columns that it reads."""
     columns = columns_read(model)
     if len(columns) == model.inputs.width:
         return model
-    inputs = model.inputs.only(columns)
     if isinstance(model, Linear):
-        return replace(model, inputs=inputs, weights=np.ascontiguousarray(model.weights[columns]))
-    if not isinstance(model, TreeEnsemble):
+        weights = np.ascontiguousarray(model.weights[columns])
+        found: Model = replace(model, inputs=model.inputs.only(columns), weights=weights)
+    elif isinstance(model, TreeEnsemble):
+        found = _forest(model, columns)
+    else:
         return model
+    vars(found)["fingerprint"] = model.fingerprint
+    return found
+
+
+def _forest(model: TreeEnsemble, columns: npt.NDArray[np.int64]) -> TreeEnsemble:
     place = np.full(model.inputs.width + 1, -1, dtype=np.int32)  # the last one for leaves, whose feature is -1
     place[columns] = np.arange(len(columns), dtype=np.int32)
     return replace(
         model,
-        inputs=inputs,
+        inputs=model.inputs.only(columns),
         feature=place[model.feature],
         linear_feature=place[model.linear_feature] if len(model.linear_feature) else model.linear_feature,
     )

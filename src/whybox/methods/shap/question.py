@@ -21,7 +21,7 @@ from whybox.models.links import ELEMENTWISE
 from whybox.models.trees import TreeEnsemble
 from whybox.options import whole
 
-__all__ = ["MOST_PLAYERS", "Options", "Question", "Whole", "check_options", "settle"]
+__all__ = ["MOST_PLAYERS", "Options", "Question", "check_options", "settle"]
 
 MOST_PLAYERS = 15  # 2^15 coalitions of every row against every background row
 EVALUATIONS = 2 * 10**8  # per row, when the caller sets no limit
@@ -116,15 +116,6 @@ def check_options(  # noqa: PLR0913  # every option there is
 
 @final
 @dataclass(frozen=True, eq=False)
-class Whole:
-    """What a question was narrowed from: the model with all its columns, and all players."""
-
-    model: Model
-    players: Players
-
-
-@final
-@dataclass(frozen=True, eq=False)
 class Question:
     """Everything settled."""
 
@@ -135,7 +126,7 @@ class Question:
     options: Options
     kernel: Kernel
     used: npt.NDArray[np.int64]  # players whose columns the model reads (enumeration only)
-    whole: Whole | None = None  # where the question is about those columns and players alone that the model reads
+    every: Players | None = None  # all players, where the question is about those alone that the model reads
 
     @property
     def exact(self) -> bool:
@@ -170,13 +161,13 @@ class Question:
     def places(self) -> npt.NDArray[np.int64]:
         """Where what is computed, players and pairs, stands among what is shown; players that are not read stay zero."""
         count, pairs = self.players.count, len(self.pairs) if self.options.order == 2 and self.options.sparse else 0
-        if self.whole is None or self.compact:
+        if self.every is None or self.compact:
             return np.arange(count + pairs)
-        position = {name: i for i, name in enumerate(self.whole.players.names)}
+        position = {name: i for i, name in enumerate(self.every.names)}
         return np.array(
             [
                 *(position[n] for n in self.players.names),
-                *range(self.whole.players.count, self.whole.players.count + pairs),
+                *range(self.every.count, self.every.count + pairs),
             ]
         )
 
@@ -188,7 +179,7 @@ class Question:
     @property
     def shown(self) -> Players:
         """Players of the result."""
-        return self.players if self.whole is None or self.compact else self.whole.players
+        return self.players if self.every is None or self.compact else self.every
 
     def shape_shown(self) -> tuple[int, ...]:
         """Axes of one row's values in the result, before its outputs."""
@@ -207,12 +198,12 @@ class Question:
 
 
 def settle(
-    model: Model, players: Players, background: Background | None, options: Options, whole: Whole | None = None
+    model: Model, players: Players, background: Background | None, options: Options, every: Players | None = None
 ) -> Question:
     """Choose the kernel, or refuse with the reason.
 
     Args:
-        whole: the model and all players, where `model` and `players` were narrowed to what is read.
+        every: all players, where `model` and `players` were narrowed to what is read.
 
     Raises:
         OptionError: arguments that do not go together.
@@ -228,7 +219,7 @@ def settle(
         )
     if kernel == "enumeration":
         _check_enumeration(background, options, used)
-    return Question(model, players, target, background, options, kernel, used, whole)
+    return Question(model, players, target, background, options, kernel, used, every)
 
 
 def _kernel(model: Model, background: Background | None, options: Options, target: Target) -> Kernel:

@@ -58,11 +58,11 @@ def run(
         digest.update(X.data)
         some = slice(start, start + len(X))
         here = (
-            values[some] if q.whole is None else np.zeros((len(X), *q.shape(q.options.order), shape[-1]), values.dtype)
+            values[some] if q.every is None else np.zeros((len(X), *q.shape(q.options.order), shape[-1]), values.dtype)
         )
         engine.fill(X, here, what=f"{method} {start + 1:,}-{start + len(X):,} of {n:,}" if n > BLOCK else method)
         prediction[some] = check.block(X, block, here, start)
-        if q.whole is not None:
+        if q.every is not None:
             _spread(q, here, values[some])
     evidence = _evidence(
         q, engine, check, method, notes, rows=n, digest=digest.hexdigest(), seconds=time.perf_counter() - began
@@ -72,7 +72,7 @@ def run(
 
 def _together(q: Question) -> int:
     """Rows to encode and explain together; of sparse rows so many that their dense columns stay small."""
-    if q.whole is None:
+    if q.every is None:
         return BLOCK
     numbers = q.model.inputs.width + int(np.prod(q.shape(q.options.order))) * len(q.target.names)
     return int(np.clip(CELLS // numbers, 1, BLOCK))
@@ -215,7 +215,7 @@ def _evidence(
     seconds: float,
 ) -> Evidence:
     own = q.model.own
-    prints = {"model": (q.model if q.whole is None else q.whole.model).fingerprint, "rows": digest}
+    prints = {"model": q.model.fingerprint, "rows": digest}
     if q.background is not None:
         prints["background"] = q.background.fingerprint
     shown = list(notes) + list(q.model.notes)
@@ -225,7 +225,7 @@ def _evidence(
         shown.append(
             "Terms: main effects, then whole interactions of pairs that some path of a tree asks for together; those of other pairs are exactly zero."
         )
-    left = 0 if q.whole is None or not q.compact else q.whole.players.count - q.players.count
+    left = 0 if q.every is None or not q.compact else q.every.count - q.players.count
     if left:
         shown.append(
             f"{left:,} features that the model does not read were left out: their attributions are exactly zero."

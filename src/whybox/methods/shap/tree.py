@@ -14,7 +14,7 @@ from whybox.methods.shap.engines import Compiled
 from whybox.methods.shap.indices import Index
 from whybox.methods.shap.plan import Plan, measured
 from whybox.methods.shap.players import Players, resolve_players, those_read
-from whybox.methods.shap.question import Question, Whole, check_options, settle
+from whybox.methods.shap.question import Question, check_options, settle
 from whybox.methods.shap.run import run
 from whybox.models.base import Model
 from whybox.models.linear import Linear
@@ -100,9 +100,7 @@ class _Explainer:
         columns, background = columns_read(self.model), self.background
         if background is not None and not self._narrow:
             background = background.only(columns)
-        return settle(
-            narrowed(self.model), those_read(every, columns), background, self.options, Whole(self.model, every)
-        )
+        return settle(narrowed(self.model), those_read(every, columns), background, self.options, every)
 
     def __call__(self, X: Any, *, out: npt.NDArray[Any] | None = None) -> Explanation:
         """Explain rows.
