@@ -27,7 +27,7 @@ from whybox.errors import (
     did_you_mean,
     shown,
 )
-from whybox.series import build_frame, like_array, like_series
+from whybox.series import build_frame, interleaved, like_array, like_series
 from whybox.series import import_library as _import
 from whybox.series import installed as _installed
 
@@ -155,6 +155,13 @@ class Table:
             return replace(self, native=native)
         columns = [there[:, p] if p in picked else here[:, p] for p in range(self.width)]
         return replace(self, native=here.select(*columns).to_native())
+
+    def interleaved(self, other: Table, taken: npt.NDArray[np.bool_]) -> Table | None:
+        """Return these rows with the cells of another frame where `taken`; None where the two differ in kind, or in a column's dtype."""
+        if self.library != other.library or self.width != other.width:
+            return None
+        native = interleaved(self.native, other.native, taken, self.library)
+        return None if native is None else replace(self, native=native)
 
     def with_values(self, position: int, values: Sequence[Any]) -> Table:
         """Return these rows with other values (None: missing) in one column, in its dtype or, where that cannot hold them, in their own."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from whybox.errors import DtypeError, MissingDependencyError, shown
 
-__all__ = ["build_frame", "import_library", "installed", "like_array", "like_series"]
+__all__ = ["build_frame", "import_library", "installed", "interleaved", "like_array", "like_series"]
 
 
 def like_array(dtype: np.dtype[Any], values: Sequence[Any]) -> npt.NDArray[Any]:
@@ -102,3 +102,23 @@ def import_library(name: str) -> Any:
         return import_module(name)
     except ImportError:
         raise MissingDependencyError(name, f"returning a {name} frame") from None
+
+
+def interleaved(here: Any, there: Any, taken: npt.NDArray[np.bool_], library: str) -> Any:
+    """Return a frame with the cells of `there` where `taken`, (rows, columns), else those of `here`; None where their columns differ in dtype."""
+    n = len(taken)
+    picks = np.where(taken, n, 0) + np.arange(n)[:, None]
+    if library == "pandas":
+        if list(here.dtypes) != list(there.dtypes):
+            return None
+        out = here.copy()
+        for p in range(taken.shape[1]):
+            both = [frame.iloc[:, p].array for frame in (here, there)]
+            out.isetitem(p, type(both[0])._concat_same_type(both).take(picks[:, p]))  # noqa: SLF001  # keeps every dtype, unlike concat
+        return out
+    frames = [nw.from_native(frame, eager_only=True) for frame in (here, there)]
+    schema = frames[0].schema
+    if schema != frames[1].schema or any(t in (nw.Categorical, nw.Enum, nw.Unknown) for t in schema.values()):
+        return None
+    stack = nw.concat(frames)
+    return frames[0].with_columns(*(stack[:, p][picks[:, p].tolist()] for p in range(taken.shape[1]))).to_native()

@@ -16,7 +16,7 @@ from whybox.explanation.effects import Effects
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
 from whybox.explanation.known import Axis, Known, Line, Refusal, Steps
-from whybox.explanation.save import FORMAT
+from whybox.explanation.save import FORMAT, SPARSE
 from whybox.frames import Table, as_table
 
 __all__ = ["load"]
@@ -59,6 +59,7 @@ def _one(path: str | Path | io.BytesIO) -> Explanation:
             *("values", "base", "prediction", "std_error", "at.values"),
             *(f"at.edges.{i}" for i in range(len(axes))),
             *(f"extra.{n}" for n in page.get("extras", {})),
+            *(f"data.{part}" for part in SPARSE),
         )
         arrays = {
             n: np.load(io.BytesIO(archive.read(f"{n}.npy")), allow_pickle=False) for n in wanted if f"{n}.npy" in names
@@ -89,6 +90,8 @@ def _build(page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: byte
             named=about["named"],
             labels=own,
         )
+    elif page["data"] is not None and "data.data" in arrays:
+        data = _sparse(page["data"], arrays)
     return Explanation(
         kind=page["kind"],
         values=arrays["values"],
@@ -104,6 +107,18 @@ def _build(page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: byte
         extras={name: (tuple(dims), arrays[f"extra.{name}"]) for name, dims in page.get("extras", {}).items()},
         again=_again(page.get("at"), arrays, [coords[d] for d in page["dims"] if d.startswith("point")]),
     )
+
+
+def _sparse(about: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Table:
+    """Rows of a sparse matrix."""
+    from scipy.sparse import csr_matrix
+
+    rows = csr_matrix(tuple(arrays[f"data.{part}"] for part in SPARSE), shape=tuple(about["shape"]))
+    rows.check_format(full_check=True)
+    names = tuple(map(str, about["names"]))
+    if len(names) != rows.shape[1]:
+        raise ExplanationFileError("the saved rows have another number of columns than of names.")
+    return Table(rows, names, "scipy", named=bool(about["named"]), absent=float(about["absent"]))
 
 
 def _again(

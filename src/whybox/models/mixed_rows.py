@@ -81,7 +81,7 @@ def masks(rows: int, players: int, rng: np.random.Generator, together: int = 1) 
 def mix(
     here: Sample, there: Sample, players: Sequence[Sequence[int]], of_column: npt.NDArray[np.integer], rows: int = ASKED
 ) -> Iterator[Mixed]:
-    """Mix rows of two tables, so many in all; rows of arrays and sparse matrices come together, rows of frames some at a time.
+    """Mix rows of two tables, so many in all: together, or, where columns of the two differ in dtype, those that take the same columns at a time.
 
     Args:
         here, there: rows, encoded.
@@ -97,32 +97,43 @@ def mix(
             "a zero elsewhere is zero; pass both as sparse matrices, or both dense."
         )
     rng = np.random.default_rng(0)
-    arrays = all(isinstance(s.table.native, np.ndarray) or s.table.is_matrix for s in (here, there))
-    step = rows if arrays else _TOGETHER
     i = rng.permutation(np.arange(rows) % len(here.table))
     j = rng.permutation(np.arange(rows) % len(there.table))
-    taken = masks(rows, len(players), rng, 1 if arrays else _TOGETHER)
+    taken = masks(rows, len(players), rng)
     columns = np.zeros(sum(map(len, players)), dtype=np.int64)
     for p, members in enumerate(players):
         columns[list(members)] = p
-    for start in range(0, rows, step):
-        some = slice(start, start + step)
+    table = _together(here.table.rows(i), there.table.rows(j), taken[:, columns])
+    if table is not None:
+        yield Mixed(table, _matrix(here, there, i, j, taken, of_column), here.at[i], there.at[j], taken)
+        return
+    taken = masks(rows, len(players), rng, _TOGETHER)
+    for start in range(0, rows, _TOGETHER):
+        some = slice(start, start + _TOGETHER)
         one, two, mask = i[some], j[some], taken[some]
-        from_there = np.where(of_column >= 0, mask[:, np.maximum(of_column, 0)], False)
-        matrix = np.where(from_there, there.matrix[two], here.matrix[one])
-        a, b = here.table.rows(one), there.table.rows(two)
-        table = _arrays(a, b, mask[:, columns]) if arrays else _frames(a, b, np.flatnonzero(mask[0, columns]).tolist())
-        yield Mixed(table, np.ascontiguousarray(matrix), here.at[one], there.at[two], mask)
+        positions = np.flatnonzero(mask[0, columns]).tolist()
+        table = _by_column(here.table.rows(one), there.table.rows(two), positions)
+        yield Mixed(table, _matrix(here, there, one, two, mask, of_column), here.at[one], there.at[two], mask)
 
 
-def _arrays(here: Table, there: Table, taken: _Bools) -> Table:
+def _matrix(
+    here: Sample, there: Sample, i: _Ints, j: _Ints, taken: _Bools, of_column: npt.NDArray[np.integer]
+) -> Floats:
+    from_there = np.where(of_column >= 0, taken[:, np.maximum(of_column, 0)], False)
+    return np.ascontiguousarray(np.where(from_there, there.matrix[j], here.matrix[i]))
+
+
+def _together(here: Table, there: Table, taken: _Bools) -> Table | None:
+    """Rows mixed cell by cell; None where their columns are of different dtypes."""
     if here.is_matrix or there.is_matrix:
         a, b = (t.native if t.is_matrix else sparse_rows.from_dense(t.matrix()) for t in (here, there))
         return replace(here, native=sparse_rows.mixed(a, b, taken), library="scipy")
-    return replace(here, native=np.where(taken, there.native, here.native))
+    if isinstance(here.native, np.ndarray) and isinstance(there.native, np.ndarray):
+        return replace(here, native=np.where(taken, there.native, here.native))
+    return here.interleaved(there, taken)
 
 
-def _frames(here: Table, there: Table, positions: list[int]) -> Table:
+def _by_column(here: Table, there: Table, positions: list[int]) -> Table:
     if here.library == there.library:
         return here.mixed(there, positions)
     for p in positions:
