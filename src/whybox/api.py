@@ -166,7 +166,10 @@ def plan(  # noqa: PLR0913  # the options of explain
         dtype=dtype,
         sparse=sparse,
     )
-    return asked.plan(int(rows) if isinstance(rows, (int, np.integer)) else len(as_table(rows)))
+    if isinstance(rows, (int, np.integer)):
+        return asked.plan(int(rows))
+    table = as_table(rows)
+    return asked.plan(len(table), sparse=table.is_sparse)
 
 
 def importance(

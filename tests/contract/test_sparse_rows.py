@@ -166,6 +166,7 @@ def frame(rows, fill):
     return pd.DataFrame(columns)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse arrays from pandas")
 @pytest.mark.parametrize("fill", [0.0, np.nan])
 @pytest.mark.parametrize(
     "name", ["XGBoost", "LightGBM", "CatBoost", "RandomForestRegressor", "GradientBoostingRegressor"]

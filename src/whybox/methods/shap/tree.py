@@ -130,15 +130,19 @@ class _Explainer:
         )
         return run(compiled, table, self.method, notes, out=out)
 
-    def plan(self, rows: int) -> Plan:
+    def plan(self, rows: int, *, sparse: bool = False) -> Plan:
         """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`Plan`.
+
+        Args:
+            rows: how many.
+            sparse: whether they will come as a sparse matrix.
 
         Raises:
             OptionError: rows is not a positive whole number, or players are named by columns of rows not seen yet.
         """
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
             raise OptionError(f"rows={rows!r} must be a positive whole number.")
-        compiled, order = self._compiled(self.model.inputs.names), self.options.order
+        compiled, order = self._compiled(self.model.inputs.names, sparse=sparse), self.options.order
         return measured(compiled.plan(order, int(rows)), compiled.question, order)
 
     def __repr__(self) -> str:
