@@ -54,7 +54,8 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
 
     Args:
         model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file.
-        X: rows to explain, (n, d): array, or pandas, polars or pyarrow frame; a frame's columns are matched by name.
+        X: rows to explain, (n, d): array, pandas, polars or pyarrow frame, or sparse matrix of scipy; a frame's columns are matched by name.
+            An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others.
         background: rows to draw absent features from (interventional). None: a tree ensemble's own training weights (path-dependent).
         method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link.
         output: None or ``"raw"``: the additive scale (log-odds of boosted classifiers, probabilities of forests). ``"probability"`` or
@@ -70,7 +71,8 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
         max_evals: most evaluations a row where coalitions are enumerated.
         n_jobs: threads; None or -1: as many as there are processors.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values; None: what the model's library itself computes in, values in float64.
-        sparse: with ``order=2`` for the additive scale of tree ensembles: main effects, then the whole interaction of each pair of features
+        sparse: with ``order=1``: only the features that the model reads; all others get exactly zero.
+            With ``order=2`` for the additive scale of tree ensembles: main effects, then the whole interaction of each pair of features
             that some path of a tree asks for together, in one axis; all other pairs are exactly zero.
 
     Returns:
@@ -166,7 +168,10 @@ def plan(  # noqa: PLR0913  # the options of explain
         dtype=dtype,
         sparse=sparse,
     )
-    return asked.plan(int(rows) if isinstance(rows, (int, np.integer)) else len(as_table(rows)))
+    if isinstance(rows, (int, np.integer)):
+        return asked.plan(int(rows))
+    table = as_table(rows)
+    return asked.plan(len(table), sparse=table.is_sparse)
 
 
 def importance(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.errors import InputError, NonFiniteError
 from whybox.frames import Floats
-from whybox.kernels.outputs import agreement
+from whybox.kernels.outputs import agreement, sampled
 from whybox.models.base import Model, digest
+from whybox.models.mixed_rows import Sample
 from whybox.models.receive import Received, receive
 
 __all__ = ["Background", "make_background", "shares"]
@@ -27,6 +29,7 @@ class Background:
         given: how many rows the caller gave.
         fingerprint: SHA-256 of matrix and weights.
         received: the rows as they came, for comparison with the rows that are explained.
+        some: rows of it in the user's own columns, to be mixed with those explained.
     """
 
     matrix: Floats
@@ -34,6 +37,12 @@ class Background:
     given: int
     fingerprint: str
     received: Received
+    some: Sample
+
+    def only(self, columns: npt.NDArray[np.int64]) -> Background:
+        """Return the same rows with some of the model columns."""
+        some = replace(self.some, matrix=np.ascontiguousarray(self.some.matrix[:, columns]))
+        return replace(self, matrix=np.ascontiguousarray(self.matrix[:, columns]), some=some)
 
 
 def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
@@ -61,7 +70,7 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
     agreement(model, table, matrix, rows="the background's rows", row="the background's row")
     keep = w > 0
     kept, share = np.ascontiguousarray(matrix[keep]), np.ascontiguousarray(w[keep])
-    return Background(kept, share, len(matrix), digest(kept, share), received)
+    return Background(kept, share, len(matrix), digest(kept, share), received, sampled(model, table, w))
 
 
 def shares(weights: Any, rows: int, what: str) -> Floats:

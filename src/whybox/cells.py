@@ -230,6 +230,8 @@ def snapshot(table: Table) -> Table:
     An array is copied, unless it is read-only all the way down. Frames share their columns until one is written to (pandas before 3: copied).
     """
     native = table.native
+    if table.is_matrix:
+        return replace(table, native=native.copy())
     if isinstance(native, np.ndarray):
         return table if _read_only(native) else replace(table, native=native.copy())
     if table.library == "pandas":

@@ -173,7 +173,7 @@ def _explain_parser(commands: Any) -> None:
     add(
         "--sparse",
         action="store_true",
-        help="with --order 2: a column a feature and a column for each pair that some path of a tree asks for together",
+        help="leave out features that the model does not read; with --order 2: a column a feature and one for each pair that a path of a tree asks for together",
     )
     add("--n-jobs", type=int, metavar="N", help="threads (default: as many as there are processors)")
     add("--dtype", choices=("float32", "float64"), help="arithmetic (default: what the model's library computes in)")

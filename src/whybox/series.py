@@ -1,21 +1,26 @@
-"""Single columns of each frame library: a new one like an old one, cells counted, one dictionary for all chunks. The lower half of frames.py."""
+"""Single columns of each frame library: a new one like an old one, cells counted, one dictionary for all chunks; new frames. The lower half of frames.py."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+import narwhals.stable.v1 as nw
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import DtypeError, shown
+from whybox.errors import DtypeError, MissingDependencyError, shown
 
 __all__ = [
     "as_zoned",
+    "build_frame",
     "category_codes",
     "dtype_of",
+    "import_library",
+    "installed",
+    "interleaved",
     "is_missing",
     "like_array",
     "like_series",
@@ -211,3 +216,67 @@ def category_codes(native: Any, to_arrow: Callable[[], Any]) -> tuple[npt.NDArra
         arrow = arrow.dictionary_encode()
     codes = arrow.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
     return codes, tuple(arrow.dictionary.to_pylist())
+
+
+def build_frame(columns: Mapping[str, npt.NDArray[Any]], *, library: str, labels: Any = None) -> Any:
+    """Build a frame of the named library from columns; for ``"numpy"`` and ``"scipy"`` the first installed of pandas, polars, pyarrow.
+
+    `labels`, an array or a pandas Index, label the rows where the library has row labels.
+
+    Raises:
+        MissingDependencyError: the library is not installed.
+    """
+    if library in ("numpy", "scipy"):
+        library = next((name for name in ("pandas", "polars") if installed(name)), "pyarrow")
+    if library == "pandas":
+        pd = import_library("pandas")
+        return pd.DataFrame(dict(columns), index=labels)
+    if library == "polars":
+        return import_library("polars").DataFrame({k: _plain(v) for k, v in columns.items()})
+    if library == "pyarrow":
+        return import_library("pyarrow").table({k: _plain(v) for k, v in columns.items()})
+    backend = import_library(library)
+    return nw.from_dict({k: _plain(v) for k, v in columns.items()}, backend=backend).to_native()
+
+
+def _plain(values: npt.NDArray[Any]) -> Any:
+    return values.tolist() if values.dtype == object else values
+
+
+def installed(name: str) -> bool:
+    """Whether a package is there, without importing it."""
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def import_library(name: str) -> Any:
+    """Import a frame library.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError:
+        raise MissingDependencyError(name, f"returning a {name} frame") from None
+
+
+def interleaved(here: Any, there: Any, taken: npt.NDArray[np.bool_], library: str) -> Any:
+    """Return a frame with the cells of `there` where `taken`, (rows, columns), else those of `here`; None where their columns differ in dtype."""
+    n = len(taken)
+    picks = np.where(taken, n, 0) + np.arange(n)[:, None]
+    if library == "pandas":
+        if list(here.dtypes) != list(there.dtypes):
+            return None
+        out = here.copy()
+        for p in range(taken.shape[1]):
+            both = [frame.iloc[:, p].array for frame in (here, there)]
+            out.isetitem(p, type(both[0])._concat_same_type(both).take(picks[:, p]))  # noqa: SLF001  # keeps every dtype, unlike concat
+        return out
+    frames = [nw.from_native(frame, eager_only=True) for frame in (here, there)]
+    schema = frames[0].schema
+    if schema != frames[1].schema or any(t in (nw.Categorical, nw.Enum, nw.Unknown) for t in schema.values()):
+        return None
+    stack = nw.concat(frames)
+    return frames[0].with_columns(*(stack[:, p][picks[:, p].tolist()] for p in range(taken.shape[1]))).to_native()

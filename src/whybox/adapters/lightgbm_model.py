@@ -443,7 +443,7 @@ class ByKind(Encoder):
         return True
 
     def __call__(self, table: Table) -> Floats:
-        if isinstance(table.native, np.ndarray):
+        if isinstance(table.native, np.ndarray) or table.is_matrix:
             return self.base(table)
         at = self._at(table)
         if len(at) != len(self.lists):

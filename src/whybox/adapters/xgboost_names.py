@@ -39,6 +39,11 @@ class Garbled(Encoder):
         every = self.base.learnt(table)
         return {c: every[c] for c in whole}
 
+    @property
+    def absent(self) -> float:
+        """What XGBoost reads where a sparse matrix stores nothing."""
+        return self.base.absent
+
     def __call__(self, table: Table) -> Floats:
         """Return the matrix, codes taken from the frame's own where names are damaged."""
         found = dict(self.base.categories)

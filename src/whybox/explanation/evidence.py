@@ -143,8 +143,10 @@ class Evidence:
             if v.get("thresholds_total")
             else "made rows"
         )
+        mixed = f" ({v['mixed']:,} mixed of two others)" if v.get("mixed") else ""
+        both = f", {v['mixed_rows']:,} of them mixed of two rows" if v.get("mixed_rows") else ""
         verdict = (
-            f"{tested}, {v['rows']:,} made rows, largest difference {v['difference']:.2g}; compared with {v['against']}"
+            f"{tested}, {v['rows']:,} made rows{mixed}, largest difference {v['difference']:.2g}; compared with {v['against']}"
             if v.get("rows")
             else f"compared with {v.get('against', 'nothing')}"
         )
@@ -172,7 +174,7 @@ class Evidence:
             ),
             ("Model", self.model),
             ("Reading of the model verified", verdict),
-            ("Rows given to the model's own predict", f"{self.model_calls:,}"),
+            ("Rows given to the model's own predict", f"{self.model_calls:,}{both}"),
         ]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol, final, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,14 @@ class Encoder(Protocol):
 
     def __call__(self, table: Table) -> Floats:
         """Return the matrix."""
+
+
+@runtime_checkable
+class Narrowing(Protocol):
+    """An encoder that can make some of its model columns without the others."""
+
+    def only(self, columns: npt.NDArray[np.int64]) -> Encoder:
+        """Return the encoder of these model columns, in rising order."""
 
 
 @final
@@ -71,6 +79,7 @@ class Inputs:
         Raises:
             ColumnsError: a column is missing (it is named), or an unnamed table has another width.
         """
+        table = replace(table, absent=getattr(self.encoder, "absent", 0.0))
         if self.by_name(table):
             known = self.names if self.named else self.own_names
             respelled = tuple(self._respell(n) for n in table.names)
@@ -99,6 +108,12 @@ class Inputs:
 
     def _respell(self, name: str) -> str:
         return name if self.blank is None or name in self.names else re.sub(r"\s", self.blank, name)
+
+    def only(self, columns: npt.NDArray[np.int64]) -> Inputs:
+        """Return the same inputs with some of the model columns, in rising order; the user's columns stay."""
+        encoder = self.encoder
+        some = encoder.only(columns) if isinstance(encoder, Narrowing) else _Picked(encoder, columns, before=False)
+        return replace(self, encoder=some, sources=tuple(self.sources[int(c)] for c in columns))
 
     def matrix(self, table: Table) -> Floats:
         """Encode an aligned table: (rows, model columns), float64, C-contiguous."""
@@ -182,6 +197,8 @@ class Inputs:
 
         Columns that no model column reads come as players of their own: their attribution is exactly zero.
         """
+        if all(len(source) < 2 for source in self.sources):
+            return tuple((i,) for i in range(len(self.names)))
         leader = list(range(len(self.names)))
 
         def find(i: int) -> int:
@@ -234,6 +251,8 @@ class NumberEncoder:
             frame's own codes are read as they are.
         unseen: the code of a category that training did not have (NaN: it is read as missing); None: refuse it.
         array_codes: in a plain array, the library reads categories as their codes: it knows categories by a frame's dtype only.
+        absent: what the library reads where a sparse matrix stores nothing.
+        sparse_nan: whether it routes missing values in sparse rows as in dense ones.
         narrow: kinds of dtypes that the library rounds to float32 where they stand in a plain array; float32 and float64 it never does.
         library: whose rules these are, for messages.
     """
@@ -247,6 +266,8 @@ class NumberEncoder:
     unseen: float | None = float("nan")
     array_codes: bool = False
     narrow: str = ""
+    absent: float = 0.0
+    sparse_nan: bool = True
 
     @property
     def elementwise(self) -> bool:
@@ -258,10 +279,17 @@ class NumberEncoder:
         codes = self.array_codes and table is not None and isinstance(table.native, np.ndarray)
         return {i: Vocabulary(known, codes=codes and known is not None) for i, known in self.categories.items()}
 
+    def only(self, columns: npt.NDArray[np.int64]) -> Encoder:
+        """Return the encoder of some columns."""
+        place = {int(c): i for i, c in enumerate(columns)}
+        known = {place[c]: v for c, v in self.categories.items() if c in place}
+        return _Picked(replace(self, categories=known), columns, before=True)
+
     def __call__(self, table: Table) -> Floats:
         """Return the matrix of an aligned table."""
+        table = replace(table, absent=self.absent)
         array = table.native if isinstance(table.native, np.ndarray) else None
-        plain = not self.categories or (self.array_codes and array is not None)
+        plain = not self.categories or (self.array_codes and (array is not None or table.is_matrix))
         raw = table.matrix() if plain else self._columns(table)
         rounded = array is not None and array.dtype not in (np.float32, np.float64) and array.dtype.kind in self.narrow
         with np.errstate(over="ignore"):
@@ -321,9 +349,53 @@ class NumberEncoder:
                 f"column {table.names[j]!r} holds {size} ({{row}}); {self.library} refuses those. Replace it, for example by NaN where that means missing.",
                 int(i),
             )
+        if not self.sparse_nan and table.is_sparse and np.isnan(matrix).any():
+            i, j = np.argwhere(np.isnan(matrix))[0]
+            raise NonFiniteError(
+                f"column {table.names[j]!r} stores a missing value in sparse rows ({{row}}); {self.library} does not treat those as it does in dense rows. "
+                "Pass dense rows (X.toarray()), or impute them as the training data was.",
+                int(i),
+            )
         if not self.allow_nan and np.isnan(matrix).any():
             i, j = np.argwhere(np.isnan(matrix))[0]
             raise NonFiniteError(
                 f"column {table.names[j]!r} has a missing value ({{row}}); {self.library} refuses those. Impute it as the training data was.",
                 int(i),
             )
+
+
+@final
+@dataclass(frozen=True)
+class _Picked:
+    """Some of an encoder's model columns: of the user's columns that they are, or of all of them where that cannot be told.
+
+    Attributes:
+        before: the encoder reads these of the user's columns and no others.
+    """
+
+    encoder: Encoder
+    columns: npt.NDArray[np.int64]
+    before: bool
+
+    @property
+    def elementwise(self) -> bool:
+        """As of the encoder."""
+        return self.encoder.elementwise
+
+    @property
+    def absent(self) -> float:
+        """As of the encoder."""
+        return float(getattr(self.encoder, "absent", 0.0))
+
+    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """Return the categories of training of the user's own columns, as of the encoder."""
+        if not self.before:
+            return self.encoder.learnt(table)
+        found = self.encoder.learnt(None if table is None else table.select(self.columns.tolist()))
+        return {int(self.columns[i]): vocabulary for i, vocabulary in found.items()}
+
+    def __call__(self, table: Table) -> Floats:
+        """Return the matrix of these columns."""
+        if self.before:
+            return self.encoder(table.select(self.columns.tolist()))
+        return self.encoder(table)[:, self.columns]

@@ -167,6 +167,7 @@ def _verdict(parts: Sequence[_Part]) -> Verdict:
         max(v.difference for v in verdicts),
         max(v.tolerance for v in verdicts),
         f"each member: {verdicts[0].against}",
+        sum(v.mixed for v in verdicts),
     )
 
 
@@ -228,7 +229,9 @@ def _common(encoders: Sequence[Encoder], library: str) -> NumberEncoder | None:
         return None
     single = {e.single for e in plain}
     # Trees of libraries that round to float32 say so at their splits; a value that means missing is compared after rounding.
-    if len({(repr(e.missing), e.narrow) for e in plain}) > 1 or (len(single) > 1 and not np.isnan(plain[0].missing)):
+    if len({(repr(e.missing), e.narrow, repr(e.absent)) for e in plain}) > 1 or (
+        len(single) > 1 and not np.isnan(plain[0].missing)
+    ):
         return None
     return replace(
         plain[0],
@@ -236,6 +239,7 @@ def _common(encoders: Sequence[Encoder], library: str) -> NumberEncoder | None:
         single=all(single),
         allow_nan=all(e.allow_nan for e in plain),
         allow_infinite=all(e.allow_infinite for e in plain),
+        sparse_nan=all(e.sparse_nan for e in plain),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.adapters.common import as_columns, quietly
 from whybox.adapters.sklearn.categories import learnt_by
@@ -102,6 +103,10 @@ class _Steps:
         del table
         return self.categories
 
+    def only(self, columns: npt.NDArray[np.int64]) -> _Steps:
+        """Return the encoder of some model columns: all steps run, but what they make stays sparse."""
+        return replace(self, inner=self.inner.only(columns))
+
     def __call__(self, table: Table) -> Floats:
         rows = table.for_transformers()
         for name, step in self.steps:
@@ -114,8 +119,7 @@ class _Steps:
                 raise UnsupportedModelError(
                     f"the step {name!r} ({type(step).__name__}) of the Pipeline refuses these rows: {error}"
                 ) from error
-        if hasattr(rows, "toarray"):
-            rows = rows.toarray()
+        # a sparse matrix stays one: what its empty cells mean is for the model to say
         return self.inner.matrix(self.inner.align(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,9 @@ class Rows:
     def fingerprint(self) -> str:
         """SHA-256 of the rows, column by column, and their shares."""
         parts: list[object] = [self.weights]
+        if self.table.is_matrix:
+            rows = self.table.native
+            return digest(self.weights, rows.shape, rows.indptr, rows.indices, rows.data)
         for p in range(self.table.width):
             f = self.feature(p)
             parts += [
@@ -91,6 +94,8 @@ class Rows:
         others = [p for p in range(self.table.width) if p not in without]
         if not others:
             return np.zeros(1, dtype=np.int64), np.zeros(len(self), dtype=np.int64)
+        if self.table.is_matrix:
+            return _alike_cells(self.table.select(others).native)
         _, first, inverse = np.unique(self.codes[:, others], axis=0, return_index=True, return_inverse=True)
         return first.astype(np.int64), inverse.reshape(-1).astype(np.int64)
 
@@ -98,6 +103,20 @@ class Rows:
 def _spelled(value: object) -> str:
     """A value in full, where its text would leave numbers out."""
     return repr(value.tolist()) if isinstance(value, np.ndarray) else str(value)
+
+
+def _alike_cells(rows: Any) -> tuple[Ints, Ints]:
+    """A row for each different row of a sparse matrix, and which of these each row is; a stored zero is no empty cell."""
+    seen: dict[tuple[bytes, bytes], int] = {}
+    first: list[int] = []
+    inverse = np.empty(rows.shape[0], dtype=np.int64)
+    for i, (a, b) in enumerate(zip(rows.indptr[:-1], rows.indptr[1:], strict=True)):
+        key = (rows.indices[a:b].tobytes(), rows.data[a:b].tobytes())
+        if key not in seen:
+            seen[key] = len(first)
+            first.append(i)
+        inverse[i] = seen[key]
+    return np.array(first, dtype=np.int64), inverse
 
 
 @final

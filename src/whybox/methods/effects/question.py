@@ -26,6 +26,7 @@ from whybox.methods.shap.question import check_jobs
 from whybox.methods.shap.target import Target, resolve_output
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
+from whybox.models.narrow import narrowed
 from whybox.models.receive import Received, receive
 from whybox.models.registry import as_model, learnt_categories, raw_scores
 from whybox.models.trees import TreeEnsemble
@@ -37,6 +38,7 @@ KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")
 _POINTS: Final = {"ale": (41, 21), "marginal": (21, 11)}
 _PLAIN: Final = (100, 20)
 CHECKED: Final = 65536
+MOST_SPARSE: Final = 2000  # columns of sparse rows that all have effects found unless they are named
 
 
 @final
@@ -225,6 +227,9 @@ def settle(  # noqa: PLR0913  # the options there are
     adapted = readable(model, given, response, output)
     received = receive(adapted, given)
     table = snapshot(received.table)
+    if table.is_sparse:
+        _check_width(table, features)
+        adapted = narrowed(adapted)
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm(table)
     rows = as_rows(table, weights)
@@ -258,6 +263,13 @@ def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...
     if not out:
         raise OptionError("features is empty; leave it out for all columns.")
     return tuple(dict.fromkeys(out))
+
+
+def _check_width(table: Table, features: Any) -> None:
+    if features is None and table.width > MOST_SPARSE:
+        raise OptionError(
+            f"these sparse rows have {table.width:,} columns; name the features to find effects of: features=[...]."
+        )
 
 
 def _position(names: Sequence[str], feature: Any) -> int:
