@@ -19,6 +19,7 @@ import narwhals.stable.v1 as nw
 import numpy as np
 import numpy.typing as npt
 
+from whybox import sparse_rows
 from whybox.errors import DtypeError, shown
 from whybox.frames import Table, is_missing
 from whybox.series import dtype_of, widened
@@ -84,10 +85,18 @@ def _hashable(value: Any) -> bool:
     return True
 
 
+def _of_matrix(table: Table, position: int) -> npt.NDArray[Any] | None:
+    """A column of an array, or of a sparse matrix with what an absent cell means in its place; None for frames."""
+    if isinstance(table.native, np.ndarray):
+        return np.asarray(table.native[:, position])
+    return sparse_rows.column(table.native, position, table.absent) if table.is_matrix else None
+
+
 def object_cells(table: Table, position: int) -> npt.NDArray[np.object_]:
     """Return the cells of a column as Python objects, each as a model would find it in the user's own table."""
-    if isinstance(table.native, np.ndarray):
-        return table.native[:, position].astype(object)
+    values = _of_matrix(table, position)
+    if values is not None:
+        return values.astype(object)
     series = nw.from_native(table.native, eager_only=True)[:, position]
     native = series.to_native()
     if table.library == "pandas" and native.dtype == object:
@@ -101,16 +110,16 @@ def object_cells(table: Table, position: int) -> npt.NDArray[np.object_]:
 
 def column_dtype(table: Table, position: int) -> Any:
     """Return the dtype of a column as its own library calls it."""
-    if isinstance(table.native, np.ndarray):
+    if isinstance(table.native, np.ndarray) or table.is_matrix:
         return table.native.dtype
     return dtype_of(nw.from_native(table.native, eager_only=True)[:, position].to_native())
 
 
 def cell_codes(table: Table, position: int) -> Ints:
     """Return a whole number for each cell of a column, (rows,): equal for cells that are the same, -1 for a null of the column's dtype."""
-    if isinstance(table.native, np.ndarray):
-        values = table.native[:, position]
-        return _of_objects(values) if values.dtype == object else _of_bits(values)
+    column = _of_matrix(table, position)
+    if column is not None:
+        return _of_objects(column) if column.dtype == object else _of_bits(column)
     series = nw.from_native(table.native, eager_only=True)[:, position]
     if series.dtype in (nw.Categorical, nw.Enum):
         return np.asarray(table.column(position).values, dtype=np.int64)
@@ -130,7 +139,7 @@ def cell_codes(table: Table, position: int) -> Ints:
 
 def stored_plainly(table: Table, position: int) -> bool:
     """Whether a column's cells are its numbers or dates and nothing else: two are the same where these are, but for the sign of a zero."""
-    if isinstance(table.native, np.ndarray):
+    if isinstance(table.native, np.ndarray) or table.is_matrix:
         return bool(table.native.dtype.kind in "iufmM")
     series = nw.from_native(table.native, eager_only=True)[:, position]
     dtype = dtype_of(series.to_native())
@@ -200,6 +209,8 @@ def with_cells(table: Table, position: int, rows: Ints, values: Sequence[Any]) -
         dtype = np.result_type(kept.native, made.native)
         both = np.concatenate([widened(kept.native, dtype), widened(made.native, dtype)])
         return replace(kept, native=both[order], labels=None)
+    if kept.is_matrix:
+        return replace(kept, native=sparse_rows.stacked(kept.native, made.native)[order], labels=None)
     before, after = (nw.from_native(t.native, eager_only=True) for t in (kept, made))
     one, two = before[:, position], after[:, position]
     if dtype_of(one.to_native()) != dtype_of(two.to_native()):
@@ -253,7 +264,7 @@ def telling_rows(table: Table, most: int) -> Ints:
     n = len(table)
     wide, dense = (np.unique(np.linspace(0, n - 1, min(n, m)).astype(np.int64)) for m in (-(-most // 2), most))
     found: list[int] = []
-    for position in range(table.width):
+    for position in range(0 if table.is_matrix else table.width):  # of a sparse matrix most cells are absent anyway
         if len(wide) + len(found) >= min(n, most):
             break
         gap = _gaps(table, position)
@@ -265,8 +276,8 @@ def telling_rows(table: Table, most: int) -> Ints:
 
 def _gaps(table: Table, position: int) -> npt.NDArray[np.bool_] | None:
     """Where a column has missing values; None where its dtype has none."""
-    if isinstance(table.native, np.ndarray):
-        values = table.native[:, position]
+    values = _of_matrix(table, position)
+    if values is not None:
         if values.dtype == object:
             return np.fromiter(map(is_missing, values), dtype=bool, count=len(values))
         return np.isnan(values) if values.dtype.kind == "f" else None
