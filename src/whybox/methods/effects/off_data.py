@@ -116,7 +116,7 @@ def _candidates(rows: Rows) -> list[int]:
     if not table.is_matrix or table.width <= WIDEST:
         return list(range(table.width))
     cells = np.bincount(table.native.indices, minlength=table.width)
-    return np.sort(np.argsort(-cells, kind="stable")[:WIDEST]).tolist()
+    return [int(c) for c in np.sort(np.argsort(-cells, kind="stable")[:WIDEST])]
 
 
 def _spread_out(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
