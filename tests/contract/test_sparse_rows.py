@@ -251,6 +251,8 @@ def test_sparse_rows_through_a_pipeline(name):
     want = [brute(model.predict, row, background, matrix) for row in rows]
     got = wb.explain(model, matrix(rows), matrix(background))
     np.testing.assert_allclose(got.values, want, rtol=0, atol=3e-6 * np.abs(want).max())
+    with pytest.raises(InputError, match="one is a sparse matrix"):
+        wb.explain(model, matrix(rows).toarray(), matrix(background))
     if name == "XGBoost":
         with pytest.raises(InputError, match="one is a sparse matrix"):
             wb.explain(model[1], matrix(rows), matrix(background).toarray())
@@ -331,3 +333,20 @@ def test_wide_models_are_verified_as_narrow_ones():
         kept = [got.feature_names.index(n) for n in dense.feature_names]
         assert not np.delete(got.values, kept, axis=1).any()
         np.testing.assert_array_equal(got.values[:, kept], dense.values)
+
+
+def test_a_file_reads_empty_cells_as_the_live_model_does(tmp_path):
+    model = fitted("XGBoost", HOLES)
+    model.save_model(tmp_path / "model.ubj")
+    rows, background = matrix(HOLES[:4]), matrix(HOLES[40:52])
+    got = wb.explain(tmp_path / "model.ubj", rows, background)
+    np.testing.assert_array_equal(got.values, wb.explain(model, rows, background).values)
+    with pytest.raises(InputError, match="one is a sparse matrix"):
+        wb.explain(tmp_path / "model.ubj", rows, background.toarray())
+
+
+def test_a_library_that_takes_no_sparse_rows_says_so():
+    dense = matrix(TRAIN).toarray()
+    model = en.HistGradientBoostingRegressor(max_iter=4).fit(dense, target(TRAIN))
+    with pytest.raises(InputError, match="refuses these rows.*dense data is required"):
+        wb.explain(model, matrix(TRAIN[:3]))

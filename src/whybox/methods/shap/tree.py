@@ -18,6 +18,7 @@ from whybox.methods.shap.question import Question, check_options, settle
 from whybox.methods.shap.run import run
 from whybox.models.base import Model
 from whybox.models.linear import Linear
+from whybox.models.mixed_rows import check_kinds
 from whybox.models.narrow import columns_read, narrowed
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
@@ -120,6 +121,8 @@ class _Explainer:
         """
         table, unused = self.model.inputs.align(as_table(X))
         compiled = self._compiled(table.names, sparse=table.is_sparse)
+        if self.background is not None:
+            check_kinds(table, self.background.some.table, elementwise=self.model.inputs.encoder.elementwise)
         compiled.question.model.inputs.confirm(table)
         notes = (
             (
