@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, final
@@ -108,7 +109,7 @@ class Explanation:
         """Return the length of the first axis."""
         return int(self.values.shape[0])
 
-    @property
+    @cached_property
     def feature_names(self) -> tuple[str, ...]:
         """Labels of the feature axis."""
         return tuple(map(str, self.coords["feature"]))

@@ -271,7 +271,7 @@ def dependence_section(f: Facts) -> str:
         names = [
             e.feature_names[j]
             for j in e.ordered()
-            if feature_values(e, e.feature_names[j]) is not None and np.ptp(e.values[:, j]) > negligible(e)
+            if np.ptp(e.values[:, j]) > negligible(e) and feature_values(e, e.feature_names[j]) is not None
         ][:DEPENDENCE]
         drawn = "".join(_dependence(e, name) for name in names)
         heading = f"<h3>{escape(f.name(e))}</h3>" if f.name(e) else ""
