@@ -188,3 +188,11 @@ def test_categories_that_are_numbers_in_a_column_of_objects():
     assert np.allclose(wb.explain(model, objects).prediction, model.predict(objects))
     with pytest.raises(DtypeError, match="'c' holds"):
         wb.explain(model, frame)
+
+
+def test_a_word_among_numbers_is_named(tmp_path, capsys):
+    frame, y = rows([1, 2, 10])
+    path = saved("lightgbm", trained("lightgbm", frame, y)[0], tmp_path)
+    frame.assign(c=["n/k", *frame.c[1:]]).to_csv(tmp_path / "d.csv", index=False)
+    assert explain_file(path, tmp_path / "d.csv", tmp_path) == 3
+    assert "column 'c' holds 'n/k', which is not a number" in capsys.readouterr().err
