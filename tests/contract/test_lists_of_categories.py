@@ -137,11 +137,11 @@ def test_categories_in_another_order_than_in_training(library):
         assert np.allclose(wb.explain(model, other).prediction, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("library", ["lightgbm", "catboost", "hist gradient boosting", "one-hot"])
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost", "catboost", "hist gradient boosting", "one-hot"])
 def test_live_models_called_batch_by_batch(library, tmp_path, monkeypatch):
     monkeypatch.setattr("whybox.tables.BATCH", 50)
     frame, y = rows(["a", "b", "c"])
-    live = library in ("lightgbm", "catboost")
+    live = library in ("lightgbm", "xgboost", "catboost")
     model, predict = trained(library, frame, y) if live else (m := pipeline(library, frame, y), m.predict)
     joblib.dump(model, tmp_path / "m.joblib")
     batches = [frame[i : i + 40] for i in range(0, N, 40)]
@@ -154,4 +154,7 @@ def test_live_models_called_batch_by_batch(library, tmp_path, monkeypatch):
         for table in tables:
             writer.write_table(table)
     found = explain_file(tmp_path / "m.joblib", tmp_path / "d.parquet", tmp_path, "--trust-pickle")
-    assert np.allclose(found.prediction, predict(frame))
+    assert np.allclose(found.prediction, predict(frame), rtol=1e-4)
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    found = explain_file(tmp_path / "m.joblib", tmp_path / "d.csv", tmp_path, "--trust-pickle")
+    assert np.allclose(found.prediction, predict(frame), rtol=1e-4)
