@@ -317,6 +317,7 @@ def _explain(options: argparse.Namespace) -> None:
     model = _model(options)
     background = read_table(options.background, _spelled(options.background, model)) if options.background else None
     spelled, coded = _spelled(options.data, model, options.id), _coded(options.data, model, options.id)
+    copied = [c for c in options.id if not model.inputs.reads(c)]
     explainer = (LinearShap if isinstance(model, Linear) else TreeShap)(
         model, background, output=options.output, order=options.order, players=_players(options), index=options.index, method=options.method,
         sparse=options.sparse, n_jobs=options.n_jobs, dtype=options.dtype
@@ -325,7 +326,7 @@ def _explain(options: argparse.Namespace) -> None:
     last: Explanation | None = None
     with writing(out) as part:
         write = table_writer(part, out)
-        for rows in read_batches(options.data, spelled, coded):
+        for rows in read_batches(options.data, spelled, coded, copied):
             asked = _without_ids(rows, model, options)
             last = _explained(explainer, asked, options.data, sum(p.rows for p in parts))
             write(_with_ids(last, rows, options))
