@@ -134,7 +134,7 @@ void individual(const CurvePlan& plan, Rows x, const InstructionSet& set, double
     }
 }
 
-void moments(const CurvePlan& plan, Rows x, const InstructionSet& set, const double* weights, Link link, const double* centre, double* sum, double* squares) {
+void moments(const CurvePlan& plan, Rows x, const InstructionSet& set, const double* weights, Link link, bool less_own, const double* centre, double* sum, double* squares) {
     Curves curves(plan, set);
     const auto outputs = static_cast<std::size_t>(plan.grid.e.outputs()), cells = plan.grid.total() * outputs;
     std::vector<double> at(cells), from(outputs), add(outputs);
@@ -142,11 +142,14 @@ void moments(const CurvePlan& plan, Rows x, const InstructionSet& set, const dou
         many = curves.some(x, first);
         for (std::size_t i = 0; i < many; ++i) {
             const double *own = curves.prediction(i), *delta = curves.delta(i), weight = weights[first + i];
-            std::copy_n(own, outputs, from.data());
-            apply(link, from.data(), outputs);
-            if (centre) std::copy_n(centre, outputs, from.data());
+            std::fill_n(from.data(), outputs, 0.0);
+            std::copy_n(own, outputs, add.data());
             // without a link, what is added only to be taken away is left out
-            for (std::size_t c = 0; c < outputs; ++c) add[c] = link == Link::identity ? (centre ? own[c] - centre[c] : 0.0) : own[c];
+            if (less_own && link == Link::identity) std::fill_n(add.data(), outputs, 0.0);
+            else if (less_own) {
+                std::copy_n(own, outputs, from.data());
+                apply(link, from.data(), outputs);
+            }
             if (outputs == 1)
                 for (std::size_t k = 0; k < cells; ++k) at[k] = add[0] + delta[k];
             else
@@ -157,8 +160,9 @@ void moments(const CurvePlan& plan, Rows x, const InstructionSet& set, const dou
                     for (std::size_t c = 0; c < outputs; ++c) at[k + c] -= from[c];
                 }
             for (std::size_t k = 0; k < cells; ++k) {
-                sum[k] += weight * at[k];
-                squares[k] += weight * at[k] * at[k];
+                const double off = at[k] - centre[k];
+                sum[k] += weight * off;
+                squares[k] += weight * off * off;
             }
         }
     }

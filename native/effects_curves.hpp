@@ -94,8 +94,9 @@ private:
         std::uint64_t to() const { return all >> 16 & 0xffff; }
         bool nan() const { return all >> 32 != 0; }
         bool any() const { return (from() < to()) | nan(); }
-        Points before(std::uint64_t point, bool nan_too) const { return {from(), std::min(to(), point), nan_too & nan()}; }
-        Points after(std::uint64_t point, bool nan_before) const { return {std::max(from(), point), to(), !nan_before & nan()}; }
+        // NaN may be left alone, with no other point: the range is then empty, and never one that ends before it begins.
+        Points before(std::uint64_t point, bool nan_too) const { return {from(), std::clamp(point, from(), to()), nan_too & nan()}; }
+        Points after(std::uint64_t point, bool nan_before) const { return {std::clamp(point, from(), to()), to(), !nan_before & nan()}; }
     };
     struct Item {  // on its way: its node, its row, the player that differs, in 32, 16 and 16 bits
         std::uint64_t way;
@@ -182,9 +183,9 @@ private:
 // out: rows x (total points as given) x outputs.
 void individual(const CurvePlan& plan, Rows x, const InstructionSet& set, double* out);
 
-// Adds to sum and squares, (total points) x outputs: weight * (link(curve) - from) and its square, where `from` is `centre` (outputs) or, where
-// that is null, the link of the row's own prediction.
-void moments(const CurvePlan& plan, Rows x, const InstructionSet& set, const double* weights, Link link, const double* centre, double* sum, double* squares);
+// Adds to sum and squares, (total points) x outputs: weight * off and weight * off^2, where off is link(curve), less the link of the row's own prediction
+// where that is wanted, less `centre`, (total points) x outputs.
+void moments(const CurvePlan& plan, Rows x, const InstructionSet& set, const double* weights, Link link, bool less_own, const double* centre, double* sum, double* squares);
 
 // out: rows x players x outputs: the mean of a row's curve over the points, by their masses (total points).
 void averages(const CurvePlan& plan, Rows x, const InstructionSet& set, const double* masses, double* out);

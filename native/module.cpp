@@ -205,16 +205,16 @@ void bind_effects(nb::module_& m) {
             nb::gil_scoped_release free;
             whybox::individual(g.curves(), rows(x), set, out.data());
         }, "x"_a.noconvert(), "instructions"_a, "out"_a.noconvert())
-        // centre: outputs, or empty: each row's own prediction
-        .def("moments", [](const Effects& g, Matrix x, const char* instructions, Vector<double> weights, int link, Vector<double> centre, Out<double> sum, Out<double> squares) {
+        // centre: points x outputs
+        .def("moments", [](const Effects& g, Matrix x, const char* instructions, Vector<double> weights, int link, bool less_own, Vector<double> centre, Out<double> sum, Out<double> squares) {
             check(g.grid->e, x);
             const std::size_t cells = g.grid->total() * g.outputs();
-            expect(weights.size() == x.shape(0) && (centre.size() == 0 || centre.size() == g.outputs()) && sum.size() == cells && squares.size() == cells && link >= 0 && link <= 3,
-                   "sums must be points x outputs");
+            expect(weights.size() == x.shape(0) && centre.size() == cells && sum.size() == cells && squares.size() == cells && link >= 0 && link <= 3,
+                   "centre and sums must be points x outputs");
             const auto& set = whybox::instruction_set(instructions);
             nb::gil_scoped_release free;
-            whybox::moments(g.curves(), rows(x), set, weights.data(), static_cast<whybox::Link>(link), centre.size() ? centre.data() : nullptr, sum.data(), squares.data());
-        }, "x"_a.noconvert(), "instructions"_a, "weights"_a.noconvert(), "link"_a, "centre"_a.noconvert(), "total"_a.noconvert(), "squares"_a.noconvert())
+            whybox::moments(g.curves(), rows(x), set, weights.data(), static_cast<whybox::Link>(link), less_own, centre.data(), sum.data(), squares.data());
+        }, "x"_a.noconvert(), "instructions"_a, "weights"_a.noconvert(), "link"_a, "less_own"_a, "centre"_a.noconvert(), "total"_a.noconvert(), "squares"_a.noconvert())
         .def("averages", [](const Effects& g, Matrix x, const char* instructions, Vector<double> masses, Out<double> out) {
             check(g.grid->e, x);
             expect(masses.size() == g.grid->total() && out.size() == x.shape(0) * g.levels.size() * g.outputs(), "out must be rows x players x outputs");
@@ -351,8 +351,9 @@ NB_MODULE(_native, m) {
         // table[s, t] = E[p^s (1-p)^t]; weights: 1 x background, or rows x background
         .def("pair_walk",
              [](const Ensemble& e, Matrix x, Vector<std::int32_t> of_column, int count, Matrix b, Matrix weights, Matrix table, int order, std::size_t first_tree,
-                std::size_t last_tree, Out<double> out) {
+                std::size_t last_tree, const char* instructions, Out<double> out) {
                  check(e, x);
+                 const whybox::InstructionSet& set = whybox::instruction_set(instructions);
                  const Players p = players(e, of_column, count);
                  const Background back = background(e, b, weights, x.shape(0));
                  expect(table.shape(0) == table.shape(1), "the table must be square");
@@ -365,9 +366,9 @@ NB_MODULE(_native, m) {
                  const std::span<const double> moments{table.data(), table.size()};
                  const int side = static_cast<int>(table.shape(0));
                  if (e.linear() || back.per_row || most > whybox::kBitPlaces) whybox::pair_walk(e, p, back, moments, side, order, trees, rows(x), out.data());
-                 else whybox::bit_walk(e, p, back, moments, side, order, trees, rows(x), out.data(), *whybox::instruction_sets().front());
+                 else whybox::bit_walk(e, p, back, moments, side, order, trees, rows(x), out.data(), set);
              }, nb::kw_only(), "x"_a.noconvert(), "of_column"_a.noconvert(), "count"_a, "b"_a.noconvert(), "weights"_a.noconvert(), "table"_a.noconvert(),
-             "order"_a, "first_tree"_a, "last_tree"_a, "out"_a.noconvert())
+             "order"_a, "first_tree"_a, "last_tree"_a, "instructions"_a, "out"_a.noconvert())
         .def("hybrids",
              [](const Ensemble& e, Vector<double> x, Vector<std::int32_t> of_column, int count, Matrix b, Out<double> out) {
                  expect(count <= 24, "at most 24 players");

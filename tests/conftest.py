@@ -10,18 +10,22 @@ import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--instructions", help="take this instruction set for every explanation: avx512, avx2, plain")
+    parser.addoption("--instructions", help="the best instruction set the processor seems to have: avx512, avx2, plain")
     parser.addoption("--kernel", help="take this kernel wherever the question allows it: 'lane walk', 'pattern tables'")
+
+
+def pytest_configure(config):
+    """Let the processor seem to have no better instruction set than this one, in programs that tests start too."""
+    if name := config.getoption("--instructions"):
+        os.environ["WHYBOX_INSTRUCTIONS"] = name
 
 
 @pytest.fixture(scope="session", autouse=True)
 def forced_choice(request):
-    """The whole suite on one kernel or instruction set, when asked."""
+    """The whole suite on one kernel, when asked."""
     from whybox.kernels import lanes
 
-    with lanes.forced(
-        instructions=request.config.getoption("--instructions"), kernel=request.config.getoption("--kernel")
-    ):
+    with lanes.forced(kernel=request.config.getoption("--kernel")):
         yield
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import comb
 
 import numpy as np
@@ -75,6 +75,47 @@ def path_game(e, goes_left, groups, x):
         return out
 
     return game
+
+
+def path_games(e, goes_left, groups, X):
+    """As `path_game` of many rows at once, from the leaves upwards: coalition -> (rows, outputs)."""
+    count = 2 ** len(groups)
+    known = {c: np.array([s >> j & 1 for s in range(count)], bool) for j, cols in enumerate(groups) for c in cols}
+    out = np.tile(e.base_values[:, None, None], (1, len(X), count))
+    for t, (start, stop) in enumerate(pairwise(e.tree_offsets)):
+        value = np.empty((stop - start, e.leaf_values.shape[1], len(X), count))
+        for i in range(stop - start - 1, -1, -1):  # children come after their parent
+            at = start + i
+            if e.left[at] < 0:
+                value[i] = e.leaf_values[e.leaf[at]][:, None, None]
+                continue
+            l, r, c = int(e.left[at]), int(e.right[at]), e.cover[at]
+            share = e.cover[start + l] / c if c > 0 else 0.5
+            other = e.cover[start + r] / c if c > 0 else 0.5
+            own = np.where(goes_left(e, at, X[:, e.feature[at]])[:, None], value[l], value[r])
+            value[i] = np.where(known[int(e.feature[at])], own, share * value[l] + other * value[r])
+        first = max(int(e.tree_output[t]), 0)
+        out[first : first + value.shape[1]] += e.tree_weight[t] * value[0]
+    return lambda S: out[:, :, sum(1 << j for j in S)].T
+
+
+def hybrid_games(predict, groups, X, B, weights=None):
+    """As `hybrid_game` of many rows at once: coalition -> (rows, outputs)."""
+
+    def game(S):
+        columns = [c for j in S for c in groups[j]]
+        H = np.tile(B, (len(X), 1))
+        H[:, columns] = np.repeat(X[:, columns], len(B), axis=0)
+        return np.average(predict(H).reshape(len(X), len(B), -1), axis=1, weights=weights)
+
+    return game
+
+
+def individual_curves(predict, X, columns, values):
+    """What each row becomes with columns set to each of the values, (points, columns): (rows, points, outputs)."""
+    changed = np.repeat(X, len(values), axis=0)
+    changed[:, list(columns)] = np.tile(values, (len(X), 1))
+    return predict(changed).reshape(len(X), len(values), -1)
 
 
 def hybrid_game(predict, groups, x, B, weights=None):

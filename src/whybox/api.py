@@ -54,7 +54,8 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
 
     Args:
         model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file.
-        X: rows to explain, (n, d): array, or pandas, polars or pyarrow frame; a frame's columns are matched by name.
+        X: rows to explain, (n, d): array, pandas, polars or pyarrow frame, or sparse matrix of scipy; a frame's columns are matched by name.
+            An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others.
         background: rows to draw absent features from (interventional). None: a tree ensemble's own training weights (path-dependent).
         method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link.
         output: None or ``"raw"``: the additive scale (log-odds of boosted classifiers, probabilities of forests). ``"probability"`` or
@@ -70,7 +71,8 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
         max_evals: most evaluations a row where coalitions are enumerated.
         n_jobs: threads; None or -1: as many as there are processors.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values; None: what the model's library itself computes in, values in float64.
-        sparse: with ``order=2`` for the additive scale of tree ensembles: main effects, then the whole interaction of each pair of features
+        sparse: with ``order=1``: only the features that the model reads; all others get exactly zero.
+            With ``order=2`` for the additive scale of tree ensembles: main effects, then the whole interaction of each pair of features
             that some path of a tree asks for together, in one axis; all other pairs are exactly zero.
 
     Returns:
@@ -166,7 +168,10 @@ def plan(  # noqa: PLR0913  # the options of explain
         dtype=dtype,
         sparse=sparse,
     )
-    return asked.plan(int(rows) if isinstance(rows, (int, np.integer)) else len(as_table(rows)))
+    if isinstance(rows, (int, np.integer)):
+        return asked.plan(int(rows))
+    table = as_table(rows)
+    return asked.plan(len(table), sparse=table.is_sparse)
 
 
 def importance(
@@ -223,7 +228,7 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
 
     Args:
         model: a model as for :func:`explain`, or anything else that answers: a function of rows, an estimator with ``predict`` or
-            ``predict_proba``. What is not read is asked, equal rows once.
+            ``predict_proba``. What is not read is asked, equal rows once, and some rows several times: what depends on other rows or on chance is refused.
         X: rows to take the effect over, (n, d): array, or pandas, polars or pyarrow frame.
         features: names or positions; a tuple of two is a surface. None: every column.
         kind: ``"pdp"``: partial dependence, the mean over the rows with the feature set to each point (interventional). ``"ice"``: each
@@ -234,6 +239,7 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         grid: how many points, ``"thresholds"`` (one for each step of a tree ensemble), or a dict from a
             feature to its points (or one of these). None: all different values up to 100, else
             quantiles (surfaces: 20 a side; ``"ale"``: 40 intervals, surfaces 20); categories of the data and of the dtype; missing values have a point of their own.
+            A point that the data have is a cell of theirs, as it came. Dates: with any time zone; without one, in UTC where the column has a zone.
         output: as for :func:`explain`; None is the raw scale for models that are read, and for boosted ones that cannot be; else what the model answers.
         weights: one number a row of X.
         response: the method of the estimator to ask (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.

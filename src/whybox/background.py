@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.errors import InputError, NonFiniteError
-from whybox.frames import Floats, Table, as_table
-from whybox.kernels.outputs import agreement
+from whybox.frames import Floats
+from whybox.kernels.outputs import agreement, sampled
 from whybox.models.base import Model, digest
+from whybox.models.mixed_rows import Sample
+from whybox.models.receive import Received, receive
 
 __all__ = ["Background", "make_background", "shares"]
 
@@ -25,12 +28,21 @@ class Background:
         weights: (rows,), positive, summing to one.
         given: how many rows the caller gave.
         fingerprint: SHA-256 of matrix and weights.
+        received: the rows as they came, for comparison with the rows that are explained.
+        some: rows of it in the user's own columns, to be mixed with those explained.
     """
 
     matrix: Floats
     weights: Floats
     given: int
     fingerprint: str
+    received: Received
+    some: Sample
+
+    def only(self, columns: npt.NDArray[np.int64]) -> Background:
+        """Return the same rows with some of the model columns."""
+        some = replace(self.some, matrix=np.ascontiguousarray(self.some.matrix[:, columns]))
+        return replace(self, matrix=np.ascontiguousarray(self.matrix[:, columns]), some=some)
 
 
 def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
@@ -46,7 +58,8 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
         ColumnsError, DtypeError, NonFiniteError, EmptyDataError: as for the rows to explain.
         ModelMismatchError: our reading of a background row differs from the model's own predict.
     """
-    table: Table = model.inputs.align(as_table(rows, what="the background"), what="the background")[0]
+    received = receive(model, rows, what="the background")
+    table = received.table
     try:
         model.inputs.confirm(table)
         matrix = model.inputs.matrix(table)
@@ -57,7 +70,7 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
     agreement(model, table, matrix, rows="the background's rows", row="the background's row")
     keep = w > 0
     kept, share = np.ascontiguousarray(matrix[keep]), np.ascontiguousarray(w[keep])
-    return Background(kept, share, len(matrix), digest(kept, share))
+    return Background(kept, share, len(matrix), digest(kept, share), received, sampled(model, table, w))
 
 
 def shares(weights: Any, rows: int, what: str) -> Floats:

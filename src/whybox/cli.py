@@ -83,6 +83,7 @@ _SPOKEN: Final = (
     (r"Pass a frame whose column has", "Pass a Parquet file whose column has"),
     (r", or raise max_evals\b", ""),
     (r"--trust-pickle on the command line, trust_pickle=True in Python", "--trust-pickle"),
+    (r"\bof X\b", "of DATA"),
     (r"(^|[ (])X (lacks|has|holds|must)\b", r"\1DATA \2"),
 )
 
@@ -172,7 +173,7 @@ def _explain_parser(commands: Any) -> None:
     add(
         "--sparse",
         action="store_true",
-        help="with --order 2: a column a feature and a column for each pair that some path of a tree asks for together",
+        help="leave out features that the model does not read; with --order 2: a column a feature and one for each pair that a path of a tree asks for together",
     )
     add("--n-jobs", type=int, metavar="N", help="threads (default: as many as there are processors)")
     add("--dtype", choices=("float32", "float64"), help="arithmetic (default: what the model's library computes in)")
@@ -313,8 +314,9 @@ def _explain(options: argparse.Namespace) -> None:
     out = check_output(options.out)
     _refuse_overwriting(options)
     count_rows(options.data)
-    background = read_table(options.background) if options.background else None
     model = _model(options)
+    background = read_table(options.background, _spelled(options.background, model)) if options.background else None
+    spelled, coded = _spelled(options.data, model, options.id), _coded(options.data, model, options.id)
     explainer = (LinearShap if isinstance(model, Linear) else TreeShap)(
         model, background, output=options.output, order=options.order, players=_players(options), index=options.index, method=options.method,
         sparse=options.sparse, n_jobs=options.n_jobs, dtype=options.dtype
@@ -323,7 +325,7 @@ def _explain(options: argparse.Namespace) -> None:
     last: Explanation | None = None
     with writing(out) as part:
         write = table_writer(part, out)
-        for rows in read_batches(options.data):
+        for rows in read_batches(options.data, spelled, coded):
             asked = _without_ids(rows, model, options)
             last = _explained(explainer, asked, options.data, sum(p.rows for p in parts))
             write(_with_ids(last, rows, options))
@@ -334,6 +336,24 @@ def _explain(options: argparse.Namespace) -> None:
     assert last is not None  # noqa: S101  # there is at least one batch
     print(f"{out}: {evidence.rows:,} rows x {len(last.feature_names):,} features, in {last.units}")
     _tell(evidence)
+
+
+def _spelled(path: str, model: Any, apart: Sequence[str] = ()) -> dict[str, Callable[[str], bool]]:
+    """Which columns of a file the model knows as categories of text; `apart` are columns that it is not given."""
+    return {name: v.knows for name, v in _categories(path, model, apart).items() if v.text}
+
+
+def _coded(path: str, model: Any, apart: Sequence[str] = ()) -> list[str]:
+    """Which columns of a file are categories that the model knows by their codes alone."""
+    return [name for name, v in _categories(path, model, apart).items() if not v.stored]
+
+
+def _categories(path: str, model: Any, apart: Sequence[str]) -> dict[str, Any]:
+    from whybox.tables import column_names
+
+    given = [n for n in column_names(path) if n not in apart or model.inputs.reads(n)]
+    found: dict[str, Any] = model.inputs.categorical(given)
+    return found
 
 
 def _explained(explain: Callable[[Any], Any], rows: Any, path: str, before: int = 0) -> Any:
@@ -386,15 +406,16 @@ def _effects(options: argparse.Namespace) -> None:
     from whybox.methods.effects.plan import plan_effects
     from whybox.methods.effects.question import settle
     from whybox.storage import writing
-    from whybox.tables import check_output, read_table, table_writer
+    from whybox.tables import check_output, count_rows, read_table, table_writer
 
     if options.plan == (options.out is not None):
         raise OptionError("say where to write with -o FILE, or ask what it would cost with --plan: one of the two.")
     if not options.plan:
         out = check_output(options.out)
         _refuse_overwriting(options)
-    rows = read_table(options.data)
+    count_rows(options.data)
     model = _model(options)
+    rows = read_table(options.data, _spelled(options.data, model, [options.weights]))
     weights = None
     if options.weights:
         if options.weights not in rows.column_names:
@@ -434,16 +455,17 @@ def _effects(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from whybox.reporting.build import report
-    from whybox.tables import read_table
+    from whybox.tables import count_rows, read_table
 
     if Path(options.out).suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"{options.out}: a report is an .html file.")
     if not Path(options.out).resolve().parent.is_dir():
         raise InputError(f"the folder {str(Path(options.out).parent)!r} does not exist.")
     _refuse_overwriting(options)
-    rows = read_table(options.data)
-    background = read_table(options.background) if options.background else None
+    count_rows(options.data)
     model = _model(options)
+    rows = read_table(options.data, _spelled(options.data, model, [options.target]))
+    background = read_table(options.background, _spelled(options.background, model)) if options.background else None
     explanation = _explained(lambda rows: report(
         model, rows, options.out, target=options.target, background=background, output=options.output, players=_players(options), title=options.title,
         source=Path(options.data).name,

@@ -128,6 +128,7 @@ def _height(found: Mapping[str, Explanation]) -> float:
     for e in found.values():
         kind, count = e.dims[1:], e.shape[1]
         of = {("y", "x"): 3.15, ("feature",): 1.1 + 0.3 * min(count, 12), ("time",): 1.9}
-        of[("time", "feature")] = min(1.5 + 0.2 * e.shape[-1], 4.0)
+        for series in (("time", "feature"), ("feature", "time")):
+            of[series] = min(1.5 + 0.2 * len(e.coords.get("feature", ())), 4.0)
         tall.append(of.get(kind, 1.3 + 0.36 * (count // 20)))  # tokens
     return max(tall)

@@ -164,7 +164,9 @@ def _tell(named: dict[str, Any], written: list[Path]) -> None:
         for name, total, share in lines:
             print(f"    {name:<{wide}}  {total:>10}  {share:>6}")
     for label, text in first.evidence.lines():
-        if label.startswith(("Estimand", "Absent", "What is absent", "Attributions", "Passes", "Rows through", "Note")):
+        if label.startswith(
+            ("Kernel", "Estimand", "Absent", "What is absent", "Attributions", "Passes", "Rows through", "Note")
+        ):
             print(f"  {label}: {text}")
 
 

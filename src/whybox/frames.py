@@ -8,7 +8,7 @@ transformers and returned as the same kind.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, final
@@ -17,6 +17,7 @@ import narwhals.stable.v1 as nw
 import numpy as np
 import numpy.typing as npt
 
+from whybox import sparse_rows
 from whybox.errors import (
     ColumnsError,
     DtypeError,
@@ -26,7 +27,19 @@ from whybox.errors import (
     did_you_mean,
     shown,
 )
-from whybox.series import like_array, like_series
+from whybox.series import (
+    build_frame,
+    category_codes,
+    interleaved,
+    is_missing,
+    like_array,
+    like_series,
+    one_dictionary,
+    series_of_cells,
+    widened,
+)
+from whybox.series import import_library as _import
+from whybox.series import installed as _installed
 
 __all__ = ["Column", "Floats", "Table", "as_table", "build_frame", "is_missing"]
 
@@ -57,7 +70,9 @@ class Column:
             return np.asarray(lookup[self.values])
         out = self.values.astype(object)
         if self.kind in ("number", "boolean") and self.values.dtype.kind == "f":
-            out[np.isnan(self.values)] = None
+            missing = np.isnan(self.values)
+            out = self.values.astype(bool).astype(object) if self.kind == "boolean" else out
+            out[missing] = None
         return out
 
 
@@ -67,6 +82,7 @@ class Table:
     """Rows and named columns, backed by the user's own array or frame (never copied until a block of rows is read).
 
     ``index`` is the pandas Index that ``labels`` were taken from, with its names and dtypes; it is put on frames that are made of results.
+    ``absent`` is what a cell means that a sparse matrix does not store; the model says so when it aligns the table.
     """
 
     native: Any
@@ -75,6 +91,10 @@ class Table:
     named: bool
     labels: npt.NDArray[Any] | None = None
     index: Any = None
+    unsettled: frozenset[str] = (
+        frozenset()
+    )  # columns of categories whose codes are not those of one list that somebody chose
+    absent: float = 0.0
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -85,6 +105,18 @@ class Table:
         """Return the number of columns."""
         return len(self.names)
 
+    @property
+    def is_matrix(self) -> bool:
+        """Whether it is a sparse matrix."""
+        return sparse_rows.is_sparse(self.native)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it is a sparse matrix, or a pandas frame all of whose columns are of a Sparse dtype: libraries read those as one."""
+        if self.library != "pandas":
+            return self.is_matrix
+        return all(type(t).__name__ == "SparseDtype" for t in self.native.dtypes)
+
     @cached_property
     def row_labels(self) -> npt.NDArray[Any]:
         """Row labels: the frame's own index where it has one that is not 0, 1, 2, ..., else positions."""
@@ -94,7 +126,7 @@ class Table:
         """Return some rows as a table of the same kind; `rows` is a slice, positions, or a mask."""
         picked = np.arange(len(self))[rows] if not isinstance(rows, slice) else rows
         labels = self.row_labels[rows] if self.labels is not None or not _is_head(rows) else None
-        if isinstance(self.native, np.ndarray):
+        if isinstance(self.native, np.ndarray) or self.is_matrix:
             return replace(self, native=self.native[picked], labels=labels)
         index = None if self.index is None else self.index[picked]
         frame = nw.from_native(self.native, eager_only=True)
@@ -118,42 +150,60 @@ class Table:
         if list(positions) == list(range(self.width)):
             return self
         names = tuple(self.names[p] for p in positions)
-        if isinstance(self.native, np.ndarray):
+        if isinstance(self.native, np.ndarray) or self.is_matrix:
             return replace(self, native=self.native[:, list(positions)], names=names)
         frame = nw.from_native(self.native, eager_only=True)
         return replace(self, native=frame[:, list(positions)].to_native(), names=names)
 
     def mixed(self, other: Table, positions: Sequence[int]) -> Table:
         """Return these rows with the columns at `positions` taken from another table of the same shape and kind."""
+        if self.is_matrix:
+            taken = np.zeros(self.width, dtype=bool)
+            taken[list(positions)] = True
+            return replace(self, native=sparse_rows.mixed(self.native, other.native, taken))
         if isinstance(self.native, np.ndarray):
-            out = self.native.astype(np.result_type(self.native, other.native))
+            out = widened(self.native, np.result_type(self.native, other.native))
             out[:, list(positions)] = other.native[:, list(positions)]
             return replace(self, native=out)
         here, there = (nw.from_native(t.native, eager_only=True) for t in (self, other))
         picked = set(positions)
         if self.library == "pandas":
             native = self.native.copy()
-            for p in picked:
-                native.isetitem(p, other.native.iloc[:, p].array)
+            for p in (
+                picked
+            ):  # under this index a series is taken as it is; of an array of objects pandas would guess a dtype
+                native.isetitem(p, other.native.iloc[:, p].set_axis(native.index))
             return replace(self, native=native)
         columns = [there[:, p] if p in picked else here[:, p] for p in range(self.width)]
         return replace(self, native=here.select(*columns).to_native())
 
+    def interleaved(self, other: Table, taken: npt.NDArray[np.bool_]) -> Table | None:
+        """Return these rows with the cells of another frame where `taken`; None where the two differ in kind, or in a column's dtype."""
+        if self.library != other.library or self.width != other.width:
+            return None
+        native = interleaved(self.native, other.native, taken, self.library)
+        return None if native is None else replace(self, native=native)
+
     def with_values(self, position: int, values: Sequence[Any]) -> Table:
-        """Return these rows with other values (None: missing) in one column, in its dtype or, where that cannot hold them, in their own."""
+        """Return these rows with other values in one column, in its dtype or, where that cannot hold them, in their own; see series.py."""
+        if self.is_matrix:
+            given = [None if is_missing(v) else v for v in values]
+            return replace(self, native=sparse_rows.with_column(self.native, position, given))
         if isinstance(self.native, np.ndarray):
-            new = like_array(self.native.dtype, [None if is_missing(v) else v for v in values])
-            out = self.native.astype(np.result_type(self.native, new))
+            new = like_array(self.native.dtype, values)
+            out = widened(self.native, np.result_type(self.native, new))
             out[:, position] = new
             return replace(self, native=out)
         frame = nw.from_native(self.native, eager_only=True)
         old = frame[:, position]
-        made = like_series(old.to_native(), [None if is_missing(v) else v for v in values], self.library, old.name)
+        made = like_series(old.to_native(), list(values), self.library, old.name)
         new_column = nw.from_native(made, series_only=True).alias(old.name)
         return replace(self, native=frame.with_columns(new_column).to_native())
 
     def with_moved(self) -> Table:
         """Return this one row and, below it, the same with every number moved by one."""
+        if self.is_matrix:
+            return replace(self, native=sparse_rows.moved(self.native), labels=None)
         if isinstance(self.native, np.ndarray):
             numeric = self.native.dtype.kind in "fiu"
             moved = (self.native + 1).astype(self.native.dtype) if numeric else self.native
@@ -167,9 +217,26 @@ class Table:
         """Return the same columns under other names (the native frame keeps its own)."""
         return replace(self, names=tuple(names), named=True)
 
+    def replaced(self, position: int, cells: Sequence[Any]) -> Table:
+        """Return these rows with other cells (None: missing) in one column, in the dtype that suits them."""
+        if isinstance(self.native, np.ndarray):
+            out = self.native.astype(object)
+            out[:, position] = np.fromiter(cells, dtype=object, count=len(self))
+            return replace(self, native=out)
+        frame = nw.from_native(self.native, eager_only=True)
+        old = frame[:, position]
+        made = series_of_cells(cells, self.library, old.name)
+        if self.library == "pandas":
+            made.index = self.native.index
+        return replace(
+            self, native=frame.with_columns(nw.from_native(made, series_only=True).alias(old.name)).to_native()
+        )
+
     def column(self, position: int) -> Column:
         """Return one column, typed; see :class:`Column`."""
         name = self.names[position]
+        if self.is_matrix:
+            return _array_column(name, sparse_rows.column(self.native, position, self.absent))
         if isinstance(self.native, np.ndarray):
             return _array_column(name, self.native[:, position])
         return _frame_column(name, nw.from_native(self.native, eager_only=True)[:, position])
@@ -180,6 +247,8 @@ class Table:
         Raises:
             DtypeError: a column holds text, categories, dates or other objects; the message names it.
         """
+        if self.is_matrix:
+            return sparse_rows.dense(self.native, self.absent)
         if isinstance(self.native, np.ndarray) and self.native.dtype.kind in "fiub":
             return self.native
         fast = self._homogeneous()
@@ -212,6 +281,8 @@ class Table:
         Raises:
             MissingDependencyError: neither pandas nor polars is installed, and there is more than numbers.
         """
+        if self.library in ("numpy", "pandas"):
+            return self.native.copy()  # some transformers write to what they are given
         if self.library != "pyarrow":
             return self.native
         if not _installed("pandas") and _installed("polars"):
@@ -234,8 +305,8 @@ class Table:
                 raise MissingDependencyError("pandas", "calling this model's own predict on these rows") from None
         import pandas as pd
 
-        if isinstance(self.native, np.ndarray):
-            return pd.DataFrame(self.native, columns=list(self.names))
+        if isinstance(self.native, np.ndarray) or self.is_matrix:
+            return pd.DataFrame(self.matrix() if self.is_matrix else self.native, columns=list(self.names))
         frame = nw.from_native(self.native, eager_only=True).to_pandas()
         frame.columns = list(self.names)
         return frame
@@ -245,7 +316,8 @@ def as_table(data: Any, *, what: str = "X") -> Table:
     """Wrap the user's rows.
 
     Args:
-        data: a 2-D array (n, d), a data frame (pandas, polars, pyarrow, or any other eager frame narwhals reads), or nested lists.
+        data: a 2-D array (n, d), a data frame (pandas, polars, pyarrow, or any other eager frame narwhals reads), a sparse matrix or array
+            of scipy, or nested lists.
         what: what to call it in messages.
 
     Raises:
@@ -289,46 +361,6 @@ def align(table: Table, expected: Sequence[str], *, what: str = "X") -> tuple[Ta
     return table.select([position[name] for name in expected]), tuple(n for n in table.names if n not in used)
 
 
-def build_frame(columns: Mapping[str, npt.NDArray[Any]], *, library: str, labels: Any = None) -> Any:
-    """Build a frame of the named library from columns; for ``"numpy"`` the first installed of pandas, polars, pyarrow.
-
-    `labels`, an array or a pandas Index, label the rows where the library has row labels.
-
-    Raises:
-        MissingDependencyError: the library is not installed.
-    """
-    if library == "numpy":
-        library = next((name for name in ("pandas", "polars") if _installed(name)), "pyarrow")
-    if library == "pandas":
-        pd = _import("pandas")
-        return pd.DataFrame(dict(columns), index=labels)
-    if library == "polars":
-        return _import("polars").DataFrame({k: _plain(v) for k, v in columns.items()})
-    if library == "pyarrow":
-        return _import("pyarrow").table({k: _plain(v) for k, v in columns.items()})
-    backend = _import(library)
-    return nw.from_dict({k: _plain(v) for k, v in columns.items()}, backend=backend).to_native()
-
-
-def _plain(values: npt.NDArray[Any]) -> Any:
-    return values.tolist() if values.dtype == object else values
-
-
-def _installed(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None
-
-
-def _import(name: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(name)
-    except ImportError:
-        raise MissingDependencyError(name, f"returning a {name} frame") from None
-
-
 def _moved(series: nw.Series[Any]) -> nw.Series[Any]:
     down = series.dtype.is_integer() and (series.max() or 0) > 0  # towards zero: some libraries refuse to overflow
     return (series - 1 if down else series + 1).cast(series.dtype)
@@ -339,7 +371,7 @@ def _is_head(rows: Any) -> bool:
 
 
 def _is_frame(data: Any) -> bool:
-    if isinstance(data, (np.ndarray, list, tuple)):
+    if isinstance(data, (np.ndarray, list, tuple)) or sparse_rows.is_sparse(data):
         return False
     try:
         lazy = nw.from_native(data, pass_through=True)
@@ -357,6 +389,7 @@ def _from_frame(data: Any, what: str) -> Table:
     frame = nw.from_native(data, eager_only=True)
     library = str(frame.implementation).rsplit(".", maxsplit=1)[-1].lower()
     labels = None
+    data, unsettled = one_dictionary(data, library)
     if library == "pandas":
         if data.columns.nlevels > 1:
             raise ColumnsError(f"{what} has a column index of several levels; flatten it to one name per column.")
@@ -364,14 +397,24 @@ def _from_frame(data: Any, what: str) -> Table:
         if not (type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1):
             labels = index.to_numpy()
     own = None if labels is None else data.index
-    return Table(data, tuple(str(c) for c in frame.columns), library, named=True, labels=labels, index=own)
+    return Table(
+        data,
+        tuple(str(c) for c in frame.columns),
+        library,
+        named=True,
+        labels=labels,
+        index=own,
+        unsettled=unsettled,
+    )
 
 
 def _from_array(data: Any, what: str) -> Table:
-    if hasattr(data, "toarray") and hasattr(data, "nnz"):
+    if sparse_rows.is_sparse(data):
+        rows = sparse_rows.as_rows(data, what)
+        return Table(rows, tuple(f"x{i}" for i in range(rows.shape[1])), "scipy", named=False)
+    if hasattr(data, "nnz"):
         raise InputError(
-            f"{what} is a sparse matrix. Libraries disagree on whether an absent entry is zero or missing, so convert it yourself: "
-            "X.toarray() for zeros."
+            f"{what} is a sparse array of {type(data).__module__}; pass one of scipy, for example scipy.sparse.csr_array."
         )
     try:
         array = np.asarray(data)
@@ -383,8 +426,8 @@ def _from_array(data: Any, what: str) -> Table:
         raise InputError(
             f"{what} must be a data frame or an array of two dimensions (rows, features), not {array.ndim} of type {type(data).__name__}."
         )
-    if array.dtype.kind in "US":
-        array = array.astype(object)
+    if array.dtype.kind in "US":  # of lists, where one text makes all cells texts, each cell as it was given
+        array = array.astype(object) if isinstance(data, np.ndarray) else np.array(data, dtype=object)
     if array.dtype.kind not in "fiubO":
         raise DtypeError(
             f"{what} is an array of dtype {array.dtype}; pass numbers, or a data frame with one dtype per column."
@@ -420,33 +463,28 @@ def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
     return Column(name, kind, out, originals=values)
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a Python object stands for a missing value: None, NaN, NaT or pandas.NA."""
-    if isinstance(value, (float, np.floating)):
-        return bool(np.isnan(value))
-    if isinstance(value, (np.datetime64, np.timedelta64)):
-        return bool(np.isnat(value))
-    return value is None or value is _pandas_na() or type(value).__name__ == "NaTType"
-
-
-def _pandas_na() -> Any:
-    pandas = sys.modules.get("pandas")
-    return pandas.NA if pandas is not None else None
-
-
 def _frame_column(name: str, series: nw.Series[Any]) -> Column:
     dtype = series.dtype
+    if dtype == nw.Unknown and sparse_rows.is_sparse_column(series.to_native()):
+        series = nw.from_native(series.to_native().sparse.to_dense(), series_only=True)
+        dtype = series.dtype
     if dtype == nw.Boolean:
         return _boolean(name, series)
     if dtype.is_numeric():
         return Column(name, "number", _numbers(series))
     if dtype in (nw.Categorical, nw.Enum):
-        codes, categories = _codes(series)
+        codes, categories = category_codes(series.to_native(), series.to_arrow)
         return Column(name, "category", codes, categories)
+    zone = getattr(getattr(series.to_native(), "dtype", None), "tz", None)  # narwhals knows not every zone of pandas
+    if zone is not None:
+        return Column(name, "datetime", series.to_native().dt.tz_convert("UTC").dt.tz_localize(None).to_numpy())
     if dtype in (nw.Datetime, nw.Date, nw.Duration):
-        return Column(name, "datetime", np.asarray(series.to_numpy()))
+        dates = np.asarray(series.to_numpy())
+        plain = dates if dates.dtype.kind in "mM" else np.array([None if is_missing(v) else v for v in dates], "M8[us]")
+        return Column(name, "datetime", plain)
     values = np.empty(len(series), dtype=object)
-    values[:] = series.to_list()
+    for i, cell in enumerate(series.to_list()):
+        values[i] = cell
     return _object_column(name, values)
 
 
@@ -457,35 +495,20 @@ def _boolean(name: str, series: nw.Series[Any]) -> Column:
 
 
 def _numbers(series: nw.Series[Any]) -> npt.NDArray[Any]:
+    if series.dtype.is_integer() and series.null_count():  # a cast would refuse ids beyond 2^53
+        out = np.asarray(series.fill_null(0).to_numpy()).astype(np.float64)
+        out[np.asarray(series.is_null().to_numpy(), dtype=bool)] = np.nan
+        return out
     if series.dtype == nw.Decimal or (series.null_count() and not series.dtype.is_float()):
         series = series.cast(nw.Float64)
     out = np.asarray(series.to_numpy())
-    return (
-        out
-        if out.dtype.kind in "fiu"
-        else np.array([np.nan if v is None or v is _pandas_na() else v for v in out], dtype=np.float64)
-    )
-
-
-def _codes(series: nw.Series[Any]) -> tuple[npt.NDArray[np.int64], tuple[Any, ...]]:
-    native = series.to_native()
-    if hasattr(native, "cat") and hasattr(native.cat, "codes"):
-        return native.cat.codes.to_numpy().astype(np.int64), tuple(native.cat.categories.tolist())
-    import pyarrow as pa
-
-    arrow = series.to_arrow()
-    if isinstance(arrow, pa.ChunkedArray):
-        arrow = arrow.unify_dictionaries().combine_chunks()
-    if isinstance(arrow, pa.ChunkedArray):
-        arrow = arrow.chunk(0) if arrow.num_chunks else pa.array([], type=arrow.type)
-    if not isinstance(arrow, pa.DictionaryArray):
-        arrow = arrow.dictionary_encode()
-    codes = arrow.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return codes, tuple(arrow.dictionary.to_pylist())
+    return out if out.dtype.kind in "fiu" else np.array([np.nan if is_missing(v) else v for v in out], dtype=np.float64)
 
 
 def _what(column: Column) -> str:
     examples = shown([v for v in column.objects()[:50] if v is not None], most=2)
-    return {"string": "text", "category": "categories", "datetime": "dates", "object": "mixed objects"}[column.kind] + (
+    several = column.kind == "object" and any(hasattr(v, "__len__") and not isinstance(v, str) for v in column.values)
+    what = {"string": "text", "category": "categories", "datetime": "dates", "object": "mixed objects"}[column.kind]
+    return ("lists or arrays, of which each number needs a column of its own" if several else what) + (
         f" ({examples})" if examples else ""
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from csv import Error as CsvError
+from csv import reader as csv_reader
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.errors import InputError, OptionError, shown
+from whybox.errors import DtypeError, InputError, OptionError, shown
+from whybox.series import same_codes
 
-__all__ = ["count_rows", "read_batches", "read_table", "table_writer"]
+__all__ = ["column_names", "count_rows", "read_batches", "read_table", "table_writer"]
 
 BATCH: Final = 100_000
 READS: Final = (".csv", ".tsv", ".parquet", ".pq")
@@ -21,8 +24,16 @@ _NUMBER: Final = r"(?i)^\s*[+-]?(\d+\.?\d*(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|inf|inf
 WRITES: Final = (".parquet", ".pq", ".csv", ".arrow", ".feather")
 
 
-def read_table(path: str | Path) -> Any:
+Spellings = Mapping[str, Callable[[str], bool]]
+
+
+def read_table(path: str | Path, spelled: Spellings | None = None) -> Any:
     """Read a whole CSV or Parquet file as a pyarrow Table.
+
+    Args:
+        path: the file.
+        spelled: columns of a CSV whose cells are text whatever they look like ("01234", "True", "2020-01-01"), each with what tells whether a text is a value of
+            it: one that usually stands for a missing value ("NA") then stays text.
 
     Raises:
         InputError: no such file, an unknown ending, or contents that are not such a table.
@@ -41,11 +52,52 @@ def read_table(path: str | Path) -> Any:
             if source.read(2) in (b"\xff\xfe", b"\xfe\xff"):
                 raise InputError(f"{file.name}: it is UTF-16; convert it to UTF-8.")
         options = csv.ParseOptions(delimiter=_delimiter(file), newlines_in_values=True)
-        blanks = csv.ConvertOptions(strings_can_be_null=True, null_values=list(BLANKS))
-        return _checked(csv.read_csv(file, parse_options=options, convert_options=blanks), file)
+        kept = {name: [b for b in BLANKS if known(b)] for name, known in (spelled or {}).items()}
+        blanks = csv.ConvertOptions(
+            strings_can_be_null=not any(kept.values()),
+            null_values=list(BLANKS),
+            column_types=dict.fromkeys(kept, pa.string()),
+        )
+        table = _checked(csv.read_csv(file, parse_options=options, convert_options=blanks), file)
+        return _without_blanks(table, kept) if any(kept.values()) else table
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         why = _csv_fault(file) if file.suffix.lower() in (".csv", ".tsv") else ""
         raise InputError(f"{file.name} cannot be read as a table: {why or str(error).splitlines()[0][:300]}") from None
+
+
+def _without_blanks(table: Any, kept: Mapping[str, Sequence[str]]) -> Any:
+    """Make missing values of the blanks in columns of text, but for those that are values of their column."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for at, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            blank = pa.array([b for b in BLANKS if b not in kept.get(field.name, ())], pa.string())
+            cells = table.column(at)
+            table = table.set_column(
+                at, field.name, pc.if_else(pc.is_in(cells, blank), pa.scalar(None, pa.string()), cells)
+            )
+    return table
+
+
+def column_names(path: str | Path) -> list[str]:
+    """Return the names of a file's columns; [] where reading it will say what is wrong with it.
+
+    Raises:
+        InputError: no such file, or an unknown ending.
+    """
+    import pyarrow as pa
+
+    file = _file(path)
+    try:
+        if file.suffix.lower() in (".parquet", ".pq"):
+            import pyarrow.parquet as pq
+
+            return list(pq.read_schema(file).names)
+        with file.open(encoding="utf-8-sig", newline="") as source:
+            return next(csv_reader(source, delimiter=_delimiter(file)), [])
+    except (pa.ArrowException, OSError, UnicodeDecodeError, CsvError):
+        return []
 
 
 def _delimiter(file: Path) -> str:
@@ -137,17 +189,22 @@ def count_rows(path: str | Path) -> int | None:
         raise InputError(f"{file.name} cannot be read as a table: {str(error).splitlines()[0][:300]}") from None
 
 
-def read_batches(path: str | Path) -> Iterator[Any]:
+def read_batches(path: str | Path, spelled: Spellings | None = None, coded: Sequence[str] = ()) -> Iterator[Any]:
     """Yield pyarrow Tables of at most 100,000 rows; CSV is read whole, because its column types depend on all of it.
 
+    Args:
+        path: the file. spelled: as for :func:`read_table`.
+        coded: dictionary columns of a Parquet file whose codes matter: all batches get the one dictionary of the file.
+
     Raises:
+        DtypeError: the file has no such dictionary, because its parts give a value different codes.
         InputError: as :func:`read_table`.
     """
     import pyarrow as pa
 
     file = _file(path)
     if file.suffix.lower() not in (".parquet", ".pq"):
-        table = read_table(file)
+        table = read_table(file, spelled)
         for start in range(0, max(table.num_rows, 1), BATCH):
             yield table.slice(start, BATCH)
         return
@@ -157,10 +214,46 @@ def read_batches(path: str | Path) -> Iterator[Any]:
         with pq.ParquetFile(file) as source:
             if source.metadata.num_rows == 0:
                 yield source.read()
+            words = _dictionaries(source, coded, file)
             for batch in source.iter_batches(batch_size=BATCH):
-                yield pa.Table.from_batches([batch])
+                table = pa.Table.from_batches([batch])
+                for name, dictionary in words.items():
+                    at = table.column_names.index(name)
+                    table = table.set_column(at, table.schema.field(at), _in_dictionary(table.column(at), dictionary))
+                yield table
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{file.name} cannot be read as a table: {str(error).splitlines()[0][:300]}") from None
+
+
+def _dictionaries(source: Any, coded: Sequence[str], file: Path) -> dict[str, Any]:
+    """The one dictionary of each of some columns, over all row groups, before the first batch is read."""
+    import pyarrow as pa
+
+    out = {}
+    for name in (f.name for f in source.schema_arrow if f.name in coded and pa.types.is_dictionary(f.type)):
+        lists: list[Any] = []
+        for batch in source.iter_batches(batch_size=BATCH, columns=[name]):
+            words = batch.column(0).dictionary
+            if not any(words.equals(known) for known in lists):
+                lists.append(words)
+        longest = max(lists, key=len)
+        other = next((w for w in lists if not same_codes(w.to_pylist(), longest.to_pylist())), None)
+        if other is not None:
+            raise DtypeError(
+                f"column {name!r} of {file.name}: the model stores no category names and reads the codes of the column's dictionary, but parts of the file have different "
+                f"ones ({shown(longest.to_pylist())}; {shown(other.to_pylist())}), so that the codes cannot be known. Write the file with one dictionary, "
+                "that of training in its order (pandas.CategoricalDtype, polars.Enum), or with the codes themselves as numbers."
+            )
+        out[name] = longest
+    return out
+
+
+def _in_dictionary(column: Any, dictionary: Any) -> Any:
+    """Give a column of one batch, whose codes are those of a longer dictionary, that dictionary."""
+    import pyarrow as pa
+
+    chunks = [pa.DictionaryArray.from_arrays(c.indices, dictionary, ordered=column.type.ordered) for c in column.chunks]
+    return pa.chunked_array(chunks, type=column.type)
 
 
 def _file(path: str | Path) -> Path:

@@ -18,6 +18,10 @@ import whybox as wb
 import zoo
 from whybox.errors import DtypeError, InputError, LimitError, OptionError, UnsupportedModelError
 
+# Of the calls of a model that is only asked: one looks at two rows to see what comes out, seven at some rows among others, in halves and alone, and the last
+# at these rows again.
+WORK = slice(8, -1)
+
 
 def table(n=200, seed=0):
     rng = np.random.default_rng(seed)
@@ -181,12 +185,11 @@ def test_equal_rows_are_asked_about_once_and_never_more_than_the_floor():
 
     X = np.column_stack([rng.normal(size=300), rng.integers(0, 3, 300)]).astype(float)
     curve = wb.effects(function, X, 0, grid=50)[0]
-    seen = sum(calls[1:])  # the first call looks at two rows to see what comes out
-    assert seen == 3 * 50
+    assert sum(calls[WORK]) == 3 * 50
     assert curve.evidence.model_calls == sum(calls)
     calls.clear()
     wb.effects(function, X, 1)
-    assert sum(calls[1:]) == 300 * 3
+    assert sum(calls[WORK]) == 300 * 3
 
 
 @pytest.mark.parametrize("kind", ["pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova"])
@@ -319,7 +322,7 @@ def test_ale_of_categories_asks_about_rows_as_they_are_once_for_all_features(col
     function, asked = counting()
     grid = {c: sorted(set(rows[c])) for c in columns if c != "x"}
     curves = wb.effects(function, rows, columns, "ale", grid=grid)
-    seen = pd.concat(asked[1:])
+    seen = pd.concat(asked[WORK])
     n = len(levels())  # the rest are repeats
     brute = sum(floor_of_aleplot(levels(), c) for c in columns)
     several = [c for c in columns if c != "x"]
@@ -329,7 +332,7 @@ def test_ale_of_categories_asks_about_rows_as_they_are_once_for_all_features(col
     assert len(seen) >= 0.9 * once  # categories that stand elsewhere already save a little more
     if "x" not in columns:
         assert not seen.duplicated().any()
-    assert curves[0].evidence.model_calls == len(seen) + len(asked[0])
+    assert curves[0].evidence.model_calls == sum(map(len, asked))
     for c in columns:
         alone = wb.effects(function, rows, c, "ale", grid={k: v for k, v in grid.items() if k == c})[c]
         assert np.array_equal(alone.values, curves[c].values)
@@ -346,7 +349,7 @@ def test_ale_of_numbers_that_all_stand_on_edges_shares_the_rows_as_they_are():
 
     wb.effects(function, X, [0, 1, 2], "ale")
     total = sum(calls)
-    assert total - 2 <= 200 + 3 * 200  # not two a row and feature
+    assert sum(calls[WORK]) <= 200 + 3 * 200  # not two a row and feature
     with pytest.raises(LimitError, match=f"{total:,} predictions"):
         wb.effects(function, X, [0, 1, 2], "ale", max_evals=total - 1)
     assert len(wb.effects(function, X, [0, 1, 2], "ale", max_evals=total)) == 3

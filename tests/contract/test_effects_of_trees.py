@@ -243,3 +243,86 @@ def test_surfaces_of_features_that_no_tree_reads_or_that_share_points_by_dict():
     assert found[0].shape == (2, 4)
     assert np.abs(found[1].values - found[3].values[:, None]).max() < 1e-12
     assert np.abs(found[2].values - model.predict(X).mean()).max() < 1e-12
+
+
+def _forest(X, y):
+    from sklearn.ensemble import RandomForestRegressor
+
+    return RandomForestRegressor(10, random_state=0).fit(X, y)
+
+
+def _forest_of_classes(X, y):
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(10, random_state=0).fit(X, np.digitize(y, [-0.5, 0.5]))
+
+
+def _lightgbm(X, y):
+    import lightgbm
+
+    return lightgbm.LGBMClassifier(n_estimators=8, num_leaves=127, min_child_samples=2, verbose=-1).fit(X, y > 0)
+
+
+def _xgboost(X, y):
+    import xgboost
+
+    return xgboost.XGBRegressor(n_estimators=8, max_depth=9, min_child_weight=0).fit(X, y)
+
+
+LARGE = {f.__name__.strip("_"): f for f in (_forest, _forest_of_classes, _lightgbm, _xgboost)}
+
+
+def predicted(model, frame, output):
+    """The library's own predictions of the class asked for, (rows,)."""
+    if not hasattr(model, "predict_proba"):
+        return np.asarray(model.predict(frame), float)
+    if output is None and type(model).__name__ == "LGBMClassifier":
+        return model.predict(frame, raw_score=True)
+    return model.predict_proba(frame)[:, 1]
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_columns_with_missing_values_in_trees_of_more_than_64_leaves(name, tmp_path):
+    """Individual curves and all that is made of them: a missing value may be the last point left where a column is asked again."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(300, 4)), columns=list("abcd"))
+    y = X["a"] * X["b"] + np.sin(3 * X["c"]) + 0.1 * rng.normal(size=300)
+    X = X.where(rng.random(X.shape) > 0.15)
+    X["d"] = X["d"].round(1)
+    live = LARGE[name](X, y.to_numpy())
+    model = as_model(live)
+    assert isinstance(model, TreeEnsemble)
+    assert np.diff(model.tree_offsets).max() > 127
+    rows, close = X[:80], {"rtol": 1e-4, "atol": 2e-5} if name == "xgboost" else {"rtol": 1e-9, "atol": 1e-9}
+    weights = rng.random(80)
+    share = weights / weights.sum()
+    n = 1 / (share**2).sum()
+    asked = [0.1, None, -0.7, 2.5]
+    for output in (1,) if name == "forest_of_classes" else (None,) if name != "lightgbm" else (None, "probability"):
+        ask = dict(output=output, weights=weights)
+        for feature in "ad":
+
+            def ice(points, feature=feature, output=output):
+                changed = (rows.assign(**{feature: np.nan if v is None else v}) for v in points)
+                return np.column_stack([predicted(live, c, output) for c in changed])
+
+            found = {k: wb.effects(live, rows, feature, k, grid=12, **ask)[feature] for k in ("pdp", "ice", "c-ice")}
+            assert np.isnan(found["pdp"].grid[-1])
+            curves = ice(found["pdp"].grid)
+            mean = share @ curves
+            assert np.allclose(found["ice"].values, curves, **close)
+            assert np.allclose(found["c-ice"].values, curves - curves[:, :1], **close)
+            assert np.allclose(found["pdp"].values, mean, **close)
+            assert np.allclose(found["pdp"].std_error, np.sqrt(share @ (curves - mean) ** 2 / (n - 1)), **close)
+            other, first = ice(asked), curves[:, :1]
+            for kind, want in (("pdp", share @ other), ("ice", other), ("c-ice", other - first)):
+                found[kind].save(tmp_path / "curve.whybox")
+                for e in (found[kind], wb.load(tmp_path / "curve.whybox")):
+                    assert np.allclose(e.at(asked), want, **close), kind
+        parts = wb.regions(live, rows, "a", grid=8, depth=1, **ask)
+        curves = ice(parts[0].grid, "a", output)
+        assert np.allclose(parts[0].values, share @ curves, **close)
+        stand = parts[0].extras["share"][1]
+        shape = curves - (curves @ stand)[:, None]
+        spread = np.sqrt(share @ (shape - share @ shape) ** 2 @ stand)
+        assert np.isclose(float(parts[0].extras["heterogeneity"][1]), spread, **close)

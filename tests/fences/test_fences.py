@@ -26,8 +26,9 @@ ROOT = Path(__file__).parents[2]
 # Rungs from the ground up (CONTRIBUTING.md, "The ladder"). A module may import rungs below its own, and its own room.
 LADDER = [
     {"errors", "_native"},
-    {"series", "options", "choices"},
+    {"series", "sparse_rows", "options", "rounding", "choices"},
     {"frames", "storage", "tables", "progress"},
+    {"cells"},
     {"models"},
     {"explanation"},
     {"kernels"},
@@ -152,17 +153,12 @@ def test_model_libraries_are_known_to_their_adapters_only():
 
 
 def test_importing_whybox_costs_next_to_nothing():
-    program = (
-        "import sys, time; t = time.perf_counter(); import numpy; u = time.perf_counter(); import whybox; v = time.perf_counter()\n"
-        "print(v - u); print(v - t); print(*sorted({m.split('.')[0] for m in sys.modules}))"
-    )
-    runs = [
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.splitlines()
-        for _ in range(5)
-    ]
-    assert min(float(r[0]) for r in runs) < 0.05
-    assert min(float(r[1]) for r in runs) < 0.2
-    loaded = set(runs[0][2].split())
+    """Counted in modules, not in seconds: what is not loaded takes no time on any machine."""
+    program = "import sys, numpy; before = set(sys.modules); import whybox; print(*sorted(set(sys.modules) - before))"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    names = run.stdout.split()
+    assert len(names) < 10, names
+    loaded = {name.split(".")[0] for name in names}
     assert not loaded & {
         "pandas",
         "torch",

@@ -70,5 +70,5 @@ def test_trees_that_are_not_there(forest):
     with pytest.raises(ValueError, match="no such trees"):
         trees.native(e).pair_walk(
             x=X[:1], of_column=np.arange(COLUMNS, dtype=np.int32), count=COLUMNS, b=X[:1], weights=np.ones((1, 1)),
-            table=SHAPLEY.moments(COLUMNS + 1), order=1, first_tree=2, last_tree=4, out=np.zeros((1, COLUMNS, 3)),
+            table=SHAPLEY.moments(COLUMNS + 1), order=1, first_tree=2, last_tree=4, instructions="plain", out=np.zeros((1, COLUMNS, 3)),
         )  # fmt: skip

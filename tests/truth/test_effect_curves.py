@@ -131,3 +131,32 @@ def test_means_of_deep_trees(flags):
                 got = effects.partial_dependence(e, levels, X, w)
             for curve, want in zip(got, wanted, strict=True):
                 assert np.abs(curve - want).max() < 1e-12
+
+
+@pytest.mark.parametrize("deep", [64, 65, 90])
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_split_of_missing_from_known_beneath_others_of_its_column(way, deep):
+    """A chain x < 0, x < 1, ... or x < 0, x < -1, ... that missing values go to the end of, where they part from the known ones."""
+    up = way == "up"
+    node = np.arange(2 * deep - 1)
+    inner = (node % 2 == 0) & (node < 2 * deep - 2)  # the other child is a leaf
+    last, rank = inner & (node == 2 * deep - 4), node // 2
+    follow = LESS_EQUAL if up else LESS_EQUAL | MISSING_LEFT  # where the chain goes on
+    tree = Tree(
+        left=np.where(inner, node + (1 if up else 2), -1),
+        right=np.where(inner, node + (2 if up else 1), -1),
+        feature=np.where(inner, 0, -1),
+        threshold=np.where(last, -np.inf if up else np.inf, rank * (1.0 if up else -1.0)),
+        flags=np.where(last, follow ^ MISSING_LEFT, follow).astype(np.uint8),
+        cover=np.ones(len(node)),
+        value=np.random.default_rng(0).normal(size=(len(node), 1)),
+    )
+    assert leaves(tree) == deep
+    e = ensemble([tree], 2, 1)
+    X = np.array([[np.nan, 0.0], [-1.0, 0.0], [-7.5, 0.0], [7.5, 0.0], [1e9, 0.0]])
+    points = effects.Levels((0,), np.array([[-1e6], [-3.5], [-1.0], [2.5], [3.5], [1e6], [np.nan]]))
+    want = reference.individual(e, (0,), points.values, X)
+    assert np.abs(effects.individual(e, points, X) - want).max() < 1e-12
+    (got,) = effects.individual_moments(e, [points], X)
+    assert np.abs(got.mean - want.mean(axis=0)).max() < 1e-12
+    assert got.variance.max() < 1e-30  # all rows have the same curve

@@ -233,3 +233,67 @@ def test_learner_errors_keep_to_the_points_of_the_model_itself():
         found = wb.effects(model(1.0), rows, kind=kind, refits=[model(s) for s in (0.9, 1.0, 1.1)])
         for e in found.values():
             assert np.allclose(e.extras["learner_error"][1], np.abs(e.values) * 0.1)
+
+
+ODD = {
+    "the largest numbers": np.array([-1.7e308, 1.7e308, 1e308, 0.0, -1e308, 1.7e308] * 5),
+    "denormal numbers": np.array([0.0, 5e-324, 1e-310, -5e-324, -0.0, 1e-310] * 5),
+    "numbers next to each other": 1.0 + np.array([0, 1, 2, 3, 1, 0] * 5) * 2.2e-16,
+    "large and constant": np.full(30, 1e300),
+    "infinities among others": np.array([np.inf, -np.inf, 1.0, 2.0, 3.0, np.nan] * 5),
+}
+
+
+@pytest.mark.parametrize("kind", ["pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova"])
+@pytest.mark.parametrize("what", ODD)
+def test_odd_numbers_on_an_axis(what, kind):
+    """No warning, and what a plain loop says."""
+    X = np.column_stack([ODD[what], np.arange(30) % 7])
+
+    def function(rows):
+        return np.nan_to_num(np.sign(rows[:, 0])) * (1.0 + rows[:, 1]) + (rows[:, 0] > 1.0) + 5.0 * np.isnan(rows[:, 0])
+
+    different = len(np.unique(X[np.isfinite(X[:, 0]), 0])) > 1
+    if kind in ("d-ice", "ale") and not different:
+        with pytest.raises(OptionError, match="fewer than two values"):
+            wb.effects(function, X, 0, kind)
+        return
+    e = wb.effects(function, X, 0, kind)[0]
+    if kind == "d-ice":
+        assert np.isfinite(e.grid).all()
+        return
+    curves = np.column_stack([function(np.column_stack([np.full(30, v), X[:, 1]])) for v in e.grid])
+    if kind in ("pdp", "anova"):
+        assert np.allclose(e.values, curves.mean(axis=0) - (function(X).mean() if kind == "anova" else 0.0))
+    elif kind == "ale":
+        inside = np.isfinite(X[:, 0])
+        assert np.allclose(e.values, plain_ale(function, X[inside], 0, e.grid))
+    elif kind == "marginal":
+        own = [np.isnan(X[:, 0]) if np.isnan(v) else X[:, 0] == v for v in e.grid]
+        if what in ("the largest numbers", "numbers next to each other"):
+            assert np.allclose(e.values, [function(X)[at].mean() for at in own])
+    else:
+        assert np.allclose(e.values, curves - (curves[:, :1] if kind == "c-ice" else 0.0))
+
+
+def test_points_that_no_row_stands_among_are_refused_or_noted():
+    X = sample(60)
+    for features in ([0], [(0, 1)]):
+        with pytest.raises(OptionError, match="no row has a value of x0"):
+            wb.effects(lambda rows: rows[:, 0], X, features, "ale", grid={0: [90.0, 91.0], 1: [-3.0, 3.0]})
+    e = wb.effects(lambda rows: rows[:, 0], X, 0, "ale", grid={0: [-5.0, 5.0, 6.0, 7.0]})[0]
+    assert any("2 of the 3 intervals" in note for note in e.evidence.notes)
+    assert not any("intervals" in note for note in wb.effects(lambda rows: rows[:, 0], X, 0, "ale")[0].evidence.notes)
+    X[:, 1] = np.inf
+    with pytest.raises(OptionError, match="'x1' has no finite value"):
+        wb.effects(lambda rows: rows[:, 0], X)
+
+
+def test_the_standard_error_of_what_all_rows_agree_on_is_zero():
+    from sklearn.tree import DecisionTreeRegressor
+
+    X = sample(60)
+    model = DecisionTreeRegressor(max_depth=5).fit(X[:, :1] * [1, 0, 0], 100 + X[:, 0])
+    e = wb.effects(model, X, 0)[0]
+    assert np.ptp(e.values) > 1
+    assert e.std_error.max() < 1e-13

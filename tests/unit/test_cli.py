@@ -3,10 +3,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import signal
 import subprocess
 import sys
-import time
 
 import joblib
 import numpy as np
@@ -16,6 +14,7 @@ import pytest
 
 import whybox as wb
 import zoo
+from interrupts import interrupt, wait_until
 from whybox.cli import main
 
 
@@ -254,17 +253,11 @@ def test_interrupted_leaves_nothing(folder, tmp_path):
     process = subprocess.Popen(
         program, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"}
     )
-    for _ in range(200):
-        time.sleep(0.1)
-        if list(tmp_path.glob(".o.parquet*")):
-            break
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    began = time.monotonic()
-    _, err = process.communicate(timeout=60)
+    wait_until(process, lambda: any(tmp_path.glob(".o.parquet*")))
+    err, seconds = interrupt(process)
     assert process.returncode == 130, err
     assert b"interrupted; nothing was written" in err
-    assert time.monotonic() - began < 5
+    assert seconds < 5
     assert [p.name for p in tmp_path.iterdir()] == ["big.parquet"]
 
 

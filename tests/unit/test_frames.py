@@ -106,7 +106,10 @@ def test_nullable_and_object_columns():
             "several levels",
         ),
         (pl.LazyFrame({"a": [1]}), InputError, "collect"),
-        (sparse.csr_matrix(np.eye(3)), InputError, "zero or missing"),
+        (sparse.csr_matrix(np.eye(3, dtype=complex)), DtypeError, "complex"),
+        (sparse.coo_array(np.arange(3)), InputError, "pass two"),
+        (sparse.csr_array(([1.0, 2.0], [0, 0], [0, 2]), shape=(1, 3)), InputError, "more than once"),
+        (sparse.csr_matrix((0, 3)), EmptyDataError, "no rows"),
     ],
     ids=lambda v: str(v)[:20].replace("\n", " "),
 )

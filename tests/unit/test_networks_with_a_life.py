@@ -160,7 +160,7 @@ def partly_without(x, inner):
     return inner(x) * gate
 
 
-def test_derivatives_that_are_not_those_of_the_answer_are_noted():
+def test_derivatives_that_are_not_those_of_the_answer_are_refused():
     inner, x = flat(), rows(3, 6)
     nets = {
         "detach": lambda x: inner(x) * x.detach()[:, :1],
@@ -170,9 +170,9 @@ def test_derivatives_that_are_not_those_of_the_answer_are_noted():
     }
     for f in nets.values():
         for method in ("gradient", "smoothgrad"):
-            assert wb.saliency(Formula(f), x, 1, method).evidence.notes[0].startswith("CUT: derivatives")
+            with pytest.raises(UnsupportedModelError, match="derivatives are not those of its answer"):
+                wb.saliency(Formula(f), x, 1, method)
     by_operators = wb.saliency(Formula(nets["detach"]), x, 1, "deeplift")
-    assert not any(n.startswith("CUT") for n in by_operators.evidence.notes)
     assert by_operators.extras["converged"][1].all()
 
 
@@ -306,7 +306,8 @@ def test_traced_modules_and_channels_innermost_have_rules():
 def test_a_wrapped_network_is_as_new_for_every_question():
     net = wrap(Formula(lambda x: (x.detach() * x).sum(1, keepdim=True)))
     for _ in range(2):
-        assert wb.saliency(net, rows(3, 4), 0).evidence.notes[0].startswith("CUT")
+        with pytest.raises(UnsupportedModelError, match="has detach on the way"):
+            wb.saliency(net, rows(3, 4), 0)
     with pytest.raises(InputError, match="does not take these inputs"):
         wb.saliency(wrap(flat()), rows(2, 5))
     net = wrap(flat())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +11,10 @@ from whybox.adapters.common import refuse_overridden
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model
 from whybox.models.blackbox import RawScores
+from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["adapt", "is_network", "network", "raw_scores"]
+__all__ = ["adapt", "is_network", "learnt", "network", "raw_scores"]
 
 # package of the object's class -> our module with `adapt(obj) -> Model`
 _LIBRARIES: Final = {
@@ -92,6 +93,14 @@ def raw_scores(obj: Any) -> RawScores | None:
             found: RawScores | None = import_module(_LIBRARIES[root]).raw_scores(obj)
             return found
     return None
+
+
+def learnt(obj: Any, width: int) -> Mapping[int, Vocabulary]:
+    """Return what categories an estimator that is only asked learnt of each of its `width` columns, as far as it lists them."""
+    if type(obj).__module__.partition(".")[0] != "sklearn":
+        return {}
+    found: Mapping[int, Vocabulary] = import_module("whybox.adapters.sklearn.categories").learnt_of(obj, width)
+    return found
 
 
 def network(obj: Any, output: Any = None) -> Differentiable:

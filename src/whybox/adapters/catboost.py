@@ -126,6 +126,17 @@ class _Raw:
     def table(self, table: Table) -> Floats:
         """Raw values of the user's rows; frames CatBoost does not read go as pandas."""
         native = table.native
-        if not isinstance(native, np.ndarray) and table.library != "pandas":
+        if table.is_matrix:
+            native = _for_catboost(native)
+        elif not isinstance(native, np.ndarray) and table.library != "pandas":
             native = as_table(table.to_pandas()).native
         return self(native)
+
+
+def _for_catboost(rows: Any) -> Any:
+    """A sparse matrix as CatBoost takes it: not an array of scipy's newer kind, and with indices of 32 bits."""
+    from scipy.sparse import csr_matrix
+
+    rows = csr_matrix(rows)
+    rows.indices, rows.indptr = rows.indices.astype(np.int32), rows.indptr.astype(np.int32)
+    return rows

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from whybox.adapters.catboost_hash import category_hash, combine
 from whybox.errors import DtypeError
 from whybox.frames import Column, Floats, Table, is_missing
+from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Encoder
 
 __all__ = ["CatBoostEncoder", "Counter", "Counts", "Element"]
@@ -112,6 +113,15 @@ class CatBoostEncoder(Encoder):
         """For each model column, the user's columns."""
         return (*((p,) for p in self.floats), *((p,) for p in self.one_hot), *(c.columns for c in self.counters))
 
+    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """Return what categories the model knows by their hashes: all of training where a counter of the column alone lists them."""
+        found = {}
+        for p in sorted(self.categorical):
+            alone = [c.table.values for c in self.counters if c.elements == (Element(p),)]
+            known = frozenset(self.one_hot.get(p, ()))
+            found[p] = Vocabulary(knows_text=_Known(known, tuple(alone)), complete=bool(alone))
+        return found
+
     def __call__(self, table: Table) -> Floats:
         """Return the model's matrix of an aligned table."""
         parts = [self._floats(table)]
@@ -160,6 +170,19 @@ class CatBoostEncoder(Encoder):
         keys, back = np.unique(np.column_stack(columns), axis=0, return_inverse=True)
         values = np.array([counter.value(combine([int(k) for k in key])) for key in keys])
         return np.asarray(values[back.reshape(-1)][:, None])
+
+
+@final
+@dataclass(frozen=True)
+class _Known:
+    """Whether a category is one of some hashes, or of those that counters have counted."""
+
+    hashes: frozenset[int]
+    counted: tuple[Mapping[int, tuple[float, ...]], ...]
+
+    def __call__(self, text: str) -> bool:
+        found = _hash(text)
+        return found in self.hashes or any(combine([found]) in values for values in self.counted)
 
 
 def _text(column: Column, value: object) -> str:

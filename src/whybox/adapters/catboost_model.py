@@ -137,7 +137,9 @@ class _Columns:
             top["features_info"].fail("feature numbers that are not 0, 1, 2, ...")
         named = {f.flat: f.name for f in self.floats} | {c.flat: c.name for c in self.cats}
         self.names = tuple(named[i] for i in flat)
-        self.named = any(n != str(i) for i, n in enumerate(self.names)) and all(self.names)
+        self.named = bool(self.names) and all(
+            self.names
+        )  # trained on arrays, CatBoost stores empty names; "0", "1", ... are names like others
         if not self.named:
             self.names = tuple(f"x{i}" for i in flat)
         tables = _tables(top["ctr_data"]) if "ctr_data" in top else {}

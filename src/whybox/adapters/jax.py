@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from whybox.adapters.jax_modules import Body, Function, Mode, body_of, bytes_of, dotted
+from whybox.adapters.jax_modules import Body, Function, Mode, Reached, body_of, bytes_of, dotted
 from whybox.adapters.parts import Part, first_line, parameters_of
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Tapped
@@ -107,7 +107,7 @@ class _Run:
 
     def __call__(self, params: Any, x: tuple[Any, ...]) -> Any:
         said = self.body.run(params, x, self.names, self.layer, self.mode)
-        said, kept = said if self.mode == "keep" else (said, None)
+        said, kept = said if self.mode in ("keep", "given") else (said, None)
         out = self.head(said)
         if not jnp.ndim(out) or out.shape[0] != len(x[0]):
             raise UnsupportedModelError(
@@ -156,6 +156,24 @@ def _reached(jaxpr: Any) -> list[bool]:
         if any(not hasattr(v, "val") and v in found for v in step.invars):
             found.update(step.outvars)
     return [not hasattr(v, "val") and v in found for v in jaxpr.outvars]
+
+
+def _broken(jaxpr: Any) -> Iterator[str]:
+    """Steps of a program, and of those inside them, that derivatives do not follow."""
+    for step in jaxpr.eqns:
+        name = step.primitive.name
+        if name in ("round", "floor", "ceil", "stop_gradient") or name.startswith("custom_vjp"):
+            yield name.removesuffix("_call")
+        elif (
+            name == "convert_element_type"
+            and jnp.issubdtype(step.params["new_dtype"], jnp.integer)
+            and jnp.issubdtype(step.invars[0].aval.dtype, jnp.floating)
+        ):
+            yield "a cast to whole numbers"
+        for inner in step.params.values():
+            for part in inner if isinstance(inner, (list, tuple)) else (inner,):
+                if hasattr(part, "eqns") or hasattr(getattr(part, "jaxpr", None), "eqns"):
+                    yield from _broken(getattr(part, "jaxpr", part))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -231,6 +249,13 @@ class JaxNetwork(Differentiable):
         """Bring an array back."""
         return np.asarray(a).astype(np.float64) if jnp.issubdtype(a.dtype, jnp.floating) else np.array(a)
 
+    def fed(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[JaxNetwork]:
+        """See Differentiable."""
+        wider = [jnp.dtype(d) for d in given if jnp.finfo(d).eps < jnp.finfo(self.dtype).eps]
+        if wider:
+            yield replace(self, dtype=jax.dtypes.canonicalize_dtype(min(wider, key=lambda d: jnp.finfo(d).eps)))
+        yield self
+
     def take(self, a: Array, rows: Indices) -> Array:
         """Rows of an array."""
         return a[np.asarray(rows)]
@@ -302,6 +327,11 @@ class JaxNetwork(Differentiable):
         said, back = jax.eval_shape(partial(_forward, self.run, _floats(x)), self.params, wide)
         return said, back
 
+    def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
+        """See Differentiable."""
+        with _refusing():
+            return tuple(dict.fromkeys(_broken(jax.make_jaxpr(self.run)(self.params, x).jaxpr)))
+
     def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and what derivatives would keep; where there are none, the bytes of these rows and of what is answered."""
         outputs = self.ask(x)
@@ -349,6 +379,44 @@ class JaxNetwork(Differentiable):
                 found.append((name, tuple(kept.shape)))
         return found
 
+    def shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """See Differentiable; nothing is computed."""
+        found, rows = [], () if self.run.body.batched else (len(x[0]),)
+        try:
+            names = self.run.body.layers(self.run.body.module(self.params))
+        except UnsupportedModelError:
+            return []
+        for name in names:
+            run = replace(self.run, layer=name, mode="stop")
+            try:
+                with self.run.body.any_size():
+                    jax.eval_shape(partial(run, self.params), x)
+            except Reached as reached:
+                found.append((name, (*rows, *reached.shape)))
+            except Exception:  # noqa: S112  # whatever a network says to rows of another size
+                continue
+        return found
+
+    def sequences(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+        """See Differentiable; in the order of the module's parts."""
+        body = self.run.body
+        try:
+            module = body.module(self.params)
+            names = body.layers(module)
+        except UnsupportedModelError:
+            return
+        for name in names:
+            axes = body.sequence_axes(module, name)
+            if axes is None:
+                continue
+            try:
+                given = _kept(replace(self.run, layer=name, mode="given"), self.params, x)
+            except (UnsupportedModelError, OptionError, jax.errors.JAXTypeError, TypeError):
+                continue
+            self.passes.forward += len(x[0])
+            if isinstance(given, jax.Array) and given.ndim == len(axes):
+                yield name, axes, given
+
     def _said(self, x: tuple[Array, ...], layer: str) -> Array:
         try:
             kept = _kept(replace(self.run, layer=layer, mode="keep"), self.params, x)
@@ -375,7 +443,8 @@ class JaxNetwork(Differentiable):
     def inside(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, Array]:
         """From a layer on."""
         self.passes.forward += len(x[0])
-        return replace(self, run=replace(self.run, layer=layer, mode="from")), self._said(x, layer)
+        kept = self._said(x, layer)
+        return replace(self, run=replace(self.run, layer=layer, mode="from"), dtype=kept.dtype), kept
 
     def randomised(self, seed: int, layer: str | None = None) -> JaxNetwork:
         """A copy with weights drawn anew, normal with the same spread; those with one axis (biases, scales) are shuffled."""

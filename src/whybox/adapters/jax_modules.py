@@ -9,6 +9,7 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, final
@@ -19,9 +20,17 @@ import numpy as np
 
 from whybox.errors import OptionError, UnsupportedModelError, did_you_mean
 
-__all__ = ["Body", "Equinox", "Flax", "Function", "body_of", "bytes_of", "dotted"]
+__all__ = ["Body", "Equinox", "Flax", "Function", "Reached", "body_of", "bytes_of", "dotted"]
 
-Mode = Literal["plain", "keep", "from"]
+Mode = Literal["plain", "keep", "from", "stop", "given"]
+
+
+class Reached(Exception):  # noqa: N818  # nothing went wrong
+    """A layer was reached that the network was run up to; `shape`: of what it puts out."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(shape)
+        self.shape = shape
 
 
 @dataclass(frozen=True)
@@ -49,21 +58,36 @@ class Body(ABC):
         """Names of layers without parts of their own."""
         raise UnsupportedModelError("layers of a plain JAX function cannot be reached.")
 
+    def sequence_axes(self, module: Any, layer: str) -> tuple[str, ...] | None:
+        """Names of the axes that a layer is given, rows first, where it knows time from features."""
+        return None
+
+    def any_size(self) -> AbstractContextManager[None]:
+        """Within it inputs may have another size than the module was made for, where it checks that first."""
+        return nullcontext()
+
     def run(self, params: Any, x: tuple[Any, ...], names: tuple[str, ...], layer: str | None, mode: Mode) -> Any:
-        """Answer rows. ``keep``: (answer, what the layer put out). ``from``: the first input stands for what the layer puts out."""
+        """Answer rows. ``keep``: (answer, what the layer put out). ``from``: the first input stands for what the layer puts out.
+
+        ``stop``: raise Reached there. ``given``: (answer, what the layer is given).
+        """
 
         def call(*given: Any) -> Any:
             module = self.module(params)
             said: list[Any] = []
             if layer is not None:
                 instead, given = (given[0], given[1:]) if mode == "from" else (None, given)
-                module = self.put(module, layer, _Stub(self.at(module, layer), instead, said))
+                module = self.put(
+                    module,
+                    layer,
+                    _Stub(self.at(module, layer), instead, said, stop=mode == "stop", given=mode == "given"),
+                )
             answer = module(**dict(zip(names, given, strict=True))) if names else module(*given)
             if layer is not None and len(said) != 1:
                 raise UnsupportedModelError(
                     f"layer {layer!r} answers {'more than once' if said else 'never'}; name another."
                 )
-            return (answer, said[0]) if mode == "keep" else answer
+            return (answer, said[0]) if mode in ("keep", "given") else answer
 
         return call(*x) if self.batched else jax.vmap(call)(*x)
 
@@ -84,21 +108,24 @@ class Body(ABC):
 class _Stub:
     """Stands where a layer stood: notes what it says, or says what it is given to say."""
 
-    def __init__(self, layer: Any, instead: Any, said: list[Any]) -> None:
-        self._layer, self._instead, self._said = layer, instead, said
+    def __init__(self, layer: Any, instead: Any, said: list[Any], *, stop: bool, given: bool) -> None:
+        self._layer, self._instead, self._said, self._stop = layer, instead, said, stop
+        self._hears = given
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._layer, name)
 
     def __call__(self, *given: Any, **named: Any) -> Any:
         out = self._layer(*given, **named)
+        if self._stop:
+            raise Reached(tuple(jnp.shape(out)))
         if self._instead is not None:
             if jnp.shape(out) != jnp.shape(self._instead):
                 raise UnsupportedModelError(
                     "the layer is called on parts of a row (under vmap inside the network); name one that answers a whole row."
                 )
             out = self._instead
-        self._said.append(out)
+        self._said.append(given[0] if self._hears and given else out)
         return out
 
 
@@ -152,6 +179,14 @@ class Equinox(Body):
 
         return equinox.tree_at(lambda m: self.at(m, layer), module, by)
 
+    def sequence_axes(self, module: Any, layer: str) -> tuple[str, ...] | None:
+        """See Body."""
+        import equinox
+
+        kinds = (equinox.nn.Conv, equinox.nn.ConvTranspose, equinox.nn.Pool)
+        found = self.at(module, layer)
+        return ("row", "feature", "time") if isinstance(found, kinds) and found.num_spatial_dims == 1 else None
+
     def layers(self, module: Any) -> list[str]:
         """Modules within which there is no module."""
         import equinox
@@ -188,6 +223,16 @@ class Flax(Body):
         else:
             object.__setattr__(parent, last, by)
         return module
+
+    def sequence_axes(self, module: Any, layer: str) -> tuple[str, ...] | None:
+        """See Body."""
+        from flax import nnx
+
+        found = self.at(module, layer)
+        if isinstance(found, nnx.RNN):
+            return ("time", "row", "feature") if found.time_major else ("row", "time", "feature")
+        conv = isinstance(found, (nnx.Conv, nnx.ConvTranspose)) and len(tuple(np.atleast_1d(found.kernel_size))) == 1
+        return ("row", "time", "feature") if conv else None
 
     def layers(self, module: Any) -> list[str]:
         """Modules within which there is no module."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from inspect import Parameter, Signature
 from typing import Any
 
 import keras
 
-from whybox.adapters.keras_models import call_model, inputs_of, instead, leaves, structure_of
+from whybox.adapters.keras_models import any_size, call_model, inputs_of, instead, leaves, sequence_axes, structure_of
 from whybox.errors import UnsupportedModelError
 from whybox.models.differentiable import Differentiable
 
@@ -48,6 +48,8 @@ def network(obj: Any, output: Any = None) -> Differentiable:
 def _arithmetic(model: Any, weights: str) -> str:
     """What layers compute in, where it is shorter than their weights."""
     shorter = {d for _, layer in leaves(model) if "16" in (d := str(getattr(layer, "compute_dtype", "")))}
+    if "mixed" in weights:
+        return weights
     return weights if not shorter - {weights} else f"{min(shorter)} mixed with {weights}"
 
 
@@ -94,6 +96,26 @@ def _torch(model: Any, output: Any) -> Differentiable:
         def __deepcopy__(self, memo: Any) -> Evaluated:
             known = {id(v): value for v, value in self.values}
             return Evaluated(lambda v: torch.nn.Parameter(known[id(v)].detach().clone(), requires_grad=False))
+
+        def any_size(self) -> AbstractContextManager[None]:
+            return any_size(model)
+
+        def sequences(self, run: Callable[[], Any]) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+            met: list[tuple[str, tuple[str, ...], Any]] = []
+
+            def noting(name: str, axes: tuple[str, ...], call: Callable[..., Any]) -> Callable[..., Any]:
+                def hear(given: Any, *more: Any, **named: Any) -> Any:
+                    met.append((name, axes, given))
+                    return call(given, *more, **named)
+
+                return hear
+
+            with ExitStack() as stack:
+                for name, layer in self.layers_of.items():
+                    if (axes := sequence_axes(layer)) is not None:
+                        stack.enter_context(instead(layer, noting(name, axes, layer.call)))
+                run()
+            return iter(met)
 
         def extra_repr(self) -> str:
             return structure_of(model)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, final
 
 import keras
 
 from whybox.adapters.jax_modules import Body
-from whybox.adapters.keras_models import call_model, instead, leaves, structure_of
+from whybox.adapters.keras_models import any_size, call_model, instead, leaves, sequence_axes, structure_of
 from whybox.errors import OptionError, did_you_mean
 
 __all__ = ["Stateless", "keys_of"]
@@ -61,6 +62,14 @@ class Stateless(Body):
                 return module(*x, **named)
 
         return call
+
+    def any_size(self) -> AbstractContextManager[None]:
+        """See Body."""
+        return any_size(self.model)
+
+    def sequence_axes(self, module: Any, layer: str) -> tuple[str, ...] | None:
+        """See Body."""
+        return sequence_axes(dict(leaves(self.model))[layer])
 
     def layers(self, module: Any) -> list[str]:
         """Layers without layers of their own."""

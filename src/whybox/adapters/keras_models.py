@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
 
 from whybox.adapters.parts import parameters_of
 
-__all__ = ["call_model", "inputs_of", "instead", "is_functional", "leaves", "structure_of"]
+__all__ = ["any_size", "call_model", "inputs_of", "instead", "is_functional", "leaves", "sequence_axes", "structure_of"]
 
 
 def leaves(model: Any) -> Iterator[tuple[str, Any]]:
@@ -79,6 +79,31 @@ def instead(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
         yield
     finally:
         layer.__dict__.pop("call", None)
+
+
+@contextmanager
+def any_size(model: Any) -> Iterator[None]:
+    """Within it the model, and models inside it, run as far as they can on inputs of another size than they were made for."""
+    with ExitStack() as stack:
+        for part in (layer for layer in model.layers if getattr(layer, "layers", None)):
+            stack.enter_context(any_size(part))
+        object.__setattr__(model, "_assert_input_compatibility", lambda *_: None)
+        try:
+            yield
+        finally:
+            model.__dict__.pop("_assert_input_compatibility", None)
+
+
+def sequence_axes(layer: Any) -> tuple[str, ...] | None:
+    """Names of the axes that a layer is given, where it knows time from features."""
+    kinds = keras.layers
+    if isinstance(layer, (kinds.RNN, kinds.Bidirectional)):
+        return "row", "time", "feature"
+    if isinstance(
+        layer, (kinds.Conv1D, kinds.Conv1DTranspose, kinds.MaxPooling1D, kinds.AveragePooling1D, kinds.SeparableConv1D)
+    ):
+        return ("row", "time", "feature") if layer.data_format == "channels_last" else ("row", "feature", "time")
+    return None
 
 
 def structure_of(model: Any) -> str:

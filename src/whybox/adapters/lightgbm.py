@@ -103,7 +103,7 @@ def domain(inputs: Inputs) -> Domain:
     cats = (
         {c: len(known or ()) for c, known in encoder.categories.items()} if isinstance(encoder, NumberEncoder) else {}
     )
-    return Domain(nan=True, infinite=True, categories=cats, unseen=True)
+    return Domain(nan=True, infinite=True, categories=cats, unseen=True, sparse=True)
 
 
 @final
@@ -143,6 +143,9 @@ class _OnTable:
             table.column(i).kind in ("number", "boolean", "category") for i in range(table.width)
         ):
             return self.predict(table.native)
+        if table.is_matrix:  # of which LightGBM takes floats only
+            floats = table.native.dtype in (np.float32, np.float64)
+            return self.predict(table.native if floats else table.native.astype(np.float64))
         rows = (
             table.native
             if isinstance(table.native, np.ndarray) and table.native.dtype.kind in "fiub"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from whybox.adapters.strict import Doc, plain_number, plain_numbers
 from whybox.errors import DtypeError, ModelFileError, UnknownFieldError, shown
 from whybox.frames import Floats, Table
+from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Encoder, Inputs, NumberEncoder
 from whybox.models.links import Link, Outputs
 from whybox.models.trees import (
@@ -101,7 +102,8 @@ def read(text: str, kind: str, classes: tuple[str, ...] | None = None) -> TreeEn
     weight = 1.0 / (len(blocks) // per_round) if "average_output" in head and blocks else 1.0
     trees = _trees(blocks, width, per_round, weight)
     outputs = _outputs(head.get("objective"), per_round, classes)
-    named = not all(re.fullmatch(r"Column_\d+", n) for n in names)
+    own_names = tuple(f"Column_{i}" for i in range(width))  # what LightGBM writes where it was given no names
+    named = tuple(names) != own_names
     encoder = _encoder(tail)
     return TreeEnsemble.stack(
         trees,
@@ -114,6 +116,7 @@ def read(text: str, kind: str, classes: tuple[str, ...] | None = None) -> TreeEn
             encoder,
             tuple((i,) for i in range(width)),
             blank="_",
+            own_names=() if named else own_names,
         ),
     )
 
@@ -440,15 +443,26 @@ class ByKind(Encoder):
         return True
 
     def __call__(self, table: Table) -> Floats:
-        if isinstance(table.native, np.ndarray):
+        if isinstance(table.native, np.ndarray) or table.is_matrix:
             return self.base(table)
-        at = [i for i in range(table.width) if table.column(i).kind not in ("number", "boolean")]
+        at = self._at(table)
         if len(at) != len(self.lists):
             raise DtypeError(
                 f"the model was trained with {len(self.lists)} columns of categorical dtype, these rows have {len(at)} ({shown([table.names[i] for i in at])}). "
                 "Give the columns the dtypes they had in training."
             )
         return replace(self.base, categories=dict(zip(at, self.lists, strict=True)))(table)
+
+    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """Return the categories of training, once the rows show which columns they belong to."""
+        if table is None or isinstance(table.native, np.ndarray):
+            return {}
+        at = self._at(table)
+        return {i: Vocabulary(v) for i, v in zip(at, self.lists, strict=True)} if len(at) == len(self.lists) else {}
+
+    @staticmethod
+    def _at(table: Table) -> list[int]:
+        return [i for i in range(table.width) if table.column(i).kind not in ("number", "boolean")]
 
 
 def of_estimator(encoder: Encoder) -> Encoder:

@@ -36,12 +36,16 @@ _Nodes = npt.NDArray[np.int64]
 @final
 @dataclass(frozen=True)
 class Domain:
-    """What a library's predict takes: whether NaN and infinities are allowed, and how many codes a categorical column has."""
+    """What a library's predict takes: whether NaN and infinities are allowed, and how many codes a categorical column has.
+
+    ``sparse``: it also takes a sparse matrix with zeros and missing values stored, and reads the same in it.
+    """
 
     nan: bool = True
     infinite: bool = True
     categories: Mapping[int, int] | None = None
     unseen: bool = True
+    sparse: bool = False
 
 
 def complete(e: TreeEnsemble, domain: Domain) -> bool:

@@ -10,12 +10,13 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from whybox.errors import MissingDependencyError, ModelFileError
 from whybox.frames import Floats
+from whybox.sparse_rows import is_sparse
 
 __all__ = ["as_json", "installed", "predictions"]
 
@@ -33,27 +34,37 @@ except (ImportError, ValueError, OSError):
     pass
 """.format(seconds=SECONDS, bytes=GIGABYTES * 2**30)
 
+_READ: Final = """
+def read(path):
+    import numpy as np
+    found = np.load(path, allow_pickle=False)
+    if isinstance(found, np.ndarray):
+        return found
+    from scipy.sparse import csr_matrix
+    return csr_matrix((found["data"], found["indices"], found["indptr"]), shape=tuple(found["shape"]))
+"""
+
 _PROGRAMS: Final = {
     "xgboost": """
 import numpy as np, xgboost
 b = xgboost.Booster({"nthread": 1}); b.load_model(sys.argv[1])
-rows = np.load(sys.argv[2], allow_pickle=False)
+rows = read(sys.argv[2])
 rounds = (0, int(sys.argv[4]))
 d = xgboost.DMatrix(rows.astype(np.float32), feature_names=b.feature_names, feature_types=b.feature_types, enable_categorical=True)
 out = b.predict(d, output_margin=True, iteration_range=rounds, strict_shape=True)
-np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(len(rows), -1), allow_pickle=False)
+np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(rows.shape[0], -1), allow_pickle=False)
 """,
     "lightgbm": """
 import numpy as np, lightgbm
 b = lightgbm.Booster(model_file=sys.argv[1], params={"verbose": -1, "num_threads": 1})
-rows = np.load(sys.argv[2], allow_pickle=False)
+rows = read(sys.argv[2])
 out = b.predict(rows, raw_score=sys.argv[4] == "raw", validate_features=False)
-np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(len(rows), -1), allow_pickle=False)
+np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(rows.shape[0], -1), allow_pickle=False)
 """,
     "catboost": """
 import numpy as np, catboost
 m = catboost.CatBoost(); m.load_model(sys.argv[1], format=sys.argv[4])
-rows = np.load(sys.argv[2], allow_pickle=False)
+rows = read(sys.argv[2])
 if len(sys.argv) > 5:
     wide = np.empty((len(rows), int(sys.argv[6])), dtype=object)
     floats = [int(i) for i in sys.argv[5].split(",") if i]
@@ -61,7 +72,7 @@ if len(sys.argv) > 5:
         wide[:, j] = rows[:, floats.index(j)] if j in floats else [f"category {i % 5} that training did not have" for i in range(len(rows))]
     rows = wide
 out = m.predict(rows, prediction_type="RawFormulaVal", thread_count=1)
-np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(len(rows), -1), allow_pickle=False)
+np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(rows.shape[0], -1), allow_pickle=False)
 """,
     "cbm": """
 import catboost
@@ -76,15 +87,19 @@ def installed(library: str) -> bool:
     return find_spec(library) is not None
 
 
-def predictions(library: str, path: Path, rows: Floats, *extra: str) -> Floats:
-    """Return what the library itself, loading the file in a process of its own, predicts for rows of the model's matrix.
+def predictions(library: str, path: Path, rows: Any, *extra: str) -> Floats:
+    """Return what the library itself, loading the file in a process of its own, predicts for rows of the model's matrix, dense or sparse.
 
     Raises:
         ModelFileError: it refuses the file, crashes on it, or takes more than its time or memory.
     """
     with tempfile.TemporaryDirectory() as folder:
-        given, got = Path(folder) / "rows.npy", Path(folder) / "out.npy"
-        np.save(given, rows, allow_pickle=False)
+        given, got = Path(folder) / "rows", Path(folder) / "out.npy"
+        with given.open("wb") as file:
+            if is_sparse(rows):
+                np.savez(file, data=rows.data, indices=rows.indices, indptr=rows.indptr, shape=rows.shape)
+            else:
+                np.save(file, rows, allow_pickle=False)
         _run(library, library, str(path), str(given), str(got), *extra)
         return np.asarray(np.load(got, allow_pickle=False))
 
@@ -111,7 +126,7 @@ def as_json(path: Path) -> bytes:
 def _run(program: str, library: str, *arguments: str) -> None:
     try:
         done = subprocess.run(  # noqa: S603  # our own programs, on paths that are passed as arguments
-            [sys.executable, "-c", _LIMITS + _PROGRAMS[program], *arguments],
+            [sys.executable, "-c", _LIMITS + _READ + _PROGRAMS[program], *arguments],
             capture_output=True,
             timeout=SECONDS,
             check=False,

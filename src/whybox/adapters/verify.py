@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.adapters.made_rows import MOST, Domain, Maker, complete, rows_everywhere, some_rows
 from whybox.frames import Floats, as_table
@@ -19,12 +20,18 @@ from whybox.kernels import trees
 from whybox.models.base import Scale, Verdict
 from whybox.models.compare import compare
 from whybox.models.linear import Linear
+from whybox.models.mixed_rows import masks
+from whybox.models.narrow import columns_read, narrowed
 from whybox.models.trees import TreeEnsemble
+from whybox.sparse_rows import from_dense
 
 __all__ = ["Domain", "Rounds", "verified", "verified_linear"]
 
 TOGETHER: Final = 10  # rounds that are asked about each other's rows: fewer save little, for a call has its price
 WHOLE: Final = 500  # rows for the whole model, where every node has rows of its own
+MIXED: Final = 64  # rows that are mixed of two of them
+WIDE: Final = 2048  # columns; of wider models, rows have the columns that are read alone, until a predict is asked
+CELLS: Final = 2**22  # of dense rows that are asked about at a time
 
 
 @final
@@ -62,22 +69,105 @@ def verified(
     Raises:
         ModelMismatchError: they differ by more than rounding.
     """
+    if decode is None and model.inputs.width > WIDE:
+        columns = columns_read(model)
+        wide = _Wide(columns, model.inputs.width, domain.sparse)
+        known = {
+            i: (domain.categories or {})[int(c)] for i, c in enumerate(columns) if int(c) in (domain.categories or {})
+        }
+        checked = _checked(
+            narrowed_trees(model),
+            wide.asking(predict),
+            scale,
+            relative,
+            replace(domain, categories=known),
+            None,
+            None if rounds is None else replace(rounds, predict=wide.by_rounds(rounds.predict)),
+        )
+    else:
+        checked = _checked(model, predict, scale, relative, domain, decode, rounds)
+    return replace(model, verdict=replace(checked, against=against))
+
+
+def narrowed_trees(model: TreeEnsemble) -> TreeEnsemble:
+    """As `narrowed`."""
+    found = narrowed(model)
+    assert isinstance(found, TreeEnsemble)  # noqa: S101  # the same kind of model comes back
+    return found
+
+
+def _checked(
+    model: TreeEnsemble,
+    predict: Callable[[Any], Floats],
+    scale: Scale,
+    relative: float,
+    domain: Domain,
+    decode: Callable[[Floats], Any] | None,
+    rounds: Rounds | None,
+) -> Verdict:
     maker = Maker(model, domain)
     every = rounds is not None and decode is None and model.n_trees > 0 and complete(model, domain)
-    rows, tested, total = some_rows(maker, WHOLE if every else MOST)
-    theirs = rows if decode is None else decode(rows)
-    ours = rows if decode is None else model.inputs.matrix(model.inputs.align(as_table(theirs))[0])
-    own = predict(theirs).reshape(len(rows), -1)
+    most = MOST if decode is None else int(np.clip(2 * CELLS // len(model.inputs.names), 60, MOST))
+    rows, tested, total = some_rows(maker, WHOLE if every else most)
+    mixed = _mixed(rows, maker.rng)
+    made = np.concatenate([rows, mixed])
+    theirs = made if decode is None else decode(made)
+    ours = made if decode is None else model.inputs.matrix(model.inputs.align(as_table(theirs))[0])
+    own = predict(theirs).reshape(len(made), -1)
+
+    def what(i: int) -> str:
+        return f"made row {i:,} of {len(made):,}{', which mixes two others' if i >= len(rows) else ''}"
+
     found = [
-        compare(model, trees.predict(model, ours), own, scale=scale, relative=relative, size=model.size),
+        compare(model, trees.predict(model, ours), own, scale=scale, relative=relative, size=model.size, what=what)
     ]
-    count = len(rows)
+    count = len(made)
     if every and rounds is not None:
         made, tested, total = rows_everywhere(maker)
         count += made.shape[0] * made.shape[1]
         found += _by_rounds(model, made, rounds, scale, relative)
     difference, tolerance = (max(f[i] for f in found) for i in range(2))
-    return replace(model, verdict=Verdict(count, tested, total, difference, tolerance, against))
+    return Verdict(count, tested, total, difference, tolerance, mixed=len(mixed))
+
+
+def _mixed(rows: Floats, rng: np.random.Generator) -> Floats:
+    """Rows that take some of their columns from one of the rows made and the others from another."""
+    if len(rows) < 2 or rows.shape[1] < 2:
+        return rows[:0]
+    taken = masks(MIXED, rows.shape[1], rng)
+    one, two = rng.integers(0, len(rows), (2, MIXED))
+    return np.asarray(np.where(taken, rows[two], rows[one]))
+
+
+@final
+@dataclass(frozen=True)
+class _Wide:
+    """Rows of the columns that are read alone, made whole for a predict: sparse where it takes that, else some at a time."""
+
+    columns: npt.NDArray[np.int64]
+    width: int
+    sparse: bool
+
+    def ask(self, predict: Callable[..., Floats], rows: Floats, *more: int) -> Floats:
+        """Return the answers to these rows."""
+        if self.sparse:
+            return predict(from_dense(rows, columns=self.columns, width=self.width), *more)
+        step = max(1, CELLS // self.width)
+        said = [predict(self._whole(rows[i : i + step]), *more) for i in range(0, len(rows), step)]
+        return np.asarray(np.concatenate(said), dtype=np.float64)
+
+    def _whole(self, rows: Floats) -> Floats:
+        out = np.zeros((len(rows), self.width))
+        out[:, self.columns] = rows
+        return out
+
+    def asking(self, predict: Callable[[Any], Floats]) -> Callable[[Any], Floats]:
+        """Return the predict, for such rows."""
+        return lambda rows: self.ask(predict, rows)
+
+    def by_rounds(self, predict: Callable[[Floats, int, int], Floats]) -> Callable[[Floats, int, int], Floats]:
+        """Return the predict of some rounds, for such rows."""
+        return lambda rows, first, last: self.ask(predict, rows, first, last)
 
 
 def _by_rounds(
@@ -110,10 +200,13 @@ def verified_linear(
         ModelMismatchError: they differ by more than rounding.
     """
     rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(200, model.inputs.width)) * rng.choice([0.0, 1e-3, 1.0, 1e3], size=(200, 1))
+    count = int(np.clip(CELLS // model.inputs.width, 20, 200))
+    rows = rng.normal(size=(count, model.inputs.width)) * rng.choice([0.0, 1e-3, 1.0, 1e3], size=(count, 1))
     rows[rng.random(rows.shape) < 0.05] = np.nan
     rows = rows.astype(np.float32).astype(np.float64)
+    mixed = _mixed(rows, rng)[:count]
+    rows = np.concatenate([rows, mixed])
     difference, tolerance = compare(
         model, model.raw(rows), predict(rows), scale="raw", relative=relative, size=model.size(rows)
     )
-    return replace(model, verdict=Verdict(len(rows), 0, 0, difference, tolerance, against))
+    return replace(model, verdict=Verdict(len(rows), 0, 0, difference, tolerance, against, len(mixed)))

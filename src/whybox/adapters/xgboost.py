@@ -144,7 +144,7 @@ def domain(model: TreeEnsemble) -> Domain:
         if isinstance(encoder, NumberEncoder)
         else {}
     )
-    return Domain(nan=True, infinite=False, categories=cats, unseen=False)
+    return Domain(nan=True, infinite=False, categories=cats, unseen=False, sparse=True)
 
 
 @final
@@ -160,7 +160,7 @@ class _OnMatrix:
         import xgboost
 
         data = xgboost.DMatrix(
-            matrix.astype(np.float32),
+            matrix.astype(np.float32),  # as an array, or as a sparse matrix
             feature_names=self.booster.feature_names,
             feature_types=self.booster.feature_types,
             enable_categorical=True,
@@ -207,7 +207,7 @@ class _OnTable:
             names = self.booster.feature_names
             rows = (
                 table.native
-                if isinstance(table.native, np.ndarray) and table.native.dtype != object
+                if table.is_matrix or (isinstance(table.native, np.ndarray) and table.native.dtype != object)
                 else self._frame(table, names)
             )
             data = xgboost.DMatrix(

@@ -239,6 +239,7 @@ def _inputs(names: list[str], width: int, cats: dict[int, tuple[Any, ...] | None
         categories=cats,
         unseen=None,
         array_codes=True,
+        absent=float("nan"),
     )
     garbled = any(not str(name).isascii() for known in cats.values() for name in known or ())
     encoder = Garbled(numbers, about.saved_by >= (3, 4)) if garbled else numbers

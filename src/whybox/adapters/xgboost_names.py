@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final, final
@@ -10,6 +11,7 @@ import numpy as np
 
 from whybox.errors import DtypeError, shown
 from whybox.frames import Column, Floats, Table, is_missing
+from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Encoder, NumberEncoder
 
 __all__ = ["Garbled"]
@@ -30,6 +32,17 @@ class Garbled(Encoder):
     def elementwise(self) -> bool:
         """True: columns are read one to one."""
         return True
+
+    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """Return the categories of training where their names are whole; damaged names are refused when codes are looked up."""
+        whole = (c for c, known in self.base.categories.items() if known is None or not self._damaged(known))
+        every = self.base.learnt(table)
+        return {c: every[c] for c in whole}
+
+    @property
+    def absent(self) -> float:
+        """What XGBoost reads where a sparse matrix stores nothing."""
+        return self.base.absent
 
     def __call__(self, table: Table) -> Floats:
         """Return the matrix, codes taken from the frame's own where names are damaged."""

@@ -14,7 +14,7 @@ __all__ = ["edges", "itself", "picture"]
 
 def picture(given: Input) -> bool:
     """Whether there is a neighbourhood in which edges can be."""
-    return not given.whole and given.x.ndim > 2 and len(given.places) >= 1 and given.dims[-1] != "feature"
+    return not given.whole and given.x.ndim > 2 and len(given.places) >= 1 and "feature" not in given.dims
 
 
 def itself(given: Input, x: Floats) -> Floats:

@@ -25,6 +25,7 @@ from whybox.frames import Floats
 from whybox.methods.saliency.feeding import has_baseline
 from whybox.methods.saliency.method import Method
 from whybox.models.differentiable import Differentiable
+from whybox.rounding import floor, ratio, varies
 
 __all__ = ["dependence"]
 
@@ -99,8 +100,8 @@ class _Judged:
         if case.tokens is not None:
             self.used &= self._told_of(case.tokens)
         enough = self.used.sum(axis=1) >= FEWEST
-        varies = np.array([u.any() and np.ptp(m[u]) > 0 for m, u in zip(self.map, self.used, strict=True)])
-        self.told = enough & varies  # a constant map has no order to keep
+        order = np.array([varies(m[u]) for m, u in zip(self.map, self.used, strict=True)])
+        self.told = enough & order  # a constant map has no order to keep
         self.short = int((~enough).sum())
         self.places = (
             int(self.used.sum(axis=1).max()) if case.tokens is not None else int(np.median(self.used.sum(axis=1)))
@@ -203,7 +204,7 @@ def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: 
     dead, table = 0, []
     for k in range(draws):
         other = judged.again(_drawn(case.net, case.other_seed(10 + k), layers))
-        dead += int((np.ptp(np.where(judged.used, other, 0.0), axis=1) == 0)[judged.told].sum())
+        dead += sum(not varies(m[u]) for m, u in zip(other[judged.told], judged.used[judged.told], strict=True))
         table.append(judged.alike(other))
     mean, half = interval(np.array(table))
     same, chance = float(before.mean()), judged.floor
@@ -300,6 +301,7 @@ def _answers(case: Case, net: Differentiable) -> Floats:
 def _kept(before: Floats, after: Floats) -> float:
     """Correlation within rows, its sign dropped."""
     a, b = (x - x.mean(axis=1, keepdims=True) for x in (before, after))
-    size = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    found = np.abs((a * b).sum(axis=1)) / np.where(size > 0, size, 1.0)
+    one, two = (np.sqrt((x * x).mean(axis=1)) for x in (a, b))
+    told = (one > floor(before.T)) & (two > floor(after.T))  # else the score does not move
+    found = ratio(np.abs((a * b).mean(axis=1)) * told, one * two, 0.0)
     return float(found.mean()) if len(found) else 0.0

@@ -10,6 +10,7 @@ from whybox.checks.case import Case, Maps, flat
 from whybox.checks.result import Check
 from whybox.checks.statistics import sizes_alike
 from whybox.frames import Floats
+from whybox.rounding import SINGLE, relative
 
 __all__ = ["numerical"]
 
@@ -87,8 +88,8 @@ def _completeness(case: Case) -> Check:
         return Check(GROUP, name, "not applicable", None, "this method's maps need not add up to anything.")
     gap = np.abs(case.parts[0].extras["completeness_error"][1])
     base = case.parts[0].extras["base"][1]
-    score = case.parts[0].prediction
-    share = gap / np.maximum(np.abs((0.0 if score is None else score) - base), 1e-12)
+    score = 0.0 if case.parts[0].prediction is None else case.parts[0].prediction
+    share = relative(gap, score - base, SINGLE * np.maximum(np.abs(score), np.abs(base)))
     worst, bad = float(share.max()), int((~found[1]).sum())
     said = f"the maps add up to score - base within {worst:.2g} of it at worst, {float(np.median(share)):.2g} in the median, over all {len(gap)} rows explained"
     if bad:

@@ -15,6 +15,7 @@ from whybox.checks.result import Check
 from whybox.checks.statistics import about, interval, sizes_alike
 from whybox.frames import Floats
 from whybox.methods.saliency.question import Question
+from whybox.rounding import floor, relative
 
 __all__ = ["stability"]
 
@@ -70,7 +71,7 @@ def _noise(case: Case) -> Check:
             )
     mean, half = interval(worst)
     unlike = _unlike(case, before)
-    share = float((moved / np.maximum(np.abs(scores), 1e-12)).mean())
+    share = float(relative(moved, scores, floor(scores)).mean())
     what = f"{RADIUS:.0%} of the input's range" if case.tokens is None else EMBEDDED
     said = (
         f"noise of {what} moves the map by {about(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.frames import Floats
+from whybox.rounding import floor, varies
 
 __all__ = ["about", "interval", "kendall", "ranks", "sizes_alike", "spearman", "t_of", "taus"]
 
@@ -28,7 +29,9 @@ def ranks(values: npt.NDArray[Any]) -> Floats:
 
 
 def spearman(a: Floats, b: Floats) -> float:
-    """Rank correlation of two flat arrays; 0 where one of them is constant, for it then says nothing of the other."""
+    """Rank correlation of two flat arrays; 0 where one of them is constant, but for rounding, for it then says nothing of the other."""
+    if not (varies(a) and varies(b)):
+        return 0.0
     x, y = ranks(a) - (len(a) + 1) / 2, ranks(b) - (len(b) + 1) / 2
     size = float(np.sqrt((x @ x) * (y @ y)))
     return 0.0 if size == 0.0 else float(x @ y) / size
@@ -41,10 +44,9 @@ def sizes_alike(a: Floats, b: Floats) -> Floats:
 
 
 def kendall(a: Sequence[float], b: Sequence[float]) -> float:
-    """Kendall's tau-b of a few numbers: pairs in the same order less pairs in the other, over all; NaN where one side is constant."""
-    x, y = np.asarray(a), np.asarray(b)
-    i, j = np.triu_indices(len(x), 1)
-    s, t = np.sign(x[i] - x[j]), np.sign(y[i] - y[j])
+    """Kendall's tau-b of a few numbers: pairs in the same order less pairs in the other, over all; NaN where one side is constant. Rounding is no order."""
+    i, j = np.triu_indices(len(a), 1)
+    s, t = (np.sign(x[i] - x[j]) * (np.abs(x[i] - x[j]) > floor(x)) for x in (np.asarray(a), np.asarray(b)))
     size = float(np.sqrt((s @ s) * (t @ t)))
     return float("nan") if size == 0.0 else float(s @ t) / size
 

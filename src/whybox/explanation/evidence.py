@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
-from typing import Any, final
+from typing import Any, Final, final
 
 from whybox.errors import ExplanationFileError
+from whybox.models.categories import Unseen, merged_unseen
 
 __all__ = ["Evidence", "merged", "versions"]
+
+_LATER: Final = {"by_position", "unseen"}  # fields that files of earlier versions lack
 
 
 @final
@@ -35,6 +38,8 @@ class Evidence:
         notes: what the reader should know.
         passes: of networks: rows that went forward and backward, rows together. operators: those met that had no rule of their own.
         settings: of networks: the method's name and options and what else was asked, as plain data, so that it can be asked again.
+        by_position: of tables: whether columns that have names were taken by position, because the model knows no names.
+        unseen: of tables: column -> what its rows hold of categories that training did not have (``rows``, ``different``, ``categories`` by name).
     """
 
     method: str
@@ -61,6 +66,8 @@ class Evidence:
     passes: dict[str, int] = field(default_factory=dict)
     operators: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    by_position: bool = False
+    unseen: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join(f"{label}: {text}" for label, text in self.lines())
@@ -77,11 +84,20 @@ class Evidence:
             ExplanationFileError: a field is missing or unknown.
         """
         names = {f.name for f in fields(cls)}
-        if not isinstance(data, dict) or set(data) != names:
+        if not isinstance(data, dict) or set(data) | _LATER != names:
             raise ExplanationFileError(
                 "the saved evidence does not have the fields this version writes; the file was edited or saved by another version."
             )
         return cls(**{**data, "notes": tuple(data["notes"]), "operators": tuple(data["operators"])})
+
+    @property
+    def caution(self) -> str:
+        """What a picture should say below itself in a few words; empty if there is nothing."""
+        unseen = {c: u["rows"] for c, u in self.unseen.items() if u["complete"]}
+        rows = max(unseen.values(), default=0)
+        columns = ", ".join(repr(c) for c in list(unseen)[:3]) + (" ..." if len(unseen) > 3 else "")
+        of = f"unseen categories of {columns} in {'up to ' * (len(unseen) > 1)}{rows:,} row{'s' * (rows != 1)}"
+        return "; ".join([*(["columns taken by position"] if self.by_position else []), *([of] if rows else [])])
 
     def lines(self) -> list[tuple[str, str]]:
         """Return (label, text) pairs for people: what the report and the notebook show."""
@@ -127,8 +143,10 @@ class Evidence:
             if v.get("thresholds_total")
             else "made rows"
         )
+        mixed = f" ({v['mixed']:,} mixed of two others)" if v.get("mixed") else ""
+        both = f", {v['mixed_rows']:,} of them mixed of two rows" if v.get("mixed_rows") else ""
         verdict = (
-            f"{tested}, {v['rows']:,} made rows, largest difference {v['difference']:.2g}; compared with {v['against']}"
+            f"{tested}, {v['rows']:,} made rows{mixed}, largest difference {v['difference']:.2g}; compared with {v['against']}"
             if v.get("rows")
             else f"compared with {v.get('against', 'nothing')}"
         )
@@ -156,7 +174,7 @@ class Evidence:
             ),
             ("Model", self.model),
             ("Reading of the model verified", verdict),
-            ("Rows given to the model's own predict", f"{self.model_calls:,}"),
+            ("Rows given to the model's own predict", f"{self.model_calls:,}{both}"),
         ]
 
 
@@ -168,6 +186,10 @@ def merged(parts: Sequence[Evidence]) -> Evidence:
         if len(parts) > 1
         else first.fingerprints["rows"]
     )
+    columns = dict.fromkeys(c for p in parts for c in p.unseen)
+    unseen = {c: merged_unseen(Unseen(**p.unseen[c]) for p in parts if c in p.unseen) for c in columns}
+    counted = {Unseen(**u).note(c) for p in parts for c, u in p.unseen.items()}  # of one batch each
+    notes = dict.fromkeys(note for p in parts for note in p.notes)
     return replace(
         first,
         residual=max(p.residual for p in parts),
@@ -177,7 +199,8 @@ def merged(parts: Sequence[Evidence]) -> Evidence:
         rows=sum(p.rows for p in parts),
         seconds=sum(p.seconds for p in parts),
         fingerprints={**first.fingerprints, "rows": digest},
-        notes=tuple(dict.fromkeys(note for p in parts for note in p.notes)),
+        notes=(*(note for note in notes if note not in counted), *(u.note(c) for c, u in unseen.items())),
+        unseen={c: asdict(u) for c, u in unseen.items()},
     )
 
 

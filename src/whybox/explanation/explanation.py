@@ -62,7 +62,7 @@ class Explanation:
         prediction: what the model predicts on the explained scale, (rows,) or (rows, outputs); None where there are no rows.
         units: of values, base and prediction.
         std_error: of values, same shape; None when exact.
-        data: the user's rows, aligned with the model; None where there are no rows.
+        data: a snapshot of the user's rows, aligned with the model; None where there are no rows.
         players: for each feature label, the columns it stands for; of an effect, its feature or its two.
         evidence: how the numbers were made and checked.
         extras: further numbers with axes of their own, (dims, array) by name: of an effect ``off_data``, ``share`` and the like.
@@ -133,13 +133,15 @@ class Explanation:
         """Return a curve at any points, computed as its values were: of a tree ensemble this is the exact step function.
 
         Args:
-            points: values of the feature, of a surface pairs of values; ALE is drawn straight between its edges, as it is defined.
+            points: values of the feature, of a surface pairs of values; ALE is drawn straight between its edges, as it is defined. Dates of a column with a
+                time zone: with any zone, or without one in UTC, as the grid is.
 
         Returns:
             (points,) [, outputs], with the rows first where the curve has rows.
 
         Raises:
             OptionError: not a curve, or one that was cut, or saved where only its model knows more than its grid.
+            ModelMismatchError: the model has changed since the curve was computed.
         """
         if self.again is None:
             raise OptionError(

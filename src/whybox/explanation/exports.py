@@ -78,7 +78,7 @@ def _arrow(values: npt.NDArray[Any]) -> Any:
         return pa.array(values)
     try:
         return pa.array(values.tolist())
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
         return pa.array([None if v is None else str(v) for v in values])
 
 

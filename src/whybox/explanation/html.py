@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from whybox.explanation.negligible import negligible
+from whybox.frames import Floats
+
 if TYPE_CHECKING:
     from whybox.explanation.effects import Effects
     from whybox.explanation.explanation import Explanation
@@ -140,6 +143,12 @@ def _bar(value: float, most: float) -> str:
     )
 
 
+def _most(e: Explanation, values: Floats) -> float:
+    """The largest value, of which bars are shares; zero where all are rounding."""
+    most = float(np.abs(values).max(initial=0.0))
+    return most if most > negligible(e).max() else 0.0
+
+
 def _features(e: Explanation) -> str:
     """One line a feature, largest first: for one row, or for an importance."""
     if "feature" not in e.dims:
@@ -149,7 +158,7 @@ def _features(e: Explanation) -> str:
     if "feature_2" in e.dims:
         values = np.abs(e.values).mean(axis=axes)
     order = e.ordered(FEATURES)
-    most = float(np.abs(values[order]).max(initial=0.0))
+    most = _most(e, values[order])
     lines = "".join(
         f'<tr><td style="{_NAME};max-width:22em">{escape(e.feature_names[j])}</td>'
         f'<td>{_bar(float(values[j]), most)}</td><td style="text-align:right">{number(float(values[j]))}</td></tr>'
@@ -168,7 +177,7 @@ def _rows(e: Explanation) -> str:
     """One line a row, the largest features first."""
     order = e.ordered(FEATURES)
     head = "".join(_heading(e.feature_names[j]) for j in order)
-    most = float(np.abs(e.values[:ROWS, order]).max(initial=0.0))
+    most = _most(e, e.values[:ROWS, order])
     lines = []
     for i in range(min(ROWS, len(e.values))):
         cells = "".join(

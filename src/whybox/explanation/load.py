@@ -18,7 +18,7 @@ from whybox.explanation.effects import Effects
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
 from whybox.explanation.known import Axis, Known, Line, Refusal, Steps
-from whybox.explanation.save import FORMAT
+from whybox.explanation.save import FORMAT, SPARSE
 from whybox.frames import Table, as_table
 
 __all__ = ["load"]
@@ -61,6 +61,7 @@ def _one(path: str | Path | io.BytesIO) -> Explanation:
             *("values", "base", "prediction", "std_error", "at.values"),
             *(f"at.edges.{i}" for i in range(len(axes))),
             *(f"extra.{n}" for n in page.get("extras", {})),
+            *(f"data.{part}" for part in SPARSE),
         )
         arrays = {
             n: np.load(io.BytesIO(archive.read(f"{n}.npy")), allow_pickle=False) for n in wanted if f"{n}.npy" in names
@@ -98,6 +99,8 @@ def _build(
             labels=own,
             index=found,
         )
+    elif page["data"] is not None and "data.data" in arrays:
+        data = _sparse(page["data"], arrays)
     return Explanation(
         kind=page["kind"],
         values=arrays["values"],
@@ -125,6 +128,18 @@ def _index(data: bytes | None, rows: int) -> Any:
     if len(found) != rows:
         raise ExplanationFileError(f"{len(found)} row labels for {rows} rows; the file is damaged.")
     return found
+
+
+def _sparse(about: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Table:
+    """Rows of a sparse matrix."""
+    from scipy.sparse import csr_matrix
+
+    rows = csr_matrix(tuple(arrays[f"data.{part}"] for part in SPARSE), shape=tuple(about["shape"]))
+    rows.check_format(full_check=True)
+    names = tuple(map(str, about["names"]))
+    if len(names) != rows.shape[1]:
+        raise ExplanationFileError("the saved rows have another number of columns than of names.")
+    return Table(rows, names, "scipy", named=bool(about["named"]), absent=float(about["absent"]))
 
 
 def _again(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from whybox.explanation.negligible import negligible
 from whybox.frames import Floats
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def partner(e: Explanation, feature: str) -> str | None:
     if e.kind == "interaction":
         strength = np.abs(e.values[:, j]).mean(axis=0).reshape(len(names), -1).sum(axis=1)
         strength[j] = 0
-        return names[int(np.argmax(strength))] if strength.max() > 0 else None
+        return names[int(np.argmax(strength))] if strength.max() > negligible(e).sum() else None
     own = feature_values(e, feature)
     if own is None or e.dims != ("row", "feature"):
         return None
@@ -83,7 +84,8 @@ def partner(e: Explanation, feature: str) -> str | None:
                 left.var() - _within(left, _bins(as_numbers(values)[take]), _bins(as_numbers(own)[take])).var()
             )
     best = max(scores, key=lambda name: scores[name], default=None)
-    return best if best is not None and scores[best] > 1e-12 * max(left.var(), 1e-300) else None
+    least = max(1e-12 * float(left.var()), float(negligible(e)) ** 2)
+    return best if best is not None and scores[best] > least else None
 
 
 def _bins(x: Floats) -> npt.NDArray[np.int64]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,9 @@ from whybox.frames import is_missing
 if TYPE_CHECKING:
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["numbers", "size", "words"]
+__all__ = ["numbers", "size", "with_plain_durations", "words"]
+
+_UNITS: Final = (("days", 86400e6), ("hours", 3600e6), ("minutes", 60e6), ("seconds", 1e6), ("microseconds", 1.0))
 
 
 def size(e: Explanation) -> float:
@@ -38,3 +41,22 @@ def words(values: npt.NDArray[Any]) -> npt.NDArray[np.object_]:
         missing = is_missing(v)
         out[i] = "missing" if missing else str(v)
     return out
+
+
+def with_plain_durations(e: Explanation) -> Explanation:
+    """Return a curve whose points are numbers where they were durations, in a unit that stands in the feature's name."""
+    coords, extras, names = dict(e.coords), dict(e.extras), list(e.players)
+    for i, (dim, tag) in enumerate((("point", ""), ("point_2", "_2"))):
+        points = coords.get(dim)
+        if dim not in e.dims or points is None or points.dtype.kind != "m":
+            continue
+        micro = np.where(np.isnat(points), np.nan, points.astype("m8[us]").astype(np.int64).astype(np.float64))
+        largest = float(np.nanmax(np.abs(micro), initial=0.0))
+        unit, size_of_unit = next((u for u in _UNITS if largest >= 2 * u[1]), _UNITS[-1])
+        coords[dim], names[i] = micro / size_of_unit, f"{names[i]} ({unit})"
+        if f"histogram_edges{tag}" in extras:
+            axes, edges = extras[f"histogram_edges{tag}"]
+            extras[f"histogram_edges{tag}"] = axes, edges / size_of_unit
+    if names == list(e.players):
+        return e
+    return replace(e, coords=coords, extras=extras, players=dict(zip(names, e.players.values(), strict=True)))

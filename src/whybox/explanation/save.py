@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from whybox.explanation.effects import Effects
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["FORMAT", "save", "save_effects"]
+__all__ = ["FORMAT", "SPARSE", "save", "save_effects"]
 
 FORMAT: Final = 1
+SPARSE: Final = ("data", "indices", "indptr")  # what a sparse matrix is made of
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)  # no clock in the file: same explanation, same bytes
 
 
@@ -69,11 +70,14 @@ def _write(e: Explanation, target: Any) -> None:
             "library": e.data.library,
             "named": e.data.named,
             "labels": e.data.labels is not None,
+            **({"shape": list(e.data.native.shape), "absent": e.data.absent} if e.data.is_matrix else {}),
         },
     }
     known = getattr(e.again, "keep", lambda: None)()
     page["at"] = _about(known)
     arrays = {"values": e.values, "base": e.base, "prediction": e.prediction, "std_error": e.std_error}
+    if e.data is not None and e.data.is_matrix:
+        arrays |= {f"data.{part}": getattr(e.data.native, part) for part in SPARSE}
     arrays |= {f"extra.{name}": array for name, (_, array) in e.extras.items()}
     if isinstance(known, Steps):
         arrays |= {"at.values": known.values} | {f"at.edges.{i}": axis.edges for i, axis in enumerate(known.axes)}
@@ -84,7 +88,7 @@ def _write(e: Explanation, target: Any) -> None:
                 buffer = io.BytesIO()
                 np.save(buffer, array, allow_pickle=False)
                 _add(archive, f"{name}.npy", buffer.getvalue())
-        if e.data is not None:
+        if e.data is not None and not e.data.is_matrix:
             _add(archive, "data.arrow", _arrow_bytes(e.data))
             index = _index_bytes(e.data.index)
             if index is not None:
@@ -108,6 +112,8 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 
 def _plain(values: npt.NDArray[Any]) -> list[Any]:
+    if np.asarray(values).dtype.kind == "m":  # in units of the dtype, which is kept beside
+        return list(values.astype(np.int64).tolist())
     return [v if isinstance(v, (str, int, float, bool)) or v is None else str(v) for v in np.asarray(values).tolist()]
 
 
@@ -148,7 +154,7 @@ def _arrow_bytes(table: Table) -> bytes:
         values = column.values if column.categories is None and column.values.dtype != object else column.objects()
         try:
             columns[name] = pa.array(values, from_pandas=True) if values.dtype != object else pa.array(values.tolist())
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
+        except (pa.ArrowException, ValueError, TypeError, OverflowError):
             columns[name] = pa.array([None if v is None else str(v) for v in values])
     return _ipc(pa.table(columns))
 

@@ -20,6 +20,7 @@ from whybox.kernels.lanes import fastest
 from whybox.kernels.steps import bin_of, breakpoints, classes_of, representatives
 from whybox.kernels.sums import each, means, parts_of
 from whybox.kernels.trees import native, predict
+from whybox.kernels.trees import pairs as pairs_of
 from whybox.models.trees import TreeEnsemble
 from whybox.progress import batches
 
@@ -293,10 +294,11 @@ def individual_moments(
 ) -> list[Moments]:
     """Mean and variance over rows of individual curves, without keeping them.
 
-    Squares are taken of distances from a centre near the mean and put right by the mean distance, so that little cancels.
+    Squares are taken of distances from the curves of one row, and put right by the mean distance: little cancels, and where all rows agree the variance is
+    zero but for rounding.
 
     Args:
-        center: ``"mean"``: of link(curve), squares taken from the mean of link(prediction); the mean is partial dependence on the link's scale.
+        center: ``"mean"``: of link(curve); the mean is partial dependence on the link's scale.
             ``"row"``: of link(curve) less link(the row's own prediction).
         link: applied to each value of a curve; ``"softmax"`` goes across the outputs.
 
@@ -315,16 +317,20 @@ def individual_moments(
     if not levels:
         return []
     grid = _Grid(e, levels)
-    centre = np.empty(0) if center == "row" else np.asarray(w @ _linked(link, predict(e, X)) / w.sum())
-    sums, squares = (np.zeros((sum(grid.points), grid.outputs)) for _ in range(2))
-
+    sums, squares, centre = (np.zeros((sum(grid.points), grid.outputs)) for _ in range(3))
     instructions = fastest()
+
+    def added(rows: slice, weights: Floats) -> tuple[Floats, Floats]:
+        own = np.zeros_like(sums), np.zeros_like(sums)
+        grid.native.moments(X[rows], instructions, weights, LINKS.index(link), center == "row", centre.ravel(), *own)
+        return own
+
+    usual = _usual(e, X, w)
+    centre = added(slice(usual, usual + 1), np.ones(1))[0]
 
     def chunk(which: int) -> tuple[Floats, Floats]:
         rows = slice(which * CHUNK, (which + 1) * CHUNK)
-        own = np.zeros_like(sums), np.zeros_like(sums)
-        grid.native.moments(X[rows], instructions, w[rows], LINKS.index(link), centre, *own)
-        return own
+        return added(rows, w[rows])
 
     with ThreadPoolExecutor(threads) as pool:
         for some in batches(
@@ -335,16 +341,15 @@ def individual_moments(
                 squares += two
     shift = sums / w.sum()
     variance = np.maximum(squares / w.sum() - shift**2, 0.0)
-    mean = shift if center == "row" else shift + centre
-    return [Moments(m, v) for m, v in zip(grid.split(mean), grid.split(variance), strict=True)]
+    return [Moments(m, v) for m, v in zip(grid.split(shift + centre), grid.split(variance), strict=True)]
 
 
-def _linked(link: Link, f: Floats) -> Floats:
-    from scipy.special import expit, softmax
-
-    if link == "identity":
-        return f
-    return np.asarray(expit(f) if link == "logistic" else np.exp(f) if link == "exp" else softmax(f, axis=1))
+def _usual(e: TreeEnsemble, X: Floats, w: Floats) -> int:
+    """A row, of those that count, whose predictions are in the middle of those of others."""
+    able = np.flatnonzero(w > 0)
+    some = able[np.linspace(0, len(able) - 1, min(len(able), 1000)).astype(np.int64)]
+    ranks = predict(e, np.ascontiguousarray(X[some])).argsort(axis=0).argsort(axis=0)
+    return int(some[np.abs(ranks - len(some) // 2).max(axis=1).argmin()])
 
 
 def shifted(
@@ -407,6 +412,8 @@ def pair_interactions(
     With PD centred over the rows, ``interaction`` is the sum of weight * (PD_jk - PD_j - PD_k)^2 and ``whole`` that of weight * PD_jk^2;
     H squared is their ratio, and sqrt(interaction / sum of weights) the size of the interaction in the output's units.
 
+    Two players that no path of a tree asks for together do not interact: theirs is exactly zero, and no surface is computed for them.
+
     Args:
         levels: points such that every row lies at one (`representatives`).
 
@@ -419,16 +426,29 @@ def pair_interactions(
     X = _rows(e, X)
     w = _weights(X, weights)
     used = sorted({j for pair in pairs for j in pair})
+    together = _together(e, levels)
     at = {j: bin_of(e, levels[j].columns, levels[j].values, X[:, list(levels[j].columns)]) for j in used}
     curves = dict(zip(used, partial_dependence(e, [levels[j] for j in used], X, w, threads=threads), strict=True))
     alone = {j: _centred(curves[j][at[j]], w) for j in used}
-    out = Strength(*(np.empty((len(pairs), len(e.base_values))) for _ in range(2)))
-    for k, surface in _surfaces(e, levels, pairs, X, w, threads):
+    out = Strength(*(np.zeros((len(pairs), len(e.base_values))) for _ in range(2)))
+    joined = [k for k, (a, b) in enumerate(pairs) if (min(a, b), max(a, b)) in together]
+    for k, (a, b) in enumerate(pairs):
+        out.whole[k] = w @ (alone[a] + alone[b]) ** 2
+    for i, surface in _surfaces(e, levels, [pairs[k] for k in joined], X, w, threads):
+        k = joined[i]
         a, b = pairs[k]
         both = _centred(surface[at[a], at[b]], w)
         out.interaction[k] = w @ (both - alone[a] - alone[b]) ** 2
         out.whole[k] = w @ both**2
     return out
+
+
+def _together(e: TreeEnsemble, levels: Sequence[Levels]) -> set[tuple[int, int]]:
+    """Pairs of players that some path asks for together, the lower position first; columns of nobody are one player more, the last."""
+    of_column = np.full(e.inputs.width, len(levels), dtype=np.int32)
+    for j, one in enumerate(levels):
+        of_column[list(one.columns)] = j
+    return {(min(a, b), max(a, b)) for a, b in pairs_of(e, of_column, len(levels) + 1).tolist()}
 
 
 def overall_interactions(
@@ -437,7 +457,7 @@ def overall_interactions(
     """How strongly each player interacts with all others together, at the rows themselves.
 
     With f, PD_j and the mean over the player's own distribution F_j centred over the rows, ``interaction`` is the sum of
-    weight * (f - PD_j - F_j)^2 and ``whole`` that of weight * f^2.
+    weight * (f - PD_j - F_j)^2 and ``whole`` that of weight * f^2. A player that no path of a tree asks for together with another has exactly zero.
 
     Args:
         levels: points such that every row lies at one (`representatives`).
@@ -461,11 +481,14 @@ def overall_interactions(
     for rows in batches(len(X), what="interactions", first=256):
         each(threads, rows, lambda some: grid.native.averages(X[some], instructions, mass, without[some]))
     f = _centred(predict(e, X), w)
+    met = {j for pair in _together(e, levels) for j in pair}
     for j, curve in enumerate(partial_dependence(e, levels, X, w, threads=threads)):
-        out.interaction[j] = w @ (f - _centred(curve[at[j]], w) - _centred(without[:, j], w)) ** 2
+        rest = f - _centred(curve[at[j]], w) - _centred(without[:, j], w)
+        out.interaction[j] = w @ rest**2 if j in met else 0.0
         out.whole[j] = w @ f**2
     return out
 
 
 def _centred(values: Floats, w: Floats) -> Floats:
-    return np.asarray(values - w @ values / w.sum())
+    near = values - values[0]  # what is the same in all rows leaves no rounding behind
+    return np.asarray(near - w @ near / w.sum())

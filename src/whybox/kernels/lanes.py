@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox import _native
+from whybox.errors import OptionError
 from whybox.frames import Floats
 from whybox.kernels.trees import PlayerOf, Rules, native
 from whybox.models.trees import TreeEnsemble
@@ -67,7 +68,13 @@ def forced_now() -> tuple[object, ...]:
 
 
 def instruction_sets() -> tuple[Instructions, ...]:
-    """Return the instruction sets of this processor, best first; the last, plain one, every processor has."""
+    """Return the instruction sets of this processor, best first; the last, plain one, every processor has.
+
+    The environment variable ``WHYBOX_INSTRUCTIONS`` names the best one that may be used.
+
+    Raises:
+        OptionError: the processor does not have the set that the variable names.
+    """
     return _sets()
 
 
@@ -78,10 +85,15 @@ def fastest() -> str:
 
 @cache
 def _sets() -> tuple[Instructions, ...]:
-    return tuple(
+    sets = tuple(
         Instructions(name, {"float32": rows32, "float64": rows64}, {"float32": bits32, "float64": bits64})
         for name, bits32, bits64, rows32, rows64 in _native.instruction_sets()
     )
+    asked = os.environ.get("WHYBOX_INSTRUCTIONS")
+    if asked is not None and sets[0].name != asked:
+        names = ", ".join(s.name for s in sets)
+        raise OptionError(f"WHYBOX_INSTRUCTIONS={asked!r}: this processor has {names}. Take one of them, or unset it.")
+    return sets
 
 
 def threads_available() -> int:

@@ -150,12 +150,14 @@ def interventional(  # noqa: PLR0913, PLR0917  # the mathematics has this many i
     order: int,
     out: Floats,
     some: slice = slice(None),
+    *,
+    instructions: str | None = None,
 ) -> None:
     """Add interventional attributions (order 1) or pairs (order 2) to `out`; see reference.interventional.
 
     Args:
         weights: (1, background rows), or (rows, background rows) for weights that depend on the row.
-        some: the trees to add.
+        some: the trees to add. instructions: the instruction set to take; None: the best that this processor has.
     """
     first, last, _ = some.indices(e.n_trees)
     native(e).pair_walk(
@@ -168,6 +170,7 @@ def interventional(  # noqa: PLR0913, PLR0917  # the mathematics has this many i
         order=order,
         first_tree=first,
         last_tree=last,
+        instructions=instructions or _native.instruction_sets()[0][0],
         out=out,
     )
 

@@ -31,6 +31,7 @@ class Verdict:
         difference: largest absolute difference seen, on the scale compared.
         tolerance: the largest difference that rounding explains.
         against: what was compared with, in words.
+        mixed: how many of the rows are mixed of two others.
     """
 
     rows: int = 0
@@ -39,6 +40,7 @@ class Verdict:
     difference: float = float("nan")
     tolerance: float = float("nan")
     against: str = "nothing: the file was read without its library"
+    mixed: int = 0
 
 
 @final

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
@@ -14,6 +14,7 @@ from whybox.choices import class_names
 from whybox.errors import DtypeError, InputError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
 from whybox.frames import Floats, Table, as_table
 from whybox.models.base import Model, Own, digest
+from whybox.models.categories import Vocabulary
 from whybox.models.compare import ask
 from whybox.models.inputs import Inputs
 from whybox.models.links import Outputs
@@ -68,6 +69,7 @@ def as_black_box(
     response: str | None = None,
     notes: tuple[str, ...] = (),
     scores: RawScores | None = None,
+    learnt: Callable[[Any, int], Mapping[int, Vocabulary]] | None = None,
 ) -> BlackBox:
     """Wrap a function or a fitted estimator.
 
@@ -77,6 +79,7 @@ def as_black_box(
         response: the method to call; None: ``predict_proba`` where there is one, else ``predict``.
         notes: what the user should know.
         scores: asked in place of a method, where given.
+        learnt: what tells which categories the estimator learnt, given it and the number of its columns.
 
     Raises:
         UnsupportedModelError: nothing here can be called. OptionError: no such method.
@@ -86,14 +89,17 @@ def as_black_box(
         raise UnsupportedModelError(f"{obj.__name__} is a class, not a fitted model; pass an instance after fit.")
     method = _method(obj, response) if scores is None else "decision_function"
     names, named = _columns(obj, rows)
-    inputs = Inputs(names, named, _NoMatrix(), tuple((i,) for i in range(len(names))))
+    categories = {} if method is None or learnt is None else learnt(obj, len(names))
+    inputs = Inputs(
+        names, named, _NoMatrix(categories), tuple((i,) for i in range(len(names))), remembered=_remembered(obj)
+    )
     plain = method is None
     if scores is not None:
         call, what = _Call(scores.call, plain), scores.what
     else:
         call = _Call(obj if method is None else getattr(obj, method), plain)
         what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"
-    first = inputs.align(rows.rows(slice(0, 2)))[0]
+    first = inputs.align(rows.rows(np.arange(min(2, len(rows)))))[0]
     library = type(obj).__module__.partition(".")[0] if not plain else "numpy"
     width = ask(Own(call, "raw", 0.0, what, library), first).shape[1]
     outputs, binary = _outputs(obj, method, width)
@@ -128,7 +134,14 @@ def _columns(obj: Any, rows: Table) -> tuple[tuple[str, ...], bool]:
     known = getattr(obj, "feature_names_in_", None)
     if known is not None and rows.named:
         return tuple(map(str, known)), True
-    return rows.names, rows.named
+    # scikit-learn's estimators count their columns in fit and keep names where there are any; of other objects, names may be known to themselves
+    return rows.names, rows.named and not hasattr(obj, "n_features_in_")
+
+
+def _remembered(obj: Any) -> tuple[str, ...]:
+    """The column names that a step of a Pipeline was fitted with."""
+    known = (getattr(step, "feature_names_in_", ()) for _, step in getattr(obj, "steps", ()))
+    return next((tuple(map(str, names)) for names in known if len(names)), ())
 
 
 def _outputs(obj: Any, method: str | None, width: int) -> tuple[Outputs, bool]:
@@ -156,9 +169,16 @@ def _outputs(obj: Any, method: str | None, width: int) -> tuple[Outputs, bool]:
 class _NoMatrix:
     """Stands where other models have an encoder: there is no matrix behind a function."""
 
+    categories: Mapping[int, Vocabulary]
+
     @property
     def elementwise(self) -> bool:
         return True
+
+    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """What categories the estimator learnt, as far as it lists them."""
+        del table
+        return self.categories
 
     def __call__(self, table: Table) -> Floats:
         raise UnsupportedModelError("this model is known by its answers alone; there is no matrix that it reads.")
@@ -191,6 +211,8 @@ class _Second:
 
 
 def _numbers(said: Any, rows: int) -> Floats:
+    if np.iscomplexobj(said):
+        raise DtypeError("the model answers with complex numbers; take .real or abs() of them in a function of rows.")
     try:
         out = np.asarray(said, dtype=np.float64)
     except (TypeError, ValueError):

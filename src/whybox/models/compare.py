@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from whybox.errors import InputError, ModelMismatchError, WhyboxError
@@ -30,13 +32,22 @@ def ask(own: Own, table: Table, *, what: str = "these rows") -> Floats:
 
 
 def compare(
-    model: Model, raw: Floats, own: Floats, *, scale: Scale, relative: float, size: Floats, what: str = "row"
+    model: Model,
+    raw: Floats,
+    own: Floats,
+    *,
+    scale: Scale,
+    relative: float,
+    size: Floats,
+    what: str | Callable[[int], str] = "row",
+    advice: str = "Please report this model.",
 ) -> tuple[float, float]:
     """Compare our raw outputs with the library's predictions; return the largest difference and what rounding explains.
 
     Args:
         relative: rounding of the library's sums, relative to `size`: how large the summands can be, (outputs,) or (rows, outputs).
-        what: what a row is called in messages.
+        what: what a row is called in messages: a word that its position follows, or a function of the position.
+        advice: what to do about it.
 
     Raises:
         ModelMismatchError: some difference is larger than rounding explains, or the shapes differ.
@@ -60,9 +71,10 @@ def compare(
     wrong = ~(difference <= allowed)
     if wrong.any():
         i, k = np.argwhere(wrong)[np.nanargmax(np.where(np.isnan(difference[wrong]), np.inf, difference[wrong]))]
+        where = what(int(i)) if callable(what) else f"{what} {i} of {len(raw)} compared"
         raise ModelMismatchError(
             f"{model.kind}: our reading of the model gives {float(ours[i, k])!r} where its own predict gives {float(own[i, k])!r} "
-            f"({what} {i} of {len(raw)} compared, {int(wrong.any(axis=1).sum())} rows differ by more than the {allowed[i, k]:.3g} that rounding explains). "
-            "Nothing was explained, because it would be an explanation of another model. Please report this model."
+            f"({where}, {int(wrong.any(axis=1).sum())} rows differ by more than the {allowed[i, k]:.3g} that rounding explains). "
+            f"Nothing was explained, because it would be an explanation of another model. {advice}"
         )
     return float(difference.max(initial=0.0)), float(allowed.max(initial=0.0))

@@ -7,7 +7,7 @@ its device; methods use nothing but ``+ - *``, broadcasting, ``reshape`` and the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, final
@@ -71,6 +71,11 @@ class Differentiable(ABC):
         return replace(self, passes=Passes(), remarks=[])
 
     @property
+    def fragile(self) -> bool:
+        """Whether rows larger than usual may break the device for good: a position beyond a table (of embeddings) ends all work on an accelerator."""
+        return False
+
+    @property
     @abstractmethod
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides the network's numbers, as far as it can be seen."""
@@ -106,6 +111,15 @@ class Differentiable(ABC):
     def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that a derivative at these rows keeps, measured by one forward."""
 
+    def fed(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[Differentiable]:
+        """The same network taking its floats in one type after the other, the likeliest first, until one is taken.
+
+        Args:
+            given: the types in which its inputs of floats came, ``"float32"``, ``"bfloat16"``: that comes first where the network's own is shorter.
+            few: rows of all its inputs.
+        """
+        yield self
+
     def refuse_cut(self, x: tuple[Array, ...], cut: Sequence[int], ways: str) -> None:
         """Inputs that no derivative reaches (`cut`, by place) must be such that the outputs do not depend on them. `ways`: how this library cuts derivatives off.
 
@@ -117,12 +131,16 @@ class Differentiable(ABC):
         plain = self.numpy(self.ask(x))
         for scale, shift in ((0, 0), (2, 1)):
             said = self.ask(tuple(scale * a + shift if i in cut else a for i, a in enumerate(x)))
-            if not np.array_equal(self.numpy(said), plain):
+            if not np.array_equal(self.numpy(said), plain, equal_nan=True):
                 which = "the input" if len(x) == 1 else f"input {cut[0]}"
                 raise UnsupportedModelError(
                     f"no derivative reaches {which}, yet the answer depends on it: the network cuts derivatives off ({ways}, whole numbers on the way), and every one would "
                     "be 0. Take that out of it, or use a method that asks without derivatives: 'occlusion', 'shapley'."
                 )
+
+    def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
+        """What these rows meet on their way that derivatives do not follow, by name: cuts, rounding, a backward of the user's own; as far as the library shows it."""
+        return ()
 
     def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that live at a time while these rows are answered without derivatives; here what derivatives keep stands for them."""
@@ -159,6 +177,17 @@ class Differentiable(ABC):
     def blocks(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """As layers, and also what is made of several layers, where the library has such."""
         return self.layers(x)
+
+    def shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """As blocks, as far as the network gets: rows of a size that it was not made for may end in an error behind some layer. Never raises."""
+        try:
+            return self.blocks(x)
+        except Exception:  # whatever a network says to rows of another size
+            return []
+
+    def sequences(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+        """Layers that know which axis is time and which holds features: name, the axes of what each is given ("row", "time", "feature" in some order), and that."""
+        return iter(())
 
     def tap(self, x: tuple[Array, ...], layer: str) -> Tapped:
         """Run, and keep what one layer put out.

@@ -6,13 +6,15 @@ the only place where the house calls upstairs (CONTRIBUTING.md, "The ladder").
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from whybox.models.base import Model
 from whybox.models.blackbox import RawScores
+from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["as_model", "as_network", "raw_scores"]
+__all__ = ["as_model", "as_network", "learnt_categories", "raw_scores"]
 
 
 def as_model(obj: Any, **options: Any) -> Model:
@@ -34,6 +36,14 @@ def raw_scores(obj: Any) -> RawScores | None:
     from importlib import import_module
 
     found: RawScores | None = import_module("whybox.adapters").raw_scores(obj)
+    return found
+
+
+def learnt_categories(obj: Any, width: int) -> Mapping[int, Vocabulary]:
+    """Return what categories an estimator that is only asked learnt of each of its `width` columns, as far as it lists them."""
+    from importlib import import_module
+
+    found: Mapping[int, Vocabulary] = import_module("whybox.adapters").learnt(obj, width)
     return found
 
 

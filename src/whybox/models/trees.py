@@ -192,6 +192,11 @@ class TreeEnsemble(Model):
         return bool((roots > 0).all())
 
     @cached_property
+    def read(self) -> npt.NDArray[np.int64]:
+        """The columns that some split or linear leaf reads, in order; all others change nothing."""
+        return np.unique(np.concatenate([self.feature[self.left >= 0], self.linear_feature])).astype(np.int64)
+
+    @cached_property
     def size(self) -> Floats:
         """The largest raw output there can be, by absolute value, per output: the yardstick for rounding; (outputs,)."""
         return self.size_of(slice(None))

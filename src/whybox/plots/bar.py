@@ -12,6 +12,7 @@ from whybox.plots.style import (
     NEUTRAL,
     about,
     axes,
+    caution,
     distinct,
     ink,
     name_of,
@@ -98,6 +99,7 @@ def bar(
     if lengths.shape[1] > 1:
         ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
     ax.set_title(title if title is not None else f"Importance{about(shown)}", loc="left")
+    caution(ax, shown)
     tidy(ax)
     return ax
 

@@ -13,6 +13,7 @@ from whybox.plots.style import (
     MISSING,
     about,
     axes,
+    caution,
     colormap,
     ink,
     muted,
@@ -81,6 +82,7 @@ def beeswarm(
     drawn = f"; {len(rows):,} of {n:,} rows drawn" if len(rows) < n else ""
     ax.set_xlabel(f"attribution ({unit(e)}){drawn}" + ("\ngrey: missing, text or groups" if grey else ""))
     ax.set_title(title if title is not None else f"Attributions of {n:,} rows{about(e)}", loc="left")
+    caution(ax, e)
     tidy(ax)
     if new:
         _legend(ax)

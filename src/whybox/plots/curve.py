@@ -10,7 +10,7 @@ import numpy.typing as npt
 from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.html import number
 from whybox.explanation.partners import as_numbers
-from whybox.explanation.points import words
+from whybox.explanation.points import with_plain_durations, words
 from whybox.frames import Floats
 from whybox.plots.style import (
     NEGATIVE,
@@ -18,6 +18,7 @@ from whybox.plots.style import (
     POSITIVE,
     about,
     axes,
+    caution,
     colormap,
     distinct,
     ink,
@@ -74,12 +75,16 @@ def curve(
         raise OptionError("curve shows effects: wb.effects(model, X)['feature'].plot.curve().")
     if output is not None or ("output" in e.dims and ("row" in e.dims or "point_2" in e.dims)):
         e = one_output(e, output, "curve")
+    e = with_plain_durations(e)
     if "point_2" in e.dims:
         if "row" in e.dims:
             raise OptionError("individual surfaces are not drawn; average them or take kind='pdp'.")
         from whybox.plots.surface import surface
 
-        return surface(e, ax=ax, title=title)
+        drawn = surface(e, ax=ax, title=title)
+        if legend:
+            caution(drawn, e)
+        return drawn
     name = next(iter(e.players))
     ax = axes(ax, 5.6, 3.7)
     place, ticks = _places(e.coords["point"])
@@ -101,6 +106,8 @@ def curve(
     _off_above(ax, e, place, bars=ticks is not None, say=legend)
     if "output" in e.dims and legend:
         ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
+    if legend:
+        caution(ax, e)
     return ax
 
 

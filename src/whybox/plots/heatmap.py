@@ -8,7 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError
-from whybox.plots.style import about, axes, diverging, ink, name_of, one_output, others, otherwise, thousands, unit
+from whybox.plots.style import (
+    about,
+    axes,
+    caution,
+    diverging,
+    ink,
+    name_of,
+    one_output,
+    others,
+    otherwise,
+    thousands,
+    unit,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,6 +84,7 @@ def heatmap(
     ax.set_xlabel(
         f"{len(e):,} rows, alike ones together" + (f"; {len(shown):,} of them drawn" if len(shown) < len(rows) else "")
     )
+    caution(ax, e)
     _finish(ax, image, f"attribution ({unit(e)})", title if title is not None else f"Attributions{about(e)}")
     return ax
 
@@ -107,6 +120,7 @@ def _pairs(e: Explanation, most: int, ax: Axes | None, title: str | None) -> Axe
     ax.set_xticks(range(len(names)), names, rotation=55, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(names)), names)
     left = len(size) - len(names)
+    caution(ax, e)
     _finish(
         ax,
         image,

@@ -115,6 +115,7 @@ _OTHERWISE: Final = {
     ("word",): "Use plot.words.",
     ("time",): "Use plot.track.",
     ("time", "feature"): "Use plot.track; a picture in grey needs an axis of one channel.",
+    ("feature", "time"): "Use plot.track.",
     ("feature",): "Take all rows, and plot.bar, beeswarm or heatmap.",
     (): "Leave reduce= out, or take one channel: e[:, 0].",
 }

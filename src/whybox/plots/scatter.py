@@ -15,6 +15,7 @@ from whybox.plots.style import (
     NEGATIVE,
     about,
     axes,
+    caution,
     colormap,
     distinct,
     ink,
@@ -87,6 +88,7 @@ def scatter(
     ax.set_xlabel(name_of(e, name, 60) + (f" ({len(rows):,} of {n:,} rows drawn)" if len(rows) < n else ""))
     ax.set_ylabel(f"attribution ({unit(e)})")
     ax.set_title(title if title is not None else f"{name_of(e, name, 40)}{about(e)}", loc="left")
+    caution(ax, e)
     tidy(ax, grid="both")
     if missing is not None:
         _missing_strip(ax, missing, None if values.dtype == object else (x, values))

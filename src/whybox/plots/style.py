@@ -27,6 +27,7 @@ __all__ = [
     "NEUTRAL",
     "POSITIVE",
     "axes",
+    "caution",
     "colormap",
     "distinct",
     "ink",
@@ -164,6 +165,14 @@ def remark(ax: Axes, text: str, *, below: bool = False) -> None:
         fontsize="x-small",
         color=muted(0.8),
     )
+
+
+def caution(ax: Axes, e: Explanation) -> None:
+    """Add to the words below a picture what its reader should know about the rows; nothing where there is nothing."""
+    from textwrap import fill
+
+    if e.evidence.caution:
+        ax.set_xlabel(f"{ax.get_xlabel()}\n{fill(short(e.evidence.caution, 160), 70)}".lstrip("\n"))
 
 
 def tidy(ax: Axes, *, grid: str | None = "x") -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DRAWN", "SERIES", "panel", "row_bars", "track", "tracks"]
 
-SERIES: Final = (("time",), ("time", "feature"))
+SERIES: Final = (("time",), ("time", "feature"), ("feature", "time"))
 TEXTS: Final = (("token",), ("word",))
 DRAWN: Final = (("y", "x"), ("feature",), *SERIES, *TEXTS)  # axes of one row that some figure shows
 LINE: Final = "#1b1f24"  # on the colours of the map, which are light on every page
@@ -49,7 +49,7 @@ def track(
     """Draw the map of one series along its time: as colours behind the series, or, where each moment has features, as a line of colours for each.
 
     Args:
-        e: a saliency map with the axes (time) or (time, feature). row: position. output: which of several outputs. ax: where to draw.
+        e: a saliency map with the axes (time), (time, feature) or (feature, time). row: position. output: which of several outputs. ax: where to draw.
         title: instead of the usual one.
 
     Returns:
@@ -61,9 +61,9 @@ def track(
     e = of_row(e, row, output)
     if e.dims not in SERIES:
         raise OptionError(
-            f"track shows maps with the axes (time) or (time, feature); this one has {', '.join(e.dims)}."
+            f"track shows maps with the axes (time), (time, feature) or (feature, time); this one has {', '.join(e.dims)}."
         )
-    values = e.values if e.values.ndim == 2 else e.values[:, None]
+    values = e.values[:, None] if e.values.ndim == 1 else e.values if e.dims[0] == "time" else e.values.T
     steps, features = values.shape
     signed, most, beyond = scale(values, None)
     ax = axes(ax, 6.4, 1.5 if e.values.ndim == 1 else min(1.1 + 0.2 * features, 5))
@@ -128,7 +128,7 @@ def tracks(explanations: Sequence[Explanation], row: int = 0) -> Axes:
     """Draw the maps of several methods of one series, one below the other; return the first axes."""
     import matplotlib.pyplot as plt
 
-    tall = [1.5 if e.values.ndim == 2 else min(1.1 + 0.2 * e.shape[2], 4.0) for e in explanations]
+    tall = [1.5 if e.values.ndim == 2 else min(1.1 + 0.2 * len(e.coords["feature"]), 4.0) for e in explanations]
     figure, cells = plt.subplots(len(tall), 1, figsize=(5.2, sum(tall)), height_ratios=tall, layout="constrained", squeeze=False)  # fmt: skip
     for e, cell in zip(explanations, cells.ravel(), strict=True):
         track(e, row, ax=cell)

@@ -14,6 +14,7 @@ from whybox.plots.style import (
     POSITIVE,
     about,
     axes,
+    caution,
     ink,
     muted,
     name_of,
@@ -108,6 +109,7 @@ def waterfall(
         title if title is not None else f"Row {short(str(e.coords['row'][0]))}: prediction {number(final)}{about(e)}",
         loc="left",
     )
+    caution(ax, e)
     tidy(ax)
     return ax
 

@@ -10,6 +10,7 @@ from whybox.checks.case import DEAR
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.catalog import make
 from whybox.methods.saliency.feeding import feed
+from whybox.methods.saliency.question import first_pass
 from whybox.models.registry import as_network
 
 __all__ = ["Plan", "all_of", "kept_by_a_row", "planned"]
@@ -52,7 +53,7 @@ def kept_by_a_row(net: Any, inputs: Any, reading: Mapping[str, Any]) -> int:
     with network.session():
         how = {k: reading[k] for k in ("channel_axis", "embedding", "tokenizer") if k in reading}
         made = feed(network, inputs, make("gradient", {}), **how)
-        return int(made.net.probe(tuple(made.net.array(i.x[:1]) for i in made.inputs))[1])
+        return first_pass(made.net, tuple(i.x[:1] for i in made.inputs), made.inputs)[2]
 
 
 def planned(e: Explanation, kept: int) -> Plan:

@@ -12,6 +12,7 @@ import numpy as np
 
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
+from whybox.explanation.negligible import negligible
 from whybox.frames import Floats
 from whybox.plots.bar import bar
 from whybox.plots.overlay import legend_of, overlay, picture_of, tints, title_of
@@ -73,18 +74,18 @@ def sums(parts: Sequence[Explanation]) -> Floats | None:
     return np.stack(out, axis=1)
 
 
-def share_lines(found: Floats, names: Sequence[str]) -> list[tuple[str, str, str]]:
+def share_lines(found: Floats, names: Sequence[str], least: float = 0.0) -> list[tuple[str, str, str]]:
     """(input, sum, share) of each input, then of all: the mean sum over the rows, and its share of the sizes of these sums, whatever their signs.
 
     Args:
-        found: (rows, inputs), of :func:`sums`. names: of the inputs.
+        found: (rows, inputs), of :func:`sums`. names: of the inputs. least: what rounding explains, of which there are no shares.
     """
     sizes = np.abs(found).mean(axis=0)
     whole = float(sizes.sum())
-    shares = [f"{s / whole:.1%}" if whole > 0 else "" for s in sizes]
+    shares = [f"{s / whole:.1%}" if whole > least else "" for s in sizes]
     means = found.mean(axis=0)
     lines = [(n, number(float(m), 3), s) for n, m, s in zip(names, means, shares, strict=True)]
-    return [*lines, ("together", number(float(means.sum()), 3), "100%" if whole > 0 else "")]
+    return [*lines, ("together", number(float(means.sum()), 3), "100%" if whole > least else "")]
 
 
 def looks(shown: Sequence[Shown], rows: int) -> str:
@@ -166,14 +167,16 @@ def _share_table(s: Shown) -> str:
         f"{s.e.evidence.method}, mean of {over}. A row's sums make its score less its baseline score; a share is of the mean sizes of the sums, "
         "whatever their signs."
     )
-    return f"<p class=faint>{escape(about)}</p>" + table(("Input", "Sum", "Share"), share_lines(found, tuple(s.named)))
+    return f"<p class=faint>{escape(about)}</p>" + table(
+        ("Input", "Sum", "Share"), share_lines(found, tuple(s.named), float(negligible(s.e).max()))
+    )
 
 
 def _share_of_row(s: Shown, row: int) -> str:
     found = sums(s.parts)
     if found is None or row >= len(found):
         return ""
-    *each, whole = share_lines(found[[row]], tuple(s.named))
+    *each, whole = share_lines(found[[row]], tuple(s.named), float(negligible(s.e).max()))
     listed = ", ".join(f"{name} {sum_}{f' ({share})' if share else ''}" for name, sum_, share in each)
     return f"<p>{escape(f'{s.e.evidence.method} of this row: {listed}; together {whole[1]}.')}</p>"
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from whybox.errors import InputError, shown
 from whybox.frames import Floats, is_missing
 from whybox.models.base import Model
+from whybox.rounding import varies
 
 __all__ = ["Performance", "measure"]
 
@@ -74,7 +75,7 @@ def _regression(predicted: Floats, truth: Floats) -> Performance:
         ("MAE", float(np.abs(error).mean()), "mean absolute error, in units of the target"),
         ("Bias", float(error.mean()), "mean of prediction minus truth"),
     ]
-    if spread > 0:
+    if varies(truth):
         scores.insert(
             0,
             (

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
+from whybox.explanation.negligible import negligible
 from whybox.explanation.partners import as_numbers, feature_values, partner, shown_values
 from whybox.frames import Floats
 from whybox.models.base import Model
@@ -26,6 +27,7 @@ from whybox.reporting.effects import effects_section
 from whybox.reporting.figures import figure
 from whybox.reporting.page import table
 from whybox.reporting.performance import Performance
+from whybox.rounding import ratio
 
 __all__ = ["SECTIONS", "Facts", "Section"]
 
@@ -176,13 +178,13 @@ def importance_section(f: Facts) -> str:
     size = np.abs(e.values).mean(axis=0)
     flat = size if size.ndim == 1 else size.sum(axis=1)
     order = np.argsort(-flat, kind="stable")
-    total = float(flat.sum()) or 1.0
+    shares = ratio(flat, flat.sum(), negligible(e).sum())
     each = e.output_names[:MATRIX] if size.ndim > 1 else ()
     lines = [
         (
             e.feature_names[j],
             number(float(flat[j])),
-            f"{100 * flat[j] / total:.1f} %",
+            f"{100 * shares[j]:.1f} %",
             *(number(float(size[j, k])) for k in range(len(each))),
             ", ".join(e.players.get(e.feature_names[j], ())),
         )
@@ -240,7 +242,7 @@ def _direction(e: Explanation, j: int) -> str:
         return "no order"
     x, y = as_numbers(values), e.values[:, j]
     known = np.isfinite(x)
-    if known.sum() < 3 or np.ptp(x[known]) == 0 or np.ptp(y[known]) == 0:
+    if known.sum() < 3 or np.ptp(x[known]) == 0 or np.ptp(y[known]) <= negligible(e):
         return "no difference"
     r = float(np.corrcoef(_ranks(x[known]), _ranks(y[known]))[0, 1])
     return "raise it" if r > 0.3 else "lower it" if r < -0.3 else "mixed"
@@ -269,7 +271,7 @@ def dependence_section(f: Facts) -> str:
         names = [
             e.feature_names[j]
             for j in e.ordered()
-            if feature_values(e, e.feature_names[j]) is not None and np.ptp(e.values[:, j]) > 0
+            if feature_values(e, e.feature_names[j]) is not None and np.ptp(e.values[:, j]) > negligible(e)
         ][:DEPENDENCE]
         drawn = "".join(_dependence(e, name) for name in names)
         heading = f"<h3>{escape(f.name(e))}</h3>" if f.name(e) else ""

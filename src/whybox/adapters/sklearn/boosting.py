@@ -207,7 +207,7 @@ def adaboost_classifier(estimator: Any) -> Reading:
     """Read AdaBoostClassifier of trees: each tree votes for one class, so a leaf holds its vote; the margin is additive."""
     members, weights = fitted(estimator, "estimators_"), np.asarray(estimator.estimator_weights_, dtype=np.float64)
     classes = np.asarray(estimator.classes_)
-    refuse_one_class("AdaBoostClassifier", classes)
+    refuse_one_class("AdaBoostClassifier", classes.tolist())
     trees = []
     for member, weight in zip(members, weights, strict=False):
         if not hasattr(member, "tree_") or not hasattr(member, "classes_"):

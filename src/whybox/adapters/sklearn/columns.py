@@ -12,9 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.errors import UnsupportedModelError
-from whybox.frames import is_missing
 
-__all__ = ["Sources", "trace"]
+__all__ = ["Sources", "positions", "trace"]
 
 Sources = list[frozenset[int]]
 
@@ -89,7 +88,8 @@ def _one_hot(t: Any, inputs: Sources) -> Sources:
 def _imputer(t: Any, inputs: Sources) -> Sources:
     """Impute column by column; columns without any training value are dropped; missingness indicators come last."""
     # With strategy="constant" newer versions drop such columns too, and older ones keep them: the statistics tell.
-    empty = [is_missing(v) for v in t.statistics_]
+    # NaN stands for "no value"; None can be the most frequent value of a column of objects.
+    empty = [isinstance(v, (float, np.floating)) and bool(np.isnan(v)) for v in t.statistics_]
     keep = list(inputs) if t.keep_empty_features else [s for s, e in zip(inputs, empty, strict=True) if not e]
     return keep + (_indicator(t.indicator_, inputs) if t.add_indicator else [])
 
@@ -142,7 +142,7 @@ def _column_transformer(t: Any, inputs: Sources) -> Sources:
         span = spans.get(name, slice(0, 0))
         if isinstance(step, str) and step == "drop":
             continue
-        picked = [inputs[i] for i in _positions(columns, names, len(inputs))]
+        picked = [inputs[i] for i in positions(columns, names, len(inputs))]
         width = span.stop - span.start
         if picked and width:
             traced = trace(step, picked, width)
@@ -152,7 +152,8 @@ def _column_transformer(t: Any, inputs: Sources) -> Sources:
     return out
 
 
-def _positions(columns: Any, names: Sequence[str], width: int) -> list[int]:
+def positions(columns: Any, names: Sequence[str], width: int) -> list[int]:
+    """Return which columns a ColumnTransformer's selection means."""
     if isinstance(columns, slice):
         if isinstance(columns.start, str) or isinstance(columns.stop, str):
             start = names.index(columns.start) if columns.start is not None else 0

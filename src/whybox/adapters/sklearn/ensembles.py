@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -14,6 +14,7 @@ from whybox.adapters.sklearn.trees import probability_outputs
 from whybox.errors import UnsupportedModelError
 from whybox.frames import Floats, Table
 from whybox.models.base import Model, Scale, Verdict
+from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Encoder, Inputs, NumberEncoder
 from whybox.models.links import Outputs
 from whybox.models.trees import Tree, TreeEnsemble
@@ -166,6 +167,7 @@ def _verdict(parts: Sequence[_Part]) -> Verdict:
         max(v.difference for v in verdicts),
         max(v.tolerance for v in verdicts),
         f"each member: {verdicts[0].against}",
+        sum(v.mixed for v in verdicts),
     )
 
 
@@ -227,7 +229,9 @@ def _common(encoders: Sequence[Encoder], library: str) -> NumberEncoder | None:
         return None
     single = {e.single for e in plain}
     # Trees of libraries that round to float32 say so at their splits; a value that means missing is compared after rounding.
-    if len({(repr(e.missing), e.narrow) for e in plain}) > 1 or (len(single) > 1 and not np.isnan(plain[0].missing)):
+    if len({(repr(e.missing), e.narrow, repr(e.absent)) for e in plain}) > 1 or (
+        len(single) > 1 and not np.isnan(plain[0].missing)
+    ):
         return None
     return replace(
         plain[0],
@@ -235,6 +239,7 @@ def _common(encoders: Sequence[Encoder], library: str) -> NumberEncoder | None:
         single=all(single),
         allow_nan=all(e.allow_nan for e in plain),
         allow_infinite=all(e.allow_infinite for e in plain),
+        sparse_nan=all(e.sparse_nan for e in plain),
     )
 
 
@@ -249,6 +254,16 @@ class _SideBySide(Encoder):
     def elementwise(self) -> bool:
         """Whether every member reads column by column."""
         return all(e.elementwise for _, e in self.members)
+
+    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """Return the categories that every member with that column has learnt."""
+        found: dict[int, Vocabulary] = {}
+        for columns, encoder in self.members:
+            for i, new in encoder.learnt(None if table is None else table.select(columns)).items():
+                old = found.get(columns[i])
+                both = new if old is None or old.words is None or new.words is None else old.shared(new)
+                found[columns[i]] = both
+        return found
 
     def __call__(self, table: Table) -> Floats:
         return np.column_stack([encoder(table.select(columns)) for columns, encoder in self.members])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.adapters.common import as_columns, quietly
+from whybox.adapters.sklearn.categories import learnt_by
 from whybox.adapters.sklearn.columns import Sources, trace
 from whybox.adapters.sklearn.reading import outer
 from whybox.errors import UnsupportedModelError, WhyboxError
 from whybox.frames import Floats, Table, as_table
 from whybox.models.base import Model, Scale
+from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
 from whybox.models.links import Link, Outputs
 
@@ -70,7 +73,15 @@ def _inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) -> Input
     per_column = tuple(
         tuple(sorted(frozenset().union(*(sources[p] for p in source)))) for source in inner.inputs.sources
     )
-    return Inputs(names, named, _Steps(tuple(steps), inner.inputs), per_column)
+    learnt = learnt_by([step for _, step in steps], width, inner.inputs)
+    remembered = () if named else _remembered([step for _, step in steps[1:]], inner.inputs)
+    return Inputs(names, named, _Steps(tuple(steps), inner.inputs, learnt), per_column, remembered=remembered)
+
+
+def _remembered(steps: list[Any], inner: Inputs) -> tuple[str, ...]:
+    """The column names that a later step was fitted with, where the first one keeps none."""
+    known = (tuple(map(str, s.feature_names_in_)) for s in steps if hasattr(s, "feature_names_in_"))
+    return next(known, inner.names if inner.named else ())
 
 
 @final
@@ -80,11 +91,21 @@ class _Steps:
 
     steps: tuple[tuple[str, Any], ...]
     inner: Inputs
+    categories: Mapping[int, Vocabulary]
 
     @property
     def elementwise(self) -> bool:
         """False: what the transformers do is confirmed on real rows."""
         return False
+
+    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """Return the categories that the transformers, or the model behind them, learnt of the user's own columns."""
+        del table
+        return self.categories
+
+    def only(self, columns: npt.NDArray[np.int64]) -> _Steps:
+        """Return the encoder of some model columns: all steps run, but what they make stays sparse."""
+        return replace(self, inner=self.inner.only(columns))
 
     def __call__(self, table: Table) -> Floats:
         rows = table.for_transformers()
@@ -98,8 +119,7 @@ class _Steps:
                 raise UnsupportedModelError(
                     f"the step {name!r} ({type(step).__name__}) of the Pipeline refuses these rows: {error}"
                 ) from error
-        if hasattr(rows, "toarray"):
-            rows = rows.toarray()
+        # a sparse matrix stays one: what its empty cells mean is for the model to say
         return self.inner.matrix(self.inner.align(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0])
 
 

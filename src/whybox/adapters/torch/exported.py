@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -145,6 +147,18 @@ class Program(torch.nn.Module):  # type: ignore[misc]
         self.inner = _layered(program) if self.least == 1 else program.module()
         for part in self.modules():
             part.training = False
+
+    @contextmanager
+    def any_size(self) -> Iterator[None]:
+        """Within it the program runs as far as it can on inputs of another size than it was exported with."""
+        checked = [part for part in self.modules() if getattr(part, "check_input_constraints", False)]
+        for part in checked:
+            part.check_input_constraints = False
+        try:
+            yield
+        finally:
+            for part in checked:
+                part.check_input_constraints = True
 
     def forward(self, *x: torch.Tensor, **named: torch.Tensor) -> Any:
         """Rows in as many pieces as the program allows, the last one filled up with rows repeated."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
@@ -16,7 +16,8 @@ import torch
 from whybox.adapters.parts import Part, first_line, parameters_of
 from whybox.adapters.torch.alive import Alive, saved, storages
 from whybox.adapters.torch.mode import exported_in_eval
-from whybox.adapters.torch.slopes import Listening, back, reached, remark
+from whybox.adapters.torch.sequences import given_to
+from whybox.adapters.torch.slopes import NO_KERNEL, Listening, back, reached, refuse_without_kernel
 from whybox.adapters.torch.state import State, chance, eagerly
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
 from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Ruled, Tapped, neighbours
@@ -53,9 +54,22 @@ def wrap(obj: Any, output: Any = None) -> TorchNetwork:
         device=device,
         dtype=dtype,
         head=Part(output, torch.Tensor),
-        rows_at_once=ON_CPU if device.type == "cpu" else ON_DEVICE,
-        arithmetic=str(dtype).removeprefix("torch."),
+        rows_at_once=1 if _by_range(obj) else ON_CPU if device.type == "cpu" else ON_DEVICE,
+        arithmetic=_arithmetic(obj, dtype),
     )
+
+
+def _by_range(module: torch.nn.Module) -> bool:
+    """Whether layers quantise what comes in by the range of the whole batch: then a row's answer is what it is alone."""
+    return any(".quantized.dynamic." in f"{type(m).__module__}." for m in module.modules())
+
+
+def _arithmetic(module: torch.nn.Module, dtype: torch.dtype) -> str:
+    """What it computes in: of its first parameter, and where only some are of 16 bits, that."""
+    met = {p.dtype for p in (*module.parameters(), *module.buffers()) if p.is_floating_point()}
+    shorter = sorted(str(d).removeprefix("torch.") for d in met if d.itemsize == 2)
+    wider = sorted(str(d).removeprefix("torch.") for d in met if d.itemsize > 2)
+    return f"{shorter[0]} mixed with {wider[0]}" if shorter and wider else str(dtype).removeprefix("torch.")
 
 
 @final
@@ -65,7 +79,6 @@ class _Pace:
 
     inner: bool = False
     answered: int = 0  # how many rows it answered first
-    heard: bool = False  # whether its derivatives were held against its answers
 
 
 @final
@@ -83,10 +96,16 @@ class TorchNetwork(Differentiable):
     pace: _Pace = field(default_factory=_Pace, repr=False)
     keywords: tuple[str, ...] = ()  # names that the inputs go in under
     called: tuple[str, ...] = ()  # names of the inputs, where forward does not say them
+    bytes_as_given: bool = False  # whether whole numbers keep their type
 
     def anew(self) -> TorchNetwork:
         """See Differentiable."""
         return replace(super().anew(), pace=_Pace())
+
+    @property
+    def fragile(self) -> bool:
+        """See Differentiable."""
+        return bool(self.device.type != "cpu")
 
     @property
     def fingerprint(self) -> str:
@@ -105,9 +124,10 @@ class TorchNetwork(Differentiable):
         return isinstance(x, torch.Tensor)
 
     def array(self, x: npt.NDArray[Any]) -> Array:
-        """Bring numbers to the module's device; floats in its own type, whole numbers as int64."""
+        """Bring numbers to the module's device; floats in its own type, whole numbers as int64 (as they are where it takes no others)."""
         if x.dtype.kind in "iub":
-            return torch.as_tensor(x.astype(np.int64) if x.dtype != bool else x, device=self.device)
+            as_given = x.dtype == bool or self.bytes_as_given
+            return torch.as_tensor(np.array(x) if as_given else x.astype(np.int64), device=self.device)
         if x.dtype.kind != "f":
             raise DtypeError(f"inputs of type {x.dtype} are no numbers.")
         kept = (
@@ -119,8 +139,42 @@ class TorchNetwork(Differentiable):
 
     def numpy(self, a: Array) -> npt.NDArray[Any]:
         """Bring a tensor back."""
-        a = a.detach()
+        a = a.detach().resolve_conj().resolve_neg()
         return np.asarray((a.to(torch.float64) if a.is_floating_point() else a).cpu().numpy())
+
+    def fed(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[TorchNetwork]:
+        """See Differentiable: then the type of the first layer that is called, and single precision; last whole numbers in the type they came in."""
+        longer = [
+            d for d in (getattr(torch, name) for name in given) if torch.finfo(d).eps < torch.finfo(self.dtype).eps
+        ]
+        order = [*sorted(longer, key=lambda d: float(torch.finfo(d).eps))[:1], self.dtype]
+        for dtype in order:
+            yield replace(self, dtype=dtype)
+        for dtype in dict.fromkeys((*self._first_called(few), torch.float32)):
+            if dtype not in order:
+                yield replace(self, dtype=dtype)
+        if any(x.dtype.kind in "iu" and x.dtype != np.int64 for x in few):
+            yield replace(self, bytes_as_given=True)
+
+    def _first_called(self, few: tuple[npt.NDArray[Any], ...]) -> list[torch.dtype]:
+        """Types of weights in the order in which their layers are called, as far as one fails; [] where all weights are of one type."""
+        if len(set(_floats_of(self.module, recurse=True))) < 2:
+            return []
+        called: list[torch.dtype] = []
+        handles = [
+            m.register_forward_pre_hook(lambda m, _: called.extend(_floats_of(m)))
+            for m in self.module.modules()
+            if not isinstance(m, torch.jit.ScriptModule)
+        ]
+        try:
+            with eagerly():
+                self.ask(tuple(self.array(x) for x in few))
+        except Exception:  # noqa: S110  # it failed before, and fails behind its first layer
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+        return called
 
     def take(self, a: Array, rows: Indices) -> Array:
         """Rows of a tensor; neighbours are not copied."""
@@ -245,11 +299,8 @@ class TorchNetwork(Differentiable):
 
     def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes of different tensors that autograd keeps, parameters left out."""
-        dice, listening = chance(self.device), Listening()
-        with (
-            saved((*self.module.parameters(), *self.module.buffers())) as sizes,
-            nullcontext() if self._compiled() else listening,
-        ):
+        dice = chance(self.device)
+        with saved((*self.module.parameters(), *self.module.buffers())) as sizes:
             leaves, taped = self._taped(x)
         outputs = taped.detach()
         self._refuse_chance(x, outputs, dice)
@@ -257,11 +308,17 @@ class TorchNetwork(Differentiable):
         if taped.is_floating_point():  # whole numbers are refused by whoever asked
             cut = [i for i, a in enumerate(leaves) if a.is_floating_point() and id(a) not in met]
             self.refuse_cut(x, cut, "torch.no_grad, detach, .data")
-        if taped.requires_grad and not self.pace.heard and (listening.heard or own):
-            self.pace.heard = True
-            self.remarks.extend(remark(self, x))
+            if any(name.endswith(NO_KERNEL) for name in own):
+                refuse_without_kernel(taped, leaves)
         self._try_inner(x, outputs)
         return outputs, sum(sizes.values())
+
+    def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
+        """See Differentiable; compiled code is not listened to."""
+        listening = Listening()
+        with nullcontext() if self._compiled() else listening:
+            _, taped = self._taped(x)
+        return (*listening.heard, *(name.removesuffix("Backward") for name in reached(taped)[1]))
 
     def _refuse_chance(self, x: tuple[Array, ...], outputs: torch.Tensor, dice: torch.Tensor) -> None:
         """Where random numbers were drawn, the same rows are asked about again.
@@ -336,17 +393,31 @@ class TorchNetwork(Differentiable):
 
     def layers(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """Layers without parts of their own, in the order they answer."""
-        return self._met(x, [name for name, m in self._named() if not [c for c, _ in m.named_children() if c != MADE]])
+        leaves = [name for name, m in self._named() if not [c for c, _ in m.named_children() if c != MADE]]
+        return self._met(lambda: self.ask(x), leaves)
 
     def blocks(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """All named parts of the module that answer with one tensor, in the order they answer."""
-        return self._met(x, [name for name, _ in self._named()])
+        return self._met(lambda: self.ask(x), [name for name, _ in self._named()])
 
     def _named(self) -> Iterator[tuple[str, torch.nn.Module]]:
         """Named parts that rows go through; what makes weights (weight_norm and the like) answers with weights."""
         return ((n, m) for n, m in self.module.named_modules() if n and MADE not in n.split("."))
 
-    def _met(self, x: tuple[Array, ...], names: list[str]) -> list[tuple[str, tuple[int, ...]]]:
+    def shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """See Differentiable. A network that checks the size of its inputs first is asked without that check."""
+
+        def run() -> None:
+            self.passes.forward += len(x[0])
+            self.state.back()
+            any_size = getattr(self.module, "any_size", nullcontext)
+            with torch.no_grad(), any_size(), suppress(Exception):  # whatever a network says to rows of another size
+                self.said(*x)
+
+        return self._met(run, [name for name, _ in self._named()])
+
+    def _met(self, run: Callable[[], Any], names: list[str]) -> list[tuple[str, tuple[int, ...]]]:
+        """What these layers answer while the network is run."""
         met: list[tuple[str, tuple[int, ...]]] = []
 
         def note(name: str) -> Callable[..., None]:
@@ -357,11 +428,16 @@ class TorchNetwork(Differentiable):
         handles = [self._layer(name).register_forward_hook(note(name)) for name in names]
         try:
             with eagerly():
-                self.ask(x)
+                run()
         finally:
             for handle in handles:
                 handle.remove()
         return met
+
+    def sequences(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+        """See Differentiable."""
+        own = getattr(self.module, "sequences", None)  # of a model of Keras
+        yield from own(lambda: self.ask(x)) if own else given_to(self.module, len(x[0]), lambda: self.ask(x))
 
     def tap(self, x: tuple[Array, ...], layer: str) -> Tapped:
         """Nothing before the layer is kept for derivatives: they begin at what it puts out."""
@@ -403,7 +479,7 @@ class TorchNetwork(Differentiable):
             raise UnsupportedModelError(
                 f"layer {layer!r} does not answer once with one tensor of numbers; name another."
             )
-        return replace(self, layer=layer), kept[0].detach()
+        return replace(self, layer=layer, dtype=kept[0].dtype), kept[0].detach()
 
     def ruled(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> Ruled:
         """Operator rules; see whybox.adapters.torch.rules."""
@@ -428,6 +504,11 @@ class TorchNetwork(Differentiable):
                 for p in own:
                     _draw(p)
         return replace(self, module=module, state=State(module), passes=type(self.passes)())
+
+
+def _floats_of(module: torch.nn.Module, *, recurse: bool = False) -> list[torch.dtype]:
+    """Types of a layer's own weights."""
+    return [p.dtype for p in module.parameters(recurse=recurse) if p.is_floating_point()]
 
 
 def _copy(module: torch.nn.Module) -> torch.nn.Module:

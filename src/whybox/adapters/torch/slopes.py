@@ -1,9 +1,11 @@
-"""Going back through a module; and are its derivatives those of its answers? Not where it cuts some off (detach, no_grad), or has operators with a backward of their own."""
+"""Going back through a module, and what in it derivatives do not follow: what it cuts off, rounds, or runs without a derivative."""
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -11,16 +13,13 @@ from torch.overrides import TorchFunctionMode
 from whybox.adapters.parts import first_line
 from whybox.errors import UnsupportedModelError
 
-if TYPE_CHECKING:
-    from whybox.adapters.torch.module import TorchNetwork
+__all__ = ["NO_KERNEL", "Listening", "back", "reached", "refuse_without_kernel"]
 
-__all__ = ["Listening", "back", "reached", "remark"]
-
-_CUTS: Final = ("detach", "detach_", "data")
-_DIRECTIONS: Final = 3
-_STEP: Final = 1e-2  # of the size of an input, and a quarter of that
-_APART: Final = 0.02  # of the two together
-_ALIKE: Final = 0.1
+NO_KERNEL: Final = "WarnNotImplemented"  # torch's node of an operator without a derivative
+_CUTS: Final = {
+    name: name
+    for name in ("detach", "data", "round", "floor", "ceil", "trunc", "fix", "int", "long", "short", "byte", "char")
+} | {name + "_": name for name in ("detach", "round", "floor", "ceil", "trunc", "fix")}
 
 
 def back(
@@ -50,79 +49,57 @@ def back(
 
 @final
 class Listening(TorchFunctionMode):  # type: ignore[misc]  # torch has no types here
-    """`heard` says that something was cut off that derivatives would have gone through; often for a good reason (a maximum taken off before a softmax)."""
+    """`heard` names what was called that derivatives do not follow; often for a good reason (a maximum taken off before a softmax)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard = False
+        self.heard: dict[str, None] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Listen and run."""
-        if not self.heard and any(isinstance(a, torch.Tensor) and a.requires_grad for a in args):
+        said = func(*args, **(kwargs or {}))
+        if any(isinstance(a, torch.Tensor) and a.requires_grad for a in args):
             name = getattr(func, "__name__", "")
             name = getattr(getattr(func, "__self__", None), "__name__", name) if name == "__get__" else name
-            self.heard = name in _CUTS or (not torch.is_grad_enabled() and name not in ("__get__", "size", "dim"))
-        return func(*args, **(kwargs or {}))
+            if name in _CUTS:
+                self.heard[_CUTS[name]] = None
+            elif not torch.is_grad_enabled() and name not in ("__get__", "size", "dim"):
+                self.heard["torch.no_grad"] = None
+            elif name in ("to", "type") and isinstance(said, torch.Tensor) and not said.requires_grad:
+                self.heard["a cast to whole numbers"] = None
+        return said
 
 
-def reached(outputs: torch.Tensor) -> tuple[set[int], bool]:
-    """Identities of the leaves that derivatives of the outputs reach, and whether they go through an autograd.Function of the user's."""
+def reached(outputs: torch.Tensor) -> tuple[set[int], tuple[str, ...]]:
+    """Identities of the leaves that derivatives of the outputs reach, and names of nodes on the way that are an autograd.Function of the user's, or a stand-in for none."""
     todo = [outputs.grad_fn] if outputs.grad_fn is not None else []
     met: set[Any] = set(todo)
     leaves: set[int] = {id(outputs)} if outputs.requires_grad else set()
-    own = False
+    own: dict[str, None] = {}
     while todo:
         node = todo.pop()
-        own |= isinstance(node, torch.autograd.function.BackwardCFunction)
+        if isinstance(node, torch.autograd.function.BackwardCFunction) or node.name().endswith(NO_KERNEL):
+            own[node.name()] = None
         if hasattr(node, "variable"):
             leaves.add(id(node.variable))
         more = [n for n, _ in node.next_functions if n is not None and n not in met]
         met.update(more)
         todo += more
-    return leaves, own
+    return leaves, tuple(own)
 
 
-def remark(net: TorchNetwork, x: tuple[torch.Tensor, ...]) -> tuple[str, ...]:
-    """Hold derivatives at some rows against differences of answers, and say in words when they are not the same; nothing when they are, or nothing can be told.
+def refuse_without_kernel(outputs: torch.Tensor, leaves: Sequence[torch.Tensor]) -> None:
+    """Operators that torch has no derivative of count as constants in it, with no more than a warning.
 
-    Differences are taken to both sides in drawn directions, at two distances. Where those two differ between themselves (a kink is near), nothing is told.
+    Raises:
+        UnsupportedModelError: there are some on the way, by name.
     """
-    dice = torch.Generator().manual_seed(0)
-
-    def drawn(like: torch.Tensor) -> torch.Tensor:
-        return torch.randn(like.shape, generator=dice, dtype=torch.float64).to(like.device, like.dtype)
-
-    outputs, pull = net(x)
-    cotangent = drawn(outputs)
-    grads = pull(cotangent, last=True)
-
-    def score(steps: list[torch.Tensor | None], share: float) -> float:
-        at = tuple(a if s is None else a + share * s for a, s in zip(x, steps, strict=True))
-        return float((net.ask(at).double() * cotangent.double()).sum())
-
-    floor = 64 * torch.finfo(outputs.dtype).eps * float((outputs.double() * cotangent.double()).abs().sum())
-    worst = 0.0
-    for _ in range(_DIRECTIONS):
-        steps = [
-            drawn(a) * _STEP * (float(a.double().square().mean().sqrt()) or 1.0) if a.is_floating_point() else None
-            for a in x
-        ]
-        said = float(
-            sum(
-                (g.double() * s.double()).sum()
-                for g, s in zip(grads, steps, strict=True)
-                if g is not None and s is not None
-            )
-        )
-        wide = (score(steps, 1.0) - score(steps, -1.0)) / 2
-        near = (score(steps, 0.25) - score(steps, -0.25)) * 2
-        off = abs(near - said)
-        if abs(wide - near) <= _ALIKE * off and off > _APART * (abs(near) + abs(said)) + floor:
-            worst = max(worst, off / max(abs(near), abs(said)))
-    if not worst:
-        return ()
-    told = (
-        f"CUT: derivatives are not those of the answer (off by {worst:.0%} in a direction drawn at random): the network cuts some off (detach, torch.no_grad, .data) or has "
-        "an operator with a backward of its own; maps are what its derivatives say. 'deeplift', 'occlusion' and 'shapley' do not hang on them"
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        back(outputs, leaves, torch.ones_like(outputs), last=False)
+    found = (re.match(r"(\S+): an autograd kernel was not registered", str(w.message)) for w in told)
+    names = ", ".join(sorted({m[1] for m in found if m})) or "unnamed"
+    raise UnsupportedModelError(
+        f"the network runs operators of which torch has no derivative and which it would count as constants: {names}. Explain the network before it was quantised or "
+        "compiled, give the operator a derivative (torch.library.register_autograd), or use a method that asks without derivatives: 'occlusion', 'shapley'."
     )
-    return (told,)

@@ -9,13 +9,14 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import OptionError, WhyboxError
+from whybox.errors import ModelMismatchError, OptionError, WhyboxError
 from whybox.explanation.known import Axis, Known, Refusal, Steps, listed
-from whybox.frames import Floats
+from whybox.frames import Floats, is_missing
 from whybox.kernels.steps import class_of, edges_of
 from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.evaluate import Evaluator
-from whybox.methods.effects.grid import Feature, Grid, find, own_grid, product
+from whybox.methods.effects.grid import Feature, Grid, product
+from whybox.methods.effects.points import own_grid, placed
 from whybox.methods.effects.question import Asked
 from whybox.methods.effects.trees import Trees
 from whybox.models.inputs import Encoder, NumberEncoder
@@ -42,6 +43,7 @@ class Again:
     def __call__(self, points: Any) -> Floats:
         """Return the values at points, in the order given, (points,) [, outputs], rows first where there are rows."""
         made, where = self._grid(points)
+        self.asked.repeats.later()
         values = self._values(made)
         return np.ascontiguousarray(self.asked.target.drop(np.take(values, where, axis=values.ndim - 2)))
 
@@ -51,28 +53,30 @@ class Again:
         if self.asked.kind != "c-ice":
             return self.compute(self.asked, evaluator, [made])[0].values
         # less the curve's own first point, wherever it is asked
-        first = _of(self.asked, self.grid.features, [p[:1].tolist() for p in self.grid.points])
+        first = _of(self.asked, self.grid.features, [list(p[:1]) for p in self.grid.points])
         here, start = self.compute(replace(self.asked, kind="ice"), evaluator, [made, first])
         return np.asarray(here.values - start.values)
 
     def _grid(self, points: Any) -> tuple[Grid, npt.NDArray[np.int64]]:
         table, features = self.asked.rows.table, self.grid.features
         if len(features) == 1:
-            values = listed(points)
-            made = own_grid(table, features[0], values)
-            return made, find(made, values)
+            return placed(table, features[0], listed(points))
         pairs = [listed(p) for p in listed(points)]
         if any(len(p) != 2 for p in pairs):
             raise OptionError("a surface is asked at pairs of values: [(a, b), ...].")
         sides = [[p[i] for p in pairs] for i in (0, 1)]
-        a, b = (own_grid(table, f, s) for f, s in zip(features, sides, strict=True))
-        return product(table, a, b), find(a, sides[0]) * len(b) + find(b, sides[1])
+        (a, i), (b, j) = (placed(table, f, s) for f, s in zip(features, sides, strict=True))
+        return product(a, b), i * len(b) + j
 
     def keep(self) -> Known:
         """Return the curve at every point there is, if its trees say that in not too many steps; else why not."""
         trees = self.asked.evaluator(self.grid.members)
         if not isinstance(trees, Trees) or self.asked.kind not in STEPPED:
             return Refusal("at() asks the model again, and this curve was saved without it; its grid is all there is.")
+        try:
+            self.asked.repeats.later()
+        except ModelMismatchError as error:
+            return Refusal(f"the steps of this curve were not saved: {error}")
         axes, points = [], []
         for feature in self.grid.features:
             found = _axis(trees, self.asked, feature)
@@ -96,13 +100,15 @@ def _of(asked: Asked, features: Sequence[Feature], points: Sequence[list[Any]]) 
     """A grid of these points, which are sorted and different, in their order."""
     table = asked.rows.table
     sides = [own_grid(table, f, p) for f, p in zip(features, points, strict=True)]
-    return sides[0] if len(sides) == 1 else product(table, *sides)
+    return sides[0] if len(sides) == 1 else product(*sides)
 
 
 def _axis(trees: Trees, asked: Asked, feature: Feature) -> tuple[Axis, list[Any]] | str:
     """What stands for every value of a feature: an axis and a point for each of its values; or why there is no such thing."""
     if feature.kind == "category":
-        words = list(dict.fromkeys([*feature.declared, *feature.unique.tolist()]))
+        words = [*feature.declared, *(w for w in feature.unique if not feature.declared or w not in feature.declared)]
+        if any(map(is_missing, words)):
+            return f"the missing values of {feature.name!r} are of several kinds"
         if not all(isinstance(w, (str, int, float, bool)) for w in words):
             return f"the values of {feature.name!r} are neither text nor numbers"
         gap = feature.missing
@@ -139,7 +145,8 @@ def _edges(trees: Trees, asked: Asked, feature: Feature) -> Floats | None:
         near = np.where(near > edges, np.nextafter(near, np.float32(-np.inf)), near)
         after = np.nextafter(near, np.float32(np.inf)).astype(np.float64)
         after = np.where(np.isfinite(after), after, near.astype(np.float64) + 2.0**104)  # where it runs over
-    middle = near.astype(np.float64) + (after - near) / 2  # where float32 turns
+    with np.errstate(invalid="ignore"):  # an edge beyond float32
+        middle = near.astype(np.float64) + (after - near) / 2  # where float32 turns
     out = np.full(len(edges), np.nan)
     for tried in (edges, middle, np.nextafter(middle, -np.inf)):
         here, beyond = (_classes(trees, asked, feature, columns[0], v) for v in (tried, np.nextafter(tried, np.inf)))

@@ -30,9 +30,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from whybox.errors import OptionError
-from whybox.explanation.known import as_place
 from whybox.frames import Floats
-from whybox.methods.effects.curves import Curve
+from whybox.methods.effects.curves import TOO_CLOSE, Curve
 from whybox.methods.effects.evaluate import Evaluator, Request, Rows
 from whybox.methods.effects.grid import Feature, Grid, Ints
 
@@ -58,7 +57,7 @@ def ale(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
     """Return the accumulated local effects of one feature or two each, in the units of the prediction, centred at zero.
 
     Raises:
-        OptionError: fewer than two points, or a category in a surface.
+        OptionError: fewer than two points, no row among them, or a category in a surface.
     """
     plans = _plans(evaluator.rows, grids)
     moved = iter(evaluator.shifted([r for p in plans for r in p.requests]))
@@ -91,15 +90,33 @@ def _line(rows: Rows, grid: Grid) -> _Plan:
     edges, order = edges_of(rows, grid)
     made = grid.pick(order)
     asked, steps = _levels(made) if grid.place is None else _intervals(rows, made, edges)
+    _some_rows(
+        grid, np.min([at for _, at in asked[0][1]], axis=0) >= 0 if grid.place is not None else made.at >= 0, rows
+    )
 
     def finish(moved: list[Floats]) -> Curve:
         found = steps(moved)
         values, error = _accumulate(rows, found)
         left = float(rows.weights[found.place < 0].sum())
-        said = f"{100 * left:.3g} % of the rows (by weight) have no value on this axis and are left out."
-        return Curve(made, values, error, points=made.points, notes=(said,) if left > 0 else ())
+        notes = []
+        if left > 0:
+            notes.append(f"{100 * left:.3g} % of the rows (by weight) have no value on this axis and are left out.")
+        empty = found.count - int((np.bincount(found.interval, rows.weights[found.row], found.count) > 0).sum())
+        if empty:
+            notes.append(
+                f"No row stands in {empty} of the {found.count} intervals; nothing is moved there, and the curve is flat."
+            )
+        return Curve(made, values, error, points=made.points, notes=tuple(notes))
 
     return _Plan(asked, finish)
+
+
+def _some_rows(grid: Grid, inside: npt.NDArray[np.bool_], rows: Rows) -> None:
+    """Refuse points among which no row stands."""
+    if not (rows.weights[inside] > 0).any():
+        raise OptionError(
+            f"kind='ale' moves rows that stand among the points, and no row has a value of {grid.name} there; give a grid that spans the data."
+        )
 
 
 def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
@@ -122,6 +139,8 @@ def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
         order = np.flatnonzero(np.isfinite(place))
         order = order[np.argsort(place[order], kind="stable")]
         places = place[order]
+        if (np.diff(places) <= 0).any():
+            raise OptionError(f"kind='ale': {TOO_CLOSE.format(feature.name)}")
     if len(order) < 2:
         raise OptionError(
             f"{feature.name!r} has fewer than two values, so there is nothing to move between; leave it out of features."
@@ -258,14 +277,17 @@ def _surface(rows: Rows, grid: Grid) -> _Plan:
             raise OptionError(
                 f"{feature.name!r} has categories; a surface of kind 'ale' needs two numbers. Use kind='pdp'."
             )
-        place = as_place(points)
+        place = feature.place(points)
         order = np.flatnonzero(np.isfinite(place))
         if len(order) < 2:
             raise OptionError(f"{feature.name!r} has fewer than two values, so there is nothing to move between.")
+        if (np.diff(place[order]) <= 0).any():
+            raise OptionError(f"kind='ale': {TOO_CLOSE.format(feature.name)}")
         axes.append((order, place[order], feature.numbers))
     (left, a, x), (right, b, z) = axes
     i, j = interval(np.asarray(x), a), interval(np.asarray(z), b)
     used = (i >= 0) & (j >= 0)
+    _some_rows(grid, used, rows)
     wide = grid.shape[1]
 
     def corner(up: int, over: int) -> Ints:
@@ -315,13 +337,17 @@ def _filled(mean: Floats, empty: npt.NDArray[np.bool_], a: Floats, b: Floats) ->
     """Empty cells take the value of the nearest cell that holds rows, each axis measured by its own range."""
     from scipy.spatial import cKDTree
 
-    middle = np.stack(
-        np.meshgrid((a[1:] + a[:-1]) / 2 / np.ptp(a), (b[1:] + b[:-1]) / 2 / np.ptp(b), indexing="ij"), axis=-1
-    )
+    middle = np.stack(np.meshgrid(_middles(a), _middles(b), indexing="ij"), axis=-1)
     _, at = cKDTree(middle[~empty]).query(middle[empty])
     out = mean.copy()
     out[empty] = mean[~empty][at]
     return out
+
+
+def _middles(edges: Floats) -> Floats:
+    """Middles of intervals, measured by the range of all."""
+    x = edges / np.abs(edges).max()
+    return np.asarray((x[1:] + x[:-1]) / 2 / np.ptp(x))
 
 
 def _second_order(mean: Floats, mass: Floats) -> Floats:

@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import LimitError, OptionError
-from whybox.explanation.known import as_place
 from whybox.frames import Floats
 from whybox.methods.effects.evaluate import Evaluator, Rows
-from whybox.methods.effects.grid import Grid, Ints, find, own_grid
+from whybox.methods.effects.grid import Feature, Grid, Ints
 
 __all__ = [
     "Curve",
@@ -27,6 +26,7 @@ __all__ = [
 ]
 
 LARGEST: Final = 2**33  # bytes of one result
+TOO_CLOSE: Final = "some values of {!r} are too close together for a float to tell apart; are they ids? Leave it out of features, or use kind='pdp'."
 
 
 @final
@@ -99,12 +99,15 @@ def _as_kind(grid: Grid, values: Floats, kind: str) -> Curve:
         values -= values[:, :1].copy()
     if kind != "d-ice":
         return Curve(grid, values)
-    x = grid.points[0].astype(np.float64)
+    x = grid.features[0].place(grid.points[0])
     known = np.flatnonzero(~np.isnan(x))
     x = x[known]
-    slopes = np.diff(values[:, known], axis=1) / np.diff(x)[None, :, None]
+    if (np.diff(x) <= 0).any():
+        raise OptionError(f"kind='d-ice': {TOO_CLOSE.format(grid.name)}")
+    with np.errstate(over="ignore"):  # a step between numbers next to each other may be steeper than any number
+        slopes = np.diff(values[:, known], axis=1) / np.diff(x)[None, :, None]
     gone = ("A missing value has no slope; its point is left out.",) if len(known) < len(grid) else ()
-    return Curve(grid, slopes, points=((x[1:] + x[:-1]) / 2,), notes=gone)
+    return Curve(grid, slopes, points=(x[1:] / 2 + x[:-1] / 2 + grid.features[0].zero,), notes=gone)
 
 
 def _check_slopes(grid: Grid) -> None:
@@ -149,7 +152,7 @@ def components(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
         local and global model explanations by functional decomposition of low dimensional structures, AISTATS 2023.
     """
     rows = evaluator.rows
-    every, sides = with_sides(rows, grids)
+    every, sides = with_sides(grids)
     evaluator.reserve(every, answers=True)
     whole = rows.weights @ evaluator.answers()
     means = evaluator.means(every)
@@ -157,26 +160,23 @@ def components(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
     out = []
     for i, (grid, both) in enumerate(zip(grids, sides, strict=True)):
         values = means[i] - whole
-        alone = [
-            means[at][find(every[at], p.tolist())] - whole for at, p in zip(both, grid.points[: len(both)], strict=True)
-        ]
+        alone = [means[at] - whole for at in both]
         sums = (alone[0][:, None] + alone[1][None]).reshape(values.shape) if alone else 0.0
         out.append(Curve(grid, values - sums, notes=notes))
     return out
 
 
-def with_sides(rows: Rows, grids: Sequence[Grid]) -> tuple[list[Grid], list[tuple[int, ...]]]:
+def with_sides(grids: Sequence[Grid]) -> tuple[list[Grid], list[tuple[int, ...]]]:
     """Return the grids and then both features of each surface by themselves, each different one once; and for each grid where its sides are."""
     every, sides = list(grids), []
-    places: dict[tuple[int, str], int] = {}
+    places: dict[Any, int] = {}
     for grid in grids:
         here = []
-        for feature, points in zip(grid.features, grid.points, strict=True) if len(grid.features) > 1 else ():
-            key = (feature.position, repr(points.tolist()))
-            if key not in places:
-                places[key] = len(every)
-                every.append(own_grid(rows.table, feature, points.tolist()))
-            here.append(places[key])
+        for side in grid.sides:
+            if side.keys not in places:
+                places[side.keys] = len(every)
+                every.append(side)
+            here.append(places[side.keys])
         sides.append(tuple(here))
     return every, sides
 
@@ -184,24 +184,28 @@ def with_sides(rows: Rows, grids: Sequence[Grid]) -> tuple[list[Grid], list[tupl
 def nearest(rows: Rows, grid: Grid) -> Ints:
     """Return the point nearest to each row, (rows,); -1 where none is (a category that is not on the grid)."""
     out = np.zeros(len(rows), dtype=np.int64)
-    for feature, points in zip(grid.features, grid.points, strict=True):
-        if feature.kind == "category":
-            words = {v: i for i, v in enumerate(points.tolist())}
-            to = np.array([*(words.get(v, -1) for v in feature.unique.tolist()), words.get(None, -1)], dtype=np.int64)
-            here = to[feature.codes]
-        else:
-            here = _nearest_number(rows, feature.position, points)
+    for side in grid.sides or (grid,):
+        feature, points = side.features[0], side.points[0]
+        here = side.at
+        if feature.kind != "category":
+            here = np.where(here < 0, _nearest_number(rows.feature(feature.position), points), here)
         out = np.where((out < 0) | (here < 0), -1, out * len(points) + here)
     return out
 
 
-def _nearest_number(rows: Rows, position: int, points: npt.NDArray[Any]) -> Ints:
-    x = rows.feature(position).numbers
+def _nearest_number(feature: Feature, points: npt.NDArray[Any]) -> Ints:
+    x = feature.numbers
     assert x is not None  # noqa: S101  # only categories have none
-    axis = as_place(points)
+    axis = feature.place(points)
     known = np.flatnonzero(~np.isnan(axis))
     gap = np.flatnonzero(np.isnan(axis))
-    at = np.searchsorted((axis[known][1:] + axis[known][:-1]) / 2, x) if len(known) else np.full(len(x), -1)
+    if not len(known):
+        return np.where(np.isnan(x), gap[0], -1).astype(np.int64)
+    points = axis[known]
+    above = np.clip(np.searchsorted(points, x), 1 if len(points) > 1 else 0, len(points) - 1)
+    below = np.maximum(above - 1, 0)
+    with np.errstate(over="ignore", invalid="ignore"):  # one of two distances may run over
+        at = known[np.where(x - points[below] <= points[above] - x, below, above)]
     return np.where(np.isnan(x), gap[0] if len(gap) else -1, at).astype(np.int64)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,14 @@ from whybox.errors import LimitError, NonFiniteError
 from whybox.frames import Floats, Table
 from whybox.kernels.outputs import raw
 from whybox.methods.effects.grid import Feature, Grid, Ints, feature_of
+from whybox.methods.effects.repeat import Repeats
 from whybox.methods.shap.target import Target
 from whybox.models.base import Model, digest
 from whybox.models.blackbox import BlackBox
 from whybox.models.compare import ask
 from whybox.progress import batches
 
-__all__ = ["BLOCK", "Corners", "Evaluator", "Moments", "Predicts", "Request", "Rows", "moments"]
+__all__ = ["BLOCK", "Corners", "Evaluator", "Moments", "Predicts", "Request", "Rows", "caller", "moments"]
 
 # a signed sum of answers: (sign, point of each row), -1 for rows that are left out; as asked of a grid
 Corners = Sequence[tuple[int, Ints]]
@@ -60,16 +61,24 @@ class Rows:
 
     @cached_property
     def codes(self) -> Ints:
-        """All columns coded, (rows, columns): equal rows have equal codes."""
-        return np.column_stack([self.feature(p).codes for p in range(self.table.width)])
+        """All columns coded, (rows, columns): equal codes stand for cells that no model can tell apart."""
+        return np.column_stack([self.feature(p).cells for p in range(self.table.width)])
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the rows, column by column, and their shares."""
         parts: list[object] = [self.weights]
+        if self.table.is_matrix:
+            rows = self.table.native
+            return digest(self.weights, rows.shape, rows.indptr, rows.indices, rows.data)
         for p in range(self.table.width):
             f = self.feature(p)
-            parts += [f.name, f.codes, [str(v) for v in f.unique] if f.unique.dtype.kind in "OmM" else f.unique]
+            parts += [
+                f.name,
+                f.codes,
+                f.cells,
+                list(map(_spelled, f.unique)) if f.unique.dtype.kind in "OmM" else f.unique,
+            ]
         return digest(*parts)
 
     def alike(self, without: Sequence[int]) -> tuple[Ints, Ints]:
@@ -85,8 +94,29 @@ class Rows:
         others = [p for p in range(self.table.width) if p not in without]
         if not others:
             return np.zeros(1, dtype=np.int64), np.zeros(len(self), dtype=np.int64)
+        if self.table.is_matrix:
+            return _alike_cells(self.table.select(others).native)
         _, first, inverse = np.unique(self.codes[:, others], axis=0, return_index=True, return_inverse=True)
         return first.astype(np.int64), inverse.reshape(-1).astype(np.int64)
+
+
+def _spelled(value: object) -> str:
+    """A value in full, where its text would leave numbers out."""
+    return repr(value.tolist()) if isinstance(value, np.ndarray) else str(value)
+
+
+def _alike_cells(rows: Any) -> tuple[Ints, Ints]:
+    """A row for each different row of a sparse matrix, and which of these each row is; a stored zero is no empty cell."""
+    seen: dict[tuple[bytes, bytes], int] = {}
+    first: list[int] = []
+    inverse = np.empty(rows.shape[0], dtype=np.int64)
+    for i, (a, b) in enumerate(zip(rows.indptr[:-1], rows.indptr[1:], strict=True)):
+        key = (rows.indices[a:b].tobytes(), rows.data[a:b].tobytes())
+        if key not in seen:
+            seen[key] = len(first)
+            first.append(i)
+        inverse[i] = seen[key]
+    return np.array(first, dtype=np.int64), inverse
 
 
 @final
@@ -176,14 +206,23 @@ class Predicts:
     something, the rows as they are are asked about once and serve all features. Work goes in batches that Ctrl-C can end.
 
     Args:
-        most: predictions allowed. before: those that this question took already.
+        repeats: rows that are asked about several times. most: predictions allowed. before: those that this question takes beside these.
     """
 
-    def __init__(self, model: Model, rows: Rows, target: Target, *, most: int | None = None, before: int = 0) -> None:
-        self.model, self.rows, self.target = model, rows, target
+    def __init__(
+        self,
+        model: Model,
+        rows: Rows,
+        target: Target,
+        *,
+        repeats: Repeats | None = None,
+        most: int | None = None,
+        before: int = 0,
+    ) -> None:
+        self.model, self.rows, self.target, self.repeats = model, rows, target, repeats
         self.spent = 0
         self._most, self._before = most, before
-        self._call = _caller(model, target)
+        self._call = caller(model, target)
         self._answers: Floats | None = None
         self._in_all = ""
 
@@ -250,6 +289,8 @@ class Predicts:
             first, inverse = self.rows.alike(())
             self._afford(len(first))
             self._answers = self._ask(self.rows.table, first, None, None, "predictions")[inverse]
+            if self.repeats is not None:
+                self.repeats.compare(self.rows.table, self._answers)
         return self._answers
 
     def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
@@ -330,7 +371,7 @@ class Predicts:
 
     def _cells(self, grid: Grid) -> tuple[Ints, Ints]:
         """Questions of a grid that are rows as they are, sorted, and a row for each."""
-        on = np.flatnonzero(grid.at >= 0)
+        on = np.flatnonzero(grid.same & (grid.at >= 0))
         cells, first = np.unique(self.rows.alike(grid.members)[1][on] * len(grid) + grid.at[on], return_index=True)
         return cells, on[first]
 
@@ -344,6 +385,8 @@ class Predicts:
     def _ask(
         self, table: Table, rows: Ints, grid: Grid | None, points: npt.NDArray[np.int64] | None, what: str
     ) -> Floats:
+        if self.repeats is not None:
+            self.repeats.begin()
         out = np.empty((len(rows), len(self.target.names)))
         for part in batches(len(rows), what=what + self._in_all, first=FIRST, most=MOST, unit="predictions"):
             block = table.rows(rows[part])
@@ -371,7 +414,7 @@ def _used(corners: Corners) -> Ints:
     return np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
 
 
-def _caller(model: Model, target: Target) -> Callable[[Table], Floats]:
+def caller(model: Model, target: Target) -> Callable[[Table], Floats]:
     """Aligned table -> answers on the target's scale, (rows, outputs)."""
     if isinstance(model, BlackBox):
         own = model.own

@@ -44,7 +44,7 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
         agreement=asked.agreement,
         tolerance=0.0,
         model=model.kind,
-        verdict={"against": "nothing: it is asked, not read"} if box else asdict(model.verdict),
+        verdict={"against": f"nothing: it is asked, not read; {asked.repeats.said}"} if box else asdict(model.verdict),
         model_calls=asked.checked + (calls if box else 0),
         seed=seed,
         rows=len(rows),
@@ -52,4 +52,6 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
         versions=versions(model.own.library if model.own else None),
         seconds=seconds,
         notes=notes,
+        by_position=asked.received.by_position,
+        unseen=asked.received.unseen_as_data(),
     )

@@ -1,23 +1,25 @@
-"""The points of a feature that its effect is computed at, and where each row stands among them."""
+"""A feature's different values, the points that its effect is computed at, and where each row stands among them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import OptionError, did_you_mean, shown
+from whybox.cells import cell_codes, column_dtype, identity, object_cells, stored_plainly
 from whybox.explanation.known import as_place
 from whybox.frames import Column, Floats, Table, is_missing
 
-__all__ = ["Feature", "Grid", "feature_of", "make_grid", "own_grid", "product"]
+__all__ = ["Feature", "Grid", "feature_of", "numbers_of", "product", "with_gap"]
 
 Ints = npt.NDArray[np.int64]
-CATEGORIES: Final = ("category", "string", "boolean", "object")
+Truths = npt.NDArray[np.bool_]
+ROUNDED: Final = 2.0**53  # whole numbers from here on may be rounded by a float
+_TWO_GAPS: Final = "Some missing values of {!r} are nulls and others NaN; its point of a missing value is null."
 
 
 @final
@@ -27,8 +29,13 @@ class Feature:
 
     Attributes:
         kind: ``"number"``, ``"integer"``, ``"datetime"``, or ``"category"`` (text, booleans and other objects too).
-        unique: its different values; ``numbers`` (rows,) floats with missing as NaN, None for categories.
+        unique: its different values; ``numbers`` (rows,) floats with missing as NaN, None for categories. Of a column of objects that are missing in
+            several ways (None, NaN), None is -1 and the others are values.
+        cells: (rows,) equal for cells that no model can tell apart; finer than `codes`.
+        first: a row for each of `unique`, whose cell stands for the value; then, where there are missing values, a row with one.
+        zero: what the numbers are measured from, where ids are so large that floats would round them.
         declared: categories that the dtype names, in its order; () elsewhere. ordered: whether `unique` is in an order of its own (false, true).
+        notes: what the user should know.
     """
 
     name: str
@@ -37,21 +44,23 @@ class Feature:
     codes: Ints
     unique: npt.NDArray[Any]
     numbers: Floats | None
+    cells: Ints
+    first: Ints
     declared: tuple[Any, ...] = ()
     ordered: bool = False
+    notes: tuple[str, ...] = ()
+    zero: int = 0
 
-    @property
-    def first(self) -> Ints:
-        """A row for each of `unique`; then, where there are missing values, a row with one."""
-        order = np.argsort(self.codes, kind="stable")
-        found, at = np.unique(self.codes[order], return_index=True)
-        rows = order[at]
-        return np.concatenate([rows[found >= 0], rows[found < 0]])
+    def place(self, points: npt.NDArray[Any]) -> Floats:
+        """Return where points of this feature stand on the axis of `numbers`; a missing one is NaN."""
+        if not self.zero:
+            return as_place(points)
+        return np.array([np.nan if is_missing(v) else float(v - self.zero) for v in points.tolist()], dtype=np.float64)
 
     @property
     def missing(self) -> bool:
         """Whether some row has no value."""
-        return bool((self.codes < 0).any())
+        return len(self.first) > len(self.unique)
 
 
 @final
@@ -62,16 +71,19 @@ class Grid:
     Attributes:
         features: one or two. points: for each its values, (points,): numbers (missing NaN), datetime64 (NaT), or objects (None).
         table: a row a point: a row of the data with the features set to the point, in the user's own kind of table and dtypes.
-        at: (rows,) the point equal to the row's own value; -1 where there is none.
-        shape: points of each feature; ``table`` has their product, the last fastest.
+        at: (rows,) the point where the row stands; -1 where it stands at none.
+        same: (rows,) whether the row's own cells are those of the point, so that the row as it is answers for the point.
         given: whether the caller chose the points.
+        sides: of two features, the grid of each.
     """
 
     features: tuple[Feature, ...]
     points: tuple[npt.NDArray[Any], ...]
     table: Table
     at: Ints
+    same: Truths
     given: bool = False
+    sides: tuple[Grid, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -95,47 +107,131 @@ class Grid:
     @cached_property
     def place(self) -> Floats | None:
         """Where the points of a single feature stand on an axis: floats with missing as NaN; None for categories."""
-        return None if self.features[0].kind == "category" else as_place(self.points[0])
+        return None if self.features[0].kind == "category" else self.features[0].place(self.points[0])
 
-    def pick(self, positions: Ints) -> Grid:
+    @cached_property
+    def keys(self) -> tuple[Any, ...]:
+        """For each feature, its position and its points as something to look up: equal for the same points."""
+        return tuple((p, tuple(map(identity, v))) for p, v in zip(self.members, self.points, strict=True))
+
+    def pick(self, chosen: Ints) -> Grid:
         """Return some of the points of a single feature."""
         back = np.full(len(self) + 1, -1)
-        back[positions] = np.arange(len(positions))
-        return replace(self, points=(self.points[0][positions],), table=self.table.rows(positions), at=back[self.at])
+        back[chosen] = np.arange(len(chosen))
+        at = back[self.at]
+        points, table = (self.points[0][chosen],), self.table.rows(chosen)
+        return replace(self, points=points, table=table, at=at, same=self.same & (at >= 0))
 
 
 def feature_of(table: Table, position: int) -> Feature:
     """Code one column of a table."""
     column = table.column(position)
-    name = column.name
-    if column.kind in ("number", "datetime"):
-        values = column.values if column.kind == "number" else _dates(column)
-        gap = np.isnat(values) if values.dtype.kind in "mM" else np.isnan(values.astype(np.float64))
-        unique, codes = np.unique(values[~gap], return_inverse=True)
-        whole = values.dtype.kind in "iu"
-        kind = "datetime" if values.dtype.kind in "mM" else "integer" if whole else "number"
-        return Feature(name, position, kind, _spread(codes, gap), unique, as_place(values))
+    numbers = column.originals is None or not any(isinstance(v, (bool, np.bool_)) for v in column.originals)
+    if column.kind == "datetime" or (column.kind == "number" and numbers):
+        return _along_an_axis(table, position, column)
     if column.categories is not None:
         words, known = list(column.categories), column.values
         present = np.unique(known[known >= 0])
         back = np.full(len(words) + 1, -1)
         back[present] = np.arange(len(present))
-        unique = _objects([words[i] for i in present])
-        return Feature(name, position, "category", back[known], unique, None, tuple(words))
-    cells = column.objects()
-    gap = np.array([v is None for v in cells], dtype=bool)
-    different: dict[Any, None] = dict.fromkeys(cells[~gap].tolist())
-    try:
-        order = sorted(different)
-    except TypeError:
-        order = sorted(different, key=str)
-    code = {v: i for i, v in enumerate(order)}
-    codes = np.array([code[v] for v in cells[~gap].tolist()], dtype=np.int64)
+        unique, codes = _objects([words[i] for i in present]), back[known]
+        first = _first(codes, np.ones(len(codes), dtype=bool))
+        return Feature(column.name, position, "category", codes, unique, None, codes, first, tuple(words))
+    return _of_objects(table, position, column, cell_codes(table, position))
+
+
+def _along_an_axis(table: Table, position: int, column: Column) -> Feature:
+    """Numbers and dates. Equal ones stand at one place, even where a model can tell their cells apart (0.0 and -0.0, 1 and 1.0)."""
+    values, gap = numbers_of(table, position, column)
+    unique, found = np.unique(values[~gap], return_inverse=True)
+    codes = _spread(found, gap)
+    negative = np.signbit(values) & (values == 0.0) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
+    cells = codes if stored_plainly(table, position) and not negative.any() else cell_codes(table, position)
+    if column.originals is not None:  # a float stands for a number, as it is written; None for a missing one
+        plain = np.array([isinstance(v, float) for v in column.originals], dtype=bool)
+        plain[gap] = [v is None for v in column.originals[gap]]
+    else:
+        plain = ~negative
+        plain[gap] = cells[gap] < 0
+    first = _first(codes, plain)
+    if values.dtype.kind == "f" and column.originals is None:
+        unique = np.asarray(values[first[: len(unique)]])  # a zero with the sign that its cell has
+    kind = "datetime" if values.dtype.kind in "mM" else "integer" if values.dtype.kind in "iu" else "number"
+    both = column.originals is None and len(np.unique(cells[gap])) > 1
+    notes = (_TWO_GAPS.format(column.name),) if both else ()
+    if kind == "integer" and max(map(abs, map(int, unique[[0, -1]] if len(unique) else ())), default=0) >= ROUNDED:
+        zero = int(unique[0])
+        numbers = np.where(gap, np.nan, np.array([float(int(v) - zero) for v in unique])[codes])
+        return Feature(column.name, position, kind, codes, unique, numbers, cells, first, notes=notes, zero=zero)
+    return Feature(
+        column.name,
+        position,
+        kind,
+        codes,
+        unique,
+        as_place(values if kind != "integer" or not gap.any() else column.values),
+        cells,
+        first,
+        notes=notes,
+    )
+
+
+def numbers_of(table: Table, position: int, column: Column) -> tuple[npt.NDArray[Any], Truths]:
+    """Return a column's numbers or dates and where they are missing; whole numbers that a float would round stay what they are."""
+    values = column.values
+    if values.dtype.kind in "mM":
+        return values, np.isnat(values)
+    gap = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
+    if values.dtype.kind == "f" and (np.abs(values[~gap]) >= ROUNDED).any() and not _floats(table, position):
+        cells = object_cells(table, position)[~gap]
+        if all(isinstance(v, (int, np.integer)) for v in cells) and all(-(2**63) <= int(v) < 2**63 for v in cells):
+            values = np.zeros(len(gap), dtype=np.int64)
+            values[~gap] = cells.astype(np.int64)
+    return values, gap
+
+
+def _floats(table: Table, position: int) -> bool:
+    """Whether the column's own dtype is a float."""
+    if isinstance(table.native, np.ndarray):
+        return bool(table.native.dtype.kind == "f")
+    return any(word in str(column_dtype(table, position)).lower() for word in ("float", "double"))
+
+
+def _of_objects(table: Table, position: int, column: Column, cells: Ints) -> Feature:
+    """Text, booleans and other objects: cells that a model can tell apart are different values."""
+    raw = object_cells(table, position)
+    different, first = np.unique(cells, return_index=True)
+    found = raw[first]
+    gaps = [i for i, v in enumerate(found) if is_missing(v)]
+    known = _in_order([i for i in range(len(found)) if i not in set(gaps)], found)
+    gaps.sort(key=lambda i: (different[i] >= 0 and found[i] is not None, first[i]))
+    order = [*known, *gaps[1:]]
+    code = np.full(len(different), -1, dtype=np.int64)
+    code[order] = np.arange(len(order))
+    codes = code[np.searchsorted(different, cells)]
+    rows = first[[*order, *gaps[:1]]].astype(np.int64)
     ordered = column.kind == "boolean"
-    return Feature(name, position, "category", _spread(codes, gap), _objects(order), None, ordered=ordered)
+    return Feature(
+        column.name, position, "category", codes, _objects(list(found[order])), None, cells, rows, ordered=ordered
+    )
 
 
-def _spread(codes: npt.NDArray[Any], gap: npt.NDArray[np.bool_]) -> Ints:
+def _in_order(which: list[int], cells: npt.NDArray[np.object_]) -> list[int]:
+    try:
+        return sorted(which, key=lambda i: cells[i])
+    except (TypeError, ValueError):  # of several types, or arrays, which have no order
+        return sorted(which, key=lambda i: str(cells[i]))
+
+
+def _first(codes: Ints, better: Truths) -> Ints:
+    """A row for each code from 0 on, then one for -1 where there is any: the first of those that are better, else the first."""
+    order = np.lexsort((~better, codes))
+    found, at = np.unique(codes[order], return_index=True)
+    rows = order[at]
+    return np.concatenate([rows[found >= 0], rows[found < 0]]).astype(np.int64)
+
+
+def _spread(codes: npt.NDArray[Any], gap: Truths) -> Ints:
     out = np.full(len(gap), -1, dtype=np.int64)
     out[~gap] = codes
     return out
@@ -143,155 +239,27 @@ def _spread(codes: npt.NDArray[Any], gap: npt.NDArray[np.bool_]) -> Ints:
 
 def _objects(values: Sequence[Any]) -> npt.NDArray[np.object_]:
     out = np.empty(len(values), dtype=object)
-    out[:] = list(values)
+    for i, value in enumerate(values):
+        out[i] = value
     return out
 
 
-def _dates(column: Column) -> npt.NDArray[Any]:
-    """Dates as datetime64; those with a time zone in UTC."""
-    values = column.values
-    if values.dtype.kind in "mM":
-        return values
-    from datetime import UTC
-
-    plain = [None if is_missing(v) else v.astimezone(UTC).replace(tzinfo=None) for v in values]
-    return np.array(plain, dtype="datetime64[us]")
-
-
-def make_grid(table: Table, feature: Feature, wanted: Any, weights: Floats, *, most: int) -> Grid:
-    """Return the default points of a feature, or the number of them, or the values asked for.
-
-    Numbers and dates: the different values the data have if there are at most `most`, else that many weighted quantiles, each a value of the
-    data. Categories: those of the data and those its dtype declares. A missing value is a point of its own where the data have one.
-
-    Args:
-        wanted: None, a whole number of points, or the values. most: how many points by default.
-
-    Raises:
-        OptionError: points that cannot be.
-    """
-    if isinstance(wanted, (int, np.integer)) and not isinstance(wanted, bool):
-        if wanted < 2:
-            raise OptionError(f"grid={wanted!r}: a curve needs at least 2 points.")
-        most, wanted = int(wanted), None
-    if wanted is not None:
-        return own_grid(table, feature, wanted)
-    first = feature.first
-    count = len(feature.unique)
-    keep = np.arange(count)
-    if feature.kind != "category":
-        finite = np.isfinite(as_place(feature.unique))
-        keep = keep[finite]
-        if len(keep) > most:
-            keep = _quantiles(feature.codes, weights, finite, most)
-    elif set(feature.declared) - set(feature.unique.tolist()):
-        return own_grid(table, feature, [*feature.declared, *([None] if feature.missing else [])], given=False)
-    rows = np.concatenate([first[:count][keep], first[count:]])
-    back = np.full(count + 1, -1)
-    back[keep] = np.arange(len(keep))
-    back[-1] = len(keep) if feature.missing else -1
-    return Grid((feature,), (_with_gap(feature.unique[keep], feature.missing),), table.rows(rows), back[feature.codes])
-
-
-def _quantiles(codes: Ints, weights: Floats, finite: npt.NDArray[np.bool_], most: int) -> Ints:
-    """Positions among the different values of evenly spaced weighted quantiles, each one a value of the data, both ends included."""
-    mass = np.bincount(codes[codes >= 0], weights[codes >= 0], minlength=len(finite))
-    mass[~finite] = 0.0
-    share = np.cumsum(mass) / mass.sum()
-    place = np.searchsorted(share, np.linspace(0.0, 1.0, most) - 1e-12, side="left")
-    seen = np.flatnonzero(mass > 0)
-    return np.unique(np.clip(place, seen[0], seen[-1]))
-
-
-def _with_gap(values: npt.NDArray[Any], missing: bool) -> npt.NDArray[Any]:
+def with_gap(values: npt.NDArray[Any], missing: bool) -> npt.NDArray[Any]:
+    """Return points, and after them where said a missing one."""
     if not missing:
         return values
     if values.dtype.kind in "mM":
         return np.concatenate([values, np.array(["NaT"], dtype=values.dtype)])
-    if values.dtype == object:
-        return _objects([*values, None])
+    if values.dtype == object or (values.dtype.kind in "iu" and (np.abs(values.astype(np.float64)) >= ROUNDED).any()):
+        return _objects([*values.tolist(), None] if values.dtype != object else [*values, None])
     return np.concatenate([values.astype(np.float64), [np.nan]])
 
 
-def own_grid(table: Table, feature: Feature, wanted: Any, *, given: bool = True) -> Grid:
-    """Return the points that the caller gave: sorted where there is an order, without repeats, missing last.
-
-    Raises:
-        OptionError: no list of values, a category the column's dtype does not have, or something that is no number where numbers are.
-    """
-    try:
-        asked = [None if is_missing(v) else v for v in _items(wanted)]
-    except TypeError:
-        raise OptionError(f"grid of {feature.name!r}: give a list of values, not {wanted!r}.") from None
-    values = list(dict.fromkeys(v for v in asked if v is not None))
-    gap = len(asked) > len([v for v in asked if v is not None])
-    if not values and not gap:
-        raise OptionError(f"grid of {feature.name!r} is empty.")
-    strange = [v for v in values if feature.declared and v not in feature.declared]
-    if strange:
-        raise OptionError(
-            f"grid of {feature.name!r}: {strange[0]!r} is not one of its categories.{did_you_mean(strange[0], feature.declared)}"
-        )
-    if feature.kind in ("number", "integer"):
-        if any(isinstance(v, (str, bool)) or not np.isfinite(float(v)) for v in values):
-            raise OptionError(f"grid of {feature.name!r}: give finite numbers, not {shown(values)}.")
-        whole = all(isinstance(v, (int, np.integer)) for v in values)
-        values = sorted(values if whole else map(float, values))  # of one type, as some frames want it
-    elif feature.kind == "datetime":
-        values = sorted(np.asarray(values, dtype="datetime64[us]").tolist())
-    filled = table.rows(np.zeros(len(values) + gap, dtype=np.int64)).with_values(
-        feature.position, [*values, *([None] if gap else [])]
-    )
-    made = feature_of(filled, feature.position)
-    if feature.kind == "category":
-        points = _with_gap(_objects(values), gap)
-        where = {v: i for i, v in enumerate(values)}
-        to = np.array([where.get(v, -1) for v in feature.unique.tolist()] + [len(values) if gap else -1])
-    else:
-        points = _with_gap(made.unique[made.codes[: len(values)]], gap)
-        there = np.searchsorted(made.unique, feature.unique.astype(made.unique.dtype))
-        there = np.minimum(there, max(len(made.unique) - 1, 0))
-        same = made.unique[there] == feature.unique if len(made.unique) else np.zeros(len(feature.unique), dtype=bool)
-        to = np.concatenate([np.where(same, there, -1), [len(values) if gap else -1]]).astype(np.int64)
-    return Grid((feature,), (points,), filled, to[feature.codes], given=given)
-
-
-def _items(wanted: Any) -> list[Any]:
-    if isinstance(wanted, (str, Mapping)):
-        raise TypeError
-    array = np.asarray(wanted) if not isinstance(wanted, (list, tuple)) else None
-    return (
-        list(wanted)
-        if array is None
-        else array.reshape(-1).astype("datetime64[us]").tolist()
-        if array.dtype.kind == "M"
-        else array.reshape(-1).tolist()
-    )
-
-
-def product(table: Table, a: Grid, b: Grid) -> Grid:
+def product(a: Grid, b: Grid) -> Grid:
     """Return every point of one feature with every point of another."""
     left = np.repeat(np.arange(len(a)), len(b))
     right = np.tile(np.arange(len(b)), len(a))
     both = a.table.rows(left).mixed(b.table.rows(right), b.members)
     at = np.where((a.at >= 0) & (b.at >= 0), a.at * len(b) + b.at, -1)
-    return Grid((*a.features, *b.features), (*a.points, *b.points), both, at, given=a.given or b.given)
-
-
-def find(grid: Grid, values: list[Any]) -> npt.NDArray[np.int64]:
-    """Positions of values among the points of a grid that was made of them."""
-    points = grid.points[0]
-    if grid.features[0].kind == "category":
-        where = {v: i for i, v in enumerate(points.tolist())}
-        return np.array([where[None if is_missing(v) else v] for v in values], dtype=np.int64)
-    axis = as_place(points)
-    numbers = points.dtype.kind not in "mM"
-    plain = [None if is_missing(v) else v for v in values]
-    asked = (
-        np.array([np.nan if v is None else float(v) for v in plain])
-        if numbers
-        else as_place(np.array(plain, dtype="datetime64[us]"))
-    )
-    known = np.flatnonzero(~np.isnan(axis))
-    near = np.abs(axis[known][None, :] - asked[:, None]).argmin(axis=1) if len(known) else np.zeros(len(asked), int)
-    return np.where(np.isnan(asked), len(axis) - 1, known[near] if len(known) else 0).astype(np.int64)
+    features, points = (*a.features, *b.features), (*a.points, *b.points)
+    return Grid(features, points, both, at, a.same & b.same, given=a.given or b.given, sides=(a, b))

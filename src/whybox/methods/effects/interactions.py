@@ -3,7 +3,7 @@
 With partial dependences centred over the rows, the interaction of j and k at row i is ``I_jk = PD_jk - PD_j - PD_k``. Its size is the root of the weighted
 mean of I_jk^2, in the units of the prediction; Friedman's H squared is ``sum w I_jk^2 / sum w PD_jk^2``. Overall, feature j against all others:
 ``f - PD_j - PD_without_j`` in place of I and f in place of PD_jk. H squared is a ratio and is large where both effects are next to nothing, so pairs are ranked
-by size.
+by size. Where the effect of both is no more than rounding beside the predictions, H squared is 0.
 
 Tree ensembles on their own scale give this exactly for all rows. Any other model is asked about every pair of rows, which is exact too and costs up to
 rows^2 predictions a pair; with ``sample`` it is done for so many rows drawn without repeats, and the standard error is that of a jackknife over ten groups of them.
@@ -33,6 +33,8 @@ from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.question import Asked
 from whybox.methods.effects.trees import Trees
 from whybox.models.trees import TreeEnsemble
+from whybox.rounding import floor
+from whybox.rounding import ratio as over
 
 __all__ = ["check_sample", "interactions"]
 
@@ -49,6 +51,18 @@ class Sizes:
     ratio: Floats
     error: Floats | None = None
     ratio_error: Floats | None = None
+
+    def among(self, members: Sequence[int], used: Sequence[int]) -> Sizes:
+        """Return these of the features used as those of all members; the others do not interact."""
+        at = np.array([list(members).index(p) for p in used], dtype=np.int64)
+
+        def put(table: Floats) -> Floats:
+            out = np.zeros((len(members), len(members), table.shape[2]))
+            out[np.ix_(at, at)] = table
+            return out
+
+        errors = (None if e is None else put(e) for e in (self.error, self.ratio_error))
+        return Sizes(put(self.size), put(self.ratio), *errors)
 
 
 def check_sample(sample: Any) -> int | None:
@@ -77,9 +91,10 @@ def interactions(asked: Asked, *, sample: int | None, seed: int) -> Explanation:
     exact = asked.target.scale == "raw" and all(asked.reason((p,)) is None for p in members)
     notes: tuple[str, ...] = asked.notes
     rows, model = asked.rows, asked.model
+    used = _read(asked, members)
     if exact and isinstance(model, TreeEnsemble):
         trees = Trees(model, rows, asked.target, threads=asked.threads)
-        found, kernel, calls = _of_trees(trees, members), trees.kernel, 0
+        found, kernel, calls = _of_trees(trees, used), trees.kernel, 0
         if sample is not None:
             notes = (*notes, f"sample={sample} was not needed: all rows are used, exactly.")
             sample = None
@@ -87,14 +102,15 @@ def interactions(asked: Asked, *, sample: int | None, seed: int) -> Explanation:
         sample = sample if sample is not None and sample < len(rows) else None
         rows = rows if sample is None else _sampled(rows, sample, seed)
         evaluator = _evaluator(asked, rows, members)
-        _afford(asked, rows, members)
+        _afford(asked, rows, used)
         found, kernel, calls = (
-            _of_curves(evaluator, members, jackknife=sample is not None),
+            _of_curves(evaluator, used, jackknife=sample is not None),
             evaluator.kernel,
             evaluator.spent,
         )
         if calls:
             notes = (*notes, f"{calls:,} predictions of single rows.")
+    asked.repeats.end()
     if sample is not None:
         notes = (
             *notes,
@@ -103,7 +119,7 @@ def interactions(asked: Asked, *, sample: int | None, seed: int) -> Explanation:
     return _labelled(
         asked,
         members,
-        found,
+        found.among(members, used),
         evidence(
             asked,
             rows,
@@ -116,6 +132,15 @@ def interactions(asked: Asked, *, sample: int | None, seed: int) -> Explanation:
             seconds=time.perf_counter() - began,
         ),
     )
+
+
+def _read(asked: Asked, members: Sequence[int]) -> list[int]:
+    """Those of the features that the model may read: of the others nothing is computed."""
+    model = asked.model
+    if not isinstance(model, TreeEnsemble):
+        return list(members)
+    read = {p for column in model.read.tolist() for p in model.inputs.sources[column]}
+    return [p for p in members if p in read]
 
 
 def _sampled(rows: Rows, sample: int, seed: int) -> Rows:
@@ -131,7 +156,7 @@ def _evaluator(asked: Asked, rows: Rows, members: Sequence[int]) -> Evaluator:
     pairs = [(p,) for p in members] + list(combinations(members, 2))
     if isinstance(model, TreeEnsemble) and all(asked.reason(p) is None for p in pairs):
         return Trees(model, rows, asked.target, threads=asked.threads)
-    return Predicts(model, rows, asked.target)
+    return Predicts(model, rows, asked.target, repeats=asked.repeats)
 
 
 def _afford(asked: Asked, rows: Rows, members: Sequence[int]) -> None:
@@ -154,7 +179,9 @@ def _of_trees(trees: Trees, members: Sequence[int]) -> Sizes:
     """All rows, exactly, from the leaves."""
     model, X, w = trees.model, trees.matrix, trees.rows.weights
     columns = {p: trees.columns((p,)) for p in members}
-    used = [p for p in members if columns[p]]
+    used = [
+        p for p in members if set(columns[p]) & set(model.read.tolist())
+    ]  # of the others nothing is computed: exactly zero
     levels = []
     for p in used:
         own = X[:, list(columns[p])]
@@ -164,6 +191,7 @@ def _of_trees(trees: Trees, members: Sequence[int]) -> Sizes:
     count = len(trees.target.names)
     size, ratio = (np.zeros((len(members), len(members), count)) for _ in range(2))
     picks = list(trees.target.picks)
+    least = floor(trees.answers(), w, size=model.size[picks]) ** 2
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
     together = effects.pair_interactions(model, levels, pairs, X, w, threads=trees.threads) if pairs else None
@@ -172,15 +200,11 @@ def _of_trees(trees: Trees, members: Sequence[int]) -> Sizes:
         assert together is not None  # noqa: S101  # there are pairs
         i, j = at[a], at[b]
         size[i, j] = size[j, i] = np.sqrt(together.interaction[k, picks])
-        ratio[i, j] = ratio[j, i] = _ratio(together.interaction[k, picks], together.whole[k, picks])
+        ratio[i, j] = ratio[j, i] = over(together.interaction[k, picks], together.whole[k, picks], least)
     for a, i in enumerate(at):
         size[i, i] = np.sqrt(alone.interaction[a, picks])
-        ratio[i, i] = _ratio(alone.interaction[a, picks], alone.whole[a, picks])
+        ratio[i, i] = over(alone.interaction[a, picks], alone.whole[a, picks], least)
     return Sizes(size, ratio)
-
-
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole > 1e-300))
 
 
 class _Means:
@@ -191,7 +215,7 @@ class _Means:
         _, first, inverse = np.unique(rows.codes[:, list(members)], axis=0, return_index=True, return_inverse=True)
         at = inverse.reshape(-1)
         features = tuple(rows.feature(p) for p in members)
-        grid = Grid(features, (np.arange(len(first)),), rows.table.rows(first), at)
+        grid = Grid(features, (np.arange(len(first)),), rows.table.rows(first), at, np.ones(len(at), dtype=bool))
         n, k, sets = len(rows), len(evaluator.target.names), len(keep)
         here = np.zeros((sets, len(first), k))
         self.without = np.zeros((sets, n, k))
@@ -210,7 +234,9 @@ def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool)
         group = np.random.default_rng(0).permutation(len(w)) % GROUPS
         keep += [np.where(group == g, 0.0, w) for g in range(GROUPS)]
     shares = np.stack([k / k.sum() for k in keep])
-    f = np.broadcast_to(evaluator.answers(), (len(shares), len(w), len(evaluator.target.names)))
+    answers = evaluator.answers()
+    f = np.broadcast_to(answers, (len(shares), *answers.shape))
+    least = floor(answers, w) ** 2
     own = {p: _Means(evaluator, (p,), shares) for p in members}
     shape = (len(shares), len(members), len(members), len(evaluator.target.names))
     size, ratio = np.zeros(shape), np.zeros(shape)
@@ -219,7 +245,7 @@ def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool)
         whole = _centred(both, shares)
         part = np.einsum("sr,srk->sk", shares, (whole - _centred(first, shares) - _centred(second, shares)) ** 2)
         size[:, i, j] = size[:, j, i] = np.sqrt(part)
-        ratio[:, i, j] = ratio[:, j, i] = _ratio(part, np.einsum("sr,srk->sk", shares, whole**2))
+        ratio[:, i, j] = ratio[:, j, i] = over(part, np.einsum("sr,srk->sk", shares, whole**2), least)
 
     for i, p in enumerate(members):
         put(i, i, f, own[p].at_rows, own[p].without)
@@ -231,7 +257,8 @@ def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool)
 
 
 def _centred(values: Floats, shares: Floats) -> Floats:
-    return np.asarray(values - np.einsum("sr,srk->sk", shares, values)[:, None])
+    near = values - values[:, :1]  # what is the same in all rows leaves no rounding behind
+    return np.asarray(near - np.einsum("sr,srk->sk", shares, near)[:, None])
 
 
 def _spread(left: Floats) -> Floats:

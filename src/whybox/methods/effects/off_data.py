@@ -17,11 +17,11 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.explanation.known import as_place
 from whybox.frames import Floats
 from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.evaluate import Rows
 from whybox.methods.effects.grid import Feature, Grid
+from whybox.rounding import floor, ratio
 
 __all__ = ["OffData", "with_off_data"]
 
@@ -78,17 +78,16 @@ class OffData:
         seen = self.rows.weights > 0
         gone = np.flatnonzero((feature.codes < 0) & seen)[:COMPANY]
         if feature.kind == "category":
-            words = {v: i for i, v in enumerate(feature.unique.tolist())}
             return [
-                gone if v is None else _spread_out(np.flatnonzero((feature.codes == words.get(v, -2)) & seen))
-                for v in grid.points[0].tolist()
+                gone if v is None else _spread_out(np.flatnonzero((grid.at == g) & seen))
+                for g, v in enumerate(grid.points[0])
             ]
         x = feature.numbers
         assert x is not None  # noqa: S101  # only categories have none
         known = np.flatnonzero(np.isfinite(x) & seen)
         order = known[np.argsort(x[known], kind="stable")]
         size = min(len(order), max(FEWEST, min(COMPANY, len(order) // 20)))
-        ordered, place = x[order], as_place(grid.points[0])
+        ordered, place = x[order], feature.place(grid.points[0])
         out = []
         for g in place:
             if np.isnan(g):
@@ -156,22 +155,19 @@ def _dependence(feature: Feature, other: Floats) -> float:
         place = np.minimum((ranks - 1) * _BINS // max(int(ranks[-1]), 1), _BINS - 1)
         bins = np.where(gap, _BINS, place[feature.codes])
     total = other.var(axis=0).sum()
-    if total <= 0:
-        return 0.0
     _, cell = np.unique(bins, return_inverse=True)
     size = np.bincount(cell)
     means = np.column_stack([np.bincount(cell, c) / size for c in other.T])
     between = (size[:, None] * (means - other.mean(axis=0)) ** 2).sum() / len(other)
-    return float(between / total)
+    return float(ratio(between, total, (floor(other) ** 2).sum()))
 
 
 def _outside(feature: Feature, grid: Grid) -> Floats:
     """1 at points beyond the data: numbers past either end, values that no row has."""
     points = grid.points[0]
     if feature.kind == "category":
-        known = {*feature.unique.tolist(), *([None] if feature.missing else [])}
-        return np.array([float(v not in known) for v in points.tolist()])
-    x, place = feature.numbers, as_place(points)
+        return np.asarray(~np.isin(np.arange(len(points)), grid.at), dtype=np.float64)
+    x, place = feature.numbers, feature.place(points)
     assert x is not None  # noqa: S101  # only categories have none
     known_x = x[np.isfinite(x)]
     if not len(known_x):

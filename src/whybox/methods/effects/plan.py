@@ -111,7 +111,7 @@ def plan_effects(asked: Asked) -> EffectsPlan:
     """
     box = isinstance(asked.model, BlackBox)
     rounds: list[int] = []
-    brute, seconds, memory, spent, kernels = 0, 0.0, 0.0, asked.probed, []
+    brute, seconds, memory, spent, kernels = 0, 0.0, 0.0, asked.shown, []
     every: list[Grid] = []
     batches = 0
     for evaluator, wanted in grouped(asked):
@@ -156,7 +156,7 @@ def _rounds(asked: Asked, evaluator: Evaluator, grids: Sequence[Grid]) -> list[i
     if asked.kind == "marginal":
         return evaluator.reserve(answers=True)
     if asked.kind == "anova":
-        return evaluator.reserve(with_sides(asked.rows, grids)[0], answers=True)
+        return evaluator.reserve(with_sides(grids)[0], answers=True)
     if asked.kind == "ale":
         return evaluator.reserve(requests=requests(asked.rows, grids))
     if asked.kind != "pdp":
@@ -170,7 +170,7 @@ def _brute(asked: Asked, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
     if asked.kind == "marginal":
         return n
     if asked.kind == "anova":
-        return n * (1 + sum(len(g) for g in with_sides(asked.rows, grids)[0]))
+        return n * (1 + sum(len(g) for g in with_sides(grids)[0]))
     if asked.kind != "ale":
         return n * sum(len(g) for g in grids)
     # rows of categories are asked where they stand, once for the step up and once for the step down: the definition asks once for both
@@ -237,7 +237,10 @@ def _growth(
         picked = np.unique(np.linspace(0, len(asked.rows) - 1, size).astype(np.int64))
         part = Rows(asked.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
         made = [
-            replace(g, features=tuple(part.feature(p) for p in g.members), at=g.at[picked], given=True) for g in grids
+            replace(
+                g, features=tuple(part.feature(p) for p in g.members), at=g.at[picked], same=g.same[picked], given=True
+            )
+            for g in grids
         ]
         few = Trees(trees.model, part, trees.target, threads=trees.threads)
         inner = replace(asked, rows=part, _engines={})
@@ -274,7 +277,7 @@ def _memory(asked: Asked, evaluator: Evaluator, grids: Sequence[Grid], rounds: S
     width = asked.rows.table.width
     raw = outputs if isinstance(evaluator, Predicts) else max(outputs, len(asked.model.outputs.names))
     cells = sum(len(g) for g in grids)
-    codes = 8.0 * n * (2 * width + 4)
+    codes = 8.0 * n * (3 * width + 4)
     result = 8.0 * cells * outputs * (n if asked.kind in ("ice", "c-ice", "d-ice") else 2) + 8.0 * n * outputs
     points = max((len(g) for g in grids), default=1)
     if isinstance(evaluator, Predicts):

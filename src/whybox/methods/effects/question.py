@@ -10,20 +10,25 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.background import shares
+from whybox.cells import snapshot
 from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean, shown
 from whybox.explanation.effects import Key
 from whybox.frames import Table, as_table
 from whybox.kernels.effects import representatives
 from whybox.kernels.lanes import threads_available
 from whybox.kernels.outputs import agreement
-from whybox.methods.effects.evaluate import Evaluator, Predicts, Rows
-from whybox.methods.effects.grid import Grid, make_grid, product
+from whybox.methods.effects.evaluate import Evaluator, Predicts, Rows, caller
+from whybox.methods.effects.grid import Grid, product
+from whybox.methods.effects.points import make_grid
+from whybox.methods.effects.repeat import Repeats
 from whybox.methods.effects.trees import Trees, why_not
 from whybox.methods.shap.question import check_jobs
 from whybox.methods.shap.target import Target, resolve_output
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
-from whybox.models.registry import as_model, raw_scores
+from whybox.models.narrow import narrowed
+from whybox.models.receive import Received, receive
+from whybox.models.registry import as_model, learnt_categories, raw_scores
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["KINDS", "Asked", "as_rows", "check_kind", "readable", "settle"]
@@ -33,6 +38,7 @@ KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")
 _POINTS: Final = {"ale": (41, 21), "marginal": (21, 11)}
 _PLAIN: Final = (100, 20)
 CHECKED: Final = 65536
+MOST_SPARSE: Final = 2000  # columns of sparse rows that all have effects found unless they are named
 
 
 @final
@@ -40,22 +46,29 @@ CHECKED: Final = 65536
 class Asked:
     """Everything settled. ``wanted`` holds the features asked about, each one column's position or two.
 
-    ``checked`` is how many rows the model's own predict was asked about on the way: all, to compare our reading; of a model that is only asked, those
-    that showed what comes out.
+    ``checked`` is how many rows the model's own predict is asked about beside the curves: all, to compare our reading; of a model that is only asked,
+    those that show what comes out (``shown``), and those that are asked about several times (`repeats`).
     """
 
     model: Model
     rows: Rows
+    repeats: Repeats
     target: Target
     wanted: tuple[tuple[int, ...], ...]
     kind: str
     grid: Any
-    notes: tuple[str, ...]
+    received: Received
     max_evals: int | None = None
     agreement: float = 0.0
     checked: int = 0
+    shown: int = 0
     threads: int = 1
     _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about the model and the rows."""
+        return (*self.model.notes, *self.received.about())
 
     def name(self, members: Sequence[int]) -> Key:
         """Return the name of a feature, or the names of two."""
@@ -70,7 +83,9 @@ class Asked:
             self._engines[kind] = (
                 Trees(model, self.rows, self.target, threads=self.threads)
                 if kind == "trees" and isinstance(model, TreeEnsemble)
-                else Predicts(model, self.rows, self.target, most=self.max_evals, before=self.probed)
+                else Predicts(
+                    model, self.rows, self.target, repeats=self.repeats, most=self.max_evals, before=self.probed
+                )
             )
         return self._engines[kind]
 
@@ -87,14 +102,14 @@ class Asked:
 
     @property
     def probed(self) -> int:
-        """Rows that a model that is only asked was asked about to see what comes out."""
+        """Rows that a model that is only asked is asked about beside the curves."""
         return self.checked if isinstance(self.model, BlackBox) else 0
 
     def make(self, members: Sequence[int]) -> Grid:
         """Return the points of a feature, or of two."""
         one, each = _POINTS.get(self.kind, _PLAIN)
         made = [self._single(p, one if len(members) == 1 else each) for p in members]
-        return made[0] if len(made) == 1 else product(self.rows.table, *made)
+        return made[0] if len(made) == 1 else product(*made)
 
     def _single(self, position: int, most: int) -> Grid:
         wanted = self.grid
@@ -160,7 +175,7 @@ def readable(model: Any, rows: Table, response: str | None = None, output: Any =
             raise OptionError("response names a method of an estimator; this model is adapted already. Use output=.")
         return model
     if response is not None or (callable(model) and not hasattr(model, "predict")):
-        return as_black_box(model, rows, response=response)
+        return as_black_box(model, rows, response=response, learnt=learnt_categories)
     if isinstance(model, (str, Path)):
         return as_model(model)
     try:
@@ -170,9 +185,8 @@ def readable(model: Any, rows: Table, response: str | None = None, output: Any =
             raise
         scores = None if isinstance(output, str) and output in ("probability", "response") else raw_scores(model)
         through = "its own predict" if scores is None else scores.what
-        return as_black_box(
-            model, rows, notes=(f"Asked through {through}, because it is not read: {reason}",), scores=scores
-        )
+        note = f"Asked through {through}, because it is not read: {reason}"
+        return as_black_box(model, rows, notes=(note,), scores=scores, learnt=learnt_categories)
 
 
 def as_rows(table: Table, weights: Any) -> Rows:
@@ -211,7 +225,11 @@ def settle(  # noqa: PLR0913  # the options there are
     threads = check_jobs(n_jobs) or threads_available()
     given = as_table(X)
     adapted = readable(model, given, response, output)
-    table, unused = adapted.inputs.align(given)
+    received = receive(adapted, given)
+    table = snapshot(received.table)
+    if table.is_sparse:
+        _check_width(table, features)
+        adapted = narrowed(adapted)
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm(table)
     rows = as_rows(table, weights)
@@ -219,11 +237,13 @@ def settle(  # noqa: PLR0913  # the options there are
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table, check=check)
-    if isinstance(adapted, BlackBox) and adapted is not model:
-        calls = adapted.probed
-    left = (f"Columns that the model does not use were left out: {shown(unused, 20)}.",) if unused else ()
-    notes = (*adapted.notes, *left)
-    return Asked(adapted, rows, target, wanted, kind, grid, notes, max_evals, agreement, calls, threads)
+    box = isinstance(adapted, BlackBox)
+    repeats = Repeats(caller(adapted, target), table, asked=box)
+    shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
+    calls = shown_rows + repeats.count if box else calls
+    return Asked(
+        adapted, rows, repeats, target, wanted, kind, grid, received, max_evals, agreement, calls, shown_rows, threads
+    )
 
 
 def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...]:
@@ -243,6 +263,13 @@ def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...
     if not out:
         raise OptionError("features is empty; leave it out for all columns.")
     return tuple(dict.fromkeys(out))
+
+
+def _check_width(table: Table, features: Any) -> None:
+    if features is None and table.width > MOST_SPARSE:
+        raise OptionError(
+            f"these sparse rows have {table.width:,} columns; name the features to find effects of: features=[...]."
+        )
 
 
 def _position(names: Sequence[str], feature: Any) -> int:

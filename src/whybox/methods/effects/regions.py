@@ -29,6 +29,7 @@ from whybox.methods.effects.grid import Feature, Grid, Ints
 from whybox.methods.effects.off_data import with_off_data
 from whybox.methods.effects.question import Asked
 from whybox.methods.effects.run import labelled
+from whybox.rounding import floor
 
 __all__ = ["POINTS", "check_depth", "regions"]
 
@@ -103,10 +104,12 @@ def regions(asked: Asked, *, depth: int) -> Effects:
         )
     for _, rows, block in evaluator.curves([grid]):
         values[rows] = block
+    asked.repeats.end()
     shapes = _shapes(asked, grid, values)
     whole = _Region(np.arange(len(asked.rows)))
-    rounding = 1e-18 * float(asked.rows.weights @ (values**2).mean(axis=(1, 2)))
-    least = LEAST_GAIN * max(shapes.squares(whole.rows), rounding)
+    every = values.reshape(-1, values.shape[2])  # the prediction at each point of each row
+    rounding = float((floor(every, np.repeat(asked.rows.weights, len(grid))) ** 2).sum())
+    least = max(LEAST_GAIN * shapes.squares(whole.rows), rounding)
     found = [whole, *_split(asked, shapes, whole, members[0], depth, least)]
     if len(found) == 2:
         found = found[:1]  # nothing was split
@@ -171,8 +174,9 @@ def _candidates(feature: Feature, rows: Ints) -> Iterator[tuple[npt.NDArray[np.b
         yield gap, f"{feature.name} is missing", f"{feature.name} is known"
     if feature.numbers is None:
         common, counts = np.unique(codes[~gap], return_counts=True)
+        words = [str(v) for v in feature.unique]
         for code in common[np.argsort(-counts, kind="stable")][:WORDS]:
-            word = feature.unique[code]
+            word = words[code] if words.count(words[code]) == 1 else repr(feature.unique[code])
             yield codes == code, f"{feature.name} = {word}", f"{feature.name} is not {word}"
         return
     known = np.sort(codes[~gap])
@@ -182,7 +186,8 @@ def _candidates(feature: Feature, rows: Ints) -> Iterator[tuple[npt.NDArray[np.b
     or_missing = " or missing" if gap.any() else ""
     for cut in cuts:
         edge, above = feature.unique[cut], feature.unique[min(int(cut) + 1, len(feature.unique) - 1)]
-        word = str(edge) if feature.kind == "datetime" else _short_between(float(edge), float(above))
+        exact = feature.kind == "datetime" or float(edge) == float(above)
+        word = str(edge) if exact else _short_between(float(edge), float(above))
         yield (codes <= cut) & ~gap, f"{feature.name} <= {word}", f"{feature.name} > {word}{or_missing}"
 
 
@@ -202,7 +207,7 @@ def _curve(asked: Asked, grid: Grid, values: Floats, shapes: _Shapes, region: _R
     w = asked.rows.weights[picked]
     part = Rows(asked.rows.table.rows(picked), w / w.sum())
     inner = replace(asked, rows=part, kind="pdp", _engines={})
-    own = replace(grid, features=(part.feature(grid.members[0]),), at=grid.at[picked])
+    own = replace(grid, features=(part.feature(grid.members[0]),), at=grid.at[picked], same=grid.same[picked])
     mean = np.einsum("r,rpk->pk", part.weights, values[picked])
     spread = np.einsum("r,rpk->pk", part.weights, (values[picked] - mean) ** 2)
     error = np.sqrt(spread / (part.count - 1.0)) if part.count > 1 else np.full(mean.shape, np.nan)

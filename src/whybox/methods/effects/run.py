@@ -38,6 +38,7 @@ ESTIMANDS: Final = {  # of kinds that are not interventional
     "marginal": "observational: rows as they are",
 }
 OFF_DATA: Final = ("pdp", "ice", "c-ice", "anova")  # kinds that say how far points are off the data
+LARGEST: Final = float(np.finfo(np.float64).max)
 BINS: Final = 30  # of the histogram below a curve
 
 
@@ -53,6 +54,7 @@ def run(asked: Asked) -> Effects:
         before = evaluator.spent
         grids = [asked.make(m) for m in wanted]
         curves = compute(asked, evaluator, grids)
+        asked.repeats.end()
         if asked.kind in OFF_DATA:
             curves = with_off_data(asked.rows, curves)
         spent = _said(asked, evaluator.spent - before, sum(len(g) for g in grids) * len(asked.rows))
@@ -127,7 +129,7 @@ def labelled(
             kernel=evaluator.kernel,
             estimand=ESTIMANDS.get(asked.kind, INTERVENTIONAL),
             calls=calls,
-            notes=notes,
+            notes=(*notes, *(note for f in grid.features for note in f.notes)),
             seconds=seconds,
         ),
         std_error=None if error is None else np.ascontiguousarray(error),
@@ -152,10 +154,26 @@ def _about(asked: Asked, grid: Grid, points: Sequence[npt.NDArray[Any]]) -> dict
     for feature, tag in zip(grid.features, ("", "_2"), strict=False):
         x = feature.numbers
         if x is not None and np.isfinite(x).any():
+            if feature.zero:
+                continue  # numbers beyond 2**53 are kept as distances, which no edge of a bin can name
             known = np.isfinite(x)
-            mass, edges = np.histogram(x[known], bins=BINS, weights=asked.rows.weights[known])
+            mass, edges = np.histogram(x[known], bins=_bins(x[known]), weights=asked.rows.weights[known])
             out[f"histogram{tag}"], out[f"histogram_edges{tag}"] = (("bin",), mass), (("edge",), edges)
     return out
+
+
+def _bins(x: Floats) -> Floats:
+    """Edges of bins of equal width over the numbers; of fewer bins where there are not so many numbers between the ends."""
+    low, high = float(x.min()), float(x.max())
+    if low == high:
+        reach = max(0.5, 1e-9 * abs(low))
+        low, high = (float(v) for v in np.clip([low - reach, high + reach], *(-LARGEST, LARGEST)))
+    if high - low > LARGEST:
+        t = np.linspace(0.0, 1.0, BINS + 1)
+        return low * (1 - t) + high * t
+    with np.errstate(over="ignore"):
+        edges = np.linspace(low, high, BINS + 1)
+    return np.unique(np.clip(edges, low, high))
 
 
 def _again(asked: Asked, curve: Curve, values: Floats) -> Callable[[Any], Floats] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Final, Literal, final
+from typing import Any, Final, Literal, final
 
 import numpy as np
 
@@ -134,10 +134,10 @@ class Trees:
         """Yield the raw means of surfaces, (points, outputs), all made in one walk; a feature's points of all surfaces are one player's."""
         columns: dict[int, tuple[int, ...]] = {}
         values: dict[int, list[Floats]] = {}
-        places: dict[tuple[int, str], slice] = {}
+        places: dict[Any, slice] = {}
         for grid in grids:
             for side, p in enumerate(grid.members):
-                key = (p, repr(grid.points[side].tolist()))
+                key = grid.keys[side]
                 if key in places:
                     continue
                 columns[p] = self.columns((p,))
@@ -154,7 +154,7 @@ class Trees:
             self.model, levels, different, self.matrix, self.rows.weights, threads=self.threads
         ) if pairs else []  # fmt: skip
         for grid, pair in zip(grids, pairs, strict=True):
-            one, two = (places[p, repr(v.tolist())] for p, v in zip(grid.members, grid.points, strict=True))
+            one, two = (places[key] for key in grid.keys)
             yield found[different.index(pair)][one, two].reshape(len(grid), -1)
 
     def moments(self, grids: Sequence[Grid]) -> list[Moments]:

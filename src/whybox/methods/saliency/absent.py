@@ -66,6 +66,8 @@ def settle_absent(q: Question, given: Any = None) -> Absent:
         refs = settle_baselines(q, given)
         said = refs[0].said if len(refs) == 1 else f"{len(refs)} references: {refs[0].said}, ..."
         return Absent(said, tuple(r.rows for r in refs), tuple(r.same for r in refs), (True,) * len(q.inputs))
+    if q.background is not None and (given is None or (isinstance(given, str) and given == "background")):
+        return _background(q, q.background)
     listed = given if isinstance(given, list) else [given]
     made = [_mixed(q, one) for one in listed]
     if not any(made[0].covered) or any(m.covered != made[0].covered for m in made):
@@ -80,6 +82,30 @@ def settle_absent(q: Question, given: Any = None) -> Absent:
         tuple(s for m in made for s in m.same),
         made[0].covered,
     )
+
+
+def _background(q: Question, behind: tuple[Input, ...]) -> Absent:
+    """Every background row is a reference, its categories and numbers alike; what is held stays the row's own.
+
+    Raises:
+        InputError: an input holds whole numbers and its background others, or the other way round.
+    """
+    for given, other in zip(q.inputs, behind, strict=True):
+        if (given.x.dtype.kind in "iub") != (other.x.dtype.kind in "iub"):
+            raise InputError(
+                f"{given.name} holds {given.x.dtype} and its background {other.x.dtype}; give both as whole numbers, or both as floats."
+            )
+
+    def fixed(k: int) -> _Rows:
+        return lambda rows: [
+            given.x[rows] if given.held else repeated(other.x[k].astype(given.x.dtype), rows)
+            for given, other in zip(q.inputs, behind, strict=True)
+        ]
+
+    count = len(behind[0].x)
+    said = "background row 0" if count == 1 else f"{count} references: background row 0, ..."
+    free = tuple(not given.held for given in q.inputs)
+    return Absent(said, tuple(map(fixed, range(count))), (all(free),) * count, free)
 
 
 def _some_held(q: Question, given: Any) -> bool:

@@ -8,8 +8,8 @@ and no further, and every target shares one forward.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -20,8 +20,10 @@ from whybox.frames import Floats
 from whybox.methods.saliency.absent import Absent, settle_absent
 from whybox.methods.saliency.cover import covered
 from whybox.methods.saliency.grids import enlarged
+from whybox.methods.saliency.layer_axes import Known, LayerAxes, checked_axes, checked_grid
+from whybox.methods.saliency.layer_search import find_layer, read_layer
 from whybox.methods.saliency.method import Found, Maps, Method, those
-from whybox.methods.saliency.question import Indices, Question
+from whybox.methods.saliency.question import Grads, Indices, Question
 from whybox.models.differentiable import Array
 
 __all__ = ["GradCam", "GradCamPlusPlus", "LayerCam", "ScoreCam"]
@@ -32,40 +34,76 @@ class _Cam(Method):
     """A map on a layer's grid.
 
     Attributes:
-        layer: its name in the network. None: the last one that puts out channels on a grid of more than one place.
+        layer: its name in the network. None: the last one that puts out channels on a grid of more than one place, and whose axes can be found.
         upsample: whether the map is drawn on the input's places, linearly along each axis; False gives the layer's own grid.
+        layer_axes: names of the layer's axes behind the rows, in its own order: ``("y", "x", "channel")``; ``("token", "channel")`` for tokens, which are laid out
+            on a grid line by line, those before them (class tokens) left out. None: the network is asked, see whybox.methods.saliency.axis_probe.
+        grid: how many tokens there are along each axis of the input. None: as many as square patches make.
+        reshape: a function that brings what the layer puts out, (rows, ...) in the network's own arrays, into such axes; it may only choose and move numbers.
     """
+
+    channels: ClassVar[bool] = True
 
     layer: str | None = None
     upsample: bool = True
+    layer_axes: Any = None
+    grid: Any = None
+    reshape: Any = None
 
     def __post_init__(self) -> None:
         if self.layer is not None and not isinstance(self.layer, str):
             raise OptionError(f"layer={self.layer!r} must be the name of a layer.")
         if not isinstance(self.upsample, bool):
             raise OptionError(f"upsample={self.upsample!r} must be True or False.")
+        if self.reshape is not None and not callable(self.reshape):
+            raise OptionError(f"reshape={self.reshape!r} must be a function of what the layer puts out.")
+        object.__setattr__(self, "layer_axes", checked_axes(self.layer_axes))
+        object.__setattr__(self, "grid", checked_grid(self.grid))
+        for name in ("layer_axes", "grid", "reshape"):
+            if self.layer is None and getattr(self, name) is not None:
+                raise OptionError(f"{name}= is about one layer: name it, layer='...'.")
+
+    def resolved(self, found: Mapping[str, Any]) -> Method:
+        """See Method: the axes that were found are not looked for again."""
+        grid = found["grid"]
+        return replace(
+            self,
+            layer=found["layer"],
+            layer_axes=Known(tuple(found["layer_axes"]), found["spare"]),
+            grid=grid and tuple(grid),
+        )
 
     def __call__(self, q: Question) -> Found:
         """Compute the maps."""
         which = _picture(q)
-        layer = _chosen(q, self.layer, which)
+        axes = self._axes(q, which)
         coarse: list[list[Floats]] = [[] for _ in range(q.target.count)]
         for rows in q.blocks(self.name):
-            tapped = q.tapped(rows, layer)
-            at = _checked(q, which, layer, tapped.activation)
+            tapped = q.tapped(rows, axes.layer)
+            activation = axes.placed(tapped.activation)
+            pulled: Grads = []
             for t in range(q.target.count):
                 cotangent = q.net.array(q.target.cotangent(t, rows))
                 slopes = tapped.pull(cotangent, last=t == q.target.count - 1)
-                found = self._combined(q, tapped.activation, slopes, at)
-                coarse[t].append(np.maximum(q.net.numpy(found), 0.0))
-        return self._found(q, which, layer, [np.concatenate(of) for of in coarse])
+                found = q.net.numpy(self._combined(q, activation, axes.placed(slopes), axes.channel))
+                coarse[t].append(np.maximum(axes.turned(found), 0.0))
+                pulled.append((slopes,))
+            if not q.answers.derivatives_checked:
+                inner, _ = q.net.inside(axes.layer, q.lift(rows[:1]))
+                q.check_derivatives(inner, (tapped.activation, *q.lift(rows)), rows, pulled, tapped.outputs, {0: None})
+        return self._found(q, which, axes, [np.concatenate(of) for of in coarse])
+
+    def _axes(self, q: Question, which: int) -> LayerAxes:
+        if self.layer is None:
+            return find_layer(q, which)
+        return read_layer(q, which, self.layer, self.layer_axes, self.grid, self.reshape)
 
     @abstractmethod
     def _combined(self, q: Question, activation: Array, slopes: Array, channel: int) -> Array:
         """The map before its negative side is cut, (m, *grid)."""
 
-    def _found(self, q: Question, which: int, layer: str, coarse: list[Floats]) -> Found:
-        given = q.inputs[which]
+    def _found(self, q: Question, which: int, axes: LayerAxes, coarse: list[Floats]) -> Found:
+        given, layer = q.inputs[which], axes.layer
         sizes = given.sizes
         maps: Maps = [
             [(enlarged(of, sizes) if self.upsample else of) if i == which else None for i in range(len(q.inputs))]
@@ -75,12 +113,13 @@ class _Cam(Method):
         drawn = f", drawn on {' x '.join(map(str, sizes))}" if self.upsample else ""
         return Found(
             maps,
-            f"layer {layer!r}, {grid} places{drawn}",
+            f"layer {axes}, {grid} places{drawn}",
             f"what layer {layer!r} puts out, weighted for the score; negative sums are cut to 0",
             reduced=True,
             exact=True,
             units="weighted activation",
-            notes=_empty(q, coarse, layer),
+            notes=(*axes.notes, *_empty(q, coarse, layer)),
+            resolved=axes.resolved,
         )
 
 
@@ -110,44 +149,6 @@ def _picture(q: Question) -> int:
             + ("; say channel_axis=... if this is one." if not able else ".")
         )
     return able[0]
-
-
-def _chosen(q: Question, layer: str | None, which: int) -> str:
-    """The layer's name.
-
-    Raises:
-        UnsupportedModelError: no layer puts out channels on a grid.
-    """
-    if layer is not None:
-        return layer
-    met = q.net.blocks(q.lift(np.zeros(1, dtype=np.intp)))
-    times = Counter(name for name, _ in met)
-    axes = q.inputs[which].x.ndim
-    for name, shape in reversed(met):
-        if len(shape) == axes and shape[0] == 1 == times[name] and int(np.prod(_grid(q, shape))) > 1:
-            return name
-    raise UnsupportedModelError(
-        f"no layer of {q.net.kind} puts out channels on a grid of more than one place (among those that answer once); name one: layer=..."
-    )
-
-
-def _grid(q: Question, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Places of what a layer puts out."""
-    return shape[2:] if q.net.channels == "first" else shape[1:-1]
-
-
-def _checked(q: Question, which: int, layer: str, activation: Array) -> int:
-    """Which axis holds the layer's channels.
-
-    Raises:
-        OptionError: the layer has no grid like the input's.
-    """
-    shape = tuple(map(int, activation.shape))
-    if len(shape) != q.inputs[which].x.ndim or shape[0] < 1:
-        raise OptionError(
-            f"layer {layer!r} puts out the shape {shape[1:]} for a row; a class activation map needs channels and the input's axes of places. Leave layer out, or name another."
-        )
-    return 1 if q.net.channels == "first" else len(shape) - 1
 
 
 def _over_places(a: Array, channel: int) -> tuple[Array, int]:
@@ -236,17 +237,17 @@ class ScoreCam(_Cam):
             raise UnsupportedModelError(
                 "method='scorecam' scales the input by masks between 0 and 1, and whole numbers cannot be; pass floats."
             )
-        layer = _chosen(q, self.layer, which)
+        axes = self._axes(q, which)
         absent = settle_absent(q, self.baseline)
         coarse: list[list[Floats]] = [[] for _ in range(q.target.count)]
         for rows in q.blocks(self.name):
-            tapped = q.tapped(rows, layer)
-            at = _checked(q, which, layer, tapped.activation)
-            acts = np.moveaxis(q.net.numpy(tapped.activation), at, 1)
+            tapped = q.tapped(rows, axes.layer)
+            acts = np.moveaxis(q.net.numpy(axes.placed(tapped.activation)), axes.channel, 1)
+            acts = np.ascontiguousarray(np.transpose(acts, (0, 1, *(2 + k for k in axes.order))))
             del tapped  # and what it keeps for derivatives
             for t, of in enumerate(self._weighted(q, absent, which, rows, acts)):
                 coarse[t].append(np.maximum(of, 0.0))
-        return self._found(q, which, layer, [np.concatenate(of) for of in coarse])
+        return self._found(q, which, axes, [np.concatenate(of) for of in coarse])
 
     def _combined(self, q: Question, activation: Array, slopes: Array, channel: int) -> Array:
         raise NotImplementedError  # weights are no derivatives

@@ -88,7 +88,7 @@ class _Lifted:
                 out.append(q.net.take(x, where))
                 continue
             truth = q.inputs[i].x.dtype.kind == "b"
-            kind: Any = bool if truth else np.int64 if q.inputs[i].whole else np.float32
+            kind: Any = q.inputs[i].x.dtype if q.inputs[i].whole else np.float32
             m = q.net.array(mask.astype(kind, order="C"))
             full = x if len(unique) == 1 else q.net.take(x, where)
             if truth:  # stays so: networks use it as a mask

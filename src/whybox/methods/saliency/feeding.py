@@ -9,10 +9,12 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import InputError, OptionError, UnsupportedModelError
+from whybox.errors import InputError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.method import Method
+from whybox.methods.saliency.question import refused
+from whybox.methods.saliency.series import named_axes
 from whybox.methods.saliency.text import Texts, absent_token, arranged, is_text, labelled, replaced
 from whybox.models.differentiable import Differentiable
 
@@ -79,6 +81,8 @@ def feed(  # noqa: PLR0913  # everything that decides what goes in
     if names:
         settled = tuple(replace(i, name=n) for i, n in zip(settled, names, strict=True))
     tokens = texts is not None or embedding is not None
+    if not tokens and (channel_axis is None or isinstance(channel_axis, str)):
+        settled, notes = named_axes(net, settled, channels=method.channels and channel_axis is not None)
     if tokens:
         settled = (replace(settled[0], dims=("row", "token")), *(replace(i, held=True) for i in settled[1:]))
     elif baseline_token is not None:
@@ -136,13 +140,13 @@ def _embedded(made: Feed, layer: str, token: tuple[int, str] | None) -> Feed:
             f"embedding={layer!r} goes with numbers of tokens (whole numbers), and {ids.name} holds {ids.x.dtype}."
         )
     held = tuple(replace(i, held=True) for i in made.inputs)
-    inner, out = _said(made.net, layer, [i.x for i in held])
+    inner, out = _said(made.net, layer, held)
     first = Input(out, ("row", "token", "channel"), 2, None, "embedding")
     whole = replace(made, net=inner, inputs=(first, *held), several=False)
     if token is None or not has_baseline(made.method):
         return whole
     changed = replaced(ids.x.astype(np.int64), token[0], made.texts)
-    return _with_baseline(whole, _said(made.net, layer, [changed, *(i.x for i in held[1:])])[1], token[1])
+    return _with_baseline(whole, _said(made.net, layer, held, changed)[1], token[1])
 
 
 def _behind(net: Differentiable, made: Feed, layer: str | None) -> Feed:
@@ -157,7 +161,7 @@ def _behind(net: Differentiable, made: Feed, layer: str | None) -> Feed:
             f"the background has rows of shape {shapes[0]}, the inputs of {shapes[1]}; give it in the form of the rows (texts behind texts)."
         )
     if layer is not None:
-        out = _said(net, layer, [g.x for g in given])[1]
+        out = _said(net, layer, given)[1]
         given = (replace(made.inputs[0], x=out), *given)
     if made.method.derivatives or not has_baseline(made.method):
         return replace(made, background=given)
@@ -169,12 +173,27 @@ def _behind(net: Differentiable, made: Feed, layer: str | None) -> Feed:
     return replace(made, method=replace(made.method, baseline=each), background=None)  # type: ignore[call-arg]
 
 
-def _said(net: Differentiable, layer: str, arrays: list[npt.NDArray[Any]]) -> tuple[Differentiable, npt.NDArray[Any]]:
-    """The network from a layer on, and what the layer puts out for all rows."""
+def _said(
+    net: Differentiable, layer: str, inputs: tuple[Input, ...], first: npt.NDArray[Any] | None = None
+) -> tuple[Differentiable, npt.NDArray[Any]]:
+    """The network from a layer on, and what the layer puts out for all rows; `first` in the place of the first input.
+
+    Raises:
+        InputError: the network cannot compute with these inputs. UnsupportedModelError: the layer is no embedding.
+    """
+    arrays = [i.x for i in inputs]
+    if first is not None:
+        arrays[0] = first
     parts: list[npt.NDArray[Any]] = []
     inner = net
     for start in range(0, len(arrays[0]), net.rows_at_once):
-        inner, out = net.inside(layer, tuple(net.array(a[start : start + net.rows_at_once]) for a in arrays))
+        some = [a[start : start + net.rows_at_once] for a in arrays]
+        try:
+            inner, out = net.inside(layer, tuple(map(net.array, some)))
+        except Exception as error:
+            if isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
+                raise
+            raise refused(error, len(some[0]), inputs) from error
         parts.append(net.numpy(out))
     found = np.concatenate(parts)
     if found.ndim != 3 or len(found) != len(arrays[0]):

@@ -28,6 +28,7 @@ class Input:
         names: labels of the last axis, where it is one of features.
         name: of the input, where there are several.
         held: whether it goes in as it is and nobody asks about it (the mask of tokens).
+        given: the type of its floats as they came, ``"float32"``, ``"bfloat16"``; numpy's float64, which comes unasked, counts as float32. "" where it is unknown.
     """
 
     x: npt.NDArray[Any]
@@ -36,6 +37,7 @@ class Input:
     names: tuple[str, ...] | None
     name: str
     held: bool = False
+    given: str = ""
 
     @property
     def whole(self) -> bool:
@@ -75,6 +77,8 @@ def settle_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto") 
     given = inputs if several else (inputs,)
     if not given:
         raise EmptyDataError("there are no inputs.")
+    if several and len(given) > 1:
+        _refuse_single_numbers(given)
     settled = tuple(_one(net, a, channel_axis, f"input {i}" if several else "input") for i, a in enumerate(given))
     lengths = {len(s.x) for s in settled}
     if len(lengths) > 1:
@@ -82,9 +86,26 @@ def settle_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto") 
     return settled
 
 
+def _refuse_single_numbers(given: tuple[Any, ...]) -> None:
+    """Several inputs, one of which has one number a row and no other axis.
+
+    Raises:
+        InputError: there is such an input.
+    """
+    shapes = [tuple(getattr(a, "shape", ())) for a in given]
+    for i, shape in enumerate(shapes):
+        if len(shape) == 1 and any(len(s) > 1 and s[0] == shape[0] for s in shapes):
+            raise InputError(
+                f"input {i} has one number a row and one axis, shape {shape}: pass it with an axis of one number, x[:, None], and take that off in forward, x[:, 0] "
+                "(a module of two lines around the network)."
+            )
+
+
 def _one(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input:
     names: tuple[str, ...] | None = None
+    typed = str(getattr(given, "dtype", "float32")).removeprefix("torch.")
     if net.is_own(given):
+        _refuse_complex(name, typed)
         x = net.numpy(given)
         x = x.astype(np.float32) if x.dtype == np.float64 and "64" not in str(getattr(given, "dtype", "")) else x
     elif hasattr(given, "columns") or hasattr(given, "column_names"):
@@ -92,6 +113,8 @@ def _one(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input
         x, names = np.asarray(table.matrix(), dtype=np.float64), tuple(table.names)
     else:
         x = _array(given, name)
+    if not net.is_own(given) and typed not in ("float32", "float16"):
+        typed = "float32"
     if x.ndim < 2:
         raise InputError(
             f"{name} has the shape {x.shape}; the first axis must be the rows: pass x[None] for a single one."
@@ -106,7 +129,14 @@ def _one(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input
                 int(np.argmax(bad)),
             )
     channel = _channel(net, x, channel_axis)
-    return Input(x, _dims(x.ndim, channel), channel, names, name)
+    return Input(x, _dims(x.ndim, channel), channel, names, name, given=typed if x.dtype.kind == "f" else "")
+
+
+def _refuse_complex(name: str, dtype: str) -> None:
+    if "complex" in dtype:
+        raise DtypeError(
+            f"{name} holds complex numbers ({dtype}), of which there are no maps; pass the real and the imaginary parts as two channels, and put them together in forward."
+        )
 
 
 def _array(given: Any, name: str) -> npt.NDArray[Any]:
@@ -117,6 +147,7 @@ def _array(given: Any, name: str) -> npt.NDArray[Any]:
             f"{name}: the rows do not make one array ({error}); they must have one shape: resize pictures, pad sequences. "
             "A list is rows; several inputs of one network are a tuple."
         ) from None
+    _refuse_complex(name, str(x.dtype))
     if x.dtype.kind not in "fiub":
         raise DtypeError(f"{name} holds {x.dtype}, which is no number.")
     if x.dtype.kind == "f" and x.dtype not in (np.float32, np.float64):

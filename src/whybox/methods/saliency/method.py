@@ -36,6 +36,7 @@ class Found:
         reduced: whether the channel axis is gone already. kept: whether it stays whatever was asked, since channels are the parts.
         units: of the maps; None: the score's where they add up, else score per unit of input.
         operators: operators without a rule that were met.
+        resolved: what the method settled by asking the network, as plain data that ``Method.resolved`` takes; {} where it settled nothing.
     """
 
     maps: Maps
@@ -54,6 +55,7 @@ class Found:
     operators: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     extras: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = field(default_factory=dict)
+    resolved: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Method(ABC):
     """Options of a method; unknown ones cannot be given, wrong ones are refused when made.
 
     Class attributes: ``name`` as the user types it; ``title`` in words; ``reduces`` how channels become one number by default (``"max"``: largest
-    absolute value, ``"sum"``); ``derivatives``: whether it takes any; ``background``: whether it takes background rows.
+    absolute value, ``"sum"``); ``derivatives``: whether it takes any; ``background``: whether it takes background rows; ``channels``: whether it needs an axis of channels.
     """
 
     name: ClassVar[str]
@@ -69,10 +71,15 @@ class Method(ABC):
     reduces: ClassVar[str] = "sum"
     derivatives: ClassVar[bool] = True
     background: ClassVar[bool] = False
+    channels: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, q: Question) -> Found:
         """Compute the maps."""
+
+    def resolved(self, found: Mapping[str, Any]) -> Method:
+        """The method with what it found about the network before (``Found.resolved``), which it need not find out again."""
+        return self
 
     def reference(self, q: Question) -> Sequence[npt.NDArray[Any] | None] | None:
         """For maps that are something times (input - reference): the reference of each input, to be broadcast to its rows. None: they are no such product."""

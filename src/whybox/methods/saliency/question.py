@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
@@ -12,15 +12,18 @@ import numpy.typing as npt
 
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.frames import Floats
+from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, sizes_of, typical_size
 from whybox.methods.saliency.inputs import Input, settle_inputs
 from whybox.methods.saliency.targets import Target, settle_target
 from whybox.models.differentiable import Array, Differentiable, Pull, Tapped, neighbours
 from whybox.options import whole
 from whybox.progress import batches
 
-__all__ = ["BUDGET", "Question", "bytes_of", "part", "settle"]
+__all__ = ["BUDGET", "Question", "bytes_of", "first_pass", "part", "refused", "settle"]
 
 BUDGET: Final = "1GB"
+BYTES: Final = "Pictures of bytes go in as floats, scaled as for training: x.astype('float32') / 255."
+CHECKING: Final = 77  # sets what checks draw apart from what methods draw
 Indices = npt.NDArray[np.intp]
 Grads = list[tuple[Array | None, ...]]  # for each target, one array an input
 _UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
@@ -112,17 +115,66 @@ class Question:
         xs = self.lift(rows)
         outputs, pull = self.net(xs)
         self.learn(rows, self.net.numpy(outputs))
-        return xs, self._pulled(pull, rows)
+        grads = self._pulled(pull, rows)
+        self._check_derivatives(xs, rows, grads, outputs)
+        return xs, grads
 
     def _pulled(self, pull: Pull, rows: Indices) -> Grads:
         count = self.target.count
         return [pull(self.net.array(self.target.cotangent(t, rows)), last=t == count - 1) for t in range(count)]
 
-    def gradients(self, xs: tuple[Array, ...], rows: Indices) -> tuple[Floats, Grads]:
-        """Scores (m, targets) of these points, and for each target its gradients; `rows` says whose points they are."""
+    def gradients(self, xs: tuple[Array, ...], rows: Indices, *, check: bool = True) -> tuple[Floats, Grads]:
+        """Scores (m, targets) of these points, and for each target its gradients; `rows` says whose points they are.
+
+        `check`: whether derivatives may be checked here; not at baselines, where inputs are all alike and kinks and symmetries meet.
+        """
         self.know(rows)
         outputs, pull = self.net(xs)
-        return self.target.scores(self.net.numpy(outputs), rows), self._pulled(pull, rows)
+        grads = self._pulled(pull, rows)
+        if check:
+            self._check_derivatives(xs, rows, grads, outputs)
+        return self.target.scores(self.net.numpy(outputs), rows), grads
+
+    def _check_derivatives(self, xs: tuple[Array, ...], rows: Indices, grads: Grads, outputs: Array) -> None:
+        """The first derivatives that are taken are held against differences of answers.
+
+        Raises:
+            UnsupportedModelError: see whybox.methods.saliency.gradient_check.
+        """
+        sizes = {i: sizes_of(given.x, given.dims) for i, given in enumerate(self.inputs) if not given.whole}
+        self.check_derivatives(self.net, xs, rows, grads, outputs, sizes)
+
+    def check_derivatives(
+        self,
+        net: Differentiable,
+        xs: tuple[Array, ...],
+        rows: Indices,
+        grads: Grads,
+        outputs: Array,
+        sizes: Mapping[int, Floats | None],
+    ) -> None:
+        """Hold derivatives at the first and the last of these points against differences of answers, once a question.
+
+        Args:
+            net: this question's network, or what of it begins at a layer. xs: what goes into it. rows: whose points these are.
+            grads: for each target one array an input. outputs: what was answered there. sizes: how large an input's numbers are, of those that are differentiated.
+                None: as they are here.
+        """
+        if self.answers.derivatives_checked:
+            return
+        self.answers.derivatives_checked = True
+        some = np.unique(np.linspace(0, self.target.count - 1, CHECK_TARGETS).astype(np.intp))
+        others = np.flatnonzero(self.target.where[0, rows] != self.target.where[0, rows[0]])
+        for k, at in enumerate((0, others[-1] if len(others) else len(rows) - 1)):  # two directions at a single row
+            one = np.array([at], dtype=np.intp)
+            x = tuple(net.numpy(net.take(a, one)) for a in xs)
+            known = {i: typical_size(x[i]) if size is None else size for i, size in sizes.items()}
+            row = RowCheck(net, x, known, self.target.where[some, rows[at]], self.target.shape)
+            slopes = [{i: net.numpy(net.take(grads[t][i], one)) for i in known} for t in some]
+            largest = float(np.abs(net.numpy(net.take(outputs, one))).max())
+            if said := check_row(row, slopes, largest, self.draws(CHECKING, k)):
+                net.remarks.append(said)
+                return
 
     def tapped(self, rows: Indices, layer: str) -> Tapped:
         """Run these rows and keep what a layer puts out; this answers them too."""
@@ -147,7 +199,10 @@ class Question:
         """
         if all(i.whole for i in self.inputs):
             raise UnsupportedModelError(
-                f"method={method!r} takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). For tokens name their embedding, "
+                f"method={method!r} takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). "
+                + BYTES
+                if _is_picture(self.inputs[0].x)
+                else f"method={method!r} takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). For tokens name their embedding, "
                 "layer by its path in the network: embedding='...'; for pictures pass floats, scaled as the network was trained."
             )
 
@@ -176,9 +231,14 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
         net, target = net.with_head(_scores(target)), None
     rows = len(settled[0].x)
     # the second row alone, to be compared with its answer beside the first; a single row behind a companion, to be compared with its answer alone
-    few = tuple(i.x[1:2] if rows > 1 else np.concatenate([np.flip(i.x, -1), i.x]) for i in settled)
-    said, kept = _first(net, few, settled, derivatives=derivatives, plain=not function)
+    few = tuple(i.x[1:2] if rows > 1 else i.x if net.rows_at_once == 1 else _accompanied(i.x) for i in settled)
+    net, said, kept = first_pass(net, few, settled, derivatives=derivatives, plain=not function)
     first = net.numpy(said)
+    if first.dtype.kind == "c":
+        raise UnsupportedModelError(
+            f"the network answers with complex numbers ({first.dtype}), and a map is of one real number a row; take .abs() or .real in a function: "
+            "target=lambda outputs: outputs.abs()[:, 0]."
+        )
     if derivatives and first.dtype.kind != "f":
         raise UnsupportedModelError(
             f"the network answers with whole numbers ({first.dtype}), which have no derivatives; explain what they are made from (logits), say with output=..., "
@@ -197,26 +257,62 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     return Question(net, settled, wanted, answers, at_once, saved, limit, seed, reduce, behind)
 
 
-def _first(
-    net: Differentiable, few: tuple[npt.NDArray[Any], ...], inputs: tuple[Input, ...], *, derivatives: bool, plain: bool
-) -> tuple[Array, int]:
-    """Ask for the first time.
+def _accompanied(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A row behind another one, of a wider range: quantisation by the range of a batch shows."""
+    other = np.flip(x, -1)
+    return np.concatenate([other * x.dtype.type(1.5) if x.dtype.kind == "f" else other, x])
+
+
+def first_pass(
+    net: Differentiable,
+    few: tuple[npt.NDArray[Any], ...],
+    inputs: tuple[Input, ...],
+    *,
+    derivatives: bool = True,
+    plain: bool = True,
+) -> tuple[Differentiable, Array, int]:
+    """Ask for the first time, with floats in the type that the network takes.
+
+    Args:
+        net: the network. few: rows of its inputs. inputs: what they are of. derivatives: whether any will be taken.
+        plain: whether nothing of the user's runs behind the network, whose errors would be no fault of the inputs.
+
+    Returns:
+        The network, taking this type; what it answers; and the bytes that a derivative keeps (without: that live at a time).
 
     Raises:
         InputError: the network cannot compute with arrays like these.
     """
-    arrays = tuple(net.array(x) for x in few)
-    try:
-        return (net.probe if derivatives else net.alive)(arrays)
-    except Exception as error:
-        if not plain or isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
-            raise
-        given = "; ".join(f"{i.name}: {i.x.dtype} of shape {i.x.shape}" for i in inputs)
-        said = " ".join(str(error).split())
-        raise InputError(
-            f"the network does not take these inputs ({given}), asked about {len(few[0])} of the rows: {type(error).__name__}: {said[:300]}. "
-            "Pass what it is called with, rows first: one array, or a tuple (a dict by name) of several; it must take any number of rows."
-        ) from error
+    failed: Exception | None = None
+    for fed in net.fed([i.given for i in inputs if i.given], few):
+        try:
+            return fed, *(fed.probe if derivatives else fed.alive)(tuple(fed.array(x) for x in few))
+        except Exception as error:
+            if isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
+                raise
+            failed = failed or error
+    assert failed is not None  # noqa: S101  # for the types
+    if not plain:
+        raise failed
+    raise refused(failed, len(few[0]), inputs) from failed
+
+
+def _is_picture(x: npt.NDArray[Any]) -> bool:
+    return x.dtype == np.uint8 and x.ndim > 2
+
+
+def refused(error: Exception, asked: int, inputs: tuple[Input, ...]) -> InputError:
+    """What a network says that cannot compute with these inputs, with their types and shapes."""
+    given = "; ".join(f"{i.name}: {i.x.dtype} of shape {i.x.shape}" for i in inputs)
+    said = " ".join(str(error).split())
+    advice = (
+        BYTES
+        if any(_is_picture(i.x) for i in inputs)
+        else "Pass what it is called with, rows first: one array, or a tuple (a dict by name) of several; it must take any number of rows."
+    )
+    return InputError(
+        f"the network does not take these inputs ({given}), asked about {asked} of the rows: {type(error).__name__}: {said[:300]}. {advice}"
+    )
 
 
 def _background(
@@ -259,6 +355,7 @@ class Answers:
     first: Floats
     apart: float = 0.0
     checked: bool = False
+    derivatives_checked: bool = False
 
     def learn(self, net: Differentiable, rows: Indices, outputs: Floats) -> None:
         """Keep answers.
@@ -280,7 +377,8 @@ class Answers:
         if self.apart > (2e-2 if "16" in net.arithmetic else 1e-3) * scale:
             raise UnsupportedModelError(
                 f"a row's answer depends on the rows beside it or on its place among them ({own.ravel()[0]:.6g} here, {self.first.ravel()[0]:.6g} elsewhere): batch "
-                "statistics or noise at prediction time. Such a network has no map of a single row; use running statistics (track_running_stats=True) and eval mode."
+                "statistics, numbers quantised by the range of a whole batch (dynamic int8), or noise at prediction time. Such a network has no map of a single row; use running "
+                "statistics (track_running_stats=True) and eval mode, explain it before it was quantised, or wrap it in a module that asks it row by row."
             )
 
 

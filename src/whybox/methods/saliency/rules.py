@@ -47,7 +47,6 @@ class DeepLift(Method):
     def __call__(self, q: Question) -> Found:
         """Compute the maps."""
         q.needs_derivatives(self.name)
-        q.net.remarks.clear()  # about derivatives, which are not what goes back here
         baselines = settle_baselines(q, self.baseline)
         net, some = q.net, _few(q)
         ruled = net.ruled(
@@ -106,7 +105,6 @@ class GuidedBackprop(Method):
     def __call__(self, q: Question) -> Found:
         """Compute the maps."""
         q.needs_derivatives(self.name)
-        q.net.remarks.clear()  # about derivatives, which are not what goes back here
         ruled = q.net.ruled("guided", q.lift(_few(q)), None)
         out = q.zeros()
         room = max(1, q.budget // max(ruled.row_saved, q.row_saved))

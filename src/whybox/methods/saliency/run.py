@@ -10,6 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.cells import snapshot
 from whybox.errors import NonFiniteError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
@@ -18,6 +19,7 @@ from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.method import Found, Method
 from whybox.methods.saliency.question import Question
 from whybox.methods.saliency.settings import digest, settings_of
+from whybox.rounding import SINGLE, relative
 
 __all__ = ["REDUCTIONS", "explained"]
 
@@ -39,6 +41,8 @@ def explained(
     balance = _balance(q, found)
     mapped = [which for which, a in enumerate(found.maps[0]) if a is not None]
     settings = settings_of(q, method, asked) | {"inputs": mapped}
+    if found.resolved:
+        settings["resolved"] = dict(found.resolved)
     evidence = _evidence(q, method, found, balance, (*notes, *q.net.remarks, *found.notes), settings, began)
     return tuple(_one(q, found, which, balance, evidence) for which in mapped)
 
@@ -106,7 +110,8 @@ def _evidence(
 ) -> Evidence:
     """How it was made. Rows outside the tolerance are counted in a note."""
     if balance is not None and not balance.converged.all():
-        worst = float((np.abs(balance.gap) / np.maximum(np.abs(balance.change), 1e-12)).max())
+        least = SINGLE * np.maximum(np.abs(balance.base), np.abs(q.scores))
+        worst = float(relative(np.abs(balance.gap), balance.change, least).max())
         missed = f"{int((~balance.converged).any(axis=1).sum()):,} of {q.rows:,} rows miss the tolerance"
         notes = (
             *notes,
@@ -205,7 +210,7 @@ def _one(q: Question, found: Found, which: int, balance: _Balance | None, eviden
 
 def _table(given: Input) -> Table:
     """Rows of features under the names they came with."""
-    table = as_table(given.x)
+    table = snapshot(as_table(given.x))
     return table.renamed(given.names if given.names is not None else [f"x{i}" for i in range(table.width)])
 
 

@@ -105,7 +105,7 @@ def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[st
             raise InputError(
                 f"method={method!r} is not what made this explanation: {said!r} with {dict(settings['options'])}."
             )
-        return method
+        return method.resolved(settings["resolved"]) if "resolved" in settings else method
     if method is not None:
         raise OptionError(
             "method= takes a method itself, of a class of your own; a method of the catalogue is known from the explanation."
@@ -123,7 +123,8 @@ def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[st
         raise OptionError(
             f"option {lost[0]!r} of method {said!r} is not kept in an explanation; pass it again: options={{{lost[0]!r}: ...}}."
         )
-    return make(said, {name: _tuples(value) for name, value in kept.items()} | dict(options or {}))
+    made = make(said, {name: _tuples(value) for name, value in kept.items()} | dict(options or {}))
+    return made.resolved(settings["resolved"]) if "resolved" in settings else made
 
 
 def _tuples(value: Any) -> Any:

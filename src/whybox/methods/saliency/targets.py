@@ -104,6 +104,8 @@ def settle_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequenc
         return one(_named(target, labels))
     if isinstance(target, tuple):
         return one(_place(target, shape))
+    if getattr(target, "shape", None) == () and hasattr(target, "item"):  # an array or tensor of one number
+        target = target.item()
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
         return one(_numbered(target, shape, labels))
     given = np.asarray(target, dtype=object) if not isinstance(target, (dict, set)) else np.zeros((0, 0))
@@ -162,8 +164,15 @@ def _numbered(number: Any, shape: tuple[int, ...], labels: list[str]) -> int:
 
 
 def _place(index: tuple[Any, ...], shape: tuple[int, ...]) -> int:
-    if not shape and index == (0,):
+    if not shape and index in ((0,), (-1,)):
         return 0
+    if (
+        int(np.prod(shape, dtype=int)) == 1
+        and len(index) == 1
+        and not isinstance(index[0], bool)
+        and index[0] not in (0, -1)
+    ):
+        raise OptionError(f"target={index[0]!r}: the network answers one number a row; leave target out.")
     if len(index) != len(shape):
         raise OptionError(
             f"target={index if len(index) != 1 else index[0]!r}: one row's outputs have the shape {shape}; give {len(shape)} numbers in a tuple."

@@ -16,16 +16,19 @@ from whybox.frames import Floats
 from whybox.kernels import lanes, outputs, trees
 from whybox.kernels.lanes import Attribution
 from whybox.methods.shap.game import game_of_row, values_of_game
-from whybox.methods.shap.plan import Plan, attribution, cheapest, choices, rules
+from whybox.methods.shap.plan import Plan, attribution, cheapest, choices, rules, with_attributions
 from whybox.methods.shap.question import Kernel, Question
 from whybox.models.linear import Linear
+from whybox.models.links import Link
 from whybox.models.trees import TreeEnsemble
 from whybox.progress import batches
+from whybox.rounding import floor
 
 __all__ = ["SINGLE", "Compiled", "Engine"]
 
 TEMPORARY: Final = 64 * 2**20  # bytes of results held beside the one being filled
 SINGLE: Final = 3e-6  # what sums in float32 may lose, relative to the largest there can be
+NEAR: Final = 1e-5  # raw outputs less far apart have the slope of the link over this much on either side, for their own would be rounding
 FEW: Final = 4  # rows too few to be worth a thread
 TOGETHER: Final = 2048  # rows that walk through a tree together against a hundred background rows
 PLENTY: Final = 48  # players on a path that a table of moments may have room for, though none has so many
@@ -48,7 +51,8 @@ class Compiled:
         kept = dict(self._made)
         plan, _ = self._get(key, order, rows + self._latest.get(key, (None, None, 0, 0))[3])
         self._made = kept
-        return replace(plan, rows=rows)
+        plan = replace(plan, rows=rows)
+        return with_attributions(plan, self.plan(1, rows)) if order == 2 else plan
 
     def get(self, order: int, rows: int) -> tuple[Plan, Attribution | None]:
         """Return a plan for this many rows, and compiled trees for it.
@@ -232,6 +236,7 @@ class Engine:
         out = self._zeros(X, order)
         background = q.background
         assert background is not None  # noqa: S101  # settled by the question
+        instructions = lanes.fastest()  # asked here: a choice that is forced is not known in other threads
         share = max(FEW, -(-len(X) // self._threads))
         parts = [slice(i, i + share) for i in range(0, len(X), share)]
         with ThreadPoolExecutor(len(parts)) as pool:  # the native code holds no lock
@@ -249,6 +254,7 @@ class Engine:
                         order,
                         out[rows],
                         some,
+                        instructions=instructions,
                     )
 
                 list(pool.map(walk, parts))
@@ -279,12 +285,8 @@ class Engine:
         assert q.background is not None  # noqa: S101  # settled by the question
         out = self._zeros(X, 1)
         fx, fb = self.raw(X), self.raw(q.background.matrix)
-        link = q.model.outputs.link
         for k in range(len(q.model.outputs.names)):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                slope = (link(fx)[:, None, k] - link(fb)[None, :, k]) / (fx[:, None, k] - fb[None, :, k])
-            flat = np.isnan(slope)
-            slope[flat] = np.broadcast_to(((link(fx + 1e-6) - link(fx - 1e-6)) / 2e-6)[:, None, k], slope.shape)[flat]
+            slope = _slopes(q.model.outputs.link, fx, fb, k)
             one = np.zeros((len(X), q.players.count, 1))
             weights = np.ascontiguousarray(slope * q.background.weights)
             # one row at a time where a single row could be taken for weights common to all
@@ -361,6 +363,22 @@ class Engine:
         for column, player in enumerate(q.players.of_column):
             out[:, player] += terms[:, column]
         return out
+
+
+def _slopes(link: Link, fx: Floats, fb: Floats, k: int) -> Floats:
+    """How much the prediction rises for what raw output k rises from a background row to a row, (rows, background rows)."""
+    one, other = link(fx)[:, None, k], link(fb)[None, :, k]
+    rise, apart = one - other, fx[:, None, k] - fb[None, :, k]
+    out = np.divide(rise, apart, out=np.zeros(rise.shape), where=apart != 0)
+    i, j = np.nonzero(np.abs(apart) < NEAR)
+    middle = (fx[i] + fb[j]) / 2
+    wide = ((link(middle + NEAR) - link(middle - NEAR)) / (2 * NEAR))[:, k]
+    least = np.maximum(floor(link(fx))[k], floor(link(fb))[k])
+    smooth = (apart[i, j] == 0) | (
+        np.abs(wide * apart[i, j] - rise[i, j]) <= least
+    )  # no jump of the link lies between them
+    out[i[smooth], j[smooth]] = wide[smooth]
+    return np.asarray(out)
 
 
 def _slices(rows: int, most: int) -> Iterator[slice]:

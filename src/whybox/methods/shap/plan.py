@@ -19,7 +19,7 @@ from whybox.kernels.trees import Rules
 from whybox.methods.shap.question import Question
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["BLOCK", "Plan", "attribution", "cheapest", "choices", "measured", "rules"]
+__all__ = ["BLOCK", "Plan", "attribution", "cheapest", "choices", "measured", "rules", "with_attributions"]
 
 # Nanoseconds a vector instruction of the estimate takes, on a 2.6 GHz server core; only their ratios decide.
 _WALK: Final = {
@@ -48,6 +48,7 @@ _MOVE: Final = 1.2e-9  # seconds to bring one number of a row into its lane, or 
 _HALVE, _SPREAD = 2.5e-9, 3e-9  # seconds a number of the result, for matrices and for terms
 _MOST_TABLES: Final = 1 << 29  # bytes; beyond, tables are not considered
 _MOST_PLAYERS: Final = 12  # on one path, for tables of whole patterns
+_PILOT_RUNS: Final = 3  # timings of the pilot, of which the smallest counts
 _SAMPLE: Final = 30_000  # nodes looked at for an estimate; more are scaled up from evenly spaced trees
 
 
@@ -154,18 +155,8 @@ def choices(question: Question, order: int) -> tuple[Plan, ...]:
     # the lane walk can do whatever the walk of one row at a time can, faster
     if not any(p.kernel == "lane walk" for p in found):
         found.append(_walk(q, order, blank))
-    if order == 2:  # main effects are attributions less their interactions, so those are computed too
-        alone = choices(q, 1)
-        attributions = min(alone, key=lambda p: p.row_seconds)
-        found = [
-            replace(
-                p,
-                row_seconds=p.row_seconds + attributions.row_seconds + _assembled(q),
-                build_seconds=p.build_seconds + attributions.build_seconds,
-                table_bytes=p.table_bytes + attributions.table_bytes,
-            )
-            for p in found
-        ]
+    if order == 2:
+        found = [replace(p, row_seconds=p.row_seconds + _assembled(q)) for p in found]
     kernel, bits = lanes.forced_choice("kernel"), lanes.forced_choice("bits")
     return tuple([p for p in found if kernel in (None, p.kernel) and bits in (None, p.bits)] or found)
 
@@ -174,6 +165,26 @@ def _assembled(q: Question) -> float:
     """Seconds to write a row's interactions into fresh memory and to make its main effects of them."""
     numbers = float(np.prod(q.shape(2))) * len(q.model.outputs.names)
     return numbers * (_SPREAD if q.options.sparse else _HALVE)
+
+
+def with_attributions(pairs: Plan, attributions: Plan) -> Plan:
+    """Add what attributions cost to a plan of interactions: main effects are attributions less their interactions, so both are computed.
+
+    The block of rows at hand is the same for both; each keeps tables of its own.
+    """
+    return replace(
+        pairs,
+        row_seconds=pairs.row_seconds + attributions.row_seconds,
+        build_seconds=pairs.build_seconds + attributions.build_seconds,
+        table_bytes=pairs.table_bytes + attributions.table_bytes,
+        memory_bytes=pairs.memory_bytes + _tables_held(attributions.table_bytes),
+        considered=tuple((kernel, bits, s + attributions.seconds) for kernel, bits, s in pairs.considered),
+    )
+
+
+def _tables_held(table_bytes: float) -> float:
+    """Most memory that compiled trees take: what is kept between calls, and what is being compiled."""
+    return min(table_bytes, lanes.KEPT + lanes.CHUNK)
 
 
 def cheapest(found: tuple[Plan, ...], rows: int) -> Plan:
@@ -234,7 +245,7 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
                 table_bytes=size,
                 build_seconds=build * scale * (_BUILD_WALK if kernel == "lane walk" else _BUILD_TABLE),
                 row_seconds=vectors * scale * speed * 1e-9 / instructions.rows[blank.arithmetic] + moved * _MOVE,
-                memory_bytes=blank.memory_bytes + min(size, lanes.KEPT + lanes.CHUNK) + sorting,
+                memory_bytes=blank.memory_bytes + _tables_held(size) + sorting,
             )
         )
     return out
@@ -284,20 +295,23 @@ def measured(plan: Plan, question: Question, order: int) -> Plan:
     )
     if small is None or small.row_seconds <= 0:
         return plan
-    began = time.perf_counter()
-    work = attribution(pilot, order, small)
     rows = np.zeros((1024, forest.inputs.width))
     out = np.zeros((len(rows), *question.shape(order), len(forest.outputs.names)))
+    began = time.thread_time()  # processor time: other programs on the machine do not enter
+    work = attribution(pilot, order, small)
     work.add(rows[:1], out[:1], threads=1, what="", quiet=True)
-    built = time.perf_counter()
-    work.add(rows, out, threads=1, what="", quiet=True)
-    ran = time.perf_counter()
-    faster = (ran - built) / (small.row_seconds * len(rows))
-    building = (built - began) / max(small.build_seconds, 1e-4)
+    built = time.thread_time() - began
+    runs = []
+    for _ in range(_PILOT_RUNS):
+        began = time.thread_time()
+        work.add(rows, out, threads=1, what="", quiet=True)
+        runs.append(time.thread_time() - began)
+    faster = min(runs) / (small.row_seconds * len(rows))
+    building = built / max(small.build_seconds, 1e-4)
     return replace(
         plan,
         row_seconds=plan.row_seconds * faster,
-        build_seconds=max(plan.build_seconds * building, (built - began) * share),
+        build_seconds=max(plan.build_seconds * building, built * share),
     )
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from whybox.errors import OptionError, UnsupportedModelError, did_you_mean, shown
 from whybox.models.base import Model
 
-__all__ = ["Players", "resolve_players"]
+__all__ = ["Players", "resolve_players", "those_read"]
 
 
 @final
@@ -73,6 +73,14 @@ def resolve_players(model: Model, names: Sequence[str], players: Any = None) -> 
     player_of = {j: p for p, (_, members) in enumerate(every) for j in members}
     of_column = np.array([player_of[source[0]] if source else 0 for source in model.inputs.sources], dtype=np.int32)
     return Players(labels, tuple(members for _, members in every), of_column)
+
+
+def those_read(players: Players, columns: npt.NDArray[np.int64]) -> Players:
+    """Return the players that some of these model columns belong to, for a model that has these columns alone."""
+    kept, of_column = np.unique(players.of_column[columns], return_inverse=True)
+    names = tuple(players.names[int(p)] for p in kept)
+    members = tuple(players.members[int(p)] for p in kept)
+    return Players(names, members, of_column.reshape(-1).astype(np.int32))
 
 
 def _wanted(names: Sequence[str], players: Any) -> list[tuple[str, tuple[int, ...]]]:

@@ -95,9 +95,9 @@ def check_options(  # noqa: PLR0913  # every option there is
         raise OptionError(
             f"dtype={dtype!r}: attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in."
         )
-    if not isinstance(sparse, bool) or (sparse and order == 1):
+    if not isinstance(sparse, bool):
         raise OptionError(
-            f"sparse={sparse!r}: it keeps only pairs that share a path, so it takes True with order=2, or is left out."
+            f"sparse={sparse!r}: True keeps what can differ from zero alone, the features that the model reads or, with order=2, pairs that share a path; else leave it out."
         )
     return Options(
         output,
@@ -126,6 +126,7 @@ class Question:
     options: Options
     kernel: Kernel
     used: npt.NDArray[np.int64]  # players whose columns the model reads (enumeration only)
+    every: Players | None = None  # all players, where the question is about those alone that the model reads
 
     @property
     def exact(self) -> bool:
@@ -156,6 +157,36 @@ class Question:
             return (count + len(self.pairs),)
         return (count,) * order
 
+    @cached_property
+    def places(self) -> npt.NDArray[np.int64]:
+        """Where what is computed, players and pairs, stands among what is shown; players that are not read stay zero."""
+        count, pairs = self.players.count, len(self.pairs) if self.options.order == 2 and self.options.sparse else 0
+        if self.every is None or self.compact:
+            return np.arange(count + pairs)
+        position = {name: i for i, name in enumerate(self.every.names)}
+        return np.array(
+            [
+                *(position[n] for n in self.players.names),
+                *range(self.every.count, self.every.count + pairs),
+            ]
+        )
+
+    @property
+    def compact(self) -> bool:
+        """Whether players that are not read are left out of the result."""
+        return self.options.sparse and self.options.order == 1
+
+    @property
+    def shown(self) -> Players:
+        """Players of the result."""
+        return self.players if self.every is None or self.compact else self.every
+
+    def shape_shown(self) -> tuple[int, ...]:
+        """Axes of one row's values in the result, before its outputs."""
+        pairs = len(self.pairs) if self.options.order == 2 and self.options.sparse else 0
+        count = self.shown.count
+        return (count + pairs,) if pairs or self.options.sparse else (count,) * self.options.order
+
     @property
     def estimand(self) -> str:
         """What "absent" means, in words."""
@@ -166,8 +197,13 @@ class Question:
         )
 
 
-def settle(model: Model, players: Players, background: Background | None, options: Options) -> Question:
+def settle(
+    model: Model, players: Players, background: Background | None, options: Options, every: Players | None = None
+) -> Question:
     """Choose the kernel, or refuse with the reason.
+
+    Args:
+        every: all players, where `model` and `players` were narrowed to what is read.
 
     Raises:
         OptionError: arguments that do not go together.
@@ -177,13 +213,13 @@ def settle(model: Model, players: Players, background: Background | None, option
     target = resolve_output(model.outputs, options.output)
     used = _used(model, players)
     kernel = _kernel(model, background, options, target)
-    if options.sparse and kernel not in ("path-dependent", "interventional"):
+    if options.sparse and options.order == 2 and kernel not in ("path-dependent", "interventional"):
         raise OptionError(
             "sparse=True keeps the pairs that share a path of a tree; other pairs are zero only on the additive scale of tree ensembles. Leave output (or sparse) out."
         )
     if kernel == "enumeration":
         _check_enumeration(background, options, used)
-    return Question(model, players, target, background, options, kernel, used)
+    return Question(model, players, target, background, options, kernel, used, every)
 
 
 def _kernel(model: Model, background: Background | None, options: Options, target: Target) -> Kernel:
@@ -238,7 +274,7 @@ def _rescaled(model: Model, background: Background | None, options: Options, tar
 
 def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
     if isinstance(model, TreeEnsemble):
-        columns = np.unique(np.concatenate([model.feature[model.feature >= 0], model.linear_feature]))
+        columns = model.read
     elif isinstance(model, Linear):
         columns = np.flatnonzero(model.weights.any(axis=1))
     else:

@@ -14,25 +14,28 @@ from whybox.errors import LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import PAIR, Explanation, labels
 from whybox.frames import Floats, Table
+from whybox.kernels.outputs import advice, mixed_agreement, sampled
 from whybox.methods.shap.engines import SINGLE, Compiled, Engine
 from whybox.methods.shap.plan import BLOCK
 from whybox.methods.shap.question import Question
 from whybox.models.compare import ask, compare
+from whybox.models.receive import Received
 
 __all__ = ["run"]
 
 LARGEST: Final = 2**33  # bytes of one result
+LARGEST_OF_SPARSE: Final = 2**30  # of sparse rows, whose attributions are nearly all zero
+CELLS: Final = 2**22  # numbers of sparse rows, and of their results, that are dense at a time
 
 
 def run(
     compiled: Compiled,
-    table: Table,
+    received: Received,
     method: str,
-    notes: tuple[str, ...] = (),
     *,
     out: npt.NDArray[Any] | None = None,
 ) -> Explanation:
-    """Return the explanation of an aligned table's rows.
+    """Return the explanation of the rows that were received.
 
     Args:
         compiled: the question, with what the explainer keeps between calls.
@@ -43,32 +46,61 @@ def run(
         ModelMismatchError: base + attributions is not the model's own prediction.
     """
     began = time.perf_counter()
+    table = received.table
     q, n = compiled.question, len(table)
+    shape = (n, *q.shape_shown(), len(q.target.names))
+    values, prediction = _room(q, shape, out, sparse=table.is_sparse), np.empty((n, shape[-1]))
     engine = Engine(compiled, n)
-    shape = (n, *q.shape(q.options.order), len(q.target.names))
-    values, prediction = _room(q, shape, out), np.empty((n, shape[-1]))
     check = _Check(engine, max(engine.rounding, SINGLE if values.dtype == np.float32 else 0.0))
+    check.mixed_rows(table)
     digest = hashlib.sha256()
-    for start, block in table.blocks(BLOCK):
+    for start, block in table.blocks(_together(q)):
         X = q.model.inputs.block(block, start)
         digest.update(X.data)
-        here = values[start : start + len(X)]
+        some = slice(start, start + len(X))
+        here = (
+            values[some] if q.every is None else np.zeros((len(X), *q.shape(q.options.order), shape[-1]), values.dtype)
+        )
         engine.fill(X, here, what=f"{method} {start + 1:,}-{start + len(X):,} of {n:,}" if n > BLOCK else method)
-        prediction[start : start + len(X)] = check.block(X, block, here, start)
+        prediction[some] = check.block(X, block, here, start)
+        if q.every is not None:
+            _spread(q, here, values[some])
     evidence = _evidence(
-        q, engine, check, method, notes, rows=n, digest=digest.hexdigest(), seconds=time.perf_counter() - began
+        q, engine, check, method, received, rows=n, digest=digest.hexdigest(), seconds=time.perf_counter() - began
     )
     return _explanation(q, table, values, prediction, q.target.levels(engine.base), evidence)
 
 
-def _room(q: Question, shape: tuple[int, ...], out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+def _together(q: Question) -> int:
+    """Rows to encode and explain together; of sparse rows so many that their dense columns stay small."""
+    if q.every is None:
+        return BLOCK
+    numbers = q.model.inputs.width + int(np.prod(q.shape(q.options.order))) * len(q.target.names)
+    return int(np.clip(CELLS // numbers, 1, BLOCK))
+
+
+def _spread(q: Question, here: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+    """Put what was computed where it belongs among all players."""
+    places = q.places
+    if out.ndim == 4:
+        out[:, places[:, None], places] = here
+    else:
+        out[:, places] = here
+
+
+def _room(q: Question, shape: tuple[int, ...], out: npt.NDArray[Any] | None, *, sparse: bool) -> npt.NDArray[Any]:
     dtype = np.dtype(q.options.dtype or "float64")
     if out is None:
         size = np.prod(shape, dtype=np.float64) * dtype.itemsize
-        if size > LARGEST:
+        if size > (LARGEST_OF_SPARSE if sparse else LARGEST):
+            keep = {
+                (1, False): ", keep only the features that the model reads with sparse=True",
+                (2, False): ", keep only pairs that share a path with sparse=True",
+            }.get((q.options.order, q.options.sparse), "")
             raise LimitError(
-                f"the result of {shape[0]:,} rows x {' x '.join(str(s) for s in shape[1:])} numbers would take {size / 2**30:.0f} GiB; "
-                f"explain fewer rows at a time{', keep only pairs that share a path with sparse=True' if len(shape) == 4 else ''}, or group columns with players={{...}}."
+                f"the result of {shape[0]:,} rows x {' x '.join(str(s) for s in shape[1:])} numbers would take {size / 2**30:.1f} GiB"
+                f"{f', and the rows are sparse ({LARGEST_OF_SPARSE / 2**30:.0f} GiB allowed)' if sparse else ''}; "
+                f"explain fewer rows at a time{keep}, or group columns with players={{...}}."
             )
         return np.zeros(shape, dtype)
     wanted = shape if q.target.axis else shape[:-1]
@@ -91,6 +123,16 @@ class _Check:
     tolerance: float = 0.0
     agreement: float = 0.0
     calls: int = 0
+    mixed: int = 0
+
+    def mixed_rows(self, table: Table) -> None:
+        """Ask the model about rows that take some columns from the background, or from another row where there is none."""
+        q = self.engine.question
+        if q.model.own is None:
+            return
+        there = None if q.background is None else q.background.some
+        self.agreement, self.mixed = mixed_agreement(q.model, sampled(q.model, table), there)
+        self.calls += self.mixed
 
     def block(self, X: Floats, table: Table, values: npt.NDArray[Any], start: int) -> Floats:
         """Check one block; return its predictions on the target's scale, (rows, outputs explained)."""
@@ -109,7 +151,15 @@ class _Check:
             theirs = ask(own, table)
             self.calls += len(X)
             relative = own.relative + (self.rounding if raw is total else 0.0)
-            difference, _ = compare(q.model, raw, theirs, scale=own.scale, relative=relative, size=self.engine.size(X))
+            difference, _ = compare(
+                q.model,
+                raw,
+                theirs,
+                scale=own.scale,
+                relative=relative,
+                size=self.engine.size(X),
+                advice=advice(q.model, table),
+            )
             self.agreement = max(self.agreement, difference)
             if own.scale == "raw" or q.model.outputs.link.identity:
                 told = self._on_target(theirs)
@@ -159,7 +209,7 @@ def _evidence(
     engine: Engine,
     check: _Check,
     method: str,
-    notes: tuple[str, ...],
+    received: Received,
     *,
     rows: int,
     digest: str,
@@ -169,12 +219,19 @@ def _evidence(
     prints = {"model": q.model.fingerprint, "rows": digest}
     if q.background is not None:
         prints["background"] = q.background.fingerprint
-    shown = list(notes) + list(q.model.notes)
+    shown = [*received.about(), *q.model.notes]
+    if q.background is not None:
+        shown += [n for n in q.background.received.about(" of the background") if n not in shown]
     if q.kernel == "rescaled":
         shown.append("Rescaled approximation: not the Shapley value of this output, only its sum is right.")
-    if q.options.sparse:
+    if q.options.sparse and q.options.order == 2:
         shown.append(
             "Terms: main effects, then whole interactions of pairs that some path of a tree asks for together; those of other pairs are exactly zero."
+        )
+    left = 0 if q.every is None or not q.compact else q.every.count - q.players.count
+    if left:
+        shown.append(
+            f"{left:,} features that the model does not read were left out: their attributions are exactly zero."
         )
     if q.kernel == "path-dependent" and q.unseen:
         shown.append("Some nodes were never reached in training; absent features split them evenly.")
@@ -191,7 +248,7 @@ def _evidence(
         tolerance=check.tolerance,
         residual_against=_against(q),
         model=q.model.kind,
-        verdict=dict(vars(q.model.verdict)),
+        verdict={**vars(q.model.verdict), "mixed_rows": check.mixed},
         model_calls=check.calls,
         seed=q.options.seed,
         rows=rows,
@@ -200,6 +257,8 @@ def _evidence(
         versions=versions(own.library if own else None),
         seconds=seconds,
         notes=tuple(shown),
+        by_position=received.by_position,
+        unseen=received.unseen_as_data(),
     )
 
 
@@ -239,10 +298,10 @@ def _explanation(
 
 def _terms(q: Question) -> dict[str, tuple[int, ...]]:
     """What stands on the feature axis, with the user's columns of each: players, and where they were asked for, pairs of them."""
-    terms = dict(zip(q.players.names, q.players.members, strict=True))
-    if q.options.sparse:
+    terms = dict(zip(q.shown.names, q.shown.members, strict=True))
+    if q.options.sparse and q.options.order == 2:
         names, members = q.players.names, q.players.members
         terms |= {f"{names[i]}{PAIR}{names[j]}": (*members[i], *members[j]) for i, j in q.pairs.tolist()}
-        if len(terms) < len(names) + len(q.pairs):
+        if len(terms) < q.shown.count + len(q.pairs):
             raise OptionError("a column is called as a pair of columns would be; rename it, or leave sparse out.")
     return terms

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from whybox.background import make_background
+from whybox.cells import snapshot
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.frames import as_table
 from whybox.methods.shap.engines import Compiled
 from whybox.methods.shap.indices import Index
 from whybox.methods.shap.plan import Plan, measured
-from whybox.methods.shap.players import resolve_players
-from whybox.methods.shap.question import check_options, settle
+from whybox.methods.shap.players import Players, resolve_players, those_read
+from whybox.methods.shap.question import Question, check_options, settle
 from whybox.methods.shap.run import run
 from whybox.models.base import Model
 from whybox.models.linear import Linear
+from whybox.models.narrow import columns_read, narrowed
+from whybox.models.receive import receive
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
@@ -64,7 +68,7 @@ class _Explainer:
             dtype=dtype,
             sparse=sparse,
         )
-        self._kept: dict[tuple[str, ...], Compiled] = {}
+        self._kept: dict[tuple[tuple[str, ...], bool], Compiled] = {}
         self.model = as_model(model)
         if not isinstance(self.model, self.needs):
             raise UnsupportedModelError(
@@ -72,54 +76,75 @@ class _Explainer:
             )
         if weights is not None and background is None:
             raise OptionError("weights are those of background rows; pass background too.")
-        self.background = None if background is None else make_background(self.model, background, weights)
+        rows = None if background is None else as_table(background, what="the background")
+        # of sparse rows, columns that the model does not read are never made dense
+        self._narrow = (self.options.sparse and self.options.order == 1) or (rows is not None and rows.is_sparse)
+        self._read = narrowed(self.model) if self._narrow else self.model
+        self.background = None if rows is None else make_background(self._read, rows, weights)
         if self.model.inputs.named or players is None:  # else players may be named by the columns of the rows to come
             self._compiled(self.model.inputs.names)
 
-    def _compiled(self, names: tuple[str, ...]) -> Compiled:
-        """The question for columns of these names, with what was compiled for it."""
-        found = self._kept.get(names)
+    def _compiled(self, names: tuple[str, ...], *, sparse: bool = False) -> Compiled:
+        """The question for columns of these names, with what was compiled for it; `sparse`: as the rows are."""
+        narrow = sparse or self._narrow
+        key = names, narrow
+        found = self._kept.get(key)
         if found is None:
             players = resolve_players(self.model, names, self.options.players)
-            found = Compiled(settle(self.model, players, self.background, self.options))
-            self._kept = {names: found}  # one is enough: rows nearly always come under the same names
+            if narrow:
+                found = Compiled(self._settled_narrow(players))
+            else:
+                found = Compiled(settle(self.model, players, self.background, self.options))
+            self._kept = {key: found}  # one is enough: rows nearly always come under the same names
         return found
+
+    def _settled_narrow(self, every: Players) -> Question:
+        """The question about the columns and players alone that the model reads."""
+        columns, background = columns_read(self.model), self.background
+        if background is not None and not self._narrow:
+            background = background.only(columns)
+        return settle(narrowed(self.model), those_read(every, columns), background, self.options, every)
 
     def __call__(self, X: Any, *, out: npt.NDArray[Any] | None = None) -> Explanation:
         """Explain rows.
 
         Args:
-            X: (n, d) array or data frame with the model's columns; columns of a frame are matched by name.
-            out: array to write the values into, float32 or float64, of their shape; the explanation's values are a read-only view of it.
+            X: (n, d) array, data frame or sparse matrix with the model's columns; columns of a frame are matched by name.
+            out: array to write the values into, float32 or float64, of their shape; the explanation's values are a read-only view of it, and its
+                ``data`` are X itself instead of a snapshot.
 
         Returns:
             Explanation with ``values`` (n, players) [, outputs], or (n, players, players) [, outputs] for order 2;
             with ``sparse`` (n, players + pairs) [, outputs].
 
         Raises:
+            LimitError: the result would take too much memory; the message says how much, and what to do.
             InputError: the rows do not fit the model (see whybox.errors for its kinds).
             ModelMismatchError: the attributions do not add up to the model's own prediction.
         """
-        table, unused = self.model.inputs.align(as_table(X))
-        self.model.inputs.confirm(table)
-        notes = (
-            (
-                f"Columns that the model does not use were left out: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}.",
-            )
-            if unused
-            else ()
-        )
-        return run(self._compiled(table.names), table, self.method, notes, out=out)
+        received = receive(self.model, X)
+        if out is None:
+            received = replace(received, table=snapshot(received.table))
+        if self.background is not None:
+            received.agree(self.background.received)
+        table = received.table
+        compiled = self._compiled(table.names, sparse=table.is_sparse)
+        compiled.question.model.inputs.confirm(table)
+        return run(compiled, received, self.method, out=out)
 
-    def plan(self, rows: int) -> Plan:
+    def plan(self, rows: int, *, sparse: bool = False) -> Plan:
         """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`Plan`.
+
+        Args:
+            rows: how many.
+            sparse: whether they will come as a sparse matrix.
 
         Raises:
             OptionError: rows is not a positive whole number, or players are named by columns of rows not seen yet.
         """
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
             raise OptionError(f"rows={rows!r} must be a positive whole number.")
-        compiled, order = self._compiled(self.model.inputs.names), self.options.order
+        compiled, order = self._compiled(self.model.inputs.names, sparse=sparse), self.options.order
         return measured(compiled.plan(order, int(rows)), compiled.question, order)
 
     def __repr__(self) -> str:
@@ -152,7 +177,8 @@ class TreeShap(_Explainer):
         n_jobs: threads; None or -1: as many as there are processors.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values. None: values in float64, computed in float32 for models whose library
             does so itself (XGBoost), where that is within the rounding of its own predict.
-        sparse: for order 2: not matrices but terms, main effects first and then the whole interaction of every pair of players that some path
+        sparse: for order 1: only players that the model reads; all others get exactly zero.
+            For order 2: not matrices but terms, main effects first and then the whole interaction of every pair of players that some path
             of a tree asks for together, named after both; any other pair's interaction is exactly zero. Terms add up as attributions do.
 
     Raises:

@@ -1,0 +1,286 @@
+"""Which points an effect is computed at: the data's own, or the caller's.
+
+A point that the data have is a cell of theirs and goes back to the model exactly as it came; only a value that no row has is made anew, in the column's
+dtype where that holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.cells import column_dtype, identity, object_cells, positions, with_cells
+from whybox.errors import OptionError, did_you_mean, shown
+from whybox.explanation.known import as_dates, as_place
+from whybox.frames import Floats, Table, is_missing
+from whybox.methods.effects.grid import Feature, Grid, Ints, numbers_of, with_gap
+from whybox.series import zone_of
+
+__all__ = ["make_grid", "own_grid", "placed"]
+
+_NEW: Final = -1
+
+
+def make_grid(table: Table, feature: Feature, wanted: Any, weights: Floats, *, most: int) -> Grid:
+    """Return the default points of a feature, or the number of them, or the values asked for.
+
+    Numbers and dates: the different values the data have if there are at most `most`, else that many weighted quantiles, each a value of the
+    data. Categories: those of the data and those its dtype declares. A missing value is a point of its own where the data have one.
+
+    Args:
+        wanted: None, a whole number of points, or the values. most: how many points by default.
+
+    Raises:
+        OptionError: points that cannot be.
+    """
+    if isinstance(wanted, (int, np.integer)) and not isinstance(wanted, bool):
+        if wanted < 2:
+            raise OptionError(f"grid={wanted!r}: a curve needs at least 2 points.")
+        most, wanted = int(wanted), None
+    if wanted is not None:
+        return _at_different_places(own_grid(table, feature, wanted))
+    first = feature.first
+    count = len(feature.unique)
+    keep = np.arange(count)
+    if feature.kind != "category":
+        finite = np.isfinite(as_place(feature.unique))
+        keep = keep[finite]
+        if not len(keep) and not feature.missing:
+            raise OptionError(
+                f"{feature.name!r} has no finite value, so there is no point to set it to; leave it out of features, or give its points in grid=."
+            )
+        if len(keep) > most:
+            keep = _quantiles(feature.codes, weights, finite, most)
+    elif feature.declared and set(feature.declared) - set(feature.unique.tolist()):
+        return own_grid(table, feature, [*feature.declared, *([None] if feature.missing else [])], given=False)
+    rows = np.concatenate([first[:count][keep], first[count:]])
+    back = np.full(count + 1, -1)
+    back[keep] = np.arange(len(keep))
+    back[-1] = len(keep) if feature.missing else -1
+    at = back[feature.codes]
+    same = (at >= 0) & (feature.cells == feature.cells[rows][at]) if len(rows) else np.zeros(len(at), dtype=bool)
+    return Grid((feature,), (with_gap(feature.unique[keep], feature.missing),), table.rows(rows), at, same)
+
+
+def _quantiles(codes: Ints, weights: Floats, finite: npt.NDArray[np.bool_], most: int) -> Ints:
+    """Positions among the different values of evenly spaced weighted quantiles, each one a value of the data, both ends included."""
+    mass = np.bincount(codes[codes >= 0], weights[codes >= 0], minlength=len(finite))
+    mass[~finite] = 0.0
+    share = np.cumsum(mass) / mass.sum()
+    place = np.searchsorted(share, np.linspace(0.0, 1.0, most) - 1e-12, side="left")
+    seen = np.flatnonzero(mass > 0)
+    return np.unique(np.clip(place, seen[0], seen[-1]))
+
+
+def _at_different_places(grid: Grid) -> Grid:
+    """The first of points that stand at the same place, as 0.0 and -0.0 do."""
+    if grid.place is None or grid.points[0].dtype.kind != "f":
+        return grid
+    _, first = np.unique(grid.place, return_index=True)
+    return grid if len(first) == len(grid) else grid.pick(np.sort(first))
+
+
+def own_grid(table: Table, feature: Feature, wanted: Any, *, given: bool = True) -> Grid:
+    """Return the points that the caller gave: sorted where there is an order, without repeats, missing last.
+
+    Raises:
+        OptionError: no list of values, a category the column's dtype does not have, or something that is no number or date where such are.
+    """
+    return placed(table, feature, wanted, given=given)[0]
+
+
+@final
+@dataclass(frozen=True)
+class _Point:
+    """A value asked about: the row whose cell it is, or -1 and a new cell; the code that it stands at, -1 for a missing one."""
+
+    row: int
+    value: Any = None
+    code: int = -2
+    missing: bool = False
+
+
+def placed(table: Table, feature: Feature, wanted: Any, *, given: bool = True) -> tuple[Grid, Ints]:
+    """Return the grid of :func:`own_grid`, and for each value asked about its position on it.
+
+    Raises:
+        OptionError: as :func:`own_grid`.
+    """
+    try:
+        asked = _items(wanted)
+    except TypeError:
+        raise OptionError(f"grid of {feature.name!r}: give a list of values, not {wanted!r}.") from None
+    if not asked:
+        raise OptionError(f"grid of {feature.name!r} is empty.")
+    find = {"category": _categories, "datetime": _dates}.get(feature.kind, _numbers)
+    points = find(table, feature, asked)
+    keys = [(p.row, None if p.row >= 0 else identity(p.value)) for p in points]
+    different = dict(reversed(list(zip(keys, points, strict=True))))
+    order = _order(feature, different, list(dict.fromkeys(keys)))
+    chosen = [different[key] for key in order]
+    rows = np.array([p.row for p in chosen], dtype=np.int64)
+    filled = with_cells(table, feature.position, rows, [p.value for p in chosen if p.row < 0])
+    to = np.full(len(feature.unique) + 1, -1, dtype=np.int64)
+    for i, p in reversed(list(enumerate(chosen))):
+        if p.row >= 0:
+            to[p.code] = i
+    at = to[feature.codes]
+    same = (at >= 0) & (feature.cells == feature.cells[rows][at])
+    if column_dtype(filled, feature.position) != column_dtype(table, feature.position):
+        same = np.zeros(len(at), dtype=bool)
+    where = {key: i for i, key in enumerate(order)}
+    labels = _labels(feature, filled, chosen)
+    return Grid((feature,), (labels,), filled, at, same, given=given), np.array(
+        [where[k] for k in keys], dtype=np.int64
+    )
+
+
+def _order(feature: Feature, points: Mapping[Any, _Point], keys: list[Any]) -> list[Any]:
+    """Keys in the order of the points: by value where there is an order, else as asked; missing ones last."""
+    if feature.kind != "category":
+        known = [k for k in keys if not points[k].missing]
+        known.sort(key=lambda k: feature.unique[points[k].code] if points[k].row >= 0 else points[k].value)
+    else:
+        known = [k for k in keys if not points[k].missing]
+    return [*known, *(k for k in keys if points[k].missing)]
+
+
+def _labels(feature: Feature, filled: Table, chosen: Sequence[_Point]) -> npt.NDArray[Any]:
+    """The points as they are shown: categories with missing as None, numbers and dates as the column holds them."""
+    if feature.kind == "category":
+        out = np.empty(len(chosen), dtype=object)
+        for i, p in enumerate(chosen):
+            out[i] = p.value if p.row < 0 else None if p.code < 0 else feature.unique[p.code]
+        return out
+    values, gap = numbers_of(filled, feature.position, filled.column(feature.position))
+    some = int(gap.sum())
+    out = values[: len(values) - some]
+    for _ in range(some):
+        out = with_gap(out, missing=True)
+    return out
+
+
+def _known_gap(feature: Feature, value: Any) -> _Point:
+    """The missing value that the data have, else the one asked about."""
+    if feature.missing:
+        return _Point(int(feature.first[-1]), code=-1, missing=True)
+    return _Point(_NEW, value, missing=True)
+
+
+def _categories(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_Point]:
+    del table
+    known = list(feature.unique)
+    if feature.declared:
+        there = positions(list(feature.declared), asked)
+        strange = [v for v, i in zip(asked, there, strict=True) if i < 0 and not is_missing(v)]
+        if strange:
+            raise OptionError(
+                f"grid of {feature.name!r}: {strange[0]!r} is not one of its categories.{did_you_mean(strange[0], feature.declared)}"
+            )
+    out = []
+    for value, i in zip(asked, positions(known, asked), strict=True):
+        if i >= 0:
+            out.append(_Point(int(feature.first[i]), code=i, missing=is_missing(value)))
+        else:
+            out.append(_known_gap(feature, value) if is_missing(value) else _Point(_NEW, value))
+    return out
+
+
+def _numbers(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_Point]:
+    values = [v for v in asked if not is_missing(v)]
+    if not all(_is_number(v) for v in values):
+        raise OptionError(f"grid of {feature.name!r}: give finite numbers, not {shown(values)}.")
+    raw = _Raw(table, feature) if column_dtype(table, feature.position) == np.dtype(object) else None
+    whole = all(float(v).is_integer() for v in values) and _integers(table, feature.position)
+    out = []
+    for value in asked:
+        same = None if raw is None else raw.same.get(identity(value))
+        if same is not None:
+            out.append(_Point(same, code=int(feature.codes[same]), missing=is_missing(value)))
+        elif is_missing(value):
+            out.append(_known_gap(feature, value))
+        else:
+            code = _code(feature.unique, value)
+            new = raw.like(value) if raw is not None else int(value) if whole else float(value)
+            out.append(_Point(_NEW, new) if code < 0 else _Point(int(feature.first[code]), code=code))
+    return out
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, (str, bytes, bool, np.bool_)):
+        return False
+    try:
+        return bool(np.isfinite(float(value)))
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _code(unique: npt.NDArray[Any], value: Any) -> int:
+    """Where a number stands among different ones, rounded to the width of their floats; -1 for nowhere, and for a zero of the other sign."""
+    if unique.dtype.kind == "f":
+        near = unique.dtype.type(value)
+        i = int(np.searchsorted(unique, near))
+        there = i < len(unique) and unique[i] == near and np.signbit(unique[i]) == np.signbit(near)
+    else:
+        limits = np.iinfo(unique.dtype)
+        if not float(value).is_integer() or not limits.min <= int(value) <= limits.max:
+            return -1
+        i = int(np.searchsorted(unique, unique.dtype.type(int(value))))
+        there = i < len(unique) and int(unique[i]) == int(value)
+    return i if there else -1
+
+
+@final
+class _Raw:
+    """The different cells of a column of objects that hold numbers: a row of each, and of what type new ones are."""
+
+    def __init__(self, table: Table, feature: Feature) -> None:
+        rows = np.unique(feature.cells, return_index=True)[1]
+        cells = object_cells(table.rows(rows), feature.position)
+        self.same = {identity(v): int(r) for v, r in zip(cells, rows, strict=True)}
+        kinds = {type(v) for v in cells if not is_missing(v)}
+        self._kind = kinds.pop() if len(kinds) == 1 else None
+
+    def like(self, value: Any) -> Any:
+        """A number of the type that all cells have, where that holds it."""
+        made = value if self._kind is None else self._kind(value)
+        return made if made == value else value
+
+
+def _integers(table: Table, position: int) -> bool:
+    """Whether the column's dtype is one of whole numbers, with nulls or without."""
+    return "int" in str(column_dtype(table, position)).lower()
+
+
+def _dates(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_Point]:
+    unique = feature.unique
+    known = [v for v in asked if not is_missing(v)]
+    zoned = zone_of(column_dtype(table, feature.position)) is not None
+    try:
+        dates = iter(as_dates(known, unique.dtype, zoned=zoned))
+    except (ValueError, TypeError, OverflowError) as error:
+        what = "dates" if unique.dtype.kind == "M" else "durations"
+        raise OptionError(f"grid of {feature.name!r}: give {what}, not {shown(known)} ({error}).") from None
+    out = []
+    for value in asked:
+        if is_missing(value):
+            out.append(_known_gap(feature, None))
+            continue
+        date = next(dates)
+        i = int(np.searchsorted(unique, date))
+        known_date = i < len(unique) and unique[i] == date
+        out.append(_Point(int(feature.first[i]), code=i) if known_date else _Point(_NEW, date))
+    return out
+
+
+def _items(wanted: Any) -> list[Any]:
+    if isinstance(wanted, (str, bytes, Mapping)):
+        raise TypeError
+    if isinstance(wanted, np.ndarray):
+        flat = wanted.reshape(-1)
+        return list(flat) if flat.dtype.kind in "mM" else list(flat.tolist())
+    return list(wanted)

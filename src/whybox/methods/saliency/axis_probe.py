@@ -1,0 +1,292 @@
+"""Which axes of a layer follow which axes of the input, found by asking the network: about larger inputs, and about inputs changed in one part."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, permutations
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import UnsupportedModelError
+from whybox.frames import Floats
+from whybox.methods.saliency.inputs import Input
+from whybox.methods.saliency.question import Question
+from whybox.models.differentiable import Array
+
+__all__ = ["Changes", "Order", "Response", "changed_rows", "growth", "observe", "orders"]
+
+Shapes = Mapping[str, tuple[int, ...]]
+BANDS: Final = 4  # parts of an axis that are changed, one after the other
+CLEAR: Final = 0.3  # correlation between where the input was changed and where the layer changed, from which on an axis is believed to follow
+FEW: Final = 1.2  # small layers need FEW / sqrt(bands x length), about four standard deviations of random weights
+ALONE: Final = 0.5  # where nothing but changes says which axis is which; and twice as much of FEW
+EXACT: Final = 0.95  # and never more than this
+APART: Final = 0.4  # how much more clearly than any other axis it must, unless twice as clearly
+FAR: Final = 0.1  # in lengths of the axis beyond what the parts' own size explains: changes there are astray
+ASTRAY: Final = 0.75  # how large they may be beside the largest change
+SHUFFLED: Final = 0.95  # and how large they are where places are shuffled
+NARROW: Final = 0.5  # changes are so narrow that the places must be elsewhere, if they are not where they should be
+LONG: Final = 5  # places of an axis that can be seen to be shuffled
+MORE: Final = (
+    3,
+    15,
+    400_000,
+)  # where one draw does not suffice: at least, at most so many more, and numbers that go in with them
+NOISE: Final = 1e-5  # changes below this share of the largest are rounding
+
+
+@final
+@dataclass(frozen=True)
+class Order:
+    """A reading of a layer's axes: which one holds channels, and which one follows each axis of places of the input. Axis 0 is the rows."""
+
+    channel: int
+    places: tuple[int, ...]
+
+
+def orders(shape: Sequence[int], moved: Mapping[int, tuple[int, ...]]) -> list[Order]:
+    """Readings that larger inputs allow, one of those that make the same map.
+
+    Args:
+        shape: of what the layer outputs, rows first. moved: for each axis of places, by its position, the layer's axes that grow with it, as far as known.
+    """
+    found: dict[tuple[int | None, ...], Order] = {}
+    if any(len(axes) > 1 for axes in moved.values()):  # scores of attention between places, say
+        return []
+    for channel, *places in permutations(range(1, len(shape))):
+        if all(axes == (places[k],) for k, axes in moved.items()):
+            alike = tuple(axis if shape[axis] > 1 else None for axis in (channel, *places))
+            found.setdefault(alike, Order(channel, tuple(places)))
+    return list(found.values())
+
+
+def growth(q: Question, which: int) -> Callable[[str, tuple[int, ...]], dict[int, tuple[int, ...]]]:
+    """Ask about the first row made twice as long along each axis of places in turn; half as long where positions beyond a table would break the device.
+
+    Returns:
+        (layer, its shape for one row) -> for each axis of places, by its position, the axes of the layer that grew; without those that nothing is known of.
+    """
+    given = q.inputs[which]
+    first = [i.x[:1] for i in q.inputs]
+    larger: list[Shapes] = []
+    for axis in given.places:
+        length = given.x.shape[axis]
+        at = np.arange(-(-length // 2) if q.net.fragile else 2 * length) % length
+        longer = [np.take(x, at, axis) if i == which else x for i, x in enumerate(first)]
+        met = q.net.shapes(tuple(q.net.array(x) for x in longer))
+        times = Counter(name for name, _ in met)
+        larger.append({name: shape for name, shape in met if times[name] == 1})
+
+    def grown(layer: str, shape: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+        found = {}
+        for k, shapes in enumerate(larger):
+            now = shapes.get(layer, ())
+            axes = tuple(i for i in range(1, len(shape)) if len(now) == len(shape) and now[i] != shape[i])
+            if axes:
+                found[k] = axes
+        return found
+
+    return grown
+
+
+@final
+@dataclass(frozen=True)
+class Response:
+    """How the layer answers changes of the input: for each axis of places (first index) and each axis of the layer (second, without rows).
+
+    Attributes:
+        follows: correlation, between -1 and 1, of where the input was changed and where the layer changed.
+        astray: the largest change far from where the input was changed, as a share of the largest anywhere; the most of all parts changed. always: the least.
+        local: how narrow the changes are, wherever they lie: 0 for all along the axis alike, 1 for one place of the layer a part.
+        parts: of each axis of places, how many parts of it were changed. lengths: of the layer's axes behind the rows.
+    """
+
+    follows: Floats
+    astray: Floats
+    always: Floats
+    local: Floats
+    parts: tuple[int, ...]
+    lengths: tuple[int, ...]
+
+    def clear(self, k: int, axis: int, *, alone: bool = False) -> bool:
+        """Whether this axis of the layer, and no other, follows axis k of the places; `alone`: nothing else says so."""
+        others = np.delete(np.abs(self.follows[k]), axis - 1).max(initial=0)
+        here, needed = self.follows[k, axis - 1], self._needed(k, axis, alone=alone)
+        return bool(here >= needed and self.astray[k, axis - 1] <= ASTRAY and others <= max(here / 2, here - APART))
+
+    def _needed(self, k: int, axis: int, *, alone: bool = False) -> float:
+        """Correlation that is clear for axes of this length; infinity where one of them has one place only."""
+        bands, length = self.parts[k], self.lengths[axis - 1]
+        if min(bands, length) < 2:
+            return np.inf
+        few = FEW / float(np.sqrt(bands * length))
+        return min(max(ALONE, 2 * few), EXACT) if alone else max(CLEAR, few)
+
+    def _against(self, k: int, axis: int) -> bool:
+        """Whether this axis runs the other way, in another order, or another one follows."""
+        here, needed = self.follows[k, axis - 1], self._needed(k, axis)
+        elsewhere = any(self.clear(k, other + 1) for other in range(len(self.lengths)) if other != axis - 1)
+        copied = here >= needed and self.always[k, axis - 1] > ASTRAY
+        moved = self.local[k, axis - 1] > NARROW and self.astray[k, axis - 1] > SHUFFLED
+        shuffled = self.lengths[axis - 1] >= LONG and (copied or moved)
+        return bool(elsewhere or shuffled or here <= -needed)
+
+    def allows(self, order: Order) -> bool:
+        """Whether nothing speaks against a reading."""
+        return not any(self._against(k, axis) for k, axis in enumerate(order.places))
+
+    def confirms(self, order: Order, *, alone: bool = False) -> bool:
+        """Whether everything speaks for a reading; `alone`: nothing else does, so that an axis of the layer that has one place cannot be left unsaid."""
+        return all(
+            self.parts[k] < 2 or (self.lengths[axis - 1] == 1 and not alone) or self.clear(k, axis, alone=alone)
+            for k, axis in enumerate(order.places)
+        )
+
+
+@final
+@dataclass(frozen=True)
+class Changes:
+    """How much a layer changes where the input was changed in one part.
+
+    Attributes:
+        values: squared changes, (parts, *the layer's axes behind the rows). parts: (axis of places by its position, start, end), as shares of that axis.
+    """
+
+    values: Floats
+    parts: tuple[tuple[int, float, float], ...]
+
+    def response(self) -> Response:
+        """How each axis of the layer follows each axis of places."""
+        shape = self.values.shape[1:]
+        count = 1 + max(k for k, _, _ in self.parts)
+        found = np.zeros((4, count, len(shape)))
+        for k in range(count):
+            mine = [i for i, part in enumerate(self.parts) if part[0] == k]
+            ends = np.array([self.parts[i][1:] for i in mine])
+            for a, length in enumerate(shape):
+                if len(mine) < 2 or length < 2 or not np.isfinite(self.values).all():
+                    continue
+                over = tuple(i + 1 for i in range(len(shape)) if i != a)
+                found[:, k, a] = _together(self.values[mine].sum(axis=over), ends)
+        parts = tuple(sum(part[0] == k for part in self.parts) for k in range(count))
+        follows, astray, always, local = found
+        return Response(follows, astray, always, local, parts, tuple(shape))
+
+    def single(self, axis: int) -> Floats:
+        """How far each position along an axis of the layer answers single parts: the largest share that one part has, mean over axes of places."""
+        over = tuple(i + 1 for i in range(self.values.ndim - 1) if i != axis - 1)
+        of = self.values.sum(axis=over)
+        found = []
+        for k in range(1 + max(k for k, _, _ in self.parts)):
+            mine = of[[i for i, part in enumerate(self.parts) if part[0] == k]]
+            mine = mine / np.maximum(mine.sum(axis=1, keepdims=True), 1e-300)
+            total = mine.sum(axis=0)
+            found.append(np.where(total > 0, mine.max(axis=0) / np.where(total > 0, total, 1), 1 / len(mine)))
+        return np.asarray(np.mean(found, axis=0))
+
+
+def observe(q: Question, which: int, layer: str, placed: Callable[[Array], Array]) -> Iterator[Changes]:
+    """Change the first row in one part after the other, once, then several times: whoever knows enough stops.
+
+    Args:
+        q, which: the question, and the input whose places are shown. layer: its name. placed: turns what it outputs into the axes to be judged, rows first.
+
+    Raises:
+        UnsupportedModelError: what the layer outputs has no rows.
+    """
+    given = q.inputs[which]
+    total, parts = _drawn_once(q, which, layer, placed, 0)
+    yield Changes(total, parts)
+    least, most, numbers = MORE
+    more = max(least, min(most, numbers // given.x[0].size))
+    for draw in range(1, more + 1):
+        total = total + _drawn_once(q, which, layer, placed, draw)[0]
+    yield Changes(total, parts)
+
+
+def _drawn_once(
+    q: Question, which: int, layer: str, placed: Callable[[Array], Array], draw: int
+) -> tuple[Floats, tuple[tuple[int, float, float], ...]]:
+    """Squared changes of the layer, and the parts of the input that were changed; all but the first draw begin from another row too."""
+    rows, parts = changed_rows(q.inputs[which], draw, q.inputs[which].places)
+    activations = np.concatenate(list(_activations(q, which, layer, rows, placed)))
+    change = (activations[1:] - activations[0]) ** 2
+    change[change <= NOISE**2 * change.max(initial=0)] = 0
+    return change, tuple(parts)
+
+
+def changed_rows(
+    given: Input, draw: int, axes: Sequence[int]
+) -> tuple[npt.NDArray[Any], tuple[tuple[int, float, float], ...]]:
+    """A row, and the same changed in one part after the other along each of these axes; and which parts these are, as of Changes."""
+    base = given.x[:1] if not draw else _other(given.x[:1], given.channel, 2 * draw - 1)
+    other = _other(given.x[:1], given.channel, 2 * draw)
+    rows, parts = [base], []
+    for k, axis in enumerate(axes):
+        length = given.x.shape[axis]
+        for start, stop in _bands(length):
+            at = (slice(None),) * axis + (slice(start, stop),)
+            changed = base.copy()
+            changed[at] = other[at]
+            rows.append(changed)
+            parts.append((k, start / length, stop / length))
+    return np.concatenate(rows), tuple(parts)
+
+
+def _bands(length: int) -> list[tuple[int, int]]:
+    ends = np.linspace(0, length, min(length, BANDS) + 1).round().astype(int)
+    return [(int(a), int(b)) for a, b in pairwise(ends)]
+
+
+def _other(x: npt.NDArray[Any], channel: int | None, seed: int) -> npt.NDArray[Any]:
+    """A row like this one: each channel's numbers in another order, so that no number is of a kind the network does not know."""
+    draw = np.random.default_rng(seed)
+    moved = x[..., None] if channel is None else np.moveaxis(x, channel, -1)
+    flat = moved.reshape(-1, moved.shape[-1])
+    out = np.stack([draw.permutation(column) for column in flat.T], axis=1)
+    same = np.ptp(flat, axis=0) == 0
+    if same.any() and x.dtype.kind == "f":  # an order of equal numbers changes nothing
+        spread = max(float(flat.std()), 0.1 * float(np.abs(flat).max(initial=0))) or 1.0
+        out[:, same] += (spread * draw.random((len(flat), int(same.sum())))).astype(x.dtype)
+    out = out.reshape(moved.shape)
+    return out[..., 0] if channel is None else np.moveaxis(out, -1, channel)
+
+
+def _activations(
+    q: Question, which: int, layer: str, rows: npt.NDArray[Any], placed: Callable[[Array], Array]
+) -> Iterator[Floats]:
+    """What the layer outputs for these rows of one input, the others being those of the first row."""
+    for start in range(0, len(rows), q.at_once):
+        some = rows[start : start + q.at_once]
+        xs = tuple(
+            q.net.array(some if i == which else np.repeat(other.x[:1], len(some), axis=0))
+            for i, other in enumerate(q.inputs)
+        )
+        found = q.net.inside(layer, xs)[1]
+        if len(found) != len(some):
+            raise UnsupportedModelError(
+                f"layer {layer!r} does not answer with one array whose first axis is the rows; name another."
+            )
+        yield q.net.numpy(placed(found))
+
+
+def _together(change: Floats, ends: Floats) -> tuple[float, float, float, float]:
+    """Correlation of parts (rows) and positions (columns) under weights made equal for all parts and all positions; how large those far away are; how narrow they are."""
+    weights = change + 1e-9 * change.max() + 1e-300
+    for _ in range(30):
+        weights = weights / weights.sum(axis=1, keepdims=True)
+        weights = weights / weights.sum(axis=0, keepdims=True)
+    of_parts, of_places = weights.sum(axis=1) / weights.sum(), weights.sum(axis=0) / weights.sum()
+    parts, places = ends.mean(axis=1), (np.arange(weights.shape[1]) + 0.5) / weights.shape[1]
+    dp, dq = parts - of_parts @ parts, places - of_places @ places
+    spread = float(np.sqrt((of_parts @ dp**2) * (of_places @ dq**2)))
+    together = float(dp @ weights @ dq / weights.sum()) / spread if spread > 0 else 0.0
+    room = (ends[:, 1] - ends[:, 0]) / 2 + 0.5 / weights.shape[1] + FAR
+    far = np.abs(places - parts[:, None]) > room[:, None]
+    astray = np.where(far, weights, 0).max(axis=1) / weights.max(axis=1)
+    most = weights.max(axis=1) / weights.sum(axis=1) * weights.shape[1]  # 1 where all places change alike
+    return together, float(astray.max()), float(astray.min()), float((most.mean() - 1) / max(min(weights.shape) - 1, 1))

@@ -1,0 +1,267 @@
+"""Are a network's derivatives those of its answers? Held against differences of answers at a few rows, in drawn directions.
+
+Not where it cuts some off (detach, stop_gradient), has a backward of its own (autograd.Function, custom_vjp, a straight-through rounding), or rounds on the way.
+A first look takes two forwards a row. Where it finds something, derivatives are taken again near the row, off the kinks that rows like to stand on (zeros
+before a ReLU), and held against differences of four widths to both sides. Refused is what all of two neighbouring widths agree about in two directions of four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import UnsupportedModelError, WhyboxError
+from whybox.frames import Floats
+from whybox.models.differentiable import Differentiable
+
+__all__ = ["CHECK_TARGETS", "RowCheck", "check_row", "sizes_of", "typical_size"]
+
+CHECK_TARGETS: Final = 8  # most outputs looked at for a row
+STEP: Final = 1e-2  # of the size of the input's numbers
+NEARER: Final = 0.125  # of that step, where the first look meets something
+WIDTHS: Final = (4.0, 1.0, 0.25, 0.0625)  # of that step
+JITTER: Final = 2.0  # steps that the second look is away from the row
+DIRECTIONS: Final = 4
+REFUTED: Final = 2  # directions that suffice
+SPREAD: Final = 0.2  # how far four residuals may be apart, of their mean, to agree
+LEAST: Final = 0.01  # a third of what is refused: rounding alone brings derivatives in single precision to two hundredths where numbers are large
+FLAT: Final = 0.05  # of the slope expected: less is a staircase's tread
+COARSE: Final = 0.3  # a staircase that leaves its slope by more over the widest step is no fine rounding
+ROUNDING: Final = frozenset({"round", "floor", "ceil", "trunc", "fix", "int", "long", "short", "byte", "char", "a cast to whole numbers"})  # fmt: skip
+
+_Moves = dict[int, Floats]
+
+
+@final
+@dataclass(frozen=True)
+class RowCheck:
+    """One row at which derivatives are checked.
+
+    Attributes:
+        net: the network, or what of it begins at a layer.
+        x: what goes in, one array an input, (1, ...); floats as float64.
+        sizes: for each input that derivatives are taken by: how large its numbers are, to be broadcast to it.
+        places: of the outputs that are looked at, in the outputs flattened. shape: of one row's outputs.
+    """
+
+    net: Differentiable
+    x: tuple[npt.NDArray[Any], ...]
+    sizes: Mapping[int, Floats]
+    places: npt.NDArray[np.intp]
+    shape: tuple[int, ...]
+
+    def answer(self, moves: _Moves | None = None) -> tuple[Floats, float, _Moves]:
+        """Scores (targets,), the largest output in size, and how far the inputs really went (they are rounded to the network's type)."""
+        there, gone = [], {}
+        for i, x in enumerate(self.x):
+            if i not in self.sizes:
+                there.append(self.net.array(x))
+                continue
+            there.append(self.net.array(x if moves is None else x + moves[i]))
+            gone[i] = self.net.numpy(there[-1]) - x
+        outputs = self.net.numpy(self.net.ask(tuple(there))).reshape(-1)
+        return outputs[self.places], float(np.abs(outputs).max(initial=0.0)), gone
+
+    def at(self, which: int, move: Floats | None) -> npt.NDArray[Any]:
+        """An input somewhere near, as the network gets it."""
+        return self.x[which] if move is None else self.net.numpy(self.net.array(self.x[which] + move))
+
+    def gradients(self) -> list[_Moves]:
+        """For each target its derivatives here."""
+        _, pull = self.net(tuple(self.net.array(x) for x in self.x))
+        found = []
+        for k, place in enumerate(self.places):
+            cotangent = np.zeros((1, int(np.prod(self.shape, dtype=int))), dtype=np.float32)
+            cotangent[0, place] = 1
+            grads = pull(self.net.array(cotangent.reshape(1, *self.shape)), last=k == len(self.places) - 1)
+            found.append({i: self.net.numpy(grads[i]) for i in self.sizes})
+        return found
+
+    def breaks(self) -> tuple[str, ...]:
+        """What the network has on the way that derivatives do not follow, by name."""
+        return self.net.breaks(tuple(map(self.net.array, self.x)))
+
+    def noise(self, largest: float) -> float:
+        """What rounding alone may do to a score."""
+        return (4 if "16" in self.net.arithmetic else 64) * _precision(self.net.arithmetic) * largest
+
+    @property
+    def tolerance(self) -> float:
+        """Of the change expected: what derivatives and differences may be apart."""
+        return 0.25 if "16" in self.net.arithmetic else 0.003
+
+
+def _precision(arithmetic: str) -> float:
+    if "16" in arithmetic:
+        return 2.0**-8 if "bfloat16" in arithmetic else 2.0**-11
+    return 2.0**-53 if arithmetic == "float64" else 2.0**-24
+
+
+def typical_size(x: npt.NDArray[Any]) -> Floats:
+    """How large numbers are: the root of their mean square, 1 where all are 0."""
+    return np.asarray(np.sqrt(np.mean(np.square(x, dtype=np.float64))) or 1.0)
+
+
+def sizes_of(x: npt.NDArray[Any], dims: Sequence[str]) -> Floats:
+    """How large an input's numbers are: feature by feature where it has features, which come in any units; else one size for all."""
+    if dims[-1] != "feature":
+        return typical_size(x)
+    each = np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=tuple(range(x.ndim - 1))))
+    return np.where(each > 0, each, np.median(each[each > 0]) if each.any() else 1.0)
+
+
+def check_row(row: RowCheck, gradients: Sequence[_Moves], largest: float, draws: np.random.Generator) -> str | None:
+    """Hold derivatives at a row against differences of its scores.
+
+    Args:
+        row: where. gradients: for each of its places the derivatives found there, an array an input. largest: of the row's outputs, in size. draws: for directions.
+
+    Returns:
+        A remark where the network is known to do something that derivatives do not follow and differences cannot tell what comes of it; None else.
+
+    Raises:
+        UnsupportedModelError: differences of answers agree among themselves, against the derivatives.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            odd, seen = _first_look(row, gradients, largest, draws, 1.0)
+            if len(odd):  # perhaps it met a kink
+                odd = np.intersect1d(odd, _first_look(row, gradients, largest, draws, NEARER)[0])
+            if len(odd):
+                off, known = _second_look(replace(row, places=row.places[odd[:2]]), draws)
+            else:
+                off, known = (0.0, ()) if seen else (float("nan"), row.breaks())
+    except (MemoryError, WhyboxError):
+        raise
+    except Exception as error:  # the network may refuse numbers that are not its rows' own
+        if "OutOfMemory" in type(error).__name__:
+            raise
+        return None
+    if off > 0:
+        raise UnsupportedModelError(_refusal(known, off))
+    if known and np.isnan(off):
+        return (
+            f"UNCHECKED: the network has what derivatives do not follow ({', '.join(known)}), and differences of its answers do not tell here whether its derivatives "
+            "are right; the map is what they say. 'occlusion' and 'shapley' do without them"
+        )
+    return None
+
+
+def _first_look(
+    row: RowCheck, gradients: Sequence[_Moves], largest: float, draws: np.random.Generator, width: float
+) -> tuple[npt.NDArray[np.intp], bool]:
+    """Which scores move otherwise than derivatives say, over this width; and whether rounding leaves anything to be seen of any."""
+    steps, expected = _steps(row, gradients, largest)
+    direction = {i: width * s * draws.standard_normal(row.x[i].shape) for i, s in steps.items()}
+    up, most, forth = row.answer(direction)
+    down, _, back = row.answer({i: -m for i, m in direction.items()})
+    off = np.abs(up - down - [_along(g, forth) - _along(g, back) for g in gradients])
+    moved, noise = 2 * width * expected + np.abs(up - down), row.noise(max(largest, most))
+    return np.flatnonzero(~(off <= row.tolerance * moved + noise)), bool((moved > 3 * noise).any() or not moved.any())
+
+
+def _steps(row: RowCheck, gradients: Sequence[_Moves], largest: float) -> tuple[_Moves, Floats]:
+    """Step sizes of each input, and the change of each score that they are expected to make (root mean square).
+
+    A hundredth of the input's size; less where that is expected to change the answer much, more (up to ten times) where it would hardly be seen.
+    """
+    each = {
+        i: np.array([np.sqrt(np.sum((g[i] * size) ** 2)) for g in gradients]) for i, size in row.sizes.items()
+    }  # a score's change for a step of the input's own size
+    seen = 500 * row.noise(largest)
+    much = max(0.03 * largest, seen)
+    shares = {}
+    for i, change in each.items():
+        most = float(change.max())
+        share = STEP if most <= 0 else min(max(STEP, min(seen / most, 10 * STEP)), max(much / most, 1e-6))
+        shares[i] = share
+    steps = {i: shares[i] * size for i, size in row.sizes.items()}
+    expected = np.sqrt(np.sum([(shares[i] * each[i]) ** 2 for i in each], axis=0))
+    return steps, expected
+
+
+def _along(gradient: _Moves, moves: _Moves) -> float:
+    return float(sum(np.sum(gradient[i] * m) for i, m in moves.items()))
+
+
+def _second_look(row: RowCheck, draws: np.random.Generator) -> tuple[float, tuple[str, ...]]:
+    """How far derivatives are off (a share; 0: they hold; NaN: nothing can be told), and what the network has that they do not follow."""
+    known = row.breaks()
+    verdicts: list[float] = []
+    while len(verdicts) < DIRECTIONS:
+        verdicts.append(_verdict(row, draws, rounded=bool(ROUNDING & set(known))))
+        if sum(v > 0 for v in verdicts) == REFUTED:
+            return max(v for v in verdicts if v > 0), known
+        if sum(v == 0 for v in verdicts) > DIRECTIONS - REFUTED:
+            return 0.0, known
+    return float("nan"), known
+
+
+def _refusal(known: Sequence[str], worst: float) -> str:
+    cause = (
+        f"It has {', '.join(known)} on the way"
+        if known
+        else "It cuts some off (detach, stop_gradient), has an operator with a backward of its own (autograd.Function, custom_vjp), or numbers too large for its arithmetic"
+    )
+    return (
+        f"the network's derivatives are not those of its answer: off by {worst:.0%} in a direction drawn at random, where differences of answers agree among "
+        f"themselves. {cause}. A map by them would be wrong: take that out of the network, or use a method that asks without derivatives: 'occlusion', 'shapley'."
+    )
+
+
+def _verdict(row: RowCheck, draws: np.random.Generator, *, rounded: bool) -> float:
+    """One direction, near the row: how far derivatives are off (a share) where differences refute them; 0: they hold; NaN: nothing can be told."""
+    away = {i: JITTER * STEP * size * draws.standard_normal(row.x[i].shape) for i, size in row.sizes.items()}
+    here = replace(row, x=tuple(row.at(i, away.get(i)) for i in range(len(row.x))))
+    centre, large, _ = here.answer()
+    gradients = here.gradients()
+    steps, expected = _steps(here, gradients, large)
+    direction = {i: s * draws.standard_normal(row.x[i].shape) for i, s in steps.items()}
+    slopes, wanted = (np.full((len(WIDTHS), 2, len(row.places)), np.nan) for _ in range(2))
+    for k in (0, 1, 2, 3) if rounded else (2, 3, 1, 0):
+        for side, sign in enumerate((1.0, -1.0)):
+            scores, most, moved = here.answer({i: sign * WIDTHS[k] * m for i, m in direction.items()})
+            slopes[k, side] = sign * (scores - centre) / WIDTHS[k]
+            wanted[k, side] = [sign * _along(g, moved) / WIDTHS[k] for g in gradients]
+            large = max(large, most)
+        found = [
+            _judged(
+                slopes[..., t], wanted[..., t], float(expected[t]), here.noise(large), here.tolerance, rounded=rounded
+            )
+            for t in range(len(row.places))
+        ]
+        if not np.any(found):  # all hold
+            return 0.0
+    return float(np.nanmax(found)) if np.greater(found, 0).any() else float("nan")
+
+
+def _judged(slopes: Floats, wanted: Floats, expected: float, noise: float, tolerance: float, *, rounded: bool) -> float:
+    """As _verdict: from slopes and what derivatives make of them, (widths, both sides)."""
+    widths = np.array(WIDTHS)
+    residuals = slopes - wanted
+    floors = noise / widths
+    size = np.maximum(expected, np.abs(slopes).mean(axis=1))
+    means = residuals.mean(axis=1)
+    holds = np.abs(means) <= tolerance * size + floors / 2
+    if holds[:2].any() if rounded else holds.any():
+        return 0.0
+    flat = bool(
+        (np.abs(slopes[-2:]).max() <= FLAT * expected + floors[-1]) and np.abs(wanted[-2:]).min() > FLAT * expected
+    )
+    if flat and not np.abs(means[0]) > COARSE * expected:
+        return float("nan")
+    for k in (0, 1) if rounded else (2, 1, 0):  # the finest that rounding does not hide decides, or of steps the widest
+        four = residuals[k : k + 2].ravel()
+        middle = abs(float(four.mean()))
+        if middle > 3 * (max(tolerance, LEAST) * float(size[k : k + 2].max()) + float(floors[k + 1])):
+            largest = float(np.maximum(np.abs(slopes[k : k + 2]), np.abs(wanted[k : k + 2])).max())
+            agree = SPREAD * middle * (2 if rounded else 1)
+            if np.ptp(four) <= agree:
+                return middle / largest
+            if not rounded and np.ptp(four) > agree + 2 * float(floors[k + 1]):
+                break
+    return float("nan")

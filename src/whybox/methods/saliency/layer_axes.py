@@ -1,0 +1,159 @@
+"""How a layer is read: names of its axes, tokens laid out on a grid, the user's own arrangement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import OptionError
+from whybox.methods.saliency.question import Question
+from whybox.models.differentiable import Array
+
+__all__ = ["CHANNEL", "TOKEN", "Known", "LayerAxes", "checked_axes", "checked_grid", "only_moves", "spread"]
+
+CHANNEL: Final = "channel"
+TOKEN: Final = "token"  # noqa: S105  # an axis
+
+
+@final
+@dataclass(frozen=True)
+class Known:
+    """Names of axes, and how many tokens at the end stand for no place, as they were found before: they are not looked for again."""
+
+    names: tuple[str, ...]
+    spare: int
+
+
+@final
+@dataclass(frozen=True)
+class LayerAxes:
+    """How what a layer outputs is read.
+
+    Attributes:
+        layer: its name. names: of its axes behind the rows, once `placed`: ``"channel"`` and those of the input's places.
+        found: how they are known, in words. order: of the axes of places, as the input has them.
+        grid: places that tokens are laid out on; None: the layer has no axis of tokens. skip, spare: how many tokens before and after them stand for no place.
+        reshape: the user's own arrangement, which comes first. notes: what the reader should know.
+    """
+
+    layer: str
+    names: tuple[str, ...]
+    found: str
+    order: tuple[int, ...]
+    grid: tuple[int, ...] | None = None
+    skip: int = 0
+    spare: int = 0
+    reshape: Callable[[Array], Array] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def channel(self) -> int:
+        """The axis of channels, once placed."""
+        return spread(self.names, self.grid).index(CHANNEL) + 1
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """Options that name all of this, to ask again."""
+        grid = None if self.grid is None else list(self.grid)
+        return {"layer": self.layer, "layer_axes": list(self.names), "grid": grid, "spare": self.spare}
+
+    def placed(self, a: Array) -> Array:
+        """(m, ...) as the layer puts it out -> channels and places as axes of their own, tokens of no place left out."""
+        if self.reshape is not None:
+            a = self.reshape(a)
+        if self.grid is None:
+            return a
+        at = self.names.index(TOKEN) + 1
+        shape = tuple(map(int, a.shape))
+        kept = a[(slice(None),) * at + (slice(self.skip, self.skip + int(np.prod(self.grid))),)]
+        return kept.reshape((*shape[:at], *self.grid, *shape[at + 1 :]))
+
+    def turned(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Maps (m, *places in the layer's order) -> (m, *places in the input's order)."""
+        return np.transpose(maps, (0, *(1 + k for k in self.order)))
+
+    def __str__(self) -> str:
+        left = "".join(f", the {end} {n} left out" for end, n in (("first", self.skip), ("last", self.spare)) if n)
+        own = " after reshape" if self.reshape is not None else ""
+        return f"{self.layer!r} (row, {', '.join(self.names)}{own}: {self.found}{left})"
+
+
+def spread(names: Sequence[str], grid: Sequence[int] | None) -> list[str]:
+    """Names of axes, tokens laid out on their grid."""
+    return [
+        n
+        for name in names
+        for n in ([name] if grid is None or name != TOKEN else [f"place {k}" for k in range(len(grid))])
+    ]
+
+
+def checked_axes(given: Any) -> tuple[str, ...] | Known | None:
+    """Names of axes as an option: a sequence of them, or one text with commas.
+
+    Raises:
+        OptionError: something else.
+    """
+    if given is None or isinstance(given, Known):
+        return given
+    names = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
+    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(n, str) and n for n in names):
+        raise OptionError(
+            f"layer_axes={given!r}: name the axes of the layer behind the rows, in its own order, such as ('y', 'x', 'channel') or ('token', 'channel')."
+        )
+    names = tuple("channel" if n == "channels" else "token" if n == "tokens" else n for n in names)
+    if len(set(names)) < len(names) or CHANNEL not in names:
+        raise OptionError(f"layer_axes={given!r}: each axis has a name of its own, and one of them is 'channel'.")
+    return names
+
+
+def checked_grid(given: Any) -> tuple[int, ...] | None:
+    """Places that tokens are laid out on.
+
+    Raises:
+        OptionError: no positive whole numbers.
+    """
+    if given is None:
+        return None
+    sizes = (given,) if isinstance(given, (int, np.integer)) else given
+    if (
+        not isinstance(sizes, (list, tuple))
+        or not sizes
+        or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes)
+    ):
+        raise OptionError(f"grid={given!r}: how many tokens there are along each axis of the input, such as (14, 14).")
+    return tuple(map(int, sizes))
+
+
+def only_moves(q: Question, reshape: Any, layer: str, shape: tuple[int, ...]) -> None:
+    """A user's arrangement may take and move numbers and nothing else: it is shown the number of each place, in digits that every type holds.
+
+    Raises:
+        OptionError: it does something else.
+    """
+    if not callable(reshape):
+        raise OptionError(f"reshape={reshape!r} must be a function of what the layer outputs.")
+    rows = 2
+    count = rows * int(np.prod(shape[1:]))
+    index = np.arange(count).reshape(rows, *shape[1:])
+    found, base = None, 1
+    while base < count or found is None:
+        digits = reshape(q.net.array((index // base % 128).astype(np.float32)))
+        out = q.net.numpy(digits) if hasattr(digits, "shape") and q.net.is_own(digits) else None
+        if out is None or out.ndim < 2 or len(out) != rows:
+            raise OptionError(f"reshape= must answer with an array of the network's library whose first axis is the rows; of layer {layer!r}, {shape[1:]} for a row, it made "
+                              f"{type(digits).__name__}{'' if out is None else f' of shape {out.shape}'}.")  # fmt: skip
+        found, base = (0 if found is None else found) + out * base, base * 128
+    flat = np.asarray(found).reshape(rows, -1)
+    each = [np.unique(row) for row in flat]
+    own = all(
+        len(u) == flat.shape[1] and (u // (count // rows) == r).all() and (u == np.rint(u)).all()
+        for r, u in enumerate(each)
+    )
+    if not own:
+        raise OptionError(
+            "reshape= may choose, move and reshape what the layer outputs, within each row and each number once; it must not compute with it, since derivatives go through it too."
+        )
