@@ -128,7 +128,7 @@ class Table:
         labels = self.row_labels[rows] if self.labels is not None or not _is_head(rows) else None
         if isinstance(self.native, np.ndarray) or self.is_matrix:
             return replace(self, native=self.native[picked], labels=labels)
-        index = None if self.index is None else self.index[picked]
+        index = None if self.index is None or self.labels is None else self.index[picked]  # it goes with its labels
         frame = nw.from_native(self.native, eager_only=True)
         return replace(
             self,
@@ -207,11 +207,11 @@ class Table:
         if isinstance(self.native, np.ndarray):
             numeric = self.native.dtype.kind in "fiu"
             moved = (self.native + 1).astype(self.native.dtype) if numeric else self.native
-            return replace(self, native=np.concatenate([self.native, moved]), labels=None, index=None)
+            return replace(self, native=np.concatenate([self.native, moved]), labels=None)
         frame = nw.from_native(self.native, eager_only=True)
         columns = [frame[:, p] for p in range(self.width)]
         moves = [_moved(c) if c.dtype.is_numeric() and c.dtype != nw.Decimal else c for c in columns]
-        return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None, index=None)
+        return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None)
 
     def renamed(self, names: Sequence[str]) -> Table:
         """Return the same columns under other names (the native frame keeps its own)."""

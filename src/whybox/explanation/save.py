@@ -90,7 +90,7 @@ def _write(e: Explanation, target: Any) -> None:
                 _add(archive, f"{name}.npy", buffer.getvalue())
         if e.data is not None and not e.data.is_matrix:
             _add(archive, "data.arrow", _arrow_bytes(e.data))
-            index = _index_bytes(e.data.index)
+            index = None if e.data.labels is None else _index_bytes(e.data.index)
             if index is not None:
                 _add(archive, "index.arrow", index)
 
