@@ -68,11 +68,10 @@ def _torch(model: Any, output: Any) -> Differentiable:
 
         def __init__(self, weights: Callable[[Any], Any] | None = None) -> None:
             super().__init__()
-            object.__setattr__(self, "layers_of", dict(leaves(model)))
-            object.__setattr__(self, "any_size", partial(any_size, model))
-            object.__setattr__(self, "sequences", partial(given_to, self.layers_of))
-            object.__setattr__(self, "values", [])
-            object.__setattr__(self, "copied", weights is not None)
+            known = dict(leaves(model))
+            held = {"layers_of": known, "values": [], "copied": weights is not None}
+            asked = {"any_size": partial(any_size, model), "sequences": partial(given_to, known)}
+            self.__dict__.update(held | asked)
             seen: set[int] = set()
             for name, layer in self.layers_of.items():
                 own = Own()
