@@ -19,7 +19,8 @@ __all__ = ["find_layer", "read_layer"]
 
 GIVEN: Final = "as given"
 EXTRA: Final = 5  # tokens beside those of places, where no grid is given: class, distillation and register tokens
-CLEARER: Final = 0.05  # share of one part of the input in a token's changes: so much more says that it is a place
+LIKE: Final = 0.9  # share of one part of the input in a token's changes, beside the usual one, from which on the token may be a place
+CLEARER: Final = 0.05  # and how much more than the least it must be
 TRIES: Final = 8  # layers whose response is looked at, from the last one back
 
 
@@ -210,6 +211,10 @@ def _as_said(
     count = shape[names.index(TOKEN) + 1]
     grid = _grid(q, which, layer, count, grid)
     more = count - int(np.prod(grid)) - spare
+    if more and int(np.prod(grid)) == 1:
+        raise OptionError(
+            f"a grid of one place has no map, and which of the {count} tokens of layer {layer!r} it is cannot be found."
+        )
     return LayerAxes(layer, names, GIVEN, tuple(range(len(grid))), grid, more, spare, reshape)
 
 
@@ -253,9 +258,9 @@ def _on_grid(q: Question, which: int, axes: LayerAxes, order: Order, *, sized: b
     raw = replace(axes, grid=None)
     for changes in observe(q, which, axes.layer, raw.placed):
         single = changes.single(at)
-        if axes.skip and single[: axes.skip].mean() > single[-axes.skip :].mean() + CLEARER:
+        if axes.skip and _as_places(single[: axes.skip], single) and not _as_places(single[-axes.skip :], single):
             axes = replace(axes, skip=0, spare=axes.skip)
-        lost = _lost(single, axes)
+        lost = _as_places(np.concatenate([single[: axes.skip], single[len(single) - axes.spare :]]), single)
         laid = np.asarray(replace(axes, reshape=None).placed(changes.values))
         seen = Changes(laid, changes.parts).response()
         if seen.confirms(order, alone=not sized) and not lost:
@@ -269,14 +274,10 @@ def _on_grid(q: Question, which: int, axes: LayerAxes, order: Order, *, sized: b
     return replace(axes, notes=(_doubt(axes, against=lost or not seen.allows(order)),))
 
 
-def _lost(single: Floats, axes: LayerAxes) -> bool:
-    """Whether tokens that are left out answer single parts of the input, as places do."""
-    end = len(single) - axes.spare
-    out, kept = np.concatenate([single[: axes.skip], single[end:]]), single[axes.skip : end]
-    if not len(out):
-        return False
-    least = float(single.min())
-    return bool(out.max() > max((float(np.median(kept)) + least) / 2, least + CLEARER))
+def _as_places(some: Floats, single: Floats) -> bool:
+    """Whether one of these tokens answers single parts of the input as most do; class tokens answer all of it, though some parts more than others."""
+    usual = float(np.median(single))
+    return bool(len(some) and some.max() >= LIKE * usual and some.max() > float(single.min()) + CLEARER)
 
 
 def _doubt(axes: LayerAxes, *, against: bool) -> str:
