@@ -58,7 +58,8 @@ def find_layer(q: Question, which: int) -> LayerAxes:
         )
     raise UnsupportedModelError(
         f"no layer of {q.net.kind} has axes that can be found for certain: which are {_listed(_places(q, which))} and which holds "
-        f"channels (looked at: {', '.join(repr(n) for n, _ in fit[:TRIES])}); name one, and its axes in its own order: layer=..., layer_axes={_example(q, which)}."
+        f"channels (looked at: {', '.join(repr(n) for n, _ in fit[:TRIES])}); name one, and its axes in its own order: layer=..., layer_axes={_example(q, which)}. "
+        f"If axis {q.inputs[which].channel} of the input does not hold its channels: channel_axis=..."
     )
 
 
@@ -117,7 +118,8 @@ def read_layer(
         return found
     raise UnsupportedModelError(
         f"which axes of layer {layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, are {_listed(_places(q, which))} and which holds channels cannot be found for "
-        f"certain: {found}. Name them in the layer's own order, such as layer_axes={_example(q, which)}, or bring them into order first: reshape=..."
+        f"certain: {found}. Name them in the layer's own order, such as layer_axes={_example(q, which)}, or bring them into order first: reshape=... "
+        f"If axis {q.inputs[which].channel} of the input does not hold its channels: channel_axis=..."
     )
 
 
