@@ -86,7 +86,7 @@ def add_parser(commands: Any, exit_codes: str) -> None:
         help="rows that stand for absent, in methods that take them, as for INPUT (repeatable)",
     )
     add("--embedding", metavar="LAYER", help="of a network that reads numbers of tokens: path of the layer that embeds them")  # fmt: skip
-    add("--channel-axis", metavar="N", help="axis of the channels, rows being axis 0, or none (default: of pictures alone)")  # fmt: skip
+    add("--channel-axis", metavar="N", help="axis of the channels, rows being axis 0, or none (default: of pictures; for class activation maps of series too)")  # fmt: skip
     add("--reduce", choices=("auto", "max", "sum"), default="auto", help="how channels become one number")
     add("--budget", default="1GB", help="bytes that derivatives may keep at a time (default: %(default)s)")
     add("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")

@@ -242,7 +242,9 @@ class TorchNetwork(Differentiable):
                 )
             return x[0]
 
-        handle = self._layer(str(self.layer)).register_forward_hook(instead)
+        handle = self._layer(str(self.layer)).register_forward_hook(
+            instead, prepend=True
+        )  # before whoever listens there
         try:
             with eagerly():
                 return self._call(x[1:])
