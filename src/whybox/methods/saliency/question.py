@@ -146,6 +146,8 @@ class Question:
         Raises:
             UnsupportedModelError: see whybox.methods.saliency.gradient_check.
         """
+        if self.answers.derivatives_checked:
+            return
         sizes = {i: sizes_of(given.x, given.dims) for i, given in enumerate(self.inputs) if not given.whole}
         self.check_derivatives(self.net, xs, rows, grads, outputs, sizes)
 
