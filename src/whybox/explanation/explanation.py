@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -91,6 +91,10 @@ class Explanation:
             len(self.coords[d]) != n for d, n in zip(self.dims, self.values.shape, strict=True)
         ):
             raise OptionError(f"values of shape {self.values.shape} do not match the labels of {self.dims}.")
+        for name in ("values", "base", "prediction", "std_error"):
+            array = getattr(self, name)
+            if array is not None and not isinstance(array, np.ndarray):  # one number picked out of an array
+                object.__setattr__(self, name, np.asarray(array))
         for array in (self.values, self.base, self.prediction, self.std_error, *(a for _, a in self.extras.values())):
             if array is not None:
                 array.flags.writeable = False
@@ -104,8 +108,40 @@ class Explanation:
         return self.values.shape
 
     def __len__(self) -> int:
-        """Return the length of the first axis."""
+        """Return the length of the first axis.
+
+        Raises:
+            TypeError: one number, which has no axis.
+        """
+        if not self.dims:
+            raise TypeError("this explanation holds one number and has no axis; float(...) gives the number.")
         return int(self.values.shape[0])
+
+    def __iter__(self) -> Iterator[Explanation]:
+        """Iterate along the first axis."""
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Return the values, for ``np.asarray(explanation)``: read-only, unless they are copied.
+
+        Raises:
+            ValueError: another type was asked for, without a copy.
+        """
+        if dtype is None or np.dtype(dtype) == self.values.dtype:
+            return self.values.copy() if copy else self.values
+        if copy is False:
+            raise ValueError(f"the values are {self.values.dtype}; as {np.dtype(dtype)} they have to be copied.")
+        return self.values.astype(dtype)
+
+    def __float__(self) -> float:
+        """Return the number, where one was picked: ``float(importance["age"])``.
+
+        Raises:
+            TypeError: there are several.
+        """
+        if self.values.size != 1:
+            raise TypeError(f"this explanation holds {self.values.size:,} numbers; pick one, or take .values.")
+        return float(self.values.reshape(-1)[0])
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -150,6 +186,7 @@ class Explanation:
         """Slice by position or by name, one entry an axis: ``e[0]``, ``e[:, "age"]``, ``e[..., "setosa"]``.
 
         An integer or a name drops its axis; slices, lists and masks keep it. Row labels are taken with :meth:`sel`.
+        Where no axis is left, the explanation holds one number: ``float(e[0, "age"])``.
 
         Raises:
             OptionError: a name where a row's position is wanted, a name that is not there, or a key that is none of these.
@@ -274,6 +311,7 @@ class Explanation:
 
     def __repr__(self) -> str:
         axes = ", ".join(f"{d}: {n}" for d, n in zip(self.dims, self.values.shape, strict=True))
+        axes = axes or f"{float(self.values):.6g}"
         exact = "exact" if self.evidence.exact else "not exact"
         about = f" of {' x '.join(self.players)}" if self.kind == "effect" else ""
         residual = f"; residual {self.evidence.residual:.2g}" if self.evidence.additive else ""

@@ -72,6 +72,10 @@ def curve(
     """
     if e.kind != "effect":
         raise OptionError("curve shows effects: wb.effects(model, X)['feature'].plot.curve().")
+    if "point" not in e.dims:
+        raise OptionError(
+            "curve draws an effect along its points, and one of them was picked here; draw the effect as it came."
+        )
     if output is not None or ("output" in e.dims and ("row" in e.dims or "point_2" in e.dims)):
         e = one_output(e, output, "curve")
     if "point_2" in e.dims:
