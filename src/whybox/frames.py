@@ -26,7 +26,7 @@ from whybox.errors import (
     did_you_mean,
     shown,
 )
-from whybox.series import like_array, like_series
+from whybox.series import like_array, like_series, packed, unpacked
 
 __all__ = ["Column", "Floats", "Table", "as_table", "build_frame", "is_missing"]
 
@@ -71,6 +71,13 @@ class Table:
     library: str
     named: bool
     labels: npt.NDArray[Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: these rows, without the buffers of a table that they were cut from."""
+        return packed(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(unpacked(state))
 
     def __len__(self) -> int:
         """Return the number of rows."""

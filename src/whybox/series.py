@@ -1,8 +1,8 @@
-"""A new column like an old one: the same library and dtype, other values. The lower half of frames.py, which alone calls it."""
+"""The lower half of frames.py, which alone calls it: a new column like an old one (the same library and dtype, other values), and tables as they are pickled."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.errors import DtypeError, shown
 
-__all__ = ["like_array", "like_series"]
+__all__ = ["like_array", "like_series", "packed", "unpacked"]
 
 
 def like_array(dtype: np.dtype[Any], values: Sequence[Any]) -> npt.NDArray[Any]:
@@ -57,3 +57,34 @@ def _arrow(pa: Any, old: Any, values: list[Any], dtype: Any) -> Any:
     place = {v: i for i, v in enumerate(words.to_pylist())}
     codes = pa.array([None if v is None else place[v] for v in values], type=dtype.index_type)
     return pa.DictionaryArray.from_arrays(codes, words)
+
+
+def packed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table's fields as they are pickled.
+
+    A pyarrow table that was cut from another goes as the bytes of its own rows: pickled itself, it would take all buffers of the other along. (Arrays,
+    pandas and polars take their own rows alone.) Row labels that are the frame's own index are left to the frame.
+    """
+    out = {name: value for name, value in fields.items() if name != "row_labels"}  # which is only kept
+    native, labels = out["native"], out["labels"]
+    if out["library"] == "pyarrow":
+        pa = import_module("pyarrow")
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, native.schema) as writer:
+            writer.write_table(native)
+        out["native"] = sink.getvalue().to_pybytes()
+    if out["library"] == "pandas" and labels is not None:
+        own = native.index.to_numpy()
+        if own.dtype == labels.dtype and own.shape == labels.shape and bool(np.all(own == labels)):
+            out |= {"labels": None, "labelled by index": True}
+    return out
+
+
+def unpacked(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that :func:`packed` was given."""
+    out = dict(state)
+    if out["library"] == "pyarrow":
+        out["native"] = import_module("pyarrow").ipc.open_stream(out["native"]).read_all()
+    if out.pop("labelled by index", False):
+        out["labels"] = out["native"].index.to_numpy()
+    return out

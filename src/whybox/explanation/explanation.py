@@ -304,6 +304,22 @@ class Explanation:
 
         save(self, path)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle values, own rows and evidence; see whybox.explanation.pickling."""
+        from whybox.explanation.pickling import rebuild, state
+
+        return rebuild, (Explanation, state(self))
+
+    def __copy__(self) -> Explanation:
+        """Return the same explanation, which cannot be changed."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Explanation:
+        """Return a copy with arrays and rows of its own."""
+        from whybox.explanation.pickling import deep_copy
+
+        return deep_copy(self, memo)
+
     def _repr_html_(self) -> str:
         from whybox.explanation.html import table_html
 

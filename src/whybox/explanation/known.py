@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,12 @@ import numpy.typing as npt
 from whybox.errors import OptionError
 from whybox.frames import Floats, is_missing
 
-__all__ = ["Axis", "Known", "Line", "Refusal", "Steps", "as_place", "listed"]
+__all__ = ["TOO_MANY", "Axis", "Known", "Line", "Refusal", "Steps", "as_place", "listed"]
+
+TOO_MANY: Final = (
+    "the steps of this curve were not pickled with it, because they are many more numbers than the curve has. "
+    "Keep them in a file, with save() and wb.load(), or pass the points you need in grid= before."
+)
 
 
 def listed(points: Any) -> list[Any]:
@@ -97,9 +102,9 @@ class Steps:
             where = tuple(axis.find([p[i] for p in pairs]) for i, axis in enumerate(self.axes))
         return np.ascontiguousarray(self.values[((slice(None),) if self.rows else ()) + where])
 
-    def keep(self) -> Known:
-        """Return what can be saved."""
-        return self
+    def keep(self, most: int | None = None) -> Known:
+        """Return what can be saved: itself, if it is no more numbers than `most`."""
+        return Refusal(TOO_MANY) if most is not None and self.values.size > most else self
 
 
 @final
@@ -137,8 +142,9 @@ class Line:
         found = np.column_stack([np.interp(x, place, v) for v in flat.T])
         return found.reshape(len(x), *self.values.shape[1:])
 
-    def keep(self) -> Known:
-        """Return what can be saved."""
+    def keep(self, most: int | None = None) -> Known:
+        """Return what can be saved: itself, for it is no more than the curve."""
+        del most
         return self
 
 
@@ -154,8 +160,9 @@ class Refusal:
         del points
         raise OptionError(self.why)
 
-    def keep(self) -> Known:
-        """Return what can be saved."""
+    def keep(self, most: int | None = None) -> Known:
+        """Return what can be saved: itself, for it is no more than the curve."""
+        del most
         return self
 
 
