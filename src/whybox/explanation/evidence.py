@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Any, final
 
-from whybox.errors import ExplanationFileError
+from whybox.errors import ExplanationFileError, shown
 
 __all__ = ["Evidence", "merged", "versions"]
 
@@ -35,6 +35,7 @@ class Evidence:
         notes: what the reader should know.
         passes: of networks: rows that went forward and backward, rows together. operators: those met that had no rule of their own.
         settings: of networks: the method's name and options and what else was asked, as plain data, so that it can be asked again.
+        unknown: fields of a file that a newer version of whybox wrote, as they stand there; they are shown, and saved again.
     """
 
     method: str
@@ -61,27 +62,36 @@ class Evidence:
     passes: dict[str, int] = field(default_factory=dict)
     operators: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    unknown: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join(f"{label}: {text}" for label, text in self.lines())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as it is saved."""
-        return asdict(self)
+        data = asdict(self)
+        unknown: dict[str, Any] = data.pop("unknown")
+        return data | unknown
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Evidence:
-        """Rebuild from plain data.
+        """Rebuild from plain data: fields that are missing get their defaults, those that this version does not know are kept in ``unknown``.
 
         Raises:
-            ExplanationFileError: a field is missing or unknown.
+            ExplanationFileError: a field is missing that every version writes; nothing can be assumed in its place.
         """
-        names = {f.name for f in fields(cls)}
-        if not isinstance(data, dict) or set(data) != names:
+        if not isinstance(data, dict):
+            raise ExplanationFileError("the saved evidence is no table of fields; the file was edited.")
+        own = {f.name: f for f in fields(cls) if f.name != "unknown"}
+        needed = [n for n, f in own.items() if f.default is MISSING and f.default_factory is MISSING]
+        lost = [name for name in needed if name not in data]
+        if lost:
             raise ExplanationFileError(
-                "the saved evidence does not have the fields this version writes; the file was edited or saved by another version."
+                f"the saved evidence lacks {shown(lost)}, which every version of whybox writes; the file was edited."
             )
-        return cls(**{**data, "notes": tuple(data["notes"]), "operators": tuple(data["operators"])})
+        known: dict[str, Any] = {name: value for name, value in data.items() if name in own}
+        known |= {name: tuple(known[name]) for name in ("notes", "operators") if name in known}
+        return cls(**known, unknown={name: value for name, value in data.items() if name not in own})
 
     def lines(self) -> list[tuple[str, str]]:
         """Return (label, text) pairs for people: what the report and the notebook show."""
@@ -94,6 +104,7 @@ class Evidence:
             ("Versions", ", ".join(f"{k} {w}" for k, w in self.versions.items())),
             ("Wall time", f"{self.seconds:.3g} s"),
             *(("Note", note) for note in self.notes),
+            *((f"{name} (written by a newer version of whybox)", str(value)) for name, value in self.unknown.items()),
         ]
 
     def _of_network(self) -> list[tuple[str, str]]:
