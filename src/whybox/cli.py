@@ -376,9 +376,8 @@ def _with_ids(explanation: Any, rows: Any, options: argparse.Namespace) -> Any:
 
 
 def _tell(evidence: Any) -> None:
-    for label, text in evidence.lines():
-        if label.startswith(("Absent", "Estimand", "Attributions", "Reading", "Note")):
-            print(f"  {label}: {text}")
+    for label, text in evidence.lines("estimand", "additivity", "verdict", "note", "unknown"):
+        print(f"  {label}: {text}")
 
 
 def _effects(options: argparse.Namespace) -> None:

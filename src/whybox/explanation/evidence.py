@@ -6,11 +6,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
-from typing import Any, final
+from typing import Any, Final, final
 
-from whybox.errors import ExplanationFileError, shown
+from whybox.errors import ExplanationFileError, OptionError, did_you_mean, shown
 
-__all__ = ["Evidence", "merged", "versions"]
+__all__ = ["LINES", "Evidence", "merged", "versions"]
+
+# What evidence says to people, line by line: whoever shows some of the lines names them so, never by their English.
+LINES: Final = (
+    "method", "kernel", "index", "estimand", "options", "rows", "additivity", "agreement", "model", "verdict", "model_calls", "passes", "operators", "seed",
+    "fingerprint", "versions", "seconds", "note", "unknown",
+)  # fmt: skip
+_Line = tuple[str, str, str]  # one of LINES, its label, its text
 
 
 @final
@@ -93,45 +100,65 @@ class Evidence:
         known |= {name: tuple(known[name]) for name in ("notes", "operators") if name in known}
         return cls(**known, unknown={name: value for name, value in data.items() if name not in own})
 
-    def lines(self) -> list[tuple[str, str]]:
-        """Return (label, text) pairs for people: what the report and the notebook show."""
-        return [*(self._of_network() if self.passes else self._of_model()), *self._how()]
+    def lines(self, *keys: str) -> list[tuple[str, str]]:
+        """Return (label, text) pairs for people: what the report and the notebook show.
 
-    def _how(self) -> list[tuple[str, str]]:
+        Args:
+            keys: which of them, by names of LINES; none: all. Those that an explanation does not have are left out.
+
+        Raises:
+            OptionError: a key that is none of LINES.
+        """
+        for key in keys:
+            if key not in LINES:
+                raise OptionError(f"evidence has no line {key!r}.{did_you_mean(key, LINES)}")
+        entries = [*(self._of_network() if self.passes else self._of_model()), *self._how()]
+        return [(label, text) for key, label, text in entries if not keys or key in keys]
+
+    def _how(self) -> list[_Line]:
         return [
-            ("Seed", str(self.seed)),
-            *((f"SHA-256 of {name}", digest) for name, digest in self.fingerprints.items()),
-            ("Versions", ", ".join(f"{k} {w}" for k, w in self.versions.items())),
-            ("Wall time", f"{self.seconds:.3g} s"),
-            *(("Note", note) for note in self.notes),
-            *((f"{name} (written by a newer version of whybox)", str(value)) for name, value in self.unknown.items()),
+            ("seed", "Seed", str(self.seed)),
+            *(("fingerprint", f"SHA-256 of {name}", digest) for name, digest in self.fingerprints.items()),
+            ("versions", "Versions", ", ".join(f"{k} {w}" for k, w in self.versions.items())),
+            ("seconds", "Wall time", f"{self.seconds:.3g} s"),
+            *(("note", "Note", note) for note in self.notes),
+            *(
+                ("unknown", f"{name} (written by a newer version of whybox)", str(value))
+                for name, value in self.unknown.items()
+            ),
         ]
 
-    def _of_network(self) -> list[tuple[str, str]]:
+    def _of_network(self) -> list[_Line]:
         p = self.passes
         adds = f"{self.residual:.2g} {self.residual_units} at worst ({self.tolerance:.2g} allowed at most), against {self.residual_against}"
         options = {**self.settings.get("options", {}), **{k: self.settings.get(k) for k in ("reduce", "dtype")}}
         return [
-            ("Method", self.method + (", exact" if self.exact else ", not exact")),
-            ("Kernel", self.kernel),
-            *([("Index", self.index)] if self.index != "none" else []),
-            ("What is absent, or measured", self.estimand),
-            ("Options", ", ".join(f"{k}={v!r}" for k, v in options.items() if v is not None)),
-            ("Rows explained", f"{self.rows:,}"),
+            ("method", "Method", self.method + (", exact" if self.exact else ", not exact")),
+            ("kernel", "Kernel", self.kernel),
+            *([("index", "Index", self.index)] if self.index != "none" else []),
+            ("estimand", "What is absent, or measured", self.estimand),
+            ("options", "Options", ", ".join(f"{k}={v!r}" for k, v in options.items() if v is not None)),
+            ("rows", "Rows explained", f"{self.rows:,}"),
             (
+                "additivity",
                 "Maps add up to score less baseline score within",
                 adds if self.additive else "does not apply to this method",
             ),
-            ("A row's answer moves with the rows beside it by", f"{self.agreement:.2g}"),
-            ("Network", self.model),
+            ("agreement", "A row's answer moves with the rows beside it by", f"{self.agreement:.2g}"),
+            ("model", "Network", self.model),
             (
+                "passes",
                 "Rows through the network",
                 f"{p['forward']:,} forward, {p['backward']:,} backward, {p['rows together']:,} together",
             ),
-            *([("Operators without a rule of their own", ", ".join(self.operators))] if self.operators else []),
+            *(
+                [("operators", "Operators without a rule of their own", ", ".join(self.operators))]
+                if self.operators
+                else []
+            ),
         ]
 
-    def _of_model(self) -> list[tuple[str, str]]:
+    def _of_model(self) -> list[_Line]:
         v = self.verdict
         tested = (
             f"{v['thresholds']:,} of {v['thresholds_total']:,} split points"
@@ -144,30 +171,31 @@ class Evidence:
             else f"compared with {v.get('against', 'nothing')}"
         )
         residual = f"{self.residual:.2g}{'' if self.residual_units == 'prediction' else ' ' + self.residual_units} ({self.tolerance:.2g} allowed), against {self.residual_against}"
-        game = [
-            ("Index", self.index),
-            (
-                "Attributions add up to the prediction within",
-                residual if self.additive else "does not apply: this index does not add up, by design",
-            ),
-        ]
+        index = ("index", "Index", self.index)
+        additivity = (
+            "additivity",
+            "Attributions add up to the prediction within",
+            residual if self.additive else "does not apply: this index does not add up, by design",
+        )
         return [
-            ("Method", self.method + (", exact" if self.exact else ", not exact")),
-            ("Kernel", self.kernel),
+            ("method", "Method", self.method + (", exact" if self.exact else ", not exact")),
+            ("kernel", "Kernel", self.kernel),
             (
+                "estimand",
                 "Absent features" if self.index != "none" else "Estimand",
                 self.estimand + (f", {self.background_rows:,} background rows" if self.background_rows else ""),
             ),
-            *(game[:1] if self.index != "none" else ()),
-            ("Rows explained", f"{self.rows:,}"),
-            *(game[1:] if self.index != "none" or self.additive else ()),
+            *([index] if self.index != "none" else []),
+            ("rows", "Rows explained", f"{self.rows:,}"),
+            *([additivity] if self.index != "none" or self.additive else []),
             (
+                "agreement",
                 "Our predictions of these rows differ from the model's own by",
                 f"{self.agreement:.2g}" if self.model_calls else "not compared: there is no live model",
             ),
-            ("Model", self.model),
-            ("Reading of the model verified", verdict),
-            ("Rows given to the model's own predict", f"{self.model_calls:,}"),
+            ("model", "Model", self.model),
+            ("verdict", "Reading of the model verified", verdict),
+            ("model_calls", "Rows given to the model's own predict", f"{self.model_calls:,}"),
         ]
 
 
