@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 import whybox as wb
 import zoo
 from whybox.errors import OptionError
-from whybox.explanation.evidence import LINES, Evidence
+from whybox.explanation.evidence import LINES, Evidence, merged
 
 SOURCES = Path(wb.__file__).parent
 
@@ -66,3 +67,83 @@ def test_nobody_chooses_lines_by_their_english():
 def test_evidence_is_plain_data(of_model, of_network):
     for evidence in (of_model, of_network):
         assert Evidence.from_dict(evidence.to_dict()) == evidence
+
+
+def test_parts_of_one_explanation_are_put_together():
+    model, rows = zoo.built("RandomForestRegressor")
+    explainer = wb.explainers.TreeShap(model)
+    parts = [explainer(rows[:7]).evidence, explainer(rows[7:19].assign(never=1)).evidence]
+    both = merged(parts)
+    assert both.rows == 19
+    assert both.model_calls == sum(p.model_calls for p in parts)
+    assert both.residual == max(p.residual for p in parts)
+    assert both.tolerance == max(p.tolerance for p in parts)
+    assert both.seconds == sum(p.seconds for p in parts)
+    assert any("left out: never" in note for note in both.notes)
+    assert both.fingerprints["model"] == parts[0].fingerprints["model"]
+    told = "".join(p.fingerprints["rows"] for p in parts)
+    assert both.fingerprints["rows"] == hashlib.sha256(told.encode()).hexdigest()
+    assert merged(parts[:1]) == parts[0]
+
+
+def test_kernels_and_versions_that_differ_are_listed(of_model):
+    other = dataclasses.replace(
+        of_model,
+        kernel="pattern tables, plain, float64",
+        versions={**of_model.versions, "numpy": "1.0", "new": "2"},
+        residual_against="our reading of the model file",
+        verdict={"rows": 0, "against": "nothing"},
+        operators=("a",),
+    )
+    both = merged([of_model, other, of_model])
+    assert both.kernel == f"{of_model.kernel}; pattern tables, plain, float64"
+    assert both.versions["numpy"] == f"{of_model.versions['numpy']}; 1.0"
+    assert both.versions["python"] == of_model.versions["python"]
+    assert both.versions["new"] == "2"
+    assert both.residual_against == f"{of_model.residual_against}; our reading of the model file"
+    assert both.verdict == other.verdict
+    assert both.operators == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": "another model"}, "model"),
+        ({"estimand": "interventional"}, "estimand"),
+        ({"exact": False}, "exactness"),
+        ({"index": "banzhaf"}, "index"),
+        ({"method": "LinearShap"}, "method"),
+        ({"residual_units": "probability"}, "scale"),
+        ({"additive": False}, "additivity"),
+        ({"background_rows": 3}, "background"),
+        ({"seed": 1}, "seed"),
+    ],
+    ids=str,
+)
+def test_parts_that_differ_in_what_was_asked_are_refused(of_model, change, said):
+    with pytest.raises(OptionError, match=f"their {said} differs"):
+        merged([of_model, of_model, dataclasses.replace(of_model, **change)])
+
+
+def test_parts_of_models_that_are_only_called_alike_are_refused():
+    rows = zoo.X()
+    from sklearn.tree import DecisionTreeRegressor
+
+    shallow, deep = (DecisionTreeRegressor(max_depth=d).fit(rows, zoo.y()) for d in (2, 3))
+    one, other, behind = (
+        wb.explain(shallow, rows[:3]).evidence,
+        wb.explain(deep, rows[:3]).evidence,
+        [wb.explain(shallow, rows[:3], rows[n : n + 5]).evidence for n in (0, 5)],
+    )
+    with pytest.raises(OptionError, match="SHA-256 of the model differs"):
+        merged([one, other])
+    with pytest.raises(OptionError, match="SHA-256 of the background differs"):
+        merged(behind)
+    with pytest.raises(OptionError, match="no evidence"):
+        merged([])
+
+
+def test_passes_of_networks_are_summed(of_network):
+    both = merged([of_network, of_network])
+    assert both.passes["forward"] == 2 * of_network.passes["forward"]
+    assert both.passes["rows together"] == of_network.passes["rows together"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Final, final
@@ -199,25 +199,84 @@ class Evidence:
         ]
 
 
+_ONE: Final = {  # what parts of one explanation have in common, in words
+    "method": "method",
+    "exact": "exactness",
+    "estimand": "estimand",
+    "index": "index",
+    "additive": "additivity",
+    "residual_units": "scale",
+    "model": "model",
+    "seed": "seed",
+    "background_rows": "background",
+    "settings": "settings",
+}
+
+
 def merged(parts: Sequence[Evidence]) -> Evidence:
-    """Return the evidence of an explanation made in several parts (batches of a stream): sums of rows, the worst of every check."""
+    """Return the evidence of an explanation made in several parts (batches of a stream).
+
+    Sums of rows, calls, passes and seconds; the worst of every check and the weakest verdict; kernels, versions and operators are listed where
+    they differ, and so is what predictions were compared with.
+
+    Raises:
+        OptionError: no parts, or parts of different models, backgrounds, methods or questions, which no one evidence can speak for; the message says what differs.
+    """
+    if not parts:
+        raise OptionError("there is no evidence to put together: give at least one part.")
     first = parts[0]
-    digest = (
-        hashlib.sha256("".join(p.fingerprints["rows"] for p in parts).encode()).hexdigest()
-        if len(parts) > 1
-        else first.fingerprints["rows"]
-    )
+    for p in parts[1:]:
+        _refuse_differing(first, p)
+    digests = [p.fingerprints.get("rows", "") for p in parts]
+    digest = digests[0] if len(parts) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     return replace(
         first,
+        kernel=_listed(p.kernel for p in parts),
         residual=max(p.residual for p in parts),
+        residual_against=_listed(p.residual_against for p in parts),
         agreement=max(p.agreement for p in parts),
         tolerance=max(p.tolerance for p in parts),
         model_calls=sum(p.model_calls for p in parts),
         rows=sum(p.rows for p in parts),
         seconds=sum(p.seconds for p in parts),
-        fingerprints={**first.fingerprints, "rows": digest},
+        fingerprints={**first.fingerprints, **({"rows": digest} if any(digests) else {})},
+        verdict=min((p.verdict for p in parts), key=lambda verdict: verdict.get("rows", 0)),
+        versions={
+            name: _listed(p.versions[name] for p in parts if name in p.versions)
+            for name in dict.fromkeys(name for p in parts for name in p.versions)
+        },
         notes=tuple(dict.fromkeys(note for p in parts for note in p.notes)),
+        passes=_passes([p.passes for p in parts if p.passes]),
+        operators=tuple(dict.fromkeys(name for p in parts for name in p.operators)),
+        unknown={name: value for p in reversed(parts) for name, value in p.unknown.items()},
     )
+
+
+def _refuse_differing(one: Evidence, other: Evidence) -> None:
+    """Refuse parts that do not belong to one explanation.
+
+    Raises:
+        OptionError: they differ in what was explained, or how.
+    """
+    differing = {said: (getattr(one, name), getattr(other, name)) for name, said in _ONE.items()}
+    for name in ("model", "background"):
+        differing[f"SHA-256 of the {name}"] = (one.fingerprints.get(name), other.fingerprints.get(name))
+    for said, (here, there) in differing.items():
+        if here != there:
+            raise OptionError(
+                f"these parts are not of one explanation: their {said} differs ({here!r} and {there!r}). Put together only what the same model, background and options gave."
+            )
+
+
+def _listed(values: Iterable[str]) -> str:
+    """All different values, in order."""
+    return "; ".join(dict.fromkeys(values))
+
+
+def _passes(parts: Sequence[dict[str, int]]) -> dict[str, int]:
+    """Passes of all parts; of rows together the most."""
+    names = dict.fromkeys(name for p in parts for name in p)
+    return {name: (max if name == "rows together" else sum)(p.get(name, 0) for p in parts) for name in names}
 
 
 def versions(library: str | None = None) -> dict[str, str]:
