@@ -20,7 +20,7 @@ from whybox.methods.effects.refits import check_refits, with_learner_error
 from whybox.methods.effects.regions import POINTS, check_depth
 from whybox.methods.effects.regions import regions as find_regions
 from whybox.methods.effects.run import run
-from whybox.methods.importance.impurity import check_method, impurity
+from whybox.methods.importance.impurity import check_method, check_truth_unused, impurity
 from whybox.methods.importance.shap import mean_absolute
 from whybox.methods.shap.indices import Index
 from whybox.methods.shap.plan import Plan
@@ -170,6 +170,7 @@ def plan(  # noqa: PLR0913  # the options of explain
 def importance(
     model: Any,
     X: Any = None,
+    y: Any = None,
     method: str = "shap",
     *,
     background: Any = None,
@@ -182,6 +183,7 @@ def importance(
     Args:
         model: as for :func:`explain`.
         X: rows to average over; not needed for ``method="impurity"``.
+        y: the truth, for methods that measure how much worse the model gets; none of the methods below does, and y is refused.
         method: ``"shap"``: mean absolute attribution. ``"impurity"``: share of the impurity decrease (gain) in training.
         background, output, players, weights: as for :func:`explain`; impurity takes `players` only.
 
@@ -192,6 +194,8 @@ def importance(
         OptionError: unknown method, or arguments that do not go with it. Others as for :func:`explain`.
     """
     check_method(method)
+    if y is not None:
+        check_truth_unused(y, method)
     if method == "impurity":
         if background is not None or output is not None or weights is not None:
             raise OptionError(

@@ -66,6 +66,7 @@ _SPOKEN: Final = (
     (r"pass background=X_train", "pass training rows with --background FILE"),
     (r"players=\{\.\.\.\}", "--player NAME=COLUMN,COLUMN"),
     (r"\b(output|method|index|order|target)=('[^']*'|\d)", r"--\1 \2"),
+    (r"\by=('[^']*')", r"--target \1"),
     (r"\bsparse=True\b", "--sparse"),
     (r"\blayer=\.\.\.", "--option layer=NAME"),
     (r"\bembedding='\.\.\.'", "--embedding LAYER"),
@@ -444,7 +445,7 @@ def _report(options: argparse.Namespace) -> None:
     background = read_table(options.background) if options.background else None
     model = _model(options)
     explanation = _explained(lambda rows: report(
-        model, rows, options.out, target=options.target, background=background, output=options.output, players=_players(options), title=options.title,
+        model, rows, options.out, y=options.target, background=background, output=options.output, players=_players(options), title=options.title,
         source=Path(options.data).name,
     ), rows, options.data)  # fmt: skip
     print(f"{options.out}: a report on {len(explanation):,} rows; open it in a browser")
