@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,6 +15,9 @@ import pytest
 import whybox as wb
 import zoo
 from whybox.errors import InputError, OptionError
+from whybox.methods.effects.run import run
+from whybox.models.registry import as_model
+from whybox.reporting.sections import SECTIONS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -233,3 +237,38 @@ def test_the_truth_in_the_place_of_the_path_is_refused(tmp_path, monkeypatch):
     assert len(e) == 20
     assert "Prediction and truth" in (tmp_path / "named.html").read_text("utf-8")
     assert [p.name for p in tmp_path.iterdir()] == ["named.html"]
+
+
+@pytest.mark.parametrize("name", ["RandomForestRegressor", "LGBMClassifier, multiclass"])
+@pytest.mark.parametrize("n", [442, 25_000])  # of more than 20,000 rows, effects are taken over some
+def test_a_report_asks_the_model_once_about_each_row(tmp_path, name, n):
+    live, rows = zoo.built(name)
+    rows = rows.iloc[np.arange(n) % len(rows)].reset_index(drop=True)
+    adapted, asked = as_model(live), []
+
+    def counted(table):
+        asked.append(len(table))
+        return adapted.own.predict(table)
+
+    model = replace(adapted, own=replace(adapted.own, predict=counted))
+    e = wb.report(model, rows, tmp_path / "r.html", y=live.predict(rows), sections=[SECTIONS[1], SECTIONS[4]])
+    assert sum(asked) == n
+    assert e.evidence.model_calls == n
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert "Effect of bmi" in text
+    assert "Which features act together" in text
+
+
+def test_effects_in_a_report_are_those_of_effects(tmp_path, monkeypatch):
+    """The rows are not compared once more, and not a bit changes."""
+    from whybox.reporting import effects as section
+
+    model, rows = zoo.built("RandomForestRegressor")
+    seen = []
+    monkeypatch.setattr(section, "run", lambda asked: seen.append(run(asked)) or seen[-1])
+    shown = wb.report(model, rows, tmp_path / "r.html")
+    want = wb.effects(model, rows, list(seen[0]))
+    for key, e in seen[0].items():
+        assert e.values.tobytes() == want[key].values.tobytes()
+        assert e.std_error.tobytes() == want[key].std_error.tobytes()
+        assert e.evidence.agreement == shown.evidence.agreement
