@@ -54,7 +54,8 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
 
     Args:
         model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file.
-        X: rows to explain, (n, d): array, or pandas, polars or pyarrow frame; a frame's columns are matched by name.
+        X: rows to explain, (n, d): array, or pandas, polars or pyarrow frame; a frame's columns are matched by name. Also a dict of columns or of one row's
+            values, a list of dicts, a pyarrow RecordBatch or RecordBatchReader, a DuckDB relation: here and wherever rows are taken.
         background: rows to draw absent features from (interventional). None: a tree ensemble's own training weights (path-dependent).
         method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link.
         output: None or ``"raw"``: the additive scale (log-odds of boosted classifiers, probabilities of forests). ``"probability"`` or
@@ -259,12 +260,13 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         True
     """
     again = check_refits(refits, check_kind(kind))
+    rows = as_table(X)  # once: a reader gives its rows once
 
     def ask(one: Any, chosen: Any, points: Any) -> Effects:
         return run(
             settle(
                 one,
-                X,
+                rows,
                 chosen,
                 kind=kind,
                 grid=points,

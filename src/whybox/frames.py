@@ -17,6 +17,7 @@ import narwhals.stable.v1 as nw
 import numpy as np
 import numpy.typing as npt
 
+from whybox.containers import as_frame
 from whybox.errors import (
     ColumnsError,
     DtypeError,
@@ -246,7 +247,7 @@ def as_table(data: Any, *, what: str = "X") -> Table:
     """Wrap the user's rows.
 
     Args:
-        data: a 2-D array (n, d), a data frame (pandas, polars, pyarrow, or any other eager frame narwhals reads), or nested lists.
+        data: a 2-D array (n, d), a data frame (pandas, polars, pyarrow, or any other eager frame narwhals reads), nested lists, or what containers.py takes.
         what: what to call it in messages.
 
     Raises:
@@ -256,6 +257,7 @@ def as_table(data: Any, *, what: str = "X") -> Table:
     """
     if isinstance(data, Table):
         return data
+    data = as_frame(data, what)
     table = _from_frame(data, what) if _is_frame(data) else _from_array(data, what)
     if table.width == 0:
         raise EmptyDataError(f"{what} has no columns.")

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 # Rungs from the ground up (CONTRIBUTING.md, "The ladder"). A module may import rungs below its own, and its own room.
 LADDER = [
     {"errors", "_native"},
-    {"series", "options"},
+    {"series", "options", "containers"},
     {"frames", "storage", "tables", "progress"},
     {"models"},
     {"explanation"},

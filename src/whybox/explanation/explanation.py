@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.evidence import Evidence
+from whybox.explanation.selection import as_key
 from whybox.frames import Floats, Table
 
 __all__ = ["KINDS", "PAIR", "Explanation"]
@@ -185,7 +186,7 @@ class Explanation:
     def __getitem__(self, key: Any) -> Explanation:
         """Slice by position or by name, one entry an axis: ``e[0]``, ``e[:, "age"]``, ``e[..., "setosa"]``.
 
-        An integer or a name drops its axis; slices, lists and masks keep it. Row labels are taken with :meth:`sel`.
+        An integer or a name drops its axis; slices, lists and masks keep it; masks may be boolean series, which are matched by their index. Row labels are taken with :meth:`sel`.
         Where no axis is left, the explanation holds one number: ``float(e[0, "age"])``.
 
         Raises:
@@ -193,13 +194,15 @@ class Explanation:
             IndexError: a position beyond its axis.
         """
         keys = key if isinstance(key, tuple) else (key,)
-        if Ellipsis in [k for k in keys if not isinstance(k, np.ndarray)]:
+        if any(k is Ellipsis for k in keys):
             at = next(i for i, k in enumerate(keys) if k is Ellipsis)
             keys = (*keys[:at], *(slice(None),) * (len(self.dims) - len(keys) + 1), *keys[at + 1 :])
         if len(keys) > len(self.dims):
             raise IndexError(f"{len(keys)} indices for the axes {self.dims}.")
         chosen = {
-            dim: k for dim, k in zip(self.dims, keys, strict=False) if not (isinstance(k, slice) and k == slice(None))
+            dim: as_key(k, dim, self.coords[dim])
+            for dim, k in zip(self.dims, keys, strict=False)
+            if not (isinstance(k, slice) and k == slice(None))
         }
         for dim, k in chosen.items():
             _check_key(dim, k)
@@ -214,7 +217,8 @@ class Explanation:
         for dim in labels:
             if dim not in self.dims:
                 raise OptionError(f"there is no axis {dim!r} here.{did_you_mean(dim, self.dims)}")
-        return self._pick({dim: self._by_name(dim, label, strict=True) for dim, label in labels.items()})
+        keys = {dim: as_key(label, dim, self.coords[dim]) for dim, label in labels.items()}
+        return self._pick({dim: self._by_name(dim, key, strict=True) for dim, key in keys.items()})
 
     def _by_name(self, dim: str, key: Any, *, strict: bool = False) -> Any:
         """Turn labels into positions; anything that is not a label is left as a position."""
