@@ -217,6 +217,59 @@ def test_joblib_with_processes(frame):
     assert len(pickle.dumps(mapped[1])) < 6000
 
 
+def weighted(params, x):
+    """A function of JAX that can be found by its name, as pickle wants it."""
+    import jax.numpy as jnp
+
+    return jnp.tanh(x @ params["w"])
+
+
+def networks(folder):
+    """Networks of every library, as people hand them over."""
+    import torch
+
+    from whybox.models.registry import as_network
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)).eval()
+    program = torch.export.export(net, (torch.zeros(2, 3),), dynamic_shapes=({0: torch.export.Dim("rows")},))
+    torch.export.save(program, folder / "net.pt2")
+    yield net
+    yield as_network(net)
+    yield wb.networks.exported(folder / "net.pt2")
+    jax = pytest.importorskip("jax")
+    yield wb.networks.jax(weighted, {"w": jax.numpy.asarray(np.linspace(-1, 1, 6, dtype=np.float32).reshape(3, 2))})
+    equinox = pytest.importorskip("equinox")
+    yield equinox.nn.Linear(3, 2, key=jax.random.PRNGKey(0))
+
+
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "shapley"])
+def test_explainers_of_networks_before_and_after_use(tmp_path, method):
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    for net in networks(tmp_path):
+        explainer = wb.explainers.Saliency(net, method)
+        before = through(explainer)
+        want = explainer(x, 1)
+        for other in (before, through(explainer), through(through(explainer)), copy.deepcopy(explainer)):
+            got = other(x, 1)
+            assert got.values.tobytes() == want.values.tobytes()
+            assert got.evidence.fingerprints == want.evidence.fingerprints
+        assert through(want).values.tobytes() == want.values.tobytes()
+
+
+def test_a_program_takes_its_parameters_along_as_they_are(tmp_path):
+    import torch
+
+    *_, program = (net for net, _ in zip(networks(tmp_path), range(3), strict=False))
+    with torch.no_grad():
+        next(program.module.parameters()).mul_(2)
+    x = np.ones((2, 3), dtype=np.float32)
+    want = wb.saliency(program, x, 0)
+    for other in (through(program), copy.deepcopy(program)):
+        assert wb.saliency(other, x, 0).values.tobytes() == want.values.tobytes()
+        assert other.fingerprint == program.fingerprint
+
+
 def _explained(model, rows):
     return wb.explain(model, pd.DataFrame(rows, columns=zoo.X().columns))
 
