@@ -163,11 +163,8 @@ def _tell(named: dict[str, Any], written: list[Path]) -> None:
         wide = max(len(name) for name, _, _ in lines)
         for name, total, share in lines:
             print(f"    {name:<{wide}}  {total:>10}  {share:>6}")
-    for label, text in first.evidence.lines():
-        if label.startswith(
-            ("Kernel", "Estimand", "Absent", "What is absent", "Attributions", "Passes", "Rows through", "Note")
-        ):
-            print(f"  {label}: {text}")
+    for label, text in first.evidence.lines("kernel", "estimand", "additivity", "passes", "note", "unknown"):
+        print(f"  {label}: {text}")
 
 
 def _refuse_drawing(options: argparse.Namespace, rows: int) -> None:

@@ -15,7 +15,18 @@ import numpy.typing as npt
 
 from whybox.errors import DtypeError, InputError
 
-__all__ = ["as_rows", "column", "dense", "from_dense", "is_sparse", "is_sparse_column", "mixed", "moved", "stacked", "with_column"]
+__all__ = [
+    "as_rows",
+    "column",
+    "dense",
+    "from_dense",
+    "is_sparse",
+    "is_sparse_column",
+    "mixed",
+    "moved",
+    "stacked",
+    "with_column",
+]
 
 _Bools = npt.NDArray[np.bool_]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "SPARSE", "save", "save_effects"]
 
-FORMAT: Final = 1
+FORMAT: Final = 1  # goes up when a file means something else; fields that are only added to the evidence do not need it
 SPARSE: Final = ("data", "indices", "indptr")  # what a sparse matrix is made of
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)  # no clock in the file: same explanation, same bytes
 

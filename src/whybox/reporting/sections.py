@@ -94,9 +94,7 @@ def model_section(f: Facts) -> str:
         ("Columns", f"{len(m.inputs.names):,}, explained as {len(e.feature_names):,} features"),
         ("Rows", f"{len(e):,}" + (f" from {f.source}" if f.source else "")),
     ]
-    verdict = [
-        line for line in e.evidence.lines() if line[0].startswith(("Reading", "Attributions", "Our predictions"))
-    ]
+    verdict = e.evidence.lines("additivity", "agreement", "verdict")
     notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
     return table(("", ""), [*rows, *verdict], text=(1,)) + notes
 
