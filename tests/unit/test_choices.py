@@ -282,4 +282,4 @@ def test_scores_of_a_report_match_the_truth_by_label(labels, tmp_path):
     assert {name: value for name, value, _ in found.scores}["Accuracy"] == pytest.approx(
         (model.predict(X) == truth).mean()
     )
-    wb.report(model, frame.assign(truth=truth).drop(columns="truth"), tmp_path / "r.html", target=truth)
+    wb.report(model, frame.assign(truth=truth), tmp_path / "r.html", y="truth")
