@@ -16,6 +16,7 @@ import whybox as wb
 from categories import LIBRARIES, RNG, N, explain_file, pipeline, rows, trained
 from whybox.cli import main
 from whybox.errors import DtypeError
+from whybox.models.registry import as_model
 
 
 def by_code():
@@ -82,7 +83,9 @@ def test_a_dictionary_that_grows_keeps_its_codes(coded, tmp_path):
     assert explain_file(coded, tmp_path / "d.parquet", tmp_path).prediction.tolist() == pytest.approx(
         [-5, 0] * 2, abs=1e-4
     )
-    assert np.allclose(wb.explain(coded, pa.concat_tables(tables)).prediction, [-5, 0, -5, 0], atol=1e-4)
+    assert np.allclose(
+        wb.explain(as_model(coded, verify=False), pa.concat_tables(tables)).prediction, [-5, 0, -5, 0], atol=1e-4
+    )
 
 
 def test_the_same_rows_of_chunks_are_the_same_or_refused(coded, monkeypatch):
@@ -97,7 +100,7 @@ def test_the_same_rows_of_chunks_are_the_same_or_refused(coded, monkeypatch):
     assert np.allclose(wb.explain(stored, table).prediction, expected)
     categorical = pl.DataFrame({"c": pl.Series(list("abccba"), dtype=pl.Categorical), "x": np.zeros(6)})
     assert np.allclose(wb.explain(stored, categorical).prediction, expected)
-    for asked in (coded, by_code()):
+    for asked in (as_model(coded, verify=False), as_model(by_code())):
         for rows_ in (table, categorical):
             with pytest.raises(DtypeError, match=r"column 'c' of X: the model stores no category names .*polars\.Enum"):
                 wb.explain(asked, rows_)
@@ -112,13 +115,15 @@ def test_the_same_rows_of_chunks_are_the_same_or_refused(coded, monkeypatch):
 
 
 def test_codes_of_a_background_mean_the_same_as_those_of_the_rows(coded):
+    read = as_model(coded, verify=False)
+
     def frame(order):
         return pd.DataFrame({"c": pd.Categorical(list("abc"), categories=list(order)), "x": 0.0})
 
     with pytest.raises(DtypeError, match=r"'c', 'b', 'a' in the background and 'a', 'b', 'c' in the rows"):
-        wb.explain(coded, frame("abc"), frame("cba"))
+        wb.explain(read, frame("abc"), frame("cba"))
     fewer = pd.DataFrame({"c": pd.Categorical(["b"], categories=["a", "b"]), "x": 0.0})
-    assert wb.explain(coded, frame("abc"), fewer).values[:, 0].tolist() == pytest.approx([-5, 0, 10], abs=1e-4)
+    assert wb.explain(read, frame("abc"), fewer).values[:, 0].tolist() == pytest.approx([-5, 0, 10], abs=1e-4)
 
 
 @pytest.mark.parametrize("library", [*LIBRARIES, "hist gradient boosting"])
