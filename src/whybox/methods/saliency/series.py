@@ -81,9 +81,10 @@ def _time_axis(net: Differentiable, inputs: tuple[Input, ...], which: int) -> tu
             change = (values[1 : len(parts) + 1] - values[0]) ** 2
             total[layer] = change if layer not in total else total[layer] + change
             seen = Changes(total[layer], parts).response()
-            follows = [axis for axis in (1, 2) if seen.clear(axis - 1, 1)]
-            if len(follows) == 1:
-                return layer, follows[0]
+            along = seen.follows[:, 0]  # of each axis of the input, how the layer's time follows it
+            axis = 1 + int(along.argmax())
+            if seen.clear(axis - 1, 1, alone=True) and abs(along[2 - axis]) <= along[axis - 1] / 2:
+                return layer, axis
         if not total:
             return None
     return None
