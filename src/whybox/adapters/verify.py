@@ -14,7 +14,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.adapters.made_rows import MOST, Domain, Maker, complete, rows_everywhere, some_rows
+from whybox.adapters.made_rows import LEAST, MOST, Domain, Maker, complete, rows_everywhere, some_rows
 from whybox.frames import Floats, as_table
 from whybox.kernels import trees
 from whybox.models.base import Scale, Verdict
@@ -107,7 +107,11 @@ def _checked(
 ) -> Verdict:
     maker = Maker(model, domain)
     every = rounds is not None and decode is None and model.n_trees > 0 and complete(model, domain)
-    most = MOST if decode is None else int(np.clip(2 * CELLS // len(model.inputs.names), 60, MOST))
+    wide = len(model.inputs.names)
+    if decode is not None:  # which makes whole rows
+        most = int(np.clip(2 * CELLS // wide, 60, MOST))
+    else:
+        most = MOST if wide <= WIDE else int(np.clip(2 * CELLS // model.inputs.width, LEAST, MOST))
     rows, tested, total = some_rows(maker, WHOLE if every else most)
     mixed = _mixed(rows, maker.rng)
     made = np.concatenate([rows, mixed])
