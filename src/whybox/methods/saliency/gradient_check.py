@@ -2,7 +2,7 @@
 
 Not where it cuts some off (detach, stop_gradient), has a backward of its own (autograd.Function, custom_vjp, a straight-through rounding), or rounds on the way.
 A first look takes two forwards a row. Where it finds something, derivatives are taken again near the row, off the kinks that rows like to stand on (zeros
-before a ReLU), and held against differences of four widths to both sides. Refused is what all of two neighbouring widths agree about in two directions of four.
+before a ReLU), and held against differences of up to five widths to both sides. Refused is what all of two neighbouring widths agree about in two directions of four.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ __all__ = ["CHECK_TARGETS", "RowCheck", "check_row", "sizes_of", "typical_size"]
 CHECK_TARGETS: Final = 8  # most outputs looked at for a row
 STEP: Final = 1e-2  # of the size of the input's numbers
 NEARER: Final = 0.125  # of that step, where the first look meets something
-WIDTHS: Final = (4.0, 1.0, 0.25, 0.0625)  # of that step
+WIDTHS: Final = (4.0, 1.0, 0.25, 0.0625, 0.0156)  # of that step
+FINE: Final = 0.06  # finer ones are taken where they are not lost in rounding:
+SEEN: Final = 20.0  # times as much change
 JITTER: Final = 2.0  # steps that the second look is away from the row
 DIRECTIONS: Final = 4
 REFUTED: Final = 2  # directions that suffice
@@ -221,47 +223,58 @@ def _verdict(row: RowCheck, draws: np.random.Generator, *, rounded: bool) -> flo
     gradients = here.gradients()
     steps, expected = _steps(here, gradients, large)
     direction = {i: s * draws.standard_normal(row.x[i].shape) for i, s in steps.items()}
-    slopes, wanted = (np.full((len(WIDTHS), 2, len(row.places)), np.nan) for _ in range(2))
-    for k in (0, 1, 2, 3) if rounded else (2, 3, 1, 0):
+    signal = float(expected.min()) or STEP * large
+    widths = [w for w in WIDTHS if w >= FINE or w * signal > SEEN * here.noise(large)]
+    told: dict[float, tuple[Floats, Floats]] = {}
+    for width in widths if rounded else widths[::-1]:
+        slopes, wanted = (np.empty((2, len(row.places))) for _ in range(2))
         for side, sign in enumerate((1.0, -1.0)):
-            scores, most, moved = here.answer({i: sign * WIDTHS[k] * m for i, m in direction.items()})
-            slopes[k, side] = sign * (scores - centre) / WIDTHS[k]
-            wanted[k, side] = [sign * _along(g, moved) / WIDTHS[k] for g in gradients]
+            scores, most, moved = here.answer({i: sign * width * m for i, m in direction.items()})
+            slopes[side] = sign * (scores - centre) / width
+            wanted[side] = [sign * _along(g, moved) / width for g in gradients]
             large = max(large, most)
-        found = [
-            _judged(
-                slopes[..., t], wanted[..., t], float(expected[t]), here.noise(large), here.tolerance, rounded=rounded
-            )
-            for t in range(len(row.places))
-        ]
-        if not np.any(found):  # all hold
+        told[width] = slopes, wanted
+        if all(_holds(told, t, float(expected[t]), here, large, rounded=rounded) for t in range(len(row.places))):
             return 0.0
+    found = [_judged(told, t, float(expected[t]), here, large, rounded=rounded) for t in range(len(row.places))]
     return float(np.nanmax(found)) if np.greater(found, 0).any() else float("nan")
 
 
-def _judged(slopes: Floats, wanted: Floats, expected: float, noise: float, tolerance: float, *, rounded: bool) -> float:
-    """As _verdict: from slopes and what derivatives make of them, (widths, both sides)."""
-    widths = np.array(WIDTHS)
-    residuals = slopes - wanted
-    floors = noise / widths
-    size = np.maximum(expected, np.abs(slopes).mean(axis=1))
-    means = residuals.mean(axis=1)
-    holds = np.abs(means) <= tolerance * size + floors / 2
-    if holds[:2].any() if rounded else holds.any():
+_Told = Mapping[
+    float, tuple[Floats, Floats]
+]  # for each width slopes and what derivatives make of them, (both sides, targets)
+
+
+def _holds(told: _Told, t: int, expected: float, row: RowCheck, large: float, *, rounded: bool) -> bool:
+    """Whether differences over any width are what derivatives say; of a network that rounds, over a wide one."""
+    for width, (slopes, wanted) in told.items():
+        size = max(expected, float(np.abs(slopes[:, t]).mean()))
+        off = abs(float((slopes - wanted)[:, t].mean()))
+        if off <= row.tolerance * size + row.noise(large) / width / 2 and (width >= 1 or not rounded):
+            return True
+    return False
+
+
+def _judged(told: _Told, t: int, expected: float, row: RowCheck, large: float, *, rounded: bool) -> float:
+    """As _verdict, of one target."""
+    if _holds(told, t, expected, row, large, rounded=rounded):
         return 0.0
-    flat = bool(
-        (np.abs(slopes[-2:]).max() <= FLAT * expected + floors[-1]) and np.abs(wanted[-2:]).min() > FLAT * expected
-    )
-    if flat and not np.abs(means[0]) > COARSE * expected:
+    widths = np.array(sorted(told, reverse=True))
+    slopes, wanted = (np.array([told[w][part][:, t] for w in widths]) for part in (0, 1))
+    residuals, floors = slopes - wanted, row.noise(large) / widths
+    flat = np.abs(slopes[-2:]).max() <= FLAT * expected + floors[-1] and np.abs(wanted[-2:]).min() > FLAT * expected
+    if flat and not abs(residuals[0].mean()) > COARSE * expected:
         return float("nan")
-    for k in (0, 1) if rounded else (2, 1, 0):  # the finest that rounding does not hide decides, or of steps the widest
+    finest = len(widths) - 2
+    for k in (
+        (0, 1) if rounded else range(finest, -1, -1)
+    ):  # the finest that rounding does not hide, or of steps the widest
         four = residuals[k : k + 2].ravel()
-        middle = abs(float(four.mean()))
-        if middle > 3 * (max(tolerance, LEAST) * float(size[k : k + 2].max()) + float(floors[k + 1])):
-            largest = float(np.maximum(np.abs(slopes[k : k + 2]), np.abs(wanted[k : k + 2])).max())
+        middle, size = abs(float(four.mean())), max(expected, float(np.abs(slopes[k : k + 2]).mean()))
+        if middle > 3 * (max(row.tolerance, LEAST) * size + float(floors[k + 1])):
             agree = SPREAD * middle * (2 if rounded else 1)
             if np.ptp(four) <= agree:
-                return middle / largest
+                return middle / float(np.maximum(np.abs(slopes[k : k + 2]), np.abs(wanted[k : k + 2])).max())
             if not rounded and np.ptp(four) > agree + 2 * float(floors[k + 1]):
                 break
     return float("nan")
