@@ -86,6 +86,8 @@ def _hashable(value: Any) -> bool:
 
 def object_cells(table: Table, position: int) -> npt.NDArray[np.object_]:
     """Return the cells of a column as Python objects, each as a model would find it in the user's own table."""
+    if table.is_matrix:
+        return table.column(position).values.astype(object)
     if isinstance(table.native, np.ndarray):
         return table.native[:, position].astype(object)
     series = nw.from_native(table.native, eager_only=True)[:, position]
@@ -101,15 +103,15 @@ def object_cells(table: Table, position: int) -> npt.NDArray[np.object_]:
 
 def column_dtype(table: Table, position: int) -> Any:
     """Return the dtype of a column as its own library calls it."""
-    if isinstance(table.native, np.ndarray):
+    if isinstance(table.native, np.ndarray) or table.is_matrix:
         return table.native.dtype
     return dtype_of(nw.from_native(table.native, eager_only=True)[:, position].to_native())
 
 
 def cell_codes(table: Table, position: int) -> Ints:
     """Return a whole number for each cell of a column, (rows,): equal for cells that are the same, -1 for a null of the column's dtype."""
-    if isinstance(table.native, np.ndarray):
-        values = table.native[:, position]
+    if isinstance(table.native, np.ndarray) or table.is_matrix:
+        values = table.column(position).values if table.is_matrix else table.native[:, position]
         return _of_objects(values) if values.dtype == object else _of_bits(values)
     series = nw.from_native(table.native, eager_only=True)[:, position]
     if series.dtype in (nw.Categorical, nw.Enum):
@@ -130,7 +132,7 @@ def cell_codes(table: Table, position: int) -> Ints:
 
 def stored_plainly(table: Table, position: int) -> bool:
     """Whether a column's cells are its numbers or dates and nothing else: two are the same where these are, but for the sign of a zero."""
-    if isinstance(table.native, np.ndarray):
+    if isinstance(table.native, np.ndarray) or table.is_matrix:
         return bool(table.native.dtype.kind in "iufmM")
     series = nw.from_native(table.native, eager_only=True)[:, position]
     dtype = dtype_of(series.to_native())
@@ -192,6 +194,10 @@ def with_cells(table: Table, position: int, rows: Ints, values: Sequence[Any]) -
     old = np.flatnonzero(rows >= 0)
     if not len(old):
         return made
+    if table.is_matrix:  # numbers of one dtype
+        cells = np.empty(len(rows), dtype=object)
+        cells[old], cells[rows < 0] = object_cells(table, position)[rows[old]], list(values)
+        return table.rows(np.maximum(rows, 0)).with_values(position, list(cells))
     kept = table.rows(rows[old])
     order = np.empty(len(rows), dtype=np.int64)
     order[old] = np.arange(len(old))
@@ -252,8 +258,8 @@ def telling_rows(table: Table, most: int) -> Ints:
     """Return at most so many rows that show how a model treats rows: from all over the table, then one for each column with a missing value in it."""
     n = len(table)
     wide, dense = (np.unique(np.linspace(0, n - 1, min(n, m)).astype(np.int64)) for m in (-(-most // 2), most))
-    found: list[int] = []
-    for position in range(table.width):
+    found: list[int] = _sparse_gaps(table.native, wide)[: max(0, min(n, most) - len(wide))] if table.is_matrix else []
+    for position in range(table.width) if not table.is_matrix else ():
         if len(wide) + len(found) >= min(n, most):
             break
         gap = _gaps(table, position)
@@ -261,6 +267,17 @@ def telling_rows(table: Table, most: int) -> Ints:
             found.append(int(gap.argmax()))
     more = dense[~np.isin(dense, [*wide, *found])][: most - len(wide) - len(found)]
     return np.concatenate([wide, more, np.array(found, dtype=np.int64)])
+
+
+def _sparse_gaps(rows: Any, chosen: Ints) -> list[int]:
+    """Of a sparse matrix, a row for each column that stores a missing value, unless one of the chosen rows has it."""
+    if rows.dtype.kind != "f":
+        return []
+    stored = np.flatnonzero(np.isnan(rows.data))
+    at = np.searchsorted(rows.indptr, stored, side="right") - 1
+    columns, first = np.unique(rows.indices[stored], return_index=True)
+    known = np.isin(columns, rows.indices[stored][np.isin(at, chosen)])
+    return list(dict.fromkeys(at[first[~known]].tolist()))
 
 
 def _gaps(table: Table, position: int) -> npt.NDArray[np.bool_] | None:
