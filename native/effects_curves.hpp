@@ -95,8 +95,8 @@ private:
         bool nan() const { return all >> 32 != 0; }
         bool any() const { return (from() < to()) | nan(); }
         // NaN may be left alone, with no other point: the range is then empty, and never one that ends before it begins.
-        Points before(std::uint64_t point, bool nan_too) const { return {from(), std::clamp(point, from(), to()), nan_too & nan()}; }
-        Points after(std::uint64_t point, bool nan_before) const { return {std::clamp(point, from(), to()), to(), !nan_before & nan()}; }
+        Points before(std::uint64_t point, bool nan_too) const { return {from(), std::max(from(), std::min(to(), point)), nan_too & nan()}; }
+        Points after(std::uint64_t point, bool nan_before) const { return {std::min(to(), std::max(from(), point)), to(), !nan_before & nan()}; }
     };
     struct Item {  // on its way: its node, its row, the player that differs, in 32, 16 and 16 bits
         std::uint64_t way;

@@ -20,7 +20,7 @@ from whybox.methods.effects.refits import check_refits, with_learner_error
 from whybox.methods.effects.regions import POINTS, check_depth
 from whybox.methods.effects.regions import regions as find_regions
 from whybox.methods.effects.run import run
-from whybox.methods.importance.impurity import check_method, impurity
+from whybox.methods.importance.impurity import check_method, check_truth_unused, impurity
 from whybox.methods.importance.shap import mean_absolute
 from whybox.methods.shap.indices import Index
 from whybox.methods.shap.plan import Plan
@@ -55,7 +55,8 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
     Args:
         model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file.
         X: rows to explain, (n, d): array, pandas, polars or pyarrow frame, or sparse matrix of scipy; a frame's columns are matched by name.
-            An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others.
+            An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others. Also a dict of columns
+            or of one row's values, a list of dicts, a pyarrow RecordBatch or RecordBatchReader, a DuckDB relation: here and wherever rows are taken.
         background: rows to draw absent features from (interventional). None: a tree ensemble's own training weights (path-dependent).
         method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link.
         output: None or ``"raw"``: the additive scale (log-odds of boosted classifiers, probabilities of forests). ``"probability"`` or
@@ -177,6 +178,7 @@ def plan(  # noqa: PLR0913  # the options of explain
 def importance(
     model: Any,
     X: Any = None,
+    y: Any = None,
     method: str = "shap",
     *,
     background: Any = None,
@@ -189,6 +191,7 @@ def importance(
     Args:
         model: as for :func:`explain`.
         X: rows to average over; not needed for ``method="impurity"``.
+        y: the truth, for methods that measure how much worse the model gets; none of the methods below does, and y is refused.
         method: ``"shap"``: mean absolute attribution. ``"impurity"``: share of the impurity decrease (gain) in training.
         background, output, players, weights: as for :func:`explain`; impurity takes `players` only.
 
@@ -199,6 +202,8 @@ def importance(
         OptionError: unknown method, or arguments that do not go with it. Others as for :func:`explain`.
     """
     check_method(method)
+    if y is not None:
+        check_truth_unused(y, method)
     if method == "impurity":
         if background is not None or output is not None or weights is not None:
             raise OptionError(
@@ -263,12 +268,13 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         True
     """
     again = check_refits(refits, check_kind(kind))
+    rows = as_table(X)  # once: a reader gives its rows once
 
     def ask(one: Any, chosen: Any, points: Any) -> Effects:
         return run(
             settle(
                 one,
-                X,
+                rows,
                 chosen,
                 kind=kind,
                 grid=points,

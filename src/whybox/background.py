@@ -28,7 +28,7 @@ class Background:
         weights: (rows,), positive, summing to one.
         given: how many rows the caller gave.
         fingerprint: SHA-256 of matrix and weights.
-        received: the rows as they came, for comparison with the rows that are explained.
+        received: what was found out when the rows came in, for comparison with the rows that are explained.
         some: rows of it in the user's own columns, to be mixed with those explained.
     """
 
@@ -70,7 +70,8 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
     agreement(model, table, matrix, rows="the background's rows", row="the background's row")
     keep = w > 0
     kept, share = np.ascontiguousarray(matrix[keep]), np.ascontiguousarray(w[keep])
-    return Background(kept, share, len(matrix), digest(kept, share), received, sampled(model, table, w))
+    said = replace(received, table=table.rows(slice(0, 1)))  # what is to be said of the rows is kept, not the rows
+    return Background(kept, share, len(matrix), digest(kept, share), said, sampled(model, table, w))
 
 
 def shares(weights: Any, rows: int, what: str) -> Floats:

@@ -19,6 +19,7 @@ import narwhals.stable.v1 as nw
 import numpy as np
 import numpy.typing as npt
 
+from whybox import sparse_rows
 from whybox.errors import DtypeError, shown
 from whybox.frames import Table, is_missing
 from whybox.series import dtype_of, widened
@@ -84,12 +85,18 @@ def _hashable(value: Any) -> bool:
     return True
 
 
+def _of_matrix(table: Table, position: int) -> npt.NDArray[Any] | None:
+    """A column of an array, or of a sparse matrix with what an absent cell means in its place; None for frames."""
+    if isinstance(table.native, np.ndarray):
+        return np.asarray(table.native[:, position])
+    return sparse_rows.column(table.native, position, table.absent) if table.is_matrix else None
+
+
 def object_cells(table: Table, position: int) -> npt.NDArray[np.object_]:
     """Return the cells of a column as Python objects, each as a model would find it in the user's own table."""
-    if table.is_matrix:
-        return table.column(position).values.astype(object)
-    if isinstance(table.native, np.ndarray):
-        return table.native[:, position].astype(object)
+    values = _of_matrix(table, position)
+    if values is not None:
+        return values.astype(object)
     series = nw.from_native(table.native, eager_only=True)[:, position]
     native = series.to_native()
     if table.library == "pandas" and native.dtype == object:
@@ -110,9 +117,9 @@ def column_dtype(table: Table, position: int) -> Any:
 
 def cell_codes(table: Table, position: int) -> Ints:
     """Return a whole number for each cell of a column, (rows,): equal for cells that are the same, -1 for a null of the column's dtype."""
-    if isinstance(table.native, np.ndarray) or table.is_matrix:
-        values = table.column(position).values if table.is_matrix else table.native[:, position]
-        return _of_objects(values) if values.dtype == object else _of_bits(values)
+    column = _of_matrix(table, position)
+    if column is not None:
+        return _of_objects(column) if column.dtype == object else _of_bits(column)
     series = nw.from_native(table.native, eager_only=True)[:, position]
     if series.dtype in (nw.Categorical, nw.Enum):
         return np.asarray(table.column(position).values, dtype=np.int64)
@@ -194,10 +201,6 @@ def with_cells(table: Table, position: int, rows: Ints, values: Sequence[Any]) -
     old = np.flatnonzero(rows >= 0)
     if not len(old):
         return made
-    if table.is_matrix:  # numbers of one dtype
-        cells = np.empty(len(rows), dtype=object)
-        cells[old], cells[rows < 0] = object_cells(table, position)[rows[old]], list(values)
-        return table.rows(np.maximum(rows, 0)).with_values(position, list(cells))
     kept = table.rows(rows[old])
     order = np.empty(len(rows), dtype=np.int64)
     order[old] = np.arange(len(old))
@@ -206,6 +209,8 @@ def with_cells(table: Table, position: int, rows: Ints, values: Sequence[Any]) -
         dtype = np.result_type(kept.native, made.native)
         both = np.concatenate([widened(kept.native, dtype), widened(made.native, dtype)])
         return replace(kept, native=both[order], labels=None)
+    if kept.is_matrix:
+        return replace(kept, native=sparse_rows.stacked(kept.native, made.native)[order], labels=None)
     before, after = (nw.from_native(t.native, eager_only=True) for t in (kept, made))
     one, two = before[:, position], after[:, position]
     if dtype_of(one.to_native()) != dtype_of(two.to_native()):
@@ -282,8 +287,8 @@ def _sparse_gaps(rows: Any, chosen: Ints) -> list[int]:
 
 def _gaps(table: Table, position: int) -> npt.NDArray[np.bool_] | None:
     """Where a column has missing values; None where its dtype has none."""
-    if isinstance(table.native, np.ndarray):
-        values = table.native[:, position]
+    values = _of_matrix(table, position)
+    if values is not None:
         if values.dtype == object:
             return np.fromiter(map(is_missing, values), dtype=bool, count=len(values))
         return np.isnan(values) if values.dtype.kind == "f" else None

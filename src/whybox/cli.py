@@ -66,6 +66,7 @@ _SPOKEN: Final = (
     (r"pass background=X_train", "pass training rows with --background FILE"),
     (r"players=\{\.\.\.\}", "--player NAME=COLUMN,COLUMN"),
     (r"\b(output|method|index|order|target)=('[^']*'|\d)", r"--\1 \2"),
+    (r"\by=('[^']*')", r"--target \1"),
     (r"\bsparse=True\b", "--sparse"),
     (r"\blayer=\.\.\.", "--option layer=NAME"),
     (r"\bembedding='\.\.\.'", "--embedding LAYER"),
@@ -317,6 +318,7 @@ def _explain(options: argparse.Namespace) -> None:
     model = _model(options)
     background = read_table(options.background, _spelled(options.background, model)) if options.background else None
     spelled, coded = _spelled(options.data, model, options.id), _coded(options.data, model, options.id)
+    copied = [c for c in options.id if not model.inputs.reads(c)]
     explainer = (LinearShap if isinstance(model, Linear) else TreeShap)(
         model, background, output=options.output, order=options.order, players=_players(options), index=options.index, method=options.method,
         sparse=options.sparse, n_jobs=options.n_jobs, dtype=options.dtype
@@ -325,7 +327,7 @@ def _explain(options: argparse.Namespace) -> None:
     last: Explanation | None = None
     with writing(out) as part:
         write = table_writer(part, out)
-        for rows in read_batches(options.data, spelled, coded):
+        for rows in read_batches(options.data, spelled, coded, copied):
             asked = _without_ids(rows, model, options)
             last = _explained(explainer, asked, options.data, sum(p.rows for p in parts))
             write(_with_ids(last, rows, options))
@@ -396,9 +398,8 @@ def _with_ids(explanation: Any, rows: Any, options: argparse.Namespace) -> Any:
 
 
 def _tell(evidence: Any) -> None:
-    for label, text in evidence.lines():
-        if label.startswith(("Absent", "Estimand", "Attributions", "Reading", "Note")):
-            print(f"  {label}: {text}")
+    for label, text in evidence.lines("estimand", "additivity", "verdict", "note", "unknown"):
+        print(f"  {label}: {text}")
 
 
 def _effects(options: argparse.Namespace) -> None:
@@ -467,7 +468,7 @@ def _report(options: argparse.Namespace) -> None:
     rows = read_table(options.data, _spelled(options.data, model, [options.target]))
     background = read_table(options.background, _spelled(options.background, model)) if options.background else None
     explanation = _explained(lambda rows: report(
-        model, rows, options.out, target=options.target, background=background, output=options.output, players=_players(options), title=options.title,
+        model, rows, options.out, y=options.target, background=background, output=options.output, players=_players(options), title=options.title,
         source=Path(options.data).name,
     ), rows, options.data)  # fmt: skip
     print(f"{options.out}: a report on {len(explanation):,} rows; open it in a browser")

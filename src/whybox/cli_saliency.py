@@ -86,7 +86,7 @@ def add_parser(commands: Any, exit_codes: str) -> None:
         help="rows that stand for absent, in methods that take them, as for INPUT (repeatable)",
     )
     add("--embedding", metavar="LAYER", help="of a network that reads numbers of tokens: path of the layer that embeds them")  # fmt: skip
-    add("--channel-axis", metavar="N", help="axis of the channels, rows being axis 0, or none (default: of pictures alone)")  # fmt: skip
+    add("--channel-axis", metavar="N", help="axis of the channels, rows being axis 0, or none (default: of pictures; for class activation maps of series too)")  # fmt: skip
     add("--reduce", choices=("auto", "max", "sum"), default="auto", help="how channels become one number")
     add("--budget", default="1GB", help="bytes that derivatives may keep at a time (default: %(default)s)")
     add("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")
@@ -163,11 +163,8 @@ def _tell(named: dict[str, Any], written: list[Path]) -> None:
         wide = max(len(name) for name, _, _ in lines)
         for name, total, share in lines:
             print(f"    {name:<{wide}}  {total:>10}  {share:>6}")
-    for label, text in first.evidence.lines():
-        if label.startswith(
-            ("Kernel", "Estimand", "Absent", "What is absent", "Attributions", "Passes", "Rows through", "Note")
-        ):
-            print(f"  {label}: {text}")
+    for label, text in first.evidence.lines("kernel", "estimand", "additivity", "passes", "note", "unknown"):
+        print(f"  {label}: {text}")
 
 
 def _refuse_drawing(options: argparse.Namespace, rows: int) -> None:

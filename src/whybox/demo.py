@@ -51,7 +51,7 @@ def demo(folder: Path, say: Callable[[str], None]) -> None:
         model,
         table,
         page,
-        target=truth,
+        y=truth,
         title="Diabetes progression: what the model relies on",
         source="442 diabetes patients, the quarter held out from training",
     )

@@ -129,6 +129,11 @@ class MissingDependencyError(WhyboxError, ImportError):
     def __init__(self, package: str, purpose: str, extra: str | None = None) -> None:
         install = f"pip install 'whybox[{extra}]'" if extra else f"pip install {package}"
         super().__init__(f"{purpose} needs the package {package!r}, which is not installed. Run: {install}")
+        self._arguments = package, purpose, extra
+
+    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str, str | None]]:
+        """Pickle the arguments, so that the error comes back whole from another process."""
+        return type(self), self._arguments
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:

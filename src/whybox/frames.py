@@ -11,13 +11,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, final
+from typing import Any, final
 
 import narwhals.stable.v1 as nw
 import numpy as np
 import numpy.typing as npt
 
 from whybox import sparse_rows
+from whybox.columns import Column, array_column, frame_column, in_words
+from whybox.containers import as_frame
 from whybox.errors import (
     ColumnsError,
     DtypeError,
@@ -29,13 +31,14 @@ from whybox.errors import (
 )
 from whybox.series import (
     build_frame,
-    category_codes,
     interleaved,
     is_missing,
     like_array,
     like_series,
     one_dictionary,
+    packed,
     series_of_cells,
+    unpacked,
     widened,
 )
 from whybox.series import import_library as _import
@@ -44,36 +47,6 @@ from whybox.series import installed as _installed
 __all__ = ["Column", "Floats", "Table", "as_table", "build_frame", "is_missing"]
 
 Floats = npt.NDArray[np.float64]
-Kind = Literal["number", "boolean", "category", "string", "datetime", "object"]
-
-
-@final
-@dataclass(frozen=True)
-class Column:
-    """One column, typed.
-
-    ``values`` holds numbers (missing as NaN), ``datetime64``, or Python objects (missing as None). For ``kind == "category"`` it holds
-    integer codes into ``categories`` (missing as -1), in the order of the frame's own dtype. ``originals`` are the Python objects of a
-    column of objects that hold numbers, where ``values`` are floats.
-    """
-
-    name: str
-    kind: Kind
-    values: npt.NDArray[Any]
-    categories: tuple[Any, ...] | None = None
-    originals: npt.NDArray[np.object_] | None = None
-
-    def objects(self) -> npt.NDArray[np.object_]:
-        """Return the values as Python objects, missing as None: what a person would write in a table."""
-        if self.categories is not None:
-            lookup = np.array([*self.categories, None], dtype=object)
-            return np.asarray(lookup[self.values])
-        out = self.values.astype(object)
-        if self.kind in ("number", "boolean") and self.values.dtype.kind == "f":
-            missing = np.isnan(self.values)
-            out = self.values.astype(bool).astype(object) if self.kind == "boolean" else out
-            out[missing] = None
-        return out
 
 
 @final
@@ -95,6 +68,13 @@ class Table:
         frozenset()
     )  # columns of categories whose codes are not those of one list that somebody chose
     absent: float = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: these rows, without the buffers of a table that they were cut from."""
+        return packed(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(unpacked(state))
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -128,7 +108,7 @@ class Table:
         labels = self.row_labels[rows] if self.labels is not None or not _is_head(rows) else None
         if isinstance(self.native, np.ndarray) or self.is_matrix:
             return replace(self, native=self.native[picked], labels=labels)
-        index = None if self.index is None else self.index[picked]
+        index = None if self.index is None or self.labels is None else self.index[picked]  # it goes with its labels
         frame = nw.from_native(self.native, eager_only=True)
         return replace(
             self,
@@ -207,11 +187,11 @@ class Table:
         if isinstance(self.native, np.ndarray):
             numeric = self.native.dtype.kind in "fiu"
             moved = (self.native + 1).astype(self.native.dtype) if numeric else self.native
-            return replace(self, native=np.concatenate([self.native, moved]), labels=None, index=None)
+            return replace(self, native=np.concatenate([self.native, moved]), labels=None)
         frame = nw.from_native(self.native, eager_only=True)
         columns = [frame[:, p] for p in range(self.width)]
         moves = [_moved(c) if c.dtype.is_numeric() and c.dtype != nw.Decimal else c for c in columns]
-        return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None, index=None)
+        return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None)
 
     def renamed(self, names: Sequence[str]) -> Table:
         """Return the same columns under other names (the native frame keeps its own)."""
@@ -236,10 +216,10 @@ class Table:
         """Return one column, typed; see :class:`Column`."""
         name = self.names[position]
         if self.is_matrix:
-            return _array_column(name, sparse_rows.column(self.native, position, self.absent))
+            return array_column(name, sparse_rows.column(self.native, position, self.absent))
         if isinstance(self.native, np.ndarray):
-            return _array_column(name, self.native[:, position])
-        return _frame_column(name, nw.from_native(self.native, eager_only=True)[:, position])
+            return array_column(name, self.native[:, position])
+        return frame_column(name, nw.from_native(self.native, eager_only=True)[:, position])
 
     def matrix(self) -> npt.NDArray[Any]:
         """Return all columns as one numeric matrix (missing as NaN), in the widest dtype the columns need.
@@ -258,7 +238,7 @@ class Table:
         for c in columns:
             if c.kind not in ("number", "boolean"):
                 raise DtypeError(
-                    f"column {c.name!r} holds {_what(c)}, but this model reads numbers only. Encode it the way the training data was encoded, "
+                    f"column {c.name!r} holds {in_words(c)}, but this model reads numbers only. Encode it the way the training data was encoded, "
                     "or pass the whole Pipeline that does so instead of its last step."
                 )
         return np.column_stack([c.values for c in columns]) if columns else np.empty((len(self), 0))
@@ -317,7 +297,7 @@ def as_table(data: Any, *, what: str = "X") -> Table:
 
     Args:
         data: a 2-D array (n, d), a data frame (pandas, polars, pyarrow, or any other eager frame narwhals reads), a sparse matrix or array
-            of scipy, or nested lists.
+            of scipy, nested lists, or what containers.py takes.
         what: what to call it in messages.
 
     Raises:
@@ -327,6 +307,7 @@ def as_table(data: Any, *, what: str = "X") -> Table:
     """
     if isinstance(data, Table):
         return data
+    data = as_frame(data, what)
     table = _from_frame(data, what) if _is_frame(data) else _from_array(data, what)
     if table.width == 0:
         raise EmptyDataError(f"{what} has no columns.")
@@ -433,82 +414,3 @@ def _from_array(data: Any, what: str) -> Table:
             f"{what} is an array of dtype {array.dtype}; pass numbers, or a data frame with one dtype per column."
         )
     return Table(array, tuple(f"x{i}" for i in range(array.shape[1])), "numpy", named=False)
-
-
-def _array_column(name: str, values: npt.NDArray[Any]) -> Column:
-    if values.dtype.kind == "b":
-        return Column(name, "boolean", values)
-    if values.dtype.kind in "fiu":
-        return Column(name, "number", values)
-    return _object_column(name, values)
-
-
-def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
-    """Type a column of Python objects by what it holds."""
-    missing = np.array([is_missing(v) for v in values], dtype=bool)
-    present = values[~missing]
-    if len(present) and all(isinstance(v, (bool, np.bool_)) for v in present):
-        kind: Kind = "boolean"
-    elif all(isinstance(v, (int, float, np.number, bool, np.bool_)) for v in present):
-        kind = "number"
-    else:
-        clean = values.copy()
-        clean[missing] = None
-        return Column(name, "string" if all(isinstance(v, str) for v in present) else "object", clean)
-    out = np.full(len(values), np.nan)
-    try:
-        out[~missing] = present.astype(np.float64)
-    except OverflowError:
-        raise DtypeError(f"column {name!r} holds a whole number that is too large for a float.") from None
-    return Column(name, kind, out, originals=values)
-
-
-def _frame_column(name: str, series: nw.Series[Any]) -> Column:
-    dtype = series.dtype
-    if dtype == nw.Unknown and sparse_rows.is_sparse_column(series.to_native()):
-        series = nw.from_native(series.to_native().sparse.to_dense(), series_only=True)
-        dtype = series.dtype
-    if dtype == nw.Boolean:
-        return _boolean(name, series)
-    if dtype.is_numeric():
-        return Column(name, "number", _numbers(series))
-    if dtype in (nw.Categorical, nw.Enum):
-        codes, categories = category_codes(series.to_native(), series.to_arrow)
-        return Column(name, "category", codes, categories)
-    zone = getattr(getattr(series.to_native(), "dtype", None), "tz", None)  # narwhals knows not every zone of pandas
-    if zone is not None:
-        return Column(name, "datetime", series.to_native().dt.tz_convert("UTC").dt.tz_localize(None).to_numpy())
-    if dtype in (nw.Datetime, nw.Date, nw.Duration):
-        dates = np.asarray(series.to_numpy())
-        plain = dates if dates.dtype.kind in "mM" else np.array([None if is_missing(v) else v for v in dates], "M8[us]")
-        return Column(name, "datetime", plain)
-    values = np.empty(len(series), dtype=object)
-    for i, cell in enumerate(series.to_list()):
-        values[i] = cell
-    return _object_column(name, values)
-
-
-def _boolean(name: str, series: nw.Series[Any]) -> Column:
-    if series.null_count():
-        return Column(name, "boolean", _numbers(series.cast(nw.Int8)))
-    return Column(name, "boolean", np.asarray(series.to_numpy(), dtype=bool))
-
-
-def _numbers(series: nw.Series[Any]) -> npt.NDArray[Any]:
-    if series.dtype.is_integer() and series.null_count():  # a cast would refuse ids beyond 2^53
-        out = np.asarray(series.fill_null(0).to_numpy()).astype(np.float64)
-        out[np.asarray(series.is_null().to_numpy(), dtype=bool)] = np.nan
-        return out
-    if series.dtype == nw.Decimal or (series.null_count() and not series.dtype.is_float()):
-        series = series.cast(nw.Float64)
-    out = np.asarray(series.to_numpy())
-    return out if out.dtype.kind in "fiu" else np.array([np.nan if is_missing(v) else v for v in out], dtype=np.float64)
-
-
-def _what(column: Column) -> str:
-    examples = shown([v for v in column.objects()[:50] if v is not None], most=2)
-    several = column.kind == "object" and any(hasattr(v, "__len__") and not isinstance(v, str) for v in column.values)
-    what = {"string": "text", "category": "categories", "datetime": "dates", "object": "mixed objects"}[column.kind]
-    return ("lists or arrays, of which each number needs a column of its own" if several else what) + (
-        f" ({examples})" if examples else ""
-    )

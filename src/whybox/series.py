@@ -1,4 +1,4 @@
-"""Single columns of each frame library: a new one like an old one, cells counted, one dictionary for all chunks; new frames. The lower half of frames.py."""
+"""Single columns of each frame library (a new one like an old one, one dictionary for all chunks), new frames, pickles of tables: the lower half of frames.py."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ __all__ = [
     "like_array",
     "like_series",
     "one_dictionary",
+    "packed",
     "same_codes",
     "series_of_cells",
+    "unpacked",
     "widened",
     "zone_of",
 ]
@@ -280,3 +282,34 @@ def interleaved(here: Any, there: Any, taken: npt.NDArray[np.bool_], library: st
         return None
     stack = nw.concat(frames)
     return frames[0].with_columns(*(stack[:, p][picks[:, p].tolist()] for p in range(taken.shape[1]))).to_native()
+
+
+def packed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table's fields as they are pickled.
+
+    A pyarrow table that was cut from another goes as the bytes of its own rows: pickled itself, it would take all buffers of the other along. (Arrays,
+    pandas and polars take their own rows alone.) Row labels that are the frame's own index are left to the frame.
+    """
+    out = {name: value for name, value in fields.items() if name != "row_labels"}  # which is only kept
+    native, labels = out["native"], out["labels"]
+    if out["library"] == "pyarrow":
+        pa = import_module("pyarrow")
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, native.schema) as writer:
+            writer.write_table(native)
+        out["native"] = sink.getvalue().to_pybytes()
+    if out["library"] == "pandas" and labels is not None:
+        own = native.index.to_numpy()
+        if own.dtype == labels.dtype and own.shape == labels.shape and bool(np.all(own == labels)):
+            out |= {"labels": None, "labelled by index": True}
+    return out
+
+
+def unpacked(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that :func:`packed` was given."""
+    out = dict(state)
+    if out["library"] == "pyarrow":
+        out["native"] = import_module("pyarrow").ipc.open_stream(out["native"]).read_all()
+    if out.pop("labelled by index", False):
+        out["labels"] = out["native"].index.to_numpy()
+    return out

@@ -15,7 +15,18 @@ import numpy.typing as npt
 
 from whybox.errors import DtypeError, InputError
 
-__all__ = ["as_rows", "column", "dense", "from_dense", "is_sparse", "is_sparse_column", "mixed", "moved", "with_column"]
+__all__ = [
+    "as_rows",
+    "column",
+    "dense",
+    "from_dense",
+    "is_sparse",
+    "is_sparse_column",
+    "mixed",
+    "moved",
+    "stacked",
+    "with_column",
+]
 
 _Bools = npt.NDArray[np.bool_]
 
@@ -111,6 +122,13 @@ def with_column(rows: Any, position: int, values: Sequence[Any]) -> Any:
         np.concatenate([columns, np.full(n, position)]),
         np.concatenate([kept.astype(np.result_type(kept, new)), new]),
     )
+
+
+def stacked(above: Any, below: Any) -> Any:
+    """Return the rows of one matrix and below them those of another."""
+    from scipy.sparse import vstack
+
+    return vstack([above, below], format="csr")
 
 
 def moved(row: Any) -> Any:

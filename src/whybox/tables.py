@@ -65,6 +65,24 @@ def read_table(path: str | Path, spelled: Spellings | None = None) -> Any:
         raise InputError(f"{file.name} cannot be read as a table: {why or str(error).splitlines()[0][:300]}") from None
 
 
+def _no_value(text: str) -> bool:
+    """No text is a value of the column rather than a blank."""
+    del text
+    return False
+
+
+def _copied(cells: Any) -> Any:
+    """Return a column of text that is only to be copied: as whole numbers where these are written exactly so, else as it is spelled."""
+    import pyarrow as pa
+
+    cells = cells.combine_chunks()
+    try:
+        numbers = cells.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return cells
+    return numbers if numbers.cast(pa.string()).equals(cells) else cells
+
+
 def _without_blanks(table: Any, kept: Mapping[str, Sequence[str]]) -> Any:
     """Make missing values of the blanks in columns of text, but for those that are values of their column."""
     import pyarrow as pa
@@ -189,12 +207,15 @@ def count_rows(path: str | Path) -> int | None:
         raise InputError(f"{file.name} cannot be read as a table: {str(error).splitlines()[0][:300]}") from None
 
 
-def read_batches(path: str | Path, spelled: Spellings | None = None, coded: Sequence[str] = ()) -> Iterator[Any]:
+def read_batches(
+    path: str | Path, spelled: Spellings | None = None, coded: Sequence[str] = (), copied: Sequence[str] = ()
+) -> Iterator[Any]:
     """Yield pyarrow Tables of at most 100,000 rows; CSV is read whole, because its column types depend on all of it.
 
     Args:
         path: the file. spelled: as for :func:`read_table`.
         coded: dictionary columns of a Parquet file whose codes matter: all batches get the one dictionary of the file.
+        copied: columns of a CSV that are only to be copied: "007" does not become 7.
 
     Raises:
         DtypeError: the file has no such dictionary, because its parts give a value different codes.
@@ -204,7 +225,10 @@ def read_batches(path: str | Path, spelled: Spellings | None = None, coded: Sequ
 
     file = _file(path)
     if file.suffix.lower() not in (".parquet", ".pq"):
-        table = read_table(file, spelled)
+        table = read_table(file, {**dict.fromkeys(copied, _no_value), **(spelled or {})})
+        for at, name in enumerate(table.column_names):
+            if name in copied and name not in (spelled or {}):
+                table = table.set_column(at, name, _copied(table.column(at)))
         for start in range(0, max(table.num_rows, 1), BATCH):
             yield table.slice(start, BATCH)
         return

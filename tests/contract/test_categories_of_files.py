@@ -1,85 +1,20 @@
-"""Categories whose cells come as another type than in training, or in lists that change: read right, or refused; held against the library's own predict."""
+"""Categories whose cells come as another type than in training: read right, or refused; held against the library's own predict."""
 
 from __future__ import annotations
 
 import datetime
-import re
-from collections import Counter
 
-import catboost as cb
 import joblib
-import lightgbm as lgb
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import xgboost as xgb
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
+from sklearn.ensemble import HistGradientBoostingRegressor
 
 import whybox as wb
+from categories import LIBRARIES, PIPELINES, WORDS, N, as_library, explain_file, pipeline, rows, saved, trained
 from whybox.cli import main
 from whybox.errors import DtypeError
 from whybox.models.registry import as_model
-
-RNG = np.random.default_rng(0)
-N = 240
-WORDS = {
-    "leading zeros": ["01234", "00777", "99999"],
-    "booleans": ["True", "False"],
-    "dates": ["2020-01-01", "2021-05-05", "2022-01-01"],
-    "times": ["10:00", "11:30"],
-    "exponents": ["1e3", "2e3"],
-    "whole numbers": ["1", "2", "10"],
-    "blanks": ["red", "NA", "None"],
-}
-LIBRARIES = ["lightgbm", "xgboost", "catboost", "catboost counters"]
-
-
-@pytest.fixture(autouse=True)
-def _no_figures_left():
-    yield
-    plt.close("all")
-
-
-def rows(words):
-    which, x = RNG.integers(0, len(words), N), RNG.normal(size=N)
-    cells = np.array(words, dtype=object)[which]
-    return pd.DataFrame({"c": cells, "x": x}), which * 5.0 + x
-
-
-def catboost(**more):
-    return cb.CatBoostRegressor(iterations=4, depth=3, verbose=0, allow_writing_files=False, **more)
-
-
-def trained(library, frame, y):
-    """A fitted model and its own predict of a frame of text."""
-    if library.startswith("catboost"):
-        options = (
-            {"one_hot_max_size": 1, "max_ctr_complexity": 1} if "counters" in library else {"one_hot_max_size": 10}
-        )
-        model = catboost(**options).fit(frame, y, cat_features=["c"])
-        return model, model.predict
-    dtype = pd.CategoricalDtype(sorted(frame.c.unique()))
-    model = (
-        lgb.LGBMRegressor(n_estimators=5, min_child_samples=5, verbose=-1)
-        if library == "lightgbm"
-        else xgb.XGBRegressor(n_estimators=5, max_depth=3, enable_categorical=True)
-    )
-    model.fit(frame.astype({"c": dtype}), y)
-    return model, lambda f: model.predict(f.astype({"c": dtype}))
-
-
-def saved(library, model, folder):
-    path = folder / {"lightgbm": "m.txt", "xgboost": "m.json"}.get(library, "m.cbm")
-    (model.booster_ if library == "lightgbm" else model).save_model(str(path))
-    return path
 
 
 @pytest.mark.parametrize("kind", WORDS)
@@ -113,21 +48,6 @@ def test_the_report_reads_categories_so_too(tmp_path):
     assert f"{error:.3g}"[:4] in page
 
 
-PIPELINES = {
-    "one-hot": OneHotEncoder(handle_unknown="ignore"),
-    "ordinal": OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
-    "target": TargetEncoder(),
-    "imputed": make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")),
-}
-
-
-def pipeline(name, frame, y):
-    if name == "hist gradient boosting":
-        return HistGradientBoostingRegressor(max_iter=3, categorical_features=["c"]).fit(frame, y)
-    step = make_column_transformer((PIPELINES[name], ["c"]), remainder="passthrough")
-    return make_pipeline(step, RandomForestRegressor(3, random_state=0)).fit(frame, y)
-
-
 @pytest.mark.parametrize("kind", ["leading zeros", "blanks"])
 @pytest.mark.parametrize("name", [*PIPELINES, "hist gradient boosting"])
 def test_a_csv_is_read_as_the_categories_of_a_pipeline(name, kind, tmp_path):
@@ -151,12 +71,6 @@ def test_blanks_of_other_columns_stay_missing(tmp_path):
         "n": [1, None, 2],
     }
     assert read_table(tmp_path / "t.csv").column("a").to_pylist() == [None, None, "x"]
-
-
-def as_library(frame, library):
-    if library == "pyarrow":
-        return pa.Table.from_pandas(frame, preserve_index=False)
-    return pl.from_pandas(frame) if library == "polars" else frame
 
 
 MENDED = {
@@ -255,242 +169,30 @@ def test_a_live_model_that_would_take_cells_for_others_is_refused(library):
             wb.explain(model, other[:9])
 
 
-# Lists of categories that change
-
-
-def by_code():
-    """A model of XGBoost that stores no category names: a is 0, b is 1, c is 2; it predicts -5, 0, 10."""
-    cells = RNG.choice(list("abc"), 300)
-    codes = pd.Categorical(cells).codes
-    target = np.select([cells == "a", cells == "b"], [-5.0, 0.0], 10.0)
-    data = xgb.DMatrix(
-        np.column_stack([codes, RNG.normal(size=300)]),
-        label=target,
-        feature_names=["c", "x"],
-        feature_types=["c", "float"],
-        enable_categorical=True,
-    )
-    params = {"max_depth": 2, "eta": 1.0, "base_score": 0.0, "min_child_weight": 0, "lambda": 0}
-    return xgb.train(params, data, 3)
-
-
-RIGHT = {"a": -5.0, "b": 0.0, "c": 10.0}
-
-
-@pytest.fixture(scope="module")
-def coded(tmp_path_factory):
-    path = tmp_path_factory.mktemp("codes") / "codes.json"
-    by_code().save_model(path)
-    return path
-
-
-def cells(*parts):
-    return np.array([c for part in parts for c in part])
-
-
-def explain_file(model, data, folder, *more):
-    code = main(["explain", str(model), str(data), "-o", str(folder / "o.parquet"), "--no-verify", *more])
-    return pd.read_parquet(folder / "o.parquet") if code == 0 else code
-
-
-@pytest.mark.parametrize("verb", ["explain", "effects", "report"])
-def test_row_groups_with_different_dictionaries_are_refused_by_name(coded, verb, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("whybox.tables.BATCH", 600)
-    column = pl.Series(["a", "b", "c"] * 200 + ["c", "b", "a"] * 200, dtype=pl.Categorical)
-    pl.DataFrame({"c": column, "x": np.zeros(1200)}).write_parquet(tmp_path / "d.parquet", row_group_size=600)
-    out = tmp_path / ("o.html" if verb == "report" else "o.parquet")
-    assert main([verb, str(coded), str(tmp_path / "d.parquet"), "-o", str(out), "--no-verify"]) == 3
-    assert "column 'c' of" in capsys.readouterr().err
-    assert not out.exists()
-
-
-def test_one_list_for_all_row_groups_is_read_right(coded, tmp_path, monkeypatch):
-    monkeypatch.setattr("whybox.tables.BATCH", 700)
-    letters = cells("cba" * 500, "abc" * 500)
-    enum = pl.Series(letters, dtype=pl.Enum(["a", "b", "c"]))
-    pl.DataFrame({"c": enum, "x": np.zeros(3000)}).write_parquet(tmp_path / "enum.parquet", row_group_size=450)
-    pandas = pd.DataFrame({"c": pd.Categorical(letters, categories=list("abc")), "x": 0.0})
-    pandas.to_parquet(tmp_path / "pandas.parquet", row_group_size=450)
-    for name in ("enum", "pandas"):
-        found = explain_file(coded, tmp_path / f"{name}.parquet", tmp_path)
-        assert np.allclose(found.prediction, [RIGHT[c] for c in letters])
-
-
-def test_a_dictionary_that_grows_keeps_its_codes(coded, tmp_path):
-    tables = [
-        pa.table({"c": pa.DictionaryArray.from_arrays(pa.array([0, 1]), words), "x": [0.0, 0.0]})
-        for words in (["a", "b"], ["a", "b", "c"])
-    ]
-    with pq.ParquetWriter(tmp_path / "d.parquet", tables[0].schema) as writer:
-        for table in tables:
-            writer.write_table(table)
-    assert explain_file(coded, tmp_path / "d.parquet", tmp_path).prediction.tolist() == pytest.approx(
-        [-5, 0] * 2, abs=1e-4
-    )
-    assert np.allclose(wb.explain(coded, pa.concat_tables(tables)).prediction, [-5, 0, -5, 0], atol=1e-4)
-
-
-def test_the_same_rows_of_chunks_are_the_same_or_refused(coded, monkeypatch):
-    monkeypatch.setattr("whybox.methods.shap.run.BLOCK", 4)
-    chunks = [
-        pa.DictionaryArray.from_arrays(pa.array([0, 1, 2]), words) for words in (["a", "b", "c"], ["c", "b", "a"])
-    ]
-    table = pa.table({"c": pa.chunked_array(chunks), "x": np.zeros(6)})
-    by_name = pd.DataFrame({"c": cells("abc" * 40), "x": np.zeros(120)})
-    stored, predict = trained("xgboost", by_name, by_name.c.map(RIGHT))
-    expected = predict(pd.DataFrame({"c": cells("abc", "cba"), "x": 0.0}))
-    assert np.allclose(wb.explain(stored, table).prediction, expected)
-    categorical = pl.DataFrame({"c": pl.Series(list("abccba"), dtype=pl.Categorical), "x": np.zeros(6)})
-    assert np.allclose(wb.explain(stored, categorical).prediction, expected)
-    for asked in (coded, by_code()):
-        for rows_ in (table, categorical):
-            with pytest.raises(DtypeError, match=r"column 'c' of X: the model stores no category names .*polars\.Enum"):
-                wb.explain(asked, rows_)
-            with pytest.raises(DtypeError, match="column 'c' of the background"):
-                wb.explain(asked, pd.DataFrame({"c": [0.0], "x": [0.0]}), rows_)
-            with pytest.raises(DtypeError, match="column 'c' of X"):
-                wb.effects(asked, rows_)
-        enum = categorical.cast({"c": pl.Enum(["a", "b", "c"])})
-        got = wb.explain(asked, enum, enum)
-        assert np.allclose(got.prediction, [RIGHT[c] for c in "abccba"], atol=1e-4)
-        assert any("own list: 'a', 'b', 'c'" in note for note in got.evidence.notes)
-
-
-def test_codes_of_a_background_mean_the_same_as_those_of_the_rows(coded):
-    def frame(order):
-        return pd.DataFrame({"c": pd.Categorical(list("abc"), categories=list(order)), "x": 0.0})
-
-    with pytest.raises(DtypeError, match=r"'c', 'b', 'a' in the background and 'a', 'b', 'c' in the rows"):
-        wb.explain(coded, frame("abc"), frame("cba"))
-    fewer = pd.DataFrame({"c": pd.Categorical(["b"], categories=["a", "b"]), "x": 0.0})
-    assert wb.explain(coded, frame("abc"), fewer).values[:, 0].tolist() == pytest.approx([-5, 0, 10], abs=1e-4)
-
-
-@pytest.mark.parametrize("library", [*LIBRARIES, "hist gradient boosting"])
-def test_categories_in_another_order_than_in_training(library):
-    frame, y = rows(["a", "b", "c"])
-    if library == "hist gradient boosting":
-        model = HistGradientBoostingRegressor(max_iter=3).fit(frame.astype({"c": "category"}), y)
-        expected = model.predict(frame.astype({"c": "category"}))
-    else:
-        model, predict = trained(library, frame, y)
-        expected = predict(frame)
-    more = [] if library == "xgboost" else ["q"]  # XGBoost itself refuses it, also where no row has it
-    turned = frame.astype({"c": pd.CategoricalDtype(["c", *more, "a", "b"])})
-    assert np.allclose(wb.explain(model, turned, turned[:9]).prediction, expected, rtol=1e-4)
-    for other in (pl.from_pandas(turned), pa.Table.from_pandas(turned, preserve_index=False)):
-        assert np.allclose(wb.explain(model, other).prediction, expected, rtol=1e-4)
-
-
-@pytest.mark.parametrize("library", ["lightgbm", "catboost", "hist gradient boosting", "one-hot"])
-def test_live_models_called_batch_by_batch(library, tmp_path, monkeypatch):
-    monkeypatch.setattr("whybox.tables.BATCH", 50)
-    frame, y = rows(["a", "b", "c"])
-    live = library in ("lightgbm", "catboost")
-    model, predict = trained(library, frame, y) if live else (m := pipeline(library, frame, y), m.predict)
-    joblib.dump(model, tmp_path / "m.joblib")
-    batches = [frame[i : i + 40] for i in range(0, N, 40)]
-    tables = []
-    for i, batch in enumerate(batches):
-        words = np.roll(["a", "b", "c"], i).tolist()
-        coded_ = pa.DictionaryArray.from_arrays(pa.array([words.index(v) for v in batch.c]), words)
-        tables.append(pa.table({"c": coded_, "x": batch.x.to_numpy()}))
-    with pq.ParquetWriter(tmp_path / "d.parquet", tables[0].schema) as writer:
-        for table in tables:
-            writer.write_table(table)
-    found = explain_file(tmp_path / "m.joblib", tmp_path / "d.parquet", tmp_path, "--trust-pickle")
-    assert np.allclose(found.prediction, predict(frame))
-
-
-# Categories that training did not have
-
-NOTE = r"12 rows hold 2 categories of 'c' that training did not have: 'new' \(7\), 'newer' \(5\)\."
-
-
-def with_unseen(frame):
-    out = frame.copy()
-    out["c"] = ["new"] * 7 + ["newer"] * 5 + out.c.tolist()[12:]
-    return out
-
-
-@pytest.mark.parametrize("name", ["lightgbm", "catboost counters", "hist gradient boosting", *PIPELINES])
-def test_unseen_categories_are_counted_and_named(name):
-    frame, y = rows(["a", "b", "c"])
-    live = name in LIBRARIES
-    model, predict = trained(name, frame, y) if live else (m := pipeline(name, frame, y), m.predict)
-    plain = frame.astype({"c": "category"}) if name == "lightgbm" else frame
-    rare = with_unseen(frame)
-    given = rare.astype({"c": "category"}) if name == "lightgbm" else rare
-    expected = model.predict(given) if name == "lightgbm" else predict(rare)
-    for container in ("polars", "pyarrow", "pandas"):
-        strange = as_library(given, container)
-        got = wb.explain(model, strange, plain[:20])
-        assert np.allclose(got.prediction, expected)
-        assert any(re.fullmatch(NOTE, note) for note in got.evidence.notes)
-        assert got.evidence.unseen["c"]["categories"] == {"new": 7, "newer": 5}
-    assert not wb.explain(model, plain).evidence.unseen
-    behind = wb.explain(model, plain[:5], strange)
-    assert any("12 rows of the background hold 2 categories of 'c'" in note for note in behind.evidence.notes)
-    effect = wb.effects(model, strange, ["x"])["x"]
-    assert effect.evidence.unseen["c"]["rows"] == 12
-    assert any("2 categories of 'c' that training did not have" in note for note in effect.evidence.notes)
-    assert "unseen categories of 'c' in 12 rows" in effect.plot.curve().get_xlabel()
-    assert "unseen categories of 'c' in 12 rows" in got.plot.bar().get_xlabel()
-
-
-def test_what_catboost_does_not_store_is_not_called_unseen():
-    frame, y = rows(["a", "b", "c"])
-    model, _ = trained("catboost", frame, y)
-    got = wb.explain(model, with_unseen(frame))
-    assert any("no split of the model asks for" in note and "'new' (7)" in note for note in got.evidence.notes)
-    assert "did not have" not in "".join(got.evidence.notes)
-
-
-def test_xgboost_refuses_unseen_categories_itself():
-    frame, y = rows(["a", "b", "c"])
-    with pytest.raises(DtypeError, match="'new', which training did not have"):
-        wb.explain(trained("xgboost", frame, y)[0], with_unseen(frame).astype({"c": "category"}))
-
-
-def test_unseen_codes_of_plain_arrays():
-    frame, y = rows(["a", "b", "c"])
-    model, _ = trained("lightgbm", frame, y)
-    codes = np.column_stack([[0.0, 1, 2, 7, -1, np.nan], np.zeros(6)])
-    got = wb.explain(model, codes)
-    assert got.evidence.unseen["c"]["categories"] == {"7.0": 1}
-    assert np.allclose(got.prediction, model.booster_.predict(codes))
-
-
-def test_unseen_categories_of_a_model_that_is_only_asked():
-    from sklearn.linear_model import Ridge
-
-    frame, y = rows(["a", "b", "c"])
-    step = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["c"]), remainder="passthrough")
-    effect = wb.effects(make_pipeline(step, Ridge()).fit(frame, y), with_unseen(frame), ["x"])["x"]
-    assert effect.evidence.unseen["c"]["categories"] == {"new": 7, "newer": 5}
-
-
-def test_unseen_categories_on_the_command_line_are_those_of_the_whole_file(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("whybox.tables.BATCH", 5)
+def test_columns_that_are_copied_are_copied_as_they_are_spelled(tmp_path):
     frame, y = rows(["a", "b", "c"])
     path = saved("lightgbm", trained("lightgbm", frame, y)[0], tmp_path)
-    with_unseen(frame)[:40].to_csv(tmp_path / "d.csv", index=False)
-    explain_file(path, tmp_path / "d.csv", tmp_path)
-    said = capsys.readouterr().out
-    assert said.count("did not have") == 1
-    assert "Note: 12 rows hold 2 categories of 'c' that training did not have: 'new' (7), 'newer' (5)." in said
-    for verb, out in (("effects", "e.csv"), ("report", "r.html")):
-        assert main([verb, str(path), str(tmp_path / "d.csv"), "-o", str(tmp_path / out), "--no-verify"]) == 0
-        assert "12 rows hold 2 categories" in capsys.readouterr().out
-    assert "12 rows hold 2 categories" in (tmp_path / "r.html").read_text()
-    assert "unseen categories of" in (tmp_path / "r.html").read_text()
+    ids = pd.DataFrame({"id": [f"{i:03}" for i in range(N)], "n": np.arange(N), "day": ["2020-01-01", ""] * (N // 2)})
+    pd.concat([ids, frame], axis=1).to_csv(tmp_path / "d.csv", index=False)
+    found = explain_file(path, tmp_path / "d.csv", tmp_path, "--id", "id", "--id", "n", "--id", "day")
+    assert found.id.tolist() == ids.id.tolist()
+    assert found.n.dtype == np.int64
+    assert found.day[0] == "2020-01-01"
+    assert found.day.isna().sum() == N // 2
 
 
-def test_merged_counts():
-    from whybox.models.categories import Unseen, merged_unseen
+def test_categories_that_are_numbers_in_a_column_of_objects():
+    frame, y = rows(["1", "2", "10"])
+    objects = frame.assign(c=pd.Series([int(v) for v in frame.c], dtype=object))
+    model = HistGradientBoostingRegressor(max_iter=3, categorical_features=["c"]).fit(objects, y)
+    assert np.allclose(wb.explain(model, objects).prediction, model.predict(objects))
+    with pytest.raises(DtypeError, match="'c' holds"):
+        wb.explain(model, frame)
 
-    parts = [Counter({f"k{i}": i + 1 for i in range(60)}), Counter({"k59": 5, "z": 1})]
-    both = merged_unseen(Unseen.of(p, complete=True) for p in parts)
-    assert both.rows == sum(p.total() for p in parts)
-    assert both.different >= 60
-    assert both.categories["k59"] == 65
+
+def test_a_word_among_numbers_is_named(tmp_path, capsys):
+    frame, y = rows([1, 2, 10])
+    path = saved("lightgbm", trained("lightgbm", frame, y)[0], tmp_path)
+    frame.assign(c=["n/k", *frame.c[1:]]).to_csv(tmp_path / "d.csv", index=False)
+    assert explain_file(path, tmp_path / "d.csv", tmp_path) == 3
+    assert "column 'c' holds 'n/k', which is not a number" in capsys.readouterr().err

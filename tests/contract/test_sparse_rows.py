@@ -78,15 +78,15 @@ def target(rows):
 
 
 MODELS = {
-    "XGBoost": lambda: xgb.XGBRegressor(n_estimators=8, max_depth=4, learning_rate=0.7),
-    "XGBoost, missing=0": lambda: xgb.XGBRegressor(n_estimators=8, max_depth=4, learning_rate=0.7, missing=0.0),
-    "XGBoost, linear": lambda: xgb.XGBRegressor(booster="gblinear", n_estimators=8),
-    "XGBoost, classes": lambda: xgb.XGBClassifier(n_estimators=5, max_depth=3),
-    "LightGBM": lambda: lgb.LGBMRegressor(n_estimators=12, min_child_samples=3, verbose=-1),
-    "LightGBM, zero_as_missing": lambda: lgb.LGBMRegressor(n_estimators=12, min_child_samples=3, zero_as_missing=True, verbose=-1),
-    "LightGBM, linear leaves": lambda: lgb.LGBMRegressor(n_estimators=6, min_child_samples=9, linear_tree=True, verbose=-1),
-    "LightGBM, classes": lambda: lgb.LGBMClassifier(n_estimators=6, min_child_samples=3, verbose=-1),
-    "CatBoost": lambda: cb.CatBoostRegressor(iterations=12, depth=3, verbose=0, allow_writing_files=False),
+    "XGBoost": lambda: xgb.XGBRegressor(n_jobs=1, n_estimators=8, max_depth=4, learning_rate=0.7),
+    "XGBoost, missing=0": lambda: xgb.XGBRegressor(n_jobs=1, n_estimators=8, max_depth=4, learning_rate=0.7, missing=0.0),
+    "XGBoost, linear": lambda: xgb.XGBRegressor(n_jobs=1, booster="gblinear", n_estimators=8),
+    "XGBoost, classes": lambda: xgb.XGBClassifier(n_jobs=1, n_estimators=5, max_depth=3),
+    "LightGBM": lambda: lgb.LGBMRegressor(n_estimators=12, min_child_samples=3, verbose=-1, n_jobs=1),
+    "LightGBM, zero_as_missing": lambda: lgb.LGBMRegressor(n_estimators=12, min_child_samples=3, zero_as_missing=True, verbose=-1, n_jobs=1),
+    "LightGBM, linear leaves": lambda: lgb.LGBMRegressor(n_estimators=6, min_child_samples=9, linear_tree=True, verbose=-1, n_jobs=1),
+    "LightGBM, classes": lambda: lgb.LGBMClassifier(n_estimators=6, min_child_samples=3, verbose=-1, n_jobs=1),
+    "CatBoost": lambda: cb.CatBoostRegressor(iterations=12, depth=3, verbose=0, allow_writing_files=False, thread_count=1),
     "DecisionTreeRegressor": lambda: DecisionTreeRegressor(max_depth=6, random_state=0),
     "ExtraTreeClassifier": lambda: ExtraTreeClassifier(max_depth=6, random_state=0),
     "RandomForestRegressor": lambda: en.RandomForestRegressor(6, max_depth=5, random_state=0),
@@ -104,11 +104,8 @@ def fitted(name, rows):
     return model.fit(matrix(rows), (y > np.median(y)).astype(int) if hasattr(model, "predict_proba") else y)
 
 
-@pytest.mark.parametrize("missing", [False, True])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "missing"), [*product(MODELS, [False]), *product(TAKES_NAN, [True])])
 def test_values_are_those_of_the_models_own_predict(name, missing):
-    if missing and name not in TAKES_NAN:
-        pytest.skip("the library refuses NaN in sparse rows, which is tested below")
     train = HOLES if missing else TRAIN
     model = fitted(name, train)
     rows, background = train[:4], train[40:52]
@@ -219,7 +216,9 @@ def brute_frame(predict, row, background):
 
 
 def test_an_empty_cell_behind_a_one_hot_encoder_is_missing_to_xgboost():
-    model = behind(xgb.XGBRegressor(n_estimators=3, max_depth=4, learning_rate=1.0, base_score=0.0)).fit(GRID, Y)
+    model = behind(xgb.XGBRegressor(n_jobs=1, n_estimators=3, max_depth=4, learning_rate=1.0, base_score=0.0)).fit(
+        GRID, Y
+    )
     row, other = (pd.DataFrame([cell], columns=["c", "a", "b"]) for cell in ([0, 0, 1], [0, 1, 0]))
     got = wb.explain(model, row, other)
     np.testing.assert_allclose(got.values[0], [0, 5.001, -5.001], atol=1e-3)
@@ -252,6 +251,8 @@ def test_sparse_rows_through_a_pipeline(name):
     want = [brute(model.predict, row, background, matrix) for row in rows]
     got = wb.explain(model, matrix(rows), matrix(background))
     np.testing.assert_allclose(got.values, want, rtol=0, atol=3e-6 * np.abs(want).max())
+    with pytest.raises(InputError, match="one is a sparse matrix"):
+        wb.explain(model, matrix(rows).toarray(), matrix(background))
     if name == "XGBoost":
         with pytest.raises(InputError, match="one is a sparse matrix"):
             wb.explain(model[1], matrix(rows), matrix(background).toarray())
@@ -300,7 +301,7 @@ def test_an_explanation_of_sparse_rows_is_saved_shown_and_drawn(tmp_path):
 
 def test_a_result_that_memory_would_not_hold_is_refused_with_what_to_do():
     wide = sparse.csr_matrix(([1.0, 2.0], ([0, 1], [3, 7])), shape=(60, 40_000))
-    model = lgb.LGBMRegressor(n_estimators=2, min_child_samples=1, verbose=-1).fit(wide, np.arange(60.0) < 2)
+    model = lgb.LGBMRegressor(n_estimators=2, min_child_samples=1, verbose=-1, n_jobs=1).fit(wide, np.arange(60.0) < 2)
     tall = sparse.vstack([wide] * 60, format="csr")
     with pytest.raises(LimitError, match=r"1\.1 GiB.*1 GiB allowed.*sparse=True"):
         wb.explain(model, tall)
@@ -319,8 +320,8 @@ def test_wide_models_are_verified_as_narrow_ones():
     rows = sparse.hstack([rows[:, :2500], lead, rows[:, 2530:]], format="csr")
     y = lead.sum(axis=1).A1 + (lead[:, 0].toarray().ravel() > 0.3)
     for model in (
-        xgb.XGBRegressor(n_estimators=5, max_depth=4),
-        lgb.LGBMRegressor(n_estimators=5, min_child_samples=3, verbose=-1),
+        xgb.XGBRegressor(n_jobs=1, n_estimators=5, max_depth=4),
+        lgb.LGBMRegressor(n_estimators=5, min_child_samples=3, verbose=-1, n_jobs=1),
         en.RandomForestRegressor(4, max_depth=5, random_state=0),
         en.GradientBoostingRegressor(n_estimators=4, random_state=0),
     ):
@@ -332,3 +333,20 @@ def test_wide_models_are_verified_as_narrow_ones():
         kept = [got.feature_names.index(n) for n in dense.feature_names]
         assert not np.delete(got.values, kept, axis=1).any()
         np.testing.assert_array_equal(got.values[:, kept], dense.values)
+
+
+def test_a_file_reads_empty_cells_as_the_live_model_does(tmp_path):
+    model = fitted("XGBoost", HOLES)
+    model.save_model(tmp_path / "model.ubj")
+    rows, background = matrix(HOLES[:4]), matrix(HOLES[40:52])
+    got = wb.explain(tmp_path / "model.ubj", rows, background)
+    np.testing.assert_array_equal(got.values, wb.explain(model, rows, background).values)
+    with pytest.raises(InputError, match="one is a sparse matrix"):
+        wb.explain(tmp_path / "model.ubj", rows, background.toarray())
+
+
+def test_a_library_that_takes_no_sparse_rows_says_so():
+    dense = matrix(TRAIN).toarray()
+    model = en.HistGradientBoostingRegressor(max_iter=4).fit(dense, target(TRAIN))
+    with pytest.raises(InputError, match="refuses these rows.*dense data is required"):
+        wb.explain(model, matrix(TRAIN[:3]))

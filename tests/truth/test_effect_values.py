@@ -279,7 +279,7 @@ def test_odd_numbers_on_an_axis(what, kind):
 def test_points_that_no_row_stands_among_are_refused_or_noted():
     X = sample(60)
     for features in ([0], [(0, 1)]):
-        with pytest.raises(OptionError, match="no row has a value of x0"):
+        with pytest.raises(OptionError, match="no row that counts has a value of x0"):
             wb.effects(lambda rows: rows[:, 0], X, features, "ale", grid={0: [90.0, 91.0], 1: [-3.0, 3.0]})
     e = wb.effects(lambda rows: rows[:, 0], X, 0, "ale", grid={0: [-5.0, 5.0, 6.0, 7.0]})[0]
     assert any("2 of the 3 intervals" in note for note in e.evidence.notes)

@@ -432,3 +432,39 @@ def test_tokens_of_a_text_behind_its_embedding():
     for options in ({}, {"layer_axes": ("token", "channel")}):
         e = wb.saliency(net, ids, 1, "gradcam", embedding="embed", layer="body", **options)
         np.testing.assert_allclose(e.values, want, rtol=1e-4, atol=1e-6)
+
+
+def test_the_embedding_itself_as_the_layer():
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.head = nn.Embedding(20, 4), nn.Linear(4, 2)
+
+        def forward(self, ids):
+            return self.head(torch.relu(self.embed(ids)).sum(1) ** 2)
+
+    torch.manual_seed(0)
+    net = Reader().eval()
+    ids = np.random.default_rng(0).integers(0, 20, size=(3, 6))
+    a = net.embed(torch.tensor(ids)).detach().requires_grad_()
+    net.head(torch.relu(a).sum(1) ** 2)[:, 1].sum().backward()
+    want = relu((a.grad.mean(1, keepdim=True) * a).sum(2).detach().numpy())
+    assert want.max() > 0.001
+    for layer in ("embed", None):
+        e = wb.saliency(net, ids, 1, "gradcam", embedding="embed", layer=layer)
+        np.testing.assert_allclose(e.values, want, rtol=1e-4, atol=1e-6)
+
+
+def test_a_grid_of_one_place_is_refused():
+    torch.manual_seed(0)
+    net = Transformer((4, 4)).eval()
+    with pytest.raises(OptionError, match="one place has no map"):
+        wb.saliency(
+            net,
+            np.ones((2, 3, 4, 4), dtype=np.float32),
+            1,
+            "gradcam",
+            layer="norm",
+            layer_axes="token, channel",
+            grid=(1, 1),
+        )

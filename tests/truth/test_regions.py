@@ -63,6 +63,17 @@ def test_each_curve_is_the_partial_dependence_of_its_rows():
     assert np.allclose(e.at([0.25]), again.at([0.25]))
 
 
+def test_heterogeneity_is_zero_where_curves_agree():
+    """Inside regions that act alike, and over all rows: not the root of what cancelled."""
+    parts = wb.regions(lambda f: 1e3 * f["x"].to_numpy() * np.where(f["word"] == "a", 3.0, -3.0), rows(), "x", depth=1)
+    assert len(parts) == 3
+    first, *others = (float(e.extras["heterogeneity"][1]) for e in parts.values())
+    assert first > 1e3
+    assert max(others) < 1e-10
+    (whole,) = wb.regions(lambda f: 1e3 * f["x"] + f["z"], rows(), "x").values()
+    assert float(whole.extras["heterogeneity"][1]) < 1e-10
+
+
 def test_nothing_is_split_where_curves_agree():
     assert list(wb.regions(lambda f: f["x"] + f["z"], rows(), "x")) == ["all rows"]
 

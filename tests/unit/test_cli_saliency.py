@@ -39,6 +39,17 @@ def test_a_program_says_what_the_module_says(folder):
         wb.networks.exported(folder / "train.pt2")
 
 
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients"])
+def test_what_the_maps_rest_on_is_printed(folder, capsys, method):
+    assert run(folder, "@net.pt2", "@rows.npy", "-o", "@told.whybox", "--method", method) == 0
+    printed = capsys.readouterr().out
+    evidence = wb.load(folder / "told.whybox").evidence
+    wanted = evidence.lines("estimand", "additivity", "passes", "note")
+    assert len(wanted) >= 3
+    for label, text in wanted:
+        assert f"  {label}: {text}\n" in printed
+
+
 def test_layers_of_a_program_can_be_named(folder):
     x = np.load(folder / "rows.npy")
     for name in ("net.pt2", "one.pt2"):

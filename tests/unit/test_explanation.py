@@ -89,6 +89,28 @@ def test_frames_out(single, several):
         wb.explain(model, rows[:3], order=2).to_frame(layout="wide")
 
 
+def test_one_row_keeps_its_label(single, several):
+    assert single[3].to_frame().index.tolist() == ["patient 3"]
+    assert single.sel(row="patient 7").to_frame().index.tolist() == ["patient 7"]
+    assert single[3, "bmi"].to_frame().index.tolist() == ["patient 3"]
+    assert single[[3, 1]].to_frame().index.tolist() == ["patient 3", "patient 1"]
+    assert single[3].to_frame().equals(single.to_frame().loc[["patient 3"]])
+    assert several[4].to_frame().index.tolist() == [4]
+    assert several[4].to_frame().equals(several.to_frame().loc[[4]])
+    assert single[3].to_arrow()["row"].to_pylist() == ["patient 3"]
+    assert single.to_arrow()["row"].to_pylist()[3] == "patient 3"
+    assert str(single[3].to_xarray()["row"].item()) == "patient 3"
+    long = several[4].to_frame(layout="long")
+    assert long["row"].tolist() == [4] * 15
+    assert long.equals(several.to_frame(layout="long").query("row == 4").reset_index(drop=True))
+    model, rows = zoo.built("RandomForestRegressor")
+    curves = wb.effects(model, rows[:9].set_axis(list("abcdefghi")), ["bmi"], "ice", grid=3)["bmi"]
+    assert curves[2].to_frame()["row"].tolist() == ["c"] * 3
+    pairs = wb.explain(model, rows[:3].set_axis(["a", "b", "c"]), order=2)
+    assert pairs[1].to_frame()["row"].unique().tolist() == ["b"]
+    assert "row" not in wb.importance(model, rows[:9])[:2].to_frame()
+
+
 def test_a_feature_called_prediction_does_not_collide():
     from sklearn.tree import DecisionTreeRegressor
 

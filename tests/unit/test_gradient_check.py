@@ -295,7 +295,8 @@ def test_no_operator_raises_a_false_alarm(name):
                 out = net(x)
                 e = wb.saliency(net, x, (0,) * (out.ndim - 1))
             except Exception as error:  # of operators that have no derivative there, or not in this type
-                assert WRONG not in str(error)
+                if WRONG in str(error):
+                    raise
                 continue
             assert not any("UNCHECKED" in n for n in e.evidence.notes)
 
@@ -316,20 +317,16 @@ def test_dropout_saturation_and_pictures_of_one_colour_raise_no_alarm():
 
 def test_numbers_too_large_for_single_precision_are_refused_and_right_in_double():
     """Attention that is settled: its derivative in float32 is nothing but rounding."""
-    wrong = 0
     for dtype in (torch.float32, torch.float64):
         net, x, _ = operators.made("attention fused", dtype, rows=2)
         x = torch.tensor(x * 1e5, dtype=dtype)
         leaf = x.double().requires_grad_()
         (want,) = torch.autograd.grad(operators.made("attention fused", torch.float64)[0](leaf)[:, 0].sum(), leaf)
-        try:
-            found = wb.saliency(net, x, 0, reduce=None)
-        except UnsupportedModelError as error:
-            assert WRONG in str(error)
-            wrong += 1
-            continue
-        assert np.allclose(found.values, want, rtol=1e-4, atol=1e-6)
-    assert wrong == 1
+        if dtype == torch.float32:
+            with pytest.raises(UnsupportedModelError, match=WRONG):
+                wb.saliency(net, x, 0)
+        else:
+            assert np.allclose(wb.saliency(net, x, 0, reduce=None).values, want, rtol=1e-4, atol=1e-6)
 
 
 def test_a_smooth_network_is_asked_four_times_more():
@@ -340,31 +337,31 @@ def test_a_smooth_network_is_asked_four_times_more():
         assert e.evidence.passes["backward"] == count
 
 
+def drawn(seed, cut):
+    """A network of two ways, one of them through the cut."""
+    dice = np.random.default_rng(seed)
+    act = (torch.relu, torch.tanh, nn.functional.gelu, torch.sigmoid)[dice.integers(4)]
+    inner = seeded(lambda: nn.Sequential(nn.Linear(8, 16), nn.LeakyReLU(), nn.Linear(16, 8)), seed)
+    top, share = seeded(lambda: nn.Linear(8, 3), seed), float(10 ** dice.uniform(-1.5, 1))
+    return Formula(lambda x: top(act(inner(x)) + share * cut(act(inner(x.flip(1)) * 2))))
+
+
 def test_drawn_networks_with_a_cut_are_found():
     """Every cut that makes a map wrong by three tenths is refused or noted, and no network without a cut is."""
-    dice, refused, noted, silent = np.random.default_rng(0), 0, 0, 0
     cuts = [c for name, c in CUTS.items() if "fine" not in name and name != "straight-through"]
+    refused = 0
     for seed in range(60):
-        act = (torch.relu, torch.tanh, nn.functional.gelu, torch.sigmoid)[dice.integers(4)]
-        inner = seeded(lambda: nn.Sequential(nn.Linear(8, 16), nn.LeakyReLU(), nn.Linear(16, 8)), seed)
-        top, share = seeded(lambda: nn.Linear(8, 3), seed), float(10 ** dice.uniform(-1.5, 1))
-
-        def made(cut, act=act, inner=inner, top=top, share=share):
-            return Formula(lambda x: top(act(inner(x)) + share * cut(act(inner(x.flip(1)) * 2))))
-
-        x, cut = rows(2, 8, seed=seed), cuts[dice.integers(len(cuts))]
-        right = wb.saliency(made(lambda h: h), x, 1, reduce=None).values
+        x, cut = rows(2, 8, seed=seed), cuts[seed % len(cuts)]
+        whole = wb.saliency(drawn(seed, lambda h: h), x, 1, reduce=None)
+        assert not whole.evidence.notes
         leaf = torch.tensor(x, requires_grad=True)
-        (wrong,) = torch.autograd.grad(made(cut)(leaf)[:, 1].sum(), leaf)
-        error = np.linalg.norm(wrong.numpy() - right) / np.linalg.norm(right)
+        (wrong,) = torch.autograd.grad(drawn(seed, cut)(leaf)[:, 1].sum(), leaf)
+        error = np.linalg.norm(wrong.numpy() - whole.values) / np.linalg.norm(whole.values)
         try:
-            notes = wb.saliency(made(cut), x, 1).evidence.notes
+            notes = wb.saliency(drawn(seed, cut), x, 1).evidence.notes
         except UnsupportedModelError:
             refused += 1
             assert error > 0.005
-            continue
-        noted += any("UNCHECKED" in n for n in notes)
-        if not any("UNCHECKED" in n for n in notes):
-            silent += 1
-            assert error < 0.3
-    assert refused > 25
+        else:
+            assert notes or error < 0.3
+    assert refused > 30

@@ -362,3 +362,17 @@ def test_results_too_large_for_memory_are_refused():
     model = xgboost.XGBRegressor(n_estimators=2).fit(X, X[:, 0])
     with pytest.raises(LimitError, match="GiB"):
         wb.explain(model, np.concatenate([X] * 40), order=2)
+
+
+def test_the_third_place_of_importance_is_the_truth():
+    """No method uses it yet, so it is refused by its name, before any work."""
+    model, rows = zoo.built("RandomForestRegressor")
+    for truth in (zoo.y(), zoo.y().tolist(), "target"):
+        for method in ("shap", "impurity"):
+            with pytest.raises(OptionError, match=rf"method='{method}' does not use y"):
+                wb.importance(model, rows, truth, method)
+    with pytest.raises(OptionError, match="name the method: method='impurity'"):
+        wb.importance(model, rows, "impurity")
+    assert np.array_equal(
+        wb.importance(model, rows[:9], None, "shap").values, wb.importance(model, rows[:9], method="shap").values
+    )

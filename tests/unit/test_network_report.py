@@ -264,7 +264,7 @@ def test_tokens_are_written_out_and_checked(tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"target": np.zeros(20)}, "models of tables"),
+        ({"y": np.zeros(20)}, "models of tables"),
         ({"players": {"both": ["age", "bmi"]}}, "models of tables"),
         ({"sections": ()}, "models of tables"),
         ({"methods": []}, "name at least one"),

@@ -228,3 +228,31 @@ def test_numbers_are_plain():
     }
     assert {v: number(v) for v in told} == told
     assert number(3.14159, 3, sign=True) == "+3.14"
+
+
+def test_figures_take_what_their_functions_take():
+    """Every option of a figure's function is one of ``explanation.plot`` too, with the same default."""
+    import importlib
+    import inspect
+
+    from whybox.plots import EffectPlots, Plots, panels
+
+    for name in ("bar", "beeswarm", "waterfall", "scatter", "heatmap", "curve", "overlay", "beside", "track", "words"):
+        room = importlib.import_module(
+            "whybox.plots." + {"beside": "overlay", "words": "overlay", "track": "tracks"}.get(name, name)
+        )
+        own = list(inspect.signature(getattr(room, name)).parameters.values())[1:]
+        method = inspect.signature(getattr(Plots, name)).parameters
+        assert {p.name: p.default for p in own} == {
+            n: p.default for n, p in method.items() if n not in ("self", "others")
+        }, name
+    own = list(inspect.signature(panels.panels).parameters.values())[1:]
+    method = inspect.signature(EffectPlots.grid).parameters
+    assert {p.name: p.default for p in own} == {n: p.default for n, p in method.items() if n != "self"}
+
+
+def test_a_curve_without_its_legend():
+    e = wb.effects(*zoo.built("LGBMClassifier, multiclass"), ["bmi"], grid=5)["bmi"]
+    assert e.plot.curve().get_legend() is not None
+    assert e.plot.curve(legend=False).get_legend() is None
+    plt.close("all")

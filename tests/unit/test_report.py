@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,6 +15,9 @@ import pytest
 import whybox as wb
 import zoo
 from whybox.errors import InputError, OptionError
+from whybox.methods.effects.run import run
+from whybox.models.registry import as_model
+from whybox.reporting.sections import SECTIONS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -40,13 +44,13 @@ class Page(HTMLParser):
 def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
     out = {}
-    for name, target in (
+    for name, truth in (
         ("LGBMRegressor, categories", zoo.y()),
         ("LGBMClassifier, multiclass", zoo.three()),
         ("GradientBoostingClassifier", np.array(["low", "high"])[zoo.binary()]),
     ):
         model, rows = zoo.built(name)
-        wb.report(model, rows, folder / f"{name[:8]}.html", target=target)
+        wb.report(model, rows, folder / f"{name[:8]}.html", y=truth)
         out[name] = folder / f"{name[:8]}.html"
     return out
 
@@ -110,7 +114,7 @@ def test_what_a_report_says_of_classes_targets_and_scales(reports, tmp_path):
     rows = zoo.X()
     model = HistGradientBoostingClassifier(max_iter=5).fit(rows, zoo.binary())
     named = rows.assign(truth=zoo.binary())
-    e = wb.report(model, named, tmp_path / "r.html", target="truth", output="probability", background=rows[:5])
+    e = wb.report(model, named, tmp_path / "r.html", y="truth", output="probability", background=rows[:5])
     assert e.evidence.residual_against == "the sigmoid of HistGradientBoostingClassifier.decision_function"
     assert not any("truth" in note for note in e.evidence.notes)
 
@@ -129,18 +133,18 @@ def test_names_are_escaped(tmp_path):
 
 def test_a_column_of_the_rows_can_be_the_target(tmp_path):
     model, rows = zoo.built("RandomForestRegressor")
-    e = wb.report(model, rows.assign(truth=zoo.y()), tmp_path / "r.html", target="truth")
+    e = wb.report(model, rows.assign(truth=zoo.y()), tmp_path / "r.html", y="truth")
     assert e.feature_names == tuple(zoo.COLUMNS)
     assert "against the column <code>truth</code>" in (tmp_path / "r.html").read_text(encoding="utf-8")
-    with pytest.raises(OptionError, match="target='thruth'.*Did you mean 'truth'"):
-        wb.report(model, rows.assign(truth=zoo.y()), tmp_path / "s.html", target="thruth")
+    with pytest.raises(OptionError, match="y='thruth'.*Did you mean 'truth'"):
+        wb.report(model, rows.assign(truth=zoo.y()), tmp_path / "s.html", y="thruth")
     with pytest.raises(InputError, match="missing or infinite"):
-        wb.report(model, rows, tmp_path / "s.html", target=np.where(np.arange(442) == 3, np.nan, zoo.y()))
-    with pytest.raises(InputError, match="3 target values for 442 rows"):
-        wb.report(model, rows, tmp_path / "s.html", target=[1, 2, 3])
+        wb.report(model, rows, tmp_path / "s.html", y=np.where(np.arange(442) == 3, np.nan, zoo.y()))
+    with pytest.raises(InputError, match="y has 3 values for 442 rows"):
+        wb.report(model, rows, tmp_path / "s.html", y=[1, 2, 3])
     classifier, rows = zoo.built("GradientBoostingClassifier")
     with pytest.raises(InputError, match="none of the model's classes"):
-        wb.report(classifier, rows, tmp_path / "s.html", target=["other"] * 442)
+        wb.report(classifier, rows, tmp_path / "s.html", y=["other"] * 442)
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
 
 
@@ -148,7 +152,7 @@ def test_a_column_of_the_rows_can_be_the_target(tmp_path):
 def test_classes_are_never_matched_by_their_order(tmp_path, words):
     model, rows = zoo.built("XGBClassifier, binary:logistic")
     with pytest.raises(InputError, match=r"none of the model's classes \(0, 1\).*a column of 0 and 1"):
-        wb.report(model, rows, tmp_path / "r.html", target=[words[i] for i in zoo.binary()])
+        wb.report(model, rows, tmp_path / "r.html", y=[words[i] for i in zoo.binary()])
     assert not list(tmp_path.iterdir())
 
 
@@ -221,3 +225,50 @@ def test_in_a_browser_without_a_network(reports, tmp_path, dark):
         [*common, "--dump-dom", path.as_uri()], check=True, capture_output=True, timeout=120, text=True
     ).stdout
     assert dom.count("<svg") == path.read_text(encoding="utf-8").count("<svg")
+
+
+def test_the_truth_in_the_place_of_the_path_is_refused(tmp_path, monkeypatch):
+    model, rows = zoo.built("RandomForestRegressor")
+    monkeypatch.chdir(tmp_path)
+    for truth in (zoo.y(), pd.Series(zoo.y()), zoo.y().tolist(), None):
+        with pytest.raises(OptionError, match=r"path= says where to write .*y=:"):
+            wb.report(model, rows, truth)
+    e = wb.report(model, rows[:20], path="named.html", y=zoo.y()[:20])
+    assert len(e) == 20
+    assert "Prediction and truth" in (tmp_path / "named.html").read_text("utf-8")
+    assert [p.name for p in tmp_path.iterdir()] == ["named.html"]
+
+
+@pytest.mark.parametrize("name", ["RandomForestRegressor", "LGBMClassifier, multiclass"])
+@pytest.mark.parametrize("n", [442, 25_000])  # of more than 20,000 rows, effects are taken over some
+def test_a_report_asks_the_model_once_about_each_row(tmp_path, name, n):
+    live, rows = zoo.built(name)
+    rows = rows.iloc[np.arange(n) % len(rows)].reset_index(drop=True)
+    adapted, asked = as_model(live), []
+
+    def counted(table):
+        asked.append(len(table))
+        return adapted.own.predict(table)
+
+    model = replace(adapted, own=replace(adapted.own, predict=counted))
+    e = wb.report(model, rows, tmp_path / "r.html", y=live.predict(rows), sections=[SECTIONS[1], SECTIONS[4]])
+    assert sum(asked) == n
+    assert e.evidence.model_calls == n
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert "Effect of bmi" in text
+    assert "Which features act together" in text
+
+
+def test_effects_in_a_report_are_those_of_effects(tmp_path, monkeypatch):
+    """The rows are not compared once more, and not a bit changes."""
+    from whybox.reporting import effects as section
+
+    model, rows = zoo.built("RandomForestRegressor")
+    seen = []
+    monkeypatch.setattr(section, "run", lambda asked: seen.append(run(asked)) or seen[-1])
+    shown = wb.report(model, rows, tmp_path / "r.html")
+    want = wb.effects(model, rows, list(seen[0]))
+    for key, e in seen[0].items():
+        assert e.values.tobytes() == want[key].values.tobytes()
+        assert e.std_error.tobytes() == want[key].std_error.tobytes()
+        assert e.evidence.agreement == shown.evidence.agreement

@@ -158,3 +158,18 @@ def test_levels_are_columns_of_an_arrow_table(model):
     assert str(named["row_0"].type).startswith("timestamp")
     clash = wb.explain(forest, X[:N].set_axis(INDEXES["levels"].set_names(["a", "a"]))).to_arrow()
     assert len(set(clash.column_names)) == len(clash.column_names)
+
+
+@pytest.mark.parametrize("name", ["dates", "levels", "text"])
+def test_effects_of_rows_with_labels(model, name, tmp_path):
+    forest, X = model
+    rows = X[:N].set_axis(INDEXES[name])
+    plain, labelled = (wb.effects(forest, r, kind=kind) for kind in ("pdp",) for r in (X[:N], rows))
+    assert np.array_equal(plain[0].values, labelled[0].values)
+    asked, plain = (wb.effects(forest.predict, r, ["a"], kind="ale") for r in (rows, X[:N]))
+    assert np.array_equal(asked[0].values, plain[0].values)
+    asked, plain = (wb.effects(forest.predict, r, ["a"], kind="ice", grid={"a": [0.25, 9.0]}) for r in (rows, X[:N]))
+    assert np.array_equal(asked[0].values, plain[0].values)
+    assert asked[0].coords["row"].tolist() == rows.index.tolist()
+    wb.interactions(forest, rows)
+    wb.regions(forest, rows, "a")

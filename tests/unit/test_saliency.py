@@ -247,7 +247,8 @@ def test_memory_is_bounded_by_the_budget():
     tight = wb.saliency(net, x, 0, "smoothgrad", samples=8, budget="60 KB")
     assert whole.evidence.passes["rows together"] == 32
     assert 1 <= tight.evidence.passes["rows together"] < 20
-    assert tight.evidence.passes["backward"] == whole.evidence.passes["backward"] == 320
+    for e in (whole, tight):  # and a few to look at derivatives twice
+        assert 320 <= e.evidence.passes["backward"] < 336
     with pytest.raises(LimitError, match="budget"):
         wb.saliency(net, x, 0, budget="1 KB")
 

@@ -56,6 +56,12 @@ def test_an_unsigned_map_begins_at_zero():
     assert (low, high) == (0, e.values[0].max())
 
 
+def test_a_picture_without_its_colour_bar():
+    e = maps()
+    assert len(e.plot.overlay().child_axes) == 1
+    assert not e.plot.overlay(bar=False).child_axes
+
+
 def test_a_map_of_zeros_says_so():
     e = maps()
     ax = replace(e, values=np.zeros_like(e.values)).plot.overlay()

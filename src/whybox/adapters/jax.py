@@ -216,6 +216,17 @@ class JaxNetwork(Differentiable):
     device: Any
     sizes: set[int] = field(default_factory=set, repr=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: the device by its kind and number, for it belongs to this process."""
+        device = self.device
+        return {**self.__dict__, "device": None if device is None else (device.platform, device.id)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go on with the device of the same number where there is one, else with JAX's own choice."""
+        said = state["device"]
+        alike = [] if said is None else [d for d in jax.devices() if (d.platform, d.id) == said]
+        self.__dict__.update({**state, "device": alike[0] if alike else None})
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the structure and of all arrays in it."""

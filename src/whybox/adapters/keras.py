@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from inspect import Parameter, Signature
 from typing import Any
 
 import keras
 
-from whybox.adapters.keras_models import any_size, call_model, inputs_of, instead, leaves, sequence_axes, structure_of
+from whybox.adapters.keras_models import any_size, call_model, given_to, inputs_of, instead, leaves, structure_of
 from whybox.errors import UnsupportedModelError
 from whybox.models.differentiable import Differentiable
 
@@ -69,9 +70,10 @@ def _torch(model: Any, output: Any) -> Differentiable:
 
         def __init__(self, weights: Callable[[Any], Any] | None = None) -> None:
             super().__init__()
-            object.__setattr__(self, "layers_of", dict(leaves(model)))
-            object.__setattr__(self, "values", [])
-            object.__setattr__(self, "copied", weights is not None)
+            known = dict(leaves(model))
+            held = {"layers_of": known, "values": [], "copied": weights is not None}
+            asked = {"any_size": partial(any_size, model), "sequences": partial(given_to, known)}
+            self.__dict__.update(held | asked)
             seen: set[int] = set()
             for name, layer in self.layers_of.items():
                 own = Own()
@@ -96,26 +98,6 @@ def _torch(model: Any, output: Any) -> Differentiable:
         def __deepcopy__(self, memo: Any) -> Evaluated:
             known = {id(v): value for v, value in self.values}
             return Evaluated(lambda v: torch.nn.Parameter(known[id(v)].detach().clone(), requires_grad=False))
-
-        def any_size(self) -> AbstractContextManager[None]:
-            return any_size(model)
-
-        def sequences(self, run: Callable[[], Any]) -> Iterator[tuple[str, tuple[str, ...], Any]]:
-            met: list[tuple[str, tuple[str, ...], Any]] = []
-
-            def noting(name: str, axes: tuple[str, ...], call: Callable[..., Any]) -> Callable[..., Any]:
-                def hear(given: Any, *more: Any, **named: Any) -> Any:
-                    met.append((name, axes, given))
-                    return call(given, *more, **named)
-
-                return hear
-
-            with ExitStack() as stack:
-                for name, layer in self.layers_of.items():
-                    if (axes := sequence_axes(layer)) is not None:
-                        stack.enter_context(instead(layer, noting(name, axes, layer.call)))
-                run()
-            return iter(met)
 
         def extra_repr(self) -> str:
             return structure_of(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -12,7 +12,17 @@ import keras
 
 from whybox.adapters.parts import parameters_of
 
-__all__ = ["any_size", "call_model", "inputs_of", "instead", "is_functional", "leaves", "sequence_axes", "structure_of"]
+__all__ = [
+    "any_size",
+    "call_model",
+    "given_to",
+    "inputs_of",
+    "instead",
+    "is_functional",
+    "leaves",
+    "sequence_axes",
+    "structure_of",
+]
 
 
 def leaves(model: Any) -> Iterator[tuple[str, Any]]:
@@ -104,6 +114,25 @@ def sequence_axes(layer: Any) -> tuple[str, ...] | None:
     ):
         return ("row", "time", "feature") if layer.data_format == "channels_last" else ("row", "feature", "time")
     return None
+
+
+def given_to(layers: Mapping[str, Any], run: Callable[[], Any]) -> list[tuple[str, tuple[str, ...], Any]]:
+    """What those of these layers that know time from features are given while the model is run: name, axes, array, in the order they are called."""
+    met: list[tuple[str, tuple[str, ...], Any]] = []
+
+    def noting(name: str, axes: tuple[str, ...], call: Callable[..., Any]) -> Callable[..., Any]:
+        def hear(given: Any, *more: Any, **named: Any) -> Any:
+            met.append((name, axes, given))
+            return call(given, *more, **named)
+
+        return hear
+
+    with ExitStack() as stack:
+        for name, layer in layers.items():
+            if (axes := sequence_axes(layer)) is not None:
+                stack.enter_context(instead(layer, noting(name, axes, layer.call)))
+        run()
+    return met
 
 
 def structure_of(model: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, final
 
 from whybox.errors import OptionError, did_you_mean
@@ -24,6 +25,10 @@ class Part:
 
     key: Any
     kind: Any
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the type by its public name, for the one it is defined under cannot always be imported."""
+        return _restored, (self.key, self.kind.__module__.partition(".")[0], self.kind.__name__.rpartition(".")[2])
 
     def __call__(self, said: Any) -> Any:
         """Find it.
@@ -54,6 +59,10 @@ class Part:
                 + (f" (one of {keys})." if keys else ".")
             )
         return said
+
+
+def _restored(key: Any, library: str, kind: str) -> Part:
+    return Part(key, getattr(import_module(library), kind))
 
 
 def _chosen(said: Any, key: Any) -> Any:

@@ -225,8 +225,15 @@ class _OnTable:
         numbers = isinstance(rows, np.ndarray) and rows.dtype in (np.float32, np.float64)
         return numbers and self.trees and "c" not in (self.booster.feature_types or [])
 
-    @staticmethod
-    def _frame(table: Table, names: list[str] | None) -> Any:
-        if table.library not in ("pandas", "polars"):
-            return table.to_pandas()
-        return table.native if names is None or list(table.names) == list(names) else table.renamed(names).to_pandas()
+    def _frame(self, table: Table, names: list[str] | None) -> Any:
+        if table.library in ("pandas", "polars"):
+            return (
+                table.native if names is None or list(table.names) == list(names) else table.renamed(names).to_pandas()
+            )
+        frame = table.to_pandas()
+        for i, kind in enumerate(self.booster.feature_types or []):
+            if (
+                kind == "c" and table.column(i).kind == "string"
+            ):  # Arrow tables come from files, which write categories as text
+                frame[frame.columns[i]] = frame.iloc[:, i].astype("category")
+        return frame

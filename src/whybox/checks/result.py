@@ -55,6 +55,9 @@ class Checks:
     def __post_init__(self) -> None:
         object.__setattr__(self, "about", MappingProxyType(dict(self.about)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Checks, (self.rows, dict(self.about))
+
     @property
     def passed(self) -> bool:
         """Whether no line says "fail" or "disagree". What does not apply does not count; look at the table for what was looked at at all."""

@@ -34,6 +34,10 @@ class Effects(Mapping[Key, Explanation]):
     def __post_init__(self) -> None:
         object.__setattr__(self, "curves", MappingProxyType(dict(self.curves)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the curves, as explanations are."""
+        return Effects, (dict(self.curves), self.library)
+
     def __len__(self) -> int:
         """Return the number of curves."""
         return len(self.curves)

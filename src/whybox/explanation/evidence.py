@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Final, final
 
-from whybox.errors import ExplanationFileError
+from whybox.errors import ExplanationFileError, OptionError, did_you_mean, shown
 from whybox.models.categories import Unseen, merged_unseen
 
-__all__ = ["Evidence", "merged", "versions"]
+__all__ = ["LINES", "Evidence", "merged", "versions"]
+
+# What evidence says to people, line by line: whoever shows some of the lines names them so, never by their English.
+LINES: Final = (
+    "method", "kernel", "index", "estimand", "options", "rows", "additivity", "agreement", "model", "verdict", "model_calls", "passes", "operators", "seed",
+    "fingerprint", "versions", "seconds", "note", "unknown",
+)  # fmt: skip
+_Line = tuple[str, str, str]  # one of LINES, its label, its text
 
 _LATER: Final = {"by_position", "unseen"}  # fields that files of earlier versions lack
 
@@ -40,6 +47,7 @@ class Evidence:
         settings: of networks: the method's name and options and what else was asked, as plain data, so that it can be asked again.
         by_position: of tables: whether columns that have names were taken by position, because the model knows no names.
         unseen: of tables: column -> what its rows hold of categories that training did not have (``rows``, ``different``, ``categories`` by name).
+        unknown: fields of a file that a newer version of whybox wrote, as they stand there; they are shown, and saved again.
     """
 
     method: str
@@ -68,27 +76,36 @@ class Evidence:
     settings: dict[str, Any] = field(default_factory=dict)
     by_position: bool = False
     unseen: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unknown: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join(f"{label}: {text}" for label, text in self.lines())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as it is saved."""
-        return asdict(self)
+        data = asdict(self)
+        unknown: dict[str, Any] = data.pop("unknown")
+        return data | unknown
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Evidence:
-        """Rebuild from plain data.
+        """Rebuild from plain data: fields that are missing get their defaults, those that this version does not know are kept in ``unknown``.
 
         Raises:
-            ExplanationFileError: a field is missing or unknown.
+            ExplanationFileError: a field is missing that every version writes; nothing can be assumed in its place.
         """
-        names = {f.name for f in fields(cls)}
-        if not isinstance(data, dict) or set(data) | _LATER != names:
+        if not isinstance(data, dict):
+            raise ExplanationFileError("the saved evidence is no table of fields; the file was edited.")
+        own = {f.name: f for f in fields(cls) if f.name != "unknown"}
+        needed = [n for n, f in own.items() if f.default is MISSING and f.default_factory is MISSING]
+        lost = [name for name in needed if name not in data]
+        if lost:
             raise ExplanationFileError(
-                "the saved evidence does not have the fields this version writes; the file was edited or saved by another version."
+                f"the saved evidence lacks {shown(lost)}, which every version of whybox writes; the file was edited."
             )
-        return cls(**{**data, "notes": tuple(data["notes"]), "operators": tuple(data["operators"])})
+        known: dict[str, Any] = {name: value for name, value in data.items() if name in own}
+        known |= {name: tuple(known[name]) for name in ("notes", "operators") if name in known}
+        return cls(**known, unknown={name: value for name, value in data.items() if name not in own})
 
     @property
     def caution(self) -> str:
@@ -99,44 +116,65 @@ class Evidence:
         of = f"unseen categories of {columns} in {'up to ' * (len(unseen) > 1)}{rows:,} row{'s' * (rows != 1)}"
         return "; ".join([*(["columns taken by position"] if self.by_position else []), *([of] if rows else [])])
 
-    def lines(self) -> list[tuple[str, str]]:
-        """Return (label, text) pairs for people: what the report and the notebook show."""
-        return [*(self._of_network() if self.passes else self._of_model()), *self._how()]
+    def lines(self, *keys: str) -> list[tuple[str, str]]:
+        """Return (label, text) pairs for people: what the report and the notebook show.
 
-    def _how(self) -> list[tuple[str, str]]:
+        Args:
+            keys: which of them, by names of LINES; none: all. Those that an explanation does not have are left out.
+
+        Raises:
+            OptionError: a key that is none of LINES.
+        """
+        for key in keys:
+            if key not in LINES:
+                raise OptionError(f"evidence has no line {key!r}.{did_you_mean(key, LINES)}")
+        entries = [*(self._of_network() if self.passes else self._of_model()), *self._how()]
+        return [(label, text) for key, label, text in entries if not keys or key in keys]
+
+    def _how(self) -> list[_Line]:
         return [
-            ("Seed", str(self.seed)),
-            *((f"SHA-256 of {name}", digest) for name, digest in self.fingerprints.items()),
-            ("Versions", ", ".join(f"{k} {w}" for k, w in self.versions.items())),
-            ("Wall time", f"{self.seconds:.3g} s"),
-            *(("Note", note) for note in self.notes),
+            ("seed", "Seed", str(self.seed)),
+            *(("fingerprint", f"SHA-256 of {name}", digest) for name, digest in self.fingerprints.items()),
+            ("versions", "Versions", ", ".join(f"{k} {w}" for k, w in self.versions.items())),
+            ("seconds", "Wall time", f"{self.seconds:.3g} s"),
+            *(("note", "Note", note) for note in self.notes),
+            *(
+                ("unknown", f"{name} (written by a newer version of whybox)", str(value))
+                for name, value in self.unknown.items()
+            ),
         ]
 
-    def _of_network(self) -> list[tuple[str, str]]:
+    def _of_network(self) -> list[_Line]:
         p = self.passes
         adds = f"{self.residual:.2g} {self.residual_units} at worst ({self.tolerance:.2g} allowed at most), against {self.residual_against}"
         options = {**self.settings.get("options", {}), **{k: self.settings.get(k) for k in ("reduce", "dtype")}}
         return [
-            ("Method", self.method + (", exact" if self.exact else ", not exact")),
-            ("Kernel", self.kernel),
-            *([("Index", self.index)] if self.index != "none" else []),
-            ("What is absent, or measured", self.estimand),
-            ("Options", ", ".join(f"{k}={v!r}" for k, v in options.items() if v is not None)),
-            ("Rows explained", f"{self.rows:,}"),
+            ("method", "Method", self.method + (", exact" if self.exact else ", not exact")),
+            ("kernel", "Kernel", self.kernel),
+            *([("index", "Index", self.index)] if self.index != "none" else []),
+            ("estimand", "What is absent, or measured", self.estimand),
+            ("options", "Options", ", ".join(f"{k}={v!r}" for k, v in options.items() if v is not None)),
+            ("rows", "Rows explained", f"{self.rows:,}"),
             (
+                "additivity",
                 "Maps add up to score less baseline score within",
                 adds if self.additive else "does not apply to this method",
             ),
-            ("A row's answer moves with the rows beside it by", f"{self.agreement:.2g}"),
-            ("Network", self.model),
+            ("agreement", "A row's answer moves with the rows beside it by", f"{self.agreement:.2g}"),
+            ("model", "Network", self.model),
             (
+                "passes",
                 "Rows through the network",
                 f"{p['forward']:,} forward, {p['backward']:,} backward, {p['rows together']:,} together",
             ),
-            *([("Operators without a rule of their own", ", ".join(self.operators))] if self.operators else []),
+            *(
+                [("operators", "Operators without a rule of their own", ", ".join(self.operators))]
+                if self.operators
+                else []
+            ),
         ]
 
-    def _of_model(self) -> list[tuple[str, str]]:
+    def _of_model(self) -> list[_Line]:
         v = self.verdict
         tested = (
             f"{v['thresholds']:,} of {v['thresholds_total']:,} split points"
@@ -151,57 +189,118 @@ class Evidence:
             else f"compared with {v.get('against', 'nothing')}"
         )
         residual = f"{self.residual:.2g}{'' if self.residual_units == 'prediction' else ' ' + self.residual_units} ({self.tolerance:.2g} allowed), against {self.residual_against}"
-        game = [
-            ("Index", self.index),
-            (
-                "Attributions add up to the prediction within",
-                residual if self.additive else "does not apply: this index does not add up, by design",
-            ),
-        ]
+        index = ("index", "Index", self.index)
+        additivity = (
+            "additivity",
+            "Attributions add up to the prediction within",
+            residual if self.additive else "does not apply: this index does not add up, by design",
+        )
         return [
-            ("Method", self.method + (", exact" if self.exact else ", not exact")),
-            ("Kernel", self.kernel),
+            ("method", "Method", self.method + (", exact" if self.exact else ", not exact")),
+            ("kernel", "Kernel", self.kernel),
             (
+                "estimand",
                 "Absent features" if self.index != "none" else "Estimand",
                 self.estimand + (f", {self.background_rows:,} background rows" if self.background_rows else ""),
             ),
-            *(game[:1] if self.index != "none" else ()),
-            ("Rows explained", f"{self.rows:,}"),
-            *(game[1:] if self.index != "none" or self.additive else ()),
+            *([index] if self.index != "none" else []),
+            ("rows", "Rows explained", f"{self.rows:,}"),
+            *([additivity] if self.index != "none" or self.additive else []),
             (
+                "agreement",
                 "Our predictions of these rows differ from the model's own by",
                 f"{self.agreement:.2g}" if self.model_calls else "not compared: there is no live model",
             ),
-            ("Model", self.model),
-            ("Reading of the model verified", verdict),
-            ("Rows given to the model's own predict", f"{self.model_calls:,}{both}"),
+            ("model", "Model", self.model),
+            ("verdict", "Reading of the model verified", verdict),
+            ("model_calls", "Rows given to the model's own predict", f"{self.model_calls:,}{both}"),
         ]
 
 
+_ONE: Final = {  # what parts of one explanation have in common, in words
+    "method": "method",
+    "exact": "exactness",
+    "estimand": "estimand",
+    "index": "index",
+    "additive": "additivity",
+    "residual_units": "scale",
+    "model": "model",
+    "seed": "seed",
+    "background_rows": "background",
+    "settings": "settings",
+}
+
+
 def merged(parts: Sequence[Evidence]) -> Evidence:
-    """Return the evidence of an explanation made in several parts (batches of a stream): sums of rows, the worst of every check."""
+    """Return the evidence of an explanation made in several parts (batches of a stream).
+
+    Sums of rows, calls, passes and seconds; the worst of every check and the weakest verdict; kernels, versions and operators are listed where
+    they differ, and so is what predictions were compared with.
+
+    Raises:
+        OptionError: no parts, or parts of different models, backgrounds, methods or questions, which no one evidence can speak for; the message says what differs.
+    """
+    if not parts:
+        raise OptionError("there is no evidence to put together: give at least one part.")
     first = parts[0]
-    digest = (
-        hashlib.sha256("".join(p.fingerprints["rows"] for p in parts).encode()).hexdigest()
-        if len(parts) > 1
-        else first.fingerprints["rows"]
-    )
+    for p in parts[1:]:
+        _refuse_differing(first, p)
+    digests = [p.fingerprints.get("rows", "") for p in parts]
+    digest = digests[0] if len(parts) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     columns = dict.fromkeys(c for p in parts for c in p.unseen)
     unseen = {c: merged_unseen(Unseen(**p.unseen[c]) for p in parts if c in p.unseen) for c in columns}
     counted = {Unseen(**u).note(c) for p in parts for c, u in p.unseen.items()}  # of one batch each
     notes = dict.fromkeys(note for p in parts for note in p.notes)
     return replace(
         first,
+        kernel=_listed(p.kernel for p in parts),
         residual=max(p.residual for p in parts),
+        residual_against=_listed(p.residual_against for p in parts),
         agreement=max(p.agreement for p in parts),
         tolerance=max(p.tolerance for p in parts),
         model_calls=sum(p.model_calls for p in parts),
         rows=sum(p.rows for p in parts),
         seconds=sum(p.seconds for p in parts),
-        fingerprints={**first.fingerprints, "rows": digest},
+        fingerprints={**first.fingerprints, **({"rows": digest} if any(digests) else {})},
+        verdict=min((p.verdict for p in parts), key=lambda verdict: verdict.get("rows", 0)),
+        versions={
+            name: _listed(p.versions[name] for p in parts if name in p.versions)
+            for name in dict.fromkeys(name for p in parts for name in p.versions)
+        },
         notes=(*(note for note in notes if note not in counted), *(u.note(c) for c, u in unseen.items())),
+        by_position=any(p.by_position for p in parts),
         unseen={c: asdict(u) for c, u in unseen.items()},
+        passes=_passes([p.passes for p in parts if p.passes]),
+        operators=tuple(dict.fromkeys(name for p in parts for name in p.operators)),
+        unknown={name: value for p in reversed(parts) for name, value in p.unknown.items()},
     )
+
+
+def _refuse_differing(one: Evidence, other: Evidence) -> None:
+    """Refuse parts that do not belong to one explanation.
+
+    Raises:
+        OptionError: they differ in what was explained, or how.
+    """
+    differing = {said: (getattr(one, name), getattr(other, name)) for name, said in _ONE.items()}
+    for name in ("model", "background"):
+        differing[f"SHA-256 of the {name}"] = (one.fingerprints.get(name), other.fingerprints.get(name))
+    for said, (here, there) in differing.items():
+        if here != there:
+            raise OptionError(
+                f"these parts are not of one explanation: their {said} differs ({here!r} and {there!r}). Put together only what the same model, background and options gave."
+            )
+
+
+def _listed(values: Iterable[str]) -> str:
+    """All different values, in order."""
+    return "; ".join(dict.fromkeys(values))
+
+
+def _passes(parts: Sequence[dict[str, int]]) -> dict[str, int]:
+    """Passes of all parts; of rows together the most."""
+    names = dict.fromkeys(name for p in parts for name in p)
+    return {name: (max if name == "rows together" else sum)(p.get(name, 0) for p in parts) for name in names}
 
 
 def versions(library: str | None = None) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, final
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.axis_labels import one_position, where
 from whybox.explanation.evidence import Evidence
+from whybox.explanation.selection import as_key
 from whybox.frames import Floats, Table
 
 __all__ = ["KINDS", "PAIR", "Explanation"]
@@ -92,6 +94,10 @@ class Explanation:
             len(self.coords[d]) != n for d, n in zip(self.dims, self.values.shape, strict=True)
         ):
             raise OptionError(f"values of shape {self.values.shape} do not match the labels of {self.dims}.")
+        for name in ("values", "base", "prediction", "std_error"):
+            array = getattr(self, name)
+            if array is not None and not isinstance(array, np.ndarray):  # one number picked out of an array
+                object.__setattr__(self, name, np.asarray(array))
         for array in (self.values, self.base, self.prediction, self.std_error, *(a for _, a in self.extras.values())):
             if array is not None:
                 array.flags.writeable = False
@@ -105,10 +111,42 @@ class Explanation:
         return self.values.shape
 
     def __len__(self) -> int:
-        """Return the length of the first axis."""
+        """Return the length of the first axis.
+
+        Raises:
+            TypeError: one number, which has no axis.
+        """
+        if not self.dims:
+            raise TypeError("this explanation holds one number and has no axis; float(...) gives the number.")
         return int(self.values.shape[0])
 
-    @property
+    def __iter__(self) -> Iterator[Explanation]:
+        """Iterate along the first axis."""
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Return the values, for ``np.asarray(explanation)``: read-only, unless they are copied.
+
+        Raises:
+            ValueError: another type was asked for, without a copy.
+        """
+        if dtype is None or np.dtype(dtype) == self.values.dtype:
+            return self.values.copy() if copy else self.values
+        if copy is False:
+            raise ValueError(f"the values are {self.values.dtype}; as {np.dtype(dtype)} they have to be copied.")
+        return self.values.astype(dtype)
+
+    def __float__(self) -> float:
+        """Return the number, where one was picked: ``float(importance["age"])``.
+
+        Raises:
+            TypeError: there are several.
+        """
+        if self.values.size != 1:
+            raise TypeError(f"this explanation holds {self.values.size:,} numbers; pick one, or take .values.")
+        return float(self.values.reshape(-1)[0])
+
+    @cached_property
     def feature_names(self) -> tuple[str, ...]:
         """Labels of the feature axis."""
         return tuple(map(str, self.coords["feature"]))
@@ -152,21 +190,24 @@ class Explanation:
     def __getitem__(self, key: Any) -> Explanation:
         """Slice by position or by name, one entry an axis: ``e[0]``, ``e[:, "age"]``, ``e[..., "setosa"]``.
 
-        An integer or a name drops its axis; slices, lists and masks keep it. As in numpy, an integer is always a position: a label that is a
-        number is written as text, ``e[..., "1"]``. Row labels are taken with :meth:`sel`.
+        An integer or a name drops its axis; slices, lists and masks keep it; masks may be boolean series, which are matched by their index. As in numpy,
+        an integer is always a position: a label that is a number is written as text, ``e[..., "1"]``. Row labels are taken with :meth:`sel`.
+        Where no axis is left, the explanation holds one number: ``float(e[0, "age"])``.
 
         Raises:
             OptionError: a name where a row's position is wanted, a name that is not there, or a key that is none of these.
             IndexError: a position beyond its axis.
         """
         keys = key if isinstance(key, tuple) else (key,)
-        if Ellipsis in [k for k in keys if not isinstance(k, np.ndarray)]:
+        if any(k is Ellipsis for k in keys):
             at = next(i for i, k in enumerate(keys) if k is Ellipsis)
             keys = (*keys[:at], *(slice(None),) * (len(self.dims) - len(keys) + 1), *keys[at + 1 :])
         if len(keys) > len(self.dims):
             raise IndexError(f"{len(keys)} indices for the axes {self.dims}.")
         chosen = {
-            dim: k for dim, k in zip(self.dims, keys, strict=False) if not (isinstance(k, slice) and k == slice(None))
+            dim: as_key(k, dim, self.coords[dim])
+            for dim, k in zip(self.dims, keys, strict=False)
+            if not (isinstance(k, slice) and k == slice(None))
         }
         for dim, k in chosen.items():
             _check_key(dim, k)
@@ -181,7 +222,8 @@ class Explanation:
         for dim in labels:
             if dim not in self.dims:
                 raise OptionError(f"there is no axis {dim!r} here.{did_you_mean(dim, self.dims)}")
-        return self._pick({dim: self._by_name(dim, label, strict=True) for dim, label in labels.items()})
+        keys = {dim: as_key(label, dim, self.coords[dim]) for dim, label in labels.items()}
+        return self._pick({dim: self._by_name(dim, key, strict=True) for dim, key in keys.items()})
 
     def _by_name(self, dim: str, key: Any, *, strict: bool = False) -> Any:
         """Turn labels into positions; anything that is not a label is left as a position."""
@@ -271,6 +313,22 @@ class Explanation:
 
         save(self, path)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle values, own rows and evidence; see whybox.explanation.pickling."""
+        from whybox.explanation.pickling import rebuild, state
+
+        return rebuild, (Explanation, state(self))
+
+    def __copy__(self) -> Explanation:
+        """Return the same explanation, which cannot be changed."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Explanation:
+        """Return a copy with arrays and rows of its own."""
+        from whybox.explanation.pickling import deep_copy
+
+        return deep_copy(self, memo)
+
     def _repr_html_(self) -> str:
         from whybox.explanation.html import table_html
 
@@ -278,6 +336,7 @@ class Explanation:
 
     def __repr__(self) -> str:
         axes = ", ".join(f"{d}: {n}" for d, n in zip(self.dims, self.values.shape, strict=True))
+        axes = axes or f"{float(self.values):.6g}"
         exact = "exact" if self.evidence.exact else "not exact"
         about = f" of {' x '.join(self.players)}" if self.kind == "effect" else ""
         residual = f"; residual {self.evidence.residual:.2g}" if self.evidence.additive else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,11 +36,14 @@ def to_frame(explanation: Explanation, *, library: str | None = None, layout: st
     """
     columns = table_columns(explanation, layout)
     source = library or (explanation.data.library if explanation.data is not None else "numpy")
-    named = explanation.data is not None and explanation.data.labels is not None
-    labels = explanation.coords["row"] if named and "row" in explanation.dims and "row" not in columns else None
-    if labels is not None and explanation.data is not None and explanation.data.index is not None:
-        labels = explanation.data.index
-    return build_frame(columns, library=source, labels=labels)
+    return build_frame(columns, library=source, labels=_row_labels(explanation, columns))
+
+
+def _row_labels(e: Explanation, columns: Mapping[str, Any]) -> Any:
+    """Labels of the table's lines, where each is a row with a label of its own (also a single row that was picked) and no column says so."""
+    if e.data is None or e.data.labels is None or "row" in columns or "row" not in e.coords:
+        return None
+    return e.coords["row"] if e.data.index is None else e.data.index
 
 
 def to_arrow(explanation: Explanation, *, layout: str = "auto") -> Any:
@@ -47,12 +51,7 @@ def to_arrow(explanation: Explanation, *, layout: str = "auto") -> Any:
     import pyarrow as pa
 
     columns = table_columns(explanation, layout)
-    if (
-        explanation.data is not None
-        and explanation.data.labels is not None
-        and "row" in explanation.dims
-        and "row" not in columns
-    ):
+    if _row_labels(explanation, columns) is not None:
         columns = {**_row_columns(explanation, columns), **columns}
     table = pa.table({name: _arrow(values) for name, values in columns.items()})
     about = {"kind": explanation.kind, "units": explanation.units, "evidence": explanation.evidence.to_dict()}
@@ -100,7 +99,9 @@ def to_xarray(explanation: Explanation) -> Any:
     if e.prediction is not None:
         variables["prediction"] = ((("row",) if "row" in e.dims else ()) + outputs, e.prediction)
     variables |= {f"{name}_text" if name in e.coords else name: of for name, of in e.extras.items()}
-    coords = {d: (d, e.coords[d]) for d in e.dims}
+    coords: dict[str, Any] = {d: (d, e.coords[d]) for d in e.dims}
+    if "row" in e.coords and "row" not in e.dims:  # one row was picked
+        coords["row"] = ((), e.coords["row"].reshape(-1)[0])
     return xr.Dataset(
         variables, coords=coords, attrs={"kind": e.kind, "units": e.units, "evidence": json.dumps(e.evidence.to_dict())}
     )
@@ -177,6 +178,8 @@ def _long(e: Explanation) -> dict[str, npt.NDArray[Any]]:
         return _pairs(e)
     shape = e.values.shape
     out: dict[str, npt.NDArray[Any]] = {}
+    if "row" in e.coords and "row" not in e.dims:  # one row was picked
+        out["row"] = np.repeat(np.asarray(e.coords["row"]), e.values.size)
     for axis, dim in enumerate(e.dims):
         labels = np.asarray(e.coords[dim])
         spread = labels.reshape([-1 if i == axis else 1 for i in range(len(shape))])

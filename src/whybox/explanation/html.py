@@ -40,14 +40,14 @@ def table_html(e: Explanation) -> str:
     flat = e
     if "output" in e.dims:
         flat = e[..., 0]
-    if e.kind == "effect":
+    if "point" in flat.dims:
         body = _curve(flat)
     elif flat.dims == ("row", "feature"):
         body = _rows(flat)
     else:
         body = _maps(flat) if e.kind == "saliency" and "row" in flat.dims else _features(flat)
     many = f" (output {escape(e.output_names[0])} of {len(e.output_names)})" if "output" in e.dims else ""
-    axes = ", ".join(_counted(d, n) for d, n in zip(e.dims, e.shape, strict=True))
+    axes = ", ".join(_counted(d, n) for d, n in zip(e.dims, e.shape, strict=True)) or "one number"
     return (
         f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>{escape(e.kind.capitalize())}</b> in {escape(e.units)}: {axes}{many}. '
         f"{escape(e.evidence.method)}{', exact' if e.evidence.exact else ', not exact'}.</div>{body}{evidence_html(e)}</div>"

@@ -15,8 +15,12 @@ from whybox.cells import positions
 from whybox.errors import OptionError, shown
 from whybox.frames import Floats, is_missing
 
-__all__ = ["Axis", "Known", "Line", "Refusal", "Steps", "as_dates", "as_place", "listed"]
+__all__ = ["TOO_MANY", "Axis", "Known", "Line", "Refusal", "Steps", "as_dates", "as_place", "listed"]
 
+TOO_MANY: Final = (
+    "the steps of this curve were not pickled with it, because they are many more numbers than the curve has. "
+    "Keep them in a file, with save() and wb.load(), or pass the points you need in grid= before."
+)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:.*(Z|[+-]\d\d:?\d\d)$")  # with a time zone
 
 
@@ -142,9 +146,9 @@ class Steps:
             where = tuple(axis.find([p[i] for p in pairs]) for i, axis in enumerate(self.axes))
         return np.ascontiguousarray(self.values[((slice(None),) if self.rows else ()) + where])
 
-    def keep(self) -> Known:
-        """Return what can be saved."""
-        return self
+    def keep(self, most: int | None = None) -> Known:
+        """Return what can be saved: itself, if it is no more numbers than `most`."""
+        return Refusal(TOO_MANY) if most is not None and self.values.size > most else self
 
 
 @final
@@ -197,8 +201,9 @@ class Line:
             raise OptionError(f"give points like {axis[0]}, not {shown(asked)} ({error}).") from None
         return out
 
-    def keep(self) -> Known:
-        """Return what can be saved."""
+    def keep(self, most: int | None = None) -> Known:
+        """Return what can be saved: itself, for it is no more than the curve."""
+        del most
         return self
 
 
@@ -214,8 +219,9 @@ class Refusal:
         del points
         raise OptionError(self.why)
 
-    def keep(self) -> Known:
-        """Return what can be saved."""
+    def keep(self, most: int | None = None) -> Known:
+        """Return what can be saved: itself, for it is no more than the curve."""
+        del most
         return self
 
 

@@ -35,10 +35,7 @@ def load(path: str | Path) -> Explanation | Effects:
             if "effects.json" not in archive.namelist():
                 return _one(path)
             page = json.loads(archive.read("effects.json"))
-            if page["format"] != FORMAT:
-                raise ExplanationFileError(
-                    f"the file has format {page['format']!r}; this version of whybox reads {FORMAT}."
-                )
+            _check_format(page)
             curves = [_one(io.BytesIO(archive.read(f"{i}.whybox"))) for i in range(len(page["keys"]))]
         keys = [k if isinstance(k, str) else tuple(k) for k in page["keys"]]
         return Effects(dict(zip(keys, curves, strict=True)))
@@ -70,13 +67,25 @@ def _one(path: str | Path | io.BytesIO) -> Explanation:
     return _build(page, arrays, rows, index)
 
 
+def _check_format(page: dict[str, Any]) -> None:
+    """Refuse what a later version wrote in a way that this one does not know.
+
+    Raises:
+        ExplanationFileError: no format number, or a later one.
+    """
+    number = page.get("format")
+    if type(number) is not int or number < 1:
+        raise ExplanationFileError(f"the file has format {number!r}, which whybox never wrote; it was edited.")
+    if number > FORMAT:
+        raise ExplanationFileError(
+            f"the file has format {number}, of a newer version of whybox; this one reads formats up to {FORMAT}. Update whybox to read it."
+        )
+
+
 def _build(
     page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: bytes | None, index: bytes | None
 ) -> Explanation:
-    if page.get("format") != FORMAT:
-        raise ExplanationFileError(
-            f"the file has format {page.get('format')!r}; this version of whybox reads {FORMAT}."
-        )
+    _check_format(page)
     data = None
     coords = {dim: labels([read_label(v) for v in values]) for dim, values in page["coords"].items()}
     for dim, dtype in page.get("dtypes", {}).items():

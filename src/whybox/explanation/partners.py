@@ -77,7 +77,8 @@ def partner(e: Explanation, feature: str) -> str | None:
     take = np.random.default_rng(0).choice(len(own), _ROWS, replace=False) if len(own) > _ROWS else np.arange(len(own))
     left = _within(e.values[take, j], _bins(as_numbers(own)[take]))
     scores = {}
-    for other in names:
+    sparse = e.data is not None and e.data.is_sparse  # of a hundred thousand words, the others stay zero
+    for other in names if not sparse else [names[k] for k in np.flatnonzero(e.values.any(axis=0))]:
         values = None if other == feature else feature_values(e, other)
         if values is not None:
             scores[other] = float(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "SPARSE", "save", "save_effects"]
 
-FORMAT: Final = 1
+FORMAT: Final = 1  # goes up when a file means something else; fields that are only added to the evidence do not need it
 SPARSE: Final = ("data", "indices", "indptr")  # what a sparse matrix is made of
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)  # no clock in the file: same explanation, same bytes
 
@@ -90,7 +90,7 @@ def _write(e: Explanation, target: Any) -> None:
                 _add(archive, f"{name}.npy", buffer.getvalue())
         if e.data is not None and not e.data.is_matrix:
             _add(archive, "data.arrow", _arrow_bytes(e.data))
-            index = _index_bytes(e.data.index)
+            index = None if e.data.labels is None else _index_bytes(e.data.index)
             if index is not None:
                 _add(archive, "index.arrow", index)
 

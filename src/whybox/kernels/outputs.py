@@ -81,7 +81,7 @@ def mixed_agreement(model: Model, here: Sample, there: Sample | None) -> tuple[f
 
     Raises:
         ModelMismatchError: they differ by more than rounding; the message names a row and both numbers.
-        InputError: the library refuses mixed rows, or only one of the tables is a sparse matrix and that changes what they mean.
+        InputError: the library refuses mixed rows.
     """
     own, inputs = model.own, model.inputs
     players = inputs.players()

@@ -17,7 +17,7 @@ from whybox import sparse_rows
 from whybox.errors import InputError
 from whybox.frames import Floats, Table
 
-__all__ = ["ASKED", "Mixed", "Sample", "masks", "mix", "sample"]
+__all__ = ["ASKED", "Mixed", "Sample", "check_kinds", "masks", "mix", "sample"]
 
 ASKED: Final = 48  # mixed rows
 _TOGETHER: Final = 6  # mixed rows that take the same columns, where a frame is mixed column by column
@@ -61,6 +61,19 @@ class Mixed:
     taken: _Bools
 
 
+def check_kinds(here: Table, there: Table, *, elementwise: bool) -> None:
+    """Refuse rows and a background of which one is a sparse matrix, unless a cell that is not stored is surely zero to the model.
+
+    Raises:
+        InputError: they are not of one kind.
+    """
+    if here.is_matrix != there.is_matrix and (here.absent != 0.0 or not elementwise):
+        raise InputError(
+            "of the rows and the background, one is a sparse matrix and the other is not. An empty cell of a sparse matrix may be missing to this model, "
+            "while a zero elsewhere is zero; pass both as sparse matrices, or both dense."
+        )
+
+
 def sample(table: Table, kept: _Ints, most: int = ASKED) -> tuple[Table, _Ints]:
     """Return at most so many of the rows at `kept`, evenly spaced, and their positions."""
     at = kept[np.unique(np.linspace(0, len(kept) - 1, most).astype(np.int64))]
@@ -87,15 +100,7 @@ def mix(
         here, there: rows, encoded.
         players: the user's columns that go together.
         of_column: (model columns,), the player of each; -1: of none.
-
-    Raises:
-        InputError: one of the tables is a sparse matrix and the other is none, and the model reads empty cells as something else than zero.
     """
-    if here.table.is_matrix != there.table.is_matrix and here.table.absent != 0.0:
-        raise InputError(
-            "of the rows and the background, one is a sparse matrix and the other is not. To this model an empty cell of a sparse matrix is missing, "
-            "a zero elsewhere is zero; pass both as sparse matrices, or both dense."
-        )
     rng = np.random.default_rng(0)
     i = rng.permutation(np.arange(rows) % len(here.table))
     j = rng.permutation(np.arange(rows) % len(there.table))

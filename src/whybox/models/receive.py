@@ -222,6 +222,12 @@ def _meant(
             + (f", for example with astype({type(word).__name__})." if isinstance(word, (str, int, float)) else ".")
         )
     text = isinstance(word, str)
+    stray = next((v for (_, v), m in meant.items() if m is v and isinstance(v, str)), None)
+    if not text and stray is not None:
+        raise DtypeError(
+            f"column {column.name!r} holds {stray!r}, which is not a number, beside numbers written as text; the categories of training are "
+            f"{_type_of(vocabulary)}. Replace it by a missing value, or by a number that training did not have."
+        )
     cells = [None if is_missing(v) else _as_meant(v, meant, text=text) for v in _cells(column)]
     said = (
         f"Column {column.name!r} came as {_type(value)} and was read as the {_type_of(vocabulary)} that training had."

@@ -67,11 +67,19 @@ class Plots:
 
         return heatmap(self.explanation, output=output, max_display=max_display, ax=ax, title=title)
 
-    def curve(self, *, color: Any = None, output: Any = None, ax: Axes | None = None, title: str | None = None) -> Axes:
+    def curve(
+        self,
+        *,
+        color: Any = None,
+        output: Any = None,
+        ax: Axes | None = None,
+        title: str | None = None,
+        legend: bool = True,
+    ) -> Axes:
         """An effect with its band, the data below it and what is off the data above it; see whybox.plots.curve."""
         from whybox.plots.curve import curve
 
-        return curve(self.explanation, color=color, output=output, ax=ax, title=title)
+        return curve(self.explanation, color=color, output=output, ax=ax, title=title, legend=legend)
 
     def overlay(  # what people change about a picture
         self,
@@ -81,6 +89,7 @@ class Plots:
         image: Any = None,
         percentile: float | None = None,
         blend: bool = True,
+        bar: bool = True,
         ax: Axes | None = None,
         title: str | None = None,
     ) -> Axes:
@@ -88,16 +97,41 @@ class Plots:
         from whybox.plots.overlay import overlay
 
         return overlay(
-            self.explanation, row, output=output, image=image, percentile=percentile, blend=blend, ax=ax, title=title
+            self.explanation,
+            row,
+            output=output,
+            image=image,
+            percentile=percentile,
+            blend=blend,
+            bar=bar,
+            ax=ax,
+            title=title,
         )
 
     def beside(
-        self, *others: Explanation, row: int = 0, output: Any = None, image: Any = None, columns: int = 4
+        self,
+        *others: Explanation,
+        row: int = 0,
+        output: Any = None,
+        image: Any = None,
+        percentile: float | None = None,
+        columns: int = 4,
+        blend: bool = True,
+        width: float = 3.5,
     ) -> Any:
         """The picture, this map and those of other methods side by side; see whybox.plots.overlay.beside."""
         from whybox.plots.overlay import beside
 
-        return beside([self.explanation, *others], row, output=output, image=image, columns=columns)
+        return beside(
+            [self.explanation, *others],
+            row,
+            output=output,
+            image=image,
+            percentile=percentile,
+            columns=columns,
+            blend=blend,
+            width=width,
+        )
 
     def track(self, row: int = 0, *, output: Any = None, ax: Axes | None = None, title: str | None = None) -> Axes:
         """A saliency map along its series; see whybox.plots.tracks."""

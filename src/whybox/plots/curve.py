@@ -71,14 +71,11 @@ def curve(
     Raises:
         OptionError: not an effect, or a choice it does not have.
     """
-    if e.kind != "effect":
-        raise OptionError("curve shows effects: wb.effects(model, X)['feature'].plot.curve().")
+    _check(e)
     if output is not None or ("output" in e.dims and ("row" in e.dims or "point_2" in e.dims)):
         e = one_output(e, output, "curve")
     e = with_plain_durations(e)
     if "point_2" in e.dims:
-        if "row" in e.dims:
-            raise OptionError("individual surfaces are not drawn; average them or take kind='pdp'.")
         from whybox.plots.surface import surface
 
         drawn = surface(e, ax=ax, title=title)
@@ -109,6 +106,17 @@ def curve(
     if legend:
         caution(ax, e)
     return ax
+
+
+def _check(e: Explanation) -> None:
+    if e.kind != "effect":
+        raise OptionError("curve shows effects: wb.effects(model, X)['feature'].plot.curve().")
+    if "point" not in e.dims:
+        raise OptionError(
+            "curve draws an effect along its points, and one of them was picked here; draw the effect as it came."
+        )
+    if "point_2" in e.dims and "row" in e.dims:
+        raise OptionError("individual surfaces are not drawn; average them or take kind='pdp'.")
 
 
 def _what(e: Explanation) -> str:

@@ -52,6 +52,10 @@ def heatmap(
     """
     e = one_output(e, output, "heatmap")
     if e.kind in ("interaction", "interaction_size"):
+        if not {"feature", "feature_2"} <= set(e.dims):
+            raise OptionError(
+                "a heatmap of interactions needs both axes of features, and one was picked here; draw them as they came."
+            )
         return _pairs(e, max_display, ax, title)
     if e.dims != ("row", "feature"):
         raise OptionError(f"a heatmap shows attributions of several rows, or interactions.{otherwise(e)}")

@@ -61,6 +61,8 @@ def waterfall(
         raise OptionError("a waterfall shows attributions of one row; for interactions use heatmap.")
     if e.kind != "attribution":
         raise OptionError(f"a waterfall shows attributions of one row.{otherwise(e)}")
+    if "feature" not in e.dims:
+        raise OptionError("a waterfall shows all features of a row, and one was picked here; draw the row as it came.")
     if e.dims == ("row", "feature"):
         if row is None:
             raise OptionError(

@@ -32,7 +32,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     X: Any,
     path: str | Path,
     *,
-    target: Any = None,
+    y: Any = None,
     background: Any = None,
     output: Any = None,
     players: Any = None,
@@ -57,7 +57,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     Args:
         model, X, background, output, players: as for ``whybox.explain``; of a network as for ``whybox.saliency``, output being its target.
         path: where to write; the file appears whole or not at all.
-        target: the truth, one value a row, or the name of a column of X that holds it.
+        y: the truth, one value a row, or the name of a column of X that holds it.
         title: of the page. source: where the rows come from, in words. sections: which parts, in order.
         methods, output_names: of networks only: saliency methods (None: gradient, integrated gradients, Grad-CAM where it fits); names of the outputs.
         checks: of networks only: as for ``whybox.check``; None: those that a count of passes finds cheap, and the page says which and why.
@@ -68,17 +68,21 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         The explanation that the report shows; of a network the one by the first method, of several inputs the tuple of them.
 
     Raises:
-        InputError: the target does not fit the rows or the model. OptionError: an option that does not go with the kind of model.
+        InputError: y does not fit the rows or the model. OptionError: an option that does not go with the kind of model, or a path that is none.
         Others as for ``whybox.explain`` and ``whybox.saliency``.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise OptionError(
+            f"path= says where to write the page, for example path='report.html'; a {type(path).__name__} is no path. The truth goes to y=: report(model, X, path=..., y=...)."
+        )
     if not Path(path).resolve().parent.is_dir():
         raise InputError(f"the folder {str(Path(path).parent)!r} does not exist.")
     if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
         raise InputError(f"{path} cannot be written: it is a folder, or in one that you may not write to.")
     if is_network(model):
-        if target is not None or players is not None or sections is not SECTIONS:
+        if y is not None or players is not None or sections is not SECTIONS:
             raise OptionError(
-                "target=, players= and sections= are for models of tables; a report about a network takes output=, methods= and output_names=."
+                "y=, players= and sections= are for models of tables; a report about a network takes output=, methods= and output_names=."
             )
         return network_report(
             model,
@@ -108,12 +112,12 @@ def report(  # noqa: PLR0913  # the promise of the public surface
             raise OptionError(f"{name}= is for neural networks.")
     adapted = as_model(model)
     table = as_table(X)
-    truth, target_name = _truth(table, target)
-    if isinstance(target, str) and not adapted.inputs.reads(target):
-        table = table.select([i for i, name in enumerate(table.names) if name != target])
+    truth, truth_name = _truth(table, y)
+    if isinstance(y, str) and not adapted.inputs.reads(y):
+        table = table.select([i for i, name in enumerate(table.names) if name != y])
     explanation = explain(adapted, table, background, output=output, players=players)
     performance = None if truth is None else _performance(adapted, explanation, truth)
-    facts = Facts(adapted, explanation, performance, target_name, source, output)
+    facts = Facts(adapted, explanation, performance, truth_name, source, output)
     built = [(s.anchor, s.heading, s.build(facts)) for s in sections]
     html = page(
         title or f"Explanation of {adapted.kind}",
@@ -125,17 +129,17 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     return explanation
 
 
-def _truth(table: Table, target: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
-    if target is None:
+def _truth(table: Table, y: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
+    if y is None:
         return None, None
-    if isinstance(target, str):
-        if target not in table.names:
-            raise OptionError(f"target={target!r} is not a column of the rows.{did_you_mean(target, table.names)}")
-        return table.column(table.names.index(target)).objects(), target
-    values = np.asarray(target, dtype=object).reshape(-1)
+    if isinstance(y, str):
+        if y not in table.names:
+            raise OptionError(f"y={y!r} is not a column of the rows.{did_you_mean(y, table.names)}")
+        return table.column(table.names.index(y)).objects(), y
+    values = np.asarray(y, dtype=object).reshape(-1)
     if len(values) != len(table):
-        raise InputError(f"there are {len(values)} target values for {len(table)} rows.")
-    name = getattr(target, "name", None)
+        raise InputError(f"y has {len(values)} values for {len(table)} rows.")
+    name = getattr(y, "name", None)
     return values, None if name is None else str(name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,7 @@ from whybox.explanation.html import number
 from whybox.explanation.points import words
 from whybox.frames import Table
 from whybox.methods.effects.interactions import interactions
-from whybox.methods.effects.question import settle
+from whybox.methods.effects.question import Asked, settle
 from whybox.methods.effects.run import run
 from whybox.plots.curve import curve
 from whybox.plots.heatmap import heatmap
@@ -40,7 +41,16 @@ def effects_section(f: Facts) -> str | None:
     if not features:
         return None
     asked = settle(
-        f.model, rows, features, kind="pdp", grid=None, output=f.output, weights=None, response=None, max_evals=None
+        f.model,
+        rows,
+        features,
+        kind="pdp",
+        grid=None,
+        output=f.output,
+        weights=None,
+        response=None,
+        max_evals=None,
+        known=f.explanation.evidence.agreement,  # explaining these rows has compared each of them
     )
     effects = run(asked)
     first = effects[0]
@@ -52,7 +62,7 @@ def effects_section(f: Facts) -> str | None:
     )
     names = effects.ordered(FEATURES)
     drawn = "".join(_curve(effects, str(n)) for n in names)
-    return f"{said}<div class=grid>{drawn}</div>{_pairs(f, rows, features)}{_small(first)}"
+    return f"{said}<div class=grid>{drawn}</div>{_pairs(asked)}{_small(first)}"
 
 
 def _rows(data: Table) -> Table:
@@ -97,13 +107,11 @@ def _shown(points: Any) -> list[str]:
     return list(words(points))
 
 
-def _pairs(f: Facts, rows: Table, features: list[str]) -> str:
+def _pairs(asked: Asked) -> str:
     """Sizes of the interactions, where the trees say them exactly; elsewhere they cost too much for a report."""
-    if len(features) < 2:
+    if len(asked.wanted) < 2:
         return ""
-    asked = settle(
-        f.model, rows, features, kind="pdp", grid=None, output=f.output, weights=None, response=None, max_evals=1
-    )
+    asked = replace(asked, max_evals=1, _engines={})
     try:
         found = interactions(asked, sample=None, seed=0)
     except (OptionError, WhyboxError):

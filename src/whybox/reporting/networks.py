@@ -10,6 +10,7 @@ from typing import Any, Final
 from whybox.checks.check import check
 from whybox.checks.result import Checks
 from whybox.errors import OptionError, UnsupportedModelError
+from whybox.explanation.evidence import LINES
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.methods.saliency.catalog import METHODS
@@ -192,7 +193,6 @@ def _checked(s: Shown, found: Checks, plan: Plan) -> str:
 
 
 def _evidence(e: Explanation) -> str:
-    lines = [
-        line for line in e.evidence.lines() if line[0] != "Wall time"
-    ]  # of this run alone: the page is of the numbers
+    shown = [key for key in LINES if key != "seconds"]  # of this run alone: the page is of the numbers
+    lines = e.evidence.lines(*shown)
     return f"<h3>{escape(e.evidence.method)}</h3>" + table(("What", "Is"), lines, text=(1,))

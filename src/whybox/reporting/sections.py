@@ -94,9 +94,7 @@ def model_section(f: Facts) -> str:
         ("Columns", f"{len(m.inputs.names):,}, explained as {len(e.feature_names):,} features"),
         ("Rows", f"{len(e):,}" + (f" from {f.source}" if f.source else "")),
     ]
-    verdict = [
-        line for line in e.evidence.lines() if line[0].startswith(("Reading", "Attributions", "Our predictions"))
-    ]
+    verdict = e.evidence.lines("additivity", "agreement", "verdict")
     notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
     return table(("", ""), [*rows, *verdict], text=(1,)) + notes
 
@@ -271,7 +269,7 @@ def dependence_section(f: Facts) -> str:
         names = [
             e.feature_names[j]
             for j in e.ordered()
-            if feature_values(e, e.feature_names[j]) is not None and np.ptp(e.values[:, j]) > negligible(e)
+            if np.ptp(e.values[:, j]) > negligible(e) and feature_values(e, e.feature_names[j]) is not None
         ][:DEPENDENCE]
         drawn = "".join(_dependence(e, name) for name in names)
         heading = f"<h3>{escape(f.name(e))}</h3>" if f.name(e) else ""

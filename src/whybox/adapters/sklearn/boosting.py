@@ -129,7 +129,7 @@ def hist_gradient_boosting(estimator: Any) -> Reading:
         getattr(estimator, method),
         "raw" if classifier else "response",
         domain,
-        _Decode(codes) if codes else None,
+        _Decode(codes, _of_objects(estimator)) if codes else None,
         None if method in vars(estimator) else rounds,  # a method of the object's own would go on with all of them
         per_round,
     )
@@ -153,6 +153,12 @@ def _hist_inputs(estimator: Any) -> tuple[Inputs, np.ndarray[Any, np.dtype[np.in
         np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)]),
         codes,
     )
+
+
+def _of_objects(estimator: Any) -> bool:
+    """Whether training had categories in columns of objects, also where they are numbers: predict then takes objects only."""
+    categories = estimator._preprocessor.named_transformers_["encoder"].categories_  # noqa: SLF001
+    return any(np.asarray(known).dtype == object for known in categories)
 
 
 def _hist_trees(predictors: list[Any], order: Any, per_round: int) -> Stack:
@@ -189,10 +195,11 @@ class _Decode:
     """Codes back to categories, so that the estimator's public predict can be asked about made rows."""
 
     categories: dict[int, tuple[Any, ...]]
+    objects: bool
 
     def __call__(self, matrix: Floats) -> Any:
         numeric = all(isinstance(v, (int, float, np.number)) for known in self.categories.values() for v in known)
-        rows: Any = matrix.copy() if numeric else matrix.astype(object)
+        rows: Any = matrix.astype(object) if self.objects or not numeric else matrix.copy()
         for column, known in self.categories.items():
             unseen: Any = max(known, default=0) + 1 if numeric else "a category that training did not have"
             lookup = np.array([*known, unseen], dtype=object)

@@ -135,6 +135,7 @@ class Program(torch.nn.Module):  # type: ignore[misc]
 
     def __init__(self, program: Any) -> None:
         super().__init__()
+        self.program = program
         wanted = set(program.graph_signature.user_inputs)
         held = {n.name: n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.name in wanted}
         self.called = tuple(name for name, v in held.items() if isinstance(v, torch.Tensor))
@@ -160,6 +161,12 @@ class Program(torch.nn.Module):  # type: ignore[misc]
             for part in checked:
                 part.check_input_constraints = True
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the program as torch.export saves it, and the parameters as they are now: the module made of it can be neither."""
+        buffer = io.BytesIO()
+        torch.export.save(self.program, buffer)
+        return _unpickled, (buffer.getvalue(), self.state_dict())
+
     def forward(self, *x: torch.Tensor, **named: torch.Tensor) -> Any:
         """Rows in as many pieces as the program allows, the last one filled up with rows repeated."""
         if named and (x or set(named) != set(self.called)):
@@ -181,6 +188,17 @@ class Program(torch.nn.Module):  # type: ignore[misc]
                 )
             said.append(out[:n])
         return torch.cat(said)
+
+
+def _unpickled(saved: bytes, parameters: dict[str, torch.Tensor]) -> Program:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = Program(torch.export.load(io.BytesIO(saved)))
+    for tensor in parameters.values():
+        made.to(tensor.device)
+        break
+    made.load_state_dict(parameters)
+    return made
 
 
 def _bounds(program: Any, rows: Any) -> tuple[int, int]:

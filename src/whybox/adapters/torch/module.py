@@ -15,6 +15,7 @@ import torch
 
 from whybox.adapters.parts import Part, first_line, parameters_of
 from whybox.adapters.torch.alive import Alive, saved, storages
+from whybox.adapters.torch.dtypes import arithmetic, called_types, quantised_by_range
 from whybox.adapters.torch.mode import exported_in_eval
 from whybox.adapters.torch.sequences import given_to
 from whybox.adapters.torch.slopes import NO_KERNEL, Listening, back, reached, refuse_without_kernel
@@ -54,22 +55,9 @@ def wrap(obj: Any, output: Any = None) -> TorchNetwork:
         device=device,
         dtype=dtype,
         head=Part(output, torch.Tensor),
-        rows_at_once=1 if _by_range(obj) else ON_CPU if device.type == "cpu" else ON_DEVICE,
-        arithmetic=_arithmetic(obj, dtype),
+        rows_at_once=1 if quantised_by_range(obj) else ON_CPU if device.type == "cpu" else ON_DEVICE,
+        arithmetic=arithmetic(obj, dtype),
     )
-
-
-def _by_range(module: torch.nn.Module) -> bool:
-    """Whether layers quantise what comes in by the range of the whole batch: then a row's answer is what it is alone."""
-    return any(".quantized.dynamic." in f"{type(m).__module__}." for m in module.modules())
-
-
-def _arithmetic(module: torch.nn.Module, dtype: torch.dtype) -> str:
-    """What it computes in: of its first parameter, and where only some are of 16 bits, that."""
-    met = {p.dtype for p in (*module.parameters(), *module.buffers()) if p.is_floating_point()}
-    shorter = sorted(str(d).removeprefix("torch.") for d in met if d.itemsize == 2)
-    wider = sorted(str(d).removeprefix("torch.") for d in met if d.itemsize > 2)
-    return f"{shorter[0]} mixed with {wider[0]}" if shorter and wider else str(dtype).removeprefix("torch.")
 
 
 @final
@@ -150,31 +138,11 @@ class TorchNetwork(Differentiable):
         order = [*sorted(longer, key=lambda d: float(torch.finfo(d).eps))[:1], self.dtype]
         for dtype in order:
             yield replace(self, dtype=dtype)
-        for dtype in dict.fromkeys((*self._first_called(few), torch.float32)):
+        for dtype in dict.fromkeys((*called_types(self, few), torch.float32)):
             if dtype not in order:
                 yield replace(self, dtype=dtype)
         if any(x.dtype.kind in "iu" and x.dtype != np.int64 for x in few):
             yield replace(self, bytes_as_given=True)
-
-    def _first_called(self, few: tuple[npt.NDArray[Any], ...]) -> list[torch.dtype]:
-        """Types of weights in the order in which their layers are called, as far as one fails; [] where all weights are of one type."""
-        if len(set(_floats_of(self.module, recurse=True))) < 2:
-            return []
-        called: list[torch.dtype] = []
-        handles = [
-            m.register_forward_pre_hook(lambda m, _: called.extend(_floats_of(m)))
-            for m in self.module.modules()
-            if not isinstance(m, torch.jit.ScriptModule)
-        ]
-        try:
-            with eagerly():
-                self.ask(tuple(self.array(x) for x in few))
-        except Exception:  # noqa: S110  # it failed before, and fails behind its first layer
-            pass
-        finally:
-            for handle in handles:
-                handle.remove()
-        return called
 
     def take(self, a: Array, rows: Indices) -> Array:
         """Rows of a tensor; neighbours are not copied."""
@@ -242,7 +210,9 @@ class TorchNetwork(Differentiable):
                 )
             return x[0]
 
-        handle = self._layer(str(self.layer)).register_forward_hook(instead)
+        handle = self._layer(str(self.layer)).register_forward_hook(
+            instead, prepend=True
+        )  # before whoever listens there
         try:
             with eagerly():
                 return self._call(x[1:])
@@ -504,11 +474,6 @@ class TorchNetwork(Differentiable):
                 for p in own:
                     _draw(p)
         return replace(self, module=module, state=State(module), passes=type(self.passes)())
-
-
-def _floats_of(module: torch.nn.Module, *, recurse: bool = False) -> list[torch.dtype]:
-    """Types of a layer's own weights."""
-    return [p.dtype for p in module.parameters(recurse=recurse) if p.is_floating_point()]
 
 
 def _copy(module: torch.nn.Module) -> torch.nn.Module:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import ModelMismatchError, OptionError, WhyboxError
-from whybox.explanation.known import Axis, Known, Refusal, Steps, listed
+from whybox.explanation.known import TOO_MANY, Axis, Known, Refusal, Steps, listed
 from whybox.frames import Floats, is_missing
 from whybox.kernels.steps import class_of, edges_of
 from whybox.methods.effects.curves import Curve
@@ -68,8 +68,8 @@ class Again:
         (a, i), (b, j) = (placed(table, f, s) for f, s in zip(features, sides, strict=True))
         return product(a, b), i * len(b) + j
 
-    def keep(self) -> Known:
-        """Return the curve at every point there is, if its trees say that in not too many steps; else why not."""
+    def keep(self, most: int | None = None) -> Known:
+        """Return the curve at every point there is, if its trees say that in not too many steps (`most` numbers, where fewer are wanted); else why not."""
         trees = self.asked.evaluator(self.grid.members)
         if not isinstance(trees, Trees) or self.asked.kind not in STEPPED:
             return Refusal("at() asks the model again, and this curve was saved without it; its grid is all there is.")
@@ -89,6 +89,8 @@ class Again:
         n, outputs = len(self.asked.rows), len(self.asked.target.names)
         if many * outputs * (n if rows else 1) > LARGEST or (trees.curved and many * n > WORK):
             return Refusal(f"the steps of this curve were not saved, because they are too many. {_INSTEAD}")
+        if most is not None and many * outputs * (n if rows else 1) > most:
+            return Refusal(TOO_MANY)
         made = _of(self.asked, self.grid.features, points)
         plain = self.asked.kind == "pdp"  # without its standard errors
         values = trees.means([made])[0] if plain else self._values(made)

@@ -115,7 +115,7 @@ def _some_rows(grid: Grid, inside: npt.NDArray[np.bool_], rows: Rows) -> None:
     """Refuse points among which no row stands."""
     if not (rows.weights[inside] > 0).any():
         raise OptionError(
-            f"kind='ale' moves rows that stand among the points, and no row has a value of {grid.name} there; give a grid that spans the data."
+            f"kind='ale' moves rows that stand among the points, and no row that counts has a value of {grid.name} there; give a grid that spans the data."
         )
 
 

@@ -29,6 +29,7 @@ SAMPLE: Final = 400  # rows that are changed
 COMPANY: Final = 100  # rows near a point
 FEWEST: Final = 20
 PARTNERS: Final = 3
+WIDEST: Final = 500  # columns of a sparse matrix among which these are looked for
 USUAL: Final = 0.95
 _BINS: Final = 10
 
@@ -43,7 +44,7 @@ class OffData:
         rng = np.random.default_rng(0)
         few = rng.choice(count, SAMPLE, replace=False) if count > SAMPLE else np.arange(count)
         self.sample = np.sort(few)
-        self.ranks = [_embed(rows.feature(p)) for p in range(rows.table.width)]
+        self.ranks = {p: _embed(rows.feature(p)) for p in _candidates(rows)}
 
     def __call__(self, grid: Grid) -> Floats:
         """Return the share at each point of a single feature, (points,)."""
@@ -67,7 +68,7 @@ class OffData:
 
     def _partners(self, feature: Feature) -> Floats | None:
         """The values of the features that depend most on this one, (rows, dimensions)."""
-        others = [p for p in range(self.rows.table.width) if p != feature.position]
+        others = [p for p in self.ranks if p != feature.position]
         scores = {p: _dependence(feature, self.ranks[p]) for p in others}
         best = max(scores.values(), default=0.0)
         top = sorted((p for p in others if scores[p] > best / 2), key=lambda p: -scores[p])[:PARTNERS]
@@ -106,6 +107,15 @@ def with_off_data(rows: Rows, curves: list[Curve]) -> list[Curve]:
     """Return the curves, those of a single feature with the share of rows that each point takes off the data."""
     prepared = OffData(rows)
     return [replace(c, off_data=prepared(c.grid)) if len(c.grid.features) == 1 else c for c in curves]
+
+
+def _candidates(rows: Rows) -> list[int]:
+    """Columns that others may depend on: all, but of a sparse matrix no more than those that most rows have a cell in."""
+    table = rows.table
+    if not table.is_matrix or table.width <= WIDEST:
+        return list(range(table.width))
+    cells = np.bincount(table.native.indices, minlength=table.width)
+    return [int(c) for c in np.sort(np.argsort(-cells, kind="stable")[:WIDEST])]
 
 
 def _spread_out(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

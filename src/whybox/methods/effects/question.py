@@ -213,8 +213,14 @@ def settle(  # noqa: PLR0913  # the options there are
     max_evals: int | None,
     n_jobs: int | None = None,
     check: bool = True,
+    known: float | None = None,
 ) -> Asked:
-    """Settle a question, holding our reading of the model against its own predict on these rows (unless there is only a plan to make: `check`).
+    """Settle a question, holding our reading of the model against its own predict on these rows.
+
+    Args:
+        model, X, features, kind, grid, output, weights, response, max_evals, n_jobs: as for whybox.effects.
+        check: False where there is only a plan to make, and nothing is compared yet.
+        known: how far our reading is from the model's own predict at most, where these rows were compared before: the model is not asked again.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
@@ -236,7 +242,7 @@ def settle(  # noqa: PLR0913  # the options there are
     target = resolve_output(adapted.outputs, output)
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
-    agreement, calls = _agreement(adapted, table, check=check)
+    agreement, calls = _agreement(adapted, table, check=check, known=known)
     box = isinstance(adapted, BlackBox)
     repeats = Repeats(caller(adapted, target), table, asked=box)
     shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
@@ -297,12 +303,12 @@ def _check_grid(names: Sequence[str], grid: Any) -> None:
             raise OptionError(f"grid of {name!r}: {wanted!r} is not known; give values, their number, or 'thresholds'.")
 
 
-def _agreement(model: Model, table: Table, *, check: bool) -> tuple[float, int]:
+def _agreement(model: Model, table: Table, *, check: bool, known: float | None) -> tuple[float, int]:
     """Hold our reading of the rows against the model's own predict; return the largest difference and how many rows that asks about."""
     if model.own is None or isinstance(model, BlackBox):
         return 0.0, 0
-    if not check:
-        return float("nan"), len(table)
+    if not check or known is not None:
+        return float("nan") if known is None else known, len(table)
     worst = 0.0
     for start, block in table.blocks(CHECKED):
         X = model.inputs.block(block, start)

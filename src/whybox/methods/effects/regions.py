@@ -70,9 +70,12 @@ class _Shapes:
         return 0.0 if total == 0 else max(float(w @ (x**2).sum(axis=1) - ((w @ x) ** 2).sum() / total), 0.0)
 
     def heterogeneity(self, rows: Ints) -> float:
-        """Root mean square distance of the curves from their mean."""
-        total = float(self.weights[rows].sum())
-        return float(np.sqrt(self.squares(rows) / total)) if total > 0 else 0.0
+        """Root mean square distance of the curves from their mean, taken from the mean itself: zero where they agree, not the root of what cancelled."""
+        w, x = self.weights[rows], self.lines[rows]
+        if not w.sum() > 0:
+            return 0.0
+        w = w / w.sum()
+        return float(np.sqrt(w @ ((x - w @ x) ** 2).sum(axis=1)))
 
 
 def check_depth(depth: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from whybox.methods.shap.players import resolve_players
 from whybox.models.base import Model
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["impurity"]
+__all__ = ["METHODS", "check_method", "check_truth_unused", "impurity"]
+
+METHODS: Final = ("shap", "impurity")
 
 
 def impurity(model: Model, players: Any = None) -> Explanation:
@@ -83,7 +85,18 @@ def check_method(method: str) -> None:
     Raises:
         OptionError: unknown method.
     """
-    if method not in ("shap", "impurity"):
+    if method not in METHODS:
         raise OptionError(
             f"method={method!r} is not known; importance has 'shap' (mean absolute attribution) and 'impurity' (what splits gained in training)."
         )
+
+
+def check_truth_unused(y: Any, method: str) -> None:
+    """Refuse a truth that no method of importance uses yet, or a method in its place.
+
+    Raises:
+        OptionError: always.
+    """
+    if isinstance(y, str) and y in METHODS:
+        raise OptionError(f"the third place of importance is y, the truth; name the method: method={y!r}.")
+    raise OptionError(f"method={method!r} does not use y, the truth of each row; leave y out.")

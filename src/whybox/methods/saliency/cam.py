@@ -90,7 +90,8 @@ class _Cam(Method):
                 pulled.append((slopes,))
             if not q.answers.derivatives_checked:
                 inner, _ = q.net.inside(axes.layer, q.lift(rows[:1]))
-                q.check_derivatives(inner, (tapped.activation, *q.lift(rows)), rows, pulled, tapped.outputs, {0: None})
+                given = q.lift(rows)[1 if q.behind_embedding else 0 :]  # what the whole network takes
+                q.check_derivatives(inner, (tapped.activation, *given), rows, pulled, tapped.outputs, {0: None})
         return self._found(q, which, axes, [np.concatenate(of) for of in coarse])
 
     def _axes(self, q: Question, which: int) -> LayerAxes:

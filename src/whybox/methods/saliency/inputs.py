@@ -108,7 +108,9 @@ def _one(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input
         _refuse_complex(name, typed)
         x = net.numpy(given)
         x = x.astype(np.float32) if x.dtype == np.float64 and "64" not in str(getattr(given, "dtype", "")) else x
-    elif hasattr(given, "columns") or hasattr(given, "column_names"):
+    elif any(
+        hasattr(given, name) for name in ("columns", "column_names", "read_next_batch")
+    ):  # frames, and what gives one
         table = as_table(given)
         x, names = np.asarray(table.matrix(), dtype=np.float64), tuple(table.names)
     else:

@@ -19,7 +19,8 @@ __all__ = ["find_layer", "read_layer"]
 
 GIVEN: Final = "as given"
 EXTRA: Final = 5  # tokens beside those of places, where no grid is given: class, distillation and register tokens
-CLEARER: Final = 0.05  # share of one part of the input in a token's changes: so much more says that it is a place
+LIKE: Final = 0.9  # share of one part of the input in a token's changes, beside the usual one, from which on the token may be a place
+CLEARER: Final = 0.05  # and how much more than the least it must be
 TRIES: Final = 8  # layers whose response is looked at, from the last one back
 
 
@@ -57,7 +58,8 @@ def find_layer(q: Question, which: int) -> LayerAxes:
         )
     raise UnsupportedModelError(
         f"no layer of {q.net.kind} has axes that can be found for certain: which are {_listed(_places(q, which))} and which holds "
-        f"channels (looked at: {', '.join(repr(n) for n, _ in fit[:TRIES])}); name one, and its axes in its own order: layer=..., layer_axes={_example(q, which)}."
+        f"channels (looked at: {', '.join(repr(n) for n, _ in fit[:TRIES])}); name one, and its axes in its own order: layer=..., layer_axes={_example(q, which)}. "
+        f"If axis {q.inputs[which].channel} of the input does not hold its channels: channel_axis=..."
     )
 
 
@@ -116,7 +118,8 @@ def read_layer(
         return found
     raise UnsupportedModelError(
         f"which axes of layer {layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, are {_listed(_places(q, which))} and which holds channels cannot be found for "
-        f"certain: {found}. Name them in the layer's own order, such as layer_axes={_example(q, which)}, or bring them into order first: reshape=..."
+        f"certain: {found}. Name them in the layer's own order, such as layer_axes={_example(q, which)}, or bring them into order first: reshape=... "
+        f"If axis {q.inputs[which].channel} of the input does not hold its channels: channel_axis=..."
     )
 
 
@@ -210,6 +213,10 @@ def _as_said(
     count = shape[names.index(TOKEN) + 1]
     grid = _grid(q, which, layer, count, grid)
     more = count - int(np.prod(grid)) - spare
+    if more and int(np.prod(grid)) == 1:
+        raise OptionError(
+            f"a grid of one place has no map, and which of the {count} tokens of layer {layer!r} it is cannot be found."
+        )
     return LayerAxes(layer, names, GIVEN, tuple(range(len(grid))), grid, more, spare, reshape)
 
 
@@ -253,9 +260,9 @@ def _on_grid(q: Question, which: int, axes: LayerAxes, order: Order, *, sized: b
     raw = replace(axes, grid=None)
     for changes in observe(q, which, axes.layer, raw.placed):
         single = changes.single(at)
-        if axes.skip and single[: axes.skip].mean() > single[-axes.skip :].mean() + CLEARER:
+        if axes.skip and _as_places(single[: axes.skip], single) and not _as_places(single[-axes.skip :], single):
             axes = replace(axes, skip=0, spare=axes.skip)
-        lost = _lost(single, axes)
+        lost = _as_places(np.concatenate([single[: axes.skip], single[len(single) - axes.spare :]]), single)
         laid = np.asarray(replace(axes, reshape=None).placed(changes.values))
         seen = Changes(laid, changes.parts).response()
         if seen.confirms(order, alone=not sized) and not lost:
@@ -269,14 +276,10 @@ def _on_grid(q: Question, which: int, axes: LayerAxes, order: Order, *, sized: b
     return replace(axes, notes=(_doubt(axes, against=lost or not seen.allows(order)),))
 
 
-def _lost(single: Floats, axes: LayerAxes) -> bool:
-    """Whether tokens that are left out answer single parts of the input, as places do."""
-    end = len(single) - axes.spare
-    out, kept = np.concatenate([single[: axes.skip], single[end:]]), single[axes.skip : end]
-    if not len(out):
-        return False
-    least = float(single.min())
-    return bool(out.max() > max((float(np.median(kept)) + least) / 2, least + CLEARER))
+def _as_places(some: Floats, single: Floats) -> bool:
+    """Whether one of these tokens answers single parts of the input as most do; class tokens answer all of it, though some parts more than others."""
+    usual = float(np.median(single))
+    return bool(len(some) and some.max() >= LIKE * usual and some.max() > float(single.min()) + CLEARER)
 
 
 def _doubt(axes: LayerAxes, *, against: bool) -> str:

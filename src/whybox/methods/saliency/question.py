@@ -59,6 +59,11 @@ class Question:
         return len(self.inputs[0].x)
 
     @property
+    def behind_embedding(self) -> bool:
+        """Whether the network begins behind its embedding: what that puts out comes first, and all that goes into the whole is held."""
+        return len(self.inputs) > 1 and not self.inputs[0].held and all(i.held for i in self.inputs[1:])
+
+    @property
     def outputs(self) -> Floats:
         """What the network answers to all rows, (rows, ...); those it was not asked about yet are asked now."""
         self.know(np.arange(self.rows))
@@ -141,6 +146,8 @@ class Question:
         Raises:
             UnsupportedModelError: see whybox.methods.saliency.gradient_check.
         """
+        if self.answers.derivatives_checked:
+            return
         sizes = {i: sizes_of(given.x, given.dims) for i, given in enumerate(self.inputs) if not given.whole}
         self.check_derivatives(self.net, xs, rows, grads, outputs, sizes)
 

@@ -56,7 +56,8 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
         background: rows that stand for "absent", for the methods that take them; texts where the rows are texts.
         reduce: how channels become one number: ``"max"`` (largest absolute value), ``"sum"`` (keeps the sign and completeness), None (kept);
             ``"auto"``: ``"max"`` for gradients, ``"sum"`` for what adds up.
-        channel_axis: ``"auto"``: inputs of four and five axes have channels, where the network's library has them. None: none. A number: that axis.
+        channel_axis: ``"auto"``: inputs of four and five axes have channels, where the network's library has them; of series class activation maps take the features.
+            None: none. A number: that axis.
         output: which of several outputs of the network (a key, a position, an attribute).
         output_names: names of the outputs, of the classes.
         embedding: path of the layer that embeds tokens: derivatives are taken by what it puts out, and summed up (or reduced) over its last axis.

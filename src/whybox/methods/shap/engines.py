@@ -45,6 +45,28 @@ class Compiled:
         self._made: dict[tuple[object, ...], tuple[Plan, Attribution]] = {}
         self._latest: dict[tuple[object, ...], tuple[Plan | None, Attribution | None, int, int]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: the question, the plans, and how many rows have come; trees are compiled where they are needed."""
+        latest = {key: (plan, settled, seen) for key, (plan, _, settled, seen) in self._latest.items()}
+        return {
+            "question": self.question,
+            "plans": {key: plan for key, (plan, _) in self._made.items()},
+            "latest": latest,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go on with the same plans, so that not a bit changes, as far as the processor here has their instructions."""
+        self.question = state["question"]
+        self._choices, self._made, self._latest = {}, {}, {}
+        here = {s.name for s in lanes.instruction_sets()}
+        for key, plan in state["plans"].items():
+            if plan.instructions in here:
+                self._made[key] = plan, attribution(self.question, key[0], plan)
+        for key, (plan, settled, seen) in state["latest"].items():
+            compiled = self._made[key][1] if key in self._made and plan is not None and plan.instructions else None
+            usable = plan is not None and (plan.instructions is None or compiled is not None)
+            self._latest[key] = (plan, compiled, settled, seen) if usable else (None, None, 0, seen)
+
     def plan(self, order: int, rows: int) -> Plan:
         """Return how this many rows would be explained, were they to come now."""
         key = (order, lanes.forced_now())

@@ -52,7 +52,6 @@ def run(
     values, prediction = _room(q, shape, out, sparse=table.is_sparse), np.empty((n, shape[-1]))
     engine = Engine(compiled, n)
     check = _Check(engine, max(engine.rounding, SINGLE if values.dtype == np.float32 else 0.0))
-    check.mixed_rows(table)
     digest = hashlib.sha256()
     for start, block in table.blocks(_together(q)):
         X = q.model.inputs.block(block, start)
@@ -63,6 +62,8 @@ def run(
         )
         engine.fill(X, here, what=f"{method} {start + 1:,}-{start + len(X):,} of {n:,}" if n > BLOCK else method)
         prediction[some] = check.block(X, block, here, start)
+        if start == 0:
+            check.mixed_rows(table)
         if q.every is not None:
             _spread(q, here, values[some])
     evidence = _evidence(
@@ -131,7 +132,8 @@ class _Check:
         if q.model.own is None:
             return
         there = None if q.background is None else q.background.some
-        self.agreement, self.mixed = mixed_agreement(q.model, sampled(q.model, table), there)
+        difference, self.mixed = mixed_agreement(q.model, sampled(q.model, table), there)
+        self.agreement = max(self.agreement, difference)
         self.calls += self.mixed
 
     def block(self, X: Floats, table: Table, values: npt.NDArray[Any], start: int) -> Floats:

@@ -20,6 +20,7 @@ from whybox.methods.shap.question import Question, check_options, settle
 from whybox.methods.shap.run import run
 from whybox.models.base import Model
 from whybox.models.linear import Linear
+from whybox.models.mixed_rows import check_kinds
 from whybox.models.narrow import columns_read, narrowed
 from whybox.models.receive import receive
 from whybox.models.registry import as_model
@@ -129,6 +130,8 @@ class _Explainer:
             received.agree(self.background.received)
         table = received.table
         compiled = self._compiled(table.names, sparse=table.is_sparse)
+        if self.background is not None:
+            check_kinds(table, self.background.some.table, elementwise=self.model.inputs.encoder.elementwise)
         compiled.question.model.inputs.confirm(table)
         return run(compiled, received, self.method, out=out)
 

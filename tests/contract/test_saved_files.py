@@ -1,0 +1,121 @@
+"""Files that were saved once are read by every later version: one of every kind, made by tests/saved/make.py."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import whybox as wb
+from whybox.errors import ExplanationFileError
+from whybox.explanation.effects import Effects
+from whybox.explanation.evidence import Evidence
+from whybox.explanation.explanation import KINDS, Explanation
+
+FOLDER = Path(__file__).parents[1] / "saved"
+FILES = sorted(FOLDER.glob("*.whybox"))
+CONTENTS = json.loads((FOLDER / "contents.json").read_text(encoding="utf-8"))
+NEWER = {"confidence": {"level": 0.95}, "reviewed": True}  # fields that no version of today has
+
+
+@pytest.fixture
+def contents(monkeypatch):
+    """What tells what is in a file, as it told when the files were made."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    sys.modules.pop("make", None)
+    import make
+
+    return make.contents
+
+
+def test_there_is_a_file_of_every_kind():
+    assert {path.stem for path in FILES} == set(CONTENTS)
+    kinds = {e["kind"] for held in CONTENTS.values() for _, e in held}
+    assert kinds == set(KINDS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_old_files_say_what_they_said(path, tmp_path, contents):
+    found = wb.load(path)
+    assert contents(found) == CONTENTS[path.stem]
+    found.save(tmp_path / "again.whybox")
+    assert contents(wb.load(tmp_path / "again.whybox")) == CONTENTS[path.stem]
+
+
+@pytest.mark.parametrize("name", ["effect", "effect_outputs", "effects_ice", "effects_surface", "effects_ale"])
+def test_old_curves_still_answer(name):
+    found = wb.load(FOLDER / f"{name}.whybox")
+    for e in found.values() if isinstance(found, Effects) else [found]:
+        points = e.grid if "point_2" not in e.dims else [(a, b) for a in e.grid for b in e.coords["point_2"]]
+        assert np.allclose(e.at(points).reshape(e.shape), e.values, rtol=1e-12)
+    between = wb.load(FOLDER / "effect.whybox")
+    assert np.isin(between.at(np.linspace(-3, 3, 50)), between.again.values).all()
+
+
+def page_of(path):
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("explanation.json"))
+
+
+def changed(path, target, change):
+    """The same file with another evidence, or another page."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "explanation.json":
+                page = json.loads(data)
+                change(page)
+                data = json.dumps(page).encode()
+            new.writestr(name, data)
+    return target
+
+
+@pytest.mark.parametrize("name", ["attribution", "saliency", "importance_impurity", "effect"])
+def test_fields_of_a_newer_version_are_kept_and_shown(tmp_path, name):
+    path = changed(FOLDER / f"{name}.whybox", tmp_path / "new.whybox", lambda page: page["evidence"].update(NEWER))
+    e = wb.load(path)
+    old = wb.load(FOLDER / f"{name}.whybox")
+    assert isinstance(e, Explanation)
+    assert e.evidence.unknown == NEWER
+    assert e.values.tobytes() == old.values.tobytes()
+    assert str(e.evidence).startswith(str(old.evidence))
+    assert "confidence (written by a newer version of whybox): {'level': 0.95}" in str(e.evidence)
+    assert "written by a newer version" in e._repr_html_()
+    e[:1].save(tmp_path / "again.whybox")
+    back = page_of(tmp_path / "again.whybox")["evidence"]
+    assert {field: back[field] for field in NEWER} == NEWER
+    assert "unknown" not in back
+    assert wb.load(tmp_path / "again.whybox").evidence == e.evidence
+
+
+def test_fields_of_an_older_version_get_their_defaults(tmp_path):
+    later = ("verdict", "passes", "operators", "settings", "notes", "seconds", "seed")
+
+    def without(page):
+        for field in later:
+            del page["evidence"][field]
+
+    e = wb.load(changed(FOLDER / "attribution.whybox", tmp_path / "old.whybox", without))
+    plain = Evidence(*["?"] * 12)
+    assert {field: getattr(e.evidence, field) for field in later} == {field: getattr(plain, field) for field in later}
+    assert e.evidence.method == "TreeShap"
+
+
+@pytest.mark.parametrize("field", ["method", "exact", "residual", "model"])
+def test_nothing_is_assumed_for_what_every_version_writes(tmp_path, field):
+    path = changed(FOLDER / "attribution.whybox", tmp_path / "e.whybox", lambda page: page["evidence"].pop(field))
+    with pytest.raises(ExplanationFileError, match=f"lacks '{field}'"):
+        wb.load(path)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(2, "newer version"), (None, "edited"), (0, "edited"), ("1", "edited"), (True, "edited")]
+)
+def test_formats_that_are_not_known(tmp_path, number, said):
+    path = changed(FOLDER / "attribution.whybox", tmp_path / "e.whybox", lambda page: page.update(format=number))
+    with pytest.raises(ExplanationFileError, match=said):
+        wb.load(path)
