@@ -263,8 +263,8 @@ def telling_rows(table: Table, most: int) -> Ints:
     """Return at most so many rows that show how a model treats rows: from all over the table, then one for each column with a missing value in it."""
     n = len(table)
     wide, dense = (np.unique(np.linspace(0, n - 1, min(n, m)).astype(np.int64)) for m in (-(-most // 2), most))
-    found: list[int] = []
-    for position in range(0 if table.is_matrix else table.width):  # of a sparse matrix most cells are absent anyway
+    found: list[int] = _sparse_gaps(table.native, wide)[: max(0, min(n, most) - len(wide))] if table.is_matrix else []
+    for position in range(table.width) if not table.is_matrix else ():
         if len(wide) + len(found) >= min(n, most):
             break
         gap = _gaps(table, position)
@@ -272,6 +272,17 @@ def telling_rows(table: Table, most: int) -> Ints:
             found.append(int(gap.argmax()))
     more = dense[~np.isin(dense, [*wide, *found])][: most - len(wide) - len(found)]
     return np.concatenate([wide, more, np.array(found, dtype=np.int64)])
+
+
+def _sparse_gaps(rows: Any, chosen: Ints) -> list[int]:
+    """Of a sparse matrix, a row for each column that stores a missing value, unless one of the chosen rows has it."""
+    if rows.dtype.kind != "f":
+        return []
+    stored = np.flatnonzero(np.isnan(rows.data))
+    at = np.searchsorted(rows.indptr, stored, side="right") - 1
+    columns, first = np.unique(rows.indices[stored], return_index=True)
+    known = np.isin(columns, rows.indices[stored][np.isin(at, chosen)])
+    return list(dict.fromkeys(at[first[~known]].tolist()))
 
 
 def _gaps(table: Table, position: int) -> npt.NDArray[np.bool_] | None:

@@ -195,6 +195,25 @@ def change(X):
         del X["b"]
 
 
+def test_sparse_rows_are_cells_too():
+    from scipy.sparse import csr_matrix
+
+    rng = np.random.default_rng(0)
+    dense = rng.integers(0, 4, (N, 4)) * (rng.random((N, 4)) < 0.5) * 1.0
+    y = dense @ np.arange(1.0, 5.0)
+    sparse = csr_matrix(dense)
+    forest = RandomForestRegressor(5, random_state=0).fit(dense, y)
+    linear = LinearRegression().fit(dense, y)
+    explained = wb.explain(forest, sparse)
+    curves = [wb.effects(model, sparse, [0], kind)[0] for model in (forest, linear) for kind in ("pdp", "ale", "ice")]
+    sparse.data[:] = 77.0  # what happens to the user's matrix later does not matter
+    assert np.array_equal(explained.data.native.toarray(), dense)
+    right = [wb.effects(model, dense, [0], kind)[0] for model in (forest, linear) for kind in ("pdp", "ale", "ice")]
+    for ours, theirs in zip(curves, right, strict=True):
+        assert ours.values == pytest.approx(theirs.values)
+        assert ours.at([1.0, 2.5]) == pytest.approx(theirs.at([1.0, 2.5]))
+
+
 TABLES = {
     "numpy": lambda X: X.copy(),
     "numpy, column-major": np.asfortranarray,
