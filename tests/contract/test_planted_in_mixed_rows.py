@@ -383,3 +383,21 @@ def test_without_a_background_rows_are_mixed_with_each_other():
     assert got.model_calls == 53
     assert "48 of them mixed of two rows" in str(got)
     assert "(64 mixed of two others)" in str(got)
+
+
+def test_a_kept_explainer_asks_about_mixed_rows_again_as_its_rows_double():
+    import polars as pl
+
+    from whybox.explainers import TreeShap
+
+    explainer = TreeShap(forest().fit(X, Y), X[100:110])
+    asked = [explainer(X[i : i + 1]).evidence.verdict["mixed_rows"] for i in range(9)]
+    assert asked == [48, 48, 0, 48, 0, 0, 0, 48, 0]
+    big = np.concatenate([X] * (1000 // len(X) + 1))
+    assert [explainer(big).evidence.verdict["mixed_rows"] for _ in range(3)] == [48, 48, 48]
+    assert explainer(X[:1]).evidence.verdict["mixed_rows"] == 0
+    assert explainer(pl.DataFrame(X[:1])).evidence.verdict["mixed_rows"] == 48  # another kind of table
+
+    alone = TreeShap(forest().fit(X, Y))
+    assert [alone(X[i : i + 1]).evidence.verdict["mixed_rows"] for i in range(5)] == [0] * 5
+    assert alone(X[:2]).evidence.verdict["mixed_rows"] == 48  # the first rows of which two can be mixed

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import UnsupportedModelError
-from whybox.frames import Floats
+from whybox.frames import Floats, Table
 from whybox.kernels import lanes, outputs, trees
 from whybox.kernels.lanes import Attribution
 from whybox.methods.shap.game import game_of_row, values_of_game
@@ -29,6 +29,7 @@ __all__ = ["SINGLE", "Compiled", "Engine"]
 TEMPORARY: Final = 64 * 2**20  # bytes of results held beside the one being filled
 SINGLE: Final = 3e-6  # what sums in float32 may lose, relative to the largest there can be
 NEAR: Final = 1e-5  # raw outputs less far apart have the slope of the link over this much on either side, for their own would be rounding
+MANY: Final = 1000  # rows that take much longer than asking about mixed ones
 FEW: Final = 4  # rows too few to be worth a thread
 TOGETHER: Final = 2048  # rows that walk through a tree together against a hundred background rows
 PLENTY: Final = 48  # players on a path that a table of moments may have room for, though none has so many
@@ -44,6 +45,20 @@ class Compiled:
         self._choices: dict[tuple[object, ...], tuple[Plan, ...]] = {}
         self._made: dict[tuple[object, ...], tuple[Plan, Attribution]] = {}
         self._latest: dict[tuple[object, ...], tuple[Plan | None, Attribution | None, int, int]] = {}
+        self._mixed: dict[tuple[str, bool], tuple[int, int]] = {}
+
+    def mixed_due(self, table: Table) -> bool:
+        """Whether to ask about mixed rows again: of a new kind of table, of many rows, or once rows have doubled since, for to ask takes longer than one row."""
+        kind = table.library, table.is_matrix
+        seen, asked = self._mixed.get(kind, (0, 0))
+        self._mixed[kind] = seen + len(table), asked
+        return len(table) >= MANY or seen + len(table) >= 2 * asked
+
+    def mixed_asked(self, table: Table) -> None:
+        """Remember that mixed rows were asked about now."""
+        kind = table.library, table.is_matrix
+        seen, _ = self._mixed[kind]
+        self._mixed[kind] = seen, seen
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the question, the plans, and how many rows have come; trees are compiled where they are needed."""
@@ -57,7 +72,7 @@ class Compiled:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Go on with the same plans, so that not a bit changes, as far as the processor here has their instructions."""
         self.question = state["question"]
-        self._choices, self._made, self._latest = {}, {}, {}
+        self._choices, self._made, self._latest, self._mixed = {}, {}, {}, {}
         here = {s.name for s in lanes.instruction_sets()}
         for key, plan in state["plans"].items():
             if plan.instructions in here:

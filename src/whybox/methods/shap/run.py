@@ -63,7 +63,7 @@ def run(
         engine.fill(X, here, what=f"{method} {start + 1:,}-{start + len(X):,} of {n:,}" if n > BLOCK else method)
         prediction[some] = check.block(X, block, here, start)
         if start == 0:
-            check.mixed_rows(table)
+            check.mixed_rows(compiled, table)
         if q.every is not None:
             _spread(q, here, values[some])
     evidence = _evidence(
@@ -126,15 +126,17 @@ class _Check:
     calls: int = 0
     mixed: int = 0
 
-    def mixed_rows(self, table: Table) -> None:
+    def mixed_rows(self, compiled: Compiled, table: Table) -> None:
         """Ask the model about rows that take some columns from the background, or from another row where there is none."""
         q = self.engine.question
-        if q.model.own is None:
+        if q.model.own is None or not compiled.mixed_due(table):
             return
         there = None if q.background is None else q.background.some
         difference, self.mixed = mixed_agreement(q.model, sampled(q.model, table), there)
         self.agreement = max(self.agreement, difference)
         self.calls += self.mixed
+        if self.mixed:
+            compiled.mixed_asked(table)
 
     def block(self, X: Floats, table: Table, values: npt.NDArray[Any], start: int) -> Floats:
         """Check one block; return its predictions on the target's scale, (rows, outputs explained)."""
