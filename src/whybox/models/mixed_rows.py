@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox import sparse_rows
+from whybox.cells import object_cells
 from whybox.errors import InputError
 from whybox.frames import Floats, Table
 
@@ -142,5 +143,5 @@ def _by_column(here: Table, there: Table, positions: list[int]) -> Table:
     if here.library == there.library:
         return here.mixed(there, positions)
     for p in positions:
-        here = here.with_values(p, there.column(p).objects().tolist())
+        here = here.with_values(p, list(object_cells(there, p)))
     return here
