@@ -271,10 +271,14 @@ def interleaved(here: Any, there: Any, taken: npt.NDArray[np.bool_], library: st
     if library == "pandas":
         if list(here.dtypes) != list(there.dtypes):
             return None
-        out = here.copy()
+        out, series = (
+            here.copy(),
+            import_library("pandas").Series,
+        )  # which leaves a None in a column of objects as it is
         for p in range(taken.shape[1]):
             both = [frame.iloc[:, p].array for frame in (here, there)]
-            out.isetitem(p, type(both[0])._concat_same_type(both).take(picks[:, p]))  # noqa: SLF001  # keeps every dtype, unlike concat
+            cells = type(both[0])._concat_same_type(both).take(picks[:, p])  # noqa: SLF001  # keeps every dtype, unlike concat
+            out.isetitem(p, series(cells, index=out.index, dtype=here.dtypes.iloc[p]))
         return out
     frames = [nw.from_native(frame, eager_only=True) for frame in (here, there)]
     schema = frames[0].schema

@@ -401,3 +401,45 @@ def test_a_kept_explainer_asks_about_mixed_rows_again_as_its_rows_double():
     alone = TreeShap(forest().fit(X, Y))
     assert [alone(X[i : i + 1]).evidence.verdict["mixed_rows"] for i in range(5)] == [0] * 5
     assert alone(X[:2]).evidence.verdict["mixed_rows"] == 48  # the first rows of which two can be mixed
+
+
+def test_none_in_a_column_of_objects_stays_none_in_mixed_rows():
+    from sklearn.compose import make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    rng = np.random.default_rng(3)
+    words = pd.Series(np.array(["a", None, "b"] * 30, dtype=object), dtype=object)
+    rows = pd.DataFrame({"c": words, "x": rng.normal(size=90)})
+    filled = make_pipeline(SimpleImputer(missing_values=None, strategy="most_frequent"), OneHotEncoder())
+    model = make_pipeline(make_column_transformer((filled, ["c"]), remainder="passthrough"), forest())
+    model.fit(rows, rows["x"] * (rows["c"] == "b"))
+    got = wb.explain(model, rows, rows[:5])  # its imputer refuses NaN
+    np.testing.assert_allclose(got.values.sum(axis=1) + got.base, model.predict(rows), atol=1e-12)
+    assert got.evidence.verdict["mixed_rows"] == 48
+
+
+def test_mixed_rows_hold_the_very_cells():
+    from whybox.series import interleaved
+
+    rng = np.random.default_rng(4)
+    cells = np.empty(6, dtype=object)
+    cells[:] = [1, "x", None, float("nan"), True, 2**53 + 1]
+    rows = pd.DataFrame(
+        {
+            "objects": pd.Series(cells, dtype=object),
+            "text": pd.Series(["a", None, "b", "c", "d", "e"], dtype=object),
+            "ids": pd.array([1, None, 2**53 + 1, 4, 5, 6], dtype="Int64"),
+            "truth": pd.array([True, None] * 3, dtype="boolean"),
+            "dates": pd.date_range("2020", periods=6, tz="Asia/Tokyo"),
+            "kinds": pd.Categorical(list("abcab") + [None], categories=list("cba")),
+            "single": np.arange(6, dtype=np.float32),
+        }
+    )
+    there = rows.iloc[::-1].set_index("ids", drop=False)
+    taken = rng.random(rows.shape) < 0.5
+    out = interleaved(rows, there, taken, "pandas")
+    assert list(out.dtypes) == list(rows.dtypes)
+    for (i, j), other in np.ndenumerate(taken):
+        assert repr(out.iloc[i, j]) == repr((there if other else rows).iloc[i, j])
