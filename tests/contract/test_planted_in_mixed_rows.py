@@ -433,7 +433,7 @@ def test_mixed_rows_hold_the_very_cells():
             "ids": pd.array([1, None, 2**53 + 1, 4, 5, 6], dtype="Int64"),
             "truth": pd.array([True, None] * 3, dtype="boolean"),
             "dates": pd.date_range("2020", periods=6, tz="Asia/Tokyo"),
-            "kinds": pd.Categorical(list("abcab") + [None], categories=list("cba")),
+            "kinds": pd.Categorical([*list("abcab"), None], categories=list("cba")),
             "single": np.arange(6, dtype=np.float32),
         }
     )
