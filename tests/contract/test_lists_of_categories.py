@@ -163,3 +163,22 @@ def test_live_models_called_batch_by_batch(library, tmp_path, monkeypatch):
     frame.to_csv(tmp_path / "d.csv", index=False)
     found = explain_file(tmp_path / "m.joblib", tmp_path / "d.csv", tmp_path, "--trust-pickle")
     assert np.allclose(found.prediction, predict(frame), rtol=1e-4)
+
+
+def test_a_kept_explainer_refuses_another_list_than_that_of_earlier_rows():
+    from whybox.explainers import TreeShap
+
+    rng = np.random.default_rng(5)
+    codes = rng.integers(0, 3, 200)
+    X = np.column_stack([codes, rng.normal(size=200)])
+    model = xgb.XGBRegressor(n_estimators=4, feature_types=["c", "q"], enable_categorical=True)
+    model.fit(X, np.array([0.0, 10.0, -5.0])[codes] + X[:, 1])
+    words = pd.Categorical.from_codes(codes, ["a", "b", "z"])
+    rows = pd.DataFrame({"c": words, "x": X[:, 1]})
+    explainer = TreeShap(model)
+    first = explainer(rows[:4])
+    np.testing.assert_array_equal(explainer(rows[:4]).values, first.values)
+    other = rows.assign(c=words.reorder_categories(["z", "b", "a"]))
+    with pytest.raises(DtypeError, match="'a', 'b', 'z' in earlier rows and 'z', 'b', 'a' in the rows"):
+        explainer(other[:4])
+    np.testing.assert_array_equal(explainer(rows[:4]).values, first.values)

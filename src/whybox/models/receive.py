@@ -67,11 +67,19 @@ class Received:
                 f"the model knows no column names, and the background has the same columns as the rows in another order ({shown(b)}; the rows: {shown(a)}). "
                 "Put both in the order of training."
             )
-        for i in self.lists.keys() & other.lists.keys():
-            if not same_codes(self.lists[i], other.lists[i]):
+        self.agree_on_codes(other.lists, "in the background")
+
+    def agree_on_codes(self, lists: Mapping[int, tuple[Any, ...]], where: str) -> None:
+        """Check that codes mean the same here as by other lists of categories.
+
+        Raises:
+            DtypeError: they give other codes.
+        """
+        for i in self.lists.keys() & lists.keys():
+            if not same_codes(self.lists[i], lists[i]):
                 raise DtypeError(
                     f"column {self.table.names[i]!r}: the model stores no category names and reads the codes of the data's own list of categories, but that is "
-                    f"{shown(other.lists[i])} in the background and {shown(self.lists[i])} in the rows. {_GIVE_ONE_LIST}"
+                    f"{shown(lists[i])} {where} and {shown(self.lists[i])} in the rows. {_GIVE_ONE_LIST}"
                 )
 
 

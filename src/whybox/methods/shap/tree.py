@@ -70,6 +70,7 @@ class _Explainer:
             sparse=sparse,
         )
         self._kept: dict[tuple[tuple[str, ...], bool], Compiled] = {}
+        self._lists: dict[int, tuple[Any, ...]] = {}  # of columns of which the model reads the codes, as they came
         self.model = as_model(model)
         if not isinstance(self.model, self.needs):
             raise UnsupportedModelError(
@@ -128,6 +129,9 @@ class _Explainer:
             received = replace(received, table=snapshot(received.table))
         if self.background is not None:
             received.agree(self.background.received)
+        received.agree_on_codes(self._lists, "in earlier rows")
+        for i, words in received.lists.items():
+            self._lists[i] = max(self._lists.get(i, ()), words, key=len)
         table = received.table
         compiled = self._compiled(table.names, sparse=table.is_sparse)
         if self.background is not None:
