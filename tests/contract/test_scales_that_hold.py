@@ -125,3 +125,13 @@ def test_catboost_files_saved_with_their_pool(one_hot, tmp_path):
     (tmp_path / "edited.json").write_text(json.dumps(page))
     with pytest.raises(ModelFileError, match="not that of its category"):
         wb.explain(tmp_path / "edited.json", rows[:4])
+
+
+def test_catboosts_json_of_a_pool_without_categories_is_read(tmp_path):
+    X = np.random.default_rng(0).normal(size=(80, 3))
+    y = X[:, 0] * X[:, 1]
+    model = CatBoostRegressor(iterations=3, depth=3, verbose=0, allow_writing_files=False).fit(X, y)
+    path = str(tmp_path / "m.json")
+    model.save_model(path, format="json", pool=Pool(X, y))  # which writes the hashes as null
+    got = wb.explain(path, X[:5])
+    np.testing.assert_allclose(got.values.sum(axis=1) + got.base, model.predict(X[:5]), atol=1e-12)

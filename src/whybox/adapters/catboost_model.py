@@ -117,7 +117,9 @@ class _Columns:
                 "cat_features_hash",
             ],
         )
-        if "cat_features_hash" in info:
+        if (
+            "cat_features_hash" in info and info["cat_features_hash"].value is not None
+        ):  # null: the pool has no categories
             _check_hashes(info["cat_features_hash"])
         for other in ("text_features", "embedding_features"):
             if other in info and info[other].value:
