@@ -117,9 +117,7 @@ class _Columns:
                 "cat_features_hash",
             ],
         )
-        if (
-            "cat_features_hash" in info and info["cat_features_hash"].value is not None
-        ):  # null: the pool has no categories
+        if "cat_features_hash" in info:
             _check_hashes(info["cat_features_hash"])
         for other in ("text_features", "embedding_features"):
             if other in info and info[other].value:
@@ -229,7 +227,7 @@ class _CatFeature:
 
 def _check_hashes(doc: Doc) -> None:
     """Names of the training categories with their hashes, which CatBoost writes with ``save_model(pool=...)``: they must be ours."""
-    listed = list(doc.items())
+    listed = [] if doc.value is None else list(doc.items())  # null where the pool has no categories
     for d in listed[:: 1 + len(listed) // _HASHES]:
         f = d.fields(["hash", "value"])
         if category_hash(f["value"].text()) & 0xFFFFFFFF != f["hash"].integer(-(2**31), 2**32 - 1) & 0xFFFFFFFF:
