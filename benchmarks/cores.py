@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from whybox.explainers import TreeShap
-from whybox.kernels import lanes
+from whybox.kernels import compiled_trees
 
 MEMORY = textwrap.dedent("""
     import re, sys
@@ -59,7 +59,7 @@ def _times(n: int) -> None:
 
     X, y = data(n, 20)
     booster = xgboost.train({"max_depth": 6}, xgboost.DMatrix(X[:20_000], y[:20_000]), 100)
-    every = lanes.threads_available()
+    every = compiled_trees.threads_available()
     print("\n| wall-clock, XGBoost 100 trees depth 6, d = 20 | rows | seconds | a row |\n| --- | --- | --- | --- |")
     times, out = {}, np.ones((n, 20, 1))
     for jobs in (1, every):

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from whybox.kernels import lanes, trees
-from whybox.kernels.trees import Rules
-from whybox.methods.shap.indices import SHAPLEY
+from whybox.games.indices import SHAPLEY
+from whybox.kernels import compiled_trees, tree_shap
+from whybox.kernels.tree_shap import Rules
 from whybox.models.registry import as_model
 
 # name: features, depth (None: a forest grown to purity), kernel, arithmetic, bits, rows; and how many trees a row's figures are divided by
-WORK: dict[str, tuple[int, int | None, str, lanes.Arithmetic, int, tuple[int, int], int]] = {
+WORK: dict[str, tuple[int, int | None, str, compiled_trees.Arithmetic, int, tuple[int, int], int]] = {
     "depth 6, d = 20, pattern tables of 7 bits": (20, 6, "pattern tables", "float32", 7, (1024, 3072), 1),
     "depth 6, d = 20, lane walk": (20, 6, "lane walk", "float32", 5, (1024, 3072), 1),
     "depth 6, d = 127, pattern tables of 7 bits": (127, 6, "pattern tables", "float32", 7, (1024, 3072), 1),
@@ -63,12 +63,16 @@ def attribute(path: str, name: str, rows: int) -> None:
     player_of, out, few = np.arange(d, dtype=np.int32), np.zeros((rows, d, 1)), np.ascontiguousarray(X[:rows])
     if kernel == "pair walk":
         back = np.ascontiguousarray(X[-100:])
-        return trees.interventional(e, player_of, d, few, back, np.full((1, 100), 0.01), SHAPLEY.moments(d + 1), 1, out)
-    degrees = np.maximum(trees.players_on_path(e, player_of, d) - 1, 0)
+        return tree_shap.interventional(
+            e, player_of, d, few, back, np.full((1, 100), 0.01), SHAPLEY.moments(d + 1), 1, out
+        )
+    degrees = np.maximum(tree_shap.players_on_path(e, player_of, d) - 1, 0)
     different, of_tree = np.unique(np.minimum(degrees, 15) if arithmetic == "float32" else degrees, return_inverse=True)
     rules = Rules.of([SHAPLEY.rule(int(k)) for k in different], of_tree.astype(np.int32))
-    best = lanes.instruction_sets()[0].name
-    work = lanes.Attribution(e, player_of, d, rules, kernel=kernel, instructions=best, arithmetic=arithmetic, bits=bits)
+    best = compiled_trees.instruction_sets()[0].name
+    work = compiled_trees.Attribution(
+        e, player_of, d, rules, kernel=kernel, instructions=best, arithmetic=arithmetic, bits=bits
+    )
     return work.add(few, out, threads=1, what="", quiet=True)
 
 

@@ -34,10 +34,10 @@ from typing import Any
 import numpy as np
 
 from whybox.explainers import TreeShap
-from whybox.kernels import lanes
-from whybox.methods.shap.engines import Compiled, Engine
-from whybox.methods.shap.players import resolve_players
-from whybox.methods.shap.question import settle
+from whybox.games.players import resolve_players
+from whybox.kernels import compiled_trees
+from whybox.methods.shap.compute import CompiledProblem, KernelRunner
+from whybox.methods.shap.problem import settle
 
 warnings.filterwarnings("ignore")
 
@@ -95,7 +95,7 @@ def attribute(
         table, _ = explainer.model.inputs.align(_table(X))
         players = resolve_players(explainer.model, table.names, None)
         question = settle(explainer.model, players, explainer.background, explainer.options)
-        engine = Engine(Compiled(question), len(X))
+        engine = KernelRunner(CompiledProblem(question), len(X))
         shape = (len(X), *question.shape(work.order), len(question.target.names))
         if given is None:
             out = np.zeros(shape, np.float32 if work.dtype == "float32" else np.float64)
@@ -112,7 +112,7 @@ def attribute(
 
 
 def _table(X: np.ndarray) -> Any:
-    from whybox.frames import as_table
+    from whybox.data.table import as_table
 
     return as_table(X)
 
@@ -461,7 +461,7 @@ def one_row() -> list[str]:
     def alone(row: np.ndarray) -> np.ndarray:
         encoded = mine.model.inputs.matrix(_table(row))
         out = np.zeros((1, 20, 1))
-        Engine(compiled, 1).fill(encoded, out, what="")
+        KernelRunner(compiled, 1).fill(encoded, out, what="")
         return out
 
     calls = {
@@ -502,7 +502,7 @@ def main() -> None:
     args = parser.parse_args()
     scale = 0.1 if args.quick else 1.0
     print(
-        f"Python {platform.python_version()}, {lanes.instruction_sets()[0].name}, {lanes.threads_available()} cores; "
+        f"Python {platform.python_version()}, {compiled_trees.instruction_sets()[0].name}, {compiled_trees.threads_available()} cores; "
         + ", ".join(_installed())
     )
     if args.cores:

@@ -15,7 +15,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
-from whybox.cli import main
+from whybox.cli.main import main
 
 RNG = np.random.default_rng(0)
 N = 240

@@ -23,9 +23,9 @@ def pytest_configure(config):
 @pytest.fixture(scope="session", autouse=True)
 def forced_choice(request):
     """The whole suite on one kernel, when asked."""
-    from whybox.kernels import lanes
+    from whybox.kernels import compiled_trees
 
-    with lanes.forced(kernel=request.config.getoption("--kernel")):
+    with compiled_trees.forced(kernel=request.config.getoption("--kernel")):
         yield
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from whybox.methods.saliency.method import Found, Method
+from whybox.methods.saliency.base import Method, MethodOutput
 
 
 @dataclass(frozen=True)
@@ -22,4 +22,4 @@ class Fixed(Method):
         value = np.array(self.maps[: q.rows], dtype=float).reshape(q.inputs[0].x.shape)
         value = value + self.draws * np.random.default_rng(q.seed).normal(size=value.shape)
         base = None if self.base is None else np.full((q.rows, 1), self.base)
-        return Found([[value]], "none", "none", base=base, exact=not self.draws)
+        return MethodOutput([[value]], "none", "none", base=base, exact=not self.draws)

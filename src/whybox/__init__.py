@@ -17,39 +17,39 @@ if TYPE_CHECKING:
     from whybox import errors as errors
     from whybox import explainers as explainers
     from whybox import networks as networks
-    from whybox.api import effects as effects
-    from whybox.api import explain as explain
-    from whybox.api import importance as importance
-    from whybox.api import interactions as interactions
-    from whybox.api import load as load
-    from whybox.api import plan as plan
-    from whybox.api import plan_effects as plan_effects
-    from whybox.api import regions as regions
+    from whybox.api.effects import effects as effects
+    from whybox.api.effects import plan_effects as plan_effects
+    from whybox.api.explain import explain as explain
+    from whybox.api.importance import importance as importance
+    from whybox.api.interactions import interactions as interactions
+    from whybox.api.load import load as load
+    from whybox.api.plan import plan as plan
+    from whybox.api.regions import regions as regions
     from whybox.checks.check import check as check
     from whybox.explanation.effects import Effects as Effects
     from whybox.explanation.explanation import Explanation as Explanation
     from whybox.methods.effects.plan import EffectsPlan as EffectsPlan
     from whybox.methods.saliency.saliency import saliency as saliency
     from whybox.methods.shap.plan import Plan as Plan
-    from whybox.reporting.build import report as report
+    from whybox.reporting.report import report as report
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "check": "whybox.checks.check",
     "Effects": "whybox.explanation.effects",
-    "effects": "whybox.api",
+    "effects": "whybox.api.effects",
     "Explanation": "whybox.explanation.explanation",
-    "explain": "whybox.api",
-    "importance": "whybox.api",
-    "interactions": "whybox.api",
-    "load": "whybox.api",
+    "explain": "whybox.api.explain",
+    "importance": "whybox.api.importance",
+    "interactions": "whybox.api.interactions",
+    "load": "whybox.api.load",
     "Plan": "whybox.methods.shap.plan",
-    "plan": "whybox.api",
+    "plan": "whybox.api.plan",
     "EffectsPlan": "whybox.methods.effects.plan",
-    "plan_effects": "whybox.api",
-    "regions": "whybox.api",
-    "report": "whybox.reporting.build",
+    "plan_effects": "whybox.api.effects",
+    "regions": "whybox.api.regions",
+    "report": "whybox.reporting.report",
     "saliency": "whybox.methods.saliency.saliency",
 }
 _MODULES = ("errors", "explainers", "networks")

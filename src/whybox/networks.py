@@ -30,7 +30,7 @@ def jax(
     Raises:
         UnsupportedModelError: a module in train mode. OptionError: no function.
     """
-    from whybox.adapters.jax import wrap
+    from whybox.adapters.jax.network import wrap
 
     return wrap(function, params, batched=batched, channels=channels)
 

@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 import whybox as wb
 from categories import LIBRARIES, PIPELINES, WORDS, N, as_library, explain_file, pipeline, rows, saved, trained
-from whybox.cli import main
+from whybox.cli.main import main
 from whybox.errors import DtypeError
 from whybox.models.registry import as_model
 
@@ -61,7 +61,7 @@ def test_a_csv_is_read_as_the_categories_of_a_pipeline(name, kind, tmp_path):
 
 
 def test_blanks_of_other_columns_stay_missing(tmp_path):
-    from whybox.tables import read_table
+    from whybox.data.table_files import read_table
 
     text = "a,b,n\nNA,NA,1\n,None,NA\nx,y,2\n"
     (tmp_path / "t.csv").write_text(text)

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import whybox as wb
-from whybox.cli import main
+from whybox.cli.main import main
 from whybox.errors import ColumnsError, InputError
 
 RNG = np.random.default_rng(0)

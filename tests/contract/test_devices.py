@@ -14,7 +14,7 @@ import torch
 
 import whybox as wb
 from networks.small import digits, digits_network
-from whybox.methods.saliency.catalog import METHODS
+from whybox.methods.saliency.registry import METHODS
 
 needs_one = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no accelerator")
 

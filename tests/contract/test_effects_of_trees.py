@@ -11,14 +11,14 @@ import pytest
 
 import whybox as wb
 import zoo
+from whybox.data.table import as_table
 from whybox.errors import OptionError
-from whybox.frames import as_table
+from whybox.methods.common.output import resolve_output
 from whybox.methods.effects.ale import ale
 from whybox.methods.effects.curves import individual, partial_dependence
-from whybox.methods.effects.evaluate import Predicts
-from whybox.methods.effects.question import as_rows, settle
-from whybox.methods.effects.trees import Trees
-from whybox.methods.shap.target import resolve_output
+from whybox.methods.effects.predict_evaluator import PredictEvaluator
+from whybox.methods.effects.problem import settle, weighted_rows
+from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.models.blackbox import BlackBox
 from whybox.models.links import Outputs
 from whybox.models.registry import as_model
@@ -46,7 +46,7 @@ def asked_own(asked):
         kind="own",
         own=model.own,
     )
-    return Predicts(box, asked.rows, resolve_output(box.outputs, None))
+    return PredictEvaluator(box, asked.rows, resolve_output(box.outputs, None))
 
 
 @pytest.mark.parametrize("case", EXACT, ids=ids)
@@ -77,7 +77,7 @@ def test_trees_against_the_librarys_own_predict(case):
                 ours, theirs = ale(trees, [grid])[0], ale(oracle, [grid])[0]
                 assert np.allclose(ours.values, theirs.values, **close)
                 assert np.allclose(ours.std_error, theirs.std_error, **close)
-    assert isinstance(asked.evaluator(asked.wanted[0]), (Trees, Predicts))
+    assert isinstance(asked.evaluator(asked.wanted[0]), (TreeEvaluator, PredictEvaluator))
 
 
 def test_most_kinds_are_answered_by_their_trees():
@@ -87,7 +87,7 @@ def test_most_kinds_are_answered_by_their_trees():
         asked = settle(
             live, first(rows), None, kind="pdp", grid=None, output=None, weights=None, response=None, max_evals=None
         )
-        by_trees += isinstance(asked.evaluator(asked.wanted[-1]), Trees)
+        by_trees += isinstance(asked.evaluator(asked.wanted[-1]), TreeEvaluator)
     assert by_trees >= 6
 
 
@@ -102,10 +102,10 @@ def test_surfaces_of_trees_against_predictions(kind):
             model, X.iloc[:60], [("bmi", "age"), ("s5", "bp")], kind=kind, grid=6, output=output, weights=None,
             response=None, max_evals=None,
         )  # fmt: skip
-        ask = Predicts(model, asked.rows, asked.target)
+        ask = PredictEvaluator(model, asked.rows, asked.target)
         for members in asked.wanted:
             trees, grid = asked.evaluator(members), asked.make(members)
-            assert isinstance(trees, Trees)
+            assert isinstance(trees, TreeEvaluator)
             make = {
                 "pdp": lambda e, g: partial_dependence(e, [g])[0].values,
                 "ale": lambda e, g: ale(e, [g])[0].values,
@@ -159,7 +159,7 @@ def test_an_adapted_model_can_be_asked_without_its_library():
     assert np.array_equal(a.values, b.values)
     assert a.evidence.model_calls == 0
     assert b.evidence.model_calls == len(rows)
-    assert as_rows(as_table(rows), None).count == pytest.approx(len(rows))
+    assert weighted_rows(as_table(rows), None).count == pytest.approx(len(rows))
 
 
 def boosted(n=900):
@@ -187,9 +187,9 @@ SAME = {
 
 @pytest.mark.parametrize("what", SAME)
 def test_the_number_of_threads_changes_no_bit(what, monkeypatch):
-    from whybox.kernels import sums
+    from whybox.kernels import reproducible_sum
 
-    monkeypatch.setattr(sums, "PART_SECONDS", 1e-6)  # so that a small model has parts too
+    monkeypatch.setattr(reproducible_sum, "PART_SECONDS", 1e-6)  # so that a small model has parts too
     model, X = boosted()
     adapted = as_model(model)
     one = SAME[what](adapted, X, n_jobs=1)
@@ -222,7 +222,7 @@ def test_all_surfaces_come_out_of_one_walk_and_are_those_of_each_alone(n, monkey
     asked = settle(
         model, X, pairs, kind="pdp", grid=6, output=None, weights=weights, response=None, max_evals=None
     )  # fmt: skip
-    ask = Predicts(asked.model, asked.rows, asked.target)
+    ask = PredictEvaluator(asked.model, asked.rows, asked.target)
     for members in asked.wanted[::3]:
         key = asked.name(members)
         brute = partial_dependence(ask, [asked.make(members)])[0]

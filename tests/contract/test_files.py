@@ -14,9 +14,9 @@ import pytest
 import whybox as wb
 import zoo
 from damage import damaged, library_says, reshaped
-from whybox.adapters.files import load
+from whybox.adapters.files.load import load
 from whybox.errors import ModelFileError, UnknownFieldError, UnsupportedModelError, UntrustedPickleError, WhyboxError
-from whybox.kernels import trees
+from whybox.kernels import tree_shap
 from whybox.models.linear import Linear
 
 FILES = {"XGBoost": ("json", "ubj"), "LightGBM": ("txt",), "CatBoost": ("json", "cbm")}
@@ -88,7 +88,7 @@ def test_early_stopping_in_files(tmp_path):
 
 def test_cbm_needs_catboost(tmp_path, monkeypatch):
     zoo.built("CatBoostRegressor, RMSE")[0].save_model(str(tmp_path / "m.cbm"))
-    monkeypatch.setattr("whybox.adapters.sandbox.find_spec", lambda name: None)
+    monkeypatch.setattr("whybox.adapters.files.subprocess_predict.find_spec", lambda name: None)
     with pytest.raises(wb.errors.MissingDependencyError, match=r"pip install 'whybox\[catboost\]'"):
         load(tmp_path / "m.cbm")
 
@@ -96,7 +96,7 @@ def test_cbm_needs_catboost(tmp_path, monkeypatch):
 def test_without_the_library_the_evidence_says_so(tmp_path, monkeypatch):
     model, rows = zoo.built("XGBRegressor, reg:squarederror")
     model.save_model(tmp_path / "m.json")
-    monkeypatch.setattr("whybox.adapters.sandbox.find_spec", lambda name: None)
+    monkeypatch.setattr("whybox.adapters.files.subprocess_predict.find_spec", lambda name: None)
     evidence = wb.explain(tmp_path / "m.json", rows[:3]).evidence
     assert "read without its library" in evidence.verdict["against"]
     assert evidence.residual_against == "our reading of the model file"
@@ -242,7 +242,7 @@ def _fuzz(library, name, ending, folder, count, seed):
         if theirs.shape[1] != len(model.outputs.names) or model.inputs.width != numbers.shape[1]:
             wrong.append((path.name, "shape"))
             continue
-        ours = model.raw(numbers) if isinstance(model, Linear) else trees.predict(model, numbers)
+        ours = model.raw(numbers) if isinstance(model, Linear) else tree_shap.predict(model, numbers)
         ours = model.outputs.link(ours) if library == "lightgbm" and not (model.tree_weight == 1).all() else ours
         room = 1e-5 * np.max(model.size if not isinstance(model, Linear) else model.size(numbers)) + 1e-9
         off = np.nanmax(np.abs(ours - theirs)) if not (np.isnan(theirs) & np.isnan(ours)).all() else 0

@@ -47,7 +47,7 @@ def own(explanation, model, rows):
     """The library's own prediction on the scale explained, (rows, outputs)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from whybox.frames import as_table
+        from whybox.data.table import as_table
 
         table = model.inputs.align(as_table(rows))[0]
         out = model.own.predict(table)

@@ -16,11 +16,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 import whybox as wb
-from whybox.background import make_background
+from whybox.background.marginal import make_background
+from whybox.data.table import as_table
 from whybox.errors import ModelMismatchError, UnsupportedModelError
-from whybox.frames import as_table
-from whybox.kernels import trees
-from whybox.kernels.outputs import agreement, raw, sampled
+from whybox.kernels import tree_shap
+from whybox.kernels.predict import agreement, raw, sampled
 from whybox.models.inputs import Inputs
 from whybox.models.mixed_rows import _together, masks, mix
 from whybox.models.registry import as_model
@@ -142,8 +142,8 @@ def test_a_wrong_leaf_that_no_row_reaches(make, kind):
         i, j = rng.integers(0, 2, 500), rng.integers(0, 3, 500)
         mixed = np.where(masks(500, 5, rng), background[j], rows[i])
         encoded = e.inputs.matrix(as_table(mixed))
-        reached = trees.leaves(e, e.inputs.matrix(as_table(np.concatenate([rows, background]))))
-        ends = trees.leaves(e, encoded)
+        reached = tree_shap.leaves(e, e.inputs.matrix(as_table(np.concatenate([rows, background]))))
+        ends = tree_shap.leaves(e, encoded)
         shares = [
             (np.mean(ends[:, t] == leaf), t, leaf)
             for t in range(e.n_trees)
@@ -421,7 +421,7 @@ def test_none_in_a_column_of_objects_stays_none_in_mixed_rows():
 
 
 def test_mixed_rows_hold_the_very_cells():
-    from whybox.series import interleaved
+    from whybox.data.series import interleaved
 
     rng = np.random.default_rng(4)
     cells = np.empty(6, dtype=object)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from whybox.adapters import lightgbm as from_lightgbm
-from whybox.adapters import xgboost as from_xgboost
-from whybox.adapters.sklearn import reading as from_sklearn
+from whybox.adapters.lightgbm import estimator as from_lightgbm
+from whybox.adapters.sklearn import finish as from_sklearn
+from whybox.adapters.xgboost import estimator as from_xgboost
 from whybox.errors import ModelMismatchError
 from whybox.models.registry import as_model
 from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, SINGLE

@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 import whybox as wb
 import zoo
+from whybox.data.table import as_table
 from whybox.errors import OptionError
-from whybox.frames import as_table
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
@@ -45,7 +45,7 @@ def through(effects, path):
 
 def everywhere(e, model, column):
     """On, just below and just above thresholds (also as float32), between them, and far beyond."""
-    from whybox.kernels.steps import breakpoints
+    from whybox.kernels.value_intervals import breakpoints
 
     t = breakpoints(model, column)
     t = t[np.isfinite(t) & (np.abs(t) < 1e30)][:: max(1, len(t) // 25)]
@@ -178,9 +178,9 @@ def zoo_model(X):
 
 
 def test_too_many_steps_are_not_saved_and_say_so(tmp_path, monkeypatch):
-    from whybox.methods.effects import again
+    from whybox.methods.effects import curve_at
 
-    monkeypatch.setattr(again, "LARGEST", 3)
+    monkeypatch.setattr(curve_at, "LARGEST", 3)
     X = pd.DataFrame({"x": np.random.default_rng(0).normal(size=50), "z": np.arange(50.0)})
     back = through(wb.effects(zoo_model(X), X), tmp_path)
     with pytest.raises(OptionError, match="too many"):

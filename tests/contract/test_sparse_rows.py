@@ -19,8 +19,8 @@ from sklearn.tree import DecisionTreeRegressor, ExtraTreeClassifier
 
 import whybox as wb
 from oracles import every_coalition, semivalue, shapley
+from whybox.data.table import as_table
 from whybox.errors import InputError, LimitError, NonFiniteError, OptionError
-from whybox.frames import as_table
 from whybox.models.registry import as_model
 
 RNG = np.random.default_rng(0)

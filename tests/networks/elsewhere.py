@@ -16,10 +16,10 @@ from torch import nn
 import whybox as wb
 from networks import accelerator
 from networks.small import Formula, convolutional, seeded
-from whybox.adapters.torch.hosted import captured
+from whybox.adapters.torch.capture_on_device import captured
 from whybox.adapters.torch.module import wrap
 from whybox.errors import WhyboxError
-from whybox.methods.saliency.catalog import METHODS
+from whybox.methods.saliency.registry import METHODS
 
 FEW = {
     "smoothgrad": {"samples": 6},

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from whybox.kernels import trees
-from whybox.methods.shap.indices import SHAPLEY
+from whybox.games.indices import SHAPLEY
+from whybox.kernels import tree_shap
 from whybox.models.registry import as_model
 
 COLUMNS = 60
@@ -24,7 +24,7 @@ def forest():
 def interventional(forest, player_of, players, X, B, weights, order, some=slice(None)):
     out = np.zeros((len(X), *(players,) * order, 3))
     table = SHAPLEY.moments(players + 1)
-    trees.interventional(
+    tree_shap.interventional(
         forest,
         player_of,
         players,
@@ -61,14 +61,14 @@ def test_trees_add_up(forest):
     whole = interventional(e, player_of, COLUMNS, X[:70], X[-20:], weights, 1)
     parts = [interventional(e, player_of, COLUMNS, X[:70], X[-20:], weights, 1, slice(i, i + 1)) for i in range(3)]
     np.testing.assert_allclose(whole, sum(parts), rtol=0, atol=1e-13)
-    predicted = trees.predict(e, X)
+    predicted = tree_shap.predict(e, X)
     np.testing.assert_allclose(whole.sum(axis=1), predicted[:70] - weights @ predicted[-20:], rtol=0, atol=1e-12)
 
 
 def test_trees_that_are_not_there(forest):
     e, X = forest
     with pytest.raises(ValueError, match="no such trees"):
-        trees.native(e).pair_walk(
+        tree_shap.native(e).pair_walk(
             x=X[:1], of_column=np.arange(COLUMNS, dtype=np.int32), count=COLUMNS, b=X[:1], weights=np.ones((1, 1)),
             table=SHAPLEY.moments(COLUMNS + 1), order=1, first_tree=2, last_tree=4, instructions="plain", out=np.zeros((1, COLUMNS, 3)),
         )  # fmt: skip

@@ -5,7 +5,7 @@ import pytest
 
 import whybox as wb
 from whybox.errors import OptionError, UnsupportedModelError
-from whybox.methods.saliency.grids import enlarged
+from whybox.numerics.interpolation import enlarged
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ensembles import ensemble, random_rows, random_tree
-from whybox.kernels import effects, lanes
+from whybox.kernels import compiled_trees, effects
 from whybox.kernels import reference_effects as reference
 from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, SINGLE, Tree
 
-each_set = pytest.mark.parametrize("name", [s.name for s in lanes.instruction_sets()])
+each_set = pytest.mark.parametrize("name", [s.name for s in compiled_trees.instruction_sets()])
 PLAIN = dict(categorical=False)
 
 
@@ -85,7 +85,7 @@ def asked(case, groups):
 @pytest.mark.parametrize("groups", GROUPS)
 def test_curves(case, groups, name):
     e, X, levels, wanted = asked(case, groups)
-    with lanes.forced(instructions=name):
+    with compiled_trees.forced(instructions=name):
         blocks = [parts for _, parts in effects.individual_blocks(e, levels, X, numbers=3000)]
         one = effects.individual(e, levels[0], X[:1])
     got = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
@@ -126,8 +126,8 @@ def test_means_of_deep_trees(flags):
     levels = levels_of([(0,), (1,), (2,), (3,)], points=2)
     for w in (np.ones(700), rng.random(700) * (rng.random(700) < 0.8)):
         wanted = [reference.partial_dependence(e, one.columns, one.values, X, w) for one in levels]
-        for some in lanes.instruction_sets():
-            with lanes.forced(instructions=some.name):
+        for some in compiled_trees.instruction_sets():
+            with compiled_trees.forced(instructions=some.name):
                 got = effects.partial_dependence(e, levels, X, w)
             for curve, want in zip(got, wanted, strict=True):
                 assert np.abs(curve - want).max() < 1e-12

@@ -9,7 +9,7 @@ import pytest
 
 from ensembles import ensemble, random_ensemble, random_rows, random_tree
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
-from whybox.kernels import effects, lanes, sums, trees
+from whybox.kernels import compiled_trees, effects, reproducible_sum, tree_shap
 from whybox.kernels import reference_effects as reference
 from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, SINGLE, TINY_AS_ZERO, ZERO_MISSING, Tree
 
@@ -24,7 +24,7 @@ CASES = [
     dict(depth=9, trees=2, columns=6),
 ]
 each_case = pytest.mark.parametrize("case", range(len(CASES)))
-each_set = pytest.mark.parametrize("name", [s.name for s in lanes.instruction_sets()])
+each_set = pytest.mark.parametrize("name", [s.name for s in compiled_trees.instruction_sets()])
 
 
 def some_weights(seed, n):
@@ -51,7 +51,7 @@ def test_partial_dependence(case, seed, name):
     X = random_rows(seed + 1, 70, e.inputs.width)
     levels = some_levels(seed, e.inputs.width)
     for w in (None, np.full(70, 3.0), some_weights(seed, 70)):
-        with lanes.forced(instructions=name):
+        with compiled_trees.forced(instructions=name):
             got = effects.partial_dependence(e, levels, X, w)
         for one, curve in zip(levels, got, strict=True):
             near(curve, reference.partial_dependence(e, one.columns, one.values, X, np.ones(70) if w is None else w))
@@ -89,13 +89,13 @@ def test_few_rows_in_deep_trees_and_many_rows(w):
             near(surface, reference.joint(e, ((a,), levels[a].values), ((b,), levels[b].values), X, folded))
 
 
-@pytest.mark.parametrize("part_seconds", [1e-9, sums.PART_SECONDS])  # in seven parts, in one
+@pytest.mark.parametrize("part_seconds", [1e-9, reproducible_sum.PART_SECONDS])  # in seven parts, in one
 def test_threads_change_no_bit(monkeypatch, part_seconds):
     e = random_ensemble(0, trees=7, depth=6)
     X, w = random_rows(1, 700, 4), np.random.default_rng(0).uniform(0.1, 2.0, 700)
     levels = some_levels(0, 4)
     whole = effects.joint(e, levels, [(0, 1)], X, w)[0]
-    monkeypatch.setattr(sums, "PART_SECONDS", part_seconds)
+    monkeypatch.setattr(reproducible_sum, "PART_SECONDS", part_seconds)
     low, high = (np.random.default_rng(s).integers(0, 3, (700, len(levels))).astype(np.int32) for s in (1, 2))
 
     def everything(threads):
@@ -182,7 +182,7 @@ def test_moments(case, link, center):
     e = random_ensemble(case, **CASES[case])
     X, w = random_rows(case + 1, 50, e.inputs.width), some_weights(case, 50)
     levels = some_levels(case, e.inputs.width)
-    own = LINKS[link](trees.predict(e, X))[:, None] if center == "row" else 0.0
+    own = LINKS[link](tree_shap.predict(e, X))[:, None] if center == "row" else 0.0
     for one, got in zip(levels, effects.individual_moments(e, levels, X, w, center=center, link=link), strict=True):
         curves = LINKS[link](reference.individual(e, one.columns, one.values, X)) - own
         mean = np.einsum("i,ipc->pc", w, curves) / w.sum()
@@ -240,7 +240,7 @@ def test_representatives_stand_for_every_value(flags, categorical):
         at = effects.bin_of(e, [column], points[:, None], probes[:, None])
         rows = np.repeat(X, len(probes), axis=0)
         of_probes, of_points = (np.tile(v, len(X))[:, None] for v in (probes, points[at]))
-        got, want = (trees.predict(e, reference.replaced(rows, [column], v)) for v in (of_probes, of_points))
+        got, want = (tree_shap.predict(e, reference.replaced(rows, [column], v)) for v in (of_probes, of_points))
         assert np.array_equal(got, want)
         hit = np.unique(effects.bin_of(e, [column], points[:, None], seen[:, None]))
         assert np.isin(points[hit][:-1], seen).all(), "a value that was seen stands for its class"
@@ -382,6 +382,8 @@ def test_a_column_with_more_thresholds_than_sixteen_bits_can_number():
     X = rng.random((300, 2))
     X[::7, 0] = np.nan
     players = [effects.Levels((c,), np.append(rng.random(6), np.nan)[:, None]) for c in range(2)]
-    want = [[trees.predict(e, reference.replaced(X, [c], v)).mean(axis=0) for v in players[c].values] for c in range(2)]
+    want = [
+        [tree_shap.predict(e, reference.replaced(X, [c], v)).mean(axis=0) for v in players[c].values] for c in range(2)
+    ]
     for got, curve in zip(effects.partial_dependence(e, players, X), want, strict=True):
         near(got, np.array(curve))

@@ -17,11 +17,11 @@ import whybox as wb
 from ensembles import large_situation, random_ensemble, rows_of
 from oracles import individual_curves
 from whybox.errors import OptionError
-from whybox.kernels import lanes, trees
+from whybox.kernels import compiled_trees, tree_shap
 from whybox.models.links import Link, Outputs
 from whybox.models.trees import TreeEnsemble
 
-SETS = [s.name for s in lanes.instruction_sets()]
+SETS = [s.name for s in compiled_trees.instruction_sets()]
 WEIGHTS = [
     lambda rng, n: None,
     lambda rng, n: rng.random(n),
@@ -48,7 +48,7 @@ class Drawn:
         return w / w.sum()
 
     def predict(self, rows):
-        raw = trees.predict(self.e, np.ascontiguousarray(rows))
+        raw = tree_shap.predict(self.e, np.ascontiguousarray(rows))
         return raw if self.output is None else self.e.outputs.link(raw)
 
     def mean(self, values):
@@ -102,7 +102,7 @@ def drawn(seed):
 
 def asked(d, features, kind, grid):
     """The effect; None where there is none, which may be refused."""
-    with lanes.forced(instructions=SETS[d.seed % len(SETS)]):
+    with compiled_trees.forced(instructions=SETS[d.seed % len(SETS)]):
         try:
             return wb.effects(d.e, d.X, features, kind, grid=grid, output=d.output, weights=d.weights)[0]
         except OptionError as error:
@@ -192,7 +192,7 @@ def together(d):
     width, share = d.e.inputs.width, d.share
     if width < 2:
         return
-    with lanes.forced(instructions=SETS[d.seed % len(SETS)]):
+    with compiled_trees.forced(instructions=SETS[d.seed % len(SETS)]):
         found = wb.interactions(d.e, d.X, output=d.output, weights=d.weights)
 
     def at_rows(columns):

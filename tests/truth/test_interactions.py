@@ -10,9 +10,9 @@ import pytest
 import whybox as wb
 import zoo
 from whybox.errors import LimitError, OptionError
-from whybox.methods.effects.evaluate import Predicts
 from whybox.methods.effects.interactions import _of_curves, _of_trees
-from whybox.methods.effects.question import settle
+from whybox.methods.effects.predict_evaluator import PredictEvaluator
+from whybox.methods.effects.problem import settle
 
 
 def design():
@@ -84,7 +84,7 @@ def test_trees_say_the_same_as_predictions(name):
         max_evals=None,
     )
     members = [0, 2, 3]
-    ask = Predicts(asked.model, asked.rows, asked.target)
+    ask = PredictEvaluator(asked.model, asked.rows, asked.target)
     a, b = _of_trees(asked.evaluator((0,)), members), _of_curves(ask, members, jackknife=False)
     assert np.allclose(a.size, b.size, rtol=1e-9, atol=1e-9)
     assert np.allclose(a.ratio, b.ratio, rtol=1e-7, atol=1e-9)

@@ -7,8 +7,8 @@ import pytest
 
 from ensembles import random_ensemble, random_rows
 from oracles import banzhaf, beta, hybrid_game, path_game, semivalue, shapley
-from whybox.kernels import reference, trees
-from whybox.methods.shap.indices import as_index
+from whybox.games.indices import as_index
+from whybox.kernels import reference, tree_shap
 
 CASES = [
     dict(),
@@ -35,18 +35,18 @@ def singles(columns):
 
 
 def run_path(e, player_of, count, X, index, order):
-    most = trees.players_on_path(e, player_of, count)
+    most = tree_shap.players_on_path(e, player_of, count)
     degrees = np.unique(np.maximum(most - order, 0))
     rules = [as_index(index).rule(int(d)) for d in degrees]
     of_tree = np.searchsorted(degrees, np.maximum(most - order, 0))
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
-    trees.path_dependent(e, player_of, count, X, trees.Rules.of(rules, of_tree), order, out)
+    tree_shap.path_dependent(e, player_of, count, X, tree_shap.Rules.of(rules, of_tree), order, out)
     return out
 
 
 def run_pairs(e, player_of, count, X, B, w, index, order):
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
-    trees.interventional(e, player_of, count, X, B, w[None], as_index(index).moments(count + 1), order, out)
+    tree_shap.interventional(e, player_of, count, X, B, w[None], as_index(index).moments(count + 1), order, out)
     return out
 
 
@@ -55,9 +55,9 @@ def run_pairs(e, player_of, count, X, B, w, index, order):
 def test_native_predict_equals_the_specification_bit_for_bit(case, seed):
     e = random_ensemble(seed, **CASES[case])
     X = random_rows(seed, 300, e.inputs.width)
-    assert np.array_equal(trees.leaves(e, X), reference.leaves(e, X))
-    assert np.array_equal(trees.predict(e, X), reference.predict(e, X))
-    assert np.allclose(trees.expectation(e), reference.expectation(e), atol=1e-13)
+    assert np.array_equal(tree_shap.leaves(e, X), reference.leaves(e, X))
+    assert np.array_equal(tree_shap.predict(e, X), reference.predict(e, X))
+    assert np.allclose(tree_shap.expectation(e), reference.expectation(e), atol=1e-13)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -65,7 +65,7 @@ def test_linear_leaves_predict(seed):
     e = random_ensemble(seed, linear=True)
     X = random_rows(seed, 300, 4)
     with np.errstate(all="ignore"):
-        assert np.array_equal(trees.predict(e, X), reference.predict(e, X), equal_nan=True)
+        assert np.array_equal(tree_shap.predict(e, X), reference.predict(e, X), equal_nan=True)
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -143,7 +143,7 @@ def test_players_of_several_columns(seed):
 def test_hybrids_are_the_predictions_of_every_coalition(seed, linear):
     e = random_ensemble(seed, columns=5, depth=5, outputs=2, linear=linear)
     x, B = np.clip(random_rows(seed + 1, 1, 5)[0], -50, 50), np.clip(random_rows(seed + 2, 6, 5), -50, 50)
-    got = trees.hybrids(e, np.arange(5, dtype=np.int32), 5, x, B) + e.base_values
+    got = tree_shap.hybrids(e, np.arange(5, dtype=np.int32), 5, x, B) + e.base_values
     for S in range(32):
         H = B.copy()
         for j in range(5):
@@ -186,7 +186,7 @@ def test_depth_sixty_four_and_beyond_stays_at_rounding():
     X[1, :75] = 1.0
     player_of = np.arange(d, dtype=np.int32)
     got = run_path(e, player_of, d, X, "shapley", 1)[..., 0]
-    f, base = trees.predict(e, X)[:, 0], trees.expectation(e)[0]
+    f, base = tree_shap.predict(e, X)[:, 0], tree_shap.expectation(e)[0]
     assert np.abs(got.sum(axis=1) + base - f).max() < 1e-13  # 150 factors of 1e-16 each
     from numpy.polynomial.legendre import leggauss
 

@@ -8,7 +8,7 @@ import torch
 
 import whybox as wb
 from whybox.errors import UnsupportedModelError
-from whybox.methods.saliency.catalog import METHODS
+from whybox.methods.saliency.registry import METHODS
 
 nn = torch.nn
 

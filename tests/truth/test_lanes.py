@@ -13,33 +13,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ensembles import ensemble, random_ensemble, random_rows, random_tree
-from whybox.kernels import lanes, reference, trees
-from whybox.methods.shap.indices import as_index
+from whybox.games.indices import as_index
+from whybox.kernels import compiled_trees, reference, tree_shap
 from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, SINGLE
 
-SETS = [s.name for s in lanes.instruction_sets()]
+SETS = [s.name for s in compiled_trees.instruction_sets()]
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
 
 
 def rules_for(e, player_of, count, index, order):
-    most = trees.players_on_path(e, player_of, count)
+    most = tree_shap.players_on_path(e, player_of, count)
     degrees, of_tree = np.unique(np.maximum(most - order, 0), return_inverse=True)
-    return trees.Rules.of([as_index(index).rule(int(d)) for d in degrees] or [as_index(index).rule(0)], of_tree)
+    return tree_shap.Rules.of([as_index(index).rule(int(d)) for d in degrees] or [as_index(index).rule(0)], of_tree)
 
 
 def want(e, player_of, count, X, index, order, background):
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
     if background is None:
-        trees.path_dependent(e, player_of, count, X, rules_for(e, player_of, count, index, order), order, out)
+        tree_shap.path_dependent(e, player_of, count, X, rules_for(e, player_of, count, index, order), order, out)
     else:
         B, w = background
-        trees.interventional(e, player_of, count, X, B, w[None], as_index(index).moments(count + 1), order, out)
+        tree_shap.interventional(e, player_of, count, X, B, w[None], as_index(index).moments(count + 1), order, out)
     return out
 
 
 def got(e, player_of, count, X, index, order, background, *, kernel, name, arithmetic, bits, threads=1, out=None):
     moments = as_index(index).moments(count + 1)
-    made = lanes.Attribution(
+    made = compiled_trees.Attribution(
         e,
         player_of,
         count,
@@ -161,10 +161,10 @@ def test_trees_that_do_not_fit_are_compiled_in_turns(monkeypatch):
     X = random_rows(4, 500, 6)
     player_of = np.arange(6, dtype=np.int32)
     right = want(e, player_of, 6, X, "shapley", 1, None)
-    monkeypatch.setattr(lanes, "CHUNK", 1)
+    monkeypatch.setattr(compiled_trees, "CHUNK", 1)
     rules = rules_for(e, player_of, 6, "shapley", 1)
     shared = dict(instructions=SETS[0], arithmetic="float64", bits=4)
-    made = lanes.Attribution(e, player_of, 6, rules, kernel="lane walk", kept=20_000, **shared)
+    made = compiled_trees.Attribution(e, player_of, 6, rules, kernel="lane walk", kept=20_000, **shared)
     for _ in range(2):
         out = np.zeros(right.shape)
         made.add(X, out, threads=2, what="", quiet=True)
@@ -179,7 +179,7 @@ def test_one_explainer_may_be_used_by_several_threads():
     right = want(e, player_of, 6, X, "shapley", 1, None)
     rules = rules_for(e, player_of, 6, "shapley", 1)
     shared = dict(instructions=SETS[0], arithmetic="float64", bits=6)
-    made = lanes.Attribution(e, player_of, 6, rules, kernel="pattern tables", **shared)
+    made = compiled_trees.Attribution(e, player_of, 6, rules, kernel="pattern tables", **shared)
     wrong = []
 
     def use():

@@ -11,8 +11,8 @@ import pytest
 
 import whybox as wb
 from ensembles import ensemble, random_ensemble, random_rows
-from whybox.adapters.lightgbm_model import read
-from whybox.kernels import effects, lanes, reference, reference_effects, trees
+from whybox.adapters.lightgbm.text_format import read
+from whybox.kernels import compiled_trees, effects, reference, reference_effects, tree_shap
 from whybox.models.registry import as_model
 from whybox.models.trees import CATEGORICAL, MISSING_LEFT, SET_RIGHT, SINGLE, TINY_AS_ZERO, Tree
 
@@ -84,7 +84,7 @@ def test_membership_is_that_of_a_set(members, flags):
     want = np.where(want, 1.0, 2.0)
     with np.errstate(over="ignore"):
         assert np.array_equal(reference.predict(e, x[:, None])[:, 0], want)
-    assert np.array_equal(trees.predict(e, np.ascontiguousarray(x[:, None]))[:, 0], want)
+    assert np.array_equal(tree_shap.predict(e, np.ascontiguousarray(x[:, None]))[:, 0], want)
 
 
 @each_case
@@ -93,7 +93,7 @@ def test_predict_equals_the_specification_bit_for_bit(seed, case):
     e, rows = made(seed, case)
     assert (e.set_words < 0).any() or not len(e.sets)
     X = rows(300)
-    assert np.array_equal(trees.predict(e, X), reference.predict(e, X))
+    assert np.array_equal(tree_shap.predict(e, X), reference.predict(e, X))
 
 
 @each_case
@@ -116,13 +116,13 @@ def test_attributions(seed, case):
 
 
 @each_case
-@pytest.mark.parametrize("name", [s.name for s in lanes.instruction_sets()])
+@pytest.mark.parametrize("name", [s.name for s in compiled_trees.instruction_sets()])
 def test_effects(case, name):
     e, rows = made(case, case)
     X = rows(70)
     levels = [effects.Levels((c,), np.ascontiguousarray(rows(9, c)[:, [c]])) for c in range(e.inputs.width)]
     ones = np.ones(len(X))
-    with lanes.forced(instructions=name):
+    with compiled_trees.forced(instructions=name):
         means = effects.partial_dependence(e, levels, X, None)
         curves = [f for _, f in effects.individual_blocks(e, levels, X, numbers=10**7, threads=1)]
     for i, (one, mean) in enumerate(zip(levels, means, strict=True)):
@@ -189,7 +189,7 @@ def test_lightgbm_reads_as_itself(top, tmp_path):
     rows = np.column_stack([odd, np.full(len(odd), 0.1)])
     both = np.concatenate([rows, X[:50]])
     own = booster.predict(both)
-    assert np.array_equal(trees.predict(model, both)[:, 0], own)
+    assert np.array_equal(tree_shap.predict(model, both)[:, 0], own)
     finite = both[np.isfinite(both).all(axis=1)]
     e = wb.explain(model, finite)
     assert np.allclose(e.base + e.values.sum(axis=1), booster.predict(finite))
@@ -199,7 +199,7 @@ def test_lightgbm_reads_as_itself(top, tmp_path):
             booster.predict(np.column_stack([np.full(60, point), X[:60, 1]])).mean(), abs=1e-12
         )
     booster.save_model(tmp_path / "m.txt")
-    assert np.array_equal(trees.predict(as_model(tmp_path / "m.txt"), both)[:, 0], own)
+    assert np.array_equal(tree_shap.predict(as_model(tmp_path / "m.txt"), both)[:, 0], own)
 
 
 def test_saved_curves_of_large_categories(tmp_path):

@@ -13,10 +13,10 @@ import pytest
 
 from ensembles import large_situation, rows_of
 from oracles import hybrid_games, individual_curves, path_games, semivalue, shapley
-from whybox.kernels import effects, lanes, reference, trees
-from whybox.methods.shap.indices import as_index
+from whybox.games.indices import as_index
+from whybox.kernels import compiled_trees, effects, reference, tree_shap
 
-SETS = [s.name for s in lanes.instruction_sets()]
+SETS = [s.name for s in compiled_trees.instruction_sets()]
 LINKS = {
     "identity": lambda f: f,
     "logistic": lambda f: 1 / (1 + np.exp(-f)),
@@ -41,15 +41,15 @@ def mean(w, values):
 
 
 def check_predictions(s):
-    assert np.array_equal(trees.leaves(s.e, s.X), reference.leaves(s.e, s.X)), s.what
-    assert np.array_equal(trees.predict(s.e, s.X), reference.predict(s.e, s.X)), s.what
+    assert np.array_equal(tree_shap.leaves(s.e, s.X), reference.leaves(s.e, s.X)), s.what
+    assert np.array_equal(tree_shap.predict(s.e, s.X), reference.predict(s.e, s.X)), s.what
 
 
 def check_effects(s):
     """Curves, their means and spread, surfaces, differences and strengths of interactions."""
 
     def predict(rows):
-        return trees.predict(s.e, rows)
+        return tree_shap.predict(s.e, rows)
 
     e, X, w, n = s.e, s.X, s.each, len(s.X)
     levels = [effects.Levels(c, v) for c, v in zip(s.players, s.points(), strict=True)]
@@ -72,7 +72,7 @@ def check_effects(s):
     moved = np.stack([c[np.arange(n), high[:, j]] - c[np.arange(n), low[:, j]] for j, c in enumerate(wanted)], axis=1)
     own = predict(X)
     for name in SETS:
-        with lanes.forced(instructions=name):
+        with compiled_trees.forced(instructions=name):
             blocks = [parts for _, parts in effects.individual_blocks(e, levels, X, numbers=2000)]
             for j, one in enumerate(levels):
                 near(np.concatenate([b[j] for b in blocks]), wanted[j], s, what=f"curves of all, {name}")
@@ -112,7 +112,7 @@ def check_strengths(s, predict):
         centred(np.einsum("p,ipc->ic", w, individual_curves(predict, X, c, X[:, list(c)])) / w.sum()) for c in s.players
     ]
     for name in SETS:
-        with lanes.forced(instructions=name):
+        with compiled_trees.forced(instructions=name):
             got = effects.pair_interactions(e, levels, pairs, X, s.weights)
             for k, (a, b) in enumerate(pairs):
                 near(got.interaction[k], w @ (both[k] - alone[a] - alone[b]) ** 2, s, what=f"pair, {name}", scale=1e-10)
@@ -130,7 +130,7 @@ def check_values_of_features(s):
         at = effects.bin_of(s.e, [column], points[:, None], s.X[:, [column]])
         same = s.X.copy()
         same[:, column] = points[at]
-        assert np.array_equal(trees.predict(s.e, same), trees.predict(s.e, s.X)), (column, s.what)
+        assert np.array_equal(tree_shap.predict(s.e, same), tree_shap.predict(s.e, s.X)), (column, s.what)
 
 
 def check_attributions(s):
@@ -142,15 +142,15 @@ def check_attributions(s):
     index = s.rng.choice(["shapley", "banzhaf(0.3)"])
     games = {
         False: path_games(e, reference.goes_left, groups, X),
-        True: hybrid_games(lambda rows: trees.predict(e, rows), groups, X, B, w),
+        True: hybrid_games(lambda rows: tree_shap.predict(e, rows), groups, X, B, w),
     }
     count, player_of = len(groups), s.player_of
-    assert np.allclose(trees.expectation(e), games[False](frozenset())[0], rtol=0, atol=1e-11), s.what
+    assert np.allclose(tree_shap.expectation(e), games[False](frozenset())[0], rtol=0, atol=1e-11), s.what
     share = shapley if index == "shapley" else lambda k, rest: 0.3**k * 0.7**rest
     for order in (1, 2) if count > 1 else (1,):
-        most = trees.players_on_path(e, player_of, count)
+        most = tree_shap.players_on_path(e, player_of, count)
         degrees, of_tree = np.unique(np.maximum(most - order, 0), return_inverse=True)
-        rules = trees.Rules.of([as_index(index).rule(int(d)) for d in degrees], of_tree)
+        rules = tree_shap.Rules.of([as_index(index).rule(int(d)) for d in degrees], of_tree)
         moments = as_index(index).moments(count + 1)
         for interventional, game in games.items():
             want = np.moveaxis(semivalue(game, count, share, order), order, 0)
@@ -158,11 +158,11 @@ def check_attributions(s):
                 weights = np.tile(w, (len(X), 1))  # one line a row: a pair of rows at a time, else sets of rows as bits
                 for own, name in [(weights, None), *((w[None], name) for name in SETS)]:
                     out = np.zeros(want.shape)
-                    trees.interventional(e, player_of, count, X, B, own, moments, order, out, instructions=name)
+                    tree_shap.interventional(e, player_of, count, X, B, own, moments, order, out, instructions=name)
                     near(out, want, s, what=f"{'bit' if name else 'pair'} walk, {name}, order {order}")
             else:
                 out = np.zeros(want.shape)
-                trees.path_dependent(e, player_of, count, X, rules, order, out)
+                tree_shap.path_dependent(e, player_of, count, X, rules, order, out)
                 near(out, want, s, what=f"path walk, order {order}")
             lane_kernels(s, want, X, (B, w, moments) if interventional else None, rules, order)
 
@@ -171,11 +171,11 @@ def lane_kernels(s, want, X, background, rules, order):
     kinds = [("lane walk", b, False) for b in (0, 4)] if background is None and order == 1 else []
     kinds += [("pattern tables", b, False) for b in (0, 6)]
     kinds += [("pattern tables", 7, True)] if order == 2 else []
-    count, pairs = len(s.groups), trees.pairs(s.e, s.player_of, len(s.groups))
+    count, pairs = len(s.groups), tree_shap.pairs(s.e, s.player_of, len(s.groups))
     for kernel, bits, sparse in kinds:
         for name in SETS:
             for arithmetic, tolerance in {"float64": 1e-11, "float32": 1e-4}.items():
-                made = lanes.Attribution(
+                made = compiled_trees.Attribution(
                     s.e, s.player_of, count, rules, kernel=kernel, order=order, background=background,
                     instructions=name, arithmetic=arithmetic, bits=bits, sparse=sparse,
                 )  # fmt: skip
@@ -199,13 +199,13 @@ def lane_kernels(s, want, X, background, rules, order):
 def check_coalitions(s):
     """All hybrids of a row."""
     B, groups = rows_of(s.rng, s.e, 7), s.groups
-    got = trees.hybrids(s.e, s.player_of, len(groups), s.X[0], B) + s.e.base_values
+    got = tree_shap.hybrids(s.e, s.player_of, len(groups), s.X[0], B) + s.e.base_values
     for S in range(2 ** len(groups)):
         H = B.copy()
         for j, columns in enumerate(groups):
             if S >> j & 1:
                 H[:, columns] = s.X[0, columns]
-        near(got[:, S], trees.predict(s.e, H), s, what="hybrids")
+        near(got[:, S], tree_shap.predict(s.e, H), s, what="hybrids")
 
 
 CHECKS = {

@@ -7,8 +7,8 @@ from torch import nn
 
 import whybox as wb
 from whybox.errors import InputError, LimitError, NonFiniteError, OptionError, UnsupportedModelError
-from whybox.methods.saliency.paths import IntegratedGradients, _Walks
-from whybox.methods.saliency.quadrature import LEVELS, NODES, every_other, stretches
+from whybox.methods.saliency.integrated_gradients import IntegratedGradients, _Walks
+from whybox.numerics.adaptive_quadrature import LEVELS, NODES, every_other, stretches
 
 IG, EG = "integrated_gradients", "expected_gradients"
 

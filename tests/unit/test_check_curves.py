@@ -9,13 +9,13 @@ import torch
 
 import whybox as wb
 from fixed_maps import Fixed
-from whybox.checks.controls import edges
-from whybox.checks.curves import Game, parts_of
+from whybox.checks.deletion_curves import Game, parts_of
 from whybox.checks.faithfulness import TOGETHER
-from whybox.checks.statistics import interval, kendall, spearman
-from whybox.methods.saliency.inputs import settle_inputs
-from whybox.methods.saliency.question import settle
+from whybox.checks.trivial_maps import edges
+from whybox.methods.saliency.inputs import resolve_inputs
+from whybox.methods.saliency.problem import settle
 from whybox.models.registry import as_network
+from whybox.numerics.statistics import interval, kendall, spearman
 
 nn = torch.nn
 
@@ -47,7 +47,7 @@ def test_few_repetitions_widen_an_interval():
 def test_edges_are_where_they_are():
     x = np.zeros((1, 2, 6, 6))
     x[0, :, :, 3:] = 1.0
-    given = settle_inputs(as_network(nn.Identity()), x)[0]
+    given = resolve_inputs(as_network(nn.Identity()), x)[0]
     found = edges(given, x)[0]
     assert (found[:, 2:4] == 8.0).all()  # 4 from the kernel, 2 channels
     assert (np.delete(found, [2, 3], axis=1) == 0).all()
@@ -100,7 +100,7 @@ def test_the_oracle_lies_between_chance_and_the_best_of_all_orders():
 @pytest.mark.parametrize(("shape", "count"), [((1, 8, 8), 64), ((3, 30, 20), 64), ((3, 200), 64), ((2, 9, 9, 9), 64)])
 def test_parts_are_blocks_of_neighbours(shape, count):
     x = np.zeros((2, *shape), dtype=np.float32)
-    given = settle_inputs(as_network(nn.Identity()), x, 1)[0]
+    given = resolve_inputs(as_network(nn.Identity()), x, 1)[0]
     ids = parts_of(given)
     assert ids.shape == shape[1:]
     assert sorted(np.unique(ids)) == list(range(count))

@@ -12,15 +12,15 @@ from sklearn.datasets import load_digits
 import whybox as wb
 from fixed_maps import Fixed
 from whybox.checks.check import GROUPS, check_saved
-from whybox.checks.controls import edges
-from whybox.checks.dependence import ALL_LAYERS, TOP_LAYER
 from whybox.checks.faithfulness import TOGETHER
+from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.result import VERDICTS, Check, Checks
 from whybox.checks.stability import NOISE, SEED
-from whybox.checks.statistics import spearman
+from whybox.checks.trivial_maps import edges
 from whybox.errors import ExplanationFileError, InputError, OptionError, UnsupportedModelError
-from whybox.methods.saliency.method import Found, Method
+from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.models.registry import as_network
+from whybox.numerics.statistics import spearman
 
 nn = torch.nn
 
@@ -68,7 +68,7 @@ class Planted(Method):
     def __call__(self, q):
         x = q.inputs[0].x
         found = edges(q.inputs[0], x)[:, None] if self.edge else x.astype(float)
-        return Found([[found] for _ in range(q.target.count)], "none", "none", exact=True)
+        return MethodOutput([[found] for _ in range(q.target.count)], "none", "none", exact=True)
 
 
 class Shaking(nn.Module):
@@ -185,7 +185,7 @@ def test_a_map_that_stops_below_the_top_fails_there(digits):
 
         def __call__(self, q):
             tapped = q.net.inside("0", q.lift(np.arange(q.rows)))[1]
-            return Found([[q.net.numpy(tapped).max(axis=1, keepdims=True)]], "none", "none", exact=True)
+            return MethodOutput([[q.net.numpy(tapped).max(axis=1, keepdims=True)]], "none", "none", exact=True)
 
     found = wb.check(wb.saliency(net, rows, method=Below()), net, rows, method=Below(), checks="model dependence")
     assert found[TOP_LAYER].verdict == "fail"

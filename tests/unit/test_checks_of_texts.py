@@ -11,11 +11,11 @@ import torch
 
 import whybox as wb
 from whybox.checks.check import check_saved
-from whybox.checks.dependence import ALL_LAYERS, TOP_LAYER
 from whybox.checks.faithfulness import TOGETHER
+from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.stability import NOISE
 from whybox.errors import InputError, OptionError
-from whybox.methods.saliency.method import Found, Method
+from whybox.methods.saliency.base import Method, MethodOutput
 
 nn = torch.nn
 GOOD, BAD = ("good", "wonderful", "fine", "superb", "nice"), ("bad", "terrible", "poor", "dreadful", "dull")
@@ -124,7 +124,7 @@ class Told(Method):
         x = q.inputs[0].x
         own = np.random.default_rng(7).normal(size=x.shape) if self.drawn else np.arange(x.shape[1], dtype=float)
         value = np.array(self.worth)[x] if self.worth else np.broadcast_to(own, x.shape).copy()
-        return Found([[value, *(None for _ in q.inputs[1:])]], "none", "none", exact=True)
+        return MethodOutput([[value, *(None for _ in q.inputs[1:])]], "none", "none", exact=True)
 
 
 LENGTHS = Told(tuple(float(len(w)) for w in WORDS))

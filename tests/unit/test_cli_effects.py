@@ -9,7 +9,7 @@ import pytest
 
 import whybox as wb
 import zoo
-from whybox.cli import main
+from whybox.cli.main import main
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from PIL import Image
 
 import whybox as wb
 from networks.programs import Both, fill
-from whybox.cli import main
+from whybox.cli.main import main
 
 
 @pytest.fixture(scope="module")

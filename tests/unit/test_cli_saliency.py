@@ -13,7 +13,7 @@ from PIL import Image
 
 import whybox as wb
 from networks.programs import fill, net
-from whybox.cli import main
+from whybox.cli.main import main
 from whybox.errors import ModelFileError, UnsupportedModelError, UntrustedPickleError
 
 
@@ -126,7 +126,7 @@ def test_a_function_by_name(folder, monkeypatch):
 
 
 def test_pictures_out_are_drawn_by_the_figures(folder, monkeypatch):
-    from whybox.plots import tracks
+    from whybox.plots import saliency_series
 
     drawn = []
 
@@ -141,7 +141,7 @@ def test_pictures_out_are_drawn_by_the_figures(folder, monkeypatch):
         axes.imshow(e.values)
         return axes
 
-    monkeypatch.setattr(tracks, "overlay", overlay)
+    monkeypatch.setattr(saliency_series, "overlay", overlay)
     for name in ("out.png", "out.svg"):
         assert run(folder, "@net.pt2", "@rows.npy", "-o", f"@{name}") == 0
         assert (folder / name).stat().st_size > 1000
@@ -161,8 +161,8 @@ def test_a_picture_shows_every_input_or_says_that_it_cannot(folder, capsys):
 
 
 def test_the_help_names_every_method():
-    from whybox.cli_saliency import _METHODS
-    from whybox.methods.saliency.catalog import METHODS
+    from whybox.cli.saliency import _METHODS
+    from whybox.methods.saliency.registry import METHODS
 
     assert set(_METHODS) == set(METHODS)
 

@@ -10,8 +10,8 @@ import pytest
 
 import whybox as wb
 import zoo
+from whybox.data.table import as_table
 from whybox.errors import ColumnsError, EmptyDataError, InputError, OptionError
-from whybox.frames import as_table
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 import whybox as wb
 import zoo
+from whybox.core.progress import batches, expected
 from whybox.errors import LimitError, OptionError
-from whybox.progress import batches, expected
 
 KINDS = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")
 

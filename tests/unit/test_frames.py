@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 
+from whybox.data.table import align, as_table, build_frame
 from whybox.errors import ColumnsError, DtypeError, EmptyDataError, InputError
-from whybox.frames import align, as_table, build_frame
 
 COLUMNS = {
     "n": [1.5, None, 3.0],
@@ -172,14 +172,13 @@ def test_an_arrow_table_reaches_scikit_learn_without_any_frame_library(monkeypat
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     import whybox as wb
-    from whybox import frames
     from whybox.errors import MissingDependencyError
 
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 3))
     model = HistGradientBoostingRegressor(max_iter=5, min_samples_leaf=5).fit(X, X[:, 0] + X[:, 1])
     table = pa.table({f"x{i}": X[:, i] for i in range(3)})
-    monkeypatch.setattr(frames, "_installed", lambda name: False)
+    monkeypatch.setattr("whybox.data.table._installed", lambda name: False)
     assert np.array_equal(wb.explain(model, table).values, wb.explain(model, X).values)
     with pytest.raises(MissingDependencyError):
-        frames.as_table(pa.table({"city": ["Rome", "Bern"]})).for_transformers()
+        as_table(pa.table({"city": ["Rome", "Bern"]})).for_transformers()

@@ -9,8 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import whybox as wb
+from whybox.data.table import as_table
 from whybox.errors import ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError
-from whybox.frames import as_table
 from whybox.models.inputs import NumberEncoder
 
 RNG = np.random.default_rng(0)
@@ -224,7 +224,7 @@ def test_other_frame_libraries_give_the_same_numbers(library):
 
 
 def test_category_names_that_xgboost_damaged_are_named_as_the_cause():
-    from whybox.adapters.xgboost_names import Garbled
+    from whybox.adapters.xgboost.category_names import Garbled
 
     names = ("Bern", "Köln", "Paris")
     stored = ("Bern", "Köl", "nPari")  # what XGBoost before 3.4 keeps of them

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from ensembles import ensemble, random_ensemble, random_rows
-from whybox.adapters.made_rows import Domain, Maker, complete, rows_everywhere
-from whybox.adapters.strict import Doc, plain_number, plain_numbers, together
+from whybox.adapters.files.strict_document import CheckedNode, plain_number, plain_numbers, together
+from whybox.adapters.verification.probe_rows import Domain, ProbeRowMaker, complete, rows_everywhere
 from whybox.errors import ModelFileError
-from whybox.kernels import trees
+from whybox.kernels import tree_shap
 from whybox.kernels.reference import ZERO, goes_left
 from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, SINGLE, TINY_AS_ZERO, ZERO_MISSING, Tree
 
@@ -61,7 +61,7 @@ def stump(threshold, flags):
 def test_the_last_value_left_and_the_first_right(equal, kind):
     for t in SINGLES if kind == SINGLE else THRESHOLDS:
         e = ensemble([stump(t, equal | kind)], 1, 1)
-        maker = Maker(e, Domain())
+        maker = ProbeRowMaker(e, Domain())
         left, right = maker.last_left[0], maker.first_right[0]
         ways = goes_left(e, 0, np.array([left, right]))
         assert ways.tolist() == [True, False], (t, left, right)
@@ -76,7 +76,7 @@ def test_the_last_value_left_and_the_first_right(equal, kind):
 def test_every_threshold_is_pinned_from_both_sides_in_its_own_tree(seed, flags):
     grid = np.random.default_rng(seed).normal(size=12).astype(np.float32).astype(float)
     e = random_ensemble(seed, columns=5, trees=4, depth=5, categorical=False, flags=flags, grid=grid)
-    maker = Maker(e, Domain())
+    maker = ProbeRowMaker(e, Domain())
     made, pinned, total = rows_everywhere(maker)
     assert made.shape == (len(e.left), 2, 5)
     assert (
@@ -139,12 +139,14 @@ def test_trees_add_up_from_parts(vector):
     X = random_rows(0, 50, 4)
     parts = [slice(0, 2), slice(2, 2), slice(2, 5), slice(5, None)]
     np.testing.assert_allclose(
-        sum(trees.predict(e, X, p) - e.base_values for p in parts) + e.base_values, trees.predict(e, X), atol=1e-12
+        sum(tree_shap.predict(e, X, p) - e.base_values for p in parts) + e.base_values,
+        tree_shap.predict(e, X),
+        atol=1e-12,
     )
     sizes = sum(e.size_of(p) - np.abs(e.base_values) for p in parts) + np.abs(e.base_values)
     np.testing.assert_allclose(sizes, e.size, atol=1e-12)
     with pytest.raises(ValueError, match="no such trees"):
-        trees.native(e).predict(X, np.empty((50, 2)), 0, 7)
+        tree_shap.native(e).predict(X, np.empty((50, 2)), 0, 7)
 
 
 @pytest.mark.parametrize("categorical", [False, True])
@@ -163,7 +165,7 @@ def test_trees_whose_nodes_lie_about_are_put_in_order(categorical):
         mixed.append(Tree(*kids, **arrays, sets=sets, linear=linear, output=tree.output, weight=tree.weight))
     X = random_rows(0, 300, 4)
     np.testing.assert_array_equal(
-        trees.predict(ensemble(mixed, 4, 1), X), trees.predict(ensemble(e.unstack(), 4, 1), X)
+        tree_shap.predict(ensemble(mixed, 4, 1), X), tree_shap.predict(ensemble(e.unstack(), 4, 1), X)
     )
 
 
@@ -212,12 +214,12 @@ def test_lists_read_together_say_which_is_wrong(make):
     def whole(doc, n):
         return doc.integers(n, 0, 9)
 
-    docs = [Doc(make(v), f"$.trees[{i}]") for i, v in enumerate([[1, 2], [3], [4, 5, 6]])]
+    docs = [CheckedNode(make(v), f"$.trees[{i}]") for i, v in enumerate([[1, 2], [3], [4, 5, 6]])]
     assert together(docs, [2, 1, 3], whole).tolist() == [1, 2, 3, 4, 5, 6]
-    bad = [docs[0], Doc(make([30]), "$.trees[1]"), docs[2]]
+    bad = [docs[0], CheckedNode(make([30]), "$.trees[1]"), docs[2]]
     with pytest.raises(ModelFileError, match=r"outside 0 .. 9 stands at \$\.trees\[1\]"):
         together(bad, [2, 1, 3], whole)
     with pytest.raises(ModelFileError, match=r"4 numbers were expected.*\$\.trees\[2\]"):
         together(docs, [2, 1, 4], whole)
     with pytest.raises(ModelFileError, match=r"\$\.trees\[1\]"):
-        together([docs[0], Doc("3", "$.trees[1]"), docs[2]], [2, 1, 3], whole)
+        together([docs[0], CheckedNode("3", "$.trees[1]"), docs[2]], [2, 1, 3], whole)

@@ -8,8 +8,8 @@ import whybox as wb
 import zoo
 from oracles import banzhaf, beta, hybrid_game, semivalue, shapley
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
-from whybox.kernels import trees
-from whybox.methods.shap.indices import Index, as_index
+from whybox.games.indices import Index, as_index
+from whybox.kernels import tree_shap
 from whybox.models.registry import as_model
 
 
@@ -49,7 +49,7 @@ def test_indices_of_a_real_model_against_all_coalitions(index):
     weight = {"banzhaf": banzhaf(), "banzhaf(0.3)": banzhaf(0.3), "beta(4, 1)": beta(4, 1)}.get(index, beta(2, 3))
     got = wb.explain(adapted, rows[5:7], rows[50:60], index=index)
     game = hybrid_game(
-        lambda H: trees.predict(adapted, np.ascontiguousarray(H)),
+        lambda H: tree_shap.predict(adapted, np.ascontiguousarray(H)),
         [[i] for i in range(5)],
         rows[5:6].to_numpy()[0].astype(np.float32).astype(float),
         rows[50:60].to_numpy().astype(np.float32).astype(float),

@@ -12,7 +12,7 @@ import torch
 import whybox as wb
 from networks.small import convolutional, digits, digits_network, seeded
 from whybox.errors import InputError, OptionError, UnsupportedModelError
-from whybox.reporting import counted, networks
+from whybox.reporting import check_budget, network_report
 
 NAMES = [f"digit {i}" for i in range(10)]
 
@@ -48,7 +48,7 @@ def asks_nobody(page):
 def pictures(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "digits.html"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "ROWS", 4)
+        patch.setattr(network_report, "ROWS", 4)
         e = wb.report(digits_network(), digits()[0][:5], path, output_names=NAMES)
     return e, path.read_text(encoding="utf-8")
 
@@ -90,7 +90,7 @@ def test_a_table_is_shown_as_bars_under_its_own_names(tmp_path):
 
 
 def test_what_takes_long_is_left_out_and_the_page_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(counted, "WORK", 1.0)
+    monkeypatch.setattr(check_budget, "WORK", 1.0)
     wb.report(tabular(), table(), tmp_path / "short.html", methods=["gradient"])
     text = words((tmp_path / "short.html").read_text(encoding="utf-8"))
     assert "stability, model dependence and faithfulness (more than 0.001 kB)" in text
@@ -110,7 +110,7 @@ def test_the_checks_made_unasked_hang_on_counts_and_not_on_the_clock(tmp_path, m
 
     e = wb.saliency(tabular(), table())
     slow = replace(e, evidence=replace(e.evidence, seconds=1e9))
-    assert counted.planned(slow, 1000) == counted.planned(e, 1000)
+    assert check_budget.choose_checks(slow, 1000) == check_budget.choose_checks(e, 1000)
     dear = replace(
         e, evidence=replace(e.evidence, passes={"forward": 4000 * len(e), "backward": 0, "rows together": 32})
     )
@@ -123,10 +123,10 @@ def test_the_checks_made_unasked_hang_on_counts_and_not_on_the_clock(tmp_path, m
         (dear, 1000, 4, 16),
         (dear, 10**6, 3, 4),
     ):
-        plan = counted.planned(at, kept)
+        plan = check_budget.choose_checks(at, kept)
         assert (len(plan.groups), plan.rows) == (groups, rows), (kept, plan)
         assert plan.whole == (len(plan.groups) == 4)
-        for group in counted.GROUPS:
+        for group in check_budget.GROUPS:
             assert group in plan.said  # as made, or as left out
     monkeypatch.setattr("time.perf_counter", iter(np.arange(0.0, 1e9, 1e5)).__next__)
     pages = []
@@ -240,7 +240,7 @@ def test_few_rows_are_not_failed_for_being_few(tmp_path):
 
 
 def test_a_target_for_each_row_and_a_function_are_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr(networks, "ROWS", 1)
+    monkeypatch.setattr(network_report, "ROWS", 1)
     X = digits()[0][:3]
     e = wb.report(digits_network(), X, tmp_path / "each.html", output=[3] * 3, methods=["gradient", "gradient_x_input"])
     assert set(e.extras["target"][1]) == {3}
@@ -292,7 +292,7 @@ def test_the_page_is_whole_or_not_there(tmp_path, monkeypatch):
     def broken(*_arguments, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(networks, "check", broken)
+    monkeypatch.setattr(network_report, "check", broken)
     with pytest.raises(KeyboardInterrupt):
         wb.report(tabular(), table(), path)
     assert path.read_text() == "the old page"
@@ -300,7 +300,7 @@ def test_the_page_is_whole_or_not_there(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_not_there_is_found_out_before_any_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(networks, "saliency", lambda *_a, **_o: pytest.fail("worked first"))
+    monkeypatch.setattr(network_report, "saliency", lambda *_a, **_o: pytest.fail("worked first"))
     with pytest.raises(InputError, match="does not exist"):
         wb.report(tabular(), table(), tmp_path / "none" / "no.html")
     with pytest.raises(InputError, match="is a folder"):

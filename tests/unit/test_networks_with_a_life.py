@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 import whybox as wb
 from networks.small import Formula, seeded
-from whybox.adapters.torch import capture
-from whybox.adapters.torch.hosted import captured
+from whybox.adapters.torch import graph
+from whybox.adapters.torch.capture_on_device import captured
 from whybox.adapters.torch.module import wrap
 from whybox.errors import InputError, OptionError, UnsupportedModelError
 
@@ -279,7 +279,7 @@ def test_compiled_networks_are_traced_as_they_were_written_also_the_slow_way(mon
     net = copy.deepcopy(plain)
     net.compile(backend=lambda graph, _: met.append(1) or graph.forward)
     wrapped = wrap(net)
-    monkeypatch.setattr(capture, "recorded", lambda *_: 1 / 0)
+    monkeypatch.setattr(graph, "recorded", lambda *_: 1 / 0)
     with wrapped.session():
         captured(wrapped, (torch.tensor(x),))
     assert met == []

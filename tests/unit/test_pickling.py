@@ -14,8 +14,8 @@ from sklearn.ensemble import RandomForestRegressor
 
 import whybox as wb
 import zoo
+from whybox.data.table import as_table
 from whybox.errors import MissingDependencyError, NonFiniteError, OptionError
-from whybox.frames import as_table
 
 ROWS = 4000
 
@@ -182,15 +182,15 @@ def test_explainers_go_on_where_they_were(name, options):
 
 
 def test_an_explainer_from_a_better_processor_is_compiled_anew(monkeypatch):
-    from whybox.kernels import lanes
+    from whybox.kernels import compiled_trees
 
     model, rows = zoo.built("RandomForestRegressor")
     explainer = wb.explainers.TreeShap(model)
     want = explainer(rows[:200])
     sent = pickle.dumps(explainer)
-    assert lanes.fastest() in want.evidence.kernel
-    plain = lanes.instruction_sets()[-1:]  # which every processor has
-    monkeypatch.setattr(lanes, "_sets", lambda: plain)
+    assert compiled_trees.fastest() in want.evidence.kernel
+    plain = compiled_trees.instruction_sets()[-1:]  # which every processor has
+    monkeypatch.setattr(compiled_trees, "_sets", lambda: plain)
     got = pickle.loads(sent)(rows[:200])
     assert "plain" in got.evidence.kernel
     assert np.allclose(got.values, want.values, rtol=1e-12, atol=1e-12)

@@ -17,7 +17,7 @@ import zoo
 from interrupts import interrupt, work
 from whybox.errors import OptionError
 from whybox.explainers import TreeShap
-from whybox.kernels import lanes
+from whybox.kernels import compiled_trees
 from whybox.methods.shap.plan import _some_trees
 
 
@@ -27,7 +27,7 @@ def forest():
     return RandomForestRegressor(30, random_state=0).fit(X, y), X
 
 
-SETS = [s.name for s in lanes.instruction_sets()]
+SETS = [s.name for s in compiled_trees.instruction_sets()]
 
 
 @pytest.mark.parametrize("instructions", SETS)
@@ -37,14 +37,14 @@ def test_a_plan_names_what_explain_then_does(forest, asked, kernel, instructions
     """On every instruction set and kernel: the kernel, and a memory that holds all tables that are then compiled."""
     model, X = forest
     asked = {**asked, "background": X[: asked["background"]]} if "background" in asked else asked
-    with lanes.forced(instructions=instructions, kernel=kernel):
+    with compiled_trees.forced(instructions=instructions, kernel=kernel):
         explainer = TreeShap(model, **asked)
         plan = explainer.plan(len(X))
         assert explainer(X).evidence.kernel == plan.name
         assert wb.plan(model, X, asked.get("background"), order=asked.get("order", 1)).kernel == plan.kernel
     compiled = [made for _, made in explainer._compiled(explainer.model.inputs.names)._made.values()]
     assert sum(made.bytes for made in compiled) <= 1.1 * plan.table_bytes
-    assert plan.memory_bytes > min(plan.table_bytes, lanes.KEPT)
+    assert plan.memory_bytes > min(plan.table_bytes, compiled_trees.KEPT)
     assert plan.kernel in str(plan)
     assert plan.seconds > 0
 
@@ -68,7 +68,7 @@ def test_a_plan_corrects_its_speed_by_the_smallest_of_several_timings(forest, mo
     def add(self, rows, out, **more):
         now[0] += next(runs) if len(rows) > 1 else 0.25
 
-    monkeypatch.setattr(lanes.Attribution, "add", add)
+    monkeypatch.setattr(compiled_trees.Attribution, "add", add)
     monkeypatch.setattr("time.thread_time", lambda: now[0])
     explainer = TreeShap(model, n_jobs=1)
     plan = explainer.plan(1000 * len(X))
@@ -149,15 +149,15 @@ def test_options_out_of_range(forest, wrong):
 def test_forced_choices_are_taken_and_agree(forest):
     model, X = forest
     right = wb.explain(model, X[:50]).values
-    for instructions in lanes.instruction_sets():
-        with lanes.forced(instructions=instructions.name):
+    for instructions in compiled_trees.instruction_sets():
+        with compiled_trees.forced(instructions=instructions.name):
             forced = wb.explain(model, X[:50])
         assert instructions.name in forced.evidence.kernel
         assert np.allclose(forced.values, right, rtol=0, atol=1e-12 * np.abs(right).max())
 
 
 def test_the_environment_limits_the_instruction_set():
-    program = "import whybox.kernels.lanes as l; print(*[s.name for s in l.instruction_sets()])"
+    program = "import whybox.kernels.compiled_trees as l; print(*[s.name for s in l.instruction_sets()])"
 
     def names(asked):
         env = {**os.environ, "WHYBOX_INSTRUCTIONS": asked}

@@ -11,7 +11,7 @@ import drawn
 import whybox as wb
 import zoo
 from whybox.errors import OptionError
-from whybox.explanation.partners import partner
+from whybox.explanation.feature_values import partner
 from whybox.plots.style import distinct
 
 
@@ -235,7 +235,7 @@ def test_figures_take_what_their_functions_take():
     import importlib
     import inspect
 
-    from whybox.plots import EffectPlots, Plots, panels
+    from whybox.plots import EffectPlots, Plots, effects_grid
 
     for name in ("bar", "beeswarm", "waterfall", "scatter", "heatmap", "curve", "overlay", "beside", "track", "words"):
         room = importlib.import_module(
@@ -246,7 +246,7 @@ def test_figures_take_what_their_functions_take():
         assert {p.name: p.default for p in own} == {
             n: p.default for n, p in method.items() if n not in ("self", "others")
         }, name
-    own = list(inspect.signature(panels.panels).parameters.values())[1:]
+    own = list(inspect.signature(effects_grid.panels).parameters.values())[1:]
     method = inspect.signature(EffectPlots.grid).parameters
     assert {p.name: p.default for p in own} == {n: p.default for n, p in method.items() if n != "self"}
 

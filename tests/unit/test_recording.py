@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from networks.operators import COMPLETE, between, made
-from whybox.adapters.torch import capture as captured
-from whybox.adapters.torch.capture import capture, named
-from whybox.adapters.torch.recording import Recorded
+from whybox.adapters.torch import graph as captured
+from whybox.adapters.torch.dispatch_tracer import Recorded
+from whybox.adapters.torch.graph import capture, named
 
 
 def operators(graph):

@@ -15,7 +15,7 @@ import pytest
 import whybox as wb
 import zoo
 from whybox.errors import InputError, OptionError
-from whybox.methods.effects.run import run
+from whybox.methods.effects.result import run
 from whybox.models.mixed_rows import ASKED
 from whybox.models.registry import as_model
 from whybox.reporting.sections import SECTIONS
@@ -262,7 +262,7 @@ def test_a_report_asks_the_model_once_about_each_row(tmp_path, name, n):
 
 def test_effects_in_a_report_are_those_of_effects(tmp_path, monkeypatch):
     """The rows are not compared once more, and not a bit changes."""
-    from whybox.reporting import effects as section
+    from whybox.reporting.sections import effects as section
 
     model, rows = zoo.built("RandomForestRegressor")
     seen = []

@@ -12,13 +12,13 @@ from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegress
 from sklearn.tree import DecisionTreeRegressor
 
 import whybox as wb
-from whybox.checks.statistics import kendall, spearman
-from whybox.explanation.partners import partner
+from whybox.explanation.feature_values import partner
 from whybox.kernels import effects
 from whybox.models.registry import as_model
-from whybox.reporting.looks import share_lines
+from whybox.numerics.rounding import floor, ratio, relative, varies
+from whybox.numerics.statistics import kendall, spearman
 from whybox.reporting.performance import measure
-from whybox.rounding import floor, ratio, relative, varies
+from whybox.reporting.sections.saliency_maps import share_lines
 
 
 def h_squared(found):

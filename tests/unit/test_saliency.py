@@ -23,7 +23,7 @@ from whybox.errors import (
     UnsupportedModelError,
 )
 from whybox.methods.saliency.gradients import SmoothGrad
-from whybox.methods.saliency.question import bytes_of
+from whybox.methods.saliency.problem import bytes_of
 
 
 def rows(*shape, seed=0):

@@ -15,8 +15,8 @@ from drawn import inside
 from networks.small import convolutional
 from whybox.errors import OptionError
 from whybox.explanation.explanation import labels
-from whybox.reporting.figures import _svg
-from whybox.reporting.looks import _small
+from whybox.reporting.sections.saliency_maps import _small
+from whybox.reporting.svg import _svg
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +152,7 @@ def test_words(style):
 @pytest.mark.parametrize("method", ["gradient", "gradient_x_input"])
 def test_series_are_drawn_along_their_time(style, method):
     from networks.small import Formula
-    from whybox.plots.tracks import LINE, panel, tracks
+    from whybox.plots.saliency_series import LINE, panel, tracks
 
     x = np.random.default_rng(0).normal(size=(2, 3, 40)).astype(np.float32)
     net = Formula(lambda a: (a**3).sum((1, 2)))
@@ -186,7 +186,7 @@ def test_one_row_of_a_table_is_drawn_as_bars_to_both_sides(style):
     import pandas as pd
 
     from networks.small import Formula
-    from whybox.plots.tracks import row_bars
+    from whybox.plots.saliency_series import row_bars
 
     names = [f"a feature with a name that is long, number {i}" for i in range(20)]
     X = pd.DataFrame(np.random.default_rng(0).normal(size=(3, 20)).astype(np.float32), columns=names)
@@ -208,14 +208,14 @@ def test_long_names_do_not_reach_into_the_next_picture():
     x = np.random.default_rng(0).normal(size=(2, 3, 9, 12)).astype(np.float32)
     names = [f"a rather long name of class {i}" for i in range(5)]
     found = [wb.saliency(convolutional(places=(9, 12)), x, 1, m, output_names=names) for m in ("gradient", "deeplift")]
-    from whybox.plots.overlay import beside
+    from whybox.plots.saliency_image import beside
 
     figure = beside(found, width=2.4)[0].figure
     inside(figure)
 
 
 def test_tints_of_words_leave_the_ink_of_either_page_readable():
-    from whybox.plots.overlay import tints
+    from whybox.plots.saliency_image import tints
 
     e = maps()
     values = np.array([[-1.0, 0.0, 1.0, np.nan]])

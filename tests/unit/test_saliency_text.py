@@ -11,7 +11,7 @@ import torch
 import whybox as wb
 from networks.minilm import minilm
 from whybox.errors import InputError, OptionError, UnsupportedModelError
-from whybox.methods.saliency.method import Found, Method
+from whybox.methods.saliency.base import Method, MethodOutput
 
 VOCABULARY = {"[PAD]": 0, "[MASK]": 1, "[CLS]": 2, "good": 3, "un": 4, "##kind": 5, "bad": 6, "!": 7}
 
@@ -127,7 +127,7 @@ class Absent(Method):
             difference[:, k] = (q.scores - scores).reshape(-1, *(1,) * (x.ndim - 2)) / np.prod(x.shape[2:], dtype=int)
         x = (given.astype(q.inputs[0].x.dtype), *(i.x for i in q.inputs[1:]))
         base = q.asked(tuple(map(q.net.array, x)), np.arange(q.rows))
-        return Found([[difference, *(None for _ in q.inputs[1:])]], "by hand", "absent tokens", base=base)
+        return MethodOutput([[difference, *(None for _ in q.inputs[1:])]], "by hand", "absent tokens", base=base)
 
 
 @pytest.mark.parametrize("embedding", [None, "embed"])

@@ -6,9 +6,9 @@ import pytest
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 
 import whybox as wb
-from whybox.cli import main
+from whybox.cli.main import main
 from whybox.errors import OptionError
-from whybox.kernels import lanes
+from whybox.kernels import compiled_trees
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_terms_are_the_matrices_without_their_zeros(data, kind, interventional):
 @pytest.mark.parametrize("kernel", ["pattern tables", "path walk", "pair walk"])
 def test_every_kernel_gives_them(data, kernel):
     X, y = data
-    with lanes.forced(kernel=kernel):
+    with compiled_trees.forced(kernel=kernel):
         check(
             MODELS["shallow"].fit(X, y), X[:10], X[50:60] if kernel == "pair walk" else None, players={"ab": ["a", "b"]}
         )

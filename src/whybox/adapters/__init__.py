@@ -19,18 +19,18 @@ __all__ = ["adapt", "is_network", "learnt", "network", "raw_scores"]
 # package of the object's class -> our module with `adapt(obj) -> Model`
 _LIBRARIES: Final = {
     "sklearn": "whybox.adapters.sklearn",
-    "xgboost": "whybox.adapters.xgboost",
-    "lightgbm": "whybox.adapters.lightgbm",
-    "catboost": "whybox.adapters.catboost",
+    "xgboost": "whybox.adapters.xgboost.estimator",
+    "lightgbm": "whybox.adapters.lightgbm.estimator",
+    "catboost": "whybox.adapters.catboost.estimator",
 }
 # package of the object's class -> our module with `network(obj, output) -> Differentiable`
 _NETWORKS: Final = {
     "torch": "whybox.adapters.torch",
-    "keras": "whybox.adapters.keras",
-    "equinox": "whybox.adapters.jax",
-    "flax": "whybox.adapters.jax",
-    "jax": "whybox.adapters.jax",
-    "jaxlib": "whybox.adapters.jax",
+    "keras": "whybox.adapters.keras.network",
+    "equinox": "whybox.adapters.jax.network",
+    "flax": "whybox.adapters.jax.network",
+    "jax": "whybox.adapters.jax.network",
+    "jaxlib": "whybox.adapters.jax.network",
 }
 _WHERE_NEXT: Final = {
     "torch": "a neural network is explained by wb.saliency; wrap it in a function of rows for wb.effects.",
@@ -53,7 +53,7 @@ def adapt(obj: Any, **options: Any) -> Model:
         ModelMismatchError: our reading disagrees with the model's own predict.
     """
     if isinstance(obj, (str, Path)):
-        from whybox.adapters.files import load
+        from whybox.adapters.files.load import load
 
         return load(Path(obj), **options)
     if isinstance(obj, type):

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from whybox.choices import class_names
+from whybox.core.label_choice import class_names
+from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
-from whybox.frames import Floats
 
 __all__ = ["as_columns", "class_names", "import_path", "quietly", "refuse_one_class", "refuse_overridden"]
 

@@ -7,19 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.checks.case import Case, made_case
-from whybox.checks.dependence import dependence
+from whybox.checks.audit import CheckSubject, made_case
 from whybox.checks.faithfulness import faithfulness
-from whybox.checks.numerical import numerical
+from whybox.checks.model_randomization import dependence
+from whybox.checks.reproduction import numerical
 from whybox.checks.result import Check, Checks
 from whybox.checks.stability import stability
+from whybox.core.validation import whole
 from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.effects import Effects
 from whybox.explanation.load import load
-from whybox.methods.saliency.feeding import by_name
-from whybox.methods.saliency.question import BUDGET
+from whybox.methods.saliency.prepare_inputs import by_name
+from whybox.methods.saliency.problem import BUDGET
 from whybox.models.registry import as_network
-from whybox.options import whole
 
 __all__ = ["GROUPS", "check", "check_saved"]
 
@@ -128,7 +128,7 @@ def _wanted(checks: Any) -> tuple[str, ...]:
     return tuple(g for g in GROUPS if g in asked)
 
 
-def _run(case: Case, wanted: Sequence[str], absent: Sequence[str] | None) -> list[Check]:
+def _run(case: CheckSubject, wanted: Sequence[str], absent: Sequence[str] | None) -> list[Check]:
     each: dict[str, Callable[[], list[Check]]] = {
         "numerical": lambda: numerical(case),
         "model dependence": lambda: dependence(case),

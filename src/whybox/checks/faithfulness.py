@@ -14,16 +14,16 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.checks.case import Case
-from whybox.checks.controls import edges, itself, picture
-from whybox.checks.curves import FEW_PARTS, FEWEST, Game, ordered, parts_of
-from whybox.checks.removal import orders_of_tokens, removal
+from whybox.checks.audit import CheckSubject
+from whybox.checks.deletion_curves import FEW_PARTS, FEWEST, Game, ordered, parts_of
 from whybox.checks.result import Check
-from whybox.checks.statistics import about, interval, t_of, taus
+from whybox.checks.token_removal import orders_of_tokens, removal
+from whybox.checks.trivial_maps import edges, itself, picture
+from whybox.data.table import Floats
 from whybox.errors import OptionError
-from whybox.frames import Floats
 from whybox.methods.saliency.inputs import Input
-from whybox.methods.saliency.question import Indices, Question
+from whybox.methods.saliency.problem import Indices, Question
+from whybox.numerics.statistics import about, interval, t_of, taus
 
 __all__ = ["ABSENT", "faithfulness", "games_of"]
 
@@ -36,7 +36,7 @@ ORDERS: Final = 40  # of which the best is met by chance in 2.5 %
 AGREED: Final = 0.2  # mean tau; measured on digits, metrics that contradict each other have -0.6 to 0.1, those that agree 0.75 and more
 
 
-def faithfulness(case: Case, absent: Sequence[str] | None = None) -> list[Check]:
+def faithfulness(case: CheckSubject, absent: Sequence[str] | None = None) -> list[Check]:
     """Measure the map's order against random orders and the best one known.
 
     Raises:
@@ -58,7 +58,7 @@ def faithfulness(case: Case, absent: Sequence[str] | None = None) -> list[Check]
     return [*checks, _together(checks, columns, [*candidates, "chance"])]
 
 
-def games_of(case: Case, q: Question, absent: Sequence[str] | None) -> tuple[dict[str, Game], str]:
+def games_of(case: CheckSubject, q: Question, absent: Sequence[str] | None) -> tuple[dict[str, Game], str]:
     """Deletion and insertion by each stand-in; and why there is none.
 
     Raises:
@@ -91,7 +91,7 @@ def games_of(case: Case, q: Question, absent: Sequence[str] | None) -> tuple[dic
     }, ""
 
 
-def _unfit(case: Case, q: Question) -> str:
+def _unfit(case: CheckSubject, q: Question) -> str:
     for number, part in zip(case.of, case.maps(), strict=True):
         given = q.inputs[number]
         if given.whole:
@@ -128,7 +128,7 @@ def _names(inputs: tuple[Input, ...], asked: Sequence[str] | None, rows: int) ->
     return tuple(dict.fromkeys(asked))
 
 
-def _absent(name: str, case: Case, number: int, given: Input) -> npt.NDArray[Any]:
+def _absent(name: str, case: CheckSubject, number: int, given: Input) -> npt.NDArray[Any]:
     """Rows that stand in for what is gone."""
     x, everything = given.x, case.inputs[number].x
     if given.whole:
@@ -170,7 +170,7 @@ def _blurred(given: Input) -> npt.NDArray[Any]:
     return x.astype(given.x.dtype)
 
 
-def _candidates(case: Case, games: Mapping[str, Game]) -> dict[str, Indices]:
+def _candidates(case: CheckSubject, games: Mapping[str, Game]) -> dict[str, Indices]:
     """Orders of the parts, largest first: by the map, and by maps that know nothing of the network."""
     game = next(iter(games.values()))
     ids, count, seed = game.ids, game.parts, case.seed

@@ -12,8 +12,8 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from whybox.data.table import build_frame
 from whybox.explanation.html import number as short
-from whybox.frames import build_frame
 
 __all__ = ["VERDICTS", "Check", "Checks"]
 

@@ -9,13 +9,13 @@ from typing import Final
 
 import numpy as np
 
-from whybox.checks.case import Arrays, Case, Maps, flat
-from whybox.checks.numerical import apart
+from whybox.checks.audit import Arrays, CheckSubject, Maps, flat
+from whybox.checks.reproduction import apart
 from whybox.checks.result import Check
-from whybox.checks.statistics import about, interval, sizes_alike
-from whybox.frames import Floats
-from whybox.methods.saliency.question import Question
-from whybox.rounding import floor, relative
+from whybox.data.table import Floats
+from whybox.methods.saliency.problem import Question
+from whybox.numerics.rounding import floor, relative
+from whybox.numerics.statistics import about, interval, sizes_alike
 
 __all__ = ["stability"]
 
@@ -35,12 +35,12 @@ EMBEDDED: Final = (
 )
 
 
-def stability(case: Case) -> list[Check]:
+def stability(case: CheckSubject) -> list[Check]:
     """Move the input a little; draw again."""
     return [_noise(case), _seeds(case)]
 
 
-def _noise(case: Case) -> Check:
+def _noise(case: CheckSubject) -> Check:
     if case.tokens is not None and case.tokens.embedding is None:
         why = "tokens are replaced as they are, without an embedding: nothing is a little beside a token."
         return Check(GROUP, NOISE, "not applicable", None, why)
@@ -85,7 +85,7 @@ def _noise(case: Case) -> Check:
     return Check(GROUP, NOISE, verdict, mean, said + ".", details)
 
 
-def _unlike(case: Case, maps: Maps) -> float:
+def _unlike(case: CheckSubject, maps: Maps) -> float:
     """How far a map of the same numbers in other places is."""
     rng = np.random.default_rng([case.seed, 82])
     table = flat(maps)
@@ -100,7 +100,7 @@ def _unlike(case: Case, maps: Maps) -> float:
     return float(np.mean(found))
 
 
-def _near(case: Case, trial: int) -> Arrays:
+def _near(case: CheckSubject, trial: int) -> Arrays:
     """Inputs with uniform noise: of a picture's own range, of each feature's range over the rows."""
     out = []
     for number, given in enumerate(case.inputs):
@@ -119,7 +119,7 @@ def _near(case: Case, trial: int) -> Arrays:
     return tuple(out)
 
 
-def _near_embedded(case: Case, q: Question, trial: int) -> Arrays:
+def _near_embedded(case: CheckSubject, q: Question, trial: int) -> Arrays:
     """What the embedding gives with noise, and the other inputs as they are.
 
     A few of its numbers lie far out, so noise is measured not by their range but by their spread over the text: as much of it as RADIUS of the range is for
@@ -134,7 +134,7 @@ def _near_embedded(case: Case, q: Question, trial: int) -> Arrays:
     return ((x + noise * there[:, :, None]).astype(x.dtype), *(i.x for i in q.inputs[1:]))
 
 
-def _seeds(case: Case) -> Check:
+def _seeds(case: CheckSubject) -> Check:
     own = flat(case.maps())
     found = [flat(case.repeated(case.other_seed(1 + k))) for k in range(SEEDS)]
     if case.parts[0].evidence.exact or np.array_equal(found[0], flat(case.repeated()), equal_nan=True):

@@ -12,9 +12,9 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-from whybox.choices import labelled
+from whybox.core.label_choice import labelled
+from whybox.data.table import is_missing
 from whybox.errors import ExplanationFileError, OptionError, did_you_mean
-from whybox.frames import is_missing
 
 __all__ = ["as_index", "one_position", "read_label", "where", "write_label"]
 

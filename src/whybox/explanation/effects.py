@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
+from whybox.explanation.axis_points import numbers, size, words
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.points import numbers, size, words
 
 __all__ = ["Effects", "Key"]
 
@@ -92,7 +92,7 @@ class Effects(Mapping[Key, Explanation]):
         Raises:
             MissingDependencyError: the library is not installed.
         """
-        from whybox.frames import build_frame
+        from whybox.data.table import build_frame
 
         return build_frame(_columns(self.curves), library=library or self.library)
 

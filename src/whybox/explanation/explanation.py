@@ -12,11 +12,11 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import Floats, Table
 from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.axis_labels import one_position, where
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.selection import as_key
-from whybox.frames import Floats, Table
 
 __all__ = ["KINDS", "PAIR", "Explanation"]
 
@@ -68,7 +68,7 @@ class Explanation:
         players: for each feature label, the columns it stands for; of an effect, its feature or its two.
         evidence: how the numbers were made and checked.
         extras: further numbers with axes of their own, (dims, array) by name: of an effect ``off_data``, ``share`` and the like.
-        again: of a curve, what computes it at other points; it lives with the model, and is saved where the curve is known without (see known.py).
+        again: of a curve, what computes it at other points; it lives with the model, and is saved where the curve is known without (see curve_functions.py).
     """
 
     kind: str
@@ -163,7 +163,7 @@ class Explanation:
 
     @property
     def off_data(self) -> Floats | None:
-        """Share of rows that each point of a curve takes to where there are no data; see whybox.methods.effects.off_data."""
+        """Share of rows that each point of a curve takes to where there are no data; see whybox.methods.effects.extrapolation."""
         found = self.extras.get("off_data")
         return None if found is None else found[1]
 
@@ -290,20 +290,20 @@ class Explanation:
         return import_module("whybox.plots").Plots(self)
 
     def to_frame(self, *, library: str | None = None, layout: str = "auto") -> Any:
-        """Return a data frame in the user's frame library; see whybox.explanation.exports.to_frame."""
-        from whybox.explanation.exports import to_frame
+        """Return a data frame in the user's frame library; see whybox.explanation.export.to_frame."""
+        from whybox.explanation.export import to_frame
 
         return to_frame(self, library=library, layout=layout)
 
     def to_arrow(self, *, layout: str = "auto") -> Any:
         """Return a pyarrow Table, laid out as :meth:`to_frame`, with the evidence in its metadata."""
-        from whybox.explanation.exports import to_arrow
+        from whybox.explanation.export import to_arrow
 
         return to_arrow(self, layout=layout)
 
     def to_xarray(self) -> Any:
         """Return an xarray Dataset with variables ``values``, ``base`` and ``prediction`` on the named axes."""
-        from whybox.explanation.exports import to_xarray
+        from whybox.explanation.export import to_xarray
 
         return to_xarray(self)
 

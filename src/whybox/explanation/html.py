@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from whybox.data.table import Floats
 from whybox.explanation.negligible import negligible
-from whybox.frames import Floats
 
 if TYPE_CHECKING:
     from whybox.explanation.effects import Effects
@@ -93,7 +93,7 @@ def _maps(e: Explanation) -> str:
 
 def effects_html(effects: Effects) -> str:
     """Return the size of each effect as HTML, largest first, and the evidence of the first."""
-    from whybox.explanation.points import size
+    from whybox.explanation.axis_points import size
 
     names = effects.ordered(FEATURES)
     most = max((size(effects[n]) for n in names), default=0.0)
@@ -111,7 +111,7 @@ def effects_html(effects: Effects) -> str:
 
 def _curve(e: Explanation) -> str:
     """Up to eight points of a curve with their values; of a surface or of many rows, the mean."""
-    from whybox.explanation.points import words
+    from whybox.explanation.axis_points import words
 
     axes = tuple(i for i, d in enumerate(e.dims) if d != "point")
     values = e.values.mean(axis=axes) if axes else e.values

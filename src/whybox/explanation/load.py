@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import Table, as_table
 from whybox.errors import ExplanationFileError
 from whybox.explanation.axis_labels import as_index, read_label
+from whybox.explanation.curve_functions import Axis, PiecewiseLinearCurve, SavedCurve, Steps, UnavailableCurve
 from whybox.explanation.effects import Effects
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
-from whybox.explanation.known import Axis, Known, Line, Refusal, Steps
 from whybox.explanation.save import FORMAT, SPARSE
-from whybox.frames import Table, as_table
 
 __all__ = ["load"]
 
@@ -153,14 +153,14 @@ def _sparse(about: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Table
 
 def _again(
     about: dict[str, Any] | None, arrays: dict[str, npt.NDArray[Any]], points: list[npt.NDArray[Any]]
-) -> Known | None:
+) -> SavedCurve | None:
     """What at() of a curve does."""
     if about is None:
         return None
     if about["how"] == "line":
-        return Line(tuple(points), arrays["values"])
+        return PiecewiseLinearCurve(tuple(points), arrays["values"])
     if about["how"] == "not":
-        return Refusal(str(about["why"]))
+        return UnavailableCurve(str(about["why"]))
     axes = []
     for i, axis in enumerate(about["axes"]):
         levels = None if axis["levels"] is None else tuple(axis["levels"])

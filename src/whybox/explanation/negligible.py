@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from whybox.frames import Floats
-from whybox.rounding import floor
+from whybox.data.table import Floats
+from whybox.numerics.rounding import floor
 
 if TYPE_CHECKING:
     from whybox.explanation.explanation import Explanation

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from whybox.frames import Table
+from whybox.data.table import Table
 
 if TYPE_CHECKING:
     from whybox.explanation.explanation import Explanation

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.core.atomic_write import writing
+from whybox.data.table import Table
 from whybox.explanation.axis_labels import as_index, write_label
-from whybox.explanation.known import Known, Line, Steps
-from whybox.frames import Table
-from whybox.storage import writing
+from whybox.explanation.curve_functions import PiecewiseLinearCurve, SavedCurve, Steps
 
 if TYPE_CHECKING:
     from whybox.explanation.effects import Effects
@@ -95,12 +95,12 @@ def _write(e: Explanation, target: Any) -> None:
                 _add(archive, "index.arrow", index)
 
 
-def _about(known: Known | None) -> dict[str, Any] | None:
+def _about(known: SavedCurve | None) -> dict[str, Any] | None:
     """What at() of a saved curve does, but for its numbers."""
     if isinstance(known, Steps):
         axes = [{"name": a.name, "levels": a.levels, "missing": a.missing} for a in known.axes]
         return {"how": "steps", "axes": axes, "rows": known.rows}
-    if isinstance(known, Line):
+    if isinstance(known, PiecewiseLinearCurve):
         return {"how": "line"}
     return None if known is None else {"how": "not", "why": known.why}
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import is_missing
 from whybox.errors import OptionError
-from whybox.frames import is_missing
 
 __all__ = ["as_key"]
 

@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox import _native
+from whybox.core.progress import batches
+from whybox.data.table import Floats
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
-from whybox.frames import Floats
-from whybox.kernels.lanes import fastest
-from whybox.kernels.steps import bin_of, breakpoints, classes_of, representatives
-from whybox.kernels.sums import each, means, parts_of
-from whybox.kernels.trees import native, predict
-from whybox.kernels.trees import pairs as pairs_of
+from whybox.kernels.compiled_trees import fastest
+from whybox.kernels.reproducible_sum import each, means, parts_of
+from whybox.kernels.tree_shap import native, predict
+from whybox.kernels.tree_shap import pairs as pairs_of
+from whybox.kernels.value_intervals import bin_of, breakpoints, classes_of, representatives
 from whybox.models.trees import TreeEnsemble
-from whybox.progress import batches
 
 __all__ = [
     "Levels",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whybox.frames import Floats
+from whybox.data.table import Floats
 from whybox.models.trees import (
     CATEGORICAL,
     LESS_EQUAL,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from whybox.frames import Floats
+from whybox.data.table import Floats
 from whybox.kernels.reference import predict
 from whybox.models.trees import TreeEnsemble
 

@@ -10,11 +10,11 @@ from typing import Literal, final
 
 import numpy as np
 
-from whybox.frames import Floats, Table
+from whybox.data.table import Floats, Table
 from whybox.models.inputs import Inputs
 from whybox.models.links import Outputs
 
-__all__ = ["Model", "Own", "Verdict"]
+__all__ = ["Model", "OwnPredict", "Verdict"]
 
 Scale = Literal["raw", "response"]
 
@@ -45,7 +45,7 @@ class Verdict:
 
 @final
 @dataclass(frozen=True)
-class Own:
+class OwnPredict:
     """The user's own predict.
 
     Attributes:
@@ -80,7 +80,7 @@ class Model(ABC):
     inputs: Inputs
     outputs: Outputs
     kind: str
-    own: Own | None = field(default=None, repr=False)
+    own: OwnPredict | None = field(default=None, repr=False)
     verdict: Verdict = Verdict()
     rounds: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()

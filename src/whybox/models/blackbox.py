@@ -10,12 +10,12 @@ from typing import Any, final
 
 import numpy as np
 
-from whybox.choices import class_names
+from whybox.core.label_choice import class_names
+from whybox.data.table import Floats, Table, as_table
 from whybox.errors import DtypeError, InputError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
-from whybox.frames import Floats, Table, as_table
-from whybox.models.base import Model, Own, digest
+from whybox.models.agreement import ask
+from whybox.models.base import Model, OwnPredict, digest
 from whybox.models.categories import Vocabulary
-from whybox.models.compare import ask
 from whybox.models.inputs import Inputs
 from whybox.models.links import Outputs
 
@@ -101,9 +101,9 @@ def as_black_box(
         what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"
     first = inputs.align(rows.rows(np.arange(min(2, len(rows)))))[0]
     library = type(obj).__module__.partition(".")[0] if not plain else "numpy"
-    width = ask(Own(call, "raw", 0.0, what, library), first).shape[1]
+    width = ask(OwnPredict(call, "raw", 0.0, what, library), first).shape[1]
     outputs, binary = _outputs(obj, method, width)
-    own = Own(_Second(call) if binary else call, "raw", 0.0, what, library)
+    own = OwnPredict(_Second(call) if binary else call, "raw", 0.0, what, library)
     if scores is not None:
         outputs = replace(outputs, raw_units=scores.units, response_units=scores.units)
     kind = (

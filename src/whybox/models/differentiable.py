@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from whybox.errors import UnsupportedModelError
 
-__all__ = ["Array", "Differentiable", "Passes", "Pull", "Ruled", "Tapped", "neighbours"]
+__all__ = ["Array", "Differentiable", "LayerTap", "PassCounter", "Pull", "RuleBackward", "neighbours"]
 
 Array = Any  # an array of the network's own library, on its own device
 Pull = Callable[..., tuple[Array | None, ...]]
@@ -26,7 +26,7 @@ Indices = npt.NDArray[np.intp]
 
 @final
 @dataclass
-class Passes:
+class PassCounter:
     """Rows that went through the network: forwards and backwards (to the input, or to a layer)."""
 
     forward: int = 0
@@ -35,7 +35,7 @@ class Passes:
 
 @final
 @dataclass(frozen=True)
-class Tapped:
+class LayerTap:
     """Outputs, what a layer put out, and ``pull(cotangent, last=)``, which goes back to that layer and no further."""
 
     outputs: Array
@@ -53,7 +53,7 @@ class Differentiable(ABC):
         channels: where its images have their channels, ``"first"`` or ``"last"``.
         rows_at_once: as many rows as are worth sending together.
         arithmetic: what it computes in, in words.
-        passes: counts rows, see Passes; shared by what is made of this network.
+        passes: counts rows, see PassCounter; shared by what is made of this network.
         remarks: what was noticed while it was asked and belongs into the evidence; shared in the same way.
     """
 
@@ -63,12 +63,12 @@ class Differentiable(ABC):
     channels: Literal["first", "last"] = "first"
     rows_at_once: int = 32
     arithmetic: str = "float32"
-    passes: Passes = field(default_factory=Passes, repr=False)
+    passes: PassCounter = field(default_factory=PassCounter, repr=False)
     remarks: list[str] = field(default_factory=list, repr=False)
 
     def anew(self) -> Self:
         """The same network before it was asked anything: passes uncounted, nothing noticed."""
-        return replace(self, passes=Passes(), remarks=[])
+        return replace(self, passes=PassCounter(), remarks=[])
 
     @property
     def fragile(self) -> bool:
@@ -189,7 +189,7 @@ class Differentiable(ABC):
         """Layers that know which axis is time and which holds features: name, the axes of what each is given ("row", "time", "feature" in some order), and that."""
         return iter(())
 
-    def tap(self, x: tuple[Array, ...], layer: str) -> Tapped:
+    def tap(self, x: tuple[Array, ...], layer: str) -> LayerTap:
         """Run, and keep what one layer put out.
 
         Raises:
@@ -219,7 +219,7 @@ class Differentiable(ABC):
         """The same network computing in a shorter type where its library knows how."""
         raise UnsupportedModelError(f"{self.kind} computes in {self.arithmetic} only; leave dtype out.")
 
-    def ruled(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> Ruled:
+    def ruled(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
         """The network taken apart into operators, each with a rule of its own for going back (``"deeplift"``, ``"guided"``).
 
         Raises:
@@ -236,7 +236,7 @@ class Differentiable(ABC):
 
 @final
 @dataclass(frozen=True)
-class Ruled:
+class RuleBackward:
     """A network whose operators go back by rules.
 
     Attributes:

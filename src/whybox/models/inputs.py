@@ -10,9 +10,9 @@ from typing import Any, Final, Protocol, final, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from whybox.cells import telling_rows
+from whybox.data.cells import telling_rows
+from whybox.data.table import Column, Floats, Table, align, is_missing
 from whybox.errors import ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError, WhyboxError, shown
-from whybox.frames import Column, Floats, Table, align, is_missing
 from whybox.models.categories import Vocabulary, category_key
 
 __all__ = ["Encoder", "Inputs", "NumberEncoder"]

@@ -8,8 +8,8 @@ from typing import final
 
 import numpy as np
 
+from whybox.data.table import Floats
 from whybox.errors import ModelFileError
-from whybox.frames import Floats
 from whybox.models.base import Model, digest
 
 __all__ = ["Linear"]

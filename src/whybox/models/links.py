@@ -8,8 +8,8 @@ from typing import Final, final
 
 import numpy as np
 
+from whybox.data.table import Floats
 from whybox.errors import OptionError
-from whybox.frames import Floats
 
 __all__ = ["ELEMENTWISE", "Link", "Outputs"]
 

@@ -13,10 +13,10 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox import sparse_rows
-from whybox.cells import object_cells
+from whybox.data import sparse_rows
+from whybox.data.cells import object_cells
+from whybox.data.table import Floats, Table
 from whybox.errors import InputError
-from whybox.frames import Floats, Table
 
 __all__ = ["ASKED", "Mixed", "Sample", "check_kinds", "masks", "mix", "sample"]
 

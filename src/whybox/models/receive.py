@@ -9,12 +9,12 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from whybox.data.series import same_codes
+from whybox.data.table import Column, Table, as_table, is_missing
 from whybox.errors import ColumnsError, DtypeError, shown
-from whybox.frames import Column, Table, as_table, is_missing
 from whybox.models.base import Model
 from whybox.models.categories import UNCERTAIN, Unseen, Vocabulary
 from whybox.models.inputs import Inputs
-from whybox.series import same_codes
 
 __all__ = ["BY_POSITION", "Received", "receive"]
 
@@ -97,7 +97,7 @@ def receive(model: Model, data: Any, *, what: str = "X") -> Received:
     Raises:
         ColumnsError: a column is missing, or columns that are only known by position stand in another order than their names say.
         DtypeError: a column of categories came as another type, and what was meant is not certain; or codes of categories cannot be known.
-        InputError, EmptyDataError: as :func:`whybox.frames.as_table`.
+        InputError, EmptyDataError: as :func:`whybox.data.table.as_table`.
     """
     given, inputs = as_table(data, what=what), model.inputs
     by_position = _by_position(inputs, given, what)

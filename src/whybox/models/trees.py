@@ -10,8 +10,8 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import Floats
 from whybox.errors import ModelFileError
-from whybox.frames import Floats
 from whybox.models.base import Model, digest
 
 __all__ = [

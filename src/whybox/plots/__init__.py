@@ -93,8 +93,8 @@ class Plots:
         ax: Axes | None = None,
         title: str | None = None,
     ) -> Axes:
-        """A saliency map over its picture; see whybox.plots.overlay."""
-        from whybox.plots.overlay import overlay
+        """A saliency map over its picture; see whybox.plots.saliency_image."""
+        from whybox.plots.saliency_image import overlay
 
         return overlay(
             self.explanation,
@@ -119,8 +119,8 @@ class Plots:
         blend: bool = True,
         width: float = 3.5,
     ) -> Any:
-        """The picture, this map and those of other methods side by side; see whybox.plots.overlay.beside."""
-        from whybox.plots.overlay import beside
+        """The picture, this map and those of other methods side by side; see whybox.plots.saliency_image.beside."""
+        from whybox.plots.saliency_image import beside
 
         return beside(
             [self.explanation, *others],
@@ -134,14 +134,14 @@ class Plots:
         )
 
     def track(self, row: int = 0, *, output: Any = None, ax: Axes | None = None, title: str | None = None) -> Axes:
-        """A saliency map along its series; see whybox.plots.tracks."""
-        from whybox.plots.tracks import track
+        """A saliency map along its series; see whybox.plots.saliency_series."""
+        from whybox.plots.saliency_series import track
 
         return track(self.explanation, row, output=output, ax=ax, title=title)
 
     def words(self, row: int = 0, *, output: Any = None, ax: Axes | None = None, title: str | None = None) -> Axes:
-        """Tokens or words on grounds coloured by their values; see whybox.plots.overlay.words."""
-        from whybox.plots.overlay import words
+        """Tokens or words on grounds coloured by their values; see whybox.plots.saliency_image.words."""
+        from whybox.plots.saliency_image import words
 
         return words(self.explanation, row, output=output, ax=ax, title=title)
 
@@ -160,8 +160,8 @@ class EffectPlots:
     def grid(
         self, *, max_display: int = 9, columns: int = 3, output: Any = None, color: Any = None, share_y: bool = True
     ) -> Any:
-        """The features that move the prediction most side by side, on one scale; see whybox.plots.panels."""
-        from whybox.plots.panels import panels
+        """The features that move the prediction most side by side, on one scale; see whybox.plots.effects_grid."""
+        from whybox.plots.effects_grid import panels
 
         return panels(
             self.effects, max_display=max_display, columns=columns, output=output, color=color, share_y=share_y

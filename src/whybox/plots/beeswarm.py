@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from whybox.data.table import Floats
 from whybox.errors import OptionError
-from whybox.explanation.partners import feature_values
-from whybox.frames import Floats
+from whybox.explanation.feature_values import feature_values
 from whybox.plots.style import (
     MISSING,
     about,

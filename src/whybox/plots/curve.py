@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import Floats
 from whybox.errors import OptionError, did_you_mean
+from whybox.explanation.axis_points import with_plain_durations, words
+from whybox.explanation.feature_values import as_numbers
 from whybox.explanation.html import number
-from whybox.explanation.partners import as_numbers
-from whybox.explanation.points import with_plain_durations, words
-from whybox.frames import Floats
 from whybox.plots.style import (
     NEGATIVE,
     NEUTRAL,

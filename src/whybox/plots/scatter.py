@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
+from whybox.explanation.feature_values import partner, shown_values
 from whybox.explanation.html import number
-from whybox.explanation.partners import partner, shown_values
 from whybox.plots.style import (
     MISSING,
     NEGATIVE,

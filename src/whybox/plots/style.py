@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.choices import choose, labelled
+from whybox.core.label_choice import choose, labelled
+from whybox.data.table import Floats
 from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.explanation import PAIR
 from whybox.explanation.html import number
-from whybox.frames import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -273,7 +273,7 @@ def others(n: int) -> str:
 
 def scaled(values: npt.NDArray[Any] | None) -> Floats | None:
     """Return feature values as colours from 0 to 1 by percentile range; None when there is nothing to order (groups, text)."""
-    from whybox.explanation.partners import as_numbers
+    from whybox.explanation.feature_values import as_numbers
 
     if values is None or values.dtype == object:
         return None

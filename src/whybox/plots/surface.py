@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from whybox.explanation.points import words
+from whybox.explanation.axis_points import words
 from whybox.plots.style import about, axes, distinct, diverging, ink, muted, short, thousands, unit
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whybox.errors import OptionError
+from whybox.explanation.feature_values import shown_values
 from whybox.explanation.html import number
-from whybox.explanation.partners import shown_values
 from whybox.plots.style import (
     NEGATIVE,
     POSITIVE,

@@ -8,10 +8,10 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import Floats, is_missing
 from whybox.errors import InputError, shown
-from whybox.frames import Floats, is_missing
 from whybox.models.base import Model
-from whybox.rounding import varies
+from whybox.numerics.rounding import varies
 
 __all__ = ["Performance", "measure"]
 

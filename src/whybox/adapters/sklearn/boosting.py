@@ -9,12 +9,12 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_one_class
-from whybox.adapters.sklearn.reading import Reading, fitted, number_inputs
+from whybox.adapters.sklearn.finish import Reading, fitted, number_inputs
 from whybox.adapters.sklearn.trees import class_shares, read_tree
-from whybox.adapters.verify import Domain
+from whybox.adapters.verification.verify import Domain
+from whybox.data.table import Floats, is_missing
 from whybox.errors import UnknownFieldError, UnsupportedModelError
-from whybox.frames import Floats, is_missing
-from whybox.kernels import trees as kernels
+from whybox.kernels import tree_shap as kernels
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.links import Link, Outputs
 from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, Stack, Tree, TreeEnsemble

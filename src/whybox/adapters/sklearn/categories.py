@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from whybox.adapters.sklearn.columns import positions, trace
-from whybox.frames import is_missing
+from whybox.adapters.sklearn.column_lineage import positions, trace
+from whybox.data.table import is_missing
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
 

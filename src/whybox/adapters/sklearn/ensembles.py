@@ -9,10 +9,10 @@ from typing import Any, final
 import numpy as np
 
 from whybox.adapters.common import refuse_one_class
-from whybox.adapters.sklearn.reading import ROUNDING, outer
+from whybox.adapters.sklearn.finish import ROUNDING, outer
 from whybox.adapters.sklearn.trees import probability_outputs
+from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
-from whybox.frames import Floats, Table
 from whybox.models.base import Model, Scale, Verdict
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Encoder, Inputs, NumberEncoder

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from whybox.adapters.common import as_columns, quietly
 from whybox.adapters.sklearn.categories import learnt_by
-from whybox.adapters.sklearn.columns import Sources, trace
-from whybox.adapters.sklearn.reading import outer
+from whybox.adapters.sklearn.column_lineage import Sources, trace
+from whybox.adapters.sklearn.finish import outer
+from whybox.data.table import Floats, Table, as_table
 from whybox.errors import UnsupportedModelError, WhyboxError
-from whybox.frames import Floats, Table, as_table
 from whybox.models.base import Model, Scale
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs

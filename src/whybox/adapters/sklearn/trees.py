@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.adapters.common import class_names, import_path
-from whybox.adapters.sklearn.reading import Reading, allows_nan, fitted, number_inputs
-from whybox.adapters.verify import Domain
+from whybox.adapters.sklearn.finish import Reading, allows_nan, fitted, number_inputs
+from whybox.adapters.verification.verify import Domain
+from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
-from whybox.frames import Floats
 from whybox.models.links import Link, Outputs
 from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, SINGLE, Tree, TreeEnsemble
 

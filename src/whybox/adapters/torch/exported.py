@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import torch
 
-from whybox.adapters.parts import first_line
-from whybox.adapters.torch.archive import checked
-from whybox.adapters.torch.mode import refuse_training
+from whybox.adapters.network_outputs import first_line
+from whybox.adapters.torch.archive_safety import checked
 from whybox.adapters.torch.module import TorchNetwork, wrap
+from whybox.adapters.torch.training_mode import refuse_training
 from whybox.errors import ModelFileError, UnsupportedModelError, UntrustedPickleError
 
 __all__ = ["Program", "read"]

@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from whybox.adapters.parts import Part, first_line, parameters_of
-from whybox.adapters.torch.alive import Alive, saved, storages
+from whybox.adapters.network_outputs import Part, first_line, parameters_of
 from whybox.adapters.torch.dtypes import arithmetic, called_types, quantised_by_range
-from whybox.adapters.torch.mode import exported_in_eval
+from whybox.adapters.torch.gradient_check import NO_KERNEL, DetachDetector, back, reached, refuse_without_kernel
+from whybox.adapters.torch.memory import Alive, saved, storages
 from whybox.adapters.torch.sequences import given_to
-from whybox.adapters.torch.slopes import NO_KERNEL, Listening, back, reached, refuse_without_kernel
 from whybox.adapters.torch.state import State, chance, eagerly
+from whybox.adapters.torch.training_mode import exported_in_eval
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
-from whybox.models.differentiable import Array, Differentiable, Indices, Pull, Ruled, Tapped, neighbours
+from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pull, RuleBackward, neighbours
 
 __all__ = ["TorchNetwork", "wrap"]
 
@@ -285,7 +285,7 @@ class TorchNetwork(Differentiable):
 
     def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
         """See Differentiable; compiled code is not listened to."""
-        listening = Listening()
+        listening = DetachDetector()
         with nullcontext() if self._compiled() else listening:
             _, taped = self._taped(x)
         return (*listening.heard, *(name.removesuffix("Backward") for name in reached(taped)[1]))
@@ -309,7 +309,7 @@ class TorchNetwork(Differentiable):
         return any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in self.module.modules())
 
     def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
-        """Outputs, and the most bytes of tensors that lived at a time, parameters left out; see whybox.adapters.torch.alive."""
+        """Outputs, and the most bytes of tensors that lived at a time, parameters left out; see whybox.adapters.torch.memory."""
         if self._compiled():
             return self.probe(x)  # what compiled code allocates is not seen
         dice = chance(self.device)
@@ -409,7 +409,7 @@ class TorchNetwork(Differentiable):
         own = getattr(self.module, "sequences", None)  # of a model of Keras
         yield from own(lambda: self.ask(x)) if own else given_to(self.module, len(x[0]), lambda: self.ask(x))
 
-    def tap(self, x: tuple[Array, ...], layer: str) -> Tapped:
+    def tap(self, x: tuple[Array, ...], layer: str) -> LayerTap:
         """Nothing before the layer is kept for derivatives: they begin at what it puts out."""
         kept: list[torch.Tensor] = []
 
@@ -434,7 +434,7 @@ class TorchNetwork(Differentiable):
             self.passes.backward += len(x[0])
             return back(outputs, kept, cotangent, last=last)[0]
 
-        return Tapped(outputs.detach(), kept[0].detach(), pull)
+        return LayerTap(outputs.detach(), kept[0].detach(), pull)
 
     def inside(self, layer: str, x: tuple[Array, ...]) -> tuple[TorchNetwork, Array]:
         """From a layer on."""
@@ -451,7 +451,7 @@ class TorchNetwork(Differentiable):
             )
         return replace(self, layer=layer, dtype=kept[0].dtype), kept[0].detach()
 
-    def ruled(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> Ruled:
+    def ruled(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
         """Operator rules; see whybox.adapters.torch.rules."""
         from whybox.adapters.torch.rules import ruled
 

@@ -19,17 +19,17 @@ from torch import Tensor
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from whybox.adapters.torch.alive import saved
-from whybox.adapters.torch.batched import Rows, evaluate
-from whybox.adapters.torch.capture import INSTEAD, Graph, named
-from whybox.adapters.torch.hosted import captured
+from whybox.adapters.torch.batching_rules import Rows, evaluate
+from whybox.adapters.torch.capture_on_device import captured
+from whybox.adapters.torch.gradient_check import back
+from whybox.adapters.torch.graph import INSTEAD, Graph, named
+from whybox.adapters.torch.memory import saved
 from whybox.adapters.torch.rules_elementwise import ELEMENTWISE, Call, Rule
 from whybox.adapters.torch.rules_guided import GUIDED, undefined
 from whybox.adapters.torch.rules_pooling import POOLING
 from whybox.adapters.torch.rules_products import BILINEAR, PRODUCTS
-from whybox.adapters.torch.slopes import back
 from whybox.errors import OptionError, UnsupportedModelError
-from whybox.models.differentiable import Array, Pull, Ruled
+from whybox.models.differentiable import Array, Pull, RuleBackward
 
 if TYPE_CHECKING:
     from whybox.adapters.torch.module import TorchNetwork
@@ -140,7 +140,7 @@ _LINEAR_IN: Final[dict[Any, tuple[int, ...]]] = {
 _SELECTING: Final = {aten.gather: (0,), aten.index_select: (0,), aten.index: (0,)}
 
 
-def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None) -> Ruled:
+def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None) -> RuleBackward:
     """Take a network apart.
 
     Args:
@@ -159,7 +159,7 @@ def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple
     graph = captured(net, x)
     plan, operators = _planned(graph) if rules == "deeplift" else _guided(graph)
     walk = _Walk(net, graph, plan)
-    return Ruled(walk.run, operators, walk.tried(x, None if rules == "guided" else reference))
+    return RuleBackward(walk.run, operators, walk.tried(x, None if rules == "guided" else reference))
 
 
 # Which operator goes back how.
@@ -409,7 +409,7 @@ class _Walk:
     def run(
         self, x: tuple[Array, ...], reference: tuple[Array, ...] | None, *, paired: bool = False
     ) -> tuple[Array, Array | None, Pull]:
-        """See Ruled."""
+        """See RuleBackward."""
         self.net.passes.forward += len(x[0])
         kept, base = (None, None) if reference is None else self.references(reference)
 

@@ -16,7 +16,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
-from whybox.adapters.torch.batched import Rows, evaluate
+from whybox.adapters.torch.batching_rules import Rows, evaluate
 
 __all__ = ["ELEMENTWISE", "Call", "Rule", "by_rows"]
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from whybox.adapters.torch.batched import Rows, aligned, folded
+from whybox.adapters.torch.batching_rules import Rows, aligned, folded
 from whybox.adapters.torch.rules_elementwise import Call, Rule, by_rows
 
 __all__ = ["POOLING"]

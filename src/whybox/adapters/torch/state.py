@@ -11,7 +11,7 @@ from typing import Any, Final, final
 
 import torch
 
-from whybox.adapters.torch.alive import storages
+from whybox.adapters.torch.memory import storages
 from whybox.errors import UnsupportedModelError
 
 __all__ = ["State", "chance", "eagerly", "uncompiled"]

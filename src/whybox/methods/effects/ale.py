@@ -29,11 +29,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from whybox.data.table import Floats
 from whybox.errors import OptionError
-from whybox.frames import Floats
 from whybox.methods.effects.curves import TOO_CLOSE, Curve
-from whybox.methods.effects.evaluate import Evaluator, Request, Rows
 from whybox.methods.effects.grid import Feature, Grid, Ints
+from whybox.methods.effects.predict_evaluator import Evaluator, Request, Rows
 
 __all__ = ["ale", "edges_of", "requests"]
 

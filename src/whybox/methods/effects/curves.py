@@ -9,10 +9,10 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import Floats
 from whybox.errors import LimitError, OptionError
-from whybox.frames import Floats
-from whybox.methods.effects.evaluate import Evaluator, Rows
 from whybox.methods.effects.grid import Feature, Grid, Ints
+from whybox.methods.effects.predict_evaluator import Evaluator, Rows
 
 __all__ = [
     "Curve",

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Final
 
 from whybox.explanation.evidence import Evidence, versions
-from whybox.methods.effects.evaluate import Rows
-from whybox.methods.effects.question import Asked
+from whybox.methods.effects.predict_evaluator import Rows
+from whybox.methods.effects.problem import EffectsProblem
 from whybox.models.blackbox import BlackBox
 
 __all__ = ["INTERVENTIONAL", "evidence"]
@@ -16,7 +16,7 @@ INTERVENTIONAL: Final = "interventional: every row keeps its other values"
 
 
 def evidence(  # noqa: PLR0913  # evidence has this many parts
-    asked: Asked,
+    asked: EffectsProblem,
     rows: Rows,
     *,
     method: str,

@@ -10,9 +10,9 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.cells import cell_codes, column_dtype, identity, object_cells, stored_plainly
-from whybox.explanation.known import as_place
-from whybox.frames import Column, Floats, Table, is_missing
+from whybox.data.cells import cell_codes, column_dtype, identity, object_cells, stored_plainly
+from whybox.data.table import Column, Floats, Table, is_missing
+from whybox.explanation.curve_functions import as_place
 
 __all__ = ["Feature", "Grid", "feature_of", "numbers_of", "product", "with_gap"]
 

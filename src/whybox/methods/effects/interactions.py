@@ -22,19 +22,19 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from whybox.data.table import Floats
 from whybox.errors import LimitError, OptionError
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
-from whybox.frames import Floats
 from whybox.kernels import effects
-from whybox.methods.effects.evaluate import Evaluator, Predicts, Rows
 from whybox.methods.effects.evidence import evidence
 from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.question import Asked
-from whybox.methods.effects.trees import Trees
+from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, Rows
+from whybox.methods.effects.problem import EffectsProblem
+from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.models.trees import TreeEnsemble
-from whybox.rounding import floor
-from whybox.rounding import ratio as over
+from whybox.numerics.rounding import floor
+from whybox.numerics.rounding import ratio as over
 
 __all__ = ["check_sample", "interactions"]
 
@@ -78,7 +78,7 @@ def check_sample(sample: Any) -> int | None:
     return int(sample)
 
 
-def interactions(asked: Asked, *, sample: int | None, seed: int) -> Explanation:
+def interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> Explanation:
     """Return the interactions of all pairs of the features asked about.
 
     Raises:
@@ -93,7 +93,7 @@ def interactions(asked: Asked, *, sample: int | None, seed: int) -> Explanation:
     rows, model = asked.rows, asked.model
     used = _read(asked, members)
     if exact and isinstance(model, TreeEnsemble):
-        trees = Trees(model, rows, asked.target, threads=asked.threads)
+        trees = TreeEvaluator(model, rows, asked.target, threads=asked.threads)
         found, kernel, calls = _of_trees(trees, used), trees.kernel, 0
         if sample is not None:
             notes = (*notes, f"sample={sample} was not needed: all rows are used, exactly.")
@@ -134,7 +134,7 @@ def interactions(asked: Asked, *, sample: int | None, seed: int) -> Explanation:
     )
 
 
-def _read(asked: Asked, members: Sequence[int]) -> list[int]:
+def _read(asked: EffectsProblem, members: Sequence[int]) -> list[int]:
     """Those of the features that the model may read: of the others nothing is computed."""
     model = asked.model
     if not isinstance(model, TreeEnsemble):
@@ -151,15 +151,15 @@ def _sampled(rows: Rows, sample: int, seed: int) -> Rows:
     return Rows(rows.table.rows(picked), w / w.sum())
 
 
-def _evaluator(asked: Asked, rows: Rows, members: Sequence[int]) -> Evaluator:
+def _evaluator(asked: EffectsProblem, rows: Rows, members: Sequence[int]) -> Evaluator:
     model = asked.model
     pairs = [(p,) for p in members] + list(combinations(members, 2))
     if isinstance(model, TreeEnsemble) and all(asked.reason(p) is None for p in pairs):
-        return Trees(model, rows, asked.target, threads=asked.threads)
-    return Predicts(model, rows, asked.target, repeats=asked.repeats)
+        return TreeEvaluator(model, rows, asked.target, threads=asked.threads)
+    return PredictEvaluator(model, rows, asked.target, repeats=asked.repeats)
 
 
-def _afford(asked: Asked, rows: Rows, members: Sequence[int]) -> None:
+def _afford(asked: EffectsProblem, rows: Rows, members: Sequence[int]) -> None:
     """Refuse before any work what would take too many predictions; the trees' own curves count alike."""
     needed = asked.probed
     for m in [(p,) for p in members] + list(combinations(members, 2)):
@@ -175,7 +175,7 @@ def _afford(asked: Asked, rows: Rows, members: Sequence[int]) -> None:
         )
 
 
-def _of_trees(trees: Trees, members: Sequence[int]) -> Sizes:
+def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     """All rows, exactly, from the leaves."""
     model, X, w = trees.model, trees.matrix, trees.rows.weights
     columns = {p: trees.columns((p,)) for p in members}
@@ -266,7 +266,7 @@ def _spread(left: Floats) -> Floats:
     return np.asarray(np.sqrt((GROUPS - 1) / GROUPS * ((left - left.mean(axis=0)) ** 2).sum(axis=0)))
 
 
-def _labelled(asked: Asked, members: Sequence[int], found: Sizes, made: Evidence) -> Explanation:
+def _labelled(asked: EffectsProblem, members: Sequence[int], found: Sizes, made: Evidence) -> Explanation:
     target = asked.target
     names = [asked.rows.table.names[p] for p in members]
     dims: tuple[str, ...] = ("feature", "feature_2")

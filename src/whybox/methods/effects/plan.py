@@ -13,17 +13,17 @@ from typing import Final, final
 
 import numpy as np
 
+from whybox.core.progress import expected
 from whybox.methods.effects.ale import requests
 from whybox.methods.effects.curves import check_individual, with_sides
-from whybox.methods.effects.evaluate import BLOCK, FIRST, MOST, Evaluator, Predicts, Rows
 from whybox.methods.effects.evidence import INTERVENTIONAL
+from whybox.methods.effects.extrapolation import OffData
 from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.off_data import OffData
-from whybox.methods.effects.question import Asked
-from whybox.methods.effects.run import ESTIMANDS, METHODS, OFF_DATA, compute, grouped
-from whybox.methods.effects.trees import Trees
+from whybox.methods.effects.predict_evaluator import BLOCK, FIRST, MOST, Evaluator, PredictEvaluator, Rows
+from whybox.methods.effects.problem import EffectsProblem
+from whybox.methods.effects.result import ESTIMANDS, METHODS, OFF_DATA, compute, grouped
+from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.models.blackbox import BlackBox
-from whybox.progress import expected
 
 __all__ = ["EffectsPlan", "plan_effects"]
 
@@ -103,7 +103,7 @@ def _seconds(s: float) -> str:
     return f"{s:.2g} s" if s >= 0.1 else f"{max(s, 1e-3) * 1e3:.0f} ms"
 
 
-def plan_effects(asked: Asked) -> EffectsPlan:
+def plan_effects(asked: EffectsProblem) -> EffectsPlan:
     """Return what it will cost to answer a settled question.
 
     Raises:
@@ -119,14 +119,14 @@ def plan_effects(asked: Asked) -> EffectsPlan:
         grids = [asked.make(m) for m in wanted]
         here = _rounds(asked, evaluator, grids)
         seconds += time.perf_counter() - began  # this much is done again
-        if isinstance(evaluator, Predicts):
+        if isinstance(evaluator, PredictEvaluator):
             overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(asked, sum(here)))
             sizes = [expected(n, overhead, each, first=FIRST, most=MOST) for n in here]
             batches += sum(map(len, sizes))
             seconds += sum(map(len, sizes)) * overhead + sum(here) * each
             spent += used if box else 0
             brute += _brute(asked, evaluator, grids)
-        elif isinstance(evaluator, Trees):
+        elif isinstance(evaluator, TreeEvaluator):
             seconds += _tree_seconds(asked, evaluator, grids)
         memory = max(memory, _memory(asked, evaluator, grids, here))
         kernels.append(evaluator.kernel)
@@ -151,7 +151,7 @@ def plan_effects(asked: Asked) -> EffectsPlan:
     )
 
 
-def _rounds(asked: Asked, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
+def _rounds(asked: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
     """Sizes of the rounds of questions, as `compute` will ask them."""
     if asked.kind == "marginal":
         return evaluator.reserve(answers=True)
@@ -165,7 +165,7 @@ def _rounds(asked: Asked, evaluator: Evaluator, grids: Sequence[Grid]) -> list[i
     return evaluator.reserve(grids)
 
 
-def _brute(asked: Asked, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
+def _brute(asked: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
     n = len(asked.rows)
     if asked.kind == "marginal":
         return n
@@ -181,12 +181,12 @@ def _brute(asked: Asked, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
     return total + n * sum(g.features[0].kind == "category" for g in grids)
 
 
-def _allowed(asked: Asked, needed: int) -> int:
+def _allowed(asked: EffectsProblem, needed: int) -> int:
     """How many questions may be asked for a timing."""
     return needed if asked.max_evals is None else min(needed, max(asked.max_evals - asked.probed, 0))
 
 
-def _pace(evaluator: Predicts, grids: Sequence[Grid], needed: int, most: int) -> tuple[float, float, int]:
+def _pace(evaluator: PredictEvaluator, grids: Sequence[Grid], needed: int, most: int) -> tuple[float, float, int]:
     """Time the model: seconds a call, seconds a prediction, and how many rows that took."""
     grid = grids[0] if grids else None
     took: list[tuple[int, float]] = []
@@ -207,7 +207,7 @@ def _pace(evaluator: Predicts, grids: Sequence[Grid], needed: int, most: int) ->
     return max(less - each * before, 0.0), each, used
 
 
-def _tree_seconds(asked: Asked, trees: Trees, grids: Sequence[Grid]) -> float:
+def _tree_seconds(asked: EffectsProblem, trees: TreeEvaluator, grids: Sequence[Grid]) -> float:
     """Time trees on some of the rows, curves and surfaces."""
     total = 0.0
     for many, most in ((1, _CURVES), (2, _SURFACES)):
@@ -224,10 +224,10 @@ def _tree_seconds(asked: Asked, trees: Trees, grids: Sequence[Grid]) -> float:
 
 
 def _growth(
-    asked: Asked,
-    trees: Trees,
+    asked: EffectsProblem,
+    trees: TreeEvaluator,
     grids: list[Grid],
-    work: Callable[[Asked, Evaluator, list[Grid]], object],
+    work: Callable[[EffectsProblem, Evaluator, list[Grid]], object],
     rows: int,
     sizes: tuple[int, int],
 ) -> float:
@@ -242,7 +242,7 @@ def _growth(
             )
             for g in grids
         ]
-        few = Trees(trees.model, part, trees.target, threads=trees.threads)
+        few = TreeEvaluator(trees.model, part, trees.target, threads=trees.threads)
         inner = replace(asked, rows=part, _engines={})
         began = time.perf_counter()
         work(inner, few, made)
@@ -254,7 +254,7 @@ def _growth(
     return seconds + slope * (rows - size)
 
 
-def _off_seconds(asked: Asked, grids: Sequence[Grid]) -> float:
+def _off_seconds(asked: EffectsProblem, grids: Sequence[Grid]) -> float:
     """Time of the share off the data, by a few points of the first curve."""
     curves = [g for g in grids if len(g.features) == 1] if asked.kind in OFF_DATA else []
     if not curves:
@@ -271,16 +271,16 @@ def _off_seconds(asked: Asked, grids: Sequence[Grid]) -> float:
     return float(ready + len(curves) * max(less - sizes[0] * point, 0.0) + point * sum(len(g) for g in curves))
 
 
-def _memory(asked: Asked, evaluator: Evaluator, grids: Sequence[Grid], rounds: Sequence[int]) -> float:
+def _memory(asked: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], rounds: Sequence[int]) -> float:
     """Bytes at most, about: codes of the rows, the result, and the blocks that are worked on."""
     n, outputs = len(asked.rows), len(asked.target.names)
     width = asked.rows.table.width
-    raw = outputs if isinstance(evaluator, Predicts) else max(outputs, len(asked.model.outputs.names))
+    raw = outputs if isinstance(evaluator, PredictEvaluator) else max(outputs, len(asked.model.outputs.names))
     cells = sum(len(g) for g in grids)
     codes = 8.0 * n * (3 * width + 4)
     result = 8.0 * cells * outputs * (n if asked.kind in ("ice", "c-ice", "d-ice") else 2) + 8.0 * n * outputs
     points = max((len(g) for g in grids), default=1)
-    if isinstance(evaluator, Predicts):
+    if isinstance(evaluator, PredictEvaluator):
         batch = min(max(rounds, default=0), MOST)
         return (
             codes

@@ -13,12 +13,12 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.cells import column_dtype, identity, object_cells, positions, with_cells
+from whybox.data.cells import column_dtype, identity, object_cells, positions, with_cells
+from whybox.data.series import zone_of
+from whybox.data.table import Floats, Table, is_missing
 from whybox.errors import OptionError, did_you_mean, shown
-from whybox.explanation.known import as_dates, as_place
-from whybox.frames import Floats, Table, is_missing
+from whybox.explanation.curve_functions import as_dates, as_place
 from whybox.methods.effects.grid import Feature, Grid, Ints, numbers_of, with_gap
-from whybox.series import zone_of
 
 __all__ = ["make_grid", "own_grid", "placed"]
 

@@ -19,17 +19,17 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import Floats
 from whybox.errors import LimitError, OptionError
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
-from whybox.frames import Floats
 from whybox.methods.effects.curves import LARGEST, Curve, grid_share
-from whybox.methods.effects.evaluate import Rows
+from whybox.methods.effects.extrapolation import with_off_data
 from whybox.methods.effects.grid import Feature, Grid, Ints
-from whybox.methods.effects.off_data import with_off_data
-from whybox.methods.effects.question import Asked
-from whybox.methods.effects.run import labelled
-from whybox.rounding import floor
+from whybox.methods.effects.predict_evaluator import Rows
+from whybox.methods.effects.problem import EffectsProblem
+from whybox.methods.effects.result import labelled
+from whybox.numerics.rounding import floor
 
 __all__ = ["POINTS", "check_depth", "regions"]
 
@@ -89,7 +89,7 @@ def check_depth(depth: Any) -> int:
     return int(depth)
 
 
-def regions(asked: Asked, *, depth: int) -> Effects:
+def regions(asked: EffectsProblem, *, depth: int) -> Effects:
     """Return the effect over all rows and in each region, keyed by its conditions.
 
     Raises:
@@ -126,7 +126,7 @@ def regions(asked: Asked, *, depth: int) -> Effects:
     return Effects(out, asked.rows.table.library)
 
 
-def _shapes(asked: Asked, grid: Grid, values: Floats) -> _Shapes:
+def _shapes(asked: EffectsProblem, grid: Grid, values: Floats) -> _Shapes:
     share = grid_share(asked.rows, grid)
     share = share / share.sum() if share.sum() > 0 else np.full(len(grid), 1.0 / len(grid))
     centred = values - np.einsum("p,rpk->rk", share, values)[:, None]
@@ -135,7 +135,9 @@ def _shapes(asked: Asked, grid: Grid, values: Floats) -> _Shapes:
     return _Shapes(lines.reshape(len(values), -1), asked.rows.weights)
 
 
-def _split(asked: Asked, shapes: _Shapes, region: _Region, own: int, depth: int, least: float) -> list[_Region]:
+def _split(
+    asked: EffectsProblem, shapes: _Shapes, region: _Region, own: int, depth: int, least: float
+) -> list[_Region]:
     """Return the parts of a region, or the region itself where no split takes enough off."""
     if depth == 0:
         return [region]
@@ -204,7 +206,9 @@ def _short_between(edge: float, above: float) -> str:
     return repr(edge)
 
 
-def _curve(asked: Asked, grid: Grid, values: Floats, shapes: _Shapes, region: _Region) -> tuple[Asked, Curve]:
+def _curve(
+    asked: EffectsProblem, grid: Grid, values: Floats, shapes: _Shapes, region: _Region
+) -> tuple[EffectsProblem, Curve]:
     """The mean curve of a region with its standard error, and the question put to the region's rows alone."""
     picked = region.rows
     w = asked.rows.weights[picked]

@@ -10,7 +10,7 @@ import numpy as np
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
-from whybox.methods.shap.players import resolve_players
+from whybox.games.players import resolve_players
 from whybox.models.base import Model
 from whybox.models.trees import TreeEnsemble
 

@@ -11,10 +11,10 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
-from whybox.frames import Floats
 from whybox.methods.saliency.inputs import Input
-from whybox.methods.saliency.question import Question
+from whybox.methods.saliency.problem import Question
 from whybox.models.differentiable import Array
 
 __all__ = ["Changes", "Order", "Response", "changed_rows", "growth", "observe", "orders"]

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from whybox.errors import DtypeError, InputError, NonFiniteError, OptionError
 from whybox.methods.saliency.inputs import Input
-from whybox.methods.saliency.question import Indices, Question
+from whybox.methods.saliency.problem import Indices, Question
 
-__all__ = ["Baseline", "in_words", "middle", "repeated", "settle_baselines"]
+__all__ = ["Baseline", "in_words", "middle", "repeated", "resolve_baselines"]
 
 BLUR: Final = 10 / 224  # standard deviation as a share of the shorter side
 _KINDS: Final = "a number, 'mean', 'blur', ('blur', sigma), 'background', an array, a list of these, or a tuple with one for each input"
@@ -52,7 +52,7 @@ class _Part:
     rows: _Rows
 
 
-def settle_baselines(q: Question, given: Any = None) -> tuple[Baseline, ...]:
+def resolve_baselines(q: Question, given: Any = None) -> tuple[Baseline, ...]:
     """Read what was given as ``baseline=``.
 
     Args:
@@ -99,7 +99,7 @@ def in_words(baselines: Sequence[Baseline]) -> str:
 
 def middle(q: Question, given: Any = None) -> list[npt.NDArray[Any] | None]:
     """For each input the mean of its references, (rows, *shape); None for whole numbers: what Method.reference answers for maps between row and baseline."""
-    each = [b.rows(np.arange(q.rows)) for b in settle_baselines(q, given)]
+    each = [b.rows(np.arange(q.rows)) for b in resolve_baselines(q, given)]
     out: list[npt.NDArray[Any] | None] = []
     for k, to in enumerate(q.inputs):
         out.append(None if to.whole else np.asarray(np.mean([of[k] for of in each], axis=0, dtype=np.float64)))

@@ -15,16 +15,16 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import Floats
 from whybox.errors import OptionError, UnsupportedModelError
-from whybox.frames import Floats
-from whybox.methods.saliency.absent import Absent, settle_absent
-from whybox.methods.saliency.cover import covered
-from whybox.methods.saliency.grids import enlarged
+from whybox.methods.saliency.base import Maps, Method, MethodOutput, those
 from whybox.methods.saliency.layer_axes import Known, LayerAxes, checked_axes, checked_grid
 from whybox.methods.saliency.layer_search import find_layer, read_layer
-from whybox.methods.saliency.method import Found, Maps, Method, those
-from whybox.methods.saliency.question import Grads, Indices, Question
+from whybox.methods.saliency.masking import Replacement, resolve_replacement
+from whybox.methods.saliency.occlusion import covered
+from whybox.methods.saliency.problem import Grads, Indices, Question
 from whybox.models.differentiable import Array
+from whybox.numerics.interpolation import enlarged
 
 __all__ = ["GradCam", "GradCamPlusPlus", "LayerCam", "ScoreCam"]
 
@@ -73,7 +73,7 @@ class _Cam(Method):
             grid=grid and tuple(grid),
         )
 
-    def __call__(self, q: Question) -> Found:
+    def __call__(self, q: Question) -> MethodOutput:
         """Compute the maps."""
         which = _picture(q)
         axes = self._axes(q, which)
@@ -103,7 +103,7 @@ class _Cam(Method):
     def _combined(self, q: Question, activation: Array, slopes: Array, channel: int) -> Array:
         """The map before its negative side is cut, (m, *grid)."""
 
-    def _found(self, q: Question, which: int, axes: LayerAxes, coarse: list[Floats]) -> Found:
+    def _found(self, q: Question, which: int, axes: LayerAxes, coarse: list[Floats]) -> MethodOutput:
         given, layer = q.inputs[which], axes.layer
         sizes = given.sizes
         maps: Maps = [
@@ -112,7 +112,7 @@ class _Cam(Method):
         ]
         grid = " x ".join(map(str, coarse[0].shape[1:]))
         drawn = f", drawn on {' x '.join(map(str, sizes))}" if self.upsample else ""
-        return Found(
+        return MethodOutput(
             maps,
             f"layer {axes}, {grid} places{drawn}",
             f"what layer {layer!r} puts out, weighted for the score; negative sums are cut to 0",
@@ -222,7 +222,7 @@ class ScoreCam(_Cam):
     score of the empty input, subtracted in the paper, cancels in it). A channel that is the same everywhere cannot be scaled and takes no part.
 
     Attributes:
-        baseline: what shows where the mask is 0 (the paper: 0); see whybox.methods.saliency.absent.
+        baseline: what shows where the mask is 0 (the paper: 0); see whybox.methods.saliency.masking.
     """
 
     baseline: Any = None
@@ -231,7 +231,7 @@ class ScoreCam(_Cam):
     title: ClassVar[str] = "Score-CAM"
     background: ClassVar[bool] = True
 
-    def __call__(self, q: Question) -> Found:
+    def __call__(self, q: Question) -> MethodOutput:
         """Compute the maps."""
         which = _picture(q)
         if q.inputs[which].whole:
@@ -239,7 +239,7 @@ class ScoreCam(_Cam):
                 "method='scorecam' scales the input by masks between 0 and 1, and whole numbers cannot be; pass floats."
             )
         axes = self._axes(q, which)
-        absent = settle_absent(q, self.baseline)
+        absent = resolve_replacement(q, self.baseline)
         coarse: list[list[Floats]] = [[] for _ in range(q.target.count)]
         for rows in q.blocks(self.name):
             tapped = q.tapped(rows, axes.layer)
@@ -253,7 +253,9 @@ class ScoreCam(_Cam):
     def _combined(self, q: Question, activation: Array, slopes: Array, channel: int) -> Array:
         raise NotImplementedError  # weights are no derivatives
 
-    def _weighted(self, q: Question, absent: Absent, which: int, rows: Indices, acts: npt.NDArray[Any]) -> list[Floats]:
+    def _weighted(
+        self, q: Question, absent: Replacement, which: int, rows: Indices, acts: npt.NDArray[Any]
+    ) -> list[Floats]:
         """The maps of these rows for each target, from activations (m, channels, *grid)."""
         given = q.inputs[which]
         sizes = given.sizes

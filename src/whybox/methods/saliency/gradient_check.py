@@ -14,8 +14,8 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError, WhyboxError
-from whybox.frames import Floats
 from whybox.models.differentiable import Differentiable
 
 __all__ = ["CHECK_TARGETS", "RowCheck", "check_row", "sizes_of", "typical_size"]

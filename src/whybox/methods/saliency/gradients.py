@@ -12,11 +12,11 @@ from typing import ClassVar, final
 
 import numpy as np
 
+from whybox.core.validation import fraction, whole
 from whybox.errors import OptionError
-from whybox.methods.saliency.method import Found, Maps, Method, Sums, those
-from whybox.methods.saliency.question import Indices, Question
+from whybox.methods.saliency.base import Maps, Method, MethodOutput, SampleSums, those
+from whybox.methods.saliency.problem import Indices, Question
 from whybox.models.differentiable import Array
-from whybox.options import fraction, whole
 
 __all__ = ["Gradient", "GradientInput", "SmoothGrad", "VarGrad"]
 
@@ -32,10 +32,12 @@ class Gradient(Method):
     title: ClassVar[str] = "Gradient"
     reduces: ClassVar[str] = "max"
 
-    def __call__(self, q: Question) -> Found:
+    def __call__(self, q: Question) -> MethodOutput:
         """Compute the maps."""
         maps = _at_rows(q, self.name, times_input=False)
-        return Found(maps, "backpropagation", "derivative of the score at the row", exact=True, notes=_flat(q, maps))
+        return MethodOutput(
+            maps, "backpropagation", "derivative of the score at the row", exact=True, notes=_flat(q, maps)
+        )
 
 
 @final
@@ -46,9 +48,9 @@ class GradientInput(Method):
     name: ClassVar[str] = "gradient_x_input"
     title: ClassVar[str] = "Gradient x input"
 
-    def __call__(self, q: Question) -> Found:
+    def __call__(self, q: Question) -> MethodOutput:
         """Compute the maps."""
-        return Found(
+        return MethodOutput(
             _at_rows(q, self.name, times_input=True),
             "backpropagation",
             "first-order change from zero",
@@ -111,7 +113,7 @@ class _Noisy(Method):
         """Means over antithetic pairs: of the gradient, and of what `square` makes of a pair's two."""
         q.needs_derivatives(self.name)
         q.know(np.arange(q.rows))
-        first, second = Sums(q), Sums(q)
+        first, second = SampleSums(q), SampleSums(q)
         pairs = self.samples // 2
         for rows, draws in q.pairs(pairs, self.name, each=2):
             xs, steps = q.lift(rows), self._steps(q, rows, draws)
@@ -166,7 +168,7 @@ class SmoothGrad(_Noisy):
     name: ClassVar[str] = "smoothgrad"
     title: ClassVar[str] = "SmoothGrad"
 
-    def __call__(self, q: Question) -> Found:
+    def __call__(self, q: Question) -> MethodOutput:
         """Compute the maps."""
         means, squares = self._moments(q, _paired)
         pairs = self.samples // 2
@@ -182,7 +184,9 @@ class SmoothGrad(_Noisy):
                 line.append(np.maximum(square - centre * centre, 0.0) / (pairs - 1))
             variances.append(line)
         notes = (self._note(), *_flat(q, means))
-        return Found(means, "antithetic noise", "mean derivative of the score around the row", variances, notes=notes)
+        return MethodOutput(
+            means, "antithetic noise", "mean derivative of the score around the row", variances, notes=notes
+        )
 
 
 @final
@@ -193,14 +197,14 @@ class VarGrad(_Noisy):
     name: ClassVar[str] = "vargrad"
     title: ClassVar[str] = "VarGrad"
 
-    def __call__(self, q: Question) -> Found:
+    def __call__(self, q: Question) -> MethodOutput:
         """Compute the maps."""
         means, squares = self._moments(q, _squared)
         found: Maps = [
             [None if m is None or s is None else np.maximum(s - m * m, 0.0) for m, s in zip(of, sq, strict=True)]
             for of, sq in zip(means, squares, strict=True)
         ]
-        return Found(
+        return MethodOutput(
             found,
             "antithetic noise",
             "variance of the derivative around the row",

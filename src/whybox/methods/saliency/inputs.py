@@ -8,11 +8,11 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import as_table
 from whybox.errors import DtypeError, EmptyDataError, InputError, NonFiniteError, OptionError
-from whybox.frames import as_table
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["Input", "settle_inputs"]
+__all__ = ["Input", "resolve_inputs"]
 
 _PLACES: Final = {2: ("y", "x"), 3: ("z", "y", "x")}
 
@@ -59,7 +59,7 @@ class Input:
         return a if self.channel is None else np.expand_dims(a, self.channel)
 
 
-def settle_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto") -> tuple[Input, ...]:
+def resolve_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto") -> tuple[Input, ...]:
     """Read the inputs.
 
     Args:

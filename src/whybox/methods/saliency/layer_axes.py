@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError
-from whybox.methods.saliency.question import Question
+from whybox.methods.saliency.problem import Question
 from whybox.models.differentiable import Array
 
 __all__ = ["CHANNEL", "TOKEN", "Known", "LayerAxes", "checked_axes", "checked_grid", "only_moves", "spread"]

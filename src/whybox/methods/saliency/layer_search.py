@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from whybox.data.table import Floats
 from whybox.errors import OptionError, UnsupportedModelError
-from whybox.frames import Floats
 from whybox.methods.saliency.axis_probe import Changes, Order, growth, observe, orders
 from whybox.methods.saliency.layer_axes import CHANNEL, TOKEN, Known, LayerAxes, only_moves, spread
-from whybox.methods.saliency.question import Question
+from whybox.methods.saliency.problem import Question
 
 __all__ = ["find_layer", "read_layer"]
 

@@ -12,15 +12,15 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.core.validation import fraction, whole
+from whybox.data.table import Floats
 from whybox.errors import OptionError
-from whybox.frames import Floats
-from whybox.methods.saliency.absent import settle_absent
-from whybox.methods.saliency.cover import covered, empty
-from whybox.methods.saliency.grids import apply, linear
+from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
-from whybox.methods.saliency.method import Found, Method
-from whybox.methods.saliency.question import Indices, Question
-from whybox.options import fraction, whole
+from whybox.methods.saliency.masking import resolve_replacement
+from whybox.methods.saliency.occlusion import covered, empty
+from whybox.methods.saliency.problem import Indices, Question
+from whybox.numerics.interpolation import apply, linear
 
 __all__ = ["Rise"]
 
@@ -42,7 +42,7 @@ class Rise(Method):
         cells: along each axis of places; the grid is drawn a cell larger, interpolated linearly and moved at random. Inputs of whole numbers, inputs of one axis
             without channels, and axes of no more places than cells have each place drawn for itself.
         centred: False for the paper's own estimate, sum f m / (p samples).
-        baseline: what shows where the mask is 0; see whybox.methods.saliency.absent.
+        baseline: what shows where the mask is 0; see whybox.methods.saliency.masking.
     """
 
     samples: int = 2000
@@ -64,9 +64,9 @@ class Rise(Method):
         if not isinstance(self.centred, bool):
             raise OptionError(f"centred={self.centred!r} must be True or False.")
 
-    def __call__(self, q: Question) -> Found:
+    def __call__(self, q: Question) -> MethodOutput:
         """Compute the maps."""
-        absent = settle_absent(q, self.baseline)
+        absent = resolve_replacement(q, self.baseline)
         drawn = [
             self._kept(q, given, self._drawn(given, q.draws(which))) if may else None
             for which, (given, may) in enumerate(zip(q.inputs, absent.covered, strict=True))
@@ -92,7 +92,7 @@ class Rise(Method):
             if not self.centred
             else "how much more the score is when a place is seen than over all masks"
         )
-        return Found(
+        return MethodOutput(
             out,
             f"{self.samples:,} masks",
             f"{seen}; covered places hold {absent.said}",

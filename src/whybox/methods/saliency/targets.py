@@ -9,11 +9,11 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.choices import choose
+from whybox.core.label_choice import choose
+from whybox.data.table import Floats
 from whybox.errors import OptionError, did_you_mean
-from whybox.frames import Floats
 
-__all__ = ["Target", "settle_target"]
+__all__ = ["Target", "resolve_target"]
 
 
 @final
@@ -63,7 +63,7 @@ class Target:
         return out.reshape(len(rows), *self.shape)
 
 
-def settle_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequence[str]) -> Target:
+def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequence[str]) -> Target:
     """Find the places of a target.
 
     Args:

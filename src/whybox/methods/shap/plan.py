@@ -12,11 +12,11 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
-from whybox.frames import Floats
-from whybox.kernels import lanes, trees
-from whybox.kernels.lanes import Arithmetic, Instructions
-from whybox.kernels.trees import Rules
-from whybox.methods.shap.question import Question
+from whybox.data.table import Floats
+from whybox.kernels import compiled_trees, tree_shap
+from whybox.kernels.compiled_trees import Arithmetic, Instructions
+from whybox.kernels.tree_shap import Rules
+from whybox.methods.shap.problem import Question
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["BLOCK", "Plan", "attribution", "cheapest", "choices", "measured", "rules", "with_attributions"]
@@ -62,7 +62,7 @@ class Plan:
             bottom and player), ``"path walk"`` and ``"pair walk"`` (row by row), ``"enumeration"``, ``"rescaled"``, ``"linear"``.
         instructions: instruction set, where the kernel has several. arithmetic: of sums and tables. bits: of the largest table.
         threads, rows, trees: what was planned for.
-        table_bytes: of all compiled trees; those that fit into ``lanes.KEPT`` stay, others are made again for each block of rows.
+        table_bytes: of all compiled trees; those that fit into ``compiled_trees.KEPT`` stay, others are made again for each block of rows.
         build_seconds: to compile the trees, one thread. row_seconds: for one row, one thread. nan: not predicted.
         memory_bytes: at most, beyond the rows given and the result.
         considered: (kernel, bits, seconds) of each choice there was.
@@ -87,7 +87,7 @@ class Plan:
     def seconds(self) -> float:
         """Predicted time for all rows on all threads, building included."""
         blocks = -(-self.rows // self.block)
-        again = max(0.0, 1 - lanes.KEPT / max(self.table_bytes, 1.0)) * (-(-self.rows // BLOCK) - 1)
+        again = max(0.0, 1 - compiled_trees.KEPT / max(self.table_bytes, 1.0)) * (-(-self.rows // BLOCK) - 1)
         return self.build_seconds * (1 + again) / self.threads + self.row_seconds * self.block * (
             -(-blocks // min(self.threads, blocks))
         )
@@ -126,7 +126,7 @@ def rules(question: Question, order: int, arithmetic: Arithmetic) -> Rules:
     """Quadrature for each tree: exact for its longest path, or, in float32, exact to its rounding with eight nodes."""
     q, forest = question, question.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
-    most = trees.players_on_path(forest, q.players.of_column, q.players.count)
+    most = tree_shap.players_on_path(forest, q.players.of_column, q.players.count)
     degrees = np.maximum(most - order, 0)
     if arithmetic == "float32":
         degrees = np.minimum(degrees, 15)
@@ -139,14 +139,14 @@ def rules(question: Question, order: int, arithmetic: Arithmetic) -> Rules:
 def choices(question: Question, order: int) -> tuple[Plan, ...]:
     """Return the ways there are to answer, each with its cost for one row.
 
-    `lanes.forced` overrides kernel, instruction set or table size where the question allows it.
+    `compiled_trees.forced` overrides kernel, instruction set or table size where the question allows it.
     """
     q, forest = question, question.model
-    threads = q.options.n_jobs or lanes.threads_available()
+    threads = q.options.n_jobs or compiled_trees.threads_available()
     if q.kernel not in ("path-dependent", "interventional") or not isinstance(forest, TreeEnsemble):
         return (Plan(q.kernel, threads=1, trees=forest.n_trees if isinstance(forest, TreeEnsemble) else 0),)
-    wanted = lanes.forced_choice("instructions")
-    sets = [s for s in lanes.instruction_sets() if wanted in (None, s.name)]
+    wanted = compiled_trees.forced_choice("instructions")
+    sets = [s for s in compiled_trees.instruction_sets() if wanted in (None, s.name)]
     arithmetic: Arithmetic = q.options.dtype or ("float32" if forest.single else "float64")
     blank = Plan(
         "", arithmetic=arithmetic, threads=threads, trees=forest.n_trees, memory_bytes=_scratch(q, order, threads)
@@ -157,7 +157,7 @@ def choices(question: Question, order: int) -> tuple[Plan, ...]:
         found.append(_walk(q, order, blank))
     if order == 2:
         found = [replace(p, row_seconds=p.row_seconds + _assembled(q)) for p in found]
-    kernel, bits = lanes.forced_choice("kernel"), lanes.forced_choice("bits")
+    kernel, bits = compiled_trees.forced_choice("kernel"), compiled_trees.forced_choice("bits")
     return tuple([p for p in found if kernel in (None, p.kernel) and bits in (None, p.bits)] or found)
 
 
@@ -184,7 +184,7 @@ def with_attributions(pairs: Plan, attributions: Plan) -> Plan:
 
 def _tables_held(table_bytes: float) -> float:
     """Most memory that compiled trees take: what is kept between calls, and what is being compiled."""
-    return min(table_bytes, lanes.KEPT + lanes.CHUNK)
+    return min(table_bytes, compiled_trees.KEPT + compiled_trees.CHUNK)
 
 
 def cheapest(found: tuple[Plan, ...], rows: int) -> Plan:
@@ -202,9 +202,9 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
     scale = forest.n_trees / len(range(0, forest.n_trees, step))
     every = rules(q, order, blank.arithmetic)
     background = 0 if q.background is None else len(q.background.matrix)
-    longest = int(trees.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
+    longest = int(tree_shap.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
     moved = forest.inputs.width + q.players.count**order * len(forest.outputs.names)
-    largest, deepest = int(np.diff(forest.tree_offsets).max(initial=0)), trees.native(forest).depth
+    largest, deepest = int(np.diff(forest.tree_offsets).max(initial=0)), tree_shap.native(forest).depth
     # background rows by columns, and which way each goes in the tree that is being compiled
     sorting = background * (16.0 * forest.inputs.width + blank.threads * (largest + 4.0 * deepest + 8))
     wide = moved * instructions.rows[blank.arithmetic] * (4 if single else 8)
@@ -215,7 +215,7 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
         tries += [("pattern tables", b) for b in (6, 7, 8)]
     out = []
     for kernel, bits in tries:
-        vectors, entries, build = lanes.work(
+        vectors, entries, build = compiled_trees.work(
             forest,
             q.players.of_column,
             q.players.count,
@@ -264,7 +264,7 @@ def _walk(q: Question, order: int, blank: Plan) -> Plan:
         row = 1e-6 * (0.028 + 0.0023 * many) * float((sizes**0.6).sum()) * (5.0 if order == 2 else 1.0)
         # the first of 64 rows that walk together costs as much as these
         return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row, build_seconds=5.5 * row)
-    most = trees.players_on_path(forest, q.players.of_column, q.players.count)
+    most = tree_shap.players_on_path(forest, q.players.of_column, q.players.count)
     nodes = np.ceil(most / 2)
     work = sizes / 2 * (0.05 + 0.0003 * most * (most - 1) / 2 * nodes)
     return replace(blank, kernel="path walk", arithmetic="float64", block=16, row_seconds=1e-6 * float(work.sum()))
@@ -316,7 +316,7 @@ def measured(plan: Plan, question: Question, order: int) -> Plan:
 
 
 def _named(name: str) -> Instructions:
-    return next(s for s in lanes.instruction_sets() if s.name == name)
+    return next(s for s in compiled_trees.instruction_sets() if s.name == name)
 
 
 def _some_trees(forest: TreeEnsemble) -> tuple[TreeEnsemble, float]:
@@ -339,16 +339,16 @@ def _some_trees(forest: TreeEnsemble) -> tuple[TreeEnsemble, float]:
     return part, len(forest.left) / end
 
 
-def attribution(question: Question, order: int, plan: Plan) -> lanes.Attribution:
+def attribution(question: Question, order: int, plan: Plan) -> compiled_trees.Attribution:
     """Compile nothing yet; return what will, when rows come."""
     q, forest = question, question.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
     background: tuple[Floats, Floats, Floats] | None = None
     if q.background is not None:
-        most = int(trees.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
+        most = int(tree_shap.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
         background = (q.background.matrix, q.background.weights, q.options.index.moments(max(most, 1) + 1))
     made: dict[str, Any] = {"instructions": plan.instructions, "arithmetic": plan.arithmetic, "bits": plan.bits}
-    return lanes.Attribution(
+    return compiled_trees.Attribution(
         forest,
         q.players.of_column,
         q.players.count,

@@ -1,0 +1,1 @@
+"""CatBoost: live models and its JSON."""

@@ -1,0 +1,144 @@
+"""A model file's own library, in another process: it may crash, hang or run out of memory there, never here.
+
+The parent asks for predictions of made rows (or for a JSON copy of a cbm file) and reads plain arrays back.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from whybox.data.sparse_rows import is_sparse
+from whybox.data.table import Floats
+from whybox.errors import MissingDependencyError, ModelFileError
+
+__all__ = ["as_json", "installed", "predictions"]
+
+SECONDS: Final = 120
+GIGABYTES: Final = 8
+
+_LIMITS: Final = """
+import sys
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_CPU, ({seconds}, {seconds}))
+    resource.setrlimit(resource.RLIMIT_AS, ({bytes}, {bytes}))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+except (ImportError, ValueError, OSError):
+    pass
+""".format(seconds=SECONDS, bytes=GIGABYTES * 2**30)
+
+_READ: Final = """
+def read(path):
+    import numpy as np
+    found = np.load(path, allow_pickle=False)
+    if isinstance(found, np.ndarray):
+        return found
+    from scipy.sparse import csr_matrix
+    return csr_matrix((found["data"], found["indices"], found["indptr"]), shape=tuple(found["shape"]))
+"""
+
+_PROGRAMS: Final = {
+    "xgboost": """
+import numpy as np, xgboost
+b = xgboost.Booster({"nthread": 1}); b.load_model(sys.argv[1])
+rows = read(sys.argv[2])
+rounds = (0, int(sys.argv[4]))
+d = xgboost.DMatrix(rows.astype(np.float32), feature_names=b.feature_names, feature_types=b.feature_types, enable_categorical=True)
+out = b.predict(d, output_margin=True, iteration_range=rounds, strict_shape=True)
+np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(rows.shape[0], -1), allow_pickle=False)
+""",
+    "lightgbm": """
+import numpy as np, lightgbm
+b = lightgbm.Booster(model_file=sys.argv[1], params={"verbose": -1, "num_threads": 1})
+rows = read(sys.argv[2])
+out = b.predict(rows, raw_score=sys.argv[4] == "raw", validate_features=False)
+np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(rows.shape[0], -1), allow_pickle=False)
+""",
+    "catboost": """
+import numpy as np, catboost
+m = catboost.CatBoost(); m.load_model(sys.argv[1], format=sys.argv[4])
+rows = read(sys.argv[2])
+if len(sys.argv) > 5:
+    wide = np.empty((len(rows), int(sys.argv[6])), dtype=object)
+    floats = [int(i) for i in sys.argv[5].split(",") if i]
+    for j in range(wide.shape[1]):
+        wide[:, j] = rows[:, floats.index(j)] if j in floats else [f"category {i % 5} that training did not have" for i in range(len(rows))]
+    rows = wide
+out = m.predict(rows, prediction_type="RawFormulaVal", thread_count=1)
+np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(rows.shape[0], -1), allow_pickle=False)
+""",
+    "cbm": """
+import catboost
+m = catboost.CatBoost(); m.load_model(sys.argv[1], format="cbm")
+m.save_model(sys.argv[2], format="json")
+""",
+}
+
+
+def installed(library: str) -> bool:
+    """Whether the library could be asked."""
+    return find_spec(library) is not None
+
+
+def predictions(library: str, path: Path, rows: Any, *extra: str) -> Floats:
+    """Return what the library itself, loading the file in a process of its own, predicts for rows of the model's matrix, dense or sparse.
+
+    Raises:
+        ModelFileError: it refuses the file, crashes on it, or takes more than its time or memory.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        given, got = Path(folder) / "rows", Path(folder) / "out.npy"
+        with given.open("wb") as file:
+            if is_sparse(rows):
+                np.savez(file, data=rows.data, indices=rows.indices, indptr=rows.indptr, shape=rows.shape)
+            else:
+                np.save(file, rows, allow_pickle=False)
+        _run(library, library, str(path), str(given), str(got), *extra)
+        return np.asarray(np.load(got, allow_pickle=False))
+
+
+def as_json(path: Path) -> bytes:
+    """Return a cbm file as CatBoost's JSON.
+
+    Raises:
+        MissingDependencyError: CatBoost, the only reader of this format, is not installed.
+        ModelFileError: CatBoost refuses the file or crashes on it.
+    """
+    if not installed("catboost"):
+        raise MissingDependencyError(
+            "catboost",
+            f"reading {path.name} (cbm is CatBoost's own binary format; save_model(..., format='json') needs nothing)",
+            "catboost",
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "model.json"
+        _run("cbm", "CatBoost", str(path), str(out))
+        return out.read_bytes()
+
+
+def _run(program: str, library: str, *arguments: str) -> None:
+    try:
+        done = subprocess.run(  # noqa: S603  # our own programs, on paths that are passed as arguments
+            [sys.executable, "-c", _LIMITS + _READ + _PROGRAMS[program], *arguments],
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelFileError(
+            f"{library} did not finish reading the file within {SECONDS} s, so it cannot be checked; the file is damaged or enormous."
+        ) from None
+    if done.returncode < 0:
+        raise ModelFileError(
+            f"{library} crashed on this file (signal {-done.returncode}), in a process of its own. The file is damaged; it is not explained."
+        )
+    if done.returncode:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no reason given"]
+        raise ModelFileError(f"{library} itself refuses this file: {last[0][:300]}")

@@ -1,0 +1,1 @@
+"""JAX: functions, equinox and flax modules."""

@@ -1,0 +1,485 @@
+"""JAX as a library of networks: functions, modules of equinox, modules of flax. Both directions are compiled."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final, Literal, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from whybox.adapters.jax.modules import Body, Function, Mode, Reached, body_of, bytes_of, dotted
+from whybox.adapters.network_outputs import Part, first_line, parameters_of
+from whybox.errors import DtypeError, OptionError, UnsupportedModelError
+from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pull
+
+__all__ = ["JaxNetwork", "network", "wrap", "wrap_body"]
+
+ON_DEVICE: Final = 256
+ON_CPU: Final = 32
+
+
+def network(obj: Any, output: Any = None) -> JaxNetwork:
+    """Wrap a module of equinox (one row at a time, channels first) or of flax.nnx (all rows at once, channels last).
+
+    Raises:
+        UnsupportedModelError: a module in train mode, or a function, which does not say how it takes rows.
+    """
+    if any(c.__module__.partition(".")[0] in ("equinox", "flax") for c in type(obj).__mro__):
+        return wrap(obj, output=output)
+    raise UnsupportedModelError("a JAX function is wrapped first: whybox.networks.jax(function, params).")
+
+
+def wrap(
+    obj: Any,
+    params: Any = None,
+    *,
+    batched: bool | None = None,
+    channels: Literal["first", "last"] | None = None,
+    output: Any = None,
+) -> JaxNetwork:
+    """See whybox.networks.jax.
+
+    Raises:
+        OptionError, UnsupportedModelError: see whybox.adapters.jax.modules.body_of.
+    """
+    if channels not in (None, "first", "last"):
+        raise OptionError(f"channels={channels!r} is not known: 'first' or 'last'.")
+    body, params, kind = body_of(obj, params, batched=batched)
+    first = 1 if params is not None and "(JAX function)" in kind else 0
+    taken = parameters_of(obj)[first:], parameters_of(obj, required=True)[first:]
+    own: Literal["first", "last"] = "first" if "(equinox module" in kind else "last"
+    return wrap_body(body, params, kind, channels=channels or own, output=output, taken=taken)
+
+
+def wrap_body(
+    body: Body,
+    params: Any,
+    kind: str,
+    *,
+    channels: Literal["first", "last"] = "last",
+    output: Any = None,
+    taken: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+) -> JaxNetwork:
+    """Make the network of a body and its parameters."""
+    arrays = [a for a in jax.tree_util.tree_leaves(params) if hasattr(a, "dtype")]
+    floats = [a for a in arrays if jnp.issubdtype(a.dtype, jnp.floating)]
+    if not floats and isinstance(body, Function):
+        floats = body.floats
+    dtype = jax.dtypes.canonicalize_dtype(
+        floats[0].dtype if floats else jnp.float32
+    )  # numpy's float64 is cut to 32 bits by JAX
+    device = next((next(iter(a.devices())) for a in floats if isinstance(a, jax.Array) and len(a.devices()) == 1), None)
+    if kind.endswith("module"):
+        kind = f"{kind}, {sum(a.size for a in floats):,} parameters)"
+    on_cpu = (device.platform if device is not None else jax.default_backend()) == "cpu"
+    return JaxNetwork(
+        kind=kind,
+        library="jax",
+        channels=channels,
+        rows_at_once=ON_CPU if on_cpu else ON_DEVICE,
+        arithmetic=str(dtype),
+        params=params,
+        dtype=dtype,
+        device=device,
+        run=_Run(body, Part(output, jax.Array), taken=taken),
+    )
+
+
+@final
+@dataclass(frozen=True)
+class _Run:
+    """What is compiled: rows in, outputs out. Hashable by what it computes."""
+
+    body: Body
+    head: Callable[[Any], Any]
+    names: tuple[str, ...] = ()
+    layer: str | None = None
+    mode: Mode = "plain"
+    taken: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # names of all inputs, and of those that must be given
+
+    def __call__(self, params: Any, x: tuple[Any, ...]) -> Any:
+        said = self.body.run(params, x, self.names, self.layer, self.mode)
+        said, kept = said if self.mode in ("keep", "given") else (said, None)
+        out = self.head(said)
+        if not jnp.ndim(out) or out.shape[0] != len(x[0]):
+            raise UnsupportedModelError(
+                f"the network answers {len(x[0])} rows with an array of shape {jnp.shape(out)}; its first axis must be the rows. "
+                "A function of one row is wrapped with whybox.networks.jax(function, params, batched=False)."
+            )
+        return out if kept is None else (out, kept)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What JAX cannot trace, or take derivatives through, said in words.
+
+    Raises:
+        UnsupportedModelError: such a network.
+    """
+    try:
+        yield
+    except jax.errors.UnexpectedTracerError:
+        raise
+    except TypeError as error:
+        if missing := re.search(r"missing \d+ required .*'(key|keys|state|rng|rngs)'", str(error)):
+            raise UnsupportedModelError(
+                f"the network must be given {missing[1]!r} beside its inputs; fix it: whybox.networks.jax(lambda x: net(x, {missing[1]}), batched=False), and take the "
+                "answer alone where it returns a state too: net(x, state)[0]."
+            ) from error
+        if not isinstance(error, jax.errors.JAXTypeError):
+            raise
+        raise UnsupportedModelError(
+            f"JAX cannot compile the network ({type(error).__name__}: {first_line(error)}); write it so that jax.jit takes it: jnp in place of numpy, "
+            "jnp.where or jax.lax.cond in place of if, no float(), int() or .item()."
+        ) from error
+    except ValueError as error:
+        if "Reverse-mode differentiation" not in str(error) and "callbacks do not support" not in str(error):
+            raise
+        raise UnsupportedModelError(
+            f"JAX takes no derivatives through the network ({first_line(error)}); use jax.lax.scan or fixed bounds in place of a while loop, "
+            "give callbacks a jax.custom_vjp, or use a method that asks without derivatives: 'occlusion', 'shapley'."
+        ) from error
+
+
+def _reached(jaxpr: Any) -> list[bool]:
+    """Which outputs hang on the last input."""
+    found = {jaxpr.invars[-1]}
+    for step in jaxpr.eqns:
+        if any(not hasattr(v, "val") and v in found for v in step.invars):
+            found.update(step.outvars)
+    return [not hasattr(v, "val") and v in found for v in jaxpr.outvars]
+
+
+def _broken(jaxpr: Any) -> Iterator[str]:
+    """Steps of a program, and of those inside them, that derivatives do not follow."""
+    for step in jaxpr.eqns:
+        name = step.primitive.name
+        if name in ("round", "floor", "ceil", "stop_gradient") or name.startswith("custom_vjp"):
+            yield name.removesuffix("_call")
+        elif (
+            name == "convert_element_type"
+            and jnp.issubdtype(step.params["new_dtype"], jnp.integer)
+            and jnp.issubdtype(step.invars[0].aval.dtype, jnp.floating)
+        ):
+            yield "a cast to whole numbers"
+        for inner in step.params.values():
+            for part in inner if isinstance(inner, (list, tuple)) else (inner,):
+                if hasattr(part, "eqns") or hasattr(getattr(part, "jaxpr", None), "eqns"):
+                    yield from _broken(getattr(part, "jaxpr", part))
+
+
+@partial(jax.jit, static_argnums=0)
+def _answers(run: _Run, params: Any, x: tuple[Any, ...]) -> Any:
+    return run(params, x)
+
+
+@partial(jax.jit, static_argnums=0)
+def _kept(run: _Run, params: Any, x: tuple[Any, ...]) -> Any:
+    """What a layer puts out; what comes after it is compiled away."""
+    return run(params, x)[1]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _forward(run: _Run, floats: tuple[bool, ...], params: Any, x: tuple[Any, ...]) -> Any:
+    """Outputs, and the pull as a tree of what it keeps."""
+
+    def of(*given: Any) -> Any:
+        some = iter(given)
+        return run(params, tuple(next(some) if f else a for f, a in zip(floats, x, strict=True)))
+
+    return jax.vjp(of, *(a for f, a in zip(floats, x, strict=True) if f))
+
+
+def _pulled(pull: Any, cotangent: Any) -> Any:
+    return pull(cotangent)
+
+
+_back = jax.jit(_pulled)
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JaxNetwork(Differentiable):
+    """See Differentiable."""
+
+    run: _Run
+    params: Any
+    dtype: Any
+    device: Any
+    sizes: set[int] = field(default_factory=set, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: the device by its kind and number, for it belongs to this process."""
+        device = self.device
+        return {**self.__dict__, "device": None if device is None else (device.platform, device.id)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go on with the device of the same number where there is one, else with JAX's own choice."""
+        said = state["device"]
+        alike = [] if said is None else [d for d in jax.devices() if (d.platform, d.id) == said]
+        self.__dict__.update({**state, "device": alike[0] if alike else None})
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the structure and of all arrays in it."""
+        h = hashlib.sha256(self.run.body.structure.encode())
+        for path, a in jax.tree_util.tree_leaves_with_path(self.params):
+            if hasattr(a, "dtype"):
+                h.update(f"{dotted(path)}{a.dtype}{a.shape}".encode())
+                h.update(bytes_of(a))
+        return h.hexdigest()
+
+    # numbers there and back
+
+    def is_own(self, x: Any) -> bool:
+        """Whether this is an array of JAX."""
+        return isinstance(x, jax.Array)
+
+    def array(self, x: npt.NDArray[Any]) -> Array:
+        """Bring numbers to the device; floats in the parameters' type, whole numbers in JAX's own (32 bits, unless it was told otherwise)."""
+        if x.dtype.kind == "f":
+            return jax.device_put(x.astype(self.dtype), self.device)
+        if x.dtype.kind not in "iub":
+            raise DtypeError(f"inputs of type {x.dtype} are no numbers.")
+        if x.dtype != bool:
+            wide = np.int64 if jax.config.jax_enable_x64 else np.int32
+            if x.size and (x.max() > np.iinfo(wide).max or x.min() < np.iinfo(wide).min):
+                raise DtypeError("inputs hold whole numbers beyond 32 bits, which JAX would cut; set jax_enable_x64.")
+            x = x.astype(wide)
+        return jax.device_put(x, self.device)
+
+    def numpy(self, a: Array) -> npt.NDArray[Any]:
+        """Bring an array back."""
+        return np.asarray(a).astype(np.float64) if jnp.issubdtype(a.dtype, jnp.floating) else np.array(a)
+
+    def fed(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[JaxNetwork]:
+        """See Differentiable."""
+        wider = [jnp.dtype(d) for d in given if jnp.finfo(d).eps < jnp.finfo(self.dtype).eps]
+        if wider:
+            yield replace(self, dtype=jax.dtypes.canonicalize_dtype(min(wider, key=lambda d: jnp.finfo(d).eps)))
+        yield self
+
+    def take(self, a: Array, rows: Indices) -> Array:
+        """Rows of an array."""
+        return a[np.asarray(rows)]
+
+    def add_at(self, total: Array, rows: Indices, more: Array) -> Array:
+        """Sum into rows."""
+        return total.at[np.asarray(rows)].add(more.astype(total.dtype))
+
+    # running
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """See Differentiable. Which sizes were compiled for is forgotten, so that the same call rounds alike each time."""
+        self.sizes.clear()
+        yield
+
+    def _filled(self, x: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Repeat the last row up to a number of rows that was compiled for, where there is one at most twice as large."""
+        rows = len(x[0])
+        size = min((s for s in self.sizes if rows <= s <= 2 * rows), default=rows)
+        self.sizes.add(size)
+        return x if size == rows else tuple(a[np.minimum(np.arange(size), rows - 1)] for a in x)
+
+    def ask(self, x: tuple[Array, ...]) -> Array:
+        """Outputs alone."""
+        self.passes.forward += len(x[0])
+        with _refusing():
+            return _answers(self.run, self.params, self._filled(x))[: len(x[0])]
+
+    def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
+        """Outputs and pull."""
+        floats = _floats(x)
+        outputs, back = self._both(self.run, floats, x)
+
+        def pull(cotangent: Array, *, last: bool = False) -> tuple[Array | None, ...]:
+            found = iter(back(cotangent))
+            return tuple(next(found) if f else None for f in floats)
+
+        return outputs, pull
+
+    def _both(self, run: _Run, floats: tuple[bool, ...], x: tuple[Array, ...]) -> tuple[Array, Callable[[Array], Any]]:
+        """Outputs, and cotangent -> gradients of the inputs that are floats."""
+        rows = len(x[0])
+        self.passes.forward += rows
+        with _refusing():
+            outputs, kept = _forward(run, floats, self.params, self._filled(x))
+
+        def back(cotangent: Array) -> Any:
+            self.passes.backward += rows
+            more = ((0, len(outputs) - rows), *((0, 0) for _ in cotangent.shape[1:]))
+            pulled = cotangent.astype(outputs.dtype)
+            with _refusing():
+                found = _back(kept, jnp.pad(pulled, more) if more[0][1] else pulled)
+            return tuple(g[:rows] for g in found)
+
+        return outputs[:rows], back
+
+    def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+        """Outputs, and the bytes that the pull keeps for these rows, read off the program: what twice as many rows keep more."""
+        outputs = self.ask(x)
+        with _refusing():
+            (said, back), (_, twice) = self._traced(x, 1), self._traced(x, 2)
+            self.refuse_cut(x, self._cut(x, said, back), "jax.lax.stop_gradient, rounding")
+        return outputs, _bytes(twice) - _bytes(back)
+
+    def _traced(self, x: tuple[Array, ...], times: int) -> tuple[Any, Any]:
+        """Shapes of the outputs and of what the pull keeps, for so many times these rows; nothing is computed."""
+        wide = tuple(jax.ShapeDtypeStruct((times * len(a), *a.shape[1:]), a.dtype) for a in x)
+        said, back = jax.eval_shape(partial(_forward, self.run, _floats(x)), self.params, wide)
+        return said, back
+
+    def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
+        """See Differentiable."""
+        with _refusing():
+            return tuple(dict.fromkeys(_broken(jax.make_jaxpr(self.run)(self.params, x).jaxpr)))
+
+    def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+        """Outputs, and what derivatives would keep; where there are none, the bytes of these rows and of what is answered."""
+        outputs = self.ask(x)
+        try:
+            return outputs, _bytes(self._traced(x, 2)[1]) - _bytes(self._traced(x, 1)[1])
+        except (TypeError, ValueError, NotImplementedError):
+            return outputs, _bytes((x, outputs))
+
+    def _cut(self, x: tuple[Array, ...], said: Any, back: Any) -> list[int]:
+        """Inputs of floats that no derivative of the outputs reaches."""
+        if not jnp.issubdtype(said.dtype, jnp.floating):  # refused by whoever asked
+            return []
+        reached = iter(_reached(jax.make_jaxpr(_pulled)(back, said).jaxpr))
+        return [i for i, f in enumerate(_floats(x)) if f and not next(reached)]
+
+    def with_head(self, head: Callable[[Any], Array]) -> JaxNetwork:
+        """Followed by a function of its outputs, differentiated with it."""
+        before = self.run.head
+        return replace(self, run=replace(self.run, head=lambda said: head(before(said))))
+
+    def answering(self, output: Any) -> JaxNetwork:
+        """Another of its outputs."""
+        return replace(self, run=replace(self.run, head=Part(output, jax.Array)))
+
+    def named(self, names: tuple[str, ...]) -> JaxNetwork:
+        """Inputs go in under names."""
+        return replace(self, run=replace(self.run, names=names))
+
+    def takes(self, *, required: bool = False) -> tuple[str, ...]:
+        """Names of what the function or module takes."""
+        return self.run.taken[required]
+
+    # layers
+
+    def layers(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """Layers that answer once and with an array, with their shapes; nothing is computed."""
+        found = []
+        for name in self.run.body.layers(self.run.body.module(self.params)):
+            try:
+                run = replace(self.run, layer=name, mode="keep")
+                kept = jax.eval_shape(partial(run, self.params), x)[1]
+            except (UnsupportedModelError, OptionError, jax.errors.JAXTypeError, TypeError):
+                continue
+            if hasattr(kept, "shape"):
+                found.append((name, tuple(kept.shape)))
+        return found
+
+    def shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """See Differentiable; nothing is computed."""
+        found, rows = [], () if self.run.body.batched else (len(x[0]),)
+        try:
+            names = self.run.body.layers(self.run.body.module(self.params))
+        except UnsupportedModelError:
+            return []
+        for name in names:
+            run = replace(self.run, layer=name, mode="stop")
+            try:
+                with self.run.body.any_size():
+                    jax.eval_shape(partial(run, self.params), x)
+            except Reached as reached:
+                found.append((name, (*rows, *reached.shape)))
+            except Exception:  # noqa: S112  # whatever a network says to rows of another size
+                continue
+        return found
+
+    def sequences(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+        """See Differentiable; in the order of the module's parts."""
+        body = self.run.body
+        try:
+            module = body.module(self.params)
+            names = body.layers(module)
+        except UnsupportedModelError:
+            return
+        for name in names:
+            axes = body.sequence_axes(module, name)
+            if axes is None:
+                continue
+            try:
+                given = _kept(replace(self.run, layer=name, mode="given"), self.params, x)
+            except (UnsupportedModelError, OptionError, jax.errors.JAXTypeError, TypeError):
+                continue
+            self.passes.forward += len(x[0])
+            if isinstance(given, jax.Array) and given.ndim == len(axes):
+                yield name, axes, given
+
+    def _said(self, x: tuple[Array, ...], layer: str) -> Array:
+        try:
+            kept = _kept(replace(self.run, layer=layer, mode="keep"), self.params, x)
+        except jax.errors.UnexpectedTracerError:
+            raise UnsupportedModelError(
+                f"layer {layer!r} is called under vmap or scan inside the network; name another, or split the network there and explain the function that begins with "
+                "what the layer puts out (whybox.networks.jax)."
+            ) from None
+        if not isinstance(kept, jax.Array) or not jnp.issubdtype(kept.dtype, jnp.floating):
+            raise UnsupportedModelError(f"layer {layer!r} does not answer with one array of numbers; name another.")
+        return kept
+
+    def tap(self, x: tuple[Array, ...], layer: str) -> LayerTap:
+        """Up to the layer once, then from it: together one forward, since the compiler drops what is not asked for."""
+        kept = self._said(x, layer)
+        run = replace(self.run, layer=layer, mode="from")
+        outputs, back = self._both(run, (True, *(False for _ in x)), (kept, *x))
+
+        def pull(cotangent: Array, *, last: bool = False) -> Array:
+            return back(cotangent)[0]
+
+        return LayerTap(outputs, kept, pull)
+
+    def inside(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, Array]:
+        """From a layer on."""
+        self.passes.forward += len(x[0])
+        kept = self._said(x, layer)
+        return replace(self, run=replace(self.run, layer=layer, mode="from"), dtype=kept.dtype), kept
+
+    def randomised(self, seed: int, layer: str | None = None) -> JaxNetwork:
+        """A copy with weights drawn anew, normal with the same spread; those with one axis (biases, scales) are shuffled."""
+        count = 0
+
+        def drawn(path: tuple[Any, ...], a: Any) -> Any:
+            nonlocal count
+            count += 1
+            if not hasattr(a, "dtype") or not jnp.issubdtype(a.dtype, jnp.floating) or not a.size:
+                return a
+            if layer is not None and not dotted(path).startswith(f"{layer}."):
+                return a
+            known, draws = np.asarray(a, dtype=np.float64), np.random.default_rng([seed, count])
+            new = draws.permutation(known) if known.ndim < 2 else known.std() * draws.standard_normal(known.shape)
+            return jnp.asarray(new, dtype=a.dtype)
+
+        params = jax.tree_util.tree_map_with_path(drawn, self.params)
+        return replace(self, params=params, passes=type(self.passes)())
+
+
+def _bytes(tree: Any) -> int:
+    """Of all arrays in a tree, or of their shapes."""
+    return sum(int(a.size) * a.dtype.itemsize for a in jax.tree_util.tree_leaves(tree) if hasattr(a, "dtype"))
+
+
+def _floats(x: tuple[Array, ...]) -> tuple[bool, ...]:
+    return tuple(bool(jnp.issubdtype(a.dtype, jnp.floating)) for a in x)

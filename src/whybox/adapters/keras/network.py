@@ -1,0 +1,139 @@
+"""Models of Keras 3 as networks: the torch and jax backends, each through the adapter of its library, always with ``training=False``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from inspect import Parameter, Signature
+from typing import Any
+
+import keras
+
+from whybox.adapters.keras.layers import any_size, call_model, given_to, inputs_of, instead, leaves, structure_of
+from whybox.errors import UnsupportedModelError
+from whybox.models.differentiable import Differentiable
+
+__all__ = ["network"]
+
+
+def network(obj: Any, output: Any = None) -> Differentiable:
+    """Wrap a model of Keras; pictures have their channels where ``keras.config.image_data_format()`` says.
+
+    Raises:
+        UnsupportedModelError: a layer that is no model, one that was not built, or a backend other than torch and jax.
+    """
+    if not isinstance(obj, keras.Model):
+        raise UnsupportedModelError(f"{type(obj).__name__} is no keras.Model; put it into one.")
+    if not obj.built:
+        raise UnsupportedModelError("the model was not built yet; call it once on data.")
+    backend = keras.backend.backend()
+    if backend == "torch":
+        net: Differentiable = _torch(obj, output)
+    elif backend == "jax":
+        net = _jax(obj, output)
+    else:
+        raise UnsupportedModelError(
+            f"Keras runs on {backend} here; saliency maps need its torch or jax backend: set KERAS_BACKEND=torch before keras is imported."
+        )
+    return replace(
+        net,
+        kind=f"{type(obj).__name__} (keras model on {backend}, {obj.count_params():,} parameters)",
+        library="keras",
+        arithmetic=_arithmetic(obj, net.arithmetic),
+        channels="last" if keras.config.image_data_format() == "channels_last" else "first",
+    )
+
+
+def _arithmetic(model: Any, weights: str) -> str:
+    """What layers compute in, where it is shorter than their weights."""
+    shorter = {d for _, layer in leaves(model) if "16" in (d := str(getattr(layer, "compute_dtype", "")))}
+    if "mixed" in weights:
+        return weights
+    return weights if not shorter - {weights} else f"{min(shorter)} mixed with {weights}"
+
+
+def _torch(model: Any, output: Any) -> Differentiable:
+    import torch
+
+    from whybox.adapters.torch.module import wrap
+
+    class Own(torch.nn.Module):  # type: ignore[misc]
+        """What one layer owns; whoever listens here hears what the layer says."""
+
+        def forward(self, said: Any) -> Any:
+            return said
+
+    class Evaluated(torch.nn.Module):  # type: ignore[misc]
+        """The model with ``training=False``, its layers' weights by name. A copy has weights of its own and shares the model."""
+
+        def __init__(self, weights: Callable[[Any], Any] | None = None) -> None:
+            super().__init__()
+            known = dict(leaves(model))
+            held = {"layers_of": known, "values": [], "copied": weights is not None}
+            asked = {"any_size": partial(any_size, model), "sequences": partial(given_to, known)}
+            self.__dict__.update(held | asked)
+            seen: set[int] = set()
+            for name, layer in self.layers_of.items():
+                own = Own()
+                self._keep(own, layer.variables, seen, weights)
+                self.add_module(name, own)
+            self._keep(self, model.variables, seen, weights)
+            self.eval()
+
+        def _keep(self, own: torch.nn.Module, variables: Any, seen: set[int], weights: Any) -> None:
+            for v in variables:
+                if id(v) in seen or not v.value.is_floating_point():
+                    continue
+                seen.add(id(v))
+                name = f"{v.name}_{len(seen)}".replace(".", "_")
+                value = v.value if weights is None else weights(v)
+                if v.trainable:
+                    own.register_parameter(name, value)
+                else:
+                    own.register_buffer(name, value.detach())
+                self.values.append((v, value))
+
+        def __deepcopy__(self, memo: Any) -> Evaluated:
+            known = {id(v): value for v, value in self.values}
+            return Evaluated(lambda v: torch.nn.Parameter(known[id(v)].detach().clone(), requires_grad=False))
+
+        def extra_repr(self) -> str:
+            return structure_of(model)
+
+        def forward(self, *x: Any, **named: Any) -> Any:
+            with ExitStack() as stack:
+                if self.copied:
+                    stack.enter_context(keras.StatelessScope(state_mapping=self.values))
+                for name, own in self.named_children():
+                    if own._forward_hooks:  # noqa: SLF001  # torch has no public word for it
+                        layer = self.layers_of[name]
+                        stack.enter_context(instead(layer, _heard(own, layer.call)))
+                return call_model(model, x, named)
+
+        forward.__signature__ = _signature(model)  # type: ignore[attr-defined]  # what it takes, for those who read it off
+
+    return wrap(Evaluated(), output)
+
+
+def _signature(model: Any) -> Signature:
+    """What a model takes, after self."""
+    needed = inputs_of(model, required=True)
+    kind = Parameter.POSITIONAL_OR_KEYWORD
+    own = [Parameter(n, kind, default=Parameter.empty if n in needed else None) for n in inputs_of(model) if n != "**"]
+    any_name = [Parameter("named", Parameter.VAR_KEYWORD)] if "**" in inputs_of(model) else []
+    return Signature([Parameter("self", kind), *sorted(own, key=lambda p: p.default is None), *any_name])
+
+
+def _heard(own: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *given, **named: own(call(*given, **named))
+
+
+def _jax(model: Any, output: Any) -> Differentiable:
+    from whybox.adapters.jax.network import wrap_body
+    from whybox.adapters.keras.jax_backend import Stateless, keys_of
+
+    params = {k: v.value for k, v in zip(keys_of(model), model.variables, strict=True)}
+    taken = inputs_of(model), inputs_of(model, required=True)
+    return wrap_body(Stateless(True, model), params, "keras model", output=output, taken=taken)

@@ -1,0 +1,173 @@
+"""Taking down the operators of one row while it runs: a tensor that writes down what is done to it and does not tell its numbers.
+
+Much faster than tracing by torch, and less able: whatever it does not know it leaves to that (`Unknown`).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, Final, final
+
+import torch
+from torch.fx import Graph, Node
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
+
+__all__ = ["NumpyGuard", "Recorded", "Unknown", "recorded"]
+
+aten: Final = torch.ops.aten
+_BY_NUMBERS: Final = (
+    torch.Tag.data_dependent_output,
+    torch.Tag.dynamic_output_shape,
+    torch.Tag.nondeterministic_seeded,
+)
+_OUTSIDE: Final = ("numpy", "__array__", "__dlpack__", "data_ptr")
+_COMPOSITE: dict[Any, bool] = {}
+
+
+@final
+class NumpyGuard(TorchFunctionMode):  # type: ignore[misc]  # torch has no types here
+    """Tensors that are taken down do not go to numpy, where nothing is seen."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Refuse that, run all else."""
+        if getattr(func, "__name__", "") in _OUTSIDE and torch._is_functional_tensor(args[0]):  # noqa: SLF001
+            raise Unknown("data-dependent: it goes through numpy")
+        return func(*args, **(kwargs or {}))
+
+
+class Unknown(Exception):  # noqa: N818  # no error: the other way is taken
+    """Something that cannot be taken down like this."""
+
+
+@final
+class Recorded:
+    """Nodes in order, and the tensors that come from outside: ``graph``, and one attribute for each of its ``get_attr`` nodes."""
+
+    def __init__(self, table: dict[Any, Callable[..., Any]], shape_only: Callable[[Any], bool]) -> None:
+        self.graph = Graph()
+        self.table = table
+        self.shape_only = shape_only
+        self._known: dict[int, Node] = {}
+
+    def constant(self, t: torch.Tensor) -> Node:
+        """The node of a tensor from outside."""
+        if id(t) not in self._known:
+            name = f"constant_{len(self._known)}"
+            setattr(self, name, t)  # which also keeps it alive, and its identity with it
+            self._known[id(t)] = node = self.graph.create_node("get_attr", name)
+            node.meta["val"] = _bare(t)
+        return self._known[id(t)]
+
+
+def _bare(t: Any) -> Any:
+    """Shape and type alone."""
+    if isinstance(t, (tuple, list)):
+        return type(t)(map(_bare, t))
+    return torch.empty(t.shape, dtype=t.dtype, device="meta") if isinstance(t, torch.Tensor) else t
+
+
+class _Seen(torch.Tensor):  # type: ignore[misc]  # torch has no types here
+    """A tensor of the row at hand, or made of it."""
+
+    of: Recorded
+    inner: torch.Tensor
+    node: Node
+
+    @staticmethod
+    def __new__(cls, inner: torch.Tensor, node: Node, of: Recorded) -> Any:
+        made = torch.Tensor._make_wrapper_subclass(  # noqa: SLF001  # torch has no public word for it
+            cls, inner.shape, strides=inner.stride(), dtype=inner.dtype, device=inner.device
+        )
+        made.inner, made.node, made.of = inner, node, of
+        return made
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # noqa: SLF001
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Write down and run."""
+        kwargs = kwargs or {}
+        of = _first((*args, *kwargs.values())).of
+        if func in of.table:
+            done = of.table[func](*args, **kwargs)
+            if done is not NotImplemented:
+                return done
+        if _composite(func):
+            return func.decompose(*args, **kwargs)
+        if func._schema.is_mutable or any(tag in func.tags for tag in _BY_NUMBERS):  # noqa: SLF001
+            raise Unknown(str(func))
+        plain = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
+        if of.shape_only(func):
+            return plain
+
+        def noted(a: Any) -> Any:
+            if isinstance(a, _Seen):
+                return a.node
+            return of.constant(a) if isinstance(a, torch.Tensor) else a
+
+        node = of.graph.call_function(func, tree_map(noted, tuple(args)), tree_map(noted, dict(kwargs)))
+        node.meta["val"] = _bare(plain)
+        if isinstance(plain, torch.Tensor):
+            return cls(plain, node, of)
+        if not isinstance(plain, (tuple, list)):
+            raise Unknown(str(func))
+        return type(plain)(_part(t, node, k, of) for k, t in enumerate(plain))
+
+
+def _part(t: Any, node: Node, k: int, of: Recorded) -> Any:
+    if not isinstance(t, torch.Tensor):
+        if t is None:
+            return None
+        raise Unknown("a number among tensors")
+    item = of.graph.call_function(operator.getitem, (node, k))
+    item.meta["val"] = _bare(t)
+    return _Seen(t, item, of)
+
+
+def _inner(a: Any) -> Any:
+    return a.inner if isinstance(a, _Seen) else a
+
+
+def _first(args: Any) -> _Seen:
+    for a in args:
+        if isinstance(a, _Seen):
+            return a
+        if isinstance(a, (list, tuple)):
+            for b in a:
+                if isinstance(b, _Seen):
+                    return b
+    raise Unknown("nothing of the row")
+
+
+def _composite(func: Any) -> bool:
+    if func not in _COMPOSITE:
+        has = torch._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001
+        _COMPOSITE[func] = bool(has(func.name(), "CompositeImplicitAutograd"))
+    return _COMPOSITE[func]
+
+
+def recorded(
+    said: Callable[..., Any],
+    row: tuple[torch.Tensor, ...],
+    table: dict[Any, Callable[..., Any]],
+    shape_only: Callable[[Any], bool],
+) -> Recorded:
+    """Run a function of one row and take it down.
+
+    Raises:
+        Unknown: it asks for numbers, or does what is not known here.
+    """
+    of = Recorded(table, shape_only)
+    given = []
+    for i, t in enumerate(row):
+        node = of.graph.placeholder(f"input_{i}")
+        node.meta["val"] = _bare(t)
+        given.append(_Seen(t, node, of))
+
+    made = torch.func.functionalize(said)(*given)
+    if not isinstance(made, torch.Tensor):
+        raise Unknown("no tensor")
+    of.graph.output(made.node if isinstance(made, _Seen) else of.constant(made))
+    return of

@@ -1,0 +1,299 @@
+"""The operators that a torch module really runs for one row, in order: the graph that rules walk along.
+
+The module is run once on a tensor that writes down what is done to it and does not tell its numbers; where that does not go, it is traced by torch on tensors
+without numbers, which takes ten times as long. So nothing in it can depend on the numbers of the row at hand unseen. Composites (attention, encoder layers,
+recurrent layers, norms of every spelling) come apart into operators of ATen; what is left is either linear, or has a rule, or is refused.
+"""
+
+# ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import torch
+from torch._decomp import get_decompositions
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.node import map_arg
+
+from whybox.adapters.network_outputs import first_line
+from whybox.adapters.torch.dispatch_tracer import NumpyGuard, Recorded, recorded
+from whybox.errors import OptionError, UnsupportedModelError
+
+__all__ = ["INSTEAD", "Graph", "capture", "named"]
+
+aten: Final = torch.ops.aten
+INSTEAD: Final = "use method='integrated_gradients', which needs derivatives only"
+
+# Made from shapes alone, whatever the tensor they are given holds.
+_SHAPE_ONLY: Final = frozenset(
+    {
+        "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "new_empty_strided",
+        "empty_strided", "fill", "zero",
+    }
+)  # fmt: skip
+
+
+def _variance(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
+    """Variance by means and a product, which have rules."""
+    dims = list(range(x.dim())) if dim is None or dim == [] else [d % x.dim() for d in dim]
+    count = 1
+    for d in dims:
+        count *= x.shape[d]
+    centred = x - x.mean(dims, keepdim=True)
+    return (centred * centred).sum(dims, keepdim=keepdim) / (count - (1 if correction is None else correction))
+
+
+def _spread(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
+    return _variance(x, dim, correction=correction, keepdim=keepdim).sqrt()
+
+
+def _norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:  # noqa: A002  # as torch calls them
+    """Euclidean lengths by a product and a root; sums of absolute values."""
+    if dtype is not None or ord not in (1, 2):
+        return NotImplemented
+    dims = list(range(x.dim())) if dim is None else dim
+    return x.abs().sum(dims, keepdim=keepdim) if ord == 1 else (x * x).sum(dims, keepdim=keepdim).sqrt()
+
+
+def _strided(x: Any, size: Any, stride: Any, storage_offset: Any = None) -> Any:
+    """The same numbers in the same order, said by steps in memory (pooling of networks with channels innermost)."""
+    same = list(size) == list(x.shape) and not storage_offset
+    if not same or any(n > 1 and s != t for n, s, t in zip(size, stride, x.stride(), strict=True)):
+        return NotImplemented
+    return aten.alias.default(x)
+
+
+def _filled(x: Any, value: Any) -> Any:
+    """Numbers of another tensor; nothing of `x` but its shape."""
+    return aten.expand.default(value.to(x.dtype), list(x.shape))
+
+
+def _bounded(x: Any, low: Any = None, high: Any = None) -> Any:
+    """Clamping between tensors, as the largest and smallest of two."""
+    x = x if low is None else torch.maximum(x, low)
+    return x if high is None else torch.minimum(x, high)
+
+
+def _table() -> dict[Any, Callable[..., Any]]:
+    """Composites that are taken apart, beside those that torch takes apart by itself."""
+    own = get_decompositions(
+        [
+            aten._scaled_dot_product_flash_attention_for_cpu,
+            aten._scaled_dot_product_attention_math,
+            aten.addcmul,
+            aten.addcdiv,
+            aten.lerp,
+            aten.glu,
+            aten.mv,
+            aten.dot,
+            aten.addmv,
+            aten.addr,
+            aten._fused_rms_norm,
+            aten.mse_loss,
+            aten.huber_loss,
+        ]
+    )
+    return {
+        **own,
+        aten.var.correction: _variance,
+        aten.std.correction: _spread,
+        aten.linalg_vector_norm.default: _norm,
+        aten.as_strided.default: _strided,
+        aten.fill.Tensor: _filled,
+        aten.copy.default: lambda x, source, non_blocking=False: _filled(x, source),
+        aten.clamp.Tensor: _bounded,
+        aten.var_mean.correction: lambda x, dim=None, *, correction=None, keepdim=False: (
+            _variance(x, dim, correction=correction, keepdim=keepdim),
+            x.mean(list(range(x.dim())) if dim is None else dim, keepdim=keepdim),
+        ),
+    }
+
+
+@final
+@dataclass(frozen=True)
+class Graph:
+    """What runs for one row.
+
+    Attributes:
+        inputs: nodes of the inputs. steps: nodes that the output depends on and that depend on an input, in order.
+        output: its node. constants: what depends on no input.
+        rowed: nodes that differ from row to row. moving: those of them that depend on inputs of floats, which explanations change.
+        dies: nodes that are needed for the last time at a step.
+    """
+
+    inputs: tuple[Node, ...]
+    steps: tuple[Node, ...]
+    output: Node
+    constants: dict[Node, Any]
+    rowed: frozenset[Node]
+    moving: frozenset[Node]
+    dies: dict[Node, tuple[Node, ...]]
+
+
+_REASONS: Final = {  # what torch says, and what stands behind it
+    "ata-dependent": "a branch, a loop or a length in it hangs on the numbers of a row, or they leave torch (numpy)",
+    "autograd.Function": "it has an operator of its own (autograd.Function), and what that computes is not seen",
+    "requires_grad_()": "it takes derivatives itself, in forward",
+    "dynamo-optimized": "a function in it was compiled (torch.compile); explain the network as it was before",
+}
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """No fused kernels: what they compute is spelled out instead. Switches are as before afterwards."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
+        torch.backends.mha.set_fastpath_enabled(False)
+        stack.callback(
+            torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled()
+        )  # torch.backends.mkldnn.flags warns
+        torch._C._set_mkldnn_enabled(False)
+        stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(NumpyGuard())
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        yield
+
+
+def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], back: Callable[[], None]) -> Graph:
+    """Trace a function of one row.
+
+    Args:
+        said: what answers tensors of rows, its parameters fixed. x: inputs; the first row is traced by its shape alone. back: puts what `said` runs back as
+            it was, which is done before each way is tried.
+
+    Raises:
+        UnsupportedModelError: what the function does hangs on numbers in the row (branches, lengths), or on chance, or it cannot be traced.
+    """
+    row = tuple(a[:1].detach().clone() for a in x)
+    back()
+    try:
+        with _plainly():
+            return _graph(recorded(said, row, _table(), _shape_only), row)
+    except Exception:  # whatever it is, the other way knows better, or says why not
+        back()
+    try:
+        with _plainly():
+            module = _trace(said, row)
+            if any(_in_place(n) for n in module.graph.nodes):
+                module = _trace(module, row)
+    except (UnsupportedModelError, OptionError):
+        raise
+    except Exception as error:
+        told = first_line(error)
+        why = next((said for sign, said in _REASONS.items() if sign in str(error)), None)
+        raise UnsupportedModelError(
+            "operators of the network cannot be taken down before its numbers are known"
+            f"{f': {why}' if why else f' ({type(error).__name__}: {told}); most often a branch or a loop in it hangs on the numbers of a row'}; {INSTEAD}."
+        ) from error
+    return _graph(module, row)
+
+
+def _trace(said: Callable[..., Any], row: tuple[torch.Tensor, ...]) -> GraphModule:
+    def spread(*xs: torch.Tensor) -> Any:  # make_fx counts the arguments of what it is given
+        return said(*xs)
+
+    traced = make_fx(
+        torch.func.functionalize(spread), decomposition_table=_table(), tracing_mode="fake", _allow_non_fake_inputs=True
+    )(*row)
+    assert isinstance(traced, GraphModule)  # noqa: S101  # what make_fx makes
+    return traced
+
+
+def _in_place(node: Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
+def named(op: Any) -> str:
+    """The operator in words: ``gelu``, ``max_pool2d_with_indices``."""
+    return (
+        op._schema.name.split("::")[-1] if isinstance(op, torch._ops.OpOverload) else getattr(op, "__name__", str(op))
+    )
+
+
+def _graph(module: GraphModule | Recorded, row: tuple[torch.Tensor, ...]) -> Graph:
+    nodes = list(module.graph.nodes)
+    inputs = tuple(n for n in nodes if n.op == "placeholder")
+    output = next(n for n in nodes if n.op == "output").args[0]
+    live: set[Node] = set()
+    todo = [output]
+    while todo:
+        node = todo.pop()
+        if node not in live:
+            live.add(node)
+            todo += [] if _of_shape(node) else node.all_input_nodes
+    rowed, moving = set(inputs), {n for n, a in zip(inputs, row, strict=True) if a.is_floating_point()}
+    constants: dict[Node, Any] = {}
+    steps: list[Node] = []
+    for node in nodes:
+        if node not in live or node.op in ("placeholder", "output"):
+            continue
+        feeds = [] if _of_shape(node) else node.all_input_nodes
+        if any(n in rowed for n in feeds):
+            steps.append(node)
+            rowed.add(node)
+            if any(n in moving for n in feeds):
+                moving.add(node)
+        else:
+            constants[node] = _constant(module, node, constants)
+    return Graph(
+        inputs, tuple(steps), output, constants, frozenset(rowed), frozenset(moving), _dies(steps, inputs, output)
+    )
+
+
+def _dies(steps: list[Node], inputs: tuple[Node, ...], output: Node) -> dict[Node, tuple[Node, ...]]:
+    """Where values are needed for the last time."""
+    mine = {*steps, *inputs} - {output}
+    last: dict[Node, Node] = {}
+    for step in steps:
+        last.update((n, step) for n in step.all_input_nodes if n in mine)
+    out: dict[Node, tuple[Node, ...]] = {}
+    for n, step in last.items():
+        out[step] = (*out.get(step, ()), n)
+    return out
+
+
+def _of_shape(node: Node) -> bool:
+    return node.op == "call_function" and _shape_only(node.target)
+
+
+def _shape_only(op: Any) -> bool:
+    return named(op) in _SHAPE_ONLY and op is not aten.fill.Tensor
+
+
+def _constant(module: GraphModule | Recorded, node: Node, known: dict[Node, Any]) -> Any:
+    """What depends on no input, computed once.
+
+    Raises:
+        UnsupportedModelError: it is drawn at random.
+    """
+    if node.op == "get_attr":
+        value: Any = module
+        for part in str(node.target).split("."):
+            value = getattr(value, part)
+        return value.detach() if isinstance(value, torch.Tensor) else value
+    op: Any = node.target
+    if op is operator.getitem:
+        return known[node.args[0]][node.args[1]]
+    if torch.Tag.nondeterministic_seeded in getattr(op, "tags", ()):
+        raise UnsupportedModelError(
+            f"operator {named(op)!r} draws at random: the network has no one answer to explain."
+        )
+
+    def real(n: Node) -> Any:
+        if n in known:
+            return known[n]
+        like = n.meta["val"]
+        return torch.empty(like.shape, dtype=like.dtype, device=like.device)
+
+    with torch.no_grad():
+        return op(*map_arg(node.args, real), **map_arg(node.kwargs, real))

@@ -1,0 +1,1 @@
+"""The public functions, one file a verb: each adapts the model, chooses the explainer, and runs it."""

@@ -1,0 +1,70 @@
+"""Which features act together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from whybox.core.validation import whole
+from whybox.explanation.explanation import Explanation
+from whybox.methods.effects.interactions import check_sample
+from whybox.methods.effects.interactions import interactions as find_interactions
+from whybox.methods.effects.problem import settle
+
+__all__ = ["interactions"]
+
+
+def interactions(  # noqa: PLR0913  # the promise of the public surface
+    model: Any,
+    X: Any,
+    features: Any = None,
+    *,
+    output: Any = None,
+    weights: Any = None,
+    response: str | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    max_evals: int | None = None,
+    n_jobs: int | None = None,
+) -> Explanation:
+    """Say which features act together: all pairs, by size and by Friedman's H squared.
+
+    Args:
+        model, X, output, weights, response: as for :func:`effects`.
+        features: names or positions of those to pair up; None: all.
+        sample: how many rows to draw where the model has to be asked about every pair of rows; the result then has standard errors. Tree
+            ensembles on their own scale take all rows, exactly, and need none.
+        seed: of the rows drawn.
+        max_evals: most answers of a model that is asked (default 20 million); more is refused before any is made.
+        n_jobs: as for :func:`effects`.
+
+    Returns:
+        Explanation of kind ``"interaction_size"``: ``values`` (features, features) [, outputs] are sizes in the units of the prediction: of pairs, and
+        on the diagonal of each feature with all others together. ``extras["h_squared"]`` has the same shape. ``to_frame()`` lists pairs, largest
+        first; ``plot.heatmap()`` draws them.
+
+    Raises:
+        LimitError: too many answers; pass sample. Others as :func:`effects`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import whybox as wb
+        >>> X = np.random.default_rng(0).normal(size=(60, 3))
+        >>> found = wb.interactions(lambda rows: rows[:, 0] * rows[:, 1] + rows[:, 2], X)
+        >>> found.to_frame(library="pandas")["feature"][0], found.to_frame(library="pandas")["feature_2"][0]
+        ('x0', 'x1')
+    """
+    seed = whole("seed", seed, None)
+    chosen = check_sample(sample)
+    asked = settle(
+        model,
+        X,
+        features,
+        kind="pdp",
+        grid=None,
+        output=output,
+        weights=weights,
+        response=response,
+        max_evals=max_evals,
+        n_jobs=n_jobs,
+    )
+    return find_interactions(asked, sample=chosen, seed=seed)

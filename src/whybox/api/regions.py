@@ -1,0 +1,65 @@
+"""Rows split where a feature acts differently."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from whybox.explanation.effects import Effects
+from whybox.methods.effects.problem import settle
+from whybox.methods.effects.regions import POINTS, check_depth
+from whybox.methods.effects.regions import regions as find_regions
+
+__all__ = ["regions"]
+
+
+def regions(  # noqa: PLR0913  # the promise of the public surface
+    model: Any,
+    X: Any,
+    feature: Any,
+    *,
+    depth: int = 2,
+    grid: Any = None,
+    output: Any = None,
+    weights: Any = None,
+    response: str | None = None,
+    max_evals: int | None = None,
+    n_jobs: int | None = None,
+) -> Effects:
+    """Split the rows where a feature acts differently, and show its effect in each part.
+
+    Args:
+        model, X, output, weights, response, max_evals, n_jobs: as for :func:`effects`.
+        feature: one name or position.
+        depth: how many splits a region may be deep, 1 to 4.
+        grid: as for :func:`effects`; None: 30 points.
+
+    Returns:
+        Effects keyed by conditions on other features: ``"all rows"`` first, then each region, if any split takes a tenth off. Each is partial dependence over the
+        rows that meet the conditions; ``extras["heterogeneity"]`` is how far their individual curves still are from it (root mean square, less their levels),
+        and ``extras["region_share"]`` the region's share of the rows.
+
+    Raises:
+        OptionError: more than one feature, or a depth that cannot be. Others as :func:`effects`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import whybox as wb
+        >>> X = np.random.default_rng(0).normal(size=(200, 3))
+        >>> parts = wb.regions(lambda rows: rows[:, 0] * np.where(rows[:, 1] > 0, 1.0, -1.0), X, 0, depth=1)
+        >>> len(parts)
+        3
+    """
+    deep = check_depth(depth)
+    asked = settle(
+        model,
+        X,
+        [feature],
+        kind="pdp",
+        grid=POINTS if grid is None else grid,
+        output=output,
+        weights=weights,
+        response=response,
+        max_evals=max_evals,
+        n_jobs=n_jobs,
+    )
+    return find_regions(asked, depth=deep)

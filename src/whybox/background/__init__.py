@@ -1,0 +1,1 @@
+"""Which values absent features take."""

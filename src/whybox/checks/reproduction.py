@@ -1,0 +1,159 @@
+"""Is the map what its method says it is? Reproduced, converged, not drowned in noise, in a type that is long enough."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from whybox.checks.audit import CheckSubject, Maps, flat
+from whybox.checks.result import Check
+from whybox.data.table import Floats
+from whybox.numerics.rounding import SINGLE, relative
+from whybox.numerics.statistics import sizes_alike
+
+__all__ = ["numerical"]
+
+GROUP: Final = "numerical"
+SAME: Final = (
+    1e-2  # relative distance of maps that differ by float32 rounding alone: other micro-batches, other kernels
+)
+NOISE: Final = 0.2  # of the map's size; a fifth leaves 98 % of its energy signal
+SHORTER: Final = (
+    0.05  # relative distance that bfloat16 may bring; IG on smooth networks has 0.008, on ReLU with max-pooling 0.17
+)
+FEW: Final = 4
+
+
+def numerical(case: CheckSubject) -> list[Check]:
+    """Run the numerical checks."""
+    return [_reproduced(case), _completeness(case), _noise(case), _operators(case), _mode(case), _dtype(case)]
+
+
+def apart(a: Maps, b: Maps) -> Floats:
+    """Relative distance of maps, row by row; places that a row does not have (NaN in both) do not count."""
+    x, y = flat(a), flat(b)
+    gone = np.isnan(x) & np.isnan(y)
+    x, y = np.where(gone, 0.0, x), np.where(gone, 0.0, y)
+    size = np.sqrt((y * y).sum(axis=1))
+    return np.asarray(np.sqrt(((x - y) ** 2).sum(axis=1)) / np.where(size > 0, size, 1.0))
+
+
+def _reproduced(case: CheckSubject) -> Check:
+    """The first rows again, since what is drawn for a row hangs on its place; where nothing is drawn, all rows checked."""
+    name = "reproduced"
+    at, rows = case.at, case.rows
+    belongs = "network and inputs have the explanation's own SHA-256"
+    shared = _shared(case)
+    found = apart(case.repeated(), case.maps()) - shared[at]
+    if float(found.max()) > SAME and not np.array_equal(rows, np.arange(len(rows))):
+        at = np.arange(min(FEW, len(case.parts[0])), dtype=np.intp)
+        rows = case.standing(at)
+        if not np.array_equal(rows, np.arange(len(rows))):
+            return Check(
+                GROUP,
+                name,
+                "not applicable",
+                None,
+                f"{belongs}; what was drawn for these rows cannot be drawn again, as the first rows are not there.",
+            )
+        found = apart(case.again(at=at), case.maps(at)) - shared[at]
+    worst = float(np.maximum(found, 0.0).max())
+    said = f"{belongs}; computed again, {len(rows)} rows differ by at most {worst:.2g} of the map's size (rounding explains {SAME:g})"
+    if shared.any():
+        said += f", beside the {float(shared.max()):.2g} by which a step more may change them: outputs that were explained together share their steps"
+    if worst <= SAME:
+        return Check(GROUP, name, "pass", worst, said + ".")
+    return Check(
+        GROUP,
+        name,
+        "fail",
+        worst,
+        said + ": the values are not what this method gives here, or its result hangs on the rows beside a row.",
+    )
+
+
+def _shared(case: CheckSubject) -> Floats:
+    """How far each explained row's map may move since its steps were those that several outputs took together, (rows explained,)."""
+    change = case.parts[0].extras.get("map_change")
+    if change is None or "output" not in case.parts[0].dims:
+        return np.zeros(len(case.parts[0]))
+    return np.asarray(change[1][np.arange(len(change[1])), case.chosen], dtype=np.float64)
+
+
+def _completeness(case: CheckSubject) -> Check:
+    name = "completeness"
+    found = case.parts[0].extras.get("converged")
+    if not case.parts[0].evidence.additive or found is None:
+        return Check(GROUP, name, "not applicable", None, "this method's maps need not add up to anything.")
+    gap = np.abs(case.parts[0].extras["completeness_error"][1])
+    base = case.parts[0].extras["base"][1]
+    score = 0.0 if case.parts[0].prediction is None else case.parts[0].prediction
+    share = relative(gap, score - base, SINGLE * np.maximum(np.abs(score), np.abs(base)))
+    worst, bad = float(share.max()), int((~found[1]).sum())
+    said = f"the maps add up to score - base within {worst:.2g} of it at worst, {float(np.median(share)):.2g} in the median, over all {len(gap)} rows explained"
+    if bad:
+        return Check(
+            GROUP, name, "fail", worst, f"{said}; {bad} miss the tolerance: take more steps, or another baseline."
+        )
+    return Check(
+        GROUP, name, "pass", worst, f"{said}; all within the tolerance. Adding up is no proof that a map is right."
+    )
+
+
+def _noise(case: CheckSubject) -> Check:
+    name = "noise"
+    errors = case.errors()
+    if errors is None:
+        why = "nothing is drawn" if case.parts[0].evidence.exact else "this method gives no standard error"
+        return Check(GROUP, name, "not applicable", None, why + ".")
+    size = np.sqrt(np.nanmean(flat(case.maps()) ** 2, axis=1))
+    share = np.nanmedian(flat(errors), axis=1) / np.where(size > 0, size, 1.0)
+    middle = float(np.median(share))
+    said = f"the median standard error is {middle:.2g} of the map's size (root mean square); up to {NOISE:g} passes, for then noise is under a twentieth of its energy"
+    verdict = "pass" if middle <= NOISE else "fail"
+    return Check(
+        GROUP, name, verdict, middle, said + ("." if verdict == "pass" else ": take more samples."), {"rows": share}
+    )
+
+
+def _operators(case: CheckSubject) -> Check:
+    met = case.parts[0].evidence.operators
+    if met:
+        return Check(GROUP, "operators", "fail", float(len(met)), f"met without a rule of their own: {', '.join(met)}.")
+    return Check(GROUP, "operators", "pass", 0.0, "no operator was met that this method has no rule for.")
+
+
+def _mode(case: CheckSubject) -> Check:
+    with case.net.session():  # refuses a network in train mode
+        pass
+    beside = case.parts[0].evidence.agreement
+    said = "the network is in the state to be explained, and answers a row alike in other company (largest difference"
+    return Check(GROUP, "eval mode", "pass", beside, f"{said} {beside:.2g}).")
+
+
+def _dtype(case: CheckSubject) -> Check:
+    name = "dtype"
+    if case.settings.get("dtype") != "bfloat16" and "16" not in case.net.arithmetic:
+        return Check(GROUP, name, "not applicable", None, f"computed in {case.net.arithmetic}, not in a shorter type.")
+    if "16" in case.net.arithmetic:
+        return Check(
+            GROUP,
+            name,
+            "not applicable",
+            None,
+            f"the network itself computes in {case.net.arithmetic}; there is no longer one to compare with.",
+        )
+    at = np.arange(min(FEW, case.count))
+    short, full = case.repeated(), case.again(dtype=None, at=case.at[at])
+    few = tuple(m[at] for m in short)
+    distance = float(np.median(apart(few, full)))
+    order = float(sizes_alike(flat(few), flat(full)).mean())
+    said = f"bfloat16 is {distance:.2g} of the map's size away from float32 (median of {len(at)} rows), rank correlation {order:.3f}; up to {SHORTER:g} passes"
+    return Check(
+        GROUP,
+        name,
+        "pass" if distance <= SHORTER else "fail",
+        distance,
+        said + ("." if distance <= SHORTER else ": leave dtype out."),
+    )

@@ -1,0 +1,341 @@
+"""What ``whybox saliency`` is given to read: pictures, arrays and tables, for each input of a network."""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import warnings
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import InputError, OptionError, did_you_mean
+
+__all__ = ["Given", "files_of", "given", "there"]
+
+PICTURES: Final = (".png", ".jpg", ".jpeg")
+TABLES: Final = (".csv", ".tsv", ".parquet", ".pq")
+ONE: Final = ""  # the name of an input that has none
+Shape = tuple[int | None, ...] | None
+
+
+@final
+@dataclass(frozen=True)
+class Given:
+    """What was read.
+
+    Attributes:
+        inputs: an array or table; of several inputs a tuple, or a dict where the network takes them by name.
+        names: of the inputs, () where there is one without a name. rows: how many.
+        labels: for each input those of its rows: names of its files, else of another input's; None where there are none.
+        notes: what the reader should know.
+    """
+
+    inputs: Any
+    names: tuple[str, ...]
+    rows: int
+    labels: tuple[list[str] | None, ...]
+    notes: tuple[str, ...] = ()
+
+
+def there(path: str | None) -> bool:
+    """Whether a path was given.
+
+    Raises:
+        InputError: it was, and there is no file.
+    """
+    if path is not None and not Path(path).is_file():
+        raise InputError(f"there is no file {path!r}.")
+    return path is not None
+
+
+def files_of(plain: Sequence[str], named: Sequence[str], option: str = "--input") -> dict[str, list[str]]:
+    """The files of each input, by name; patterns (image=*.png) are filled in here, where the shell does not see them.
+
+    Raises:
+        OptionError: both kinds, or a name without a file. InputError: a pattern that nothing fits.
+    """
+    if plain and named:
+        raise OptionError(f"give files, or {option} NAME=FILE for every input, not both.")
+    if plain:
+        return {ONE: [p for text in plain for p in _filled(text)]}
+    out: dict[str, list[str]] = {}
+    for text in named:
+        name, equals, path = text.partition("=")
+        if not equals or not name or not path:
+            raise OptionError(f"{option} {text!r}: write NAME=FILE, with the name of the network's input.")
+        out.setdefault(name, []).extend(_filled(path))
+    return out
+
+
+def _filled(pattern: str) -> list[str]:
+    """A path itself, or the files that fit a pattern, by name.
+
+    Raises:
+        InputError: none does.
+    """
+    path = Path(pattern)
+    if not set("*?[") & set(pattern) or path.exists():
+        return [pattern]
+    found = sorted(str(p) for p in Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    if not found:
+        raise InputError(f"no file fits {pattern!r}.")
+    return found
+
+
+def given(options: argparse.Namespace, net: Any, files: Mapping[str, list[str]]) -> Given:
+    """Read the files of all inputs, in the order the network takes them.
+
+    Raises:
+        InputError: files that cannot be read, or that do not fit together or the network. OptionError: names the network does not have.
+    """
+    for path in (p for paths in files.values() for p in paths):
+        there(path)
+    program = getattr(net, "module", None)
+    expects: Sequence[Shape] | None = getattr(program, "expects", None)
+    called: Sequence[str] = getattr(program, "called", ())
+    order = _order(list(files), expects, called)
+    read = {}
+    for at, name in enumerate(order):
+        shape = None if expects is None else (expects[at] or ())[1:]
+        read[name] = _Reader(options, name, tuple(order), net.channels).read(files[name], shape)
+    rows = {name: len(r.rows) for name, r in read.items()}
+    if len(set(rows.values())) > 1:
+        raise InputError(f"the inputs have different numbers of rows: {', '.join(f'{n} {r:,}' for n, r in rows.items())}.")  # fmt: skip
+    first = next((r.labels for r in read.values() if r.labels is not None), None)
+    labels = tuple(first if r.labels is None else r.labels for r in read.values())
+    notes = tuple(note for r in read.values() for note in r.notes)
+    count = next(iter(rows.values()))
+    arrays = {name: r.rows for name, r in read.items()}
+    if order == [ONE]:
+        return Given(arrays[ONE], (), count, labels, notes)
+    by_place = expects is not None or all(n.isdigit() for n in order)
+    inputs: Any = (tuple(arrays.values()) if len(arrays) > 1 else arrays[order[0]]) if by_place else arrays
+    return Given(inputs, tuple(order), count, labels, notes)
+
+
+def _order(names: list[str], expects: Sequence[Shape] | None, called: Sequence[str]) -> list[str]:
+    """The inputs in the order the network takes them: by its own names where it says them, or by their numbers."""
+    if expects is not None and names == [ONE] and len(expects) > 1:
+        raise OptionError(f"the program takes {len(expects)} inputs: give each with --input NAME=FILE. Their names: {', '.join(called)}.")  # fmt: skip
+    if names == [ONE]:
+        return names
+    if all(n.isdigit() for n in names):
+        if sorted(map(int, names)) != list(range(len(expects) if expects is not None else len(names))):
+            raise OptionError(f"--input: the inputs {', '.join(names)} must be numbered from 0 on, each once and none left out.")  # fmt: skip
+        return sorted(names, key=int)
+    if expects is not None:
+        odd = next((n for n in names if n not in called), None)
+        if odd is not None:
+            raise OptionError(f"--input {odd}=...: the program has no such input.{did_you_mean(odd, called)}")
+        if missing := [n for n in called if n not in names]:
+            raise OptionError(f"--input: the program takes {', '.join(called)} too; {', '.join(missing)} is missing.")
+        return list(called)
+    return names
+
+
+@final
+@dataclass
+class _Read:
+    rows: Any
+    labels: list[str] | None
+    notes: list[str] = field(default_factory=list)
+
+
+@final
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the files of one input, as the options say for it or for all."""
+
+    options: argparse.Namespace
+    name: str
+    names: tuple[str, ...]
+    channels: str
+
+    def read(self, paths: list[str], shape: Shape) -> _Read:
+        kinds = {Path(p).suffix.lower() for p in paths}
+        if kinds == {".npy"}:
+            return _arrays(paths, shape)
+        if kinds <= set(TABLES):
+            return self._table(paths, shape)
+        if kinds <= set(PICTURES):
+            return self._pictures(paths, shape)
+        odd = next((k for k in sorted(kinds) if k not in (*PICTURES, *TABLES, ".npy")), None)
+        raise InputError(
+            f"inputs of type {odd!r} are not read; give .png, .jpg, .npy, .csv or .parquet."
+            if odd is not None
+            else f"give pictures, arrays or a table, not {' and '.join(sorted(kinds))} for one input."
+        )
+
+    def _table(self, paths: list[str], shape: Shape) -> _Read:
+        from whybox.data.table import as_table
+        from whybox.data.table_files import read_table
+
+        if len(paths) > 1:
+            raise InputError(
+                f"one table is read for an input, and there are {len(paths)}; put their rows into one file."
+            )
+        if shape is not None and len(shape) != 1:
+            raise InputError(f"the program takes rows of shape {_said(shape)}, which are no table; give .npy arrays.")
+        table = read_table(paths[0])
+        if shape is not None and shape[0] not in (None, table.num_columns):
+            raise InputError(f"{Path(paths[0]).name} has {table.num_columns} columns, and the program takes {shape[0]} numbers a row.")  # fmt: skip
+        as_table(table).matrix()  # refuses text
+        return _Read(table, None)
+
+    def _pictures(self, paths: list[str], shape: Shape) -> _Read:
+        if shape is not None and len(shape) != 3:
+            raise InputError(
+                f"the program takes rows of shape {_said(shape)}, which are no pictures; give .npy arrays."
+            )
+        said = self._of("channels")
+        if said not in (None, "1", "3"):
+            raise OptionError(f"--channels {said!r}: 1 for grey, or 3.")
+        count = (shape[0] if self.channels == "first" else shape[2]) if shape is not None else int(said or 3)
+        if count not in (None, 1, 3):
+            raise InputError(f"the program takes pictures of {count} channels; give .npy arrays.")
+        size = _size(self._of("size"), shape, self.channels)
+        mean, std = (_numbers(n, self._of(n), count or 3) for n in ("mean", "std"))
+        scale = _numbers("scale", self._of("scale") or "255", 1)
+        if (scale is not None and scale[0] <= 0) or (std is not None and (std <= 0).any()):
+            raise OptionError("--scale and --std must be above 0.")
+        rows: list[npt.NDArray[Any]] = []
+        resized: list[str] = []
+        notes: list[str] = []
+        for path in paths:
+            x, clear = _pixels(path, grey=count == 1, size=size, resized=resized)
+            if clear:
+                notes.append(f"{Path(path).name} is transparent in parts; the colours under it were taken as they are")
+            x = x / (np.float32(255.0) if scale is None else scale[0])
+            x = x if mean is None else x - mean
+            x = x if std is None else x / std
+            rows.append(x.transpose(2, 0, 1) if self.channels == "first" else x)
+        if resized and size is not None:
+            notes.append(f"resized to {size[1]}x{size[0]} (width x height), not cropped: {_some(resized)}")
+        if len({r.shape for r in rows}) > 1:
+            raise InputError("the pictures have different sizes; say --size HxW.")
+        labels = [Path(p).name for p in paths]
+        return _Read(np.ascontiguousarray(np.stack(rows), dtype=np.float32), labels, notes)
+
+    def _of(self, option: str) -> str | None:
+        """What an option says for this input, or for all."""
+        found: str | None = None
+        own: str | None = None
+        for text in getattr(self.options, option) or ():
+            name, equals, value = text.partition("=")
+            if equals and self.names == (ONE,):
+                raise OptionError(f"--{option} {text!r}: NAME=... is for one of several inputs; here there is one.")
+            if equals and name not in self.names:
+                raise OptionError(f"--{option} {text!r}: there is no input {name!r}.{did_you_mean(name, self.names)}")
+            own, found = (value if equals and name == self.name else own), (found if equals else text)
+        return own if own is not None else found
+
+
+def _some(texts: Sequence[str], most: int = 4) -> str:
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
+def _said(shape: tuple[int | None, ...]) -> str:
+    return " x ".join("any" if n is None else str(n) for n in shape) or "one number"
+
+
+def _arrays(paths: list[str], shape: Shape) -> _Read:
+    parts = []
+    for path in paths:
+        try:
+            a = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise InputError(f"{path} is no array that can be read without running code ({error}).") from None
+        if not isinstance(a, np.ndarray) or not a.ndim:
+            raise InputError(f"{path} holds no array whose first axis is the rows.")
+        parts.append(a[None] if shape is not None and a.ndim == len(shape) else a)
+    if len({p.shape[1:] for p in parts}) > 1:
+        raise InputError(f"the arrays have rows of different shapes: {', '.join(_said(p.shape[1:]) for p in parts)}.")
+    rows = np.concatenate(parts)
+    if shape is not None and (
+        rows.ndim != len(shape) + 1 or any(n not in (None, m) for n, m in zip(shape, rows.shape[1:], strict=True))
+    ):
+        raise InputError(
+            f"the program takes rows of shape {_said(shape)}, and the arrays have {_said(rows.shape[1:])}."
+        )
+    return _Read(rows, [Path(p).name for p in paths] if all(len(p) == 1 for p in parts) else None)
+
+
+def _pixels(
+    path: str, *, grey: bool, size: tuple[int, int] | None, resized: list[str]
+) -> tuple[npt.NDArray[np.float32], bool]:
+    """A picture in bytes, (height, width, channels), of 16 bits with fractions; and whether parts of it are transparent.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings(), _opened(path) as opened:
+            clear = opened.has_transparency_data and bool((np.asarray(opened.convert("RGBA"))[..., 3] < 255).any())
+            deep = opened.mode.startswith("I")  # 16 bits: what convert() makes of them is white
+            turned = ImageOps.exif_transpose(opened)
+            picture = _shallow(turned) if deep else turned
+            picture = picture.convert("L" if grey else "RGB") if not deep else picture
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as error:
+        raise InputError(f"{path} is no picture that can be read ({str(error).rstrip('.')}).") from None
+    if size is not None and size != (picture.height, picture.width):
+        resized.append(f"{Path(path).name} from {picture.width}x{picture.height}")
+        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    x = np.asarray(picture, dtype=np.float32).reshape(picture.height, picture.width, -1)
+    return (x if grey or x.shape[2] == 3 else np.repeat(x, 3, axis=2)), clear
+
+
+def _opened(path: str) -> Any:
+    from PIL import Image
+
+    warnings.simplefilter(
+        "ignore", Image.DecompressionBombWarning
+    )  # large, and read all the same; twice as large is refused
+    return Image.open(path, formats=("PNG", "JPEG"))
+
+
+def _shallow(picture: Any) -> Any:
+    """A grey picture of 16 bits as floats from 0 to 255."""
+    from PIL import Image
+
+    return Image.fromarray(np.asarray(picture).astype(np.float32) / np.float32(257.0))
+
+
+def _size(said: str | None, shape: Shape, channels: str) -> tuple[int, int] | None:
+    wanted = (None, None) if shape is None else (shape[1:] if channels == "first" else shape[:2])
+    if said is None:
+        return (wanted[0], wanted[1]) if wanted[0] is not None and wanted[1] is not None else None
+    parts = said.lower().split("x")
+    if len(parts) != 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
+        raise OptionError(f"--size {said!r}: write HEIGHTxWIDTH, like 224x224.")
+    size = int(parts[0]), int(parts[1])
+    if any(w is not None and w != s for w, s in zip(wanted, size, strict=True)):
+        raise OptionError(f"--size {said}: the program takes {wanted[0]}x{wanted[1]}; leave --size out.")
+    return size
+
+
+def _numbers(name: str, said: str | None, count: int) -> npt.NDArray[np.float32] | None:
+    if said is None:
+        return None
+    try:
+        found = np.array([float(p) for p in said.split(",")], dtype=np.float32)
+    except ValueError:
+        found = np.array([np.nan], dtype=np.float32)
+    if len(found) not in (1, count) or not np.isfinite(found).all():
+        raise OptionError(f"--{name} {said!r}: give one number{f', or {count}, with commas between them' if count > 1 else ''}.")  # fmt: skip
+    return found

@@ -1,0 +1,1 @@
+"""Validation, progress, files that appear whole: know nothing of models."""

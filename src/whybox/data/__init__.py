@@ -1,0 +1,1 @@
+"""Any frame or table file in, named columns out."""

@@ -1,0 +1,129 @@
+"""One column, typed: numbers, booleans, categories, text, dates or other objects, whatever array or frame library it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import narwhals.stable.v1 as nw
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data import sparse_rows
+from whybox.data.series import category_codes, is_missing
+from whybox.errors import DtypeError, shown
+
+__all__ = ["Column", "array_column", "frame_column", "in_words"]
+
+Kind = Literal["number", "boolean", "category", "string", "datetime", "object"]
+
+
+@final
+@dataclass(frozen=True)
+class Column:
+    """One column, typed.
+
+    ``values`` holds numbers (missing as NaN), ``datetime64``, or Python objects (missing as None). For ``kind == "category"`` it holds
+    integer codes into ``categories`` (missing as -1), in the order of the frame's own dtype. ``originals`` are the Python objects of a
+    column of objects that hold numbers, where ``values`` are floats.
+    """
+
+    name: str
+    kind: Kind
+    values: npt.NDArray[Any]
+    categories: tuple[Any, ...] | None = None
+    originals: npt.NDArray[np.object_] | None = None
+
+    def objects(self) -> npt.NDArray[np.object_]:
+        """Return the values as Python objects, missing as None: what a person would write in a table."""
+        if self.categories is not None:
+            lookup = np.array([*self.categories, None], dtype=object)
+            return np.asarray(lookup[self.values])
+        out = self.values.astype(object)
+        if self.kind in ("number", "boolean") and self.values.dtype.kind == "f":
+            missing = np.isnan(self.values)
+            out = self.values.astype(bool).astype(object) if self.kind == "boolean" else out
+            out[missing] = None
+        return out
+
+
+def array_column(name: str, values: npt.NDArray[Any]) -> Column:
+    """Type a column of an array."""
+    if values.dtype.kind == "b":
+        return Column(name, "boolean", values)
+    if values.dtype.kind in "fiu":
+        return Column(name, "number", values)
+    return _object_column(name, values)
+
+
+def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
+    """Type a column of Python objects by what it holds."""
+    missing = np.array([is_missing(v) for v in values], dtype=bool)
+    present = values[~missing]
+    if len(present) and all(isinstance(v, (bool, np.bool_)) for v in present):
+        kind: Kind = "boolean"
+    elif all(isinstance(v, (int, float, np.number, bool, np.bool_)) for v in present):
+        kind = "number"
+    else:
+        clean = values.copy()
+        clean[missing] = None
+        return Column(name, "string" if all(isinstance(v, str) for v in present) else "object", clean)
+    out = np.full(len(values), np.nan)
+    try:
+        out[~missing] = present.astype(np.float64)
+    except OverflowError:
+        raise DtypeError(f"column {name!r} holds a whole number that is too large for a float.") from None
+    return Column(name, kind, out, originals=values)
+
+
+def frame_column(name: str, series: nw.Series[Any]) -> Column:
+    """Type a column of a frame by its dtype, or where that is Python's own objects by what it holds."""
+    dtype = series.dtype
+    if dtype == nw.Unknown and sparse_rows.is_sparse_column(series.to_native()):
+        series = nw.from_native(series.to_native().sparse.to_dense(), series_only=True)
+        dtype = series.dtype
+    if dtype == nw.Boolean:
+        return _boolean(name, series)
+    if dtype.is_numeric():
+        return Column(name, "number", _numbers(series))
+    if dtype in (nw.Categorical, nw.Enum):
+        codes, categories = category_codes(series.to_native(), series.to_arrow)
+        return Column(name, "category", codes, categories)
+    zone = getattr(getattr(series.to_native(), "dtype", None), "tz", None)  # narwhals knows not every zone of pandas
+    if zone is not None:
+        return Column(name, "datetime", series.to_native().dt.tz_convert("UTC").dt.tz_localize(None).to_numpy())
+    if dtype in (nw.Datetime, nw.Date, nw.Duration):
+        dates = np.asarray(series.to_numpy())
+        plain = dates if dates.dtype.kind in "mM" else np.array([None if is_missing(v) else v for v in dates], "M8[us]")
+        return Column(name, "datetime", plain)
+    values = np.empty(len(series), dtype=object)
+    for i, cell in enumerate(series.to_list()):
+        values[i] = cell
+    return _object_column(name, values)
+
+
+def _boolean(name: str, series: nw.Series[Any]) -> Column:
+    if series.null_count():
+        return Column(name, "boolean", _numbers(series.cast(nw.Int8)))
+    return Column(name, "boolean", np.asarray(series.to_numpy(), dtype=bool))
+
+
+def _numbers(series: nw.Series[Any]) -> npt.NDArray[Any]:
+    if series.dtype.is_integer() and series.null_count():  # a cast would refuse ids beyond 2^53
+        out = np.asarray(series.fill_null(0).to_numpy()).astype(np.float64)
+        out[np.asarray(series.is_null().to_numpy(), dtype=bool)] = np.nan
+        return out
+    if series.dtype == nw.Decimal or (series.null_count() and not series.dtype.is_float()):
+        series = series.cast(nw.Float64)
+    out = np.asarray(series.to_numpy())
+    return out if out.dtype.kind in "fiu" else np.array([np.nan if is_missing(v) else v for v in out], dtype=np.float64)
+
+
+def in_words(column: Column) -> str:
+    """Say what a column holds that is no number, with examples."""
+    examples = shown([v for v in column.objects()[:50] if v is not None], most=2)
+    several = column.kind == "object" and any(hasattr(v, "__len__") and not isinstance(v, str) for v in column.values)
+    what = {"string": "text", "category": "categories", "datetime": "dates", "object": "mixed objects"}[column.kind]
+    return ("lists or arrays, of which each number needs a column of its own" if several else what) + (
+        f" ({examples})" if examples else ""
+    )

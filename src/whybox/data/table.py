@@ -1,0 +1,416 @@
+"""Any data frame or array in, labelled columns out, and back again.
+
+This is the only room that knows frame libraries. Everything above it sees a :class:`Table`: named columns, row labels, cheap row
+slices, and typed access to one column at a time. The user's own object is kept, so that it can be handed to the user's own
+transformers and returned as the same kind.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, final
+
+import narwhals.stable.v1 as nw
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data import sparse_rows
+from whybox.data.column import Column, array_column, frame_column, in_words
+from whybox.data.containers import as_frame
+from whybox.data.series import (
+    build_frame,
+    interleaved,
+    is_missing,
+    like_array,
+    like_series,
+    one_dictionary,
+    packed,
+    series_of_cells,
+    unpacked,
+    widened,
+)
+from whybox.data.series import import_library as _import
+from whybox.data.series import installed as _installed
+from whybox.errors import (
+    ColumnsError,
+    DtypeError,
+    EmptyDataError,
+    InputError,
+    MissingDependencyError,
+    did_you_mean,
+    shown,
+)
+
+__all__ = ["Column", "Floats", "Table", "as_table", "build_frame", "is_missing"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows and named columns, backed by the user's own array or frame (never copied until a block of rows is read).
+
+    ``index`` is the pandas Index that ``labels`` were taken from, with its names and dtypes; it is put on frames that are made of results.
+    ``absent`` is what a cell means that a sparse matrix does not store; the model says so when it aligns the table.
+    """
+
+    native: Any
+    names: tuple[str, ...]
+    library: str
+    named: bool
+    labels: npt.NDArray[Any] | None = None
+    index: Any = None
+    unsettled: frozenset[str] = (
+        frozenset()
+    )  # columns of categories whose codes are not those of one list that somebody chose
+    absent: float = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: these rows, without the buffers of a table that they were cut from."""
+        return packed(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(unpacked(state))
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.native.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Return the number of columns."""
+        return len(self.names)
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether it is a sparse matrix."""
+        return sparse_rows.is_sparse(self.native)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it is a sparse matrix, or a pandas frame all of whose columns are of a Sparse dtype: libraries read those as one."""
+        if self.library != "pandas":
+            return self.is_matrix
+        return all(type(t).__name__ == "SparseDtype" for t in self.native.dtypes)
+
+    @cached_property
+    def row_labels(self) -> npt.NDArray[Any]:
+        """Row labels: the frame's own index where it has one that is not 0, 1, 2, ..., else positions."""
+        return np.arange(len(self)) if self.labels is None else self.labels
+
+    def rows(self, rows: slice | npt.NDArray[Any]) -> Table:
+        """Return some rows as a table of the same kind; `rows` is a slice, positions, or a mask."""
+        picked = np.arange(len(self))[rows] if not isinstance(rows, slice) else rows
+        labels = self.row_labels[rows] if self.labels is not None or not _is_head(rows) else None
+        if isinstance(self.native, np.ndarray) or self.is_matrix:
+            return replace(self, native=self.native[picked], labels=labels)
+        index = None if self.index is None or self.labels is None else self.index[picked]  # it goes with its labels
+        frame = nw.from_native(self.native, eager_only=True)
+        return replace(
+            self,
+            native=frame[picked, :].to_native() if isinstance(picked, slice) else frame[picked.tolist(), :].to_native(),
+            labels=labels,
+            index=index,
+        )
+
+    def blocks(self, size: int) -> Iterator[tuple[int, Table]]:
+        """Yield (first row, block) over consecutive blocks of at most `size` rows."""
+        if len(self) <= size:
+            yield 0, self
+            return
+        for start in range(0, len(self), size):
+            yield start, self.rows(slice(start, min(start + size, len(self))))
+
+    def select(self, positions: Sequence[int]) -> Table:
+        """Return the columns at `positions`, in that order."""
+        if list(positions) == list(range(self.width)):
+            return self
+        names = tuple(self.names[p] for p in positions)
+        if isinstance(self.native, np.ndarray) or self.is_matrix:
+            return replace(self, native=self.native[:, list(positions)], names=names)
+        frame = nw.from_native(self.native, eager_only=True)
+        return replace(self, native=frame[:, list(positions)].to_native(), names=names)
+
+    def mixed(self, other: Table, positions: Sequence[int]) -> Table:
+        """Return these rows with the columns at `positions` taken from another table of the same shape and kind."""
+        if self.is_matrix:
+            taken = np.zeros(self.width, dtype=bool)
+            taken[list(positions)] = True
+            return replace(self, native=sparse_rows.mixed(self.native, other.native, taken))
+        if isinstance(self.native, np.ndarray):
+            out = widened(self.native, np.result_type(self.native, other.native))
+            out[:, list(positions)] = other.native[:, list(positions)]
+            return replace(self, native=out)
+        here, there = (nw.from_native(t.native, eager_only=True) for t in (self, other))
+        picked = set(positions)
+        if self.library == "pandas":
+            native = self.native.copy()
+            for p in (
+                picked
+            ):  # under this index a series is taken as it is; of an array of objects pandas would guess a dtype
+                native.isetitem(p, other.native.iloc[:, p].set_axis(native.index))
+            return replace(self, native=native)
+        columns = [there[:, p] if p in picked else here[:, p] for p in range(self.width)]
+        return replace(self, native=here.select(*columns).to_native())
+
+    def interleaved(self, other: Table, taken: npt.NDArray[np.bool_]) -> Table | None:
+        """Return these rows with the cells of another frame where `taken`; None where the two differ in kind, or in a column's dtype."""
+        if self.library != other.library or self.width != other.width:
+            return None
+        native = interleaved(self.native, other.native, taken, self.library)
+        return None if native is None else replace(self, native=native)
+
+    def with_values(self, position: int, values: Sequence[Any]) -> Table:
+        """Return these rows with other values in one column, in its dtype or, where that cannot hold them, in their own; see data/series.py."""
+        if self.is_matrix:
+            given = [None if is_missing(v) else v for v in values]
+            return replace(self, native=sparse_rows.with_column(self.native, position, given))
+        if isinstance(self.native, np.ndarray):
+            new = like_array(self.native.dtype, values)
+            out = widened(self.native, np.result_type(self.native, new))
+            out[:, position] = new
+            return replace(self, native=out)
+        frame = nw.from_native(self.native, eager_only=True)
+        old = frame[:, position]
+        made = like_series(old.to_native(), list(values), self.library, old.name)
+        new_column = nw.from_native(made, series_only=True).alias(old.name)
+        return replace(self, native=frame.with_columns(new_column).to_native())
+
+    def with_moved(self) -> Table:
+        """Return this one row and, below it, the same with every number moved by one."""
+        if self.is_matrix:
+            return replace(self, native=sparse_rows.moved(self.native), labels=None)
+        if isinstance(self.native, np.ndarray):
+            numeric = self.native.dtype.kind in "fiu"
+            moved = (self.native + 1).astype(self.native.dtype) if numeric else self.native
+            return replace(self, native=np.concatenate([self.native, moved]), labels=None)
+        frame = nw.from_native(self.native, eager_only=True)
+        columns = [frame[:, p] for p in range(self.width)]
+        moves = [_moved(c) if c.dtype.is_numeric() and c.dtype != nw.Decimal else c for c in columns]
+        return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None)
+
+    def renamed(self, names: Sequence[str]) -> Table:
+        """Return the same columns under other names (the native frame keeps its own)."""
+        return replace(self, names=tuple(names), named=True)
+
+    def replaced(self, position: int, cells: Sequence[Any]) -> Table:
+        """Return these rows with other cells (None: missing) in one column, in the dtype that suits them."""
+        if isinstance(self.native, np.ndarray):
+            out = self.native.astype(object)
+            out[:, position] = np.fromiter(cells, dtype=object, count=len(self))
+            return replace(self, native=out)
+        frame = nw.from_native(self.native, eager_only=True)
+        old = frame[:, position]
+        made = series_of_cells(cells, self.library, old.name)
+        if self.library == "pandas":
+            made.index = self.native.index
+        return replace(
+            self, native=frame.with_columns(nw.from_native(made, series_only=True).alias(old.name)).to_native()
+        )
+
+    def column(self, position: int) -> Column:
+        """Return one column, typed; see :class:`Column`."""
+        name = self.names[position]
+        if self.is_matrix:
+            return array_column(name, sparse_rows.column(self.native, position, self.absent))
+        if isinstance(self.native, np.ndarray):
+            return array_column(name, self.native[:, position])
+        return frame_column(name, nw.from_native(self.native, eager_only=True)[:, position])
+
+    def matrix(self) -> npt.NDArray[Any]:
+        """Return all columns as one numeric matrix (missing as NaN), in the widest dtype the columns need.
+
+        Raises:
+            DtypeError: a column holds text, categories, dates or other objects; the message names it.
+        """
+        if self.is_matrix:
+            return sparse_rows.dense(self.native, self.absent)
+        if isinstance(self.native, np.ndarray) and self.native.dtype.kind in "fiub":
+            return self.native
+        fast = self._homogeneous()
+        if fast is not None:
+            return fast
+        columns = [self.column(i) for i in range(self.width)]
+        for c in columns:
+            if c.kind not in ("number", "boolean"):
+                raise DtypeError(
+                    f"column {c.name!r} holds {in_words(c)}, but this model reads numbers only. Encode it the way the training data was encoded, "
+                    "or pass the whole Pipeline that does so instead of its last step."
+                )
+        return np.column_stack([c.values for c in columns]) if columns else np.empty((len(self), 0))
+
+    def _homogeneous(self) -> npt.NDArray[Any] | None:
+        """Return the frame as one matrix in a single call when every column is a plain number."""
+        if isinstance(self.native, np.ndarray):
+            return None
+        frame = nw.from_native(self.native, eager_only=True)
+        if not all(t.is_numeric() and t != nw.Decimal for t in frame.schema.values()):
+            return None
+        out = frame.to_numpy()
+        return out if out.dtype.kind in "fiu" else None
+
+    def for_transformers(self) -> Any:
+        """Return the rows as scikit-learn takes them: as given, but an Arrow table as pandas (else polars), with its dtypes.
+
+        Missing text is NaN there, as in frames that pandas has read from a file. Where neither is installed, numbers alone go as an array.
+
+        Raises:
+            MissingDependencyError: neither pandas nor polars is installed, and there is more than numbers.
+        """
+        if self.library in ("numpy", "pandas"):
+            return self.native.copy()  # some transformers write to what they are given
+        if self.library != "pyarrow":
+            return self.native
+        if not _installed("pandas") and _installed("polars"):
+            return _import("polars").from_arrow(self.native)
+        if not _installed("pandas"):
+            if all(self.column(i).kind in ("number", "boolean") for i in range(self.width)):
+                return self.matrix().astype(np.float64)
+            raise MissingDependencyError("pandas", "handing the columns of an Arrow table to scikit-learn")
+        frame = self.native.to_pandas()
+        for name in [n for n, t in frame.dtypes.items() if str(t) == "object"]:
+            frame[name] = frame[name].where(frame[name].notna(), np.nan)
+        return frame
+
+    def to_pandas(self) -> Any:
+        """Return the rows as a pandas frame under this table's names (for libraries that read nothing else)."""
+        if "pandas" not in sys.modules:
+            try:
+                import pandas  # noqa: F401, ICN001
+            except ImportError:
+                raise MissingDependencyError("pandas", "calling this model's own predict on these rows") from None
+        import pandas as pd
+
+        if isinstance(self.native, np.ndarray) or self.is_matrix:
+            return pd.DataFrame(self.matrix() if self.is_matrix else self.native, columns=list(self.names))
+        frame = nw.from_native(self.native, eager_only=True).to_pandas()
+        frame.columns = list(self.names)
+        return frame
+
+
+def as_table(data: Any, *, what: str = "X") -> Table:
+    """Wrap the user's rows.
+
+    Args:
+        data: a 2-D array (n, d), a data frame (pandas, polars, pyarrow, or any other eager frame narwhals reads), a sparse matrix or array
+            of scipy, nested lists, or what data/containers.py takes.
+        what: what to call it in messages.
+
+    Raises:
+        InputError: not two-dimensional, lazy, or not tabular at all.
+        ColumnsError: two columns share a name.
+        EmptyDataError: no rows or no columns.
+    """
+    if isinstance(data, Table):
+        return data
+    data = as_frame(data, what)
+    table = _from_frame(data, what) if _is_frame(data) else _from_array(data, what)
+    if table.width == 0:
+        raise EmptyDataError(f"{what} has no columns.")
+    if len(table) == 0:
+        raise EmptyDataError(f"{what} has no rows.")
+    if len(set(table.names)) != table.width:
+        seen: set[str] = set()
+        twice = [n for n in table.names if n in seen or seen.add(n)]  # type: ignore[func-returns-value]
+        raise ColumnsError(
+            f"{what} has more than one column named {shown(twice)}; rename them so that each name is unique."
+        )
+    return table
+
+
+def align(table: Table, expected: Sequence[str], *, what: str = "X") -> tuple[Table, tuple[str, ...]]:
+    """Bring a named table's columns into the model's order.
+
+    Returns:
+        the table with exactly the `expected` columns, and the names of the columns that the model does not use.
+
+    Raises:
+        ColumnsError: an expected column is missing; the message names it and the nearest name there is.
+    """
+    position = {name: i for i, name in enumerate(table.names)}
+    missing = [name for name in expected if name not in position]
+    if missing:
+        hint = did_you_mean(missing[0], table.names) if len(missing) == 1 else f" {what} has: {shown(table.names)}."
+        raise ColumnsError(
+            f"{what} lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {shown(missing)} that the model was trained on.{hint}"
+        )
+    used = set(expected)
+    return table.select([position[name] for name in expected]), tuple(n for n in table.names if n not in used)
+
+
+def _moved(series: nw.Series[Any]) -> nw.Series[Any]:
+    down = series.dtype.is_integer() and (series.max() or 0) > 0  # towards zero: some libraries refuse to overflow
+    return (series - 1 if down else series + 1).cast(series.dtype)
+
+
+def _is_head(rows: Any) -> bool:
+    return isinstance(rows, slice) and rows.start in (None, 0) and rows.step in (None, 1)
+
+
+def _is_frame(data: Any) -> bool:
+    if isinstance(data, (np.ndarray, list, tuple)) or sparse_rows.is_sparse(data):
+        return False
+    try:
+        lazy = nw.from_native(data, pass_through=True)
+    except nw.exceptions.DuplicateError as error:
+        twice = ", ".join(line.lstrip("- ") for line in str(error).splitlines()[1:])
+        raise ColumnsError(
+            f"the data has more than one column of the same name ({twice}); make each name unique."
+        ) from None
+    if isinstance(lazy, nw.LazyFrame):
+        raise InputError("the data is a lazy frame; call .collect() (or .compute()) first and pass the result.")
+    return isinstance(lazy, nw.DataFrame)
+
+
+def _from_frame(data: Any, what: str) -> Table:
+    frame = nw.from_native(data, eager_only=True)
+    library = str(frame.implementation).rsplit(".", maxsplit=1)[-1].lower()
+    labels = None
+    data, unsettled = one_dictionary(data, library)
+    if library == "pandas":
+        if data.columns.nlevels > 1:
+            raise ColumnsError(f"{what} has a column index of several levels; flatten it to one name per column.")
+        index = data.index
+        if not (type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1):
+            labels = index.to_numpy()
+    own = None if labels is None else data.index
+    return Table(
+        data,
+        tuple(str(c) for c in frame.columns),
+        library,
+        named=True,
+        labels=labels,
+        index=own,
+        unsettled=unsettled,
+    )
+
+
+def _from_array(data: Any, what: str) -> Table:
+    if sparse_rows.is_sparse(data):
+        rows = sparse_rows.weighted_rows(data, what)
+        return Table(rows, tuple(f"x{i}" for i in range(rows.shape[1])), "scipy", named=False)
+    if hasattr(data, "nnz"):
+        raise InputError(
+            f"{what} is a sparse array of {type(data).__module__}; pass one of scipy, for example scipy.sparse.csr_array."
+        )
+    try:
+        array = np.asarray(data)
+    except ValueError:
+        raise InputError(f"{what} has rows of different lengths; pass a rectangular table.") from None
+    if array.ndim == 1 and array.dtype.names is None and array.size and array.dtype.kind in "fiubOUS":
+        raise InputError(f"{what} has one dimension; pass two, also for one row: X[[0]] or X.iloc[[0]], not X[0].")
+    if array.ndim != 2:
+        raise InputError(
+            f"{what} must be a data frame or an array of two dimensions (rows, features), not {array.ndim} of type {type(data).__name__}."
+        )
+    if array.dtype.kind in "US":  # of lists, where one text makes all cells texts, each cell as it was given
+        array = array.astype(object) if isinstance(data, np.ndarray) else np.array(data, dtype=object)
+    if array.dtype.kind not in "fiubO":
+        raise DtypeError(
+            f"{what} is an array of dtype {array.dtype}; pass numbers, or a data frame with one dtype per column."
+        )
+    return Table(array, tuple(f"x{i}" for i in range(array.shape[1])), "numpy", named=False)

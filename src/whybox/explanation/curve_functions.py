@@ -1,0 +1,238 @@
+"""Curves that are known at every point without their model: step functions, tables of levels, lines between edges. They can be saved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.cells import positions
+from whybox.data.table import Floats, is_missing
+from whybox.errors import OptionError, shown
+
+__all__ = [
+    "TOO_MANY",
+    "Axis",
+    "PiecewiseLinearCurve",
+    "SavedCurve",
+    "Steps",
+    "UnavailableCurve",
+    "as_dates",
+    "as_place",
+    "listed",
+]
+
+TOO_MANY: Final = (
+    "the steps of this curve were not pickled with it, because they are many more numbers than the curve has. "
+    "Keep them in a file, with save() and wb.load(), or pass the points you need in grid= before."
+)
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:.*(Z|[+-]\d\d:?\d\d)$")  # with a time zone
+
+
+def listed(points: Any) -> list[Any]:
+    """Return points as a list: a single one, the cells of an array or series as they are, numbers as Python's own."""
+    if isinstance(points, (str, bytes, Mapping)) or not hasattr(points, "__iter__"):
+        return [points]
+    if isinstance(points, np.ndarray):
+        return list(points) if points.dtype.kind in "mM" else list(points.tolist())
+    return list(points)
+
+
+def as_dates(values: Sequence[Any], dtype: np.dtype[Any], *, zoned: bool = True) -> npt.NDArray[Any]:
+    """Return dates as datetime64, or durations as timedelta64, in the unit of `dtype` or in a finer one where that would cut them.
+
+    A date with a time zone becomes one in UTC; without one it is in UTC where the column has a time zone (`zoned`), as its grid is.
+
+    Raises:
+        ValueError, TypeError, OverflowError: no such thing, or a time zone that the column does not have.
+    """
+    if dtype.kind == "m":
+        plain: list[Any] = [_duration(v) for v in values]
+    else:
+        plain = [_date(v, zoned=zoned) for v in values]
+    out = np.array(plain, dtype=None if plain else dtype)
+    near = out.astype(dtype)
+    with np.errstate(over="ignore"):
+        return near if np.array_equal(near.astype(out.dtype), out) else out
+
+
+def _date(value: Any, *, zoned: bool) -> np.datetime64:
+    if isinstance(value, str):
+        parsed = datetime.fromisoformat(value) if _DATE.match(value) else None
+        value = np.datetime64(value) if parsed is None or parsed.tzinfo is None else parsed
+    if isinstance(value, np.datetime64):
+        return value
+    if not isinstance(value, date):
+        raise TypeError(f"{value!r} is not a date")
+    if getattr(value, "tzinfo", None) is not None and not zoned:
+        raise ValueError(f"the column has no time zone, but {value} has one")
+    if hasattr(value, "to_datetime64"):  # pandas: in UTC, with its nanoseconds
+        return np.datetime64(value.to_datetime64())
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        value = value.astimezone(UTC).replace(tzinfo=None)
+    return np.datetime64(value)
+
+
+def _duration(value: Any) -> np.timedelta64:
+    if not isinstance(value, (timedelta, np.timedelta64)):
+        raise TypeError(f"{value!r} is not a duration")
+    return np.timedelta64(value.to_timedelta64() if hasattr(value, "to_timedelta64") else value)
+
+
+def as_place(values: npt.NDArray[Any]) -> Floats:
+    """Return numbers or dates as floats; a missing date is NaN."""
+    if values.dtype.kind not in "mM":
+        return values.astype(np.float64)
+    out = values.astype(f"{values.dtype.kind}8[us]").astype(np.int64).astype(np.float64)
+    out[np.isnat(values)] = np.nan
+    return np.asarray(out)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """What is known along one feature.
+
+    Attributes:
+        edges: of a number: the i-th value holds above ``edges[i - 1]`` and up to ``edges[i]``.
+        levels: of a feature without an axis: the levels there are. One of the two is None.
+        missing: whether the last value is that of a missing one.
+    """
+
+    name: str
+    edges: Floats | None
+    levels: tuple[Any, ...] | None
+    missing: bool
+
+    def find(self, values: Sequence[Any]) -> npt.NDArray[np.int64]:
+        """Return where values stand.
+
+        Raises:
+            OptionError: not known here.
+        """
+        asked = [None if is_missing(v) else v for v in values]
+        last = len(self.edges) + 1 if self.edges is not None else len(self.levels or ())
+        if None in asked and not self.missing:
+            raise OptionError(f"grid of {self.name!r}: what a missing value does is not known here.")
+        known = [v for v in asked if v is not None]
+        if self.levels is not None:
+            there = positions(self.levels, asked)
+            strange = [v for v, i in zip(asked, there, strict=True) if v is not None and i < 0]
+            if strange:
+                raise OptionError(
+                    f"{strange[0]!r} is not one of the categories of {self.name!r} that were saved with this curve."
+                )
+            return np.array([last if v is None else i for v, i in zip(asked, there, strict=True)], dtype=np.int64)
+        if any(isinstance(v, (str, bytes, bool)) or not np.isfinite(float(v)) for v in known):
+            raise OptionError(f"grid of {self.name!r}: give finite numbers, not {values!r}.")
+        assert self.edges is not None  # noqa: S101  # one of the two
+        at = np.searchsorted(self.edges, [0.0 if v is None else float(v) for v in asked], side="left")
+        return np.where([v is None for v in asked], last, at).astype(np.int64)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """A step function of one feature or two: ``values`` ([rows,] values of each axis ... [, outputs])."""
+
+    axes: tuple[Axis, ...]
+    values: Floats
+    rows: bool = False
+
+    def __call__(self, points: Any) -> Floats:
+        """Return the values at points, (points,) [, outputs], rows first where there are rows."""
+        asked = listed(points)
+        if len(self.axes) == 1:
+            where: tuple[Any, ...] = (self.axes[0].find(asked),)
+        else:
+            pairs = [listed(p) for p in asked]
+            if any(len(p) != 2 for p in pairs):
+                raise OptionError("a surface is asked at pairs of values: [(a, b), ...].")
+            where = tuple(axis.find([p[i] for p in pairs]) for i, axis in enumerate(self.axes))
+        return np.ascontiguousarray(self.values[((slice(None),) if self.rows else ()) + where])
+
+    def keep(self, most: int | None = None) -> SavedCurve:
+        """Return what can be saved: itself, if it is no more numbers than `most`."""
+        return UnavailableCurve(TOO_MANY) if most is not None and self.values.size > most else self
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PiecewiseLinearCurve:
+    """An accumulated curve: straight between its edges, known at its levels; ``values`` (points,) [, outputs]. A surface has two axes."""
+
+    axes: tuple[npt.NDArray[Any], ...]
+    values: Floats
+
+    def __call__(self, points: Any) -> Floats:
+        """Return the values at points, (points,) [, outputs].
+
+        Raises:
+            OptionError: beyond the edges, missing, a level that is not there, or a surface.
+        """
+        if len(self.axes) != 1:
+            raise OptionError("a surface of kind 'ale' is known at its grid only.")
+        axis, asked = self.axes[0], listed(points)
+        if axis.dtype.kind not in "fiumM":
+            gap = positions(list(axis), [None])[0]
+            where = [
+                gap if i < 0 and is_missing(v) else i for v, i in zip(asked, positions(list(axis), asked), strict=True)
+            ]
+            if -1 in where:
+                raise OptionError(f"{asked[where.index(-1)]!r} is not a level of this curve.")
+            return np.asarray(self.values[where])
+        place, x = self._places(list(axis)), self._places(asked)
+        if not ((x >= place[0]) & (x <= place[-1])).all():
+            raise OptionError(
+                f"an accumulated effect is known from {axis[0]} to {axis[-1]}, where the data are; ask inside."
+            )
+        flat = self.values.reshape(len(axis), -1)
+        found = np.column_stack([np.interp(x, place, v) for v in flat.T])
+        return found.reshape(len(x), *self.values.shape[1:])
+
+    def _places(self, asked: Sequence[Any]) -> Floats:
+        """Values on the axis of numbers or dates, missing as NaN."""
+        axis, out = self.axes[0], np.full(len(asked), np.nan)
+        known = [i for i, v in enumerate(asked) if not is_missing(v)]
+        try:
+            given = [asked[i] for i in known]
+            if axis.dtype.kind in "mM":
+                out[known] = as_place(as_dates(given, axis.dtype))
+            else:  # from the first edge on, as floats cannot tell large ids apart
+                zero = int(axis[0]) if axis.dtype.kind in "iu" else 0
+                whole = [zero and float(v).is_integer() for v in given]
+                out[known] = [float(int(v) - zero) if w else float(v) - zero for v, w in zip(given, whole, strict=True)]
+        except (ValueError, TypeError, OverflowError) as error:
+            raise OptionError(f"give points like {axis[0]}, not {shown(asked)} ({error}).") from None
+        return out
+
+    def keep(self, most: int | None = None) -> SavedCurve:
+        """Return what can be saved: itself, for it is no more than the curve."""
+        del most
+        return self
+
+
+@final
+@dataclass(frozen=True)
+class UnavailableCurve:
+    """A curve that is known at its grid only, and why."""
+
+    why: str
+
+    def __call__(self, points: Any) -> Floats:
+        """Refuse."""
+        del points
+        raise OptionError(self.why)
+
+    def keep(self, most: int | None = None) -> SavedCurve:
+        """Return what can be saved: itself, for it is no more than the curve."""
+        del most
+        return self
+
+
+SavedCurve = Steps | PiecewiseLinearCurve | UnavailableCurve

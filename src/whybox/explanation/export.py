@@ -1,0 +1,194 @@
+"""Explanations as tables: the user's frame library, Arrow, xarray."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import build_frame
+from whybox.errors import MissingDependencyError, OptionError, did_you_mean
+
+if TYPE_CHECKING:
+    from whybox.explanation.explanation import Explanation
+
+__all__ = ["table_columns", "to_arrow", "to_frame", "to_xarray"]
+
+LAYOUTS = ("auto", "wide", "long")
+
+
+def to_frame(explanation: Explanation, *, library: str | None = None, layout: str = "auto") -> Any:
+    """Return a data frame.
+
+    Args:
+        explanation: what to export.
+        library: ``"pandas"``, ``"polars"``, ``"pyarrow"``; None: the library of the rows that were explained (for arrays, the first
+            installed of these).
+        layout: ``"wide"``: one row a row, one column a feature (``feature|output`` where there are several outputs), then
+            ``base_value`` and ``prediction``. ``"long"``: one row a number. ``"auto"``: wide for attributions, else long.
+
+    Raises:
+        OptionError: unknown layout, or wide for what has no rows.
+        MissingDependencyError: the library is not installed.
+    """
+    columns = table_columns(explanation, layout)
+    source = library or (explanation.data.library if explanation.data is not None else "numpy")
+    return build_frame(columns, library=source, labels=_row_labels(explanation, columns))
+
+
+def _row_labels(e: Explanation, columns: Mapping[str, Any]) -> Any:
+    """Labels of the table's lines, where each is a row with a label of its own (also a single row that was picked) and no column says so."""
+    if e.data is None or e.data.labels is None or "row" in columns or "row" not in e.coords:
+        return None
+    return e.coords["row"] if e.data.index is None else e.data.index
+
+
+def to_arrow(explanation: Explanation, *, layout: str = "auto") -> Any:
+    """Return a pyarrow Table as :func:`to_frame`; its schema metadata holds the evidence as JSON under ``whybox``."""
+    import pyarrow as pa
+
+    columns = table_columns(explanation, layout)
+    if _row_labels(explanation, columns) is not None:
+        columns = {**_row_columns(explanation, columns), **columns}
+    table = pa.table({name: _arrow(values) for name, values in columns.items()})
+    about = {"kind": explanation.kind, "units": explanation.units, "evidence": explanation.evidence.to_dict()}
+    return table.replace_schema_metadata({"whybox": json.dumps(about)})
+
+
+def _row_columns(e: Explanation, taken: Any) -> dict[str, npt.NDArray[Any]]:
+    """Row labels as a column, those of several levels as a column each, called as the levels are."""
+    index = None if e.data is None else e.data.index
+    if index is None or index.nlevels == 1:
+        return {_free("row", taken): e.coords["row"]}
+    out: dict[str, npt.NDArray[Any]] = {}
+    for i, name in enumerate(index.names):
+        called = f"row_{i}" if name is None else str(name)
+        out[_free(called, {*taken, *out})] = index.get_level_values(i).to_numpy()
+    return out
+
+
+def _arrow(values: npt.NDArray[Any]) -> Any:
+    import pyarrow as pa
+
+    if values.dtype != object:
+        return pa.array(values)
+    try:
+        return pa.array(values.tolist())
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        return pa.array([None if v is None else str(v) for v in values])
+
+
+def to_xarray(explanation: Explanation) -> Any:
+    """Return an xarray Dataset.
+
+    Raises:
+        MissingDependencyError: xarray is not installed.
+    """
+    try:
+        import xarray as xr
+    except ImportError:
+        raise MissingDependencyError("xarray", "to_xarray", "xarray") from None
+    e = explanation
+    outputs = ("output",) if "output" in e.dims else ()
+    variables: dict[str, Any] = {"values": (e.dims, e.values), "base": (outputs, e.base)}
+    if e.std_error is not None:
+        variables["std_error"] = (e.dims, e.std_error)
+    if e.prediction is not None:
+        variables["prediction"] = ((("row",) if "row" in e.dims else ()) + outputs, e.prediction)
+    variables |= {f"{name}_text" if name in e.coords else name: of for name, of in e.extras.items()}
+    coords: dict[str, Any] = {d: (d, e.coords[d]) for d in e.dims}
+    if "row" in e.coords and "row" not in e.dims:  # one row was picked
+        coords["row"] = ((), e.coords["row"].reshape(-1)[0])
+    return xr.Dataset(
+        variables, coords=coords, attrs={"kind": e.kind, "units": e.units, "evidence": json.dumps(e.evidence.to_dict())}
+    )
+
+
+def table_columns(e: Explanation, layout: str = "auto") -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of the table, as :func:`to_frame` lays them out."""
+    if layout not in LAYOUTS:
+        raise OptionError(f"layout={layout!r} is not known.{did_you_mean(layout, LAYOUTS)}")
+    if layout == "auto":
+        layout = "wide" if e.kind == "attribution" else "long"
+    if layout == "long":
+        return _long(e)
+    if e.kind != "attribution":
+        raise OptionError(f"an explanation of kind {e.kind!r} has no wide layout; use layout='long'.")
+    return _wide(e)
+
+
+def _wide(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+    rows = "row" in e.dims
+    values = e.values if rows else e.values[None]
+    values = values if "feature" in e.dims else values[:, None]
+    n = len(values)
+    features = e.feature_names if "feature" in e.dims else ("attribution",)
+    prediction = None if e.prediction is None else (e.prediction if rows else np.asarray(e.prediction)[None])
+    out: dict[str, npt.NDArray[Any]] = {}
+    if "output" not in e.dims:
+        out = {name: values[:, j] for j, name in enumerate(features)}
+        extra = {"base_value": np.full(n, float(e.base))} | ({} if prediction is None else {"prediction": prediction})
+    else:
+        for k, output in enumerate(e.output_names):
+            out |= {f"{name}|{output}": values[:, j, k] for j, name in enumerate(features)}
+        extra = {f"base_value|{o}": np.full(n, e.base[k]) for k, o in enumerate(e.output_names)}
+        if prediction is not None:
+            extra |= {f"prediction|{o}": prediction[:, k] for k, o in enumerate(e.output_names)}
+    for name, column in extra.items():
+        out[_free(name, out)] = column
+    return out
+
+
+def _free(name: str, taken: Any) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _pairs(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+    """Each pair once, and each feature with all others, by falling size."""
+    first, second = np.triu_indices(len(e.coords["feature"]))
+    several = "output" in e.dims
+
+    def column(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return values[first, second].reshape(-1)
+
+    outputs = len(e.output_names) if several else 1
+    other = np.where(first == second, "all others", np.asarray(e.coords["feature_2"])[second])
+    out: dict[str, npt.NDArray[Any]] = {
+        "feature": np.repeat(np.asarray(e.coords["feature"])[first], outputs),
+        "feature_2": np.repeat(other, outputs),
+        "size": column(e.values),
+    }
+    if several:
+        out["output"] = np.tile(np.asarray(e.coords["output"]), len(first))
+    if e.std_error is not None:
+        out["std_error"] = column(e.std_error)
+    out |= {name: column(array) for name, (_, array) in e.extras.items()}
+    alone = np.repeat(first == second, outputs)
+    order = np.lexsort([-out["size"], alone])  # pairs before features with all others
+    return {name: values[order] for name, values in out.items()}
+
+
+def _long(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+    if e.kind == "interaction_size" and e.dims[:2] == ("feature", "feature_2"):
+        return _pairs(e)
+    shape = e.values.shape
+    out: dict[str, npt.NDArray[Any]] = {}
+    if "row" in e.coords and "row" not in e.dims:  # one row was picked
+        out["row"] = np.repeat(np.asarray(e.coords["row"]), e.values.size)
+    for axis, dim in enumerate(e.dims):
+        labels = np.asarray(e.coords[dim])
+        spread = labels.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        out[dim] = np.broadcast_to(spread, shape).reshape(-1)
+    out[e.kind] = e.values.reshape(-1)
+    if e.std_error is not None:
+        out["std_error"] = e.std_error.reshape(-1)
+    for name, (dims, array) in e.extras.items():
+        if set(dims) <= set(e.dims):
+            spread = array.reshape([n if d in dims else 1 for d, n in zip(e.dims, shape, strict=True)])
+            out[name] = np.broadcast_to(spread, shape).reshape(-1)
+    return out

@@ -1,0 +1,106 @@
+"""Which other feature does a feature's attribution depend on most?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.explanation.negligible import negligible
+
+if TYPE_CHECKING:
+    from whybox.explanation.explanation import Explanation
+
+__all__ = ["feature_values", "partner", "shown_values"]
+
+_BINS = 12
+_ROWS = 20_000
+
+
+def feature_values(e: Explanation, feature: str) -> npt.NDArray[Any] | None:
+    """Return the user's values of a feature in the rows explained: numbers (missing as NaN) or objects; None for groups of columns."""
+    columns = e.players.get(feature, ())
+    if e.data is None or len(columns) != 1 or columns[0] not in e.data.names:
+        return None
+    column = e.data.column(e.data.names.index(columns[0]))
+    if column.kind in ("number", "boolean"):
+        return column.values.astype(np.float64)
+    if column.kind == "datetime":
+        return column.values
+    return column.objects()
+
+
+def shown_values(e: Explanation, feature: str) -> npt.NDArray[Any] | None:
+    """Return the same as :func:`feature_values`, with booleans as the words true and false."""
+    values = feature_values(e, feature)
+    if values is None or e.data is None:
+        return values
+    if e.data.column(e.data.names.index(e.players[feature][0])).kind != "boolean":
+        return values
+    return np.array([None if np.isnan(v) else "true" if v else "false" for v in values], dtype=object)
+
+
+def as_numbers(values: npt.NDArray[Any]) -> Floats:
+    """Return values as floats: categories as the rank of their text, dates as time, missing as NaN."""
+    if values.dtype.kind == "f":
+        return values
+    if values.dtype.kind in "mM":
+        out = (
+            values.astype("datetime64[s]" if values.dtype.kind == "M" else "timedelta64[s]")
+            .astype(np.int64)
+            .astype(np.float64)
+        )
+        out[np.isnat(values)] = np.nan
+        return np.asarray(out)
+    order = {v: float(i) for i, v in enumerate(sorted({str(v) for v in values if v is not None}))}
+    return np.array([np.nan if v is None else order[str(v)] for v in values])
+
+
+def partner(e: Explanation, feature: str) -> str | None:
+    """Return the feature that interacts most with `feature`, judging by the explanation alone.
+
+    For interactions this is the largest mean |interaction|. For attributions: rows are cut into bins of equal size by the feature's own
+    value; inside each bin the attribution would be constant without interactions, so the partner is the feature whose bins explain most of
+    the variance that is left. A guide for colouring, not a measurement.
+    """
+    names = e.feature_names
+    j = names.index(feature)
+    if e.kind == "interaction":
+        strength = np.abs(e.values[:, j]).mean(axis=0).reshape(len(names), -1).sum(axis=1)
+        strength[j] = 0
+        return names[int(np.argmax(strength))] if strength.max() > negligible(e).sum() else None
+    own = feature_values(e, feature)
+    if own is None or e.dims != ("row", "feature"):
+        return None
+    take = np.random.default_rng(0).choice(len(own), _ROWS, replace=False) if len(own) > _ROWS else np.arange(len(own))
+    left = _within(e.values[take, j], _bins(as_numbers(own)[take]))
+    scores = {}
+    sparse = e.data is not None and e.data.is_sparse  # of a hundred thousand words, the others stay zero
+    for other in names if not sparse else [names[k] for k in np.flatnonzero(e.values.any(axis=0))]:
+        values = None if other == feature else feature_values(e, other)
+        if values is not None:
+            scores[other] = float(
+                left.var() - _within(left, _bins(as_numbers(values)[take]), _bins(as_numbers(own)[take])).var()
+            )
+    best = max(scores, key=lambda name: scores[name], default=None)
+    least = max(1e-12 * float(left.var()), float(negligible(e)) ** 2)
+    return best if best is not None and scores[best] > least else None
+
+
+def _bins(x: Floats) -> npt.NDArray[np.int64]:
+    """Bins of about equal size; missing values have their own."""
+    known = x[~np.isnan(x)]
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1])) if len(known) else np.empty(0)
+    return np.where(np.isnan(x), _BINS + 1, np.searchsorted(edges, x, side="right")).astype(np.int64)
+
+
+def _within(y: Floats, *bins: npt.NDArray[np.int64]) -> Floats:
+    """Return what is left of y after the mean of each cell of bins is taken off."""
+    cell = np.zeros(len(y), dtype=np.int64)
+    for b in bins:
+        cell = cell * (_BINS + 2) + b
+    _, cell = np.unique(cell, return_inverse=True)
+    mean = np.bincount(cell, y) / np.bincount(cell)
+    return np.asarray(y - mean[cell])

@@ -1,0 +1,1 @@
+"""Cooperative games: players, coalitions, indices, exact and estimated values."""

@@ -1,0 +1,208 @@
+"""Kernels that take many rows at a time, one row a lane: compiled once for a model, its players and an index, run as rows come."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, Literal, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox import _native
+from whybox.core.progress import batches
+from whybox.data.table import Floats
+from whybox.errors import OptionError
+from whybox.kernels.tree_shap import PlayerOf, Rules, native
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["Arithmetic", "Attribution", "Instructions", "forced", "instruction_sets", "threads_available", "work"]
+
+Arithmetic = Literal["float32", "float64"]
+KEPT: Final = 256 * 2**20  # bytes of compiled trees that an explainer keeps between calls
+CHUNK: Final = 48 * 2**20  # bytes compiled at a time
+
+
+@final
+@dataclass(frozen=True)
+class Instructions:
+    """What a processor's vector instructions offer.
+
+    Attributes:
+        name: ``"avx512"``, ``"avx2"`` or ``"plain"``.
+        rows: rows in a block of four vectors, by arithmetic.
+        registers: bits of the largest table looked up in registers, by arithmetic; larger ones are gathered from memory.
+    """
+
+    name: str
+    rows: dict[str, int]
+    registers: dict[str, int]
+
+
+_FORCED: ContextVar[dict[str, Any] | None] = ContextVar("forced", default=None)
+
+
+@contextmanager
+def forced(*, instructions: str | None = None, kernel: str | None = None, bits: int | None = None) -> Iterator[None]:
+    """Take this choice instead of the planned one, where it can be taken at all: for tests and for comparing kernels."""
+    token = _FORCED.set({"instructions": instructions, "kernel": kernel, "bits": bits})
+    try:
+        yield
+    finally:
+        _FORCED.reset(token)
+
+
+def forced_choice(what: str) -> Any:
+    """Return what `forced` says about one part of the choice, or None."""
+    return (_FORCED.get() or {}).get(what)
+
+
+def forced_now() -> tuple[object, ...]:
+    """Return all that `forced` says, as a key."""
+    return tuple((_FORCED.get() or {}).values())
+
+
+def instruction_sets() -> tuple[Instructions, ...]:
+    """Return the instruction sets of this processor, best first; the last, plain one, every processor has.
+
+    The environment variable ``WHYBOX_INSTRUCTIONS`` names the best one that may be used.
+
+    Raises:
+        OptionError: the processor does not have the set that the variable names.
+    """
+    return _sets()
+
+
+def fastest() -> str:
+    """Return the name of the best instruction set, or of the one that `forced` names."""
+    return forced_choice("instructions") or instruction_sets()[0].name
+
+
+@cache
+def _sets() -> tuple[Instructions, ...]:
+    sets = tuple(
+        Instructions(name, {"float32": rows32, "float64": rows64}, {"float32": bits32, "float64": bits64})
+        for name, bits32, bits64, rows32, rows64 in _native.instruction_sets()
+    )
+    asked = os.environ.get("WHYBOX_INSTRUCTIONS")
+    if asked is not None and sets[0].name != asked:
+        names = ", ".join(s.name for s in sets)
+        raise OptionError(f"WHYBOX_INSTRUCTIONS={asked!r}: this processor has {names}. Take one of them, or unset it.")
+    return sets
+
+
+def threads_available() -> int:
+    """How many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS or Windows
+        return os.cpu_count() or 1
+
+
+def work(  # noqa: PLR0913  # what there is to count has this many ingredients
+    e: TreeEnsemble,
+    player_of: PlayerOf,
+    count: int,
+    rules: Rules,
+    *,
+    kernel: Literal["lane walk", "pattern tables"],
+    order: int,
+    bits: int,
+    registers: int,
+    single: bool,
+    background: int,
+    step: int,
+) -> tuple[float, float, float]:
+    """How much work every `step`-th tree is: vector instructions a block of rows, table entries, multiplications to make those."""
+    out = np.zeros((len(range(0, e.n_trees, step)), 3))
+    if kernel == "lane walk":
+        native(e).walk_work(player_of, count, rules.sizes, bits, step, out)
+    else:
+        native(e).pattern_work(
+            player_of, count, rules.sizes, order, bits, registers, single, float(background), step, out
+        )
+    vectors, entries, build = out.sum(axis=0).tolist()
+    return vectors, entries, build
+
+
+@final
+class Attribution:
+    """Trees compiled for one question. What fits into memory is kept between calls; the rest is compiled again for each block of rows.
+
+    Args:
+        kernel: ``"lane walk"`` (path-dependent, order 1, any depth) or ``"pattern tables"`` (any game, paths of up to about ten players).
+        sparse: for order 2, rows of the result are players (left as they are), then the pairs of `trees.pairs`.
+        background: encoded rows and weights, with the moments of the index; None: path-dependent.
+    """
+
+    def __init__(  # noqa: PLR0913  # the mathematics has this many ingredients
+        self,
+        e: TreeEnsemble,
+        player_of: PlayerOf,
+        count: int,
+        rules: Rules,
+        *,
+        kernel: str,
+        order: int = 1,
+        sparse: bool = False,
+        background: tuple[Floats, Floats, Floats] | None = None,
+        instructions: str,
+        arithmetic: Arithmetic,
+        bits: int,
+        kept: int = KEPT,
+    ) -> None:
+        shared: dict[str, Any] = {
+            "of_column": player_of,
+            "count": count,
+            "nodes": rules.nodes,
+            "weights": rules.weights,
+            "rule_offsets": rules.offsets,
+            "rule_of_tree": rules.of_tree,
+            "instructions": instructions,
+            "single": arithmetic == "float32",
+            "bits": bits,
+        }
+        if kernel == "lane walk":
+            self._native = native(e).walk(**shared)
+        else:
+            rows, weights, moments = background or (np.empty((0, e.inputs.width)), np.empty(0), np.ones((1, 1)))
+            self._native = native(e).patterns(
+                order=order, sparse=sparse, b=rows, b_weights=weights, table=moments, **shared
+            )
+        self._trees = e.n_trees
+        self._room = kept
+        self._kept: list[_native.Part] = []
+        self._lock = threading.Lock()
+
+    @property
+    def bytes(self) -> int:
+        """Memory that compiled trees hold between calls."""
+        return sum(part.bytes for part in self._kept)
+
+    def add(self, X: Floats, out: npt.NDArray[Any], *, threads: int, what: str, quiet: bool = False) -> None:
+        """Add every tree's part to `out`, (rows, players[, players], outputs) or, sparse, (rows, players + pairs, outputs); float32 or float64."""
+        first = 0
+        while first < self._trees:
+            part = self._part(first, threads)
+            for rows in batches(len(X), what=what, first=4096, quiet=quiet):
+                part.run(X[rows], out[rows], threads)
+            first = part.last
+
+    def _part(self, first: int, threads: int) -> _native.Part:
+        for part in self._kept:
+            if part.first == first:
+                return part
+        with self._lock:
+            for part in self._kept:  # another thread may have made it meanwhile
+                if part.first == first:
+                    return part
+            held = self.bytes
+            made = self._native.chunk(first, CHUNK, threads)
+            if held + made.bytes <= self._room and first == (self._kept[-1].last if self._kept else 0):
+                self._kept.append(made)
+            return made

@@ -1,0 +1,129 @@
+"""What our reading of a model puts out for encoded rows, and whether the model's own predict says the same."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from whybox.data.table import Floats, Table
+from whybox.errors import NonFiniteError, UnsupportedModelError, shown
+from whybox.kernels.tree_shap import predict
+from whybox.models.agreement import ask, compare
+from whybox.models.base import Model
+from whybox.models.linear import Linear
+from whybox.models.mixed_rows import ASKED, Mixed, Sample, mix, sample
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["advice", "agreement", "mixed_agreement", "raw", "sampled", "size"]
+
+
+def raw(model: Model, X: Floats) -> Floats:
+    """Raw outputs of encoded rows, (rows, outputs).
+
+    Raises:
+        UnsupportedModelError: the model is not one that is read.
+    """
+    return model.raw(X) if isinstance(model, Linear) else predict(_forest(model), X)
+
+
+def size(model: Model, X: Floats) -> Floats:
+    """How large the summands can be, (outputs,) or (rows, outputs): the yardstick for rounding.
+
+    Raises:
+        UnsupportedModelError: as `raw`.
+    """
+    return model.size(X) if isinstance(model, Linear) else _forest(model).size
+
+
+def agreement(model: Model, table: Table, X: Floats, *, rows: str, row: str) -> float:
+    """Hold our reading of encoded rows against the model's own predict; return the largest difference, zero where there is no own predict.
+
+    Args:
+        rows, row: what they are called in messages.
+
+    Raises:
+        ModelMismatchError: they differ by more than rounding. InputError: the library refuses the rows.
+    """
+    own = model.own
+    if own is None:
+        return 0.0
+    theirs = ask(own, table, what=rows)
+    return compare(
+        model,
+        raw(model, X),
+        theirs,
+        scale=own.scale,
+        relative=own.relative,
+        size=size(model, X),
+        what=row,
+        advice=advice(model, table),
+    )[0]
+
+
+def sampled(model: Model, table: Table, weights: Floats | None = None) -> Sample:
+    """Return some of a table's rows, those of weight zero left out, encoded; errors name rows of the whole.
+
+    Raises:
+        NonFiniteError: as of the whole table.
+    """
+    kept = np.arange(len(table)) if weights is None else np.flatnonzero(weights > 0)
+    rows, at = sample(table, kept)
+    try:
+        return Sample(rows, model.inputs.matrix(rows), at)
+    except NonFiniteError as error:
+        raise NonFiniteError(error.args[0], None if error.row is None else int(at[error.row])) from None
+
+
+def mixed_agreement(model: Model, here: Sample, there: Sample | None) -> tuple[float, int]:
+    """Hold our reading of mixed rows against the model's own predict; return the largest difference and how many rows that asked about.
+
+    Args:
+        here: rows explained. there: background rows; None: the rows explained are mixed with each other.
+
+    Raises:
+        ModelMismatchError: they differ by more than rounding; the message names a row and both numbers.
+        InputError: the library refuses mixed rows.
+    """
+    own, inputs = model.own, model.inputs
+    players = inputs.players()
+    if own is None or len(players) < 2 or (there is None and len(here.at) < 2):
+        return 0.0, 0
+    of = {j: p for p, members in enumerate(players) for j in members}
+    of_column = np.array([of[s[0]] if s else -1 for s in inputs.sources], dtype=np.int64)
+    worst, count, other = 0.0, 0, "row" if there is None else "the background's row"
+    for some in mix(here, there or here, players, of_column, ASKED):
+
+        def what(i: int, some: Mixed = some) -> str:
+            names = [here.table.names[j] for p in np.flatnonzero(some.taken[i]) for j in players[p]]
+            return f"row {some.here[i]:,} with {shown(names)} of {other} {some.there[i]:,}"
+
+        difference, _ = compare(
+            model,
+            raw(model, some.matrix),
+            ask(own, some.table, what="rows that mix two of these rows"),
+            scale=own.scale,
+            relative=own.relative,
+            size=size(model, some.matrix),
+            what=what,
+            advice=advice(model, some.table),
+        )
+        worst, count = max(worst, difference), count + len(some.table)
+    return worst, count
+
+
+def advice(model: Model, table: Table) -> str:
+    """What to do about a reading that differs from the model's own predict."""
+    found = []
+    if not model.inputs.encoder.elementwise:
+        found.append(
+            "A step of the pipeline may read several columns together: wrap that step in a transformer class of your own, which is taken as one that mixes its columns."
+        )
+    if table.is_sparse:
+        empty = "zero" if table.absent == 0.0 else "missing"
+        found.append(f"The rows are sparse, and an empty cell counts as {empty} here: try dense rows, X.toarray().")
+    return " ".join([*found, "Please report this model." if not found else "If that does not help, please report it."])
+
+
+def _forest(model: Model) -> TreeEnsemble:
+    if not isinstance(model, TreeEnsemble):
+        raise UnsupportedModelError(f"{model.kind} is not a tree ensemble.")
+    return model

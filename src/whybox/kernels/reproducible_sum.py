@@ -1,0 +1,95 @@
+"""Adding up over trees and rows by threads, so that their number changes no bit of a sum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from whybox import _native
+from whybox.core.progress import batches
+from whybox.data.table import Floats
+from whybox.errors import OptionError
+from whybox.kernels.compiled_trees import fastest
+from whybox.kernels.value_intervals import Ints
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["each", "means", "parts_of"]
+
+BLOCK: Final = 32768  # rows a native block holds at most
+# Sums are made in parts that depend on the question alone and are added in order.
+PARTS: Final = 16  # of trees, at most
+PART_SECONDS: Final = 0.05  # of work that make a part worth its own sums
+
+
+def _effort(e: TreeEnsemble, rows: int, *, pairs: bool) -> float:
+    """Seconds that adding up all trees over rows takes, about, by the words of bits that are touched."""
+    return len(e.left) * rows / 64 * 4e-9 * (1 + 4 * pairs)
+
+
+def parts_of(e: TreeEnsemble, rows: int, *, pairs: bool, most: float = np.inf) -> int:
+    """Return how many parts the trees are added up in, one at least."""
+    worth = min(_effort(e, rows, pairs=pairs) / PART_SECONDS, most, PARTS, e.n_trees)
+    return max(1, int(worth))
+
+
+def means(
+    e: TreeEnsemble, grid: _native.Effects, pairs: Ints, X: Floats, w: Floats, *, threads: int, many: int
+) -> tuple[_native.Means, float]:
+    """Add up all trees, in `many` parts, over all rows; returns the sums and the rows' weight in them."""
+    if threads < 1:
+        raise OptionError("threads must be at least 1.")
+    equal = bool((w == w[0]).all())
+    instructions = fastest()
+    first, second = (np.ascontiguousarray(pairs[:, k], dtype=np.int32) for k in (0, 1))
+    bounds = np.linspace(0, e.n_trees, many + 1).astype(int)
+    parts = [grid.means(first, second, instructions) for _ in range(many)]
+    steps = int(np.diff(bounds).max())
+    blocks = [slice(s, min(s + BLOCK, len(X))) for s in range(0, len(X), BLOCK)]
+
+    def work(part: int, block: slice, some: range) -> None:
+        if some.start == 0:
+            parts[part].fill(X[block], np.empty(0) if equal else w[block])
+        low, high = int(bounds[part]), int(bounds[part + 1])
+        parts[part].add(min(low + some.start, high), min(low + some.stop, high))
+
+    # about a tenth of a second at first: most calls need one step
+    effort = _effort(e, min(len(X), BLOCK), pairs=bool(len(pairs))) / max(steps, 1) / min(threads, many)
+    with ThreadPoolExecutor(min(threads, many)) as pool:
+        for some in batches(
+            steps * len(blocks), what="effects", first=max(1, int(0.1 / max(effort, 1e-9))), unit="trees"
+        ):
+            for block, trees in _in_blocks(some, steps, blocks):
+                if min(threads, many) == 1:
+                    for part in range(many):
+                        work(part, block, trees)
+                else:
+                    list(pool.map(work, range(many), [block] * many, [trees] * many))
+    for other in parts[1:]:
+        parts[0].merge(other)
+    return parts[0], float(len(X)) if equal else float(w.sum())
+
+
+def each(threads: int, rows: slice, work: Callable[[slice], None]) -> None:
+    """Work on rows, an even part a thread: for what is made of each row by itself."""
+    if threads < 1:
+        raise OptionError("threads must be at least 1.")
+    cuts = np.linspace(rows.start, rows.stop, min(threads, max((rows.stop - rows.start) // 16, 1)) + 1).astype(int)
+    parts = [slice(int(a), int(b)) for a, b in pairwise(cuts)]
+    if len(parts) == 1:
+        work(rows)
+        return
+    with ThreadPoolExecutor(len(parts)) as pool:
+        list(pool.map(work, parts))
+
+
+def _in_blocks(some: slice, steps: int, blocks: Sequence[slice]) -> Iterator[tuple[slice, range]]:
+    start = some.start
+    while start < some.stop:
+        block = start // steps
+        stop = min(some.stop, (block + 1) * steps)
+        yield blocks[block], range(start - block * steps, stop - block * steps)
+        start = stop

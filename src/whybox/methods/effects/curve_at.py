@@ -1,0 +1,208 @@
+"""A curve at other points than its grid: who computed it is asked again; and what of that can be saved with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats, is_missing
+from whybox.errors import ModelMismatchError, OptionError, WhyboxError
+from whybox.explanation.curve_functions import TOO_MANY, Axis, SavedCurve, Steps, UnavailableCurve, listed
+from whybox.kernels.value_intervals import class_of, edges_of
+from whybox.methods.effects.curves import Curve
+from whybox.methods.effects.grid import Feature, Grid, product
+from whybox.methods.effects.points import own_grid, placed
+from whybox.methods.effects.predict_evaluator import Evaluator
+from whybox.methods.effects.problem import EffectsProblem
+from whybox.methods.effects.tree_evaluator import TreeEvaluator
+from whybox.models.inputs import Encoder, NumberEncoder
+
+__all__ = ["CurveAt"]
+
+Compute = Callable[[EffectsProblem, Evaluator, list[Grid]], list[Curve]]
+LARGEST: Final = 2**21  # numbers that are saved with a curve, for all its steps
+WORK: Final = 2**27  # rows x steps that are computed for it
+STEPPED: Final = ("pdp", "ice", "c-ice", "anova")  # kinds that are step functions of trees
+_EXACT: Final = 2**24  # whole numbers up to here are the same in float32
+_INSTEAD: Final = "Pass the points you need in grid= before saving, or keep the model."
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class CurveAt:
+    """A curve at other points: asks whoever computed it."""
+
+    asked: EffectsProblem
+    grid: Grid
+    compute: Compute
+
+    def __call__(self, points: Any) -> Floats:
+        """Return the values at points, in the order given, (points,) [, outputs], rows first where there are rows."""
+        made, where = self._grid(points)
+        self.asked.repeats.later()
+        values = self._values(made)
+        return np.ascontiguousarray(self.asked.target.drop(np.take(values, where, axis=values.ndim - 2)))
+
+    def _values(self, made: Grid) -> Floats:
+        """Values at the points of a grid, ([rows,] points, outputs)."""
+        evaluator = self.asked.evaluator(self.grid.members)
+        if self.asked.kind != "c-ice":
+            return self.compute(self.asked, evaluator, [made])[0].values
+        # less the curve's own first point, wherever it is asked
+        first = _of(self.asked, self.grid.features, [list(p[:1]) for p in self.grid.points])
+        here, start = self.compute(replace(self.asked, kind="ice"), evaluator, [made, first])
+        return np.asarray(here.values - start.values)
+
+    def _grid(self, points: Any) -> tuple[Grid, npt.NDArray[np.int64]]:
+        table, features = self.asked.rows.table, self.grid.features
+        if len(features) == 1:
+            return placed(table, features[0], listed(points))
+        pairs = [listed(p) for p in listed(points)]
+        if any(len(p) != 2 for p in pairs):
+            raise OptionError("a surface is asked at pairs of values: [(a, b), ...].")
+        sides = [[p[i] for p in pairs] for i in (0, 1)]
+        (a, i), (b, j) = (placed(table, f, s) for f, s in zip(features, sides, strict=True))
+        return product(a, b), i * len(b) + j
+
+    def keep(self, most: int | None = None) -> SavedCurve:
+        """Return the curve at every point there is, if its trees say that in not too many steps (`most` numbers, where fewer are wanted); else why not."""
+        trees = self.asked.evaluator(self.grid.members)
+        if not isinstance(trees, TreeEvaluator) or self.asked.kind not in STEPPED:
+            return UnavailableCurve(
+                "at() asks the model again, and this curve was saved without it; its grid is all there is."
+            )
+        try:
+            self.asked.repeats.later()
+        except ModelMismatchError as error:
+            return UnavailableCurve(f"the steps of this curve were not saved: {error}")
+        axes, points = [], []
+        for feature in self.grid.features:
+            found = _axis(trees, self.asked, feature)
+            if isinstance(found, str):
+                return UnavailableCurve(f"the steps of this curve were not saved, because {found}. {_INSTEAD}")
+            axes.append(found[0])
+            points.append(found[1])
+        many = int(np.prod([len(p) for p in points]))
+        rows = self.asked.kind in ("ice", "c-ice")
+        n, outputs = len(self.asked.rows), len(self.asked.target.names)
+        if many * outputs * (n if rows else 1) > LARGEST or (trees.curved and many * n > WORK):
+            return UnavailableCurve(f"the steps of this curve were not saved, because they are too many. {_INSTEAD}")
+        if most is not None and many * outputs * (n if rows else 1) > most:
+            return UnavailableCurve(TOO_MANY)
+        made = _of(self.asked, self.grid.features, points)
+        plain = self.asked.kind == "pdp"  # without its standard errors
+        values = trees.means([made])[0] if plain else self._values(made)
+        shape = (*((n,) if rows else ()), *(len(p) for p in points), outputs)
+        return Steps(tuple(axes), np.ascontiguousarray(self.asked.target.drop(values.reshape(shape))), rows)
+
+
+def _of(asked: EffectsProblem, features: Sequence[Feature], points: Sequence[list[Any]]) -> Grid:
+    """A grid of these points, which are sorted and different, in their order."""
+    table = asked.rows.table
+    sides = [own_grid(table, f, p) for f, p in zip(features, points, strict=True)]
+    return sides[0] if len(sides) == 1 else product(*sides)
+
+
+def _axis(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature) -> tuple[Axis, list[Any]] | str:
+    """What stands for every value of a feature: an axis and a point for each of its values; or why there is no such thing."""
+    if feature.kind == "category":
+        words = [*feature.declared, *(w for w in feature.unique if not feature.declared or w not in feature.declared)]
+        if any(map(is_missing, words)):
+            return f"the missing values of {feature.name!r} are of several kinds"
+        if not all(isinstance(w, (str, int, float, bool)) for w in words):
+            return f"the values of {feature.name!r} are neither text nor numbers"
+        gap = feature.missing
+        return Axis(feature.name, None, tuple(words), gap), [*words, *([None] if gap else [])]
+    try:
+        edges = _edges(trees, asked, feature)
+    except WhyboxError:  # numbers that stand for categories
+        edges = None
+    if edges is None:
+        return f"the values of {feature.name!r} are transformed before the trees compare them"
+    points: list[Any] = [*edges.tolist(), _above(edges)]
+    if not _stand_apart(trees, asked, feature, points):
+        return f"the values of {feature.name!r} are rounded before the trees compare them"
+    gap = _takes_missing(trees, asked, feature)
+    return Axis(feature.name, edges, None, gap), [*points, *([None] if gap else [])]
+
+
+def _edges(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature) -> Floats | None:
+    """The largest of the user's values in each class but the last, asked of the encoder itself; None where it does more than round."""
+    model, columns = trees.model, trees.columns((feature.position,))
+    encoder = model.inputs.encoder
+    if not encoder.elementwise or feature.kind == "datetime" or len(columns) > 1 or not _plain(encoder):
+        return None
+    if not columns:
+        return np.empty(0)
+    edges = edges_of(model, columns[0])
+    edges = edges[np.abs(edges) < np.finfo(np.float64).max]  # no number is beyond
+    native = asked.rows.table.native
+    rounded = isinstance(native, np.ndarray) and native.dtype.kind != "f"
+    if rounded and len(edges) and np.abs(edges).max() >= _EXACT:
+        return None
+    with np.errstate(over="ignore", under="ignore"):
+        near = edges.astype(np.float32)
+        near = np.where(near > edges, np.nextafter(near, np.float32(-np.inf)), near)
+        after = np.nextafter(near, np.float32(np.inf)).astype(np.float64)
+        after = np.where(np.isfinite(after), after, near.astype(np.float64) + 2.0**104)  # where it runs over
+    with np.errstate(invalid="ignore"):  # an edge beyond float32
+        middle = near.astype(np.float64) + (after - near) / 2  # where float32 turns
+    out = np.full(len(edges), np.nan)
+    for tried in (edges, middle, np.nextafter(middle, -np.inf)):
+        here, beyond = (_classes(trees, asked, feature, columns[0], v) for v in (tried, np.nextafter(tried, np.inf)))
+        right = (here == np.arange(len(edges))) & (beyond == here + 1)
+        out = np.where(np.isnan(out) & right, tried, out)
+    return None if np.isnan(out).any() or (np.diff(out) <= 0).any() else out
+
+
+def _classes(
+    trees: TreeEvaluator, asked: EffectsProblem, feature: Feature, column: int, values: Floats
+) -> npt.NDArray[np.int64]:
+    """The class that each value is of, as the trees read it."""
+    if not len(values):
+        return np.empty(0, dtype=np.int64)
+    table = asked.rows.table.rows(np.zeros(len(values), dtype=np.int64)).with_values(feature.position, values.tolist())
+    return class_of(trees.model, column, trees.model.inputs.matrix(table)[:, column])
+
+
+def _above(edges: Floats) -> float:
+    """A number above all edges: a float32 where there is one, so that no column rounds it back."""
+    if not len(edges):
+        return 0.0
+    with np.errstate(over="ignore"):
+        near = float(np.nextafter(edges[-1:].astype(np.float32), np.float32(np.inf))[0])
+    return near if np.isfinite(near) else float(edges[-1]) * 2.0
+
+
+def _stand_apart(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature, points: list[Any]) -> bool:
+    """Whether points are one of each class, in order, as a grid of them is read."""
+    columns = trees.columns((feature.position,))
+    if not np.isfinite(points[-1]):
+        return False
+    if not columns:
+        return True
+    try:
+        made = own_grid(asked.rows.table, feature, points)
+        at = class_of(trees.model, columns[0], trees.model.inputs.matrix(made.table)[:, columns[0]])
+    except WhyboxError:
+        return False
+    return np.array_equal(at, np.arange(len(points)))
+
+
+def _plain(encoder: Encoder) -> bool:
+    """Whether no number but NaN means a missing value."""
+    inner = [getattr(encoder, "base", None), *(e for _, e in getattr(encoder, "members", ()))]
+    own = not isinstance(encoder, NumberEncoder) or bool(np.isnan(encoder.missing))
+    return own and all(_plain(e) for e in inner if e is not None)
+
+
+def _takes_missing(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature) -> bool:
+    try:
+        trees.model.inputs.matrix(own_grid(asked.rows.table, feature, [None]).table)
+    except (WhyboxError, ValueError, TypeError):
+        return False
+    return True

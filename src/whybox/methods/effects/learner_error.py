@@ -1,0 +1,85 @@
+"""Learner bands: how far training moves a curve, from models that were fitted again on other training rows.
+
+The standard error of a curve is about the rows it is taken over, for one model as it is. Fitted on other rows of the same kind, and with other random
+numbers, the model would be another one. Fit it again on bootstrap samples of its training rows (ten or more), pass the fitted models, and ``learner_error`` is
+the standard deviation of their curves at the same points, ``sqrt(sum (curve_m - mean)^2 / (M - 1))``: the bootstrap's standard error of the curve of one fit.
+
+References:
+    Molnar et al., Relating the partial dependence plot and permutation feature importance to the data generating process, xAI 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from whybox.data.table import Floats
+from whybox.errors import OptionError
+from whybox.explanation.effects import Effects, Key
+from whybox.explanation.explanation import Explanation
+
+__all__ = ["check_refits", "with_learner_error"]
+
+FEWEST: Final = 3
+
+
+def check_refits(refits: Any, kind: str) -> list[Any] | None:
+    """Refuse what is not a list of fitted models.
+
+    Raises:
+        OptionError: fewer than three, or a kind of effect that has a curve for each row.
+    """
+    if refits is None:
+        return None
+    if not isinstance(refits, (list, tuple)) or len(refits) < FEWEST:
+        raise OptionError(
+            f"refits must be a list of at least {FEWEST} models, each fitted again on a bootstrap sample of the training rows."
+        )
+    if kind not in ("pdp", "ale", "marginal", "anova"):
+        raise OptionError(
+            f"refits go with kind='pdp', 'ale', 'marginal' or 'anova': {kind!r} has a curve for each row."
+        )
+    return list(refits)
+
+
+def with_learner_error(
+    effects: Effects, refits: Sequence[Any], again: Callable[[Any, list[Key], dict[str, Any]], Effects]
+) -> Effects:
+    """Return the curves with ``learner_error`` among their extras.
+
+    Args:
+        effects: of the model itself. refits: models fitted again. again: (model, features, grid) -> effects, as asked of the model itself.
+
+    Raises:
+        OptionError: a model with other outputs.
+    """
+    found: dict[Key, list[Floats]] = {key: [] for key in effects}
+    lines: list[Key] = [key for key in effects if isinstance(key, str)]
+    calls: list[list[Key]] = [lines] * bool(lines) + [[key] for key in effects if not isinstance(key, str)]
+    for model in refits:
+        for keys in calls:
+            grid = {name: points for key in keys for name, points in _points(effects[key]).items()}
+            curves = again(model, keys, grid)
+            for key in keys:
+                if curves[key].output_names != effects[key].output_names or curves[key].shape != effects[key].shape:
+                    raise OptionError(
+                        "a model among refits has other outputs than the model itself; fit the same kind again."
+                    )
+                found[key].append(curves[key].values)
+    return Effects({key: _told(e, np.stack(found[key])) for key, e in effects.items()}, effects.library)
+
+
+def _points(e: Explanation) -> dict[str, Any]:
+    """The points of a curve as they would be asked for."""
+    return {name: list(e.coords[dim]) for name, dim in zip(e.players, ("point", "point_2"), strict=False)}
+
+
+def _told(e: Explanation, values: Floats) -> Explanation:
+    dims = e.dims
+    error = np.asarray(values.std(axis=0, ddof=1))
+    note = f"learner_error: standard deviation of {len(values)} fits at the same points."
+    evidence = replace(e.evidence, notes=(*e.evidence.notes, note))
+    return replace(e, extras={**e.extras, "learner_error": (dims, error)}, evidence=evidence)

@@ -1,0 +1,277 @@
+"""Tree ensembles answer about changed rows out of their leaves: exactly, and without predicting the changed rows one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, Final, Literal, final
+
+import numpy as np
+
+from whybox.data.table import Floats
+from whybox.kernels import effects
+from whybox.kernels.tree_shap import predict
+from whybox.methods.common.output import OutputSelection
+from whybox.methods.effects.grid import Grid, Ints
+from whybox.methods.effects.predict_evaluator import BLOCK, Corners, Moments, Request, Rows, moments
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["TreeEvaluator", "tree_evaluator_unavailable"]
+
+# links that the kernel itself knows, where their scale is one
+_LINKS: Final[dict[str, Literal["logistic", "exp", "softmax"]]] = {
+    "sigmoid": "logistic",
+    "exp": "exp",
+    "softmax": "softmax",
+}
+ENCODED: Final = 65536
+SPREAD: Final = {
+    1: 2000,
+    2: 400,
+}  # rows that are enough to know a standard error to two in a hundred, of surfaces to four
+
+
+def tree_evaluator_unavailable(model: TreeEnsemble, members: Sequence[int]) -> str | None:
+    """Say why the trees cannot answer about these of the user's columns by themselves; None where they can."""
+    if model.has_linear_leaves:
+        return "the leaves of this model are linear functions, so its effects are not steps"
+    taken = set(members)
+    mixed = [s for s in model.inputs.sources if taken & set(s) and not set(s) <= taken]
+    if mixed:
+        names = sorted({model.inputs.names[i] for s in mixed for i in s if i not in taken})
+        return f"the model mixes this column with {', '.join(names[:5])}{' ...' if len(names) > 5 else ''} before its trees read it"
+    return None
+
+
+@final
+class TreeEvaluator:
+    """A tree ensemble whose leaves say what changed rows come to (kernels/effects.py); the number of threads changes no bit of it."""
+
+    def __init__(self, model: TreeEnsemble, rows: Rows, target: OutputSelection, *, threads: int = 1) -> None:
+        self.model, self.rows, self.target, self.threads = model, rows, target, threads
+        self.spent = 0
+
+    @property
+    def kernel(self) -> str:
+        """How answers are found."""
+        return "the trees' own leaves"
+
+    def reserve(
+        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False
+    ) -> list[int]:
+        """Nobody is asked."""
+        del grids, requests, answers
+        return []
+
+    def spread(self, features: int) -> int:
+        """How many rows have curves made of them for the standard errors of partial dependence of one feature, or two."""
+        return len(self._sample(self._link or "", SPREAD[features])[0])
+
+    @cached_property
+    def matrix(self) -> Floats:
+        """The rows as the trees read them, (rows, model columns)."""
+        inputs = self.model.inputs
+        return np.concatenate([inputs.block(b, start) for start, b in self.rows.table.blocks(ENCODED)])
+
+    @cached_property
+    def _raw(self) -> Floats:
+        return predict(self.model, self.matrix)
+
+    def answers(self) -> Floats:
+        """Return the prediction of each row, (rows, outputs)."""
+        return self._scaled(self._raw)
+
+    def columns(self, members: Sequence[int]) -> tuple[int, ...]:
+        """Return the model columns that are made of these of the user's columns."""
+        taken = set(members)
+        return tuple(i for i, s in enumerate(self.model.inputs.sources) if s and set(s) <= taken)
+
+    def levels(self, grid: Grid) -> effects.Levels:
+        """Return the grid's points as the trees read them."""
+        columns = self.columns(grid.members)
+        return effects.Levels(columns, np.ascontiguousarray(self.model.inputs.matrix(grid.table)[:, list(columns)]))
+
+    def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
+        """Yield individual curves in blocks of rows, all features in one walk."""
+        levels = [self.levels(g) for g in grids]
+        for together in _disjoint([one.columns for one in levels]):
+            chosen = [levels[i] for i in together]
+            for part, found in effects.individual_blocks(
+                self.model, chosen, self.matrix, numbers=BLOCK, threads=self.threads
+            ):
+                for i, values in zip(together, found, strict=True):
+                    yield i, np.arange(part.start, part.stop), self._scaled(values)
+        for i, (grid, one) in enumerate(zip(grids, levels, strict=True)):
+            if not one.columns:  # no tree reads the feature, so every row stays as it is
+                yield i, np.arange(len(self.rows)), np.repeat(self.answers()[:, None], len(grid), axis=1)
+
+    def means(self, grids: Sequence[Grid]) -> list[Floats]:
+        """Return the means alone: on the trees' own scale they need no curves."""
+        if self._link != "identity":
+            return [m.mean for m in self.moments(grids)]
+        out: list[Floats | None] = [None] * len(grids)
+        surfaces = [i for i, g in enumerate(grids) if len(g.features) == 2 and self._apart(g)]
+        for i, surface in zip(surfaces, self._surfaces([grids[i] for i in surfaces]), strict=True):
+            out[i] = self.target.levels(surface)
+        rest = [i for i, found in enumerate(out) if found is None]
+        levels = {i: self.levels(grids[i]) for i in rest}
+        for some in _disjoint([levels[i].columns for i in rest]):
+            together = [rest[k] for k in some]
+            found = effects.partial_dependence(
+                self.model, [levels[i] for i in together], self.matrix, self.rows.weights, threads=self.threads
+            )
+            for i, mean in zip(together, found, strict=True):
+                out[i] = self.target.levels(mean)
+        flat = self.rows.weights @ self.answers() if any(v is None for v in out) else np.empty(0)
+        return [np.repeat(flat[None], len(g), axis=0) if v is None else v for g, v in zip(grids, out, strict=True)]
+
+    def _apart(self, grid: Grid) -> bool:
+        """Whether trees read both features of a surface, and none reads a column made of both."""
+        one, two = (self.columns((p,)) for p in grid.members)
+        return bool(one and two) and {*one, *two} == set(self.columns(grid.members))
+
+    def _surfaces(self, grids: Sequence[Grid]) -> Iterator[Floats]:
+        """Yield the raw means of surfaces, (points, outputs), all made in one walk; a feature's points of all surfaces are one player's."""
+        columns: dict[int, tuple[int, ...]] = {}
+        values: dict[int, list[Floats]] = {}
+        places: dict[Any, slice] = {}
+        for grid in grids:
+            for side, p in enumerate(grid.members):
+                key = grid.keys[side]
+                if key in places:
+                    continue
+                columns[p] = self.columns((p,))
+                rows = np.arange(grid.shape[side]) * (grid.shape[1] if side == 0 else 1)
+                own = self.model.inputs.matrix(grid.table.rows(rows))[:, list(columns[p])]
+                start = sum(len(v) for v in values.get(p, ()))
+                values.setdefault(p, []).append(own)
+                places[key] = slice(start, start + len(own))
+        players = list(columns)
+        levels = [effects.Levels(columns[p], np.ascontiguousarray(np.concatenate(values[p]))) for p in players]
+        pairs = [(players.index(g.members[0]), players.index(g.members[1])) for g in grids]
+        different = list(dict.fromkeys(pairs))
+        found = effects.joint(
+            self.model, levels, different, self.matrix, self.rows.weights, threads=self.threads
+        ) if pairs else []  # fmt: skip
+        for grid, pair in zip(grids, pairs, strict=True):
+            one, two = (places[key] for key in grid.keys)
+            yield found[different.index(pair)][one, two].reshape(len(grid), -1)
+
+    def moments(self, grids: Sequence[Grid]) -> list[Moments]:
+        """Return mean and variance over rows at each point, for each grid."""
+        link = self._link
+        if link is None:
+            return [self._one_by_one(g) for g in grids]
+        out: list[Moments | None] = [None] * len(grids)
+        for many in (1, 2):
+            those = [i for i, g in enumerate(grids) if len(g.features) == many]
+            for i, m in zip(those, self._moments([grids[i] for i in those], link, SPREAD[many]), strict=True):
+                out[i] = m
+        return [self._one_by_one(g) if m is None else m for g, m in zip(grids, out, strict=True)]
+
+    def _moments(
+        self, grids: Sequence[Grid], link: Literal["identity", "logistic", "exp", "softmax"], spread: int
+    ) -> list[Moments | None]:
+        """Mean and variance; None for a feature that no tree reads."""
+        out: list[Moments | None] = [None] * len(grids)
+        levels = [self.levels(g) for g in grids]
+        n = self.rows.count
+        stretch = n / (n - 1.0) if n > 1 else np.nan
+        sample, notes = self._sample(link, spread)
+        X, w = (self.matrix[sample], self.rows.weights[sample]) if notes else (self.matrix, self.rows.weights)
+        means = self.means(grids) if notes else None
+        for together in _disjoint([one.columns for one in levels]):
+            chosen = [levels[i] for i in together]
+            found = effects.individual_moments(self.model, chosen, X, w, link=link, threads=self.threads)
+            for i, m in zip(together, found, strict=True):
+                mean = self.target.levels(m.mean) if means is None else means[i]
+                out[i] = Moments(mean, stretch * m.variance[..., list(self.target.picks)], notes)
+        return out
+
+    def _one_by_one(self, grid: Grid) -> Moments:
+        return moments(self, grid, ((rows, values) for _, rows, values in self.curves([grid])))
+
+    def _sample(self, link: str, spread: int) -> tuple[Ints, tuple[str, ...]]:
+        """Rows whose curves say how far values spread: all, or where means need no curves, some, drawn evenly; and a note."""
+        n = len(self.rows)
+        if link != "identity" or n <= 2 * spread:
+            return np.arange(n), ()
+        some = np.random.default_rng(0).choice(n, spread, replace=False)
+        return some, (
+            f"Means are of all rows; standard errors are estimated from the curves of {spread:,} of the {n:,} rows, drawn evenly (seed 0).",
+        )
+
+    def shifted(self, requests: Sequence[Request]) -> list[Floats]:
+        """Return signed sums of answers at corners; on the trees' own scale all features walk together, a pair of corners at a time."""
+        out = [np.zeros((len(self.rows), len(self.target.names))) for _ in requests]
+        levels = [self.levels(grid) for grid, _ in requests]
+        if self.target.scale == "response":
+            for one, (grid, corners), found in zip(levels, requests, out, strict=True):
+                self._at_corners(one, len(grid), corners, found)
+            return out
+        steps = [
+            (i, used, high, low) for i, (_, corners) in enumerate(requests) for used, high, low in _pairs_of(corners)
+        ]
+        for together in _disjoint([levels[i].columns for i, *_ in steps]):
+            chosen = [steps[t] for t in together]
+            low, high = (np.column_stack([step[k] for step in chosen]).astype(np.int32) for k in (3, 2))
+            moved = effects.shifted(
+                self.model, [levels[i] for i, *_ in chosen], self.matrix, low, high, threads=self.threads
+            )
+            for at, (i, used, *_) in enumerate(chosen):
+                out[i][used] += self.target.values(moved[used, at])
+        return out
+
+    def _at_corners(self, levels: effects.Levels, points: int, corners: Corners, out: Floats) -> None:
+        used = np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
+        size = max(1, BLOCK // (points * len(self.model.base_values)))
+        for start in range(0, len(used), size):
+            rows = used[start : start + size]
+            said = self._scaled(self._individual(levels, rows, points))
+            for sign, at in corners:
+                out[rows] += sign * said[np.arange(len(rows)), at[rows]]
+
+    @property
+    def curved(self) -> bool:
+        """Whether means are behind a link, so that they take every row's curve."""
+        return self._link != "identity"
+
+    @property
+    def _link(self) -> Literal["identity", "logistic", "exp", "softmax"] | None:
+        """The kernel's name of the link to average behind, where it knows it."""
+        link = self.model.outputs.link
+        if self.target.scale == "raw" or link.identity:
+            return "identity"
+        return _LINKS.get(link.name) if link.function is None and link.scale == 1.0 else None
+
+    def _individual(self, levels: effects.Levels, rows: Ints, points: int) -> Floats:
+        """Raw curves, (rows, points, raw outputs); a feature that no tree reads leaves every row as it is."""
+        if not levels.columns:
+            return np.repeat(self._raw[rows][:, None], points, axis=1)
+        return effects.individual(self.model, levels, self.matrix[rows], threads=self.threads)
+
+    def _scaled(self, raw: Floats) -> Floats:
+        return self.target.levels(raw if self.target.scale == "raw" else self.model.outputs.link(raw))
+
+
+def _disjoint(columns: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """Groups of positions in which no model column comes twice, as the kernel wants it; those without columns are left out."""
+    groups: list[tuple[set[int], list[int]]] = []
+    for i, own in enumerate(columns):
+        if not own:
+            continue
+        free = next((g for g in groups if not g[0] & set(own)), None)
+        if free is None:
+            free = (set(), [])
+            groups.append(free)
+        free[0].update(own)
+        free[1].append(i)
+    return [members for _, members in groups]
+
+
+def _pairs_of(corners: Corners) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """Yield (rows that take part, their upper points, their lower points); rows left out stand still at point 0."""
+    used = np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
+    above, below = ([np.maximum(at, 0) for sign, at in corners if sign * way > 0] for way in (1, -1))
+    for high, low in zip(above, below, strict=True):
+        yield used, high, low

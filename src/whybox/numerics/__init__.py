@@ -1,0 +1,1 @@
+"""Numbers only: statistics, interpolation, quadrature."""

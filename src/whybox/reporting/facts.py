@@ -1,0 +1,56 @@
+"""What the sections of a report draw on, computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+
+from whybox.explanation.explanation import Explanation
+from whybox.models.base import Model
+from whybox.reporting.performance import Performance
+
+__all__ = ["FEATURES", "MATRIX", "OUTPUTS", "TABLE", "ReportData"]
+
+FEATURES: Final = 12
+
+
+OUTPUTS: Final = 4  # outputs that get pictures of their own
+
+
+TABLE: Final = 40
+
+
+MATRIX: Final = 20  # classes that get a column
+
+
+@final
+@dataclass(frozen=True)
+class ReportData:
+    """Everything the sections draw on, computed once."""
+
+    model: Model
+    explanation: Explanation
+    performance: Performance | None
+    target_name: str | None
+    source: str
+    output: Any = None  # as asked
+
+    @property
+    def views(self) -> list[Explanation]:
+        """The explanation of each output that gets pictures, largest attributions first."""
+        e = self.explanation
+        if "output" not in e.dims:
+            return [e]
+        size = np.abs(e.values).mean(axis=(0, 1))
+        keep = sorted(np.argsort(-size, kind="stable")[:OUTPUTS])
+        return [e[..., int(k)] for k in keep]
+
+    def name(self, e: Explanation) -> str:
+        """Return the output an explanation is about, for headings; empty where there is only one."""
+        if "output" not in self.explanation.dims:
+            return ""
+        outputs = self.model.outputs
+        one_of_several = outputs.has_probability and (outputs.link.name == "softmax" or outputs.additive_probability)
+        return f"{'class' if one_of_several else 'output'} {e.coords['output'][0]}"

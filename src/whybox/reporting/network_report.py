@@ -1,0 +1,198 @@
+"""The report about a network: where it looks, by several methods, and whether the maps hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from whybox.checks.check import check
+from whybox.checks.result import Checks
+from whybox.core.atomic_write import writing
+from whybox.core.progress import counted
+from whybox.errors import OptionError, UnsupportedModelError
+from whybox.explanation.evidence import LINES
+from whybox.explanation.explanation import Explanation
+from whybox.explanation.html import number
+from whybox.methods.saliency.registry import METHODS
+from whybox.methods.saliency.saliency import saliency
+from whybox.reporting.check_budget import Plan, bytes_per_row, choose_checks, requested_checks
+from whybox.reporting.page import page, table
+from whybox.reporting.sections.saliency_maps import ROWWISE, MethodMaps, saliency_maps_section
+
+__all__ = ["network_report"]
+
+USUAL: Final = ("gradient", "integrated_gradients", "gradcam")  # the last where the network has layers with places
+ROWS: Final = 6  # with a picture
+
+
+def network_report(  # noqa: PLR0913  # what a report can be asked
+    net: Any,
+    inputs: Any,
+    path: str | Path,
+    *,
+    output: Any = None,
+    output_names: Any = None,
+    background: Any = None,
+    methods: Sequence[str] | None = None,
+    checks: Sequence[str] | str | None = None,
+    reading: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    title: str | None = None,
+    source: str = "",
+) -> Explanation | tuple[Explanation, ...]:
+    """Write one offline page: the network and its answers, maps by several methods side by side, what the checks found, the evidence.
+
+    The same call writes the same page, byte by byte where the network's own numbers are.
+
+    Args:
+        net, inputs, output_names, background: as for ``whybox.saliency``, several inputs as a tuple or a dict; output: its target.
+        methods: names; None: gradient, integrated gradients, and Grad-CAM where there is a layer for it.
+        checks: as for ``whybox.check``; None: those that a count of passes finds cheap, see whybox.reporting.check_budget.
+        reading: channel_axis, embedding, tokenizer, words of ``whybox.saliency``. seed: of what methods and checks draw.
+
+    Returns:
+        The explanation by the first method; of several inputs the tuple of them.
+
+    Raises:
+        OptionError: several outputs at once. Others as ``whybox.saliency``.
+    """
+    if output == "all" or (isinstance(output, list) and all(isinstance(o, str) for o in output)):
+        raise OptionError(
+            "a report of a network shows one output a row; name one, or leave output out for the largest of each row."
+        )
+    options = {"output_names": output_names, "seed": seed, **(reading or {})}
+    shown = _maps(net, inputs, output, background, methods, options)
+    first = shown[0].e
+    about = [
+        ("asked", "What was asked", _asked(shown[0])),
+        ("maps", "Where it looks", saliency_maps_section(shown, ROWS)),
+        ("checks", "Do the maps hold?", _judged(shown, net, checks, output if callable(output) else None, options)),
+        ("evidence", "Evidence", "".join(_evidence(s.e) for s in shown)),
+    ]
+    html = page(
+        title or f"Where {first.evidence.model.split(' (')[0]} looks",
+        f"{len(first):,} row{'s' if len(first) != 1 else ''}" + (f" from {source}" if source else ""),
+        about,
+    )
+    with writing(path) as part:
+        part.write_text(html, encoding="utf-8")
+    return shown[0].found
+
+
+def _maps(
+    net: Any, inputs: Any, output: Any, background: Any, methods: Sequence[str] | None, options: Mapping[str, Any]
+) -> list[MethodMaps]:
+    """The maps of each method; of those nobody asked for, the ones that do not fit are left out."""
+    made: list[MethodMaps] = []
+    for method in USUAL if methods is None else methods:
+        behind = background if method in METHODS and METHODS[method].background else None
+        asked, target = inputs, output
+        if made and len(made[0].e) > ROWS and any(e.dims[1:] in ROWWISE for e in made[0].parts):
+            asked, target = _first_rows(inputs), _first(output, len(made[0].e))
+        try:
+            found = saliency(net, asked, target, method, background=behind, **options)
+        except UnsupportedModelError:
+            if methods is not None or method == "gradient":
+                raise
+            continue
+        parts = found if isinstance(found, tuple) else (found,)
+        made.append(MethodMaps(parts, isinstance(found, tuple), _names(inputs), asked, behind))
+    if not made:
+        raise OptionError("methods= is empty: name at least one.")
+    return made
+
+
+def _names(inputs: Any) -> tuple[str, ...]:
+    if isinstance(inputs, Mapping):
+        return tuple(map(str, inputs))
+    return tuple(f"input {k}" for k in range(len(inputs))) if isinstance(inputs, tuple) else ("input",)
+
+
+def _first_rows(inputs: Any) -> Any:
+    """The rows shown, of every input."""
+    if isinstance(inputs, Mapping):
+        return {name: a[:ROWS] for name, a in inputs.items()}
+    return tuple(a[:ROWS] for a in inputs) if isinstance(inputs, tuple) else inputs[:ROWS]
+
+
+def _first(output: Any, rows: int) -> Any:
+    """The targets of the rows shown, where there is one a row."""
+    each = not isinstance(output, (str, tuple)) and hasattr(output, "__len__") and len(output) == rows
+    return output[:ROWS] if each else output
+
+
+def _asked(shown: MethodMaps) -> str:
+    e = shown.e
+    names = [str(n) for n in e.coords.get("output", ())]
+    about = (
+        f"output {names[0]}"
+        if names
+        else "the largest output of each row"
+        if "target" in e.extras
+        else "its only output"
+    )
+    maps = (
+        "; ".join(f"a map of {name} has {_size(part)}" for name, part in shown.named.items())
+        if shown.several
+        else f"a map has {_size(e)}"
+    )
+    return (
+        f"<p>{escape(e.evidence.model)}. It was asked about {len(e):,} row{'s' if len(e) != 1 else ''}; {escape(maps)}. Explained is {escape(about)}.</p>"
+        "<p>A map says which parts of the input this answer hangs on, by the method's own definition of “hangs on”. Methods answer "
+        "different questions, so their maps differ also where each is right; what the checks below found says how far each can be believed.</p>"
+    )
+
+
+def _size(e: Explanation) -> str:
+    places = list(zip(e.dims[1:], e.shape[1:], strict=True))
+    if len(places) > 1 or places[0][0] == "time":
+        return " x ".join(f"{n:,}" for _, n in places) + " places (" + ", ".join(d for d, _ in places) + ")"
+    return f"{places[0][1]:,} {places[0][0]}{'s' if places[0][1] != 1 else ''}"
+
+
+def _judged(
+    shown: Sequence[MethodMaps], net: Any, asked: Sequence[str] | str | None, function: Any, options: Mapping[str, Any]
+) -> str:
+    """The checks of each method, of all its inputs together, and which were left out."""
+    parts, kept = [], 0
+    with counted(len(shown), what="checks", unit="methods") as done:
+        for s in shown:
+            if asked is None:
+                kept = kept or bytes_per_row(net, s.inputs, options)
+            plan = requested_checks(asked) if asked is not None else choose_checks(s.e, kept)
+            found = check(
+                s.found, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=options["seed"],
+                tokenizer=options.get("tokenizer"),
+            )  # fmt: skip
+            parts.append(_checked(s, found, plan))
+            done(1)
+    return "".join(parts)
+
+
+def _checked(s: MethodMaps, found: Checks, plan: Plan) -> str:
+    colour = {"pass": "good", "fail": "bad", "disagree": "bad"}
+    verdict = (
+        f"holds in every check {'that applies' if plan.whole else 'made'}"
+        if found.passed
+        else "does not hold in every check"
+    )
+    lines = "".join(
+        f"<tr><td>{escape(c.name)}</td><td class='word {colour.get(c.verdict, 'faint')}'>{escape(c.verdict)}</td>"
+        f"<td class=whole>{'' if c.number is None else escape(number(c.number, 3))}</td><td class=text>{escape(c.reason)}</td></tr>"
+        for c in found.rows
+    )
+    head = "<tr><th>Check</th><th class=word>Verdict</th><th>Number</th><th class=text>Why</th></tr>"
+    together = f" The maps of {' and '.join(s.named)} are checked as one." if len(s.parts) > 1 else ""
+    rows = f"{found.about['rows']} of {found.about['rows explained']:,} rows checked, seed {found.about['seed']}.{together}"
+    return (
+        f"<h3>{escape(s.e.evidence.method)}: {verdict}</h3><p class=faint>{escape(rows)}</p><p class=faint>{escape(plan.said)}</p>"
+        f"<div class=scroll><table class=checks><thead>{head}</thead><tbody>{lines}</tbody></table></div>"
+    )
+
+
+def _evidence(e: Explanation) -> str:
+    shown = [key for key in LINES if key != "seconds"]  # of this run alone: the page is of the numbers
+    lines = e.evidence.lines(*shown)
+    return f"<h3>{escape(e.evidence.method)}</h3>" + table(("What", "Is"), lines, text=(1,))

@@ -1,0 +1,68 @@
+"""Where each row's attributions lie."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+
+from whybox.data.table import Floats
+from whybox.explanation.explanation import Explanation
+from whybox.explanation.feature_values import as_numbers, feature_values
+from whybox.explanation.html import number
+from whybox.explanation.negligible import negligible
+from whybox.plots.beeswarm import beeswarm
+from whybox.reporting.facts import FEATURES, OUTPUTS, ReportData
+from whybox.reporting.page import table
+from whybox.reporting.svg import figure
+
+__all__ = ["swarm_section"]
+
+
+def swarm_section(f: ReportData) -> str:
+    """Where each row's attributions lie."""
+    said = "<p>Each dot is one row. To the right of zero the feature raised this row's prediction, to the left it lowered it.</p>"
+    return said + "".join(_swarm(e, f.name(e)) for e in f.views) + left_out(f)
+
+
+def _swarm(e: Explanation, name: str) -> str:
+    lines = [
+        (
+            e.feature_names[j],
+            *(number(float(q)) for q in np.quantile(e.values[:, j], [0, 0.25, 0.5, 0.75, 1])),
+            _direction(e, int(j)),
+        )
+        for j in e.ordered(FEATURES)
+    ]
+    head = ("Feature", "Lowest", "25 %", "Median", "75 %", "Highest", "High values")
+    drawn = figure(
+        lambda: beeswarm(e, max_display=FEATURES),
+        title=f"Attributions {name}".strip(),
+        description="Colour is the feature's own value: blue low, red high, grey where there is no order.",
+        table=table(head, lines, caption=f"Attributions in {e.units}", text=(6,)),
+    )
+    return (f"<h3>{escape(name)}</h3>" if name else "") + drawn
+
+
+def _direction(e: Explanation, j: int) -> str:
+    """Say in a word whether high values raise or lower the prediction (rank correlation)."""
+    values = feature_values(e, e.feature_names[j])
+    if values is None or values.dtype == object:
+        return "no order"
+    x, y = as_numbers(values), e.values[:, j]
+    known = np.isfinite(x)
+    if known.sum() < 3 or np.ptp(x[known]) == 0 or np.ptp(y[known]) <= negligible(e):
+        return "no difference"
+    r = float(np.corrcoef(_ranks(x[known]), _ranks(y[known]))[0, 1])
+    return "raise it" if r > 0.3 else "lower it" if r < -0.3 else "mixed"
+
+
+def _ranks(x: Floats) -> Floats:
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(x), dtype=np.float64)
+
+
+def left_out(f: ReportData) -> str:
+    left = len(f.explanation.output_names) - OUTPUTS
+    return f"<p class=faint>{left} more outputs are in the numbers but not drawn.</p>" if left > 0 else ""

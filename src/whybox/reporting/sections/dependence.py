@@ -1,0 +1,87 @@
+"""How the attributions of the top features depend on their values."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.explanation.explanation import Explanation
+from whybox.explanation.feature_values import as_numbers, feature_values, partner, shown_values
+from whybox.explanation.html import number
+from whybox.explanation.negligible import negligible
+from whybox.plots.scatter import scatter
+from whybox.plots.style import value_text
+from whybox.reporting.facts import ReportData
+from whybox.reporting.page import table
+from whybox.reporting.sections.attributions import left_out
+from whybox.reporting.svg import figure
+
+__all__ = ["dependence_section"]
+
+DEPENDENCE: Final = 6
+
+
+def dependence_section(f: ReportData) -> str:
+    """How the attributions of the top features depend on their values."""
+    out = [
+        (
+            "<p>Each dot is one row, at the feature's value and what that value contributed. Vertical spread at one value means "
+            "that other features have a say; the colour shows the one that seems to have most.</p>"
+        )
+    ]
+    for e in f.views:
+        names = [
+            e.feature_names[j]
+            for j in e.ordered()
+            if np.ptp(e.values[:, j]) > negligible(e) and feature_values(e, e.feature_names[j]) is not None
+        ][:DEPENDENCE]
+        drawn = "".join(_dependence(e, name) for name in names)
+        heading = f"<h3>{escape(f.name(e))}</h3>" if f.name(e) else ""
+        out.append(
+            f"{heading}<div class=grid>{drawn}</div>"
+            if drawn
+            else f"{heading}<p class=faint>No single column has attributions that vary.</p>"
+        )
+    return "".join(out) + left_out(f)
+
+
+def _dependence(e: Explanation, name: str) -> str:
+    values = shown_values(e, name)
+    assert values is not None  # noqa: S101  # the caller picked features with values
+    y = e.values[:, e.feature_names.index(name)]
+    other = partner(e, name)
+    return figure(
+        lambda: scatter(e, name, color=other),
+        title=f"Dependence on {name}",
+        description=f"{name}" + (f", coloured by {other}." if other else "."),
+        table=table(("Value", "Rows", "Mean attribution", "Lowest", "Highest"), _groups(values, y)),
+    )
+
+
+def _groups(values: npt.NDArray[Any], y: Floats) -> list[tuple[str, ...]]:
+    """Summarise attributions over ten ranges of the values, or over the commonest categories."""
+    if values.dtype == object:
+        words = np.array(["missing" if v is None else str(v) for v in values])
+        found, counts = np.unique(words, return_counts=True)
+        masks = [(str(v), words == v) for v in found[np.argsort(-counts)][:20]]
+    else:
+        x = as_numbers(values)
+        known = x[np.isfinite(x)]
+        cuts = np.unique(np.quantile(known, np.linspace(0, 1, 11))) if len(known) else np.empty(0)
+        place = np.clip(np.searchsorted(cuts, x, side="right") - 1, 0, max(len(cuts) - 2, 0))
+        masks = [
+            (f"{value_text(cuts[i])} to {value_text(cuts[min(i + 1, len(cuts) - 1)])}", (place == i) & np.isfinite(x))
+            for i in range(max(len(cuts) - 1, 1))
+            if len(cuts)
+        ]
+        if np.isnan(x).any():
+            masks.append(("missing", np.isnan(x)))
+    return [
+        (label, f"{int(m.sum()):,}", number(float(y[m].mean())), number(float(y[m].min())), number(float(y[m].max())))
+        for label, m in masks
+        if m.any()
+    ]

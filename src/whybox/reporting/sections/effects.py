@@ -1,0 +1,143 @@
+"""The report's section on effects: how each of the top features acts, and which act together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from whybox.data.table import Table
+from whybox.errors import OptionError, WhyboxError
+from whybox.explanation.axis_points import words
+from whybox.explanation.effects import Effects
+from whybox.explanation.explanation import Explanation
+from whybox.explanation.html import number
+from whybox.methods.effects.interactions import interactions
+from whybox.methods.effects.problem import EffectsProblem, settle
+from whybox.methods.effects.result import run
+from whybox.plots.curve import curve
+from whybox.plots.heatmap import heatmap
+from whybox.reporting.page import table
+from whybox.reporting.svg import figure
+
+if TYPE_CHECKING:
+    from whybox.reporting.facts import ReportData
+
+__all__ = ["effects_section"]
+
+FEATURES: Final = 6  # with a picture
+PAIRED: Final = 10  # that are paired up
+ROWS: Final = 20_000
+LINES: Final = 12
+
+
+def effects_section(f: ReportData) -> str | None:
+    """Partial dependence of the top features with standard errors and the share off the data, and the sizes of their interactions."""
+    assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
+    rows = _rows(f.explanation.data)
+    features = _top(f.explanation)
+    if not features:
+        return None
+    asked = settle(
+        f.model,
+        rows,
+        features,
+        kind="pdp",
+        grid=None,
+        output=f.output,
+        weights=None,
+        response=None,
+        max_evals=None,
+        known=f.explanation.evidence.agreement,  # explaining these rows has compared each of them
+    )
+    effects = run(asked)
+    first = effects[0]
+    of = "" if len(rows) == len(f.explanation.data) else f" of {len(f.explanation.data):,}, taken evenly,"
+    said = (
+        f"<p>Each curve is the mean prediction over {len(rows):,} rows{of} when the feature is set to each value in all of them and everything else stays "
+        "as it is (partial dependence, interventional). The band is 1.96 standard errors: how far the mean would move with other rows of the same "
+        "kind. Grey bars show where the rows are; red along the top shows how many of them the value takes to where there are no such rows.</p>"
+    )
+    names = effects.ordered(FEATURES)
+    drawn = "".join(_curve(effects, str(n)) for n in names)
+    return f"{said}<div class=grid>{drawn}</div>{_pairs(asked)}{_small(first)}"
+
+
+def _rows(data: Table) -> Table:
+    if len(data) <= ROWS:
+        return data
+    return data.rows(np.unique(np.linspace(0, len(data) - 1, ROWS).astype(np.int64)))
+
+
+def _top(e: Explanation) -> list[str]:
+    """Columns of the features that move predictions most; groups of columns have no axis to draw them on."""
+    single = [e.players[e.feature_names[j]] for j in e.ordered()]
+    return [columns[0] for columns in single if len(columns) == 1][:PAIRED]
+
+
+def _curve(effects: Effects, name: str) -> str:
+    e = effects[name]
+    at = np.unique(np.linspace(0, len(e.grid) - 1, LINES).astype(np.int64))
+    several = e.output_names if "output" in e.dims else ("Mean prediction",)
+    values = e.values.reshape(len(e.grid), -1)
+    assert e.std_error is not None  # noqa: S101  # partial dependence has standard errors
+    errors = e.std_error.reshape(len(e.grid), -1)
+    off = e.off_data
+    lines = [
+        (
+            w,
+            *(f"{number(float(v))} ± {number(float(s), 2)}" for v, s in zip(values[i], errors[i], strict=True)),
+            "" if off is None or np.isnan(off[i]) else f"{100 * off[i]:.0f} %",
+        )
+        for i, w in zip(at, _shown(e.grid[at]), strict=True)
+    ]
+    return figure(
+        lambda: curve(e, legend="output" in e.dims),
+        title=f"Effect of {name}",
+        description=f"{name}: partial dependence, {e.units}.",
+        table=table((name, *several, "Off the data"), lines, caption="Value, with its standard error"),
+    )
+
+
+def _shown(points: Any) -> list[str]:
+    if points.dtype.kind in "fiu":
+        return ["missing" if np.isnan(v) else number(float(v)) for v in points]
+    return list(words(points))
+
+
+def _pairs(asked: EffectsProblem) -> str:
+    """Sizes of the interactions, where the trees say them exactly; elsewhere they cost too much for a report."""
+    if len(asked.wanted) < 2:
+        return ""
+    asked = replace(asked, max_evals=1, _engines={})
+    try:
+        found = interactions(asked, sample=None, seed=0)
+    except (OptionError, WhyboxError):
+        return "<p class=faint>Interactions are not shown: for this model and output they take whybox.interactions(model, X, sample=...).</p>"
+    one = found if "output" not in found.dims else found[..., int(np.argmax(found.values.max(axis=(0, 1))))]
+    frame = _lines(one)
+    about = "" if "output" not in found.dims else f" of output {one.coords['output'][0]}"
+    drawn = figure(
+        lambda: heatmap(one, max_display=PAIRED),
+        title=f"Interactions{about}",
+        description=f"Root mean square of what two features do together beyond what each does alone{about}, {one.units}.",
+        table=table(("Feature", "And", "Size", "Friedman's H squared"), frame, text=(1,)),
+    )
+    return f"<h3>Which features act together{escape(about)}</h3>{drawn}"
+
+
+def _lines(e: Explanation) -> list[tuple[str, ...]]:
+    names, ratio = e.feature_names, e.extras["h_squared"][1]
+    first, second = np.triu_indices(len(names), 1)
+    order = np.argsort(-e.values[first, second], kind="stable")[:LINES]
+    return [
+        (names[i], names[j], number(float(e.values[i, j])), number(float(ratio[i, j]), 3))
+        for i, j in zip(first[order], second[order], strict=True)
+    ]
+
+
+def _small(e: Explanation) -> str:
+    notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
+    return f"<p class=faint>Found by {escape(e.evidence.kernel)}.</p>{notes}"

@@ -1,0 +1,16 @@
+"""The evidence that the explanation carries."""
+
+from __future__ import annotations
+
+from whybox.reporting.facts import ReportData
+from whybox.reporting.page import table
+
+__all__ = ["evidence_section"]
+
+
+def evidence_section(f: ReportData) -> str:
+    """The evidence that the explanation carries."""
+    return (
+        "<p>What these numbers rest on. The same model, rows and background give the same numbers again.</p>"
+        + table(("", ""), f.explanation.evidence.lines(), text=(1,))
+    )

@@ -1,0 +1,53 @@
+"""Which features the model relies on, over all rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from whybox.explanation.html import number
+from whybox.explanation.negligible import negligible
+from whybox.numerics.rounding import ratio
+from whybox.plots.bar import bar
+from whybox.reporting.facts import FEATURES, MATRIX, TABLE, ReportData
+from whybox.reporting.page import table
+from whybox.reporting.svg import figure
+
+__all__ = ["importance_section"]
+
+
+def importance_section(f: ReportData) -> str:
+    """Which features the model relies on, over all rows."""
+    e = f.explanation
+    size = np.abs(e.values).mean(axis=0)
+    flat = size if size.ndim == 1 else size.sum(axis=1)
+    order = np.argsort(-flat, kind="stable")
+    shares = ratio(flat, flat.sum(), negligible(e).sum())
+    each = e.output_names[:MATRIX] if size.ndim > 1 else ()
+    lines = [
+        (
+            e.feature_names[j],
+            number(float(flat[j])),
+            f"{100 * shares[j]:.1f} %",
+            *(number(float(size[j, k])) for k in range(len(each))),
+            ", ".join(e.players.get(e.feature_names[j], ())),
+        )
+        for j in order[:TABLE]
+    ]
+    what = f"Sum over {len(e.output_names)} outputs" if each else "Mean |attribution|"
+    more = f" (largest {TABLE} of {len(order):,})" if len(order) > TABLE else ""
+    numbers = table(
+        ("Feature", what, "Share", *each, "Columns"),
+        lines,
+        caption=f"Mean |attribution|, in {e.units}{more}",
+        text=(3 + len(each),),
+    )
+    return (
+        "<p>Mean absolute attribution over all rows: how far each feature moves a prediction, on average, in either direction.</p>"
+        + figure(
+            lambda: bar(e, max_display=FEATURES),
+            title="Importance",
+            description=f"The {min(FEATURES, len(order))} features that move predictions most."
+            + (f" Each bar is the sum over {len(e.output_names)} outputs." if each else ""),
+            table=numbers,
+        )
+    )

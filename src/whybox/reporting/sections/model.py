@@ -1,0 +1,50 @@
+"""What the model is, and how far our reading of it is to be trusted."""
+
+from __future__ import annotations
+
+from html import escape
+
+from whybox.explanation.explanation import Explanation
+from whybox.models.linear import Linear
+from whybox.models.trees import TreeEnsemble
+from whybox.reporting.facts import ReportData
+from whybox.reporting.page import table
+
+__all__ = ["model_section"]
+
+
+def model_section(f: ReportData) -> str:
+    """What the model is, and how far that reading is to be trusted."""
+    m, e = f.model, f.explanation
+    rows = [
+        ("Model", m.kind),
+        ("Explained", _explained(e)),
+        (
+            "Predicts",
+            f"{m.outputs.response_units} ({m.outputs.link.name} of the sum)"
+            if not m.outputs.link.identity
+            else m.outputs.response_units,
+        ),
+    ]
+    if isinstance(m, TreeEnsemble):
+        leaves = int((m.left < 0).sum())
+        rows += [
+            ("Trees", f"{m.n_trees:,} with {leaves:,} leaves"),
+            ("Boosting rounds", f"{m.rounds[0]} of {m.rounds[1]} count (early stopping)" if m.rounds else "all count"),
+        ]
+    elif isinstance(m, Linear):
+        rows.append(("Weights", f"{m.weights.size:,}"))
+    rows += [
+        ("Columns", f"{len(m.inputs.names):,}, explained as {len(e.feature_names):,} features"),
+        ("Rows", f"{len(e):,}" + (f" from {f.source}" if f.source else "")),
+    ]
+    verdict = e.evidence.lines("additivity", "agreement", "verdict")
+    notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
+    return table(("", ""), [*rows, *verdict], text=(1,)) + notes
+
+
+def _explained(e: Explanation) -> str:
+    names = [str(n) for n in e.coords["output"]]
+    if names == ["prediction"]:
+        return "the prediction" if e.units == "prediction" else f"the prediction, as {e.units}"
+    return f"{', '.join(names[:12])}{' ...' if len(names) > 12 else ''}, in {e.units}"

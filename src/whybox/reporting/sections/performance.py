@@ -1,0 +1,80 @@
+"""How well the model does on the rows of the report."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from whybox.explanation.html import number
+from whybox.reporting.facts import MATRIX, ReportData
+from whybox.reporting.page import table
+from whybox.reporting.performance import Performance
+from whybox.reporting.svg import figure
+
+__all__ = ["performance_section"]
+
+
+def performance_section(f: ReportData) -> str | None:
+    """How well the model does on these rows."""
+    p = f.performance
+    if p is None:
+        return None
+    cards = "".join(f"<div class=card><b>{number(v)}</b><span>{escape(name)}</span></div>" for name, v, _ in p.scores)
+    meaning = table(("Score", "Value", "Meaning"), [(name, number(v), what) for name, v, what in p.scores], text=(2,))
+    against = "the target given" if f.target_name is None else f"the column <code>{escape(f.target_name)}</code>"
+    said = f"<p class=faint>Measured on the {len(p.truth):,} rows of this report against {against}. If the model was trained on these rows, the scores flatter it.</p>"
+    picture = _fit(p) if p.task == "regression" else _confusion(p)
+    return f"<div class=cards>{cards}</div>{said}{picture}<details><summary>What the scores mean</summary>{meaning}</details>"
+
+
+def _fit(p: Performance) -> str:
+    rows = (
+        np.random.default_rng(0).choice(len(p.truth), 2500, replace=False)
+        if len(p.truth) > 2500
+        else np.arange(len(p.truth))
+    )
+
+    def draw() -> Any:
+        from whybox.plots.style import NEGATIVE, axes, muted, tidy
+
+        ax = axes(None, 4.6, 4.2)
+        ax.scatter(p.predicted[rows], p.truth[rows], s=11, color=NEGATIVE, linewidths=0, alpha=0.9, rasterized=True)
+        low, high = float(min(p.truth.min(), p.predicted.min())), float(max(p.truth.max(), p.predicted.max()))
+        ax.plot([low, high], [low, high], color=muted(0.6), linewidth=0.9, linestyle=(0, (4, 3)))
+        ax.set_xlabel("predicted")
+        ax.set_ylabel("true")
+        ax.set_title("Prediction and truth", loc="left")
+        tidy(ax, grid="both")
+        return ax
+
+    cuts = np.quantile(p.predicted, np.linspace(0, 1, 11))
+    place = np.clip(np.searchsorted(cuts, p.predicted, side="right") - 1, 0, 9)
+    lines = [
+        (
+            f"{number(cuts[i])} to {number(cuts[i + 1])}",
+            f"{int((place == i).sum()):,}",
+            number(float(p.predicted[place == i].mean())),
+            number(float(p.truth[place == i].mean())),
+        )
+        for i in range(10)
+        if (place == i).any()
+    ]
+    numbers = table(("Predicted", "Rows", "Mean predicted", "Mean true"), lines)
+    return figure(
+        draw,
+        title="Prediction and truth",
+        description="One dot a row; on the dashed line the prediction is right.",
+        table=numbers,
+    )
+
+
+def _confusion(p: Performance) -> str:
+    k = len(p.classes)
+    counts = np.zeros((k, k), dtype=int)
+    np.add.at(counts, (p.truth.astype(int), p.predicted.astype(int)), 1)
+    shown = min(k, MATRIX)
+    head = ("True class", *(f"predicted {c}" for c in p.classes[:shown]), "rows")
+    lines = [(p.classes[i], *(f"{counts[i, j]:,}" for j in range(shown)), f"{counts[i].sum():,}") for i in range(shown)]
+    return table(head, lines, caption="Confusion matrix" + (f" (first {shown} of {k} classes)" if k > shown else ""))
