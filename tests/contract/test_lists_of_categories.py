@@ -51,7 +51,7 @@ def cells(*parts):
 
 @pytest.mark.parametrize("verb", ["explain", "effects", "report"])
 def test_row_groups_with_different_dictionaries_are_refused_by_name(coded, verb, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("whybox.data.table_files.BATCH", 600)
+    monkeypatch.setattr("whybox.data.table_files.ROWS_PER_BATCH", 600)
     column = pl.Series(["a", "b", "c"] * 200 + ["c", "b", "a"] * 200, dtype=pl.Categorical)
     pl.DataFrame({"c": column, "x": np.zeros(1200)}).write_parquet(tmp_path / "d.parquet", row_group_size=600)
     out = tmp_path / ("o.html" if verb == "report" else "o.parquet")
@@ -61,7 +61,7 @@ def test_row_groups_with_different_dictionaries_are_refused_by_name(coded, verb,
 
 
 def test_one_list_for_all_row_groups_is_read_right(coded, tmp_path, monkeypatch):
-    monkeypatch.setattr("whybox.data.table_files.BATCH", 700)
+    monkeypatch.setattr("whybox.data.table_files.ROWS_PER_BATCH", 700)
     letters = cells("cba" * 500, "abc" * 500)
     enum = pl.Series(letters, dtype=pl.Enum(["a", "b", "c"]))
     pl.DataFrame({"c": enum, "x": np.zeros(3000)}).write_parquet(tmp_path / "enum.parquet", row_group_size=450)
@@ -89,7 +89,7 @@ def test_a_dictionary_that_grows_keeps_its_codes(coded, tmp_path):
 
 
 def test_the_same_rows_of_chunks_are_the_same_or_refused(coded, monkeypatch):
-    monkeypatch.setattr("whybox.methods.shap.result.BLOCK", 4)
+    monkeypatch.setattr("whybox.methods.shap.result.ROWS_PER_BLOCK", 4)
     chunks = [
         pa.DictionaryArray.from_arrays(pa.array([0, 1, 2]), words) for words in (["a", "b", "c"], ["c", "b", "a"])
     ]
@@ -144,7 +144,7 @@ def test_categories_in_another_order_than_in_training(library):
 
 @pytest.mark.parametrize("library", ["lightgbm", "xgboost", "catboost", "hist gradient boosting", "one-hot"])
 def test_live_models_called_batch_by_batch(library, tmp_path, monkeypatch):
-    monkeypatch.setattr("whybox.data.table_files.BATCH", 50)
+    monkeypatch.setattr("whybox.data.table_files.ROWS_PER_BATCH", 50)
     frame, y = rows(["a", "b", "c"])
     live = library in ("lightgbm", "xgboost", "catboost")
     model, predict = trained(library, frame, y) if live else (m := pipeline(library, frame, y), m.predict)

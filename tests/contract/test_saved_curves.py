@@ -180,7 +180,7 @@ def zoo_model(X):
 def test_too_many_steps_are_not_saved_and_say_so(tmp_path, monkeypatch):
     from whybox.methods.effects import curve_at
 
-    monkeypatch.setattr(curve_at, "LARGEST", 3)
+    monkeypatch.setattr(curve_at, "MAX_NUMBERS_SAVED", 3)
     X = pd.DataFrame({"x": np.random.default_rng(0).normal(size=50), "z": np.arange(50.0)})
     back = through(wb.effects(zoo_model(X), X), tmp_path)
     with pytest.raises(OptionError, match="too many"):

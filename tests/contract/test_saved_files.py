@@ -15,7 +15,7 @@ import whybox as wb
 from whybox.errors import ExplanationFileError
 from whybox.explanation.effects import Effects
 from whybox.explanation.evidence import Evidence
-from whybox.explanation.explanation import KINDS, Explanation
+from whybox.explanation.explanation import EXPLANATION_KINDS, Explanation
 
 FOLDER = Path(__file__).parents[1] / "saved"
 FILES = sorted(FOLDER.glob("*.whybox"))
@@ -37,7 +37,7 @@ def contents(monkeypatch):
 def test_there_is_a_file_of_every_kind():
     assert {path.stem for path in FILES} == set(CONTENTS)
     kinds = {e["kind"] for held in CONTENTS.values() for _, e in held}
-    assert kinds == set(KINDS)
+    assert kinds == set(EXPLANATION_KINDS)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)

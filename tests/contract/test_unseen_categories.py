@@ -91,7 +91,7 @@ def test_unseen_categories_of_a_model_that_is_only_asked():
 
 
 def test_unseen_categories_on_the_command_line_are_those_of_the_whole_file(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("whybox.data.table_files.BATCH", 5)
+    monkeypatch.setattr("whybox.data.table_files.ROWS_PER_BATCH", 5)
     frame, y = rows(["a", "b", "c"])
     path = saved("lightgbm", trained("lightgbm", frame, y)[0], tmp_path)
     with_unseen(frame)[:40].to_csv(tmp_path / "d.csv", index=False)

@@ -128,7 +128,7 @@ def test_many_surfaces_are_added_up_in_turns(monkeypatch):
     X, levels = random_rows(1, 30, 4), [effects.Levels((c,), random_rows(c, 6, 1)) for c in range(4)]
     pairs = [(0, 1), (2, 1), (3, 0), (0, 1)]
     at_once = effects.joint(e, levels, pairs, X)
-    monkeypatch.setattr(effects, "ROOM", 1)
+    monkeypatch.setattr(effects, "SURFACE_BYTES", 1)
     for a, b in zip(at_once, effects.joint(e, levels, pairs, X), strict=True):
         near(a, b, 1e-13)
 

@@ -161,7 +161,7 @@ def test_trees_that_do_not_fit_are_compiled_in_turns(monkeypatch):
     X = random_rows(4, 500, 6)
     player_of = np.arange(6, dtype=np.int32)
     right = want(e, player_of, 6, X, "shapley", 1, None)
-    monkeypatch.setattr(compiled_trees, "CHUNK", 1)
+    monkeypatch.setattr(compiled_trees, "MAX_COMPILED_AT_ONCE", 1)
     rules = rules_for(e, player_of, 6, "shapley", 1)
     shared = dict(instructions=SETS[0], arithmetic="float64", bits=4)
     made = compiled_trees.Attribution(e, player_of, 6, rules, kernel="lane walk", kept=20_000, **shared)

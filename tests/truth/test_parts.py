@@ -194,7 +194,7 @@ def threes_and_sevens(players, seed):
 
 def test_errors_cover_where_fall_and_noise_were_chosen_by_part_of_the_pairs(monkeypatch):
     """Those few pairs do not tell the larger sets, on which alone values of many pairs still hang; the pairs left out, one by one, do."""
-    monkeypatch.setattr("whybox.games.gaussian_process.TRIED", 50)
+    monkeypatch.setattr("whybox.games.gaussian_process.MAX_PAIRS_FOR_LEARNING", 50)
     players, bits = 10, 1 << np.arange(10)
     inside, far = [], []
     for seed in range(24):
@@ -222,7 +222,7 @@ def test_who_takes_part_in_interactions_is_learnt(monkeypatch):
     players, bits = 14, 1 << np.arange(14)
     errors = {}
     for pairs in (1000, 20):
-        monkeypatch.setattr("whybox.games.sampling.SMOOTHED", pairs)
+        monkeypatch.setattr("whybox.games.sampling.SMOOTHING_PAIRS", pairs)
         for seed in range(6):
             worth = few_meet(players, seed)
             d = design(players, 140, np.random.default_rng([seed, 7]))
@@ -252,7 +252,7 @@ def test_a_constant_game_is_nothing_to_everybody():
 
 def test_regression_takes_over_where_pairs_are_many(monkeypatch):
     """The same games, as if so many pairs, and players, were too many for the process: unbiased, and errors that cover."""
-    monkeypatch.setattr("whybox.games.sampling.SMOOTHED", 19)
+    monkeypatch.setattr("whybox.games.sampling.SMOOTHING_PAIRS", 19)
     players, bits = 10, 1 << np.arange(10)
     inside, gaps = [], []
     for seed in range(120):
@@ -270,7 +270,7 @@ def test_regression_takes_over_where_pairs_are_many(monkeypatch):
 
 def test_more_calls_are_not_worse(monkeypatch):
     """The process sees a part of the pairs where they are many, and the better of the two is taken: beyond its limit errors stay, and cover."""
-    monkeypatch.setattr("whybox.games.sampling.SMOOTHED", 150)
+    monkeypatch.setattr("whybox.games.sampling.SMOOTHING_PAIRS", 150)
     players, bits = 11, 1 << np.arange(11)
     errors, inside = {}, []
     for seed in range(16):

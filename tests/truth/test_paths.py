@@ -8,7 +8,7 @@ from torch import nn
 import whybox as wb
 from whybox.errors import InputError, LimitError, NonFiniteError, OptionError, UnsupportedModelError
 from whybox.methods.saliency.integrated_gradients import IntegratedGradients, _Walks
-from whybox.numerics.adaptive_quadrature import LEVELS, NODES, every_other, stretches
+from whybox.numerics.adaptive_quadrature import QUADRATURE_LEVELS, QUADRATURE_NODES, every_other, stretches
 
 IG, EG = "integrated_gradients", "expected_gradients"
 
@@ -64,8 +64,8 @@ def extra(e, name):
 
 @pytest.mark.parametrize(("level", "degree"), list(enumerate([1, 5, 11, 23, 47])))
 def test_patterson_rules_are_exact_up_to_their_degree(level, degree):
-    w = LEVELS[level]
-    x = 2 * NODES[: len(w)] - 1
+    w = QUADRATURE_LEVELS[level]
+    x = 2 * QUADRATURE_NODES[: len(w)] - 1
     for k in range(degree + 1):
         assert w @ x**k == pytest.approx(1 / (k + 1) if k % 2 == 0 else 0.0, abs=1e-14)
     assert abs(w @ x ** (degree + 1) - 1 / (degree + 2)) > 1e-17

@@ -10,7 +10,7 @@ import torch
 import whybox as wb
 from fixed_maps import Fixed
 from whybox.checks.deletion_curves import Game, parts_of
-from whybox.checks.faithfulness import TOGETHER
+from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.trivial_maps import edges
 from whybox.methods.saliency.inputs import resolve_inputs
 from whybox.methods.saliency.problem import settle
@@ -126,18 +126,18 @@ def test_of_a_linear_network_its_own_terms_are_the_best_order():
         assert found[metric].verdict == "pass"
     assert found["deletion, other row"].verdict == "pass"
     assert found["deletion, other row"].number < 0.95
-    assert found[TOGETHER].verdict == "pass"
+    assert found[TOGETHER_LINE].verdict == "pass"
 
 
 def test_reversed_and_random_maps_are_no_better_than_chance():
     net, rows, terms = linear()
     turned = checked(net, rows, -terms, max_rows=20)
-    assert turned[TOGETHER].verdict == "fail"
+    assert turned[TOGETHER_LINE].verdict == "fail"
     assert all(c.number < 0 for c in turned.rows[:-1])
     assert "worse than chance" in turned.rows[0].reason
     noise = np.random.default_rng(0).normal(size=terms.shape)
     found = checked(net, rows, noise, max_rows=20)
-    assert found[TOGETHER].verdict == "fail"
+    assert found[TOGETHER_LINE].verdict == "fail"
     assert all(abs(c.number) < 0.4 for c in found.rows[:-1])
 
 
@@ -152,9 +152,9 @@ def test_stand_ins_that_contradict_each_other_are_told():
     found = checked(net, rows, terms, absent=("zero", "one"))
     assert found["deletion, zero"].verdict == "pass"
     assert found["deletion, one"].verdict == "fail"
-    assert found[TOGETHER].verdict == "disagree"
+    assert found[TOGETHER_LINE].verdict == "disagree"
     assert not found.passed
-    assert found[TOGETHER].number == pytest.approx(np.mean(found[TOGETHER].details["taus"]))
+    assert found[TOGETHER_LINE].number == pytest.approx(np.mean(found[TOGETHER_LINE].details["taus"]))
 
 
 def test_a_network_that_does_not_react_says_nothing():

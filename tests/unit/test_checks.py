@@ -12,10 +12,10 @@ from sklearn.datasets import load_digits
 import whybox as wb
 from fixed_maps import Fixed
 from whybox.checks.check import GROUPS, check_saved
-from whybox.checks.faithfulness import TOGETHER
+from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.result import VERDICTS, Check, Checks
-from whybox.checks.stability import NOISE, SEED
+from whybox.checks.stability import OTHER_SEEDS_LINE, SMALL_NOISE_LINE
 from whybox.checks.trivial_maps import edges
 from whybox.errors import ExplanationFileError, InputError, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Method, MethodOutput
@@ -242,18 +242,18 @@ def test_noise_is_told(digits):
         e = wb.saliency(net, rows, method="smoothgrad", samples=samples)
         found = wb.check(e, net, rows, checks=("numerical", "stability"), max_rows=8)
         assert found["noise"].verdict == verdict, str(found)
-        assert found[SEED].verdict == verdict, str(found)
+        assert found[OTHER_SEEDS_LINE].verdict == verdict, str(found)
 
 
 def test_an_exact_map_has_no_other_seeds_and_a_shaking_one_is_unstable(digits):
     net, rows = digits
     found = wb.check(wb.saliency(net, rows), net, rows, checks="stability")
-    assert found[NOISE].verdict == "pass"
-    assert found[NOISE].number > 0
-    assert found[SEED].verdict == "not applicable"
+    assert found[SMALL_NOISE_LINE].verdict == "pass"
+    assert found[SMALL_NOISE_LINE].number > 0
+    assert found[OTHER_SEEDS_LINE].verdict == "not applicable"
     shaking = wb.check(wb.saliency(Shaking().eval(), rows), Shaking().eval(), rows, checks="stability")
-    assert shaking[NOISE].verdict == "fail"
-    assert shaking[NOISE].number > 0.5
+    assert shaking[SMALL_NOISE_LINE].verdict == "fail"
+    assert shaking[SMALL_NOISE_LINE].number > 0.5
 
 
 def test_bfloat16_is_compared(digits):
@@ -382,8 +382,8 @@ def test_two_inputs_one_of_tokens():
     inputs = (rng.normal(size=(9, 6)).astype(np.float32), rng.integers(0, 9, size=(9, 4)))
     found = wb.check(wb.saliency(net, inputs), net, inputs)
     assert found["reproduced"].verdict == "pass"
-    assert found[TOGETHER].verdict in ("pass", "disagree", "fail")
-    assert found[NOISE].verdict == "pass"
+    assert found[TOGETHER_LINE].verdict in ("pass", "disagree", "fail")
+    assert found[SMALL_NOISE_LINE].verdict == "pass"
 
 
 def test_arrays_for_each_of_several_inputs_are_brought_again_and_cut_to_the_rows_checked():
@@ -404,7 +404,7 @@ def test_arrays_for_each_of_several_inputs_are_brought_again_and_cut_to_the_rows
         wb.check(e, net, inputs)
     found = wb.check(e, net, inputs, options={"baseline": behind}, max_rows=4, checks=("numerical", "faithfulness"))
     assert found["reproduced"].number < 1e-4, str(found)
-    assert found[TOGETHER].verdict in ("pass", "disagree")
+    assert found[TOGETHER_LINE].verdict in ("pass", "disagree")
 
 
 def test_tokens_say_what_does_not_apply():
@@ -420,15 +420,15 @@ def test_tokens_say_what_does_not_apply():
     found = wb.check(wb.saliency(net, tokens, method="ablation", baseline=0), net, tokens)
     assert found["reproduced"].verdict == "pass"
     assert found[ALL_LAYERS].verdict == "pass", str(found)
-    assert found[TOGETHER].verdict == found[NOISE].verdict == "not applicable"
-    assert "tokens" in found[TOGETHER].reason
+    assert found[TOGETHER_LINE].verdict == found[SMALL_NOISE_LINE].verdict == "not applicable"
+    assert "tokens" in found[TOGETHER_LINE].reason
 
 
 def test_one_row_alone(digits):
     net, rows = digits
     found = wb.check(wb.saliency(net, rows[:1]), net, rows[:1])
     assert found[ALL_LAYERS].verdict == "pass"
-    assert "one row" in found[NOISE].reason
+    assert "one row" in found[SMALL_NOISE_LINE].reason
     assert "inf" not in str(found)
 
 

@@ -11,9 +11,9 @@ import torch
 
 import whybox as wb
 from whybox.checks.check import check_saved
-from whybox.checks.faithfulness import TOGETHER
+from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
-from whybox.checks.stability import NOISE
+from whybox.checks.stability import SMALL_NOISE_LINE
 from whybox.errors import InputError, OptionError
 from whybox.methods.saliency.base import Method, MethodOutput
 
@@ -143,9 +143,9 @@ def test_right_maps_of_words_pass(net, texts, tokenizer, method):
     found = wb.check(e, net, texts, tokenizer=tokenizer)
     assert found.passed, str(found)
     assert found["reproduced"].number < 1e-5
-    for line in (ALL_LAYERS, TOP_LAYER, *FOUND, TOGETHER):
+    for line in (ALL_LAYERS, TOP_LAYER, *FOUND, TOGETHER_LINE):
         assert found[line].verdict == "pass", str(found)
-    assert found[NOISE].verdict == ("pass" if embedding else "not applicable"), str(found)
+    assert found[SMALL_NOISE_LINE].verdict == ("pass" if embedding else "not applicable"), str(found)
     assert found["completeness"].verdict == ("not applicable" if method in RIGHT[2:5] else "pass")
     controls = set(found[ALL_LAYERS].details["controls"])
     assert controls == {"the place in the text", "the length in letters"} | (
@@ -158,7 +158,7 @@ def test_maps_that_know_nothing_of_the_network_fail(net, texts, tokenizer, metho
     e = wb.saliency(net, texts, 1, method, tokenizer=tokenizer)
     found = wb.check(e, net, texts, tokenizer=tokenizer, method=method)
     assert not found.passed
-    for line in (ALL_LAYERS, TOP_LAYER, TOGETHER):
+    for line in (ALL_LAYERS, TOP_LAYER, TOGETHER_LINE):
         assert found[line].verdict == "fail", str(found)
     assert found[ALL_LAYERS].number == pytest.approx(1.0)
     if method is LENGTHS:
@@ -198,9 +198,9 @@ def test_numbers_of_tokens_and_their_mask(net, texts, tokenizer):
         found = wb.check(e, net, given, checks=("numerical", "faithfulness", "stability"))
         assert found["reproduced"].number < 1e-5
         assert {c.name for c in found.rows} >= {"deletion, token 1", "insertion, tokens drawn from all texts"}
-        assert found[TOGETHER].verdict == "pass", str(found)
+        assert found[TOGETHER_LINE].verdict == "pass", str(found)
         assert "to 13 parts" in found["deletion, token 1"].reason  # of 16 places
-        assert found[NOISE].verdict == "pass"
+        assert found[SMALL_NOISE_LINE].verdict == "pass"
     with pytest.raises(InputError, match="numbers of tokens"):
         wb.check(e, net, {**given, "input_ids": ids[::-1].copy()})
     with pytest.raises(InputError, match="stands for absent tokens"):
@@ -227,7 +227,7 @@ def test_a_network_without_a_mask_takes_other_tokens(texts, tokenizer):
         "deletion, tokens drawn from all texts",
     ]
     alone = wb.saliency(bag, ids[:1], 0, "gradient", embedding="embed")
-    lonely = wb.check(alone, bag, ids[:1], checks="faithfulness")[TOGETHER]
+    lonely = wb.check(alone, bag, ids[:1], checks="faithfulness")[TOGETHER_LINE]
     assert (lonely.verdict, "two stand-ins" in lonely.reason) == ("not applicable", True)
 
 
@@ -236,14 +236,14 @@ def test_short_texts_say_that_nothing_can_be_said(net, tokenizer):
     e = wb.saliency(net, few, 1, "ablation", tokenizer=tokenizer)
     found = wb.check(e, net, few, tokenizer=tokenizer)
     assert found.passed
-    for line in (ALL_LAYERS, TOP_LAYER, TOGETHER):
+    for line in (ALL_LAYERS, TOP_LAYER, TOGETHER_LINE):
         assert found[line].verdict == "not applicable"
-    assert "3" not in found[TOGETHER].reason
-    assert "three tokens" in found[TOGETHER].reason
+    assert "3" not in found[TOGETHER_LINE].reason
+    assert "three tokens" in found[TOGETHER_LINE].reason
     one = ["the bad film was"]
     e = wb.saliency(net, one, 1, "ablation", tokenizer=tokenizer)
     found = wb.check(e, net, one, tokenizer=tokenizer)
-    assert "only 24 orders" in found[TOGETHER].reason
+    assert "only 24 orders" in found[TOGETHER_LINE].reason
     assert found[ALL_LAYERS].verdict in ("pass", "not applicable")
 
 

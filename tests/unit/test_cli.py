@@ -173,8 +173,8 @@ def test_rows_in_messages_are_rows_of_the_file(folder, tmp_path, monkeypatch, ca
     rows.iloc[350, 0] = np.inf
     rows.to_parquet(tmp_path / "rows.parquet")
     rows.to_csv(tmp_path / "rows.csv", index=False)
-    monkeypatch.setattr("whybox.data.table_files.BATCH", 100)
-    monkeypatch.setattr("whybox.methods.shap.result.BLOCK", 30)
+    monkeypatch.setattr("whybox.data.table_files.ROWS_PER_BATCH", 100)
+    monkeypatch.setattr("whybox.methods.shap.result.ROWS_PER_BLOCK", 30)
     for name in ("rows.parquet", "rows.csv"):
         assert (
             run(folder, "explain", "@model.json", str(tmp_path / name), "-o", str(tmp_path / "o.csv"), "--no-verify")
@@ -226,7 +226,7 @@ def test_demo_and_help(tmp_path, capsys):
 
 
 def test_streams_parquet_in_batches(folder, monkeypatch, capsys):
-    monkeypatch.setattr("whybox.data.table_files.BATCH", 100)
+    monkeypatch.setattr("whybox.data.table_files.ROWS_PER_BATCH", 100)
     assert run(folder, "explain", "@model.json", "@rows.parquet", "-o", "@batches.parquet") == 0
     assert pq.read_metadata(folder / "batches.parquet").num_row_groups == 5
     monkeypatch.undo()

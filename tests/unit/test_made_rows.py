@@ -10,7 +10,7 @@ from whybox.adapters.files.strict_document import CheckedNode, plain_number, pla
 from whybox.adapters.verification.probe_rows import Domain, ProbeRowMaker, complete, rows_everywhere
 from whybox.errors import ModelFileError
 from whybox.kernels import tree_shap
-from whybox.kernels.reference import ZERO, goes_left
+from whybox.kernels.reference import ZERO_THRESHOLD, goes_left
 from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, SINGLE, TINY_AS_ZERO, ZERO_MISSING, Tree
 
 TINY = np.nextafter(0, 1)
@@ -23,10 +23,10 @@ THRESHOLDS = [
     1e30,
     TINY,
     -TINY,
-    ZERO,
-    -ZERO,
-    np.nextafter(ZERO, 1),
-    -np.nextafter(ZERO, 1),
+    ZERO_THRESHOLD,
+    -ZERO_THRESHOLD,
+    np.nextafter(ZERO_THRESHOLD, 1),
+    -np.nextafter(ZERO_THRESHOLD, 1),
     1e-36,
 ]
 SINGLES = [

@@ -48,7 +48,7 @@ def asks_nobody(page):
 def pictures(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "digits.html"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network_report, "ROWS", 4)
+        patch.setattr(network_report, "ROWS_DRAWN", 4)
         e = wb.report(digits_network(), digits()[0][:5], path, output_names=NAMES)
     return e, path.read_text(encoding="utf-8")
 
@@ -90,7 +90,7 @@ def test_a_table_is_shown_as_bars_under_its_own_names(tmp_path):
 
 
 def test_what_takes_long_is_left_out_and_the_page_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(check_budget, "WORK", 1.0)
+    monkeypatch.setattr(check_budget, "MAX_WORK_BYTES", 1.0)
     wb.report(tabular(), table(), tmp_path / "short.html", methods=["gradient"])
     text = words((tmp_path / "short.html").read_text(encoding="utf-8"))
     assert "stability, model dependence and faithfulness (more than 0.001 kB)" in text
@@ -126,7 +126,7 @@ def test_the_checks_made_unasked_hang_on_counts_and_not_on_the_clock(tmp_path, m
         plan = check_budget.choose_checks(at, kept)
         assert (len(plan.groups), plan.rows) == (groups, rows), (kept, plan)
         assert plan.whole == (len(plan.groups) == 4)
-        for group in check_budget.GROUPS:
+        for group in check_budget.MAX_MAPS_PER_ROW:
             assert group in plan.said  # as made, or as left out
     monkeypatch.setattr("time.perf_counter", iter(np.arange(0.0, 1e9, 1e5)).__next__)
     pages = []
@@ -240,7 +240,7 @@ def test_few_rows_are_not_failed_for_being_few(tmp_path):
 
 
 def test_a_target_for_each_row_and_a_function_are_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr(network_report, "ROWS", 1)
+    monkeypatch.setattr(network_report, "ROWS_DRAWN", 1)
     X = digits()[0][:3]
     e = wb.report(digits_network(), X, tmp_path / "each.html", output=[3] * 3, methods=["gradient", "gradient_x_input"])
     assert set(e.extras["target"][1]) == {3}

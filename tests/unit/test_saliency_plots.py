@@ -152,7 +152,7 @@ def test_words(style):
 @pytest.mark.parametrize("method", ["gradient", "gradient_x_input"])
 def test_series_are_drawn_along_their_time(style, method):
     from networks.small import Formula
-    from whybox.plots.saliency_series import LINE, panel, tracks
+    from whybox.plots.saliency_series import LINE_COLOUR, panel, tracks
 
     x = np.random.default_rng(0).normal(size=(2, 3, 40)).astype(np.float32)
     net = Formula(lambda a: (a**3).sum((1, 2)))
@@ -162,7 +162,7 @@ def test_series_are_drawn_along_their_time(style, method):
         ax = along.plot.track(1)
         inside(ax.figure)
         assert len(ax.lines) == 3  # the channels
-        assert {line.get_color() for line in ax.lines} == {LINE}
+        assert {line.get_color() for line in ax.lines} == {LINE_COLOUR}
         assert all(len(line.get_xdata()) == 40 for line in ax.lines)
         low, high = ax.images[0].get_clim()
         assert low == (-high if method == "gradient_x_input" else 0)

@@ -6,7 +6,7 @@ from typing import Any
 
 from whybox.explanation.effects import Effects
 from whybox.methods.effects.problem import settle
-from whybox.methods.effects.regions import POINTS, check_depth
+from whybox.methods.effects.regions import GRID_POINTS, check_depth
 from whybox.methods.effects.regions import regions as find_regions
 
 __all__ = ["regions"]
@@ -55,7 +55,7 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
         X,
         [feature],
         kind="pdp",
-        grid=POINTS if grid is None else grid,
+        grid=GRID_POINTS if grid is None else grid,
         output=output,
         weights=weights,
         response=response,

@@ -27,8 +27,8 @@ __all__ = ["CheckSubject", "flat", "made_case"]
 
 Arrays = tuple[npt.NDArray[Any], ...]
 Maps = tuple[Floats, ...]
-AS_IT_WAS: Final = "as it was"
-DEAR: Final = 300  # passes a row
+ORIGINAL: Final = "as it was"
+EXPENSIVE_PASSES: Final = 300  # passes a row
 
 
 @final
@@ -74,7 +74,7 @@ class CheckSubject:
     @property
     def dear(self) -> bool:
         """Whether one map takes so many passes that fewer are asked for."""
-        return float(self.kept.get("passes", 0.0)) > DEAR
+        return float(self.kept.get("passes", 0.0)) > EXPENSIVE_PASSES
 
     @property
     def sensitivity(self) -> bool:
@@ -122,10 +122,10 @@ class CheckSubject:
         *,
         method: Method | None = None,
         seed: int | None = None,
-        reduce: Any = AS_IT_WAS,
-        dtype: Any = AS_IT_WAS,
+        reduce: Any = ORIGINAL,
+        dtype: Any = ORIGINAL,
         at: Indices | None = None,
-        background: Any = AS_IT_WAS,
+        background: Any = ORIGINAL,
     ) -> Maps:
         """Maps by the same method with the same options, but for what is given. Of tokens `arrays` is what the embedding gives.
 
@@ -134,7 +134,7 @@ class CheckSubject:
         """
         net = self.net if net is None else net
         rows = self.rows if at is None else self.standing(at)
-        dtype = self.settings.get("dtype") if dtype == AS_IT_WAS else dtype
+        dtype = self.settings.get("dtype") if dtype == ORIGINAL else dtype
         seed = self.parts[0].evidence.seed if seed is None else seed
         if self.tokens is not None:
             return self._read_again(net, rows, arrays, self.target(at), dtype, seed)
@@ -144,8 +144,8 @@ class CheckSubject:
             xs if self.several else xs[0],
             self.target(at),
             self.cut(rows) if method is None else method,
-            background=self.background if background is AS_IT_WAS else background,
-            reduce=self.settings["reduce"] if reduce == AS_IT_WAS else reduce,
+            background=self.background if background is ORIGINAL else background,
+            reduce=self.settings["reduce"] if reduce == ORIGINAL else reduce,
             channel_axis=self.settings["channel_axis"],
             dtype=dtype,
             budget=self.budget,

@@ -18,7 +18,7 @@ from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.effects import Effects
 from whybox.explanation.load import load
 from whybox.methods.saliency.prepare_inputs import by_name
-from whybox.methods.saliency.problem import BUDGET
+from whybox.methods.saliency.problem import DEFAULT_MEMORY
 from whybox.models.registry import as_network
 
 __all__ = ["GROUPS", "check", "check_saved"]
@@ -42,7 +42,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
     tokenizer: Any = None,
     baseline_token: Any = None,
     seed: int = 0,
-    budget: Any = BUDGET,
+    budget: Any = DEFAULT_MEMORY,
 ) -> Checks:
     """Ask of a saliency map what can be asked: is it computed right, does it hang on the model, does it name what matters, does it stay.
 

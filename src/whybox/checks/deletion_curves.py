@@ -19,20 +19,20 @@ from whybox.methods.saliency.problem import Indices, Question
 
 __all__ = ["Game", "ordered", "parts_of"]
 
-MOST_PARTS: Final = 64
-FEWEST: Final = 3  # parts of a row that have orders to speak of: two have an order and its reverse, which are one curve and its mirror
-STEPS: Final = 12  # points of a curve
-FEW_PARTS: Final = 12  # so few are met in the same company again and again, and asked about once
-RESCORED: Final = 2  # how often the oracle looks again at what each part does, given what went before
+MAX_SEGMENTS: Final = 64
+MIN_SEGMENTS: Final = 3  # parts of a row that have orders to speak of: two have an order and its reverse, which are one curve and its mirror
+CURVE_POINTS: Final = 12  # points of a curve
+FEW_SEGMENTS: Final = 12  # so few are met in the same company again and again, and asked about once
+RESCORE_ROUNDS: Final = 2  # how often the oracle looks again at what each part does, given what went before
 Bools = npt.NDArray[np.bool_]
 
 
 def parts_of(given: Input) -> Indices:
     """A number for each place, (*places): the places themselves up to 64, else a grid of about as many blocks of neighbours."""
     shape = given.sizes
-    if int(np.prod(shape)) <= MOST_PARTS:
+    if int(np.prod(shape)) <= MAX_SEGMENTS:
         return np.arange(int(np.prod(shape)), dtype=np.intp).reshape(shape)
-    side = int(MOST_PARTS ** (1 / len(shape)) + 1e-9)
+    side = int(MAX_SEGMENTS ** (1 / len(shape)) + 1e-9)
     out = np.zeros(shape, dtype=np.intp)
     for axis, n in enumerate(shape):
         blocks = min(n, side)
@@ -72,8 +72,8 @@ class Game:
 
     def scores(self, rows: Indices, kept: Bools) -> Floats:
         """Scores (m,) of rows with the parts `kept` (m, parts) as they are and the others absent."""
-        if self.parts <= FEW_PARTS and len(rows) > 1:
-            told = rows.astype(np.int64) << FEW_PARTS | (kept @ (1 << np.arange(self.parts)))
+        if self.parts <= FEW_SEGMENTS and len(rows) > 1:
+            told = rows.astype(np.int64) << FEW_SEGMENTS | (kept @ (1 << np.arange(self.parts)))
             _, first, back = np.unique(told, return_index=True, return_inverse=True)
             return np.asarray(self._scores(rows[first], kept[first])[back.reshape(-1)])
         return self._scores(rows, kept)
@@ -101,7 +101,7 @@ class Game:
 
     def counts(self) -> Indices:
         """How many parts of each row are gone at each point of a curve, (rows, points)."""
-        steps = min(STEPS, self.parts)
+        steps = min(CURVE_POINTS, self.parts)
         return np.asarray(self.own[:, None] * np.arange(steps + 1) // steps, dtype=np.intp)
 
     def drawn(self, rng: np.random.Generator) -> Indices:
@@ -150,8 +150,8 @@ class Game:
         order = np.argsort(~left, axis=1, kind="stable")  # parts that a row does not have stand at the end
         first = np.zeros((n, P))
         done = np.zeros(n, dtype=np.intp)
-        for k in range(RESCORED):
-            until = self.own * (k + 1) // RESCORED
+        for k in range(RESCORE_ROUNDS):
+            until = self.own * (k + 1) // RESCORE_ROUNDS
             rows, part = np.nonzero(left)
             kept = (left if away else ~left)[rows]
             kept[np.arange(len(rows)), part] = not away

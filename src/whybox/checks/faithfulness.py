@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.checks.audit import CheckSubject
-from whybox.checks.deletion_curves import FEW_PARTS, FEWEST, Game, ordered, parts_of
+from whybox.checks.deletion_curves import FEW_SEGMENTS, MIN_SEGMENTS, Game, ordered, parts_of
 from whybox.checks.result import Check
 from whybox.checks.token_removal import orders_of_tokens, removal
 from whybox.checks.trivial_maps import edges, itself, picture
@@ -25,15 +25,15 @@ from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, Question
 from whybox.numerics.statistics import about, interval, t_of, taus
 
-__all__ = ["ABSENT", "faithfulness", "games_of"]
+__all__ = ["BASELINES_TRIED", "faithfulness", "games_of"]
 
-GROUP: Final = "faithfulness"
-TOGETHER: Final = "faithfulness: together"
-ABSENT: Final = ("zero", "mean", "blur", "other row")
-RANDOM: Final = 6  # random orders
-MANY_RANDOM: Final = 24  # of few parts, which are asked about once in each company
-ORDERS: Final = 40  # of which the best is met by chance in 2.5 %
-AGREED: Final = 0.2  # mean tau; measured on digits, metrics that contradict each other have -0.6 to 0.1, those that agree 0.75 and more
+FAITHFULNESS: Final = "faithfulness"
+TOGETHER_LINE: Final = "faithfulness: together"
+BASELINES_TRIED: Final = ("zero", "mean", "blur", "other row")
+RANDOM_ORDERS: Final = 6  # random orders
+MANY_RANDOM_ORDERS: Final = 24  # of few parts, which are asked about once in each company
+MAX_ORDERS: Final = 40  # of which the best is met by chance in 2.5 %
+MIN_AGREEMENT: Final = 0.2  # mean tau; measured on digits, metrics that contradict each other have -0.6 to 0.1, those that agree 0.75 and more
 
 
 def faithfulness(case: CheckSubject, absent: Sequence[str] | None = None) -> list[Check]:
@@ -45,13 +45,13 @@ def faithfulness(case: CheckSubject, absent: Sequence[str] | None = None) -> lis
     q = case.question()
     games, why = games_of(case, q, absent)
     if why:
-        return [Check(GROUP, TOGETHER, "not applicable", None, why)]
+        return [Check(FAITHFULNESS, TOGETHER_LINE, "not applicable", None, why)]
     candidates = _candidates(case, games) if case.tokens is None else orders_of_tokens(case, games)
     checks: list[Check] = []
     columns: list[list[float]] = []
     for name, game in games.items():
         rng = np.random.default_rng([case.seed, 79])
-        chance = [game.drawn(rng) for _ in range(MANY_RANDOM if game.parts <= FEW_PARTS else RANDOM)]
+        chance = [game.drawn(rng) for _ in range(MANY_RANDOM_ORDERS if game.parts <= FEW_SEGMENTS else RANDOM_ORDERS)]
         for metric, found in _measured(game, candidates, chance):
             checks.append(_line(f"{metric}, {name}", metric, found, game))
             columns.append([_mean(s) for s in found.scores.values()] + [0.0])
@@ -67,8 +67,10 @@ def games_of(case: CheckSubject, q: Question, absent: Sequence[str] | None) -> t
     if case.tokens is not None:
         games, why = removal(case, q, absent)
         own = next(iter(games.values())).own if games else np.zeros(0)
-        ways = float(sum(math.lgamma(n + 1) for n in own if n >= FEWEST))  # logarithm of how many orders there are
-        if not why and ways < math.log(ORDERS):
+        ways = float(
+            sum(math.lgamma(n + 1) for n in own if n >= MIN_SEGMENTS)
+        )  # logarithm of how many orders there are
+        if not why and ways < math.log(MAX_ORDERS):
             said = f"there are only {math.exp(ways):.0f} orders of all that may be taken away from these texts"
             return {}, f"{said}, so that even the best of them could be chance; bring more texts, or longer ones."
         return games, why
@@ -101,7 +103,7 @@ def _unfit(case: CheckSubject, q: Question) -> str:
         shape = tuple(given.x.shape[1:])
         if part.shape[1:] not in (shape, given.sizes):
             return f"the map has the shape {part.shape[1:]} a row and the input {shape}: its places are not those of the input, which could be taken away."
-    if sum(int(parts_of(q.inputs[i]).max()) + 1 for i in case.of) < FEWEST:
+    if sum(int(parts_of(q.inputs[i]).max()) + 1 for i in case.of) < MIN_SEGMENTS:
         return "the input has fewer than three parts."
     return ""
 
@@ -118,9 +120,9 @@ def _names(inputs: tuple[Input, ...], asked: Sequence[str] | None, rows: int) ->
             if rows >= 2
             else ("zero", "one")
         )
-    unknown = [a for a in asked if a not in (*ABSENT, "one")]
+    unknown = [a for a in asked if a not in (*BASELINES_TRIED, "one")]
     if unknown or isinstance(asked, str):
-        raise OptionError(f"absent={asked!r}: a tuple of {', '.join(map(repr, ABSENT))}.")
+        raise OptionError(f"absent={asked!r}: a tuple of {', '.join(map(repr, BASELINES_TRIED))}.")
     if len(set(asked)) < 2:
         raise OptionError("absent: what stands for a part that is gone decides the result, so at least two are needed.")
     if "blur" in asked and not pictures:
@@ -226,7 +228,7 @@ def _measured(game: Game, candidates: dict[str, Indices], chance: list[Indices])
     down, up, random = areas[:k], areas[k : 2 * k], areas[2 * k :]
     mean, scatter = random.mean(axis=0), random.std(axis=0, ddof=1)
     doubt = scatter / np.sqrt(len(random))
-    long = game.own >= FEWEST
+    long = game.own >= MIN_SEGMENTS
     out = []
     for metric, sign, own in (("deletion", -1.0, down), ("insertion", 1.0, up)):
         best = (sign * areas).max(axis=0) * sign
@@ -249,11 +251,11 @@ def _mean(values: Floats) -> float:
 def _line(name: str, metric: str, found: _Found, game: Game) -> Check:
     what = "taken away" if metric == "deletion" else "put back"
     scores = found.scores["the map"]
-    least, most = int(game.own[game.own >= FEWEST].min(initial=game.parts)), int(game.own.max())
+    least, most = int(game.own[game.own >= MIN_SEGMENTS].min(initial=game.parts)), int(game.own.max())
     count = f"{most}" if least == most else f"{least} to {most}"
     if not len(scores):
         why = f"no order of the {count} parts moves the score more than chance does, in any of {found.still} rows"
-        return Check(GROUP, name, "not applicable", None, why + ".")
+        return Check(FAITHFULNESS, name, "not applicable", None, why + ".")
     mean, half = interval(scores)
     # of one row, what is known is how far a single random order may be from the mean of those drawn
     half = half if len(scores) > 1 else t_of(found.random - 1) * float(np.hypot(found.scatter, found.doubt))
@@ -261,28 +263,33 @@ def _line(name: str, metric: str, found: _Found, game: Game) -> Check:
     if found.still:
         said += f"; {found.still} rows left out, whose score no order moves"
     if found.short:
-        said += f"; {found.short} rows left out for fewer than {FEWEST} parts"
+        said += f"; {found.short} rows left out for fewer than {MIN_SEGMENTS} parts"
     details = {"rows": scores, "dropped": found.still + found.short}
     if mean - half > 0:
-        return Check(GROUP, name, "pass", mean, said + ": better than chance.", details)
+        return Check(FAITHFULNESS, name, "pass", mean, said + ": better than chance.", details)
     why = "worse than chance" if mean + half < 0 else f"not told apart from chance by these {len(scores)} rows"
-    return Check(GROUP, name, "fail", mean, f"{said}: {why}.", details)
+    return Check(FAITHFULNESS, name, "fail", mean, f"{said}: {why}.", details)
 
 
 def _together(checks: list[Check], columns: list[list[float]], names: list[str]) -> Check:
     told = [c for c in checks if c.verdict in ("pass", "fail")]
     if len(told) < 2:
-        return Check(GROUP, TOGETHER, "not applicable", None, "fewer than two metrics say anything.")
+        return Check(FAITHFULNESS, TOGETHER_LINE, "not applicable", None, "fewer than two metrics say anything.")
     found = [t for t in taus(columns) if np.isfinite(t)]
     tau, least = (float(np.mean(found)), min(found)) if found else (0.0, 0.0)
     passes = sum(c.verdict == "pass" for c in told)
     order = f"Kendall's tau of the order in which they put {len(columns[0])} maps (this one and controls) is {tau:.2f} on average, {least:.2f} at least"
     said = f"{passes} of {len(told)} metrics say better than chance; {order}"
     details: dict[str, Any] = {"maps": names, "metrics": [c.name for c in checks], "scores": columns, "taus": found}
-    if passes == len(told) and tau >= AGREED:
-        return Check(GROUP, TOGETHER, "pass", tau, said + ": they agree.", details)
+    if passes == len(told) and tau >= MIN_AGREEMENT:
+        return Check(FAITHFULNESS, TOGETHER_LINE, "pass", tau, said + ": they agree.", details)
     if passes == 0:
-        return Check(GROUP, TOGETHER, "fail", tau, said + ": none does.", details)
+        return Check(FAITHFULNESS, TOGETHER_LINE, "fail", tau, said + ": none does.", details)
     return Check(
-        GROUP, TOGETHER, "disagree", tau, said + ": they disagree, so none of them is to be quoted alone.", details
+        FAITHFULNESS,
+        TOGETHER_LINE,
+        "disagree",
+        tau,
+        said + ": they disagree, so none of them is to be quoted alone.",
+        details,
     )

@@ -29,23 +29,25 @@ from whybox.numerics.statistics import about, interval, spearman
 
 __all__ = ["dependence"]
 
-GROUP: Final = "model dependence"
+MODEL_DEPENDENCE: Final = "model dependence"
 ALL_LAYERS: Final = "parameters drawn anew: all layers"
 TOP_LAYER: Final = "parameters drawn anew: top layer"
 # A map of nothing but the picture keeps all. The top layer leaves all that lies below as it was, so more is allowed there. Three digits networks: all layers,
 # gradients, paths, DeepLIFT, occlusion, Grad-CAM and LayerCAM 0 to 0.18, guided backpropagation and VarGrad 0.29 to 0.42, Score-CAM and Grad-CAM++ 0.57 to 0.71;
 # top layer 0.02 to 0.36 (LayerCAM once 0.46), 0.57 to 0.75, 0.70 to 0.99. The middle group falls on either side of the second threshold, from network to network.
-KEPT_ALL: Final = 0.5
-KEPT_TOP: Final = 2 / 3
-DRAWS: Final = 4  # networks drawn; more where maps are so small that one of them says little
-MANY_DRAWS: Final = 8
-FEW_DRAWS: Final = 3
-SMALL: Final = 64
-FEWEST: Final = 4  # places that a rank correlation needs
-FORGOTTEN: Final = 0.5  # correlation of the scores of covered rows before and after the top was drawn anew, its sign dropped; 0.24 by chance
-ANSWERED: Final = 4  # rows of which that is asked
-HALVES: Final = 12  # how often each
-NEAR: Final = 1e-3  # of the range: places this close to the reference say nothing about what they are multiplied with
+MAX_KEPT_ALL_LAYERS: Final = 0.5
+MAX_KEPT_TOP_LAYER: Final = 2 / 3
+NETWORKS_DRAWN: Final = 4  # networks drawn; more where maps are so small that one of them says little
+MAX_NETWORKS_DRAWN: Final = 8
+MIN_NETWORKS_DRAWN: Final = 3
+SMALL_MAP_SIZE: Final = 64
+MIN_POSITIONS: Final = 4  # places that a rank correlation needs
+MAX_SCORE_CORRELATION: Final = 0.5  # correlation of the scores of covered rows before and after the top was drawn anew, its sign dropped; 0.24 by chance
+ROWS_EVALUATED: Final = 4  # rows of which that is asked
+HALF_SPLITS: Final = 12  # how often each
+NEAR_REFERENCE: Final = (
+    1e-3  # of the range: places this close to the reference say nothing about what they are multiplied with
+)
 
 
 def dependence(case: CheckSubject) -> list[Check]:
@@ -54,22 +56,24 @@ def dependence(case: CheckSubject) -> list[Check]:
     try:
         case.net.randomised(case.other_seed(0))
     except UnsupportedModelError as error:
-        return [Check(GROUP, name, "not applicable", None, str(error)) for name in names]
+        return [Check(MODEL_DEPENDENCE, name, "not applicable", None, str(error)) for name in names]
     judged = _Judged(case)
-    if judged.places < FEWEST:
+    if judged.places < MIN_POSITIONS:
         why = (
-            f"a map of {judged.places} places has no order to speak of; {FEWEST} are needed."
+            f"a map of {judged.places} places has no order to speak of; {MIN_POSITIONS} are needed."
             if case.tokens is None
-            else f"no text checked has {FEWEST} tokens or words that can be ranked (special ones cannot, nor what stands for absent); the longest has {judged.places}."
+            else f"no text checked has {MIN_POSITIONS} tokens or words that can be ranked (special ones cannot, nor what stands for absent); the longest has {judged.places}."
         )
-        return [Check(GROUP, name, "not applicable", None, why) for name in names]
+        return [Check(MODEL_DEPENDENCE, name, "not applicable", None, why) for name in names]
     if not judged.told.any():
-        return [Check(GROUP, name, "not applicable", None, "every map checked is constant.") for name in names]
-    out = [_one(judged, ALL_LAYERS, (), KEPT_ALL, "half")]
+        return [
+            Check(MODEL_DEPENDENCE, name, "not applicable", None, "every map checked is constant.") for name in names
+        ]
+    out = [_one(judged, ALL_LAYERS, (), MAX_KEPT_ALL_LAYERS, "half")]
     top, why = _top(case)
     if not top:
-        return [*out, Check(GROUP, TOP_LAYER, "not applicable", None, why)]
-    return [*out, _one(judged, TOP_LAYER, top, KEPT_TOP, "two thirds")]
+        return [*out, Check(MODEL_DEPENDENCE, TOP_LAYER, "not applicable", None, why)]
+    return [*out, _one(judged, TOP_LAYER, top, MAX_KEPT_TOP_LAYER, "two thirds")]
 
 
 class _Judged:
@@ -94,12 +98,14 @@ class _Judged:
                 x, start = q.inputs[which].x.astype(np.float64), reference[which]
                 away = x - np.broadcast_to(np.asarray(start, dtype=np.float64), x.shape)
                 span = np.ptp(x.reshape(len(x), -1), axis=1).reshape(-1, *(1,) * (x.ndim - 1))
-                self._far.append((which, np.where(np.abs(away) > NEAR * np.where(span > 0, span, 1.0), away, np.nan)))
+                self._far.append(
+                    (which, np.where(np.abs(away) > NEAR_REFERENCE * np.where(span > 0, span, 1.0), away, np.nan))
+                )
         self.map = self.again() if self.how else flat(case.maps())
         self.used = np.isfinite(self.map)
         if case.tokens is not None:
             self.used &= self._told_of(case.tokens)
-        enough = self.used.sum(axis=1) >= FEWEST
+        enough = self.used.sum(axis=1) >= MIN_POSITIONS
         order = np.array([varies(m[u]) for m, u in zip(self.map, self.used, strict=True)])
         self.told = enough & order  # a constant map has no order to keep
         self.short = int((~enough).sum())
@@ -138,7 +144,7 @@ class _Judged:
         """|Spearman| of each row with the map: of sizes, or of signed values where that is larger."""
         out = np.zeros(len(self.map))
         for k, (a, b, used) in enumerate(zip(self.map, other, self.used, strict=True)):
-            if used.sum() >= FEWEST:
+            if used.sum() >= MIN_POSITIONS:
                 x, y = a[used], np.where(np.isfinite(b[used]), b[used], 0.0)
                 out[k] = max(abs(spearman(np.abs(x), np.abs(y))), abs(spearman(x, y)))
         return np.asarray(out[self.told])
@@ -200,7 +206,9 @@ def _even(case: CheckSubject) -> Method | None:
 def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: str) -> Check:
     case = judged.case
     before, controls = judged.same, judged.controls
-    draws = FEW_DRAWS if case.dear else MANY_DRAWS if judged.places <= SMALL else DRAWS
+    draws = (
+        MIN_NETWORKS_DRAWN if case.dear else MAX_NETWORKS_DRAWN if judged.places <= SMALL_MAP_SIZE else NETWORKS_DRAWN
+    )
     dead, table = 0, []
     for k in range(draws):
         other = judged.again(_drawn(case.net, case.other_seed(10 + k), layers))
@@ -213,7 +221,7 @@ def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: 
     if judged.how:
         said += f"; {judged.how}"
     if judged.short:
-        said += f"; left out for fewer than {FEWEST} places: {judged.short} of {case.count} rows"
+        said += f"; left out for fewer than {MIN_POSITIONS} places: {judged.short} of {case.count} rows"
     if constant := case.count - judged.short - int(judged.told.sum()):
         said += f"; left out for a constant map: {constant} of {case.count} rows"
     if layers:
@@ -231,7 +239,7 @@ def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: 
     }
     if same - chance < 0.1:
         why = "; the map does not repeat on the same network, so there is nothing to lose"
-        return Check(GROUP, name, "fail", mean, said + why + ".", details)
+        return Check(MODEL_DEPENDENCE, name, "fail", mean, said + why + ".", details)
     kept = (mean - chance) / (same - chance)
     below = mean + half < same
     verdict = "fail" if kept > most else "pass" if below else "not applicable"
@@ -242,7 +250,7 @@ def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: 
             if kept > most
             else ": but these rows are too few, or too short, to tell it from the same network"
         )
-    return Check(GROUP, name, verdict, mean, said + ".", details)
+    return Check(MODEL_DEPENDENCE, name, verdict, mean, said + ".", details)
 
 
 def _drawn(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentiable:
@@ -274,8 +282,8 @@ def _top(case: CheckSubject) -> tuple[tuple[str, ...], str]:
         if len(met) <= count:  # one more must be left as it is
             continue
         top = tuple(met[:count])
-        nets = (_drawn(case.net, case.other_seed(10 + k), top) for k in range(FEW_DRAWS))
-        if np.mean([_kept(before, _answers(case, net)) for net in nets]) <= FORGOTTEN:
+        nets = (_drawn(case.net, case.other_seed(10 + k), top) for k in range(MIN_NETWORKS_DRAWN))
+        if np.mean([_kept(before, _answers(case, net)) for net in nets]) <= MAX_SCORE_CORRELATION:
             return top, ""
         count *= 2
     if len(met) < 2:
@@ -293,9 +301,9 @@ def _answers(case: CheckSubject, net: Differentiable) -> Floats:
     if not games:
         return np.asarray(q.scores.T)
     game = next(reversed(games.values()))  # not zeros, which change nothing in sparse pictures
-    rows = np.repeat(np.flatnonzero(game.own >= FEWEST)[:ANSWERED], HALVES)
+    rows = np.repeat(np.flatnonzero(game.own >= MIN_POSITIONS)[:ROWS_EVALUATED], HALF_SPLITS)
     kept = np.random.default_rng([case.seed, 83]).random((len(rows), game.parts)) < 0.5
-    return game.scores(rows, kept).reshape(-1, HALVES)
+    return game.scores(rows, kept).reshape(-1, HALF_SPLITS)
 
 
 def _kept(before: Floats, after: Floats) -> float:

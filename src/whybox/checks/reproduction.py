@@ -14,15 +14,15 @@ from whybox.numerics.statistics import sizes_alike
 
 __all__ = ["numerical"]
 
-GROUP: Final = "numerical"
+NUMERICAL: Final = "numerical"
 SAME: Final = (
     1e-2  # relative distance of maps that differ by float32 rounding alone: other micro-batches, other kernels
 )
-NOISE: Final = 0.2  # of the map's size; a fifth leaves 98 % of its energy signal
+MAX_RELATIVE_NOISE: Final = 0.2  # of the map's size; a fifth leaves 98 % of its energy signal
 SHORTER: Final = (
     0.05  # relative distance that bfloat16 may bring; IG on smooth networks has 0.008, on ReLU with max-pooling 0.17
 )
-FEW: Final = 4
+FEW_ROWS: Final = 4
 
 
 def numerical(case: CheckSubject) -> list[Check]:
@@ -47,11 +47,11 @@ def _reproduced(case: CheckSubject) -> Check:
     shared = _shared(case)
     found = apart(case.repeated(), case.maps()) - shared[at]
     if float(found.max()) > SAME and not np.array_equal(rows, np.arange(len(rows))):
-        at = np.arange(min(FEW, len(case.parts[0])), dtype=np.intp)
+        at = np.arange(min(FEW_ROWS, len(case.parts[0])), dtype=np.intp)
         rows = case.standing(at)
         if not np.array_equal(rows, np.arange(len(rows))):
             return Check(
-                GROUP,
+                NUMERICAL,
                 name,
                 "not applicable",
                 None,
@@ -63,9 +63,9 @@ def _reproduced(case: CheckSubject) -> Check:
     if shared.any():
         said += f", beside the {float(shared.max()):.2g} by which a step more may change them: outputs that were explained together share their steps"
     if worst <= SAME:
-        return Check(GROUP, name, "pass", worst, said + ".")
+        return Check(NUMERICAL, name, "pass", worst, said + ".")
     return Check(
-        GROUP,
+        NUMERICAL,
         name,
         "fail",
         worst,
@@ -85,7 +85,7 @@ def _completeness(case: CheckSubject) -> Check:
     name = "completeness"
     found = case.parts[0].extras.get("converged")
     if not case.parts[0].evidence.additive or found is None:
-        return Check(GROUP, name, "not applicable", None, "this method's maps need not add up to anything.")
+        return Check(NUMERICAL, name, "not applicable", None, "this method's maps need not add up to anything.")
     gap = np.abs(case.parts[0].extras["completeness_error"][1])
     base = case.parts[0].extras["base"][1]
     score = 0.0 if case.parts[0].prediction is None else case.parts[0].prediction
@@ -94,10 +94,10 @@ def _completeness(case: CheckSubject) -> Check:
     said = f"the maps add up to score - base within {worst:.2g} of it at worst, {float(np.median(share)):.2g} in the median, over all {len(gap)} rows explained"
     if bad:
         return Check(
-            GROUP, name, "fail", worst, f"{said}; {bad} miss the tolerance: take more steps, or another baseline."
+            NUMERICAL, name, "fail", worst, f"{said}; {bad} miss the tolerance: take more steps, or another baseline."
         )
     return Check(
-        GROUP, name, "pass", worst, f"{said}; all within the tolerance. Adding up is no proof that a map is right."
+        NUMERICAL, name, "pass", worst, f"{said}; all within the tolerance. Adding up is no proof that a map is right."
     )
 
 
@@ -106,22 +106,24 @@ def _noise(case: CheckSubject) -> Check:
     errors = case.errors()
     if errors is None:
         why = "nothing is drawn" if case.parts[0].evidence.exact else "this method gives no standard error"
-        return Check(GROUP, name, "not applicable", None, why + ".")
+        return Check(NUMERICAL, name, "not applicable", None, why + ".")
     size = np.sqrt(np.nanmean(flat(case.maps()) ** 2, axis=1))
     share = np.nanmedian(flat(errors), axis=1) / np.where(size > 0, size, 1.0)
     middle = float(np.median(share))
-    said = f"the median standard error is {middle:.2g} of the map's size (root mean square); up to {NOISE:g} passes, for then noise is under a twentieth of its energy"
-    verdict = "pass" if middle <= NOISE else "fail"
+    said = f"the median standard error is {middle:.2g} of the map's size (root mean square); up to {MAX_RELATIVE_NOISE:g} passes, for then noise is under a twentieth of its energy"
+    verdict = "pass" if middle <= MAX_RELATIVE_NOISE else "fail"
     return Check(
-        GROUP, name, verdict, middle, said + ("." if verdict == "pass" else ": take more samples."), {"rows": share}
+        NUMERICAL, name, verdict, middle, said + ("." if verdict == "pass" else ": take more samples."), {"rows": share}
     )
 
 
 def _operators(case: CheckSubject) -> Check:
     met = case.parts[0].evidence.operators
     if met:
-        return Check(GROUP, "operators", "fail", float(len(met)), f"met without a rule of their own: {', '.join(met)}.")
-    return Check(GROUP, "operators", "pass", 0.0, "no operator was met that this method has no rule for.")
+        return Check(
+            NUMERICAL, "operators", "fail", float(len(met)), f"met without a rule of their own: {', '.join(met)}."
+        )
+    return Check(NUMERICAL, "operators", "pass", 0.0, "no operator was met that this method has no rule for.")
 
 
 def _mode(case: CheckSubject) -> Check:
@@ -129,29 +131,31 @@ def _mode(case: CheckSubject) -> Check:
         pass
     beside = case.parts[0].evidence.agreement
     said = "the network is in the state to be explained, and answers a row alike in other company (largest difference"
-    return Check(GROUP, "eval mode", "pass", beside, f"{said} {beside:.2g}).")
+    return Check(NUMERICAL, "eval mode", "pass", beside, f"{said} {beside:.2g}).")
 
 
 def _dtype(case: CheckSubject) -> Check:
     name = "dtype"
     if case.settings.get("dtype") != "bfloat16" and "16" not in case.net.arithmetic:
-        return Check(GROUP, name, "not applicable", None, f"computed in {case.net.arithmetic}, not in a shorter type.")
+        return Check(
+            NUMERICAL, name, "not applicable", None, f"computed in {case.net.arithmetic}, not in a shorter type."
+        )
     if "16" in case.net.arithmetic:
         return Check(
-            GROUP,
+            NUMERICAL,
             name,
             "not applicable",
             None,
             f"the network itself computes in {case.net.arithmetic}; there is no longer one to compare with.",
         )
-    at = np.arange(min(FEW, case.count))
+    at = np.arange(min(FEW_ROWS, case.count))
     short, full = case.repeated(), case.again(dtype=None, at=case.at[at])
     few = tuple(m[at] for m in short)
     distance = float(np.median(apart(few, full)))
     order = float(sizes_alike(flat(few), flat(full)).mean())
     said = f"bfloat16 is {distance:.2g} of the map's size away from float32 (median of {len(at)} rows), rank correlation {order:.3f}; up to {SHORTER:g} passes"
     return Check(
-        GROUP,
+        NUMERICAL,
         name,
         "pass" if distance <= SHORTER else "fail",
         distance,

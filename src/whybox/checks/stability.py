@@ -19,20 +19,18 @@ from whybox.numerics.statistics import about, interval, sizes_alike
 
 __all__ = ["stability"]
 
-GROUP: Final = "stability"
-NOISE: Final = "stability: small noise"
-SEED: Final = "stability: other seeds"
-RADIUS: Final = 0.02  # of the input's range: less than an eye sees, more than rounding
-TRIALS: Final = 6
-FEW_TRIALS: Final = 2
-MOVED: Final = 0.5  # of the distance to the map with its places shuffled, which is a map of something else
-REPEATED: Final = 0.8  # rank correlation with other seeds
-SEEDS: Final = 2
-ROUNDING: Final = 1e-3
-LEAST: Final = 0.05  # a shuffled map this near is no other map
-EMBEDDED: Final = (
-    "4 % of the spread of what the embedding gives"  # standard deviation, which is RADIUS of the range of even numbers
-)
+STABILITY: Final = "stability"
+SMALL_NOISE_LINE: Final = "stability: small noise"
+OTHER_SEEDS_LINE: Final = "stability: other seeds"
+NOISE_RADIUS: Final = 0.02  # of the input's range: less than an eye sees, more than rounding
+NOISE_TRIALS: Final = 6
+MIN_TRIALS: Final = 2
+MAX_SHARE_MOVED: Final = 0.5  # of the distance to the map with its places shuffled, which is a map of something else
+MIN_SEED_CORRELATION: Final = 0.8  # rank correlation with other seeds
+SEEDS_TRIED: Final = 2
+MAP_ROUNDING: Final = 1e-3
+MIN_SHUFFLED_DISTANCE: Final = 0.05  # a shuffled map this near is no other map
+EMBEDDED_REASON: Final = "4 % of the spread of what the embedding gives"  # standard deviation, which is NOISE_RADIUS of the range of even numbers
 
 
 def stability(case: CheckSubject) -> list[Check]:
@@ -43,11 +41,11 @@ def stability(case: CheckSubject) -> list[Check]:
 def _noise(case: CheckSubject) -> Check:
     if case.tokens is not None and case.tokens.embedding is None:
         why = "tokens are replaced as they are, without an embedding: nothing is a little beside a token."
-        return Check(GROUP, NOISE, "not applicable", None, why)
+        return Check(STABILITY, SMALL_NOISE_LINE, "not applicable", None, why)
     if case.tokens is None and all(i.whole for i in case.inputs):
         return Check(
-            GROUP,
-            NOISE,
+            STABILITY,
+            SMALL_NOISE_LINE,
             "not applicable",
             None,
             "the inputs are whole numbers (tokens, categories): nothing is a little beside them.",
@@ -56,7 +54,7 @@ def _noise(case: CheckSubject) -> Check:
     q = case.question() if case.tokens is None else case.embedded()
     scores = q.scores[:, 0]
     worst, order, moved = np.zeros(case.count), np.ones(case.count), np.zeros(case.count)
-    trials = FEW_TRIALS if case.dear else TRIALS
+    trials = MIN_TRIALS if case.dear else NOISE_TRIALS
     for k in range(trials):
         near = _near(case, k) if case.tokens is None else _near_embedded(case, q, k)
         after = case.again(arrays=near)
@@ -72,17 +70,17 @@ def _noise(case: CheckSubject) -> Check:
     mean, half = interval(worst)
     unlike = _unlike(case, before)
     share = float(relative(moved, scores, floor(scores)).mean())
-    what = f"{RADIUS:.0%} of the input's range" if case.tokens is None else EMBEDDED
+    what = f"{NOISE_RADIUS:.0%} of the input's range" if case.tokens is None else EMBEDDED_REASON
     said = (
         f"noise of {what} moves the map by {about(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "
         f"{float(order.mean()):.2f}; the score moves by {share:.1%}. A map with its places shuffled is {unlike:.2f} away, and up to half of that passes"
     )
     details = {"rows": worst, "rank correlation": order, "score": moved}
-    if unlike < LEAST and mean > ROUNDING:
+    if unlike < MIN_SHUFFLED_DISTANCE and mean > MAP_ROUNDING:
         why = ": these maps have too few places, or too even ones, for a shuffled one to be another map."
-        return Check(GROUP, NOISE, "not applicable", mean, said + why, details)
-    verdict = "pass" if mean <= max(MOVED * unlike, ROUNDING) else "fail"
-    return Check(GROUP, NOISE, verdict, mean, said + ".", details)
+        return Check(STABILITY, SMALL_NOISE_LINE, "not applicable", mean, said + why, details)
+    verdict = "pass" if mean <= max(MAX_SHARE_MOVED * unlike, MAP_ROUNDING) else "fail"
+    return Check(STABILITY, SMALL_NOISE_LINE, verdict, mean, said + ".", details)
 
 
 def _unlike(case: CheckSubject, maps: Maps) -> float:
@@ -90,9 +88,9 @@ def _unlike(case: CheckSubject, maps: Maps) -> float:
     rng = np.random.default_rng([case.seed, 82])
     table = flat(maps)
     if np.isfinite(table).all():
-        return float(np.mean([apart((rng.permuted(table, axis=1),), (table,)).mean() for _ in range(TRIALS)]))
+        return float(np.mean([apart((rng.permuted(table, axis=1),), (table,)).mean() for _ in range(NOISE_TRIALS)]))
     found = []
-    for _ in range(TRIALS):
+    for _ in range(NOISE_TRIALS):
         other = table.copy()
         for row in other:  # a view: places that the row has, among themselves
             row[np.isfinite(row)] = rng.permutation(row[np.isfinite(row)])
@@ -115,14 +113,14 @@ def _near(case: CheckSubject, trial: int) -> Arrays:
             else np.ptp(x.reshape(len(x), -1), axis=1).reshape(-1, *(1,) * (x.ndim - 1))
         )
         rng = np.random.default_rng([case.seed, 81, number, trial])
-        out.append((x + rng.uniform(-RADIUS, RADIUS, size=x.shape) * span).astype(x.dtype))
+        out.append((x + rng.uniform(-NOISE_RADIUS, NOISE_RADIUS, size=x.shape) * span).astype(x.dtype))
     return tuple(out)
 
 
 def _near_embedded(case: CheckSubject, q: Question, trial: int) -> Arrays:
     """What the embedding gives with noise, and the other inputs as they are.
 
-    A few of its numbers lie far out, so noise is measured not by their range but by their spread over the text: as much of it as RADIUS of the range is for
+    A few of its numbers lie far out, so noise is measured not by their range but by their spread over the text: as much of it as NOISE_RADIUS of the range is for
     numbers that are spread evenly.
     """
     assert case.tokens is not None  # noqa: S101  # asked by the caller
@@ -130,22 +128,24 @@ def _near_embedded(case: CheckSubject, q: Question, trial: int) -> Arrays:
     there = case.tokens.which[case.rows] >= 0
     spread = np.array([float(a[t].std()) if t.any() else 0.0 for a, t in zip(x, there, strict=True)])
     rng = np.random.default_rng([case.seed, 81, 0, trial])
-    noise = rng.uniform(-RADIUS, RADIUS, size=x.shape) * (np.sqrt(12.0) * spread)[:, None, None]
+    noise = rng.uniform(-NOISE_RADIUS, NOISE_RADIUS, size=x.shape) * (np.sqrt(12.0) * spread)[:, None, None]
     return ((x + noise * there[:, :, None]).astype(x.dtype), *(i.x for i in q.inputs[1:]))
 
 
 def _seeds(case: CheckSubject) -> Check:
     own = flat(case.maps())
-    found = [flat(case.repeated(case.other_seed(1 + k))) for k in range(SEEDS)]
+    found = [flat(case.repeated(case.other_seed(1 + k))) for k in range(SEEDS_TRIED)]
     if case.parts[0].evidence.exact or np.array_equal(found[0], flat(case.repeated()), equal_nan=True):
-        return Check(GROUP, SEED, "not applicable", None, "nothing is drawn: another seed gives the same map.")
+        return Check(
+            STABILITY, OTHER_SEEDS_LINE, "not applicable", None, "nothing is drawn: another seed gives the same map."
+        )
     table = np.array([sizes_alike(own, other) for other in found])
     mean, half = interval(table)
-    said = f"rank correlation with {SEEDS} other seeds {about(mean, half)}; from {REPEATED:g} passes"
-    verdict = "pass" if mean >= REPEATED else "fail"
+    said = f"rank correlation with {SEEDS_TRIED} other seeds {about(mean, half)}; from {MIN_SEED_CORRELATION:g} passes"
+    verdict = "pass" if mean >= MIN_SEED_CORRELATION else "fail"
     return Check(
-        GROUP,
-        SEED,
+        STABILITY,
+        OTHER_SEEDS_LINE,
         verdict,
         mean,
         said + ("." if verdict == "pass" else ": take more samples before reading details."),

@@ -24,7 +24,7 @@ from whybox.models.differentiable import Differentiable
 __all__ = ["Tokens", "made_tokens", "of_tokens"]
 
 Bools = npt.NDArray[np.bool_]
-ALIKE: Final = 1e-4  # of the answers' size: a token that is hidden changes nothing but the last digits
+NO_CHANGE_TOLERANCE: Final = 1e-4  # of the answers' size: a token that is hidden changes nothing but the last digits
 
 
 @final
@@ -284,8 +284,8 @@ def _mask_of(tokens: Tokens, rows: Indices) -> int | None:
             _answers(tokens, rows, number, a, b) for a, b in ((ids, m), (ids, less), (swapped, less))
         )
         size = float(np.abs(hidden).max(initial=0.0)) + 1e-12
-        quiet = float(np.abs(behind - hidden).max(initial=0.0)) <= ALIKE * size
-        tells = bool((less == m).all()) or float(np.abs(hidden - plain_).max(initial=0.0)) > ALIKE * size
+        quiet = float(np.abs(behind - hidden).max(initial=0.0)) <= NO_CHANGE_TOLERANCE * size
+        tells = bool((less == m).all()) or float(np.abs(hidden - plain_).max(initial=0.0)) > NO_CHANGE_TOLERANCE * size
         if np.isfinite(behind).all() and quiet and tells and bool((less == 0).any()):
             return number
     return None

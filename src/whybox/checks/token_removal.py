@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.checks.audit import CheckSubject
-from whybox.checks.deletion_curves import FEWEST, MOST_PARTS, Game, ordered
+from whybox.checks.deletion_curves import MAX_SEGMENTS, MIN_SEGMENTS, Game, ordered
 from whybox.checks.token_maps import Tokens
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.methods.saliency.problem import Indices, Question
 
-__all__ = ["STAND_INS", "orders_of_tokens", "removal"]
+__all__ = ["REPLACEMENTS", "orders_of_tokens", "removal"]
 
-STAND_INS: Final = ("absent token", "hidden", "neutral token", "other tokens")
+REPLACEMENTS: Final = ("absent token", "hidden", "neutral token", "other tokens")
 _NEUTRAL: Final = ("[UNK]", "<unk>", "[PAD]", "<pad>", "[MASK]", "<mask>")
 Bools = npt.NDArray[np.bool_]
 
@@ -31,7 +31,7 @@ def removal(case: CheckSubject, q: Question, asked: Sequence[str] | None) -> tup
     assert case.tokens is not None  # noqa: S101  # asked by the caller
     tokens, rows = case.tokens, case.rows
     ids, live = _parts(tokens, rows)
-    if not (live.sum(axis=1) >= FEWEST).any():
+    if not (live.sum(axis=1) >= MIN_SEGMENTS).any():
         what = "words" if tokens.words else "tokens"
         return {}, f"no text checked has three {what} that may be taken away (special ones stay)."
     found: dict[str, tuple[str, int, npt.NDArray[Any]]] = {}
@@ -68,7 +68,7 @@ def orders_of_tokens(case: CheckSubject, games: Mapping[str, Game]) -> dict[str,
 
 
 def _parts(tokens: Tokens, rows: Indices) -> tuple[Indices, Bools]:
-    """The part of each token, (rows, tokens), -1 for those that stay; and which parts a row has. More than MOST_PARTS are taken with their neighbours."""
+    """The part of each token, (rows, tokens), -1 for those that stay; and which parts a row has. More than MAX_SEGMENTS are taken with their neighbours."""
     free, which = tokens.free[rows], tokens.which[rows]
     ids = np.full(free.shape, -1, dtype=np.intp)
     counts = np.zeros(len(rows), dtype=np.intp)
@@ -76,7 +76,7 @@ def _parts(tokens: Tokens, rows: Indices) -> tuple[Indices, Bools]:
         if free[row].any():
             place = np.unique(which[row][free[row]], return_inverse=True)[1].reshape(-1)
             n = int(place.max()) + 1
-            counts[row] = min(n, MOST_PARTS)
+            counts[row] = min(n, MAX_SEGMENTS)
             ids[row, free[row]] = place * counts[row] // n
     return ids, np.arange(max(int(counts.max(initial=0)), 1)) < counts[:, None]
 
@@ -115,9 +115,9 @@ def _stand_ins(case: CheckSubject, tokens: Tokens, rows: Indices) -> dict[str, t
 def _chosen(have: list[str], asked: Sequence[str] | None) -> list[str]:
     if asked is None:
         return have[:2]
-    unknown = [a for a in asked if a not in STAND_INS]
+    unknown = [a for a in asked if a not in REPLACEMENTS]
     if unknown or isinstance(asked, str):
-        raise OptionError(f"absent={asked!r}: of tokens a tuple of {', '.join(map(repr, STAND_INS))}.")
+        raise OptionError(f"absent={asked!r}: of tokens a tuple of {', '.join(map(repr, REPLACEMENTS))}.")
     if missing := [a for a in asked if a not in have]:
         raise OptionError(
             f"absent={missing[0]!r} is not there for these texts and this network; there are: {', '.join(map(repr, have))}."

@@ -18,9 +18,9 @@ from whybox.errors import InputError, OptionError, did_you_mean
 
 __all__ = ["Given", "files_of", "given", "there"]
 
-PICTURES: Final = (".png", ".jpg", ".jpeg")
-TABLES: Final = (".csv", ".tsv", ".parquet", ".pq")
-ONE: Final = ""  # the name of an input that has none
+PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
+TABLE_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".pq")
+UNNAMED_INPUT: Final = ""  # the name of an input that has none
 Shape = tuple[int | None, ...] | None
 
 
@@ -63,7 +63,7 @@ def files_of(plain: Sequence[str], named: Sequence[str], option: str = "--input"
     if plain and named:
         raise OptionError(f"give files, or {option} NAME=FILE for every input, not both.")
     if plain:
-        return {ONE: [p for text in plain for p in _filled(text)]}
+        return {UNNAMED_INPUT: [p for text in plain for p in _filled(text)]}
     out: dict[str, list[str]] = {}
     for text in named:
         name, equals, path = text.partition("=")
@@ -112,8 +112,8 @@ def given(options: argparse.Namespace, net: Any, files: Mapping[str, list[str]])
     notes = tuple(note for r in read.values() for note in r.notes)
     count = next(iter(rows.values()))
     arrays = {name: r.rows for name, r in read.items()}
-    if order == [ONE]:
-        return Given(arrays[ONE], (), count, labels, notes)
+    if order == [UNNAMED_INPUT]:
+        return Given(arrays[UNNAMED_INPUT], (), count, labels, notes)
     by_place = expects is not None or all(n.isdigit() for n in order)
     inputs: Any = (tuple(arrays.values()) if len(arrays) > 1 else arrays[order[0]]) if by_place else arrays
     return Given(inputs, tuple(order), count, labels, notes)
@@ -121,9 +121,9 @@ def given(options: argparse.Namespace, net: Any, files: Mapping[str, list[str]])
 
 def _order(names: list[str], expects: Sequence[Shape] | None, called: Sequence[str]) -> list[str]:
     """The inputs in the order the network takes them: by its own names where it says them, or by their numbers."""
-    if expects is not None and names == [ONE] and len(expects) > 1:
+    if expects is not None and names == [UNNAMED_INPUT] and len(expects) > 1:
         raise OptionError(f"the program takes {len(expects)} inputs: give each with --input NAME=FILE. Their names: {', '.join(called)}.")  # fmt: skip
-    if names == [ONE]:
+    if names == [UNNAMED_INPUT]:
         return names
     if all(n.isdigit() for n in names):
         if sorted(map(int, names)) != list(range(len(expects) if expects is not None else len(names))):
@@ -161,11 +161,11 @@ class _Reader:
         kinds = {Path(p).suffix.lower() for p in paths}
         if kinds == {".npy"}:
             return _arrays(paths, shape)
-        if kinds <= set(TABLES):
+        if kinds <= set(TABLE_SUFFIXES):
             return self._table(paths, shape)
-        if kinds <= set(PICTURES):
+        if kinds <= set(PICTURE_SUFFIXES):
             return self._pictures(paths, shape)
-        odd = next((k for k in sorted(kinds) if k not in (*PICTURES, *TABLES, ".npy")), None)
+        odd = next((k for k in sorted(kinds) if k not in (*PICTURE_SUFFIXES, *TABLE_SUFFIXES, ".npy")), None)
         raise InputError(
             f"inputs of type {odd!r} are not read; give .png, .jpg, .npy, .csv or .parquet."
             if odd is not None
@@ -228,7 +228,7 @@ class _Reader:
         own: str | None = None
         for text in getattr(self.options, option) or ():
             name, equals, value = text.partition("=")
-            if equals and self.names == (ONE,):
+            if equals and self.names == (UNNAMED_INPUT,):
                 raise OptionError(f"--{option} {text!r}: NAME=... is for one of several inputs; here there is one.")
             if equals and name not in self.names:
                 raise OptionError(f"--{option} {text!r}: there is no input {name!r}.{did_you_mean(name, self.names)}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from whybox.cli.network_inputs import files_of, given, there
-from whybox.cli.saliency_output import DRAWN, write
+from whybox.cli.saliency_output import MAX_ROWS_DRAWN, write
 from whybox.errors import InputError, ModelFileError, OptionError, WhyboxError
 
 __all__ = ["add_parser"]
@@ -35,7 +35,7 @@ _METHODS: Final = (
     "gradient", "gradient_x_input", "smoothgrad", "vargrad", "integrated_gradients", "expected_gradients", "deeplift", "guided_backprop", "gradcam",
     "gradcam++", "layercam", "scorecam", "occlusion", "rise", "ablation", "shapley",
 )  # fmt: skip  # held against the catalog by a test, for the catalog takes long to import
-DRAWINGS: Final = (".png", ".svg")
+PICTURE_SUFFIXES: Final = (".png", ".svg")
 
 
 def add_parser(commands: Any, exit_codes: str) -> None:
@@ -119,7 +119,7 @@ def _saliency(options: argparse.Namespace) -> None:
     names = _names(options.names)
     net = _network(options.model, trust_pickle=options.trust_pickle)
     read = given(options, net, files)
-    if out.suffix.lower() in DRAWINGS:
+    if out.suffix.lower() in PICTURE_SUFFIXES:
         _refuse_drawing(options, read.rows)
     for note in read.notes:
         print(note, file=sys.stderr)
@@ -169,8 +169,8 @@ def _tell(named: dict[str, Any], written: list[Path]) -> None:
 
 def _refuse_drawing(options: argparse.Namespace, rows: int) -> None:
     """Before any work."""
-    if rows > DRAWN:
-        raise OptionError(f"-o {options.out}: a picture shows up to {DRAWN} rows, and there are {rows:,}; write .npz or .whybox.")  # fmt: skip
+    if rows > MAX_ROWS_DRAWN:
+        raise OptionError(f"-o {options.out}: a picture shows up to {MAX_ROWS_DRAWN} rows, and there are {rows:,}; write .npz or .whybox.")  # fmt: skip
     if options.target == "all":
         raise OptionError(f"-o {options.out}: a picture shows one output; name it with --target, or write .npz or .whybox.")  # fmt: skip
 

@@ -13,11 +13,11 @@ import numpy as np
 from whybox.core.atomic_write import writing
 from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
-from whybox.plots.saliency_image import SIGNS
+from whybox.plots.saliency_image import CHARACTERS_PER_INCH
 
-__all__ = ["DRAWN", "write"]
+__all__ = ["MAX_ROWS_DRAWN", "write"]
 
-DRAWN: Final = 16  # rows in one picture
+MAX_ROWS_DRAWN: Final = 16  # rows in one picture
 
 
 def write(found: Mapping[str, Explanation], out: Path) -> list[Path]:
@@ -76,7 +76,7 @@ def _arrays(found: Mapping[str, Explanation]) -> dict[str, Any]:
 
 
 def _refuse_shapes(found: Mapping[str, Explanation]) -> None:
-    from whybox.plots.saliency_series import DRAWN as FIGURES
+    from whybox.plots.saliency_series import SERIES_AXES as FIGURES
 
     for name, e in found.items():
         if e.dims[1:] not in FIGURES:
@@ -103,7 +103,7 @@ def _drawn(found: Mapping[str, Explanation]) -> Any:
     figure, cells = plt.subplots(
         lines, columns, figsize=(sizes["width"] * columns, sizes["height"] * lines), layout="constrained", squeeze=False
     )
-    places, room = cells.ravel(), int(SIGNS * sizes["width"])
+    places, room = cells.ravel(), int(CHARACTERS_PER_INCH * sizes["width"])
     for cell in places[len(first) * len(found) :]:
         cell.set_axis_off()
     for at, cell in enumerate(places[: len(first) * len(found)]):

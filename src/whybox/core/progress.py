@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 __all__ = ["batches", "counted", "expected"]
 
-SECONDS_A_CALL = 0.2  # one native call: Ctrl-C is answered between calls
+SECONDS_PER_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 
 
 def batches(
@@ -61,7 +61,7 @@ def counted(total: int, *, what: str, unit: str = "rows") -> Iterator[Callable[[
 
 
 def _next(size: int, took: float, most: int) -> int:
-    return int(min(most, max(1, min(4 * size, size * SECONDS_A_CALL / took))))
+    return int(min(most, max(1, min(4 * size, size * SECONDS_PER_CALL / took))))
 
 
 def expected(total: int, overhead: float, each: float, *, first: int = 32, most: int = 65536) -> list[int]:

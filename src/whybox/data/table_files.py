@@ -13,15 +13,15 @@ from whybox.errors import DtypeError, InputError, OptionError, shown
 
 __all__ = ["column_names", "count_rows", "read_batches", "read_table", "table_writer"]
 
-BATCH: Final = 100_000
-READS: Final = (".csv", ".tsv", ".parquet", ".pq")
+ROWS_PER_BATCH: Final = 100_000
+READABLE_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".pq")
 # What pandas.read_csv takes for missing, in text as in numbers, so that a file means the same here and there.
-BLANKS: Final = (
+MISSING_TEXTS: Final = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a",
     "nan", "null",
 )  # fmt: skip
 _NUMBER: Final = r"(?i)^\s*[+-]?(\d+\.?\d*(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|inf|infinity|nan)\s*$"
-WRITES: Final = (".parquet", ".pq", ".csv", ".arrow", ".feather")
+WRITABLE_SUFFIXES: Final = (".parquet", ".pq", ".csv", ".arrow", ".feather")
 
 
 Spellings = Mapping[str, Callable[[str], bool]]
@@ -52,10 +52,10 @@ def read_table(path: str | Path, spelled: Spellings | None = None) -> Any:
             if source.read(2) in (b"\xff\xfe", b"\xfe\xff"):
                 raise InputError(f"{file.name}: it is UTF-16; convert it to UTF-8.")
         options = csv.ParseOptions(delimiter=_delimiter(file), newlines_in_values=True)
-        kept = {name: [b for b in BLANKS if known(b)] for name, known in (spelled or {}).items()}
+        kept = {name: [b for b in MISSING_TEXTS if known(b)] for name, known in (spelled or {}).items()}
         blanks = csv.ConvertOptions(
             strings_can_be_null=not any(kept.values()),
-            null_values=list(BLANKS),
+            null_values=list(MISSING_TEXTS),
             column_types=dict.fromkeys(kept, pa.string()),
         )
         table = _checked(csv.read_csv(file, parse_options=options, convert_options=blanks), file)
@@ -90,7 +90,7 @@ def _without_blanks(table: Any, kept: Mapping[str, Sequence[str]]) -> Any:
 
     for at, field in enumerate(table.schema):
         if pa.types.is_string(field.type):
-            blank = pa.array([b for b in BLANKS if b not in kept.get(field.name, ())], pa.string())
+            blank = pa.array([b for b in MISSING_TEXTS if b not in kept.get(field.name, ())], pa.string())
             cells = table.column(at)
             table = table.set_column(
                 at, field.name, pc.if_else(pc.is_in(cells, blank), pa.scalar(None, pa.string()), cells)
@@ -229,8 +229,8 @@ def read_batches(
         for at, name in enumerate(table.column_names):
             if name in copied and name not in (spelled or {}):
                 table = table.set_column(at, name, _copied(table.column(at)))
-        for start in range(0, max(table.num_rows, 1), BATCH):
-            yield table.slice(start, BATCH)
+        for start in range(0, max(table.num_rows, 1), ROWS_PER_BATCH):
+            yield table.slice(start, ROWS_PER_BATCH)
         return
     import pyarrow.parquet as pq
 
@@ -239,7 +239,7 @@ def read_batches(
             if source.metadata.num_rows == 0:
                 yield source.read()
             words = _dictionaries(source, coded, file)
-            for batch in source.iter_batches(batch_size=BATCH):
+            for batch in source.iter_batches(batch_size=ROWS_PER_BATCH):
                 table = pa.Table.from_batches([batch])
                 for name, dictionary in words.items():
                     at = table.column_names.index(name)
@@ -256,7 +256,7 @@ def _dictionaries(source: Any, coded: Sequence[str], file: Path) -> dict[str, An
     out = {}
     for name in (f.name for f in source.schema_arrow if f.name in coded and pa.types.is_dictionary(f.type)):
         lists: list[Any] = []
-        for batch in source.iter_batches(batch_size=BATCH, columns=[name]):
+        for batch in source.iter_batches(batch_size=ROWS_PER_BATCH, columns=[name]):
             words = batch.column(0).dictionary
             if not any(words.equals(known) for known in lists):
                 lists.append(words)
@@ -284,9 +284,9 @@ def _file(path: str | Path) -> Path:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"there is no file {str(file)!r}.")
-    if file.suffix.lower() not in READS:
+    if file.suffix.lower() not in READABLE_SUFFIXES:
         raise InputError(
-            f"{file.name}: tables are read from {shown(READS)}; convert it, or load it yourself and use whybox from Python."
+            f"{file.name}: tables are read from {shown(READABLE_SUFFIXES)}; convert it, or load it yourself and use whybox from Python."
         )
     return file
 
@@ -298,8 +298,8 @@ def check_output(path: str | Path) -> Path:
         OptionError: an unknown ending. InputError: a folder that does not exist.
     """
     file = Path(path)
-    if file.suffix.lower() not in WRITES:
-        raise OptionError(f"{file.name}: results are written to {shown(WRITES)}.")
+    if file.suffix.lower() not in WRITABLE_SUFFIXES:
+        raise OptionError(f"{file.name}: results are written to {shown(WRITABLE_SUFFIXES)}.")
     if not file.parent.is_dir():
         raise InputError(f"the folder {str(file.parent)!r} does not exist.")
     return file

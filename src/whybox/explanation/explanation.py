@@ -18,10 +18,10 @@ from whybox.explanation.axis_labels import one_position, where
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.selection import as_key
 
-__all__ = ["KINDS", "PAIR", "Explanation"]
+__all__ = ["EXPLANATION_KINDS", "PAIR_SEPARATOR", "Explanation"]
 
 # kind -> the axes it may have, in order; "output" is there only where the model has several
-KINDS: Final = {
+EXPLANATION_KINDS: Final = {
     "attribution": ("row", "feature", "output"),
     "interaction": ("row", "feature", "feature_2", "output"),
     "importance": ("feature", "output"),
@@ -46,7 +46,7 @@ KINDS: Final = {
         "output",
     ),
 }
-PAIR: Final = " \N{MULTIPLICATION SIGN} "  # between the names of two features in a term
+PAIR_SEPARATOR: Final = " \N{MULTIPLICATION SIGN} "  # between the names of two features in a term
 _FEATURE_AXES: Final = ("feature", "feature_2")
 
 
@@ -56,7 +56,7 @@ class Explanation:
     """Labelled numbers that a method computed from a model, a background and rows.
 
     Attributes:
-        kind: one of KINDS.
+        kind: one of EXPLANATION_KINDS.
         values: float64, one axis for each of `dims`.
         dims: names of the axes; an axis the model does not have is not there.
         coords: for each axis its labels.
@@ -86,7 +86,7 @@ class Explanation:
     again: Callable[[Any], Floats] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        allowed = KINDS.get(self.kind)
+        allowed = EXPLANATION_KINDS.get(self.kind)
         order = _ends if self.kind == "saliency" else tuple
         if allowed is None or order(d for d in allowed if d in self.dims) != order(self.dims):
             raise OptionError(f"an explanation of kind {self.kind!r} cannot have the axes {self.dims}.")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["effects_html", "evidence_html", "number", "table_html"]
 
-ROWS = 8
-FEATURES = 12
+MAX_ROWS_SHOWN = 8
+MAX_FEATURES_SHOWN = 12
 _NAME = "text-align:left;white-space:normal;overflow-wrap:anywhere"
 _POSITIVE, _NEGATIVE = "#d1495b", "#2e86c1"
 
@@ -67,7 +67,7 @@ def _maps(e: Explanation) -> str:
     found = e.extras.get("completeness_error")
     head = ["row", "score", "largest value", "at", *(["adds up within"] if found is not None else [])]
     lines = []
-    for i in range(min(len(e), ROWS)):
+    for i in range(min(len(e), MAX_ROWS_SHOWN)):
         size = np.abs(np.nan_to_num(e.values[i]))
         at = np.unravel_index(int(size.argmax()), size.shape)
         score = "" if e.prediction is None else number(float(np.asarray(e.prediction).reshape(len(e), -1)[i, 0]))
@@ -95,7 +95,7 @@ def effects_html(effects: Effects) -> str:
     """Return the size of each effect as HTML, largest first, and the evidence of the first."""
     from whybox.explanation.axis_points import size
 
-    names = effects.ordered(FEATURES)
+    names = effects.ordered(MAX_FEATURES_SHOWN)
     most = max((size(effects[n]) for n in names), default=0.0)
     lines = "".join(
         f'<tr><td style="{_NAME};max-width:22em">{escape(n if isinstance(n, str) else " x ".join(n))}</td>'
@@ -115,7 +115,7 @@ def _curve(e: Explanation) -> str:
 
     axes = tuple(i for i, d in enumerate(e.dims) if d != "point")
     values = e.values.mean(axis=axes) if axes else e.values
-    count = ROWS if "point" in e.dims else 0
+    count = MAX_ROWS_SHOWN if "point" in e.dims else 0
     shown = np.unique(np.linspace(0, len(values) - 1, count).astype(np.int64))
     most = float(np.abs(np.nan_to_num(values)).max(initial=0.0))
     lines = "".join(
@@ -157,7 +157,7 @@ def _features(e: Explanation) -> str:
     values = e.values.mean(axis=axes) if axes else e.values
     if "feature_2" in e.dims:
         values = np.abs(e.values).mean(axis=axes)
-    order = e.ordered(FEATURES)
+    order = e.ordered(MAX_FEATURES_SHOWN)
     most = _most(e, values[order])
     lines = "".join(
         f'<tr><td style="{_NAME};max-width:22em">{escape(e.feature_names[j])}</td>'
@@ -175,11 +175,11 @@ def _heading(name: str) -> str:
 
 def _rows(e: Explanation) -> str:
     """One line a row, the largest features first."""
-    order = e.ordered(FEATURES)
+    order = e.ordered(MAX_FEATURES_SHOWN)
     head = "".join(_heading(e.feature_names[j]) for j in order)
-    most = _most(e, e.values[:ROWS, order])
+    most = _most(e, e.values[:MAX_ROWS_SHOWN, order])
     lines = []
-    for i in range(min(ROWS, len(e.values))):
+    for i in range(min(MAX_ROWS_SHOWN, len(e.values))):
         cells = "".join(
             f'<td style="text-align:right">{number(v)}<br><span style="display:inline-block;height:3px;width:{0 if most == 0 else 40 * abs(v) / most:.0f}px;'
             f'background:{_POSITIVE if v >= 0 else _NEGATIVE}"></span></td>'
@@ -190,8 +190,8 @@ def _rows(e: Explanation) -> str:
         )
         lines.append(f'<tr><td style="text-align:left">{escape(str(e.coords["row"][i]))}</td>{cells}{told}</tr>')
     more = []
-    if len(e.values) > ROWS:
-        more.append(f"{len(e.values) - ROWS:,} more rows")
+    if len(e.values) > MAX_ROWS_SHOWN:
+        more.append(f"{len(e.values) - MAX_ROWS_SHOWN:,} more rows")
     if len(e.feature_names) > len(order):
         more.append(f"{len(e.feature_names) - len(order):,} more features")
     note = (

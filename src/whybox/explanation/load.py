@@ -19,7 +19,7 @@ from whybox.explanation.curve_functions import Axis, PiecewiseLinearCurve, Saved
 from whybox.explanation.effects import Effects
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
-from whybox.explanation.save import FORMAT, SPARSE
+from whybox.explanation.save import FORMAT_VERSION, SPARSE
 
 __all__ = ["load"]
 
@@ -76,9 +76,9 @@ def _check_format(page: dict[str, Any]) -> None:
     number = page.get("format")
     if type(number) is not int or number < 1:
         raise ExplanationFileError(f"the file has format {number!r}, which whybox never wrote; it was edited.")
-    if number > FORMAT:
+    if number > FORMAT_VERSION:
         raise ExplanationFileError(
-            f"the file has format {number}, of a newer version of whybox; this one reads formats up to {FORMAT}. Update whybox to read it."
+            f"the file has format {number}, of a newer version of whybox; this one reads formats up to {FORMAT_VERSION}. Update whybox to read it."
         )
 
 

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from whybox.explanation.effects import Effects
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["FORMAT", "SPARSE", "save", "save_effects"]
+__all__ = ["FORMAT_VERSION", "SPARSE", "save", "save_effects"]
 
-FORMAT: Final = 1  # goes up when a file means something else; fields that are only added to the evidence do not need it
+FORMAT_VERSION: Final = (
+    1  # goes up when a file means something else; fields that are only added to the evidence do not need it
+)
 SPARSE: Final = ("data", "indices", "indptr")  # what a sparse matrix is made of
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)  # no clock in the file: same explanation, same bytes
 
@@ -43,7 +45,7 @@ def save_effects(effects: Effects, path: str | Path) -> None:
     Raises:
         InputError: the folder cannot be written to.
     """
-    page = {"format": FORMAT, "keys": [k if isinstance(k, str) else list(k) for k in effects]}
+    page = {"format": FORMAT_VERSION, "keys": [k if isinstance(k, str) else list(k) for k in effects]}
     with writing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         _add(archive, "effects.json", json.dumps(page).encode())
         for i, curve in enumerate(effects.values()):
@@ -54,7 +56,7 @@ def save_effects(effects: Effects, path: str | Path) -> None:
 
 def _write(e: Explanation, target: Any) -> None:
     page = {
-        "format": FORMAT,
+        "format": FORMAT_VERSION,
         "kind": e.kind,
         "dims": list(e.dims),
         "units": e.units,

@@ -13,7 +13,7 @@ from whybox.models.links import Link
 
 __all__ = ["game_of_row", "values_of_game"]
 
-CELLS = 2**21  # numbers held at a time while a row's coalitions are evaluated
+MAX_CELLS = 2**21  # numbers held at a time while a row's coalitions are evaluated
 
 
 def game_of_row(
@@ -37,7 +37,7 @@ def game_of_row(
     """
     k = len(base)
     game = np.zeros((2**count, k))
-    step = max(1, CELLS // (2**count * k))
+    step = max(1, MAX_CELLS // (2**count * k))
     for at in range(0, len(B), step):
         raw = hybrids(x, np.ascontiguousarray(B[at : at + step])) + base
         game += np.tensordot(weights[at : at + step], link(raw), axes=1)

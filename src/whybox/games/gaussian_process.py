@@ -26,18 +26,20 @@ from whybox.data.table import Floats
 
 __all__ = ["Kriging"]
 
-FREE: Final = 1e3  # variance of the mean over that of pairs of players, while weights are learnt
-FALLS: Final = (0.003, 0.01, 0.03, 0.1, 0.3)  # variance of size k + 2 over that of size k
-NOISES: Final = (1e-6, 1e-4, 1e-2, 1.0)  # of a pair, over the variance of its triples
-HIGHEST: Final = 7  # larger sets are left to the noise
-ROUNDS: Final = 4  # of learning weights
-EVEN: Final = (0.1, 1e-4)  # fall and noise while weights are learnt
-LEAST: Final = 1e-3  # of the largest: a player's share in interactions
-POWER: Final = 0.7  # of that share: 1 where variances are products; 0.7 found values of networks best
-ALIKE: Final = 0.02  # share of sets whose variance does not hang on who is in them
-LOST: Final = 1e-5  # sums over sets of a size that are less than this share of what they could be are rounding
-WIDER: Final = 1.1  # errors, since weights, fall and noise were chosen by these very numbers; and Student's t of few pairs is wider than a normal
-TRIED: Final = 400  # pairs by which weights, fall and noise are chosen; the work grows with their cube
+MEAN_VARIANCE: Final = 1e3  # variance of the mean over that of pairs of players, while weights are learnt
+FALLS_TRIED: Final = (0.003, 0.01, 0.03, 0.1, 0.3)  # variance of size k + 2 over that of size k
+NOISES_TRIED: Final = (1e-6, 1e-4, 1e-2, 1.0)  # of a pair, over the variance of its triples
+MAX_SET_SIZE: Final = 7  # larger sets are left to the noise
+LEARNING_ROUNDS: Final = 4  # of learning weights
+DEFAULT_FALL_AND_NOISE: Final = (0.1, 1e-4)  # fall and noise while weights are learnt
+MIN_PLAYER_SHARE: Final = 1e-3  # of the largest: a player's share in interactions
+SHARE_POWER: Final = 0.7  # of that share: 1 where variances are products; 0.7 found values of networks best
+EXCHANGEABLE_SHARE: Final = 0.02  # share of sets whose variance does not hang on who is in them
+ROUNDING_SHARE: Final = (
+    1e-5  # sums over sets of a size that are less than this share of what they could be are rounding
+)
+ERROR_FACTOR: Final = 1.1  # errors, since weights, fall and noise were chosen by these very numbers; and Student's t of few pairs is wider than a normal
+MAX_PAIRS_FOR_LEARNING: Final = 400  # pairs by which weights, fall and noise are chosen; the work grows with their cube
 
 
 @final
@@ -48,10 +50,10 @@ class Kriging:
         """`coalitions` (pairs, players), one of each pair; the pair of all and none is known too, and comes last."""
         players = coalitions.shape[1]
         self._signs = np.concatenate([np.where(coalitions, 1.0, -1.0), np.ones((1, players))])
-        self._orders = [k for k in range(1, HIGHEST + 1, 2) if k <= players]
+        self._orders = [k for k in range(1, MAX_SET_SIZE + 1, 2) if k <= players]
         self._fit = np.linalg.pinv(self._signs)
         self._rest = _beyond(self._signs)
-        self._some = slice(None, None, max(1, len(self._signs) // max(TRIED, 3 * players)))
+        self._some = slice(None, None, max(1, len(self._signs) // max(MAX_PAIRS_FOR_LEARNING, 3 * players)))
         self._some_rest = self._rest if self._some.step == 1 else _beyond(self._signs[self._some])
         # Shapley's weights of a pair, of which one has the player: white noise over pairs has Shapley values too
         of = [2 / (players * comb(players - 1, k)) for k in range(players)]
@@ -71,13 +73,13 @@ class Kriging:
         some = self._some
         z, y = self._signs[:-1][some], means[some] - means[some].mean()
         w = np.ones(z.shape[1])
-        fall, noise = EVEN
-        for _ in range(ROUNDS):
+        fall, noise = DEFAULT_FALL_AND_NOISE
+        for _ in range(LEARNING_ROUNDS):
             e, whole = _sums(z, z, w, 4), _symmetric(lambda i, w=w: (w**i).sum(), 4)  # type: ignore[misc]
-            covariance = FREE + e[2] / whole[2] + fall * e[4] / whole[4] + noise * np.eye(len(y))
+            covariance = MEAN_VARIANCE + e[2] / whole[2] + fall * e[4] / whole[4] + noise * np.eye(len(y))
             together = np.outer(w, w) * ((z.T * np.linalg.solve(covariance, y)) @ z)
             energy = (together**2).sum(axis=1) - np.diag(together) ** 2
-            w = (energy / max(energy.max(), np.finfo(float).tiny) + LEAST) ** POWER
+            w = (energy / max(energy.max(), np.finfo(float).tiny) + MIN_PLAYER_SHARE) ** SHARE_POWER
             w /= w.mean()
         return w
 
@@ -100,7 +102,7 @@ class Kriging:
         free, weighed = len(left), inverse @ left
         scale = max(float(left @ weighed) / free, _surprise(rest[:-1], inverse, weighed))
         spread = np.maximum(prior - np.einsum("ni,ni->i", seen, inverse @ seen), 0.0)
-        return 2 * fit @ halves + seen.T @ weighed, spread * scale * (WIDER * (1 + 1.2 / free)) ** 2
+        return 2 * fit @ halves + seen.T @ weighed, spread * scale * (ERROR_FACTOR * (1 + 1.2 / free)) ** 2
 
     def _mixed(self, w: Floats) -> list[tuple[Floats, ...]]:
         """What _terms gives for these weights, with a share of what it gives where all are alike."""
@@ -108,7 +110,7 @@ class Kriging:
         whole = _symmetric(lambda i: (w**i).sum(), self._orders[-1])
         for k, own, alike in zip(self._orders[1:], _terms(self._signs, w, self._orders[1:]), self._alike, strict=True):
             # few players with nearly all the weight: sums over larger sets are differences of large numbers
-            share = ALIKE if whole[k] > LOST * len(w) ** k / factorial(k) else 1.0
+            share = EXCHANGEABLE_SHARE if whole[k] > ROUNDING_SHARE * len(w) ** k / factorial(k) else 1.0
             out.append(tuple((1 - share) * a + share * b for a, b in zip(own, alike, strict=True)))
         return out
 
@@ -120,11 +122,11 @@ class Kriging:
         left = left / max(float(np.abs(left).max()), np.finfo(float).tiny)
         bordered = np.empty((len(left) + 1, len(left) + 1))
         bordered[-1, :-1] = bordered[:-1, -1] = left
-        bordered[-1, -1] = 2 * len(left) / NOISES[0]  # more than left' inverse left
-        best = (np.inf, FALLS[0], NOISES[0])
-        for fall in FALLS:
+        bordered[-1, -1] = 2 * len(left) / NOISES_TRIED[0]  # more than left' inverse left
+        best = (np.inf, FALLS_TRIED[0], NOISES_TRIED[0])
+        for fall in FALLS_TRIED:
             covariance = sum(fall**k * kernel for k, kernel in enumerate(kernels))
-            for noise in NOISES:
+            for noise in NOISES_TRIED:
                 # with `left` as one more row and column, the last row of the root is the root's inverse times it
                 bordered[:-1, :-1] = covariance + noise * eye
                 root = np.linalg.cholesky(bordered)

@@ -4,7 +4,7 @@ Every coalition is paired with its complement (Covert & Lee 2021, arXiv:2012.015
 Shapley values hang on. Small sizes are asked in full from both ends while that takes no more than half of what is left, single players always; the
 other pairs are drawn without replacement, all alike. Values and errors come from a Gaussian process over coalitions (gaussian_process.py).
 
-Its work grows with the cube of the pairs. Where they are more than SMOOTHED, it sees a part of them, and values come for each target from it or, where its
+Its work grows with the cube of the pairs. Where they are more than SMOOTHING_PAIRS, it sees a part of them, and values come for each target from it or, where its
 errors are smaller, from the regression on all of them of Lundberg & Lee 2017 (arXiv:1705.07874),
 theorem 2, with the sum held exactly (Covert & Lee, section 3.2), a pair being one observation of a regression without intercept. Sizes are then asked in full
 while the regression's kernel would draw as many, the remaining ones are strata, and errors are the regression's sandwich over the drawn strata with the
@@ -28,9 +28,11 @@ from whybox.games.gaussian_process import Kriging
 __all__ = ["Design", "all_coalitions", "design", "exact", "least", "solve"]
 
 Bits = npt.NDArray[np.bool_]
-LEAST_DRAWN: Final = 8  # pairs in a stratum: its variance has to be estimated
-SMOOTHED: Final = 1000  # pairs
-LISTED: Final = 20_000  # a stratum as large as that is listed; of a larger one coalitions are drawn until they differ
+MIN_PAIRS_DRAWN: Final = 8  # pairs in a stratum: its variance has to be estimated
+SMOOTHING_PAIRS: Final = 1000  # pairs
+LISTED_SHARE: Final = (
+    20_000  # a stratum as large as that is listed; of a larger one coalitions are drawn until they differ
+)
 
 
 @final
@@ -71,10 +73,10 @@ class Design:
         single = np.flatnonzero((sizes == 1) | (sizes == self.coalitions.shape[1] - 1))
         if not self.strata:
             return np.arange(len(sizes))
-        if len(single) > SMOOTHED // 2:
+        if len(single) > SMOOTHING_PAIRS // 2:
             return single[:0]
         others = np.setdiff1d(np.arange(len(sizes)), single)
-        share = np.linspace(0, len(others) - 1, min(SMOOTHED - len(single), len(others))).astype(np.intp)
+        share = np.linspace(0, len(others) - 1, min(SMOOTHING_PAIRS - len(single), len(others))).astype(np.intp)
         return np.concatenate([single, others[share]])
 
     @cached_property
@@ -111,7 +113,7 @@ def design(players: int, calls: int, draw: np.random.Generator) -> Design:
         players: 2 or more. calls: at least ``least(players)``, fewer than 2^players. draw: random numbers.
     """
     left = calls // 2 - 1
-    if left <= SMOOTHED:
+    if left <= SMOOTHING_PAIRS:
         return Design(_spread(players, left, draw), ())
     sizes = list(range(1, players // 2 + 1))
     twin = {s: 2 if 2 * s != players else 1 for s in sizes}
@@ -165,10 +167,10 @@ def _groups(sizes: list[int], share: dict[int, float], left: int) -> list[tuple[
     total = sum(share[s] for s in sizes)
     groups: list[list[int]] = [[]]
     for s in sizes:
-        if sum(share[r] for r in groups[-1]) / total * left >= LEAST_DRAWN:
+        if sum(share[r] for r in groups[-1]) / total * left >= MIN_PAIRS_DRAWN:
             groups.append([])
         groups[-1].append(s)
-    if len(groups) > 1 and sum(share[r] for r in groups[-1]) / total * left < LEAST_DRAWN:
+    if len(groups) > 1 and sum(share[r] for r in groups[-1]) / total * left < MIN_PAIRS_DRAWN:
         groups[-2:] = [groups[-2] + groups[-1]]
     want = np.array([sum(share[s] for s in g) for g in groups]) / total * left
     n = np.floor(want).astype(int)
@@ -189,7 +191,7 @@ def _listed(players: int, size: int) -> Bits:
 
 def _drawn(players: int, size: int, n: int, population: int, draw: np.random.Generator) -> Bits:
     """`n` different coalitions of a size."""
-    if population <= LISTED:
+    if population <= LISTED_SHARE:
         every = _listed(players, size)
         return every[np.sort(draw.choice(len(every), size=min(n, len(every)), replace=False))]
     met: dict[bytes, Bits] = {}

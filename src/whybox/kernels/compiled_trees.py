@@ -24,8 +24,8 @@ from whybox.models.trees import TreeEnsemble
 __all__ = ["Arithmetic", "Attribution", "Instructions", "forced", "instruction_sets", "threads_available", "work"]
 
 Arithmetic = Literal["float32", "float64"]
-KEPT: Final = 256 * 2**20  # bytes of compiled trees that an explainer keeps between calls
-CHUNK: Final = 48 * 2**20  # bytes compiled at a time
+MAX_COMPILED_KEPT: Final = 256 * 2**20  # bytes of compiled trees that an explainer keeps between calls
+MAX_COMPILED_AT_ONCE: Final = 48 * 2**20  # bytes compiled at a time
 
 
 @final
@@ -154,7 +154,7 @@ class Attribution:
         instructions: str,
         arithmetic: Arithmetic,
         bits: int,
-        kept: int = KEPT,
+        kept: int = MAX_COMPILED_KEPT,
     ) -> None:
         shared: dict[str, Any] = {
             "of_column": player_of,
@@ -202,7 +202,7 @@ class Attribution:
                 if part.first == first:
                     return part
             held = self.bytes
-            made = self._native.chunk(first, CHUNK, threads)
+            made = self._native.chunk(first, MAX_COMPILED_AT_ONCE, threads)
             if held + made.bytes <= self._room and first == (self._kept[-1].last if self._kept else 0):
                 self._kept.append(made)
             return made

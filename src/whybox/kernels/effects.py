@@ -43,8 +43,8 @@ __all__ = [
 
 Link = Literal["identity", "logistic", "exp", "softmax"]
 LINKS: Final[tuple[Link, ...]] = ("identity", "logistic", "exp", "softmax")
-ROOM: Final = 256 * 2**20  # bytes of surfaces that are added up at a time
-CHUNK: Final = 256  # rows whose moments are added up together
+SURFACE_BYTES: Final = 256 * 2**20  # bytes of surfaces that are added up at a time
+MOMENT_ROWS: Final = 256  # rows whose moments are added up together
 
 
 # Trees of so few leaves give whole curves, of so many points in all, in less time than the two ways of a shifted row.
@@ -219,9 +219,9 @@ def _surfaces(
     size = [len(one.values) + 1 for one in levels]
     waiting = list(enumerate(pairs))
     bytes_ = 8.0 * len(e.base_values) * sum(size[a] * size[b] for a, b in pairs)
-    parts = parts_of(e, len(X), pairs=True, most=ROOM / max(bytes_, 1.0))
+    parts = parts_of(e, len(X), pairs=True, most=SURFACE_BYTES / max(bytes_, 1.0))
     while waiting:
-        room, many = ROOM / (8 * len(e.base_values) * parts), 0
+        room, many = SURFACE_BYTES / (8 * len(e.base_values) * parts), 0
         while many < len(waiting) and (many == 0 or room >= size[waiting[many][1][0]] * size[waiting[many][1][1]]):
             room -= size[waiting[many][1][0]] * size[waiting[many][1][1]]
             many += 1
@@ -329,12 +329,16 @@ def individual_moments(
     centre = added(slice(usual, usual + 1), np.ones(1))[0]
 
     def chunk(which: int) -> tuple[Floats, Floats]:
-        rows = slice(which * CHUNK, (which + 1) * CHUNK)
+        rows = slice(which * MOMENT_ROWS, (which + 1) * MOMENT_ROWS)
         return added(rows, w[rows])
 
     with ThreadPoolExecutor(threads) as pool:
         for some in batches(
-            -(-len(X) // CHUNK), what="individual curves", first=threads, most=2 * threads, unit=f"x {CHUNK} rows"
+            -(-len(X) // MOMENT_ROWS),
+            what="individual curves",
+            first=threads,
+            most=2 * threads,
+            unit=f"x {MOMENT_ROWS} rows",
         ):
             for one, two in (pool.map if threads > 1 else map)(chunk, range(some.start, some.stop)):
                 sums += one

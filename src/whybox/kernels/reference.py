@@ -30,7 +30,7 @@ from whybox.models.trees import (
 
 __all__ = ["expectation", "goes_left", "interventional", "leaves", "path_dependent", "predict"]
 
-ZERO = float(np.float32(1e-35))
+ZERO_THRESHOLD = float(np.float32(1e-35))
 Bools = npt.NDArray[np.bool_]
 
 
@@ -44,9 +44,9 @@ def goes_left(e: TreeEnsemble, node: int, x: Floats) -> Bools:
     if flags & NAN_AS_ZERO:
         x, missing = np.where(missing, 0.0, x), np.zeros_like(missing)
     if flags & TINY_AS_ZERO:
-        x = np.where(np.abs(x) <= ZERO, 0.0, x)
+        x = np.where(np.abs(x) <= ZERO_THRESHOLD, 0.0, x)
     if flags & ZERO_MISSING:
-        missing = missing | (np.abs(x) <= ZERO)
+        missing = missing | (np.abs(x) <= ZERO_THRESHOLD)
     if flags & CATEGORICAL:
         left = _in_set(e, node, x) != bool(flags & SET_RIGHT)
     else:

@@ -19,9 +19,9 @@ from whybox.models.trees import TreeEnsemble
 
 __all__ = ["each", "means", "parts_of"]
 
-BLOCK: Final = 32768  # rows a native block holds at most
+MAX_BLOCK_ROWS: Final = 32768  # rows a native block holds at most
 # Sums are made in parts that depend on the question alone and are added in order.
-PARTS: Final = 16  # of trees, at most
+MAX_PARTS: Final = 16  # of trees, at most
 PART_SECONDS: Final = 0.05  # of work that make a part worth its own sums
 
 
@@ -32,7 +32,7 @@ def _effort(e: TreeEnsemble, rows: int, *, pairs: bool) -> float:
 
 def parts_of(e: TreeEnsemble, rows: int, *, pairs: bool, most: float = np.inf) -> int:
     """Return how many parts the trees are added up in, one at least."""
-    worth = min(_effort(e, rows, pairs=pairs) / PART_SECONDS, most, PARTS, e.n_trees)
+    worth = min(_effort(e, rows, pairs=pairs) / PART_SECONDS, most, MAX_PARTS, e.n_trees)
     return max(1, int(worth))
 
 
@@ -48,7 +48,7 @@ def means(
     bounds = np.linspace(0, e.n_trees, many + 1).astype(int)
     parts = [grid.means(first, second, instructions) for _ in range(many)]
     steps = int(np.diff(bounds).max())
-    blocks = [slice(s, min(s + BLOCK, len(X))) for s in range(0, len(X), BLOCK)]
+    blocks = [slice(s, min(s + MAX_BLOCK_ROWS, len(X))) for s in range(0, len(X), MAX_BLOCK_ROWS)]
 
     def work(part: int, block: slice, some: range) -> None:
         if some.start == 0:
@@ -57,7 +57,7 @@ def means(
         parts[part].add(min(low + some.start, high), min(low + some.stop, high))
 
     # about a tenth of a second at first: most calls need one step
-    effort = _effort(e, min(len(X), BLOCK), pairs=bool(len(pairs))) / max(steps, 1) / min(threads, many)
+    effort = _effort(e, min(len(X), MAX_BLOCK_ROWS), pairs=bool(len(pairs))) / max(steps, 1) / min(threads, many)
     with ThreadPoolExecutor(min(threads, many)) as pool:
         for some in batches(
             steps * len(blocks), what="effects", first=max(1, int(0.1 / max(effort, 1e-9))), unit="trees"

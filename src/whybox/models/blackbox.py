@@ -21,7 +21,7 @@ from whybox.models.links import Outputs
 
 __all__ = ["BlackBox", "RawScores", "as_black_box"]
 
-METHODS = ("predict_proba", "predict", "decision_function")
+PREDICT_METHODS = ("predict_proba", "predict", "decision_function")
 
 
 @final
@@ -116,12 +116,12 @@ def as_black_box(
 
 def _method(obj: Any, response: str | None) -> str | None:
     if response is not None:
-        if response not in METHODS:
-            raise OptionError(f"response={response!r} is not known.{did_you_mean(response, METHODS)}")
+        if response not in PREDICT_METHODS:
+            raise OptionError(f"response={response!r} is not known.{did_you_mean(response, PREDICT_METHODS)}")
         if not hasattr(obj, response):
             raise OptionError(f"response={response!r}: this {type(obj).__name__} has no such method.")
         return response
-    found = next((m for m in METHODS[:2] if hasattr(obj, m)), None)
+    found = next((m for m in PREDICT_METHODS[:2] if hasattr(obj, m)), None)
     if found is None and not callable(obj):
         raise UnsupportedModelError(
             f"{type(obj).__name__} has neither predict nor predict_proba and cannot be called; pass a fitted model or a function of rows."

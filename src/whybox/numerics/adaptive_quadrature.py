@@ -19,7 +19,7 @@ import numpy as np
 
 from whybox.data.table import Floats
 
-__all__ = ["FEWEST", "Walk", "every_other", "gauss_legendre", "stretches"]
+__all__ = ["MIN_NODES", "Walk", "every_other", "gauss_legendre", "stretches"]
 
 _LOWER: Final = (
     (0.112701665379258311,),
@@ -61,11 +61,13 @@ def _weights(level: int) -> Floats:
     return _both_sides(flat[0], tuple(flat[a:b] for a, b in pairwise(ends)), 0.0)
 
 
-NODES: Final = _both_sides(0.5, _LOWER, 1.0)
-LEVELS: Final = tuple(_weights(level) for level in range(len(_WEIGHTS)))
-FEWEST: Final = 7  # nodes before a row's rule is chosen
-SMOOTH: Final = 0.25  # of the change from one level to the next: less says that the network is smooth along this path
-SHARE: Final = 0.5  # of the squared errors, how much the stretches that are halved must hold
+QUADRATURE_NODES: Final = _both_sides(0.5, _LOWER, 1.0)
+QUADRATURE_LEVELS: Final = tuple(_weights(level) for level in range(len(_WEIGHTS)))
+MIN_NODES: Final = 7  # nodes before a row's rule is chosen
+SMOOTH_RATIO: Final = (
+    0.25  # of the change from one level to the next: less says that the network is smooth along this path
+)
+MIN_HALVED_SHARE: Final = 0.5  # of the squared errors, how much the stretches that are halved must hold
 
 
 def gauss_legendre(steps: int) -> tuple[Floats, Floats]:
@@ -137,7 +139,7 @@ class Walk:
     def wants(self) -> Floats:
         """Nodes to ask next."""
         if not self.local:
-            return NODES[len(self.t) : len(LEVELS[self.level])]
+            return QUADRATURE_NODES[len(self.t) : len(QUADRATURE_LEVELS[self.level])]
         return self._halved()[: self.most - len(self.t)]
 
     def learn(self, t: Floats, f: Floats, h: Floats, shadow: Floats) -> None:
@@ -159,8 +161,10 @@ class Walk:
 
     def _weights(self) -> tuple[Floats, Floats]:
         if not self.local:
-            w = LEVELS[self.level]
-            return w, np.append(LEVELS[self.level - 1], np.zeros(len(w) - len(LEVELS[self.level - 1])))
+            w = QUADRATURE_LEVELS[self.level]
+            return w, np.append(
+                QUADRATURE_LEVELS[self.level - 1], np.zeros(len(w) - len(QUADRATURE_LEVELS[self.level - 1]))
+            )
         order = np.argsort(self.t)
         w, coarse = np.empty(len(order)), np.empty(len(order))
         w[order], coarse[order] = stretches(self.t[order]), every_other(self.t[order])
@@ -212,14 +216,14 @@ class Walk:
         """Choose what comes next: another level, or halving."""
         if self.local:
             return
-        if len(self.t) < FEWEST:
+        if len(self.t) < MIN_NODES:
             self.level += 1
             self._known.clear()
             return
         now = self._change().max()
-        before = self._difference(LEVELS[self.level - 1], LEVELS[self.level - 2]).max()
-        more = self.level + 1 < len(LEVELS) and len(LEVELS[self.level + 1]) <= self.most
-        if more and now <= SMOOTH * before and (self.begins() <= self.settled).all():
+        before = self._difference(QUADRATURE_LEVELS[self.level - 1], QUADRATURE_LEVELS[self.level - 2]).max()
+        more = self.level + 1 < len(QUADRATURE_LEVELS) and len(QUADRATURE_LEVELS[self.level + 1]) <= self.most
+        if more and now <= SMOOTH_RATIO * before and (self.begins() <= self.settled).all():
             self.level += 1
         else:
             self.local = True
@@ -270,7 +274,7 @@ class Walk:
             worst = width[:, 0]
         first = np.argsort(-worst, kind="stable")
         held = np.cumsum(worst[first] ** 2)
-        count = min(int(np.searchsorted(held, SHARE * held[-1])) + 1, max(1, len(t) // 4))
+        count = min(int(np.searchsorted(held, MIN_HALVED_SHARE * held[-1])) + 1, max(1, len(t) // 4))
         return np.array([self._inside(ends, k) for k in first[:count]])
 
     def _inside(self, ends: Floats, k: int) -> float:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["beeswarm"]
 
-POINTS = 2500  # rows drawn; more would only overlap
+MAX_POINTS = 2500  # rows drawn; more would only overlap
 
 
 def beeswarm(
@@ -59,7 +59,7 @@ def beeswarm(
             f"a beeswarm shows attributions of several rows{'' if e.kind == 'saliency' else '; for one row use waterfall'}.{otherwise(e)}"
         )
     n = len(e.values)
-    rows = np.sort(np.random.default_rng(0).choice(n, POINTS, replace=False)) if n > POINTS else np.arange(n)
+    rows = np.sort(np.random.default_rng(0).choice(n, MAX_POINTS, replace=False)) if n > MAX_POINTS else np.arange(n)
     order = e.ordered()
     top, rest = order[:max_display], order[max_display:]
     names = [name_of(e, e.feature_names[j]) for j in top] + ([others(len(rest))] if len(rest) else [])

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = ["curve"]
 
-LINES: Final = 300  # individual curves drawn
-COVER: Final = 1.96
-FLOOR: Final = 0.16  # of the height of the axes, for the histogram
+MAX_CURVES: Final = 300  # individual curves drawn
+INTERVAL_FACTOR: Final = 1.96
+HISTOGRAM_HEIGHT: Final = 0.16  # of the height of the axes, for the histogram
 _WORDS: Final = 4  # categories that stand side by side without turning
 
 
@@ -178,18 +178,18 @@ def _lines(ax: Axes, e: Explanation, place: npt.NDArray[Any]) -> None:
     learner = e.extras["learner_error"][1].reshape(len(place), -1) if "learner_error" in e.extras else None
     for k, (label, color, values, error) in enumerate(_series(e)):
         if learner is not None:
-            wide = COVER * learner[:, k]
+            wide = INTERVAL_FACTOR * learner[:, k]
             for side in (values - wide, values + wide):
                 ax.plot(place[known], side[known], color=color, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2)
         ax.plot(place[known], values[known], color=color, linewidth=1.8, label=label or None, zorder=3)
         if known.sum() == 1:
             ax.plot(place[known], values[known], "o", color=color, zorder=3)
         if error is not None:
-            low, high = values - COVER * error, values + COVER * error
+            low, high = values - INTERVAL_FACTOR * error, values + INTERVAL_FACTOR * error
             ax.fill_between(place[known], low[known], high[known], color=color, alpha=0.18, linewidth=0, zorder=2)
         if not known.all():
             at = _gap(place)
-            bar = None if error is None else COVER * error[~known]
+            bar = None if error is None else INTERVAL_FACTOR * error[~known]
             ax.errorbar([at], values[~known], yerr=bar, fmt="o", color=color, markersize=5, elinewidth=1.4, zorder=3)
 
 
@@ -204,10 +204,12 @@ def _bars(ax: Axes, e: Explanation, place: npt.NDArray[Any]) -> None:
         shades: Any = color if len(series) > 1 else np.where(values >= middle, POSITIVE, NEGATIVE).tolist()
         ax.bar(x, values - middle, bottom=middle, width=0.92 * width, color=shades, label=label or None, zorder=2)
         if error is not None:
-            ax.errorbar(x, values, yerr=COVER * error, fmt="none", ecolor=ink(), elinewidth=1.0, capsize=2, zorder=3)
+            ax.errorbar(
+                x, values, yerr=INTERVAL_FACTOR * error, fmt="none", ecolor=ink(), elinewidth=1.0, capsize=2, zorder=3
+            )
         ax.axhline(middle, color=color if len(series) > 1 else muted(0.6), linewidth=0.8, zorder=1)
-    low = min(float(np.nanmin(v - (0 if s is None else COVER * np.nan_to_num(s)))) for _, _, v, s in series)
-    high = max(float(np.nanmax(v + (0 if s is None else COVER * np.nan_to_num(s)))) for _, _, v, s in series)
+    low = min(float(np.nanmin(v - (0 if s is None else INTERVAL_FACTOR * np.nan_to_num(s)))) for _, _, v, s in series)
+    high = max(float(np.nanmax(v + (0 if s is None else INTERVAL_FACTOR * np.nan_to_num(s)))) for _, _, v, s in series)
     room = max(high - low, 1e-12)
     ax.set_ylim(low - 0.08 * room, high + 0.08 * room)
 
@@ -218,7 +220,7 @@ def _individual(ax: Axes, e: Explanation, place: npt.NDArray[Any], color: Any, *
     known = _known(place)
     x = _dates().date2num(place[known]) if place.dtype.kind == "M" else place[known].astype(np.float64)
     n = len(e.values)
-    rows = np.sort(np.random.default_rng(0).choice(n, LINES, replace=False)) if n > LINES else np.arange(n)
+    rows = np.sort(np.random.default_rng(0).choice(n, MAX_CURVES, replace=False)) if n > MAX_CURVES else np.arange(n)
     shades, bar = _shades(e, color, rows)
     segments = [np.column_stack([x, line]) for line in e.values[rows][:, known]]
     faint = 0.55 if bar is not None else max(0.12, min(0.5, 25.0 / len(rows)))
@@ -327,13 +329,13 @@ def _number_axis(ax: Axes, e: Explanation, place: npt.NDArray[Any]) -> None:
 def _data_below(ax: Axes, e: Explanation, place: npt.NDArray[Any], *, bars: bool) -> None:
     """A histogram of the feature along the bottom: how many rows stand where."""
     low, high = ax.get_ylim()
-    ax.set_ylim(low - FLOOR * 1.1 * (high - low), high)
+    ax.set_ylim(low - HISTOGRAM_HEIGHT * 1.1 * (high - low), high)
     below = ax.get_xaxis_transform()
     if bars and "share" in e.extras:
         share = e.extras["share"][1]
         ax.bar(
             place,
-            FLOOR * share / max(float(share.max()), 1e-12),
+            HISTOGRAM_HEIGHT * share / max(float(share.max()), 1e-12),
             width=0.72,
             color=muted(0.25),
             transform=below,
@@ -342,7 +344,7 @@ def _data_below(ax: Axes, e: Explanation, place: npt.NDArray[Any], *, bars: bool
     elif not bars and "histogram" in e.extras:
         mass, edges = e.extras["histogram"][1], e.extras["histogram_edges"][1]
         x = edges.astype(np.int64).astype("datetime64[us]") if place.dtype.kind == "M" else edges
-        tall = FLOOR * mass / max(float(mass.max()), 1e-12)
+        tall = HISTOGRAM_HEIGHT * mass / max(float(mass.max()), 1e-12)
         ax.bar(x[:-1], tall, width=np.diff(x), align="edge", color=muted(0.25), transform=below, zorder=0)
         known = _known(place)
         if not known.all() and "share" in e.extras and place.dtype.kind != "M":
@@ -350,7 +352,7 @@ def _data_below(ax: Axes, e: Explanation, place: npt.NDArray[Any], *, bars: bool
             share = e.extras["share"][1]
             ax.bar(
                 [at],
-                [FLOOR * float(share[~known].sum())],
+                [HISTOGRAM_HEIGHT * float(share[~known].sum())],
                 width=0.04 * span,
                 color=muted(0.25),
                 transform=below,

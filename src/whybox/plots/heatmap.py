@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["heatmap"]
 
-CLUSTERED = 1500  # rows that are ordered by likeness; more are ordered by prediction
-COLUMNS = 1200  # rows drawn
+MAX_ROWS_CLUSTERED = 1500  # rows that are ordered by likeness; more are ordered by prediction
+MAX_ROWS_DRAWN = 1200  # rows drawn
 
 
 def heatmap(
@@ -67,7 +67,7 @@ def heatmap(
         table = np.column_stack([table, e.values[:, rest].sum(axis=1)])
         names.append(others(len(rest)))
     rows = _alike(table, e)
-    shown = rows if len(rows) <= COLUMNS else rows[np.linspace(0, len(rows) - 1, COLUMNS).astype(int)]
+    shown = rows if len(rows) <= MAX_ROWS_DRAWN else rows[np.linspace(0, len(rows) - 1, MAX_ROWS_DRAWN).astype(int)]
     ax = axes(ax, 8, 1.9 + 0.3 * len(names))
     most = max(float(np.percentile(np.abs(table), 99)), 1e-12)
     image = ax.imshow(
@@ -95,7 +95,7 @@ def heatmap(
 
 def _alike(table: npt.NDArray[np.float64], e: Explanation) -> npt.NDArray[np.intp]:
     """Order rows so that alike ones stand together; many rows by their prediction."""
-    if 2 < len(table) <= CLUSTERED:
+    if 2 < len(table) <= MAX_ROWS_CLUSTERED:
         from scipy.cluster.hierarchy import leaves_list, linkage
 
         return np.asarray(leaves_list(linkage(table, "ward")))

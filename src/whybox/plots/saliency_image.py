@@ -32,11 +32,11 @@ __all__ = [
     "words",
 ]
 
-LARGEST: Final = 100.0  # percentile of |values| at which the colours end: all of them
-SPIKES: Final = 99.0  # where they end when a few places tower above the others
-CLEAREST: Final = 0.75  # share of colour under the largest word: ink of either page has a contrast of 4.5 on it
-SIGNS: Final = 8  # of a title, in an inch
-TOWER: Final = 2.0  # times the value there: with colours up to the largest, nothing else of such a map is seen
+ALL_VALUES: Final = 100.0  # percentile of |values| at which the colours end: all of them
+SPIKE_PERCENTILE: Final = 99.0  # where they end when a few places tower above the others
+MAX_WORD_COLOUR: Final = 0.75  # share of colour under the largest word: ink of either page has a contrast of 4.5 on it
+CHARACTERS_PER_INCH: Final = 8  # of a title, in an inch
+SPIKE_FACTOR: Final = 2.0  # times the value there: with colours up to the largest, nothing else of such a map is seen
 
 
 def overlay(  # noqa: PLR0913  # what people change about a picture
@@ -86,7 +86,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     if under is not None:
         ax.imshow(under, extent=extent, cmap="gray", vmin=0, vmax=1, interpolation="nearest", rasterized=True)
     colours, low = (_signed(), -most) if signed else (_unsigned(), 0.0)
-    strength = np.clip(np.abs(values) / most, 0, 1) ** STRENGTH * 0.9 if blend and under is not None else None
+    strength = np.clip(np.abs(values) / most, 0, 1) ** COLOUR_POWER * 0.9 if blend and under is not None else None
     shown = ax.imshow(
         values,
         extent=extent,
@@ -109,7 +109,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     return ax
 
 
-STRENGTH: Final = 0.7  # power that makes middling values visible over a picture
+COLOUR_POWER: Final = 0.7  # power that makes middling values visible over a picture
 _OTHERWISE: Final = {
     ("token",): "Use plot.words.",
     ("word",): "Use plot.words.",
@@ -140,7 +140,9 @@ def scale(values: Floats, percentile: float | None) -> tuple[bool, float, float]
     if largest == 0:
         return False, 1.0, 0.0
     if percentile is None:
-        percentile = SPIKES if largest > TOWER * float(np.percentile(size, SPIKES)) else LARGEST
+        percentile = (
+            SPIKE_PERCENTILE if largest > SPIKE_FACTOR * float(np.percentile(size, SPIKE_PERCENTILE)) else ALL_VALUES
+        )
     most = float(np.percentile(size, percentile))
     if most <= 1e-12 * largest:
         most = largest
@@ -223,7 +225,7 @@ def title_of(e: Explanation) -> str:
 def narrow_title(e: Explanation, width: float) -> str:
     """The usual title in lines that do not reach into the next picture, where one is so many inches wide."""
     title = title_of(e).replace(" · ", "\n", 1)
-    return title.replace(" · ", "\n") if len(title.partition("\n")[2]) > SIGNS * width else title
+    return title.replace(" · ", "\n") if len(title.partition("\n")[2]) > CHARACTERS_PER_INCH * width else title
 
 
 def picture_of(e: Explanation, row: int = 0, *, ax: Axes | None = None) -> Axes | None:
@@ -352,7 +354,7 @@ def tints(e: Explanation) -> list[str]:
     out = []
     for v in sizes:
         r, g, b = (round(255 * c) for c in to_rgb(POSITIVE if v > 0 else NEGATIVE))
-        out.append(f"rgba({r}, {g}, {b}, {CLEAREST * abs(float(v)) / most:.3f})")
+        out.append(f"rgba({r}, {g}, {b}, {MAX_WORD_COLOUR * abs(float(v)) / most:.3f})")
     return out
 
 

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["DRAWN", "SERIES", "panel", "row_bars", "track", "tracks"]
+__all__ = ["SERIES_AXES", "SERIES_DIMS", "panel", "row_bars", "track", "tracks"]
 
-SERIES: Final = (("time",), ("time", "feature"), ("feature", "time"))
-TEXTS: Final = (("token",), ("word",))
-DRAWN: Final = (("y", "x"), ("feature",), *SERIES, *TEXTS)  # axes of one row that some figure shows
-LINE: Final = "#1b1f24"  # on the colours of the map, which are light on every page
-LINES: Final = 4  # channels that are told apart as lines
+SERIES_DIMS: Final = (("time",), ("time", "feature"), ("feature", "time"))
+TEXT_DIMS: Final = (("token",), ("word",))
+SERIES_AXES: Final = (("y", "x"), ("feature",), *SERIES_DIMS, *TEXT_DIMS)  # axes of one row that some figure shows
+LINE_COLOUR: Final = "#1b1f24"  # on the colours of the map, which are light on every page
+MAX_CHANNEL_LINES: Final = 4  # channels that are told apart as lines
 
 
 def panel(e: Explanation, row: int = 0, *, ax: Axes | None = None, title: str | None = None) -> Axes:
@@ -36,11 +36,11 @@ def panel(e: Explanation, row: int = 0, *, ax: Axes | None = None, title: str | 
         OptionError: there is no figure for maps with these axes.
     """
     e = of_row(e, row, None)
-    if e.dims in SERIES:
+    if e.dims in SERIES_DIMS:
         return track(e, ax=ax, title=title)
     if e.dims == ("feature",):
         return row_bars(e, ax=ax, title=title)
-    return (words if e.dims in TEXTS else overlay)(e, ax=ax, title=title)
+    return (words if e.dims in TEXT_DIMS else overlay)(e, ax=ax, title=title)
 
 
 def track(
@@ -59,7 +59,7 @@ def track(
         OptionError: a map with other axes.
     """
     e = of_row(e, row, output)
-    if e.dims not in SERIES:
+    if e.dims not in SERIES_DIMS:
         raise OptionError(
             f"track shows maps with the axes (time), (time, feature) or (feature, time); this one has {', '.join(e.dims)}."
         )
@@ -109,11 +109,16 @@ def _line(ax: Axes, e: Explanation) -> None:
     x = x[None] if x.ndim == 1 else np.moveaxis(x, found[0].index("time"), -1)
     if x.ndim != 2:
         return
-    for k, series in enumerate(x[:LINES]):
+    for k, series in enumerate(x[:MAX_CHANNEL_LINES]):
         low, high = float(series.min()), float(series.max())
-        room = 1.0 / min(len(x), LINES)
+        room = 1.0 / min(len(x), MAX_CHANNEL_LINES)
         within = 0.5 if high <= low else (series - low) / (high - low)
-        ax.plot(np.arange(len(series)), -0.5 + room * (k + 0.9 - 0.8 * within) + 0 * series, color=LINE, linewidth=1.1)
+        ax.plot(
+            np.arange(len(series)),
+            -0.5 + room * (k + 0.9 - 0.8 * within) + 0 * series,
+            color=LINE_COLOUR,
+            linewidth=1.1,
+        )
 
 
 def _colours(*, signed: bool) -> Colormap:

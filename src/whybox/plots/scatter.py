@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["scatter"]
 
-POINTS = 4000
+MAX_POINTS = 4000
 _MOST_CATEGORIES = 20
 _TOP_CATEGORIES = 14  # that keep a place of their own where there are more
 
@@ -78,7 +78,7 @@ def scatter(
         partner(e, name) if isinstance(color, str) and color == "auto" else None if color is None else _name(e, color)
     )
     n = len(y)
-    rows = np.sort(np.random.default_rng(0).choice(n, POINTS, replace=False)) if n > POINTS else np.arange(n)
+    rows = np.sort(np.random.default_rng(0).choice(n, MAX_POINTS, replace=False)) if n > MAX_POINTS else np.arange(n)
     new = ax is None
     ax = axes(ax, 6.4, 4.0)
     x, missing = _place(ax, values)

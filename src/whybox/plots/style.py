@@ -11,7 +11,7 @@ import numpy.typing as npt
 from whybox.core.label_choice import choose, labelled
 from whybox.data.table import Floats
 from whybox.errors import OptionError, did_you_mean
-from whybox.explanation.explanation import PAIR
+from whybox.explanation.explanation import PAIR_SEPARATOR
 from whybox.explanation.html import number
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ POSITIVE: Final = "#d1495b"
 NEGATIVE: Final = "#2e86c1"
 NEUTRAL: Final = "#6d83a8"  # sizes without a sign
 MISSING: Final = "#8c8c8c"
-LONGEST: Final = 30
+MAX_LABEL_LENGTH: Final = 30
 
 
 def axes(ax: Axes | None, width: float, height: float) -> Axes:
@@ -103,7 +103,7 @@ def paper() -> str:
     return behind if behind != "none" else str(mpl.rcParams["figure.facecolor"])
 
 
-def short(name: str, longest: int = LONGEST) -> str:
+def short(name: str, longest: int = MAX_LABEL_LENGTH) -> str:
     """Return a name on one line, shortened in the middle, with matplotlib's math signs disarmed."""
     line = " ".join(str(name).split())
     if len(line) > longest:
@@ -112,7 +112,7 @@ def short(name: str, longest: int = LONGEST) -> str:
 
 
 @lru_cache(maxsize=64)
-def distinct(names: tuple[str, ...], longest: int = LONGEST) -> dict[str, str]:
+def distinct(names: tuple[str, ...], longest: int = MAX_LABEL_LENGTH) -> dict[str, str]:
     """Return a label for each name, shortened only as far as different names keep different labels.
 
     Names that would look alike show the part in which they differ.
@@ -143,14 +143,14 @@ def _window(line: str, at: int, room: int) -> str:
     return f"{line[:head]}…{line[begin:end]}{'…' if end < len(line) else ''}"
 
 
-def name_of(e: Explanation, feature: str, longest: int = LONGEST) -> str:
+def name_of(e: Explanation, feature: str, longest: int = MAX_LABEL_LENGTH) -> str:
     """Return a feature's label, told apart from those of all other features."""
     players = e.feature_names
-    halves = feature.split(PAIR)
+    halves = feature.split(PAIR_SEPARATOR)
     if len(halves) == 2 and feature in players and all(h in players for h in halves):
         # a term of two features: each is shortened by itself, or the second would be cut off
-        alone = distinct(tuple(p for p in players if PAIR not in p), (longest - len(PAIR)) // 2)
-        return PAIR.join(alone.get(h, short(h, longest // 2)) for h in halves)
+        alone = distinct(tuple(p for p in players if PAIR_SEPARATOR not in p), (longest - len(PAIR_SEPARATOR)) // 2)
+        return PAIR_SEPARATOR.join(alone.get(h, short(h, longest // 2)) for h in halves)
     return distinct(players, longest)[feature]
 
 

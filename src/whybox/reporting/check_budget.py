@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from whybox.checks.audit import DEAR
+from whybox.checks.audit import EXPENSIVE_PASSES
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.prepare_inputs import feed
 from whybox.methods.saliency.problem import first_pass
@@ -15,19 +15,24 @@ from whybox.models.registry import as_network
 
 __all__ = ["Plan", "bytes_per_row", "choose_checks", "requested_checks"]
 
-WORK: Final = 100e9  # bytes of intermediate results: about a minute of one core, for a method
-LEAST: Final = 100e3  # what a pass counts at least: small networks spend their time between the numbers
-CHECKED: Final = (16, 8, 4)  # rows: as many as may be within that
-FEWEST: Final = 4  # rows over which a check that counts rows can tell anything
-GROUPS: Final = {"numerical": 1, "stability": 8, "model dependence": 18, "faithfulness": 0}  # maps of each row, at most
-OF_DEAR: Final = {
+MAX_WORK_BYTES: Final = 100e9  # bytes of intermediate results: about a minute of one core, for a method
+MIN_PASS_BYTES: Final = 100e3  # what a pass counts at least: small networks spend their time between the numbers
+MAX_ROWS_CHECKED: Final = (16, 8, 4)  # rows: as many as may be within that
+MIN_ROWS_COUNTED: Final = 4  # rows over which a check that counts rows can tell anything
+MAX_MAPS_PER_ROW: Final = {
+    "numerical": 1,
+    "stability": 8,
+    "model dependence": 18,
+    "faithfulness": 0,
+}  # maps of each row, at most
+EXPENSIVE_CHECKS: Final = {
     "numerical": 1,
     "stability": 5,
     "model dependence": 8,
     "faithfulness": 0,
 }  # where one takes many passes
-COUNTED: Final = ("model dependence", "faithfulness")  # verdicts hang on an interval over rows
-CURVES: Final = 700  # forwards of each row for deletion and insertion
+ROWS_COUNTED: Final = ("model dependence", "faithfulness")  # verdicts hang on an interval over rows
+FORWARDS_FOR_CURVES: Final = 700  # forwards of each row for deletion and insertion
 
 
 @final
@@ -44,7 +49,7 @@ class Plan:
 def requested_checks(asked: Sequence[str] | str) -> Plan:
     """What the caller asked for, whatever it takes."""
     named = asked if isinstance(asked, str) else ", ".join(asked)
-    return Plan(asked, CHECKED[0], f"Checks asked for: {named}.", True)
+    return Plan(asked, MAX_ROWS_CHECKED[0], f"Checks asked for: {named}.", True)
 
 
 def bytes_per_row(net: Any, inputs: Any, reading: Mapping[str, Any]) -> int:
@@ -60,15 +65,15 @@ def choose_checks(e: Explanation, kept: int) -> Plan:
     """Choose checks, and of how many rows, by the passes that a map took and the bytes that a row keeps."""
     spent = e.evidence.passes
     one = (spent["forward"] + spent["backward"]) / len(e)
-    maps = OF_DEAR if one > DEAR else GROUPS
-    passes = {g: n * one + (CURVES if g == "faithfulness" else 0) for g, n in maps.items()}
-    most = WORK / max(kept, LEAST)
-    able = [g for g in GROUPS if len(e) >= FEWEST or g not in COUNTED]
-    few = [g for g in GROUPS if g not in able]
-    for rows in CHECKED:
+    maps = EXPENSIVE_CHECKS if one > EXPENSIVE_PASSES else MAX_MAPS_PER_ROW
+    passes = {g: n * one + (FORWARDS_FOR_CURVES if g == "faithfulness" else 0) for g, n in maps.items()}
+    most = MAX_WORK_BYTES / max(kept, MIN_PASS_BYTES)
+    able = [g for g in MAX_MAPS_PER_ROW if len(e) >= MIN_ROWS_COUNTED or g not in ROWS_COUNTED]
+    few = [g for g in MAX_MAPS_PER_ROW if g not in able]
+    for rows in MAX_ROWS_CHECKED:
         if min(rows, len(e)) * sum(passes[g] for g in able) <= most:
             return _plan(able, rows, few, [], passes, e, kept)
-    rows, chosen = min(CHECKED[-1], len(e)), ["numerical"]
+    rows, chosen = min(MAX_ROWS_CHECKED[-1], len(e)), ["numerical"]
     for group in able[1:]:
         if rows * (passes[group] + sum(passes[g] for g in chosen)) <= most:
             chosen.append(group)
@@ -81,13 +86,13 @@ def _plan(
     groups: list[str], rows: int, few: Sequence[str], dear: Sequence[str], passes: dict[str, float], e: Explanation, kept: int
 ) -> Plan:  # fmt: skip
     count = min(rows, len(e)) * sum(passes[g] for g in groups)
-    each = max(kept, LEAST)
+    each = max(kept, MIN_PASS_BYTES)
     said = (
         f"Made unasked: {_listed(groups)}, which take up to about {_round(count)} passes of a row through the network, counted at {_size(each)} each: {_size(count * each)} "
-        f"of the {_size(WORK)} that the checks of a method may take before they are asked for. It is counted, not timed."
+        f"of the {_size(MAX_WORK_BYTES)} that the checks of a method may take before they are asked for. It is counted, not timed."
     )
-    why = [f"{_listed(few)} (fewer than {FEWEST} rows tell nothing)"] if few else []
-    why += [f"{_listed(dear)} (more than {_size(WORK)})"] if dear else []
+    why = [f"{_listed(few)} (fewer than {MIN_ROWS_COUNTED} rows tell nothing)"] if few else []
+    why += [f"{_listed(dear)} (more than {_size(MAX_WORK_BYTES)})"] if dear else []
     said += f" Left out: {'; '.join(why)}; checks='all' leaves out nothing." if why else ""
     return Plan(groups, rows, said, not why)
 

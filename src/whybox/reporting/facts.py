@@ -11,18 +11,18 @@ from whybox.explanation.explanation import Explanation
 from whybox.models.base import Model
 from whybox.reporting.performance import Performance
 
-__all__ = ["FEATURES", "MATRIX", "OUTPUTS", "TABLE", "ReportData"]
+__all__ = ["MAX_CLASS_COLUMNS", "MAX_FEATURES_DRAWN", "MAX_OUTPUTS_DRAWN", "MAX_TABLE_LINES", "ReportData"]
 
-FEATURES: Final = 12
-
-
-OUTPUTS: Final = 4  # outputs that get pictures of their own
+MAX_FEATURES_DRAWN: Final = 12
 
 
-TABLE: Final = 40
+MAX_OUTPUTS_DRAWN: Final = 4  # outputs that get pictures of their own
 
 
-MATRIX: Final = 20  # classes that get a column
+MAX_TABLE_LINES: Final = 40
+
+
+MAX_CLASS_COLUMNS: Final = 20  # classes that get a column
 
 
 @final
@@ -44,7 +44,7 @@ class ReportData:
         if "output" not in e.dims:
             return [e]
         size = np.abs(e.values).mean(axis=(0, 1))
-        keep = sorted(np.argsort(-size, kind="stable")[:OUTPUTS])
+        keep = sorted(np.argsort(-size, kind="stable")[:MAX_OUTPUTS_DRAWN])
         return [e[..., int(k)] for k in keep]
 
     def name(self, e: Explanation) -> str:

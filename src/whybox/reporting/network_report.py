@@ -23,8 +23,12 @@ from whybox.reporting.sections.saliency_maps import ROWWISE, MethodMaps, salienc
 
 __all__ = ["network_report"]
 
-USUAL: Final = ("gradient", "integrated_gradients", "gradcam")  # the last where the network has layers with places
-ROWS: Final = 6  # with a picture
+DEFAULT_METHODS: Final = (
+    "gradient",
+    "integrated_gradients",
+    "gradcam",
+)  # the last where the network has layers with places
+ROWS_DRAWN: Final = 6  # with a picture
 
 
 def network_report(  # noqa: PLR0913  # what a report can be asked
@@ -67,7 +71,7 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
     first = shown[0].e
     about = [
         ("asked", "What was asked", _asked(shown[0])),
-        ("maps", "Where it looks", saliency_maps_section(shown, ROWS)),
+        ("maps", "Where it looks", saliency_maps_section(shown, ROWS_DRAWN)),
         ("checks", "Do the maps hold?", _judged(shown, net, checks, output if callable(output) else None, options)),
         ("evidence", "Evidence", "".join(_evidence(s.e) for s in shown)),
     ]
@@ -86,10 +90,10 @@ def _maps(
 ) -> list[MethodMaps]:
     """The maps of each method; of those nobody asked for, the ones that do not fit are left out."""
     made: list[MethodMaps] = []
-    for method in USUAL if methods is None else methods:
+    for method in DEFAULT_METHODS if methods is None else methods:
         behind = background if method in METHODS and METHODS[method].background else None
         asked, target = inputs, output
-        if made and len(made[0].e) > ROWS and any(e.dims[1:] in ROWWISE for e in made[0].parts):
+        if made and len(made[0].e) > ROWS_DRAWN and any(e.dims[1:] in ROWWISE for e in made[0].parts):
             asked, target = _first_rows(inputs), _first(output, len(made[0].e))
         try:
             found = saliency(net, asked, target, method, background=behind, **options)
@@ -113,14 +117,14 @@ def _names(inputs: Any) -> tuple[str, ...]:
 def _first_rows(inputs: Any) -> Any:
     """The rows shown, of every input."""
     if isinstance(inputs, Mapping):
-        return {name: a[:ROWS] for name, a in inputs.items()}
-    return tuple(a[:ROWS] for a in inputs) if isinstance(inputs, tuple) else inputs[:ROWS]
+        return {name: a[:ROWS_DRAWN] for name, a in inputs.items()}
+    return tuple(a[:ROWS_DRAWN] for a in inputs) if isinstance(inputs, tuple) else inputs[:ROWS_DRAWN]
 
 
 def _first(output: Any, rows: int) -> Any:
     """The targets of the rows shown, where there is one a row."""
     each = not isinstance(output, (str, tuple)) and hasattr(output, "__len__") and len(output) == rows
-    return output[:ROWS] if each else output
+    return output[:ROWS_DRAWN] if each else output
 
 
 def _asked(shown: MethodMaps) -> str:

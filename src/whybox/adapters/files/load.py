@@ -21,7 +21,7 @@ from whybox.models.trees import TreeEnsemble
 
 __all__ = ["load"]
 
-LARGEST: Final = 4 * 2**30
+MAX_FILE_BYTES: Final = 4 * 2**30
 
 
 def load(path: Path, *, trust_pickle: bool = False, verify: bool = True) -> Model:
@@ -42,11 +42,11 @@ def load(path: Path, *, trust_pickle: bool = False, verify: bool = True) -> Mode
             f"there is no file {str(path)!r}." if not path.exists() else f"{str(path)!r} is not a file."
         )
     size = path.stat().st_size
-    if not 0 < size <= LARGEST:
+    if not 0 < size <= MAX_FILE_BYTES:
         raise ModelFileError(
             f"{path.name} is empty."
             if size == 0
-            else f"{path.name} has {size / 2**30:.1f} GiB; model files of up to {LARGEST // 2**30} GiB are read."
+            else f"{path.name} has {size / 2**30:.1f} GiB; model files of up to {MAX_FILE_BYTES // 2**30} GiB are read."
         )
     data = path.read_bytes()
     reader = _reader(path, data)

@@ -16,7 +16,7 @@ from whybox.errors import ModelFileError, UnknownFieldError, did_you_mean, shown
 
 __all__ = ["CheckedNode", "parse_json", "plain_number", "plain_numbers", "together"]
 
-INTEGERS = (-(2**53), 2**53)  # what float64 holds exactly
+MAX_EXACT_INTEGER = (-(2**53), 2**53)  # what float64 holds exactly
 
 
 # Python's own int() and float() also take underscores, foreign digits and odd blanks, which the libraries do not.
@@ -138,7 +138,7 @@ class CheckedNode:
         return out
 
     def integers(
-        self, length: int | None = None, low: int = INTEGERS[0], high: int = INTEGERS[1]
+        self, length: int | None = None, low: int = MAX_EXACT_INTEGER[0], high: int = MAX_EXACT_INTEGER[1]
     ) -> npt.NDArray[np.int64]:
         """Return a list of whole numbers within bounds."""
         out = self._array(np.float64, length)
@@ -181,7 +181,7 @@ def together(
 def _is_number(value: Any) -> bool:
     """Whether JSON's value is a number that float64 holds: not a boolean, not a whole number of too many digits."""
     return isinstance(value, float) or (
-        isinstance(value, int) and not isinstance(value, bool) and abs(value) <= INTEGERS[1]
+        isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_EXACT_INTEGER[1]
     )
 
 

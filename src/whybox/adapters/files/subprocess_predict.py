@@ -20,8 +20,8 @@ from whybox.errors import MissingDependencyError, ModelFileError
 
 __all__ = ["as_json", "installed", "predictions"]
 
-SECONDS: Final = 120
-GIGABYTES: Final = 8
+MAX_SECONDS: Final = 120
+MAX_MEMORY_GIGABYTES: Final = 8
 
 _LIMITS: Final = """
 import sys
@@ -32,7 +32,7 @@ try:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 except (ImportError, ValueError, OSError):
     pass
-""".format(seconds=SECONDS, bytes=GIGABYTES * 2**30)
+""".format(seconds=MAX_SECONDS, bytes=MAX_MEMORY_GIGABYTES * 2**30)
 
 _READ: Final = """
 def read(path):
@@ -128,12 +128,12 @@ def _run(program: str, library: str, *arguments: str) -> None:
         done = subprocess.run(  # noqa: S603  # our own programs, on paths that are passed as arguments
             [sys.executable, "-c", _LIMITS + _READ + _PROGRAMS[program], *arguments],
             capture_output=True,
-            timeout=SECONDS,
+            timeout=MAX_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise ModelFileError(
-            f"{library} did not finish reading the file within {SECONDS} s, so it cannot be checked; the file is damaged or enormous."
+            f"{library} did not finish reading the file within {MAX_SECONDS} s, so it cannot be checked; the file is damaged or enormous."
         ) from None
     if done.returncode < 0:
         raise ModelFileError(

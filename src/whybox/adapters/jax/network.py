@@ -22,8 +22,8 @@ from whybox.models.differentiable import Array, Differentiable, Indices, LayerTa
 
 __all__ = ["JaxNetwork", "network", "wrap", "wrap_body"]
 
-ON_DEVICE: Final = 256
-ON_CPU: Final = 32
+DEVICE_ROWS: Final = 256
+CPU_ROWS: Final = 32
 
 
 def network(obj: Any, output: Any = None) -> JaxNetwork:
@@ -84,7 +84,7 @@ def wrap_body(
         kind=kind,
         library="jax",
         channels=channels,
-        rows_at_once=ON_CPU if on_cpu else ON_DEVICE,
+        rows_at_once=CPU_ROWS if on_cpu else DEVICE_ROWS,
         arithmetic=str(dtype),
         params=params,
         dtype=dtype,

@@ -31,7 +31,7 @@ from whybox.models.trees import (
 
 __all__ = ["of_estimator", "read"]
 
-VERSIONS: Final = ("v2", "v3", "v4")
+TEXT_VERSIONS: Final = ("v2", "v3", "v4")
 _HEADER: Final = {
     "version",
     "num_class",
@@ -132,9 +132,9 @@ def _split(text: str) -> tuple[dict[str, str], list[dict[str, str]], str]:
     start = body.find("\nTree=0\n")
     head_text, trees_text = (body, "") if start < 0 else (body[: start + 1], body[start + 1 :])
     head = _fields(head_text.split("\n")[1:], _HEADER, "the header")
-    if head.get("version") not in VERSIONS:
+    if head.get("version") not in TEXT_VERSIONS:
         raise ModelFileError(
-            f"the model's format is {head.get('version', 'not given')!r}; this version of whybox reads {shown(VERSIONS)}."
+            f"the model's format is {head.get('version', 'not given')!r}; this version of whybox reads {shown(TEXT_VERSIONS)}."
         )
     sizes = (
         CheckedNode(

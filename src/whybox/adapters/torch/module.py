@@ -25,9 +25,9 @@ from whybox.models.differentiable import Array, Differentiable, Indices, LayerTa
 
 __all__ = ["TorchNetwork", "wrap"]
 
-ON_DEVICE: Final = 256  # rows that keep an accelerator busy
-ON_CPU: Final = 32  # more do not get faster, only larger
-MADE: Final = "parametrizations"  # where torch keeps what weights are made from
+DEVICE_ROWS: Final = 256  # rows that keep an accelerator busy
+CPU_ROWS: Final = 32  # more do not get faster, only larger
+PARAMETRIZED_SUFFIXES: Final = "parametrizations"  # where torch keeps what weights are made from
 
 
 def wrap(obj: Any, output: Any = None) -> TorchNetwork:
@@ -55,7 +55,7 @@ def wrap(obj: Any, output: Any = None) -> TorchNetwork:
         device=device,
         dtype=dtype,
         head=Part(output, torch.Tensor),
-        rows_at_once=1 if quantised_by_range(obj) else ON_CPU if device.type == "cpu" else ON_DEVICE,
+        rows_at_once=1 if quantised_by_range(obj) else CPU_ROWS if device.type == "cpu" else DEVICE_ROWS,
         arithmetic=arithmetic(obj, dtype),
     )
 
@@ -363,7 +363,9 @@ class TorchNetwork(Differentiable):
 
     def layers(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """Layers without parts of their own, in the order they answer."""
-        leaves = [name for name, m in self._named() if not [c for c, _ in m.named_children() if c != MADE]]
+        leaves = [
+            name for name, m in self._named() if not [c for c, _ in m.named_children() if c != PARAMETRIZED_SUFFIXES]
+        ]
         return self._met(lambda: self.ask(x), leaves)
 
     def blocks(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
@@ -372,7 +374,7 @@ class TorchNetwork(Differentiable):
 
     def _named(self) -> Iterator[tuple[str, torch.nn.Module]]:
         """Named parts that rows go through; what makes weights (weight_norm and the like) answers with weights."""
-        return ((n, m) for n, m in self.module.named_modules() if n and MADE not in n.split("."))
+        return ((n, m) for n, m in self.module.named_modules() if n and PARAMETRIZED_SUFFIXES not in n.split("."))
 
     def shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """See Differentiable. A network that checks the size of its inputs first is asked without that check."""

@@ -22,7 +22,7 @@ from torch.fx.node import map_arg
 from whybox.adapters.torch.batching_rules import Rows, evaluate
 from whybox.adapters.torch.capture_on_device import captured
 from whybox.adapters.torch.gradient_check import back
-from whybox.adapters.torch.graph import INSTEAD, Graph, named
+from whybox.adapters.torch.graph import INSTEAD_HINT, Graph, named
 from whybox.adapters.torch.memory import saved
 from whybox.adapters.torch.rules_elementwise import ELEMENTWISE, Call, Rule
 from whybox.adapters.torch.rules_guided import GUIDED, undefined
@@ -236,7 +236,7 @@ def _only_first_outputs(graph: Graph, plan: dict[Node, Rule]) -> None:
 
 
 def _refusal(op: Any, why: str) -> UnsupportedModelError:
-    return UnsupportedModelError(f"operator {named(op)!r} has no rule here ({why}); {INSTEAD}.")
+    return UnsupportedModelError(f"operator {named(op)!r} has no rule here ({why}); {INSTEAD_HINT}.")
 
 
 def _guided(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
@@ -395,7 +395,7 @@ class _Walk:
         if not apart <= allowed * scale:
             raise UnsupportedModelError(
                 f"the network taken apart answers otherwise than as it is (by {apart:.3g}, outputs up to {scale:.3g}): what it does hangs on the numbers of a row, "
-                f"on the rows beside it, or on something outside; {INSTEAD}."
+                f"on the rows beside it, or on something outside; {INSTEAD_HINT}."
             )
 
     def references(self, reference: tuple[Tensor, ...]) -> tuple[_Reference, Tensor]:

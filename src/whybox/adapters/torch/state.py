@@ -16,8 +16,8 @@ from whybox.errors import UnsupportedModelError
 
 __all__ = ["State", "chance", "eagerly", "uncompiled"]
 
-LARGE: Final = 10_000  # containers of more are data, not memory
-MACHINERY: Final = (frozenset(torch.nn.Module().__dict__) | {"_compiled_call_impl"}) - {
+MAX_CONTAINER_SIZE: Final = 10_000  # containers of more are data, not memory
+MODULE_ATTRIBUTES: Final = (frozenset(torch.nn.Module().__dict__) | {"_compiled_call_impl"}) - {
     "training",
     "_buffers",
     "_non_persistent_buffers_set",
@@ -79,7 +79,7 @@ class State:
                 for b in m.buffers(recurse=False):
                     self._see(b, seen)
                 continue
-            own = {k: v for k, v in m.__dict__.items() if k not in MACHINERY}
+            own = {k: v for k, v in m.__dict__.items() if k not in MODULE_ATTRIBUTES}
             self._attributes.append((m.__dict__, own, len(m.__dict__)))
             for value in own.values():
                 self._see(value, seen)
@@ -92,11 +92,11 @@ class State:
         if isinstance(value, torch.Tensor):
             if not isinstance(value, torch.nn.Parameter) and value.device.type != "meta":
                 self._tensors.append((value, value._version, value.detach().clone()))  # noqa: SLF001  # torch has no public word for it
-        elif isinstance(value, (dict, list, set)) and len(value) <= LARGE:
+        elif isinstance(value, (dict, list, set)) and len(value) <= MAX_CONTAINER_SIZE:
             self._containers.append((value, value.copy()))
             for inner in list(value.values() if isinstance(value, dict) else value):
                 self._see(inner, seen)
-        elif isinstance(value, tuple) and len(value) <= LARGE:
+        elif isinstance(value, tuple) and len(value) <= MAX_CONTAINER_SIZE:
             for inner in value:
                 self._see(inner, seen)
 
@@ -117,7 +117,7 @@ class State:
                 self._tensors[k] = (t, t._version, kept)  # noqa: SLF001
         for now, was, count in self._attributes:  # before every forward: no Python runs for each attribute
             if len(now) != count or not all(map(is_, map(now.get, was, repeat(now)), was.values())):
-                for name in [name for name in now if name not in was and name not in MACHINERY]:
+                for name in [name for name in now if name not in was and name not in MODULE_ATTRIBUTES]:
                     del now[name]
                 now.update(was)
         for container, was in self._containers:

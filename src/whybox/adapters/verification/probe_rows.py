@@ -17,17 +17,17 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.kernels import tree_shap
-from whybox.kernels.reference import ZERO, goes_left
+from whybox.kernels.reference import ZERO_THRESHOLD, goes_left
 from whybox.models.trees import CATEGORICAL, LESS_EQUAL, SET_RIGHT, SINGLE, TINY_AS_ZERO, ZERO_MISSING, TreeEnsemble
 
 __all__ = ["Domain", "ProbeRowMaker", "complete", "rows_everywhere", "some_rows"]
 
-VISITS: Final = 30_000_000  # node visits of the library's predict that rows for all trees may cost
-MOST: Final = 30_000  # rows
-LEAST: Final = 900
-NODES: Final = 75_000  # models of no more nodes get rows at every one of them
-CELLS: Final = 20_000_000  # of such rows
-POOL: Final = 500  # rows, from which what a path leaves open is taken
+MAX_NODE_VISITS: Final = 30_000_000  # node visits of the library's predict that rows for all trees may cost
+MAX_PROBE_ROWS: Final = 30_000  # rows
+MIN_PROBE_ROWS: Final = 900
+MAX_NODES_COVERED: Final = 75_000  # models of no more nodes get rows at every one of them
+MAX_ROUND_CELLS: Final = 20_000_000  # of such rows
+POOL_ROWS: Final = 500  # rows, from which what a path leaves open is taken
 _ODD: Final = (0.0, -0.0, 5e-324, -1e-45, 1e-36, 1e-30, 1e30)
 
 _Nodes = npt.NDArray[np.int64]
@@ -53,7 +53,7 @@ def complete(e: TreeEnsemble, domain: Domain) -> bool:
 
     Category sets hold too many values for a few rows a node; they are tested by rows that meet all trees.
     """
-    small = len(e.left) <= NODES and 2 * len(e.left) * e.inputs.width <= CELLS
+    small = len(e.left) <= MAX_NODES_COVERED and 2 * len(e.left) * e.inputs.width <= MAX_ROUND_CELLS
     return small and not domain.categories and not e.has_linear_leaves and not (e.flags & CATEGORICAL).any()
 
 
@@ -73,10 +73,10 @@ def rows_everywhere(maker: ProbeRowMaker) -> tuple[Floats, int, int]:
     low, high = _boxes(maker)
     is_inner = e.left >= 0
     inner = np.flatnonzero(is_inner)
-    plain = maker.background(POOL)
+    plain = maker.background(POOL_ROWS)
     wild = np.where(rng.random(plain.shape) < 0.5, maker.odd(plain.size).reshape(plain.shape), plain)
     pool = np.concatenate([plain, wild])
-    out = pool[rng.integers(0, POOL, (len(e.left), 2)) + POOL * is_inner[:, None]]
+    out = pool[rng.integers(0, POOL_ROWS, (len(e.left), 2)) + POOL_ROWS * is_inner[:, None]]
     has_low, has_high, possible = np.isfinite(low), np.isfinite(high), np.asarray(low <= high)
     has_low &= possible
     has_high &= possible
@@ -118,7 +118,7 @@ def _boxes(maker: ProbeRowMaker) -> tuple[Floats, Floats]:
     return low, high
 
 
-def some_rows(maker: ProbeRowMaker, most: int = MOST) -> tuple[Floats, int, int]:
+def some_rows(maker: ProbeRowMaker, most: int = MAX_PROBE_ROWS) -> tuple[Floats, int, int]:
     """Make rows that reach nodes and stand on their thresholds, to be asked of all trees together.
 
     Returns:
@@ -126,7 +126,7 @@ def some_rows(maker: ProbeRowMaker, most: int = MOST) -> tuple[Floats, int, int]
     """
     e, rng, width = maker.e, maker.rng, maker.e.inputs.width
     depth = max(1.0, tree_shap.native(e).depth)
-    rows = int(np.clip(VISITS / max(1.0, e.n_trees * depth), min(LEAST, most), most))
+    rows = int(np.clip(MAX_NODE_VISITS / max(1.0, e.n_trees * depth), min(MIN_PROBE_ROWS, most), most))
     rows = int(min(rows, max(60, 4e7 / max(1, width))))
     if not (e.left >= 0).any():
         return maker.background(min(rows, 50)), 0, 0
@@ -331,13 +331,17 @@ def _sides(e: TreeEnsemble) -> tuple[Floats, Floats]:
         left = np.where(single, np.where(np.isfinite(half), half, near), left)
     right = _beside(left, np.zeros(1, bool), up=True)
     zone = e.flags & (TINY_AS_ZERO | ZERO_MISSING) > 0
-    in_zone = [zone & (np.abs(side) <= ZERO) for side in (left, right)]
+    in_zone = [zone & (np.abs(side) <= ZERO_THRESHOLD) for side in (left, right)]
     if in_zone[0].any() or in_zone[1].any():  # all of it goes one way: that of zero, or of missing values
         missing, zero_left = e.flags & ZERO_MISSING > 0, np.where(equal, t >= 0, t > 0)
-        beyond = float(np.nextafter(ZERO, 1))
+        beyond = float(np.nextafter(ZERO_THRESHOLD, 1))
         one_way = (in_zone[0] | in_zone[1]) & ~missing
-        left = np.where(in_zone[0] & missing, -beyond, np.where(one_way, np.where(zero_left, ZERO, -beyond), left))
-        right = np.where(in_zone[1] & missing, beyond, np.where(one_way, np.where(zero_left, beyond, -ZERO), right))
+        left = np.where(
+            in_zone[0] & missing, -beyond, np.where(one_way, np.where(zero_left, ZERO_THRESHOLD, -beyond), left)
+        )
+        right = np.where(
+            in_zone[1] & missing, beyond, np.where(one_way, np.where(zero_left, beyond, -ZERO_THRESHOLD), right)
+        )
     return left, right
 
 

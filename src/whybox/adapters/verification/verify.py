@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.adapters.verification.probe_rows import (
-    LEAST,
-    MOST,
+    MAX_PROBE_ROWS,
+    MIN_PROBE_ROWS,
     Domain,
     ProbeRowMaker,
     complete,
@@ -35,8 +35,10 @@ from whybox.models.trees import TreeEnsemble
 
 __all__ = ["Domain", "Rounds", "verified", "verified_linear"]
 
-TOGETHER: Final = 10  # rounds that are asked about each other's rows: fewer save little, for a call has its price
-WHOLE: Final = 500  # rows for the whole model, where every node has rows of its own
+ROUNDS_TOGETHER: Final = (
+    10  # rounds that are asked about each other's rows: fewer save little, for a call has its price
+)
+WHOLE_MODEL_ROWS: Final = 500  # rows for the whole model, where every node has rows of its own
 MIXED: Final = 64  # rows that are mixed of two of them
 WIDE: Final = 2048  # columns; of wider models, rows have the columns that are read alone, until a predict is asked
 CELLS: Final = 2**22  # of dense rows that are asked about at a time
@@ -117,10 +119,14 @@ def _checked(
     every = rounds is not None and decode is None and model.n_trees > 0 and complete(model, domain)
     wide = len(model.inputs.names)
     if decode is not None:  # which makes whole rows
-        most = int(np.clip(2 * CELLS // wide, 60, MOST))
+        most = int(np.clip(2 * CELLS // wide, 60, MAX_PROBE_ROWS))
     else:
-        most = MOST if wide <= WIDE else int(np.clip(2 * CELLS // model.inputs.width, LEAST, MOST))
-    rows, tested, total = some_rows(maker, WHOLE if every else most)
+        most = (
+            MAX_PROBE_ROWS
+            if wide <= WIDE
+            else int(np.clip(2 * CELLS // model.inputs.width, MIN_PROBE_ROWS, MAX_PROBE_ROWS))
+        )
+    rows, tested, total = some_rows(maker, WHOLE_MODEL_ROWS if every else most)
     mixed = _mixed(rows, maker.rng)
     made = np.concatenate([rows, mixed])
     theirs = made if decode is None else decode(made)
@@ -186,7 +192,7 @@ def _by_rounds(
     model: TreeEnsemble, made: Floats, rounds: Rounds, scale: Scale, relative: float
 ) -> Iterator[tuple[float, float]]:
     """Compare a few rounds at a time on the rows of their nodes, (nodes, rows a node, columns)."""
-    step = TOGETHER * rounds.trees
+    step = ROUNDS_TOGETHER * rounds.trees
     for first in range(0, model.n_trees, step):
         last = min(first + step, model.n_trees)
         rows = made[model.tree_offsets[first] : model.tree_offsets[last]].reshape(-1, made.shape[2])

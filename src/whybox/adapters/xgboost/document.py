@@ -27,7 +27,7 @@ __all__ = ["ROUNDING", "Document", "read"]
 
 _Said = tuple[tuple[int, int] | None, tuple[str, ...]]  # rounds that count and rounds there are; notes
 ROUNDING: Final = 2e-6  # XGBoost sums leaves in float32
-MAJOR: Final = (1, 2, 3)
+MAJOR_VERSIONS: Final = (1, 2, 3)
 
 
 def _logit(p: Floats) -> Floats:
@@ -132,9 +132,9 @@ def read(doc: CheckedNode, about: Document) -> Model:
         if isinstance(top["version"].value, list)
         else top["version"].integers().tolist()
     )
-    if not version or version[0] not in MAJOR:
+    if not version or version[0] not in MAJOR_VERSIONS:
         raise ModelFileError(
-            f"the model was saved by XGBoost {'.'.join(map(str, version))}; this version of whybox reads {MAJOR[0]}.x to {MAJOR[-1]}.x."
+            f"the model was saved by XGBoost {'.'.join(map(str, version))}; this version of whybox reads {MAJOR_VERSIONS[0]}.x to {MAJOR_VERSIONS[-1]}.x."
         )
     about = replace(about, saved_by=tuple(version))
     learner = top["learner"].fields(

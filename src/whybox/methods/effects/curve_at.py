@@ -24,9 +24,9 @@ from whybox.models.inputs import Encoder, NumberEncoder
 __all__ = ["CurveAt"]
 
 Compute = Callable[[EffectsProblem, Evaluator, list[Grid]], list[Curve]]
-LARGEST: Final = 2**21  # numbers that are saved with a curve, for all its steps
-WORK: Final = 2**27  # rows x steps that are computed for it
-STEPPED: Final = ("pdp", "ice", "c-ice", "anova")  # kinds that are step functions of trees
+MAX_NUMBERS_SAVED: Final = 2**21  # numbers that are saved with a curve, for all its steps
+MAX_SAVED_WORK: Final = 2**27  # rows x steps that are computed for it
+STEP_KINDS: Final = ("pdp", "ice", "c-ice", "anova")  # kinds that are step functions of trees
 _EXACT: Final = 2**24  # whole numbers up to here are the same in float32
 _INSTEAD: Final = "Pass the points you need in grid= before saving, or keep the model."
 
@@ -71,7 +71,7 @@ class CurveAt:
     def keep(self, most: int | None = None) -> SavedCurve:
         """Return the curve at every point there is, if its trees say that in not too many steps (`most` numbers, where fewer are wanted); else why not."""
         trees = self.asked.evaluator(self.grid.members)
-        if not isinstance(trees, TreeEvaluator) or self.asked.kind not in STEPPED:
+        if not isinstance(trees, TreeEvaluator) or self.asked.kind not in STEP_KINDS:
             return UnavailableCurve(
                 "at() asks the model again, and this curve was saved without it; its grid is all there is."
             )
@@ -89,7 +89,7 @@ class CurveAt:
         many = int(np.prod([len(p) for p in points]))
         rows = self.asked.kind in ("ice", "c-ice")
         n, outputs = len(self.asked.rows), len(self.asked.target.names)
-        if many * outputs * (n if rows else 1) > LARGEST or (trees.curved and many * n > WORK):
+        if many * outputs * (n if rows else 1) > MAX_NUMBERS_SAVED or (trees.curved and many * n > MAX_SAVED_WORK):
             return UnavailableCurve(f"the steps of this curve were not saved, because they are too many. {_INSTEAD}")
         if most is not None and many * outputs * (n if rows else 1) > most:
             return UnavailableCurve(TOO_MANY)

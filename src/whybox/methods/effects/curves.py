@@ -25,7 +25,7 @@ __all__ = [
     "with_sides",
 ]
 
-LARGEST: Final = 2**33  # bytes of one result
+MAX_RESULT_BYTES: Final = 2**33  # bytes of one result
 TOO_CLOSE: Final = "some values of {!r} are too close together for a float to tell apart; are they ids? Leave it out of features, or use kind='pdp'."
 
 
@@ -85,7 +85,7 @@ def check_individual(evaluator: Evaluator, grid: Grid, kind: str) -> tuple[int, 
         LimitError: it does not fit. OptionError: slopes of what has no numbers, or of two features.
     """
     shape = (len(evaluator.rows), len(grid), len(evaluator.target.names))
-    if 8 * np.prod(shape, dtype=np.float64) > LARGEST:
+    if 8 * np.prod(shape, dtype=np.float64) > MAX_RESULT_BYTES:
         raise LimitError(
             f"{shape[0]:,} rows x {shape[1]:,} points x {shape[2]} outputs do not fit; pass fewer rows or points, or kind='pdp'."
         )

@@ -25,12 +25,12 @@ from whybox.numerics.rounding import floor, ratio
 
 __all__ = ["OffData", "with_off_data"]
 
-SAMPLE: Final = 400  # rows that are changed
-COMPANY: Final = 100  # rows near a point
-FEWEST: Final = 20
-PARTNERS: Final = 3
+ROWS_CHANGED: Final = 400  # rows that are changed
+MIN_NEIGHBOURS: Final = 100  # rows near a point
+MIN_ROWS: Final = 20
+MAX_PARTNERS: Final = 3
 WIDEST: Final = 500  # columns of a sparse matrix among which these are looked for
-USUAL: Final = 0.95
+USUAL_SHARE: Final = 0.95
 _BINS: Final = 10
 
 
@@ -42,7 +42,7 @@ class OffData:
         self.rows = rows
         count = len(rows)
         rng = np.random.default_rng(0)
-        few = rng.choice(count, SAMPLE, replace=False) if count > SAMPLE else np.arange(count)
+        few = rng.choice(count, ROWS_CHANGED, replace=False) if count > ROWS_CHANGED else np.arange(count)
         self.sample = np.sort(few)
         self.ranks = {p: _embed(rows.feature(p)) for p in _candidates(rows)}
 
@@ -71,13 +71,13 @@ class OffData:
         others = [p for p in self.ranks if p != feature.position]
         scores = {p: _dependence(feature, self.ranks[p]) for p in others}
         best = max(scores.values(), default=0.0)
-        top = sorted((p for p in others if scores[p] > best / 2), key=lambda p: -scores[p])[:PARTNERS]
+        top = sorted((p for p in others if scores[p] > best / 2), key=lambda p: -scores[p])[:MAX_PARTNERS]
         return np.column_stack([self.ranks[p] for p in top]) if top else None
 
     def _company(self, feature: Feature, grid: Grid) -> list[npt.NDArray[np.int64]]:
         """Rows nearest to each point: those of the category, or a window of ranks around a number."""
         seen = self.rows.weights > 0
-        gone = np.flatnonzero((feature.codes < 0) & seen)[:COMPANY]
+        gone = np.flatnonzero((feature.codes < 0) & seen)[:MIN_NEIGHBOURS]
         if feature.kind == "category":
             return [
                 gone if v is None else _spread_out(np.flatnonzero((grid.at == g) & seen))
@@ -87,7 +87,7 @@ class OffData:
         assert x is not None  # noqa: S101  # only categories have none
         known = np.flatnonzero(np.isfinite(x) & seen)
         order = known[np.argsort(x[known], kind="stable")]
-        size = min(len(order), max(FEWEST, min(COMPANY, len(order) // 20)))
+        size = min(len(order), max(MIN_ROWS, min(MIN_NEIGHBOURS, len(order) // 20)))
         ordered, place = x[order], feature.place(grid.points[0])
         out = []
         for g in place:
@@ -120,7 +120,7 @@ def _candidates(rows: Rows) -> list[int]:
 
 def _spread_out(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Not more rows than the company has, taken evenly."""
-    return rows if len(rows) <= COMPANY else rows[np.linspace(0, len(rows) - 1, COMPANY).astype(np.int64)]
+    return rows if len(rows) <= MIN_NEIGHBOURS else rows[np.linspace(0, len(rows) - 1, MIN_NEIGHBOURS).astype(np.int64)]
 
 
 def _far(
@@ -129,7 +129,7 @@ def _far(
     """Whether each changed row is farther from its company than usual there; a row that is in the company leaves itself out."""
     among = _distances(company, company)
     np.fill_diagonal(among, np.inf)
-    usual = np.quantile(among.min(axis=1), USUAL, method="higher")
+    usual = np.quantile(among.min(axis=1), USUAL_SHARE, method="higher")
     away = _distances(changed, company)
     away[names[:, None] == own[None, :]] = np.inf
     return np.asarray(away.min(axis=1) > usual + 1e-12)

@@ -38,8 +38,8 @@ from whybox.numerics.rounding import ratio as over
 
 __all__ = ["check_sample", "interactions"]
 
-GROUPS: Final = 10
-MOST: Final = 20_000_000  # predictions, where the caller sets no limit
+JACKKNIFE_GROUPS: Final = 10
+MAX_PREDICTIONS: Final = 20_000_000  # predictions, where the caller sets no limit
 
 
 @final
@@ -73,8 +73,8 @@ def check_sample(sample: Any) -> int | None:
     """
     if sample is None:
         return None
-    if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or sample < 2 * GROUPS:
-        raise OptionError(f"sample={sample!r} must be a whole number of rows, at least {2 * GROUPS}.")
+    if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or sample < 2 * JACKKNIFE_GROUPS:
+        raise OptionError(f"sample={sample!r} must be a whole number of rows, at least {2 * JACKKNIFE_GROUPS}.")
     return int(sample)
 
 
@@ -114,7 +114,7 @@ def interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> Exp
     if sample is not None:
         notes = (
             *notes,
-            f"Of {sample:,} rows drawn from {len(asked.rows):,}; standard errors by jackknife over {GROUPS} groups.",
+            f"Of {sample:,} rows drawn from {len(asked.rows):,}; standard errors by jackknife over {JACKKNIFE_GROUPS} groups.",
         )
     return _labelled(
         asked,
@@ -167,7 +167,7 @@ def _afford(asked: EffectsProblem, rows: Rows, members: Sequence[int]) -> None:
         needed += len(np.unique(rows.codes[:, list(m)], axis=0)) * (
             len(np.unique(rows.codes[:, others], axis=0)) if others else 1
         )
-    most = MOST if asked.max_evals is None else asked.max_evals
+    most = MAX_PREDICTIONS if asked.max_evals is None else asked.max_evals
     if needed > most:
         raise LimitError(
             f"interactions of {len(members)} features over {len(rows):,} rows take up to {needed:,} answers of this model, more than the {most:,} allowed. "
@@ -231,8 +231,8 @@ def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool)
     w = evaluator.rows.weights
     keep = [w]
     if jackknife:
-        group = np.random.default_rng(0).permutation(len(w)) % GROUPS
-        keep += [np.where(group == g, 0.0, w) for g in range(GROUPS)]
+        group = np.random.default_rng(0).permutation(len(w)) % JACKKNIFE_GROUPS
+        keep += [np.where(group == g, 0.0, w) for g in range(JACKKNIFE_GROUPS)]
     shares = np.stack([k / k.sum() for k in keep])
     answers = evaluator.answers()
     f = np.broadcast_to(answers, (len(shares), *answers.shape))
@@ -263,7 +263,9 @@ def _centred(values: Floats, shares: Floats) -> Floats:
 
 def _spread(left: Floats) -> Floats:
     """Jackknife standard error from the values without each group."""
-    return np.asarray(np.sqrt((GROUPS - 1) / GROUPS * ((left - left.mean(axis=0)) ** 2).sum(axis=0)))
+    return np.asarray(
+        np.sqrt((JACKKNIFE_GROUPS - 1) / JACKKNIFE_GROUPS * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
+    )
 
 
 def _labelled(asked: EffectsProblem, members: Sequence[int], found: Sizes, made: Evidence) -> Explanation:

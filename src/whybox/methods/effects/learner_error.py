@@ -23,7 +23,7 @@ from whybox.explanation.explanation import Explanation
 
 __all__ = ["check_refits", "with_learner_error"]
 
-FEWEST: Final = 3
+MIN_REFITS: Final = 3
 
 
 def check_refits(refits: Any, kind: str) -> list[Any] | None:
@@ -34,9 +34,9 @@ def check_refits(refits: Any, kind: str) -> list[Any] | None:
     """
     if refits is None:
         return None
-    if not isinstance(refits, (list, tuple)) or len(refits) < FEWEST:
+    if not isinstance(refits, (list, tuple)) or len(refits) < MIN_REFITS:
         raise OptionError(
-            f"refits must be a list of at least {FEWEST} models, each fitted again on a bootstrap sample of the training rows."
+            f"refits must be a list of at least {MIN_REFITS} models, each fitted again on a bootstrap sample of the training rows."
         )
     if kind not in ("pdp", "ale", "marginal", "anova"):
         raise OptionError(

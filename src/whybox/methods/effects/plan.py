@@ -19,9 +19,9 @@ from whybox.methods.effects.curves import check_individual, with_sides
 from whybox.methods.effects.evidence import INTERVENTIONAL
 from whybox.methods.effects.extrapolation import OffData
 from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.predict_evaluator import BLOCK, FIRST, MOST, Evaluator, PredictEvaluator, Rows
+from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, FIRST, MOST, Evaluator, PredictEvaluator, Rows
 from whybox.methods.effects.problem import EffectsProblem
-from whybox.methods.effects.result import ESTIMANDS, METHODS, OFF_DATA, compute, grouped
+from whybox.methods.effects.result import ESTIMANDS, KINDS_WITH_OFF_DATA, METHOD_NAMES, compute, grouped
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.models.blackbox import BlackBox
 
@@ -133,7 +133,7 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
         rounds += here
         every += grids
     return EffectsPlan(
-        method=METHODS[asked.kind],
+        method=METHOD_NAMES[asked.kind],
         estimand=ESTIMANDS.get(asked.kind, INTERVENTIONAL),
         exact=True,
         kernel="; ".join(kernels),
@@ -256,7 +256,7 @@ def _growth(
 
 def _off_seconds(asked: EffectsProblem, grids: Sequence[Grid]) -> float:
     """Time of the share off the data, by a few points of the first curve."""
-    curves = [g for g in grids if len(g.features) == 1] if asked.kind in OFF_DATA else []
+    curves = [g for g in grids if len(g.features) == 1] if asked.kind in KINDS_WITH_OFF_DATA else []
     if not curves:
         return 0.0
     times = [time.perf_counter()]
@@ -287,11 +287,11 @@ def _memory(asked: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], 
             + result
             + 16.0 * n * (len(grids) + 1)
             + 24.0 * batch * (width + outputs)
-            + 32.0 * min(max(rounds, default=0) * outputs, BLOCK)
+            + 32.0 * min(max(rounds, default=0) * outputs, CURVE_NUMBERS_HELD)
             + (96.0 * n if asked.kind == "ale" else 0.0)
         )
     columns = asked.model.inputs.width
     kept = points if asked.kind == "ale" else cells if asked.kind in ("ice", "c-ice", "d-ice") else 0
-    block = min(8.0 * n * kept * raw, 8.0 * BLOCK)
+    block = min(8.0 * n * kept * raw, 8.0 * CURVE_NUMBERS_HELD)
     sums = 8.0 * cells * raw * (8 + 6 * asked.threads)
     return codes + result + 16.0 * n * columns + 2 * block + sums

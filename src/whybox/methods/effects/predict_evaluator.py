@@ -21,12 +21,22 @@ from whybox.models.agreement import ask
 from whybox.models.base import Model, digest
 from whybox.models.blackbox import BlackBox
 
-__all__ = ["BLOCK", "Corners", "Evaluator", "Moments", "PredictEvaluator", "Request", "Rows", "caller", "moments"]
+__all__ = [
+    "CURVE_NUMBERS_HELD",
+    "Corners",
+    "Evaluator",
+    "Moments",
+    "PredictEvaluator",
+    "Request",
+    "Rows",
+    "caller",
+    "moments",
+]
 
 # a signed sum of answers: (sign, point of each row), -1 for rows that are left out; as asked of a grid
 Corners = Sequence[tuple[int, Ints]]
 Request = tuple[Grid, Corners]
-BLOCK: Final = 2**22  # numbers of individual curves held at a time
+CURVE_NUMBERS_HELD: Final = 2**22  # numbers of individual curves held at a time
 _KEPT: Final = 2**23  # numbers of `Rows.alike` kept
 FIRST, MOST = 4096, 65536  # rows of a batch
 
@@ -268,7 +278,7 @@ class PredictEvaluator:
     def _size_of_curves(self, grid: Grid) -> tuple[int, int, int]:
         """How many different questions a grid asks, how many of them are rows as they are, and in how many blocks they come."""
         rest = len(self.rows.alike(grid.members)[0])
-        block = max(1, BLOCK // (len(grid) * len(self.target.names)))
+        block = max(1, CURVE_NUMBERS_HELD // (len(grid) * len(self.target.names)))
         return rest * len(grid), len(self._cells(grid)[0]), -(-rest // block)
 
     def sample(self, grid: Grid | None, size: int) -> None:
@@ -310,7 +320,7 @@ class PredictEvaluator:
         begins = np.searchsorted(inverse[order], np.arange(len(first) + 1))
         points, k = len(grid), len(self.target.names)
         known = None if self._answers is None else self._cells(grid)
-        size = max(1, BLOCK // (points * k))
+        size = max(1, CURVE_NUMBERS_HELD // (points * k))
         for start in range(0, len(first), size):
             stop = min(start + size, len(first))
             values = np.empty((stop - start, points, k))

@@ -31,13 +31,13 @@ from whybox.models.receive import Received, receive
 from whybox.models.registry import as_model, learnt_categories, raw_scores
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["KINDS", "EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
+__all__ = ["EFFECT_KINDS", "EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
 
-KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")
+EFFECT_KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")
 # points by default: of one feature, and of each of two
 _POINTS: Final = {"ale": (41, 21), "marginal": (21, 11)}
 _PLAIN: Final = (100, 20)
-CHECKED: Final = 65536
+ROWS_VERIFIED: Final = 65536
 MOST_SPARSE: Final = 2000  # columns of sparse rows that all have effects found unless they are named
 
 
@@ -156,8 +156,10 @@ def check_kind(kind: Any) -> str:
     Raises:
         OptionError: unknown kind.
     """
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise OptionError(f"kind={kind!r} is not known; effects are {shown(KINDS)}.{did_you_mean(kind, KINDS)}")
+    if not isinstance(kind, str) or kind not in EFFECT_KINDS:
+        raise OptionError(
+            f"kind={kind!r} is not known; effects are {shown(EFFECT_KINDS)}.{did_you_mean(kind, EFFECT_KINDS)}"
+        )
     return kind
 
 
@@ -310,7 +312,7 @@ def _agreement(model: Model, table: Table, *, check: bool, known: float | None) 
     if not check or known is not None:
         return float("nan") if known is None else known, len(table)
     worst = 0.0
-    for start, block in table.blocks(CHECKED):
+    for start, block in table.blocks(ROWS_VERIFIED):
         X = model.inputs.block(block, start)
         worst = max(worst, agreement(model, block, X, rows="these rows", row="row"))
     return worst, len(table)

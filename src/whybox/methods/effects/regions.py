@@ -23,7 +23,7 @@ from whybox.data.table import Floats
 from whybox.errors import LimitError, OptionError
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
-from whybox.methods.effects.curves import LARGEST, Curve, grid_share
+from whybox.methods.effects.curves import MAX_RESULT_BYTES, Curve, grid_share
 from whybox.methods.effects.extrapolation import with_off_data
 from whybox.methods.effects.grid import Feature, Grid, Ints
 from whybox.methods.effects.predict_evaluator import Rows
@@ -31,14 +31,14 @@ from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import labelled
 from whybox.numerics.rounding import floor
 
-__all__ = ["POINTS", "check_depth", "regions"]
+__all__ = ["GRID_POINTS", "check_depth", "regions"]
 
-POINTS: Final = 30  # of the grid, by default
-CUTS: Final = 20  # of a number that are tried
-WORDS: Final = 20  # categories that are tried
-LEAST_ROWS: Final = 20
-LEAST_SHARE: Final = 0.05
-LEAST_GAIN: Final = 0.1
+GRID_POINTS: Final = 30  # of the grid, by default
+CUTS_TRIED: Final = 20  # of a number that are tried
+CATEGORIES_TRIED: Final = 20  # categories that are tried
+MIN_REGION_ROWS: Final = 20
+MIN_REGION_SHARE: Final = 0.05
+MIN_GAIN: Final = 0.1
 
 
 @final
@@ -101,7 +101,7 @@ def regions(asked: EffectsProblem, *, depth: int) -> Effects:
     members = asked.wanted[0]
     evaluator, grid = asked.evaluator(members), asked.make(members)
     values = np.empty((len(asked.rows), len(grid), len(asked.target.names)))
-    if values.nbytes > LARGEST:
+    if values.nbytes > MAX_RESULT_BYTES:
         raise LimitError(
             f"{len(asked.rows):,} rows x {len(grid)} points do not fit; pass fewer rows or a smaller grid."
         )
@@ -112,7 +112,7 @@ def regions(asked: EffectsProblem, *, depth: int) -> Effects:
     whole = _Region(np.arange(len(asked.rows)))
     every = values.reshape(-1, values.shape[2])  # the prediction at each point of each row
     rounding = float((floor(every, np.repeat(asked.rows.weights, len(grid))) ** 2).sum())
-    least = max(LEAST_GAIN * shapes.squares(whole.rows), rounding)
+    least = max(MIN_GAIN * shapes.squares(whole.rows), rounding)
     found = [whole, *_split(asked, shapes, whole, members[0], depth, least)]
     if len(found) == 2:
         found = found[:1]  # nothing was split
@@ -166,8 +166,8 @@ def _split(
 def _large_enough(rows: Rows, here: Ints, left: npt.NDArray[np.bool_]) -> bool:
     mass = rows.weights[here]
     return (
-        min(int(left.sum()), int((~left).sum())) >= LEAST_ROWS
-        and min(mass[left].sum(), mass[~left].sum()) >= LEAST_SHARE
+        min(int(left.sum()), int((~left).sum())) >= MIN_REGION_ROWS
+        and min(mass[left].sum(), mass[~left].sum()) >= MIN_REGION_SHARE
     )
 
 
@@ -180,14 +180,14 @@ def _candidates(feature: Feature, rows: Ints) -> Iterator[tuple[npt.NDArray[np.b
     if feature.numbers is None:
         common, counts = np.unique(codes[~gap], return_counts=True)
         words = [str(v) for v in feature.unique]
-        for code in common[np.argsort(-counts, kind="stable")][:WORDS]:
+        for code in common[np.argsort(-counts, kind="stable")][:CATEGORIES_TRIED]:
             word = words[code] if words.count(words[code]) == 1 else repr(feature.unique[code])
             yield codes == code, f"{feature.name} = {word}", f"{feature.name} is not {word}"
         return
     known = np.sort(codes[~gap])
     if not len(known):
         return
-    cuts = np.unique(known[np.linspace(0, len(known) - 1, CUTS + 2).astype(np.int64)[1:-1]])
+    cuts = np.unique(known[np.linspace(0, len(known) - 1, CUTS_TRIED + 2).astype(np.int64)[1:-1]])
     or_missing = " or missing" if gap.any() else ""
     for cut in cuts:
         edge, above = feature.unique[cut], feature.unique[min(int(cut) + 1, len(feature.unique) - 1)]

@@ -24,7 +24,7 @@ from whybox.methods.effects.problem import EffectsProblem
 
 __all__ = ["compute", "grouped", "run"]
 
-METHODS: Final = {
+METHOD_NAMES: Final = {
     "pdp": "Partial dependence",
     "ice": "Individual conditional expectation",
     "c-ice": "Individual conditional expectation, each curve less its first point",
@@ -37,9 +37,9 @@ ESTIMANDS: Final = {  # of kinds that are not interventional
     "ale": "local: every row keeps its other values and moves inside its own interval",
     "marginal": "observational: rows as they are",
 }
-OFF_DATA: Final = ("pdp", "ice", "c-ice", "anova")  # kinds that say how far points are off the data
+KINDS_WITH_OFF_DATA: Final = ("pdp", "ice", "c-ice", "anova")  # kinds that say how far points are off the data
 LARGEST: Final = float(np.finfo(np.float64).max)
-BINS: Final = 30  # of the histogram below a curve
+HISTOGRAM_BINS: Final = 30  # of the histogram below a curve
 
 
 def run(asked: EffectsProblem) -> Effects:
@@ -55,7 +55,7 @@ def run(asked: EffectsProblem) -> Effects:
         grids = [asked.make(m) for m in wanted]
         curves = compute(asked, evaluator, grids)
         asked.repeats.end()
-        if asked.kind in OFF_DATA:
+        if asked.kind in KINDS_WITH_OFF_DATA:
             curves = with_off_data(asked.rows, curves)
         spent = _said(asked, evaluator.spent - before, sum(len(g) for g in grids) * len(asked.rows))
         calls = evaluator.spent - before
@@ -125,7 +125,7 @@ def labelled(
         evidence=evidence(
             asked,
             asked.rows,
-            method=METHODS[asked.kind],
+            method=METHOD_NAMES[asked.kind],
             kernel=evaluator.kernel,
             estimand=ESTIMANDS.get(asked.kind, INTERVENTIONAL),
             calls=calls,
@@ -171,10 +171,10 @@ def _bins(x: Floats) -> Floats:
         reach = max(0.5, 1e-9 * abs(low))
         low, high = (float(v) for v in np.clip([low - reach, high + reach], *(-LARGEST, LARGEST)))
     if high - low > LARGEST:
-        t = np.linspace(0.0, 1.0, BINS + 1)
+        t = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1)
         return low * (1 - t) + high * t
     with np.errstate(over="ignore"):
-        edges = np.linspace(low, high, BINS + 1)
+        edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
     return np.unique(np.clip(edges, low, high))
 
 

@@ -13,7 +13,7 @@ from whybox.kernels import effects
 from whybox.kernels.tree_shap import predict
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.effects.grid import Grid, Ints
-from whybox.methods.effects.predict_evaluator import BLOCK, Corners, Moments, Request, Rows, moments
+from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Corners, Moments, Request, Rows, moments
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["TreeEvaluator", "tree_evaluator_unavailable"]
@@ -24,8 +24,8 @@ _LINKS: Final[dict[str, Literal["logistic", "exp", "softmax"]]] = {
     "exp": "exp",
     "softmax": "softmax",
 }
-ENCODED: Final = 65536
-SPREAD: Final = {
+ROWS_ENCODED: Final = 65536
+SPREAD_ROWS: Final = {
     1: 2000,
     2: 400,
 }  # rows that are enough to know a standard error to two in a hundred, of surfaces to four
@@ -65,13 +65,13 @@ class TreeEvaluator:
 
     def spread(self, features: int) -> int:
         """How many rows have curves made of them for the standard errors of partial dependence of one feature, or two."""
-        return len(self._sample(self._link or "", SPREAD[features])[0])
+        return len(self._sample(self._link or "", SPREAD_ROWS[features])[0])
 
     @cached_property
     def matrix(self) -> Floats:
         """The rows as the trees read them, (rows, model columns)."""
         inputs = self.model.inputs
-        return np.concatenate([inputs.block(b, start) for start, b in self.rows.table.blocks(ENCODED)])
+        return np.concatenate([inputs.block(b, start) for start, b in self.rows.table.blocks(ROWS_ENCODED)])
 
     @cached_property
     def _raw(self) -> Floats:
@@ -97,7 +97,7 @@ class TreeEvaluator:
         for together in _disjoint([one.columns for one in levels]):
             chosen = [levels[i] for i in together]
             for part, found in effects.individual_blocks(
-                self.model, chosen, self.matrix, numbers=BLOCK, threads=self.threads
+                self.model, chosen, self.matrix, numbers=CURVE_NUMBERS_HELD, threads=self.threads
             ):
                 for i, values in zip(together, found, strict=True):
                     yield i, np.arange(part.start, part.stop), self._scaled(values)
@@ -165,7 +165,7 @@ class TreeEvaluator:
         out: list[Moments | None] = [None] * len(grids)
         for many in (1, 2):
             those = [i for i, g in enumerate(grids) if len(g.features) == many]
-            for i, m in zip(those, self._moments([grids[i] for i in those], link, SPREAD[many]), strict=True):
+            for i, m in zip(those, self._moments([grids[i] for i in those], link, SPREAD_ROWS[many]), strict=True):
                 out[i] = m
         return [self._one_by_one(g) if m is None else m for g, m in zip(grids, out, strict=True)]
 
@@ -224,7 +224,7 @@ class TreeEvaluator:
 
     def _at_corners(self, levels: effects.Levels, points: int, corners: Corners, out: Floats) -> None:
         used = np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
-        size = max(1, BLOCK // (points * len(self.model.base_values)))
+        size = max(1, CURVE_NUMBERS_HELD // (points * len(self.model.base_values)))
         for start in range(0, len(used), size):
             rows = used[start : start + size]
             said = self._scaled(self._individual(levels, rows, points))

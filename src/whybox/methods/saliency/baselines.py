@@ -19,7 +19,7 @@ from whybox.methods.saliency.problem import Indices, Question
 
 __all__ = ["Baseline", "in_words", "middle", "repeated", "resolve_baselines"]
 
-BLUR: Final = 10 / 224  # standard deviation as a share of the shorter side
+BLUR_SHARE: Final = 10 / 224  # standard deviation as a share of the shorter side
 _KINDS: Final = "a number, 'mean', 'blur', ('blur', sigma), 'background', an array, a list of these, or a tuple with one for each input"
 _Rows = Callable[[Indices], npt.NDArray[Any]]
 
@@ -203,7 +203,7 @@ def _blur(to: Input, sigma: Any) -> _Part:
             f"baseline='blur' is for pictures; {to.name} has the axes {', '.join(to.dims)}. Say channel_axis=... if these are pictures."
         )
     if sigma is None:
-        sigma = max(1.0, BLUR * min(to.x.shape[i] for i in to.places))
+        sigma = max(1.0, BLUR_SHARE * min(to.x.shape[i] for i in to.places))
     if (
         isinstance(sigma, bool)
         or not isinstance(sigma, (int, float, np.number))

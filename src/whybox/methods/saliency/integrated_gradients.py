@@ -21,12 +21,12 @@ from whybox.methods.saliency.base import Maps, Method, MethodOutput, SampleSums
 from whybox.methods.saliency.baselines import Baseline, in_words, middle, resolve_baselines
 from whybox.methods.saliency.problem import Grads, Indices, Question
 from whybox.models.differentiable import Array, Differentiable
-from whybox.numerics.adaptive_quadrature import FEWEST, LEVELS, Walk, gauss_legendre
+from whybox.numerics.adaptive_quadrature import MIN_NODES, QUADRATURE_LEVELS, Walk, gauss_legendre
 
 __all__ = ["IntegratedGradients", "along", "base_scores"]
 
-SOFT: Final = 48  # nodes of a row that memory is set aside for; more need leave
-SHADOW: Final = 32  # numbers that stand for a gradient when maps are compared
+EXPECTED_NODES: Final = 48  # nodes of a row that memory is set aside for; more need leave
+PROJECTIONS: Final = 32  # numbers that stand for a gradient when maps are compared
 
 
 @final
@@ -55,7 +55,7 @@ class IntegratedGradients(Method):
         fraction("tol", self.tol, 1.0)
         if self.steps is not None:
             whole("steps", self.steps)
-        whole("max_steps", self.max_steps, FEWEST)
+        whole("max_steps", self.max_steps, MIN_NODES)
 
     def reference(self, q: Question) -> Sequence[npt.NDArray[Any] | None]:
         """The mean of the baselines."""
@@ -87,7 +87,7 @@ class IntegratedGradients(Method):
         change = walks.change.max(axis=0)
         return MethodOutput(
             walks.maps,
-            f"adaptive, {' '.join(str(len(w)) for w in LEVELS)} Patterson points, else a trapezoidal rule halved in places",
+            f"adaptive, {' '.join(str(len(w)) for w in QUADRATURE_LEVELS)} Patterson points, else a trapezoidal rule halved in places",
             said,
             base=bases.mean(axis=0),
             tolerance=self.tol,
@@ -225,12 +225,12 @@ class _Walks:
             kept = q.budget - q.row_saved * self.at_once
         self._room = kept // (2 * node)  # as much again while maps are summed and compared
         self.most = int(min(self.method.max_steps, self._room))
-        if self.most < min(self.method.max_steps, 2 * FEWEST):
+        if self.most < min(self.method.max_steps, 2 * MIN_NODES):
             raise LimitError(
                 f"method='integrated_gradients' keeps {node / 1e6:,.1f} MB a step and row until the row is done, beside {q.row_saved / 1e6:,.0f} MB for a derivative: "
                 f"that does not fit into the budget of {q.budget / 1e6:,.0f} MB. Raise it, explain fewer targets at a time, or give steps=50."
             )
-        self.soft = min(SOFT, self.most)
+        self.soft = min(EXPECTED_NODES, self.most)
         self.width = int(max(1, min(2 * self.at_once, 1 + (self._room - self.most) // self.soft)))
 
     def run(self) -> None:
@@ -432,12 +432,12 @@ def _signs(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
 
 
 def _shadow(net: Differentiable, a: Array) -> Floats:
-    """Sums over parts of each row, (m, at most SHADOW + 1)."""
+    """Sums over parts of each row, (m, at most PROJECTIONS + 1)."""
     flat = a.reshape(a.shape[0], -1)
     count = flat.shape[1]
-    if count <= SHADOW:
+    if count <= PROJECTIONS:
         return net.numpy(flat)
-    part = count // SHADOW
-    sums = net.numpy(flat[:, : part * SHADOW].reshape(a.shape[0], SHADOW, part).sum(2))
-    rest = net.numpy(flat[:, part * SHADOW :].sum(1)) if count % SHADOW else np.zeros(len(sums))
+    part = count // PROJECTIONS
+    sums = net.numpy(flat[:, : part * PROJECTIONS].reshape(a.shape[0], PROJECTIONS, part).sum(2))
+    rest = net.numpy(flat[:, part * PROJECTIONS :].sum(1)) if count % PROJECTIONS else np.zeros(len(sums))
     return np.column_stack([sums, rest])

@@ -19,9 +19,9 @@ from whybox.methods.saliency.inputs import Input, resolve_inputs
 from whybox.methods.saliency.targets import Target, resolve_target
 from whybox.models.differentiable import Array, Differentiable, LayerTap, Pull, neighbours
 
-__all__ = ["BUDGET", "Question", "bytes_of", "first_pass", "part", "refused", "settle"]
+__all__ = ["DEFAULT_MEMORY", "Question", "bytes_of", "first_pass", "part", "refused", "settle"]
 
-BUDGET: Final = "1GB"
+DEFAULT_MEMORY: Final = "1GB"
 BYTES: Final = "Pictures of bytes go in as floats, scaled as for training: x.astype('float32') / 255."
 CHECKING: Final = 77  # sets what checks draw apart from what methods draw
 Indices = npt.NDArray[np.intp]
@@ -220,7 +220,7 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     target: Any,
     *,
     channel_axis: Any = "auto",
-    budget: Any = BUDGET,
+    budget: Any = DEFAULT_MEMORY,
     seed: int = 0,
     derivatives: bool = True,
     reduce: str | None = "sum",

@@ -21,9 +21,9 @@ from whybox.methods.saliency.problem import Question
 from whybox.methods.saliency.recipe import digest, settings_of
 from whybox.numerics.rounding import SINGLE, relative
 
-__all__ = ["REDUCTIONS", "explained"]
+__all__ = ["CHANNEL_REDUCTIONS", "explained"]
 
-REDUCTIONS: Final = ("auto", "max", "sum", None)
+CHANNEL_REDUCTIONS: Final = ("auto", "max", "sum", None)
 ROUNDING: Final = 1e-3  # of |score - base| and of the scores, for methods that add up exactly but for float32
 
 

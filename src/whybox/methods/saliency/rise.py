@@ -24,7 +24,7 @@ from whybox.numerics.interpolation import apply, linear
 
 __all__ = ["Rise"]
 
-BLOCK = 256  # masks made at a time where they are summed over
+MASKS_PER_BLOCK = 256  # masks made at a time where they are summed over
 
 
 @final
@@ -109,8 +109,8 @@ class Rise(Method):
         first: Any = 0.0
         second: Any = 0.0
         shape: tuple[int, ...] = ()
-        for start in range(0, n, BLOCK):
-            ks = np.arange(start, min(start + BLOCK, n))
+        for start in range(0, n, MASKS_PER_BLOCK):
+            ks = np.arange(start, min(start + MASKS_PER_BLOCK, n))
             m = drawn(ks)
             shape = m.shape[1:]
             m = m.reshape(len(ks), -1).astype(np.float64) - (p if self.centred else 0)
@@ -128,7 +128,10 @@ class Rise(Method):
         if self.samples * places * 4 * len(q.inputs) * 4 > q.budget:
             return drawn
         every = np.concatenate(
-            [drawn(np.arange(k, min(k + BLOCK, self.samples))) for k in range(0, self.samples, BLOCK)]
+            [
+                drawn(np.arange(k, min(k + MASKS_PER_BLOCK, self.samples)))
+                for k in range(0, self.samples, MASKS_PER_BLOCK)
+            ]
         )
         return lambda ks: every[ks]
 

@@ -11,15 +11,15 @@ from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.prepare_inputs import cut, feed
-from whybox.methods.saliency.problem import BUDGET, Question, part, settle
+from whybox.methods.saliency.problem import DEFAULT_MEMORY, Question, part, settle
 from whybox.methods.saliency.registry import make
-from whybox.methods.saliency.result import REDUCTIONS, explained
+from whybox.methods.saliency.result import CHANNEL_REDUCTIONS, explained
 from whybox.models.differentiable import Differentiable
 from whybox.models.registry import as_network
 
 __all__ = ["saliency"]
 
-COMPARED: Final = 4  # rows on which a shorter type is held against the network's own
+ROWS_COMPARED: Final = 4  # rows on which a shorter type is held against the network's own
 
 
 def saliency(  # noqa: PLR0913  # the promise of the public surface
@@ -38,7 +38,7 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
     words: bool = False,
     baseline_token: Any = None,
     dtype: str | None = None,
-    budget: Any = BUDGET,
+    budget: Any = DEFAULT_MEMORY,
     seed: int = 0,
     **options: Any,
 ) -> Explanation | tuple[Explanation, ...]:
@@ -77,7 +77,7 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
         WhyboxError: see whybox.errors for the tree; each message says what to do.
     """
     chosen = make(method, options)
-    if reduce not in REDUCTIONS:
+    if reduce not in CHANNEL_REDUCTIONS:
         raise OptionError(f"reduce={reduce!r} is not known: 'auto', 'max', 'sum' or None.")
     if background is not None and not chosen.background:
         raise OptionError(f"method={chosen.name!r} takes no background.")
@@ -125,7 +125,7 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
 
 def _compared(q: Question, method: Method) -> str:
     """Say how far maps in a shorter type are from those in the network's own, on a few rows."""
-    rows = np.arange(min(COMPARED, q.rows))
+    rows = np.arange(min(ROWS_COMPARED, q.rows))
     network = q.net.lowered("float32")
     method = cut(method, rows, {i.x.shape for i in q.inputs}.__contains__)
     short, full = method(part(q, rows)), method(part(q, rows, network))

@@ -19,11 +19,11 @@ from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import covered
 from whybox.methods.saliency.problem import Indices, Question
-from whybox.methods.saliency.segments import PATCHES, Segments, resolve_segments, without_channel
+from whybox.methods.saliency.segments import PATCHES_PER_SIDE, Segments, resolve_segments, without_channel
 
 __all__ = ["ShapleyParts"]
 
-SAMPLES: Final = 512
+DEFAULT_SAMPLES: Final = 512
 
 
 @final
@@ -43,7 +43,7 @@ class ShapleyParts(Method):
 
     samples: int | None = None
     parts: Any = None
-    patches: Any = PATCHES
+    patches: Any = PATCHES_PER_SIDE
     baseline: Any = None
 
     name: ClassVar[str] = "shapley"
@@ -101,7 +101,7 @@ class ShapleyParts(Method):
         """
         met = sorted({int(n) for n in parts.live.sum(axis=1)} - {0})
         need = max((least(m) for m in met), default=2)
-        samples = max(SAMPLES, 2 * need * absent.count) if self.samples is None else self.samples
+        samples = max(DEFAULT_SAMPLES, 2 * need * absent.count) if self.samples is None else self.samples
         calls = samples // absent.count
         if calls < need:
             behind = f" over {absent.count} references" if absent.count > 1 else ""

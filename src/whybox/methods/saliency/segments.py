@@ -21,7 +21,7 @@ from whybox.methods.saliency.problem import Indices, Question
 
 __all__ = ["Ablation", "Segments", "resolve_segments"]
 
-PATCHES: Final = 4
+PATCHES_PER_SIDE: Final = 4
 
 
 @final
@@ -211,7 +211,7 @@ class Ablation(Method):
     """
 
     parts: Any = None
-    patches: Any = PATCHES
+    patches: Any = PATCHES_PER_SIDE
     baseline: Any = None
 
     name: ClassVar[str] = "ablation"

@@ -24,16 +24,16 @@ from whybox.models.links import Link
 from whybox.models.trees import TreeEnsemble
 from whybox.numerics.rounding import floor
 
-__all__ = ["SINGLE", "CompiledProblem", "KernelRunner"]
+__all__ = ["FLOAT32_ROUNDING", "CompiledProblem", "KernelRunner"]
 
-TEMPORARY: Final = 64 * 2**20  # bytes of results held beside the one being filled
-SINGLE: Final = 3e-6  # what sums in float32 may lose, relative to the largest there can be
+TEMPORARY_BYTES: Final = 64 * 2**20  # bytes of results held beside the one being filled
+FLOAT32_ROUNDING: Final = 3e-6  # what sums in float32 may lose, relative to the largest there can be
 NEAR: Final = 1e-5  # raw outputs less far apart have the slope of the link over this much on either side, for their own would be rounding
 MANY: Final = 1000  # rows that take much longer than asking about mixed ones
-FEW: Final = 4  # rows too few to be worth a thread
-TOGETHER: Final = 2048  # rows that walk through a tree together against a hundred background rows
-PLENTY: Final = 48  # players on a path that a table of moments may have room for, though none has so many
-FEWEST: Final = 64  # rows that a call costs at least, for the vector kernels
+MIN_ROWS_PER_THREAD: Final = 4  # rows too few to be worth a thread
+ROWS_WALKING_TOGETHER: Final = 2048  # rows that walk through a tree together against a hundred background rows
+MAX_MOMENT_PLAYERS: Final = 48  # players on a path that a table of moments may have room for, though none has so many
+MIN_ROWS_COUNTED: Final = 64  # rows that a call costs at least, for the vector kernels
 
 
 @final
@@ -99,7 +99,7 @@ class CompiledProblem:
         """
         key = (order, compiled_trees.forced_now())
         plan, compiled, settled, seen = self._latest.get(key, (None, None, 0, 0))
-        blocks = -(-rows // FEWEST) * FEWEST
+        blocks = -(-rows // MIN_ROWS_COUNTED) * MIN_ROWS_COUNTED
         if plan is None or plan.rows != rows or seen >= settled:
             plan, compiled = self._get(key, order, seen + rows)
             plan, settled = replace(plan, rows=rows), 2 * (seen + blocks)
@@ -158,7 +158,7 @@ class KernelRunner:
     @property
     def rounding(self) -> float:
         """What our own arithmetic may lose, relative to the largest sum there can be."""
-        return SINGLE if any(plan.arithmetic == "float32" for plan, _ in self._lanes.values()) else 1e-10
+        return FLOAT32_ROUNDING if any(plan.arithmetic == "float32" for plan, _ in self._lanes.values()) else 1e-10
 
     @property
     def base(self) -> Floats:
@@ -181,7 +181,7 @@ class KernelRunner:
         if compiled is not None and q.options.order == 1 and every:
             return compiled.add(X, out, threads=self._threads, what=what)
         cells = int(np.prod(self._shape(q.options.order)))
-        most = max(1, int(TEMPORARY / (8 * cells)))
+        most = max(1, int(TEMPORARY_BYTES / (8 * cells)))
         # without tables, pairs come back between trees, and rows are the cheaper the more walk together
         walk = q.kernel == "interventional" and self._lanes[q.options.order][1] is None
         steps = _slices(len(X), min(most, self._together)) if walk else batches(len(X), what=what, most=most)
@@ -223,8 +223,8 @@ class KernelRunner:
                 out[rows, :count, k] -= (halves @ out[rows, count:, k].T).T
 
     def _blocks(self, rows: int, cells: int) -> Iterator[slice]:
-        """Rows at a time, so that this many numbers of each output and row take no more than `TEMPORARY`."""
-        most = max(1, int(TEMPORARY / (8 * cells * len(self.question.model.outputs.names) + 1)))
+        """Rows at a time, so that this many numbers of each output and row take no more than `TEMPORARY_BYTES`."""
+        most = max(1, int(TEMPORARY_BYTES / (8 * cells * len(self.question.model.outputs.names) + 1)))
         return _slices(rows, most)
 
     def _shape(self, order: int) -> tuple[int, ...]:
@@ -249,7 +249,7 @@ class KernelRunner:
             return self.pairs(X, order, what)
         method = _RUN[self.question.kernel]
         share = -(-len(X) // self._threads)
-        if self._threads == 1 or share < FEW:
+        if self._threads == 1 or share < MIN_ROWS_PER_THREAD:
             return method(self, X, order)
         with ThreadPoolExecutor(self._threads) as pool:  # the native code holds no lock
             parts = [X[i : i + share] for i in range(0, len(X), share)]
@@ -274,7 +274,7 @@ class KernelRunner:
         background = q.background
         assert background is not None  # noqa: S101  # settled by the question
         instructions = compiled_trees.fastest()  # asked here: a choice that is forced is not known in other threads
-        share = max(FEW, -(-len(X) // self._threads))
+        share = max(MIN_ROWS_PER_THREAD, -(-len(X) // self._threads))
         parts = [slice(i, i + share) for i in range(0, len(X), share)]
         with ThreadPoolExecutor(len(parts)) as pool:  # the native code holds no lock
             for some in batches(_forest(q).n_trees, what=what, first=1, unit="trees"):
@@ -302,15 +302,21 @@ class KernelRunner:
         """Rows that walk through a tree together: so many that one tree of a deep forest takes a fraction of a second."""
         assert self.question.background is not None  # noqa: S101  # settled by the question
         if _forest(self.question).has_linear_leaves:
-            return FEWEST
-        return int(np.clip(TOGETHER * 100 // len(self.question.background.matrix), FEWEST, TOGETHER))
+            return MIN_ROWS_COUNTED
+        return int(
+            np.clip(
+                ROWS_WALKING_TOGETHER * 100 // len(self.question.background.matrix),
+                MIN_ROWS_COUNTED,
+                ROWS_WALKING_TOGETHER,
+            )
+        )
 
     @cached_property
     def _moments(self) -> Floats:
         q, forest = self.question, _forest(self.question)
         most = q.players.count if forest.has_linear_leaves else min(q.players.count, tree_shap.native(forest).depth)
         if (
-            most > PLENTY and not forest.has_linear_leaves
+            most > MAX_MOMENT_PLAYERS and not forest.has_linear_leaves
         ):  # counting walks every path, but a table grows with the square
             most = int(tree_shap.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
         return q.options.index.moments(max(most, 1) + 1)

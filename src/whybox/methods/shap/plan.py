@@ -19,7 +19,7 @@ from whybox.kernels.tree_shap import Rules
 from whybox.methods.shap.problem import Question
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["BLOCK", "Plan", "attribution", "cheapest", "choices", "measured", "rules", "with_attributions"]
+__all__ = ["ROWS_PER_BLOCK", "Plan", "attribution", "cheapest", "choices", "measured", "rules", "with_attributions"]
 
 # Nanoseconds a vector instruction of the estimate takes, on a 2.6 GHz server core; only their ratios decide.
 _WALK: Final = {
@@ -40,7 +40,7 @@ _TABLE: Final = {
 }
 _BUILD_WALK, _BUILD_TABLE = 3.5e-9, 1.5e-9  # seconds a multiplication
 _FAR: Final = 60e6  # bytes of tables that double the time of a look-up: they no longer lie near
-BLOCK: Final = (
+ROWS_PER_BLOCK: Final = (
     16384  # rows that are encoded and explained before the next are: trees that are not kept are compiled anew for each
 )
 _NEAR: Final = 32768  # bytes that lie nearest to a core: a block's columns and sums, if they fit
@@ -87,7 +87,9 @@ class Plan:
     def seconds(self) -> float:
         """Predicted time for all rows on all threads, building included."""
         blocks = -(-self.rows // self.block)
-        again = max(0.0, 1 - compiled_trees.KEPT / max(self.table_bytes, 1.0)) * (-(-self.rows // BLOCK) - 1)
+        again = max(0.0, 1 - compiled_trees.MAX_COMPILED_KEPT / max(self.table_bytes, 1.0)) * (
+            -(-self.rows // ROWS_PER_BLOCK) - 1
+        )
         return self.build_seconds * (1 + again) / self.threads + self.row_seconds * self.block * (
             -(-blocks // min(self.threads, blocks))
         )
@@ -184,7 +186,7 @@ def with_attributions(pairs: Plan, attributions: Plan) -> Plan:
 
 def _tables_held(table_bytes: float) -> float:
     """Most memory that compiled trees take: what is kept between calls, and what is being compiled."""
-    return min(table_bytes, compiled_trees.KEPT + compiled_trees.CHUNK)
+    return min(table_bytes, compiled_trees.MAX_COMPILED_KEPT + compiled_trees.MAX_COMPILED_AT_ONCE)
 
 
 def cheapest(found: tuple[Plan, ...], rows: int) -> Plan:
@@ -272,9 +274,9 @@ def _walk(q: Question, order: int, blank: Plan) -> Plan:
 
 def _scratch(q: Question, order: int, threads: int) -> float:
     """Bytes of the block at hand: encoded rows, and what the threads work on."""
-    block = BLOCK * q.model.inputs.width * 8 * 3.0
+    block = ROWS_PER_BLOCK * q.model.inputs.width * 8 * 3.0
     cells = q.players.count**order * len(q.model.outputs.names)
-    beside = min(8.0 * BLOCK * cells, 64.0 * 2**20) * (order - 1)
+    beside = min(8.0 * ROWS_PER_BLOCK * cells, 64.0 * 2**20) * (order - 1)
     return float(block + beside + threads * (2**20 + 64 * 8.0 * (cells + q.model.inputs.width)))
 
 

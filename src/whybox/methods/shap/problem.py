@@ -21,10 +21,10 @@ from whybox.models.linear import Linear
 from whybox.models.links import ELEMENTWISE
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["MOST_PLAYERS", "Options", "Question", "check_options", "settle"]
+__all__ = ["MAX_ENUMERATED_PLAYERS", "Options", "Question", "check_options", "settle"]
 
-MOST_PLAYERS = 15  # 2^15 coalitions of every row against every background row
-EVALUATIONS = 2 * 10**8  # per row, when the caller sets no limit
+MAX_ENUMERATED_PLAYERS = 15  # 2^15 coalitions of every row against every background row
+DEFAULT_MAX_EVALS = 2 * 10**8  # per row, when the caller sets no limit
 _METHODS = ("auto", "exact", "rescaled")
 Kernel = Literal["path-dependent", "interventional", "enumeration", "rescaled", "linear"]
 
@@ -268,14 +268,14 @@ def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
 
 
 def _check_enumeration(background: Background | None, options: Options, used: npt.NDArray[np.int64]) -> None:
-    if len(used) > MOST_PLAYERS:
+    if len(used) > MAX_ENUMERATED_PLAYERS:
         raise UnsupportedModelError(
-            f"output={options.output!r} needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MOST_PLAYERS} are enumerated. Explain "
+            f"output={options.output!r} needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are enumerated. Explain "
             "the additive scale "
             "(leave output out), group columns with players={...}, or ask for the known approximation by its name: method='rescaled'."
         )
     rows = 0 if background is None else len(background.matrix)
-    needed, allowed = 2 ** len(used) * rows, EVALUATIONS if options.max_evals is None else options.max_evals
+    needed, allowed = 2 ** len(used) * rows, DEFAULT_MAX_EVALS if options.max_evals is None else options.max_evals
     if needed > allowed:
         raise LimitError(
             f"output={options.output!r} needs {needed:,} evaluations a row (2^{len(used)} coalitions x {rows:,} background rows), more than the {allowed:,} allowed. "

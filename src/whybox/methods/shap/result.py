@@ -13,17 +13,17 @@ import numpy.typing as npt
 from whybox.data.table import Floats, Table
 from whybox.errors import LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, versions
-from whybox.explanation.explanation import PAIR, Explanation, labels
+from whybox.explanation.explanation import PAIR_SEPARATOR, Explanation, labels
 from whybox.kernels.predict import advice, mixed_agreement, sampled
-from whybox.methods.shap.compute import SINGLE, CompiledProblem, KernelRunner
-from whybox.methods.shap.plan import BLOCK
+from whybox.methods.shap.compute import FLOAT32_ROUNDING, CompiledProblem, KernelRunner
+from whybox.methods.shap.plan import ROWS_PER_BLOCK
 from whybox.methods.shap.problem import Question
 from whybox.models.agreement import ask, compare
 from whybox.models.receive import Received
 
 __all__ = ["run"]
 
-LARGEST: Final = 2**33  # bytes of one result
+MAX_RESULT_BYTES: Final = 2**33  # bytes of one result
 LARGEST_OF_SPARSE: Final = 2**30  # of sparse rows, whose attributions are nearly all zero
 CELLS: Final = 2**22  # numbers of sparse rows, and of their results, that are dense at a time
 
@@ -51,7 +51,7 @@ def run(
     shape = (n, *q.shape_shown(), len(q.target.names))
     values, prediction = _room(q, shape, out, sparse=table.is_sparse), np.empty((n, shape[-1]))
     engine = KernelRunner(compiled, n)
-    check = _Check(engine, max(engine.rounding, SINGLE if values.dtype == np.float32 else 0.0))
+    check = _Check(engine, max(engine.rounding, FLOAT32_ROUNDING if values.dtype == np.float32 else 0.0))
     digest = hashlib.sha256()
     for start, block in table.blocks(_together(q)):
         X = q.model.inputs.block(block, start)
@@ -60,7 +60,9 @@ def run(
         here = (
             values[some] if q.every is None else np.zeros((len(X), *q.shape(q.options.order), shape[-1]), values.dtype)
         )
-        engine.fill(X, here, what=f"{method} {start + 1:,}-{start + len(X):,} of {n:,}" if n > BLOCK else method)
+        engine.fill(
+            X, here, what=f"{method} {start + 1:,}-{start + len(X):,} of {n:,}" if n > ROWS_PER_BLOCK else method
+        )
         prediction[some] = check.block(X, block, here, start)
         if start == 0:
             check.mixed_rows(compiled, table)
@@ -75,9 +77,9 @@ def run(
 def _together(q: Question) -> int:
     """Rows to encode and explain together; of sparse rows so many that their dense columns stay small."""
     if q.every is None:
-        return BLOCK
+        return ROWS_PER_BLOCK
     numbers = q.model.inputs.width + int(np.prod(q.shape(q.options.order))) * len(q.target.names)
-    return int(np.clip(CELLS // numbers, 1, BLOCK))
+    return int(np.clip(CELLS // numbers, 1, ROWS_PER_BLOCK))
 
 
 def _spread(q: Question, here: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
@@ -93,7 +95,7 @@ def _room(q: Question, shape: tuple[int, ...], out: npt.NDArray[Any] | None, *, 
     dtype = np.dtype(q.options.dtype or "float64")
     if out is None:
         size = np.prod(shape, dtype=np.float64) * dtype.itemsize
-        if size > (LARGEST_OF_SPARSE if sparse else LARGEST):
+        if size > (LARGEST_OF_SPARSE if sparse else MAX_RESULT_BYTES):
             keep = {
                 (1, False): ", keep only the features that the model reads with sparse=True",
                 (2, False): ", keep only pairs that share a path with sparse=True",
@@ -305,7 +307,7 @@ def _terms(q: Question) -> dict[str, tuple[int, ...]]:
     terms = dict(zip(q.shown.names, q.shown.members, strict=True))
     if q.options.sparse and q.options.order == 2:
         names, members = q.players.names, q.players.members
-        terms |= {f"{names[i]}{PAIR}{names[j]}": (*members[i], *members[j]) for i, j in q.pairs.tolist()}
+        terms |= {f"{names[i]}{PAIR_SEPARATOR}{names[j]}": (*members[i], *members[j]) for i, j in q.pairs.tolist()}
         if len(terms) < q.shown.count + len(q.pairs):
             raise OptionError("a column is called as a pair of columns would be; rename it, or leave sparse out.")
     return terms

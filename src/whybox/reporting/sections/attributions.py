@@ -12,7 +12,7 @@ from whybox.explanation.feature_values import as_numbers, feature_values
 from whybox.explanation.html import number
 from whybox.explanation.negligible import negligible
 from whybox.plots.beeswarm import beeswarm
-from whybox.reporting.facts import FEATURES, OUTPUTS, ReportData
+from whybox.reporting.facts import MAX_FEATURES_DRAWN, MAX_OUTPUTS_DRAWN, ReportData
 from whybox.reporting.page import table
 from whybox.reporting.svg import figure
 
@@ -32,11 +32,11 @@ def _swarm(e: Explanation, name: str) -> str:
             *(number(float(q)) for q in np.quantile(e.values[:, j], [0, 0.25, 0.5, 0.75, 1])),
             _direction(e, int(j)),
         )
-        for j in e.ordered(FEATURES)
+        for j in e.ordered(MAX_FEATURES_DRAWN)
     ]
     head = ("Feature", "Lowest", "25 %", "Median", "75 %", "Highest", "High values")
     drawn = figure(
-        lambda: beeswarm(e, max_display=FEATURES),
+        lambda: beeswarm(e, max_display=MAX_FEATURES_DRAWN),
         title=f"Attributions {name}".strip(),
         description="Colour is the feature's own value: blue low, red high, grey where there is no order.",
         table=table(head, lines, caption=f"Attributions in {e.units}", text=(6,)),
@@ -64,5 +64,5 @@ def _ranks(x: Floats) -> Floats:
 
 
 def left_out(f: ReportData) -> str:
-    left = len(f.explanation.output_names) - OUTPUTS
+    left = len(f.explanation.output_names) - MAX_OUTPUTS_DRAWN
     return f"<p class=faint>{left} more outputs are in the numbers but not drawn.</p>" if left > 0 else ""

@@ -11,7 +11,7 @@ from whybox.explanation.feature_values import shown_values
 from whybox.explanation.html import number
 from whybox.plots.style import value_text
 from whybox.plots.waterfall import waterfall
-from whybox.reporting.facts import TABLE, ReportData
+from whybox.reporting.facts import MAX_TABLE_LINES, ReportData
 from whybox.reporting.page import table
 from whybox.reporting.svg import figure
 
@@ -62,7 +62,7 @@ def _decision(e: Explanation, position: int, why: str) -> str:
     one = e[position]
     order = np.argsort(-np.abs(one.values), kind="stable")
     lines = []
-    for j in order[:TABLE]:
+    for j in order[:MAX_TABLE_LINES]:
         values = shown_values(one, one.feature_names[j])
         lines.append(
             (
@@ -71,7 +71,7 @@ def _decision(e: Explanation, position: int, why: str) -> str:
                 number(float(one.values[j]), sign=True),
             )
         )
-    more = one.values[order[TABLE:]]
+    more = one.values[order[MAX_TABLE_LINES:]]
     if len(more):
         lines.append((f"{len(more)} others, summed", "", number(float(more.sum()), sign=True)))
     lines += [("base", "", number(float(one.base))), ("prediction", "", number(float(one.prediction)))]  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ from whybox.reporting.svg import figure
 
 __all__ = ["dependence_section"]
 
-DEPENDENCE: Final = 6
+MAX_SCATTERS: Final = 6
 
 
 def dependence_section(f: ReportData) -> str:
@@ -38,7 +38,7 @@ def dependence_section(f: ReportData) -> str:
             e.feature_names[j]
             for j in e.ordered()
             if np.ptp(e.values[:, j]) > negligible(e) and feature_values(e, e.feature_names[j]) is not None
-        ][:DEPENDENCE]
+        ][:MAX_SCATTERS]
         drawn = "".join(_dependence(e, name) for name in names)
         heading = f"<h3>{escape(f.name(e))}</h3>" if f.name(e) else ""
         out.append(

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["effects_section"]
 
-FEATURES: Final = 6  # with a picture
-PAIRED: Final = 10  # that are paired up
-ROWS: Final = 20_000
-LINES: Final = 12
+MAX_FEATURES_DRAWN: Final = 6  # with a picture
+FEATURES_PAIRED: Final = 10  # that are paired up
+MAX_ROWS: Final = 20_000
+MAX_TABLE_LINES: Final = 12
 
 
 def effects_section(f: ReportData) -> str | None:
@@ -60,26 +60,26 @@ def effects_section(f: ReportData) -> str | None:
         "as it is (partial dependence, interventional). The band is 1.96 standard errors: how far the mean would move with other rows of the same "
         "kind. Grey bars show where the rows are; red along the top shows how many of them the value takes to where there are no such rows.</p>"
     )
-    names = effects.ordered(FEATURES)
+    names = effects.ordered(MAX_FEATURES_DRAWN)
     drawn = "".join(_curve(effects, str(n)) for n in names)
     return f"{said}<div class=grid>{drawn}</div>{_pairs(asked)}{_small(first)}"
 
 
 def _rows(data: Table) -> Table:
-    if len(data) <= ROWS:
+    if len(data) <= MAX_ROWS:
         return data
-    return data.rows(np.unique(np.linspace(0, len(data) - 1, ROWS).astype(np.int64)))
+    return data.rows(np.unique(np.linspace(0, len(data) - 1, MAX_ROWS).astype(np.int64)))
 
 
 def _top(e: Explanation) -> list[str]:
     """Columns of the features that move predictions most; groups of columns have no axis to draw them on."""
     single = [e.players[e.feature_names[j]] for j in e.ordered()]
-    return [columns[0] for columns in single if len(columns) == 1][:PAIRED]
+    return [columns[0] for columns in single if len(columns) == 1][:FEATURES_PAIRED]
 
 
 def _curve(effects: Effects, name: str) -> str:
     e = effects[name]
-    at = np.unique(np.linspace(0, len(e.grid) - 1, LINES).astype(np.int64))
+    at = np.unique(np.linspace(0, len(e.grid) - 1, MAX_TABLE_LINES).astype(np.int64))
     several = e.output_names if "output" in e.dims else ("Mean prediction",)
     values = e.values.reshape(len(e.grid), -1)
     assert e.std_error is not None  # noqa: S101  # partial dependence has standard errors
@@ -120,7 +120,7 @@ def _pairs(asked: EffectsProblem) -> str:
     frame = _lines(one)
     about = "" if "output" not in found.dims else f" of output {one.coords['output'][0]}"
     drawn = figure(
-        lambda: heatmap(one, max_display=PAIRED),
+        lambda: heatmap(one, max_display=FEATURES_PAIRED),
         title=f"Interactions{about}",
         description=f"Root mean square of what two features do together beyond what each does alone{about}, {one.units}.",
         table=table(("Feature", "And", "Size", "Friedman's H squared"), frame, text=(1,)),
@@ -131,7 +131,7 @@ def _pairs(asked: EffectsProblem) -> str:
 def _lines(e: Explanation) -> list[tuple[str, ...]]:
     names, ratio = e.feature_names, e.extras["h_squared"][1]
     first, second = np.triu_indices(len(names), 1)
-    order = np.argsort(-e.values[first, second], kind="stable")[:LINES]
+    order = np.argsort(-e.values[first, second], kind="stable")[:MAX_TABLE_LINES]
     return [
         (names[i], names[j], number(float(e.values[i, j])), number(float(ratio[i, j]), 3))
         for i, j in zip(first[order], second[order], strict=True)

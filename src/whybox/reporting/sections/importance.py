@@ -8,7 +8,7 @@ from whybox.explanation.html import number
 from whybox.explanation.negligible import negligible
 from whybox.numerics.rounding import ratio
 from whybox.plots.bar import bar
-from whybox.reporting.facts import FEATURES, MATRIX, TABLE, ReportData
+from whybox.reporting.facts import MAX_CLASS_COLUMNS, MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
 from whybox.reporting.page import table
 from whybox.reporting.svg import figure
 
@@ -22,7 +22,7 @@ def importance_section(f: ReportData) -> str:
     flat = size if size.ndim == 1 else size.sum(axis=1)
     order = np.argsort(-flat, kind="stable")
     shares = ratio(flat, flat.sum(), negligible(e).sum())
-    each = e.output_names[:MATRIX] if size.ndim > 1 else ()
+    each = e.output_names[:MAX_CLASS_COLUMNS] if size.ndim > 1 else ()
     lines = [
         (
             e.feature_names[j],
@@ -31,10 +31,10 @@ def importance_section(f: ReportData) -> str:
             *(number(float(size[j, k])) for k in range(len(each))),
             ", ".join(e.players.get(e.feature_names[j], ())),
         )
-        for j in order[:TABLE]
+        for j in order[:MAX_TABLE_LINES]
     ]
     what = f"Sum over {len(e.output_names)} outputs" if each else "Mean |attribution|"
-    more = f" (largest {TABLE} of {len(order):,})" if len(order) > TABLE else ""
+    more = f" (largest {MAX_TABLE_LINES} of {len(order):,})" if len(order) > MAX_TABLE_LINES else ""
     numbers = table(
         ("Feature", what, "Share", *each, "Columns"),
         lines,
@@ -44,9 +44,9 @@ def importance_section(f: ReportData) -> str:
     return (
         "<p>Mean absolute attribution over all rows: how far each feature moves a prediction, on average, in either direction.</p>"
         + figure(
-            lambda: bar(e, max_display=FEATURES),
+            lambda: bar(e, max_display=MAX_FEATURES_DRAWN),
             title="Importance",
-            description=f"The {min(FEATURES, len(order))} features that move predictions most."
+            description=f"The {min(MAX_FEATURES_DRAWN, len(order))} features that move predictions most."
             + (f" Each bar is the sum over {len(e.output_names)} outputs." if each else ""),
             table=numbers,
         )

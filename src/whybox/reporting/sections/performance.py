@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from whybox.explanation.html import number
-from whybox.reporting.facts import MATRIX, ReportData
+from whybox.reporting.facts import MAX_CLASS_COLUMNS, ReportData
 from whybox.reporting.page import table
 from whybox.reporting.performance import Performance
 from whybox.reporting.svg import figure
@@ -74,7 +74,7 @@ def _confusion(p: Performance) -> str:
     k = len(p.classes)
     counts = np.zeros((k, k), dtype=int)
     np.add.at(counts, (p.truth.astype(int), p.predicted.astype(int)), 1)
-    shown = min(k, MATRIX)
+    shown = min(k, MAX_CLASS_COLUMNS)
     head = ("True class", *(f"predicted {c}" for c in p.classes[:shown]), "rows")
     lines = [(p.classes[i], *(f"{counts[i, j]:,}" for j in range(shown)), f"{counts[i].sum():,}") for i in range(shown)]
     return table(head, lines, caption="Confusion matrix" + (f" (first {shown} of {k} classes)" if k > shown else ""))

@@ -16,7 +16,7 @@ from whybox.explanation.html import number
 from whybox.explanation.negligible import negligible
 from whybox.plots.bar import bar
 from whybox.plots.saliency_image import legend_of, overlay, picture_of, tints, title_of
-from whybox.plots.saliency_series import SERIES, TEXTS, tracks
+from whybox.plots.saliency_series import SERIES_DIMS, TEXT_DIMS, tracks
 from whybox.plots.style import axes
 from whybox.reporting.page import table
 from whybox.reporting.svg import figure, folded, panels
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ROWWISE", "MethodMaps", "saliency_maps_section", "share_lines", "sums"]
 
-PANEL: Final = (2.35, 2.15)  # inches; four beside each other on a wide page
-PLACES: Final = 5  # in the table behind a picture
-ROWWISE: Final = (("y", "x"), *SERIES, *TEXTS)  # maps that are drawn one row at a time
+PANEL_INCHES: Final = (2.35, 2.15)  # inches; four beside each other on a wide page
+MAX_TABLE_POSITIONS: Final = 5  # in the table behind a picture
+ROWWISE: Final = (("y", "x"), *SERIES_DIMS, *TEXT_DIMS)  # maps that are drawn one row at a time
 
 
 @final
@@ -195,7 +195,7 @@ def _of_row(found: Sequence[Explanation], row: int, label: str) -> Iterator[str]
     if kind == ("y", "x"):
         yield _pictures([e for e in found if e.shape[1:] == found[0].shape[1:]], row, label)
         yield from (_pictures([e], row, label) for e in found if e.shape[1:] != found[0].shape[1:])
-    elif kind in TEXTS:
+    elif kind in TEXT_DIMS:
         yield from (_texts(e, row, label) for e in found)
     else:
         yield _series(found, row, label)
@@ -212,12 +212,14 @@ def _strongest(e: Explanation, row: int, most: int) -> Iterator[tuple[str, str, 
 
 
 def _pictures(found: Sequence[Explanation], row: int, label: str) -> str:
-    lines = [line for e in found for line in _strongest(e, row, PLACES)]
+    lines = [line for e in found for line in _strongest(e, row, MAX_TABLE_POSITIONS)]
     return panels(
         _small(found, row),
         title=label,
         description=f"{label}. The input, then one map a method, each on its own scale; red speaks for, blue against, where a map has signs.",
-        table=table(("Method", "Place", "Value"), lines, caption=f"The {PLACES} strongest places", text=(1,)),
+        table=table(
+            ("Method", "Place", "Value"), lines, caption=f"The {MAX_TABLE_POSITIONS} strongest places", text=(1,)
+        ),
     )
 
 
@@ -225,13 +227,13 @@ def _small(found: Sequence[Explanation], row: int) -> list[Callable[[], Axes]]:
     """What draws the input, and the map of each method."""
 
     def input_() -> Axes:
-        drawn = picture_of(found[0], row, ax=axes(None, *PANEL))
+        drawn = picture_of(found[0], row, ax=axes(None, *PANEL_INCHES))
         assert drawn is not None  # noqa: S101  # asked for where there is one
         drawn.set_anchor("NW")  # all at one height
         return drawn
 
     def of(e: Explanation) -> Axes:
-        drawn = overlay(e, row, ax=axes(None, *PANEL), title=e.evidence.method)
+        drawn = overlay(e, row, ax=axes(None, *PANEL_INCHES), title=e.evidence.method)
         drawn.set_anchor("NW")
         return drawn
 
@@ -240,13 +242,15 @@ def _small(found: Sequence[Explanation], row: int) -> list[Callable[[], Axes]]:
 
 
 def _series(found: Sequence[Explanation], row: int, label: str) -> str:
-    lines = [line for e in found for line in _strongest(e, row, PLACES)]
+    lines = [line for e in found for line in _strongest(e, row, MAX_TABLE_POSITIONS)]
     drawn = "The series in black over its own map" if found[0].values.ndim == 2 else "One line a feature"
     return panels(
         [lambda: tracks(found, row)],
         title=label,
         description=f"{label}. {drawn}, one picture a method, each on its own scale; red speaks for, blue against, where a map has signs.",
-        table=table(("Method", "Place", "Value"), lines, caption=f"The {PLACES} strongest places", text=(1,)),
+        table=table(
+            ("Method", "Place", "Value"), lines, caption=f"The {MAX_TABLE_POSITIONS} strongest places", text=(1,)
+        ),
     )
 
 
