@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from whybox.adapters.lightgbm import estimator as from_lightgbm
-from whybox.adapters.sklearn import finish as from_sklearn
+from whybox.adapters.sklearn import assemble as from_sklearn
 from whybox.adapters.xgboost import estimator as from_xgboost
 from whybox.errors import ModelMismatchError
 from whybox.models.registry import as_model

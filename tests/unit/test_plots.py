@@ -237,10 +237,9 @@ def test_figures_take_what_their_functions_take():
 
     from whybox.plots import EffectPlots, Plots, effects_grid
 
+    files = {**dict.fromkeys(("overlay", "beside", "words"), "saliency_image"), "track": "saliency_series"}
     for name in ("bar", "beeswarm", "waterfall", "scatter", "heatmap", "curve", "overlay", "beside", "track", "words"):
-        room = importlib.import_module(
-            "whybox.plots." + {"beside": "overlay", "words": "overlay", "track": "tracks"}.get(name, name)
-        )
+        room = importlib.import_module(f"whybox.plots.{files.get(name, name)}")
         own = list(inspect.signature(getattr(room, name)).parameters.values())[1:]
         method = inspect.signature(getattr(Plots, name)).parameters
         assert {p.name: p.default for p in own} == {

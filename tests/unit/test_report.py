@@ -18,7 +18,7 @@ from whybox.errors import InputError, OptionError
 from whybox.methods.effects.result import run
 from whybox.models.mixed_rows import ASKED
 from whybox.models.registry import as_model
-from whybox.reporting.sections import SECTIONS
+from whybox.reporting.contents import SECTIONS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from whybox.adapters.sklearn import boosting, ensembles, pipeline, trees
-from whybox.adapters.sklearn.finish import Reading, finish
+from whybox.adapters.sklearn.assemble import Reading, finish
 from whybox.errors import UnsupportedModelError, shown
 from whybox.models.base import Model
 from whybox.models.blackbox import RawScores

@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_one_class
-from whybox.adapters.sklearn.finish import Reading, fitted, number_inputs
+from whybox.adapters.sklearn.assemble import Reading, fitted, number_inputs
 from whybox.adapters.sklearn.trees import class_shares, read_tree
 from whybox.adapters.verification.verify import Domain
 from whybox.data.table import Floats, is_missing

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from whybox.adapters.common import refuse_one_class
-from whybox.adapters.sklearn.finish import ROUNDING, outer
+from whybox.adapters.sklearn.assemble import ROUNDING, outer
 from whybox.adapters.sklearn.trees import probability_outputs
 from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError

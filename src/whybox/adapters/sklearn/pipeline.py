@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.adapters.common import as_columns, quietly
+from whybox.adapters.sklearn.assemble import outer
 from whybox.adapters.sklearn.categories import learnt_by
 from whybox.adapters.sklearn.column_lineage import Sources, trace
-from whybox.adapters.sklearn.finish import outer
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import UnsupportedModelError, WhyboxError
 from whybox.models.base import Model, Scale

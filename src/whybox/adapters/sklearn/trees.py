@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.adapters.common import class_names, import_path
-from whybox.adapters.sklearn.finish import Reading, allows_nan, fitted, number_inputs
+from whybox.adapters.sklearn.assemble import Reading, allows_nan, fitted, number_inputs
 from whybox.adapters.verification.verify import Domain
 from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
