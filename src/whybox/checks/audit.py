@@ -72,8 +72,8 @@ class CheckSubject:
         return len(self.rows)
 
     @property
-    def dear(self) -> bool:
-        """Whether one map takes so many passes that fewer are asked for."""
+    def expensive(self) -> bool:
+        """True if one map needs more than EXPENSIVE_PASSES passes a row; fewer repetitions are run then."""
         return float(self.kept.get("passes", 0.0)) > EXPENSIVE_PASSES
 
     @property
@@ -165,7 +165,7 @@ class CheckSubject:
     ) -> Maps:
         """Maps of tokens or words, fed as wb.saliency feeds them: a network drawn anew embeds them anew, and what stands for absent ones too."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
-        wide = (net if dtype is None else net.lowered(dtype)).anew()
+        wide = (net if dtype is None else net.lowered(dtype)).fresh()
         made = self.tokens.fed(self.cut(rows), wide, rows)
         inputs = made.inputs if arrays is None else (replace(made.inputs[0], x=arrays[0]), *made.inputs[1:])
         q = settle(

@@ -73,7 +73,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
     max_rows, seed = whole("max_rows", max_rows), whole("seed", seed, 0)
     first = explanation[0] if isinstance(explanation, tuple) and explanation else explanation
     output = getattr(getattr(first, "evidence", None), "settings", {}).get("output")
-    network = as_network(net, output).anew()
+    network = as_network(net, output).fresh()
     if isinstance(inputs, Mapping):
         names = tuple(map(str, inputs))
         network = network.named(names)

@@ -207,7 +207,11 @@ def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: 
     case = judged.case
     before, controls = judged.same, judged.controls
     draws = (
-        MIN_NETWORKS_DRAWN if case.dear else MAX_NETWORKS_DRAWN if judged.places <= SMALL_MAP_SIZE else NETWORKS_DRAWN
+        MIN_NETWORKS_DRAWN
+        if case.expensive
+        else MAX_NETWORKS_DRAWN
+        if judged.places <= SMALL_MAP_SIZE
+        else NETWORKS_DRAWN
     )
     dead, table = 0, []
     for k in range(draws):

@@ -54,7 +54,7 @@ def _noise(case: CheckSubject) -> Check:
     q = case.question() if case.tokens is None else case.embedded()
     scores = q.scores[:, 0]
     worst, order, moved = np.zeros(case.count), np.ones(case.count), np.zeros(case.count)
-    trials = MIN_TRIALS if case.dear else NOISE_TRIALS
+    trials = MIN_TRIALS if case.expensive else NOISE_TRIALS
     for k in range(trials):
         near = _near(case, k) if case.tokens is None else _near_embedded(case, q, k)
         after = case.again(arrays=near)

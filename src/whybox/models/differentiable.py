@@ -66,7 +66,7 @@ class Differentiable(ABC):
     passes: PassCounter = field(default_factory=PassCounter, repr=False)
     remarks: list[str] = field(default_factory=list, repr=False)
 
-    def anew(self) -> Self:
+    def fresh(self) -> Self:
         """The same network before it was asked anything: passes uncounted, nothing noticed."""
         return replace(self, passes=PassCounter(), remarks=[])
 

@@ -83,7 +83,7 @@ def choose_checks(e: Explanation, kept: int) -> Plan:
 
 
 def _plan(
-    groups: list[str], rows: int, few: Sequence[str], dear: Sequence[str], passes: dict[str, float], e: Explanation, kept: int
+    groups: list[str], rows: int, few: Sequence[str], expensive: Sequence[str], passes: dict[str, float], e: Explanation, kept: int
 ) -> Plan:  # fmt: skip
     count = min(rows, len(e)) * sum(passes[g] for g in groups)
     each = max(kept, MIN_PASS_BYTES)
@@ -92,7 +92,7 @@ def _plan(
         f"of the {_size(MAX_WORK_BYTES)} that the checks of a method may take before they are asked for. It is counted, not timed."
     )
     why = [f"{_listed(few)} (fewer than {MIN_ROWS_COUNTED} rows tell nothing)"] if few else []
-    why += [f"{_listed(dear)} (more than {_size(MAX_WORK_BYTES)})"] if dear else []
+    why += [f"{_listed(expensive)} (more than {_size(MAX_WORK_BYTES)})"] if expensive else []
     said += f" Left out: {'; '.join(why)}; checks='all' leaves out nothing." if why else ""
     return Plan(groups, rows, said, not why)
 

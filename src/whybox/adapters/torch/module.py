@@ -86,9 +86,9 @@ class TorchNetwork(Differentiable):
     called: tuple[str, ...] = ()  # names of the inputs, where forward does not say them
     bytes_as_given: bool = False  # whether whole numbers keep their type
 
-    def anew(self) -> TorchNetwork:
+    def fresh(self) -> TorchNetwork:
         """See Differentiable."""
-        return replace(super().anew(), pace=_Pace())
+        return replace(super().fresh(), pace=_Pace())
 
     @property
     def fragile(self) -> bool:

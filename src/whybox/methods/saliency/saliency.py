@@ -82,7 +82,7 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
     if background is not None and not chosen.background:
         raise OptionError(f"method={chosen.name!r} takes no background.")
     network = as_network(net, output)
-    network = replace(network.anew(), output_names=tuple(map(str, output_names or ())))
+    network = replace(network.fresh(), output_names=tuple(map(str, output_names or ())))
     with network.session():
         wide: Differentiable = network if dtype is None else network.lowered(dtype)
         made = feed(
