@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
 import numpy as np
 
@@ -13,7 +14,15 @@ from whybox.core.label_choice import class_names
 from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
 
-__all__ = ["as_columns", "class_names", "import_path", "quietly", "refuse_one_class", "refuse_overridden"]
+__all__ = [
+    "PredictWith",
+    "as_columns",
+    "class_names",
+    "import_path",
+    "quietly",
+    "refuse_one_class",
+    "refuse_overridden",
+]
 
 
 @contextmanager
@@ -28,6 +37,20 @@ def as_columns(values: Any) -> Floats:
     """Return predictions as (rows, outputs) float64."""
     out = np.asarray(values, dtype=np.float64)
     return out.reshape(len(out), -1)
+
+
+@final
+@dataclass(frozen=True)
+class PredictWith:
+    """A model's own predict with one of its options switched on: rows -> (rows, outputs)."""
+
+    model: Any
+    option: str
+
+    def __call__(self, rows: Any) -> Floats:
+        """Return what the model predicts with it."""
+        with quietly():
+            return as_columns(self.model.predict(rows, **{self.option: True}))
 
 
 def refuse_one_class(what: str, classes: Sized) -> None:

@@ -20,8 +20,6 @@ LINES: Final = (
 )  # fmt: skip
 _Line = tuple[str, str, str]  # one of LINES, its label, its text
 
-_LATER: Final = {"by_position", "unseen"}  # fields that files of earlier versions lack
-
 
 @final
 @dataclass(frozen=True)

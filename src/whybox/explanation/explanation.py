@@ -47,7 +47,6 @@ EXPLANATION_KINDS: Final = {
     ),
 }
 PAIR_SEPARATOR: Final = " \N{MULTIPLICATION SIGN} "  # between the names of two features in a term
-_FEATURE_AXES: Final = ("feature", "feature_2")
 
 
 @final

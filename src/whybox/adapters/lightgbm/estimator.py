@@ -7,7 +7,15 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_one_class, refuse_overridden
+from whybox.adapters.common import (
+    PredictWith,
+    as_columns,
+    class_names,
+    import_path,
+    quietly,
+    refuse_one_class,
+    refuse_overridden,
+)
 from whybox.adapters.lightgbm.text_format import of_estimator, read
 from whybox.adapters.verification.verify import Domain, Rounds, verified
 from whybox.data.table import Floats, Table
@@ -75,17 +83,7 @@ def raw_scores(obj: Any) -> RawScores | None:
     units = (
         "log-odds (softmax)" if several else "log-odds" if objective.startswith(("binary", "multi")) else "raw score"
     )
-    return RawScores(_Raw(obj), units, f"{type(obj).__name__}.predict(raw_score=True)")
-
-
-@final
-@dataclass(frozen=True)
-class _Raw:
-    model: Any
-
-    def __call__(self, rows: Any) -> Floats:
-        with quietly():
-            return as_columns(self.model.predict(rows, raw_score=True))
+    return RawScores(PredictWith(obj, "raw_score"), units, f"{type(obj).__name__}.predict(raw_score=True)")
 
 
 def _refuse_early_stop(estimator: Any) -> None:

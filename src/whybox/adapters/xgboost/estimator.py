@@ -7,7 +7,15 @@ from typing import Any, final
 
 import numpy as np
 
-from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_one_class, refuse_overridden
+from whybox.adapters.common import (
+    PredictWith,
+    as_columns,
+    class_names,
+    import_path,
+    quietly,
+    refuse_one_class,
+    refuse_overridden,
+)
 from whybox.adapters.files.strict_document import CheckedNode
 from whybox.adapters.files.ubjson import parse_ubjson
 from whybox.adapters.verification.verify import Domain, Rounds, verified, verified_linear
@@ -54,17 +62,7 @@ def raw_scores(obj: Any) -> RawScores | None:
         if objective in ("binary:logistic", "reg:logistic")
         else "margin"
     )
-    return RawScores(_Raw(obj), units, f"{type(obj).__name__}.predict(output_margin=True)")
-
-
-@final
-@dataclass(frozen=True)
-class _Raw:
-    model: Any
-
-    def __call__(self, rows: Any) -> Floats:
-        with quietly():
-            return as_columns(self.model.predict(rows, output_margin=True))
+    return RawScores(PredictWith(obj, "output_margin"), units, f"{type(obj).__name__}.predict(output_margin=True)")
 
 
 def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
