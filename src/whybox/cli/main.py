@@ -305,7 +305,7 @@ def _players(options: argparse.Namespace) -> dict[str, list[str]] | None:
 
 
 def _explain(options: argparse.Namespace) -> None:
-    from whybox.core.atomic_write import writing
+    from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import check_output, count_rows, read_batches, read_table, table_writer
     from whybox.explainers import LinearShap, TreeShap
     from whybox.explanation.evidence import Evidence, merged
@@ -325,7 +325,7 @@ def _explain(options: argparse.Namespace) -> None:
     )  # fmt: skip
     parts: list[Evidence] = []
     last: Explanation | None = None
-    with writing(out) as part:
+    with atomic_write(out) as part:
         write = table_writer(part, out)
         for rows in read_batches(options.data, spelled, coded, copied):
             asked = _without_ids(rows, model, options)
@@ -404,7 +404,7 @@ def _tell(evidence: Any) -> None:
 
 def _effects(options: argparse.Namespace) -> None:
     from whybox.api.effects import effects
-    from whybox.core.atomic_write import writing
+    from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import check_output, count_rows, read_table, table_writer
     from whybox.methods.effects.plan import plan_effects
     from whybox.methods.effects.problem import settle
@@ -443,7 +443,7 @@ def _effects(options: argparse.Namespace) -> None:
     if settled.asks:
         print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)
     found = _explained(lambda rows: effects(model, rows, features, **asked), rows, options.data)
-    with writing(out) as part:
+    with atomic_write(out) as part:
         write = table_writer(part, out)
         write(found.to_arrow())
         evidence = {e if isinstance(e, str) else ",".join(e): found[e].evidence.to_dict() for e in found}
