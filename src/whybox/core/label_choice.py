@@ -1,4 +1,4 @@
-"""Which of several labelled outputs a user means by a label, a number or a position."""
+"""Find the output that a user means by a label, a number or a position."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BOOLEAN_VALUES: Final = {"True": 1, "False": 0}
 
 
 def class_names(classes: Iterable[Any]) -> tuple[str, ...]:
-    """Return the names of classes as a person writes them: 1 for 1.0."""
+    """Return class names as text; whole floats lose their point (1 for 1.0)."""
     return tuple(
         str(int(label)) if isinstance(label, (float, np.floating)) and float(label).is_integer() else str(label)
         for label in classes
@@ -25,10 +25,10 @@ def class_names(classes: Iterable[Any]) -> tuple[str, ...]:
 
 
 def matching_positions(requested: Any, labels: Sequence[Any]) -> list[int]:
-    """Return the positions of the labels that `requested` writes.
+    """Return the positions of the labels that match `requested`.
 
     Text is compared as text first. Then numbers are compared as numbers: 1, 1.0, ``"1"`` and ``"1.0"`` are the same label, and so are True
-    and ``"True"``. Text with leading zeros is no number.
+    and ``"True"``. Text with leading zeros is not a number.
     """
     names = [str(label) for label in labels]
     exact = [position for position, name in enumerate(names) if name == str(requested)]
@@ -49,15 +49,15 @@ def matching_positions(requested: Any, labels: Sequence[Any]) -> list[int]:
 
 
 def output_position(argument: str, requested: Any, labels: Sequence[Any], *, from_end: bool = False) -> int | None:
-    """Return the position of the output that `requested` means; None where it means none.
+    """Return the position of the output that `requested` means, or None if it means no output.
 
     A label wins over a position, and text is never a position. A whole number that is the label of one output and the position of another is
-    refused: nobody can tell which was meant.
+    refused as ambiguous.
 
     Args:
-        argument: what the user calls the argument, for the message.
+        argument: name of the user's argument, for the message.
         requested: text, a number or a truth value, also of numpy.
-        labels: of the outputs, in their order.
+        labels: labels of the outputs, in order.
         from_end: whether -1 is the position of the last output.
 
     Raises:
@@ -100,7 +100,7 @@ def _as_position(requested: Any, count: int, *, from_end: bool) -> int | None:
 
 
 def _label_value(value: Any) -> int | float | None:
-    """Return what a label is worth as a number; None for text that writes none, and for what is not finite."""
+    """Return a label as a finite number, or None if it is not one."""
     if isinstance(value, str):
         if not _NUMBER_TEXT.fullmatch(value):
             return None

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar in a terminal or notebook after two seconds, silence in logs and pipes."""
+"""Progress of long work: a bar in a terminal or notebook after two seconds, nothing in logs and pipes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def timed_batches(
     """Yield slices that cover ``range(total)``, sized so that the work on each takes about a fifth of a second.
 
     Args:
-        total: how many rows.
-        description: what is being done, shown beside the bar.
-        first_size: size of the first slice, before anything was timed.
+        total: number of rows.
+        description: text shown beside the bar.
+        first_size: size of the first slice, before any timing.
         max_size: largest slice.
-        quiet: show nothing, for inner loops.
-        unit: what is counted.
-        fixed_size: slices of `first_size` whatever the clock says: where numbers depend on what is computed together, they must not depend on the time it took.
+        quiet: show no bar (for inner loops).
+        unit: name of what is counted.
+        fixed_size: make all slices of `first_size`, for results that depend on the batch size and so must not depend on timing.
     """
     if total <= min(first_size, max_size):
         if total:
@@ -55,7 +55,7 @@ def timed_batches(
 
 @contextmanager
 def progress_counter(total: int, *, description: str, unit: str = "rows") -> Iterator[Callable[[int], object]]:
-    """Show progress of work whose batches are chosen elsewhere; call what is yielded with how many more are done."""
+    """Show progress of work with batches of its own; call the yielded function with the number of items just finished."""
     from tqdm.auto import tqdm
 
     with tqdm(total=total, desc=description, unit=f" {unit}", delay=2, disable=None, leave=False) as progress_bar:
@@ -78,7 +78,7 @@ def expected_batch_sizes(
         sizes.append(min(size, remaining))
         remaining -= size
         size = _next_size(size, max(seconds_per_call + seconds_per_row * sizes[-1], 1e-6), max_size)
-        if size == sizes[-1] and remaining > size:  # it has settled
+        if size == sizes[-1] and remaining > size:  # the size has converged
             sizes += [size] * (remaining // size)
             remaining %= size
     return sizes

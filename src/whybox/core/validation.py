@@ -1,4 +1,4 @@
-"""Numbers among options, refused in the same words everywhere."""
+"""Checks of numeric options, with the same messages everywhere."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["check_jobs", "check_positive", "check_whole_number"]
 
 
 def check_whole_number(argument: str, value: Any, minimum: int | None = 1) -> int:
-    """Return a whole number, or refuse it.
+    """Check that an option is a whole number and return it as int.
 
     Raises:
-        OptionError: it is none, or smaller than `minimum` (None: any will do).
+        OptionError: it is not a whole number, or smaller than `minimum` (None: no limit).
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or (minimum is not None and value < minimum):
         raise OptionError(
@@ -25,10 +25,10 @@ def check_whole_number(argument: str, value: Any, minimum: int | None = 1) -> in
 
 
 def check_positive(argument: str, value: Any, maximum: float = np.inf) -> float:
-    """Return a positive number, or refuse it.
+    """Check that an option is a positive number and return it as float.
 
     Raises:
-        OptionError: it is none, not positive, or larger than `maximum`.
+        OptionError: it is not a number, not positive, or larger than `maximum`.
     """
     if (
         isinstance(value, bool)
