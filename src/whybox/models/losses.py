@@ -11,8 +11,8 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.label_choice import labelled
-from whybox.data.cells import identity
+from whybox.core.label_choice import matching_positions
+from whybox.data.cells import cell_key
 from whybox.data.series import is_missing
 from whybox.data.table import Floats
 from whybox.errors import InputError, OptionError, did_you_mean, shown
@@ -215,7 +215,7 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Posi
     """Return the position of each row's true class among `labels`, (rows,).
 
     Classes are matched by name, never by their order, which would swap classes silently: text with text, else numbers and truth values by what they
-    are worth (1, 1.0, ``"1"``, and of two classes 0 and 1 True), see :func:`whybox.core.label_choice.labelled`.
+    are worth (1, 1.0, ``"1"``, and of two classes 0 and 1 True), see :func:`whybox.core.label_choice.matching_positions`.
 
     Args:
         y: one class a row, in any container. labels: of the model's classes. rows: how many there must be.
@@ -227,7 +227,7 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Posi
     missing = sum(map(is_missing, values))
     if missing:
         raise InputError(f"y has {missing:,} missing values; leave those rows out.")
-    keys = [identity(v) for v in values]  # True and 1 are equal, and not always the same class
+    keys = [cell_key(v) for v in values]  # True and 1 are equal, and not always the same class
     different = dict(zip(keys, values, strict=True))
     matches = {key: _matching(value, labels) for key, value in different.items()}
     unknown = [different[key] for key, found in matches.items() if not found]
@@ -247,10 +247,10 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Posi
 
 
 def _matching(value: Any, labels: Sequence[str]) -> list[int]:
-    found = labelled(value, labels)
+    found = matching_positions(value, labels)
     if found or not isinstance(value, str) or value not in _TRUTH_AS_TEXT:
         return found
-    return labelled(_TRUTH_AS_TEXT[value], labels)
+    return matching_positions(_TRUTH_AS_TEXT[value], labels)
 
 
 def _one_a_row(y: Any, rows: int | None) -> npt.NDArray[np.object_]:

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.progress import batches
+from whybox.core.progress import timed_batches
 from whybox.data.table import Floats, Table
 from whybox.errors import LimitError, NonFiniteError
 from whybox.kernels.predict import raw
@@ -390,7 +390,9 @@ class PredictEvaluator:
         if self.repeats is not None:
             self.repeats.begin()
         out = np.empty((len(rows), len(self.target.names)))
-        for part in batches(len(rows), what=what + self._in_all, first=FIRST, most=MOST, unit="predictions"):
+        for part in timed_batches(
+            len(rows), description=what + self._in_all, first_size=FIRST, max_size=MOST, unit="predictions"
+        ):
             block = table.rows(rows[part])
             if grid is not None and points is not None:
                 block = block.mixed(grid.table.rows(points[part]), grid.members)

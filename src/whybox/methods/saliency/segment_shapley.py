@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.validation import whole
+from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import LimitError
 from whybox.games.exact import all_coalitions, exact_values
@@ -54,7 +54,7 @@ class ShapleyParts(Method):
 
     def __post_init__(self) -> None:
         if self.samples is not None:
-            whole("samples", self.samples, 2)
+            check_whole_number("samples", self.samples, 2)
 
     def __call__(self, q: Question) -> MethodOutput:
         """Compute the maps."""
