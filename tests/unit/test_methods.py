@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -306,10 +308,38 @@ def test_impurity_importance_of_boosters_and_groups():
         wb.importance(zoo.built("CatBoostRegressor, RMSE")[0], method="impurity")
     with pytest.raises(OptionError, match="do not go with it"):
         wb.importance(model, method="impurity", scale="raw")
-    with pytest.raises(OptionError, match="method='gain'"):
+    with pytest.raises(OptionError, match="method='gain' is not known; there are 'shap', 'impurity'"):
         wb.importance(model, method="gain")
     with pytest.raises(OptionError, match="pass X"):
         wb.importance(model)
+
+
+def test_importance_finds_its_methods_in_the_registry(monkeypatch):
+    """One that explains rows gets the explainer handed in, and the truth where it uses it."""
+    from whybox.methods.method_spec import MethodSpec
+    from whybox.methods.registry import registered
+
+    def largest(problem):
+        e = problem.attributions("largest")
+        return replace(
+            e, kind="importance", values=np.abs(e.values).max(axis=0), dims=("feature",), prediction=None, data=None
+        )
+
+    model, rows = zoo.built("RandomForestRegressor")
+    monkeypatch.setattr("whybox.methods.importance.impurity.largest", largest, raising=False)
+    spec = MethodSpec(
+        id="largest",
+        family="importance",
+        title="Largest attribution",
+        summary="the largest absolute attribution",
+        reference="none",
+        run="whybox.methods.importance.impurity:largest",
+        takes=("y",),
+    )
+    with registered(spec):
+        got = wb.importance(model, rows[:20], zoo.y()[:20], "largest", background=rows[50:60])
+    want = wb.explain(model, rows[:20], rows[50:60])
+    assert got.values.tobytes() == np.abs(want.values).max(axis=0).tobytes()
 
 
 def test_shap_importance_is_the_mean_absolute_attribution():
