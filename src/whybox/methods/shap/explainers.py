@@ -134,14 +134,15 @@ class _Explainer:
         if self.background is not None:
             received.agree(self.background.received)
         received.agree_on_codes(self._lists, "in earlier rows")
-        for i, words in received.lists.items():
-            self._lists[i] = max(self._lists.get(i, ()), words, key=len)
         table = received.table
         compiled = self._compiled(table.names, sparse=table.is_sparse)
         if self.background is not None:
             check_kinds(table, self.background.some.table, elementwise=self.model.inputs.encoder.elementwise)
         compiled.question.model.inputs.confirm(table)
-        return run(compiled, received, self._spec(compiled.question), out=out)
+        explanation = run(compiled, received, self._spec(compiled.question), out=out)
+        for i, categories in received.lists.items():  # now that the rows were explained: what is refused binds nobody
+            self._lists[i] = max(self._lists.get(i, ()), categories, key=len)
+        return explanation
 
     def plan(self, rows: int, *, sparse: bool = False) -> Plan:
         """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`Plan`.
