@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestRegressor
 
 import whybox as wb
 import zoo
 from oracles import banzhaf, beta, hybrid_game, semivalue, shapley
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.games.indices import Index, as_index
+from whybox.games.players import named_groups, resolve_players
 from whybox.kernels import tree_shap
 from whybox.models.registry import as_model
 
@@ -406,3 +408,24 @@ def test_the_third_place_of_importance_is_the_truth():
     assert np.array_equal(
         wb.importance(model, rows[:9], None, "shap").values, wb.importance(model, rows[:9], method="shap").values
     )
+
+
+def test_groups_hold_every_part_once_in_order():
+    """Of words or segments as of columns; what is tied together comes as one."""
+    words = ["the", "film", "was", "not", "good"]
+    single = [(i,) for i in range(5)]
+    assert named_groups(words, [], single) == [(w, (i,)) for i, w in enumerate(words)]
+    assert named_groups(words, [("negated", (3, 4))], single)[2:] == [("was", (2,)), ("negated", (3, 4))]
+    tied = [(0, 1), (2,), (3, 4)]
+    assert [name for name, _ in named_groups(words, [], tied)] == ["the + film", "was", "not + good"]
+    with pytest.raises(OptionError, match="more than one player is named 'was'"):
+        named_groups(words, [("was", (3, 4))], single)
+
+
+def test_groups_of_many_columns():
+    names = [f"x{i}" for i in range(5000)]
+    X = np.random.default_rng(0).normal(size=(40, 5000))
+    model = as_model(RandomForestRegressor(2, max_depth=2, random_state=0).fit(pd.DataFrame(X, columns=names), X[:, 0]))
+    players = resolve_players(model, names, {f"g{k}": names[5 * k : 5 * k + 5] for k in range(1000)})
+    assert players.count == 1000
+    assert players.of_column.tolist() == [i // 5 for i in range(5000)]

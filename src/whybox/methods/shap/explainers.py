@@ -13,7 +13,7 @@ from whybox.data.table import as_table
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
-from whybox.games.players import Players, resolve_players, those_read
+from whybox.games.players import Players, players_of_columns, resolve_players
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
@@ -109,7 +109,7 @@ class _Explainer:
         columns, background = columns_read(self.model), self.background
         if background is not None and not self._narrow:
             background = background.only(columns)
-        return settle(narrowed(self.model), those_read(every, columns), background, self.options, every)
+        return settle(narrowed(self.model), players_of_columns(every, columns), background, self.options, every)
 
     def __call__(self, X: Any, *, out: npt.NDArray[Any] | None = None) -> Explanation:
         """Explain rows.
