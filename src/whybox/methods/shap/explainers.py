@@ -13,7 +13,7 @@ from whybox.data.table import as_table
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
-from whybox.games.players import Players, resolve_players, those_read
+from whybox.games.players import Players, players_of_columns, resolve_players
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
@@ -109,7 +109,7 @@ class _Explainer:
         columns, background = columns_read(self.model), self.background
         if background is not None and not self._narrow:
             background = background.only(columns)
-        return settle(narrowed(self.model), those_read(every, columns), background, self.options, every)
+        return settle(narrowed(self.model), players_of_columns(every, columns), background, self.options, every)
 
     def __call__(self, X: Any, *, out: npt.NDArray[Any] | None = None) -> Explanation:
         """Explain rows.
@@ -134,14 +134,15 @@ class _Explainer:
         if self.background is not None:
             received.agree(self.background.received)
         received.agree_on_codes(self._lists, "in earlier rows")
-        for i, words in received.lists.items():
-            self._lists[i] = max(self._lists.get(i, ()), words, key=len)
         table = received.table
         compiled = self._compiled(table.names, sparse=table.is_sparse)
         if self.background is not None:
             check_kinds(table, self.background.some.table, elementwise=self.model.inputs.encoder.elementwise)
         compiled.question.model.inputs.confirm(table)
-        return run(compiled, received, self._spec(compiled.question), out=out)
+        explanation = run(compiled, received, self._spec(compiled.question), out=out)
+        for i, categories in received.lists.items():  # now that the rows were explained: what is refused binds nobody
+            self._lists[i] = max(self._lists.get(i, ()), categories, key=len)
+        return explanation
 
     def plan(self, rows: int, *, sparse: bool = False) -> Plan:
         """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`Plan`.
