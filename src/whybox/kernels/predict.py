@@ -7,7 +7,7 @@ import numpy as np
 from whybox.data.table import Floats, Table
 from whybox.errors import NonFiniteError, UnsupportedModelError, shown
 from whybox.kernels.tree_shap import predict
-from whybox.models.agreement import ask, compare
+from whybox.models.agreement import call_own_predict, compare_predictions
 from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.mixed_rows import ASKED, Mixed, Sample, mix, sample
@@ -46,16 +46,16 @@ def agreement(model: Model, table: Table, X: Floats, *, rows: str, row: str) -> 
     own = model.own
     if own is None:
         return 0.0
-    theirs = ask(own, table, what=rows)
-    return compare(
+    theirs = call_own_predict(own, table, what=rows)
+    return compare_predictions(
         model,
         raw(model, X),
         theirs,
         scale=own.scale,
         relative=own.relative,
-        size=size(model, X),
+        rounding_scale=size(model, X),
         what=row,
-        advice=advice(model, table),
+        what_to_do=advice(model, table),
     )[0]
 
 
@@ -96,15 +96,15 @@ def mixed_agreement(model: Model, here: Sample, there: Sample | None) -> tuple[f
             names = [here.table.names[j] for p in np.flatnonzero(some.taken[i]) for j in players[p]]
             return f"row {some.here[i]:,} with {shown(names)} of {other} {some.there[i]:,}"
 
-        difference, _ = compare(
+        difference, _ = compare_predictions(
             model,
             raw(model, some.matrix),
-            ask(own, some.table, what="rows that mix two of these rows"),
+            call_own_predict(own, some.table, what="rows that mix two of these rows"),
             scale=own.scale,
             relative=own.relative,
-            size=size(model, some.matrix),
+            rounding_scale=size(model, some.matrix),
             what=what,
-            advice=advice(model, some.table),
+            what_to_do=advice(model, some.table),
         )
         worst, count = max(worst, difference), count + len(some.table)
     return worst, count
@@ -113,7 +113,7 @@ def mixed_agreement(model: Model, here: Sample, there: Sample | None) -> tuple[f
 def advice(model: Model, table: Table) -> str:
     """What to do about a reading that differs from the model's own predict."""
     found = []
-    if not model.inputs.encoder.elementwise:
+    if not model.inputs.encoder.is_elementwise:
         found.append(
             "A step of the pipeline may read several columns together: wrap that step in a transformer class of your own, which is taken as one that mixes its columns."
         )

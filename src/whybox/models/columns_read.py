@@ -32,7 +32,7 @@ def narrowed(model: Model) -> Model:
         return model
     if isinstance(model, Linear):
         weights = np.ascontiguousarray(model.weights[columns])
-        found: Model = replace(model, inputs=model.inputs.only(columns), weights=weights)
+        found: Model = replace(model, inputs=model.inputs.select_columns(columns), weights=weights)
     elif isinstance(model, TreeEnsemble):
         found = _forest(model, columns)
     else:
@@ -46,7 +46,7 @@ def _forest(model: TreeEnsemble, columns: npt.NDArray[np.int64]) -> TreeEnsemble
     place[columns] = np.arange(len(columns), dtype=np.int32)
     return replace(
         model,
-        inputs=model.inputs.only(columns),
+        inputs=model.inputs.select_columns(columns),
         feature=place[model.feature],
         linear_feature=place[model.linear_feature] if len(model.linear_feature) else model.linear_feature,
     )

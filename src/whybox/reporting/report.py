@@ -114,7 +114,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     adapted = as_model(model)
     table = as_table(X)
     truth, truth_name = _truth(table, y)
-    if isinstance(y, str) and not adapted.inputs.reads(y):
+    if isinstance(y, str) and not adapted.inputs.reads_column(y):
         table = table.select([i for i, name in enumerate(table.names) if name != y])
     explanation = explain(adapted, table, background, output=output, players=players)
     performance = None if truth is None else _performance(adapted, explanation, truth)
@@ -146,5 +146,5 @@ def _truth(table: Table, y: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
 
 def _performance(model: Model, explanation: Explanation, truth: npt.NDArray[Any]) -> Performance | None:
     assert explanation.data is not None  # noqa: S101  # explanations of rows keep them
-    blocks = [model.inputs.block(block, start) for start, block in explanation.data.blocks(65536)]
+    blocks = [model.inputs.matrix_of_block(block, start) for start, block in explanation.data.blocks(65536)]
     return measure(model, np.concatenate([raw(model, b) for b in blocks]), truth)

@@ -124,7 +124,7 @@ def number_inputs(estimator: Any, *, single: bool, nan: bool, infinite: bool) ->
     width = int(estimator.n_features_in_)
     names = tuple(map(str, estimator.feature_names_in_)) if named else tuple(f"x{i}" for i in range(width))
     encoder = NumberEncoder(
-        type(estimator).__name__, single=single, allow_nan=nan, allow_infinite=infinite, sparse_nan=False
+        type(estimator).__name__, float32=single, allow_nan=nan, allow_infinite=infinite, sparse_nan=False
     )
     return Inputs(names, named, encoder, tuple((i,) for i in range(width)))
 

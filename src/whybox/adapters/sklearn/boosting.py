@@ -147,7 +147,7 @@ def _hist_inputs(estimator: Any) -> tuple[Inputs, np.ndarray[Any, np.dtype[np.in
         int(c): tuple(v for v in known if not is_missing(v))
         for c, known in zip(np.flatnonzero(mask), categories, strict=True)
     }
-    encoder = NumberEncoder(type(estimator).__name__, categories=codes, unseen=float("nan"))
+    encoder = NumberEncoder(type(estimator).__name__, categories=codes, unseen_code=float("nan"))
     return (
         Inputs(inputs.names, inputs.named, encoder, inputs.sources),
         np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)]),

@@ -201,7 +201,7 @@ def _inputs(estimator: Any, parts: Sequence[_Part], width: int) -> tuple[Inputs,
     named, names = whole and first.named, first.names if whole else tuple(f"x{i}" for i in range(width))
     if hasattr(estimator, "feature_names_in_"):
         named, names = True, tuple(map(str, estimator.feature_names_in_))
-    blank = first.blank if len({p.model.inputs.blank for p in parts}) == 1 else None
+    blank = first.blank_replacement if len({p.model.inputs.blank_replacement for p in parts}) == 1 else None
     encoders = [p.model.inputs.encoder for p in parts]
     common = _common(encoders, type(estimator).__name__)
     if common is not None:
@@ -227,16 +227,16 @@ def _common(encoders: Sequence[Encoder], library: str) -> NumberEncoder | None:
     plain = [e for e in encoders if isinstance(e, NumberEncoder) and not e.categories]
     if len(plain) < len(encoders):
         return None
-    single = {e.single for e in plain}
+    single = {e.float32 for e in plain}
     # Trees of libraries that round to float32 say so at their splits; a value that means missing is compared after rounding.
-    if len({(repr(e.missing), e.narrow, repr(e.absent)) for e in plain}) > 1 or (
-        len(single) > 1 and not np.isnan(plain[0].missing)
+    if len({(repr(e.missing_value), e.float32_kinds, repr(e.absent)) for e in plain}) > 1 or (
+        len(single) > 1 and not np.isnan(plain[0].missing_value)
     ):
         return None
     return replace(
         plain[0],
         library=library,
-        single=all(single),
+        float32=all(single),
         allow_nan=all(e.allow_nan for e in plain),
         allow_infinite=all(e.allow_infinite for e in plain),
         sparse_nan=all(e.sparse_nan for e in plain),
@@ -251,17 +251,17 @@ class _SideBySide(Encoder):
     members: tuple[tuple[tuple[int, ...], Encoder], ...]
 
     @property
-    def elementwise(self) -> bool:
+    def is_elementwise(self) -> bool:
         """Whether every member reads column by column."""
-        return all(e.elementwise for _, e in self.members)
+        return all(e.is_elementwise for _, e in self.members)
 
-    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+    def learned_categories(self, table: Table | None) -> Mapping[int, Vocabulary]:
         """Return the categories that every member with that column has learnt."""
         found: dict[int, Vocabulary] = {}
         for columns, encoder in self.members:
-            for i, new in encoder.learnt(None if table is None else table.select(columns)).items():
+            for i, new in encoder.learned_categories(None if table is None else table.select(columns)).items():
                 old = found.get(columns[i])
-                both = new if old is None or old.words is None or new.words is None else old.shared(new)
+                both = new if old is None or old.categories is None or new.categories is None else old.intersection(new)
                 found[columns[i]] = both
         return found
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.adapters.common import as_columns, quietly
 from whybox.adapters.sklearn.assemble import outer
-from whybox.adapters.sklearn.categories import learnt_by
+from whybox.adapters.sklearn.categories import categories_of_steps
 from whybox.adapters.sklearn.column_lineage import Sources, trace
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import UnsupportedModelError, WhyboxError
@@ -73,9 +73,11 @@ def _inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) -> Input
     per_column = tuple(
         tuple(sorted(frozenset().union(*(sources[p] for p in source)))) for source in inner.inputs.sources
     )
-    learnt = learnt_by([step for _, step in steps], width, inner.inputs)
+    learned_categories = categories_of_steps([step for _, step in steps], width, inner.inputs)
     remembered = () if named else _remembered([step for _, step in steps[1:]], inner.inputs)
-    return Inputs(names, named, _Steps(tuple(steps), inner.inputs, learnt), per_column, remembered=remembered)
+    return Inputs(
+        names, named, _Steps(tuple(steps), inner.inputs, learned_categories), per_column, pipeline_names=remembered
+    )
 
 
 def _remembered(steps: list[Any], inner: Inputs) -> tuple[str, ...]:
@@ -94,18 +96,18 @@ class _Steps:
     categories: Mapping[int, Vocabulary]
 
     @property
-    def elementwise(self) -> bool:
+    def is_elementwise(self) -> bool:
         """False: what the transformers do is confirmed on real rows."""
         return False
 
-    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+    def learned_categories(self, table: Table | None) -> Mapping[int, Vocabulary]:
         """Return the categories that the transformers, or the model behind them, learnt of the user's own columns."""
         del table
         return self.categories
 
-    def only(self, columns: npt.NDArray[np.int64]) -> _Steps:
+    def select_columns(self, columns: npt.NDArray[np.int64]) -> _Steps:
         """Return the encoder of some model columns: all steps run, but what they make stays sparse."""
-        return replace(self, inner=self.inner.only(columns))
+        return replace(self, inner=self.inner.select_columns(columns))
 
     def __call__(self, table: Table) -> Floats:
         rows = table.for_transformers()

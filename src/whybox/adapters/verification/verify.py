@@ -26,7 +26,7 @@ from whybox.adapters.verification.probe_rows import (
 from whybox.data.sparse_rows import from_dense
 from whybox.data.table import Floats, as_table
 from whybox.kernels import tree_shap
-from whybox.models.agreement import compare
+from whybox.models.agreement import compare_predictions
 from whybox.models.base import Scale, Verdict
 from whybox.models.columns_read import columns_read, narrowed
 from whybox.models.linear import Linear
@@ -137,7 +137,15 @@ def _checked(
         return f"made row {i:,} of {len(made):,}{', which mixes two others' if i >= len(rows) else ''}"
 
     found = [
-        compare(model, tree_shap.predict(model, ours), own, scale=scale, relative=relative, size=model.size, what=what)
+        compare_predictions(
+            model,
+            tree_shap.predict(model, ours),
+            own,
+            scale=scale,
+            relative=relative,
+            rounding_scale=model.size,
+            what=what,
+        )
     ]
     count = len(made)
     if every and rounds is not None:
@@ -198,13 +206,13 @@ def _by_rounds(
         rows = made[model.tree_offsets[first] : model.tree_offsets[last]].reshape(-1, made.shape[2])
         own = rounds.predict(rows, first // rounds.trees, last // rounds.trees).reshape(len(rows), -1)
         some = slice(first, last)
-        yield compare(
+        yield compare_predictions(
             model,
             tree_shap.predict(model, rows, some),
             own,
             scale=scale,
             relative=relative,
-            size=model.size_of(some),
+            rounding_scale=model.size_of(some),
             what=f"row for trees {first} to {last - 1},",
         )
 
@@ -224,7 +232,7 @@ def verified_linear(
     rows = rows.astype(np.float32).astype(np.float64)
     mixed = _mixed(rows, rng)[:count]
     rows = np.concatenate([rows, mixed])
-    difference, tolerance = compare(
-        model, model.raw(rows), predict(rows), scale="raw", relative=relative, size=model.size(rows)
+    difference, tolerance = compare_predictions(
+        model, model.raw(rows), predict(rows), scale="raw", relative=relative, rounding_scale=model.size(rows)
     )
     return replace(model, verdict=Verdict(len(rows), 0, 0, difference, tolerance, against, len(mixed)))

@@ -233,11 +233,11 @@ def _level_names(doc: CheckedNode, groups: int) -> tuple[str, ...]:
 def _inputs(names: list[str], width: int, cats: dict[int, tuple[Any, ...] | None], about: Document) -> Inputs:
     numbers = NumberEncoder(
         "XGBoost",
-        single=True,
-        missing=about.missing,
+        float32=True,
+        missing_value=about.missing,
         allow_infinite=False,
         categories=cats,
-        unseen=None,
+        unseen_code=None,
         array_codes=True,
         absent=float("nan"),
     )

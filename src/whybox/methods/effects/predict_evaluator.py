@@ -17,7 +17,7 @@ from whybox.kernels.predict import raw
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.effects.grid import Feature, Grid, Ints, feature_of
 from whybox.methods.effects.repeatability import Repeats
-from whybox.models.agreement import ask
+from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model, digest
 from whybox.models.blackbox import BlackBox
 
@@ -431,7 +431,7 @@ def caller(model: Model, target: OutputSelection) -> Callable[[Table], Floats]:
     if isinstance(model, BlackBox):
         own = model.own
         assert own is not None  # noqa: S101  # a black box is nothing but its own predict
-        return lambda table: target.levels(ask(own, table, what="rows with this feature replaced"))
+        return lambda table: target.levels(call_own_predict(own, table, what="rows with this feature replaced"))
 
     def call(table: Table) -> Floats:
         said = raw(model, model.inputs.matrix(table))

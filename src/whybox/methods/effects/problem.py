@@ -27,8 +27,8 @@ from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
 from whybox.models.columns_read import narrowed
-from whybox.models.receive import Received, receive
-from whybox.models.registry import as_model, learnt_categories, raw_scores
+from whybox.models.prepare_rows import PreparedRows, prepare_rows
+from whybox.models.registry import as_model, learned_categories, raw_scores
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["EFFECT_KINDS", "EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
@@ -57,7 +57,7 @@ class EffectsProblem:
     wanted: tuple[tuple[int, ...], ...]
     kind: str
     grid: Any
-    received: Received
+    received: PreparedRows
     max_evals: int | None = None
     agreement: float = 0.0
     checked: int = 0
@@ -68,7 +68,7 @@ class EffectsProblem:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about the model and the rows."""
-        return (*self.model.notes, *self.received.about())
+        return (*self.model.notes, *self.received.remarks())
 
     def name(self, members: Sequence[int]) -> Key:
         """Return the name of a feature, or the names of two."""
@@ -138,7 +138,7 @@ class EffectsProblem:
             return None
         columns = trees.columns((position,))
         if (
-            not model.inputs.encoder.elementwise
+            not model.inputs.encoder.is_elementwise
             or feature.numbers is None
             or feature.kind == "datetime"
             or len(columns) != 1
@@ -177,7 +177,7 @@ def readable(model: Any, rows: Table, response: str | None = None, output: Any =
             raise OptionError("response names a method of an estimator; this model is adapted already. Use output=.")
         return model
     if response is not None or (callable(model) and not hasattr(model, "predict")):
-        return as_black_box(model, rows, response=response, learnt=learnt_categories)
+        return as_black_box(model, rows, response=response, learned_categories=learned_categories)
     if isinstance(model, (str, Path)):
         return as_model(model)
     try:
@@ -188,7 +188,7 @@ def readable(model: Any, rows: Table, response: str | None = None, output: Any =
         scores = None if isinstance(output, str) and output in ("probability", "response") else raw_scores(model)
         through = "its own predict" if scores is None else scores.what
         note = f"Asked through {through}, because it is not read: {reason}"
-        return as_black_box(model, rows, notes=(note,), scores=scores, learnt=learnt_categories)
+        return as_black_box(model, rows, notes=(note,), scores=scores, learned_categories=learned_categories)
 
 
 def weighted_rows(table: Table, weights: Any) -> Rows:
@@ -233,13 +233,13 @@ def settle(  # noqa: PLR0913  # the options there are
     threads = check_jobs(n_jobs) or threads_available()
     given = as_table(X)
     adapted = readable(model, given, response, output)
-    received = receive(adapted, given)
+    received = prepare_rows(adapted, given)
     table = snapshot_table(received.table)
     if table.is_sparse:
         _check_width(table, features)
         adapted = narrowed(adapted)
     if not isinstance(adapted, BlackBox):
-        adapted.inputs.confirm(table)
+        adapted.inputs.confirm_structure(table)
     rows = weighted_rows(table, weights)
     target = resolve_output(adapted.outputs, output)
     wanted = _features(table.names, features)
@@ -313,6 +313,6 @@ def _agreement(model: Model, table: Table, *, check: bool, known: float | None) 
         return float("nan") if known is None else known, len(table)
     worst = 0.0
     for start, block in table.blocks(ROWS_VERIFIED):
-        X = model.inputs.block(block, start)
+        X = model.inputs.matrix_of_block(block, start)
         worst = max(worst, agreement(model, block, X, rows="these rows", row="row"))
     return worst, len(table)

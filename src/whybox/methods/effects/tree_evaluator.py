@@ -71,7 +71,7 @@ class TreeEvaluator:
     def matrix(self) -> Floats:
         """The rows as the trees read them, (rows, model columns)."""
         inputs = self.model.inputs
-        return np.concatenate([inputs.block(b, start) for start, b in self.rows.table.blocks(ROWS_ENCODED)])
+        return np.concatenate([inputs.matrix_of_block(b, start) for start, b in self.rows.table.blocks(ROWS_ENCODED)])
 
     @cached_property
     def _raw(self) -> Floats:

@@ -22,7 +22,7 @@ from whybox.models.base import Model
 from whybox.models.columns_read import columns_read, narrowed
 from whybox.models.linear import Linear
 from whybox.models.mixed_rows import check_kinds
-from whybox.models.receive import receive
+from whybox.models.prepare_rows import prepare_rows
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
@@ -124,19 +124,19 @@ class _Explainer:
             InputError: the rows do not fit the model (see whybox.errors for its kinds).
             ModelMismatchError: the attributions do not add up to the model's own prediction.
         """
-        received = receive(self.model, X)
+        received = prepare_rows(self.model, X)
         if out is None:
             received = replace(received, table=snapshot_table(received.table))
         if self.background is not None:
-            received.agree(self.background.received)
-        received.agree_on_codes(self._lists, "in earlier rows")
-        for i, words in received.lists.items():
+            received.check_agreement(self.background.received)
+        received.check_codes_agree(self._lists, "in earlier rows")
+        for i, words in received.category_lists.items():
             self._lists[i] = max(self._lists.get(i, ()), words, key=len)
         table = received.table
         compiled = self._compiled(table.names, sparse=table.is_sparse)
         if self.background is not None:
-            check_kinds(table, self.background.some.table, elementwise=self.model.inputs.encoder.elementwise)
-        compiled.question.model.inputs.confirm(table)
+            check_kinds(table, self.background.some.table, elementwise=self.model.inputs.encoder.is_elementwise)
+        compiled.question.model.inputs.confirm_structure(table)
         return run(compiled, received, self.method, out=out)
 
     def plan(self, rows: int, *, sparse: bool = False) -> Plan:

@@ -18,8 +18,8 @@ from whybox.kernels.predict import advice, mixed_agreement, sampled
 from whybox.methods.shap.compute import FLOAT32_ROUNDING, CompiledProblem, KernelRunner
 from whybox.methods.shap.plan import ROWS_PER_BLOCK
 from whybox.methods.shap.problem import Question
-from whybox.models.agreement import ask, compare
-from whybox.models.receive import Received
+from whybox.models.agreement import call_own_predict, compare_predictions
+from whybox.models.prepare_rows import PreparedRows
 
 __all__ = ["run"]
 
@@ -30,7 +30,7 @@ CELLS: Final = 2**22  # numbers of sparse rows, and of their results, that are d
 
 def run(
     compiled: CompiledProblem,
-    received: Received,
+    received: PreparedRows,
     method: str,
     *,
     out: npt.NDArray[Any] | None = None,
@@ -54,7 +54,7 @@ def run(
     check = _Check(engine, max(engine.rounding, FLOAT32_ROUNDING if values.dtype == np.float32 else 0.0))
     digest = hashlib.sha256()
     for start, block in table.blocks(_together(q)):
-        X = q.model.inputs.block(block, start)
+        X = q.model.inputs.matrix_of_block(block, start)
         digest.update(X.data)
         some = slice(start, start + len(X))
         here = (
@@ -154,17 +154,17 @@ class _Check:
         raw = total if whole and total is not None and own is not None else self.engine.raw(X)
         told = self._on_target(raw)
         if own is not None:
-            theirs = ask(own, table)
+            theirs = call_own_predict(own, table)
             self.calls += len(X)
             relative = own.relative + (self.rounding if raw is total else 0.0)
-            difference, _ = compare(
+            difference, _ = compare_predictions(
                 q.model,
                 raw,
                 theirs,
                 scale=own.scale,
                 relative=relative,
-                size=self.engine.size(X),
-                advice=advice(q.model, table),
+                rounding_scale=self.engine.size(X),
+                what_to_do=advice(q.model, table),
             )
             self.agreement = max(self.agreement, difference)
             if own.scale == "raw" or q.model.outputs.link.identity:
@@ -215,7 +215,7 @@ def _evidence(
     engine: KernelRunner,
     check: _Check,
     method: str,
-    received: Received,
+    received: PreparedRows,
     *,
     rows: int,
     digest: str,
@@ -225,9 +225,9 @@ def _evidence(
     prints = {"model": q.model.fingerprint, "rows": digest}
     if q.background is not None:
         prints["background"] = q.background.fingerprint
-    shown = [*received.about(), *q.model.notes]
+    shown = [*received.remarks(), *q.model.notes]
     if q.background is not None:
-        shown += [n for n in q.background.received.about(" of the background") if n not in shown]
+        shown += [n for n in q.background.received.remarks(" of the background") if n not in shown]
     if q.kernel == "rescaled":
         shown.append("Rescaled approximation: not the Shapley value of this output, only its sum is right.")
     if q.options.sparse and q.options.order == 2:
