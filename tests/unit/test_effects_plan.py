@@ -186,5 +186,5 @@ def test_expected_batches_are_those_that_are_made(monkeypatch):
 def test_knn_in_a_pipeline():
     X, y = zoo.X(), zoo.y()
     model = make_pipeline(StandardScaler(), KNeighborsRegressor(3)).fit(X, y)
-    plan = wb.plan_effects(model, X, ["bmi", ("bmi", "age")], grid=4, weights=np.arange(len(X)) % 5)
+    plan = wb.plan_effects(model, X, ["bmi", ("bmi", "age")], grid=4, sample_weight=np.arange(len(X)) % 5)
     assert plan.model_calls == wb.effects(model, X, ["bmi", ("bmi", "age")], grid=4)[0].evidence.model_calls

@@ -66,7 +66,7 @@ _SPOKEN: Final = (
     (r"pass background=X_train", "pass training rows with --background FILE"),
     (r"players=\{\.\.\.\}", "--player NAME=COLUMN,COLUMN"),
     (r"\b(output|method|index|order|target)=('[^']*'|\d)", r"--\1 \2"),
-    (r"\by=('[^']*')", r"--target \1"),
+    (r"\by=('[^']*')", r"--y \1"),
     (r"\bsparse=True\b", "--sparse"),
     (r"\blayer=\.\.\.", "--option layer=NAME"),
     (r"\bembedding='\.\.\.'", "--embedding LAYER"),
@@ -210,7 +210,7 @@ def _effects_parser(commands: Any) -> None:
     )
     add("--kind", default="pdp", help="pdp, ice, c-ice, d-ice, ale, marginal or anova (default: %(default)s)")
     add("--grid", default=None, metavar="N", help="how many points, or thresholds: one for each step of the trees")
-    add("--weights", metavar="COLUMN", help="column of DATA with a weight for each row")
+    add("--sample-weight", metavar="COLUMN", help="column of DATA with a weight for each row")
     add("--n-jobs", type=int, metavar="N", help="threads of tree models (default: as many as there are processors)")
     effects.set_defaults(run=_effects, background=None)
 
@@ -226,7 +226,7 @@ def _report_parser(commands: Any) -> None:
     _common(report)
     report.add_argument("-o", "--out", required=True, metavar="FILE", help="where to write the page (.html)")
     report.add_argument(
-        "--target", metavar="COLUMN", help="column of DATA that holds the truth, to say how well the model does"
+        "--y", metavar="COLUMN", help="column of DATA that holds the truth, to say how well the model does"
     )
     report.add_argument("--title", help="title of the page")
     report.set_defaults(run=_report)
@@ -416,26 +416,26 @@ def _effects(options: argparse.Namespace) -> None:
         _refuse_overwriting(options)
     count_rows(options.data)
     model = _model(options)
-    rows = read_table(options.data, _spelled(options.data, model, [options.weights]))
-    weights = None
-    if options.weights:
-        if options.weights not in rows.column_names:
+    rows = read_table(options.data, _spelled(options.data, model, [options.sample_weight]))
+    sample_weight = None
+    if options.sample_weight:
+        if options.sample_weight not in rows.column_names:
             raise OptionError(
-                f"--weights {options.weights!r} is not a column of {options.data}.{did_you_mean(options.weights, rows.column_names)}"
+                f"--sample-weight {options.sample_weight!r} is not a column of {options.data}.{did_you_mean(options.sample_weight, rows.column_names)}"
             )
-        weights = rows.column(options.weights).to_numpy(zero_copy_only=False)
-        if not model.inputs.reads(options.weights):
-            rows = rows.drop_columns([options.weights])
+        sample_weight = rows.column(options.sample_weight).to_numpy(zero_copy_only=False)
+        if not model.inputs.reads(options.sample_weight):
+            rows = rows.drop_columns([options.sample_weight])
     features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
     grid = int(options.grid) if (options.grid or "").isdigit() else options.grid
     asked: dict[str, Any] = {
         "kind": options.kind,
         "grid": grid,
         "output": options.output,
-        "weights": weights,
+        "sample_weight": sample_weight,
         "n_jobs": options.n_jobs,
     }
-    nothing: dict[str, Any] = {"response": None, "max_evals": None, "check": False}
+    nothing: dict[str, Any] = {"response_method": None, "max_evals": None, "check": False}
     settled = _explained(lambda rows: settle(model, rows, features, **asked, **nothing), rows, options.data)
     if options.plan:
         print(plan_effects(settled))
@@ -465,10 +465,10 @@ def _report(options: argparse.Namespace) -> None:
     _refuse_overwriting(options)
     count_rows(options.data)
     model = _model(options)
-    rows = read_table(options.data, _spelled(options.data, model, [options.target]))
+    rows = read_table(options.data, _spelled(options.data, model, [options.y]))
     background = read_table(options.background, _spelled(options.background, model)) if options.background else None
     explanation = _explained(lambda rows: report(
-        model, rows, options.out, y=options.target, background=background, output=options.output, players=_players(options), title=options.title,
+        model, rows, options.out, y=options.y, background=background, output=options.output, players=_players(options), title=options.title,
         source=Path(options.data).name,
     ), rows, options.data)  # fmt: skip
     print(f"{options.out}: a report on {len(explanation):,} rows; open it in a browser")

@@ -324,8 +324,8 @@ def individual_moments(
         grid.native.moments(X[rows], instructions, weights, LINKS.index(link), center == "row", centre.ravel(), *own)
         return own
 
-    usual = _usual(e, X, w)
-    centre = added(slice(usual, usual + 1), np.ones(1))[0]
+    median = _median_row(e, X, w)
+    centre = added(slice(median, median + 1), np.ones(1))[0]
 
     def chunk(which: int) -> tuple[Floats, Floats]:
         rows = slice(which * MOMENT_ROWS, (which + 1) * MOMENT_ROWS)
@@ -347,12 +347,14 @@ def individual_moments(
     return [Moments(m, v) for m, v in zip(grid.split(shift + centre), grid.split(variance), strict=True)]
 
 
-def _usual(e: TreeEnsemble, X: Floats, w: Floats) -> int:
-    """A row, of those that count, whose predictions are in the middle of those of others."""
-    able = np.flatnonzero(w > 0)
-    some = able[np.linspace(0, len(able) - 1, min(len(able), 1000)).astype(np.int64)]
-    ranks = predict(e, np.ascontiguousarray(X[some])).argsort(axis=0).argsort(axis=0)
-    return int(some[np.abs(ranks - len(some) // 2).max(axis=1).argmin()])
+def _median_row(e: TreeEnsemble, X: Floats, w: Floats) -> int:
+    """Return a row of positive weight whose predictions have middle ranks."""
+    from scipy.stats import rankdata
+
+    weighted = np.flatnonzero(w > 0)
+    sample = weighted[np.linspace(0, len(weighted) - 1, min(len(weighted), 1000)).astype(np.int64)]
+    ranks = rankdata(predict(e, np.ascontiguousarray(X[sample])), method="ordinal", axis=0)
+    return int(sample[np.abs(ranks - 1 - len(sample) // 2).max(axis=1).argmin()])
 
 
 def shifted(

@@ -83,7 +83,10 @@ class PreparedRows:
                 )
 
 
-_HOW_TO_GIVE_ONE_LIST: Final = "Give the column one list of categories, that of training in its order (pandas.CategoricalDtype, polars.Enum), or pass the codes themselves as numbers."
+_HOW_TO_GIVE_ONE_LIST: Final = (
+    "Give the column one list of categories, that of training in its order (pandas.CategoricalDtype, polars.Enum), "
+    "or pass the codes themselves as numbers."
+)
 
 
 def prepare_rows(model: Model, data: Any, *, what: str = "X") -> PreparedRows:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from whybox.core.progress import timed_batches
 from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
-from whybox.games.exact import game_of_row, values_of_game
+from whybox.games.exact import exact_values, interventional_worths
 from whybox.kernels import compiled_trees, predict, tree_shap
 from whybox.kernels.compiled_trees import Attribution
 from whybox.methods.shap.plan import Plan, attribution, cheapest, choices, rules, with_attributions
@@ -368,10 +368,10 @@ class KernelRunner:
             return out
         at = np.ix_(*(q.used,) * order)
         for i, x in enumerate(X):
-            game = game_of_row(
+            worths = interventional_worths(
                 self._hybrids, q.model.base, q.model.outputs.link, x, q.background.matrix, q.background.weights, count
             )
-            out[i][at] = values_of_game(game, count, q.options.index, order)
+            out[i][at] = exact_values(worths, q.options.index, order)
         return out
 
     @cached_property
