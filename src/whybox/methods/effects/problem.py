@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -13,17 +14,20 @@ from whybox.background.marginal import shares
 from whybox.core.validation import check_jobs
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
-from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean, shown
+from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean
 from whybox.explanation.effects import Key
 from whybox.kernels.compiled_trees import threads_available
 from whybox.kernels.effects import representatives
 from whybox.kernels.predict import agreement
 from whybox.methods.common.output import OutputSelection, resolve_output
 from whybox.methods.effects.grid import Grid, product
+from whybox.methods.effects.kinds import EffectKind
 from whybox.methods.effects.points import make_grid
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, Rows, caller
 from whybox.methods.effects.repeatability import Repeats
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
+from whybox.methods.method_spec import MethodSpec
+from whybox.methods.registry import find, load
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
 from whybox.models.columns_read import narrowed
@@ -31,12 +35,8 @@ from whybox.models.prepare_rows import PreparedRows, prepare_rows
 from whybox.models.registry import as_model, learned_categories, raw_scores
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["EFFECT_KINDS", "EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
+__all__ = ["EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
 
-EFFECT_KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")
-# points by default: of one feature, and of each of two
-_POINTS: Final = {"ale": (41, 21), "marginal": (21, 11)}
-_PLAIN: Final = (100, 20)
 ROWS_VERIFIED: Final = 65536
 MOST_SPARSE: Final = 2000  # columns of sparse rows that all have effects found unless they are named
 
@@ -64,6 +64,17 @@ class EffectsProblem:
     shown: int = 0
     threads: int = 1
     _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
+
+    @property
+    def spec(self) -> MethodSpec:
+        """The kind of effect in the registry of methods."""
+        return find("effects", self.kind, argument="kind")
+
+    @cached_property
+    def effect_kind(self) -> EffectKind:
+        """What computes this kind of effect."""
+        made: EffectKind = load(self.spec.run)()
+        return made
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -107,7 +118,7 @@ class EffectsProblem:
 
     def make(self, members: Sequence[int]) -> Grid:
         """Return the points of a feature, or of two."""
-        one, each = _POINTS.get(self.kind, _PLAIN)
+        one, each = self.effect_kind.default_points
         made = [self._single(p, one if len(members) == 1 else each) for p in members]
         return made[0] if len(made) == 1 else product(*made)
 
@@ -156,17 +167,13 @@ def check_kind(kind: Any) -> str:
     Raises:
         OptionError: unknown kind.
     """
-    if not isinstance(kind, str) or kind not in EFFECT_KINDS:
-        raise OptionError(
-            f"kind={kind!r} is not known; effects are {shown(EFFECT_KINDS)}.{did_you_mean(kind, EFFECT_KINDS)}"
-        )
-    return kind
+    return find("effects", kind, argument="kind").id
 
 
-def readable(model: Any, rows: Table, response_method: str | None = None, output: Any = None) -> Model:
+def readable(model: Any, rows: Table, response_method: str | None = None, scale: Any = None) -> Model:
     """Return the model as we read it, or as what can only be asked: functions, and estimators that we do not read.
 
-    An estimator of a kind that is read on its additive scale is asked on that scale too, unless `output` asks for another: one that
+    An estimator of a kind that is read on its additive scale is asked on that scale too, unless `scale` asks for another: one that
     cannot be read must not move from log-odds to probabilities.
 
     Raises:
@@ -175,7 +182,7 @@ def readable(model: Any, rows: Table, response_method: str | None = None, output
     if isinstance(model, Model):
         if response_method is not None:
             raise OptionError(
-                "response_method names a method of an estimator; this model is adapted already. Use output=."
+                "response_method names a method of an estimator; this model is adapted already. Use scale=."
             )
         return model
     if response_method is not None or (callable(model) and not hasattr(model, "predict")):
@@ -187,7 +194,7 @@ def readable(model: Any, rows: Table, response_method: str | None = None, output
     except (UnsupportedModelError, UnknownFieldError) as reason:
         if not hasattr(model, "predict") and not hasattr(model, "predict_proba"):
             raise
-        scores = None if isinstance(output, str) and output in ("probability", "response") else raw_scores(model)
+        scores = None if isinstance(scale, str) and scale in ("probability", "response") else raw_scores(model)
         through = "its own predict" if scores is None else scores.what
         note = f"Asked through {through}, because it is not read: {reason}"
         return as_black_box(model, rows, notes=(note,), scores=scores, learned_categories=learned_categories)
@@ -212,6 +219,7 @@ def settle(  # noqa: PLR0913  # the options there are
     kind: str,
     grid: Any,
     output: Any,
+    scale: Any = None,
     sample_weight: Any,
     response_method: str | None,
     max_evals: int | None,
@@ -222,7 +230,7 @@ def settle(  # noqa: PLR0913  # the options there are
     """Settle a question, holding our reading of the model against its own predict on these rows.
 
     Args:
-        model, X, features, kind, grid, output, sample_weight, response_method, max_evals, n_jobs: as for whybox.effects.
+        model, X, features, kind, grid, output, scale, sample_weight, response_method, max_evals, n_jobs: as for whybox.effects.
         check: False where there is only a plan to make, and nothing is compared yet.
         known: how far our reading is from the model's own predict at most, where these rows were compared before: the model is not asked again.
 
@@ -234,7 +242,7 @@ def settle(  # noqa: PLR0913  # the options there are
         raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
     threads = check_jobs(n_jobs) or threads_available()
     given = as_table(X)
-    adapted = readable(model, given, response_method, output)
+    adapted = readable(model, given, response_method, scale)
     received = prepare_rows(adapted, given)
     table = snapshot_table(received.table)
     if table.is_sparse:
@@ -243,7 +251,7 @@ def settle(  # noqa: PLR0913  # the options there are
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm_structure(table)
     rows = weighted_rows(table, sample_weight)
-    target = resolve_output(adapted.outputs, output)
+    target = resolve_output(adapted.outputs, output, scale)
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table, check=check, known=known)
