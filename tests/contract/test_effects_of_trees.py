@@ -44,7 +44,7 @@ def asked_own(asked):
         inputs=model.inputs,
         outputs=Outputs(model.outputs.names, raw_units=units, response_units=units),
         kind="own",
-        own=model.own,
+        own_predict=model.own_predict,
     )
     return PredictEvaluator(box, asked.rows, resolve_output(box.outputs, None))
 
@@ -55,7 +55,7 @@ def test_trees_against_the_librarys_own_predict(case):
     model = as_model(live)
     if not isinstance(model, TreeEnsemble):
         pytest.skip("no trees")
-    own_is_raw = model.own.scale == "raw" or model.outputs.link.identity
+    own_is_raw = model.own_predict.scale == "raw" or model.outputs.link.is_identity
     weights = np.linspace(0.5, 2.0, ROWS)
     asked = settle(
         model, first(rows), None, kind="pdp", grid=7, output=None, scale=None if own_is_raw else "response", sample_weight=weights,

@@ -244,7 +244,10 @@ def _fuzz(library, name, ending, folder, count, seed):
             continue
         ours = model.raw(numbers) if isinstance(model, Linear) else tree_shap.predict(model, numbers)
         ours = model.outputs.link(ours) if library == "lightgbm" and not (model.tree_weight == 1).all() else ours
-        room = 1e-5 * np.max(model.size if not isinstance(model, Linear) else model.size(numbers)) + 1e-9
+        room = (
+            1e-5 * np.max(model.rounding_scale if not isinstance(model, Linear) else model.rounding_scale(numbers))
+            + 1e-9
+        )
         off = np.nanmax(np.abs(ours - theirs)) if not (np.isnan(theirs) & np.isnan(ours)).all() else 0
         if off <= room:
             agreed += 1

@@ -12,7 +12,7 @@ from whybox.data.table import Floats
 from whybox.errors import InputError, NonFiniteError
 from whybox.kernels.predict import agreement, sampled
 from whybox.models.base import Model, digest
-from whybox.models.mixed_rows import Sample
+from whybox.models.mixed_rows import RowSample
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
 
 __all__ = ["Background", "make_background", "shares"]
@@ -37,7 +37,7 @@ class Background:
     given: int
     fingerprint: str
     received: PreparedRows
-    some: Sample
+    some: RowSample
 
     def only(self, columns: npt.NDArray[np.int64]) -> Background:
         """Return the same rows with some of the model columns."""

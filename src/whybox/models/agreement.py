@@ -1,4 +1,4 @@
-"""Is a prediction the model's own? The one place that says how much rounding explains."""
+"""Compare our predictions with the model's own; the only place that decides how much difference rounding explains."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["call_own_predict", "compare_predictions"]
 
 
 def call_own_predict(own: OwnPredict, table: Table, *, what: str = "these rows") -> Floats:
-    """Return the user's own predict of aligned rows, (rows, outputs).
+    """Return the predictions of the model's own predict for aligned rows, (rows, outputs).
 
     Raises:
-        InputError: the library refuses the rows; the message quotes it.
+        InputError: the library refuses the rows; the message quotes its error.
     """
     try:
         return own.predict(table)
     except (WhyboxError, MemoryError):
         raise
-    except Exception as error:  # libraries raise whatever they like about rows
+    except Exception as error:  # libraries raise errors of any type
         message = (str(error).strip().splitlines() or [""])[0][:300]
         raise InputError(
             f"the model's own predict refuses {what} ({type(error).__name__}: {message}). "
@@ -42,15 +42,16 @@ def compare_predictions(
     what: str | Callable[[int], str] = "row",
     what_to_do: str = "Please report this model.",
 ) -> tuple[float, float]:
-    """Compare our raw outputs with the library's predictions; return the largest difference and what rounding explains.
+    """Compare our raw outputs with the library's predictions; return the largest difference and the tolerance for rounding.
 
     Args:
-        relative: rounding of the library's sums, relative to `rounding_scale`: how large the summands can be, (outputs,) or (rows, outputs).
-        what: what a row is called in messages: a word that its position follows, or a function of the position.
-        what_to_do: what to do about it.
+        relative: relative rounding of the library's sums.
+        rounding_scale: how large the summands can be, (outputs,) or (rows, outputs).
+        what: name of a row in messages: a word followed by its position, or a function of the position.
+        what_to_do: last sentence of the error message.
 
     Raises:
-        ModelMismatchError: some difference is larger than rounding explains, or the shapes differ.
+        ModelMismatchError: a difference is larger than rounding explains, or the shapes differ.
     """
     if expected.shape != raw.shape:
         raise ModelMismatchError(

@@ -111,7 +111,7 @@ def as_black_box(
         if plain
         else f"{type(obj).__name__} ({library}), asked through {method if scores is None else what}"
     )
-    return BlackBox(inputs=inputs, outputs=outputs, kind=kind, own=own, notes=notes, probed=len(first))
+    return BlackBox(inputs=inputs, outputs=outputs, kind=kind, own_predict=own, notes=notes, probed=len(first))
 
 
 def _method(obj: Any, response_method: str | None) -> str | None:
@@ -153,7 +153,7 @@ def _outputs(obj: Any, method: str | None, width: int) -> tuple[Outputs, bool]:
     if method in ("predict_proba", "decision_function") and classes is not None and not isinstance(classes, list):
         names = class_names(np.asarray(classes))
         if len(names) == 2 and width in (1, 2):
-            return Outputs((names[1],), raw_units=units, response_units=units, negative=names[0]), width == 2
+            return Outputs((names[1],), raw_units=units, response_units=units, negative_class=names[0]), width == 2
         if len(names) == width:
             return Outputs(names, raw_units=units, response_units=units), False
     names = ("prediction",) if width == 1 else tuple(f"output {i}" for i in range(width))

@@ -118,7 +118,7 @@ def prepare_rows(model: Model, data: Any, *, what: str = "X") -> PreparedRows:
             continue
         column = table.column(i)
         counts = dict(_count_cells(column))
-        table, remarks = _restore_training_type(table, column, counts, vocabulary, live=model.own is not None)
+        table, remarks = _restore_training_type(table, column, counts, vocabulary, live=model.own_predict is not None)
         notes += remarks
         if remarks:
             counts = dict(_count_cells(table.column(i)))

@@ -43,12 +43,14 @@ def measure(model: Model, raw: Floats, target: npt.NDArray[Any]) -> Performance 
     outputs = model.outputs
     response = outputs.link(raw)
     if outputs.has_probability and (
-        outputs.negative is not None or outputs.link.name == "softmax" or len(outputs.names) > 1
+        outputs.negative_class is not None or outputs.link.name == "softmax" or len(outputs.names) > 1
     ):
-        classes = (outputs.negative, *outputs.names) if outputs.negative is not None else outputs.names
-        if outputs.negative is None and not (outputs.link.name == "softmax" or outputs.additive_probability):
+        classes = (outputs.negative_class, *outputs.names) if outputs.negative_class is not None else outputs.names
+        if outputs.negative_class is None and not (outputs.link.name == "softmax" or outputs.additive_probability):
             return None
-        shares = np.column_stack([1 - response[:, 0], response[:, 0]]) if outputs.negative is not None else response
+        shares = (
+            np.column_stack([1 - response[:, 0], response[:, 0]]) if outputs.negative_class is not None else response
+        )
         return _classification(tuple(str(c) for c in classes), shares, target)
     if len(outputs.names) > 1:
         return None

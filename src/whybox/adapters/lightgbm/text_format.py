@@ -24,7 +24,7 @@ from whybox.models.trees import (
     NAN_AS_ZERO,
     TINY_AS_ZERO,
     ZERO_MISSING,
-    Stack,
+    StackedTrees,
     Tree,
     TreeEnsemble,
 )
@@ -105,7 +105,7 @@ def read(text: str, kind: str, classes: tuple[str, ...] | None = None) -> TreeEn
     own_names = tuple(f"Column_{i}" for i in range(width))  # what LightGBM writes where it was given no names
     named = tuple(names) != own_names
     encoder = _encoder(tail)
-    return TreeEnsemble.stack(
+    return TreeEnsemble.from_trees(
         trees,
         base=np.zeros(per_round),
         outputs=outputs,
@@ -234,7 +234,7 @@ class _Blocks:
         return iter((self.fields, self.position))
 
 
-def _trees(fields: list[dict[str, str]], width: int, per_round: int, weight: float) -> Stack:
+def _trees(fields: list[dict[str, str]], width: int, per_round: int, weight: float) -> StackedTrees:
     """All trees at once. LightGBM numbers inner nodes 0 .. n-2 and leaves apart, as the complement of their number."""
     blocks = _Blocks(fields, list(range(len(fields))))
     leaves = np.array([_one(f, "num_leaves").integer(1) for f in fields], dtype=np.int64)
@@ -280,7 +280,7 @@ def _trees(fields: list[dict[str, str]], width: int, per_round: int, weight: flo
             found = _sets(f, f"tree {i}", threshold[mine], np.flatnonzero(categorical[mine]))
             sets.update({int(node) + k: v for k, v in found.items()})
     nodes.sets = sets
-    return Stack(nodes, sizes, np.arange(len(sizes)) % per_round, np.full(len(sizes), weight))
+    return StackedTrees(nodes, sizes, np.arange(len(sizes)) % per_round, np.full(len(sizes), weight))
 
 
 def _bare(n: int) -> Tree:

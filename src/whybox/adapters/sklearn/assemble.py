@@ -66,7 +66,7 @@ def finish(reading: Reading, estimator: Any) -> Model:
     )
     return replace(
         model,
-        own=OwnPredict(
+        own_predict=OwnPredict(
             call, reading.scale, ROUNDING, f"{type(estimator).__name__}.{_name(reading.predict)}", "scikit-learn"
         ),
     )
@@ -80,11 +80,11 @@ def outer(
     own = OwnPredict(
         call,
         scale,
-        max(relative, model.own.relative if model.own else 0.0),
+        max(relative, model.own_predict.relative_rounding if model.own_predict else 0.0),
         f"{type(estimator).__name__}.{_name(predict)}",
         "scikit-learn",
     )
-    return replace(model, own=own, kind=f"{import_path(estimator)} of {model.kind}")
+    return replace(model, own_predict=own, kind=f"{import_path(estimator)} of {model.kind}")
 
 
 @final

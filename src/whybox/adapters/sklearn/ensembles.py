@@ -72,7 +72,7 @@ def multi_output(estimator: Any, adapt: Adapt) -> Model:
         raise UnsupportedModelError(
             f"{type(estimator).__name__} holds a model that is not a tree ensemble: {members[0].kind}."
         )
-    if any(not m.outputs.link.identity for m in members):
+    if any(not m.outputs.link.is_identity for m in members):
         raise UnsupportedModelError(
             f"{type(estimator).__name__} of {members[0].kind}: its members put a link on top of their sums. Explain each of estimator.estimators_ by itself."
         )
@@ -83,7 +83,7 @@ def multi_output(estimator: Any, adapt: Adapt) -> Model:
     trees, base, at = [], [], 0
     for part, offset in zip(parts, offsets, strict=True):
         m = part.model
-        for tree in m.unstack():
+        for tree in m.to_trees():
             value = np.zeros((len(tree.left), len(names)))
             value[:, at : at + len(m.outputs.names)] = _wide(tree, len(m.outputs.names))
             trees.append(_moved(_with(tree, value, tree.weight), offset))
@@ -92,7 +92,7 @@ def multi_output(estimator: Any, adapt: Adapt) -> Model:
     outputs = Outputs(
         tuple(names), raw_units=members[0].outputs.raw_units, response_units=members[0].outputs.response_units
     )
-    model = TreeEnsemble.stack(
+    model = TreeEnsemble.from_trees(
         trees, base=base, inputs=inputs, outputs=outputs, kind=members[0].kind, verdict=_verdict(parts)
     )
     predict = estimator.predict_proba if classifier else estimator.predict
@@ -118,7 +118,7 @@ def _additive(model: Model, estimator: Any, classifier: bool) -> TreeEnsemble:
             f"{type(estimator).__name__} averages the probabilities of {model.kind}, and those come out of a link on top of a sum, so the average is not a sum "
             "over trees. Averages of forests can be explained exactly; or explain each member by itself."
         )
-    if not classifier and not model.outputs.link.identity:
+    if not classifier and not model.outputs.link.is_identity:
         raise UnsupportedModelError(
             f"{type(estimator).__name__} averages predictions of {model.kind} after their link, which is not a sum over trees."
         )
@@ -139,13 +139,13 @@ def _join(estimator: Any, parts: Sequence[_Part], width: int, classes: Any) -> M
     base = np.zeros(k)
     inputs, offsets = _inputs(estimator, parts, width)
     for part, offset in zip(parts, offsets, strict=True):
-        for tree in part.model.unstack():
+        for tree in part.model.to_trees():
             value = _wide(tree, len(part.model.outputs.names))
             trees.append(
                 _moved(_with(tree, _spread(value, part, k, constant=False), tree.weight * part.weight), offset)
             )
         base += part.weight * _spread(part.model.base_values[None, :], part, k, constant=True)[0]
-    model = TreeEnsemble.stack(
+    model = TreeEnsemble.from_trees(
         trees,
         base=base,
         inputs=inputs,
@@ -173,7 +173,9 @@ def _verdict(parts: Sequence[_Part]) -> Verdict:
 
 def _relative(parts: Sequence[_Part]) -> float:
     """Rounding of the members' own sums, of which the ensemble's predict is made."""
-    return max((p.model.own.relative for p in parts if p.model.own is not None), default=ROUNDING)
+    return max(
+        (p.model.own_predict.relative_rounding for p in parts if p.model.own_predict is not None), default=ROUNDING
+    )
 
 
 def _spread(value: Floats, part: _Part, k: int, *, constant: bool) -> Floats:

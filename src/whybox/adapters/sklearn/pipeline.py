@@ -43,7 +43,7 @@ def pipeline(estimator: Any, adapt: Adapt) -> Model:
 
 def own_predict(estimator: Any, inner: Model) -> tuple[Callable[[Any], Any], Scale]:
     """The wrapper's predict that can be held against the inner model: probabilities for classifiers, else predictions."""
-    if inner.own is None:
+    if inner.own_predict is None:
         raise UnsupportedModelError(f"{inner.kind} has no predict to be held against.")
     if hasattr(estimator, "predict_proba") and inner.outputs.has_probability:
         return estimator.predict_proba, "response"
@@ -150,7 +150,7 @@ def search(estimator: Any, adapt: Adapt) -> Model:
 def transformed_target(estimator: Any, adapt: Adapt) -> Model:
     """Read TransformedTargetRegressor: the raw scale is the inner regressor's, the link is the inverse transform."""
     inner = adapt(estimator.regressor_)
-    if not inner.outputs.link.identity:
+    if not inner.outputs.link.is_identity:
         raise UnsupportedModelError(
             f"TransformedTargetRegressor of {inner.kind}: two links on top of each other; explain estimator.regressor_ by itself."
         )

@@ -28,9 +28,9 @@ from whybox.data.table import Floats, as_table
 from whybox.kernels import tree_shap
 from whybox.models.agreement import compare_predictions
 from whybox.models.base import Scale, Verdict
-from whybox.models.columns_read import columns_read, narrowed
+from whybox.models.columns_read import columns_read, narrow_to_columns_read
 from whybox.models.linear import Linear
-from whybox.models.mixed_rows import masks
+from whybox.models.mixed_rows import random_masks
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["Domain", "Rounds", "verified", "verified_linear"]
@@ -101,7 +101,7 @@ def verified(
 
 def narrowed_trees(model: TreeEnsemble) -> TreeEnsemble:
     """As `narrowed`."""
-    found = narrowed(model)
+    found = narrow_to_columns_read(model)
     assert isinstance(found, TreeEnsemble)  # noqa: S101  # the same kind of model comes back
     return found
 
@@ -143,7 +143,7 @@ def _checked(
             own,
             scale=scale,
             relative=relative,
-            rounding_scale=model.size,
+            rounding_scale=model.rounding_scale,
             what=what,
         )
     ]
@@ -160,7 +160,7 @@ def _mixed(rows: Floats, rng: np.random.Generator) -> Floats:
     """Rows that take some of their columns from one of the rows made and the others from another."""
     if len(rows) < 2 or rows.shape[1] < 2:
         return rows[:0]
-    taken = masks(MIXED, rows.shape[1], rng)
+    taken = random_masks(MIXED, rows.shape[1], rng)
     one, two = rng.integers(0, len(rows), (2, MIXED))
     return np.asarray(np.where(taken, rows[two], rows[one]))
 
@@ -212,7 +212,7 @@ def _by_rounds(
             own,
             scale=scale,
             relative=relative,
-            rounding_scale=model.size_of(some),
+            rounding_scale=model.rounding_scale_of(some),
             what=f"row for trees {first} to {last - 1},",
         )
 
@@ -233,6 +233,6 @@ def verified_linear(
     mixed = _mixed(rows, rng)[:count]
     rows = np.concatenate([rows, mixed])
     difference, tolerance = compare_predictions(
-        model, model.raw(rows), predict(rows), scale="raw", relative=relative, rounding_scale=model.size(rows)
+        model, model.raw(rows), predict(rows), scale="raw", relative=relative, rounding_scale=model.rounding_scale(rows)
     )
     return replace(model, verdict=Verdict(len(rows), 0, 0, difference, tolerance, against, len(mixed)))

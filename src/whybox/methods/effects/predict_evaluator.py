@@ -232,8 +232,8 @@ class PredictEvaluator:
     def kernel(self) -> str:
         """How answers are found."""
         return (
-            f"predictions: {self.model.own.what}"
-            if isinstance(self.model, BlackBox) and self.model.own
+            f"predictions: {self.model.own_predict.call_name}"
+            if isinstance(self.model, BlackBox) and self.model.own_predict
             else "predictions: our verified reading of the model"
         )
 
@@ -421,7 +421,7 @@ def _used(corners: Corners) -> Ints:
 def caller(model: Model, target: OutputSelection) -> Callable[[Table], Floats]:
     """Aligned table -> answers on the target's scale, (rows, outputs)."""
     if isinstance(model, BlackBox):
-        own = model.own
+        own = model.own_predict
         assert own is not None  # noqa: S101  # a black box is nothing but its own predict
         return lambda table: target.levels(call_own_predict(own, table, what="rows with this feature replaced"))
 

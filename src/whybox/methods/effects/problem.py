@@ -30,7 +30,7 @@ from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
-from whybox.models.columns_read import narrowed
+from whybox.models.columns_read import narrow_to_columns_read
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
 from whybox.models.registry import as_model, learned_categories, raw_scores
 from whybox.models.trees import TreeEnsemble
@@ -247,7 +247,7 @@ def settle(  # noqa: PLR0913  # the options there are
     table = snapshot_table(received.table)
     if table.is_sparse:
         _check_width(table, features)
-        adapted = narrowed(adapted)
+        adapted = narrow_to_columns_read(adapted)
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm_structure(table)
     rows = weighted_rows(table, sample_weight)
@@ -317,7 +317,7 @@ def _check_grid(names: Sequence[str], grid: Any) -> None:
 
 def _agreement(model: Model, table: Table, *, check: bool, known: float | None) -> tuple[float, int]:
     """Hold our reading of the rows against the model's own predict; return the largest difference and how many rows that asks about."""
-    if model.own is None or isinstance(model, BlackBox):
+    if model.own_predict is None or isinstance(model, BlackBox):
         return 0.0, 0
     if not check or known is not None:
         return float("nan") if known is None else known, len(table)

@@ -21,9 +21,9 @@ from whybox.methods.shap.plan import Plan, measured
 from whybox.methods.shap.problem import Question, check_options, settle
 from whybox.methods.shap.result import run
 from whybox.models.base import Model
-from whybox.models.columns_read import columns_read, narrowed
+from whybox.models.columns_read import columns_read, narrow_to_columns_read
 from whybox.models.linear import Linear
-from whybox.models.mixed_rows import check_kinds
+from whybox.models.mixed_rows import check_same_kind
 from whybox.models.prepare_rows import prepare_rows
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
@@ -85,7 +85,7 @@ class _Explainer:
         rows = None if background is None else as_table(background, what="the background")
         # of sparse rows, columns that the model does not read are never made dense
         self._narrow = (self.options.sparse and self.options.order == 1) or (rows is not None and rows.is_sparse)
-        self._read = narrowed(self.model) if self._narrow else self.model
+        self._read = narrow_to_columns_read(self.model) if self._narrow else self.model
         self.background = None if rows is None else make_background(self._read, rows, background_weight)
         if self.model.inputs.named or players is None:  # else players may be named by the columns of the rows to come
             self._compiled(self.model.inputs.names)
@@ -109,7 +109,7 @@ class _Explainer:
         columns, background = columns_read(self.model), self.background
         if background is not None and not self._narrow:
             background = background.only(columns)
-        return settle(narrowed(self.model), those_read(every, columns), background, self.options, every)
+        return settle(narrow_to_columns_read(self.model), those_read(every, columns), background, self.options, every)
 
     def __call__(self, X: Any, *, out: npt.NDArray[Any] | None = None) -> Explanation:
         """Explain rows.
@@ -139,7 +139,7 @@ class _Explainer:
         table = received.table
         compiled = self._compiled(table.names, sparse=table.is_sparse)
         if self.background is not None:
-            check_kinds(table, self.background.some.table, elementwise=self.model.inputs.encoder.is_elementwise)
+            check_same_kind(table, self.background.some.table, elementwise=self.model.inputs.encoder.is_elementwise)
         compiled.question.model.inputs.confirm_structure(table)
         return run(compiled, received, self._spec(compiled.question), out=out)
 
