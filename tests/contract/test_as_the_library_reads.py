@@ -42,7 +42,7 @@ def test_background_rows_are_held_against_the_models_own_predict():
         model.own_predict, predict=lambda table: model.own_predict.predict(table) + (table.native[:, :1] > 50)
     )
     with pytest.raises(ModelMismatchError, match="the background's row 0 of 10"):
-        wb.explain(replace(model, own=other), X[:3], odd)
+        wb.explain(replace(model, own_predict=other), X[:3], odd)
 
 
 def test_each_target_reads_its_own_columns():

@@ -76,7 +76,7 @@ def test_early_stopping_in_files(tmp_path):
     case = next(c for c in zoo.CASES if c.name == "XGBClassifier, early stopping")
     model, rows = write(case, tmp_path / "model.json")
     adapted = load(tmp_path / "model.json")
-    assert adapted.rounds == (model.best_iteration + 1, model.get_booster().num_boosted_rounds())
+    assert adapted.rounds_used == (model.best_iteration + 1, model.get_booster().num_boosted_rounds())
     assert np.allclose(wb.explain(adapted, rows[:9]).prediction, model.predict(rows[:9], output_margin=True), atol=1e-6)
     model.get_booster().set_attr(scikit_learn=None)
     model.get_booster().save_model(tmp_path / "booster.json")

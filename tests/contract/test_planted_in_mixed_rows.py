@@ -288,7 +288,7 @@ def test_a_transformer_that_mixes_columns(kind, confirmed, monkeypatch):
     """Found by comparing what the steps make of mixed rows, and without that by asking the model about them."""
     assert len(TRANSFORMERS[kind]) == 10
     if not confirmed:
-        monkeypatch.setattr(Inputs, "confirm", lambda *_: None)
+        monkeypatch.setattr(Inputs, "confirm_structure", lambda *_: None)
 
     def models():
         for seed, function in enumerate(TRANSFORMERS[kind] * (1 if confirmed else 2)):
@@ -317,7 +317,7 @@ def test_one_hot_columns_under_the_wrong_names(seed):
     assert sources != e.inputs.sources
     mistaken = replace(e, inputs=replace(e.inputs, sources=sources))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Inputs, "confirm", lambda *_: None)
+        patch.setattr(Inputs, "confirm_structure", lambda *_: None)
         check(mistaken, rows[:5], rows[100:130])
 
 

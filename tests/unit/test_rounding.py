@@ -83,7 +83,7 @@ def test_features_on_no_path_together_do_not_interact():
         for c in ([0, 1], [2, 3])
     ]
     parts = [as_model(t) for t in trees]
-    model = replace(parts[0], own=None).stack(
+    model = replace(parts[0], own_predict=None).from_trees(
         [t for p in parts for t in p.to_trees()],
         base=[0.0],
         inputs=parts[0].inputs,
@@ -199,7 +199,7 @@ def test_rescaled_attributions_of_rows_that_predict_nearly_the_same(apart):
         trees.append(replace(tree, feature=feature, value=value))
     from whybox.models.links import Link, Outputs
 
-    model = made[0].stack(
+    model = made[0].from_trees(
         trees,
         base=[0.0],
         inputs=made[0].inputs,
