@@ -122,6 +122,22 @@ def test_surfaces_of_trees_against_predictions(kind):
             assert np.allclose(make(trees, grid), make(ask, grid), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("one_hot_max_size", [2, 20])  # as counters, as sets
+def test_a_grid_of_thresholds_of_numbers_that_are_categories_has_each_of_them(one_hot_max_size):
+    from catboost import CatBoostRegressor
+
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"k": rng.integers(0, 6, 200), "x": rng.normal(size=200)})
+    y = X.k % 3 + X.x
+    model = CatBoostRegressor(
+        10, depth=3, cat_features=["k"], one_hot_max_size=one_hot_max_size, verbose=0, allow_writing_files=False
+    ).fit(X, y)
+    effect = wb.effects(model, X[:50], "k", grid="thresholds")["k"]
+    assert effect.coords["point"].tolist() == [0, 1, 2, 3, 4, 5]
+    brute = [model.predict(X[:50].assign(k=k)).mean() for k in range(6)]
+    assert np.allclose(effect.values[:, 0] if effect.values.ndim == 2 else effect.values, brute, atol=1e-9)
+
+
 def test_a_grid_of_thresholds_shows_every_step_and_at_is_the_step_function():
     from sklearn.ensemble import HistGradientBoostingRegressor
 

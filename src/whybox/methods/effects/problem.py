@@ -137,7 +137,7 @@ class EffectsProblem:
         return () if why is None else (f"Found by predictions, because {why}.",)
 
     def _thresholds(self, position: int) -> Any:
-        """Values of a numeric column between which the trees see no difference, one for each step; None (all of them) for categories."""
+        """Values of a numeric column between which the trees see no difference, one for each step; all values of the rows for categories."""
         name = self.rows.table.names[position]
         feature = self.rows.feature(position)
         trees, model = self.evaluator((position,)), self.model
@@ -147,6 +147,11 @@ class EffectsProblem:
             )
         if feature.kind == "category":
             return None
+        if position in model.inputs.encoder.learned_categories(self.rows.table) and feature.numbers is not None:
+            values = np.unique(
+                feature.numbers[np.isfinite(feature.numbers)]
+            )  # numbers that are categories: no steps between them
+            return [*values.tolist(), *([None] if feature.missing else [])]
         columns = trees.columns((position,))
         if (
             not model.inputs.encoder.is_elementwise
