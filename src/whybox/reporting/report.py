@@ -72,6 +72,21 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     Raises:
         InputError: y does not fit the rows or the model. OptionError: an option that does not go with the kind of model, or a path that is none.
         Others as for ``whybox.explain`` and ``whybox.saliency``.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.tree import DecisionTreeRegressor
+        >>> import whybox as wb
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> X = X[["bmi", "bp"]]
+        >>> model = DecisionTreeRegressor(max_depth=3).fit(X, y)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = Path(folder) / "report.html"
+        ...     explanation = wb.report(model, X[:20], path=page)
+        ...     page.read_text()[:15].lower()
+        '<!doctype html>'
     """
     if not isinstance(path, (str, os.PathLike)):
         raise OptionError(
