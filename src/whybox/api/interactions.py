@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from whybox.core.validation import whole
+from whybox.core.validation import check_whole_number
 from whybox.explanation.explanation import Explanation
 from whybox.methods.effects.interactions import check_sample
 from whybox.methods.effects.interactions import interactions as find_interactions
@@ -54,7 +54,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         >>> found.to_frame(library="pandas")["feature"][0], found.to_frame(library="pandas")["feature_2"][0]
         ('x0', 'x1')
     """
-    seed = whole("seed", seed, None)
+    seed = check_whole_number("seed", seed, None)
     chosen = check_sample(sample)
     asked = settle(
         model,

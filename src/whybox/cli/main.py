@@ -312,7 +312,7 @@ def _players(options: argparse.Namespace) -> dict[str, list[str]] | None:
 
 
 def _explain(options: argparse.Namespace) -> None:
-    from whybox.core.atomic_write import writing
+    from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import check_output, count_rows, read_batches, read_table, table_writer
     from whybox.explainers import LinearShap, TreeShap
     from whybox.explanation.evidence import Evidence, merged
@@ -332,7 +332,7 @@ def _explain(options: argparse.Namespace) -> None:
     )  # fmt: skip
     parts: list[Evidence] = []
     last: Explanation | None = None
-    with writing(out) as part:
+    with atomic_write(out) as part:
         write = table_writer(part, out)
         for rows in read_batches(options.data, spelled, coded, copied):
             asked = _without_ids(rows, model, options)
@@ -340,7 +340,7 @@ def _explain(options: argparse.Namespace) -> None:
             write(_with_ids(last, rows, options))
             parts.append(last.evidence)
         evidence = merged(parts)
-        write.about("whybox", json.dumps({"evidence": evidence.to_dict()}))
+        write.add_metadata("whybox", json.dumps({"evidence": evidence.to_dict()}))
         write.close()
     assert last is not None  # noqa: S101  # there is at least one batch
     print(f"{out}: {evidence.rows:,} rows x {len(last.feature_names):,} features, in {last.units}")
@@ -367,7 +367,7 @@ def _categories(path: str, model: Any, apart: Sequence[str]) -> dict[str, Any]:
 
 def _explained(explain: Callable[[Any], Any], rows: Any, path: str, before: int = 0) -> Any:
     """Explain a batch; errors about a cell name its place in the file."""
-    from whybox.data.table_files import odd_cell
+    from whybox.data.table_files import non_numeric_cell
 
     try:
         return explain(rows)
@@ -376,7 +376,7 @@ def _explained(explain: Callable[[Any], Any], rows: Any, path: str, before: int 
         raise InputError(error.args[0].replace("{row}", row)) from None
     except DtypeError as error:
         about_numbers = re.search(r"reads numbers only|is not numeric|holds text", str(error))
-        cell = odd_cell(path, str(error)) if about_numbers else None
+        cell = non_numeric_cell(path, str(error)) if about_numbers else None
         raise DtypeError(cell) if cell else error from None
 
 
@@ -411,7 +411,7 @@ def _tell(evidence: Any) -> None:
 
 def _effects(options: argparse.Namespace) -> None:
     from whybox.api.effects import effects
-    from whybox.core.atomic_write import writing
+    from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import check_output, count_rows, read_table, table_writer
     from whybox.methods.effects.plan import plan_effects
     from whybox.methods.effects.problem import settle
@@ -451,11 +451,11 @@ def _effects(options: argparse.Namespace) -> None:
     if settled.asks:
         print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)
     found = _explained(lambda rows: effects(model, rows, features, **asked), rows, options.data)
-    with writing(out) as part:
+    with atomic_write(out) as part:
         write = table_writer(part, out)
         write(found.to_arrow())
         evidence = {e if isinstance(e, str) else ",".join(e): found[e].evidence.to_dict() for e in found}
-        write.about("whybox", json.dumps({"evidence": evidence}))
+        write.add_metadata("whybox", json.dumps({"evidence": evidence}))
         write.close()
     first = found[0].evidence
     print(f"{out}: {first.method} of {len(found):,} feature{'s' if len(found) != 1 else ''} over {first.rows:,} rows")

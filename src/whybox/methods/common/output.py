@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
-from whybox.core.label_choice import choose
+from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
 from whybox.errors import OptionError, did_you_mean
 from whybox.models.links import Outputs
@@ -62,7 +62,7 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
     Args:
         outputs: the model's.
         output: None: every output of the model. A label or position of an output or class: that one alone; see
-            :func:`whybox.core.label_choice.choose` for which is meant. ``"all"``: every output and class, with an output axis even for one.
+            :func:`whybox.core.label_choice.output_position` for which is meant. ``"all"``: every output and class, with an output axis even for one.
         scale: None or ``"raw"``: the additive scale. ``"probability"``: probabilities. ``"response"``: the scale of the model's predictions,
             whatever it is.
 
@@ -118,7 +118,7 @@ def _scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "response"], st
 
 
 def _position(output: Any, known: Sequence[str]) -> int:
-    at = choose("output", output, known)
+    at = output_position("output", output, known)
     if at is not None:
         return at
     if isinstance(output, str) and output in SCALES:

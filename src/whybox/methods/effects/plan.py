@@ -13,7 +13,7 @@ from typing import Final, final
 
 import numpy as np
 
-from whybox.core.progress import expected
+from whybox.core.progress import expected_batch_sizes
 from whybox.methods.effects.ale import requests
 from whybox.methods.effects.curves import check_individual, with_sides
 from whybox.methods.effects.evidence import INTERVENTIONAL
@@ -121,7 +121,7 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
         seconds += time.perf_counter() - began  # this much is done again
         if isinstance(evaluator, PredictEvaluator):
             overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(asked, sum(here)))
-            sizes = [expected(n, overhead, each, first=FIRST, most=MOST) for n in here]
+            sizes = [expected_batch_sizes(n, overhead, each, first_size=FIRST, max_size=MOST) for n in here]
             batches += sum(map(len, sizes))
             seconds += sum(map(len, sizes)) * overhead + sum(here) * each
             spent += used if box else 0

@@ -11,7 +11,7 @@ import numpy as np
 
 from whybox.background.marginal import shares
 from whybox.core.validation import check_jobs
-from whybox.data.cells import snapshot
+from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
 from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean, shown
 from whybox.explanation.effects import Key
@@ -237,7 +237,7 @@ def settle(  # noqa: PLR0913  # the options there are
     given = as_table(X)
     adapted = readable(model, given, response_method, scale)
     received = receive(adapted, given)
-    table = snapshot(received.table)
+    table = snapshot_table(received.table)
     if table.is_sparse:
         _check_width(table, features)
         adapted = narrowed(adapted)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from whybox.background.marginal import make_background
-from whybox.data.cells import snapshot
+from whybox.data.cells import snapshot_table
 from whybox.data.table import as_table
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
@@ -128,7 +128,7 @@ class _Explainer:
         """
         received = receive(self.model, X)
         if out is None:
-            received = replace(received, table=snapshot(received.table))
+            received = replace(received, table=snapshot_table(received.table))
         if self.background is not None:
             received.agree(self.background.received)
         received.agree_on_codes(self._lists, "in earlier rows")

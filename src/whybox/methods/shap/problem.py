@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.background.marginal import Background
-from whybox.core.validation import check_jobs, whole
+from whybox.core.validation import check_jobs, check_whole_number
 from whybox.errors import LimitError, OptionError, UnsupportedModelError, did_you_mean
 from whybox.games.indices import Index, as_index
 from whybox.games.players import Players
@@ -72,7 +72,7 @@ def check_options(  # noqa: PLR0913  # every option there is
         raise OptionError(f"order={order!r}: 1 gives attributions, 2 gives pairwise interactions.")
     if not isinstance(method, str) or method not in _METHODS:
         raise OptionError(f"method={method!r} is not known here.{did_you_mean(method, _METHODS)}")
-    whole("seed", seed, None)
+    check_whole_number("seed", seed, None)
     if additivity_tol is not None and not (isinstance(additivity_tol, (int, float)) and additivity_tol > 0):
         raise OptionError(
             f"additivity_tol={additivity_tol!r} must be a positive number: the largest residual you accept."
