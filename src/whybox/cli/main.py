@@ -446,12 +446,9 @@ def _effects(options: argparse.Namespace) -> None:
     features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
     grid = int(options.grid) if (options.grid or "").isdigit() else options.grid
     asked: dict[str, Any] = {
-        "kind": options.kind,
+        **{name: getattr(options, name) for name in ("kind", "output", "scale", "n_jobs")},
         "grid": grid,
-        "output": options.output,
-        "scale": options.scale,
         "sample_weight": sample_weight,
-        "n_jobs": options.n_jobs,
     }
     nothing: dict[str, Any] = {"response_method": None, "max_evals": None, "check": False}
     settled = _explained(lambda rows: settle(model, rows, features, **asked, **nothing), rows, options.data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -13,16 +14,19 @@ from whybox.background.marginal import shares
 from whybox.core.workers import check_jobs, thread_count
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
-from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean, shown
+from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean
 from whybox.explanation.effects import Key
 from whybox.kernels.effects import representatives
 from whybox.kernels.predict import agreement
 from whybox.methods.common.output import OutputSelection, resolve_output
 from whybox.methods.effects.grid import Grid, product
+from whybox.methods.effects.kinds import EffectKind
 from whybox.methods.effects.points import make_grid
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, Rows, caller
 from whybox.methods.effects.repeatability import Repeats
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
+from whybox.methods.method_spec import MethodSpec
+from whybox.methods.registry import find, load
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
 from whybox.models.columns_read import narrowed
@@ -30,12 +34,8 @@ from whybox.models.receive import Received, receive
 from whybox.models.registry import as_model, learnt_categories, raw_scores
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["EFFECT_KINDS", "EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
+__all__ = ["EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
 
-EFFECT_KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")
-# points by default: of one feature, and of each of two
-_POINTS: Final = {"ale": (41, 21), "marginal": (21, 11)}
-_PLAIN: Final = (100, 20)
 ROWS_VERIFIED: Final = 65536
 DEFAULT_MAX_EVALS: Final = 10**8  # predictions of single rows in total, when the caller sets no limit
 MOST_SPARSE: Final = 2000  # columns of sparse rows that all have effects found unless they are named
@@ -69,6 +69,17 @@ class EffectsProblem:
     def allowed(self) -> int:
         """How many predictions of single rows may be made in total."""
         return DEFAULT_MAX_EVALS if self.max_evals is None else self.max_evals
+
+    @property
+    def spec(self) -> MethodSpec:
+        """The kind of effect in the registry of methods."""
+        return find("effects", self.kind, argument="kind")
+
+    @cached_property
+    def effect_kind(self) -> EffectKind:
+        """What computes this kind of effect."""
+        made: EffectKind = load(self.spec.run)()
+        return made
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -112,7 +123,7 @@ class EffectsProblem:
 
     def make(self, members: Sequence[int]) -> Grid:
         """Return the points of a feature, or of two."""
-        one, each = _POINTS.get(self.kind, _PLAIN)
+        one, each = self.effect_kind.default_points
         made = [self._single(p, one if len(members) == 1 else each) for p in members]
         return made[0] if len(made) == 1 else product(*made)
 
@@ -161,11 +172,7 @@ def check_kind(kind: Any) -> str:
     Raises:
         OptionError: unknown kind.
     """
-    if not isinstance(kind, str) or kind not in EFFECT_KINDS:
-        raise OptionError(
-            f"kind={kind!r} is not known; effects are {shown(EFFECT_KINDS)}.{did_you_mean(kind, EFFECT_KINDS)}"
-        )
-    return kind
+    return find("effects", kind, argument="kind").id
 
 
 def readable(model: Any, rows: Table, response_method: str | None = None, scale: Any = None) -> Model:
