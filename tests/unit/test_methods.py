@@ -213,8 +213,28 @@ def test_probabilities_of_many_features_are_refused_or_grouped():
     assert got.evidence.residual < 1e-12
     few = GradientBoostingClassifier(n_estimators=8, max_depth=1, random_state=0).fit(X, X[:, 3] > 0)
     assert wb.explain(few, X[:2], X[:5], scale="probability").shape == (2, 18)  # uses few of its columns
-    with pytest.raises(LimitError, match="raise max_evals"):
-        wb.explain(few, X[:2], X, scale="probability", max_evals=100)
+
+
+def test_max_evals_counts_all_rows_together_and_refuses_before_the_first_prediction(monkeypatch):
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    X = np.random.default_rng(0).normal(size=(300, 18))
+    model = GradientBoostingClassifier(n_estimators=8, max_depth=1, random_state=0).fit(X, X[:, 3] > 0)
+    used = len(np.unique(as_model(model).read))
+    per_row = 2**used * 5
+    explainer = wb.explainers.TreeShap(model, X[:5], scale="probability", max_evals=2 * per_row)
+    assert explainer(X[:2]).evidence.kernel == "enumeration"
+    assert explainer.plan(2).kernel == "enumeration"
+    monkeypatch.setattr(tree_shap, "hybrids", None)  # any coalition evaluated would fail
+    says = rf"{3 * per_row:,} predictions .3 rows x 2\^{used} coalitions x 5 background rows., more than the {2 * per_row:,} allowed"
+    for ask in (explainer, lambda rows: explainer.plan(len(rows))):
+        with pytest.raises(LimitError, match=says):
+            ask(X[:3])
+    with pytest.raises(LimitError, match=r"1 row x .* raise max_evals"):  # not even one row: known without rows
+        wb.explainers.TreeShap(model, X[:5], scale="probability", max_evals=per_row - 1)
+    unlimited = wb.explainers.TreeShap(model, X[:5], scale="probability")
+    with pytest.raises(LimitError, match="more than the 1,000,000,000 allowed"):
+        unlimited.plan(10**9 // per_row + 1)
 
 
 @pytest.mark.parametrize("weights", [[1, 2], [-1] * 10, [0] * 10, [np.nan] * 10, "x"])

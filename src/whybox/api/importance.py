@@ -39,6 +39,16 @@ def importance(  # noqa: PLR0913  # the promise of the public surface
 
     Raises:
         OptionError: unknown method, or arguments that do not go with it. Others as for :func:`explain`.
+
+    Examples:
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.ensemble import RandomForestRegressor
+        >>> import whybox as wb
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> model = RandomForestRegressor(20, max_depth=4, random_state=0).fit(X, y)
+        >>> ranking = wb.importance(model, X[:100])
+        >>> ranking.feature_names[ranking.values.argmax()]
+        'bmi'
     """
     spec = find("importance", method)
     check_truth(y, method)

@@ -173,15 +173,15 @@ def class_labels(outputs: Outputs) -> tuple[str, ...] | None:
     """Return the labels of the classes whose probabilities a model predicts and which add up to one; None where it does not."""
     if not outputs.has_probability:
         return None
-    if outputs.negative is not None:
-        return (str(outputs.negative), *map(str, outputs.names))
+    if outputs.negative_class is not None:
+        return (str(outputs.negative_class), *map(str, outputs.names))
     together = outputs.link.name == "softmax" or (len(outputs.names) > 1 and outputs.additive_probability)
     return tuple(map(str, outputs.names)) if together else None
 
 
 def class_probabilities(outputs: Outputs, response: Floats) -> Floats:
     """Return probabilities (rows, classes), in the order of :func:`class_labels`, from a model's predictions (rows, outputs)."""
-    if outputs.negative is None:
+    if outputs.negative_class is None:
         return response
     return np.column_stack([1 - response[:, 0], response[:, 0]])
 

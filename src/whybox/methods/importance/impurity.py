@@ -65,7 +65,7 @@ def impurity(problem: ImportanceProblem) -> Explanation:
         model=model.kind,
         verdict=asdict(model.verdict),
         fingerprints={"model": model.fingerprint},
-        versions=versions(model.own.library if model.own else None),
+        versions=versions(model.own_predict.library if model.own_predict else None),
         notes=(*model.notes, "Measured on training data; it favours features with many split points."),
     )
     return Explanation(
