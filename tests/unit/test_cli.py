@@ -96,13 +96,13 @@ def test_report(folder, capsys):
         (["explain", "@model.json", "@junk.parquet", "-o", "@y.csv"], 3, "cannot be read as a table"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.docx"], 2, "results are written to"),
         (["explain", "@model.json", "@rows.csv", "-o", "@no/y.csv"], 3, "does not exist"),
-        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--output", "2"], 2, "--output '2'"),
+        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--output", "2"], 2, "--output 2"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--output", "probability"], 2, "--background FILE"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--player", "x"], 2, "NAME=COLUMN"),
-        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--id", "nope"], 2, "--id 'nope'"),
-        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--index", "x"], 2, "--index 'x'"),
+        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--id", "nope"], 2, "--id nope"),
+        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--index", "x"], 2, "--index x"),
         (["report", "@model.json", "@rows.csv", "-o", "@y.pdf"], 2, ".html file"),
-        (["report", "@model.json", "@rows.csv", "-o", "@y.html", "--target", "y"], 2, "--target 'y'"),
+        (["report", "@model.json", "@rows.csv", "-o", "@y.html", "--target", "y"], 2, "--target y"),
     ],
 )
 def test_errors_are_one_line_with_a_code_and_nothing_written(folder, capsys, arguments, code, words):
@@ -276,4 +276,4 @@ def test_output_takes_the_label_of_a_class(tmp_path, capsys):
         assert np.allclose(pd.read_parquet(tmp_path / "out.parquet")["prediction"], raw[:, column])
     for verb in ("explain", "effects"):
         assert run(tmp_path, verb, "@m.json", "@rows.csv", "-o", "@out.parquet", "--output", "2") == 2
-        assert "--output '2' is not an output of this model. Known: '-1', '0', '3'" in capsys.readouterr().err
+        assert "--output 2 is not an output of this model. Known: '-1', '0', '3'" in capsys.readouterr().err

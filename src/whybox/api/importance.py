@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from whybox.api.explain import explain
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.importance.impurity import check_method, check_truth_unused, impurity
 from whybox.methods.importance.mean_abs_shap import mean_absolute
@@ -46,9 +46,10 @@ def importance(
     if method == "impurity":
         if background is not None or output is not None or weights is not None:
             raise OptionError(
-                "method='impurity' reads the model alone: background, output and weights do not go with it."
+                Argument("method", "impurity"),
+                " reads the model alone: background, output and weights do not go with it.",
             )
         return impurity(as_model(model), players)
     if X is None:
-        raise OptionError("method='shap' averages over rows: pass X.")
+        raise OptionError(Argument("method", "shap"), " averages over rows: pass X.")
     return mean_absolute(explain(model, X, background, output=output, players=players, weights=weights))

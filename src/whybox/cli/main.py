@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from whybox.cli import saliency
+from whybox.cli.wording import speller
 from whybox.errors import (
+    Argument,
     DtypeError,
     InputError,
     ModelError,
@@ -20,7 +22,6 @@ from whybox.errors import (
     NonFiniteError,
     OptionError,
     WhyboxError,
-    did_you_mean,
 )
 
 __all__ = ["main"]
@@ -57,36 +58,15 @@ _EXAMPLES: Final = """examples:
 _EFFECTS: Final = """Write how the prediction moves with each feature, one line a number: feature, value, effect, std_error, off_data.
 Tree models are answered out of their leaves, exactly; the evidence of every curve goes into the metadata of a Parquet file."""
 
-# Messages are written for Python; here they speak of options.
-_SPOKEN: Final = (
-    (
-        r"pass background=X_train \(or a sample of it\)",
-        "pass training rows (or a sample of them) with --background FILE",
-    ),
-    (r"pass background=X_train", "pass training rows with --background FILE"),
-    (r"players=\{\.\.\.\}", "--player NAME=COLUMN,COLUMN"),
-    (r"\b(output|method|index|order|target)=('[^']*'|\d)", r"--\1 \2"),
-    (r"\by=('[^']*')", r"--target \1"),
-    (r"\bsparse=True\b", "--sparse"),
-    (r"\blayer=\.\.\.", "--option layer=NAME"),
-    (r"\bembedding='\.\.\.'", "--embedding LAYER"),
-    (r"give background=\.\.\.", "give --background FILE"),
-    (r"channel_axis=\.\.\.", "--channel-axis N"),
-    (r" ?Names are given with output_names=\[\.\.\.\]\.", " Names are given with --names FILE."),
-    (r"Use plot\.words\.", "Write .npz or .whybox."),
-    (r"Leave reduce= out, or take one channel: e\[:, 0\]\.", "Write .npz or .whybox."),
-    (
-        r"a saliency map shows one output; say which, for example --output ('[^']*')",
-        r"a picture shows one output; say which, for example --target \1",
-    ),
-    (r"\bn_jobs=(-?\d+)", r"--n-jobs \1"),
-    (r"\bleave output out", "leave --output out"),
-    (r"Pass a frame whose column has", "Pass a Parquet file whose column has"),
-    (r", or raise max_evals\b", ""),
-    (r"--trust-pickle on the command line, trust_pickle=True in Python", "--trust-pickle"),
-    (r"\bof X\b", "of DATA"),
-    (r"(^|[ (])X (lacks|has|holds|must)\b", r"\1DATA \2"),
-)
+# Python names of arguments whose options are called otherwise.
+_PLACES: Final = {
+    "X": "data",
+    "the background": "background",
+    "players": "player",
+    "features": "feature",
+    "y": "target",
+}
+_PLACES_OF_SALIENCY: Final = {"output_names": "names"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,18 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not hasattr(options, "run"):
         parser.print_help()
         return USAGE
+    spell = _speller(parser, options.verb)
     try:
         options.run(options)
     except KeyboardInterrupt:
         return _say("interrupted; nothing was written.", INTERRUPTED)
     except ModelMismatchError as error:
-        return _say(str(error), MISMATCH)
+        return _say(error.render(spell), MISMATCH)
     except ModelError as error:
-        return _say(str(error), MODEL)
+        return _say(error.render(spell), MODEL)
     except InputError as error:
-        return _say(str(error), INPUT)
+        return _say(error.render(spell), INPUT)
     except (OptionError, WhyboxError) as error:
-        return _say(str(error), USAGE)
+        return _say(error.render(spell), USAGE)
     except BrokenPipeError:
         return UNEXPECTED
     except Exception as error:
@@ -118,9 +99,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return OK
 
 
+def _speller(parser: argparse.ArgumentParser, verb: str) -> Callable[[Argument], str]:
+    commands = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001
+    if verb != "saliency":
+        return speller(commands.choices[verb], _PLACES)
+    return speller(commands.choices[verb], _PLACES_OF_SALIENCY, saliency.method_options)
+
+
 def _say(message: str, code: int) -> int:
-    for python, here in _SPOKEN:
-        message = re.sub(python, here, message)
     print(f"whybox: {message}", file=sys.stderr)
     return code
 
@@ -129,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("whybox", description=_DESCRIPTION, epilog=_EXIT_CODES, formatter_class=raw)
     parser.add_argument("--version", action="version", version=_version())
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="verb")
     _demo_parser(commands)
     _explain_parser(commands)
     _effects_parser(commands)
@@ -366,7 +352,7 @@ def _explained(explain: Callable[[Any], Any], rows: Any, path: str, before: int 
         return explain(rows)
     except NonFiniteError as error:
         row = "a row" if error.row is None else f"row {before + error.row + 1:,} of {Path(path).name}"
-        raise InputError(error.args[0].replace("{row}", row)) from None
+        raise InputError(*(p.replace("{row}", row) if isinstance(p, str) else p for p in error.message)) from None
     except DtypeError as error:
         about_numbers = re.search(r"reads numbers only|is not numeric|holds text", str(error))
         cell = odd_cell(path, str(error)) if about_numbers else None
@@ -377,9 +363,7 @@ def _without_ids(rows: Any, model: Any, options: argparse.Namespace) -> Any:
     """Take the columns that are only to be copied away from those the model is given."""
     missing = [c for c in options.id if c not in rows.column_names]
     if missing:
-        raise OptionError(
-            f"--id {missing[0]!r} is not a column of {options.data}.{did_you_mean(missing[0], rows.column_names)}"
-        )
+        raise OptionError(Argument("id", missing[0]), f" is not a column of {options.data}.", known=rows.column_names)
     return rows.drop_columns([c for c in dict.fromkeys(options.id) if not model.inputs.reads(c)])
 
 
@@ -421,7 +405,9 @@ def _effects(options: argparse.Namespace) -> None:
     if options.weights:
         if options.weights not in rows.column_names:
             raise OptionError(
-                f"--weights {options.weights!r} is not a column of {options.data}.{did_you_mean(options.weights, rows.column_names)}"
+                Argument("weights", options.weights),
+                f" is not a column of {options.data}.",
+                known=rows.column_names,
             )
         weights = rows.column(options.weights).to_numpy(zero_copy_only=False)
         if not model.inputs.reads(options.weights):

@@ -18,7 +18,7 @@ from whybox.cli.network_inputs import files_of, given, there
 from whybox.cli.saliency_output import MAX_ROWS_DRAWN, write
 from whybox.errors import InputError, ModelFileError, OptionError, WhyboxError
 
-__all__ = ["add_parser"]
+__all__ = ["add_parser", "method_options"]
 
 _ABOUT: Final = """Write which parts of each input a network's answer hangs on.
 MODEL is a program of torch.export (.pt2), which needs no code and runs none while it is read, or MODULE:FUNCTION, which is imported and called and returns a
@@ -243,6 +243,11 @@ def _options(given: list[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             out[name] = value
     return out
+
+
+def method_options(name: str) -> bool:
+    """Whether an argument is an option of some method, written ``--option NAME=VALUE`` here."""
+    return name not in inspect.signature(_public()).parameters
 
 
 def _public() -> Any:

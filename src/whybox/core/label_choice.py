@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError, Part
 
 __all__ = ["choose", "class_names", "labelled"]
 
@@ -64,21 +64,28 @@ def choose(option: str, asked: Any, labels: Sequence[Any], *, from_end: bool = F
     found = labelled(asked, labels)
     place = _position(asked, len(labels), from_end=from_end)
     if len(found) > 1:
-        raise OptionError(f"{option}={asked!r}: {len(found)} outputs are called so; {_exactly(option, found, labels)}.")
+        raise OptionError(
+            Argument(option, asked), f": {len(found)} outputs are called so; ", _exactly(option, found, labels), "."
+        )
     if found and place is not None and place != found[0]:
         at = _plain(asked)
         raise OptionError(
-            f"{option}={at} is the label of one output and the position of another, which is called {str(labels[place])!r}. Write the label as text: "
-            f"{option}={str(labels[found[0]])!r} for the output called so, {option}={str(labels[place])!r} for the one at position {at}."
+            Argument(option, at),
+            f" is the label of one output and the position of another, which is called {str(labels[place])!r}. Write the label as text: ",
+            Argument(option, str(labels[found[0]])),
+            " for the output called so, ",
+            Argument(option, str(labels[place])),
+            f" for the one at position {at}.",
         )
     return found[0] if found else place
 
 
-def _exactly(option: str, found: Sequence[int], labels: Sequence[Any]) -> str:
+def _exactly(option: str, found: Sequence[int], labels: Sequence[Any]) -> Part:
     names = list(dict.fromkeys(str(labels[i]) for i in found))
     if len(names) < len(found):
         return "give their names to tell them apart"
-    return f"write the label as text: {' or '.join(f'{option}={name!r}' for name in names)}"
+    ways: list[Part] = [part for name in names for part in (" or ", Argument(option, name))]
+    return ("write the label as text: ", *ways[1:])
 
 
 def _plain(asked: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 
 __all__ = ["check_jobs", "fraction", "whole"]
 
@@ -18,7 +18,9 @@ def whole(name: str, value: Any, least: int | None = 1) -> int:
         OptionError: it is none, or smaller than `least` (None: any will do).
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or (least is not None and value < least):
-        raise OptionError(f"{name}={value!r} must be a whole number{'' if least is None else f', {least} or more'}.")
+        raise OptionError(
+            Argument(name, value), f" must be a whole number{'' if least is None else f', {least} or more'}."
+        )
     return int(value)
 
 
@@ -35,7 +37,7 @@ def fraction(name: str, value: Any, most: float = np.inf) -> float:
         or not np.isfinite(float(value))
     ):
         raise OptionError(
-            f"{name}={value!r} must be a number above 0{'' if np.isinf(most) else f' and at most {most:g}'}."
+            Argument(name, value), f" must be a number above 0{'' if np.isinf(most) else f' and at most {most:g}'}."
         )
     return float(value)
 
@@ -50,6 +52,6 @@ def check_jobs(n_jobs: Any) -> int | None:
         isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0 or n_jobs < -1
     ):
         raise OptionError(
-            f"n_jobs={n_jobs!r} must be a positive whole number of threads, or None or -1 for all there are."
+            Argument("n_jobs", n_jobs), " must be a positive whole number of threads, or None or -1 for all there are."
         )
     return None if n_jobs in (None, -1) else int(n_jobs)

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
-from whybox.errors import ColumnsError, EmptyDataError, InputError, did_you_mean, shown
+from whybox.errors import Argument, ColumnsError, EmptyDataError, InputError, did_you_mean, shown
 
 __all__ = ["as_frame"]
 
@@ -38,7 +38,9 @@ def as_frame(data: Any, what: str) -> Any:
         try:
             return data.to_arrow_table()
         except Exception as error:  # whatever the query meets
-            raise InputError(f"{what} is a DuckDB relation that cannot be run: {_first_line(error)}") from error
+            raise InputError(
+                Argument(what), f" is a DuckDB relation that cannot be run: {_first_line(error)}"
+            ) from error
     return data
 
 
@@ -46,10 +48,14 @@ def _read(reader: Any, what: str) -> Any:
     try:
         table = reader.read_all()
     except Exception as error:  # whatever its source meets
-        raise InputError(f"{what} is a RecordBatchReader that cannot be read: {_first_line(error)}") from error
+        raise InputError(
+            Argument(what), f" is a RecordBatchReader that cannot be read: {_first_line(error)}"
+        ) from error
     if not table.num_rows:
         raise EmptyDataError(
-            f"{what} has no rows: a RecordBatchReader gives its rows once, and this one is empty or was read before. Keep them with reader.read_all()."
+            Argument(what),
+            " has no rows: a RecordBatchReader gives its rows once, and this one is empty or was read before. Keep them with "
+            "reader.read_all().",
         )
     return table
 
@@ -61,23 +67,26 @@ def _first_line(error: Exception) -> str:
 def _of_columns(data: Mapping[Any, Any], what: str) -> Any:
     """A dict from names to columns, or to the values of one row."""
     if not data:
-        raise EmptyDataError(f"{what} has no columns.")
+        raise EmptyDataError(Argument(what), " has no columns.")
     single = [name for name, values in data.items() if _is_one_value(values)]
     if len(single) == len(data):
         return _frame({name: [value] for name, value in data.items()}, what)
     if single:
         raise InputError(
-            f"{what}: {single[0]!r} holds one value, other columns hold several; give each column as many values as there are rows."
+            Argument(what),
+            f": {single[0]!r} holds one value, other columns hold several; give each column as many values as there are rows.",
         )
     for name, values in data.items():
         if isinstance(values, (Mapping, set, frozenset)) or len(getattr(values, "shape", (len(values),))) != 1:
             raise InputError(
-                f"{what}: column {name!r} is a {type(values).__name__} that is no list of values; give a list, an array of one dimension or a series."
+                Argument(what),
+                f": column {name!r} is a {type(values).__name__} that is no list of values; give a list, an array of one dimension or a "
+                "series.",
             )
     lengths = {name: len(values) for name, values in data.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name!r} has {n:,}" for name, n in list(lengths.items())[:6])
-        raise InputError(f"{what} has columns of different lengths: {told}.")
+        raise InputError(Argument(what), f" has columns of different lengths: {told}.")
     return _frame(data, what)
 
 
@@ -92,14 +101,16 @@ def _of_rows(data: Sequence[Mapping[Any, Any]], what: str) -> Any:
         missing, more = [n for n in names if n not in row], [n for n in row if n not in data[0]]
         if missing:
             raise ColumnsError(
-                f"{what}: row {i:,} lacks {shown(missing)}, which row 0 has.{did_you_mean(missing[0], more)} Write None where a value is missing."
+                Argument(what),
+                f": row {i:,} lacks {shown(missing)}, which row 0 has.{did_you_mean(missing[0], more)} Write None where a value is missing.",
             )
         if more:
             raise ColumnsError(
-                f"{what}: row {i:,} has {shown(more)}, which row 0 lacks. Write None where a value is missing."
+                Argument(what),
+                f": row {i:,} has {shown(more)}, which row 0 lacks. Write None where a value is missing.",
             )
     if not names:
-        raise EmptyDataError(f"{what} has no columns.")
+        raise EmptyDataError(Argument(what), " has no columns.")
     return _frame({name: [row[name] for row in data] for name in names}, what)
 
 
@@ -113,7 +124,7 @@ def _frame(columns: Mapping[Any, Any], what: str) -> Any:
     try:
         return module.table(dict(columns)) if library == "pyarrow" else module.DataFrame(dict(columns))
     except Exception as error:  # each library has errors of its own for values that are no column
-        raise InputError(f"{what} cannot be made a table: {_first_line(error)}") from error
+        raise InputError(Argument(what), f" cannot be made a table: {_first_line(error)}") from error
 
 
 def _refuse_other_indexes(columns: Mapping[Any, Any], what: str) -> None:
@@ -127,5 +138,5 @@ def _refuse_other_indexes(columns: Mapping[Any, Any], what: str) -> None:
     for name, index in indexed.items():
         if first is not None and not index.equals(first[1]):
             raise InputError(
-                f"{what}: the columns {first[0]!r} and {name!r} have different indexes; pass a data frame."
+                Argument(what), f": the columns {first[0]!r} and {name!r} have different indexes; pass a data frame."
             )

@@ -70,7 +70,7 @@ def sampled(model: Model, table: Table, weights: Floats | None = None) -> Sample
     try:
         return Sample(rows, model.inputs.matrix(rows), at)
     except NonFiniteError as error:
-        raise NonFiniteError(error.args[0], None if error.row is None else int(at[error.row])) from None
+        raise error.at_row(None if error.row is None else int(at[error.row])) from None
 
 
 def mixed_agreement(model: Model, here: Sample, there: Sample | None) -> tuple[float, int]:

@@ -12,7 +12,14 @@ import numpy as np
 
 from whybox.core.label_choice import class_names
 from whybox.data.table import Floats, Table, as_table
-from whybox.errors import DtypeError, InputError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
+from whybox.errors import (
+    Argument,
+    DtypeError,
+    InputError,
+    OptionError,
+    UnsupportedModelError,
+    WhyboxError,
+)
 from whybox.models.agreement import ask
 from whybox.models.base import Model, OwnPredict, digest
 from whybox.models.categories import Vocabulary
@@ -117,9 +124,9 @@ def as_black_box(
 def _method(obj: Any, response: str | None) -> str | None:
     if response is not None:
         if response not in PREDICT_METHODS:
-            raise OptionError(f"response={response!r} is not known.{did_you_mean(response, PREDICT_METHODS)}")
+            raise OptionError(Argument("response", response), " is not known.", known=PREDICT_METHODS)
         if not hasattr(obj, response):
-            raise OptionError(f"response={response!r}: this {type(obj).__name__} has no such method.")
+            raise OptionError(Argument("response", response), f": this {type(obj).__name__} has no such method.")
         return response
     found = next((m for m in PREDICT_METHODS[:2] if hasattr(obj, m)), None)
     if found is None and not callable(obj):

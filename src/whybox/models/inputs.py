@@ -347,20 +347,20 @@ class NumberEncoder:
             size = "an infinite value" if np.isinf(float(raw[i, j])) else "a value too large for float32"
             raise NonFiniteError(
                 f"column {table.names[j]!r} holds {size} ({{row}}); {self.library} refuses those. Replace it, for example by NaN where that means missing.",
-                int(i),
+                row=int(i),
             )
         if not self.sparse_nan and table.is_sparse and np.isnan(matrix).any():
             i, j = np.argwhere(np.isnan(matrix))[0]
             raise NonFiniteError(
                 f"column {table.names[j]!r} stores a missing value in sparse rows ({{row}}); {self.library} does not treat those as it does in dense rows. "
                 "Pass dense rows (X.toarray()), or impute them as the training data was.",
-                int(i),
+                row=int(i),
             )
         if not self.allow_nan and np.isnan(matrix).any():
             i, j = np.argwhere(np.isnan(matrix))[0]
             raise NonFiniteError(
                 f"column {table.names[j]!r} has a missing value ({{row}}); {self.library} refuses those. Impute it as the training data was.",
-                int(i),
+                row=int(i),
             )
 
 

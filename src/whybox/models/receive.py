@@ -11,7 +11,7 @@ import numpy as np
 
 from whybox.data.series import same_codes
 from whybox.data.table import Column, Table, as_table, is_missing
-from whybox.errors import ColumnsError, DtypeError, shown
+from whybox.errors import Argument, ColumnsError, DtypeError, shown
 from whybox.models.base import Model
 from whybox.models.categories import UNCERTAIN, Unseen, Vocabulary
 from whybox.models.inputs import Inputs
@@ -143,8 +143,10 @@ def _by_position(inputs: Inputs, table: Table, what: str) -> bool:
         if names and set(table.names) == set(names):
             place = next(i for i, (a, b) in enumerate(zip(table.names, names, strict=True)) if a != b)
             raise ColumnsError(
-                f"the model takes columns by position, but those of {what} stand in another order than their names say: column {place} is "
-                f"{table.names[place]!r} where {names[place]!r} belongs. Put them in that order: {shown(names)}."
+                "the model takes columns by position, but those of ",
+                Argument(what),
+                f" stand in another order than their names say: column {place} is {table.names[place]!r} where {names[place]!r} belongs. Put "
+                f"them in that order: {shown(names)}.",
             )
     return True
 
@@ -166,8 +168,10 @@ def _own_list(table: Table, position: int, what: str) -> dict[int, tuple[Any, ..
         return {}
     if column.name in table.unsettled:
         raise DtypeError(
-            f"column {column.name!r} of {what}: the model stores no category names and reads the codes of the data's own list of categories, but this column has "
-            f"no list that holds for all its rows (its codes count the categories as they were met: {shown(column.categories)}). {_GIVE_ONE_LIST}"
+            f"column {column.name!r} of ",
+            Argument(what),
+            ": the model stores no category names and reads the codes of the data's own list of categories, but this column has no list "
+            f"that holds for all its rows (its codes count the categories as they were met: {shown(column.categories)}). {_GIVE_ONE_LIST}",
         )
     return {position: column.categories}
 
@@ -222,7 +226,7 @@ def _meant(
     if word is UNCERTAIN:
         raise DtypeError(
             f"{came}, and which of them was meant cannot be told from it. Read the column as it was read for training "
-            f"(pandas: dtype={{{column.name!r}: str}})."
+            f"(pandas: read_csv(dtype={{{column.name!r}: str}}))."
         )
     if live:
         raise DtypeError(

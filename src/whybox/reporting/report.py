@@ -14,7 +14,7 @@ from whybox.adapters import is_network
 from whybox.api.explain import explain
 from whybox.core.atomic_write import writing
 from whybox.data.table import Table, as_table
-from whybox.errors import InputError, OptionError, did_you_mean
+from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.kernels.predict import raw
 from whybox.models.base import Model
@@ -72,19 +72,17 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         InputError: y does not fit the rows or the model. OptionError: an option that does not go with the kind of model, or a path that is none.
         Others as for ``whybox.explain`` and ``whybox.saliency``.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise OptionError(
-            f"path= says where to write the page, for example path='report.html'; a {type(path).__name__} is no path. The truth goes to y=: report(model, X, path=..., y=...)."
-        )
-    if not Path(path).resolve().parent.is_dir():
-        raise InputError(f"the folder {str(Path(path).parent)!r} does not exist.")
-    if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
-        raise InputError(f"{path} cannot be written: it is a folder, or in one that you may not write to.")
+    _check_path(path)
     if is_network(model):
         if y is not None or players is not None or sections is not SECTIONS:
-            raise OptionError(
-                "y=, players= and sections= are for models of tables; a report about a network takes output=, methods= and output_names=."
+            of_tables = (
+                Argument("y", example=""),
+                ", ",
+                Argument("players", example=""),
+                " and ",
+                Argument("sections", example=""),
             )
+            raise OptionError(of_tables, " are for models of tables; leave them out in a report about a network.")
         return network_report(
             model,
             X,
@@ -110,7 +108,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     }
     for name, value in of_networks.items():
         if value is not None:
-            raise OptionError(f"{name}= is for neural networks.")
+            raise OptionError(Argument(name, example=""), " is for neural networks.")
     adapted = as_model(model)
     table = as_table(X)
     truth, truth_name = _truth(table, y)
@@ -130,12 +128,26 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     return explanation
 
 
+def _check_path(path: Any) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise OptionError(
+            Argument("path", example=""),
+            f" says where to write the page, for example 'report.html'; a {type(path).__name__} is no path. The truth goes to ",
+            Argument("y", example=""),
+            ".",
+        )
+    if not Path(path).resolve().parent.is_dir():
+        raise InputError(f"the folder {str(Path(path).parent)!r} does not exist.")
+    if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
+        raise InputError(f"{path} cannot be written: it is a folder, or in one that you may not write to.")
+
+
 def _truth(table: Table, y: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
     if y is None:
         return None, None
     if isinstance(y, str):
         if y not in table.names:
-            raise OptionError(f"y={y!r} is not a column of the rows.{did_you_mean(y, table.names)}")
+            raise OptionError(Argument("y", y), " is not a column of the rows.", known=table.names)
         return table.column(table.names.index(y)).objects(), y
     values = np.asarray(y, dtype=object).reshape(-1)
     if len(values) != len(table):

@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.core.label_choice import choose
 from whybox.data.table import Floats
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 from whybox.models.links import Outputs
 
 __all__ = ["OutputSelection", "resolve_output"]
@@ -79,7 +79,12 @@ def resolve_output(outputs: Outputs, output: Any) -> OutputSelection:
         return OutputSelection("raw", every, plus, zero, outputs.names, k > 1, outputs.raw_units)
     if output == "probability" and not outputs.has_probability:
         raise OptionError(
-            f"output='probability': this model predicts {outputs.response_units}, not probabilities. Leave output out, or use output='response' for its predictions."
+            Argument("output", "probability"),
+            f": this model predicts {outputs.response_units}, not probabilities. Leave ",
+            Argument("output"),
+            " out, or use ",
+            Argument("output", "response"),
+            " for its predictions.",
         )
     if output in ("probability", "response"):
         scale: Literal["raw", "response"] = "raw" if outputs.link.identity else "response"
@@ -98,9 +103,7 @@ def _single(outputs: Outputs, output: Any, one: float) -> OutputSelection:
     known = _labels(outputs)
     at = choose("output", output, known)
     if at is None:
-        raise OptionError(
-            f"output={output!r} is not an output of this model.{did_you_mean(output, [*known, *_SCALES])}"
-        )
+        raise OptionError(Argument("output", output), " is not an output of this model.", known=[*known, *_SCALES])
     if outputs.negative is not None:
         sign, offset = (1.0, 0.0) if at else (-1.0, one)
         return OutputSelection("raw", (0,), (sign,), (offset,), (known[at],), False, outputs.raw_units)
@@ -118,10 +121,11 @@ def _check_scale(outputs: Outputs, output: Any) -> None:
     if isinstance(output, str) and output in _SCALES and output in known:
         at = known.index(output)
         raise OptionError(
-            f"output={output!r} names a class or output of this model, and also what to explain it in. Give the position, output={at}, for the class; "
-            + (
-                "leave output out for the additive scale."
-                if output == "raw"
-                else "the other meaning cannot be asked for here."
-            )
+            Argument("output", output),
+            " names a class or output of this model, and also what to explain it in. Give the position, ",
+            Argument("output", at),
+            ", for the class; ",
+            ("leave ", Argument("output"), " out for the additive scale.")
+            if output == "raw"
+            else "the other meaning cannot be asked for here.",
         )

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
 
@@ -40,7 +40,9 @@ def check_refits(refits: Any, kind: str) -> list[Any] | None:
         )
     if kind not in ("pdp", "ale", "marginal", "anova"):
         raise OptionError(
-            f"refits go with kind='pdp', 'ale', 'marginal' or 'anova': {kind!r} has a curve for each row."
+            "refits go with ",
+            Argument("kind", "pdp"),
+            f", 'ale', 'marginal' or 'anova': {kind!r} has a curve for each row.",
         )
     return list(refits)
 

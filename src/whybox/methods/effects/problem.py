@@ -13,7 +13,15 @@ from whybox.background.marginal import shares
 from whybox.core.validation import check_jobs
 from whybox.data.cells import snapshot
 from whybox.data.table import Table, as_table
-from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean, shown
+from whybox.errors import (
+    Argument,
+    InputError,
+    OptionError,
+    UnknownFieldError,
+    UnsupportedModelError,
+    did_you_mean,
+    shown,
+)
 from whybox.explanation.effects import Key
 from whybox.kernels.compiled_trees import threads_available
 from whybox.kernels.effects import representatives
@@ -132,7 +140,8 @@ class EffectsProblem:
         trees, model = self.evaluator((position,)), self.model
         if not isinstance(trees, TreeEvaluator) or not isinstance(model, TreeEnsemble):
             raise OptionError(
-                f"grid='thresholds' of {name!r}: {self.reason((position,))}. Give a number of points or values."
+                Argument("grid", "thresholds"),
+                f" of {name!r}: {self.reason((position,))}. Give a number of points or values.",
             )
         if feature.kind == "category":
             return None
@@ -144,7 +153,8 @@ class EffectsProblem:
             or len(columns) != 1
         ):
             raise OptionError(
-                f"grid='thresholds' of {name!r}: its values are transformed before the trees compare them. Give a number of points or values."
+                Argument("grid", "thresholds"),
+                f" of {name!r}: its values are transformed before the trees compare them. Give a number of points or values.",
             )
         steps = representatives(model, columns[0], feature.numbers)
         return [*steps[np.isfinite(steps)].tolist(), *([None] if feature.missing else [])]
@@ -158,7 +168,7 @@ def check_kind(kind: Any) -> str:
     """
     if not isinstance(kind, str) or kind not in EFFECT_KINDS:
         raise OptionError(
-            f"kind={kind!r} is not known; effects are {shown(EFFECT_KINDS)}.{did_you_mean(kind, EFFECT_KINDS)}"
+            Argument("kind", kind), f" is not known; effects are {shown(EFFECT_KINDS)}.", known=EFFECT_KINDS
         )
     return kind
 
@@ -174,7 +184,12 @@ def readable(model: Any, rows: Table, response: str | None = None, output: Any =
     """
     if isinstance(model, Model):
         if response is not None:
-            raise OptionError("response names a method of an estimator; this model is adapted already. Use output=.")
+            raise OptionError(
+                Argument("response"),
+                " names a method of an estimator; this model is adapted already. Use ",
+                Argument("output", example=""),
+                ".",
+            )
         return model
     if response is not None or (callable(model) and not hasattr(model, "predict")):
         return as_black_box(model, rows, response=response, learnt=learnt_categories)
@@ -229,7 +244,7 @@ def settle(  # noqa: PLR0913  # the options there are
     """
     check_kind(kind)
     if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
-        raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
+        raise OptionError(Argument("max_evals", max_evals), " must be a positive whole number.")
     threads = check_jobs(n_jobs) or threads_available()
     given = as_table(X)
     adapted = readable(model, given, response, output)
@@ -263,7 +278,7 @@ def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...
         out = [tuple(_position(names, f) for f in (k if isinstance(k, (tuple, list)) else (k,))) for k in listed]
     except TypeError:
         raise OptionError(
-            f"features={features!r}: give names or positions, and a tuple of two for a surface."
+            Argument("features", features), ": give names or positions, and a tuple of two for a surface."
         ) from None
     for members in out:
         if len(members) not in (1, 2) or len(set(members)) != len(members):
@@ -276,7 +291,9 @@ def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...
 def _check_width(table: Table, features: Any) -> None:
     if features is None and table.width > MOST_SPARSE:
         raise OptionError(
-            f"these sparse rows have {table.width:,} columns; name the features to find effects of: features=[...]."
+            f"these sparse rows have {table.width:,} columns; name the features to find effects of: ",
+            Argument("features", example="[...]"),
+            ".",
         )
 
 
@@ -297,7 +314,8 @@ def _check_grid(names: Sequence[str], grid: Any) -> None:
         return
     if not isinstance(grid, Mapping):
         raise OptionError(
-            f"grid={grid!r}: give a number of points, 'thresholds', or a dict from a feature to its values (or one of these)."
+            Argument("grid", grid),
+            ": give a number of points, 'thresholds', or a dict from a feature to its values (or one of these).",
         )
     for name, wanted in grid.items():
         _position(names, name)

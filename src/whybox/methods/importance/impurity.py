@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
 from whybox.games.players import resolve_players
@@ -39,10 +39,14 @@ def impurity(model: Model, players: Any = None) -> Explanation:
         computed on training data; method="shap" on held-out rows has neither fault.
     """
     if not isinstance(model, TreeEnsemble):
-        raise UnsupportedModelError(f"impurity importance is about splits; {model.kind} has none. Use method='shap'.")
+        raise UnsupportedModelError(
+            f"impurity importance is about splits; {model.kind} has none. Use ", Argument("method", "shap"), "."
+        )
     if model.gain is None:
         raise UnsupportedModelError(
-            f"{model.kind} keeps no record of what its splits gained (CatBoost models do not), so there is no impurity importance. Use method='shap'."
+            f"{model.kind} keeps no record of what its splits gained (CatBoost models do not), so there is no impurity importance. Use ",
+            Argument("method", "shap"),
+            ".",
         )
     group = resolve_players(model, model.inputs.names, players)
     values = np.zeros(group.count)
@@ -87,7 +91,8 @@ def check_method(method: str) -> None:
     """
     if method not in METHODS:
         raise OptionError(
-            f"method={method!r} is not known; importance has 'shap' (mean absolute attribution) and 'impurity' (what splits gained in training)."
+            Argument("method", method),
+            " is not known; importance has 'shap' (mean absolute attribution) and 'impurity' (what splits gained in training).",
         )
 
 
@@ -98,5 +103,9 @@ def check_truth_unused(y: Any, method: str) -> None:
         OptionError: always.
     """
     if isinstance(y, str) and y in METHODS:
-        raise OptionError(f"the third place of importance is y, the truth; name the method: method={y!r}.")
-    raise OptionError(f"method={method!r} does not use y, the truth of each row; leave y out.")
+        raise OptionError(
+            "the third place of importance is y, the truth; name the method: ", Argument("method", y), "."
+        )
+    raise OptionError(
+        Argument("method", method), " does not use y, the truth of each row; leave ", Argument("y"), " out."
+    )

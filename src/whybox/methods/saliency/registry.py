@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, Final
 
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.methods.saliency.backprop_rules import DeepLift, GuidedBackprop
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.cam import GradCam, GradCamPlusPlus, LayerCam, ScoreCam
@@ -51,16 +51,21 @@ def make(method: Any, options: dict[str, Any]) -> Method:
     if isinstance(method, Method):
         if options:
             raise OptionError(
-                f"{', '.join(options)}: options go into the method itself: method={type(method).__name__}(...)."
+                f"{', '.join(options)}: options go into the method itself: ",
+                Argument("method", example=f"{type(method).__name__}(...)"),
+                ".",
             )
         return method
     cls = METHODS.get(method) if isinstance(method, str) else None
     if cls is None:
-        raise OptionError(f"method={method!r} is not known.{did_you_mean(method, METHODS)}")
+        raise OptionError(Argument("method", method), " is not known.", known=METHODS)
     known = [f.name for f in fields(cls)]
     for name in options:
         if name not in known:
             raise OptionError(
-                f"{name}= is no option of method={method!r}.{did_you_mean(name, known) if known else ' It has none.'}"
+                Argument(name, example=""),
+                " is no option of ",
+                Argument("method", method),
+                f".{did_you_mean(name, known) if known else ' It has none.'}",
             )
     return cls(**options)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.background.marginal import Background
 from whybox.core.validation import check_jobs, whole
-from whybox.errors import LimitError, OptionError, UnsupportedModelError, did_you_mean
+from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelError
 from whybox.games.indices import Index, as_index
 from whybox.games.players import Players
 from whybox.kernels import tree_shap
@@ -67,22 +67,26 @@ def check_options(  # noqa: PLR0913  # every option there is
         OptionError: a value that is not known or out of range.
     """
     if not isinstance(order, (int, np.integer)) or order not in (1, 2):
-        raise OptionError(f"order={order!r}: 1 gives attributions, 2 gives pairwise interactions.")
+        raise OptionError(Argument("order", order), ": 1 gives attributions, 2 gives pairwise interactions.")
     if not isinstance(method, str) or method not in _METHODS:
-        raise OptionError(f"method={method!r} is not known here.{did_you_mean(method, _METHODS)}")
+        raise OptionError(Argument("method", method), " is not known here.", known=_METHODS)
     whole("seed", seed, None)
     if tol is not None and not (isinstance(tol, (int, float)) and tol > 0):
-        raise OptionError(f"tol={tol!r} must be a positive number: the largest residual you accept.")
+        raise OptionError(Argument("tol", tol), " must be a positive number: the largest residual you accept.")
     if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
-        raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
+        raise OptionError(Argument("max_evals", max_evals), " must be a positive whole number.")
     jobs = check_jobs(n_jobs)
     if dtype is not None and str(dtype) not in ("float32", "float64") and dtype not in (np.float32, np.float64):
         raise OptionError(
-            f"dtype={dtype!r}: attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in."
+            Argument("dtype", dtype),
+            ": attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in.",
         )
     if not isinstance(sparse, bool):
         raise OptionError(
-            f"sparse={sparse!r}: True keeps what can differ from zero alone, the features that the model reads or, with order=2, pairs that share a path; else leave it out."
+            Argument("sparse", sparse),
+            ": True keeps what can differ from zero alone, the features that the model reads or, with ",
+            Argument("order", 2),
+            ", pairs that share a path; else leave it out.",
         )
     return Options(
         output,
@@ -200,7 +204,12 @@ def settle(
     kernel = _kernel(model, background, options, target)
     if options.sparse and options.order == 2 and kernel not in ("path-dependent", "interventional"):
         raise OptionError(
-            "sparse=True keeps the pairs that share a path of a tree; other pairs are zero only on the additive scale of tree ensembles. Leave output (or sparse) out."
+            Argument("sparse", True),
+            " keeps the pairs that share a path of a tree; other pairs are zero only on the additive scale of tree ensembles. Leave ",
+            Argument("output"),
+            " (or ",
+            Argument("sparse"),
+            ") out.",
         )
     if kernel == "enumeration":
         _check_enumeration(background, options, used)
@@ -213,14 +222,19 @@ def _kernel(model: Model, background: Background | None, options: Options, targe
     if target.scale == "response":
         if background is None:
             raise OptionError(
-                f"output={options.output!r} of this model is {model.outputs.link.name} of a sum over trees. Trees alone do not say how their sums vary together, so the "
-                "probability of a row with absent features needs background rows: pass background=X_train (or a sample of it)."
+                Argument("output", options.output),
+                f" of this model is {model.outputs.link.name} of a sum over trees. Trees alone do not say how their sums vary together, so "
+                "the probability of a row with absent features needs training rows, or a sample of them, as background: pass ",
+                Argument("background", example="X_train"),
+                ".",
             )
         return "enumeration"
     if isinstance(model, Linear):
         if background is None:
             raise OptionError(
-                "a linear model keeps no training weights, so absent features need background rows: pass background=X_train (or a sample of it)."
+                "a linear model keeps no training weights, so absent features need training rows, or a sample of them, as background: pass ",
+                Argument("background", example="X_train"),
+                ".",
             )
         return "linear"
     if not isinstance(model, TreeEnsemble):
@@ -229,11 +243,15 @@ def _kernel(model: Model, background: Background | None, options: Options, targe
         return "interventional"
     if model.has_linear_leaves:
         raise OptionError(
-            "the leaves of this model are linear functions, for which training weights say nothing about absent features: pass background=X_train."
+            "the leaves of this model are linear functions, for which training weights say nothing about absent features: pass ",
+            Argument("background", example="X_train"),
+            ".",
         )
     if not model.has_covers:
         raise OptionError(
-            "this model keeps no training weights in its nodes, so nothing path-dependent is defined: pass background=X_train."
+            "this model keeps no training weights in its nodes, so nothing path-dependent is defined: pass ",
+            Argument("background", example="X_train"),
+            ".",
         )
     return "path-dependent"
 
@@ -242,17 +260,28 @@ def _rescaled(model: Model, background: Background | None, options: Options, tar
     link = model.outputs.link
     if target.scale != "response":
         raise OptionError(
-            "method='rescaled' approximates attributions behind a link; use it with output='probability' or 'response' of a model that has one."
+            Argument("method", "rescaled"),
+            " approximates attributions behind a link; use it with ",
+            Argument("output", "probability"),
+            " or 'response' of a model that has one.",
         )
     if background is None or options.order != 1 or not options.index.efficient:
-        raise OptionError("method='rescaled' needs a background, order=1 and index='shapley'.")
+        raise OptionError(
+            Argument("method", "rescaled"),
+            " needs a background, ",
+            Argument("order", 1),
+            " and ",
+            Argument("index", "shapley"),
+            ".",
+        )
     if (
         not isinstance(model, TreeEnsemble)
         or (link.function is None and link.name not in ELEMENTWISE)
         or (link.function is not None and len(target.picks) > 1)
     ):
         raise OptionError(
-            f"method='rescaled' is not defined for the link {link.name!r}, which mixes outputs, or for models other than trees."
+            Argument("method", "rescaled"),
+            f" is not defined for the link {link.name!r}, which mixes outputs, or for models other than trees.",
         )
     return "rescaled"
 
@@ -270,14 +299,25 @@ def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
 def _check_enumeration(background: Background | None, options: Options, used: npt.NDArray[np.int64]) -> None:
     if len(used) > MAX_ENUMERATED_PLAYERS:
         raise UnsupportedModelError(
-            f"output={options.output!r} needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are enumerated. Explain "
-            "the additive scale "
-            "(leave output out), group columns with players={...}, or ask for the known approximation by its name: method='rescaled'."
+            Argument("output", options.output),
+            f" needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are "
+            "enumerated. Explain the additive scale (leave ",
+            Argument("output"),
+            " out), group columns with ",
+            Argument("players", example="{...}"),
+            ", or ask for the known approximation by its name: ",
+            Argument("method", "rescaled"),
+            ".",
         )
     rows = 0 if background is None else len(background.matrix)
     needed, allowed = 2 ** len(used) * rows, DEFAULT_MAX_EVALS if options.max_evals is None else options.max_evals
     if needed > allowed:
         raise LimitError(
-            f"output={options.output!r} needs {needed:,} evaluations a row (2^{len(used)} coalitions x {rows:,} background rows), more than the {allowed:,} allowed. "
-            "Pass fewer background rows, group columns with players={...}, or raise max_evals."
+            Argument("output", options.output),
+            f" needs {needed:,} evaluations a row (2^{len(used)} coalitions x {rows:,} background rows), more than the {allowed:,} "
+            "allowed. Pass fewer background rows, group columns with ",
+            Argument("players", example="{...}"),
+            ", or raise ",
+            Argument("max_evals"),
+            ".",
         )
