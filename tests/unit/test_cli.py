@@ -218,11 +218,13 @@ def test_demo_and_help(tmp_path, capsys):
     assert {p.name for p in (tmp_path / "d").iterdir()} == {"report.html", "attributions.parquet"}
     assert str(tmp_path / "d" / "report.html") in capsys.readouterr().out
     assert main([]) == 2
-    for command in ([], ["explain"], ["report"], ["demo"]):
+    for command in ([], ["explain"], ["report"], ["demo"], ["plan"], ["plan", "effects"], ["check"], ["completion"]):
         with pytest.raises(SystemExit) as stop:
             main([*command, "--help"])
         assert stop.value.code == 0
-    assert "exit codes" in capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert "exit codes" in shown
+        assert max(map(len, shown.splitlines())) <= 120
 
 
 def test_streams_parquet_in_batches(folder, monkeypatch, capsys):

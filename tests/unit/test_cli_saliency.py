@@ -161,10 +161,10 @@ def test_a_picture_shows_every_input_or_says_that_it_cannot(folder, capsys):
 
 
 def test_the_help_names_every_method():
-    from whybox.cli.saliency import _METHODS
+    from whybox.cli.network_options import METHODS as NAMES
     from whybox.methods.saliency.registry import METHODS
 
-    assert set(_METHODS) == set(METHODS)
+    assert set(NAMES) == set(METHODS)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_the_help_names_every_method():
         (("@net.pt2", "@0.png", "--mean", "left=0.5"), 2, "here there is one"),
         (("@net.pt2", "@0.png", "--channels", "2"), 2, "1 for grey"),
         (("@net.pt2", "@0.png", "--channel-axis", "x"), 2, "a number, or none"),
-        (("@net.pt2", "@rows.npy", "--method", "expected_gradients"), 2, "--background FILE"),
+        (("@net.pt2", "@rows.npy", "--method", "expected_gradients"), 2, "--background [NAME=]FILE"),
         (("@net.pt2", "@rows.npy", "--names", "@0.png"), 3, "UTF-8"),
         (("@net.pt2", "@number.npy"), 3, "first axis is the rows"),
         (("@net.pt2", "@empty.npy"), 3, "no array"),

@@ -52,6 +52,6 @@ def check_jobs(n_jobs: Any) -> int | None:
         isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0 or n_jobs < -1
     ):
         raise OptionError(
-            Argument("n_jobs", n_jobs), " must be a positive whole number of threads, or None or -1 for all there are."
+            Argument("n_jobs", n_jobs), " must be a positive whole number of threads, or -1 for all there are."
         )
     return None if n_jobs in (None, -1) else int(n_jobs)

@@ -1,0 +1,135 @@
+"""The command ``whybox effects``: how the prediction moves with each feature."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+from whybox.cli.shared import (
+    add_jobs,
+    add_model,
+    add_output,
+    add_result,
+    add_rows,
+    column_of,
+    declare,
+    model_of,
+    name_rows,
+    print_evidence,
+    read_rows,
+    refuse_overwriting,
+)
+
+__all__ = ["EffectsQuestion", "add_command", "add_question", "question_of"]
+
+_TEXT: Final = """Write how the prediction moves with each feature, one line a number: feature, value, effect, std_error, off_data.
+Tree models are answered out of their leaves, exactly; the evidence of every curve goes into the metadata of a Parquet file."""
+_EXAMPLES: Final = """\
+  whybox effects model.json customers.parquet -o curves.parquet
+  whybox effects model.json customers.csv -o ale.csv --kind ale --feature age --feature age,income"""
+KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")  # held against the library's by a test
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the others."""
+    parser = declare(
+        commands,
+        "effects",
+        _effects,
+        about="write how the prediction moves with each feature",
+        text=_TEXT,
+        examples=_EXAMPLES,
+    )
+    add_model(parser)
+    add_rows(parser)
+    add_result(parser, ".parquet, .csv or .arrow")
+    add_question(parser)
+
+
+def add_question(parser: argparse.ArgumentParser) -> None:
+    """Add what is computed, and how."""
+    add_output(parser)
+    add = parser.add_argument
+    add(
+        "--feature",
+        action="append",
+        default=[],
+        metavar="NAME[,NAME]",
+        help="of this feature, or of two together (repeatable; default: of every one)",
+    )
+    add("--kind", choices=KINDS, default="pdp", metavar="KIND", help=f"{', '.join(KINDS)} (default: %(default)s)")
+    add("--grid", metavar="N", help="how many points, or thresholds: one for each step of the trees")
+    add("--weights", metavar="COLUMN", help="column of DATA with a weight for each row")
+    add_jobs(parser)
+
+
+@final
+@dataclass(frozen=True)
+class EffectsQuestion:
+    """What is asked about a model and rows.
+
+    Attributes:
+        model: as read. rows: a table. features: None for every one. settings: as ``whybox.effects`` takes them.
+    """
+
+    model: Any
+    rows: Any
+    features: list[Any] | None
+    settings: dict[str, Any]
+
+
+def question_of(options: argparse.Namespace) -> EffectsQuestion:
+    """Read the model and the rows.
+
+    Raises:
+        WhyboxError: they cannot be read, or a column that an option names is not there.
+    """
+    from whybox.data.table_files import count_rows
+
+    count_rows(options.data)
+    model = model_of(options)
+    rows = read_rows(options.data, model, [options.weights])
+    weights = None
+    if options.weights:
+        weights = column_of(options.weights, "weights", rows, options.data).to_numpy(zero_copy_only=False)
+        if not model.inputs.reads(options.weights):
+            rows = rows.drop_columns([options.weights])
+    features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
+    grid = int(options.grid) if (options.grid or "").isdigit() else options.grid
+    settings = {
+        "kind": options.kind,
+        "grid": grid,
+        "output": options.output,
+        "weights": weights,
+        "n_jobs": options.n_jobs,
+    }
+    return EffectsQuestion(model, rows, features, settings)
+
+
+def _effects(options: argparse.Namespace) -> None:
+    from whybox.api.effects import effects
+    from whybox.core.atomic_write import writing
+    from whybox.data.table_files import check_output, table_writer
+    from whybox.methods.effects.plan import plan_effects
+    from whybox.methods.effects.problem import settle
+
+    out = check_output(options.out)
+    refuse_overwriting(options)
+    q = question_of(options)
+    nothing: dict[str, Any] = {"response": None, "max_evals": None, "check": False}
+    settled = name_rows(lambda rows: settle(q.model, rows, q.features, **q.settings, **nothing), q.rows, options.data)
+    if settled.asks:
+        print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)
+    found = name_rows(lambda rows: effects(q.model, rows, q.features, **q.settings), q.rows, options.data)
+    with writing(out) as part:
+        write = table_writer(part, out)
+        write(found.to_arrow())
+        evidence = {e if isinstance(e, str) else ",".join(e): found[e].evidence.to_dict() for e in found}
+        write.about("whybox", json.dumps({"evidence": evidence}))
+        write.close()
+    first = found[0].evidence
+    print(f"{out}: {first.method} of {len(found):,} feature{'s' if len(found) != 1 else ''} over {first.rows:,} rows")
+    print_evidence(first)
