@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import whybox
-from whybox.methods.saliency.registry import METHODS
+from whybox.methods.registry import load_options, methods
 from whybox.plots.__init__ import Plots
 
 SRC = Path(whybox.__file__).parent
@@ -20,9 +20,13 @@ IN_PARENTHESES = re.compile(r"(?<!\w)\(([a-z_]\w*)=(?!=)")
 def parameters():
     """Every argument a user of whybox writes."""
     public = [getattr(whybox, name) for name in whybox.__all__ if callable(getattr(whybox, name))]
-    methods = [f for owner in (Plots, whybox.Explanation) for _, f in inspect.getmembers(owner, inspect.isfunction)]
-    names = {p for f in (*public, *methods) for p in inspect.signature(f).parameters}
-    return names | {f.name for method in METHODS.values() for f in dataclasses.fields(method)} - {"self", "f", "format"}
+    members = [f for owner in (Plots, whybox.Explanation) for _, f in inspect.getmembers(owner, inspect.isfunction)]
+    names = {p for f in (*public, *members) for p in inspect.signature(f).parameters}
+    return names | {f.name for s in methods() if s.options for f in dataclasses.fields(load_options(s))} - {
+        "self",
+        "f",
+        "format",
+    }
 
 
 def texts(tree):

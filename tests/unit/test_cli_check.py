@@ -20,11 +20,15 @@ def run(folder, *arguments):
     return main(["check", *(a.replace("@", f"{folder}/") for a in arguments)])
 
 
-def test_the_map_is_made_and_every_check_is_printed(folder, capsys):
-    code = run(folder, "@net.pt2", "@rows.npy", "--method", "integrated_gradients", "--target", "1", "-o", "@out.json")
+def test_the_map_is_made_and_the_checks_are_printed_and_written(folder, capsys):
+    few = "--check", "numerical", "--check", "stability", "--max-rows", "2", "--seed", "3"
+    code = run(
+        folder, "@net.pt2", "@rows.npy", "--method", "gradient_x_input", "--target", "1", "-o", "@out.json", *few
+    )
     printed = capsys.readouterr().out
     net, x = wb.networks.exported(folder / "net.pt2"), np.load(folder / "rows.npy")
-    ours = wb.check(wb.saliency(net, x, 1, "integrated_gradients"), net, x)
+    e = wb.saliency(net, x, 1, "gradient_x_input", seed=3)
+    ours = wb.check(e, net, x, checks=("numerical", "stability"), max_rows=2, seed=3)
     written = json.loads((folder / "out.json").read_text())
     assert [(c["name"], c["verdict"]) for c in written["checks"]] == [(c.name, c.verdict) for c in ours.rows]
     assert all(f"{c.name} " in printed and c.verdict in printed for c in ours.rows)

@@ -40,18 +40,23 @@ def run(folder, *arguments):
         (("explain", "@model.json"), "required: DATA, -o/--out. See whybox explain --help."),
         ((*GOOD, "--layout", "wid"), "--layout wid is not known. Did you mean 'wide'?"),
         (
-            (*GOOD, "--output", "probabilty"),
-            "--output probabilty is not an output of this model. Did you mean 'probability'?",
+            (*GOOD, "--scale", "probabilty"),
+            "--scale probabilty is not known. Did you mean 'probability'?",
         ),
+        (
+            (*GOOD, "--output", "raw"),
+            "--output raw is not an output of this model: --output says which class or output. For the scale, write --scale raw.",
+        ),
+        ((*GOOD, "--output", "2"), "--output 2 is not an output of this model. Known: '0', '1', 'all'."),
         ((*GOOD, "--index", "shaply"), "--index shaply is not known. Did you mean 'shapley'?"),
         ((*GOOD, "--order", "3"), "--order 3 is not known. Known: '1', '2'."),
         ((*GOOD, "--n-jobs", "two"), "--n-jobs: 'two' is not a whole number."),
         ((*GOOD, "--n-jobs", "0"), "--n-jobs 0 must be a positive whole number of threads, or -1"),
-        ((*GOOD, "--sparse", "--output", "probability"), "--background FILE"),
+        ((*GOOD, "--sparse", "--scale", "probability"), "--background FILE"),
         (("effects", *GOOD[1:], "--kind", "pdb"), "--kind pdb is not known. Did you mean 'pdp'?"),
         (("effects", *GOOD[1:], "--grid", "many"), "--grid many: give a number of points"),
         (("effects", *GOOD[1:], "--feature", "bmy"), "there is no feature 'bmy'. Did you mean 'bmi'?"),
-        (("effects", *GOOD[1:], "--weights", "bmy"), "--weights bmy is not a column of "),
+        (("effects", *GOOD[1:], "--sample-weight", "bmy"), "--sample-weight bmy is not a column of "),
         (("saliency", "@rows.csv", "net.pt2", "-o", "m.npz"), "MODEL comes first"),
         (("saliency", "net.pt2", "@rows.csv", "-o", "m.npz", "--method", "gradcm"), "Did you mean 'gradcam'"),
         (("completion", "fish"), "SHELL fish is not known. Known: 'bash', 'zsh', 'tcsh'."),
@@ -88,3 +93,10 @@ def test_rows_that_an_encoder_refuses_are_the_fault_of_the_data(tmp_path, capsys
     for verb in ("explain", "effects"):
         assert run(tmp_path, verb, "@pipe.joblib", "@rows.csv", "-o", "@x.csv", "--trust-pickle") == 3
         assert "refuses these rows: Found unknown categories ['Paris']" in capsys.readouterr().err
+
+
+def test_scales_are_those_of_the_library():
+    from whybox.cli.shared import SCALES as NAMES
+    from whybox.methods.common.output import SCALES
+
+    assert NAMES == SCALES

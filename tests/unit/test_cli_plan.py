@@ -37,8 +37,8 @@ def test_options_change_the_plan(folder, capsys):
     printed = capsys.readouterr().out
     assert "1,000,000 rows" in printed
     assert "walk" in printed
-    assert run(folder, "explain", "@model.txt", "10", "--output", "probability") == 2
-    assert "--output probability: this model predicts" in capsys.readouterr().err
+    assert run(folder, "explain", "@model.txt", "10", "--scale", "probability") == 2
+    assert "--scale probability: this model predicts" in capsys.readouterr().err
     assert run(folder, "explain", "@model.txt", "0") == 2
     assert capsys.readouterr().err == "whybox: ROWS must be a positive whole number.\n"
     assert run(folder, "explain", "@model.txt", "@nothing.csv") == 3

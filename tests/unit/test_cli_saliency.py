@@ -160,11 +160,35 @@ def test_a_picture_shows_every_input_or_says_that_it_cannot(folder, capsys):
     assert not (folder / "many.png").exists()
 
 
-def test_the_help_names_every_method():
-    from whybox.cli.network_options import METHODS as NAMES
-    from whybox.methods.saliency.registry import METHODS
+@pytest.mark.parametrize("command", ["saliency", "check"])
+def test_the_help_lists_every_method_with_its_options(command, capsys):
+    from whybox.methods.registry import methods, options_of
 
-    assert set(NAMES) == set(METHODS)
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    printed = capsys.readouterr().out
+    for spec in methods("saliency"):
+        assert f"\n  {spec.id} " in printed
+        assert spec.summary in " ".join(printed.split())
+        assert all(o.name in printed for o in options_of(spec))
+    assert "samples=2000, keep=0.5" in printed
+
+
+def test_a_method_that_is_new_in_the_list_is_in_the_command(folder, capsys):
+    from whybox.methods.registry import MethodSpec, registered
+
+    spec = MethodSpec(id="mine", family="saliency", title="Mine", summary="the gradient, by another name",
+                      reference="none", run="whybox.methods.saliency.gradients:SmoothGrad",
+                      options="whybox.methods.saliency.gradients:SmoothGrad", command="saliency")  # fmt: skip
+    asked = "@net.pt2", "@rows.npy", "-o", "@mine.npz", "--method", "mine", "--option", "samples=4"
+    assert run(folder, *asked) == 2
+    assert "--method mine is not known" in capsys.readouterr().err
+    with registered(spec):
+        assert run(folder, *asked) == 0
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            main(["saliency", "--help"])
+        assert "mine                  the gradient, by another name" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

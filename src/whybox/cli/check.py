@@ -75,7 +75,7 @@ def add_command(commands: Any) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from whybox.checks.check import check
-    from whybox.core.atomic_write import writing
+    from whybox.core.atomic_write import atomic_write
 
     files = files_of_inputs(options)
     _check_result_path(options.out)
@@ -94,7 +94,7 @@ def _check(options: argparse.Namespace) -> int:
         budget=options.budget,
     )
     if options.out:
-        with writing(options.out) as part:
+        with atomic_write(options.out) as part:
             part.write_text(json.dumps(checks.to_dict(), indent=1) + "\n", encoding="utf-8")
     print(checks)
     return 0 if checks.passed else CHECK_FAILED

@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Final, final
 
+from whybox.cli.method_help import methods_help
+from whybox.cli.parser import CommandParser
 from whybox.cli.shared import (
     add_jobs,
     add_model,
@@ -22,6 +24,7 @@ from whybox.cli.shared import (
     read_rows,
     refuse_overwriting,
 )
+from whybox.methods.registry import family_ids
 
 __all__ = ["EffectsQuestion", "add_command", "add_question", "question_of"]
 
@@ -30,7 +33,6 @@ Tree models are answered out of their leaves, exactly; the evidence of every cur
 _EXAMPLES: Final = """\
   whybox effects model.json customers.parquet -o curves.parquet
   whybox effects model.json customers.csv -o ale.csv --kind ale --feature age --feature age,income"""
-KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")  # held against the library's by a test
 
 
 def add_command(commands: Any) -> None:
@@ -49,7 +51,7 @@ def add_command(commands: Any) -> None:
     add_question(parser)
 
 
-def add_question(parser: argparse.ArgumentParser) -> None:
+def add_question(parser: CommandParser) -> None:
     """Add what is computed, and how."""
     add_output(parser)
     add = parser.add_argument
@@ -60,9 +62,11 @@ def add_question(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[,NAME]",
         help="of this feature, or of two together (repeatable; default: of every one)",
     )
-    add("--kind", choices=KINDS, default="pdp", metavar="KIND", help=f"{', '.join(KINDS)} (default: %(default)s)")
+    kinds = family_ids("effects")
+    parser.list_methods = lambda: methods_help("effects", "kinds:")
+    add("--kind", choices=kinds, default="pdp", metavar="KIND", help="one of those below (default: %(default)s)")
     add("--grid", metavar="N", help="how many points, or thresholds: one for each step of the trees")
-    add("--weights", metavar="COLUMN", help="column of DATA with a weight for each row")
+    add("--sample-weight", metavar="COLUMN", help="column of DATA with a weight for each row")
     add_jobs(parser)
 
 
@@ -91,19 +95,22 @@ def question_of(options: argparse.Namespace) -> EffectsQuestion:
 
     count_rows(options.data)
     model = model_of(options)
-    rows = read_rows(options.data, model, [options.weights])
-    weights = None
-    if options.weights:
-        weights = column_of(options.weights, "weights", rows, options.data).to_numpy(zero_copy_only=False)
-        if not model.inputs.reads(options.weights):
-            rows = rows.drop_columns([options.weights])
+    rows = read_rows(options.data, model, [options.sample_weight])
+    sample_weight = None
+    if options.sample_weight:
+        sample_weight = column_of(options.sample_weight, "sample_weight", rows, options.data).to_numpy(
+            zero_copy_only=False
+        )
+        if not model.inputs.reads(options.sample_weight):
+            rows = rows.drop_columns([options.sample_weight])
     features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
     grid = int(options.grid) if (options.grid or "").isdigit() else options.grid
     settings = {
         "kind": options.kind,
         "grid": grid,
         "output": options.output,
-        "weights": weights,
+        "scale": options.scale,
+        "sample_weight": sample_weight,
         "n_jobs": options.n_jobs,
     }
     return EffectsQuestion(model, rows, features, settings)
@@ -111,7 +118,7 @@ def question_of(options: argparse.Namespace) -> EffectsQuestion:
 
 def _effects(options: argparse.Namespace) -> None:
     from whybox.api.effects import effects
-    from whybox.core.atomic_write import writing
+    from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import check_output, table_writer
     from whybox.methods.effects.plan import plan_effects
     from whybox.methods.effects.problem import settle
@@ -119,16 +126,16 @@ def _effects(options: argparse.Namespace) -> None:
     out = check_output(options.out)
     refuse_overwriting(options)
     q = question_of(options)
-    nothing: dict[str, Any] = {"response": None, "max_evals": None, "check": False}
+    nothing: dict[str, Any] = {"response_method": None, "max_evals": None, "check": False}
     settled = name_rows(lambda rows: settle(q.model, rows, q.features, **q.settings, **nothing), q.rows, options.data)
     if settled.asks:
         print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)
     found = name_rows(lambda rows: effects(q.model, rows, q.features, **q.settings), q.rows, options.data)
-    with writing(out) as part:
+    with atomic_write(out) as part:
         write = table_writer(part, out)
         write(found.to_arrow())
         evidence = {e if isinstance(e, str) else ",".join(e): found[e].evidence.to_dict() for e in found}
-        write.about("whybox", json.dumps({"evidence": evidence}))
+        write.add_metadata("whybox", json.dumps({"evidence": evidence}))
         write.close()
     first = found[0].evidence
     print(f"{out}: {first.method} of {len(found):,} feature{'s' if len(found) != 1 else ''} over {first.rows:,} rows")

@@ -32,7 +32,7 @@ __all__ = ["add_command", "add_question", "explainer_of"]
 
 _TEXT: Final = """Write the attributions of every row: one column a feature, then base_value and prediction.
 base_value + the sum of a row's features is the row's prediction on the scale explained (log-odds for boosted
-classifiers, probabilities for forests; see --output). A model of several classes or outputs gets columns for
+classifiers, probabilities for forests; see --scale). A model of several classes or outputs gets columns for
 every one of them, named FEATURE|OUTPUT; --output NAME writes one alone. A Parquet result carries the evidence
 in its metadata; CSV and Arrow results hold the numbers only."""
 _EXAMPLES: Final = """\
@@ -87,12 +87,12 @@ def add_question(parser: argparse.ArgumentParser) -> None:
         "with --order 2: a column a feature and one for each pair that a path of a tree asks for together",
     )
     add("--index", default="shapley", help="shapley, banzhaf, 'banzhaf(p)' or 'beta(a, b)' (default: %(default)s)")
-    methods = ("auto", "rescaled")
+    methods = ("auto", "exact", "rescaled")
     add(
         "--method",
         choices=methods,
         default="auto",
-        help="auto: exact or refused; rescaled: approximate, for probabilities",
+        help="auto, exact: exact or refused; rescaled: approximate, for probabilities",
     )
     add_jobs(parser)
     add("--dtype", choices=("float32", "float64"), help="arithmetic (default: what the model's library computes in)")
@@ -107,6 +107,7 @@ def explainer_of(options: argparse.Namespace, model: Any) -> Any:
         model,
         read_rows(options.background, model) if options.background else None,
         output=options.output,
+        scale=options.scale,
         order=options.order,
         players=players_of(options),
         index=options.index,
@@ -118,7 +119,7 @@ def explainer_of(options: argparse.Namespace, model: Any) -> Any:
 
 
 def _explain(options: argparse.Namespace) -> None:
-    from whybox.core.atomic_write import writing
+    from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import check_output, count_rows, read_batches, table_writer
     from whybox.explanation.evidence import Evidence, merged
     from whybox.explanation.explanation import Explanation
@@ -132,7 +133,7 @@ def _explain(options: argparse.Namespace) -> None:
     copied = [c for c in options.id if not model.inputs.reads(c)]
     parts: list[Evidence] = []
     last: Explanation | None = None
-    with writing(out) as part:
+    with atomic_write(out) as part:
         write = table_writer(part, out)
         for rows in read_batches(options.data, spelled, coded, copied):
             given = _without_ids(rows, model, options)
@@ -140,7 +141,7 @@ def _explain(options: argparse.Namespace) -> None:
             write(_with_ids(last, rows, options))
             parts.append(last.evidence)
         evidence = merged(parts)
-        write.about("whybox", json.dumps({"evidence": evidence.to_dict()}))
+        write.add_metadata("whybox", json.dumps({"evidence": evidence.to_dict()}))
         write.close()
     assert last is not None  # noqa: S101  # there is at least one batch
     print(f"{out}: {evidence.rows:,} rows x {len(last.feature_names):,} features, in {last.units}")

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-from whybox.cli.parser import number_at_least
+from whybox.cli.method_help import methods_help
+from whybox.cli.parser import CommandParser, number_at_least
 from whybox.errors import InputError, ModelFileError, OptionError, WhyboxError
+from whybox.methods.registry import family_ids
 
 if TYPE_CHECKING:
     from whybox.cli.network_inputs import NetworkInputs
@@ -31,10 +33,6 @@ __all__ = [
 
 # From Python names of arguments to the options that are called otherwise.
 NETWORK_PLACES: Final = {"output_names": "names", "net": "model"}
-METHODS: Final = (
-    "gradient", "gradient_x_input", "smoothgrad", "vargrad", "integrated_gradients", "expected_gradients", "deeplift", "guided_backprop", "gradcam",
-    "gradcam++", "layercam", "scorecam", "occlusion", "rise", "ablation", "shapley",
-)  # fmt: skip  # held against the registry by a test, for the registry takes long to import
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -61,15 +59,17 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     add("--trust-pickle", action="store_true", help="read files that run whatever code is in them")
 
 
-def add_method(parser: argparse.ArgumentParser) -> None:
+def add_method(parser: CommandParser) -> None:
     """Add which map is made, and how."""
     add = parser.add_argument
+    methods = family_ids("saliency")
+    parser.list_methods = lambda: methods_help("saliency", "methods, and what --option can set:")
     add(
         "--method",
-        choices=METHODS,
+        choices=methods,
         default="gradient",
         metavar="METHOD",
-        help=f"one of {', '.join(METHODS)} (default: %(default)s)",
+        help="one of those below (default: %(default)s)",
     )
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="option of the method (repeatable)")
     add("--target", metavar="OUTPUT", help="name (see --names) or number of the output, or all (default: the largest)")

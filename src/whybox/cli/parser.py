@@ -30,6 +30,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, prog: str | None = None, **settings: Any) -> None:
         super().__init__(prog, formatter_class=_Help, allow_abbrev=False, **settings)
+        self.list_methods: Callable[[], str] = str  # "" until a command has methods to list
 
     def error(self, message: str) -> NoReturn:
         """Refuse what was typed, in one line.
@@ -45,12 +46,14 @@ class CommandParser(argparse.ArgumentParser):
         return f"usage: {self.prog} {self._needed()}\n"
 
     def format_help(self) -> str:
-        """Return the help with a short line of usage."""
-        self.usage, before = f"%(prog)s {self._needed()}".replace("%(prog)s", self.prog), self.usage
+        """Return the help: a short line of usage, and the methods that the command computes with their options."""
+        before = self.usage, self.epilog
+        self.usage = f"{self.prog} {self._needed()}"
+        self.epilog = f"{self.list_methods()}{self.epilog or ''}"
         try:
             return super().format_help()
         finally:
-            self.usage = before
+            self.usage, self.epilog = before
 
     def _needed(self) -> str:
         if _commands_of(self):

@@ -6,7 +6,7 @@ import argparse
 from typing import Any, Final
 
 from whybox.cli import effects, explain
-from whybox.cli.parser import CommandParser
+from whybox.cli.parser import EXIT_CODES, CommandParser
 from whybox.cli.shared import PLACES, add_model, add_rows, declare, model_of, name_rows, read_rows
 
 __all__ = ["add_command"]
@@ -22,7 +22,9 @@ _EFFECTS: Final = (
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    parser: CommandParser = commands.add_parser("plan", help="say what explain or effects will cost", description=_TEXT)
+    parser: CommandParser = commands.add_parser(
+        "plan", help="say what explain or effects will cost", description=_TEXT, epilog=EXIT_CODES
+    )
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", dest="planned", required=True)
     plan = declare(
         inner,
@@ -65,7 +67,7 @@ def _plan_effects(options: argparse.Namespace) -> None:
     from whybox.methods.effects.problem import settle
 
     q = effects.question_of(options)
-    nothing: dict[str, Any] = {"response": None, "max_evals": None, "check": False}
+    nothing: dict[str, Any] = {"response_method": None, "max_evals": None, "check": False}
     print(
         name_rows(
             lambda rows: plan_effects(settle(q.model, rows, q.features, **q.settings, **nothing)), q.rows, options.data

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from whybox.cli.shared import (
-    PLACES,
     add_background,
     add_model,
     add_output,
@@ -29,7 +28,7 @@ __all__ = ["add_command"]
 _TEXT: Final = """Write one HTML file: what the model is, how well it does, what it relies on, single decisions, evidence.
 It needs no network and no script."""
 _EXAMPLES: Final = """\
-  whybox report model.json customers.parquet -o report.html --target churned --title "Who leaves, and why"
+  whybox report model.json customers.parquet -o report.html --y churned --title "Who leaves, and why"
 """
 
 
@@ -42,13 +41,12 @@ def add_command(commands: Any) -> None:
         about="write one offline HTML page about a model and its decisions",
         text=_TEXT,
         examples=_EXAMPLES.rstrip("\n"),
-        places={**PLACES, "y": "target"},
     )
     add_model(parser)
     add_rows(parser)
     add_result(parser, "the page (.html)")
     parser.add_argument(
-        "--target", metavar="COLUMN", help="column of DATA that holds the truth, to say how well the model does"
+        "--y", metavar="COLUMN", help="column of DATA that holds the truth, to say how well the model does"
     )
     add_output(parser)
     add_background(parser)
@@ -67,11 +65,12 @@ def _report(options: argparse.Namespace) -> None:
     refuse_overwriting(options)
     count_rows(options.data)
     model = model_of(options)
-    rows = read_rows(options.data, model, [options.target])
+    rows = read_rows(options.data, model, [options.y])
     settings = {
-        "y": options.target,
+        "y": options.y,
         "background": read_rows(options.background, model) if options.background else None,
         "output": options.output,
+        "scale": options.scale,
         "players": players_of(options),
         "title": options.title,
         "source": Path(options.data).name,

@@ -32,6 +32,7 @@ __all__ = [
 
 MODEL_SUFFIXES: Final = (".json", ".ubj", ".txt", ".cbm", ".skops", ".pkl", ".pickle", ".joblib", ".pt2", ".pt", ".pth")
 DATA_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".pq", ".npy", ".png", ".jpg", ".jpeg")
+SCALES: Final = ("raw", "probability", "response")  # held against the library's by a test
 # From Python names of arguments to the options that are called otherwise.
 PLACES: Final = {"X": "data", "the background": "background", "players": "player", "features": "feature"}
 
@@ -84,9 +85,16 @@ def add_rows(parser: argparse.ArgumentParser, about: str = "rows to explain", me
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
-    """Add which output is explained."""
+    """Add which output is explained, and on which scale."""
     parser.add_argument(
-        "--output", metavar="NAME", help="raw (default), probability, response, all, or the name of a class or output"
+        "--output",
+        metavar="NAME",
+        help="label or position of a class or output, or all (default: every output of the model)",
+    )
+    parser.add_argument(
+        "--scale",
+        choices=SCALES,
+        help="raw (default: the additive scale), probability or response (the model's predictions)",
     )
 
 
@@ -229,7 +237,7 @@ def name_rows(compute: Callable[[Any], Any], rows: Any, path: str, before: int =
     Args:
         compute: what is called. rows: what it is called with. path: of the file. before: how many rows of the file come before these.
     """
-    from whybox.data.table_files import odd_cell
+    from whybox.data.table_files import non_numeric_cell
 
     try:
         return compute(rows)
@@ -238,7 +246,7 @@ def name_rows(compute: Callable[[Any], Any], rows: Any, path: str, before: int =
         raise InputError(*(p.replace("{row}", row) if isinstance(p, str) else p for p in error.message)) from None
     except DtypeError as error:
         about_numbers = re.search(r"reads numbers only|is not numeric|holds text", str(error))
-        cell = odd_cell(path, str(error)) if about_numbers else None
+        cell = non_numeric_cell(path, str(error)) if about_numbers else None
         raise DtypeError(cell) if cell else error from None
 
 

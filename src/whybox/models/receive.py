@@ -166,7 +166,7 @@ def _own_list(table: Table, position: int, what: str) -> dict[int, tuple[Any, ..
     column = table.column(position)
     if column.categories is None:
         return {}
-    if column.name in table.unsettled:
+    if column.name in table.arbitrary_codes:
         raise DtypeError(
             f"column {column.name!r} of ",
             Argument(what),

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.validation import whole
+from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput
@@ -130,7 +130,7 @@ def along(name: str, value: Any, sizes: tuple[int, ...], said: str) -> tuple[int
         raise OptionError(
             Argument(name, value), f" has {len(given)} numbers and {said} has {len(sizes)} axes of places."
         )
-    return tuple(whole(name, v) for v in given)
+    return tuple(check_whole_number(name, v) for v in given)
 
 
 @final

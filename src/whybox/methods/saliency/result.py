@@ -10,11 +10,12 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.cells import snapshot
+from whybox.data.cells import snapshot_table
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, NonFiniteError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
+from whybox.methods.registry import load, of_id
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Question
@@ -121,7 +122,7 @@ def _evidence(
         )
     net = q.net
     return Evidence(
-        method=method.title,
+        **_of_registry(method),
         kernel=f"{found.kernel}, {net.arithmetic}",
         exact=found.exact,
         estimand=found.estimand,
@@ -145,6 +146,14 @@ def _evidence(
         operators=found.operators,
         settings=settings,
     )
+
+
+def _of_registry(method: Method) -> dict[str, Any]:
+    """What evidence says of a method: as the registry has it, or the method itself where it is a class of the user's own."""
+    spec = of_id(f"saliency.{method.name}")
+    if spec is not None and isinstance(method, load(spec.run)):
+        return spec.evidence_fields()
+    return {"method": method.title}
 
 
 def _one(q: Question, found: MethodOutput, which: int, balance: _Balance | None, evidence: Evidence) -> Explanation:
@@ -212,7 +221,7 @@ def _one(q: Question, found: MethodOutput, which: int, balance: _Balance | None,
 
 def _table(given: Input) -> Table:
     """Rows of features under the names they came with."""
-    table = snapshot(as_table(given.x))
+    table = snapshot_table(as_table(given.x))
     return table.renamed(given.names if given.names is not None else [f"x{i}" for i in range(table.width)])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.background.marginal import Background
-from whybox.core.validation import check_jobs, whole
+from whybox.core.validation import check_jobs, check_whole_number
 from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelError
 from whybox.games.indices import Index, as_index
 from whybox.games.players import Players
@@ -35,12 +35,13 @@ class Options:
     """What the caller asked, checked as far as it can be without rows."""
 
     output: Any
+    scale: Any
     order: int
     players: Any
     index: Index
     method: str
     seed: int
-    tol: float | None
+    additivity_tol: float | None
     max_evals: int | None
     n_jobs: int | None = None
     dtype: Literal["float32", "float64"] | None = None
@@ -50,12 +51,13 @@ class Options:
 def check_options(  # noqa: PLR0913  # every option there is
     *,
     output: Any,
+    scale: Any = None,
     order: int,
     players: Any,
     index: str | Index,
     method: str,
     seed: int,
-    tol: float | None,
+    additivity_tol: float | None,
     max_evals: int | None,
     n_jobs: int | None = None,
     dtype: Any = None,
@@ -70,9 +72,11 @@ def check_options(  # noqa: PLR0913  # every option there is
         raise OptionError(Argument("order", order), ": 1 gives attributions, 2 gives pairwise interactions.")
     if not isinstance(method, str) or method not in _METHODS:
         raise OptionError(Argument("method", method), " is not known here.", known=_METHODS)
-    whole("seed", seed, None)
-    if tol is not None and not (isinstance(tol, (int, float)) and tol > 0):
-        raise OptionError(Argument("tol", tol), " must be a positive number: the largest residual you accept.")
+    check_whole_number("seed", seed, None)
+    if additivity_tol is not None and not (isinstance(additivity_tol, (int, float)) and additivity_tol > 0):
+        raise OptionError(
+            Argument("additivity_tol", additivity_tol), " must be a positive number: the largest residual you accept."
+        )
     if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
         raise OptionError(Argument("max_evals", max_evals), " must be a positive whole number.")
     jobs = check_jobs(n_jobs)
@@ -90,12 +94,13 @@ def check_options(  # noqa: PLR0913  # every option there is
         )
     return Options(
         output,
+        scale,
         int(order),
         players,
         as_index(index),
         method,
         int(seed),
-        None if tol is None else float(tol),
+        None if additivity_tol is None else float(additivity_tol),
         None if max_evals is None else int(max_evals),
         jobs,
         None if dtype is None else "float32" if np.dtype(dtype) == np.float32 else "float64",
@@ -199,14 +204,14 @@ def settle(
         UnsupportedModelError: there is no exact answer to this question for this model.
         LimitError: the exact answer would take more evaluations than allowed.
     """
-    target = resolve_output(model.outputs, options.output)
+    target = resolve_output(model.outputs, options.output, options.scale)
     used = _used(model, players)
     kernel = _kernel(model, background, options, target)
     if options.sparse and options.order == 2 and kernel not in ("path-dependent", "interventional"):
         raise OptionError(
             Argument("sparse", True),
             " keeps the pairs that share a path of a tree; other pairs are zero only on the additive scale of tree ensembles. Leave ",
-            Argument("output"),
+            Argument("scale"),
             " (or ",
             Argument("sparse"),
             ") out.",
@@ -222,7 +227,7 @@ def _kernel(model: Model, background: Background | None, options: Options, targe
     if target.scale == "response":
         if background is None:
             raise OptionError(
-                Argument("output", options.output),
+                Argument("scale", options.scale),
                 f" of this model is {model.outputs.link.name} of a sum over trees. Trees alone do not say how their sums vary together, so "
                 "the probability of a row with absent features needs training rows, or a sample of them, as background: pass ",
                 Argument("background", example="X_train"),
@@ -262,7 +267,7 @@ def _rescaled(model: Model, background: Background | None, options: Options, tar
         raise OptionError(
             Argument("method", "rescaled"),
             " approximates attributions behind a link; use it with ",
-            Argument("output", "probability"),
+            Argument("scale", "probability"),
             " or 'response' of a model that has one.",
         )
     if background is None or options.order != 1 or not options.index.efficient:
@@ -277,7 +282,7 @@ def _rescaled(model: Model, background: Background | None, options: Options, tar
     if (
         not isinstance(model, TreeEnsemble)
         or (link.function is None and link.name not in ELEMENTWISE)
-        or (link.function is not None and len(target.picks) > 1)
+        or (link.function is not None and len(model.outputs.names) > 1)
     ):
         raise OptionError(
             Argument("method", "rescaled"),
@@ -299,10 +304,10 @@ def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
 def _check_enumeration(background: Background | None, options: Options, used: npt.NDArray[np.int64]) -> None:
     if len(used) > MAX_ENUMERATED_PLAYERS:
         raise UnsupportedModelError(
-            Argument("output", options.output),
+            Argument("scale", options.scale),
             f" needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are "
             "enumerated. Explain the additive scale (leave ",
-            Argument("output"),
+            Argument("scale"),
             " out), group columns with ",
             Argument("players", example="{...}"),
             ", or ask for the known approximation by its name: ",
@@ -313,7 +318,7 @@ def _check_enumeration(background: Background | None, options: Options, used: np
     needed, allowed = 2 ** len(used) * rows, DEFAULT_MAX_EVALS if options.max_evals is None else options.max_evals
     if needed > allowed:
         raise LimitError(
-            Argument("output", options.output),
+            Argument("scale", options.scale),
             f" needs {needed:,} evaluations a row (2^{len(used)} coalitions x {rows:,} background rows), more than the {allowed:,} "
             "allowed. Pass fewer background rows, group columns with ",
             Argument("players", example="{...}"),
