@@ -30,7 +30,7 @@ def test_the_map_is_made_and_the_checks_are_printed_and_written(folder, capsys):
     e = wb.saliency(net, x, 1, "gradient_x_input", seed=3)
     ours = wb.check(e, net, x, checks=("numerical", "stability"), max_rows=2, seed=3)
     written = json.loads((folder / "out.json").read_text())
-    assert [(c["name"], c["verdict"]) for c in written["checks"]] == [(c.name, c.verdict) for c in ours.rows]
+    assert [(c["check"], c["verdict"]) for c in written["checks"]] == [(c.name, c.verdict) for c in ours.rows]
     assert all(f"{c.name} " in printed and c.verdict in printed for c in ours.rows)
     assert code == (0 if ours.passed else 6)
 

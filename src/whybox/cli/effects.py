@@ -12,6 +12,7 @@ from whybox.cli.method_help import methods_help
 from whybox.cli.parser import CommandParser
 from whybox.cli.shared import (
     add_jobs,
+    add_max_evals,
     add_model,
     add_output,
     add_result,
@@ -67,6 +68,7 @@ def add_question(parser: CommandParser) -> None:
     add("--kind", choices=kinds, default="pdp", metavar="KIND", help="one of those below (default: %(default)s)")
     add("--grid", metavar="N", help="how many points, or thresholds: one for each step of the trees")
     add("--sample-weight", metavar="COLUMN", help="column of DATA with a weight for each row")
+    add_max_evals(parser)
     add_jobs(parser)
 
 
@@ -101,7 +103,7 @@ def question_of(options: argparse.Namespace) -> EffectsQuestion:
         sample_weight = column_of(options.sample_weight, "sample_weight", rows, options.data).to_numpy(
             zero_copy_only=False
         )
-        if not model.inputs.reads(options.sample_weight):
+        if not model.inputs.reads_column(options.sample_weight):
             rows = rows.drop_columns([options.sample_weight])
     features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
     grid = int(options.grid) if (options.grid or "").isdigit() else options.grid
@@ -111,6 +113,7 @@ def question_of(options: argparse.Namespace) -> EffectsQuestion:
         "output": options.output,
         "scale": options.scale,
         "sample_weight": sample_weight,
+        "max_evals": options.max_evals,
         "n_jobs": options.n_jobs,
     }
     return EffectsQuestion(model, rows, features, settings)
@@ -126,7 +129,7 @@ def _effects(options: argparse.Namespace) -> None:
     out = check_output(options.out)
     refuse_overwriting(options)
     q = question_of(options)
-    nothing: dict[str, Any] = {"response_method": None, "max_evals": None, "check": False}
+    nothing: dict[str, Any] = {"response_method": None, "check": False}
     settled = name_rows(lambda rows: settle(q.model, rows, q.features, **q.settings, **nothing), q.rows, options.data)
     if settled.asks:
         print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)

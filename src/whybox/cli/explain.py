@@ -10,6 +10,7 @@ from whybox.cli.parser import number_at_least
 from whybox.cli.shared import (
     add_background,
     add_jobs,
+    add_max_evals,
     add_model,
     add_output,
     add_players,
@@ -94,6 +95,7 @@ def add_question(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto, exact: exact or refused; rescaled: approximate, for probabilities",
     )
+    add_max_evals(parser)
     add_jobs(parser)
     add("--dtype", choices=("float32", "float64"), help="arithmetic (default: what the model's library computes in)")
 
@@ -113,6 +115,7 @@ def explainer_of(options: argparse.Namespace, model: Any) -> Any:
         index=options.index,
         method=options.method,
         sparse=options.sparse,
+        max_evals=options.max_evals,
         n_jobs=options.n_jobs,
         dtype=options.dtype,
     )
@@ -130,7 +133,7 @@ def _explain(options: argparse.Namespace) -> None:
     model = model_of(options)
     explainer = explainer_of(options, model)
     spelled, coded = spelled_columns(options.data, model, options.id), coded_columns(options.data, model, options.id)
-    copied = [c for c in options.id if not model.inputs.reads(c)]
+    copied = [c for c in options.id if not model.inputs.reads_column(c)]
     parts: list[Evidence] = []
     last: Explanation | None = None
     with atomic_write(out) as part:
@@ -152,7 +155,7 @@ def _without_ids(rows: Any, model: Any, options: argparse.Namespace) -> Any:
     """Take the columns that are only to be copied away from those the model is given."""
     for name in options.id:
         column_of(name, "id", rows, options.data)
-    return rows.drop_columns([c for c in dict.fromkeys(options.id) if not model.inputs.reads(c)])
+    return rows.drop_columns([c for c in dict.fromkeys(options.id) if not model.inputs.reads_column(c)])
 
 
 def _with_ids(explanation: Any, rows: Any, options: argparse.Namespace) -> Any:

@@ -67,7 +67,7 @@ def _plan_effects(options: argparse.Namespace) -> None:
     from whybox.methods.effects.problem import settle
 
     q = effects.question_of(options)
-    nothing: dict[str, Any] = {"response_method": None, "max_evals": None, "check": False}
+    nothing: dict[str, Any] = {"response_method": None, "check": False}
     print(
         name_rows(
             lambda rows: plan_effects(settle(q.model, rows, q.features, **q.settings, **nothing)), q.rows, options.data

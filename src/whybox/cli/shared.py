@@ -14,6 +14,7 @@ from whybox.errors import Argument, DtypeError, InputError, NonFiniteError, Opti
 __all__ = [
     "add_background",
     "add_jobs",
+    "add_max_evals",
     "add_model",
     "add_output",
     "add_players",
@@ -122,7 +123,20 @@ def add_players(parser: argparse.ArgumentParser) -> None:
 def add_jobs(parser: argparse.ArgumentParser) -> None:
     """Add the number of threads."""
     parser.add_argument(
-        "--n-jobs", type=number_at_least(None), metavar="N", help="threads (default: as many as there are processors)"
+        "--n-jobs",
+        type=number_at_least(None),
+        metavar="N",
+        help="threads (default: as many as this process may use; -1: one a processor)",
+    )
+
+
+def add_max_evals(parser: argparse.ArgumentParser) -> None:
+    """Add the largest number of predictions."""
+    parser.add_argument(
+        "--max-evals",
+        type=number_at_least(1),
+        metavar="N",
+        help="predictions that may be made in total; more is refused before the first",
     )
 
 
@@ -204,19 +218,19 @@ def read_rows(path: str, model: Any, apart: Sequence[str] = ()) -> Any:
 
 def spelled_columns(path: str, model: Any, apart: Sequence[str] = ()) -> dict[str, Callable[[str], bool]]:
     """Which columns of a file the model knows as categories of text; `apart` are columns that the model is not given."""
-    return {name: v.knows for name, v in _categories(path, model, apart).items() if v.text}
+    return {name: v.contains for name, v in _categories(path, model, apart).items() if v.is_text}
 
 
 def coded_columns(path: str, model: Any, apart: Sequence[str] = ()) -> list[str]:
     """Which columns of a file are categories that the model knows by their codes alone."""
-    return [name for name, v in _categories(path, model, apart).items() if not v.stored]
+    return [name for name, v in _categories(path, model, apart).items() if not v.is_stored]
 
 
 def _categories(path: str, model: Any, apart: Sequence[str]) -> dict[str, Any]:
     from whybox.data.table_files import column_names
 
-    given = [n for n in column_names(path) if n not in apart or model.inputs.reads(n)]
-    found: dict[str, Any] = model.inputs.categorical(given)
+    given = [n for n in column_names(path) if n not in apart or model.inputs.reads_column(n)]
+    found: dict[str, Any] = model.inputs.categorical_columns(given)
     return found
 
 
