@@ -157,17 +157,6 @@ def test_classes_are_never_matched_by_their_order(tmp_path, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_classes_may_be_numbers_their_text_or_booleans():
-    from whybox.reporting.performance import _positions
-
-    for classes in (("0", "1"), ("False", "True")):
-        for target in ([1, 0, 1], [1.0, 0.0, 1.0], [True, False, True], ["1", "0", "1"], ["True", "False", "True"]):
-            assert _positions(classes, np.array(target, dtype=object)).tolist() == [1, 0, 1]
-    assert _positions(("low", "high"), np.array(["high", "low"])).tolist() == [1, 0]
-    with pytest.raises(InputError, match="2 missing values"):
-        _positions(("0", "1"), np.array([1, None, float("nan")], dtype=object))
-
-
 @pytest.mark.parametrize(
     "name",
     [

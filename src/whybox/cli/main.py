@@ -176,7 +176,12 @@ def _explain_parser(commands: Any) -> None:
         action="store_true",
         help="leave out features that the model does not read; with --order 2: a column a feature and one for each pair that a path of a tree asks for together",
     )
-    add("--n-jobs", type=int, metavar="N", help="threads (default: as many as there are processors)")
+    add(
+        "--n-jobs",
+        type=int,
+        metavar="N",
+        help="threads (default: as many as this process may use; -1: one a processor)",
+    )
     add("--dtype", choices=("float32", "float64"), help="arithmetic (default: what the model's library computes in)")
     add("--index", default="shapley", help="shapley, banzhaf, 'banzhaf(p)' or 'beta(a, b)' (default: %(default)s)")
     add("--method", default="auto", help="auto (exact or refused) or rescaled (approximate, for probabilities)")
@@ -211,7 +216,12 @@ def _effects_parser(commands: Any) -> None:
     add("--kind", default="pdp", help="pdp, ice, c-ice, d-ice, ale, marginal or anova (default: %(default)s)")
     add("--grid", default=None, metavar="N", help="how many points, or thresholds: one for each step of the trees")
     add("--sample-weight", metavar="COLUMN", help="column of DATA with a weight for each row")
-    add("--n-jobs", type=int, metavar="N", help="threads of tree models (default: as many as there are processors)")
+    add(
+        "--n-jobs",
+        type=int,
+        metavar="N",
+        help="threads of tree models (default: as many as this process may use; -1: one a processor)",
+    )
     effects.set_defaults(run=_effects, background=None)
 
 
@@ -436,12 +446,9 @@ def _effects(options: argparse.Namespace) -> None:
     features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
     grid = int(options.grid) if (options.grid or "").isdigit() else options.grid
     asked: dict[str, Any] = {
-        "kind": options.kind,
+        **{name: getattr(options, name) for name in ("kind", "output", "scale", "n_jobs")},
         "grid": grid,
-        "output": options.output,
-        "scale": options.scale,
         "sample_weight": sample_weight,
-        "n_jobs": options.n_jobs,
     }
     nothing: dict[str, Any] = {"response_method": None, "max_evals": None, "check": False}
     settled = _explained(lambda rows: settle(model, rows, features, **asked, **nothing), rows, options.data)

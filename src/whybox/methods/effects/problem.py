@@ -11,12 +11,11 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.background.marginal import shares
-from whybox.core.validation import check_jobs
+from whybox.core.workers import check_jobs, thread_count
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
 from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean
 from whybox.explanation.effects import Key
-from whybox.kernels.compiled_trees import threads_available
 from whybox.kernels.effects import representatives
 from whybox.kernels.predict import agreement
 from whybox.methods.common.output import OutputSelection, resolve_output
@@ -38,6 +37,7 @@ from whybox.models.trees import TreeEnsemble
 __all__ = ["EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
 
 ROWS_VERIFIED: Final = 65536
+DEFAULT_MAX_EVALS: Final = 10**8  # predictions of single rows in total, when the caller sets no limit
 MOST_SPARSE: Final = 2000  # columns of sparse rows that all have effects found unless they are named
 
 
@@ -64,6 +64,11 @@ class EffectsProblem:
     shown: int = 0
     threads: int = 1
     _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
+
+    @property
+    def allowed(self) -> int:
+        """How many predictions of single rows may be made in total."""
+        return DEFAULT_MAX_EVALS if self.max_evals is None else self.max_evals
 
     @property
     def spec(self) -> MethodSpec:
@@ -95,7 +100,7 @@ class EffectsProblem:
                 TreeEvaluator(model, self.rows, self.target, threads=self.threads)
                 if kind == "trees" and isinstance(model, TreeEnsemble)
                 else PredictEvaluator(
-                    model, self.rows, self.target, repeats=self.repeats, most=self.max_evals, before=self.probed
+                    model, self.rows, self.target, repeats=self.repeats, most=self.allowed, before=self.probed
                 )
             )
         return self._engines[kind]
@@ -245,7 +250,7 @@ def settle(  # noqa: PLR0913  # the options there are
     check_kind(kind)
     if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
         raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
-    threads = check_jobs(n_jobs) or threads_available()
+    threads = thread_count(check_jobs(n_jobs))
     given = as_table(X)
     adapted = readable(model, given, response_method, scale)
     received = prepare_rows(adapted, given)

@@ -43,12 +43,13 @@ def run(
         out: where to write the attributions, instead of memory of our own.
 
     Raises:
-        LimitError: the result would not fit in memory.
+        LimitError: the result would not fit in memory, or more predictions than ``max_evals``.
         ModelMismatchError: base + attributions is not the model's own prediction.
     """
     began = time.perf_counter()
     table = received.table
     q, n = compiled.question, len(table)
+    q.check_evals(n)
     shape = (n, *q.shape_shown(), len(q.target.names))
     values, prediction = _room(q, shape, out, sparse=table.is_sparse), np.empty((n, shape[-1]))
     engine = KernelRunner(compiled, n)
