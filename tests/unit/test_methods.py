@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestRegressor
 
 import whybox as wb
 import zoo
 from oracles import banzhaf, beta, hybrid_game, semivalue, shapley
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.games.indices import Index, as_index
+from whybox.games.players import named_groups, resolve_players
 from whybox.kernels import tree_shap
 from whybox.models.registry import as_model
 
@@ -326,10 +330,38 @@ def test_impurity_importance_of_boosters_and_groups():
         wb.importance(zoo.built("CatBoostRegressor, RMSE")[0], method="impurity")
     with pytest.raises(OptionError, match="do not go with it"):
         wb.importance(model, method="impurity", scale="raw")
-    with pytest.raises(OptionError, match="method='gain'"):
+    with pytest.raises(OptionError, match="method='gain' is not known; there are 'shap', 'impurity'"):
         wb.importance(model, method="gain")
     with pytest.raises(OptionError, match="pass X"):
         wb.importance(model)
+
+
+def test_importance_finds_its_methods_in_the_registry(monkeypatch):
+    """One that explains rows gets the explainer handed in, and the truth where it uses it."""
+    from whybox.methods.method_spec import MethodSpec
+    from whybox.methods.registry import registered
+
+    def largest(problem):
+        e = problem.attributions("largest")
+        return replace(
+            e, kind="importance", values=np.abs(e.values).max(axis=0), dims=("feature",), prediction=None, data=None
+        )
+
+    model, rows = zoo.built("RandomForestRegressor")
+    monkeypatch.setattr("whybox.methods.importance.impurity.largest", largest, raising=False)
+    spec = MethodSpec(
+        id="largest",
+        family="importance",
+        title="Largest attribution",
+        summary="the largest absolute attribution",
+        reference="none",
+        run="whybox.methods.importance.impurity:largest",
+        takes=("y",),
+    )
+    with registered(spec):
+        got = wb.importance(model, rows[:20], zoo.y()[:20], "largest", background=rows[50:60])
+    want = wb.explain(model, rows[:20], rows[50:60])
+    assert got.values.tobytes() == np.abs(want.values).max(axis=0).tobytes()
 
 
 def test_shap_importance_is_the_mean_absolute_attribution():
@@ -396,3 +428,24 @@ def test_the_third_place_of_importance_is_the_truth():
     assert np.array_equal(
         wb.importance(model, rows[:9], None, "shap").values, wb.importance(model, rows[:9], method="shap").values
     )
+
+
+def test_groups_hold_every_part_once_in_order():
+    """Of words or segments as of columns; what is tied together comes as one."""
+    words = ["the", "film", "was", "not", "good"]
+    single = [(i,) for i in range(5)]
+    assert named_groups(words, [], single) == [(w, (i,)) for i, w in enumerate(words)]
+    assert named_groups(words, [("negated", (3, 4))], single)[2:] == [("was", (2,)), ("negated", (3, 4))]
+    tied = [(0, 1), (2,), (3, 4)]
+    assert [name for name, _ in named_groups(words, [], tied)] == ["the + film", "was", "not + good"]
+    with pytest.raises(OptionError, match="more than one player is named 'was'"):
+        named_groups(words, [("was", (3, 4))], single)
+
+
+def test_groups_of_many_columns():
+    names = [f"x{i}" for i in range(5000)]
+    X = np.random.default_rng(0).normal(size=(40, 5000))
+    model = as_model(RandomForestRegressor(2, max_depth=2, random_state=0).fit(pd.DataFrame(X, columns=names), X[:, 0]))
+    players = resolve_players(model, names, {f"g{k}": names[5 * k : 5 * k + 5] for k in range(1000)})
+    assert players.count == 1000
+    assert players.of_column.tolist() == [i // 5 for i in range(5000)]

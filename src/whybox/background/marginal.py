@@ -12,8 +12,8 @@ from whybox.data.table import Floats
 from whybox.errors import InputError, NonFiniteError
 from whybox.kernels.predict import agreement, sampled
 from whybox.models.base import Model, digest
-from whybox.models.mixed_rows import Sample
-from whybox.models.receive import Received, receive
+from whybox.models.mixed_rows import RowSample
+from whybox.models.prepare_rows import PreparedRows, prepare_rows
 
 __all__ = ["Background", "make_background", "shares"]
 
@@ -36,8 +36,8 @@ class Background:
     weights: Floats
     given: int
     fingerprint: str
-    received: Received
-    some: Sample
+    received: PreparedRows
+    some: RowSample
 
     def only(self, columns: npt.NDArray[np.int64]) -> Background:
         """Return the same rows with some of the model columns."""
@@ -58,10 +58,10 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
         ColumnsError, DtypeError, NonFiniteError, EmptyDataError: as for the rows to explain.
         ModelMismatchError: our reading of a background row differs from the model's own predict.
     """
-    received = receive(model, rows, what="the background")
+    received = prepare_rows(model, rows, what="the background")
     table = received.table
     try:
-        model.inputs.confirm(table)
+        model.inputs.confirm_structure(table)
         matrix = model.inputs.matrix(table)
     except NonFiniteError as error:
         raise NonFiniteError(f"the background: {error}") from None

@@ -29,9 +29,9 @@ from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
-from whybox.models.columns_read import narrowed
-from whybox.models.receive import Received, receive
-from whybox.models.registry import as_model, learnt_categories, raw_scores
+from whybox.models.columns_read import narrow_to_columns_read
+from whybox.models.prepare_rows import PreparedRows, prepare_rows
+from whybox.models.registry import as_model, learned_categories, raw_scores
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
@@ -57,7 +57,7 @@ class EffectsProblem:
     wanted: tuple[tuple[int, ...], ...]
     kind: str
     grid: Any
-    received: Received
+    received: PreparedRows
     max_evals: int | None = None
     agreement: float = 0.0
     checked: int = 0
@@ -84,7 +84,7 @@ class EffectsProblem:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about the model and the rows."""
-        return (*self.model.notes, *self.received.about())
+        return (*self.model.notes, *self.received.remarks())
 
     def name(self, members: Sequence[int]) -> Key:
         """Return the name of a feature, or the names of two."""
@@ -142,7 +142,7 @@ class EffectsProblem:
         return () if why is None else (f"Found by predictions, because {why}.",)
 
     def _thresholds(self, position: int) -> Any:
-        """Values of a numeric column between which the trees see no difference, one for each step; None (all of them) for categories."""
+        """Values of a numeric column between which the trees see no difference, one for each step; all values of the rows for categories."""
         name = self.rows.table.names[position]
         feature = self.rows.feature(position)
         trees, model = self.evaluator((position,)), self.model
@@ -152,9 +152,14 @@ class EffectsProblem:
             )
         if feature.kind == "category":
             return None
+        if position in model.inputs.encoder.learned_categories(self.rows.table) and feature.numbers is not None:
+            values = np.unique(
+                feature.numbers[np.isfinite(feature.numbers)]
+            )  # numbers that are categories: no steps between them
+            return [*values.tolist(), *([None] if feature.missing else [])]
         columns = trees.columns((position,))
         if (
-            not model.inputs.encoder.elementwise
+            not model.inputs.encoder.is_elementwise
             or feature.numbers is None
             or feature.kind == "datetime"
             or len(columns) != 1
@@ -191,7 +196,7 @@ def readable(model: Any, rows: Table, response_method: str | None = None, scale:
             )
         return model
     if response_method is not None or (callable(model) and not hasattr(model, "predict")):
-        return as_black_box(model, rows, response_method=response_method, learnt=learnt_categories)
+        return as_black_box(model, rows, response_method=response_method, learned_categories=learned_categories)
     if isinstance(model, (str, Path)):
         return as_model(model)
     try:
@@ -202,7 +207,7 @@ def readable(model: Any, rows: Table, response_method: str | None = None, scale:
         scores = None if isinstance(scale, str) and scale in ("probability", "response") else raw_scores(model)
         through = "its own predict" if scores is None else scores.what
         note = f"Asked through {through}, because it is not read: {reason}"
-        return as_black_box(model, rows, notes=(note,), scores=scores, learnt=learnt_categories)
+        return as_black_box(model, rows, notes=(note,), scores=scores, learned_categories=learned_categories)
 
 
 def weighted_rows(table: Table, sample_weight: Any) -> Rows:
@@ -248,13 +253,13 @@ def settle(  # noqa: PLR0913  # the options there are
     threads = thread_count(check_jobs(n_jobs))
     given = as_table(X)
     adapted = readable(model, given, response_method, scale)
-    received = receive(adapted, given)
+    received = prepare_rows(adapted, given)
     table = snapshot_table(received.table)
     if table.is_sparse:
         _check_width(table, features)
-        adapted = narrowed(adapted)
+        adapted = narrow_to_columns_read(adapted)
     if not isinstance(adapted, BlackBox):
-        adapted.inputs.confirm(table)
+        adapted.inputs.confirm_structure(table)
     rows = weighted_rows(table, sample_weight)
     target = resolve_output(adapted.outputs, output, scale)
     wanted = _features(table.names, features)
@@ -322,12 +327,12 @@ def _check_grid(names: Sequence[str], grid: Any) -> None:
 
 def _agreement(model: Model, table: Table, *, check: bool, known: float | None) -> tuple[float, int]:
     """Hold our reading of the rows against the model's own predict; return the largest difference and how many rows that asks about."""
-    if model.own is None or isinstance(model, BlackBox):
+    if model.own_predict is None or isinstance(model, BlackBox):
         return 0.0, 0
     if not check or known is not None:
         return float("nan") if known is None else known, len(table)
     worst = 0.0
     for start, block in table.blocks(ROWS_VERIFIED):
-        X = model.inputs.block(block, start)
+        X = model.inputs.matrix_of_block(block, start)
         worst = max(worst, agreement(model, block, X, rows="these rows", row="row"))
     return worst, len(table)

@@ -358,7 +358,7 @@ class KernelRunner:
     def _alone(self) -> list[TreeEnsemble]:
         """The model of each output by itself."""
         forest = _forest(self.question)
-        return [forest.only(k) for k in range(len(forest.outputs.names))]
+        return [forest.select_output(k) for k in range(len(forest.outputs.names))]
 
     def enumerate(self, X: Floats, order: int) -> Floats:
         """Every coalition of the players that the model uses; the others get exactly zero."""

@@ -150,7 +150,7 @@ def choices(question: Question, order: int) -> tuple[Plan, ...]:
         return (Plan(q.kernel, threads=1, trees=forest.n_trees if isinstance(forest, TreeEnsemble) else 0),)
     wanted = compiled_trees.forced_choice("instructions")
     sets = [s for s in compiled_trees.instruction_sets() if wanted in (None, s.name)]
-    arithmetic: Arithmetic = q.options.dtype or ("float32" if forest.single else "float64")
+    arithmetic: Arithmetic = q.options.dtype or ("float32" if forest.float32_sums else "float64")
     blank = Plan(
         "", arithmetic=arithmetic, threads=threads, trees=forest.n_trees, memory_bytes=_scratch(q, order, threads)
     )

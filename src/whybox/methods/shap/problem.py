@@ -19,7 +19,7 @@ from whybox.kernels import tree_shap
 from whybox.methods.common.output import OutputSelection, resolve_output
 from whybox.models.base import Model
 from whybox.models.linear import Linear
-from whybox.models.links import ELEMENTWISE
+from whybox.models.links import ELEMENTWISE_LINKS
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["MAX_ENUMERATED_PLAYERS", "Options", "Question", "check_options", "settle"]
@@ -273,7 +273,7 @@ def _rescaled(model: Model, background: Background | None, options: Options, tar
         raise OptionError("method='rescaled' needs a background, order=1 and index='shapley'.")
     if (
         not isinstance(model, TreeEnsemble)
-        or (link.function is None and link.name not in ELEMENTWISE)
+        or (link.function is None and link.name not in ELEMENTWISE_LINKS)
         or (link.function is not None and len(model.outputs.names) > 1)
     ):
         raise OptionError(
@@ -284,7 +284,7 @@ def _rescaled(model: Model, background: Background | None, options: Options, tar
 
 def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
     if isinstance(model, TreeEnsemble):
-        columns = model.read
+        columns = model.columns_read
     elif isinstance(model, Linear):
         columns = np.flatnonzero(model.weights.any(axis=1))
     else:
