@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats, Table
-from whybox.errors import LimitError, ModelMismatchError, OptionError
+from whybox.errors import Argument, LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import PAIR_SEPARATOR, Explanation, labels
 from whybox.kernels.predict import advice, mixed_agreement, sampled
@@ -107,13 +107,16 @@ def _result_array(
         size = np.prod(shape, dtype=np.float64) * dtype.itemsize
         if size > (MAX_SPARSE_RESULT_BYTES if sparse else MAX_RESULT_BYTES):
             keep = {
-                (1, False): ", keep only the features that the model reads with sparse=True",
-                (2, False): ", keep only pairs that share a path with sparse=True",
-            }.get((problem.options.order, problem.options.sparse), "")
+                (1, False): (", keep only the features that the model reads with ", Argument("sparse", True)),
+                (2, False): (", keep only pairs that share a path with ", Argument("sparse", True)),
+            }.get((problem.options.order, problem.options.sparse), ())
             raise LimitError(
                 f"the result of {shape[0]:,} rows x {' x '.join(str(s) for s in shape[1:])} numbers would take {size / 2**30:.1f} GiB"
-                f"{f', and the rows are sparse ({MAX_SPARSE_RESULT_BYTES / 2**30:.0f} GiB allowed)' if sparse else ''}; "
-                f"explain fewer rows at a time{keep}, or group columns with players={{...}}."
+                f"{f', and the rows are sparse ({MAX_SPARSE_RESULT_BYTES / 2**30:.0f} GiB allowed)' if sparse else ''}; explain fewer rows at a time",
+                keep,
+                ", or group columns with ",
+                Argument("players", example="{...}"),
+                ".",
             )
         return np.zeros(shape, dtype)
     wanted = shape if problem.target.axis else shape[:-1]
@@ -337,5 +340,7 @@ def _terms(problem: ShapProblem) -> dict[str, tuple[int, ...]]:
             f"{names[i]}{PAIR_SEPARATOR}{names[j]}": (*members[i], *members[j]) for i, j in problem.pairs.tolist()
         }
         if len(terms) < problem.players_shown.count + len(problem.pairs):
-            raise OptionError("a column is called as a pair of columns would be; rename it, or leave sparse out.")
+            raise OptionError(
+                "a column is called as a pair of columns would be; rename it, or leave ", Argument("sparse"), " out."
+            )
     return terms
