@@ -137,7 +137,7 @@ class Question:
     def pairs(self) -> npt.NDArray[np.int32]:
         """Pairs of players that can interact at all, (pairs, 2): those that some path of a tree asks for together."""
         assert isinstance(self.model, TreeEnsemble)  # noqa: S101  # settled
-        return tree_shap.pairs(self.model, self.players.of_column, self.players.count)
+        return tree_shap.interacting_pairs(self.model, self.players.of_column, self.players.count)
 
     @cached_property
     def unseen(self) -> bool:
