@@ -135,7 +135,7 @@ def _wanted(checks: Any) -> tuple[str, ...]:
         if name not in GROUPS:
             raise OptionError(Argument("checks", name), " is not known.", known=GROUPS)
     if not asked:
-        raise OptionError(f"checks is empty: 'all', or some of {', '.join(map(repr, GROUPS))}.")
+        raise OptionError(Argument("checks"), f" is empty: 'all', or some of {', '.join(map(repr, GROUPS))}.")
     return tuple(g for g in GROUPS if g in asked)
 
 
