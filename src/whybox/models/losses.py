@@ -15,7 +15,7 @@ from whybox.core.label_choice import matching_positions
 from whybox.data.cells import cell_key
 from whybox.data.series import is_missing
 from whybox.data.table import Floats
-from whybox.errors import Argument, InputError, OptionError, did_you_mean, shown
+from whybox.errors import Argument, InputError, OptionError, shown
 from whybox.models.links import Outputs
 
 __all__ = ["LOSSES", "Loss", "as_loss", "class_labels", "class_probabilities", "true_classes", "true_numbers"]
@@ -61,11 +61,15 @@ class Loss:
         if self.least is not None and (bad := truth <= self.least if self.above else truth < self.least).any():
             words = "above" if self.above else "at least"
             raise InputError(
-                f"y: loss={self.name!r} is defined for values {words} {self.least:g}; {int(bad.sum()):,} are not, the first being {truth[bad][0]:g}."
+                Argument("loss", self.name),
+                f" is defined for truths {words} {self.least:g}; {int(bad.sum()):,} of {bad.size:,} are not, the first being {truth[bad][0]:g}.",
             )
         if self.positive and (low := ~(predictions > 0)).any():
             raise OptionError(
-                f"loss={self.name!r} needs positive predictions; {int(low.sum()):,} of {low.size:,} are not, the first being {predictions[low][0]:g}. Take loss='squared'."
+                Argument("loss", self.name),
+                f" needs positive predictions; {int(low.sum()):,} of {low.size:,} are not, the first being {predictions[low][0]:g}. Take ",
+                Argument("loss", "squared"),
+                ".",
             )
         return self.function(truth, predictions)
 
@@ -144,20 +148,21 @@ def as_loss(loss: str | Loss) -> Loss:
         return loss
     match = _SPELLED.fullmatch(loss) if isinstance(loss, str) else None
     if match is None or match[1] not in LOSSES:
-        raise OptionError(f"loss={loss!r} is not known.{did_you_mean(loss, LOSSES)} There are {', '.join(LOSSES)}.")
+        raise OptionError(Argument("loss", loss), f" is not known; there are {', '.join(LOSSES)}.", known=LOSSES)
     name, parameter = match.groups()
     if parameter is None:
         return LOSSES[name]
     try:
         value = float(parameter)
     except ValueError:
-        raise OptionError(f"loss={loss!r}: the parameter must be a number, as in 'pinball(0.9)'.") from None
+        raise OptionError(Argument("loss", loss), ": the parameter must be a number, as in 'pinball(0.9)'.") from None
     if name == "pinball" and 0 < value < 1:
         return Loss(f"pinball({value:g})", "units of y", False, partial(_pinball, value))
     if name == "tweedie" and (np.isfinite(value) and not 0 < value < 1):
         return _tweedie_loss(value)
     raise OptionError(
-        f"loss={loss!r}: pinball takes a level between 0 and 1, tweedie a power of at most 0 or at least 1; other losses take no parameter."
+        Argument("loss", loss),
+        ": pinball takes a level between 0 and 1, tweedie a power of at most 0 or at least 1; other losses take no parameter.",
     )
 
 
