@@ -443,9 +443,9 @@ def test_models_of_keras_on_jax_agree_too(tmp_path):
         "net = t.keras_net(); e = wb.saliency(net, t.LAST); assert 'keras model on jax' in e.evidence.model, e.evidence.model\n"
         "assert np.abs(e.values - np.load(sys.argv[2])['map']).max() < 1e-6\n"
         "w = wb.models.registry.as_network(net); xs = (w.array(t.LAST),); c = w.array(np.eye(5, dtype='f')[np.arange(7) % 5])\n"
-        "tap = w.tap(xs, 'conv'); inner, said = w.inside('conv', xs); y, pull = inner((said, *xs))\n"
+        "tap = w.tap_layer(xs, 'conv'); inner, said = w.split_at_layer('conv', xs); y, pull = inner((said, *xs))\n"
         "assert np.abs(w.numpy(tap.pull(c)) - w.numpy(pull(c)[0])).max() < 1e-6 and np.abs(w.numpy(tap.pull(c))).max() > 0.01\n"
-        "assert w.randomised(1, 'fc').fingerprint != w.fingerprint\nprint('agreed')"
+        "assert w.with_random_parameters(1, 'fc').fingerprint != w.fingerprint\nprint('agreed')"
     )
     here = os.path.dirname(__file__)  # noqa: PTH120
     done = subprocess.run(

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import UnsupportedModelError
+from whybox.errors import Argument, UnsupportedModelError
 
 __all__ = ["Array", "Differentiable", "LayerTap", "PassCounter", "Pull", "RuleBackward", "consecutive_slice"]
 
@@ -152,7 +152,7 @@ class Differentiable(ABC):
 
     def select_output(self, output: Any) -> Differentiable:
         """Return the network with one of its several outputs: a key, a position, the name of an attribute."""
-        raise UnsupportedModelError(f"{self.kind} answers with one thing; leave output out.")
+        raise UnsupportedModelError(f"{self.kind} answers with one thing; leave ", Argument("output"), " out.")
 
     def session(self) -> AbstractContextManager[None]:
         """Return a context in which the network may run; modes and states are restored afterwards, also after an exception.
@@ -217,7 +217,9 @@ class Differentiable(ABC):
 
     def with_dtype(self, dtype: str) -> Differentiable:
         """Return the network computing in a shorter type, if its library can."""
-        raise UnsupportedModelError(f"{self.kind} computes in {self.arithmetic} only; leave dtype out.")
+        raise UnsupportedModelError(
+            f"{self.kind} computes in {self.arithmetic} only; leave ", Argument("dtype"), " out."
+        )
 
     def with_rules(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
         """Return the network traced into operators, each with its own backward rule (``"deeplift"``, ``"guided"``).
@@ -226,7 +228,9 @@ class Differentiable(ABC):
             UnsupportedModelError: an operator without a rule, by name; or a library without operator rules.
         """
         raise UnsupportedModelError(
-            f"operator rules are there for torch modules; this is {self.kind}. Use method='integrated_gradients', which needs derivatives only."
+            f"operator rules are there for torch modules; this is {self.kind}. Use ",
+            Argument("method", "integrated_gradients"),
+            ", which needs derivatives only.",
         )
 
     def with_random_parameters(self, seed: int, layer: str | None = None) -> Differentiable:

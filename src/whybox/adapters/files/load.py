@@ -13,7 +13,7 @@ from whybox.adapters.files.strict_document import CheckedNode, parse_json
 from whybox.adapters.files.ubjson import parse_ubjson
 from whybox.adapters.verification.verify import Domain, verify_linear, verify_trees
 from whybox.data.table import Floats
-from whybox.errors import MissingDependencyError, ModelFileError, UntrustedPickleError, shown
+from whybox.errors import Argument, MissingDependencyError, ModelFileError, UntrustedPickleError, shown
 from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
@@ -205,9 +205,10 @@ def _read_pickle(path: Path, data: bytes, trusted: bool) -> Model:
     if not trusted:
         imported_names = _imported_names(data)
         raise UntrustedPickleError(
-            f"{path.name} is a pickle or joblib file, and reading one runs whatever code is in it{f' (it names {shown(imported_names, 6)})' if imported_names else ''}. "
-            "If you made it yourself or trust who did, say so: --trust-pickle on the command line, trust_pickle=True in Python. Safer: save the model in its library's own "
-            "format (XGBoost .json, LightGBM .txt, CatBoost .json) or with skops."
+            f"{path.name} is a pickle or joblib file, and reading one runs whatever code is in it{f' (it names {shown(imported_names, 6)})' if imported_names else ''}"
+            ". If you made it yourself or trust who did, say so: ",
+            Argument("trust_pickle", True),
+            ". Safer: save the model in its library's own format (XGBoost .json, LightGBM .txt, CatBoost .json) or with skops.",
         )
     import joblib
 

@@ -14,7 +14,7 @@ from whybox.adapters.sklearn.assemble import wrap_model
 from whybox.adapters.sklearn.categories import categories_of_steps
 from whybox.adapters.sklearn.column_lineage import ColumnSources, trace_columns
 from whybox.data.table import Floats, Table, as_table
-from whybox.errors import UnsupportedModelError, WhyboxError
+from whybox.errors import InputError, UnsupportedModelError, WhyboxError
 from whybox.models.base import Model, Scale
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
@@ -121,12 +121,22 @@ class _PipelineEncoder:
                     rows = step.transform(rows)
             except WhyboxError:
                 raise
-            except Exception as error:
-                raise UnsupportedModelError(
-                    f"the step {name!r} ({type(step).__name__}) of the Pipeline refuses these rows: {error}"
-                ) from error
+            except Exception as error:  # libraries raise whatever they like about rows
+                raise _refusal(name, step, error) from error
         # a sparse matrix stays one: what its empty cells mean is for the model to say
         return self.inner.matrix(self.inner.align(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0])
+
+
+def _refusal(name: str, step: Any, error: Exception) -> WhyboxError:
+    from sklearn.exceptions import NotFittedError
+
+    if isinstance(error, NotFittedError):
+        return UnsupportedModelError(f"the step {name!r} of the Pipeline is not fitted: {error}")
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return InputError(
+        f"the step {name!r} ({type(step).__name__}) of the Pipeline refuses these rows: {reason}. "
+        "Pass rows as they were in training: the same columns and types, and no category that the step has not met and does not ignore."
+    )
 
 
 @final
