@@ -17,7 +17,7 @@ from whybox.games.players import Players, players_of_columns, resolve_players
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
-from whybox.methods.shap.plan import Plan, measured
+from whybox.methods.shap.plan import Plan, measure
 from whybox.methods.shap.problem import ShapProblem, check_options, resolve_problem
 from whybox.methods.shap.result import run
 from whybox.models.base import Model
@@ -168,7 +168,7 @@ class _Explainer:
             raise OptionError(Argument("rows", rows), " must be a positive whole number.")
         compiled, order = self._compiled(self.model.inputs.names, sparse=sparse), self.options.order
         compiled.problem.check_evals(int(rows))
-        return measured(compiled.plan(order, int(rows)), compiled.problem, order)
+        return measure(compiled.plan(order, int(rows)), compiled.problem, order)
 
     def _spec(self, problem: ShapProblem) -> MethodSpec:
         """Return the registry's entry of the method that computes a problem."""
