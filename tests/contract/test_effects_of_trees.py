@@ -14,10 +14,11 @@ import zoo
 from whybox.data.table import as_table
 from whybox.errors import OptionError
 from whybox.methods.common.output import resolve_output
+from whybox.methods.common.rows import weighted_rows
 from whybox.methods.effects.ale import ale
 from whybox.methods.effects.curves import individual, partial_dependence
 from whybox.methods.effects.predict_evaluator import PredictEvaluator
-from whybox.methods.effects.problem import settle, weighted_rows
+from whybox.methods.effects.problem import settle
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.models.blackbox import BlackBox
 from whybox.models.links import Outputs

@@ -31,9 +31,11 @@ from scipy.sparse import csr_array
 
 from whybox.data.table import Floats
 from whybox.errors import OptionError
+from whybox.methods.common.columns import Feature, Ints
+from whybox.methods.common.rows import Rows
 from whybox.methods.effects.curves import TOO_CLOSE, Curve
-from whybox.methods.effects.grid import Feature, Grid, Ints
-from whybox.methods.effects.predict_evaluator import Evaluator, Request, Rows
+from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.predict_evaluator import Evaluator, Request
 
 __all__ = ["ale", "edges_of", "requests"]
 

@@ -13,8 +13,9 @@ from whybox.data.table import Floats, is_missing
 from whybox.errors import ModelMismatchError, OptionError, WhyboxError
 from whybox.explanation.curve_functions import TOO_MANY, Axis, SavedCurve, Steps, UnavailableCurve, listed
 from whybox.kernels.value_intervals import class_of, edges_of
+from whybox.methods.common.columns import Feature
 from whybox.methods.effects.curves import Curve
-from whybox.methods.effects.grid import Feature, Grid, product
+from whybox.methods.effects.grid import Grid, product
 from whybox.methods.effects.points import own_grid, placed
 from whybox.methods.effects.predict_evaluator import Evaluator
 from whybox.methods.effects.problem import EffectsProblem

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -11,8 +11,11 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import LimitError, OptionError
-from whybox.methods.effects.grid import Feature, Grid, Ints
-from whybox.methods.effects.predict_evaluator import Evaluator, Rows
+from whybox.methods.common.columns import Feature, Ints
+from whybox.methods.common.extrapolation import OffDataShare
+from whybox.methods.common.rows import Rows
+from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.predict_evaluator import Evaluator
 
 __all__ = [
     "Curve",
@@ -22,6 +25,7 @@ __all__ = [
     "individual",
     "marginal",
     "partial_dependence",
+    "with_off_data",
     "with_sides",
 ]
 
@@ -216,3 +220,12 @@ def grid_share(rows: Rows, grid: Grid) -> Floats:
     return np.asarray(
         np.bincount(place[on], rows.weights[on], minlength=len(grid)).reshape(grid.shape), dtype=np.float64
     )
+
+
+def with_off_data(rows: Rows, curves: list[Curve]) -> list[Curve]:
+    """Return the curves, those of a single feature with the off-data share at each point."""
+    share = OffDataShare(rows)
+    return [
+        replace(c, off_data=share(c.grid.features[0], c.grid.points[0], c.grid.at)) if len(c.grid.features) == 1 else c
+        for c in curves
+    ]

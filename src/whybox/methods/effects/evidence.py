@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Final
 
 from whybox.explanation.evidence import Evidence, versions
-from whybox.methods.effects.predict_evaluator import Rows
+from whybox.methods.common.rows import Rows
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.models.blackbox import BlackBox
 

@@ -27,9 +27,10 @@ from whybox.errors import LimitError, OptionError
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
 from whybox.kernels import effects
+from whybox.methods.common.rows import Rows
 from whybox.methods.effects.evidence import evidence
 from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, Rows
+from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.models.trees import TreeEnsemble

@@ -14,12 +14,13 @@ from typing import Final, final
 import numpy as np
 
 from whybox.core.progress import expected
+from whybox.methods.common.extrapolation import OffDataShare
+from whybox.methods.common.rows import Rows
 from whybox.methods.effects.ale import requests
 from whybox.methods.effects.curves import check_individual, with_sides
 from whybox.methods.effects.evidence import INTERVENTIONAL
-from whybox.methods.effects.extrapolation import OffData
 from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, FIRST, MOST, Evaluator, PredictEvaluator, Rows
+from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, FIRST, MOST, Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import ESTIMANDS, KINDS_WITH_OFF_DATA, METHOD_NAMES, compute, grouped
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
@@ -260,11 +261,12 @@ def _off_seconds(asked: EffectsProblem, grids: Sequence[Grid]) -> float:
     if not curves:
         return 0.0
     times = [time.perf_counter()]
-    prepared = OffData(asked.rows)
+    share = OffDataShare(asked.rows)
     times.append(time.perf_counter())
     sizes = [min(n, len(curves[0])) for n in _OFF]
     for size in sizes:
-        prepared(curves[0].pick(np.unique(np.linspace(0, len(curves[0]) - 1, size).astype(np.int64))))
+        few = curves[0].pick(np.unique(np.linspace(0, len(curves[0]) - 1, size).astype(np.int64)))
+        share(few.features[0], few.points[0], few.at)
         times.append(time.perf_counter())
     ready, less, more = np.diff(times)
     point = max(more - less, 0.0) / max(sizes[1] - sizes[0], 1)

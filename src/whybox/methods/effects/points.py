@@ -18,7 +18,8 @@ from whybox.data.series import zone_of
 from whybox.data.table import Floats, Table, is_missing
 from whybox.errors import OptionError, did_you_mean, shown
 from whybox.explanation.curve_functions import as_dates, as_place
-from whybox.methods.effects.grid import Feature, Grid, Ints, numbers_of, with_gap
+from whybox.methods.common.columns import Feature, Ints, numbers_of, with_gap
+from whybox.methods.effects.grid import Grid
 
 __all__ = ["make_grid", "own_grid", "placed"]
 

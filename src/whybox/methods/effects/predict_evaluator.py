@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Final, Protocol, final
+from dataclasses import dataclass
+from typing import Final, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +13,13 @@ from whybox.core.progress import batches
 from whybox.data.table import Floats, Table
 from whybox.errors import LimitError, NonFiniteError
 from whybox.kernels.predict import raw
+from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
-from whybox.methods.effects.grid import Feature, Grid, Ints, feature_of
+from whybox.methods.common.rows import Rows
+from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.repeatability import Repeats
 from whybox.models.agreement import ask
-from whybox.models.base import Model, digest
+from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
     "Moments",
     "PredictEvaluator",
     "Request",
-    "Rows",
     "caller",
     "moments",
 ]
@@ -37,96 +37,7 @@ __all__ = [
 Corners = Sequence[tuple[int, Ints]]
 Request = tuple[Grid, Corners]
 CURVE_NUMBERS_HELD: Final = 2**22  # numbers of individual curves held at a time
-_KEPT: Final = 2**23  # numbers of `Rows.alike` kept
 FIRST, MOST = 4096, 65536  # rows of a batch
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """The rows an effect is taken over: an aligned table, and shares that sum to one.
-
-    ``count`` is the effective number of rows, (sum w)^2 / sum w^2.
-    """
-
-    table: Table
-    weights: Floats
-    _features: dict[int, Feature] = field(default_factory=dict, repr=False)
-    _alike: dict[tuple[int, ...], tuple[Ints, Ints]] = field(default_factory=dict, repr=False)
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.table)
-
-    @property
-    def count(self) -> float:
-        """Effective number of rows."""
-        return float(1.0 / (self.weights**2).sum())
-
-    def feature(self, position: int) -> Feature:
-        """Return a column, coded once."""
-        if position not in self._features:
-            self._features[position] = feature_of(self.table, position)
-        return self._features[position]
-
-    @cached_property
-    def codes(self) -> Ints:
-        """All columns coded, (rows, columns): equal codes stand for cells that no model can tell apart."""
-        return np.column_stack([self.feature(p).cells for p in range(self.table.width)])
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of the rows, column by column, and their shares."""
-        parts: list[object] = [self.weights]
-        if self.table.is_matrix:
-            rows = self.table.native
-            return digest(self.weights, rows.shape, rows.indptr, rows.indices, rows.data)
-        for p in range(self.table.width):
-            f = self.feature(p)
-            parts += [
-                f.name,
-                f.codes,
-                f.cells,
-                list(map(_spelled, f.unique)) if f.unique.dtype.kind in "OmM" else f.unique,
-            ]
-        return digest(*parts)
-
-    def alike(self, without: Sequence[int]) -> tuple[Ints, Ints]:
-        """Return a row for each different row but for some columns, and which of these each row is."""
-        key = tuple(without)
-        if key not in self._alike:
-            if len(self) * len(self._alike) > _KEPT:
-                self._alike.clear()
-            self._alike[key] = self._different(key)
-        return self._alike[key]
-
-    def _different(self, without: Sequence[int]) -> tuple[Ints, Ints]:
-        others = [p for p in range(self.table.width) if p not in without]
-        if not others:
-            return np.zeros(1, dtype=np.int64), np.zeros(len(self), dtype=np.int64)
-        if self.table.is_matrix:
-            return _alike_cells(self.table.select(others).native)
-        _, first, inverse = np.unique(self.codes[:, others], axis=0, return_index=True, return_inverse=True)
-        return first.astype(np.int64), inverse.reshape(-1).astype(np.int64)
-
-
-def _spelled(value: object) -> str:
-    """A value in full, where its text would leave numbers out."""
-    return repr(value.tolist()) if isinstance(value, np.ndarray) else str(value)
-
-
-def _alike_cells(rows: Any) -> tuple[Ints, Ints]:
-    """A row for each different row of a sparse matrix, and which of these each row is; a stored zero is no empty cell."""
-    seen: dict[tuple[bytes, bytes], int] = {}
-    first: list[int] = []
-    inverse = np.empty(rows.shape[0], dtype=np.int64)
-    for i, (a, b) in enumerate(zip(rows.indptr[:-1], rows.indptr[1:], strict=True)):
-        key = (rows.indices[a:b].tobytes(), rows.data[a:b].tobytes())
-        if key not in seen:
-            seen[key] = len(first)
-            first.append(i)
-        inverse[i] = seen[key]
-    return np.array(first, dtype=np.int64), inverse
 
 
 @final

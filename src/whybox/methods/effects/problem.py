@@ -9,19 +9,19 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.background.marginal import shares
 from whybox.core.validation import check_jobs
 from whybox.data.cells import snapshot
 from whybox.data.table import Table, as_table
-from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean, shown
+from whybox.errors import OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean, shown
 from whybox.explanation.effects import Key
 from whybox.kernels.compiled_trees import threads_available
 from whybox.kernels.effects import representatives
 from whybox.kernels.predict import agreement
 from whybox.methods.common.output import OutputSelection, resolve_output
+from whybox.methods.common.rows import Rows, weighted_rows
 from whybox.methods.effects.grid import Grid, product
 from whybox.methods.effects.points import make_grid
-from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, Rows, caller
+from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, caller
 from whybox.methods.effects.repeatability import Repeats
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
 from whybox.models.base import Model
@@ -31,7 +31,7 @@ from whybox.models.receive import Received, receive
 from whybox.models.registry import as_model, learnt_categories, raw_scores
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["EFFECT_KINDS", "EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
+__all__ = ["EFFECT_KINDS", "EffectsProblem", "check_kind", "readable", "settle"]
 
 EFFECT_KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")
 # points by default: of one feature, and of each of two
@@ -189,17 +189,6 @@ def readable(model: Any, rows: Table, response: str | None = None, output: Any =
         through = "its own predict" if scores is None else scores.what
         note = f"Asked through {through}, because it is not read: {reason}"
         return as_black_box(model, rows, notes=(note,), scores=scores, learnt=learnt_categories)
-
-
-def weighted_rows(table: Table, weights: Any) -> Rows:
-    """Return the rows with their shares.
-
-    Raises:
-        InputError: weights that are negative, not finite, all zero, or not one a row.
-    """
-    if isinstance(weights, str):
-        raise InputError("weights must be numbers, one a row; pass the column itself, not its name.")
-    return Rows(table, shares(weights, len(table), "row"))
 
 
 def settle(  # noqa: PLR0913  # the options there are

@@ -23,10 +23,10 @@ from whybox.data.table import Floats
 from whybox.errors import LimitError, OptionError
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
-from whybox.methods.effects.curves import MAX_RESULT_BYTES, Curve, grid_share
-from whybox.methods.effects.extrapolation import with_off_data
-from whybox.methods.effects.grid import Feature, Grid, Ints
-from whybox.methods.effects.predict_evaluator import Rows
+from whybox.methods.common.columns import Feature, Ints
+from whybox.methods.common.rows import Rows
+from whybox.methods.effects.curves import MAX_RESULT_BYTES, Curve, grid_share, with_off_data
+from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import labelled
 from whybox.numerics.rounding import floor

@@ -15,9 +15,16 @@ from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation, labels
 from whybox.methods.effects.ale import ale
 from whybox.methods.effects.curve_at import CurveAt
-from whybox.methods.effects.curves import Curve, components, grid_share, individual, marginal, partial_dependence
+from whybox.methods.effects.curves import (
+    Curve,
+    components,
+    grid_share,
+    individual,
+    marginal,
+    partial_dependence,
+    with_off_data,
+)
 from whybox.methods.effects.evidence import INTERVENTIONAL, evidence
-from whybox.methods.effects.extrapolation import with_off_data
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator
 from whybox.methods.effects.problem import EffectsProblem

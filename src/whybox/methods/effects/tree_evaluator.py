@@ -11,9 +11,11 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.kernels import effects
 from whybox.kernels.tree_shap import predict
+from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
-from whybox.methods.effects.grid import Grid, Ints
-from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Corners, Moments, Request, Rows, moments
+from whybox.methods.common.rows import Rows
+from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Corners, Moments, Request, moments
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["TreeEvaluator", "tree_evaluator_unavailable"]

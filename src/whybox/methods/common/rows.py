@@ -1,0 +1,119 @@
+"""The rows that a quantity is averaged over: a table with a weight a row, its columns coded, and which rows are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, final
+
+import numpy as np
+
+from whybox.background.marginal import shares
+from whybox.data.table import Floats, Table
+from whybox.errors import InputError
+from whybox.methods.common.columns import Feature, Ints, feature_of
+from whybox.models.base import digest
+
+__all__ = ["Rows", "weighted_rows"]
+
+_KEPT: Final = 2**23  # numbers of `Rows.alike` kept
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows an effect is taken over: an aligned table, and shares that sum to one.
+
+    ``count`` is the effective number of rows, (sum w)^2 / sum w^2.
+    """
+
+    table: Table
+    weights: Floats
+    _features: dict[int, Feature] = field(default_factory=dict, repr=False)
+    _alike: dict[tuple[int, ...], tuple[Ints, Ints]] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.table)
+
+    @property
+    def count(self) -> float:
+        """Effective number of rows."""
+        return float(1.0 / (self.weights**2).sum())
+
+    def feature(self, position: int) -> Feature:
+        """Return a column, coded once."""
+        if position not in self._features:
+            self._features[position] = feature_of(self.table, position)
+        return self._features[position]
+
+    @cached_property
+    def codes(self) -> Ints:
+        """All columns coded, (rows, columns): equal codes stand for cells that no model can tell apart."""
+        return np.column_stack([self.feature(p).cells for p in range(self.table.width)])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the rows, column by column, and their shares."""
+        parts: list[object] = [self.weights]
+        if self.table.is_matrix:
+            rows = self.table.native
+            return digest(self.weights, rows.shape, rows.indptr, rows.indices, rows.data)
+        for p in range(self.table.width):
+            f = self.feature(p)
+            parts += [
+                f.name,
+                f.codes,
+                f.cells,
+                list(map(_spelled, f.unique)) if f.unique.dtype.kind in "OmM" else f.unique,
+            ]
+        return digest(*parts)
+
+    def alike(self, without: Sequence[int]) -> tuple[Ints, Ints]:
+        """Return a row for each different row but for some columns, and which of these each row is."""
+        key = tuple(without)
+        if key not in self._alike:
+            if len(self) * len(self._alike) > _KEPT:
+                self._alike.clear()
+            self._alike[key] = self._different(key)
+        return self._alike[key]
+
+    def _different(self, without: Sequence[int]) -> tuple[Ints, Ints]:
+        others = [p for p in range(self.table.width) if p not in without]
+        if not others:
+            return np.zeros(1, dtype=np.int64), np.zeros(len(self), dtype=np.int64)
+        if self.table.is_matrix:
+            return _alike_cells(self.table.select(others).native)
+        _, first, inverse = np.unique(self.codes[:, others], axis=0, return_index=True, return_inverse=True)
+        return first.astype(np.int64), inverse.reshape(-1).astype(np.int64)
+
+
+def _spelled(value: object) -> str:
+    """A value in full, where its text would leave numbers out."""
+    return repr(value.tolist()) if isinstance(value, np.ndarray) else str(value)
+
+
+def _alike_cells(rows: Any) -> tuple[Ints, Ints]:
+    """A row for each different row of a sparse matrix, and which of these each row is; a stored zero is no empty cell."""
+    seen: dict[tuple[bytes, bytes], int] = {}
+    first: list[int] = []
+    inverse = np.empty(rows.shape[0], dtype=np.int64)
+    for i, (a, b) in enumerate(zip(rows.indptr[:-1], rows.indptr[1:], strict=True)):
+        key = (rows.indices[a:b].tobytes(), rows.data[a:b].tobytes())
+        if key not in seen:
+            seen[key] = len(first)
+            first.append(i)
+        inverse[i] = seen[key]
+    return np.array(first, dtype=np.int64), inverse
+
+
+def weighted_rows(table: Table, weights: Any) -> Rows:
+    """Return the rows with their shares.
+
+    Raises:
+        InputError: weights that are negative, not finite, all zero, or not one a row.
+    """
+    if isinstance(weights, str):
+        raise InputError("weights must be numbers, one a row; pass the column itself, not its name.")
+    return Rows(table, shares(weights, len(table), "row"))
