@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from whybox.methods.effects.plan import EffectsPlan as EffectsPlan
     from whybox.methods.saliency.saliency import saliency as saliency
     from whybox.methods.shap.plan import Plan as Plan
+    from whybox.models.remote import RemoteModel as RemoteModel
     from whybox.reporting.report import report as report
 
 __version__ = "0.1.0"
@@ -49,6 +50,7 @@ _WHERE = {
     "EffectsPlan": "whybox.methods.effects.plan",
     "plan_effects": "whybox.api.effects",
     "regions": "whybox.api.regions",
+    "RemoteModel": "whybox.models.remote",
     "report": "whybox.reporting.report",
     "saliency": "whybox.methods.saliency.saliency",
 }
@@ -59,6 +61,7 @@ __all__ = [
     "EffectsPlan",
     "Explanation",
     "Plan",
+    "RemoteModel",
     "__version__",
     "check",
     "effects",

@@ -203,6 +203,7 @@ PUBLIC = {
         "EffectsPlan",
         "Explanation",
         "Plan",
+        "RemoteModel",
         "__version__",
         "check",
         "effects",

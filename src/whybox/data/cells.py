@@ -29,6 +29,7 @@ __all__ = [
     "cell_codes",
     "column_dtype",
     "identity",
+    "joint_codes",
     "object_cells",
     "positions",
     "snapshot",
@@ -39,6 +40,7 @@ __all__ = [
 
 Ints = npt.NDArray[np.int64]
 NULL: Final = -1
+_WORDS: Final = (1, 2, 4, 8)  # bytes of values whose bits are compared
 _SPELLED: Final = (date, time, timedelta, Decimal, Fraction, UUID, complex)  # their repr says all there is
 
 
@@ -137,6 +139,39 @@ def cell_codes(table: Table, position: int) -> Ints:
     return codes if null is None else np.where(null, NULL, codes)
 
 
+def joint_codes(one: Table, other: Table, position: int) -> tuple[Ints, Ints]:
+    """Return :func:`cell_codes` of a column of two tables, made over both together: equal codes stand for the same cell in either table.
+
+    Where the two columns differ in dtype, or in their list of categories, no cell of one is the same as a cell of the other.
+    """
+    lists = [table.column(position).categories if _may_have_categories(table) else None for table in (one, other)]
+    if lists[0] is None and lists[1] is None and column_dtype(one, position) == column_dtype(other, position):
+        stored = [v for v in (_stored_values(table, position) for table in (one, other)) if v is not None]
+        if len(stored) == 2:
+            codes = _of_bits(np.concatenate([values for values, _ in stored]))
+            nulls = [np.zeros(len(values), dtype=bool) if null is None else null for values, null in stored]
+            codes = np.where(np.concatenate(nulls), NULL, codes)
+        else:
+            codes = _of_objects(np.concatenate([object_cells(table, position) for table in (one, other)]))
+        return codes[: len(one)], codes[len(one) :]
+    here, there = cell_codes(one, position), cell_codes(other, position)
+    if lists[0] is not None and lists[0] == lists[1] and column_dtype(one, position) == column_dtype(other, position):
+        return here, there
+    return here, there - there.min(initial=0) + here.max(initial=0) + 1
+
+
+def _may_have_categories(table: Table) -> bool:
+    return not (isinstance(table.native, np.ndarray) or table.is_matrix)
+
+
+def _stored_values(table: Table, position: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None] | None:
+    """Values of a column as they are stored, and which are null; None for objects and for values without a plain dtype."""
+    values = _of_matrix(table, position)
+    if values is not None:
+        return None if values.dtype == object or values.dtype.itemsize not in _WORDS else (values, None)
+    return _plain(nw.from_native(table.native, eager_only=True)[:, position], table.library)
+
+
 def stored_plainly(table: Table, position: int) -> bool:
     """Whether a column's cells are its numbers or dates and nothing else: two are the same where these are, but for the sign of a zero."""
     if isinstance(table.native, np.ndarray) or table.is_matrix:
@@ -175,7 +210,7 @@ def _stored(dtype: Any) -> Any:
 
 
 def _of_bits(values: npt.NDArray[Any]) -> Ints:
-    if values.dtype.itemsize not in (1, 2, 4, 8):
+    if values.dtype.itemsize not in _WORDS:
         return _of_objects(values)
     bits = np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
     return np.unique(bits, return_inverse=True)[1].reshape(-1).astype(np.int64)

@@ -23,6 +23,7 @@ __all__ = [
     "is_sparse_column",
     "mixed",
     "moved",
+    "row_codes",
     "stacked",
     "weighted_rows",
     "with_column",
@@ -122,6 +123,18 @@ def with_column(rows: Any, position: int, values: Sequence[Any]) -> Any:
         np.concatenate([columns, np.full(n, position)]),
         np.concatenate([kept.astype(np.result_type(kept, new)), new]),
     )
+
+
+def row_codes(*matrices: Any) -> npt.NDArray[np.int64]:
+    """Return a number for each row of one or more matrices, one after the other: equal for rows with the same stored cells; a stored zero is no empty cell."""
+    codes: dict[tuple[bytes, bytes, str], int] = {}
+    out = []
+    for rows in matrices:
+        indices = rows.indices.astype(np.int64)
+        for start, stop in zip(rows.indptr[:-1], rows.indptr[1:], strict=True):
+            key = indices[start:stop].tobytes(), rows.data[start:stop].tobytes(), rows.dtype.str
+            out.append(codes.setdefault(key, len(codes)))
+    return np.array(out, dtype=np.int64)
 
 
 def stacked(above: Any, below: Any) -> Any:

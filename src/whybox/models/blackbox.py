@@ -11,13 +11,15 @@ from typing import Any, final
 import numpy as np
 
 from whybox.core.label_choice import class_names
-from whybox.data.table import Floats, Table, as_table
-from whybox.errors import DtypeError, InputError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
+from whybox.data.table import Floats, Table
+from whybox.errors import OptionError, UnsupportedModelError, did_you_mean
 from whybox.models.agreement import ask
 from whybox.models.base import Model, OwnPredict, digest
+from whybox.models.call_outputs import as_outputs
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
 from whybox.models.links import Outputs
+from whybox.models.remote import RemoteModel
 
 __all__ = ["BlackBox", "RawScores", "as_black_box"]
 
@@ -32,10 +34,12 @@ class BlackBox(Model):
     What only needs answers (effects) takes it; what needs to see inside a model (exact attributions) goes on refusing it.
 
     Attributes:
-        probed: rows that it was asked about to see what comes out.
+        probed: rows that it was evaluated on to learn its output shape.
+        batch_size: most rows that it takes in one call; None: any number.
     """
 
     probed: int = 0
+    batch_size: int | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -111,7 +115,10 @@ def as_black_box(
         if plain
         else f"{type(obj).__name__} ({library}), asked through {method if scores is None else what}"
     )
-    return BlackBox(inputs=inputs, outputs=outputs, kind=kind, own=own, notes=notes, probed=len(first))
+    batch_size = obj.batch_size if isinstance(obj, RemoteModel) else None
+    return BlackBox(
+        inputs=inputs, outputs=outputs, kind=kind, own=own, notes=notes, probed=len(first), batch_size=batch_size
+    )
 
 
 def _method(obj: Any, response: str | None) -> str | None:
@@ -198,7 +205,7 @@ class _Call:
             said = self.function(table.native if self.plain else table.for_transformers())
         if isinstance(said, list) and said and getattr(said[0], "ndim", 0) == 2:  # several targets' predict_proba
             said = np.column_stack([p[:, 1:] if p.shape[1] == 2 else p for p in said])
-        return _numbers(said, len(table))
+        return as_outputs(said, len(table))
 
 
 @final
@@ -208,25 +215,3 @@ class _Second:
 
     def __call__(self, table: Table) -> Floats:
         return self.call(table)[:, 1:]
-
-
-def _numbers(said: Any, rows: int) -> Floats:
-    if np.iscomplexobj(said):
-        raise DtypeError("the model answers with complex numbers; take .real or abs() of them in a function of rows.")
-    try:
-        out = np.asarray(said, dtype=np.float64)
-    except (TypeError, ValueError):
-        if not hasattr(said, "columns") and not hasattr(said, "to_numpy"):
-            raise DtypeError(
-                "the model answers with something else than numbers; an effect is a mean of answers. "
-                "For classes, pass a model that has predict_proba, or a function that returns numbers."
-            ) from None
-        try:
-            out = np.asarray(as_table(said).matrix(), dtype=np.float64)
-        except WhyboxError:
-            raise DtypeError("the model answers with a table that holds more than numbers.") from None
-    if out.ndim not in (1, 2) or len(out) != rows:
-        raise InputError(
-            f"the model answers {rows} rows with an array of shape {out.shape}; it should give one number a row, or (rows, outputs)."
-        )
-    return out.reshape(rows, -1)

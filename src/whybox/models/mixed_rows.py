@@ -18,7 +18,7 @@ from whybox.data.cells import object_cells
 from whybox.data.table import Floats, Table
 from whybox.errors import InputError
 
-__all__ = ["ASKED", "Mixed", "Sample", "check_kinds", "masks", "mix", "sample"]
+__all__ = ["ASKED", "Mixed", "Sample", "check_kinds", "masks", "mix", "mixed_cells", "sample"]
 
 ASKED: Final = 48  # mixed rows
 _TOGETHER: Final = 6  # mixed rows that take the same columns, where a frame is mixed column by column
@@ -109,7 +109,7 @@ def mix(
     columns = np.zeros(sum(map(len, players)), dtype=np.int64)
     for p, members in enumerate(players):
         columns[list(members)] = p
-    table = _together(here.table.rows(i), there.table.rows(j), taken[:, columns])
+    table = mixed_cells(here.table.rows(i), there.table.rows(j), taken[:, columns])
     if table is not None:
         yield Mixed(table, _matrix(here, there, i, j, taken, of_column), here.at[i], there.at[j], taken)
         return
@@ -129,8 +129,8 @@ def _matrix(
     return np.ascontiguousarray(np.where(from_there, there.matrix[j], here.matrix[i]))
 
 
-def _together(here: Table, there: Table, taken: _Bools) -> Table | None:
-    """Rows mixed cell by cell; None where their columns are of different dtypes."""
+def mixed_cells(here: Table, there: Table, taken: _Bools) -> Table | None:
+    """Return rows with the cells of others where `taken`, (rows, columns); None where columns of the two differ in dtype."""
     if here.is_matrix or there.is_matrix:
         a, b = (t.native if t.is_matrix else sparse_rows.from_dense(t.matrix()) for t in (here, there))
         return replace(here, native=sparse_rows.mixed(a, b, taken), library="scipy")

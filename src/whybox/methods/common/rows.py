@@ -10,6 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.background.marginal import shares
+from whybox.data.sparse_rows import row_codes
 from whybox.data.table import Floats, Table
 from whybox.errors import InputError
 from whybox.methods.common.columns import Feature, Ints, feature_of
@@ -84,28 +85,16 @@ class Rows:
         if not others:
             return np.zeros(1, dtype=np.int64), np.zeros(len(self), dtype=np.int64)
         if self.table.is_matrix:
-            return _alike_cells(self.table.select(others).native)
-        _, first, inverse = np.unique(self.codes[:, others], axis=0, return_index=True, return_inverse=True)
+            codes = row_codes(self.table.select(others).native)
+            _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+        else:
+            _, first, inverse = np.unique(self.codes[:, others], axis=0, return_index=True, return_inverse=True)
         return first.astype(np.int64), inverse.reshape(-1).astype(np.int64)
 
 
 def _spelled(value: object) -> str:
     """A value in full, where its text would leave numbers out."""
     return repr(value.tolist()) if isinstance(value, np.ndarray) else str(value)
-
-
-def _alike_cells(rows: Any) -> tuple[Ints, Ints]:
-    """A row for each different row of a sparse matrix, and which of these each row is; a stored zero is no empty cell."""
-    seen: dict[tuple[bytes, bytes], int] = {}
-    first: list[int] = []
-    inverse = np.empty(rows.shape[0], dtype=np.int64)
-    for i, (a, b) in enumerate(zip(rows.indptr[:-1], rows.indptr[1:], strict=True)):
-        key = (rows.indices[a:b].tobytes(), rows.data[a:b].tobytes())
-        if key not in seen:
-            seen[key] = len(first)
-            first.append(i)
-        inverse[i] = seen[key]
-    return np.array(first, dtype=np.int64), inverse
 
 
 def weighted_rows(table: Table, weights: Any) -> Rows:

@@ -20,7 +20,7 @@ from whybox.methods.effects.ale import requests
 from whybox.methods.effects.curves import check_individual, with_sides
 from whybox.methods.effects.evidence import INTERVENTIONAL
 from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, FIRST, MOST, Evaluator, PredictEvaluator
+from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import ESTIMANDS, KINDS_WITH_OFF_DATA, METHOD_NAMES, compute, grouped
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
@@ -122,7 +122,8 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
         seconds += time.perf_counter() - began  # this much is done again
         if isinstance(evaluator, PredictEvaluator):
             overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(asked, sum(here)))
-            sizes = [expected(n, overhead, each, first=FIRST, most=MOST) for n in here]
+            first, most = evaluator.hybrids.batch_sizes(asked.rows.table)
+            sizes = [expected(n, overhead, each, first=first, most=most) for n in here]
             batches += sum(map(len, sizes))
             seconds += sum(map(len, sizes)) * overhead + sum(here) * each
             spent += used if box else 0
@@ -283,7 +284,7 @@ def _memory(asked: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], 
     result = 8.0 * cells * outputs * (n if asked.kind in ("ice", "c-ice", "d-ice") else 2) + 8.0 * n * outputs
     points = max((len(g) for g in grids), default=1)
     if isinstance(evaluator, PredictEvaluator):
-        batch = min(max(rounds, default=0), MOST)
+        batch = min(max(rounds, default=0), evaluator.hybrids.batch_sizes(asked.rows.table)[1])
         return (
             codes
             + result

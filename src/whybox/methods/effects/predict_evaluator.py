@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, final
 
 import numpy as np
-import numpy.typing as npt
 
-from whybox.core.progress import batches
-from whybox.data.table import Floats, Table
-from whybox.errors import LimitError, NonFiniteError
-from whybox.kernels.predict import raw
+from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.rows import Rows
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.repeatability import Repeats
-from whybox.models.agreement import ask
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
 
@@ -29,7 +25,6 @@ __all__ = [
     "Moments",
     "PredictEvaluator",
     "Request",
-    "caller",
     "moments",
 ]
 
@@ -37,7 +32,6 @@ __all__ = [
 Corners = Sequence[tuple[int, Ints]]
 Request = tuple[Grid, Corners]
 CURVE_NUMBERS_HELD: Final = 2**22  # numbers of individual curves held at a time
-FIRST, MOST = 4096, 65536  # rows of a batch
 
 
 @final
@@ -58,7 +52,10 @@ class Evaluator(Protocol):
 
     rows: Rows
     target: OutputSelection
-    spent: int
+
+    @property
+    def spent(self) -> int:
+        """Predictions of single rows made so far."""
 
     @property
     def kernel(self) -> str:
@@ -127,7 +124,7 @@ class PredictEvaluator:
     something, the rows as they are are asked about once and serve all features. Work goes in batches that Ctrl-C can end.
 
     Args:
-        repeats: rows that are asked about several times. most: predictions allowed. before: those that this question takes beside these.
+        repeats: rows that are evaluated several times. max_evals: most predictions in total. reserved: predictions made beside these.
     """
 
     def __init__(
@@ -137,15 +134,18 @@ class PredictEvaluator:
         target: OutputSelection,
         *,
         repeats: Repeats | None = None,
-        most: int | None = None,
-        before: int = 0,
+        max_evals: int | None = None,
+        reserved: int = 0,
     ) -> None:
         self.model, self.rows, self.target, self.repeats = model, rows, target, repeats
-        self.spent = 0
-        self._most, self._before = most, before
-        self._call = caller(model, target)
+        self.hybrids = HybridEvaluator(model, target, max_evals, reserved=reserved)
         self._answers: Floats | None = None
-        self._in_all = ""
+        self._total = ""
+
+    @property
+    def spent(self) -> int:
+        """Predictions of single rows made so far."""
+        return self.hybrids.spent
 
     @property
     def kernel(self) -> str:
@@ -182,8 +182,8 @@ class PredictEvaluator:
         for size, own, blocks in sizes:
             left = size - own if share else size
             rounds += [left // blocks + (i < left % blocks) for i in range(blocks)]
-        self._afford(sum(rounds))
-        self._in_all = f", {sum(rounds):,} predictions in all"
+        self.hybrids.check_limit(sum(rounds))
+        self._total = f", {sum(rounds):,} predictions in all"
         return [r for r in rounds if r], share
 
     def _size_of_curves(self, grid: Grid) -> tuple[int, int, int]:
@@ -198,7 +198,7 @@ class PredictEvaluator:
         block = self.rows.table.rows(rows)
         if grid is not None:
             block = block.mixed(grid.table.rows(np.arange(size) % len(grid)), grid.members)
-        self._call(block)
+        self.hybrids.predict(block)
 
     def _start(self, grids: Sequence[Grid] = (), requests: Sequence[Request] = ()) -> None:
         if self._reserve(grids, requests)[1]:
@@ -208,8 +208,7 @@ class PredictEvaluator:
         """Return the prediction of each row; equal rows are asked about once."""
         if self._answers is None:
             first, inverse = self.rows.alike(())
-            self._afford(len(first))
-            self._answers = self._ask(self.rows.table, first, None, None, "predictions")[inverse]
+            self._answers = self._evaluate(first, None, None, "predictions")[inverse]
             if self.repeats is not None:
                 self.repeats.compare(self.rows.table, self._answers)
         return self._answers
@@ -242,7 +241,7 @@ class PredictEvaluator:
                 values.reshape(-1, k)[cells[here] - start * points] = self._answers[row[here]]
                 open_.reshape(-1)[cells[here] - start * points] = False
             r, g = np.nonzero(open_)
-            values[r, g] = self._ask(self.rows.table, first[start + r], grid, g, f"effect of {grid.name}")
+            values[r, g] = self._evaluate(first[start + r], grid, g, f"effect of {grid.name}")
             members = order[begins[start] : begins[stop]]
             yield members, values[inverse[members] - start]
 
@@ -285,7 +284,7 @@ class PredictEvaluator:
         open_ = np.ones(len(asked.own), dtype=bool) if self._answers is None else asked.own < 0
         rest, point = np.divmod(asked.different[open_], len(grid))
         out = np.empty((len(asked.own), len(self.target.names)))
-        out[open_] = self._ask(self.rows.table, first[rest], grid, point, f"effect of {grid.name}")
+        out[open_] = self._evaluate(first[rest], grid, point, f"effect of {grid.name}")
         if self._answers is not None:
             out[~open_] = self._answers[asked.own[~open_]]
         return out
@@ -296,30 +295,16 @@ class PredictEvaluator:
         cells, first = np.unique(self.rows.alike(grid.members)[1][on] * len(grid) + grid.at[on], return_index=True)
         return cells, on[first]
 
-    def _afford(self, more: int) -> None:
-        if self._most is not None and self._before + self.spent + more > self._most:
-            raise LimitError(
-                f"this takes {self._before + self.spent + more:,} predictions of single rows, more than max_evals={self._most:,}. "
-                "Pass fewer rows, fewer features, a smaller grid, or raise max_evals."
-            )
-
-    def _ask(
-        self, table: Table, rows: Ints, grid: Grid | None, points: npt.NDArray[np.int64] | None, what: str
-    ) -> Floats:
+    def _evaluate(self, rows: Ints, grid: Grid | None, points: Ints | None, what: str) -> Floats:
+        """Predictions of rows with the grid's features set to points, or of rows as they are."""
+        self.hybrids.check_limit(len(rows))  # before the first prediction, those of the checks too
         if self.repeats is not None:
             self.repeats.begin()
-        out = np.empty((len(rows), len(self.target.names)))
-        for part in batches(len(rows), what=what + self._in_all, first=FIRST, most=MOST, unit="predictions"):
-            block = table.rows(rows[part])
-            if grid is not None and points is not None:
-                block = block.mixed(grid.table.rows(points[part]), grid.members)
-            out[part] = self._call(block)
-            self.spent += len(block)
-        if np.isnan(out).any():
-            raise NonFiniteError(
-                "the model answers some of these rows with NaN ({row}), so no mean of answers is defined."
-            )
-        return out
+        what += self._total
+        if grid is None or points is None:
+            return self.hybrids.evaluate_rows(self.rows.table, rows, what=what)
+        only = np.zeros(len(rows), dtype=np.int64)
+        return self.hybrids.evaluate_each(self.rows.table, grid.table, rows, points, only, (grid.members,), what=what)
 
 
 def _by_grid(requests: Sequence[Request]) -> list[tuple[Grid, list[Corners]]]:
@@ -333,17 +318,3 @@ def _by_grid(requests: Sequence[Request]) -> list[tuple[Grid, list[Corners]]]:
 def _used(corners: Corners) -> Ints:
     """Rows that no corner leaves out."""
     return np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
-
-
-def caller(model: Model, target: OutputSelection) -> Callable[[Table], Floats]:
-    """Aligned table -> answers on the target's scale, (rows, outputs)."""
-    if isinstance(model, BlackBox):
-        own = model.own
-        assert own is not None  # noqa: S101  # a black box is nothing but its own predict
-        return lambda table: target.levels(ask(own, table, what="rows with this feature replaced"))
-
-    def call(table: Table) -> Floats:
-        said = raw(model, model.inputs.matrix(table))
-        return target.levels(said if target.scale == "raw" else model.outputs.link(said))
-
-    return call

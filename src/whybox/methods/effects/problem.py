@@ -17,11 +17,12 @@ from whybox.explanation.effects import Key
 from whybox.kernels.compiled_trees import threads_available
 from whybox.kernels.effects import representatives
 from whybox.kernels.predict import agreement
+from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection, resolve_output
 from whybox.methods.common.rows import Rows, weighted_rows
 from whybox.methods.effects.grid import Grid, product
 from whybox.methods.effects.points import make_grid
-from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, caller
+from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.repeatability import Repeats
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
 from whybox.models.base import Model
@@ -84,7 +85,7 @@ class EffectsProblem:
                 TreeEvaluator(model, self.rows, self.target, threads=self.threads)
                 if kind == "trees" and isinstance(model, TreeEnsemble)
                 else PredictEvaluator(
-                    model, self.rows, self.target, repeats=self.repeats, most=self.max_evals, before=self.probed
+                    model, self.rows, self.target, repeats=self.repeats, max_evals=self.max_evals, reserved=self.probed
                 )
             )
         return self._engines[kind]
@@ -235,7 +236,7 @@ def settle(  # noqa: PLR0913  # the options there are
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table, check=check, known=known)
     box = isinstance(adapted, BlackBox)
-    repeats = Repeats(caller(adapted, target), table, asked=box)
+    repeats = Repeats(prediction_function(adapted, target), table, asked=box)
     shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
     calls = shown_rows + repeats.count if box else calls
     return EffectsProblem(
