@@ -82,7 +82,7 @@ def test_interventional_against_all_coalitions_of_the_library_predict(case):
     adapted = as_model(model)
     background = take(rows, BACKGROUND)
     weights = np.array([1, 2, 3, 0, 1, 1, 2, 1, 1.0])
-    got = wb.explain(adapted, take(rows, ROWS), background, weights=weights, output="raw")
+    got = wb.explain(adapted, take(rows, ROWS), background, background_weight=weights, output="raw")
     groups = [[list(zoo_names(got)).index(c) for c in got.players[f]] for f in got.feature_names]
     values = got.values if "output" in got.dims else got.values[..., None]
     for i, row in enumerate(ROWS):
@@ -98,7 +98,7 @@ def test_interventional_against_all_coalitions_of_the_library_predict(case):
         base = np.atleast_1d(got.base)
         assert np.abs(base - game(frozenset())).max() <= tolerance(case, want, adapted)
         if i == 0:
-            pairs = wb.explain(adapted, x, background, weights=weights, order=2)
+            pairs = wb.explain(adapted, x, background, background_weight=weights, order=2)
             matrix = (pairs.values if "output" in pairs.dims else pairs.values[..., None])[0]
             want2 = semivalue(game, len(groups), shapley, 2) / 2
             off = ~np.eye(len(groups), dtype=bool)

@@ -106,6 +106,14 @@ def test_methods_do_not_import_each_other():
     assert not wrong, wrong
 
 
+def test_games_are_about_players_and_worths_alone():
+    """Segments of pictures, words and columns of tables are players alike: games know no method, adapter or kernel."""
+    allowed = {"errors", "core", "data", "numerics", "models", "games"}
+    wrong = [f"{m} imports {t}" for p, m in modules().items() if room(m) == "games" for t in imports(p)]
+    wrong = [line for line in wrong if room(line.split()[-1]) not in allowed]
+    assert not wrong, wrong
+
+
 def test_no_cycles():
     graph = {m: {t for t in imports(p) if t in set(modules().values())} for p, m in modules().items() if m != "whybox"}
     done, path = set(), []

@@ -104,7 +104,7 @@ def asked(d, features, kind, grid):
     """The effect; None where there is none, which may be refused."""
     with compiled_trees.forced(instructions=SETS[d.seed % len(SETS)]):
         try:
-            return wb.effects(d.e, d.X, features, kind, grid=grid, output=d.output, weights=d.weights)[0]
+            return wb.effects(d.e, d.X, features, kind, grid=grid, output=d.output, sample_weight=d.weights)[0]
         except OptionError as error:
             if not re.search(REFUSED, str(error)):
                 raise
@@ -193,7 +193,7 @@ def together(d):
     if width < 2:
         return
     with compiled_trees.forced(instructions=SETS[d.seed % len(SETS)]):
-        found = wb.interactions(d.e, d.X, output=d.output, weights=d.weights)
+        found = wb.interactions(d.e, d.X, output=d.output, sample_weight=d.weights)
 
     def at_rows(columns):
         values = d.mean(d.curves(columns, d.X[:, columns]))

@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 import whybox as wb
-from whybox.core.label_choice import choose, labelled
+from whybox.core.label_choice import matching_positions, output_position
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.kernels import tree_shap
 from whybox.models.registry import as_model
@@ -192,22 +192,22 @@ def test_slices_by_label():
 
 def test_large_numbers_are_told_apart():
     names = [str(2**53), str(2**53 + 1), "1e300"]
-    assert labelled(2**53 + 1, names) == [1]
-    assert labelled(2.0**53, names) == [0]
-    assert labelled(1e300, names) == [2]
-    assert labelled(10**300, names) == []  # 1e300 is not quite that
-    assert labelled(float("nan"), names) == []
+    assert matching_positions(2**53 + 1, names) == [1]
+    assert matching_positions(2.0**53, names) == [0]
+    assert matching_positions(1e300, names) == [2]
+    assert matching_positions(10**300, names) == []  # 1e300 is not quite that
+    assert matching_positions(float("nan"), names) == []
 
 
 def test_labels_that_write_one_number_twice():
     with pytest.raises(
         OptionError, match="2 outputs are called so; write the label as text: output='1.0' or output='1.00'"
     ):
-        choose("output", 1, ["1.0", "1.00", "x"])
-    assert choose("output", "1.00", ["1.0", "1.00", "x"]) == 1
-    assert choose("output", "01", ["1", "2"]) is None
+        output_position("output", 1, ["1.0", "1.00", "x"])
+    assert output_position("output", "1.00", ["1.0", "1.00", "x"]) == 1
+    assert output_position("output", "01", ["1", "2"]) is None
     with pytest.raises(OptionError, match="2 outputs are called so"):
-        choose("output", "a", ["a", "a"])
+        output_position("output", "a", ["a", "a"])
 
 
 def test_targets_of_networks():

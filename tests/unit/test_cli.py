@@ -74,8 +74,7 @@ def test_explain_other_files(folder, model, data, more, out, capsys):
 
 def test_report(folder, capsys):
     assert (
-        run(folder, "report", "@model.json", "@rows.parquet", "-o", "@r.html", "--target", "truth", "--title", "Mine")
-        == 0
+        run(folder, "report", "@model.json", "@rows.parquet", "-o", "@r.html", "--y", "truth", "--title", "Mine") == 0
     )
     assert "<title>Mine</title>" in (folder / "r.html").read_text(encoding="utf-8")
     assert "Columns that the model does not use were left out: id." in capsys.readouterr().out
@@ -102,7 +101,7 @@ def test_report(folder, capsys):
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--id", "nope"], 2, "--id 'nope'"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--index", "x"], 2, "--index 'x'"),
         (["report", "@model.json", "@rows.csv", "-o", "@y.pdf"], 2, ".html file"),
-        (["report", "@model.json", "@rows.csv", "-o", "@y.html", "--target", "y"], 2, "--target 'y'"),
+        (["report", "@model.json", "@rows.csv", "-o", "@y.html", "--y", "y"], 2, "--y 'y'"),
     ],
 )
 def test_errors_are_one_line_with_a_code_and_nothing_written(folder, capsys, arguments, code, words):

@@ -216,8 +216,8 @@ def test_probabilities_of_many_features_are_refused_or_grouped():
 @pytest.mark.parametrize("weights", [[1, 2], [-1] * 10, [0] * 10, [np.nan] * 10, "x"])
 def test_bad_weights(weights):
     model, rows = zoo.built("RandomForestRegressor")
-    with pytest.raises(InputError, match="weights"):
-        wb.explain(model, rows[:2], rows[50:60], weights=weights)
+    with pytest.raises(InputError, match="background_weight"):
+        wb.explain(model, rows[:2], rows[50:60], background_weight=weights)
 
 
 def test_weights_are_repeated_rows():
@@ -225,7 +225,7 @@ def test_weights_are_repeated_rows():
     background = rows[50:60]
     times = np.arange(10)
     for order in (1, 2):
-        weighted = wb.explain(model, rows[:5], background, weights=times, order=order)
+        weighted = wb.explain(model, rows[:5], background, background_weight=times, order=order)
         repeated = wb.explain(model, rows[:5], background.iloc[np.repeat(np.arange(10), times)], order=order)
         assert np.abs(weighted.values - repeated.values).max() < 1e-11
 
@@ -237,8 +237,8 @@ def test_weights_are_repeated_rows():
         {"method": "kernel"},
         {"seed": "x"},
         {"seed": True},
-        {"tol": 0},
-        {"tol": -1.0},
+        {"additivity_tol": 0},
+        {"additivity_tol": -1.0},
         {"max_evals": 0},
         {"max_evals": 1.5},
     ],
@@ -251,10 +251,10 @@ def test_bad_options(bad):
 
 def test_tolerance_is_asked_and_reached():
     model, rows = zoo.built("XGBRegressor, reg:squarederror")
-    got = wb.explain(model, rows[:20], tol=0.5)
+    got = wb.explain(model, rows[:20], additivity_tol=0.5)
     assert got.evidence.tolerance == 0.5
-    with pytest.raises(wb.errors.ModelMismatchError, match="tol allows"):
-        wb.explain(model, rows[:20], tol=1e-12)
+    with pytest.raises(wb.errors.ModelMismatchError, match="additivity_tol allows"):
+        wb.explain(model, rows[:20], additivity_tol=1e-12)
 
 
 def test_evidence_is_complete():

@@ -23,9 +23,9 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
     order: int = 1,
     players: Any = None,
     index: str | Index = "shapley",
-    weights: Any = None,
+    background_weight: Any = None,
     seed: int = 0,
-    tol: float | None = None,
+    additivity_tol: float | None = None,
     max_evals: int | None = None,
     n_jobs: int | None = None,
     dtype: Any = None,
@@ -47,9 +47,9 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
         order: 1 for attributions, 2 for pairwise interactions.
         players: ``{"address": ["street", "city"]}``: columns that share the credit as one.
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"``.
-        weights: one number a background row.
+        background_weight: one weight a background row.
         seed: kept in the evidence; exact methods draw nothing.
-        tol: largest accepted |base + sum of attributions - prediction|; None: what rounding explains.
+        additivity_tol: largest accepted |base + sum of attributions - prediction|; None: what rounding explains.
         max_evals: most evaluations a row where coalitions are enumerated.
         n_jobs: threads; None or -1: as many as there are processors.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values; None: what the model's library itself computes in, values in float64.
@@ -85,10 +85,10 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
         order=order,
         players=players,
         index=index,
-        weights=weights,
+        background_weight=background_weight,
         method=method,
         seed=seed,
-        tol=tol,
+        additivity_tol=additivity_tol,
         max_evals=max_evals,
         n_jobs=n_jobs,
         dtype=dtype,

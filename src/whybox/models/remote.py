@@ -9,7 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
-from whybox.core.validation import whole
+from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats, as_table
 from whybox.errors import ModelError, OptionError
 from whybox.models.call_outputs import as_outputs
@@ -57,8 +57,8 @@ class RemoteModel:
         if not callable(self.function):
             raise OptionError(f"function must be a function of rows, not a {type(self.function).__name__}.")
         if self.batch_size is not None:
-            whole("batch_size", self.batch_size)
-        whole("retries", self.retries, 0)
+            check_whole_number("batch_size", self.batch_size)
+        check_whole_number("retries", self.retries, 0)
         if isinstance(self.wait, bool) or not isinstance(self.wait, (int, float)) or not 0 <= self.wait < np.inf:
             raise OptionError(f"wait={self.wait!r} must be a number of seconds, 0 or more.")
         kinds = self.retry_on if isinstance(self.retry_on, tuple) else (self.retry_on,)

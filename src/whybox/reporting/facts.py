@@ -33,7 +33,7 @@ class ReportData:
     model: Model
     explanation: Explanation
     performance: Performance | None
-    target_name: str | None
+    y_name: str | None
     source: str
     output: Any = None  # as asked
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from whybox.adapters import is_network
 from whybox.api.explain import explain
-from whybox.core.atomic_write import writing
+from whybox.core.atomic_write import atomic_write
 from whybox.data.table import Table, as_table
 from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.explanation import Explanation
@@ -125,7 +125,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         f"{len(explanation):,} rows" + (f" from {source}" if source else ""),
         [(a, h, b) for a, h, b in built if b is not None],
     )
-    with writing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(html, encoding="utf-8")
     return explanation
 

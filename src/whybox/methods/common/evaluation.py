@@ -12,9 +12,9 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.progress import batches
-from whybox.core.validation import whole
-from whybox.data.cells import joint_codes
+from whybox.core.progress import timed_batches
+from whybox.core.validation import check_whole_number
+from whybox.data.cells import joint_cell_codes
 from whybox.data.sparse_rows import row_codes
 from whybox.data.table import Floats, Table
 from whybox.errors import InputError, LimitError, NonFiniteError
@@ -90,7 +90,7 @@ class HybridEvaluator:
     ) -> None:
         for name, value in (("max_evals", max_evals), ("batch_size", batch_size)):
             if value is not None:
-                whole(name, value)
+                check_whole_number(name, value)
         self.model, self.output, self.max_evals, self.reserved = model, output, max_evals, reserved
         own = model.batch_size if isinstance(model, BlackBox) else None
         self.batch_size = own if batch_size is None else batch_size
@@ -174,8 +174,7 @@ class HybridEvaluator:
         outputs = np.empty((len(row), len(self.output.names)))
         order = np.argsort(pattern, kind="stable")  # so that a batch holds few patterns
         first, most = self.batch_sizes(rows)
-        parts = batches(len(row), what=what, first=first, most=most, unit="predictions")
-        for part in parts:
+        for part in timed_batches(len(row), description=what, first_size=first, max_size=most, unit="predictions"):
             chosen = order[part]
             outputs[chosen] = self._batch(rows, donors, row[chosen], donor[chosen], pattern[chosen], patterns)
             self.spent += len(chosen)
@@ -298,7 +297,7 @@ def _codes_of(rows: Table, donors: Table, columns: Sequence[int]) -> Ints:
     codes = np.zeros(len(rows) + len(donors), dtype=np.int64)
     for p in columns:
         # made over both tables together: codes of each table by itself would call different cells equal
-        column = np.concatenate(joint_codes(rows, donors, p))
+        column = np.concatenate(joint_cell_codes(rows, donors, p))
         column -= column.min(initial=0)
         codes = np.unique(codes * (int(column.max(initial=0)) + 1) + column, return_inverse=True)[1].reshape(-1)
     return codes

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
-from whybox.core.label_choice import choose
+from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
 from whybox.errors import OptionError, did_you_mean
 from whybox.models.links import Outputs
@@ -62,7 +62,7 @@ def resolve_output(outputs: Outputs, output: Any) -> OutputSelection:
         outputs: the model's.
         output: None or ``"raw"``: the additive scale, every output. ``"probability"``: the probability scale. ``"response"``: the scale
             of the model's predictions, whatever it is. A label or position of an output or class: that one alone, raw; see
-            :func:`whybox.core.label_choice.choose` for which is meant. ``"all"``: every output and class, raw, with an output axis even for one.
+            :func:`whybox.core.label_choice.output_position` for which is meant. ``"all"``: every output and class, raw, with an output axis even for one.
 
     Raises:
         OptionError: no such output, a number that is the label of one and the position of another, or the model has no probabilities.
@@ -96,7 +96,7 @@ def resolve_output(outputs: Outputs, output: Any) -> OutputSelection:
 
 def _single(outputs: Outputs, output: Any, one: float) -> OutputSelection:
     known = _labels(outputs)
-    at = choose("output", output, known)
+    at = output_position("output", output, known)
     if at is None:
         raise OptionError(
             f"output={output!r} is not an output of this model.{did_you_mean(output, [*known, *_SCALES])}"

@@ -97,12 +97,12 @@ def _spelled(value: object) -> str:
     return repr(value.tolist()) if isinstance(value, np.ndarray) else str(value)
 
 
-def weighted_rows(table: Table, weights: Any) -> Rows:
+def weighted_rows(table: Table, sample_weight: Any) -> Rows:
     """Return the rows with their shares.
 
     Raises:
-        InputError: weights that are negative, not finite, all zero, or not one a row.
+        InputError: sample weights that are negative, not finite, all zero, or not one a row.
     """
-    if isinstance(weights, str):
-        raise InputError("weights must be numbers, one a row; pass the column itself, not its name.")
-    return Rows(table, shares(weights, len(table), "row"))
+    if isinstance(sample_weight, str):
+        raise InputError("sample_weight must be numbers, one a row; pass the column itself, not its name.")
+    return Rows(table, shares(sample_weight, len(table), "sample_weight", "row"))

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.cells import identity
+from whybox.data.cells import cell_key
 from whybox.data.table import Floats, Table
 from whybox.methods.common.columns import Feature, Ints
 
@@ -67,7 +67,7 @@ class Grid:
     @cached_property
     def keys(self) -> tuple[Any, ...]:
         """For each feature, its position and its points as something to look up: equal for the same points."""
-        return tuple((p, tuple(map(identity, v))) for p, v in zip(self.members, self.points, strict=True))
+        return tuple((p, tuple(map(cell_key, v))) for p, v in zip(self.members, self.points, strict=True))
 
     def pick(self, chosen: Ints) -> Grid:
         """Return some of the points of a single feature."""

@@ -13,7 +13,7 @@ from typing import Final, final
 
 import numpy as np
 
-from whybox.core.progress import expected
+from whybox.core.progress import expected_batch_sizes
 from whybox.methods.common.extrapolation import OffDataShare
 from whybox.methods.common.rows import Rows
 from whybox.methods.effects.ale import requests
@@ -123,7 +123,7 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
         if isinstance(evaluator, PredictEvaluator):
             overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(asked, sum(here)))
             first, most = evaluator.hybrids.batch_sizes(asked.rows.table)
-            sizes = [expected(n, overhead, each, first=first, most=most) for n in here]
+            sizes = [expected_batch_sizes(n, overhead, each, first_size=first, max_size=most) for n in here]
             batches += sum(map(len, sizes))
             seconds += sum(map(len, sizes)) * overhead + sum(here) * each
             spent += used if box else 0

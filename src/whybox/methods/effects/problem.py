@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.core.validation import check_jobs
-from whybox.data.cells import snapshot
+from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
 from whybox.errors import OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean, shown
 from whybox.explanation.effects import Key
@@ -164,7 +164,7 @@ def check_kind(kind: Any) -> str:
     return kind
 
 
-def readable(model: Any, rows: Table, response: str | None = None, output: Any = None) -> Model:
+def readable(model: Any, rows: Table, response_method: str | None = None, output: Any = None) -> Model:
     """Return the model as we read it, or as what can only be asked: functions, and estimators that we do not read.
 
     An estimator of a kind that is read on its additive scale is asked on that scale too, unless `output` asks for another: one that
@@ -174,11 +174,13 @@ def readable(model: Any, rows: Table, response: str | None = None, output: Any =
         ModelError: a file we cannot read, or a model that is not what it seems. InputError: it refuses the rows.
     """
     if isinstance(model, Model):
-        if response is not None:
-            raise OptionError("response names a method of an estimator; this model is adapted already. Use output=.")
+        if response_method is not None:
+            raise OptionError(
+                "response_method names a method of an estimator; this model is adapted already. Use output=."
+            )
         return model
-    if response is not None or (callable(model) and not hasattr(model, "predict")):
-        return as_black_box(model, rows, response=response, learnt=learnt_categories)
+    if response_method is not None or (callable(model) and not hasattr(model, "predict")):
+        return as_black_box(model, rows, response_method=response_method, learnt=learnt_categories)
     if isinstance(model, (str, Path)):
         return as_model(model)
     try:
@@ -200,8 +202,8 @@ def settle(  # noqa: PLR0913  # the options there are
     kind: str,
     grid: Any,
     output: Any,
-    weights: Any,
-    response: str | None,
+    sample_weight: Any,
+    response_method: str | None,
     max_evals: int | None,
     n_jobs: int | None = None,
     check: bool = True,
@@ -210,7 +212,7 @@ def settle(  # noqa: PLR0913  # the options there are
     """Settle a question, holding our reading of the model against its own predict on these rows.
 
     Args:
-        model, X, features, kind, grid, output, weights, response, max_evals, n_jobs: as for whybox.effects.
+        model, X, features, kind, grid, output, sample_weight, response_method, max_evals, n_jobs: as for whybox.effects.
         check: False where there is only a plan to make, and nothing is compared yet.
         known: how far our reading is from the model's own predict at most, where these rows were compared before: the model is not asked again.
 
@@ -222,15 +224,15 @@ def settle(  # noqa: PLR0913  # the options there are
         raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
     threads = check_jobs(n_jobs) or threads_available()
     given = as_table(X)
-    adapted = readable(model, given, response, output)
+    adapted = readable(model, given, response_method, output)
     received = receive(adapted, given)
-    table = snapshot(received.table)
+    table = snapshot_table(received.table)
     if table.is_sparse:
         _check_width(table, features)
         adapted = narrowed(adapted)
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm(table)
-    rows = weighted_rows(table, weights)
+    rows = weighted_rows(table, sample_weight)
     target = resolve_output(adapted.outputs, output)
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)

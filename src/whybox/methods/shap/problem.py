@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.background.marginal import Background
-from whybox.core.validation import check_jobs, whole
+from whybox.core.validation import check_jobs, check_whole_number
 from whybox.errors import LimitError, OptionError, UnsupportedModelError, did_you_mean
 from whybox.games.indices import Index, as_index
 from whybox.games.players import Players
@@ -40,7 +40,7 @@ class Options:
     index: Index
     method: str
     seed: int
-    tol: float | None
+    additivity_tol: float | None
     max_evals: int | None
     n_jobs: int | None = None
     dtype: Literal["float32", "float64"] | None = None
@@ -55,7 +55,7 @@ def check_options(  # noqa: PLR0913  # every option there is
     index: str | Index,
     method: str,
     seed: int,
-    tol: float | None,
+    additivity_tol: float | None,
     max_evals: int | None,
     n_jobs: int | None = None,
     dtype: Any = None,
@@ -70,9 +70,11 @@ def check_options(  # noqa: PLR0913  # every option there is
         raise OptionError(f"order={order!r}: 1 gives attributions, 2 gives pairwise interactions.")
     if not isinstance(method, str) or method not in _METHODS:
         raise OptionError(f"method={method!r} is not known here.{did_you_mean(method, _METHODS)}")
-    whole("seed", seed, None)
-    if tol is not None and not (isinstance(tol, (int, float)) and tol > 0):
-        raise OptionError(f"tol={tol!r} must be a positive number: the largest residual you accept.")
+    check_whole_number("seed", seed, None)
+    if additivity_tol is not None and not (isinstance(additivity_tol, (int, float)) and additivity_tol > 0):
+        raise OptionError(
+            f"additivity_tol={additivity_tol!r} must be a positive number: the largest residual you accept."
+        )
     if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
         raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
     jobs = check_jobs(n_jobs)
@@ -91,7 +93,7 @@ def check_options(  # noqa: PLR0913  # every option there is
         as_index(index),
         method,
         int(seed),
-        None if tol is None else float(tol),
+        None if additivity_tol is None else float(additivity_tol),
         None if max_evals is None else int(max_evals),
         jobs,
         None if dtype is None else "float32" if np.dtype(dtype) == np.float32 else "float64",
