@@ -151,7 +151,7 @@ def test_the_probability_of_a_boosted_classifier_is_averaged_behind_the_link():
     X, y = zoo.X().astype(float), zoo.binary()
     model = HistGradientBoostingClassifier(max_iter=20).fit(X, y)
     grid = {"bmi": [20.0, 25.0, 30.0]}
-    raw, probability = (wb.effects(model, X, "bmi", grid=grid, output=o)["bmi"] for o in (None, "probability"))
+    raw, probability = (wb.effects(model, X, "bmi", grid=grid, scale=s)["bmi"] for s in (None, "probability"))
     for method, ours in (("decision_function", raw), ("predict_proba", probability)):
         theirs = partial_dependence(
             model, X, ["bmi"], method="brute", response_method=method, custom_values={"bmi": ours.grid}

@@ -59,7 +59,7 @@ def test_trees_against_the_librarys_own_predict(case):
     own_is_raw = model.own.scale == "raw" or model.outputs.link.identity
     weights = np.linspace(0.5, 2.0, ROWS)
     asked = settle(
-        model, first(rows), None, kind="pdp", grid=7, output=None if own_is_raw else "response", sample_weight=weights,
+        model, first(rows), None, kind="pdp", grid=7, output=None, scale=None if own_is_raw else "response", sample_weight=weights,
         response_method=None, max_evals=None,
     )  # fmt: skip
     oracle = asked_own(asked)
@@ -106,9 +106,9 @@ def test_surfaces_of_trees_against_predictions(kind):
 
     X = zoo.holes()
     model = as_model(HistGradientBoostingClassifier(max_iter=15).fit(X, zoo.binary()))
-    for output in (None, "probability"):
+    for scale in (None, "probability"):
         asked = settle(
-            model, X.iloc[:60], [("bmi", "age"), ("s5", "bp")], kind=kind, grid=6, output=output, sample_weight=None,
+            model, X.iloc[:60], [("bmi", "age"), ("s5", "bp")], kind=kind, grid=6, output=None, scale=scale, sample_weight=None,
             response_method=None, max_evals=None,
         )  # fmt: skip
         ask = PredictEvaluator(model, asked.rows, asked.target)
@@ -184,10 +184,10 @@ def boosted(n=900):
 
 SAME = {
     "pdp": lambda m, X, **k: wb.effects(m, X, [*X, ("a", "b"), ("b", "e")], **k),
-    "pdp, probability": lambda m, X, **k: wb.effects(m, X, [*X, ("a", "c")], output="probability", grid=7, **k),
+    "pdp, probability": lambda m, X, **k: wb.effects(m, X, [*X, ("a", "c")], scale="probability", grid=7, **k),
     "ice": lambda m, X, **k: wb.effects(m, X, None, "ice", grid=9, **k),
     "ale": lambda m, X, **k: wb.effects(m, X, None, "ale", **k),
-    "ale, probability": lambda m, X, **k: wb.effects(m, X, "a", "ale", output="probability", **k),
+    "ale, probability": lambda m, X, **k: wb.effects(m, X, "a", "ale", scale="probability", **k),
     "anova": lambda m, X, **k: wb.effects(m, X, ["a", ("a", "b")], "anova", **k),
     "regions": lambda m, X, **k: wb.regions(m, X, "a", **k),
     "interactions": lambda m, X, **k: {"": wb.interactions(m, X, **k)},

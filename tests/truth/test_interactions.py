@@ -99,7 +99,7 @@ def test_probabilities_of_a_boosted_classifier_are_asked_of_the_trees_row_by_row
     X = zoo.X().astype(float)
     model = HistGradientBoostingClassifier(max_iter=10).fit(X, zoo.binary())
     few = X.iloc[:40]
-    found = wb.interactions(model, few, ["bmi", "s5"], output="probability")
+    found = wb.interactions(model, few, ["bmi", "s5"], scale="probability")
 
     def function(rows):
         return model.predict_proba(rows)[:, 1]

@@ -19,6 +19,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
     features: Any = None,
     *,
     output: Any = None,
+    scale: str | None = None,
     sample_weight: Any = None,
     response_method: str | None = None,
     sample: int | None = None,
@@ -29,7 +30,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
     """Say which features act together: all pairs, by size and by Friedman's H squared.
 
     Args:
-        model, X, output, sample_weight, response_method: as for :func:`effects`.
+        model, X, output, scale, sample_weight, response_method: as for :func:`effects`.
         features: names or positions of those to pair up; None: all.
         sample: how many rows to draw where the model has to be asked about every pair of rows; the result then has standard errors. Tree
             ensembles on their own scale take all rows, exactly, and need none.
@@ -62,6 +63,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         kind="pdp",
         grid=None,
         output=output,
+        scale=scale,
         sample_weight=sample_weight,
         response_method=response_method,
         max_evals=max_evals,

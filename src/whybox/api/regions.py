@@ -20,6 +20,7 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
     depth: int = 2,
     grid: Any = None,
     output: Any = None,
+    scale: str | None = None,
     sample_weight: Any = None,
     response_method: str | None = None,
     max_evals: int | None = None,
@@ -28,7 +29,7 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
     """Split the rows where a feature acts differently, and show its effect in each part.
 
     Args:
-        model, X, output, sample_weight, response_method, max_evals, n_jobs: as for :func:`effects`.
+        model, X, output, scale, sample_weight, response_method, max_evals, n_jobs: as for :func:`effects`.
         feature: one name or position.
         depth: how many splits a region may be deep, 1 to 4.
         grid: as for :func:`effects`; None: 30 points.
@@ -57,6 +58,7 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
         kind="pdp",
         grid=GRID_POINTS if grid is None else grid,
         output=output,
+        scale=scale,
         sample_weight=sample_weight,
         response_method=response_method,
         max_evals=max_evals,

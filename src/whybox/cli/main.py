@@ -41,7 +41,7 @@ Exact for tree models of scikit-learn, XGBoost, LightGBM and CatBoost; every row
 
 _EXPLAIN: Final = """Write the attributions of every row: one column a feature, then base_value and prediction.
 base_value + the sum of a row's features is the row's prediction on the scale explained (log-odds for boosted
-classifiers, probabilities for forests; see --output). A model of several classes or outputs gets columns for every one of them,
+classifiers, probabilities for forests; see --scale). A model of several classes or outputs gets columns for every one of them,
 named FEATURE|OUTPUT; --output NAME writes one alone. A Parquet result carries the evidence in its metadata; CSV and Arrow results hold
 the numbers only."""
 
@@ -65,7 +65,7 @@ _SPOKEN: Final = (
     ),
     (r"pass background=X_train", "pass training rows with --background FILE"),
     (r"players=\{\.\.\.\}", "--player NAME=COLUMN,COLUMN"),
-    (r"\b(output|method|index|order|target)=('[^']*'|\d)", r"--\1 \2"),
+    (r"\b(output|scale|method|index|order|target)=('[^']*'|\d)", r"--\1 \2"),
     (r"\by=('[^']*')", r"--y \1"),
     (r"\bsparse=True\b", "--sparse"),
     (r"\blayer=\.\.\.", "--option layer=NAME"),
@@ -80,7 +80,7 @@ _SPOKEN: Final = (
         r"a picture shows one output; say which, for example --target \1",
     ),
     (r"\bn_jobs=(-?\d+)", r"--n-jobs \1"),
-    (r"\bleave output out", "leave --output out"),
+    (r"\bleave (output|scale) out", r"leave --\1 out"),
     (r"Pass a frame whose column has", "Pass a Parquet file whose column has"),
     (r", or raise max_evals\b", ""),
     (r"--trust-pickle on the command line, trust_pickle=True in Python", "--trust-pickle"),
@@ -256,7 +256,14 @@ def _model_and_rows(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("data", metavar="DATA", help="rows to explain: .csv or .parquet; columns are matched by name")
     parser.add_argument(
-        "--output", metavar="NAME", help="raw (default), probability, response, all, or the name of a class or output"
+        "--output",
+        metavar="NAME",
+        help="label or position of a class or output, or all (default: every output of the model)",
+    )
+    parser.add_argument(
+        "--scale",
+        metavar="SCALE",
+        help="raw (default: the additive scale), probability or response (the model's predictions)",
     )
     parser.add_argument(
         "--trust-pickle", action="store_true", help="read a pickle or joblib file, which runs whatever code is in it"
@@ -320,7 +327,7 @@ def _explain(options: argparse.Namespace) -> None:
     spelled, coded = _spelled(options.data, model, options.id), _coded(options.data, model, options.id)
     copied = [c for c in options.id if not model.inputs.reads(c)]
     explainer = (LinearShap if isinstance(model, Linear) else TreeShap)(
-        model, background, output=options.output, order=options.order, players=_players(options), index=options.index, method=options.method,
+        model, background, output=options.output, scale=options.scale, order=options.order, players=_players(options), index=options.index, method=options.method,
         sparse=options.sparse, n_jobs=options.n_jobs, dtype=options.dtype
     )  # fmt: skip
     parts: list[Evidence] = []
@@ -432,6 +439,7 @@ def _effects(options: argparse.Namespace) -> None:
         "kind": options.kind,
         "grid": grid,
         "output": options.output,
+        "scale": options.scale,
         "sample_weight": sample_weight,
         "n_jobs": options.n_jobs,
     }
@@ -468,7 +476,7 @@ def _report(options: argparse.Namespace) -> None:
     rows = read_table(options.data, _spelled(options.data, model, [options.y]))
     background = read_table(options.background, _spelled(options.background, model)) if options.background else None
     explanation = _explained(lambda rows: report(
-        model, rows, options.out, y=options.y, background=background, output=options.output, players=_players(options), title=options.title,
+        model, rows, options.out, y=options.y, background=background, output=options.output, scale=options.scale, players=_players(options), title=options.title,
         source=Path(options.data).name,
     ), rows, options.data)  # fmt: skip
     print(f"{options.out}: a report on {len(explanation):,} rows; open it in a browser")

@@ -35,7 +35,8 @@ class ReportData:
     performance: Performance | None
     y_name: str | None
     source: str
-    output: Any = None  # as asked
+    output: Any = None  # as asked, like the scale
+    scale: str | None = None
 
     @property
     def views(self) -> list[Explanation]:

@@ -164,10 +164,10 @@ def check_kind(kind: Any) -> str:
     return kind
 
 
-def readable(model: Any, rows: Table, response_method: str | None = None, output: Any = None) -> Model:
+def readable(model: Any, rows: Table, response_method: str | None = None, scale: Any = None) -> Model:
     """Return the model as we read it, or as what can only be asked: functions, and estimators that we do not read.
 
-    An estimator of a kind that is read on its additive scale is asked on that scale too, unless `output` asks for another: one that
+    An estimator of a kind that is read on its additive scale is asked on that scale too, unless `scale` asks for another: one that
     cannot be read must not move from log-odds to probabilities.
 
     Raises:
@@ -176,7 +176,7 @@ def readable(model: Any, rows: Table, response_method: str | None = None, output
     if isinstance(model, Model):
         if response_method is not None:
             raise OptionError(
-                "response_method names a method of an estimator; this model is adapted already. Use output=."
+                "response_method names a method of an estimator; this model is adapted already. Use scale=."
             )
         return model
     if response_method is not None or (callable(model) and not hasattr(model, "predict")):
@@ -188,7 +188,7 @@ def readable(model: Any, rows: Table, response_method: str | None = None, output
     except (UnsupportedModelError, UnknownFieldError) as reason:
         if not hasattr(model, "predict") and not hasattr(model, "predict_proba"):
             raise
-        scores = None if isinstance(output, str) and output in ("probability", "response") else raw_scores(model)
+        scores = None if isinstance(scale, str) and scale in ("probability", "response") else raw_scores(model)
         through = "its own predict" if scores is None else scores.what
         note = f"Asked through {through}, because it is not read: {reason}"
         return as_black_box(model, rows, notes=(note,), scores=scores, learnt=learnt_categories)
@@ -202,6 +202,7 @@ def settle(  # noqa: PLR0913  # the options there are
     kind: str,
     grid: Any,
     output: Any,
+    scale: Any = None,
     sample_weight: Any,
     response_method: str | None,
     max_evals: int | None,
@@ -212,7 +213,7 @@ def settle(  # noqa: PLR0913  # the options there are
     """Settle a question, holding our reading of the model against its own predict on these rows.
 
     Args:
-        model, X, features, kind, grid, output, sample_weight, response_method, max_evals, n_jobs: as for whybox.effects.
+        model, X, features, kind, grid, output, scale, sample_weight, response_method, max_evals, n_jobs: as for whybox.effects.
         check: False where there is only a plan to make, and nothing is compared yet.
         known: how far our reading is from the model's own predict at most, where these rows were compared before: the model is not asked again.
 
@@ -224,7 +225,7 @@ def settle(  # noqa: PLR0913  # the options there are
         raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
     threads = check_jobs(n_jobs) or threads_available()
     given = as_table(X)
-    adapted = readable(model, given, response_method, output)
+    adapted = readable(model, given, response_method, scale)
     received = receive(adapted, given)
     table = snapshot_table(received.table)
     if table.is_sparse:
@@ -233,7 +234,7 @@ def settle(  # noqa: PLR0913  # the options there are
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm(table)
     rows = weighted_rows(table, sample_weight)
-    target = resolve_output(adapted.outputs, output)
+    target = resolve_output(adapted.outputs, output, scale)
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table, check=check, known=known)

@@ -44,6 +44,7 @@ class _Explainer:
         background: Any = None,
         *,
         output: Any = None,
+        scale: str | None = None,
         order: int = 1,
         players: Any = None,
         index: str | Index = "shapley",
@@ -58,6 +59,7 @@ class _Explainer:
     ) -> None:
         self.options = check_options(
             output=output,
+            scale=scale,
             order=order,
             players=players,
             index=index,
@@ -171,7 +173,8 @@ class TreeShap(_Explainer):
     Args:
         model: any supported model object, the path of a model file, or an adapted model.
         background: rows (m, d) to draw absent features from.
-        output: None or ``"raw"`` (additive scale, every output), ``"probability"``, ``"response"``, a name, or ``"all"``.
+        output: None (every output of the model), the label or position of a class or output, or ``"all"`` (every class, with an axis).
+        scale: None or ``"raw"`` (the additive scale), ``"probability"``, ``"response"`` (the scale of predictions).
         order: 1 for attributions; 2 for pairwise interactions: half of each on either side of the diagonal, main effects on it, so that
             rows add up to attributions.
         players: ``{"name": [columns]}``; columns not named stay single.

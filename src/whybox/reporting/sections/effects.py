@@ -47,6 +47,7 @@ def effects_section(f: ReportData) -> str | None:
         kind="pdp",
         grid=None,
         output=f.output,
+        scale=f.scale,
         sample_weight=None,
         response_method=None,
         max_evals=None,
