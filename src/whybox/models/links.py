@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, Literal, final
 
 import numpy as np
 
@@ -83,6 +83,7 @@ class Outputs:
     """What a model puts out: one name per raw output, the link to predictions, and the units of both scales.
 
     ``negative`` is the name of the other class of a binary classifier, whose single output is about the positive class.
+    ``scale`` is the only scale that is explained, where a method of an estimator was passed; None: any.
     ``single`` says that the output axis has length one and is dropped from results (regression, binary classification).
     """
 
@@ -91,6 +92,7 @@ class Outputs:
     raw_units: str = "prediction"
     response_units: str = "prediction"
     negative: str | None = None
+    scale: Literal["raw", "response"] | None = None
 
     @property
     def single(self) -> bool:

@@ -63,8 +63,8 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
         outputs: the model's.
         output: None: every output of the model. A label or position of an output or class: that one alone; see
             :func:`whybox.core.label_choice.output_position` for which is meant. ``"all"``: every output and class, with an output axis even for one.
-        scale: None or ``"raw"``: the additive scale. ``"probability"``: probabilities. ``"response"``: the scale of the model's predictions,
-            whatever it is.
+        scale: ``"raw"``: the additive scale. ``"probability"``: probabilities. ``"response"``: the scale of the model's predictions, whatever it is.
+            None: the scale of the method that was passed as the model (``model.predict_proba``), else the additive scale.
 
     Raises:
         OptionError: no such output or scale, a number that is the label of one and the position of another, or the model has no probabilities.
@@ -104,7 +104,18 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
 
 def _scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "response"], str]:
     """Return whether values are additive (raw) or predictions, and their units."""
-    if scale is None or (isinstance(scale, str) and scale == "raw"):
+    if scale is None:
+        scale = outputs.scale or "raw"
+    elif (
+        outputs.scale is not None
+        and not outputs.link.identity
+        and scale in SCALES
+        and (scale == "raw") != (outputs.scale == "raw")
+    ):
+        raise OptionError(
+            f"scale={scale!r}: a method of an estimator was passed, which is on another scale ({outputs.scale}); pass the estimator itself, or leave scale out."
+        )
+    if isinstance(scale, str) and scale == "raw":
         return "raw", outputs.raw_units
     if not isinstance(scale, str) or scale not in SCALES:
         named = isinstance(scale, str) and scale in (*_labels(outputs), EVERY_OUTPUT)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from whybox.core.validation import check_jobs
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
-from whybox.errors import OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean, shown
+from whybox.errors import OptionError, did_you_mean, shown
 from whybox.explanation.effects import Key
 from whybox.kernels.compiled_trees import threads_available
 from whybox.kernels.effects import representatives
@@ -26,13 +25,13 @@ from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.repeatability import Repeats
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
 from whybox.models.base import Model
-from whybox.models.blackbox import BlackBox, as_black_box
+from whybox.models.blackbox import BlackBox
 from whybox.models.columns_read import narrowed
+from whybox.models.readable import readable
 from whybox.models.receive import Received, receive
-from whybox.models.registry import as_model, learnt_categories, raw_scores
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["EFFECT_KINDS", "EffectsProblem", "check_kind", "readable", "settle"]
+__all__ = ["EFFECT_KINDS", "EffectsProblem", "check_kind", "settle"]
 
 EFFECT_KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")
 # points by default: of one feature, and of each of two
@@ -162,36 +161,6 @@ def check_kind(kind: Any) -> str:
             f"kind={kind!r} is not known; effects are {shown(EFFECT_KINDS)}.{did_you_mean(kind, EFFECT_KINDS)}"
         )
     return kind
-
-
-def readable(model: Any, rows: Table, response_method: str | None = None, scale: Any = None) -> Model:
-    """Return the model as we read it, or as what can only be asked: functions, and estimators that we do not read.
-
-    An estimator of a kind that is read on its additive scale is asked on that scale too, unless `scale` asks for another: one that
-    cannot be read must not move from log-odds to probabilities.
-
-    Raises:
-        ModelError: a file we cannot read, or a model that is not what it seems. InputError: it refuses the rows.
-    """
-    if isinstance(model, Model):
-        if response_method is not None:
-            raise OptionError(
-                "response_method names a method of an estimator; this model is adapted already. Use scale=."
-            )
-        return model
-    if response_method is not None or (callable(model) and not hasattr(model, "predict")):
-        return as_black_box(model, rows, response_method=response_method, learnt=learnt_categories)
-    if isinstance(model, (str, Path)):
-        return as_model(model)
-    try:
-        return as_model(model)
-    except (UnsupportedModelError, UnknownFieldError) as reason:
-        if not hasattr(model, "predict") and not hasattr(model, "predict_proba"):
-            raise
-        scores = None if isinstance(scale, str) and scale in ("probability", "response") else raw_scores(model)
-        through = "its own predict" if scores is None else scores.what
-        note = f"Asked through {through}, because it is not read: {reason}"
-        return as_black_box(model, rows, notes=(note,), scores=scores, learnt=learnt_categories)
 
 
 def settle(  # noqa: PLR0913  # the options there are
