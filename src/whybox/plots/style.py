@@ -241,17 +241,13 @@ def one_output(e: Explanation, output: Any, what: str) -> Explanation:
 
 def about(e: Explanation) -> str:
     """Return ' · output <name>' when the explanation is about one of several outputs or classes."""
-    names = [str(n) for n in e.coords.get("output", ())]
-    return (
-        f" · output {short(names[0])}"
-        if len(names) == 1 and names[0] != "prediction" and "output" not in e.dims
-        else ""
-    )
+    name = None if "output" in e.dims else e.output_name
+    return "" if name is None else f" · output {short(name)}"
 
 
 def unit(e: Explanation) -> str:
     """Return what the numbers are measured in, as it stands in brackets beside an axis."""
-    return "in units of the prediction" if e.units == "prediction" else e.units
+    return e.units if e.named_units else "in units of the prediction"
 
 
 def otherwise(e: Explanation) -> str:

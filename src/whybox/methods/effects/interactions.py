@@ -33,6 +33,7 @@ from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
+from whybox.methods.registry import find
 from whybox.models.trees import TreeEnsemble
 from whybox.numerics.rounding import floor
 from whybox.numerics.rounding import ratio as over
@@ -125,7 +126,7 @@ def interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> Exp
         evidence(
             asked,
             rows,
-            method="Friedman's H and the size of interactions",
+            spec=find("interactions", "friedman_h"),
             kernel=kernel,
             exact=sample is None,
             calls=calls,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, final
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from whybox.core.validation import check_jobs
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
-from whybox.errors import OptionError, did_you_mean, shown
+from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.effects import Key
 from whybox.kernels.compiled_trees import threads_available
 from whybox.kernels.effects import representatives
@@ -20,10 +21,13 @@ from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection, resolve_output
 from whybox.methods.common.rows import Rows, weighted_rows
 from whybox.methods.effects.grid import Grid, product
+from whybox.methods.effects.kinds import EffectKind
 from whybox.methods.effects.points import make_grid
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.repeatability import Repeats
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
+from whybox.methods.method_spec import MethodSpec
+from whybox.methods.registry import find, load
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
 from whybox.models.columns_read import narrowed
@@ -31,12 +35,8 @@ from whybox.models.readable import readable
 from whybox.models.receive import Received, receive
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["EFFECT_KINDS", "EffectsProblem", "check_kind", "settle"]
+__all__ = ["EffectsProblem", "check_kind", "settle"]
 
-EFFECT_KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")
-# points by default: of one feature, and of each of two
-_POINTS: Final = {"ale": (41, 21), "marginal": (21, 11)}
-_PLAIN: Final = (100, 20)
 ROWS_VERIFIED: Final = 65536
 MOST_SPARSE: Final = 2000  # columns of sparse rows that all have effects found unless they are named
 
@@ -64,6 +64,17 @@ class EffectsProblem:
     shown: int = 0
     threads: int = 1
     _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
+
+    @property
+    def spec(self) -> MethodSpec:
+        """The kind of effect in the registry of methods."""
+        return find("effects", self.kind, argument="kind")
+
+    @cached_property
+    def effect_kind(self) -> EffectKind:
+        """What computes this kind of effect."""
+        made: EffectKind = load(self.spec.run)()
+        return made
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -107,7 +118,7 @@ class EffectsProblem:
 
     def make(self, members: Sequence[int]) -> Grid:
         """Return the points of a feature, or of two."""
-        one, each = _POINTS.get(self.kind, _PLAIN)
+        one, each = self.effect_kind.default_points
         made = [self._single(p, one if len(members) == 1 else each) for p in members]
         return made[0] if len(made) == 1 else product(*made)
 
@@ -156,11 +167,7 @@ def check_kind(kind: Any) -> str:
     Raises:
         OptionError: unknown kind.
     """
-    if not isinstance(kind, str) or kind not in EFFECT_KINDS:
-        raise OptionError(
-            f"kind={kind!r} is not known; effects are {shown(EFFECT_KINDS)}.{did_you_mean(kind, EFFECT_KINDS)}"
-        )
-    return kind
+    return find("effects", kind, argument="kind").id
 
 
 def settle(  # noqa: PLR0913  # the options there are

@@ -15,6 +15,7 @@ from whybox.data.table import Floats, Table, as_table
 from whybox.errors import NonFiniteError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
+from whybox.methods.registry import load, of_id
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Question
@@ -119,7 +120,7 @@ def _evidence(
         )
     net = q.net
     return Evidence(
-        method=method.title,
+        **_of_registry(method),
         kernel=f"{found.kernel}, {net.arithmetic}",
         exact=found.exact,
         estimand=found.estimand,
@@ -143,6 +144,14 @@ def _evidence(
         operators=found.operators,
         settings=settings,
     )
+
+
+def _of_registry(method: Method) -> dict[str, Any]:
+    """What evidence says of a method: as the registry has it, or the method itself where it is a class of the user's own."""
+    spec = of_id(f"saliency.{method.name}")
+    if spec is not None and isinstance(method, load(spec.run)):
+        return spec.evidence_fields()
+    return {"method": method.title}
 
 
 def _one(q: Question, found: MethodOutput, which: int, balance: _Balance | None, evidence: Evidence) -> Explanation:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
 from whybox.errors import OptionError, did_you_mean
+from whybox.models.links import PREDICTION
 
 __all__ = ["Target", "resolve_target"]
 
@@ -133,7 +134,7 @@ def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[st
     if len(shape) == 1:
         return list(map(str, names)) if names else [str(i) for i in range(count)]
     if not shape:
-        return ["prediction"]
+        return [PREDICTION]
     return (
         [",".join(map(str, place)) for place in np.ndindex(shape)]
         if count <= 100_000

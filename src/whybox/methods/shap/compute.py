@@ -264,11 +264,12 @@ class KernelRunner:
         return np.zeros((len(X), *(q.players.count,) * order, len(q.model.outputs.names)))
 
     def path(self, X: Floats, order: int) -> Floats:
-        """Path-dependent, row by row: quadrature along every path."""
+        """Path-dependent interactions, row by row: quadrature along every path. Attributions are zero: only a forest without trees comes here for them."""
         q = self.question
-        every = rules(q, order, "float64")
         out = self._zeros(X, order)
-        tree_shap.path_dependent(_forest(q), q.players.of_column, q.players.count, X, every, order, out)
+        assert order == 2 or not _forest(q).n_trees  # noqa: S101  # else `choices` has a lane walk
+        if order == 2:
+            tree_shap.path_pairs(_forest(q), q.players.of_column, q.players.count, X, rules(q, 2, "float64"), out)
         return out
 
     def pairs(self, X: Floats, order: int, what: str) -> Floats:

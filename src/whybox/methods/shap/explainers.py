@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
 from whybox.games.players import Players, resolve_players, those_read
+from whybox.methods.method_spec import MethodSpec
+from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
 from whybox.methods.shap.plan import Plan, measured
 from whybox.methods.shap.problem import Question, check_options, settle
@@ -35,7 +37,7 @@ __all__ = ["LinearShap", "TreeShap"]
 class _Explainer:
     """What both explainers share: options in ``__init__``, work in ``__call__``, nothing written by queries."""
 
-    method: str
+    method_id: ClassVar[str]  # of the family "shap"
     needs: type[Model]
 
     def __init__(  # noqa: PLR0913  # the promise of the public surface
@@ -139,7 +141,7 @@ class _Explainer:
         if self.background is not None:
             check_kinds(table, self.background.some.table, elementwise=self.model.inputs.encoder.elementwise)
         compiled.question.model.inputs.confirm(table)
-        return run(compiled, received, self.method, out=out)
+        return run(compiled, received, self._spec(compiled.question), out=out)
 
     def plan(self, rows: int, *, sparse: bool = False) -> Plan:
         """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`Plan`.
@@ -155,6 +157,10 @@ class _Explainer:
             raise OptionError(f"rows={rows!r} must be a positive whole number.")
         compiled, order = self._compiled(self.model.inputs.names, sparse=sparse), self.options.order
         return measured(compiled.plan(order, int(rows)), compiled.question, order)
+
+    def _spec(self, question: Question) -> MethodSpec:
+        """What the registry says of the method that answers a question."""
+        return find("shap", "rescaled" if question.kernel == "rescaled" else self.method_id)
 
     def __repr__(self) -> str:
         rows = "" if self.background is None else f", {len(self.background.matrix):,} background rows"
@@ -199,7 +205,7 @@ class TreeShap(_Explainer):
         Quadrature-TreeSHAP, arXiv 2605.04497; Owen (1972) for the multilinear extension.
     """
 
-    method = "TreeShap"
+    method_id = "tree_shap"
     needs = TreeEnsemble
 
 
@@ -210,5 +216,5 @@ class LinearShap(_Explainer):
     Arguments, results and errors are those of :class:`TreeShap`; a background is required. A missing value adds nothing, as in XGBoost.
     """
 
-    method = "LinearShap"
+    method_id = "linear_shap"
     needs = Linear
