@@ -6,6 +6,7 @@ represents, are different cells, although they may be equal as numbers or both m
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
@@ -36,6 +37,7 @@ __all__ = [
     "representative_rows",
     "rows_with_cells",
     "snapshot_table",
+    "table_fingerprint",
 ]
 
 Ints = npt.NDArray[np.int64]
@@ -274,6 +276,28 @@ def _cast_column(source: nw.Series[Any], target: nw.Series[Any]) -> nw.Series[An
             f"column {source.name!r} holds values that are rounded where {shown(target.to_list())} stand beside them; ask for values of its own dtype."
         )
     return cast
+
+
+def table_fingerprint(table: Table) -> str:
+    """Return the SHA-256 of a table's column names and cells, whatever its row labels are."""
+    sha = hashlib.sha256()
+    if table.is_matrix:
+        for part in (table.native.indptr.astype(np.int64), table.native.indices.astype(np.int64), table.native.data):
+            sha.update(np.ascontiguousarray(part).tobytes())
+        return sha.hexdigest()
+    for position, name in enumerate(table.names):
+        codes = cell_codes(table, position)
+        _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+        order = np.argsort(np.argsort(first))  # codes in the order in which cells first appear
+        cells = object_cells(table.rows(np.sort(first)), position)
+        sha.update(repr((name, str(column_dtype(table, position)), list(map(_full_text, cells)))).encode())
+        sha.update(order[inverse.reshape(-1)].astype(np.int64).tobytes())
+    return sha.hexdigest()
+
+
+def _full_text(value: Any) -> str:
+    """A cell as text that leaves no digit out."""
+    return repr(value.tolist()) if isinstance(value, np.ndarray) else repr(value)
 
 
 def snapshot_table(table: Table) -> Table:
