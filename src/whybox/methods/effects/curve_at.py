@@ -39,7 +39,7 @@ class CurveAt:
     def __call__(self, points: Any) -> Floats:
         """Return the values at points, in the order given, (points,) [, outputs], rows first where there are rows."""
         made, where = self._grid(points)
-        self.asked.repeats.later()
+        self.asked.repeats.check_unchanged()
         values = self._values(made)
         return np.ascontiguousarray(self.asked.target.drop(np.take(values, where, axis=values.ndim - 2)))
 
@@ -71,7 +71,7 @@ class CurveAt:
                 "at() asks the model again, and this curve was saved without it; its grid is all there is."
             )
         try:
-            self.asked.repeats.later()
+            self.asked.repeats.check_unchanged()
         except ModelMismatchError as error:
             return UnavailableCurve(f"the steps of this curve were not saved: {error}")
         axes, points = [], []

@@ -41,7 +41,7 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
         agreement=asked.agreement,
         tolerance=0.0,
         model=model.kind,
-        verdict={"against": f"nothing: it is asked, not read; {asked.repeats.said}"} if box else asdict(model.verdict),
+        verdict={"against": f"nothing: it is a black box; {asked.repeats.summary}"} if box else asdict(model.verdict),
         model_calls=asked.checked + (calls if box else 0),
         seed=seed,
         rows=len(rows),

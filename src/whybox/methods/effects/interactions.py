@@ -113,7 +113,7 @@ def interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> Exp
         )
         if calls:
             notes = (*notes, f"{calls:,} predictions of single rows.")
-    asked.repeats.end()
+    asked.repeats.check_after()
     if sample is not None:
         notes = (
             *notes,

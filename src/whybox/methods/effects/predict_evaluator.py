@@ -12,9 +12,9 @@ from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.rows import Rows
 from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.repeatability import Repeats
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
 from whybox.numerics.statistics import RunningMoments
@@ -125,7 +125,7 @@ class PredictEvaluator:
         rows: Rows,
         target: OutputSelection,
         *,
-        repeats: Repeats | None = None,
+        repeats: RepeatCheck | None = None,
         max_evals: int | None = None,
         reserved: int = 0,
     ) -> None:
@@ -202,7 +202,7 @@ class PredictEvaluator:
             first, inverse = self.rows.alike(())
             self._answers = self._evaluate(first, None, None, "predictions")[inverse]
             if self.repeats is not None:
-                self.repeats.compare(self.rows.table, self._answers)
+                self.repeats.check_all(self.rows.table, self._answers)
         return self._answers
 
     def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
@@ -291,7 +291,7 @@ class PredictEvaluator:
         """Predictions of rows with the grid's features set to points, or of rows as they are."""
         self.hybrids.check_limit(len(rows))  # before the first prediction, those of the checks too
         if self.repeats is not None:
-            self.repeats.begin()
+            self.repeats.check_before()
         what += self._total
         if grid is None or points is None:
             return self.hybrids.evaluate_rows(self.rows.table, rows, what=what)

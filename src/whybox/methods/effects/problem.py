@@ -19,12 +19,12 @@ from whybox.kernels.effects import representatives
 from whybox.kernels.predict import agreement
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection, resolve_output
+from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.rows import Rows, weighted_rows
 from whybox.methods.effects.grid import Grid, product
 from whybox.methods.effects.kinds import EffectKind
 from whybox.methods.effects.points import make_grid
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
-from whybox.methods.effects.repeatability import Repeats
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load
@@ -52,7 +52,7 @@ class EffectsProblem:
 
     model: Model
     rows: Rows
-    repeats: Repeats
+    repeats: RepeatCheck
     target: OutputSelection
     wanted: tuple[tuple[int, ...], ...]
     kind: str
@@ -215,7 +215,7 @@ def settle(  # noqa: PLR0913  # the options there are
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table, check=check, known=known)
     box = isinstance(adapted, BlackBox)
-    repeats = Repeats(prediction_function(adapted, target), table, asked=box)
+    repeats = RepeatCheck(prediction_function(adapted, target), table, black_box=box)
     shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
     calls = shown_rows + repeats.count if box else calls
     return EffectsProblem(

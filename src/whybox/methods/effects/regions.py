@@ -108,7 +108,7 @@ def regions(asked: EffectsProblem, *, depth: int) -> Effects:
         )
     for _, rows, block in evaluator.curves([grid]):
         values[rows] = block
-    asked.repeats.end()
+    asked.repeats.check_after()
     shapes = _shapes(asked, grid, values)
     whole = _Region(np.arange(len(asked.rows)))
     every = values.reshape(-1, values.shape[2])  # the prediction at each point of each row

@@ -39,7 +39,7 @@ def run(asked: EffectsProblem) -> Effects:
         before = evaluator.spent
         grids = [asked.make(m) for m in wanted]
         curves = asked.effect_kind.compute(evaluator, grids)
-        asked.repeats.end()
+        asked.repeats.check_after()
         if asked.effect_kind.off_data:
             curves = with_off_data(asked.rows, curves)
         spent = _said(asked, evaluator.spent - before, sum(len(g) for g in grids) * len(asked.rows))
