@@ -18,13 +18,13 @@ from whybox.models.base import digest
 
 __all__ = ["Rows", "weighted_rows"]
 
-_KEPT: Final = 2**23  # numbers of `Rows.alike` kept
+MAX_NUMBERS_CACHED: Final = 2**23  # of `Rows.distinct_rows`
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The rows an effect is taken over: an aligned table, and shares that sum to one.
+    """The rows that a quantity is averaged over: an aligned table, and weights that sum to one.
 
     ``count`` is the effective number of rows, (sum w)^2 / sum w^2.
     """
@@ -32,7 +32,7 @@ class Rows:
     table: Table
     weights: Floats
     _features: dict[int, Feature] = field(default_factory=dict, repr=False)
-    _alike: dict[tuple[int, ...], tuple[Ints, Ints]] = field(default_factory=dict, repr=False)
+    _distinct_rows: dict[tuple[int, ...], tuple[Ints, Ints]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -56,7 +56,7 @@ class Rows:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the rows, column by column, and their shares."""
+        """SHA-256 of the rows, column by column, and their weights."""
         parts: list[object] = [self.weights]
         if self.table.is_matrix:
             rows = self.table.native
@@ -67,20 +67,20 @@ class Rows:
                 f.name,
                 f.codes,
                 f.cells,
-                list(map(_spelled, f.unique)) if f.unique.dtype.kind in "OmM" else f.unique,
+                list(map(_full_text, f.unique)) if f.unique.dtype.kind in "OmM" else f.unique,
             ]
         return digest(*parts)
 
-    def alike(self, without: Sequence[int]) -> tuple[Ints, Ints]:
-        """Return a row for each different row but for some columns, and which of these each row is."""
+    def distinct_rows(self, without: Sequence[int]) -> tuple[Ints, Ints]:
+        """Return a row for each different one without some columns, and which of these each row is."""
         key = tuple(without)
-        if key not in self._alike:
-            if len(self) * len(self._alike) > _KEPT:
-                self._alike.clear()
-            self._alike[key] = self._different(key)
-        return self._alike[key]
+        if key not in self._distinct_rows:
+            if len(self) * len(self._distinct_rows) > MAX_NUMBERS_CACHED:
+                self._distinct_rows.clear()
+            self._distinct_rows[key] = self._find_distinct_rows(key)
+        return self._distinct_rows[key]
 
-    def _different(self, without: Sequence[int]) -> tuple[Ints, Ints]:
+    def _find_distinct_rows(self, without: Sequence[int]) -> tuple[Ints, Ints]:
         others = [p for p in range(self.table.width) if p not in without]
         if not others:
             return np.zeros(1, dtype=np.int64), np.zeros(len(self), dtype=np.int64)
@@ -92,13 +92,13 @@ class Rows:
         return first.astype(np.int64), inverse.reshape(-1).astype(np.int64)
 
 
-def _spelled(value: object) -> str:
-    """A value in full, where its text would leave numbers out."""
+def _full_text(value: object) -> str:
+    """A value as text that leaves no number out."""
     return repr(value.tolist()) if isinstance(value, np.ndarray) else str(value)
 
 
 def weighted_rows(table: Table, sample_weight: Any) -> Rows:
-    """Return the rows with their shares.
+    """Return the rows with their weights, as shares of one.
 
     Raises:
         InputError: sample weights that are negative, not finite, all zero, or not one a row.

@@ -130,7 +130,7 @@ def marginal(evaluator: Evaluator, grid: Grid) -> Curve:
     mean of those rows. A point that no row is nearest to has NaN.
     """
     place = nearest(evaluator.rows, grid)
-    w, said = evaluator.rows.weights, evaluator.answers()
+    w, said = evaluator.rows.weights, evaluator.predictions()
     values = np.full((len(grid), said.shape[1]), np.nan)
     error = np.full(values.shape, np.nan)
     for g in range(len(grid)):
@@ -157,8 +157,8 @@ def components(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
     """
     rows = evaluator.rows
     every, sides = with_sides(grids)
-    evaluator.reserve(every, answers=True)
-    whole = rows.weights @ evaluator.answers()
+    evaluator.reserve(every, predictions=True)
+    whole = rows.weights @ evaluator.predictions()
     means = evaluator.means(every)
     notes = ("No standard error is computed for components; partial dependence has one.",)
     out = []

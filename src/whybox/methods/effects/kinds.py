@@ -192,7 +192,7 @@ class MeanByValue(EffectKind):
 
     def reserve(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
         """Rows as they are, once."""
-        return evaluator.reserve(answers=True)
+        return evaluator.reserve(predictions=True)
 
     def brute_force(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
         """Each row once."""
@@ -212,7 +212,7 @@ class AnovaComponents(EffectKind):
 
     def reserve(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
         """The curves, those of both features of each surface, and the mean."""
-        return evaluator.reserve(with_sides(grids)[0], answers=True)
+        return evaluator.reserve(with_sides(grids)[0], predictions=True)
 
     def brute_force(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
         """The mean takes every row once more."""

@@ -1,4 +1,4 @@
-"""Asking a model about rows with one feature set to other values: what every effect is made of. One protocol, and its answer for any model."""
+"""Predictions of rows with a feature set to other values, of which every effect is made: the protocol of an evaluator, and one for any model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
     "moments",
 ]
 
-# a signed sum of answers: (sign, point of each row), -1 for rows that are left out; as asked of a grid
+# a signed sum of predictions: (sign, point of each row), -1 for rows that are left out; a request is of the points of a grid
 Corners = Sequence[tuple[int, Ints]]
 Request = tuple[Grid, Corners]
 CURVE_NUMBERS_HELD: Final = 2**22  # numbers of individual curves held at a time
@@ -49,7 +49,7 @@ class Moments:
 
 
 class Evaluator(Protocol):
-    """Answers about rows with features set to points, on the scale asked for; (…, outputs) everywhere."""
+    """Predictions of rows with features set to points, on the scale asked for; (…, outputs) everywhere."""
 
     rows: Rows
     target: OutputSelection
@@ -60,14 +60,14 @@ class Evaluator(Protocol):
 
     @property
     def kernel(self) -> str:
-        """How answers are found, in words."""
+        """How predictions are computed, in words."""
 
     def reserve(
-        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False
+        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, predictions: bool = False
     ) -> list[int]:
         """Return the rounds of predictions of single rows that all of this takes, refusing too many before any is made; see `PredictEvaluator`."""
 
-    def answers(self) -> Floats:
+    def predictions(self) -> Floats:
         """Return the prediction of each row, (rows, outputs)."""
 
     def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
@@ -80,7 +80,7 @@ class Evaluator(Protocol):
         """Return mean and variance over rows at each point, for each grid."""
 
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
-        """Return for each request and row the signed sum of its answers at the corners, (rows, outputs); rows left out get zeros."""
+        """Return for each request and row the signed sum of its predictions at the corners, (rows, outputs); rows left out get zeros."""
 
 
 def moments(evaluator: Evaluator, grid: Grid, blocks: Iterable[tuple[Ints, Floats]]) -> Moments:
@@ -89,22 +89,24 @@ def moments(evaluator: Evaluator, grid: Grid, blocks: Iterable[tuple[Ints, Float
     The variance is ``sum w (v - mean)^2 * n / (n - 1)`` with shares w and the effective number of rows n.
     """
     w, n = evaluator.rows.weights, evaluator.rows.count
-    seen = RunningMoments((len(grid), len(evaluator.target.names)))
+    running = RunningMoments((len(grid), len(evaluator.target.names)))
     for rows, values in blocks:
-        seen.add(values, w[rows])
-    return Moments(seen.mean, seen.sum_of_squares * (n / (n - 1.0)) if n > 1 else np.full(seen.mean.shape, np.nan))
+        running.add(values, w[rows])
+    return Moments(
+        running.mean, running.sum_of_squares * (n / (n - 1.0)) if n > 1 else np.full(running.mean.shape, np.nan)
+    )
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Questions:
-    """What is asked of one grid, each question once: a question is a row but for the feature, and a point.
+class _DistinctCells:
+    """Cells of a grid to predict, each different one once: a cell is a row without the feature, and a point.
 
-    ``different`` numbers them, row * points + point; ``own`` is a row that stands there itself, whose prediction is the answer, or -1.
+    ``number`` is row * points + point, sorted; ``own`` is a row that is at the point itself, so that its prediction is that of the cell, or -1.
     """
 
     grid: Grid
-    different: Ints
+    number: Ints
     own: Ints
 
 
@@ -112,11 +114,11 @@ class _Questions:
 class PredictEvaluator:
     """Any model, through predictions of rows with the feature's column replaced.
 
-    Rows that are equal but for the feature are asked about once. A point that is a row's own value is that row as it is: wherever that saves
-    something, the rows as they are are asked about once and serve all features. Work goes in batches that Ctrl-C can end.
+    Rows that are equal but for the feature are evaluated once. A row set to its own value is that row as it is: wherever that saves predictions, the rows as
+    they are are evaluated once and serve all features.
 
     Args:
-        repeats: rows that are evaluated several times. max_evals: most predictions in total. reserved: predictions made beside these.
+        repeats: the check that the model's outputs repeat. max_evals: most predictions in total. reserved: predictions made beside these.
     """
 
     def __init__(
@@ -131,7 +133,7 @@ class PredictEvaluator:
     ) -> None:
         self.model, self.rows, self.target, self.repeats = model, rows, target, repeats
         self.hybrids = HybridEvaluator(model, target, max_evals, reserved=reserved)
-        self._answers: Floats | None = None
+        self._predictions: Floats | None = None
         self._total = ""
 
     @property
@@ -141,7 +143,7 @@ class PredictEvaluator:
 
     @property
     def kernel(self) -> str:
-        """How answers are found."""
+        """How predictions are computed, in words."""
         return (
             f"predictions: {self.model.own.what}"
             if isinstance(self.model, BlackBox) and self.model.own
@@ -149,28 +151,26 @@ class PredictEvaluator:
         )
 
     def reserve(
-        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False
+        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, predictions: bool = False
     ) -> list[int]:
-        """Return how many predictions it will take to give curves of grids, sums of requests, and the rows' own answers: the size of each round.
-
-        Their sum is exact.
+        """Return how many predictions of single rows the curves of grids, the sums of requests and the rows' own predictions take: the size of each round.
 
         Raises:
             LimitError: more than are allowed.
         """
-        return self._reserve(grids, requests, answers=answers)[0]
+        return self._reserve(grids, requests, predictions=predictions)[0]
 
     def _reserve(
-        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False
+        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, predictions: bool = False
     ) -> tuple[list[int], bool]:
-        """The rounds, and whether asking about the rows as they are costs no more than it saves."""
+        """The rounds, and whether predicting the rows as they are costs no more than it saves."""
         sizes = [self._size_of_curves(g) for g in grids]
         for grid, corners in _by_grid(requests):
-            asked = self._questions(grid, corners)
-            sizes.append((len(asked.different), int((asked.own >= 0).sum()), 1))
-        as_they_are = 0 if self._answers is not None else len(self.rows.alike(())[0])
-        share = answers or sum(own for _, own, _ in sizes) >= as_they_are
-        rounds = [as_they_are] if share else []
+            cells = self._distinct_cells(grid, corners)
+            sizes.append((len(cells.number), int((cells.own >= 0).sum()), 1))
+        distinct_rows = 0 if self._predictions is not None else len(self.rows.distinct_rows(())[0])
+        share = predictions or sum(own for _, own, _ in sizes) >= distinct_rows
+        rounds = [distinct_rows] if share else []
         for size, own, blocks in sizes:
             left = size - own if share else size
             rounds += [left // blocks + (i < left % blocks) for i in range(blocks)]
@@ -179,13 +179,13 @@ class PredictEvaluator:
         return [r for r in rounds if r], share
 
     def _size_of_curves(self, grid: Grid) -> tuple[int, int, int]:
-        """How many different questions a grid asks, how many of them are rows as they are, and in how many blocks they come."""
-        rest = len(self.rows.alike(grid.members)[0])
+        """How many different cells a grid has, how many of them are rows as they are, and in how many blocks they come."""
+        rest = len(self.rows.distinct_rows(grid.members)[0])
         block = max(1, CURVE_NUMBERS_HELD // (len(grid) * len(self.target.names)))
-        return rest * len(grid), len(self._cells(grid)[0]), -(-rest // block)
+        return rest * len(grid), len(self._own_cells(grid)[0]), -(-rest // block)
 
     def sample(self, grid: Grid | None, size: int) -> None:
-        """Ask some of the questions of a grid, or about rows as they are, for a timing; the answers are not kept, nor counted."""
+        """Predict some cells of a grid, or rows as they are, for timing; the predictions are neither kept nor counted."""
         rows = np.arange(size) % len(self.rows)
         block = self.rows.table.rows(rows)
         if grid is not None:
@@ -194,16 +194,16 @@ class PredictEvaluator:
 
     def _start(self, grids: Sequence[Grid] = (), requests: Sequence[Request] = ()) -> None:
         if self._reserve(grids, requests)[1]:
-            self.answers()
+            self.predictions()
 
-    def answers(self) -> Floats:
-        """Return the prediction of each row; equal rows are asked about once."""
-        if self._answers is None:
-            first, inverse = self.rows.alike(())
-            self._answers = self._evaluate(first, None, None, "predictions")[inverse]
+    def predictions(self) -> Floats:
+        """Return the prediction of each row; equal rows are evaluated once."""
+        if self._predictions is None:
+            first, inverse = self.rows.distinct_rows(())
+            self._predictions = self._evaluate(first, None, None, "predictions")[inverse]
             if self.repeats is not None:
-                self.repeats.check_all(self.rows.table, self._answers)
-        return self._answers
+                self.repeats.check_all(self.rows.table, self._predictions)
+        return self._predictions
 
     def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
         """Yield individual curves, grid after grid, in blocks of rows that are equal but for the feature."""
@@ -213,26 +213,26 @@ class PredictEvaluator:
                 yield i, rows, values
 
     def means(self, grids: Sequence[Grid]) -> list[Floats]:
-        """Return the means alone; what they cost is what their spread would."""
+        """Return the means alone; the variance would cost no further predictions."""
         return [m.mean for m in self.moments(grids)]
 
     def _curves_of(self, grid: Grid) -> Iterator[tuple[Ints, Floats]]:
-        first, inverse = self.rows.alike(grid.members)
+        first, inverse = self.rows.distinct_rows(grid.members)
         order = np.argsort(inverse, kind="stable")
         begins = np.searchsorted(inverse[order], np.arange(len(first) + 1))
         points, k = len(grid), len(self.target.names)
-        known = None if self._answers is None else self._cells(grid)
+        known = None if self._predictions is None else self._own_cells(grid)
         size = max(1, CURVE_NUMBERS_HELD // (points * k))
         for start in range(0, len(first), size):
             stop = min(start + size, len(first))
             values = np.empty((stop - start, points, k))
-            open_ = np.ones((stop - start, points), dtype=bool)
-            if known is not None and self._answers is not None:
+            missing = np.ones((stop - start, points), dtype=bool)
+            if known is not None and self._predictions is not None:
                 cells, row = known
                 here = slice(*np.searchsorted(cells, [start * points, stop * points]))
-                values.reshape(-1, k)[cells[here] - start * points] = self._answers[row[here]]
-                open_.reshape(-1)[cells[here] - start * points] = False
-            r, g = np.nonzero(open_)
+                values.reshape(-1, k)[cells[here] - start * points] = self._predictions[row[here]]
+                missing.reshape(-1)[cells[here] - start * points] = False
+            r, g = np.nonzero(missing)
             values[r, g] = self._evaluate(first[start + r], grid, g, f"effect of {grid.name}")
             members = order[begins[start] : begins[stop]]
             yield members, values[inverse[members] - start]
@@ -243,48 +243,54 @@ class PredictEvaluator:
         return [moments(self, g, self._curves_of(g)) for g in grids]
 
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
-        """Return signed sums of answers at corners, each different (rest of the row, point) asked about once."""
+        """Return signed sums of predictions at corners; each different cell is evaluated once."""
         self._start(requests=requests)
         out = [np.zeros((len(self.rows), len(self.target.names))) for _ in requests]
-        for grid, mine in _by_grid(requests):
-            asked = self._questions(grid, mine)
-            said = self._said(asked)
-            inverse = self.rows.alike(grid.members)[1]
+        for grid, corners_of_grid in _by_grid(requests):
+            cells = self._distinct_cells(grid, corners_of_grid)
+            predictions = self._predict_cells(cells)
+            inverse = self.rows.distinct_rows(grid.members)[1]
             for i, (other, corners) in enumerate(requests):
                 if other is not grid:
                     continue
-                used = _used(corners)
+                used = _rows_used(corners)
                 for sign, at in corners:
-                    where = np.searchsorted(asked.different, inverse[used] * len(grid) + at[used])
-                    out[i][used] += sign * said[where]
+                    where = np.searchsorted(cells.number, inverse[used] * len(grid) + at[used])
+                    out[i][used] += sign * predictions[where]
         return out
 
-    def _questions(self, grid: Grid, several: Sequence[Corners]) -> _Questions:
-        inverse = self.rows.alike(grid.members)[1]
-        pairs = [inverse[_used(corners)] * len(grid) + at[_used(corners)] for corners in several for _, at in corners]
-        different = np.unique(np.concatenate(pairs))
-        cells, row = self._cells(grid)
-        own = np.full(len(different), -1, dtype=np.int64)
-        if len(cells):
-            where = np.minimum(np.searchsorted(cells, different), len(cells) - 1)
-            own = np.where(cells[where] == different, row[where], -1)
-        return _Questions(grid, different, own)
+    def _distinct_cells(self, grid: Grid, several: Sequence[Corners]) -> _DistinctCells:
+        inverse = self.rows.distinct_rows(grid.members)[1]
+        pairs = [
+            inverse[_rows_used(corners)] * len(grid) + at[_rows_used(corners)]
+            for corners in several
+            for _, at in corners
+        ]
+        number = np.unique(np.concatenate(pairs))
+        own_cells, row = self._own_cells(grid)
+        own = np.full(len(number), -1, dtype=np.int64)
+        if len(own_cells):
+            where = np.minimum(np.searchsorted(own_cells, number), len(own_cells) - 1)
+            own = np.where(own_cells[where] == number, row[where], -1)
+        return _DistinctCells(grid, number, own)
 
-    def _said(self, asked: _Questions) -> Floats:
-        """Answers to each question, (questions, outputs)."""
-        grid, first = asked.grid, self.rows.alike(asked.grid.members)[0]
-        open_ = np.ones(len(asked.own), dtype=bool) if self._answers is None else asked.own < 0
-        rest, point = np.divmod(asked.different[open_], len(grid))
-        out = np.empty((len(asked.own), len(self.target.names)))
-        out[open_] = self._evaluate(first[rest], grid, point, f"effect of {grid.name}")
-        if self._answers is not None:
-            out[~open_] = self._answers[asked.own[~open_]]
+    def _predict_cells(self, cells: _DistinctCells) -> Floats:
+        """Predictions of cells, (cells, outputs)."""
+        grid, first = cells.grid, self.rows.distinct_rows(cells.grid.members)[0]
+        missing = np.ones(len(cells.own), dtype=bool) if self._predictions is None else cells.own < 0
+        rest, point = np.divmod(cells.number[missing], len(grid))
+        out = np.empty((len(cells.own), len(self.target.names)))
+        out[missing] = self._evaluate(first[rest], grid, point, f"effect of {grid.name}")
+        if self._predictions is not None:
+            out[~missing] = self._predictions[cells.own[~missing]]
         return out
 
-    def _cells(self, grid: Grid) -> tuple[Ints, Ints]:
-        """Questions of a grid that are rows as they are, sorted, and a row for each."""
+    def _own_cells(self, grid: Grid) -> tuple[Ints, Ints]:
+        """Cells of a grid that are rows as they are, sorted by number, and a row for each."""
         on = np.flatnonzero(grid.same & (grid.at >= 0))
-        cells, first = np.unique(self.rows.alike(grid.members)[1][on] * len(grid) + grid.at[on], return_index=True)
+        cells, first = np.unique(
+            self.rows.distinct_rows(grid.members)[1][on] * len(grid) + grid.at[on], return_index=True
+        )
         return cells, on[first]
 
     def _evaluate(self, rows: Ints, grid: Grid | None, points: Ints | None, what: str) -> Floats:
@@ -301,12 +307,12 @@ class PredictEvaluator:
 
 def _by_grid(requests: Sequence[Request]) -> list[tuple[Grid, list[Corners]]]:
     """Requests about the same grid together."""
-    found: dict[int, tuple[Grid, list[Corners]]] = {}
+    groups: dict[int, tuple[Grid, list[Corners]]] = {}
     for grid, corners in requests:
-        found.setdefault(id(grid), (grid, []))[1].append(corners)
-    return list(found.values())
+        groups.setdefault(id(grid), (grid, []))[1].append(corners)
+    return list(groups.values())
 
 
-def _used(corners: Corners) -> Ints:
+def _rows_used(corners: Corners) -> Ints:
     """Rows that no corner leaves out."""
     return np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
