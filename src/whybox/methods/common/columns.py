@@ -24,7 +24,7 @@ _TWO_GAPS: Final = "Some missing values of {!r} are nulls and others NaN; its po
 @final
 @dataclass(frozen=True, eq=False)
 class Feature:
-    """One of the user's columns, coded: ``codes`` (rows,) count into ``unique``, in order; a missing value is -1.
+    """One of the user's columns, coded: ``codes`` (rows,) are positions in ``unique``, which is sorted; a missing value is -1.
 
     Attributes:
         kind: ``"number"``, ``"integer"``, ``"datetime"``, or ``"category"`` (text, booleans and other objects too).
@@ -32,8 +32,8 @@ class Feature:
             several ways (None, NaN), None is -1 and the others are values.
         cells: (rows,) equal for cells that no model can tell apart; finer than `codes`.
         first: a row for each of `unique`, whose cell stands for the value; then, where there are missing values, a row with one.
-        zero: what the numbers are measured from, where ids are so large that floats would round them.
-        declared: categories that the dtype names, in its order; () elsewhere. ordered: whether `unique` is in an order of its own (false, true).
+        zero: the origin of `numbers`, where whole numbers are so large that floats would round them.
+        declared: the dtype's list of categories, in its order; () elsewhere. ordered: whether categories have an order of their own (false, true).
         notes: what the user should know.
     """
 
@@ -51,7 +51,7 @@ class Feature:
     zero: int = 0
 
     def place(self, points: npt.NDArray[Any]) -> Floats:
-        """Return where points of this feature stand on the axis of `numbers`; a missing one is NaN."""
+        """Return the position of points on the axis of `numbers`; a missing point is NaN."""
         if not self.zero:
             return as_place(points)
         return np.array([np.nan if is_missing(v) else float(v - self.zero) for v in points.tolist()], dtype=np.float64)
@@ -67,7 +67,7 @@ def feature_of(table: Table, position: int) -> Feature:
     column = table.column(position)
     numbers = column.originals is None or not any(isinstance(v, (bool, np.bool_)) for v in column.originals)
     if column.kind == "datetime" or (column.kind == "number" and numbers):
-        return _along_an_axis(table, position, column)
+        return _numbers_or_dates(table, position, column)
     if column.categories is not None:
         words, known = list(column.categories), column.values
         present = np.unique(known[known >= 0])
@@ -79,14 +79,14 @@ def feature_of(table: Table, position: int) -> Feature:
     return _of_objects(table, position, column, cell_codes(table, position))
 
 
-def _along_an_axis(table: Table, position: int, column: Column) -> Feature:
-    """Numbers and dates. Equal ones stand at one place, even where a model can tell their cells apart (0.0 and -0.0, 1 and 1.0)."""
+def _numbers_or_dates(table: Table, position: int, column: Column) -> Feature:
+    """Code numbers or dates. Equal ones share a code, even where a model can tell their cells apart (0.0 and -0.0, 1 and 1.0)."""
     values, gap = numbers_of(table, position, column)
-    unique, found = np.unique(values[~gap], return_inverse=True)
-    codes = _spread(found, gap)
+    unique, inverse = np.unique(values[~gap], return_inverse=True)
+    codes = _scatter(inverse, gap)
     negative = np.signbit(values) & (values == 0.0) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
     cells = codes if has_plain_storage(table, position) and not negative.any() else cell_codes(table, position)
-    if column.originals is not None:  # a float stands for a number, as it is written; None for a missing one
+    if column.originals is not None:  # a float represents a number, None a missing one
         plain = np.array([isinstance(v, float) for v in column.originals], dtype=bool)
         plain[gap] = [v is None for v in column.originals[gap]]
     else:
@@ -116,12 +116,12 @@ def _along_an_axis(table: Table, position: int, column: Column) -> Feature:
 
 
 def numbers_of(table: Table, position: int, column: Column) -> tuple[npt.NDArray[Any], Truths]:
-    """Return a column's numbers or dates and where they are missing; whole numbers that a float would round stay what they are."""
+    """Return a column's numbers or dates, and where they are missing; whole numbers that a float would round stay whole numbers."""
     values = column.values
     if values.dtype.kind in "mM":
         return values, np.isnat(values)
     gap = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
-    if values.dtype.kind == "f" and (np.abs(values[~gap]) >= ROUNDED).any() and not _floats(table, position):
+    if values.dtype.kind == "f" and (np.abs(values[~gap]) >= ROUNDED).any() and not _has_float_dtype(table, position):
         cells = object_cells(table, position)[~gap]
         if all(isinstance(v, (int, np.integer)) for v in cells) and all(-(2**63) <= int(v) < 2**63 for v in cells):
             values = np.zeros(len(gap), dtype=np.int64)
@@ -129,7 +129,7 @@ def numbers_of(table: Table, position: int, column: Column) -> tuple[npt.NDArray
     return values, gap
 
 
-def _floats(table: Table, position: int) -> bool:
+def _has_float_dtype(table: Table, position: int) -> bool:
     """Whether the column's own dtype is a float."""
     if isinstance(table.native, np.ndarray):
         return bool(table.native.dtype.kind == "f")
@@ -137,13 +137,12 @@ def _floats(table: Table, position: int) -> bool:
 
 
 def _of_objects(table: Table, position: int, column: Column, cells: Ints) -> Feature:
-    """Text, booleans and other objects: cells that a model can tell apart are different values."""
-    raw = object_cells(table, position)
+    """Code text, booleans and other objects: cells that a model can tell apart are different values."""
     different, first = np.unique(cells, return_index=True)
-    found = raw[first]
-    gaps = [i for i, v in enumerate(found) if is_missing(v)]
-    known = _in_order([i for i in range(len(found)) if i not in set(gaps)], found)
-    gaps.sort(key=lambda i: (different[i] >= 0 and found[i] is not None, first[i]))
+    values = object_cells(table, position)[first]
+    gaps = [i for i, v in enumerate(values) if is_missing(v)]
+    known = _sorted([i for i in range(len(values)) if i not in set(gaps)], values)
+    gaps.sort(key=lambda i: (different[i] >= 0 and values[i] is not None, first[i]))
     order = [*known, *gaps[1:]]
     code = np.full(len(different), -1, dtype=np.int64)
     code[order] = np.arange(len(order))
@@ -151,11 +150,11 @@ def _of_objects(table: Table, position: int, column: Column, cells: Ints) -> Fea
     rows = first[[*order, *gaps[:1]]].astype(np.int64)
     ordered = column.kind == "boolean"
     return Feature(
-        column.name, position, "category", codes, _objects(list(found[order])), None, cells, rows, ordered=ordered
+        column.name, position, "category", codes, _objects(list(values[order])), None, cells, rows, ordered=ordered
     )
 
 
-def _in_order(which: list[int], cells: npt.NDArray[np.object_]) -> list[int]:
+def _sorted(which: list[int], cells: npt.NDArray[np.object_]) -> list[int]:
     try:
         return sorted(which, key=lambda i: cells[i])
     except (TypeError, ValueError):  # of several types, or arrays, which have no order
@@ -165,12 +164,12 @@ def _in_order(which: list[int], cells: npt.NDArray[np.object_]) -> list[int]:
 def _first(codes: Ints, better: Truths) -> Ints:
     """A row for each code from 0 on, then one for -1 where there is any: the first of those that are better, else the first."""
     order = np.lexsort((~better, codes))
-    found, at = np.unique(codes[order], return_index=True)
-    rows = order[at]
-    return np.concatenate([rows[found >= 0], rows[found < 0]]).astype(np.int64)
+    present, first = np.unique(codes[order], return_index=True)
+    rows = order[first]
+    return np.concatenate([rows[present >= 0], rows[present < 0]]).astype(np.int64)
 
 
-def _spread(codes: npt.NDArray[Any], gap: Truths) -> Ints:
+def _scatter(codes: npt.NDArray[Any], gap: Truths) -> Ints:
     out = np.full(len(gap), -1, dtype=np.int64)
     out[~gap] = codes
     return out
@@ -184,7 +183,7 @@ def _objects(values: Sequence[Any]) -> npt.NDArray[np.object_]:
 
 
 def with_gap(values: npt.NDArray[Any], missing: bool) -> npt.NDArray[Any]:
-    """Return points, and after them where said a missing one."""
+    """Return points, and after them a missing one if there is one."""
     if not missing:
         return values
     if values.dtype.kind in "mM":

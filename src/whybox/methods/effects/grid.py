@@ -26,8 +26,8 @@ class Grid:
     Attributes:
         features: one or two. points: for each its values, (points,): numbers (missing NaN), datetime64 (NaT), or objects (None).
         table: a row a point: a row of the data with the features set to the point, in the user's own kind of table and dtypes.
-        at: (rows,) the point where the row stands; -1 where it stands at none.
-        same: (rows,) whether the row's own cells are those of the point, so that the row as it is answers for the point.
+        at: (rows,) the point of each row; -1 for a row at none.
+        same: (rows,) whether the row's own cells are those of its point, so that its prediction is that of the row at the point.
         given: whether the caller chose the points.
         sides: of two features, the grid of each.
     """
@@ -42,7 +42,7 @@ class Grid:
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The feature's name, or both names."""
         return " x ".join(f.name for f in self.features)
 
     @property
@@ -61,12 +61,12 @@ class Grid:
 
     @cached_property
     def place(self) -> Floats | None:
-        """Where the points of a single feature stand on an axis: floats with missing as NaN; None for categories."""
+        """Positions of the points of a single feature on an axis: floats with missing as NaN; None for categories."""
         return None if self.features[0].kind == "category" else self.features[0].place(self.points[0])
 
     @cached_property
     def keys(self) -> tuple[Any, ...]:
-        """For each feature, its position and its points as something to look up: equal for the same points."""
+        """For each feature a hashable key of its position and points: equal for the same points."""
         return tuple((p, tuple(map(cell_key, v))) for p, v in zip(self.members, self.points, strict=True))
 
     def pick(self, chosen: Ints) -> Grid:
