@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from whybox import errors as errors
     from whybox import explainers as explainers
     from whybox import networks as networks
+    from whybox import typing as typing
     from whybox.api.effects import effects as effects
     from whybox.api.effects import plan_effects as plan_effects
     from whybox.api.explain import explain as explain
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from whybox.api.plan import plan as plan
     from whybox.api.regions import regions as regions
     from whybox.checks.check import check as check
+    from whybox.explanation.concat import concat as concat
     from whybox.explanation.effects import Effects as Effects
     from whybox.explanation.explanation import Explanation as Explanation
     from whybox.methods.effects.plan import EffectsPlan as EffectsPlan
@@ -38,6 +40,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "check": "whybox.checks.check",
+    "concat": "whybox.explanation.concat",
     "Effects": "whybox.explanation.effects",
     "effects": "whybox.api.effects",
     "Explanation": "whybox.explanation.explanation",
@@ -54,7 +57,7 @@ _WHERE = {
     "report": "whybox.reporting.report",
     "saliency": "whybox.methods.saliency.saliency",
 }
-_MODULES = ("errors", "explainers", "networks")
+_MODULES = ("errors", "explainers", "networks", "typing")
 
 __all__ = [
     "Effects",
@@ -64,6 +67,7 @@ __all__ = [
     "RemoteModel",
     "__version__",
     "check",
+    "concat",
     "effects",
     "errors",
     "explain",
@@ -77,6 +81,7 @@ __all__ = [
     "regions",
     "report",
     "saliency",
+    "typing",
 ]
 
 

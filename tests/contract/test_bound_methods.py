@@ -21,7 +21,7 @@ from whybox.errors import DtypeError, OptionError, UnsupportedModelError
 from whybox.kernels.predict import raw
 from whybox.methods.common.output import resolve_output
 from whybox.models.bound_method import PREDICT_METHODS, bound_method, gives_labels
-from whybox.models.receive import receive
+from whybox.models.prepare_rows import prepare_rows
 from whybox.models.registry import as_model
 
 RNG = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def test_every_method_of_every_kind_of_model_is_on_the_scale_it_is_read_on(case)
             as_model(estimator.predict)
         return
     model = as_model(estimator)
-    table = receive(model, rows).table
+    table = prepare_rows(model, rows).table
     for name in PREDICT_METHODS:
         method = bound_method(getattr(estimator, name, None))
         if method is None:
@@ -72,7 +72,7 @@ def test_every_method_of_every_kind_of_model_is_on_the_scale_it_is_read_on(case)
         output = resolve_output(own.outputs, None)
         ours = raw(own, own.inputs.matrix(table))
         ours = output.levels(ours if output.scale == "raw" else own.outputs.link(ours))
-        theirs = as_columns(getattr(estimator, name)(table.for_transformers()), own.outputs.negative)
+        theirs = as_columns(getattr(estimator, name)(table.for_transformers()), own.outputs.negative_class)
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5, nan_ok=True)
         assert method.words in own.notes[-1]
 

@@ -1,15 +1,14 @@
-"""Rank features over all rows."""
+"""Rank features over all rows. Methods of importance that are made of other methods are put together here: the explainer of rows is handed to them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from whybox.api.explain import explain
-from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
-from whybox.methods.importance.impurity import check_method, check_truth_unused, impurity
-from whybox.methods.importance.mean_abs_shap import mean_absolute
-from whybox.models.registry import as_model
+from whybox.methods.importance.problem import ImportanceProblem, check_truth
+from whybox.methods.registry import find, load
 
 __all__ = ["importance"]
 
@@ -40,18 +39,20 @@ def importance(  # noqa: PLR0913  # the promise of the public surface
 
     Raises:
         OptionError: unknown method, or arguments that do not go with it. Others as for :func:`explain`.
+
+    Examples:
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.ensemble import RandomForestRegressor
+        >>> import whybox as wb
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> model = RandomForestRegressor(20, max_depth=4, random_state=0).fit(X, y)
+        >>> ranking = wb.importance(model, X[:100])
+        >>> ranking.feature_names[ranking.values.argmax()]
+        'bmi'
     """
-    check_method(method)
-    if y is not None:
-        check_truth_unused(y, method)
-    if method == "impurity":
-        if any(given is not None for given in (background, output, scale, background_weight)):
-            raise OptionError(
-                "method='impurity' reads the model alone: background, output, scale and background_weight do not go with it."
-            )
-        return impurity(as_model(model), players)
-    if X is None:
-        raise OptionError("method='shap' averages over rows: pass X.")
-    return mean_absolute(
-        explain(model, X, background, output=output, scale=scale, players=players, background_weight=background_weight)
-    )
+    spec = find("importance", method)
+    check_truth(y, method)
+    options = {"background": background, "output": output, "scale": scale, "background_weight": background_weight}
+    given = {name: value for name, value in options.items() if value is not None}
+    compute: Callable[[ImportanceProblem], Explanation] = load(spec.run)
+    return compute(ImportanceProblem(model, X, players, given, explain))

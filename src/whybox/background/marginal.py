@@ -14,8 +14,8 @@ from whybox.errors import InputError, NonFiniteError
 from whybox.kernels.predict import agreement, sampled
 from whybox.models.base import Model, digest
 from whybox.models.blackbox import BlackBox
-from whybox.models.mixed_rows import Sample
-from whybox.models.receive import Received, receive
+from whybox.models.mixed_rows import RowSample
+from whybox.models.prepare_rows import PreparedRows, prepare_rows
 
 __all__ = ["Background", "BackgroundTable", "make_background", "make_background_table", "shares"]
 
@@ -40,8 +40,8 @@ class Background:
     weights: Floats
     given: int
     fingerprint: str
-    received: Received
-    some: Sample
+    received: PreparedRows
+    some: RowSample
 
     def only(self, columns: npt.NDArray[np.int64]) -> Background:
         """Return the same rows with some of the model columns."""
@@ -66,7 +66,7 @@ class BackgroundTable:
     weights: Floats
     given: int
     fingerprint: str
-    received: Received
+    received: PreparedRows
 
 
 def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
@@ -82,10 +82,10 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
         ColumnsError, DtypeError, NonFiniteError, EmptyDataError: as for the rows to explain.
         ModelMismatchError: our reading of a background row differs from the model's own predict.
     """
-    received = receive(model, rows, what="the background")
+    received = prepare_rows(model, rows, what="the background")
     table = received.table
     try:
-        model.inputs.confirm(table)
+        model.inputs.confirm_structure(table)
         matrix = model.inputs.matrix(table)
     except NonFiniteError as error:
         raise NonFiniteError(f"the background: {error}") from None
@@ -110,14 +110,14 @@ def make_background_table(model: Model, rows: Any, weights: Any = None) -> Backg
         ColumnsError, DtypeError, NonFiniteError, EmptyDataError: as for the rows to explain.
         ModelMismatchError: our reading of a background row differs from the model's own predict.
     """
-    received = receive(model, rows, what="the background")
+    received = prepare_rows(model, rows, what="the background")
     table = snapshot_table(received.table)
     w = shares(weights, len(table), "background_weight", "background row")
     if not isinstance(model, BlackBox):
         try:
-            model.inputs.confirm(table)
+            model.inputs.confirm_structure(table)
             for start, block in table.blocks(ROWS_VERIFIED):
-                matrix = model.inputs.block(block, start)
+                matrix = model.inputs.matrix_of_block(block, start)
                 agreement(model, block, matrix, rows="the background's rows", row="the background's row")
         except NonFiniteError as error:
             raise NonFiniteError(f"the background: {error}") from None
@@ -125,17 +125,17 @@ def make_background_table(model: Model, rows: Any, weights: Any = None) -> Backg
     return BackgroundTable(kept, share, len(table), digest(table_fingerprint(kept), share), _without_rows(received))
 
 
-def _without_rows(received: Received) -> Received:
+def _without_rows(received: PreparedRows) -> PreparedRows:
     """What is known of rows, with the first of them alone."""
     return replace(received, table=received.table.rows(slice(0, 1)))
 
 
-def shares(weights: Any, rows: int, option: str, what: str) -> Floats:
+def shares(weights: Any, rows: int, argument: str, what: str) -> Floats:
     """Return weights as shares that sum to one; None: all equal.
 
     Args:
         weights: one non-negative number for each of `rows` rows.
-        option: what the caller names the argument, for the message. what: what it names a row.
+        argument: what the caller names the argument, for the message. what: what it names a row.
 
     Raises:
         InputError: they are negative, not finite, all zero, not numbers, or not one a row.
@@ -145,10 +145,10 @@ def shares(weights: Any, rows: int, option: str, what: str) -> Floats:
     try:
         w = np.asarray(weights, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{option} must be numbers, one a {what}.") from None
+        raise InputError(f"{argument} must be numbers, one a {what}.") from None
     if len(w) != rows:
-        raise InputError(f"{option} has {len(w)} values for {rows} {what}s.")
+        raise InputError(f"{argument} has {len(w)} values for {rows} {what}s.")
     if not np.isfinite(w).all() or (w < 0).any() or not w.any():
-        raise InputError(f"{option} must be finite, not negative, and not all zero.")
+        raise InputError(f"{argument} must be finite, not negative, and not all zero.")
     w = w / w.max()  # so that their sum cannot overflow
     return np.asarray(w / w.sum())

@@ -14,7 +14,7 @@ import numpy as np
 from whybox.core.label_choice import class_names
 from whybox.data.table import Floats, Table
 from whybox.errors import OptionError, UnsupportedModelError, did_you_mean
-from whybox.models.agreement import ask
+from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model, OwnPredict, digest
 from whybox.models.bound_method import PREDICT_METHODS, gives_labels
 from whybox.models.call_outputs import as_outputs
@@ -72,7 +72,7 @@ def as_black_box(
     *,
     response_method: str | None = None,
     scores: RawScores | None = None,
-    learnt: Callable[[Any, int], Mapping[int, Vocabulary]] | None = None,
+    learned_categories: Callable[[Any, int], Mapping[int, Vocabulary]] | None = None,
 ) -> BlackBox:
     """Wrap a function or a fitted estimator.
 
@@ -81,7 +81,7 @@ def as_black_box(
         rows: rows of the kind that it takes; it is evaluated on two of them now, to learn its output shape.
         response_method: the method to call; None: the first of these three that it has.
         scores: called in place of a method, where given.
-        learnt: gives the categories that the estimator learnt, from it and the number of its columns.
+        learned_categories: gives the categories that the estimator learnt, from it and the number of its columns.
 
     Raises:
         UnsupportedModelError: nothing here can be called. OptionError: no such method.
@@ -91,9 +91,9 @@ def as_black_box(
         raise UnsupportedModelError(f"{obj.__name__} is a class, not a fitted model; pass an instance after fit.")
     method = _method(obj, response_method) if scores is None else "decision_function"
     names, named = _columns(obj, rows)
-    categories = {} if method is None or learnt is None else learnt(obj, len(names))
+    categories = {} if method is None or learned_categories is None else learned_categories(obj, len(names))
     inputs = Inputs(
-        names, named, _NoMatrix(categories), tuple((i,) for i in range(len(names))), remembered=_remembered(obj)
+        names, named, _NoMatrix(categories), tuple((i,) for i in range(len(names))), pipeline_names=_remembered(obj)
     )
     is_function = method is None
     if scores is not None:
@@ -103,7 +103,7 @@ def as_black_box(
         what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"
     first = inputs.align(rows.rows(np.arange(min(2, len(rows)))))[0]
     library = "numpy" if is_function else type(obj).__module__.partition(".")[0]
-    width = ask(OwnPredict(call, "raw", 0.0, what, library), first).shape[1]
+    width = call_own_predict(OwnPredict(call, "raw", 0.0, what, library), first).shape[1]
     outputs, binary = _outputs(obj, method, width)
     if scores is not None:
         outputs = replace(outputs, raw_units=scores.units, response_units=scores.units)
@@ -113,7 +113,7 @@ def as_black_box(
         inputs=inputs,
         outputs=outputs,
         kind=f"the function {what}" if is_function else f"{type(obj).__name__} ({library}), evaluated through {called}",
-        own=OwnPredict(_Second(call) if binary else call, "raw", 0.0, what, library),
+        own_predict=OwnPredict(_Second(call) if binary else call, "raw", 0.0, what, library),
         notes=(f"{what} gives labels; what is explained is a mean of the numbers that label classes.",)
         if labels
         else (),
@@ -162,7 +162,7 @@ def _outputs(obj: Any, method: str | None, width: int) -> tuple[Outputs, bool]:
     if method in ("predict_proba", "decision_function") and classes is not None and not isinstance(classes, list):
         names = class_names(np.asarray(classes))
         if len(names) == 2 and width in (1, 2):
-            return Outputs((names[1],), raw_units=units, response_units=units, negative=names[0]), width == 2
+            return Outputs((names[1],), raw_units=units, response_units=units, negative_class=names[0]), width == 2
         if method == "decision_function" and _one_against_one(obj, len(names), width):
             names = tuple(f"{a} over {b}" for a, b in combinations(names, 2))
         if len(names) == width:
@@ -193,10 +193,10 @@ class _NoMatrix:
     categories: Mapping[int, Vocabulary]
 
     @property
-    def elementwise(self) -> bool:
+    def is_elementwise(self) -> bool:
         return True
 
-    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+    def learned_categories(self, table: Table | None) -> Mapping[int, Vocabulary]:
         """The categories that the estimator learnt, as far as it lists them."""
         del table
         return self.categories

@@ -48,7 +48,7 @@ class BoundMethod:
 
     def _scale(self, model: Model) -> Literal["raw", "response"]:
         outputs = model.outputs
-        own = "" if model.own is None else model.own.what
+        own = "" if model.own_predict is None else model.own_predict.call_name
         library = type(self.estimator).__module__.partition(".")[0]
         if self.name == "predict" and gives_labels(self.estimator):
             raise UnsupportedModelError(

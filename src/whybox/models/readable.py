@@ -11,7 +11,7 @@ from whybox.errors import OptionError, UnknownFieldError, UnsupportedModelError
 from whybox.models.base import Model
 from whybox.models.blackbox import as_black_box
 from whybox.models.bound_method import PREDICT_METHODS, bound_method
-from whybox.models.registry import as_model, learnt_categories, raw_scores
+from whybox.models.registry import as_model, learned_categories, raw_scores
 
 __all__ = ["readable"]
 
@@ -38,18 +38,20 @@ def readable(model: Any, rows: Table, response_method: str | None = None, scale:
         return model
     method = bound_method(model)
     if response_method is not None or (method is None and callable(model) and not hasattr(model, "predict")):
-        return as_black_box(model, rows, response_method=response_method, learnt=learnt_categories)
+        return as_black_box(model, rows, response_method=response_method, learned_categories=learned_categories)
     if isinstance(model, (str, Path)):
         return as_model(model)
     try:
         return as_model(model)
     except (UnsupportedModelError, UnknownFieldError) as reason:
         if method is not None:
-            box = as_black_box(method.estimator, rows, response_method=method.name, learnt=learnt_categories)
+            box = as_black_box(
+                method.estimator, rows, response_method=method.name, learned_categories=learned_categories
+            )
         elif any(hasattr(model, name) for name in PREDICT_METHODS):
             scores = None if isinstance(scale, str) and scale in ("probability", "response") else raw_scores(model)
-            box = as_black_box(model, rows, scores=scores, learnt=learnt_categories)
+            box = as_black_box(model, rows, scores=scores, learned_categories=learned_categories)
         else:
             raise
-        called = "its own predict" if box.own is None else box.own.what
+        called = "its own predict" if box.own_predict is None else box.own_predict.call_name
         return replace(box, notes=(f"Evaluated through {called}, because it is not read: {reason}", *box.notes))

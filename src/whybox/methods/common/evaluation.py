@@ -21,10 +21,10 @@ from whybox.errors import InputError, LimitError, NonFiniteError
 from whybox.kernels.predict import raw
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
-from whybox.models.agreement import ask
+from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
-from whybox.models.mixed_rows import mixed_cells
+from whybox.models.mixed_rows import mix_cells
 
 __all__ = ["HybridEvaluator", "prediction_function"]
 
@@ -222,7 +222,7 @@ class HybridEvaluator:
             taken = np.zeros((len(present), rows.width), dtype=bool)
             for i, p in enumerate(present):
                 taken[i, list(patterns[p])] = True
-            together = mixed_cells(base, donors.rows(donor), taken[np.searchsorted(present, pattern)])
+            together = mix_cells(base, donors.rows(donor), taken[np.searchsorted(present, pattern)])
             if together is not None:
                 return self._checked(self._predict(together), row)
         outputs = []
@@ -337,9 +337,9 @@ def _check(rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, pa
 def prediction_function(model: Model, output: OutputSelection) -> Callable[[Table], Floats]:
     """Return a function of aligned rows: the outputs chosen, on their scale, (rows, outputs)."""
     if isinstance(model, BlackBox):
-        own = model.own
+        own = model.own_predict
         assert own is not None  # noqa: S101  # a black box is nothing but its own predict
-        return lambda table: output.levels(ask(own, table, what="rows with some of their values replaced"))
+        return lambda table: output.levels(call_own_predict(own, table, what="rows with some of their values replaced"))
 
     def predict(table: Table) -> Floats:
         outputs = raw(model, model.inputs.matrix(table))

@@ -142,7 +142,7 @@ def _read(asked: EffectsProblem, members: Sequence[int]) -> list[int]:
     model = asked.model
     if not isinstance(model, TreeEnsemble):
         return list(members)
-    read = {p for column in model.read.tolist() for p in model.inputs.sources[column]}
+    read = {p for column in model.columns_read.tolist() for p in model.inputs.sources[column]}
     return [p for p in members if p in read]
 
 
@@ -183,7 +183,7 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     model, X, w = trees.model, trees.matrix, trees.rows.weights
     columns = {p: trees.columns((p,)) for p in members}
     used = [
-        p for p in members if set(columns[p]) & set(model.read.tolist())
+        p for p in members if set(columns[p]) & set(model.columns_read.tolist())
     ]  # of the others nothing is computed: exactly zero
     levels = []
     for p in used:
@@ -194,7 +194,7 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     count = len(trees.target.names)
     size, ratio = (np.zeros((len(members), len(members), count)) for _ in range(2))
     picks = list(trees.target.picks)
-    least = floor(trees.predictions(), w, size=model.size[picks]) ** 2
+    least = floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
     together = effects.pair_interactions(model, levels, pairs, X, w, threads=trees.threads) if pairs else None

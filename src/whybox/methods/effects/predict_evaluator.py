@@ -145,8 +145,8 @@ class PredictEvaluator:
     def kernel(self) -> str:
         """How predictions are computed, in words."""
         return (
-            f"predictions: {self.model.own.what}"
-            if isinstance(self.model, BlackBox) and self.model.own
+            f"predictions: {self.model.own_predict.call_name}"
+            if isinstance(self.model, BlackBox) and self.model.own_predict
             else "predictions: our verified reading of the model"
         )
 
