@@ -1,4 +1,4 @@
-"""Partial dependence, individual curves and marginal means of one feature or two, from what an evaluator answers."""
+"""Partial dependence, individual curves, means by value and ANOVA components of one feature or two, from the predictions of an evaluator."""
 
 from __future__ import annotations
 
@@ -124,14 +124,14 @@ def _check_slopes(grid: Grid) -> None:
 
 
 def marginal(evaluator: Evaluator, grid: Grid) -> Curve:
-    """Return the mean prediction of the rows at each point as they are: what is observed there, correlated features and all.
+    """Return the mean prediction of the rows at each point as they are, correlated features included.
 
     Each row counts at the point nearest to its own value (for categories and missing values, at its own). The standard error is that of a
     mean of those rows. A point that no row is nearest to has NaN.
     """
     place = nearest(evaluator.rows, grid)
-    w, said = evaluator.rows.weights, evaluator.predictions()
-    values = np.full((len(grid), said.shape[1]), np.nan)
+    w, predictions = evaluator.rows.weights, evaluator.predictions()
+    values = np.full((len(grid), predictions.shape[1]), np.nan)
     error = np.full(values.shape, np.nan)
     for g in range(len(grid)):
         here = place == g
@@ -139,9 +139,9 @@ def marginal(evaluator: Evaluator, grid: Grid) -> Curve:
         if mass > 0:
             share = w[here] / mass
             n = 1.0 / (share**2).sum()
-            values[g] = share @ said[here]
+            values[g] = share @ predictions[here]
             if n > 1:
-                error[g] = np.sqrt(share @ (said[here] - values[g]) ** 2 / (n - 1.0))
+                error[g] = np.sqrt(share @ (predictions[here] - values[g]) ** 2 / (n - 1.0))
     return Curve(grid, values, error)
 
 

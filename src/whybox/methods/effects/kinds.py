@@ -164,7 +164,7 @@ class AccumulatedLocalEffects(EffectKind):
         return evaluator.reserve(requests=requests(evaluator.rows, grids))
 
     def brute_force(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
-        """Rows of categories are asked where they stand, once for the step up and once for the step down: the definition asks once for both."""
+        """Rows of categories are evaluated at their own level, once for the step up and once for the step down: the definition needs one for both."""
         total = 0
         for grid, corners in requests(evaluator.rows, grids):
             used = int((np.min([at for _, at in corners], axis=0) >= 0).sum())
