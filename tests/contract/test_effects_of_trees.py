@@ -179,7 +179,7 @@ def test_a_feature_that_no_tree_reads_is_flat():
 
 def test_an_adapted_model_can_be_asked_without_its_library():
     model, rows = zoo.built("LGBMRegressor, categories")
-    adapted = replace(as_model(model), own=None)
+    adapted = replace(as_model(model), own_predict=None)
     a, b = (wb.effects(m, rows, "age")["age"] for m in (adapted, model))
     assert np.array_equal(a.values, b.values)
     assert a.evidence.model_calls == 0
@@ -323,11 +323,12 @@ def test_columns_with_missing_values_in_trees_of_more_than_64_leaves(name, tmp_p
     share = weights / weights.sum()
     n = 1 / (share**2).sum()
     asked = [0.1, None, -0.7, 2.5]
-    for output in (1,) if name == "forest_of_classes" else (None,) if name != "lightgbm" else (None, "probability"):
-        ask = dict(output=output, sample_weight=weights)
+    for scale in (None, "probability") if name == "lightgbm" else (None,):
+        output = 1 if name == "forest_of_classes" else None
+        ask = dict(output=output, scale=scale, sample_weight=weights)
         for feature in "ad":
 
-            def ice(points, feature=feature, output=output):
+            def ice(points, feature=feature, output=scale or output):
                 changed = (rows.assign(**{feature: np.nan if v is None else v}) for v in points)
                 return np.column_stack([predicted(live, c, output) for c in changed])
 

@@ -220,7 +220,7 @@ def test_max_evals_counts_all_rows_together_and_refuses_before_the_first_predict
 
     X = np.random.default_rng(0).normal(size=(300, 18))
     model = GradientBoostingClassifier(n_estimators=8, max_depth=1, random_state=0).fit(X, X[:, 3] > 0)
-    used = len(np.unique(as_model(model).read))
+    used = len(np.unique(as_model(model).columns_read))
     per_row = 2**used * 5
     explainer = wb.explainers.TreeShap(model, X[:5], scale="probability", max_evals=2 * per_row)
     assert explainer(X[:2]).evidence.kernel == "enumeration"

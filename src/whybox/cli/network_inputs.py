@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from whybox.errors import InputError, OptionError, did_you_mean
 
-__all__ = ["Given", "files_of", "given", "there"]
+__all__ = ["NetworkInputs", "files_of", "read_inputs", "require_file"]
 
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
 TABLE_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".pq")
@@ -26,7 +26,7 @@ Shape = tuple[int | None, ...] | None
 
 @final
 @dataclass(frozen=True)
-class Given:
+class NetworkInputs:
     """What was read.
 
     Attributes:
@@ -43,7 +43,7 @@ class Given:
     notes: tuple[str, ...] = ()
 
 
-def there(path: str | None) -> bool:
+def require_file(path: str | None) -> bool:
     """Whether a path was given.
 
     Raises:
@@ -88,14 +88,14 @@ def _filled(pattern: str) -> list[str]:
     return found
 
 
-def given(options: argparse.Namespace, net: Any, files: Mapping[str, list[str]]) -> Given:
+def read_inputs(options: argparse.Namespace, net: Any, files: Mapping[str, list[str]]) -> NetworkInputs:
     """Read the files of all inputs, in the order the network takes them.
 
     Raises:
         InputError: files that cannot be read, or that do not fit together or the network. OptionError: names the network does not have.
     """
     for path in (p for paths in files.values() for p in paths):
-        there(path)
+        require_file(path)
     program = getattr(net, "module", None)
     expects: Sequence[Shape] | None = getattr(program, "expects", None)
     called: Sequence[str] = getattr(program, "called", ())
@@ -113,10 +113,10 @@ def given(options: argparse.Namespace, net: Any, files: Mapping[str, list[str]])
     count = next(iter(rows.values()))
     arrays = {name: r.rows for name, r in read.items()}
     if order == [UNNAMED_INPUT]:
-        return Given(arrays[UNNAMED_INPUT], (), count, labels, notes)
+        return NetworkInputs(arrays[UNNAMED_INPUT], (), count, labels, notes)
     by_place = expects is not None or all(n.isdigit() for n in order)
     inputs: Any = (tuple(arrays.values()) if len(arrays) > 1 else arrays[order[0]]) if by_place else arrays
-    return Given(inputs, tuple(order), count, labels, notes)
+    return NetworkInputs(inputs, tuple(order), count, labels, notes)
 
 
 def _order(names: list[str], expects: Sequence[Shape] | None, called: Sequence[str]) -> list[str]:

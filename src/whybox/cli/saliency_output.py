@@ -81,7 +81,7 @@ def _refuse_shapes(found: Mapping[str, Explanation]) -> None:
     for name, e in found.items():
         if e.dims[1:] not in FIGURES:
             of = f" of {name}" if name else ""
-            raise OptionError(f"there is no picture of maps{of} with the axes {', '.join(e.dims)}. Leave reduce= out, or take one channel: e[:, 0].")  # fmt: skip
+            raise OptionError(f"there is no picture of maps{of} with the axes {', '.join(e.dims)}. Write .npz or .whybox.")  # fmt: skip
 
 
 def _drawn(found: Mapping[str, Explanation]) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from whybox.core.label_choice import class_names
 from whybox.data.table import Floats, Table
-from whybox.errors import OptionError, UnsupportedModelError, did_you_mean
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model, OwnPredict, digest
 from whybox.models.bound_method import PREDICT_METHODS, gives_labels
@@ -126,11 +126,11 @@ def _method(obj: Any, response_method: str | None) -> str | None:
     """The method to call; None for a function."""
     if response_method is not None:
         if response_method not in PREDICT_METHODS:
-            raise OptionError(
-                f"response_method={response_method!r} is not known.{did_you_mean(response_method, PREDICT_METHODS)}"
-            )
+            raise OptionError(Argument("response_method", response_method), " is not known.", known=PREDICT_METHODS)
         if not hasattr(obj, response_method):
-            raise OptionError(f"response_method={response_method!r}: this {type(obj).__name__} has no such method.")
+            raise OptionError(
+                Argument("response_method", response_method), f": this {type(obj).__name__} has no such method."
+            )
         return response_method
     method = next((m for m in PREDICT_METHODS if hasattr(obj, m)), None)
     if method is None and not callable(obj):

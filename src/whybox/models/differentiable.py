@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import UnsupportedModelError
+from whybox.errors import Argument, UnsupportedModelError
 
 __all__ = ["Array", "Differentiable", "LayerTap", "PassCounter", "Pull", "RuleBackward", "neighbours"]
 
@@ -152,7 +152,7 @@ class Differentiable(ABC):
 
     def answering(self, output: Any) -> Differentiable:
         """The same network, of whose outputs this one is explained: a key, a position, the name of an attribute."""
-        raise UnsupportedModelError(f"{self.kind} answers with one thing; leave output out.")
+        raise UnsupportedModelError(f"{self.kind} answers with one thing; leave ", Argument("output"), " out.")
 
     def session(self) -> AbstractContextManager[None]:
         """Within it the network may be asked; modes and states are as before afterwards, also after an exception.
@@ -217,7 +217,9 @@ class Differentiable(ABC):
 
     def lowered(self, dtype: str) -> Differentiable:
         """The same network computing in a shorter type where its library knows how."""
-        raise UnsupportedModelError(f"{self.kind} computes in {self.arithmetic} only; leave dtype out.")
+        raise UnsupportedModelError(
+            f"{self.kind} computes in {self.arithmetic} only; leave ", Argument("dtype"), " out."
+        )
 
     def ruled(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
         """The network taken apart into operators, each with a rule of its own for going back (``"deeplift"``, ``"guided"``).
@@ -226,7 +228,9 @@ class Differentiable(ABC):
             UnsupportedModelError: an operator without a rule, by name; or a library without operator rules.
         """
         raise UnsupportedModelError(
-            f"operator rules are there for torch modules; this is {self.kind}. Use method='integrated_gradients', which needs derivatives only."
+            f"operator rules are there for torch modules; this is {self.kind}. Use ",
+            Argument("method", "integrated_gradients"),
+            ", which needs derivatives only.",
         )
 
     def randomised(self, seed: int, layer: str | None = None) -> Differentiable:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from whybox.data.table import Table
-from whybox.errors import OptionError, UnknownFieldError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnknownFieldError, UnsupportedModelError
 from whybox.models.base import Model
 from whybox.models.blackbox import as_black_box
 from whybox.models.bound_method import PREDICT_METHODS, bound_method
@@ -33,7 +33,10 @@ def readable(model: Any, rows: Table, response_method: str | None = None, scale:
     if isinstance(model, Model):
         if response_method is not None:
             raise OptionError(
-                "response_method names a method of an estimator; this model is adapted already. Use scale=."
+                Argument("response_method"),
+                " names a method of an estimator; this model is adapted already. Use ",
+                Argument("scale", example=""),
+                ".",
             )
         return model
     method = bound_method(model)

@@ -11,7 +11,7 @@ import numpy as np
 
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats, as_table
-from whybox.errors import ModelError, OptionError
+from whybox.errors import Argument, ModelError, OptionError
 from whybox.models.call_outputs import as_outputs
 
 __all__ = ["RemoteModel"]
@@ -60,10 +60,13 @@ class RemoteModel:
             check_whole_number("batch_size", self.batch_size)
         check_whole_number("retries", self.retries, 0)
         if isinstance(self.wait, bool) or not isinstance(self.wait, (int, float)) or not 0 <= self.wait < np.inf:
-            raise OptionError(f"wait={self.wait!r} must be a number of seconds, 0 or more.")
+            raise OptionError(Argument("wait", self.wait), " must be a number of seconds, 0 or more.")
         kinds = self.retry_on if isinstance(self.retry_on, tuple) else (self.retry_on,)
         if not kinds or not all(isinstance(k, type) and issubclass(k, Exception) for k in kinds):
-            raise OptionError("retry_on must be a kind of Exception, or a tuple of such; Ctrl-C is never retried.")
+            raise OptionError(
+                Argument("retry_on", self.retry_on),
+                " must be a kind of Exception, or a tuple of such; Ctrl-C is never retried.",
+            )
 
     @property
     def __name__(self) -> str:

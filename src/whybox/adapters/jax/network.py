@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from whybox.adapters.jax.modules import Body, Function, Mode, Reached, body_of, bytes_of, dotted
 from whybox.adapters.network_outputs import Part, first_line, parameters_of
-from whybox.errors import DtypeError, OptionError, UnsupportedModelError
+from whybox.errors import Argument, DtypeError, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pull
 
 __all__ = ["JaxNetwork", "network", "wrap", "wrap_body"]
@@ -51,7 +51,7 @@ def wrap(
         OptionError, UnsupportedModelError: see whybox.adapters.jax.modules.body_of.
     """
     if channels not in (None, "first", "last"):
-        raise OptionError(f"channels={channels!r} is not known: 'first' or 'last'.")
+        raise OptionError(Argument("channels", channels), " is not known: 'first' or 'last'.")
     body, params, kind = body_of(obj, params, batched=batched)
     first = 1 if params is not None and "(JAX function)" in kind else 0
     taken = parameters_of(obj)[first:], parameters_of(obj, required=True)[first:]

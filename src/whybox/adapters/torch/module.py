@@ -20,7 +20,7 @@ from whybox.adapters.torch.memory import Alive, saved, storages
 from whybox.adapters.torch.sequences import given_to
 from whybox.adapters.torch.state import State, chance, eagerly
 from whybox.adapters.torch.training_mode import exported_in_eval
-from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
+from whybox.errors import Argument, DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
 from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pull, RuleBackward, neighbours
 
 __all__ = ["TorchNetwork", "wrap"]
@@ -339,7 +339,7 @@ class TorchNetwork(Differentiable):
         """Under autocast in bfloat16."""
         if dtype not in ("bfloat16", "float32"):
             raise OptionError(
-                f"dtype={dtype!r} is not known: float32, or bfloat16, which is compared with float32 on a few rows."
+                Argument("dtype", dtype), " is not known: float32, or bfloat16 (compared with float32 on a few rows)."
             )
         return replace(
             self,

@@ -17,7 +17,7 @@ from whybox.core.validation import check_whole_number
 from whybox.data.cells import joint_cell_codes
 from whybox.data.sparse_rows import row_codes
 from whybox.data.table import Floats, Table
-from whybox.errors import InputError, LimitError, NonFiniteError
+from whybox.errors import Argument, InputError, LimitError, NonFiniteError
 from whybox.kernels.predict import raw
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
@@ -202,8 +202,11 @@ class HybridEvaluator:
         total = self.reserved + self.spent + more
         if self.max_evals is not None and total > self.max_evals:
             raise LimitError(
-                f"this takes {total:,} predictions of single rows, more than max_evals={self.max_evals:,}. "
-                "Pass fewer rows, fewer features, a smaller grid, or raise max_evals."
+                f"this takes {total:,} predictions of single rows, more than ",
+                Argument("max_evals", example=f"{self.max_evals:,}"),
+                ". Pass fewer rows, fewer features, a smaller grid, or raise ",
+                Argument("max_evals"),
+                ".",
             )
 
     def batch_sizes(self, rows: Table) -> tuple[int, int]:
@@ -240,7 +243,7 @@ class HybridEvaluator:
         if nan.any():
             raise NonFiniteError(
                 "the model's output is NaN for some of these rows ({row}, as it is or with other values), so no mean of outputs is defined.",
-                int(row[nan.argmax()]),
+                row=int(row[nan.argmax()]),
             )
         return outputs
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 from whybox.models.links import Outputs
 
 __all__ = ["EVERY_OUTPUT", "SCALES", "OutputSelection", "resolve_output"]
@@ -78,7 +78,10 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
     known = _labels(outputs)
     if isinstance(output, str) and output == EVERY_OUTPUT and output in known:
         raise OptionError(
-            f"output={output!r} names a class or output of this model, and also all of them. Give the position, output={known.index(output)}, for the one called so."
+            Argument("output", output),
+            " names a class or output of this model, and also all of them. Give the position, ",
+            Argument("output", known.index(output)),
+            ", for the one called so.",
         )
     axis, positions = len(outputs.names) > 1, range(len(known))
     if output is None:
@@ -104,26 +107,32 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
 
 def _scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "response"], str]:
     """Return whether values are additive (raw) or predictions, and their units."""
+    own = None if outputs.link.is_identity else outputs.scale  # without a link both scales are the same
     if scale is None:
-        scale = outputs.scale or "raw"
-    elif (
-        outputs.scale is not None
-        and not outputs.link.is_identity
-        and scale in SCALES
-        and (scale == "raw") != (outputs.scale == "raw")
-    ):
+        scale = own or "raw"
+    elif own is not None and isinstance(scale, str) and scale in SCALES and (scale == "raw") != (own == "raw"):
         raise OptionError(
-            f"scale={scale!r}: a method of an estimator was passed, which is on another scale ({outputs.scale}); pass the estimator itself, or leave scale out."
+            Argument("scale", scale),
+            f": a method of an estimator was passed, which is on another scale ({own}); pass the estimator itself, or leave ",
+            Argument("scale"),
+            " out.",
         )
     if isinstance(scale, str) and scale == "raw":
         return "raw", outputs.raw_units
     if not isinstance(scale, str) or scale not in SCALES:
         named = isinstance(scale, str) and scale in (*_labels(outputs), EVERY_OUTPUT)
-        hint = f" For the class or output, write output={scale!r}." if named else did_you_mean(scale, SCALES)
-        raise OptionError(f"scale={scale!r} is not a scale.{hint}")
+        if named:
+            hint = " For the class or output, write ", Argument("output", scale), "."
+            raise OptionError(Argument("scale", scale), " is not a scale.", hint)
+        raise OptionError(Argument("scale", scale), " is not a scale.", known=SCALES)
     if scale == "probability" and not outputs.has_probability:
         raise OptionError(
-            f"scale='probability': this model predicts {outputs.response_units}, not probabilities. Leave scale out, or use scale='response' for its predictions."
+            Argument("scale", "probability"),
+            f": this model predicts {outputs.response_units}, not probabilities. Leave ",
+            Argument("scale"),
+            " out, or use ",
+            Argument("scale", "response"),
+            " for its predictions.",
         )
     return "raw" if outputs.link.is_identity else "response", outputs.response_units
 
@@ -134,11 +143,14 @@ def _position(output: Any, known: Sequence[str]) -> int:
         return at
     if isinstance(output, str) and output in SCALES:
         raise OptionError(
-            f"output={output!r} is not an output of this model: output= says which class or output. For the scale, write scale={output!r}."
+            Argument("output", output),
+            " is not an output of this model: ",
+            Argument("output"),
+            " says which class or output. For the scale, write ",
+            Argument("scale", output),
+            ".",
         )
-    raise OptionError(
-        f"output={output!r} is not an output of this model.{did_you_mean(output, [*known, EVERY_OUTPUT])}"
-    )
+    raise OptionError(Argument("output", output), " is not an output of this model.", known=[*known, EVERY_OUTPUT])
 
 
 def _labels(outputs: Outputs) -> tuple[str, ...]:

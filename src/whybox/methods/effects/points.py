@@ -16,7 +16,7 @@ import numpy.typing as npt
 from whybox.data.cells import cell_key, cell_positions, column_dtype, object_cells, rows_with_cells
 from whybox.data.series import time_zone_of
 from whybox.data.table import Floats, Table, is_missing
-from whybox.errors import OptionError, did_you_mean, shown
+from whybox.errors import Argument, OptionError, did_you_mean, shown
 from whybox.explanation.curve_functions import as_dates, as_place
 from whybox.methods.common.columns import Feature, Ints, numbers_of, with_gap
 from whybox.methods.effects.grid import Grid
@@ -40,7 +40,7 @@ def make_grid(table: Table, feature: Feature, wanted: Any, weights: Floats, *, m
     """
     if isinstance(wanted, (int, np.integer)) and not isinstance(wanted, bool):
         if wanted < 2:
-            raise OptionError(f"grid={wanted!r}: a curve needs at least 2 points.")
+            raise OptionError(Argument("grid", wanted), ": a curve needs at least 2 points.")
         most, wanted = int(wanted), None
     if wanted is not None:
         return _at_different_positions(own_grid(table, feature, wanted))
@@ -52,7 +52,11 @@ def make_grid(table: Table, feature: Feature, wanted: Any, weights: Floats, *, m
         keep = keep[finite]
         if not len(keep) and not feature.missing:
             raise OptionError(
-                f"{feature.name!r} has no finite value, so there is no point to set it to; leave it out of features, or give its points in grid=."
+                f"{feature.name!r} has no finite value, so there is no point to set it to; leave it out of ",
+                Argument("features"),
+                ", or give its points in ",
+                Argument("grid", example=""),
+                ".",
             )
         if len(keep) > most:
             keep = _quantiles(feature.codes, weights, finite, most)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from whybox.core.progress import timed_batches
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
+from whybox.errors import Argument, InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, sizes_of, typical_size
 from whybox.methods.saliency.inputs import Input, resolve_inputs
 from whybox.methods.saliency.targets import Target, resolve_target
@@ -208,11 +208,15 @@ class Question:
         """
         if all(i.whole for i in self.inputs):
             raise UnsupportedModelError(
-                f"method={method!r} takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). "
-                + BYTES
+                Argument("method", method),
+                f" takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). ",
+                BYTES
                 if _is_picture(self.inputs[0].x)
-                else f"method={method!r} takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). For tokens name their embedding, "
-                "layer by its path in the network: embedding='...'; for pictures pass floats, scaled as the network was trained."
+                else (
+                    "For tokens name their embedding layer by its path in the network: ",
+                    Argument("embedding", example="'...'"),
+                    "; for pictures pass floats, scaled as the network was trained.",
+                ),
             )
 
 
@@ -245,19 +249,24 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     first = net.numpy(said)
     if first.dtype.kind == "c":
         raise UnsupportedModelError(
-            f"the network answers with complex numbers ({first.dtype}), and a map is of one real number a row; take .abs() or .real in a function: "
-            "target=lambda outputs: outputs.abs()[:, 0]."
+            f"the network answers with complex numbers ({first.dtype}), and a map is of one real number a row; take .abs() or .real in a "
+            "function: ",
+            Argument("target", example="lambda outputs: outputs.abs()[:, 0]"),
+            ".",
         )
     if derivatives and first.dtype.kind != "f":
         raise UnsupportedModelError(
-            f"the network answers with whole numbers ({first.dtype}), which have no derivatives; explain what they are made from (logits), say with output=..., "
-            "or use a method that asks without derivatives: 'occlusion', 'shapley'."
+            f"the network answers with whole numbers ({first.dtype}), which have no derivatives; explain what they are made from "
+            "(logits), say with ",
+            Argument("output", example="..."),
+            ", or use a method that asks without derivatives: 'occlusion', 'shapley'.",
         )
     saved = max(-(-kept // len(first)), 2 * sum(x[:1].nbytes for x in few), 1)
     if saved > limit:
         raise LimitError(
-            f"{'a derivative at one row keeps' if derivatives else 'one row going through takes'} {saved / 1e6:,.0f} MB, more than budget={budget!r}; "
-            "raise it, or explain smaller inputs."
+            f"{'a derivative at one row keeps' if derivatives else 'one row going through takes'} {saved / 1e6:,.0f} MB, more than ",
+            Argument("budget", budget),
+            "; raise it, or explain smaller inputs.",
         )
     answers = Answers(np.full((rows, *first.shape[1:]), np.nan), np.zeros(rows, dtype=bool), first[-1])
     wanted = resolve_target(target, first.shape[1:], rows, net.output_names)
@@ -418,7 +427,7 @@ def bytes_of(budget: Any) -> int:
         re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", str(budget).upper()) if isinstance(budget, str) else None
     )
     if not found or float(found[1]) <= 0:
-        raise OptionError(f"budget={budget!r} is no number of bytes: '1GB', '512MB', or a whole number.")
+        raise OptionError(Argument("budget", budget), " is no number of bytes: '1GB', '512MB', or a whole number.")
     return int(float(found[1]) * _UNITS[found[2] or ""])
 
 

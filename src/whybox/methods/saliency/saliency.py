@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.make_method import make
@@ -88,9 +88,9 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
     """
     chosen = make(method, options)
     if reduce not in CHANNEL_REDUCTIONS:
-        raise OptionError(f"reduce={reduce!r} is not known: 'auto', 'max', 'sum' or None.")
+        raise OptionError(Argument("reduce", reduce), " is not known: 'auto', 'max', 'sum' or None.")
     if background is not None and not chosen.background:
-        raise OptionError(f"method={chosen.name!r} takes no background.")
+        raise OptionError(Argument("method", chosen.name), " takes no background.")
     network = as_network(net, output)
     network = replace(network.fresh(), output_names=tuple(map(str, output_names or ())))
     with network.session():

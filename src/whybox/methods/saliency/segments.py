@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import InputError, OptionError
+from whybox.errors import Argument, InputError, OptionError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
@@ -137,11 +137,12 @@ def _labels(q: Question, given: Input, wish: Any, patches: Any) -> tuple[npt.NDA
     if isinstance(wish, str):
         if wish != "channels":
             raise OptionError(
-                f"parts={wish!r} is not known: 'channels', an array of whole numbers, or None for patches."
+                Argument("parts", wish), " is not known: 'channels', an array of whole numbers, or None for patches."
             )
         if given.channel is None:
             raise OptionError(
-                f"{given.name} has the axes {', '.join(given.dims)}: there are no channels; say channel_axis=..."
+                f"{given.name} has the axes {', '.join(given.dims)}: there are no channels; say ",
+                Argument("channel_axis", example="..."),
             )
         shape = [1] * (given.x.ndim - 1)
         shape[given.channel - 1] = -1

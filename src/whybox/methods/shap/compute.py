@@ -85,7 +85,7 @@ class CompiledProblem:
 
     def plan(self, order: int, rows: int) -> Plan:
         """Return how this many rows would be explained, were they to come now."""
-        key = (order, compiled_trees.forced_now())
+        key = (order, compiled_trees.forced_key())
         kept = dict(self._made)
         plan, _ = self._get(key, order, rows + self._latest.get(key, (None, None, 0, 0))[3])
         self._made = kept
@@ -98,7 +98,7 @@ class CompiledProblem:
         What is there already is kept while it is the cheaper way; an explainer that is asked again and again prepares for as many rows to come
         as have come already.
         """
-        key = (order, compiled_trees.forced_now())
+        key = (order, compiled_trees.forced_key())
         plan, compiled, settled, seen = self._latest.get(key, (None, None, 0, 0))
         blocks = -(-rows // MIN_ROWS_COUNTED) * MIN_ROWS_COUNTED
         if plan is None or plan.rows != rows or seen >= settled:
@@ -279,7 +279,9 @@ class KernelRunner:
         out = self._zeros(X, order)
         background = q.background
         assert background is not None  # noqa: S101  # settled by the question
-        instructions = compiled_trees.fastest()  # asked here: a choice that is forced is not known in other threads
+        instructions = (
+            compiled_trees.fastest_instructions()
+        )  # asked here: a choice that is forced is not known in other threads
         share = max(MIN_ROWS_PER_THREAD, -(-len(X) // self._threads))
         parts = [slice(i, i + share) for i in range(0, len(X), share)]
         with ThreadPoolExecutor(len(parts)) as pool:  # the native code holds no lock
@@ -396,7 +398,7 @@ class KernelRunner:
 
             return linear
         forest = _forest(q)
-        return lambda x, B: tree_shap.hybrids(forest, of_column, count, np.ascontiguousarray(x), B)
+        return lambda x, B: tree_shap.hybrid_outputs(forest, of_column, count, np.ascontiguousarray(x), B)
 
     def linear(self, X: Floats, order: int) -> Floats:
         """An additive game: every index gives each player its own term, and no interactions."""

@@ -10,7 +10,7 @@ import numpy as np
 from whybox.background.marginal import make_background
 from whybox.data.cells import snapshot_table
 from whybox.data.table import as_table
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
 from whybox.games.players import Players, players_of_columns, resolve_players
@@ -161,7 +161,7 @@ class _Explainer:
             LimitError: coalitions are enumerated, and that takes more predictions than ``max_evals``.
         """
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
-            raise OptionError(f"rows={rows!r} must be a positive whole number.")
+            raise OptionError(Argument("rows", rows), " must be a positive whole number.")
         compiled, order = self._compiled(self.model.inputs.names, sparse=sparse), self.options.order
         compiled.question.check_evals(int(rows))
         return measured(compiled.plan(order, int(rows)), compiled.question, order)

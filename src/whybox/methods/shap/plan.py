@@ -218,7 +218,7 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
         tries += [("pattern tables", b) for b in (6, 7, 8)]
     out = []
     for kernel, bits in tries:
-        vectors, entries, build = compiled_trees.work(
+        vectors, entries, build = compiled_trees.count_work(
             forest,
             q.players.of_column,
             q.players.count,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from whybox.background.marginal import Background
 from whybox.core.validation import check_whole_number
 from whybox.core.workers import check_jobs
-from whybox.errors import LimitError, OptionError, UnsupportedModelError, did_you_mean
+from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelError
 from whybox.games.indices import Index, as_index
 from whybox.games.players import Players
 from whybox.kernels import tree_shap
@@ -70,24 +70,28 @@ def check_options(  # noqa: PLR0913  # every option there is
         OptionError: a value that is not known or out of range.
     """
     if not isinstance(order, (int, np.integer)) or order not in (1, 2):
-        raise OptionError(f"order={order!r}: 1 gives attributions, 2 gives pairwise interactions.")
+        raise OptionError(Argument("order", order), ": 1 gives attributions, 2 gives pairwise interactions.")
     if not isinstance(method, str) or method not in _METHODS:
-        raise OptionError(f"method={method!r} is not known here.{did_you_mean(method, _METHODS)}")
+        raise OptionError(Argument("method", method), " is not known here.", known=_METHODS)
     check_whole_number("seed", seed, None)
     if additivity_tol is not None and not (isinstance(additivity_tol, (int, float)) and additivity_tol > 0):
         raise OptionError(
-            f"additivity_tol={additivity_tol!r} must be a positive number: the largest residual you accept."
+            Argument("additivity_tol", additivity_tol), " must be a positive number: the largest residual you accept."
         )
     if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
-        raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
+        raise OptionError(Argument("max_evals", max_evals), " must be a positive whole number.")
     jobs = check_jobs(n_jobs)
     if dtype is not None and str(dtype) not in ("float32", "float64") and dtype not in (np.float32, np.float64):
         raise OptionError(
-            f"dtype={dtype!r}: attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in."
+            Argument("dtype", dtype),
+            ": attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in.",
         )
     if not isinstance(sparse, bool):
         raise OptionError(
-            f"sparse={sparse!r}: True keeps what can differ from zero alone, the features that the model reads or, with order=2, pairs that share a path; else leave it out."
+            Argument("sparse", sparse),
+            ": True keeps what can differ from zero alone, the features that the model reads or, with ",
+            Argument("order", 2),
+            ", pairs that share a path; else leave it out.",
         )
     return Options(
         output,
@@ -133,7 +137,7 @@ class Question:
     def pairs(self) -> npt.NDArray[np.int32]:
         """Pairs of players that can interact at all, (pairs, 2): those that some path of a tree asks for together."""
         assert isinstance(self.model, TreeEnsemble)  # noqa: S101  # settled
-        return tree_shap.pairs(self.model, self.players.of_column, self.players.count)
+        return tree_shap.interacting_pairs(self.model, self.players.of_column, self.players.count)
 
     @cached_property
     def unseen(self) -> bool:
@@ -185,8 +189,13 @@ class Question:
         allowed = DEFAULT_MAX_EVALS if self.options.max_evals is None else self.options.max_evals
         if needed > allowed:
             raise LimitError(
-                f"scale={self.options.scale!r} needs {needed:,} predictions ({rows:,} row{'s' * (rows != 1)} x 2^{len(self.used)} coalitions x {background:,} background rows), "
-                f"more than the {allowed:,} allowed. Pass fewer rows or background rows, group columns with players={{...}}, or raise max_evals."
+                Argument("scale", self.options.scale),
+                f" needs {needed:,} predictions ({rows:,} row{'s' * (rows != 1)} x 2^{len(self.used)} coalitions x {background:,} "
+                f"background rows), more than the {allowed:,} allowed. Pass fewer rows or background rows, group columns with ",
+                Argument("players", example="{...}"),
+                ", or raise ",
+                Argument("max_evals"),
+                ".",
             )
 
     def shape_shown(self) -> tuple[int, ...]:
@@ -223,7 +232,12 @@ def settle(
     kernel = _kernel(model, background, options, target)
     if options.sparse and options.order == 2 and kernel not in ("path-dependent", "interventional"):
         raise OptionError(
-            "sparse=True keeps the pairs that share a path of a tree; other pairs are zero only on the additive scale of tree ensembles. Leave scale (or sparse) out."
+            Argument("sparse", True),
+            " keeps the pairs that share a path of a tree; other pairs are zero only on the additive scale of tree ensembles. Leave ",
+            Argument("scale"),
+            " (or ",
+            Argument("sparse"),
+            ") out.",
         )
     if kernel == "enumeration":
         _check_enumeration(options, used)
@@ -238,14 +252,19 @@ def _kernel(model: Model, background: Background | None, options: Options, targe
     if target.scale == "response":
         if background is None:
             raise OptionError(
-                f"scale={options.scale!r} of this model is {model.outputs.link.name} of a sum over trees. Trees alone do not say how their sums vary together, so the "
-                "probability of a row with absent features needs background rows: pass background=X_train (or a sample of it)."
+                Argument("scale", options.scale),
+                f" of this model is {model.outputs.link.name} of a sum over trees. Trees alone do not say how their sums vary together, so "
+                "the probability of a row with absent features needs training rows, or a sample of them, as background: pass ",
+                Argument("background", example="X_train"),
+                ".",
             )
         return "enumeration"
     if isinstance(model, Linear):
         if background is None:
             raise OptionError(
-                "a linear model keeps no training weights, so absent features need background rows: pass background=X_train (or a sample of it)."
+                "a linear model keeps no training weights, so absent features need training rows, or a sample of them, as background: pass ",
+                Argument("background", example="X_train"),
+                ".",
             )
         return "linear"
     if not isinstance(model, TreeEnsemble):
@@ -254,11 +273,15 @@ def _kernel(model: Model, background: Background | None, options: Options, targe
         return "interventional"
     if model.has_linear_leaves:
         raise OptionError(
-            "the leaves of this model are linear functions, for which training weights say nothing about absent features: pass background=X_train."
+            "the leaves of this model are linear functions, for which training weights say nothing about absent features: pass ",
+            Argument("background", example="X_train"),
+            ".",
         )
     if not model.has_covers:
         raise OptionError(
-            "this model keeps no training weights in its nodes, so nothing path-dependent is defined: pass background=X_train."
+            "this model keeps no training weights in its nodes, so nothing path-dependent is defined: pass ",
+            Argument("background", example="X_train"),
+            ".",
         )
     return "path-dependent"
 
@@ -267,17 +290,28 @@ def _rescaled(model: Model, background: Background | None, options: Options, tar
     link = model.outputs.link
     if target.scale != "response":
         raise OptionError(
-            "method='rescaled' approximates attributions behind a link; use it with scale='probability' or 'response' of a model that has one."
+            Argument("method", "rescaled"),
+            " approximates attributions behind a link; use it with ",
+            Argument("scale", "probability"),
+            " or 'response' of a model that has one.",
         )
     if background is None or options.order != 1 or not options.index.efficient:
-        raise OptionError("method='rescaled' needs a background, order=1 and index='shapley'.")
+        raise OptionError(
+            Argument("method", "rescaled"),
+            " needs a background, ",
+            Argument("order", 1),
+            " and ",
+            Argument("index", "shapley"),
+            ".",
+        )
     if (
         not isinstance(model, TreeEnsemble)
         or (link.function is None and link.name not in ELEMENTWISE_LINKS)
         or (link.function is not None and len(model.outputs.names) > 1)
     ):
         raise OptionError(
-            f"method='rescaled' is not defined for the link {link.name!r}, which mixes outputs, or for models other than trees."
+            Argument("method", "rescaled"),
+            f" is not defined for the link {link.name!r}, which mixes outputs, or for models other than trees.",
         )
     return "rescaled"
 
@@ -295,7 +329,13 @@ def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
 def _check_enumeration(options: Options, used: npt.NDArray[np.int64]) -> None:
     if len(used) > MAX_ENUMERATED_PLAYERS:
         raise UnsupportedModelError(
-            f"scale={options.scale!r} needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are enumerated. Explain "
-            "the additive scale "
-            "(leave scale out), group columns with players={...}, or ask for the known approximation by its name: method='rescaled'."
+            Argument("scale", options.scale),
+            f" needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are "
+            "enumerated. Explain the additive scale (leave ",
+            Argument("scale"),
+            " out), group columns with ",
+            Argument("players", example="{...}"),
+            ", or ask for the known approximation by its name: ",
+            Argument("method", "rescaled"),
+            ".",
         )

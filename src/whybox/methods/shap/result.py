@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats, Table
-from whybox.errors import LimitError, ModelMismatchError, OptionError
+from whybox.errors import Argument, LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import PAIR_SEPARATOR, Explanation, labels
 from whybox.kernels.predict import advice, mixed_agreement, sampled
@@ -101,13 +101,16 @@ def _room(q: Question, shape: tuple[int, ...], out: npt.NDArray[Any] | None, *, 
         size = np.prod(shape, dtype=np.float64) * dtype.itemsize
         if size > (LARGEST_OF_SPARSE if sparse else MAX_RESULT_BYTES):
             keep = {
-                (1, False): ", keep only the features that the model reads with sparse=True",
-                (2, False): ", keep only pairs that share a path with sparse=True",
-            }.get((q.options.order, q.options.sparse), "")
+                (1, False): (", keep only the features that the model reads with ", Argument("sparse", True)),
+                (2, False): (", keep only pairs that share a path with ", Argument("sparse", True)),
+            }.get((q.options.order, q.options.sparse), ())
             raise LimitError(
                 f"the result of {shape[0]:,} rows x {' x '.join(str(s) for s in shape[1:])} numbers would take {size / 2**30:.1f} GiB"
-                f"{f', and the rows are sparse ({LARGEST_OF_SPARSE / 2**30:.0f} GiB allowed)' if sparse else ''}; "
-                f"explain fewer rows at a time{keep}, or group columns with players={{...}}."
+                f"{f', and the rows are sparse ({LARGEST_OF_SPARSE / 2**30:.0f} GiB allowed)' if sparse else ''}; explain fewer rows at a time",
+                keep,
+                ", or group columns with ",
+                Argument("players", example="{...}"),
+                ".",
             )
         return np.zeros(shape, dtype)
     wanted = shape if q.target.axis else shape[:-1]
@@ -317,5 +320,7 @@ def _terms(q: Question) -> dict[str, tuple[int, ...]]:
         names, members = q.players.names, q.players.members
         terms |= {f"{names[i]}{PAIR_SEPARATOR}{names[j]}": (*members[i], *members[j]) for i, j in q.pairs.tolist()}
         if len(terms) < q.shown.count + len(q.pairs):
-            raise OptionError("a column is called as a pair of columns would be; rename it, or leave sparse out.")
+            raise OptionError(
+                "a column is called as a pair of columns would be; rename it, or leave ", Argument("sparse"), " out."
+            )
     return terms
