@@ -346,7 +346,7 @@ def test_columns_with_missing_values_in_trees_of_more_than_64_leaves(name, tmp_p
                 for e in (found[kind], wb.load(tmp_path / "curve.whybox")):
                     assert np.allclose(e.at(asked), want, **close), kind
         parts = wb.regions(live, rows, "a", grid=8, depth=1, **ask)
-        curves = ice(parts[0].grid, "a", output)
+        curves = ice(parts[0].grid, "a", scale or output)
         assert np.allclose(parts[0].values, share @ curves, **close)
         stand = parts[0].extras["share"][1]
         shape = curves - (curves @ stand)[:, None]
