@@ -177,6 +177,20 @@ def test_the_kinds_of_null_and_of_zero_are_different_cells():
     assert hybrid.count(rows, donors, *both, [(), (0,)]) == 5  # None, 1, NaN, True, 1.0: the donors' 1 is the rows'
 
 
+@pytest.mark.parametrize("patterns", [[tuple(range(20))], [(0,), tuple(range(20)), tuple(range(10, 40))]])
+def test_many_columns_of_many_values(patterns):
+    """More combinations than a number of 64 bits counts."""
+    X, Z = arrays(300, 200, width=40, values=10**6)
+    Z[:50] = X[:50]
+    rows, donors = as_table(X), as_table(Z)
+    row, donor, pattern = requests(len(X), len(Z), patterns, k=3000)
+    hybrid, _ = evaluator(lambda r: r @ np.arange(1.0, 41.0), rows)
+    hybrids, outputs = hybrid.evaluate(rows, donors, row, donor, pattern, patterns)
+    expected = by_hand(X, Z, row, donor, pattern, patterns)
+    assert np.array_equal(outputs[hybrids, 0], expected @ np.arange(1.0, 41.0))
+    assert hybrid.spent == len(np.unique(expected, axis=0))
+
+
 def test_sparse_rows_are_mixed_as_they_are_stored():
     rng = np.random.default_rng(0)
     X, Z = (sparse.csr_matrix(rng.integers(0, 2, (n, 30)) * (rng.random((n, 30)) < 0.2)) for n in (25, 10))
@@ -292,7 +306,8 @@ def test_no_hybrids_are_no_work():
     rows, donors = as_table(X), as_table(Z)
     hybrid, function = evaluator(lambda r: r[:, 0], rows)
     none = np.zeros(0, dtype=int)
-    hybrids, outputs = hybrid.evaluate(rows, donors, none, none, none, [(0,)])
-    assert hybrids.shape == (0,)
-    assert outputs.shape == (0, 1)
+    for patterns in ([(0,)], []):
+        hybrids, outputs = hybrid.evaluate(rows, donors, none, none, none, patterns)
+        assert hybrids.shape == (0,)
+        assert outputs.shape == (0, 1)
     assert function.rows == 0

@@ -127,8 +127,8 @@ def _explain(options: argparse.Namespace) -> None:
     from whybox.explanation.evidence import Evidence, merged
     from whybox.explanation.explanation import Explanation
 
-    out = check_output(options.out)
     refuse_overwriting(options)
+    out = check_output(options.out)
     count_rows(options.data)
     model = model_of(options)
     explainer = explainer_of(options, model)

@@ -70,9 +70,9 @@ class CommandParser(argparse.ArgumentParser):
         Raises:
             OptionError: it cannot be understood, or holds a word too many.
         """
-        found, more = self.parse_known_args(args, namespace)
+        options, more = self.parse_known_args(args, namespace)
         if more:
-            command: CommandParser = getattr(found, "command", self)
+            command: CommandParser = getattr(options, "command", self)
             name, equals, value = more[0].partition("=")
             option = "--" + name.replace("_", "-")
             meant = f" Did you mean {option} {value}?" if equals and command.knows(option) else ""
@@ -80,7 +80,7 @@ class CommandParser(argparse.ArgumentParser):
             raise OptionError(
                 f"{more[0]!r} is one word too many for {command.prog}.{takes}{meant} See {command.prog} --help."
             )
-        return found
+        return options
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -148,8 +148,8 @@ def _no_such_option(name: str, parser: CommandParser, command: str) -> str:
 
 
 def _commands_of(parser: argparse.ArgumentParser) -> dict[str, CommandParser]:
-    found = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]  # noqa: SLF001  # argparse has no public list
-    return dict(found[0].choices) if found else {}
+    subparsers = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]  # noqa: SLF001  # argparse has no public list
+    return dict(subparsers[0].choices) if subparsers else {}
 
 
 def number_at_least(least: int | None) -> Callable[[str], int]:

@@ -58,11 +58,11 @@ def _report(options: argparse.Namespace) -> None:
     from whybox.data.table_files import count_rows
     from whybox.reporting.report import report
 
+    refuse_overwriting(options)
     if Path(options.out).suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"{options.out}: a report is an .html file.")
     if not Path(options.out).resolve().parent.is_dir():
         raise InputError(f"the folder {str(Path(options.out).parent)!r} does not exist.")
-    refuse_overwriting(options)
     count_rows(options.data)
     model = model_of(options)
     rows = read_rows(options.data, model, [options.y])

@@ -85,7 +85,8 @@ def as_index(index: str | Index) -> Index:
         return _checked(index, repr(index))
     if not isinstance(index, str):
         raise OptionError(
-            f"index takes a name such as 'shapley', 'banzhaf(0.3)' or 'beta(16, 1)', not a {type(index).__name__}."
+            Argument("index"),
+            f" takes a name such as 'shapley', 'banzhaf(0.3)' or 'beta(16, 1)', not a {type(index).__name__}.",
         )
     if index in ("shapley", "banzhaf"):
         return SHAPLEY if index == "shapley" else BANZHAF

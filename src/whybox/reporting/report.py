@@ -164,7 +164,7 @@ def _truth(table: Table, y: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
         return table.column(table.names.index(y)).objects(), y
     values = np.asarray(y, dtype=object).reshape(-1)
     if len(values) != len(table):
-        raise InputError(f"y has {len(values)} values for {len(table)} rows.")
+        raise InputError(Argument("y"), f" has {len(values)} values for {len(table)} rows.")
     name = getattr(y, "name", None)
     return values, None if name is None else str(name)
 

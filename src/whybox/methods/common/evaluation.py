@@ -5,7 +5,7 @@ Effects, permutation importance, LIME and Shapley values of any model are all ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -33,6 +33,7 @@ FIRST_BATCH: Final = 4096  # rows of the first batch, before anything is timed
 MAX_BATCH: Final = 65536  # rows of a batch
 MAX_BATCH_BYTES: Final = 2**29  # of a batch's rows, donors and hybrids
 MAX_OUTPUT_BYTES: Final = 2**33  # of all outputs
+_MAX_KEY: Final = 2**62  # keys of hybrids, as numbers
 
 
 @final
@@ -262,12 +263,13 @@ class HybridEvaluator:
             taken[i, list(members)] = True
         kinds, block = np.unique(taken, axis=1, return_inverse=True)  # columns that every pattern takes together
         of_rows, of_donors = self._block_codes(rows, donors, block.reshape(-1))
-        n, m, k = len(rows), len(donors), len(row)
-        key = np.zeros(k + n + m, dtype=np.int64)
-        for b in range(kinds.shape[1]):
-            here = np.where(kinds[pattern, b], of_donors[donor, b], of_rows[row, b])
-            codes = np.concatenate([here, of_rows[:, b], of_donors[:, b]])
-            key = np.unique(key * (int(codes.max()) + 1) + codes, return_inverse=True)[1].reshape(-1)
+        n, k = len(rows), len(row)
+        key = _combined(
+            np.concatenate(
+                [np.where(kinds[pattern, b], of_donors[donor, b], of_rows[row, b]), of_rows[:, b], of_donors[:, b]]
+            )
+            for b in range(kinds.shape[1])
+        )
         _, first, hybrids = np.unique(key[:k], return_index=True, return_inverse=True)
         values = key[:k][first]
         return _Distinct(
@@ -297,13 +299,22 @@ def _codes_of(rows: Table, donors: Table, columns: Sequence[int]) -> Ints:
     """Codes of some columns together, for all rows and then all donors."""
     if rows.is_matrix:
         return row_codes(rows.select(columns).native, donors.select(columns).native)
-    codes = np.zeros(len(rows) + len(donors), dtype=np.int64)
-    for p in columns:
-        # made over both tables together: codes of each table by itself would call different cells equal
-        column = np.concatenate(joint_cell_codes(rows, donors, p))
-        column -= column.min(initial=0)
-        codes = np.unique(codes * (int(column.max(initial=0)) + 1) + column, return_inverse=True)[1].reshape(-1)
-    return codes
+    # made over both tables together: codes of each table by itself would call different cells equal
+    both = (np.concatenate(joint_cell_codes(rows, donors, p)) for p in columns)
+    codes = _combined(codes - codes.min(initial=0) for codes in both)
+    return np.unique(codes, return_inverse=True)[1].reshape(-1)
+
+
+def _combined(columns: Iterable[Ints]) -> Ints:
+    """One number for each row of several columns of whole numbers from 0 on: equal where all columns are."""
+    key, size = np.zeros(1, dtype=np.int64), 1
+    for codes in columns:
+        width = int(codes.max(initial=0)) + 1
+        if size * width >= _MAX_KEY:  # numbered anew, from 0
+            key = np.unique(key, return_inverse=True)[1].reshape(-1)
+            size = int(key.max(initial=0)) + 1
+        key, size = key * width + codes, size * width
+    return key
 
 
 def _find(values: Ints, among: Ints) -> Ints:

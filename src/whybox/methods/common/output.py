@@ -72,7 +72,8 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
     several = isinstance(output, (Sequence, Mapping, Set)) and not isinstance(output, str)
     if several or getattr(output, "shape", None) not in (None, ()):
         raise OptionError(
-            f"output takes one name, not a {type(output).__name__}: leave it out for all outputs, and pick some afterwards by e[..., [names]]."
+            Argument("output"),
+            f" takes one name, not a {type(output).__name__}: leave it out for all outputs, and pick some afterwards by e[..., [names]].",
         )
     response, units = _scale(outputs, scale)
     known = _labels(outputs)

@@ -12,7 +12,7 @@ import numpy as np
 from whybox.background.marginal import shares
 from whybox.data.sparse_rows import row_codes
 from whybox.data.table import Floats, Table
-from whybox.errors import InputError
+from whybox.errors import Argument, InputError
 from whybox.methods.common.columns import Feature, Ints, feature_of
 from whybox.models.base import digest
 
@@ -104,5 +104,7 @@ def weighted_rows(table: Table, sample_weight: Any) -> Rows:
         InputError: sample weights that are negative, not finite, all zero, or not one a row.
     """
     if isinstance(sample_weight, str):
-        raise InputError("sample_weight must be numbers, one a row; pass the column itself, not its name.")
+        raise InputError(
+            Argument("sample_weight"), " must be numbers, one a row; pass the column itself, not its name."
+        )
     return Rows(table, shares(sample_weight, len(table), "sample_weight", "row"))

@@ -118,9 +118,9 @@ def placed(table: Table, feature: Feature, wanted: Any, *, given: bool = True) -
     try:
         values = _items(wanted)
     except TypeError:
-        raise OptionError(f"grid of {feature.name!r}: give a list of values, not {wanted!r}.") from None
+        raise OptionError(Argument("grid"), f" of {feature.name!r}: give a list of values, not {wanted!r}.") from None
     if not values:
-        raise OptionError(f"grid of {feature.name!r} is empty.")
+        raise OptionError(Argument("grid"), f" of {feature.name!r} is empty.")
     find = {"category": _categories, "datetime": _dates}.get(feature.kind, _numbers)
     points = find(table, feature, values)
     keys = [(p.row, None if p.row >= 0 else cell_key(p.value)) for p in points]
@@ -184,7 +184,8 @@ def _categories(table: Table, feature: Feature, values: Sequence[Any]) -> list[_
         unknown = [v for v, i in zip(values, there, strict=True) if i < 0 and not is_missing(v)]
         if unknown:
             raise OptionError(
-                f"grid of {feature.name!r}: {unknown[0]!r} is not one of its categories.{did_you_mean(unknown[0], feature.declared)}"
+                Argument("grid"),
+                f" of {feature.name!r}: {unknown[0]!r} is not one of its categories.{did_you_mean(unknown[0], feature.declared)}",
             )
     out = []
     for value, i in zip(values, cell_positions(known, values), strict=True):
@@ -198,7 +199,7 @@ def _categories(table: Table, feature: Feature, values: Sequence[Any]) -> list[_
 def _numbers(table: Table, feature: Feature, values: Sequence[Any]) -> list[_Point]:
     numbers = [v for v in values if not is_missing(v)]
     if not all(_is_number(v) for v in numbers):
-        raise OptionError(f"grid of {feature.name!r}: give finite numbers, not {shown(numbers)}.")
+        raise OptionError(Argument("grid"), f" of {feature.name!r}: give finite numbers, not {shown(numbers)}.")
     raw = _Raw(table, feature) if column_dtype(table, feature.position) == np.dtype(object) else None
     whole = all(float(v).is_integer() for v in numbers) and _integers(table, feature.position)
     out = []
@@ -269,7 +270,9 @@ def _dates(table: Table, feature: Feature, values: Sequence[Any]) -> list[_Point
         dates = iter(as_dates(known, unique.dtype, zoned=zoned))
     except (ValueError, TypeError, OverflowError) as error:
         what = "dates" if unique.dtype.kind == "M" else "durations"
-        raise OptionError(f"grid of {feature.name!r}: give {what}, not {shown(known)} ({error}).") from None
+        raise OptionError(
+            Argument("grid"), f" of {feature.name!r}: give {what}, not {shown(known)} ({error})."
+        ) from None
     out = []
     for value in values:
         if is_missing(value):

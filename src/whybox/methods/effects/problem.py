@@ -248,9 +248,11 @@ def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...
         ) from None
     for members in out:
         if len(members) not in (1, 2) or len(set(members)) != len(members):
-            raise OptionError("features: an effect is of one column, or of two different ones in a tuple.")
+            raise OptionError(
+                Argument("features"), ": an effect is of one column, or of two different ones in a tuple."
+            )
     if not out:
-        raise OptionError("features is empty; leave it out for all columns.")
+        raise OptionError(Argument("features"), " is empty; leave it out for all columns.")
     return tuple(dict.fromkeys(out))
 
 
@@ -286,7 +288,9 @@ def _check_grid(names: Sequence[str], grid: Any) -> None:
     for name, wanted in grid.items():
         _position(names, name)
         if isinstance(wanted, str) and wanted != "thresholds":
-            raise OptionError(f"grid of {name!r}: {wanted!r} is not known; give values, their number, or 'thresholds'.")
+            raise OptionError(
+                Argument("grid"), f" of {name!r}: {wanted!r} is not known; give values, their number, or 'thresholds'."
+            )
 
 
 def _agreement(model: Model, table: Table, *, check: bool, known: float | None) -> tuple[float, int]:
