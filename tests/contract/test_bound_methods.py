@@ -101,6 +101,8 @@ def test_the_scale_of_the_method_is_the_only_one():
     assert wb.explain(BOOSTED.predict_proba, X[:5], X[:9], scale="response").units == "probability"
     with pytest.raises(OptionError, match="scale='raw'.*pass the estimator itself"):
         wb.explain(BOOSTED.predict_proba, X[:5], X[:9], scale="raw")
+    with pytest.raises(OptionError, match="scale='response' of this model is sigmoid.*background"):
+        wb.explain(BOOSTED.predict_proba, X[:5])
     with pytest.raises(OptionError, match="scale='probability'"):
         wb.effects(BOOSTED.decision_function, X, scale="probability")
     assert wb.explain(FOREST.predict_proba, X[:5], scale="raw").units == "probability"  # which is its additive scale
