@@ -23,7 +23,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import LimitError, OptionError
+from whybox.errors import Argument, LimitError, OptionError
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
 from whybox.kernels import effects
@@ -76,7 +76,9 @@ def check_sample(sample: Any) -> int | None:
     if sample is None:
         return None
     if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or sample < 2 * JACKKNIFE_GROUPS:
-        raise OptionError(f"sample={sample!r} must be a whole number of rows, at least {2 * JACKKNIFE_GROUPS}.")
+        raise OptionError(
+            Argument("sample", sample), f" must be a whole number of rows, at least {2 * JACKKNIFE_GROUPS}."
+        )
     return int(sample)
 
 
@@ -172,8 +174,12 @@ def _afford(asked: EffectsProblem, rows: Rows, members: Sequence[int]) -> None:
     most = MAX_PREDICTIONS if asked.max_evals is None else asked.max_evals
     if needed > most:
         raise LimitError(
-            f"interactions of {len(members)} features over {len(rows):,} rows take up to {needed:,} answers of this model, more than the {most:,} allowed. "
-            f"Pass sample=300 (rows drawn, with standard errors), fewer features, or raise max_evals."
+            f"interactions of {len(members)} features over {len(rows):,} rows take up to {needed:,} answers of this model, more than the {most:,}"
+            " allowed. Pass ",
+            Argument("sample", 300),
+            " (rows drawn, with standard errors), fewer features, or raise ",
+            Argument("max_evals"),
+            ".",
         )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import LimitError, OptionError
+from whybox.errors import Argument, LimitError, OptionError
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
 from whybox.methods.effects.curves import MAX_RESULT_BYTES, Curve, grid_share
@@ -86,7 +86,7 @@ def check_depth(depth: Any) -> int:
         OptionError: not a whole number from 1 to 4.
     """
     if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)) or not 1 <= depth <= 4:
-        raise OptionError(f"depth={depth!r} must be 1, 2, 3 or 4: how many splits a region may be deep.")
+        raise OptionError(Argument("depth", depth), " must be 1, 2, 3 or 4: how many splits a region may be deep.")
     return int(depth)
 
 
