@@ -165,7 +165,7 @@ class CheckSubject:
     ) -> Maps:
         """Maps of tokens or words, fed as wb.saliency feeds them: a network drawn anew embeds them anew, and what stands for absent ones too."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
-        wide = (net if dtype is None else net.lowered(dtype)).fresh()
+        wide = (net if dtype is None else net.with_dtype(dtype)).fresh_copy()
         made = self.tokens.fed(self.cut(rows), wide, rows)
         inputs = made.inputs if arrays is None else (replace(made.inputs[0], x=arrays[0]), *made.inputs[1:])
         q = settle(

@@ -84,7 +84,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
     max_rows, seed = check_whole_number("max_rows", max_rows), check_whole_number("seed", seed, 0)
     first = explanation[0] if isinstance(explanation, tuple) and explanation else explanation
     output = getattr(getattr(first, "evidence", None), "settings", {}).get("output")
-    network = as_network(net, output).fresh()
+    network = as_network(net, output).fresh_copy()
     if isinstance(inputs, Mapping):
         names = tuple(map(str, inputs))
         network = network.named(names)

@@ -170,7 +170,7 @@ def made_tokens(  # noqa: PLR0913  # what an auditor brings
     shown = settings if absent is None and background is None else _without_baseline(settings)
     made = rebuilt(shown, method, options)
     shorter = settings.get("dtype")
-    whole = tokens.fed(made, read.net if shorter is None else read.net.lowered(shorter))
+    whole = tokens.fed(made, read.net if shorter is None else read.net.with_dtype(shorter))
     _check_prints(e, whole, tokenizer)
     _check_baseline(settings, whole)
     prints = None if whole.background is None else digest(resolve_inputs(whole.net, whole.background, None))
@@ -307,5 +307,5 @@ def _answers(tokens: Tokens, rows: Indices, number: int, ids: npt.NDArray[Any], 
         some = slice(start, start + net.rows_at_once)
         xs: Sequence[npt.NDArray[Any]] = [i.x[rows[some]] for i in tokens.inputs]
         xs = [ids[some], *(mask[some] if k == number else x for k, x in enumerate(xs) if k)]
-        parts.append(net.numpy(net.ask(tuple(net.array(np.ascontiguousarray(x)) for x in xs))))
+        parts.append(net.numpy(net.forward(tuple(net.array(np.ascontiguousarray(x)) for x in xs))))
     return np.asarray(np.concatenate(parts), dtype=np.float64)

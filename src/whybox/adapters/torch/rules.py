@@ -389,9 +389,9 @@ class _Walk:
         with saved(t for t in self.constants.values() if isinstance(t, Tensor)) as sizes:
             outputs, base, _ = self.run(x, reference)
         self._last = None
-        self._compare(self.net.ask(x), outputs)
+        self._compare(self.net.forward(x), outputs)
         if reference is not None and base is not None:
-            self._compare(self.net.ask(reference), base)
+            self._compare(self.net.forward(reference), base)
         return sum(sizes.values()) // len(x[0])
 
     def _compare(self, said: Tensor, ours: Tensor) -> None:

@@ -173,8 +173,8 @@ def _part(q: Question, which: int, given: Any) -> _Part:
         return _blur(to, given[1])
     if isinstance(given, str) and given == "background":
         raise OptionError("'background' stands for whole background rows: give it for all inputs, not inside a tuple.")
-    if q.net.is_own(given) or isinstance(given, np.ndarray):
-        return _fixed(to, np.asarray(q.net.numpy(given) if q.net.is_own(given) else given))
+    if q.net.is_own_array(given) or isinstance(given, np.ndarray):
+        return _fixed(to, np.asarray(q.net.numpy(given) if q.net.is_own_array(given) else given))
     raise OptionError(Argument("baseline", given), f" for {to.name} is not one that is known: {_KINDS}.")
 
 

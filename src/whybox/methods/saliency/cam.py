@@ -94,7 +94,7 @@ class _Cam(Method):
                 coarse[t].append(np.maximum(axes.turned(found), 0.0))
                 pulled.append((slopes,))
             if not q.answers.derivatives_checked:
-                inner, _ = q.net.inside(axes.layer, q.lift(rows[:1]))
+                inner, _ = q.net.split_at_layer(axes.layer, q.lift(rows[:1]))
                 given = q.lift(rows)[1 if q.behind_embedding else 0 :]  # what the whole network takes
                 q.check_derivatives(inner, (tapped.activation, *given), rows, pulled, tapped.outputs, {0: None})
         return self._found(q, which, axes, [np.concatenate(of) for of in coarse])

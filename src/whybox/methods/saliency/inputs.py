@@ -104,7 +104,7 @@ def _refuse_single_numbers(given: tuple[Any, ...]) -> None:
 def _one(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input:
     names: tuple[str, ...] | None = None
     typed = str(getattr(given, "dtype", "float32")).removeprefix("torch.")
-    if net.is_own(given):
+    if net.is_own_array(given):
         _refuse_complex(name, typed)
         x = net.numpy(given)
         x = x.astype(np.float32) if x.dtype == np.float64 and "64" not in str(getattr(given, "dtype", "")) else x
@@ -115,7 +115,7 @@ def _one(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input
         x, names = np.asarray(table.matrix(), dtype=np.float64), tuple(table.names)
     else:
         x = _array(given, name)
-    if not net.is_own(given) and typed not in ("float32", "float16"):
+    if not net.is_own_array(given) and typed not in ("float32", "float16"):
         typed = "float32"
     if x.ndim < 2:
         raise InputError(

@@ -136,7 +136,7 @@ def base_scores(q: Question, baselines: Sequence[Baseline]) -> Floats:
     for n in range(0, len(same), q.at_once):
         some = same[n : n + q.at_once]
         parts = zip(*(baselines[k].rows(everyone[:1]) for k in some), strict=True)
-        said = q.net.numpy(q.net.ask(tuple(q.net.array(np.concatenate(part)) for part in parts)))
+        said = q.net.numpy(q.net.forward(tuple(q.net.array(np.concatenate(part)) for part in parts)))
         for k, answer in zip(some, said, strict=True):
             out[k] = q.target.scores(np.broadcast_to(answer, (q.rows, *answer.shape)), everyone)
     for k, baseline in enumerate(baselines):

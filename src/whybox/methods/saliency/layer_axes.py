@@ -147,7 +147,7 @@ def only_moves(q: Question, reshape: Any, layer: str, shape: tuple[int, ...]) ->
     found, base = None, 1
     while base < count or found is None:
         digits = reshape(q.net.array((index // base % 128).astype(np.float32)))
-        out = q.net.numpy(digits) if hasattr(digits, "shape") and q.net.is_own(digits) else None
+        out = q.net.numpy(digits) if hasattr(digits, "shape") and q.net.is_own_array(digits) else None
         if out is None or out.ndim < 2 or len(out) != rows:
             raise OptionError(Argument("reshape", example=""),
 f" must answer with an array of the network's library whose first axis is the rows; of layer {layer!r}, {shape[1:]} for a "

@@ -146,10 +146,10 @@ def _shape(q: Question, layer: str, reshape: Any) -> tuple[int, ...]:
         OptionError: there is no such layer, or the arrangement is none. UnsupportedModelError: it is not called once with one array.
     """
     first = q.lift(np.zeros(1, dtype=np.intp))
-    met = [shape for name, shape in q.net.shapes(first) if name == layer] if reshape is None else []
+    met = [shape for name, shape in q.net.reachable_shapes(first) if name == layer] if reshape is None else []
     if len(met) == 1 and met[0][:1] == (1,):
         return met[0]
-    one = q.net.tap(first, layer).activation
+    one = q.net.tap_layer(first, layer).activation
     if reshape is not None:
         only_moves(q, reshape, layer, tuple(map(int, one.shape)))
         one = reshape(one)

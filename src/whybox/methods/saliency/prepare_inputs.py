@@ -206,7 +206,7 @@ def _said(
     for start in range(0, len(arrays[0]), net.rows_at_once):
         some = [a[start : start + net.rows_at_once] for a in arrays]
         try:
-            inner, out = net.inside(layer, tuple(map(net.array, some)))
+            inner, out = net.split_at_layer(layer, tuple(map(net.array, some)))
         except Exception as error:
             if isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
                 raise

@@ -17,7 +17,7 @@ from whybox.errors import Argument, InputError, LimitError, OptionError, Unsuppo
 from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, sizes_of, typical_size
 from whybox.methods.saliency.inputs import Input, resolve_inputs
 from whybox.methods.saliency.targets import Target, resolve_target
-from whybox.models.differentiable import Array, Differentiable, LayerTap, Pull, neighbours
+from whybox.models.differentiable import Array, Differentiable, LayerTap, Pull, consecutive_slice
 
 __all__ = ["DEFAULT_MEMORY", "Question", "bytes_of", "first_pass", "part", "refused", "settle"]
 
@@ -83,7 +83,7 @@ class Question:
         missing = np.unique(rows[~self.answers.known[rows]])
         for start in range(0, len(missing), self.at_once):
             some = missing[start : start + self.at_once]
-            self.learn(some, self.net.numpy(self.net.ask(self.lift(some))))
+            self.learn(some, self.net.numpy(self.net.forward(self.lift(some))))
 
     def learn(self, rows: Indices, outputs: Floats) -> None:
         """Keep what the network answered to these rows."""
@@ -96,7 +96,7 @@ class Question:
 
     def lift(self, rows: Indices) -> tuple[Array, ...]:
         """Inputs of these rows on the network's device."""
-        beside = neighbours(rows)
+        beside = consecutive_slice(rows)
         return tuple(self.net.array(i.x[rows if beside is None else beside]) for i in self.inputs)
 
     def blocks(self, what: str, *, each: int = 1) -> Iterator[Indices]:
@@ -187,14 +187,14 @@ class Question:
 
     def tapped(self, rows: Indices, layer: str) -> LayerTap:
         """Run these rows and keep what a layer puts out; this answers them too."""
-        found = self.net.tap(self.lift(rows), layer)
+        found = self.net.tap_layer(self.lift(rows), layer)
         self.learn(rows, self.net.numpy(found.outputs))
         return found
 
     def asked(self, xs: tuple[Array, ...], rows: Indices) -> Floats:
         """Scores (m, targets) of these points, without derivatives."""
         self.know(rows)
-        return self.target.scores(self.net.numpy(self.net.ask(xs)), rows)
+        return self.target.scores(self.net.numpy(self.net.forward(xs)), rows)
 
     def zeros(self) -> list[list[Floats | None]]:
         """For each target and input, zeros in the input's shape; None for whole numbers."""
@@ -302,9 +302,11 @@ def first_pass(
         InputError: the network cannot compute with arrays like these.
     """
     failed: Exception | None = None
-    for fed in net.fed([i.given for i in inputs if i.given], few):
+    for fed in net.with_input_dtypes([i.given for i in inputs if i.given], few):
         try:
-            return fed, *(fed.probe if derivatives else fed.alive)(tuple(fed.array(x) for x in few))
+            return fed, *(fed.forward_and_memory if derivatives else fed.forward_and_live_memory)(
+                tuple(fed.array(x) for x in few)
+            )
         except Exception as error:
             if isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
                 raise

@@ -92,9 +92,9 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
     if background is not None and not chosen.background:
         raise OptionError(Argument("method", chosen.name), " takes no background.")
     network = as_network(net, output)
-    network = replace(network.fresh(), output_names=tuple(map(str, output_names or ())))
+    network = replace(network.fresh_copy(), output_names=tuple(map(str, output_names or ())))
     with network.session():
-        wide: Differentiable = network if dtype is None else network.lowered(dtype)
+        wide: Differentiable = network if dtype is None else network.with_dtype(dtype)
         made = feed(
             wide,
             inputs,
@@ -136,7 +136,7 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
 def _compared(q: Question, method: Method) -> str:
     """Say how far maps in a shorter type are from those in the network's own, on a few rows."""
     rows = np.arange(min(ROWS_COMPARED, q.rows))
-    network = q.net.lowered("float32")
+    network = q.net.with_dtype("float32")
     method = cut(method, rows, {i.x.shape for i in q.inputs}.__contains__)
     short, full = method(part(q, rows)), method(part(q, rows, network))
     apart = []

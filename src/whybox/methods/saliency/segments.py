@@ -167,7 +167,7 @@ def _labels(q: Question, given: Input, wish: Any, patches: Any) -> tuple[npt.NDA
 
 def _given(q: Question, given: Input, wish: Any, sizes: tuple[int, ...]) -> tuple[npt.NDArray[np.intp], str]:
     """The user's superpixels; their numbers become 0, 1, ... in each row, in their order."""
-    a = np.asarray(q.net.numpy(wish) if q.net.is_own(wish) else wish)
+    a = np.asarray(q.net.numpy(wish) if q.net.is_own_array(wish) else wish)
     if a.dtype.kind not in "iu":
         raise InputError(
             Argument("parts"), f" holds {a.dtype}; it must be whole numbers that say which part each place belongs to."

@@ -273,7 +273,7 @@ def fed(net: Differentiable, texts: Texts) -> tuple[Differentiable, tuple[str, .
     Raises:
         InputError: texts of different length for a network that takes no mask.
     """
-    takes, needed = net.takes(), net.takes(required=True)
+    takes, needed = net.accepted_inputs(), net.accepted_inputs(required=True)
     plain = [t for t in takes if t != "**"]
     told = texts.paired and texts.segmented and bool(texts.types.any())  # zeros alone say nothing
     notes = []

@@ -1,4 +1,4 @@
-"""A question, settled before any work is done: which model, players, output, background, index, order; and so which kernel."""
+"""The problem, resolved before any work is done: which model, players, output, background, index, order; and so which kernel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from whybox.models.linear import Linear
 from whybox.models.links import ELEMENTWISE_LINKS
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["MAX_ENUMERATED_PLAYERS", "Options", "Question", "check_options", "settle"]
+__all__ = ["MAX_ENUMERATED_PLAYERS", "Options", "ShapProblem", "check_options", "resolve_problem"]
 
 MAX_ENUMERATED_PLAYERS = 15  # 2^15 coalitions of every row against every background row
 DEFAULT_MAX_EVALS = 10**9  # predictions in total, when the caller sets no limit
@@ -33,7 +33,7 @@ Kernel = Literal["path-dependent", "interventional", "enumeration", "rescaled", 
 @final
 @dataclass(frozen=True)
 class Options:
-    """What the caller asked, checked as far as it can be without rows."""
+    """What the caller gave, checked as far as possible without rows."""
 
     output: Any
     scale: Any
@@ -111,8 +111,8 @@ def check_options(  # noqa: PLR0913  # every option there is
 
 @final
 @dataclass(frozen=True, eq=False)
-class Question:
-    """Everything settled."""
+class ShapProblem:
+    """A model, what is explained of it, and the kernel that computes it."""
 
     model: Model
     players: Players
@@ -120,12 +120,12 @@ class Question:
     background: Background | None
     options: Options
     kernel: Kernel
-    used: npt.NDArray[np.int64]  # players whose columns the model reads (enumeration only)
-    every: Players | None = None  # all players, where the question is about those alone that the model reads
+    players_read: npt.NDArray[np.int64]  # players whose columns the model reads (enumeration only)
+    all_players: Players | None = None  # where the problem is about those alone that the model reads
 
     @property
     def exact(self) -> bool:
-        """Whether the numbers are exact for what is asked."""
+        """Whether the numbers are exact for the problem."""
         return self.kernel != "rescaled"
 
     @property
@@ -135,12 +135,12 @@ class Question:
 
     @cached_property
     def pairs(self) -> npt.NDArray[np.int32]:
-        """Pairs of players that can interact at all, (pairs, 2): those that some path of a tree asks for together."""
-        assert isinstance(self.model, TreeEnsemble)  # noqa: S101  # settled
+        """Pairs of players that can interact at all, (pairs, 2): those that some path of a tree tests together."""
+        assert isinstance(self.model, TreeEnsemble)  # noqa: S101  # resolved
         return tree_shap.interacting_pairs(self.model, self.players.of_column, self.players.count)
 
     @cached_property
-    def unseen(self) -> bool:
+    def has_unreached_nodes(self) -> bool:
         """Whether some node of a tree was never reached in training."""
         m = self.model
         return isinstance(m, TreeEnsemble) and bool(((m.cover == 0) & (m.left >= 0)).any())
@@ -153,16 +153,16 @@ class Question:
         return (count,) * order
 
     @cached_property
-    def places(self) -> npt.NDArray[np.int64]:
-        """Where what is computed, players and pairs, stands among what is shown; players that are not read stay zero."""
+    def result_positions(self) -> npt.NDArray[np.int64]:
+        """Positions of computed players and pairs in the result; players that are not read stay zero."""
         count, pairs = self.players.count, len(self.pairs) if self.options.order == 2 and self.options.sparse else 0
-        if self.every is None or self.compact:
+        if self.all_players is None or self.compact:
             return np.arange(count + pairs)
-        position = {name: i for i, name in enumerate(self.every.names)}
+        position = {name: i for i, name in enumerate(self.all_players.names)}
         return np.array(
             [
                 *(position[n] for n in self.players.names),
-                *range(self.every.count, self.every.count + pairs),
+                *range(self.all_players.count, self.all_players.count + pairs),
             ]
         )
 
@@ -172,9 +172,9 @@ class Question:
         return self.options.sparse and self.options.order == 1
 
     @property
-    def shown(self) -> Players:
+    def players_shown(self) -> Players:
         """Players of the result."""
-        return self.players if self.every is None or self.compact else self.every
+        return self.players if self.all_players is None or self.compact else self.all_players
 
     def check_evals(self, rows: int) -> None:
         """Refuse more predictions than allowed for this many rows.
@@ -184,13 +184,13 @@ class Question:
         """
         if self.kernel != "enumeration" or self.background is None:
             return
-        coalitions, background = 2 ** len(self.used), len(self.background.matrix)
+        coalitions, background = 2 ** len(self.players_read), len(self.background.matrix)
         needed = rows * coalitions * background
         allowed = DEFAULT_MAX_EVALS if self.options.max_evals is None else self.options.max_evals
         if needed > allowed:
             raise LimitError(
                 Argument("scale", self.options.scale),
-                f" needs {needed:,} predictions ({rows:,} row{'s' * (rows != 1)} x 2^{len(self.used)} coalitions x {background:,} "
+                f" needs {needed:,} predictions ({rows:,} row{'s' * (rows != 1)} x 2^{len(self.players_read)} coalitions x {background:,} "
                 f"background rows), more than the {allowed:,} allowed. Pass fewer rows or background rows, group columns with ",
                 Argument("players", example="{...}"),
                 ", or raise ",
@@ -198,10 +198,10 @@ class Question:
                 ".",
             )
 
-    def shape_shown(self) -> tuple[int, ...]:
+    def result_shape(self) -> tuple[int, ...]:
         """Axes of one row's values in the result, before its outputs."""
         pairs = len(self.pairs) if self.options.order == 2 and self.options.sparse else 0
-        count = self.shown.count
+        count = self.players_shown.count
         return (count + pairs,) if pairs or self.options.sparse else (count,) * self.options.order
 
     @property
@@ -214,21 +214,21 @@ class Question:
         )
 
 
-def settle(
-    model: Model, players: Players, background: Background | None, options: Options, every: Players | None = None
-) -> Question:
+def resolve_problem(
+    model: Model, players: Players, background: Background | None, options: Options, all_players: Players | None = None
+) -> ShapProblem:
     """Choose the kernel, or refuse with the reason.
 
     Args:
-        every: all players, where `model` and `players` were narrowed to what is read.
+        all_players: all of them, where `model` and `players` were narrowed to what is read.
 
     Raises:
         OptionError: arguments that do not go together.
-        UnsupportedModelError: there is no exact answer to this question for this model.
-        LimitError: the exact answer would take more evaluations than allowed.
+        UnsupportedModelError: the problem has no exact solution for this model.
+        LimitError: the exact values would take more evaluations than allowed.
     """
     target = resolve_output(model.outputs, options.output, options.scale)
-    used = _used(model, players)
+    players_read = _players_read(model, players)
     kernel = _kernel(model, background, options, target)
     if options.sparse and options.order == 2 and kernel not in ("path-dependent", "interventional"):
         raise OptionError(
@@ -240,10 +240,10 @@ def settle(
             ") out.",
         )
     if kernel == "enumeration":
-        _check_enumeration(options, used)
-    question = Question(model, players, target, background, options, kernel, used, every)
-    question.check_evals(1)
-    return question
+        _check_enumeration(options, players_read)
+    problem = ShapProblem(model, players, target, background, options, kernel, players_read, all_players)
+    problem.check_evals(1)
+    return problem
 
 
 def _kernel(model: Model, background: Background | None, options: Options, target: OutputSelection) -> Kernel:
@@ -316,7 +316,7 @@ def _rescaled(model: Model, background: Background | None, options: Options, tar
     return "rescaled"
 
 
-def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
+def _players_read(model: Model, players: Players) -> npt.NDArray[np.int64]:
     if isinstance(model, TreeEnsemble):
         columns = model.columns_read
     elif isinstance(model, Linear):
@@ -326,11 +326,12 @@ def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
     return np.unique(players.of_column[columns]).astype(np.int64)
 
 
-def _check_enumeration(options: Options, used: npt.NDArray[np.int64]) -> None:
-    if len(used) > MAX_ENUMERATED_PLAYERS:
+def _check_enumeration(options: Options, players_read: npt.NDArray[np.int64]) -> None:
+    count = len(players_read)
+    if count > MAX_ENUMERATED_PLAYERS:
         raise UnsupportedModelError(
             Argument("scale", options.scale),
-            f" needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are "
+            f" needs all 2^{count} coalitions of the {count} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are "
             "enumerated. Explain the additive scale (leave ",
             Argument("scale"),
             " out), group columns with ",
