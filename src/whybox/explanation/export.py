@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import build_frame
 from whybox.errors import MissingDependencyError, OptionError, did_you_mean
-
-if TYPE_CHECKING:
-    from whybox.explanation.explanation import Explanation
+from whybox.explanation.labelled import Labelled
 
 __all__ = ["table_columns", "to_arrow", "to_frame", "to_xarray"]
 
 LAYOUTS = ("auto", "wide", "long")
 
 
-def to_frame(explanation: Explanation, *, library: str | None = None, layout: str = "auto") -> Any:
+def to_frame(explanation: Labelled, *, library: str | None = None, layout: str = "auto") -> Any:
     """Return a data frame.
 
     Args:
@@ -39,14 +37,14 @@ def to_frame(explanation: Explanation, *, library: str | None = None, layout: st
     return build_frame(columns, library=source, labels=_row_labels(explanation, columns))
 
 
-def _row_labels(e: Explanation, columns: Mapping[str, Any]) -> Any:
+def _row_labels(e: Labelled, columns: Mapping[str, Any]) -> Any:
     """Labels of the table's lines, where each is a row with a label of its own (also a single row that was picked) and no column says so."""
     if e.data is None or e.data.labels is None or "row" in columns or "row" not in e.coords:
         return None
     return e.coords["row"] if e.data.index is None else e.data.index
 
 
-def to_arrow(explanation: Explanation, *, layout: str = "auto") -> Any:
+def to_arrow(explanation: Labelled, *, layout: str = "auto") -> Any:
     """Return a pyarrow Table as :func:`to_frame`; its schema metadata holds the evidence as JSON under ``whybox``."""
     import pyarrow as pa
 
@@ -58,7 +56,7 @@ def to_arrow(explanation: Explanation, *, layout: str = "auto") -> Any:
     return table.replace_schema_metadata({"whybox": json.dumps(about)})
 
 
-def _row_columns(e: Explanation, taken: Any) -> dict[str, npt.NDArray[Any]]:
+def _row_columns(e: Labelled, taken: Any) -> dict[str, npt.NDArray[Any]]:
     """Row labels as a column, those of several levels as a column each, called as the levels are."""
     index = None if e.data is None else e.data.index
     if index is None or index.nlevels == 1:
@@ -81,7 +79,7 @@ def _arrow(values: npt.NDArray[Any]) -> Any:
         return pa.array([None if v is None else str(v) for v in values])
 
 
-def to_xarray(explanation: Explanation) -> Any:
+def to_xarray(explanation: Labelled) -> Any:
     """Return an xarray Dataset.
 
     Raises:
@@ -107,7 +105,7 @@ def to_xarray(explanation: Explanation) -> Any:
     )
 
 
-def table_columns(e: Explanation, layout: str = "auto") -> dict[str, npt.NDArray[Any]]:
+def table_columns(e: Labelled, layout: str = "auto") -> dict[str, npt.NDArray[Any]]:
     """Return the columns of the table, as :func:`to_frame` lays them out."""
     if layout not in LAYOUTS:
         raise OptionError(f"layout={layout!r} is not known.{did_you_mean(layout, LAYOUTS)}")
@@ -120,7 +118,7 @@ def table_columns(e: Explanation, layout: str = "auto") -> dict[str, npt.NDArray
     return _wide(e)
 
 
-def _wide(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+def _wide(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     rows = "row" in e.dims
     values = e.values if rows else e.values[None]
     values = values if "feature" in e.dims else values[:, None]
@@ -148,7 +146,7 @@ def _free(name: str, taken: Any) -> str:
     return name
 
 
-def _pairs(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+def _pairs(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     """Each pair once, and each feature with all others, by falling size."""
     first, second = np.triu_indices(len(e.coords["feature"]))
     several = "output" in e.dims
@@ -173,7 +171,7 @@ def _pairs(e: Explanation) -> dict[str, npt.NDArray[Any]]:
     return {name: values[order] for name, values in out.items()}
 
 
-def _long(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+def _long(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     if e.kind == "interaction_size" and e.dims[:2] == ("feature", "feature_2"):
         return _pairs(e)
     shape = e.values.shape

@@ -16,7 +16,6 @@ from whybox.data.table import Floats
 from whybox.errors import MissingDependencyError, ModelFileError, UntrustedPickleError, shown
 from whybox.models.base import Model
 from whybox.models.linear import Linear
-from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["load"]
@@ -24,11 +23,11 @@ __all__ = ["load"]
 MAX_FILE_BYTES: Final = 4 * 2**30
 
 
-def load(path: Path, *, trust_pickle: bool = False, verify: bool = True) -> Model:
+def load(path: Path, adapt: Callable[[Any], Model], *, trust_pickle: bool = False, verify: bool = True) -> Model:
     """Read a model file: XGBoost JSON or UBJSON, LightGBM text, CatBoost JSON or cbm, skops; pickle and joblib when trusted.
 
     Args:
-        path: the file.
+        path: the file. adapt: reads an estimator that was in it, object -> model.
         trust_pickle: allow formats that run whatever code is in them.
         verify: compare with the library's own predict, in a process of its own, where it is installed.
 
@@ -51,7 +50,9 @@ def load(path: Path, *, trust_pickle: bool = False, verify: bool = True) -> Mode
     data = path.read_bytes()
     reader = _reader(path, data)
     if reader is None:
-        return _pickle(path, data, trust_pickle)
+        return adapt(_pickle(path, data, trust_pickle))
+    if reader is _skops:
+        return _whole(path, adapt, _skops(path, data))
     model = reader(path, data)
     return model if not verify else _VERIFY[reader](path, model)
 
@@ -153,7 +154,15 @@ def _lightgbm(path: Path, data: bytes) -> Model:
     return read(text.replace("\r\n", "\n"), "LightGBM model file")
 
 
-def _skops(path: Path, data: bytes) -> Model:
+def _whole(path: Path, adapt: Callable[[Any], Model], estimator: Any) -> Model:
+    """Adapt an estimator of a file that may have been edited."""
+    try:
+        return adapt(estimator)
+    except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ModelFileError(f"the model in {path.name} is not whole: {type(error).__name__}: {error}.") from error
+
+
+def _skops(path: Path, data: bytes) -> Any:
     del data
     try:
         from skops import io
@@ -167,17 +176,13 @@ def _skops(path: Path, data: bytes) -> Model:
                 f"{path.name} holds types that are not on the allow-list: {shown(foreign)}. Models of other libraries inside a skops file reach those libraries' native "
                 "loaders; save them in their own format (XGBoost .json, LightGBM .txt, CatBoost .json)."
             )
-        model = io.load(path, trusted=types)
+        return io.load(path, trusted=types)
     except ModelFileError:
         raise
     except Exception as error:
         raise ModelFileError(
             f"skops cannot read {path.name}: {error}. It may be truncated, edited, or written by an incompatible version."
         ) from error
-    try:
-        return as_model(model)
-    except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"the model in {path.name} is not whole: {type(error).__name__}: {error}.") from error
 
 
 _SKOPS_ALLOWED: Final = (
@@ -201,7 +206,7 @@ _SKOPS_ALLOWED: Final = (
 )
 
 
-def _pickle(path: Path, data: bytes, trusted: bool) -> Model:
+def _pickle(path: Path, data: bytes, trusted: bool) -> Any:
     if not trusted:
         found = _imports(data)
         raise UntrustedPickleError(
@@ -212,12 +217,11 @@ def _pickle(path: Path, data: bytes, trusted: bool) -> Model:
     import joblib
 
     try:
-        model = joblib.load(path)
+        return joblib.load(path)
     except Exception as error:
         raise ModelFileError(
             f"{path.name} cannot be unpickled: {type(error).__name__}: {error}. It may be truncated, or need another version of its library."
         ) from error
-    return as_model(model)
 
 
 def _imports(data: bytes) -> list[str]:
@@ -304,16 +308,9 @@ def _verify_json(path: Path, model: Model) -> Model:
     return _verify_catboost(path, model) if model.kind.startswith("CatBoost") else _verify_xgboost(path, model)
 
 
-def _keep(path: Path, model: Model) -> Model:
-    """A live object was adapted, and verified then."""
-    del path
-    return replace(model)
-
-
 _VERIFY: Final[dict[Reader, Callable[[Path, Model], Model]]] = {
     _xgboost_ubj: _verify_xgboost,
     _json: _verify_json,
     _lightgbm: _verify_lightgbm,
     _cbm: _verify_catboost,
-    _skops: _keep,
 }
