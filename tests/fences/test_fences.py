@@ -128,6 +128,14 @@ def every_import(path):
             yield from (a.value for a in node.args if isinstance(a, ast.Constant))
 
 
+def test_games_are_about_players_and_worths_alone():
+    """Segments of pictures, words and columns of tables are players alike: games know no method, adapter or kernel."""
+    allowed = {"errors", "core", "data", "numerics", "models", "games"}
+    wrong = [f"{m} imports {t}" for p, m in modules().items() if room(m) == "games" for t in imports(p)]
+    wrong = [line for line in wrong if room(line.split()[-1]) not in allowed]
+    assert not wrong, wrong
+
+
 def test_no_cycles():
     """Of adapters/torch only what is imported when it runs: its types refer to each other."""
     known = set(modules().values()) - {"whybox"}

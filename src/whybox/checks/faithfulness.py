@@ -23,7 +23,7 @@ from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, Question
-from whybox.numerics.statistics import about, interval, t_of, taus
+from whybox.numerics.statistics import critical_value, format_mean, kendall_of_pairs, mean_interval
 
 __all__ = ["BASELINES_TRIED", "faithfulness", "games_of"]
 
@@ -256,10 +256,17 @@ def _line(name: str, metric: str, found: _Found, game: Game) -> Check:
     if not len(scores):
         why = f"no order of the {count} parts moves the score more than chance does, in any of {found.still} rows"
         return Check(FAITHFULNESS, name, "not applicable", None, why + ".")
-    mean, half = interval(scores)
+    mean, half = mean_interval(scores)
     # of one row, what is known is how far a single random order may be from the mean of those drawn
-    half = half if len(scores) > 1 else t_of(found.random - 1) * float(np.hypot(found.scatter, found.doubt))
-    said = f"{about(mean, half)}, where 0 is random orders ({found.random}, standard error {found.doubt:.2f}) and 1 the best order known; {count} parts {what} in the map's order"
+    half = (
+        half
+        if len(scores) > 1
+        else critical_value(freedom=found.random - 1) * float(np.hypot(found.scatter, found.doubt))
+    )
+    said = (
+        f"{format_mean(mean, half)}, where 0 is random orders ({found.random}, standard error {found.doubt:.2f}) and 1 the best order known; "
+        f"{count} parts {what} in the map's order"
+    )
     if found.still:
         said += f"; {found.still} rows left out, whose score no order moves"
     if found.short:
@@ -275,7 +282,7 @@ def _together(checks: list[Check], columns: list[list[float]], names: list[str])
     told = [c for c in checks if c.verdict in ("pass", "fail")]
     if len(told) < 2:
         return Check(FAITHFULNESS, TOGETHER_LINE, "not applicable", None, "fewer than two metrics say anything.")
-    found = [t for t in taus(columns) if np.isfinite(t)]
+    found = [t for t in kendall_of_pairs(columns) if np.isfinite(t)]
     tau, least = (float(np.mean(found)), min(found)) if found else (0.0, 0.0)
     passes = sum(c.verdict == "pass" for c in told)
     order = f"Kendall's tau of the order in which they put {len(columns[0])} maps (this one and controls) is {tau:.2f} on average, {least:.2f} at least"

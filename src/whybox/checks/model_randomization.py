@@ -25,7 +25,7 @@ from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.prepare_inputs import has_baseline
 from whybox.models.differentiable import Differentiable
 from whybox.numerics.rounding import floor, ratio, varies
-from whybox.numerics.statistics import about, interval, spearman
+from whybox.numerics.statistics import format_mean, mean_interval, spearman
 
 __all__ = ["dependence"]
 
@@ -218,9 +218,9 @@ def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: 
         other = judged.again(_drawn(case.net, case.other_seed(10 + k), layers))
         dead += sum(not varies(m[u]) for m, u in zip(other[judged.told], judged.used[judged.told], strict=True))
         table.append(judged.alike(other))
-    mean, half = interval(np.array(table))
+    mean, half = mean_interval(np.array(table))
     same, chance = float(before.mean()), judged.floor
-    said = f"rank correlation with the map: {about(mean, half)} after drawing ({draws} networks); {same:.2f} with another seed on the same network, {chance:.2f} by chance"
+    said = f"rank correlation with the map: {format_mean(mean, half)} after drawing ({draws} networks); {same:.2f} with another seed on the same network, {chance:.2f} by chance"
     said += "".join(f", {value:.2f} with {control}" for control, value in controls.items())
     if judged.how:
         said += f"; {judged.how}"

@@ -10,7 +10,7 @@ from whybox.checks.audit import CheckSubject, Maps, flat
 from whybox.checks.result import Check
 from whybox.data.table import Floats
 from whybox.numerics.rounding import SINGLE, relative
-from whybox.numerics.statistics import sizes_alike
+from whybox.numerics.statistics import abs_rank_correlations
 
 __all__ = ["numerical"]
 
@@ -152,7 +152,7 @@ def _dtype(case: CheckSubject) -> Check:
     short, full = case.repeated(), case.again(dtype=None, at=case.at[at])
     few = tuple(m[at] for m in short)
     distance = float(np.median(apart(few, full)))
-    order = float(sizes_alike(flat(few), flat(full)).mean())
+    order = float(abs_rank_correlations(flat(few), flat(full)).mean())
     said = f"bfloat16 is {distance:.2g} of the map's size away from float32 (median of {len(at)} rows), rank correlation {order:.3f}; up to {SHORTER:g} passes"
     return Check(
         NUMERICAL,

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from whybox.checks.check import check
 from whybox.checks.result import Checks
-from whybox.core.atomic_write import writing
-from whybox.core.progress import counted
+from whybox.core.atomic_write import atomic_write
+from whybox.core.progress import progress_counter
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.evidence import LINES
 from whybox.explanation.explanation import Explanation
@@ -80,7 +80,7 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
         f"{len(first):,} row{'s' if len(first) != 1 else ''}" + (f" from {source}" if source else ""),
         about,
     )
-    with writing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(html, encoding="utf-8")
     return shown[0].found
 
@@ -169,7 +169,7 @@ def _judged(
 ) -> str:
     """The checks of each method, of all its inputs together, and which were left out."""
     parts, kept = [], 0
-    with counted(len(shown), what="checks", unit="methods") as done:
+    with progress_counter(len(shown), description="checks", unit="methods") as done:
         for s in shown:
             if asked is None:
                 kept = kept or bytes_per_row(net, s.inputs, options)

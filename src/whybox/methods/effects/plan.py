@@ -13,7 +13,7 @@ from typing import Final, final
 
 import numpy as np
 
-from whybox.core.progress import expected
+from whybox.core.progress import expected_batch_sizes
 from whybox.methods.effects.extrapolation import OffData
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, FIRST, MOST, Evaluator, PredictEvaluator, Rows
@@ -118,7 +118,7 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
         seconds += time.perf_counter() - began  # this much is done again
         if isinstance(evaluator, PredictEvaluator):
             overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(asked, sum(here)))
-            sizes = [expected(n, overhead, each, first=FIRST, most=MOST) for n in here]
+            sizes = [expected_batch_sizes(n, overhead, each, first_size=FIRST, max_size=MOST) for n in here]
             batches += sum(map(len, sizes))
             seconds += sum(map(len, sizes)) * overhead + sum(here) * each
             spent += used if box else 0

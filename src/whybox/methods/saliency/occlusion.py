@@ -13,7 +13,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.validation import whole
+from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput
@@ -128,7 +128,7 @@ def along(name: str, value: Any, sizes: tuple[int, ...], said: str) -> tuple[int
     given = value if isinstance(value, (tuple, list)) else (value,) * len(sizes)
     if len(given) != len(sizes):
         raise OptionError(f"{name}={value!r} has {len(given)} numbers and {said} has {len(sizes)} axes of places.")
-    return tuple(whole(name, v) for v in given)
+    return tuple(check_whole_number(name, v) for v in given)
 
 
 @final

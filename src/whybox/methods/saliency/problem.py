@@ -10,8 +10,8 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.progress import batches
-from whybox.core.validation import whole
+from whybox.core.progress import timed_batches
+from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, sizes_of, typical_size
@@ -112,7 +112,9 @@ class Question:
     def passes(self, total: int, what: str, *, each: int = 1) -> Iterator[Indices]:
         """0, 1, ... `total` - 1, as many at a time as may go through together; always the same ones together, so that bytes come out the same."""
         unit = f"passes x {each}" if each > 1 else "passes"
-        for some in batches(total, what=what, first=self.at_once, most=self.at_once, unit=unit, steady=True):
+        for some in timed_batches(
+            total, description=what, first_size=self.at_once, max_size=self.at_once, unit=unit, fixed_size=True
+        ):
             yield np.arange(some.start, some.stop, dtype=np.intp)
 
     def at_rows(self, rows: Indices) -> tuple[tuple[Array, ...], Grads]:
@@ -232,7 +234,7 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
         OptionError, InputError, UnsupportedModelError: see whybox.errors. LimitError: one row alone does not fit into the budget.
     """
     limit = bytes_of(budget)
-    seed = whole("seed", seed, 0)
+    seed = check_whole_number("seed", seed, 0)
     settled = resolve_inputs(net, inputs, channel_axis)
     if function := callable(target):
         net, target = net.with_head(_scores(target)), None

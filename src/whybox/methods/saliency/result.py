@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.cells import snapshot
+from whybox.data.cells import snapshot_table
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import NonFiniteError
 from whybox.explanation.evidence import Evidence, versions
@@ -219,7 +219,7 @@ def _one(q: Question, found: MethodOutput, which: int, balance: _Balance | None,
 
 def _table(given: Input) -> Table:
     """Rows of features under the names they came with."""
-    table = snapshot(as_table(given.x))
+    table = snapshot_table(as_table(given.x))
     return table.renamed(given.names if given.names is not None else [f"x{i}" for i in range(table.width)])
 
 

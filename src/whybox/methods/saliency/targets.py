@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.label_choice import choose
+from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
 from whybox.errors import OptionError, did_you_mean
 from whybox.models.links import PREDICTION
@@ -158,7 +158,7 @@ def _named(name: str, labels: list[str]) -> int:
 def _numbered(number: Any, shape: tuple[int, ...], labels: list[str]) -> int:
     """The place of an output given by a number: its label where labels are numbers, else its position."""
     if len(shape) == 1:
-        found = choose("target", number, labels, from_end=True)
+        found = output_position("target", number, labels, from_end=True)
         if found is not None:
             return found
     return _place((int(number),), shape)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 
 from whybox.background.marginal import make_background
-from whybox.data.cells import snapshot
+from whybox.data.cells import snapshot_table
 from whybox.data.table import as_table
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
@@ -46,13 +46,14 @@ class _Explainer:
         background: Any = None,
         *,
         output: Any = None,
+        scale: str | None = None,
         order: int = 1,
         players: Any = None,
         index: str | Index = "shapley",
-        weights: Any = None,
+        background_weight: Any = None,
         method: str = "auto",
         seed: int = 0,
-        tol: float | None = None,
+        additivity_tol: float | None = None,
         max_evals: int | None = None,
         n_jobs: int | None = None,
         dtype: Any = None,
@@ -60,12 +61,13 @@ class _Explainer:
     ) -> None:
         self.options = check_options(
             output=output,
+            scale=scale,
             order=order,
             players=players,
             index=index,
             method=method,
             seed=seed,
-            tol=tol,
+            additivity_tol=additivity_tol,
             max_evals=max_evals,
             n_jobs=n_jobs,
             dtype=dtype,
@@ -78,13 +80,13 @@ class _Explainer:
             raise UnsupportedModelError(
                 f"{type(self).__name__} explains {self.needs.__name__} models; this is {self.model.kind}."
             )
-        if weights is not None and background is None:
-            raise OptionError("weights are those of background rows; pass background too.")
+        if background_weight is not None and background is None:
+            raise OptionError("background_weight weighs background rows; pass background too.")
         rows = None if background is None else as_table(background, what="the background")
         # of sparse rows, columns that the model does not read are never made dense
         self._narrow = (self.options.sparse and self.options.order == 1) or (rows is not None and rows.is_sparse)
         self._read = narrowed(self.model) if self._narrow else self.model
-        self.background = None if rows is None else make_background(self._read, rows, weights)
+        self.background = None if rows is None else make_background(self._read, rows, background_weight)
         if self.model.inputs.named or players is None:  # else players may be named by the columns of the rows to come
             self._compiled(self.model.inputs.names)
 
@@ -128,7 +130,7 @@ class _Explainer:
         """
         received = receive(self.model, X)
         if out is None:
-            received = replace(received, table=snapshot(received.table))
+            received = replace(received, table=snapshot_table(received.table))
         if self.background is not None:
             received.agree(self.background.received)
         received.agree_on_codes(self._lists, "in earlier rows")
@@ -170,22 +172,23 @@ class TreeShap(_Explainer):
     """Exact Shapley values (or another index) of a tree ensemble.
 
     Without a background, absent features follow the training weights in the trees (path-dependent); with one, they take the values
-    of its rows (interventional), all of them, with `weights` if given. A leaf counts when every player on its path is satisfied, so each
+    of its rows (interventional), all of them, with `background_weight` if given. A leaf counts when every player on its path is satisfied, so each
     contribution is a product over players and its expectation over coalitions a one-dimensional integral, evaluated by quadrature that is
     exact for the degree at hand.
 
     Args:
         model: any supported model object, the path of a model file, or an adapted model.
         background: rows (m, d) to draw absent features from.
-        output: None or ``"raw"`` (additive scale, every output), ``"probability"``, ``"response"``, a name, or ``"all"``.
+        output: None (every output of the model), the label or position of a class or output, or ``"all"`` (every class, with an axis).
+        scale: None or ``"raw"`` (the additive scale), ``"probability"``, ``"response"`` (the scale of predictions).
         order: 1 for attributions; 2 for pairwise interactions: half of each on either side of the diagonal, main effects on it, so that
             rows add up to attributions.
         players: ``{"name": [columns]}``; columns not named stay single.
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"`` or an Index.
-        weights: (m,) weights of background rows.
+        background_weight: (m,) weights of background rows.
         method: ``"auto"`` and ``"exact"`` are exact or refuse; ``"rescaled"`` is the known approximation behind a link.
         seed: recorded in the evidence; nothing is drawn.
-        tol: largest additivity residual accepted; None: what rounding explains.
+        additivity_tol: largest additivity residual accepted; None: what rounding explains.
         max_evals: largest number of evaluations a row for enumerated outputs.
         n_jobs: threads; None or -1: as many as there are processors.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values. None: values in float64, computed in float32 for models whose library

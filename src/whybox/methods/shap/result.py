@@ -185,8 +185,8 @@ class _Check:
     def _room(self, raw: Floats, X: Floats) -> Floats:
         """What rounding explains, (rows, outputs explained): the library's own, and ours over many terms."""
         q = self.engine.question
-        if q.options.tol is not None:
-            return np.full((len(raw), len(q.target.names)), q.options.tol)
+        if q.options.additivity_tol is not None:
+            return np.full((len(raw), len(q.target.names)), q.options.additivity_tol)
         relative = (q.model.own.relative if q.model.own else 0.0) + self.rounding
         room = np.broadcast_to(relative * np.maximum(self.engine.size(X), np.abs(raw)) + 1e-300, raw.shape)
         if q.target.scale == "raw":
@@ -209,7 +209,7 @@ class _Check:
             raise ModelMismatchError(
                 f"base + attributions is {total[i, k]!r} where {'the model itself predicts' if q.model.own else 'our reading of the model predicts'} {told[i, k]!r} "
                 f"(row {start + i:,}, output {q.target.names[k]!r};"
-                f" {'tol' if q.options.tol is not None else 'rounding'} allows {room[i, k]:.3g}); nothing is returned."
+                f" {'additivity_tol' if q.options.additivity_tol is not None else 'rounding'} allows {room[i, k]:.3g}); nothing is returned."
             )
 
 
