@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from whybox import explainers as explainers
     from whybox import networks as networks
     from whybox.api.effects import effects as effects
-    from whybox.api.effects import plan_effects as plan_effects
     from whybox.api.explain import explain as explain
     from whybox.api.importance import importance as importance
     from whybox.api.interactions import interactions as interactions
@@ -28,9 +27,8 @@ if TYPE_CHECKING:
     from whybox.checks.check import check as check
     from whybox.explanation.effects import Effects as Effects
     from whybox.explanation.explanation import Explanation as Explanation
-    from whybox.methods.effects.plan import EffectsPlan as EffectsPlan
+    from whybox.methods.common.plan import Plan as Plan
     from whybox.methods.saliency.saliency import saliency as saliency
-    from whybox.methods.shap.plan import Plan as Plan
     from whybox.reporting.report import report as report
 
 __version__ = "0.1.0"
@@ -44,10 +42,8 @@ _WHERE = {
     "importance": "whybox.api.importance",
     "interactions": "whybox.api.interactions",
     "load": "whybox.api.load",
-    "Plan": "whybox.methods.shap.plan",
+    "Plan": "whybox.methods.common.plan",
     "plan": "whybox.api.plan",
-    "EffectsPlan": "whybox.methods.effects.plan",
-    "plan_effects": "whybox.api.effects",
     "regions": "whybox.api.regions",
     "report": "whybox.reporting.report",
     "saliency": "whybox.methods.saliency.saliency",
@@ -56,7 +52,6 @@ _MODULES = ("errors", "explainers", "networks")
 
 __all__ = [
     "Effects",
-    "EffectsPlan",
     "Explanation",
     "Plan",
     "__version__",
@@ -70,7 +65,6 @@ __all__ = [
     "load",
     "networks",
     "plan",
-    "plan_effects",
     "regions",
     "report",
     "saliency",

@@ -21,7 +21,7 @@ from whybox.methods.saliency.prepare_inputs import by_name
 from whybox.methods.saliency.problem import DEFAULT_MEMORY
 from whybox.models.registry import as_network
 
-__all__ = ["GROUPS", "check", "check_saved"]
+__all__ = ["GROUPS", "check", "check_saved", "requested_groups"]
 
 GROUPS: Final = ("numerical", "model dependence", "faithfulness", "stability")
 
@@ -69,7 +69,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         UnsupportedModelError: the network is in train mode.
     """
     began = time.perf_counter()
-    wanted = _wanted(checks)
+    wanted = requested_groups(checks)
     max_rows, seed = check_whole_number("max_rows", max_rows), check_whole_number("seed", seed, 0)
     first = explanation[0] if isinstance(explanation, tuple) and explanation else explanation
     output = getattr(getattr(first, "evidence", None), "settings", {}).get("output")
@@ -116,7 +116,12 @@ def _alone(given: Any) -> Any:
     return given[0] if isinstance(given, tuple) and len(given) == 1 else given
 
 
-def _wanted(checks: Any) -> tuple[str, ...]:
+def requested_groups(checks: Any) -> tuple[str, ...]:
+    """Return the groups of checks that were asked for, in their order.
+
+    Raises:
+        OptionError: a group that is not known, or none.
+    """
     if checks == "all":
         return GROUPS
     asked = (checks,) if isinstance(checks, str) else tuple(checks)

@@ -413,6 +413,7 @@ def _effects(options: argparse.Namespace) -> None:
     from whybox.api.effects import effects
     from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import check_output, count_rows, read_table, table_writer
+    from whybox.methods.effects.options import EffectsOptions
     from whybox.methods.effects.plan import plan_effects
     from whybox.methods.effects.problem import settle
 
@@ -436,21 +437,24 @@ def _effects(options: argparse.Namespace) -> None:
     features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
     grid = int(options.grid) if (options.grid or "").isdigit() else options.grid
     asked: dict[str, Any] = {
-        "kind": options.kind,
         "grid": grid,
         "output": options.output,
         "scale": options.scale,
         "sample_weight": sample_weight,
         "n_jobs": options.n_jobs,
     }
-    nothing: dict[str, Any] = {"response_method": None, "max_evals": None, "check": False}
-    settled = _explained(lambda rows: settle(model, rows, features, **asked, **nothing), rows, options.data)
+    chosen = EffectsOptions(kind=options.kind, **asked)
+    settled = _explained(
+        lambda rows: settle(model, rows, features, chosen, kind=chosen.kind, grid=chosen.grid, check=False),
+        rows,
+        options.data,
+    )
     if options.plan:
         print(plan_effects(settled))
         return
     if settled.asks:
         print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)
-    found = _explained(lambda rows: effects(model, rows, features, **asked), rows, options.data)
+    found = _explained(lambda rows: effects(model, rows, features, chosen), rows, options.data)
     with atomic_write(out) as part:
         write = table_writer(part, out)
         write(found.to_arrow())

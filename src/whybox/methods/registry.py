@@ -32,7 +32,8 @@ __all__ = [
 _TABLE_FIGURES: Final = ("bar", "beeswarm", "waterfall", "scatter", "heatmap")
 _MAP_FIGURES: Final = ("overlay", "beside", "track", "words", "bar", "beeswarm", "heatmap", "scatter")
 _INTERVENTIONAL: Final = "interventional: every row keeps its other values"
-_SHAP_OPTIONS: Final = "whybox.methods.shap.problem:Options"
+_SHAP_OPTIONS: Final = "whybox.methods.shap.options:ShapOptions"
+_EFFECTS_OPTIONS: Final = "whybox.methods.effects.options:"
 _LUNDBERG: Final = "Lundberg et al., Nature Machine Intelligence 2 (2020), doi:10.1038/s42256-019-0138-9"
 
 
@@ -46,6 +47,7 @@ def _effect(id: str, title: str, summary: str, reference: str, name: str, **more
         summary=summary,
         reference=reference,
         run=f"whybox.methods.effects.kinds:{name}",
+        options=_EFFECTS_OPTIONS + "EffectsOptions",
         **(shared | more),
     )
 
@@ -180,6 +182,7 @@ _METHODS: Final = (
         summary="the size of the interaction of each pair of features, and its share of their joint effect",
         reference="Friedman and Popescu, Annals of Applied Statistics 2 (2008)",
         run="whybox.methods.effects.interactions:interactions",
+        options=_EFFECTS_OPTIONS + "InteractionsOptions",
         estimand=_INTERVENTIONAL,
         quantity="size of the interaction",
         signed=False,
@@ -193,6 +196,7 @@ _METHODS: Final = (
         summary="partial dependence in regions of the rows in which a feature acts alike",
         reference="Herbinger et al., Journal of Machine Learning Research 25 (2024)",
         run="whybox.methods.effects.regions:regions",
+        options=_EFFECTS_OPTIONS + "RegionsOptions",
         estimand=_INTERVENTIONAL,
         quantity="mean prediction",
         signed=False,
@@ -204,8 +208,9 @@ _METHODS: Final = (
         title="Mean |TreeShap| over the rows",
         summary="mean absolute attribution over the rows",
         reference=_LUNDBERG,
-        run="whybox.methods.importance.mean_abs_shap:mean_absolute",
-        options=_SHAP_OPTIONS,
+        run="whybox.api.importance:shap_importance",
+        plan="whybox.api.importance:plan_shap_importance",
+        options="whybox.methods.importance.options:ImportanceOptions",
         takes=("background",),
         quantity="mean |attribution|",
         signed=False,
@@ -219,7 +224,9 @@ _METHODS: Final = (
         title="Impurity decrease in training",
         summary="share of the impurity decrease (gain) in training",
         reference="Breiman et al., Classification and Regression Trees (1984)",
-        run="whybox.methods.importance.impurity:impurity",
+        run="whybox.methods.importance.impurity:impurity_importance",
+        plan="whybox.methods.importance.impurity:plan_impurity",
+        options="whybox.methods.importance.options:ImportanceOptions",
         needs=("trees",),
         estimand="none: nothing is removed",
         quantity="share of impurity decrease",

@@ -16,8 +16,9 @@ from whybox.explanation.evidence import LINES
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.methods.registry import of_id
+from whybox.methods.saliency.plan import first_rows, first_targets
 from whybox.methods.saliency.saliency import saliency
-from whybox.reporting.check_budget import Plan, bytes_per_row, choose_checks, requested_checks
+from whybox.reporting.check_budget import CheckChoice, bytes_per_row, choose_checks, requested_checks
 from whybox.reporting.page import page, table
 from whybox.reporting.sections.saliency_maps import ROWWISE, MethodMaps, saliency_maps_section
 
@@ -94,7 +95,7 @@ def _maps(
         behind = background if _takes_background(method) else None
         asked, target = inputs, output
         if made and len(made[0].e) > ROWS_DRAWN and any(e.dims[1:] in ROWWISE for e in made[0].parts):
-            asked, target = _first_rows(inputs), _first(output, len(made[0].e))
+            asked, target = first_rows(inputs, ROWS_DRAWN), first_targets(output, len(made[0].e), ROWS_DRAWN)
         try:
             found = saliency(net, asked, target, method, background=behind, **options)
         except UnsupportedModelError:
@@ -120,19 +121,6 @@ def _names(inputs: Any) -> tuple[str, ...]:
     if isinstance(inputs, Mapping):
         return tuple(map(str, inputs))
     return tuple(f"input {k}" for k in range(len(inputs))) if isinstance(inputs, tuple) else ("input",)
-
-
-def _first_rows(inputs: Any) -> Any:
-    """The rows shown, of every input."""
-    if isinstance(inputs, Mapping):
-        return {name: a[:ROWS_DRAWN] for name, a in inputs.items()}
-    return tuple(a[:ROWS_DRAWN] for a in inputs) if isinstance(inputs, tuple) else inputs[:ROWS_DRAWN]
-
-
-def _first(output: Any, rows: int) -> Any:
-    """The targets of the rows shown, where there is one a row."""
-    each = not isinstance(output, (str, tuple)) and hasattr(output, "__len__") and len(output) == rows
-    return output[:ROWS_DRAWN] if each else output
 
 
 def _asked(shown: MethodMaps) -> str:
@@ -183,7 +171,7 @@ def _judged(
     return "".join(parts)
 
 
-def _checked(s: MethodMaps, found: Checks, plan: Plan) -> str:
+def _checked(s: MethodMaps, found: Checks, plan: CheckChoice) -> str:
     colour = {"pass": "good", "fail": "bad", "disagree": "bad"}
     verdict = (
         f"holds in every check {'that applies' if plan.whole else 'made'}"

@@ -11,7 +11,6 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.background.marginal import shares
-from whybox.core.validation import check_jobs
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
 from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean
@@ -22,6 +21,7 @@ from whybox.kernels.predict import agreement
 from whybox.methods.common.output import OutputSelection, resolve_output
 from whybox.methods.effects.grid import Grid, product
 from whybox.methods.effects.kinds import EffectKind
+from whybox.methods.effects.options import PredictionOptions
 from whybox.methods.effects.points import make_grid
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, Rows, caller
 from whybox.methods.effects.repeatability import Repeats
@@ -35,7 +35,7 @@ from whybox.models.receive import Received, receive
 from whybox.models.registry import as_model, learnt_categories, raw_scores
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
+__all__ = ["EffectsProblem", "readable", "settle", "weighted_rows"]
 
 ROWS_VERIFIED: Final = 65536
 MOST_SPARSE: Final = 2000  # columns of sparse rows that all have effects found unless they are named
@@ -58,12 +58,21 @@ class EffectsProblem:
     kind: str
     grid: Any
     received: Received
-    max_evals: int | None = None
+    options: PredictionOptions
     agreement: float = 0.0
     checked: int = 0
     shown: int = 0
-    threads: int = 1
     _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
+
+    @property
+    def max_evals(self) -> int | None:
+        """Most predictions of single rows."""
+        return self.options.max_evals
+
+    @property
+    def threads(self) -> int:
+        """Threads of tree ensembles."""
+        return self.options.n_jobs or threads_available()
 
     @property
     def spec(self) -> MethodSpec:
@@ -73,7 +82,7 @@ class EffectsProblem:
     @cached_property
     def effect_kind(self) -> EffectKind:
         """What computes this kind of effect."""
-        made: EffectKind = load(self.spec.run)()
+        made: EffectKind = load(self.spec.run).of(self.options)
         return made
 
     @property
@@ -161,15 +170,6 @@ class EffectsProblem:
         return [*steps[np.isfinite(steps)].tolist(), *([None] if feature.missing else [])]
 
 
-def check_kind(kind: Any) -> str:
-    """Refuse what is not a kind of effect.
-
-    Raises:
-        OptionError: unknown kind.
-    """
-    return find("effects", kind, argument="kind").id
-
-
 def readable(model: Any, rows: Table, response_method: str | None = None, scale: Any = None) -> Model:
     """Return the model as we read it, or as what can only be asked: functions, and estimators that we do not read.
 
@@ -211,38 +211,31 @@ def weighted_rows(table: Table, sample_weight: Any) -> Rows:
     return Rows(table, shares(sample_weight, len(table), "sample_weight", "row"))
 
 
-def settle(  # noqa: PLR0913  # the options there are
+def settle(
     model: Any,
     X: Any,
     features: Any,
+    options: PredictionOptions,
     *,
-    kind: str,
-    grid: Any,
-    output: Any,
-    scale: Any = None,
-    sample_weight: Any,
-    response_method: str | None,
-    max_evals: int | None,
-    n_jobs: int | None = None,
+    kind: str = "pdp",
+    grid: Any = None,
     check: bool = True,
     known: float | None = None,
 ) -> EffectsProblem:
     """Settle a question, holding our reading of the model against its own predict on these rows.
 
     Args:
-        model, X, features, kind, grid, output, scale, sample_weight, response_method, max_evals, n_jobs: as for whybox.effects.
+        model, X, features, kind, grid: as for whybox.effects. options: the others.
         check: False where there is only a plan to make, and nothing is compared yet.
         known: how far our reading is from the model's own predict at most, where these rows were compared before: the model is not asked again.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
     """
-    check_kind(kind)
-    if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
-        raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
-    threads = check_jobs(n_jobs) or threads_available()
+    find("effects", kind, argument="kind")
+    output, scale = options.output, options.scale
     given = as_table(X)
-    adapted = readable(model, given, response_method, scale)
+    adapted = readable(model, given, options.response_method, scale)
     received = receive(adapted, given)
     table = snapshot_table(received.table)
     if table.is_sparse:
@@ -250,7 +243,7 @@ def settle(  # noqa: PLR0913  # the options there are
         adapted = narrowed(adapted)
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm(table)
-    rows = weighted_rows(table, sample_weight)
+    rows = weighted_rows(table, options.sample_weight)
     target = resolve_output(adapted.outputs, output, scale)
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
@@ -260,7 +253,18 @@ def settle(  # noqa: PLR0913  # the options there are
     shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
     calls = shown_rows + repeats.count if box else calls
     return EffectsProblem(
-        adapted, rows, repeats, target, wanted, kind, grid, received, max_evals, agreement, calls, shown_rows, threads
+        adapted,
+        rows,
+        repeats,
+        target,
+        wanted,
+        kind,
+        grid,
+        received,
+        options,
+        agreement=agreement,
+        checked=calls,
+        shown=shown_rows,
     )
 
 

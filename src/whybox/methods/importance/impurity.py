@@ -11,13 +11,46 @@ from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
 from whybox.games.players import resolve_players
+from whybox.methods.common.plan import MethodPlan, Plan
+from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.registry import find
 from whybox.models.base import Model
+from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["METHODS", "check_method", "check_truth_unused", "impurity"]
+__all__ = ["impurity", "impurity_importance", "plan_impurity"]
 
-METHODS: Final = ("shap", "impurity")
+KERNEL: Final = "sum over splits"
+
+
+def impurity_importance(model: Any, X: Any, y: Any, options: ImportanceOptions) -> Explanation:
+    """Return :func:`impurity` of a model; rows and truth are not used.
+
+    Raises:
+        OptionError: options that do not go with it. UnsupportedModelError: as :func:`impurity`.
+    """
+    if any(
+        given is not None for given in (options.background, options.output, options.scale, options.background_weight)
+    ):
+        raise OptionError(
+            "method='impurity' reads the model alone: background, output, scale and background_weight do not go with it."
+        )
+    return impurity(as_model(model), options.players)
+
+
+def plan_impurity(model: Any, X: Any, y: Any, options: ImportanceOptions) -> Plan:
+    """Plan :func:`impurity_importance`: nothing is evaluated."""
+    spec = find("importance", "impurity")
+    return MethodPlan(
+        method=spec.title,
+        method_id=spec.method_id,
+        kernel=KERNEL,
+        exact=True,
+        rows=0,
+        model_calls=0,
+        memory_bytes=0.0,
+        seconds=0.0,
+    )
 
 
 def impurity(model: Model, players: Any = None) -> Explanation:
@@ -53,7 +86,7 @@ def impurity(model: Model, players: Any = None) -> Explanation:
     spec = find("importance", "impurity")
     evidence = Evidence(
         **spec.evidence_fields(),
-        kernel="sum over splits",
+        kernel=KERNEL,
         exact=True,
         estimand=spec.estimand,
         index="none",
@@ -79,26 +112,3 @@ def impurity(model: Model, players: Any = None) -> Explanation:
         evidence=evidence,
         players={n: tuple(model.inputs.names[i] for i in m) for n, m in zip(group.names, group.members, strict=True)},
     )
-
-
-def check_method(method: str) -> None:
-    """Refuse what is not an importance method.
-
-    Raises:
-        OptionError: unknown method.
-    """
-    if method not in METHODS:
-        raise OptionError(
-            f"method={method!r} is not known; importance has 'shap' (mean absolute attribution) and 'impurity' (what splits gained in training)."
-        )
-
-
-def check_truth_unused(y: Any, method: str) -> None:
-    """Refuse a truth that no method of importance uses yet, or a method in its place.
-
-    Raises:
-        OptionError: always.
-    """
-    if isinstance(y, str) and y in METHODS:
-        raise OptionError(f"the third place of importance is y, the truth; name the method: method={y!r}.")
-    raise OptionError(f"method={method!r} does not use y, the truth of each row; leave y out.")

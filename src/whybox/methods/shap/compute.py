@@ -17,7 +17,7 @@ from whybox.errors import UnsupportedModelError
 from whybox.games.exact import exact_values, interventional_worths
 from whybox.kernels import compiled_trees, predict, tree_shap
 from whybox.kernels.compiled_trees import Attribution
-from whybox.methods.shap.plan import Plan, attribution, cheapest, choices, rules, with_attributions
+from whybox.methods.shap.plan import KernelPlan, attribution, cheapest, choices, rules, with_attributions
 from whybox.methods.shap.problem import Kernel, Question
 from whybox.models.linear import Linear
 from whybox.models.links import Link
@@ -42,9 +42,9 @@ class CompiledProblem:
 
     def __init__(self, question: Question) -> None:
         self.question = question
-        self._choices: dict[tuple[object, ...], tuple[Plan, ...]] = {}
-        self._made: dict[tuple[object, ...], tuple[Plan, Attribution]] = {}
-        self._latest: dict[tuple[object, ...], tuple[Plan | None, Attribution | None, int, int]] = {}
+        self._choices: dict[tuple[object, ...], tuple[KernelPlan, ...]] = {}
+        self._made: dict[tuple[object, ...], tuple[KernelPlan, Attribution]] = {}
+        self._latest: dict[tuple[object, ...], tuple[KernelPlan | None, Attribution | None, int, int]] = {}
         self._mixed: dict[tuple[str, bool], tuple[int, int]] = {}
 
     def mixed_due(self, table: Table) -> bool:
@@ -82,7 +82,7 @@ class CompiledProblem:
             usable = plan is not None and (plan.instructions is None or compiled is not None)
             self._latest[key] = (plan, compiled, settled, seen) if usable else (None, None, 0, seen)
 
-    def plan(self, order: int, rows: int) -> Plan:
+    def plan(self, order: int, rows: int) -> KernelPlan:
         """Return how this many rows would be explained, were they to come now."""
         key = (order, compiled_trees.forced_now())
         kept = dict(self._made)
@@ -91,7 +91,7 @@ class CompiledProblem:
         plan = replace(plan, rows=rows)
         return with_attributions(plan, self.plan(1, rows)) if order == 2 else plan
 
-    def get(self, order: int, rows: int) -> tuple[Plan, Attribution | None]:
+    def get(self, order: int, rows: int) -> tuple[KernelPlan, Attribution | None]:
         """Return a plan for this many rows, and compiled trees for it.
 
         What is there already is kept while it is the cheaper way; an explainer that is asked again and again prepares for as many rows to come
@@ -106,7 +106,7 @@ class CompiledProblem:
         self._latest[key] = plan, compiled, settled, seen + blocks
         return plan, compiled
 
-    def _get(self, key: tuple[object, ...], order: int, rows: int) -> tuple[Plan, Attribution | None]:
+    def _get(self, key: tuple[object, ...], order: int, rows: int) -> tuple[KernelPlan, Attribution | None]:
         if key not in self._choices:
             self._choices[key] = choices(self.question, order)
         best = cheapest(self._choices[key], rows)
@@ -151,7 +151,7 @@ class KernelRunner:
         self._threads = self.question.options.n_jobs or compiled_trees.threads_available()
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> KernelPlan:
         """How the question is computed: for order 2, how its pairs are."""
         return self._lanes[self.question.options.order][0]
 
@@ -324,7 +324,7 @@ class KernelRunner:
             most > MAX_MOMENT_PLAYERS and not forest.has_linear_leaves
         ):  # counting walks every path, but a table grows with the square
             most = int(tree_shap.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
-        return q.options.index.moments(max(most, 1) + 1)
+        return q.options.game_index.moments(max(most, 1) + 1)
 
     def rescaled(self, X: Floats, order: int) -> Floats:
         """Scale each background row's raw attributions so that they add up on the other side of the link."""
@@ -372,7 +372,7 @@ class KernelRunner:
             worths = interventional_worths(
                 self._hybrids, q.model.base, q.model.outputs.link, x, q.background.matrix, q.background.weights, count
             )
-            out[i][at] = exact_values(worths, q.options.index, order)
+            out[i][at] = exact_values(worths, q.options.game_index, order)
         return out
 
     @cached_property

@@ -19,7 +19,16 @@ from whybox.kernels.tree_shap import Rules
 from whybox.methods.shap.problem import Question
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["ROWS_PER_BLOCK", "Plan", "attribution", "cheapest", "choices", "measured", "rules", "with_attributions"]
+__all__ = [
+    "ROWS_PER_BLOCK",
+    "KernelPlan",
+    "attribution",
+    "cheapest",
+    "choices",
+    "measured",
+    "rules",
+    "with_attributions",
+]
 
 # Nanoseconds a vector instruction of the estimate takes, on a 2.6 GHz server core; only their ratios decide.
 _WALK: Final = {
@@ -54,7 +63,7 @@ _SAMPLE: Final = 30_000  # nodes looked at for an estimate; more are scaled up f
 
 @final
 @dataclass(frozen=True)
-class Plan:
+class KernelPlan:
     """How a question will be computed.
 
     Attributes:
@@ -67,6 +76,7 @@ class Plan:
         memory_bytes: at most, beyond the rows given and the result.
         considered: (kernel, bits, seconds) of each choice there was.
         block: rows that are taken together; fewer cost as much.
+        method, method_id, exact, model_calls: as of every plan; calls without those about mixed rows.
     """
 
     kernel: str
@@ -82,6 +92,10 @@ class Plan:
     memory_bytes: float = float("nan")
     considered: tuple[tuple[str, int | None, float], ...] = ()
     block: int = 1
+    method: str = ""
+    method_id: str = ""
+    exact: bool = True
+    model_calls: int = 0
 
     @property
     def seconds(self) -> float:
@@ -102,8 +116,9 @@ class Plan:
         return f"{self.kernel}, {self.instructions}, {self.arithmetic}"
 
     def __str__(self) -> str:
+        about = f"{self.method}, {'exact' if self.exact else 'approximate'}\n" if self.method else ""
         lines = [
-            f"{self.name}: {self.trees:,} trees, {self.rows:,} rows, {self.threads} thread{'s' * (self.threads > 1)}",
+            f"{about}{self.name}: {self.trees:,} trees, {self.rows:,} rows, {self.threads} thread{'s' * (self.threads > 1)}",
             f"time    {_seconds(self.seconds)} ({_seconds(self.build_seconds)} to build, {_seconds(self.row_seconds)} a row on one thread)",
         ]
         if not np.isnan(self.memory_bytes):
@@ -134,11 +149,12 @@ def rules(question: Question, order: int, arithmetic: Arithmetic) -> Rules:
         degrees = np.minimum(degrees, 15)
     different, of_tree = np.unique(degrees, return_inverse=True)
     return Rules.of(
-        [q.options.index.rule(int(d)) for d in different] or [q.options.index.rule(0)], of_tree.astype(np.int32)
+        [q.options.game_index.rule(int(d)) for d in different] or [q.options.game_index.rule(0)],
+        of_tree.astype(np.int32),
     )
 
 
-def choices(question: Question, order: int) -> tuple[Plan, ...]:
+def choices(question: Question, order: int) -> tuple[KernelPlan, ...]:
     """Return the ways there are to answer, each with its cost for one row.
 
     `compiled_trees.forced` overrides kernel, instruction set or table size where the question allows it.
@@ -146,11 +162,11 @@ def choices(question: Question, order: int) -> tuple[Plan, ...]:
     q, forest = question, question.model
     threads = q.options.n_jobs or compiled_trees.threads_available()
     if q.kernel not in ("path-dependent", "interventional") or not isinstance(forest, TreeEnsemble):
-        return (Plan(q.kernel, threads=1, trees=forest.n_trees if isinstance(forest, TreeEnsemble) else 0),)
+        return (KernelPlan(q.kernel, threads=1, trees=forest.n_trees if isinstance(forest, TreeEnsemble) else 0),)
     wanted = compiled_trees.forced_choice("instructions")
     sets = [s for s in compiled_trees.instruction_sets() if wanted in (None, s.name)]
     arithmetic: Arithmetic = q.options.dtype or ("float32" if forest.single else "float64")
-    blank = Plan(
+    blank = KernelPlan(
         "", arithmetic=arithmetic, threads=threads, trees=forest.n_trees, memory_bytes=_scratch(q, order, threads)
     )
     found = _lanes(q, order, blank, sets[0]) if forest.n_trees and not forest.has_linear_leaves else []
@@ -169,7 +185,7 @@ def _assembled(q: Question) -> float:
     return numbers * (_SPREAD if q.options.sparse else _HALVE)
 
 
-def with_attributions(pairs: Plan, attributions: Plan) -> Plan:
+def with_attributions(pairs: KernelPlan, attributions: KernelPlan) -> KernelPlan:
     """Add what attributions cost to a plan of interactions: main effects are attributions less their interactions, so both are computed.
 
     The block of rows at hand is the same for both; each keeps tables of its own.
@@ -189,14 +205,14 @@ def _tables_held(table_bytes: float) -> float:
     return min(table_bytes, compiled_trees.MAX_COMPILED_KEPT + compiled_trees.MAX_COMPILED_AT_ONCE)
 
 
-def cheapest(found: tuple[Plan, ...], rows: int) -> Plan:
+def cheapest(found: tuple[KernelPlan, ...], rows: int) -> KernelPlan:
     """Return the choice that costs least for this many rows."""
     planned = [replace(p, rows=rows) for p in found]
     best = min(planned, key=lambda p: p.seconds)
     return replace(best, considered=tuple((p.kernel, p.bits, p.seconds) for p in planned))
 
 
-def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> list[Plan]:
+def _lanes(q: Question, order: int, blank: KernelPlan, instructions: Instructions) -> list[KernelPlan]:
     forest = q.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
     single = blank.arithmetic == "float32"
@@ -253,7 +269,7 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
     return out
 
 
-def _walk(q: Question, order: int, blank: Plan) -> Plan:
+def _walk(q: Question, order: int, blank: KernelPlan) -> KernelPlan:
     """Row by row: against every background row, or along every path."""
     forest = q.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
@@ -280,7 +296,7 @@ def _scratch(q: Question, order: int, threads: int) -> float:
     return float(block + beside + threads * (2**20 + 64 * 8.0 * (cells + q.model.inputs.width)))
 
 
-def measured(plan: Plan, question: Question, order: int) -> Plan:
+def measured(plan: KernelPlan, question: Question, order: int) -> KernelPlan:
     """Return the plan with its speed corrected by timing a block of rows on some of the trees on this machine."""
     forest = question.model
     if plan.instructions is None or not isinstance(forest, TreeEnsemble):
@@ -341,14 +357,14 @@ def _some_trees(forest: TreeEnsemble) -> tuple[TreeEnsemble, float]:
     return part, len(forest.left) / end
 
 
-def attribution(question: Question, order: int, plan: Plan) -> compiled_trees.Attribution:
+def attribution(question: Question, order: int, plan: KernelPlan) -> compiled_trees.Attribution:
     """Compile nothing yet; return what will, when rows come."""
     q, forest = question, question.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
     background: tuple[Floats, Floats, Floats] | None = None
     if q.background is not None:
         most = int(tree_shap.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
-        background = (q.background.matrix, q.background.weights, q.options.index.moments(max(most, 1) + 1))
+        background = (q.background.matrix, q.background.weights, q.options.game_index.moments(max(most, 1) + 1))
     made: dict[str, Any] = {"instructions": plan.instructions, "arithmetic": plan.arithmetic, "bits": plan.bits}
     return compiled_trees.Attribution(
         forest,

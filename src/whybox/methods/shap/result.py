@@ -249,7 +249,7 @@ def _evidence(
         kernel=engine.plan.name,
         exact=q.exact,
         estimand=q.estimand,
-        index=q.options.index.name,
+        index=q.options.game_index.name,
         additive=q.additive,
         residual=check.residual,
         agreement=check.agreement,

@@ -15,6 +15,7 @@ from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.methods.effects.interactions import interactions
+from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import EffectsProblem, settle
 from whybox.methods.effects.result import run
 from whybox.plots.curve import curve
@@ -44,13 +45,7 @@ def effects_section(f: ReportData) -> str | None:
         f.model,
         rows,
         features,
-        kind="pdp",
-        grid=None,
-        output=f.output,
-        scale=f.scale,
-        sample_weight=None,
-        response_method=None,
-        max_evals=None,
+        EffectsOptions(output=f.output, scale=f.scale),
         known=f.explanation.evidence.agreement,  # explaining these rows has compared each of them
     )
     effects = run(asked)
@@ -112,7 +107,7 @@ def _pairs(asked: EffectsProblem) -> str:
     """Sizes of the interactions, where the trees say them exactly; elsewhere they cost too much for a report."""
     if len(asked.wanted) < 2:
         return ""
-    asked = replace(asked, max_evals=1, _engines={})
+    asked = replace(asked, options=replace(asked.options, max_evals=1), _engines={})
     try:
         found = interactions(asked, sample=None, seed=0)
     except (OptionError, WhyboxError):
