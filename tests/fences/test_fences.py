@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import method_tables
 import whybox
 import zoo
 
@@ -365,6 +366,11 @@ def test_docs_list_every_kind_of_model():
     text = zoo.page().read_text(encoding="utf-8")
     inside = text.split(zoo.BEGIN)[1].split(zoo.END)[0].strip()
     assert inside == zoo.table(), "run: python tests/zoo --write"
+
+
+@pytest.mark.parametrize("page", method_tables.PAGES, ids=lambda p: p.name)
+def test_docs_list_every_method(page):
+    assert method_tables.inside(page) == method_tables.PAGES[page](), "run: python tests/method_tables.py --write"
 
 
 def test_readme_and_ci_run_the_same_two_commands():

@@ -22,6 +22,7 @@ from whybox.errors import (
     WhyboxError,
     did_you_mean,
 )
+from whybox.methods.registry import family_ids
 
 __all__ = ["main"]
 
@@ -208,7 +209,8 @@ def _effects_parser(commands: Any) -> None:
         metavar="NAME[,NAME]",
         help="of this feature, or of two together (repeatable; default: of every one)",
     )
-    add("--kind", default="pdp", help="pdp, ice, c-ice, d-ice, ale, marginal or anova (default: %(default)s)")
+    kinds = ", ".join(family_ids("effects"))
+    add("--kind", default="pdp", help=f"one of {kinds} (default: %(default)s)")
     add("--grid", default=None, metavar="N", help="how many points, or thresholds: one for each step of the trees")
     add("--sample-weight", metavar="COLUMN", help="column of DATA with a weight for each row")
     add("--n-jobs", type=int, metavar="N", help="threads of tree models (default: as many as there are processors)")
