@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 
+from whybox.core import workers
 from whybox.explainers import TreeShap
 from whybox.games.players import resolve_players
 from whybox.kernels import compiled_trees
@@ -502,7 +503,7 @@ def main() -> None:
     args = parser.parse_args()
     scale = 0.1 if args.quick else 1.0
     print(
-        f"Python {platform.python_version()}, {compiled_trees.instruction_sets()[0].name}, {compiled_trees.threads_available()} cores; "
+        f"Python {platform.python_version()}, {compiled_trees.instruction_sets()[0].name}, {workers.processors()} cores; "
         + ", ".join(_installed())
     )
     if args.cores:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from whybox import errors as errors
     from whybox import explainers as explainers
     from whybox import networks as networks
+    from whybox import typing as typing
     from whybox.api.effects import effects as effects
     from whybox.api.explain import explain as explain
     from whybox.api.importance import importance as importance
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from whybox.api.plan import plan as plan
     from whybox.api.regions import regions as regions
     from whybox.checks.check import check as check
+    from whybox.explanation.concat import concat as concat
     from whybox.explanation.effects import Effects as Effects
     from whybox.explanation.explanation import Explanation as Explanation
     from whybox.methods.common.plan import Plan as Plan
@@ -35,6 +37,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "check": "whybox.checks.check",
+    "concat": "whybox.explanation.concat",
     "Effects": "whybox.explanation.effects",
     "effects": "whybox.api.effects",
     "Explanation": "whybox.explanation.explanation",
@@ -48,7 +51,7 @@ _WHERE = {
     "report": "whybox.reporting.report",
     "saliency": "whybox.methods.saliency.saliency",
 }
-_MODULES = ("errors", "explainers", "networks")
+_MODULES = ("errors", "explainers", "networks", "typing")
 
 __all__ = [
     "Effects",
@@ -56,6 +59,7 @@ __all__ = [
     "Plan",
     "__version__",
     "check",
+    "concat",
     "effects",
     "errors",
     "explain",
@@ -68,6 +72,7 @@ __all__ = [
     "regions",
     "report",
     "saliency",
+    "typing",
 ]
 
 

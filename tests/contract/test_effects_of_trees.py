@@ -45,7 +45,7 @@ def asked_own(asked):
         inputs=model.inputs,
         outputs=Outputs(model.outputs.names, raw_units=units, response_units=units),
         kind="own",
-        own=model.own,
+        own_predict=model.own_predict,
     )
     return PredictEvaluator(box, asked.rows, resolve_output(box.outputs, None))
 
@@ -56,7 +56,7 @@ def test_trees_against_the_librarys_own_predict(case):
     model = as_model(live)
     if not isinstance(model, TreeEnsemble):
         pytest.skip("no trees")
-    own_is_raw = model.own.scale == "raw" or model.outputs.link.identity
+    own_is_raw = model.own_predict.scale == "raw" or model.outputs.link.is_identity
     weights = np.linspace(0.5, 2.0, ROWS)
     asked = settle(
         model,
@@ -118,6 +118,22 @@ def test_surfaces_of_trees_against_predictions(kind):
                 "ice": lambda e, g: individual(e, [g], "ice")[0].values,
             }[kind]
             assert np.allclose(make(trees, grid), make(ask, grid), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("one_hot_max_size", [2, 20])  # as counters, as sets
+def test_a_grid_of_thresholds_of_numbers_that_are_categories_has_each_of_them(one_hot_max_size):
+    from catboost import CatBoostRegressor
+
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"k": rng.integers(0, 6, 200), "x": rng.normal(size=200)})
+    y = X.k % 3 + X.x
+    model = CatBoostRegressor(
+        10, depth=3, cat_features=["k"], one_hot_max_size=one_hot_max_size, verbose=0, allow_writing_files=False
+    ).fit(X, y)
+    effect = wb.effects(model, X[:50], "k", grid="thresholds")["k"]
+    assert effect.coords["point"].tolist() == [0, 1, 2, 3, 4, 5]
+    brute = [model.predict(X[:50].assign(k=k)).mean() for k in range(6)]
+    assert np.allclose(effect.values[:, 0] if effect.values.ndim == 2 else effect.values, brute, atol=1e-9)
 
 
 def test_a_grid_of_thresholds_shows_every_step_and_at_is_the_step_function():

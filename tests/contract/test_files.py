@@ -76,7 +76,7 @@ def test_early_stopping_in_files(tmp_path):
     case = next(c for c in zoo.CASES if c.name == "XGBClassifier, early stopping")
     model, rows = write(case, tmp_path / "model.json")
     adapted = load(tmp_path / "model.json")
-    assert adapted.rounds == (model.best_iteration + 1, model.get_booster().num_boosted_rounds())
+    assert adapted.rounds_used == (model.best_iteration + 1, model.get_booster().num_boosted_rounds())
     assert np.allclose(wb.explain(adapted, rows[:9]).prediction, model.predict(rows[:9], output_margin=True), atol=1e-6)
     model.get_booster().set_attr(scikit_learn=None)
     model.get_booster().save_model(tmp_path / "booster.json")
@@ -244,7 +244,10 @@ def _fuzz(library, name, ending, folder, count, seed):
             continue
         ours = model.raw(numbers) if isinstance(model, Linear) else tree_shap.predict(model, numbers)
         ours = model.outputs.link(ours) if library == "lightgbm" and not (model.tree_weight == 1).all() else ours
-        room = 1e-5 * np.max(model.size if not isinstance(model, Linear) else model.size(numbers)) + 1e-9
+        room = (
+            1e-5 * np.max(model.rounding_scale if not isinstance(model, Linear) else model.rounding_scale(numbers))
+            + 1e-9
+        )
         off = np.nanmax(np.abs(ours - theirs)) if not (np.isnan(theirs) & np.isnan(ours)).all() else 0
         if off <= room:
             agreed += 1

@@ -107,10 +107,10 @@ def test_unseen_categories_on_the_command_line_are_those_of_the_whole_file(tmp_p
 
 
 def test_merged_counts():
-    from whybox.models.categories import Unseen, merged_unseen
+    from whybox.models.categories import UnseenCategories, merge_unseen
 
     parts = [Counter({f"k{i}": i + 1 for i in range(60)}), Counter({"k59": 5, "z": 1})]
-    both = merged_unseen(Unseen.of(p, complete=True) for p in parts)
+    both = merge_unseen(UnseenCategories.from_counts(p, complete=True) for p in parts)
     assert both.rows == sum(p.total() for p in parts)
     assert both.different >= 60
     assert both.categories["k59"] == 65

@@ -37,7 +37,7 @@ LADDER = [
     {"background", "adapters"},
     {"methods"},
     {"plots", "explainers", "networks", "checks"},
-    {"api"},
+    {"api", "typing"},
     {"reporting"},
     {"cli"},
     {"__main__", "__init__"},
@@ -241,6 +241,7 @@ PUBLIC = {
         "Plan",
         "__version__",
         "check",
+        "concat",
         "effects",
         "errors",
         "explain",
@@ -253,9 +254,44 @@ PUBLIC = {
         "regions",
         "report",
         "saliency",
+        "typing",
     ],
     "whybox.networks": ["exported", "jax"],
-    "whybox.explainers": ["Index", "LinearShap", "Saliency", "TreeShap"],
+    "whybox.explainers": [
+        "Ablation",
+        "DeepLift",
+        "ExpectedGradients",
+        "GradCam",
+        "GradCamPlusPlus",
+        "Gradient",
+        "GradientInput",
+        "GuidedBackprop",
+        "Index",
+        "IntegratedGradients",
+        "LayerCam",
+        "LinearShap",
+        "Occlusion",
+        "Rise",
+        "Saliency",
+        "ScoreCam",
+        "ShapleyParts",
+        "SmoothGrad",
+        "TreeShap",
+        "VarGrad",
+    ],
+    "whybox.typing": [
+        "Check",
+        "Checks",
+        "Differentiable",
+        "Effects",
+        "EffectsPlan",
+        "Evidence",
+        "Explanation",
+        "KernelPlan",
+        "MethodPlan",
+        "Plan",
+        "Table",
+    ],
     "whybox.errors": [
         "ColumnsError",
         "DtypeError",
@@ -394,3 +430,33 @@ def test_nothing_of_a_workplace_is_in_the_project():
 
 def test_changelog_names_the_version():
     assert f"## {whybox.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_public_names_are_loaded_when_first_used():
+    """Reading the lists of names loads none of what they name; type checkers are told the same names."""
+    from whybox.methods.registry import methods
+
+    program = (
+        "import sys, whybox\n"
+        "for module in (whybox, whybox.explainers, whybox.typing):\n    dir(module), module.__all__\n"
+        "print(*sorted(m for m in sys.modules if m.startswith(('whybox.methods.', 'whybox.explanation', 'whybox.checks', 'whybox.kernels')) "
+        "and m not in ('whybox.methods.registry', 'whybox.methods.method_spec')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+    for name in ("whybox", "whybox.explainers", "whybox.typing"):
+        module = importlib.import_module(name)
+        tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+        block = next(n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
+        told = {alias.asname or alias.name for n in block.body for alias in n.names}
+        assert told == set(module.__all__) - {"__version__"}, name
+    saliency = {spec.run.partition(":")[2] for spec in methods("saliency")}
+    assert len(saliency) == 16
+    assert saliency <= set(whybox.explainers.__all__)
+
+
+def test_every_public_class_of_a_map_goes_where_its_name_goes():
+    from whybox.methods.registry import load, methods
+
+    for spec in methods("saliency"):
+        assert getattr(whybox.explainers, spec.run.partition(":")[2]) is load(spec.run)

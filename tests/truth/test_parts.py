@@ -8,8 +8,8 @@ import pytest
 import whybox as wb
 from whybox.errors import InputError, LimitError, OptionError
 from whybox.games.exact import all_coalitions, exact_values
-from whybox.games.gaussian_process import Kriging
-from whybox.games.sampling import design, least, solve
+from whybox.games.gaussian_process import CoalitionProcess
+from whybox.games.sampling import draw_design, estimate_values, min_evaluations
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -90,12 +90,12 @@ def test_error_bars_cover_exact_values(kind, players, calls):
     inside, gaps, errors = [], [], []
     for seed in range(120 if calls < 100 else 40 if calls < 400 else 24):
         worth = random_game(kind, players, seed)
-        d = design(players, calls, np.random.default_rng([seed, 7]))
+        d = draw_design(players, calls, np.random.default_rng([seed, 7]))
         assert 2 * len(d.coalitions) + 2 <= calls
         k = d.coalitions @ bits
         assert len(set(k) | set(full - k)) == 2 * len(k)  # every coalition once
         total = worth[full] - worth[0]
-        values, variances = solve(d, *in_pairs(worth, k), np.array([total]))
+        values, variances = estimate_values(d, *in_pairs(worth, k), np.array([total]))
         want = exact_values(worth[:, None])
         assert values.sum() == pytest.approx(total, abs=1e-9)
         assert (variances > 0).all()
@@ -124,7 +124,7 @@ def test_values_are_those_of_the_process():
     index = pairs @ (1 << np.arange(players))
     halves, means = (worth[index] - worth[63 - index]) / 2, (worth[index] + worth[63 - index]) / 2
     halves = np.concatenate([halves, (worth[-1:] - worth[:1]) / 2])
-    found, variances = Kriging(pairs)(halves, means)
+    found, variances = CoalitionProcess(pairs)(halves, means)
     known = np.concatenate([pairs, every[-1:]])
     signs = np.where(known, 1.0, -1.0)
     surprised = []
@@ -200,8 +200,8 @@ def test_errors_cover_where_fall_and_noise_were_chosen_by_part_of_the_pairs(monk
     inside, far = [], []
     for seed in range(24):
         worth = threes_and_sevens(players, seed)
-        d = design(players, 511, np.random.default_rng([seed, 7]))
-        values, variances = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
+        d = draw_design(players, 511, np.random.default_rng([seed, 7]))
+        values, variances = estimate_values(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
         gaps = np.abs(values - exact_values(worth[:, None])) / np.sqrt(variances)
         inside.append(gaps <= 1.96)
         far.append(np.median(gaps))
@@ -223,11 +223,11 @@ def test_who_takes_part_in_interactions_is_learnt(monkeypatch):
     players, bits = 14, 1 << np.arange(14)
     errors = {}
     for pairs in (1000, 20):
-        monkeypatch.setattr("whybox.games.sampling.SMOOTHING_PAIRS", pairs)
+        monkeypatch.setattr("whybox.games.sampling.MAX_PROCESS_PAIRS", pairs)
         for seed in range(6):
             worth = few_meet(players, seed)
-            d = design(players, 140, np.random.default_rng([seed, 7]))
-            values, _ = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
+            d = draw_design(players, 140, np.random.default_rng([seed, 7]))
+            values, _ = estimate_values(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
             errors.setdefault(pairs, []).append(np.linalg.norm(values - exact_values(worth[:, None])))
     assert np.exp(np.mean(np.log(errors[1000]))) < np.exp(np.mean(np.log(errors[20]))) / 3
 
@@ -237,31 +237,31 @@ def test_who_takes_part_in_interactions_is_learnt(monkeypatch):
 def test_few_players_with_all_the_weight(players, calls, heavy):
     """Sums over large sets are differences of large numbers then; covariances must stay so all the same."""
     w = np.where(np.arange(players) < heavy, 1.0, 1e-3**0.7)
-    kriging = Kriging(design(players, calls, np.random.default_rng(0)).coalitions)
-    for kernel, _, prior in kriging._mixed(w / w.mean()):
+    process = CoalitionProcess(draw_design(players, calls, np.random.default_rng(0)).coalitions)
+    for kernel, _, prior in process._covariances(w / w.mean()):
         assert np.linalg.eigvalsh(kernel).min() > -1e-6
         assert (prior > 0).all()
 
 
 def test_a_constant_game_is_nothing_to_everybody():
-    d = design(8, 60, np.random.default_rng(0))
+    d = draw_design(8, 60, np.random.default_rng(0))
     zero = np.zeros((len(d.coalitions), 1))
-    values, variances = solve(d, zero, zero + 3, np.zeros(1))
+    values, variances = estimate_values(d, zero, zero + 3, np.zeros(1))
     assert (values == 0).all()
     assert (variances == 0).all()
 
 
 def test_regression_takes_over_where_pairs_are_many(monkeypatch):
     """The same games, as if so many pairs, and players, were too many for the process: unbiased, and errors that cover."""
-    monkeypatch.setattr("whybox.games.sampling.SMOOTHING_PAIRS", 19)
+    monkeypatch.setattr("whybox.games.sampling.MAX_PROCESS_PAIRS", 19)
     players, bits = 10, 1 << np.arange(10)
     inside, gaps = [], []
     for seed in range(120):
         worth = random_game(("network", "and")[seed % 2], players, seed)
-        d = design(players, 160, np.random.default_rng([seed, 7]))
+        d = draw_design(players, 160, np.random.default_rng([seed, 7]))
         assert d.strata
-        assert not len(d.seen)
-        values, variances = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
+        assert not len(d.process_pairs)
+        values, variances = estimate_values(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
         gaps.append((values - exact_values(worth[:, None])) / np.sqrt(variances))
         inside.append(np.abs(gaps[-1]) <= 1.96)
         assert values.sum() == pytest.approx(worth[-1] - worth[0], abs=1e-9)
@@ -271,16 +271,18 @@ def test_regression_takes_over_where_pairs_are_many(monkeypatch):
 
 def test_more_calls_are_not_worse(monkeypatch):
     """The process sees a part of the pairs where they are many, and the better of the two is taken: beyond its limit errors stay, and cover."""
-    monkeypatch.setattr("whybox.games.sampling.SMOOTHING_PAIRS", 150)
+    monkeypatch.setattr("whybox.games.sampling.MAX_PROCESS_PAIRS", 150)
     players, bits = 11, 1 << np.arange(11)
     errors, inside = {}, []
     for seed in range(16):
         worth = random_game(("network", "cubic")[seed % 2], players, seed)
         want = exact_values(worth[:, None])
         for calls in (302, 306, 700):
-            d = design(players, calls, np.random.default_rng([seed, 7]))
-            assert len(d.seen) == 150
-            values, variances = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
+            d = draw_design(players, calls, np.random.default_rng([seed, 7]))
+            assert len(d.process_pairs) == 150
+            values, variances = estimate_values(
+                d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]])
+            )
             errors.setdefault(calls, []).append(np.linalg.norm(values - want) / np.linalg.norm(want))
             inside.append(np.abs(values - want) <= 1.96 * np.sqrt(variances) + 1e-9)
     at, beyond, far = (np.exp(np.mean(np.log(errors[c]))) for c in (302, 306, 700))
@@ -294,20 +296,20 @@ def test_regression_is_exact_where_pairs_see_no_interaction():
     draw = np.random.default_rng(0)
     every = all_coalitions(12).astype(float)
     worth = every @ draw.normal(size=12) + np.einsum("ki,ij,kj->k", every, draw.normal(size=(12, 12)), every)
-    d = design(12, 60, np.random.default_rng(1))
+    d = draw_design(12, 60, np.random.default_rng(1))
     k = d.coalitions @ (1 << np.arange(12))
-    values, variances = solve(d, *in_pairs(worth, k), np.array([worth[-1] - worth[0]]))
+    values, variances = estimate_values(d, *in_pairs(worth, k), np.array([worth[-1] - worth[0]]))
     np.testing.assert_allclose(values, exact_values(worth[:, None]), atol=1e-9)
     assert variances.max() < 1e-18
 
 
 def test_many_players():
-    for players, calls in ((40, least(40)), (100, 1000), (200, least(200)), (40, 5000)):
-        d = design(players, calls, np.random.default_rng(0))
+    for players, calls in ((40, min_evaluations(40)), (100, 1000), (200, min_evaluations(200)), (40, 5000)):
+        d = draw_design(players, calls, np.random.default_rng(0))
         weights = np.random.default_rng(1).normal(size=players)
         worth = lambda z, w=weights: (z @ w)[:, None]
         there, away = worth(d.coalitions), worth(~d.coalitions)
-        values, _ = solve(d, (there - away) / 2, (there + away) / 2, weights.sum(keepdims=True))
+        values, _ = estimate_values(d, (there - away) / 2, (there + away) / 2, weights.sum(keepdims=True))
         np.testing.assert_allclose(values[:, 0], weights, atol=1e-8)
         if d.strata:
             assert sum(s.share for s in d.strata) == pytest.approx(
@@ -454,9 +456,9 @@ def test_background_rows_stand_for_absent():
 
 def test_too_few_calls_are_refused_with_the_number_that_is_needed():
     x = pictures(1)
-    with pytest.raises(LimitError, match=f"{least(16):,} are the least"):
-        wb.saliency(cnn(1), x, None, "shapley", samples=least(16) - 1)
-    wb.saliency(cnn(1), x, None, "shapley", samples=least(16))
+    with pytest.raises(LimitError, match=f"{min_evaluations(16):,} are the least"):
+        wb.saliency(cnn(1), x, None, "shapley", samples=min_evaluations(16) - 1)
+    wb.saliency(cnn(1), x, None, "shapley", samples=min_evaluations(16))
     with pytest.raises(OptionError, match="2 axes of places"):
         wb.saliency(cnn(1), x, None, "shapley", patches=(2, 2, 2))
 

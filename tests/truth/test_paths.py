@@ -8,7 +8,7 @@ from torch import nn
 import whybox as wb
 from whybox.errors import InputError, LimitError, NonFiniteError, OptionError, UnsupportedModelError
 from whybox.methods.saliency.integrated_gradients import IntegratedGradients, _Walks
-from whybox.numerics.adaptive_quadrature import QUADRATURE_LEVELS, QUADRATURE_NODES, every_other, stretches
+from whybox.numerics.adaptive_quadrature import QUADRATURE_LEVELS, QUADRATURE_NODES, coarser_weights, interval_weights
 
 IG, EG = "integrated_gradients", "expected_gradients"
 
@@ -73,9 +73,9 @@ def test_patterson_rules_are_exact_up_to_their_degree(level, degree):
 
 def test_stretches_are_what_is_nearest():
     t = np.array([0.1, 0.3, 0.9])
-    np.testing.assert_allclose(stretches(t), [0.2, 0.4, 0.4])
-    np.testing.assert_allclose(every_other(t), [0, 1, 0])
-    np.testing.assert_allclose(every_other(np.array([0.1, 0.2, 0.3, 0.9])), [0.2, 0, 0.8, 0])
+    np.testing.assert_allclose(interval_weights(t), [0.2, 0.4, 0.4])
+    np.testing.assert_allclose(coarser_weights(t), [0, 1, 0])
+    np.testing.assert_allclose(coarser_weights(np.array([0.1, 0.2, 0.3, 0.9])), [0.2, 0, 0.8, 0])
 
 
 # closed forms

@@ -11,7 +11,7 @@ from whybox.adapters.verification.probe_rows import Domain, ProbeRowMaker, compl
 from whybox.errors import ModelFileError
 from whybox.kernels import tree_shap
 from whybox.kernels.reference import ZERO_THRESHOLD, goes_left
-from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, SINGLE, TINY_AS_ZERO, ZERO_MISSING, Tree
+from whybox.models.trees import FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, TINY_AS_ZERO, ZERO_MISSING, Tree
 
 TINY = np.nextafter(0, 1)
 THRESHOLDS = [
@@ -56,10 +56,10 @@ def stump(threshold, flags):
 
 @pytest.mark.parametrize("equal", [0, LESS_EQUAL])
 @pytest.mark.parametrize(
-    "kind", [0, SINGLE, TINY_AS_ZERO, TINY_AS_ZERO | ZERO_MISSING, TINY_AS_ZERO | ZERO_MISSING | MISSING_LEFT]
+    "kind", [0, FLOAT32_SPLIT, TINY_AS_ZERO, TINY_AS_ZERO | ZERO_MISSING, TINY_AS_ZERO | ZERO_MISSING | MISSING_LEFT]
 )
 def test_the_last_value_left_and_the_first_right(equal, kind):
-    for t in SINGLES if kind == SINGLE else THRESHOLDS:
+    for t in SINGLES if kind == FLOAT32_SPLIT else THRESHOLDS:
         e = ensemble([stump(t, equal | kind)], 1, 1)
         maker = ProbeRowMaker(e, Domain())
         left, right = maker.last_left[0], maker.first_right[0]
@@ -70,7 +70,7 @@ def test_the_last_value_left_and_the_first_right(equal, kind):
 
 
 @pytest.mark.parametrize(
-    "flags", [LESS_EQUAL, 0, SINGLE, LESS_EQUAL | MISSING_LEFT, LESS_EQUAL | TINY_AS_ZERO | NAN_AS_ZERO]
+    "flags", [LESS_EQUAL, 0, FLOAT32_SPLIT, LESS_EQUAL | MISSING_LEFT, LESS_EQUAL | TINY_AS_ZERO | NAN_AS_ZERO]
 )
 @pytest.mark.parametrize("seed", range(4))
 def test_every_threshold_is_pinned_from_both_sides_in_its_own_tree(seed, flags):
@@ -143,8 +143,8 @@ def test_trees_add_up_from_parts(vector):
         tree_shap.predict(e, X),
         atol=1e-12,
     )
-    sizes = sum(e.size_of(p) - np.abs(e.base_values) for p in parts) + np.abs(e.base_values)
-    np.testing.assert_allclose(sizes, e.size, atol=1e-12)
+    sizes = sum(e.rounding_scale_of(p) - np.abs(e.base_values) for p in parts) + np.abs(e.base_values)
+    np.testing.assert_allclose(sizes, e.rounding_scale, atol=1e-12)
     with pytest.raises(ValueError, match="no such trees"):
         tree_shap.native(e).predict(X, np.empty((50, 2)), 0, 7)
 
@@ -154,7 +154,7 @@ def test_trees_whose_nodes_lie_about_are_put_in_order(categorical):
     e = random_ensemble(5, columns=4, trees=4, depth=4, categorical=categorical, linear=True)
     rng = np.random.default_rng(0)
     mixed = []
-    for k, tree in enumerate(e.unstack()):
+    for k, tree in enumerate(e.to_trees()):
         n = len(tree.left)
         new = np.r_[0, 1 + rng.permutation(n - 1)] if k % 2 else np.arange(n)
         old = np.argsort(new)
@@ -165,7 +165,7 @@ def test_trees_whose_nodes_lie_about_are_put_in_order(categorical):
         mixed.append(Tree(*kids, **arrays, sets=sets, linear=linear, output=tree.output, weight=tree.weight))
     X = random_rows(0, 300, 4)
     np.testing.assert_array_equal(
-        tree_shap.predict(ensemble(mixed, 4, 1), X), tree_shap.predict(ensemble(e.unstack(), 4, 1), X)
+        tree_shap.predict(ensemble(mixed, 4, 1), X), tree_shap.predict(ensemble(e.to_trees(), 4, 1), X)
     )
 
 

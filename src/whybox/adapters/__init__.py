@@ -14,7 +14,7 @@ from whybox.models.blackbox import RawScores
 from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["adapt", "is_network", "learnt", "network", "raw_scores"]
+__all__ = ["adapt", "is_network", "learned_categories", "network", "raw_scores"]
 
 # package of the object's class -> our module with `adapt(obj) -> Model`
 _LIBRARIES: Final = {
@@ -95,11 +95,13 @@ def raw_scores(obj: Any) -> RawScores | None:
     return None
 
 
-def learnt(obj: Any, width: int) -> Mapping[int, Vocabulary]:
-    """Return what categories an estimator that is only asked learnt of each of its `width` columns, as far as it lists them."""
+def learned_categories(obj: Any, width: int) -> Mapping[int, Vocabulary]:
+    """Return the categories that a black-box estimator learned for each of its `width` columns, if it lists them."""
     if type(obj).__module__.partition(".")[0] != "sklearn":
         return {}
-    found: Mapping[int, Vocabulary] = import_module("whybox.adapters.sklearn.categories").learnt_of(obj, width)
+    found: Mapping[int, Vocabulary] = import_module("whybox.adapters.sklearn.categories").categories_of_estimator(
+        obj, width
+    )
     return found
 
 

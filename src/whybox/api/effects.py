@@ -66,7 +66,7 @@ def effects(
             it answers.
         sample_weight: one weight a row of X.
         response_method: the method of the estimator to ask (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
-        max_evals: most predictions of single rows where the model is asked; more is refused before any is made.
+        max_evals: most predictions of single rows in total where the model is asked; None: 100 million. More is refused before the first is made.
         refits: the same model fitted again on bootstrap samples of its training rows, a list of at least three: ``extras["learner_error"]`` then says how
             far training moves each curve.
         n_jobs: threads of tree ensembles, as for :func:`explain`; their number changes no bit of the result.

@@ -72,9 +72,11 @@ def explain(
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"``.
         background_weight: one weight a background row.
         seed: kept in the evidence; exact methods draw nothing.
-        additivity_tol: largest accepted |base + sum of attributions - prediction|; None: what rounding explains.
-        max_evals: most evaluations a row where coalitions are enumerated.
-        n_jobs: threads; None or -1: as many as there are processors.
+        additivity_tol: largest accepted |base + sum of attributions - prediction|, in the units of the prediction. None: what rounding explains.
+        max_evals: most predictions in total where coalitions are enumerated (2^features x rows x background rows); None: a billion. More is refused
+            before the first is made. Other methods predict each row once.
+        n_jobs: threads. None: as many as this process may use (its processors, CPU quota of the container, ``OMP_NUM_THREADS``, joblib's context).
+            -1: one for each processor. Their number changes no bit of the result.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values; None: what the model's library itself computes in, values in float64.
         sparse: with ``order=1``: only the features that the model reads; all others get exactly zero.
             With ``order=2`` for the additive scale of tree ensembles: main effects, then the whole interaction of each pair of features

@@ -1,23 +1,20 @@
-"""Rank features over all rows."""
+"""Rank features over all rows. Methods of importance that are made of other methods are put together here: the explainer of rows is handed to them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from numbers import Integral
 from typing import Any, overload
 
 from whybox.api.explain import explain, plan_explain
 from whybox.api.method_choice import chosen_options, for_each, shows_first_overload
 from whybox.data.table import as_table
-from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.plan import MethodPlan, Plan
-from whybox.methods.importance.mean_abs_shap import mean_absolute
 from whybox.methods.importance.options import ImportanceOptions
-from whybox.methods.method_spec import MethodSpec
-from whybox.methods.registry import family_ids, find, load
+from whybox.methods.importance.problem import ImportanceProblem, check_truth
+from whybox.methods.registry import find, load
 
-__all__ = ["importance", "plan_importance", "plan_shap_importance", "shap_importance"]
+__all__ = ["importance", "plan_importance"]
 
 
 @overload
@@ -60,12 +57,22 @@ def importance(
 
     Raises:
         OptionError: unknown method, or arguments that do not go with it. Others as for :func:`explain`.
+
+    Examples:
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.ensemble import RandomForestRegressor
+        >>> import whybox as wb
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> model = RandomForestRegressor(20, max_depth=4, random_state=0).fit(X, y)
+        >>> ranking = wb.importance(model, X[:100])
+        >>> ranking.feature_names[ranking.values.argmax()]
+        'bmi'
     """
     chosen = chosen_options(ImportanceOptions, "method", method, options)
     rows = as_table(X) if isinstance(chosen, dict) and X is not None else X  # once: a reader gives its rows once
 
     def run(each: ImportanceOptions) -> Explanation:
-        found: Explanation = load(_spec(each, y).run)(model, rows, y, each)
+        found: Explanation = load(find("importance", each.method).run)(_problem(model, rows, y, each))
         return found
 
     return for_each(chosen, run)
@@ -79,9 +86,10 @@ def plan_importance(
     rows = X if X is None or isinstance(X, Integral) else as_table(X)
 
     def plan(each: ImportanceOptions) -> Plan:
-        spec = _spec(each, y)
+        spec = find("importance", each.method)
+        problem = _problem(model, rows, y, each)
         if spec.plan:
-            made: Plan = load(spec.plan)(model, rows, y, each)
+            made: Plan = load(spec.plan)(problem)
             return made
         count = 0 if rows is None else int(rows) if isinstance(rows, Integral) else len(rows)
         return MethodPlan(
@@ -91,46 +99,8 @@ def plan_importance(
     return for_each(chosen, plan)
 
 
-def _spec(options: ImportanceOptions, y: Any) -> MethodSpec:
-    """The method of the options.
-
-    Raises:
-        OptionError: a truth that the method does not use, or none where it needs one.
-    """
-    spec = find("importance", options.method)
-    if y is None and "y" in spec.needs:
-        raise OptionError(f"method={spec.id!r} measures against the truth: pass y.")
-    if y is not None and "y" not in (*spec.needs, *spec.takes):
-        if isinstance(y, str) and y in family_ids("importance"):
-            raise OptionError(f"the third place of importance is y, the truth; name the method: method={y!r}.")
-        raise OptionError(f"method={spec.id!r} does not use y, the truth of each row; leave y out.")
-    return spec
-
-
-def shap_importance(model: Any, X: Any, y: Any, options: ImportanceOptions) -> Explanation:
-    """Return the mean absolute attribution of each feature; `y` is not used.
-
-    Raises:
-        OptionError: no rows. Others as :func:`whybox.explain`.
-    """
-    if X is None:
-        raise OptionError("method='shap' averages over rows: pass X.")
-    return mean_absolute(explain(model, X, options.background, **_of_shap(options)))
-
-
-def plan_shap_importance(model: Any, X: Any, y: Any, options: ImportanceOptions) -> Plan:
-    """Plan :func:`shap_importance`: the plan of the attributions.
-
-    Raises:
-        OptionError: no rows.
-    """
-    if X is None:
-        raise OptionError("method='shap' averages over rows: pass X, or how many there are.")
-    spec = find("importance", "shap")
-    made: Any = plan_explain(model, X, options.background, **_of_shap(options))
-    of_rows: Plan = replace(made, method=f"Mean |{made.method}| over the rows", method_id=spec.method_id)
-    return of_rows
-
-
-def _of_shap(options: ImportanceOptions) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in ("output", "scale", "players", "background_weight")}
+def _problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> ImportanceProblem:
+    check_truth(y, options.method)
+    named = ("background", "output", "scale", "background_weight")
+    given = {name: value for name in named if (value := getattr(options, name)) is not None}
+    return ImportanceProblem(model, X, options.players, given, explain, plan_explain, y, options)

@@ -12,8 +12,8 @@ from whybox.data.table import Floats
 from whybox.errors import InputError, NonFiniteError
 from whybox.kernels.predict import agreement, sampled
 from whybox.models.base import Model, digest
-from whybox.models.mixed_rows import Sample
-from whybox.models.receive import Received, receive
+from whybox.models.mixed_rows import RowSample
+from whybox.models.prepare_rows import PreparedRows, prepare_rows
 
 __all__ = ["Background", "make_background", "shares"]
 
@@ -36,8 +36,8 @@ class Background:
     weights: Floats
     given: int
     fingerprint: str
-    received: Received
-    some: Sample
+    received: PreparedRows
+    some: RowSample
 
     def only(self, columns: npt.NDArray[np.int64]) -> Background:
         """Return the same rows with some of the model columns."""
@@ -58,10 +58,10 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
         ColumnsError, DtypeError, NonFiniteError, EmptyDataError: as for the rows to explain.
         ModelMismatchError: our reading of a background row differs from the model's own predict.
     """
-    received = receive(model, rows, what="the background")
+    received = prepare_rows(model, rows, what="the background")
     table = received.table
     try:
-        model.inputs.confirm(table)
+        model.inputs.confirm_structure(table)
         matrix = model.inputs.matrix(table)
     except NonFiniteError as error:
         raise NonFiniteError(f"the background: {error}") from None
@@ -74,12 +74,12 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
     return Background(kept, share, len(matrix), digest(kept, share), said, sampled(model, table, w))
 
 
-def shares(weights: Any, rows: int, option: str, what: str) -> Floats:
+def shares(weights: Any, rows: int, argument: str, what: str) -> Floats:
     """Return weights as shares that sum to one; None: all equal.
 
     Args:
         weights: one non-negative number for each of `rows` rows.
-        option: what the caller names the argument, for the message. what: what it names a row.
+        argument: what the caller names the argument, for the message. what: what it names a row.
 
     Raises:
         InputError: they are negative, not finite, all zero, not numbers, or not one a row.
@@ -89,10 +89,10 @@ def shares(weights: Any, rows: int, option: str, what: str) -> Floats:
     try:
         w = np.asarray(weights, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{option} must be numbers, one a {what}.") from None
+        raise InputError(f"{argument} must be numbers, one a {what}.") from None
     if len(w) != rows:
-        raise InputError(f"{option} has {len(w)} values for {rows} {what}s.")
+        raise InputError(f"{argument} has {len(w)} values for {rows} {what}s.")
     if not np.isfinite(w).all() or (w < 0).any() or not w.any():
-        raise InputError(f"{option} must be finite, not negative, and not all zero.")
+        raise InputError(f"{argument} must be finite, not negative, and not all zero.")
     w = w / w.max()  # so that their sum cannot overflow
     return np.asarray(w / w.sum())

@@ -67,6 +67,17 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         InputError: the explanation was made from another network, other inputs, with another background or other options.
         OptionError: unknown checks or stand-ins, or something the explanation does not keep was not given.
         UnsupportedModelError: the network is in train mode.
+
+    Examples:
+        >>> import torch
+        >>> from sklearn.datasets import load_digits
+        >>> import whybox as wb
+        >>> images = (load_digits().images[:3] / 16).astype("float32")
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).eval()
+        >>> maps = wb.saliency(network, images, target=0)
+        >>> checks = wb.check(maps, network, images, checks="numerical")
+        >>> checks.passed
+        True
     """
     began = time.perf_counter()
     wanted = requested_groups(checks)

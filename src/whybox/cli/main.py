@@ -177,7 +177,12 @@ def _explain_parser(commands: Any) -> None:
         action="store_true",
         help="leave out features that the model does not read; with --order 2: a column a feature and one for each pair that a path of a tree asks for together",
     )
-    add("--n-jobs", type=int, metavar="N", help="threads (default: as many as there are processors)")
+    add(
+        "--n-jobs",
+        type=int,
+        metavar="N",
+        help="threads (default: as many as this process may use; -1: one a processor)",
+    )
     add("--dtype", choices=("float32", "float64"), help="arithmetic (default: what the model's library computes in)")
     add("--index", default="shapley", help="shapley, banzhaf, 'banzhaf(p)' or 'beta(a, b)' (default: %(default)s)")
     add("--method", default="auto", help="auto (exact or refused) or rescaled (approximate, for probabilities)")
@@ -213,7 +218,12 @@ def _effects_parser(commands: Any) -> None:
     add("--kind", default="pdp", help=f"one of {kinds} (default: %(default)s)")
     add("--grid", default=None, metavar="N", help="how many points, or thresholds: one for each step of the trees")
     add("--sample-weight", metavar="COLUMN", help="column of DATA with a weight for each row")
-    add("--n-jobs", type=int, metavar="N", help="threads of tree models (default: as many as there are processors)")
+    add(
+        "--n-jobs",
+        type=int,
+        metavar="N",
+        help="threads of tree models (default: as many as this process may use; -1: one a processor)",
+    )
     effects.set_defaults(run=_effects, background=None)
 
 
@@ -327,7 +337,7 @@ def _explain(options: argparse.Namespace) -> None:
     model = _model(options)
     background = read_table(options.background, _spelled(options.background, model)) if options.background else None
     spelled, coded = _spelled(options.data, model, options.id), _coded(options.data, model, options.id)
-    copied = [c for c in options.id if not model.inputs.reads(c)]
+    copied = [c for c in options.id if not model.inputs.reads_column(c)]
     explainer = (LinearShap if isinstance(model, Linear) else TreeShap)(
         model, background, output=options.output, scale=options.scale, order=options.order, players=_players(options), index=options.index, method=options.method,
         sparse=options.sparse, n_jobs=options.n_jobs, dtype=options.dtype
@@ -351,19 +361,19 @@ def _explain(options: argparse.Namespace) -> None:
 
 def _spelled(path: str, model: Any, apart: Sequence[str] = ()) -> dict[str, Callable[[str], bool]]:
     """Which columns of a file the model knows as categories of text; `apart` are columns that it is not given."""
-    return {name: v.knows for name, v in _categories(path, model, apart).items() if v.text}
+    return {name: v.contains for name, v in _categories(path, model, apart).items() if v.is_text}
 
 
 def _coded(path: str, model: Any, apart: Sequence[str] = ()) -> list[str]:
     """Which columns of a file are categories that the model knows by their codes alone."""
-    return [name for name, v in _categories(path, model, apart).items() if not v.stored]
+    return [name for name, v in _categories(path, model, apart).items() if not v.is_stored]
 
 
 def _categories(path: str, model: Any, apart: Sequence[str]) -> dict[str, Any]:
     from whybox.data.table_files import column_names
 
-    given = [n for n in column_names(path) if n not in apart or model.inputs.reads(n)]
-    found: dict[str, Any] = model.inputs.categorical(given)
+    given = [n for n in column_names(path) if n not in apart or model.inputs.reads_column(n)]
+    found: dict[str, Any] = model.inputs.categorical_columns(given)
     return found
 
 
@@ -389,7 +399,7 @@ def _without_ids(rows: Any, model: Any, options: argparse.Namespace) -> Any:
         raise OptionError(
             f"--id {missing[0]!r} is not a column of {options.data}.{did_you_mean(missing[0], rows.column_names)}"
         )
-    return rows.drop_columns([c for c in dict.fromkeys(options.id) if not model.inputs.reads(c)])
+    return rows.drop_columns([c for c in dict.fromkeys(options.id) if not model.inputs.reads_column(c)])
 
 
 def _with_ids(explanation: Any, rows: Any, options: argparse.Namespace) -> Any:
@@ -434,23 +444,14 @@ def _effects(options: argparse.Namespace) -> None:
                 f"--sample-weight {options.sample_weight!r} is not a column of {options.data}.{did_you_mean(options.sample_weight, rows.column_names)}"
             )
         sample_weight = rows.column(options.sample_weight).to_numpy(zero_copy_only=False)
-        if not model.inputs.reads(options.sample_weight):
+        if not model.inputs.reads_column(options.sample_weight):
             rows = rows.drop_columns([options.sample_weight])
     features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
     grid = int(options.grid) if (options.grid or "").isdigit() else options.grid
-    asked: dict[str, Any] = {
-        "grid": grid,
-        "output": options.output,
-        "scale": options.scale,
-        "sample_weight": sample_weight,
-        "n_jobs": options.n_jobs,
-    }
-    chosen = EffectsOptions(kind=options.kind, **asked)
-    settled = _explained(
-        lambda rows: settle(model, rows, features, chosen, kind=chosen.kind, grid=chosen.grid, check=False),
-        rows,
-        options.data,
-    )
+    asked = {name: getattr(options, name) for name in ("kind", "output", "scale", "n_jobs")}
+    chosen = EffectsOptions(grid=grid, sample_weight=sample_weight, **asked)
+    how: dict[str, Any] = {"kind": chosen.kind, "grid": chosen.grid, "check": False}
+    settled = _explained(lambda rows: settle(model, rows, features, chosen, **how), rows, options.data)
     if options.plan:
         print(plan_effects(settled))
         return

@@ -34,6 +34,7 @@ from whybox.data.series import (
 )
 from whybox.data.series import import_library as _import
 from whybox.data.series import is_installed as _installed
+from whybox.data.table_view import table_array, table_html, table_item, table_text
 from whybox.errors import (
     ColumnsError,
     DtypeError,
@@ -50,7 +51,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """Rows and named columns, backed by the user's own array or frame (never copied until a block of rows is read).
 
@@ -79,6 +80,38 @@ class Table:
     def __len__(self) -> int:
         """Return the number of rows."""
         return int(self.native.shape[0])
+
+    def __getitem__(self, key: Any) -> Any:
+        """Take out a column by name, or rows by position: ``data["bmi"]``, ``data[3]``, ``data[:5]``, ``data[3, "bmi"]``.
+
+        Returns:
+            for a name the values of the column, (rows,), read-only: numbers (missing as NaN), dates, booleans, or objects (missing as None).
+            For a position a dict of the row's cells. For a slice, a mask, a list of positions or of names a smaller table.
+            For ``data[rows, columns]`` a cell, the values of a column, a dict or a table.
+
+        Raises:
+            OptionError: no such column, or a key that is none of these. IndexError: a row beyond the last.
+        """
+        return table_item(self, key)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Iterate over rows, each a dict of its cells."""
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Return all cells, (rows, columns), for ``np.asarray(data)``: numbers where every column is numeric, else objects."""
+        return np.array(table_array(self), dtype=dtype, copy=True if copy is None else copy)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the numbers of rows and columns."""
+        return len(self), self.width
+
+    def __repr__(self) -> str:
+        return table_text(self)
+
+    def _repr_html_(self) -> str:
+        return table_html(self)
 
     @property
     def width(self) -> int:

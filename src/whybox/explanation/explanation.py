@@ -61,11 +61,11 @@ class Explanation:
         values: float64, one axis for each of `dims`.
         dims: names of the axes; an axis the model does not have is not there.
         coords: for each axis its labels.
-        base: value when every feature is absent, () or (outputs,).
+        base: value when every feature is absent, () or (outputs,); ``base_values`` has it for each row.
         prediction: what the model predicts on the explained scale, (rows,) or (rows, outputs); None where there are no rows.
         units: of values, base and prediction.
         std_error: of values, same shape; None when exact.
-        data: a snapshot of the user's rows, aligned with the model; None where there are no rows.
+        data: a snapshot of the user's rows, aligned with the model: ``data["bmi"]``, ``data[3]``, ``data[:5]``; None where there are no rows.
         players: for each feature label, the columns it stands for; of an effect, its feature or its two.
         evidence: how the numbers were made and checked.
         extras: further numbers with axes of their own, (dims, array) by name: of an effect ``off_data``, ``share`` and the like.
@@ -151,6 +151,15 @@ class Explanation:
     def method_id(self) -> str:
         """Id of the method in the registry of methods, ``"effects.ale"``; empty where none is known."""
         return self.evidence.method_id
+
+    @property
+    def base_values(self) -> Floats:
+        """The base of each row, (rows,) or (rows, outputs), as ``shap.Explanation`` has it; the base itself where there is no row axis."""
+        if "base" in self.extras:  # of a network, which has one for each row
+            return self.extras["base"][1]
+        if "row" not in self.dims:
+            return self.base
+        return np.broadcast_to(self.base, (len(self), *self.base.shape))
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:

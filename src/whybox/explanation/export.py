@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.table import build_frame
+from whybox.data.table import build_frame, is_missing
 from whybox.errors import MissingDependencyError, OptionError, did_you_mean
 from whybox.explanation.labelled import Labelled
 
@@ -25,6 +25,8 @@ def to_frame(explanation: Labelled, *, library: str | None = None, layout: str =
         explanation: what to export.
         library: ``"pandas"``, ``"polars"``, ``"pyarrow"``; None: the library of the rows that were explained (for arrays, the first
             installed of these).
+            Row labels become the index in pandas. Other libraries have no index: there they are the first columns, ``row``, or one column an
+            index level under its name.
         layout: ``"wide"``: one row a row, one column a feature (``feature|output`` where there are several outputs), then
             ``base_value`` and ``prediction``. ``"long"``: one row a number. ``"auto"``: wide for attributions, else long.
 
@@ -34,14 +36,37 @@ def to_frame(explanation: Labelled, *, library: str | None = None, layout: str =
     """
     columns = table_columns(explanation, layout)
     source = library or (explanation.data.library if explanation.data is not None else "numpy")
-    return build_frame(columns, library=source, labels=_row_labels(explanation, columns))
+    labels = _row_labels(explanation, layout)
+    if labels is not None and source != "pandas":
+        columns = {**{n: _storable(v) for n, v in _row_columns(explanation, columns).items()}, **columns}
+        labels = None
+    return build_frame(columns, library=source, labels=labels)
 
 
-def _row_labels(e: Labelled, columns: Mapping[str, Any]) -> Any:
-    """Labels of the table's lines, where each is a row with a label of its own (also a single row that was picked) and no column says so."""
-    if e.data is None or e.data.labels is None or "row" in columns or "row" not in e.coords:
+def _storable(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Labels as a column of any library: objects of one basic type unchanged, missing ones as None, others as text."""
+    if labels.dtype != object:
+        return labels
+    present = [v for v in labels if not is_missing(v)]
+    as_given = len({type(v) for v in present}) == 1 and isinstance(
+        present[0], (str, bool, int, float, bytes, date, timedelta)
+    )
+    out = np.empty(len(labels), dtype=object)
+    out[:] = [None if is_missing(v) else v if as_given else str(v) for v in labels]
+    return out
+
+
+def _row_labels(e: Labelled, layout: str) -> Any:
+    """Row labels of a wide table, if the rows have labels of their own (also a single selected row); a long table has a column of them."""
+    if e.data is None or e.data.labels is None or "row" not in e.coords or _layout(e, layout) == "long":
         return None
     return e.coords["row"] if e.data.index is None else e.data.index
+
+
+def _layout(e: Labelled, layout: str) -> str:
+    if layout != "auto":
+        return layout
+    return "wide" if e.kind == "attribution" else "long"
 
 
 def to_arrow(explanation: Labelled, *, layout: str = "auto") -> Any:
@@ -49,7 +74,7 @@ def to_arrow(explanation: Labelled, *, layout: str = "auto") -> Any:
     import pyarrow as pa
 
     columns = table_columns(explanation, layout)
-    if _row_labels(explanation, columns) is not None:
+    if _row_labels(explanation, layout) is not None:
         columns = {**_row_columns(explanation, columns), **columns}
     table = pa.table({name: _arrow(values) for name, values in columns.items()})
     about = {"kind": explanation.kind, "units": explanation.units, "evidence": explanation.evidence.to_dict()}
@@ -57,9 +82,9 @@ def to_arrow(explanation: Labelled, *, layout: str = "auto") -> Any:
 
 
 def _row_columns(e: Labelled, taken: Any) -> dict[str, npt.NDArray[Any]]:
-    """Row labels as a column, those of several levels as a column each, called as the levels are."""
+    """Row labels as one column, or those of a MultiIndex as one column a level, under the names of the levels."""
     index = None if e.data is None else e.data.index
-    if index is None or index.nlevels == 1:
+    if index is None or not hasattr(index, "levels"):
         return {_free("row", taken): e.coords["row"]}
     out: dict[str, npt.NDArray[Any]] = {}
     for i, name in enumerate(index.names):
@@ -109,9 +134,7 @@ def table_columns(e: Labelled, layout: str = "auto") -> dict[str, npt.NDArray[An
     """Return the columns of the table, as :func:`to_frame` lays them out."""
     if layout not in LAYOUTS:
         raise OptionError(f"layout={layout!r} is not known.{did_you_mean(layout, LAYOUTS)}")
-    if layout == "auto":
-        layout = "wide" if e.kind == "attribution" else "long"
-    if layout == "long":
+    if _layout(e, layout) == "long":
         return _long(e)
     if e.kind != "attribution":
         raise OptionError(f"an explanation of kind {e.kind!r} has no wide layout; use layout='long'.")

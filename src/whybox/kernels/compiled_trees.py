@@ -21,7 +21,7 @@ from whybox.errors import OptionError
 from whybox.kernels.tree_shap import PlayerOf, Rules, native
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["Arithmetic", "Attribution", "Instructions", "forced", "instruction_sets", "threads_available", "work"]
+__all__ = ["Arithmetic", "Attribution", "Instructions", "forced", "instruction_sets", "work"]
 
 Arithmetic = Literal["float32", "float64"]
 MAX_COMPILED_KEPT: Final = 256 * 2**20  # bytes of compiled trees that an explainer keeps between calls
@@ -94,14 +94,6 @@ def _sets() -> tuple[Instructions, ...]:
         names = ", ".join(s.name for s in sets)
         raise OptionError(f"WHYBOX_INSTRUCTIONS={asked!r}: this processor has {names}. Take one of them, or unset it.")
     return sets
-
-
-def threads_available() -> int:
-    """How many processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS or Windows
-        return os.cpu_count() or 1
 
 
 def work(  # noqa: PLR0913  # what there is to count has this many ingredients

@@ -18,11 +18,11 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.models.trees import (
     CATEGORICAL,
+    FLOAT32_SPLIT,
     LESS_EQUAL,
     MISSING_LEFT,
     NAN_AS_ZERO,
     SET_RIGHT,
-    SINGLE,
     TINY_AS_ZERO,
     ZERO_MISSING,
     TreeEnsemble,
@@ -37,7 +37,7 @@ Bools = npt.NDArray[np.bool_]
 def goes_left(e: TreeEnsemble, node: int, x: Floats) -> Bools:
     """Route values through one node (its index among all nodes)."""
     flags = int(e.flags[node])
-    if flags & SINGLE:
+    if flags & FLOAT32_SPLIT:
         with np.errstate(over="ignore"):
             x = x.astype(np.float32).astype(np.float64)
     missing = np.isnan(x)

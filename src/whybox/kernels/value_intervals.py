@@ -13,7 +13,7 @@ from whybox import _native
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.kernels.tree_shap import native
-from whybox.models.trees import CATEGORICAL, SINGLE, TreeEnsemble
+from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, TreeEnsemble
 
 __all__ = ["bin_of", "breakpoints", "classes_of", "edges_of", "representatives"]
 
@@ -31,7 +31,7 @@ def breakpoints(e: TreeEnsemble, column: int) -> Floats:
     with np.errstate(over="ignore", under="ignore"):
         near = t.astype(np.float32)
         near = np.where(near > t, np.nextafter(near, np.float32(-np.inf)), near)
-    return np.unique(np.where(e.flags[here] & SINGLE > 0, near.astype(np.float64), t))
+    return np.unique(np.where(e.flags[here] & FLOAT32_SPLIT > 0, near.astype(np.float64), t))
 
 
 def representatives(e: TreeEnsemble, column: int, seen: Floats) -> Floats:

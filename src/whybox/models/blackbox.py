@@ -13,7 +13,7 @@ import numpy as np
 from whybox.core.label_choice import class_names
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import DtypeError, InputError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
-from whybox.models.agreement import ask
+from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model, OwnPredict, digest
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
@@ -69,7 +69,7 @@ def as_black_box(
     response_method: str | None = None,
     notes: tuple[str, ...] = (),
     scores: RawScores | None = None,
-    learnt: Callable[[Any, int], Mapping[int, Vocabulary]] | None = None,
+    learned_categories: Callable[[Any, int], Mapping[int, Vocabulary]] | None = None,
 ) -> BlackBox:
     """Wrap a function or a fitted estimator.
 
@@ -79,7 +79,7 @@ def as_black_box(
         response_method: the method to call; None: ``predict_proba`` where there is one, else ``predict``.
         notes: what the user should know.
         scores: asked in place of a method, where given.
-        learnt: what tells which categories the estimator learnt, given it and the number of its columns.
+        learned_categories: what tells which categories the estimator learnt, given it and the number of its columns.
 
     Raises:
         UnsupportedModelError: nothing here can be called. OptionError: no such method.
@@ -89,9 +89,9 @@ def as_black_box(
         raise UnsupportedModelError(f"{obj.__name__} is a class, not a fitted model; pass an instance after fit.")
     method = _method(obj, response_method) if scores is None else "decision_function"
     names, named = _columns(obj, rows)
-    categories = {} if method is None or learnt is None else learnt(obj, len(names))
+    categories = {} if method is None or learned_categories is None else learned_categories(obj, len(names))
     inputs = Inputs(
-        names, named, _NoMatrix(categories), tuple((i,) for i in range(len(names))), remembered=_remembered(obj)
+        names, named, _NoMatrix(categories), tuple((i,) for i in range(len(names))), pipeline_names=_remembered(obj)
     )
     plain = method is None
     if scores is not None:
@@ -101,7 +101,7 @@ def as_black_box(
         what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"
     first = inputs.align(rows.rows(np.arange(min(2, len(rows)))))[0]
     library = type(obj).__module__.partition(".")[0] if not plain else "numpy"
-    width = ask(OwnPredict(call, "raw", 0.0, what, library), first).shape[1]
+    width = call_own_predict(OwnPredict(call, "raw", 0.0, what, library), first).shape[1]
     outputs, binary = _outputs(obj, method, width)
     own = OwnPredict(_Second(call) if binary else call, "raw", 0.0, what, library)
     if scores is not None:
@@ -111,7 +111,7 @@ def as_black_box(
         if plain
         else f"{type(obj).__name__} ({library}), asked through {method if scores is None else what}"
     )
-    return BlackBox(inputs=inputs, outputs=outputs, kind=kind, own=own, notes=notes, probed=len(first))
+    return BlackBox(inputs=inputs, outputs=outputs, kind=kind, own_predict=own, notes=notes, probed=len(first))
 
 
 def _method(obj: Any, response_method: str | None) -> str | None:
@@ -153,7 +153,7 @@ def _outputs(obj: Any, method: str | None, width: int) -> tuple[Outputs, bool]:
     if method in ("predict_proba", "decision_function") and classes is not None and not isinstance(classes, list):
         names = class_names(np.asarray(classes))
         if len(names) == 2 and width in (1, 2):
-            return Outputs((names[1],), raw_units=units, response_units=units, negative=names[0]), width == 2
+            return Outputs((names[1],), raw_units=units, response_units=units, negative_class=names[0]), width == 2
         if len(names) == width:
             return Outputs(names, raw_units=units, response_units=units), False
     names = ("prediction",) if width == 1 else tuple(f"output {i}" for i in range(width))
@@ -174,10 +174,10 @@ class _NoMatrix:
     categories: Mapping[int, Vocabulary]
 
     @property
-    def elementwise(self) -> bool:
+    def is_elementwise(self) -> bool:
         return True
 
-    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+    def learned_categories(self, table: Table | None) -> Mapping[int, Vocabulary]:
         """What categories the estimator learnt, as far as it lists them."""
         del table
         return self.categories

@@ -14,7 +14,7 @@ from whybox.models.blackbox import RawScores
 from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["as_model", "as_network", "learnt_categories", "raw_scores"]
+__all__ = ["as_model", "as_network", "learned_categories", "raw_scores"]
 
 
 def as_model(obj: Any, **options: Any) -> Model:
@@ -39,11 +39,11 @@ def raw_scores(obj: Any) -> RawScores | None:
     return found
 
 
-def learnt_categories(obj: Any, width: int) -> Mapping[int, Vocabulary]:
-    """Return what categories an estimator that is only asked learnt of each of its `width` columns, as far as it lists them."""
+def learned_categories(obj: Any, width: int) -> Mapping[int, Vocabulary]:
+    """Return the categories that a black-box estimator learned for each of its `width` columns, if it lists them."""
     from importlib import import_module
 
-    found: Mapping[int, Vocabulary] = import_module("whybox.adapters").learnt(obj, width)
+    found: Mapping[int, Vocabulary] = import_module("whybox.adapters").learned_categories(obj, width)
     return found
 
 

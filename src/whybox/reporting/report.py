@@ -75,6 +75,21 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     Raises:
         InputError: y does not fit the rows or the model. OptionError: an option that does not go with the kind of model, or a path that is none.
         Others as for ``whybox.explain`` and ``whybox.saliency``.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.tree import DecisionTreeRegressor
+        >>> import whybox as wb
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> X = X[["bmi", "bp"]]
+        >>> model = DecisionTreeRegressor(max_depth=3).fit(X, y)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = Path(folder) / "report.html"
+        ...     explanation = wb.report(model, X[:20], path=page)
+        ...     page.read_text()[:15].lower()
+        '<!doctype html>'
     """
     if not isinstance(path, (str, os.PathLike)):
         raise OptionError(
@@ -118,7 +133,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     adapted = as_model(model)
     table = as_table(X)
     truth, truth_name = _truth(table, y)
-    if isinstance(y, str) and not adapted.inputs.reads(y):
+    if isinstance(y, str) and not adapted.inputs.reads_column(y):
         table = table.select([i for i, name in enumerate(table.names) if name != y])
     explanation = explain(adapted, table, background, output=output, scale=scale, players=players)
     performance = None if truth is None else _performance(adapted, explanation, truth)
@@ -159,5 +174,5 @@ def _truth(table: Table, y: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
 
 def _performance(model: Model, explanation: Explanation, truth: npt.NDArray[Any]) -> Performance | None:
     assert explanation.data is not None  # noqa: S101  # explanations of rows keep them
-    blocks = [model.inputs.block(block, start) for start, block in explanation.data.blocks(65536)]
+    blocks = [model.inputs.matrix_of_block(block, start) for start, block in explanation.data.blocks(65536)]
     return measure(model, np.concatenate([raw(model, b) for b in blocks]), truth)

@@ -15,7 +15,7 @@ from whybox.data.table import Floats
 from whybox.errors import ModelFileError, UnknownFieldError, UnsupportedModelError
 from whybox.models.inputs import Inputs
 from whybox.models.links import Link, Outputs
-from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, SET_RIGHT, SINGLE, Tree, TreeEnsemble
+from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT, SET_RIGHT, Tree, TreeEnsemble
 
 __all__ = ["raw_units", "read"]
 
@@ -93,7 +93,7 @@ def read(doc: CheckedNode, kind: str, classes: tuple[str, ...] | None = None) ->
         )
         + ". Train with max_ctr_complexity=1 to have them apart."
     )
-    return TreeEnsemble.stack(
+    return TreeEnsemble.from_trees(
         grown, base=bias, inputs=columns.inputs(), outputs=outputs, kind=kind, notes=(notes,) if mixed else ()
     )
 
@@ -154,11 +154,11 @@ class _Columns:
         # split_index counts borders of floats, then one-hot values, then borders of counters
         self.questions: list[tuple[int, float, int]] = []  # (model column, border or code, flags)
         for i, f in enumerate(self.floats):
-            self.questions += [(i, b, LESS_EQUAL | SINGLE | f.missing) for b in f.borders]
+            self.questions += [(i, b, LESS_EQUAL | FLOAT32_SPLIT | f.missing) for b in f.borders]
         for i, values in enumerate(one_hot.values()):
             self.questions += [(len(self.floats) + i, float(k), CATEGORICAL | SET_RIGHT) for k in range(len(values))]
         for i, (_, borders) in enumerate(counters):
-            self.questions += [(len(self.floats) + len(one_hot) + i, b, LESS_EQUAL | SINGLE) for b in borders]
+            self.questions += [(len(self.floats) + len(one_hot) + i, b, LESS_EQUAL | FLOAT32_SPLIT) for b in borders]
 
     def inputs(self) -> Inputs:
         return Inputs(self.names, self.named, self.encoder, self.encoder.sources)

@@ -104,7 +104,7 @@ class CatBoostEncoder(Encoder):
     categorical: frozenset[int] = frozenset()
 
     @property
-    def elementwise(self) -> bool:
+    def is_elementwise(self) -> bool:
         """Whether there is nothing to confirm: every model column reads one of the user's."""
         return all(len(c.columns) == 1 for c in self.counters)
 
@@ -113,13 +113,13 @@ class CatBoostEncoder(Encoder):
         """For each model column, the user's columns."""
         return (*((p,) for p in self.floats), *((p,) for p in self.one_hot), *(c.columns for c in self.counters))
 
-    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+    def learned_categories(self, table: Table | None) -> Mapping[int, Vocabulary]:
         """Return what categories the model knows by their hashes: all of training where a counter of the column alone lists them."""
         found = {}
         for p in sorted(self.categorical):
             alone = [c.table.values for c in self.counters if c.elements == (Element(p),)]
             known = frozenset(self.one_hot.get(p, ()))
-            found[p] = Vocabulary(knows_text=_Known(known, tuple(alone)), complete=bool(alone))
+            found[p] = Vocabulary(contains_text=_Known(known, tuple(alone)), is_complete=bool(alone))
         return found
 
     def __call__(self, table: Table) -> Floats:

@@ -51,7 +51,7 @@ def adapt(obj: Any) -> Model:
     )
     return replace(
         model,
-        own=OwnPredict(
+        own_predict=OwnPredict(
             predict.table, "raw", ROUNDING, f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')", "catboost"
         ),
     )

@@ -246,7 +246,7 @@ def _imports(data: bytes) -> list[str]:
 def _verify_xgboost(path: Path, model: Model) -> Model:
     if not subprocess_predict.installed("xgboost"):
         return model
-    rounds = model.rounds[0] if model.rounds else 0  # 0: all
+    rounds = model.rounds_used[0] if model.rounds_used else 0  # 0: all
 
     def predict(rows: Floats) -> Floats:
         return subprocess_predict.predictions("xgboost", path, rows, str(rounds))

@@ -70,7 +70,7 @@ def adapt(obj: Any) -> Model:
         f"{type(obj).__name__}.predict({'raw_score=True' if raw else ''})",
         "lightgbm",
     )
-    return replace(model, own=own, rounds=(kept, total) if kept < total else None, notes=notes)
+    return replace(model, own_predict=own, rounds_used=(kept, total) if kept < total else None, notes=notes)
 
 
 def raw_scores(obj: Any) -> RawScores | None:

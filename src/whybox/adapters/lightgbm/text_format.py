@@ -24,7 +24,7 @@ from whybox.models.trees import (
     NAN_AS_ZERO,
     TINY_AS_ZERO,
     ZERO_MISSING,
-    Stack,
+    StackedTrees,
     Tree,
     TreeEnsemble,
 )
@@ -105,7 +105,7 @@ def read(text: str, kind: str, classes: tuple[str, ...] | None = None) -> TreeEn
     own_names = tuple(f"Column_{i}" for i in range(width))  # what LightGBM writes where it was given no names
     named = tuple(names) != own_names
     encoder = _encoder(tail)
-    return TreeEnsemble.stack(
+    return TreeEnsemble.from_trees(
         trees,
         base=np.zeros(per_round),
         outputs=outputs,
@@ -115,7 +115,7 @@ def read(text: str, kind: str, classes: tuple[str, ...] | None = None) -> TreeEn
             named,
             encoder,
             tuple((i,) for i in range(width)),
-            blank="_",
+            blank_replacement="_",
             own_names=() if named else own_names,
         ),
     )
@@ -234,7 +234,7 @@ class _Blocks:
         return iter((self.fields, self.position))
 
 
-def _trees(fields: list[dict[str, str]], width: int, per_round: int, weight: float) -> Stack:
+def _trees(fields: list[dict[str, str]], width: int, per_round: int, weight: float) -> StackedTrees:
     """All trees at once. LightGBM numbers inner nodes 0 .. n-2 and leaves apart, as the complement of their number."""
     blocks = _Blocks(fields, list(range(len(fields))))
     leaves = np.array([_one(f, "num_leaves").integer(1) for f in fields], dtype=np.int64)
@@ -280,7 +280,7 @@ def _trees(fields: list[dict[str, str]], width: int, per_round: int, weight: flo
             found = _sets(f, f"tree {i}", threshold[mine], np.flatnonzero(categorical[mine]))
             sets.update({int(node) + k: v for k, v in found.items()})
     nodes.sets = sets
-    return Stack(nodes, sizes, np.arange(len(sizes)) % per_round, np.full(len(sizes), weight))
+    return StackedTrees(nodes, sizes, np.arange(len(sizes)) % per_round, np.full(len(sizes), weight))
 
 
 def _bare(n: int) -> Tree:
@@ -421,7 +421,7 @@ def _encoder(tail: str) -> Encoder:
         isinstance(v, list) and all(isinstance(c, (str, int, float, bool)) for c in v) for v in lists
     ):
         raise ModelFileError("the model's last line (pandas_categorical) is not a list of categories a column.")
-    base = NumberEncoder("LightGBM", unseen=float("nan"), array_codes=True, narrow="fiubO")
+    base = NumberEncoder("LightGBM", unseen_code=float("nan"), array_codes=True, float32_kinds="fiubO")
     if not lists:
         return base
     listed = re.search(r"^\[categorical_feature: ([\d,]*)\]$", tail, flags=re.MULTILINE)
@@ -440,7 +440,7 @@ class ByKind(Encoder):
     lists: tuple[tuple[Any, ...], ...]
 
     @property
-    def elementwise(self) -> bool:
+    def is_elementwise(self) -> bool:
         """True: columns are read one to one."""
         return True
 
@@ -455,7 +455,7 @@ class ByKind(Encoder):
             )
         return replace(self.base, categories=dict(zip(at, self.lists, strict=True)))(table)
 
-    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+    def learned_categories(self, table: Table | None) -> Mapping[int, Vocabulary]:
         """Return the categories of training, once the rows show which columns they belong to."""
         if table is None or isinstance(table.native, np.ndarray):
             return {}
@@ -470,5 +470,5 @@ class ByKind(Encoder):
 def of_estimator(encoder: Encoder) -> Encoder:
     """Return the encoder for the scikit-learn interface, which makes float64 of arrays of objects before LightGBM sees them."""
     if isinstance(encoder, ByKind):
-        return replace(encoder, base=replace(encoder.base, narrow="fiub"))
-    return replace(encoder, narrow="fiub") if isinstance(encoder, NumberEncoder) else encoder
+        return replace(encoder, base=replace(encoder.base, float32_kinds="fiub"))
+    return replace(encoder, float32_kinds="fiub") if isinstance(encoder, NumberEncoder) else encoder

@@ -66,7 +66,7 @@ def finish(reading: Reading, estimator: Any) -> Model:
     )
     return replace(
         model,
-        own=OwnPredict(
+        own_predict=OwnPredict(
             call, reading.scale, ROUNDING, f"{type(estimator).__name__}.{_name(reading.predict)}", "scikit-learn"
         ),
     )
@@ -80,11 +80,11 @@ def outer(
     own = OwnPredict(
         call,
         scale,
-        max(relative, model.own.relative if model.own else 0.0),
+        max(relative, model.own_predict.relative_rounding if model.own_predict else 0.0),
         f"{type(estimator).__name__}.{_name(predict)}",
         "scikit-learn",
     )
-    return replace(model, own=own, kind=f"{import_path(estimator)} of {model.kind}")
+    return replace(model, own_predict=own, kind=f"{import_path(estimator)} of {model.kind}")
 
 
 @final
@@ -124,7 +124,7 @@ def number_inputs(estimator: Any, *, single: bool, nan: bool, infinite: bool) ->
     width = int(estimator.n_features_in_)
     names = tuple(map(str, estimator.feature_names_in_)) if named else tuple(f"x{i}" for i in range(width))
     encoder = NumberEncoder(
-        type(estimator).__name__, single=single, allow_nan=nan, allow_infinite=infinite, sparse_nan=False
+        type(estimator).__name__, float32=single, allow_nan=nan, allow_infinite=infinite, sparse_nan=False
     )
     return Inputs(names, named, encoder, tuple((i,) for i in range(width)))
 

@@ -17,7 +17,7 @@ from whybox.errors import UnknownFieldError, UnsupportedModelError
 from whybox.kernels import tree_shap as kernels
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.links import Link, Outputs
-from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, Stack, Tree, TreeEnsemble
+from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, StackedTrees, Tree, TreeEnsemble
 
 __all__ = ["adaboost_classifier", "adaboost_regressor", "gradient_boosting", "hist_gradient_boosting"]
 
@@ -34,7 +34,7 @@ def margin_outputs(classes: Any, *, scale: float = 1.0) -> Outputs:
             Link("sigmoid", scale),
             raw_units="log-odds" if scale == 1.0 else "margin",
             response_units="probability",
-            negative=names[0],
+            negative_class=names[0],
         )
     return Outputs(
         names,
@@ -68,11 +68,11 @@ def gradient_boosting(estimator: Any) -> Reading:
     read: dict[str, Any] = {"inputs": inputs, "outputs": outputs, "kind": import_path(estimator)}
     own = estimator.decision_function if classifier else estimator.predict
     # The initial prediction is a constant; learn it through the public predict: what the trees do not explain at one row.
-    bare = TreeEnsemble.stack(trees, base=np.zeros(len(outputs.names)), **read)
+    bare = TreeEnsemble.from_trees(trees, base=np.zeros(len(outputs.names)), **read)
     row = np.zeros((1, inputs.width))
     with quietly():
         base = as_columns(own(row))[0] - kernels.predict(bare, row)[0]
-    return Reading(TreeEnsemble.stack(trees, base=base, **read), own, "raw", Domain(nan=False, infinite=False))
+    return Reading(TreeEnsemble.from_trees(trees, base=base, **read), own, "raw", Domain(nan=False, infinite=False))
 
 
 def _check_init(estimator: Any) -> None:
@@ -110,12 +110,14 @@ def hist_gradient_boosting(estimator: Any) -> Reading:
                 f"HistGradientBoostingRegressor with loss {loss} is not known to this version of whybox."
             )
         link = _HIST_LINKS[loss]
-        outputs = Outputs(("prediction",), link, raw_units="prediction" if link.identity else "log of the prediction")
+        outputs = Outputs(
+            ("prediction",), link, raw_units="prediction" if link.is_identity else "log of the prediction"
+        )
     inputs, order, codes = _hist_inputs(estimator)
     per_round = len(stages[0])
     found = _hist_trees([predictor for stage in stages for predictor in stage], order, per_round)
     base = np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(-1)  # noqa: SLF001
-    model = TreeEnsemble.stack(found, base=base, inputs=inputs, outputs=outputs, kind=import_path(estimator))
+    model = TreeEnsemble.from_trees(found, base=base, inputs=inputs, outputs=outputs, kind=import_path(estimator))
     domain = Domain(categories={c: len(known) for c, known in codes.items()}, unseen=True)
     method = "decision_function" if classifier else "predict"
 
@@ -147,7 +149,7 @@ def _hist_inputs(estimator: Any) -> tuple[Inputs, np.ndarray[Any, np.dtype[np.in
         int(c): tuple(v for v in known if not is_missing(v))
         for c, known in zip(np.flatnonzero(mask), categories, strict=True)
     }
-    encoder = NumberEncoder(type(estimator).__name__, categories=codes, unseen=float("nan"))
+    encoder = NumberEncoder(type(estimator).__name__, categories=codes, unseen_code=float("nan"))
     return (
         Inputs(inputs.names, inputs.named, encoder, inputs.sources),
         np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)]),
@@ -161,7 +163,7 @@ def _of_objects(estimator: Any) -> bool:
     return any(np.asarray(known).dtype == object for known in categories)
 
 
-def _hist_trees(predictors: list[Any], order: Any, per_round: int) -> Stack:
+def _hist_trees(predictors: list[Any], order: Any, per_round: int) -> StackedTrees:
     """All trees at once."""
     sizes = np.array([len(p.nodes) for p in predictors], dtype=np.int64)
     nodes = np.concatenate([p.nodes for p in predictors])
@@ -186,7 +188,7 @@ def _hist_trees(predictors: list[Any], order: Any, per_round: int) -> Stack:
         gain=np.where(leaf, 0.0, nodes["gain"]),
         sets=sets,
     )
-    return Stack(found, sizes, np.arange(len(sizes)) % per_round, np.ones(len(sizes)))
+    return StackedTrees(found, sizes, np.arange(len(sizes)) % per_round, np.ones(len(sizes)))
 
 
 @final
@@ -235,9 +237,9 @@ def adaboost_classifier(estimator: Any) -> Reading:
             )
         )
     outputs = margin_outputs(classes, scale=1.0 if len(classes) == 2 else 1.0 / (len(classes) - 1))
-    outputs = Outputs(outputs.names, outputs.link, "vote margin", "probability", outputs.negative)
+    outputs = Outputs(outputs.names, outputs.link, "vote margin", "probability", outputs.negative_class)
     # predict hands the rows to its trees unchecked, so missing values and infinities meet each tree's own rules: refuse them here.
-    model = TreeEnsemble.stack(
+    model = TreeEnsemble.from_trees(
         trees,
         base=np.zeros(len(outputs.names)),
         inputs=number_inputs(estimator, single=True, nan=False, infinite=False),

@@ -12,13 +12,13 @@ from whybox.data.table import is_missing
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
 
-__all__ = ["learnt_by", "learnt_of"]
+__all__ = ["categories_of_estimator", "categories_of_steps"]
 
 Origins = list[int | None]  # for each column here, the user's column whose cells it still holds
 _ENCODERS: Final = ("OneHotEncoder", "OrdinalEncoder", "TargetEncoder")
 
 
-def learnt_by(steps: Sequence[Any], width: int, inner: Inputs | None) -> dict[int, Vocabulary]:
+def categories_of_steps(steps: Sequence[Any], width: int, inner: Inputs | None) -> dict[int, Vocabulary]:
     """Return the categories learnt of each of the user's columns.
 
     Args:
@@ -29,24 +29,24 @@ def learnt_by(steps: Sequence[Any], width: int, inner: Inputs | None) -> dict[in
     origins: Origins = list(range(width))
     for step in steps:
         origins = _walk(step, origins, found)
-    for at, vocabulary in (inner.encoder.learnt(None) if inner is not None else {}).items():
-        if at < len(origins) and vocabulary.stored:
+    for at, vocabulary in (inner.encoder.learned_categories(None) if inner is not None else {}).items():
+        if at < len(origins) and vocabulary.is_stored:
             _note(found, origins[at], vocabulary)
     return found
 
 
-def learnt_of(estimator: Any, width: int) -> dict[int, Vocabulary]:
+def categories_of_estimator(estimator: Any, width: int) -> dict[int, Vocabulary]:
     """Return the categories that the transformers of a Pipeline learnt, or of the one that a search found best; of other estimators none."""
     estimator = getattr(estimator, "best_estimator_", estimator)
     steps = [step for _, step in getattr(estimator, "steps", ())[:-1]]
-    return learnt_by(steps, width, None) if steps else {}
+    return categories_of_steps(steps, width, None) if steps else {}
 
 
 def _note(found: dict[int, Vocabulary], origin: int | None, vocabulary: Vocabulary) -> None:
     if origin is not None:
         old = found.get(origin)
-        both = old is not None and old.words is not None and vocabulary.words is not None
-        found[origin] = old.shared(vocabulary) if both and old is not None else vocabulary
+        both = old is not None and old.categories is not None and vocabulary.categories is not None
+        found[origin] = old.intersection(vocabulary) if both and old is not None else vocabulary
 
 
 def _walk(step: Any, origins: Origins, found: dict[int, Vocabulary]) -> Origins:

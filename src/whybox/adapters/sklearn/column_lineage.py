@@ -1,7 +1,7 @@
 """Which of its input columns does each output column of a fitted transformer depend on?
 
 Known transformers are traced exactly. Anything else counts as mixing all its inputs: then those columns are one player, and the
-explanation of that player is still exact. What is declared here is confirmed on real rows (Inputs.confirm).
+explanation of that player is still exact. What is declared here is confirmed on real rows (Inputs.confirm_structure).
 """
 
 from __future__ import annotations

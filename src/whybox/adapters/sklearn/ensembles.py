@@ -72,7 +72,7 @@ def multi_output(estimator: Any, adapt: Adapt) -> Model:
         raise UnsupportedModelError(
             f"{type(estimator).__name__} holds a model that is not a tree ensemble: {members[0].kind}."
         )
-    if any(not m.outputs.link.identity for m in members):
+    if any(not m.outputs.link.is_identity for m in members):
         raise UnsupportedModelError(
             f"{type(estimator).__name__} of {members[0].kind}: its members put a link on top of their sums. Explain each of estimator.estimators_ by itself."
         )
@@ -83,7 +83,7 @@ def multi_output(estimator: Any, adapt: Adapt) -> Model:
     trees, base, at = [], [], 0
     for part, offset in zip(parts, offsets, strict=True):
         m = part.model
-        for tree in m.unstack():
+        for tree in m.to_trees():
             value = np.zeros((len(tree.left), len(names)))
             value[:, at : at + len(m.outputs.names)] = _wide(tree, len(m.outputs.names))
             trees.append(_moved(_with(tree, value, tree.weight), offset))
@@ -92,7 +92,7 @@ def multi_output(estimator: Any, adapt: Adapt) -> Model:
     outputs = Outputs(
         tuple(names), raw_units=members[0].outputs.raw_units, response_units=members[0].outputs.response_units
     )
-    model = TreeEnsemble.stack(
+    model = TreeEnsemble.from_trees(
         trees, base=base, inputs=inputs, outputs=outputs, kind=members[0].kind, verdict=_verdict(parts)
     )
     predict = estimator.predict_proba if classifier else estimator.predict
@@ -118,7 +118,7 @@ def _additive(model: Model, estimator: Any, classifier: bool) -> TreeEnsemble:
             f"{type(estimator).__name__} averages the probabilities of {model.kind}, and those come out of a link on top of a sum, so the average is not a sum "
             "over trees. Averages of forests can be explained exactly; or explain each member by itself."
         )
-    if not classifier and not model.outputs.link.identity:
+    if not classifier and not model.outputs.link.is_identity:
         raise UnsupportedModelError(
             f"{type(estimator).__name__} averages predictions of {model.kind} after their link, which is not a sum over trees."
         )
@@ -139,13 +139,13 @@ def _join(estimator: Any, parts: Sequence[_Part], width: int, classes: Any) -> M
     base = np.zeros(k)
     inputs, offsets = _inputs(estimator, parts, width)
     for part, offset in zip(parts, offsets, strict=True):
-        for tree in part.model.unstack():
+        for tree in part.model.to_trees():
             value = _wide(tree, len(part.model.outputs.names))
             trees.append(
                 _moved(_with(tree, _spread(value, part, k, constant=False), tree.weight * part.weight), offset)
             )
         base += part.weight * _spread(part.model.base_values[None, :], part, k, constant=True)[0]
-    model = TreeEnsemble.stack(
+    model = TreeEnsemble.from_trees(
         trees,
         base=base,
         inputs=inputs,
@@ -173,7 +173,9 @@ def _verdict(parts: Sequence[_Part]) -> Verdict:
 
 def _relative(parts: Sequence[_Part]) -> float:
     """Rounding of the members' own sums, of which the ensemble's predict is made."""
-    return max((p.model.own.relative for p in parts if p.model.own is not None), default=ROUNDING)
+    return max(
+        (p.model.own_predict.relative_rounding for p in parts if p.model.own_predict is not None), default=ROUNDING
+    )
 
 
 def _spread(value: Floats, part: _Part, k: int, *, constant: bool) -> Floats:
@@ -201,7 +203,7 @@ def _inputs(estimator: Any, parts: Sequence[_Part], width: int) -> tuple[Inputs,
     named, names = whole and first.named, first.names if whole else tuple(f"x{i}" for i in range(width))
     if hasattr(estimator, "feature_names_in_"):
         named, names = True, tuple(map(str, estimator.feature_names_in_))
-    blank = first.blank if len({p.model.inputs.blank for p in parts}) == 1 else None
+    blank = first.blank_replacement if len({p.model.inputs.blank_replacement for p in parts}) == 1 else None
     encoders = [p.model.inputs.encoder for p in parts]
     common = _common(encoders, type(estimator).__name__)
     if common is not None:
@@ -227,16 +229,16 @@ def _common(encoders: Sequence[Encoder], library: str) -> NumberEncoder | None:
     plain = [e for e in encoders if isinstance(e, NumberEncoder) and not e.categories]
     if len(plain) < len(encoders):
         return None
-    single = {e.single for e in plain}
+    single = {e.float32 for e in plain}
     # Trees of libraries that round to float32 say so at their splits; a value that means missing is compared after rounding.
-    if len({(repr(e.missing), e.narrow, repr(e.absent)) for e in plain}) > 1 or (
-        len(single) > 1 and not np.isnan(plain[0].missing)
+    if len({(repr(e.missing_value), e.float32_kinds, repr(e.absent)) for e in plain}) > 1 or (
+        len(single) > 1 and not np.isnan(plain[0].missing_value)
     ):
         return None
     return replace(
         plain[0],
         library=library,
-        single=all(single),
+        float32=all(single),
         allow_nan=all(e.allow_nan for e in plain),
         allow_infinite=all(e.allow_infinite for e in plain),
         sparse_nan=all(e.sparse_nan for e in plain),
@@ -251,17 +253,17 @@ class _SideBySide(Encoder):
     members: tuple[tuple[tuple[int, ...], Encoder], ...]
 
     @property
-    def elementwise(self) -> bool:
+    def is_elementwise(self) -> bool:
         """Whether every member reads column by column."""
-        return all(e.elementwise for _, e in self.members)
+        return all(e.is_elementwise for _, e in self.members)
 
-    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+    def learned_categories(self, table: Table | None) -> Mapping[int, Vocabulary]:
         """Return the categories that every member with that column has learnt."""
         found: dict[int, Vocabulary] = {}
         for columns, encoder in self.members:
-            for i, new in encoder.learnt(None if table is None else table.select(columns)).items():
+            for i, new in encoder.learned_categories(None if table is None else table.select(columns)).items():
                 old = found.get(columns[i])
-                both = new if old is None or old.words is None or new.words is None else old.shared(new)
+                both = new if old is None or old.categories is None or new.categories is None else old.intersection(new)
                 found[columns[i]] = both
         return found
 

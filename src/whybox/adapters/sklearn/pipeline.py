@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.adapters.common import as_columns, quietly
 from whybox.adapters.sklearn.assemble import outer
-from whybox.adapters.sklearn.categories import learnt_by
+from whybox.adapters.sklearn.categories import categories_of_steps
 from whybox.adapters.sklearn.column_lineage import Sources, trace
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import UnsupportedModelError, WhyboxError
@@ -43,7 +43,7 @@ def pipeline(estimator: Any, adapt: Adapt) -> Model:
 
 def own_predict(estimator: Any, inner: Model) -> tuple[Callable[[Any], Any], Scale]:
     """The wrapper's predict that can be held against the inner model: probabilities for classifiers, else predictions."""
-    if inner.own is None:
+    if inner.own_predict is None:
         raise UnsupportedModelError(f"{inner.kind} has no predict to be held against.")
     if hasattr(estimator, "predict_proba") and inner.outputs.has_probability:
         return estimator.predict_proba, "response"
@@ -73,9 +73,11 @@ def _inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) -> Input
     per_column = tuple(
         tuple(sorted(frozenset().union(*(sources[p] for p in source)))) for source in inner.inputs.sources
     )
-    learnt = learnt_by([step for _, step in steps], width, inner.inputs)
+    learned_categories = categories_of_steps([step for _, step in steps], width, inner.inputs)
     remembered = () if named else _remembered([step for _, step in steps[1:]], inner.inputs)
-    return Inputs(names, named, _Steps(tuple(steps), inner.inputs, learnt), per_column, remembered=remembered)
+    return Inputs(
+        names, named, _Steps(tuple(steps), inner.inputs, learned_categories), per_column, pipeline_names=remembered
+    )
 
 
 def _remembered(steps: list[Any], inner: Inputs) -> tuple[str, ...]:
@@ -94,18 +96,18 @@ class _Steps:
     categories: Mapping[int, Vocabulary]
 
     @property
-    def elementwise(self) -> bool:
+    def is_elementwise(self) -> bool:
         """False: what the transformers do is confirmed on real rows."""
         return False
 
-    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+    def learned_categories(self, table: Table | None) -> Mapping[int, Vocabulary]:
         """Return the categories that the transformers, or the model behind them, learnt of the user's own columns."""
         del table
         return self.categories
 
-    def only(self, columns: npt.NDArray[np.int64]) -> _Steps:
+    def select_columns(self, columns: npt.NDArray[np.int64]) -> _Steps:
         """Return the encoder of some model columns: all steps run, but what they make stays sparse."""
-        return replace(self, inner=self.inner.only(columns))
+        return replace(self, inner=self.inner.select_columns(columns))
 
     def __call__(self, table: Table) -> Floats:
         rows = table.for_transformers()
@@ -148,7 +150,7 @@ def search(estimator: Any, adapt: Adapt) -> Model:
 def transformed_target(estimator: Any, adapt: Adapt) -> Model:
     """Read TransformedTargetRegressor: the raw scale is the inner regressor's, the link is the inverse transform."""
     inner = adapt(estimator.regressor_)
-    if not inner.outputs.link.identity:
+    if not inner.outputs.link.is_identity:
         raise UnsupportedModelError(
             f"TransformedTargetRegressor of {inner.kind}: two links on top of each other; explain estimator.regressor_ by itself."
         )

@@ -13,7 +13,7 @@ from whybox.adapters.verification.verify import Domain
 from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
 from whybox.models.links import Link, Outputs
-from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, SINGLE, Tree, TreeEnsemble
+from whybox.models.trees import FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT, Tree, TreeEnsemble
 
 __all__ = ["forest", "isolation_forest", "read_tree", "single_tree"]
 
@@ -42,7 +42,7 @@ def read_tree(
     gain = np.where(inner, decrease - decrease[tree.children_left] - decrease[tree.children_right], 0.0) / cover[0]
     if share is not None and gain.sum() > 0:
         gain *= share / gain.sum()
-    flags = np.full(len(feature), LESS_EQUAL | SINGLE, dtype=np.uint8)
+    flags = np.full(len(feature), LESS_EQUAL | FLOAT32_SPLIT, dtype=np.uint8)
     flags |= np.where(np.asarray(tree.missing_go_to_left, dtype=bool), MISSING_LEFT, 0).astype(np.uint8)
     return Tree(
         left=tree.children_left,
@@ -76,7 +76,7 @@ def probability_outputs(classes: list[npt.NDArray[Any]]) -> Outputs:
     if len(classes) == 1:
         names = class_names(classes[0])
         if len(names) == 2:
-            return Outputs(names[1:], raw_units="probability", response_units="probability", negative=names[0])
+            return Outputs(names[1:], raw_units="probability", response_units="probability", negative_class=names[0])
         return Outputs(names, raw_units="probability", response_units="probability")
     names = tuple(
         f"y{k}={name}"
@@ -118,7 +118,7 @@ def _average(estimator: Any, members: list[Any]) -> Reading:
     else:
         outputs = value_outputs(int(estimator.n_outputs_))
     nan = allows_nan(estimator)
-    model = TreeEnsemble.stack(
+    model = TreeEnsemble.from_trees(
         trees,
         base=np.zeros(len(outputs.names)),
         inputs=number_inputs(estimator, single=True, nan=nan, infinite=False),
@@ -144,7 +144,7 @@ def isolation_forest(estimator: Any) -> Reading:
             "this IsolationForest was fitted with max_samples=1, so every path has length zero and there is nothing to explain."
         )
     nan = allows_nan(estimator)
-    model = TreeEnsemble.stack(
+    model = TreeEnsemble.from_trees(
         trees,
         base=[0.0],
         inputs=number_inputs(estimator, single=True, nan=nan, infinite=False),

@@ -18,7 +18,15 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.kernels import tree_shap
 from whybox.kernels.reference import ZERO_THRESHOLD, goes_left
-from whybox.models.trees import CATEGORICAL, LESS_EQUAL, SET_RIGHT, SINGLE, TINY_AS_ZERO, ZERO_MISSING, TreeEnsemble
+from whybox.models.trees import (
+    CATEGORICAL,
+    FLOAT32_SPLIT,
+    LESS_EQUAL,
+    SET_RIGHT,
+    TINY_AS_ZERO,
+    ZERO_MISSING,
+    TreeEnsemble,
+)
 
 __all__ = ["Domain", "ProbeRowMaker", "complete", "rows_everywhere", "some_rows"]
 
@@ -88,7 +96,7 @@ def rows_everywhere(maker: ProbeRowMaker) -> tuple[Floats, int, int]:
     take = has_high & ~(mixed & has_low)
     np.copyto(out[:, 1], high, where=take)
     np.copyto(out[:, 1], low, where=has_low & ~take)
-    own, single = e.feature[inner], e.flags[inner] & SINGLE > 0
+    own, single = e.feature[inner], e.flags[inner] & FLOAT32_SPLIT > 0
     out[inner, 0, own] = np.nan if maker.domain.nan else maker.odd(len(inner))
     below, above = maker.last_left[inner], maker.first_right[inner]
     equal = e.flags[inner] & LESS_EQUAL > 0
@@ -228,14 +236,14 @@ class ProbeRowMaker:
         """Categories of each column whose sets are lists."""
         found: dict[int, list[npt.NDArray[np.int64]]] = {}
         for node in np.flatnonzero((self.e.set_words < 0) & (self.e.left >= 0)).tolist():
-            found.setdefault(int(self.e.feature[node]), []).append(self.e.members(node))
+            found.setdefault(int(self.e.feature[node]), []).append(self.e.set_members(node))
         return {column: np.unique(np.concatenate(sets)).astype(np.float64) for column, sets in found.items()}
 
     def around(self, nodes: _Nodes, out: Floats) -> None:
         """Change the first rows of `out`, four a node, so that they reach it, with its own feature on, below, above its threshold, or odd."""
         e, domain, n = self.e, self.domain, len(nodes)
         self._obey_paths(np.tile(nodes, 4), out[: 4 * n])
-        at, t, single = e.feature[nodes], e.threshold[nodes], e.flags[nodes] & SINGLE > 0
+        at, t, single = e.feature[nodes], e.threshold[nodes], e.flags[nodes] & FLOAT32_SPLIT > 0
         categorical = e.flags[nodes] & CATEGORICAL > 0
         below, above = _beside(t, single, up=False), _beside(t, single, up=True)
         for k, number in enumerate((t, below, above, self.odd(n))):
@@ -285,7 +293,7 @@ class ProbeRowMaker:
         for i in np.flatnonzero(e.flags[at] & CATEGORICAL > 0):
             node, row = int(at[i]), int(rows[i])
             if node not in self.sets:
-                self.sets[node] = e.members(node)
+                self.sets[node] = e.set_members(node)
             members, turn = self.sets[node], row * 7919
             if left[i] != bool(e.flags[node] & SET_RIGHT):  # a member
                 code = members[turn % len(members)] if len(members) else -1
@@ -319,7 +327,7 @@ def _different(columns: Mapping[int, _Nodes], e: TreeEnsemble) -> _Nodes:
 
 def _sides(e: TreeEnsemble) -> tuple[Floats, Floats]:
     """Largest value that goes left and smallest that goes right at each node that compares a number, as it is compared."""
-    t, equal, single = e.threshold, e.flags & LESS_EQUAL > 0, e.flags & SINGLE > 0
+    t, equal, single = e.threshold, e.flags & LESS_EQUAL > 0, e.flags & FLOAT32_SPLIT > 0
     with np.errstate(over="ignore", invalid="ignore"):
         left = np.where(equal, t, _beside(t, np.zeros(1, bool), up=False))
     if single.any():  # the last number that is rounded to a float32 that goes left: half way to the next

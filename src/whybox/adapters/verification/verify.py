@@ -26,11 +26,11 @@ from whybox.adapters.verification.probe_rows import (
 from whybox.data.sparse_rows import from_dense
 from whybox.data.table import Floats, as_table
 from whybox.kernels import tree_shap
-from whybox.models.agreement import compare
+from whybox.models.agreement import compare_predictions
 from whybox.models.base import Scale, Verdict
-from whybox.models.columns_read import columns_read, narrowed
+from whybox.models.columns_read import columns_read, narrow_to_columns_read
 from whybox.models.linear import Linear
-from whybox.models.mixed_rows import masks
+from whybox.models.mixed_rows import random_masks
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["Domain", "Rounds", "verified", "verified_linear"]
@@ -101,7 +101,7 @@ def verified(
 
 def narrowed_trees(model: TreeEnsemble) -> TreeEnsemble:
     """As `narrowed`."""
-    found = narrowed(model)
+    found = narrow_to_columns_read(model)
     assert isinstance(found, TreeEnsemble)  # noqa: S101  # the same kind of model comes back
     return found
 
@@ -137,7 +137,15 @@ def _checked(
         return f"made row {i:,} of {len(made):,}{', which mixes two others' if i >= len(rows) else ''}"
 
     found = [
-        compare(model, tree_shap.predict(model, ours), own, scale=scale, relative=relative, size=model.size, what=what)
+        compare_predictions(
+            model,
+            tree_shap.predict(model, ours),
+            own,
+            scale=scale,
+            relative=relative,
+            rounding_scale=model.rounding_scale,
+            what=what,
+        )
     ]
     count = len(made)
     if every and rounds is not None:
@@ -152,7 +160,7 @@ def _mixed(rows: Floats, rng: np.random.Generator) -> Floats:
     """Rows that take some of their columns from one of the rows made and the others from another."""
     if len(rows) < 2 or rows.shape[1] < 2:
         return rows[:0]
-    taken = masks(MIXED, rows.shape[1], rng)
+    taken = random_masks(MIXED, rows.shape[1], rng)
     one, two = rng.integers(0, len(rows), (2, MIXED))
     return np.asarray(np.where(taken, rows[two], rows[one]))
 
@@ -198,13 +206,13 @@ def _by_rounds(
         rows = made[model.tree_offsets[first] : model.tree_offsets[last]].reshape(-1, made.shape[2])
         own = rounds.predict(rows, first // rounds.trees, last // rounds.trees).reshape(len(rows), -1)
         some = slice(first, last)
-        yield compare(
+        yield compare_predictions(
             model,
             tree_shap.predict(model, rows, some),
             own,
             scale=scale,
             relative=relative,
-            size=model.size_of(some),
+            rounding_scale=model.rounding_scale_of(some),
             what=f"row for trees {first} to {last - 1},",
         )
 
@@ -224,7 +232,7 @@ def verified_linear(
     rows = rows.astype(np.float32).astype(np.float64)
     mixed = _mixed(rows, rng)[:count]
     rows = np.concatenate([rows, mixed])
-    difference, tolerance = compare(
-        model, model.raw(rows), predict(rows), scale="raw", relative=relative, size=model.size(rows)
+    difference, tolerance = compare_predictions(
+        model, model.raw(rows), predict(rows), scale="raw", relative=relative, rounding_scale=model.rounding_scale(rows)
     )
     return replace(model, verdict=Verdict(len(rows), 0, 0, difference, tolerance, against, len(mixed)))

@@ -29,14 +29,14 @@ class Garbled(Encoder):
     fixed: bool = False  # written by a version that cuts right; the names may still be older than the file
 
     @property
-    def elementwise(self) -> bool:
+    def is_elementwise(self) -> bool:
         """True: columns are read one to one."""
         return True
 
-    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+    def learned_categories(self, table: Table | None) -> Mapping[int, Vocabulary]:
         """Return the categories of training where their names are whole; damaged names are refused when codes are looked up."""
         whole = (c for c, known in self.base.categories.items() if known is None or not self._damaged(known))
-        every = self.base.learnt(table)
+        every = self.base.learned_categories(table)
         return {c: every[c] for c in whole}
 
     @property
@@ -94,7 +94,7 @@ def _refuse_twins(column: Column, known: tuple[Any, ...]) -> None:
         names = [(column.categories[code], column.categories[taken_for[code]]) for code in held]
         raise DtypeError(
             f"column {column.name!r} holds {', '.join(f'{a!r} (taken for {b!r})' for a, b in names[:4])}{' and more' if len(names) > 4 else ''}: {_reason(known)} "
-            f"Here different names leave the same pieces, so XGBoost's own predict takes one category for another. To explain what the trees learnt, {_REMEDY}."
+            f"Here different names leave the same pieces, so XGBoost's own predict takes one category for another. To explain what the trees learned, {_REMEDY}."
         )
 
 

@@ -21,7 +21,7 @@ from whybox.models.base import Model
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.linear import Linear
 from whybox.models.links import Link, Outputs
-from whybox.models.trees import CATEGORICAL, Stack, TreeEnsemble
+from whybox.models.trees import CATEGORICAL, StackedTrees, TreeEnsemble
 
 __all__ = ["ROUNDING", "Document", "read"]
 
@@ -165,15 +165,15 @@ def read(doc: CheckedNode, about: Document) -> Model:
     trees, cats, (rounds, notes) = _booster(
         booster, name, width, groups, types, about, attributes if isinstance(attributes, dict) else {}
     )
-    return TreeEnsemble.stack(
+    return TreeEnsemble.from_trees(
         trees,
         base=base,
         inputs=_inputs(names, width, cats, about),
         outputs=outputs,
         kind=about.kind,
-        rounds=rounds,
+        rounds_used=rounds,
         notes=notes,
-        single=True,
+        float32_sums=True,
     )
 
 
@@ -233,11 +233,11 @@ def _level_names(doc: CheckedNode, groups: int) -> tuple[str, ...]:
 def _inputs(names: list[str], width: int, cats: dict[int, tuple[Any, ...] | None], about: Document) -> Inputs:
     numbers = NumberEncoder(
         "XGBoost",
-        single=True,
-        missing=about.missing,
+        float32=True,
+        missing_value=about.missing,
         allow_infinite=False,
         categories=cats,
-        unseen=None,
+        unseen_code=None,
         array_codes=True,
         absent=float("nan"),
     )
@@ -276,7 +276,7 @@ def _booster(
     types: list[str],
     about: Document,
     attributes: dict[str, Any],
-) -> tuple[Stack, dict[int, tuple[Any, ...] | None], _Said]:
+) -> tuple[StackedTrees, dict[int, tuple[Any, ...] | None], _Said]:
     drop = None
     if name == "dart":
         outer = booster.fields(["gbtree", "name", "weight_drop"])

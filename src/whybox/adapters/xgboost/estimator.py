@@ -107,7 +107,7 @@ def _finish(booster: Any, estimator: Any, obj: Any) -> Model:
     what = f"{type(obj).__name__}.predict(output_margin=True)"
     return replace(
         model,
-        own=OwnPredict(
+        own_predict=OwnPredict(
             _OnTable(booster, kept, missing, len(model.outputs.names), isinstance(model, TreeEnsemble)),
             "raw",
             ROUNDING,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from whybox.adapters.files.strict_document import CheckedNode, together
 from whybox.data.table import Floats
 from whybox.errors import ModelFileError
-from whybox.models.trees import CATEGORICAL, MISSING_LEFT, SET_RIGHT, SINGLE, Stack, Tree
+from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, MISSING_LEFT, SET_RIGHT, StackedTrees, Tree
 
 __all__ = ["read_trees"]
 
@@ -34,7 +34,7 @@ _TREE_MORE: Final = (*_SETS, "split_type", "leaf_weights")
 
 def read_trees(
     documents: list[CheckedNode], width: int, groups: int, info: npt.NDArray[np.int64], weight: npt.NDArray[np.float64]
-) -> Stack:
+) -> StackedTrees:
     """Read trees (not yet put in order), all at once.
 
     Args:
@@ -69,7 +69,7 @@ def read_trees(
     _check_parents(trees, read("parents", lambda d, n: d.integers(n)), left, right, sizes)
     threshold = read("split_conditions", lambda d, n: d.singles(n, finite=False))
     categorical = (_kinds(trees, sizes) == 1) & inner
-    flags = np.full(len(left), SINGLE, dtype=np.uint8)
+    flags = np.full(len(left), FLOAT32_SPLIT, dtype=np.uint8)
     flags |= np.where(read("default_left", lambda d, n: d.integers(n, 0, 1)) > 0, MISSING_LEFT, 0).astype(np.uint8)
     flags |= np.where(categorical, CATEGORICAL | SET_RIGHT, 0).astype(np.uint8)
     vector = max(vectors) > 1
@@ -88,7 +88,7 @@ def read_trees(
         for f in trees:
             if "leaf_weights" in f and len(f["leaf_weights"].value):
                 f["leaf_weights"].fail("several values a leaf in a tree of single ones")
-    return Stack(nodes, sizes, np.full(len(sizes), -1) if vector else info, weight)
+    return StackedTrees(nodes, sizes, np.full(len(sizes), -1) if vector else info, weight)
 
 
 def _shape(f: dict[str, CheckedNode], position: int, width: int) -> tuple[int, int]:

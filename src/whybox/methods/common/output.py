@@ -90,10 +90,10 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
         positions = range(at, at + 1)
     # the other class of a binary model is the negative of its one output, and as a probability one less it
     whole = 1.0 if response == "response" or outputs.additive_probability else 0.0
-    other = [outputs.negative is not None and at == 0 for at in positions]
+    other = [outputs.negative_class is not None and at == 0 for at in positions]
     return OutputSelection(
         response,
-        tuple(0 if outputs.negative is not None else at for at in positions),
+        tuple(0 if outputs.negative_class is not None else at for at in positions),
         tuple(-1.0 if negative else 1.0 for negative in other),
         tuple(whole if negative else 0.0 for negative in other),
         tuple(known[at] for at in positions),
@@ -114,7 +114,7 @@ def _scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "response"], st
         raise OptionError(
             f"scale='probability': this model predicts {outputs.response_units}, not probabilities. Leave scale out, or use scale='response' for its predictions."
         )
-    return "raw" if outputs.link.identity else "response", outputs.response_units
+    return "raw" if outputs.link.is_identity else "response", outputs.response_units
 
 
 def _position(output: Any, known: Sequence[str]) -> int:
@@ -132,4 +132,4 @@ def _position(output: Any, known: Sequence[str]) -> int:
 
 def _labels(outputs: Outputs) -> tuple[str, ...]:
     """Names of all outputs or classes, in the order of their positions."""
-    return outputs.names if outputs.negative is None else (outputs.negative, *outputs.names)
+    return outputs.names if outputs.negative_class is None else (outputs.negative_class, *outputs.names)

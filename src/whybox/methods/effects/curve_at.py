@@ -127,7 +127,7 @@ def _edges(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature) -> Flo
     """The largest of the user's values in each class but the last, asked of the encoder itself; None where it does more than round."""
     model, columns = trees.model, trees.columns((feature.position,))
     encoder = model.inputs.encoder
-    if not encoder.elementwise or feature.kind == "datetime" or len(columns) > 1 or not _plain(encoder):
+    if not encoder.is_elementwise or feature.kind == "datetime" or len(columns) > 1 or not _plain(encoder):
         return None
     if not columns:
         return np.empty(0)
@@ -189,7 +189,7 @@ def _stand_apart(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature, 
 def _plain(encoder: Encoder) -> bool:
     """Whether no number but NaN means a missing value."""
     inner = [getattr(encoder, "base", None), *(e for _, e in getattr(encoder, "members", ()))]
-    own = not isinstance(encoder, NumberEncoder) or bool(np.isnan(encoder.missing))
+    own = not isinstance(encoder, NumberEncoder) or bool(np.isnan(encoder.missing_value))
     return own and all(_plain(e) for e in inner if e is not None)
 
 

@@ -46,7 +46,7 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
         seed=seed,
         rows=len(rows),
         fingerprints={"model": model.fingerprint, "rows": rows.fingerprint},
-        versions=versions(model.own.library if model.own else None),
+        versions=versions(model.own_predict.library if model.own_predict else None),
         seconds=seconds,
         notes=notes,
         by_position=asked.received.by_position,

@@ -159,7 +159,7 @@ def _read(asked: EffectsProblem, members: Sequence[int]) -> list[int]:
     model = asked.model
     if not isinstance(model, TreeEnsemble):
         return list(members)
-    read = {p for column in model.read.tolist() for p in model.inputs.sources[column]}
+    read = {p for column in model.columns_read.tolist() for p in model.inputs.sources[column]}
     return [p for p in members if p in read]
 
 
@@ -187,7 +187,7 @@ def _afford(asked: EffectsProblem, rows: Rows, members: Sequence[int]) -> int:
         needed += len(np.unique(rows.codes[:, list(m)], axis=0)) * (
             len(np.unique(rows.codes[:, others], axis=0)) if others else 1
         )
-    most = MAX_PREDICTIONS if asked.max_evals is None else asked.max_evals
+    most = MAX_PREDICTIONS if asked.options.max_evals is None else asked.options.max_evals
     if needed > most:
         raise LimitError(
             f"interactions of {len(members)} features over {len(rows):,} rows take up to {needed:,} answers of this model, more than the {most:,} allowed. "
@@ -201,7 +201,7 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     model, X, w = trees.model, trees.matrix, trees.rows.weights
     columns = {p: trees.columns((p,)) for p in members}
     used = [
-        p for p in members if set(columns[p]) & set(model.read.tolist())
+        p for p in members if set(columns[p]) & set(model.columns_read.tolist())
     ]  # of the others nothing is computed: exactly zero
     levels = []
     for p in used:
@@ -212,7 +212,7 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     count = len(trees.target.names)
     size, ratio = (np.zeros((len(members), len(members), count)) for _ in range(2))
     picks = list(trees.target.picks)
-    least = floor(trees.answers(), w, size=model.size[picks]) ** 2
+    least = floor(trees.answers(), w, size=model.rounding_scale[picks]) ** 2
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
     together = effects.pair_interactions(model, levels, pairs, X, w, threads=trees.threads) if pairs else None

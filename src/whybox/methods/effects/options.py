@@ -7,7 +7,8 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.core.validation import check_jobs, check_whole_number
+from whybox.core.validation import check_whole_number
+from whybox.core.workers import check_jobs
 from whybox.errors import OptionError
 from whybox.methods.common.options import check_max_evals, option
 from whybox.methods.effects.learner_error import check_refits

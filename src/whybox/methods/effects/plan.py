@@ -230,7 +230,7 @@ def plan_regions(asked: EffectsProblem) -> MethodPlan:
 
 def _allowed(asked: EffectsProblem, needed: int) -> int:
     """How many questions may be asked for a timing."""
-    return needed if asked.max_evals is None else min(needed, max(asked.max_evals - asked.probed, 0))
+    return min(needed, max(asked.allowed - asked.probed, 0))
 
 
 def _pace(evaluator: PredictEvaluator, grids: Sequence[Grid], needed: int, most: int) -> tuple[float, float, int]:

@@ -17,7 +17,7 @@ from whybox.kernels.predict import raw
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.effects.grid import Feature, Grid, Ints, feature_of
 from whybox.methods.effects.repeatability import Repeats
-from whybox.models.agreement import ask
+from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model, digest
 from whybox.models.blackbox import BlackBox
 from whybox.numerics.statistics import RunningMoments
@@ -232,8 +232,8 @@ class PredictEvaluator:
     def kernel(self) -> str:
         """How answers are found."""
         return (
-            f"predictions: {self.model.own.what}"
-            if isinstance(self.model, BlackBox) and self.model.own
+            f"predictions: {self.model.own_predict.call_name}"
+            if isinstance(self.model, BlackBox) and self.model.own_predict
             else "predictions: our verified reading of the model"
         )
 
@@ -421,9 +421,9 @@ def _used(corners: Corners) -> Ints:
 def caller(model: Model, target: OutputSelection) -> Callable[[Table], Floats]:
     """Aligned table -> answers on the target's scale, (rows, outputs)."""
     if isinstance(model, BlackBox):
-        own = model.own
+        own = model.own_predict
         assert own is not None  # noqa: S101  # a black box is nothing but its own predict
-        return lambda table: target.levels(ask(own, table, what="rows with this feature replaced"))
+        return lambda table: target.levels(call_own_predict(own, table, what="rows with this feature replaced"))
 
     def call(table: Table) -> Floats:
         said = raw(model, model.inputs.matrix(table))

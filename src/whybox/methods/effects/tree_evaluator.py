@@ -71,7 +71,7 @@ class TreeEvaluator:
     def matrix(self) -> Floats:
         """The rows as the trees read them, (rows, model columns)."""
         inputs = self.model.inputs
-        return np.concatenate([inputs.block(b, start) for start, b in self.rows.table.blocks(ROWS_ENCODED)])
+        return np.concatenate([inputs.matrix_of_block(b, start) for start, b in self.rows.table.blocks(ROWS_ENCODED)])
 
     @cached_property
     def _raw(self) -> Floats:
@@ -240,7 +240,7 @@ class TreeEvaluator:
     def _link(self) -> Literal["identity", "logistic", "exp", "softmax"] | None:
         """The kernel's name of the link to average behind, where it knows it."""
         link = self.model.outputs.link
-        if self.target.scale == "raw" or link.identity:
+        if self.target.scale == "raw" or link.is_identity:
             return "identity"
         return _LINKS.get(link.name) if link.function is None and link.scale == 1.0 else None
 

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import UnsupportedModelError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
 from whybox.games.players import resolve_players
 from whybox.methods.common.plan import MethodPlan, Plan
-from whybox.methods.importance.options import ImportanceOptions
+from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.registry import find
-from whybox.models.base import Model
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["impurity", "impurity_importance", "plan_impurity"]
+__all__ = ["impurity", "plan_impurity"]
 
 KERNEL: Final = "sum over splits"
 
 
-def impurity_importance(model: Any, X: Any, y: Any, options: ImportanceOptions) -> Explanation:
-    """Return :func:`impurity` of a model; rows and truth are not used.
-
-    Raises:
-        OptionError: options that do not go with it. UnsupportedModelError: as :func:`impurity`.
-    """
-    if any(
-        given is not None for given in (options.background, options.output, options.scale, options.background_weight)
-    ):
-        raise OptionError(
-            "method='impurity' reads the model alone: background, output, scale and background_weight do not go with it."
-        )
-    return impurity(as_model(model), options.players)
-
-
-def plan_impurity(model: Any, X: Any, y: Any, options: ImportanceOptions) -> Plan:
-    """Plan :func:`impurity_importance`: nothing is evaluated."""
+def plan_impurity(problem: ImportanceProblem) -> Plan:
+    """Plan :func:`impurity`: the model is read, and nothing is evaluated."""
     spec = find("importance", "impurity")
     return MethodPlan(
         method=spec.title,
@@ -53,35 +37,36 @@ def plan_impurity(model: Any, X: Any, y: Any, options: ImportanceOptions) -> Pla
     )
 
 
-def impurity(model: Model, players: Any = None) -> Explanation:
+def impurity(problem: ImportanceProblem) -> Explanation:
     """Return each player's share of the impurity decrease that the model's own training recorded.
 
     Equal to scikit-learn's ``feature_importances_`` where it has them (forests normalise each tree first, GradientBoosting does not), and
     to the normalised ``total_gain`` of XGBoost and ``gain`` of LightGBM.
 
     Args:
-        model: an adapted tree ensemble. players: named groups of columns; their shares add up.
+        problem: a tree ensemble, and named groups of columns, whose shares add up.
 
     Returns:
         Explanation of kind ``"importance"``, (features,), summing to one (or all zero for a model without splits).
 
     Raises:
-        UnsupportedModelError: not a tree ensemble, or the library keeps no gains (CatBoost).
+        UnsupportedModelError: not a tree ensemble, or the library keeps no gains (CatBoost). OptionError: options that need rows.
 
     References:
         Breiman et al., Classification and Regression Trees (1984). Known bias: it favours features with many split points and is
         computed on training data; method="shap" on held-out rows has neither fault.
     """
+    model = as_model(problem.without_rows("impurity"))
     if not isinstance(model, TreeEnsemble):
         raise UnsupportedModelError(f"impurity importance is about splits; {model.kind} has none. Use method='shap'.")
     if model.gain is None:
         raise UnsupportedModelError(
             f"{model.kind} keeps no record of what its splits gained (CatBoost models do not), so there is no impurity importance. Use method='shap'."
         )
-    group = resolve_players(model, model.inputs.names, players)
-    values = np.zeros(group.count)
+    players = resolve_players(model, model.inputs.names, problem.players)
+    values = np.zeros(players.count)
     inner = model.left >= 0
-    np.add.at(values, group.of_column[model.feature[inner]], model.gain[inner])
+    np.add.at(values, players.of_column[model.feature[inner]], model.gain[inner])
     total = values.sum()
     spec = find("importance", "impurity")
     evidence = Evidence(
@@ -99,16 +84,19 @@ def impurity(model: Model, players: Any = None) -> Explanation:
         model=model.kind,
         verdict=asdict(model.verdict),
         fingerprints={"model": model.fingerprint},
-        versions=versions(model.own.library if model.own else None),
+        versions=versions(model.own_predict.library if model.own_predict else None),
         notes=(*model.notes, "Measured on training data; it favours features with many split points."),
     )
     return Explanation(
         kind="importance",
         values=values / total if total > 0 else values,
         dims=("feature",),
-        coords={"feature": labels(group.names)},
+        coords={"feature": labels(players.names)},
         base=np.zeros(()),
         units=spec.quantity,
         evidence=evidence,
-        players={n: tuple(model.inputs.names[i] for i in m) for n, m in zip(group.names, group.members, strict=True)},
+        players={
+            name: tuple(model.inputs.names[i] for i in members)
+            for name, members in zip(players.names, players.members, strict=True)
+        },
     )

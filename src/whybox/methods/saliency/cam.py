@@ -24,7 +24,7 @@ from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import covered
 from whybox.methods.saliency.problem import Grads, Indices, Question
 from whybox.models.differentiable import Array
-from whybox.numerics.interpolation import enlarged
+from whybox.numerics.interpolation import upsample
 
 __all__ = ["GradCam", "GradCamPlusPlus", "LayerCam", "ScoreCam"]
 
@@ -107,7 +107,7 @@ class _Cam(Method):
         given, layer = q.inputs[which], axes.layer
         sizes = given.sizes
         maps: Maps = [
-            [(enlarged(of, sizes) if self.upsample else of) if i == which else None for i in range(len(q.inputs))]
+            [(upsample(of, sizes) if self.upsample else of) if i == which else None for i in range(len(q.inputs))]
             for of in coarse
         ]
         grid = " x ".join(map(str, coarse[0].shape[1:]))
@@ -267,7 +267,7 @@ class ScoreCam(_Cam):
         def masks(some: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
             local = some - first
             channel = np.array([able[i][k] for i, k in zip(local, ks, strict=True)])
-            drawn = enlarged(acts[local, channel], sizes)
+            drawn = upsample(acts[local, channel], sizes)
             span = tuple(range(1, drawn.ndim))
             least, most = drawn.min(axis=span, keepdims=True), drawn.max(axis=span, keepdims=True)
             mask = np.expand_dims((drawn - least) / np.where(most > least, most - least, 1), given.channel or 1)

@@ -21,7 +21,7 @@ from whybox.methods.saliency.base import Maps, Method, MethodOutput, SampleSums
 from whybox.methods.saliency.baselines import Baseline, in_words, middle, resolve_baselines
 from whybox.methods.saliency.problem import Grads, Indices, Question
 from whybox.models.differentiable import Array, Differentiable
-from whybox.numerics.adaptive_quadrature import MIN_NODES, QUADRATURE_LEVELS, Walk, gauss_legendre
+from whybox.numerics.adaptive_quadrature import MIN_NODES, QUADRATURE_LEVELS, AdaptiveQuadrature, gauss_legendre
 
 __all__ = ["IntegratedGradients", "along", "base_scores"]
 
@@ -208,7 +208,7 @@ class _Walks:
         self._scores = q.scores
         self._signs = [None if i.whole else q.net.array(_signs(i.x.shape[1:])) for i in q.inputs]
         self._at_start = [self._shadows_at(baseline) for baseline in baselines]
-        self._pool: dict[int, Walk] = {}
+        self._pool: dict[int, AdaptiveQuadrature] = {}
         self._starts: dict[int, list[npt.NDArray[Any]]] = {}
         self._leave: set[int] = set()
         self._chunks: list[_Chunk] = []
@@ -234,7 +234,7 @@ class _Walks:
         self.width = int(max(1, min(2 * self.at_once, 1 + (self._room - self.most) // self.soft)))
 
     def run(self) -> None:
-        """Walk until every row is done."""
+        """Add nodes until every row is done."""
         tasks = len(self.baselines) * self.q.rows
         waiting = iter(range(tasks))
         with progress_counter(
@@ -258,14 +258,16 @@ class _Walks:
             return (f"the budget allowed {self.most} steps a row, fewer than max_steps={self.method.max_steps}",)
         return ()
 
-    def _begun(self, task: int) -> Walk:
+    def _begun(self, task: int) -> AdaptiveQuadrature:
         q, (k, row) = self.q, divmod(task, self.q.rows)
         last, first = self._scores[row], self.bases[k, row]
         rounding = (4e-3 if "16" in q.net.arithmetic else 1e-6) * (np.abs(last) + np.abs(first)) + 1e-12
         scale = np.abs(last - self.bases[:, row].mean(axis=0))
         self._starts[task] = self.baselines[k].rows(np.array([row]))
         tol = self.method.tol
-        return Walk.begin(first, last, scale, rounding, tol, 3 * tol, self.most, self._at_start[k][row])
+        return AdaptiveQuadrature.at_start(
+            first, last, scale, rounding, tol, 3 * tol, self.most, self._at_start[k][row]
+        )
 
     def _shadows_at(self, baseline: Baseline) -> Floats:
         """Shadows of the gradient at the baseline times the way, (rows, targets, k). Where all rows share it, one gradient for each target there is."""
@@ -306,7 +308,7 @@ class _Walks:
         """Take the gradients that the walks want next, as many at a time as may go through together."""
         wants: list[tuple[int, Floats]] = []
         for task, walk in self._pool.items():
-            t = walk.wants()
+            t = walk.next_nodes()
             if len(walk.t) + len(t) > self.soft and task not in self._leave:
                 if not self._fits(len(self._leave) + 1, len(self._pool)):
                     continue  # it waits until another one is done
@@ -324,7 +326,7 @@ class _Walks:
         start = 0
         for task, t in wants:
             mine = np.arange(start, start + len(t))
-            self._pool[task].learn(t, f[mine], h[mine], shadow[mine])
+            self._pool[task].add_nodes(t, f[mine], h[mine], shadow[mine])
             start += len(t)
 
     def _gradients(self, tasks: Indices, slots: Indices, t: Floats) -> tuple[Floats, Floats, Floats]:
@@ -345,22 +347,22 @@ class _Walks:
 
     def _sort_out(self) -> int:
         """Compare maps where that is worth it, and let go of the rows that are done; return how many."""
-        ripe = [task for task, walk in self._pool.items() if walk.full() or walk.worth_checking()]
+        ripe = [task for task, walk in self._pool.items() if walk.is_full() or walk.seems_converged()]
         gone: list[int] = []
         if ripe:
             maps, change = self._compared(ripe)
             for n, task in enumerate(ripe):
                 walk = self._pool[task]
-                if (change[n] <= walk.settled).all() or walk.full():
+                if (change[n] <= walk.map_tol).all() or walk.is_full():
                     self._finish(task, n, maps, change[n])
                     gone.append(task)
                 else:
-                    walk.refuse(change[n])
+                    walk.reject(change[n])
         for task in gone:
             del self._pool[task], self._starts[task]
         self._leave -= set(gone)
         for walk in self._pool.values():
-            walk.proceed()
+            walk.refine()
         if gone:
             self._forget(np.array(gone))
         return len(gone)
@@ -368,7 +370,7 @@ class _Walks:
     def _finish(self, task: int, n: int, maps: Maps, change: Floats) -> None:
         walk, (k, row) = self._pool[task], divmod(task, self.q.rows)
         self.steps[k, row], self.allowed[k, row] = len(walk.t), walk.allowed
-        self.change[k, row] = np.maximum(change, walk.begins())
+        self.change[k, row] = np.maximum(change, walk.start_change())
         for of, mine in zip(self.maps, maps, strict=True):
             for to, a in zip(of, mine, strict=True):
                 if to is not None and a is not None:

@@ -20,7 +20,7 @@ from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.masking import resolve_replacement
 from whybox.methods.saliency.occlusion import covered, empty
 from whybox.methods.saliency.problem import Indices, Question
-from whybox.numerics.interpolation import apply, linear
+from whybox.numerics.interpolation import apply_along_axes, interpolation_weights
 
 __all__ = ["Rise"]
 
@@ -147,8 +147,8 @@ class Rise(Method):
         steps = [1 if n <= self.cells else -(-n // self.cells) for n in sizes]
         shifts = [draw.integers(0, s, size=self.samples) for s in steps]
         weights = [
-            np.eye(n, dtype=np.float32) if s == 1 else linear(c, c * s).astype(np.float32)
+            np.eye(n, dtype=np.float32) if s == 1 else interpolation_weights(c, c * s).astype(np.float32)
             for n, c, s in zip(sizes, cells, steps, strict=True)
         ]
         windows = [np.stack([w[k : k + n] for k in range(s)]) for w, n, s in zip(weights, sizes, steps, strict=True)]
-        return lambda ks: apply(grid[ks], [w[at[ks]] for w, at in zip(windows, shifts, strict=True)])
+        return lambda ks: apply_along_axes(grid[ks], [w[at[ks]] for w, at in zip(windows, shifts, strict=True)])

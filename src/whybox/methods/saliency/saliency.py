@@ -75,6 +75,16 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
 
     Raises:
         WhyboxError: see whybox.errors for the tree; each message says what to do.
+
+    Examples:
+        >>> import torch
+        >>> from sklearn.datasets import load_digits
+        >>> import whybox as wb
+        >>> images = (load_digits().images[:3] / 16).astype("float32")
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).eval()
+        >>> maps = wb.saliency(network, images, method="integrated_gradients")
+        >>> maps.values.shape
+        (3, 8, 8)
     """
     chosen = make(method, options)
     if reduce not in CHANNEL_REDUCTIONS:

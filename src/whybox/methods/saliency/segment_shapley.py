@@ -1,6 +1,6 @@
 """Shapley values of parts of one row: exact where the budget of calls reaches, else estimated with standard errors.
 
-Sources: Lundberg & Lee 2017 (arXiv:1705.07874); Covert & Lee 2021 (arXiv:2012.01536); see whybox.games.sampling and kriging.
+Sources: Lundberg & Lee 2017 (arXiv:1705.07874); Covert & Lee 2021 (arXiv:2012.01536); see whybox.games.sampling and gaussian_process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import LimitError
 from whybox.games.exact import all_coalitions, exact_values
-from whybox.games.sampling import Design, design, least, solve
+from whybox.games.sampling import Design, draw_design, estimate_values, min_evaluations
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import covered
@@ -101,7 +101,7 @@ class ShapleyParts(Method):
             LimitError: `samples` are too few for an estimate with an error.
         """
         met = sorted({int(n) for n in parts.live.sum(axis=1)} - {0})
-        need = max((least(m) for m in met), default=2)
+        need = max((min_evaluations(m) for m in met), default=2)
         samples = max(DEFAULT_SAMPLES, 2 * need * absent.count) if self.samples is None else self.samples
         calls = samples // absent.count
         if calls < need:
@@ -128,13 +128,13 @@ class _Game:
             return found, np.zeros_like(found)
         pairs = len(self.design.coalitions)
         there, away = worths[1 : 1 + pairs], worths[1 + pairs :]
-        return solve(self.design, (there - away) / 2, (there + away) / 2, full - worths[0])
+        return estimate_values(self.design, (there - away) / 2, (there + away) / 2, full - worths[0])
 
 
 def _game(players: int, calls: int, draw: np.random.Generator) -> _Game:
     if players < 30 and 2**players <= calls:
         return _Game(all_coalitions(players)[:-1], None)
-    d = design(players, calls, draw)
+    d = draw_design(players, calls, draw)
     none = np.zeros((1, players), dtype=bool)
     return _Game(np.concatenate([none, d.coalitions, ~d.coalitions]), d)
 

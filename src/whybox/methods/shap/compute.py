@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.core.progress import timed_batches
+from whybox.core.workers import thread_count
 from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
 from whybox.games.exact import exact_values, interventional_worths
@@ -148,7 +149,7 @@ class KernelRunner:
         self.question = compiled.question
         self._kept = compiled
         self._lanes = {order: compiled.get(order, rows) for order in range(1, self.question.options.order + 1)}
-        self._threads = self.question.options.n_jobs or compiled_trees.threads_available()
+        self._threads = thread_count(self.question.options.n_jobs)
 
     @property
     def plan(self) -> KernelPlan:
@@ -357,7 +358,7 @@ class KernelRunner:
     def _alone(self) -> list[TreeEnsemble]:
         """The model of each output by itself."""
         forest = _forest(self.question)
-        return [forest.only(k) for k in range(len(forest.outputs.names))]
+        return [forest.select_output(k) for k in range(len(forest.outputs.names))]
 
     def enumerate(self, X: Floats, order: int) -> Floats:
         """Every coalition of the players that the model uses; the others get exactly zero."""

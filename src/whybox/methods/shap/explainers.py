@@ -13,7 +13,7 @@ from whybox.data.cells import snapshot_table
 from whybox.data.table import as_table
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
-from whybox.games.players import Players, resolve_players, those_read
+from whybox.games.players import Players, players_of_columns, resolve_players
 from whybox.methods.common.options import make_options, parameters_of
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
@@ -23,10 +23,10 @@ from whybox.methods.shap.plan import KernelPlan, measured
 from whybox.methods.shap.problem import Question, settle
 from whybox.methods.shap.result import run
 from whybox.models.base import Model
-from whybox.models.columns_read import columns_read, narrowed
+from whybox.models.columns_read import columns_read, narrow_to_columns_read
 from whybox.models.linear import Linear
-from whybox.models.mixed_rows import check_kinds
-from whybox.models.receive import receive
+from whybox.models.mixed_rows import check_same_kind
+from whybox.models.prepare_rows import prepare_rows
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
@@ -66,11 +66,9 @@ class _Explainer:
         rows = None if background is None else as_table(background, what="the background")
         # of sparse rows, columns that the model does not read are never made dense
         self._narrow = (self.options.sparse and self.options.order == 1) or (rows is not None and rows.is_sparse)
-        self._read = narrowed(self.model) if self._narrow else self.model
+        self._read = narrow_to_columns_read(self.model) if self._narrow else self.model
         self.background = None if rows is None else make_background(self._read, rows, made.background_weight)
-        if (
-            self.model.inputs.named or made.players is None
-        ):  # else players may be named by the columns of the rows to come
+        if self.model.inputs.named or made.players is None:  # else players may be named by columns of the rows to come
             self._compiled(self.model.inputs.names)
 
     def _check_method(self) -> None:
@@ -102,7 +100,9 @@ class _Explainer:
         columns, background = columns_read(self.model), self.background
         if background is not None and not self._narrow:
             background = background.only(columns)
-        return settle(narrowed(self.model), those_read(every, columns), background, self.options, every)
+        return settle(
+            narrow_to_columns_read(self.model), players_of_columns(every, columns), background, self.options, every
+        )
 
     def __call__(self, X: Any, *, out: npt.NDArray[Any] | None = None) -> Explanation:
         """Explain rows.
@@ -117,24 +117,28 @@ class _Explainer:
             with ``sparse`` (n, players + pairs) [, outputs].
 
         Raises:
-            LimitError: the result would take too much memory; the message says how much, and what to do.
+            LimitError: the result would take too much memory, or more predictions than ``max_evals``; the message says how much, and what to do.
             InputError: the rows do not fit the model (see whybox.errors for its kinds).
             ModelMismatchError: the attributions do not add up to the model's own prediction.
         """
-        received = receive(self.model, X)
+        received = prepare_rows(self.model, X)
         if out is None:
             received = replace(received, table=snapshot_table(received.table))
         if self.background is not None:
-            received.agree(self.background.received)
-        received.agree_on_codes(self._lists, "in earlier rows")
-        for i, words in received.lists.items():
-            self._lists[i] = max(self._lists.get(i, ()), words, key=len)
+            received.check_agreement(self.background.received)
+        received.check_codes_agree(self._lists, "in earlier rows")
         table = received.table
         compiled = self._compiled(table.names, sparse=table.is_sparse)
         if self.background is not None:
-            check_kinds(table, self.background.some.table, elementwise=self.model.inputs.encoder.elementwise)
-        compiled.question.model.inputs.confirm(table)
-        return run(compiled, received, self._spec(compiled.question), out=out)
+            check_same_kind(table, self.background.some.table, elementwise=self.model.inputs.encoder.is_elementwise)
+        compiled.question.model.inputs.confirm_structure(table)
+        explanation = run(compiled, received, self._spec(compiled.question), out=out)
+        for (
+            i,
+            categories,
+        ) in received.category_lists.items():  # now that the rows were explained: what is refused binds nobody
+            self._lists[i] = max(self._lists.get(i, ()), categories, key=len)
+        return explanation
 
     def plan(self, rows: int, *, sparse: bool = False) -> KernelPlan:
         """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`KernelPlan`.
@@ -145,18 +149,20 @@ class _Explainer:
 
         Raises:
             OptionError: rows is not a positive whole number, or players are named by columns of rows not seen yet.
+            LimitError: coalitions are enumerated, and that takes more predictions than ``max_evals``.
         """
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
             raise OptionError(f"rows={rows!r} must be a positive whole number.")
         compiled, order = self._compiled(self.model.inputs.names, sparse=sparse), self.options.order
         question, spec = compiled.question, self._spec(compiled.question)
+        question.check_evals(int(rows))
         made = measured(compiled.plan(order, int(rows)), question, order)
         return replace(
             made,
             method=spec.title,
             method_id=spec.method_id,
             exact=spec.exact,
-            model_calls=0 if question.model.own is None else int(rows),
+            model_calls=0 if question.model.own_predict is None else int(rows),
         )
 
     def _spec(self, question: Question) -> MethodSpec:
@@ -190,9 +196,9 @@ class TreeShap(_Explainer):
         background_weight: (m,) weights of background rows.
         method: ``"auto"`` and ``"exact"`` are exact or refuse; ``"rescaled"`` is the known approximation behind a link.
         seed: recorded in the evidence; nothing is drawn.
-        additivity_tol: largest additivity residual accepted; None: what rounding explains.
-        max_evals: largest number of evaluations a row for enumerated outputs.
-        n_jobs: threads; None or -1: as many as there are processors.
+        additivity_tol: largest additivity residual accepted, in the units of the prediction; None: what rounding explains.
+        max_evals: most predictions of one call in total where coalitions are enumerated: 2^features x rows x background rows; None: a billion.
+        n_jobs: threads. None: as many as this process may use (see :func:`whybox.core.workers.threads_allowed`). -1: one for each processor.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values. None: values in float64, computed in float32 for models whose library
             does so itself (XGBoost), where that is within the rounding of its own predict.
         sparse: for order 1: only players that the model reads; all others get exactly zero.

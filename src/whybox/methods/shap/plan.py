@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
+from whybox.core.workers import thread_count
 from whybox.data.table import Floats
 from whybox.kernels import compiled_trees, tree_shap
 from whybox.kernels.compiled_trees import Arithmetic, Instructions
@@ -160,12 +161,12 @@ def choices(question: Question, order: int) -> tuple[KernelPlan, ...]:
     `compiled_trees.forced` overrides kernel, instruction set or table size where the question allows it.
     """
     q, forest = question, question.model
-    threads = q.options.n_jobs or compiled_trees.threads_available()
+    threads = thread_count(q.options.n_jobs)
     if q.kernel not in ("path-dependent", "interventional") or not isinstance(forest, TreeEnsemble):
         return (KernelPlan(q.kernel, threads=1, trees=forest.n_trees if isinstance(forest, TreeEnsemble) else 0),)
     wanted = compiled_trees.forced_choice("instructions")
     sets = [s for s in compiled_trees.instruction_sets() if wanted in (None, s.name)]
-    arithmetic: Arithmetic = q.options.dtype or ("float32" if forest.single else "float64")
+    arithmetic: Arithmetic = q.options.dtype or ("float32" if forest.float32_sums else "float64")
     blank = KernelPlan(
         "", arithmetic=arithmetic, threads=threads, trees=forest.n_trees, memory_bytes=_scratch(q, order, threads)
     )

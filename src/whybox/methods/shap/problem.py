@@ -17,13 +17,13 @@ from whybox.methods.common.output import OutputSelection, resolve_output
 from whybox.methods.shap.options import ShapOptions
 from whybox.models.base import Model
 from whybox.models.linear import Linear
-from whybox.models.links import ELEMENTWISE
+from whybox.models.links import ELEMENTWISE_LINKS
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["MAX_ENUMERATED_PLAYERS", "Question", "settle"]
 
 MAX_ENUMERATED_PLAYERS = 15  # 2^15 coalitions of every row against every background row
-DEFAULT_MAX_EVALS = 2 * 10**8  # per row, when the caller sets no limit
+DEFAULT_MAX_EVALS = 10**9  # predictions in total, when the caller sets no limit
 Kernel = Literal["path-dependent", "interventional", "enumeration", "rescaled", "linear"]
 
 
@@ -94,6 +94,23 @@ class Question:
         """Players of the result."""
         return self.players if self.every is None or self.compact else self.every
 
+    def check_evals(self, rows: int) -> None:
+        """Refuse more predictions than allowed for this many rows.
+
+        Raises:
+            LimitError: enumerating coalitions takes more than ``max_evals``; the message says how many.
+        """
+        if self.kernel != "enumeration" or self.background is None:
+            return
+        coalitions, background = 2 ** len(self.used), len(self.background.matrix)
+        needed = rows * coalitions * background
+        allowed = DEFAULT_MAX_EVALS if self.options.max_evals is None else self.options.max_evals
+        if needed > allowed:
+            raise LimitError(
+                f"scale={self.options.scale!r} needs {needed:,} predictions ({rows:,} row{'s' * (rows != 1)} x 2^{len(self.used)} coalitions x {background:,} background rows), "
+                f"more than the {allowed:,} allowed. Pass fewer rows or background rows, group columns with players={{...}}, or raise max_evals."
+            )
+
     def shape_shown(self) -> tuple[int, ...]:
         """Axes of one row's values in the result, before its outputs."""
         pairs = len(self.pairs) if self.options.order == 2 and self.options.sparse else 0
@@ -131,8 +148,10 @@ def settle(
             "sparse=True keeps the pairs that share a path of a tree; other pairs are zero only on the additive scale of tree ensembles. Leave scale (or sparse) out."
         )
     if kernel == "enumeration":
-        _check_enumeration(background, options, used)
-    return Question(model, players, target, background, options, kernel, used, every)
+        _check_enumeration(options, used)
+    question = Question(model, players, target, background, options, kernel, used, every)
+    question.check_evals(1)
+    return question
 
 
 def _kernel(model: Model, background: Background | None, options: ShapOptions, target: OutputSelection) -> Kernel:
@@ -176,7 +195,7 @@ def _rescaled(model: Model, background: Background | None, options: ShapOptions,
         raise OptionError("method='rescaled' needs a background, order=1 and index='shapley'.")
     if (
         not isinstance(model, TreeEnsemble)
-        or (link.function is None and link.name not in ELEMENTWISE)
+        or (link.function is None and link.name not in ELEMENTWISE_LINKS)
         or (link.function is not None and len(model.outputs.names) > 1)
     ):
         raise OptionError(
@@ -187,7 +206,7 @@ def _rescaled(model: Model, background: Background | None, options: ShapOptions,
 
 def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
     if isinstance(model, TreeEnsemble):
-        columns = model.read
+        columns = model.columns_read
     elif isinstance(model, Linear):
         columns = np.flatnonzero(model.weights.any(axis=1))
     else:
@@ -195,17 +214,10 @@ def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
     return np.unique(players.of_column[columns]).astype(np.int64)
 
 
-def _check_enumeration(background: Background | None, options: ShapOptions, used: npt.NDArray[np.int64]) -> None:
+def _check_enumeration(options: ShapOptions, used: npt.NDArray[np.int64]) -> None:
     if len(used) > MAX_ENUMERATED_PLAYERS:
         raise UnsupportedModelError(
             f"scale={options.scale!r} needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are enumerated. Explain "
             "the additive scale "
             "(leave scale out), group columns with players={...}, or ask for the known approximation by its name: method='rescaled'."
-        )
-    rows = 0 if background is None else len(background.matrix)
-    needed, allowed = 2 ** len(used) * rows, DEFAULT_MAX_EVALS if options.max_evals is None else options.max_evals
-    if needed > allowed:
-        raise LimitError(
-            f"scale={options.scale!r} needs {needed:,} evaluations a row (2^{len(used)} coalitions x {rows:,} background rows), more than the {allowed:,} allowed. "
-            "Pass fewer background rows, group columns with players={...}, or raise max_evals."
         )

@@ -19,8 +19,8 @@ from whybox.methods.method_spec import MethodSpec
 from whybox.methods.shap.compute import FLOAT32_ROUNDING, CompiledProblem, KernelRunner
 from whybox.methods.shap.plan import ROWS_PER_BLOCK
 from whybox.methods.shap.problem import Question
-from whybox.models.agreement import ask, compare
-from whybox.models.receive import Received
+from whybox.models.agreement import call_own_predict, compare_predictions
+from whybox.models.prepare_rows import PreparedRows
 
 __all__ = ["run"]
 
@@ -31,7 +31,7 @@ CELLS: Final = 2**22  # numbers of sparse rows, and of their results, that are d
 
 def run(
     compiled: CompiledProblem,
-    received: Received,
+    received: PreparedRows,
     spec: MethodSpec,
     *,
     out: npt.NDArray[Any] | None = None,
@@ -43,19 +43,20 @@ def run(
         out: where to write the attributions, instead of memory of our own.
 
     Raises:
-        LimitError: the result would not fit in memory.
+        LimitError: the result would not fit in memory, or more predictions than ``max_evals``.
         ModelMismatchError: base + attributions is not the model's own prediction.
     """
     began = time.perf_counter()
     table = received.table
     q, n = compiled.question, len(table)
+    q.check_evals(n)
     shape = (n, *q.shape_shown(), len(q.target.names))
     values, prediction = _room(q, shape, out, sparse=table.is_sparse), np.empty((n, shape[-1]))
     engine = KernelRunner(compiled, n)
     check = _Check(engine, max(engine.rounding, FLOAT32_ROUNDING if values.dtype == np.float32 else 0.0))
     digest = hashlib.sha256()
     for start, block in table.blocks(_together(q)):
-        X = q.model.inputs.block(block, start)
+        X = q.model.inputs.matrix_of_block(block, start)
         digest.update(X.data)
         some = slice(start, start + len(X))
         here = (
@@ -134,7 +135,7 @@ class _Check:
     def mixed_rows(self, compiled: CompiledProblem, table: Table) -> None:
         """Ask the model about rows that take some columns from the background, or from another row where there is none."""
         q = self.engine.question
-        if q.model.own is None or not compiled.mixed_due(table):
+        if q.model.own_predict is None or not compiled.mixed_due(table):
             return
         there = None if q.background is None else q.background.some
         difference, self.mixed = mixed_agreement(q.model, sampled(q.model, table), there)
@@ -146,7 +147,7 @@ class _Check:
     def block(self, X: Floats, table: Table, values: npt.NDArray[Any], start: int) -> Floats:
         """Check one block; return its predictions on the target's scale, (rows, outputs explained)."""
         q = self.engine.question
-        own = q.model.own
+        own = q.model.own_predict
         # Where attributions add up to every raw output, their sum is our reading of the model: no need to predict once more.
         whole = q.additive and q.target.scale == "raw" and q.target.plain and len(q.target.picks) == len(q.model.base)
         total = None
@@ -157,20 +158,20 @@ class _Check:
         raw = total if whole and total is not None and own is not None else self.engine.raw(X)
         told = self._on_target(raw)
         if own is not None:
-            theirs = ask(own, table)
+            theirs = call_own_predict(own, table)
             self.calls += len(X)
-            relative = own.relative + (self.rounding if raw is total else 0.0)
-            difference, _ = compare(
+            relative = own.relative_rounding + (self.rounding if raw is total else 0.0)
+            difference, _ = compare_predictions(
                 q.model,
                 raw,
                 theirs,
                 scale=own.scale,
                 relative=relative,
-                size=self.engine.size(X),
-                advice=advice(q.model, table),
+                rounding_scale=self.engine.size(X),
+                what_to_do=advice(q.model, table),
             )
             self.agreement = max(self.agreement, difference)
-            if own.scale == "raw" or q.model.outputs.link.identity:
+            if own.scale == "raw" or q.model.outputs.link.is_identity:
                 told = self._on_target(theirs)
             elif q.target.scale == "response":
                 told = q.target.levels(theirs)
@@ -187,7 +188,7 @@ class _Check:
         q = self.engine.question
         if q.options.additivity_tol is not None:
             return np.full((len(raw), len(q.target.names)), q.options.additivity_tol)
-        relative = (q.model.own.relative if q.model.own else 0.0) + self.rounding
+        relative = (q.model.own_predict.relative_rounding if q.model.own_predict else 0.0) + self.rounding
         room = np.broadcast_to(relative * np.maximum(self.engine.size(X), np.abs(raw)) + 1e-300, raw.shape)
         if q.target.scale == "raw":
             return room[:, list(q.target.picks)]
@@ -207,7 +208,7 @@ class _Check:
         if wrong.any():
             i, k = np.argwhere(wrong)[0]
             raise ModelMismatchError(
-                f"base + attributions is {total[i, k]!r} where {'the model itself predicts' if q.model.own else 'our reading of the model predicts'} {told[i, k]!r} "
+                f"base + attributions is {total[i, k]!r} where {'the model itself predicts' if q.model.own_predict else 'our reading of the model predicts'} {told[i, k]!r} "
                 f"(row {start + i:,}, output {q.target.names[k]!r};"
                 f" {'additivity_tol' if q.options.additivity_tol is not None else 'rounding'} allows {room[i, k]:.3g}); nothing is returned."
             )
@@ -218,19 +219,19 @@ def _evidence(
     engine: KernelRunner,
     check: _Check,
     spec: MethodSpec,
-    received: Received,
+    received: PreparedRows,
     *,
     rows: int,
     digest: str,
     seconds: float,
 ) -> Evidence:
-    own = q.model.own
+    own = q.model.own_predict
     prints = {"model": q.model.fingerprint, "rows": digest}
     if q.background is not None:
         prints["background"] = q.background.fingerprint
-    shown = [*received.about(), *q.model.notes]
+    shown = [*received.remarks(), *q.model.notes]
     if q.background is not None:
-        shown += [n for n in q.background.received.about(" of the background") if n not in shown]
+        shown += [n for n in q.background.received.remarks(" of the background") if n not in shown]
     if q.kernel == "rescaled":
         shown.append("Rescaled approximation: not the Shapley value of this output, only its sum is right.")
     if q.options.sparse and q.options.order == 2:
@@ -273,12 +274,16 @@ def _evidence(
 
 def _against(q: Question) -> str:
     """Whose predictions the sums were held against, on the scale that was explained."""
-    own, link = q.model.own, q.model.outputs.link
+    own, link = q.model.own_predict, q.model.outputs.link
     if own is None:
         return "our reading of the model file"
-    if own.scale == q.target.scale or link.identity:
-        return own.what
-    return f"the {link.name} of {own.what}" if own.scale == "raw" else f"our reading, itself held against {own.what}"
+    if own.scale == q.target.scale or link.is_identity:
+        return own.call_name
+    return (
+        f"the {link.name} of {own.call_name}"
+        if own.scale == "raw"
+        else f"our reading, itself held against {own.call_name}"
+    )
 
 
 def _explanation(
