@@ -227,9 +227,10 @@ def test_a_method_of_saliency(write, tmp_path, capsys):
             command="saliency",
         )
     ):
-        found = wb.saliency(net, rows, method="itself")
-        assert np.allclose(found.values, rows)
-        assert found.method_id == "saliency.itself"
+        found = wb.saliency(net, rows, method=["gradient", "itself"])
+        assert list(found) == ["gradient", "itself"]
+        assert np.allclose(found["itself"].values, rows)
+        assert found["itself"].method_id == "saliency.itself"
         plan = wb.plan(wb.saliency, net, rows, method="itself", factor=2.0)
         assert (plan.method, plan.rows, plan.exact) == ("The input itself", 6, True)
         wb.report(net, rows, tmp_path / "r.html", methods=["itself"], checks="numerical")

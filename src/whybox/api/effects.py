@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, overload
 
-from whybox.api.method_choice import chosen_options, for_each, shows_first_overload
+from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import Table, as_table
 from whybox.explanation.effects import Effects
+from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
 from whybox.methods.effects.learner_error import with_learner_error
 from whybox.methods.effects.options import EffectsOptions

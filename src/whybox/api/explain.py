@@ -5,11 +5,12 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any, overload
 
-from whybox.api.method_choice import chosen_options, for_each, shows_first_overload
+from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
 from whybox.methods.common.abilities import fits
+from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load, methods

@@ -6,9 +6,10 @@ from numbers import Integral
 from typing import Any, overload
 
 from whybox.api.explain import explain, plan_explain
-from whybox.api.method_choice import chosen_options, for_each, shows_first_overload
+from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
+from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import MethodPlan, Plan
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem, check_truth

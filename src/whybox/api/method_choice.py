@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from inspect import signature
-from typing import Any, TypeVar, get_overloads
+from typing import Any, TypeVar
 
 from whybox.errors import OptionError
 from whybox.methods.common.options import make_options
 
-__all__ = ["chosen_options", "for_each", "shows_first_overload"]
+__all__ = ["chosen_options", "for_each"]
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 _Options = TypeVar("_Options")
 _Result = TypeVar("_Result")
-
-
-def shows_first_overload(function: _Function) -> _Function:
-    """Give a verb the signature of its first overload, which names every option; at run time they all go into one options object."""
-    function.__signature__ = signature(get_overloads(function)[0])  # type: ignore[attr-defined]  # read by inspect
-    return function
 
 
 def chosen_options(

@@ -17,6 +17,7 @@ from whybox.core.validation import check_whole_number
 from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.effects import Effects
 from whybox.explanation.load import load
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.prepare_inputs import by_name
 from whybox.methods.saliency.problem import DEFAULT_MEMORY
 from whybox.models.registry import as_network
@@ -99,9 +100,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
             options=options,
             target=target,
             background=background,
-            embedding=embedding,
-            tokenizer=tokenizer,
-            baseline_token=baseline_token,
+            reading=ReadingOptions(embedding=embedding, tokenizer=tokenizer, baseline_token=baseline_token),
             max_rows=max_rows,
             seed=seed,
             budget=budget,

@@ -226,6 +226,8 @@ def _result_path(options: argparse.Namespace, files: dict[str, list[str]]) -> Pa
 
 
 def _options(given: list[str]) -> dict[str, Any]:
+    from whybox.methods.saliency.options import CALL_OPTIONS
+
     out: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
@@ -233,19 +235,13 @@ def _options(given: list[str]) -> dict[str, Any]:
             raise OptionError(f"--option {text!r}: write NAME=VALUE.")
         if name in out:
             raise OptionError(f"--option {name} is given twice.")
-        if name in inspect.signature(_public()).parameters:
+        if name in (*CALL_OPTIONS, "net", "inputs", "target", "method"):
             raise OptionError(f"--option {name}: this is not one of the method's; see whybox saliency --help.")
         try:
             out[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             out[name] = value
     return out
-
-
-def _public() -> Any:
-    from whybox.methods.saliency.saliency import saliency
-
-    return saliency
 
 
 def _target(said: str | None, names: Sequence[str] | None) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
 from whybox.checks.cost import passes_of_groups
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.make_method import make
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.prepare_inputs import feed
 from whybox.methods.saliency.problem import first_pass
 from whybox.models.registry import as_network
@@ -39,12 +40,11 @@ def requested_checks(asked: Sequence[str] | str) -> CheckChoice:
     return CheckChoice(asked, MAX_ROWS_CHECKED[0], f"Checks asked for: {named}.", True)
 
 
-def bytes_per_row(net: Any, inputs: Any, reading: Mapping[str, Any]) -> int:
+def bytes_per_row(net: Any, inputs: Any, reading: ReadingOptions) -> int:
     """Bytes that a derivative at one row keeps: the size of the network at work, the same on every machine."""
     network = as_network(net)
     with network.session():
-        how = {k: reading[k] for k in ("channel_axis", "embedding", "tokenizer") if k in reading}
-        made = feed(network, inputs, make("gradient", {}), **how)
+        made = feed(network, inputs, make("gradient", {}), reading)
         return first_pass(made.net, tuple(i.x[:1] for i in made.inputs), made.inputs)[2]
 
 

@@ -16,6 +16,7 @@ from whybox.explanation.evidence import LINES
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.methods.registry import of_id
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.plan import first_rows, first_targets
 from whybox.methods.saliency.saliency import saliency
 from whybox.reporting.check_budget import CheckChoice, bytes_per_row, choose_checks, requested_checks
@@ -42,7 +43,7 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
     background: Any = None,
     methods: Sequence[str] | None = None,
     checks: Sequence[str] | str | None = None,
-    reading: Mapping[str, Any] | None = None,
+    reading: ReadingOptions | None = None,
     seed: int = 0,
     title: str | None = None,
     source: str = "",
@@ -55,7 +56,7 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
         net, inputs, output_names, background: as for ``whybox.saliency``, several inputs as a tuple or a dict; output: its target.
         methods: names; None: gradient, integrated gradients, and Grad-CAM where there is a layer for it.
         checks: as for ``whybox.check``; None: those that a count of passes finds cheap, see whybox.reporting.check_budget.
-        reading: channel_axis, embedding, tokenizer, words of ``whybox.saliency``. seed: of what methods and checks draw.
+        reading: how inputs are read, as by ``whybox.saliency``. seed: of what methods and checks draw.
 
     Returns:
         The explanation by the first method; of several inputs the tuple of them.
@@ -67,13 +68,18 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
         raise OptionError(
             "a report of a network shows one output a row; name one, or leave output out for the largest of each row."
         )
-    options = {"output_names": output_names, "seed": seed, **(reading or {})}
+    reading = reading or ReadingOptions()
+    options = {"output_names": output_names, "seed": seed, **reading.changed()}
     shown = _maps(net, inputs, output, background, methods, options)
     first = shown[0].e
     about = [
         ("asked", "What was asked", _asked(shown[0])),
         ("maps", "Where it looks", saliency_maps_section(shown, ROWS_DRAWN)),
-        ("checks", "Do the maps hold?", _judged(shown, net, checks, output if callable(output) else None, options)),
+        (
+            "checks",
+            "Do the maps hold?",
+            _judged(shown, net, checks, output if callable(output) else None, reading, seed),
+        ),
         ("evidence", "Evidence", "".join(_evidence(s.e) for s in shown)),
     ]
     html = page(
@@ -153,18 +159,23 @@ def _size(e: Explanation) -> str:
 
 
 def _judged(
-    shown: Sequence[MethodMaps], net: Any, asked: Sequence[str] | str | None, function: Any, options: Mapping[str, Any]
+    shown: Sequence[MethodMaps],
+    net: Any,
+    asked: Sequence[str] | str | None,
+    function: Any,
+    reading: ReadingOptions,
+    seed: int,
 ) -> str:
     """The checks of each method, of all its inputs together, and which were left out."""
     parts, kept = [], 0
     with progress_counter(len(shown), description="checks", unit="methods") as done:
         for s in shown:
             if asked is None:
-                kept = kept or bytes_per_row(net, s.inputs, options)
+                kept = kept or bytes_per_row(net, s.inputs, reading)
             plan = requested_checks(asked) if asked is not None else choose_checks(s.e, kept)
             found = check(
-                s.found, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=options["seed"],
-                tokenizer=options.get("tokenizer"),
+                s.found, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=seed,
+                **reading.changed("tokenizer"),
             )  # fmt: skip
             parts.append(_checked(s, found, plan))
             done(1)

@@ -18,6 +18,7 @@ from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.explanation import Explanation
 from whybox.kernels.predict import raw
 from whybox.methods.method_spec import MethodSpec
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.models.base import Model
 from whybox.models.registry import as_model
 from whybox.reporting.contents import SECTIONS, Section
@@ -99,6 +100,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         raise InputError(f"the folder {str(Path(path).parent)!r} does not exist.")
     if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
         raise InputError(f"{path} cannot be written: it is a folder, or in one that you may not write to.")
+    reading = ReadingOptions(channel_axis=channel_axis, embedding=embedding, tokenizer=tokenizer, words=words)
     if is_network(model):
         if any(given is not None for given in (y, players, scale)) or sections is not SECTIONS:
             raise OptionError(
@@ -113,7 +115,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
             background=background,
             methods=(methods,) if isinstance(methods, str) else methods,
             checks=checks,
-            reading={"channel_axis": channel_axis, "embedding": embedding, "tokenizer": tokenizer, "words": words},
+            reading=reading,
             seed=0 if seed is None else seed,
             title=title,
             source=source,
@@ -121,10 +123,8 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     of_networks = {
         "output_names": output_names,
         "checks": checks,
-        "embedding": embedding,
-        "tokenizer": tokenizer,
         "seed": seed,
-        "channel_axis": None if channel_axis == "auto" else channel_axis,
+        **reading.changed(),
     }
     for name, value in of_networks.items():
         if value is not None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field, fields
-from inspect import Parameter
+from inspect import Parameter, signature
 from numbers import Integral
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_overloads
 
 from whybox.errors import OptionError, did_you_mean
 
-__all__ = ["check_max_evals", "make_options", "option", "parameters_of"]
+__all__ = ["check_max_evals", "make_options", "option", "parameters_of", "shows_first_overload"]
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _Options = TypeVar("_Options")
 
 
@@ -51,6 +52,12 @@ def parameters_of(kind: type[Any], *without: str) -> list[Parameter]:
         for f in fields(kind)
         if f.name not in without
     ]
+
+
+def shows_first_overload(function: _Function) -> _Function:
+    """Give a verb the signature of its first overload, which names every option; at run time they all go into one options object."""
+    function.__signature__ = signature(get_overloads(function)[0])  # type: ignore[attr-defined]  # read by inspect
+    return function
 
 
 def check_max_evals(max_evals: Any) -> int | None:

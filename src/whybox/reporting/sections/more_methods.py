@@ -35,6 +35,10 @@ def methods_of_tables(named: Sequence[str]) -> list[MethodSpec]:
     found = []
     for name in named:
         family = next((f for f in _FAMILIES if name in family_ids(f)), None)
+        if name in family_ids("saliency"):
+            raise OptionError(
+                f"methods={name!r} is for neural networks; this model takes methods of importance and kinds of effects."
+            )
         if family is None:
             known = [i for f in _FAMILIES for i in family_ids(f)]
             raise OptionError(
