@@ -267,7 +267,7 @@ def test_rows_between_the_points_are_refused():
     e = random_ensemble(1, depth=5)
     points = effects.representatives(e, 0, np.empty(0))[:, None]
     assert np.array_equal(effects.bin_of(e, [0], np.concatenate([points, points]), points), np.arange(len(points)))
-    with pytest.raises(OptionError, match="row 0 lies at none"):
+    with pytest.raises(OptionError, match="row 0 is at none"):
         effects.bin_of(e, [0], points[:1], points[-1:])
 
 

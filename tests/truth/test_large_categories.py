@@ -11,7 +11,7 @@ import pytest
 
 import whybox as wb
 from ensembles import ensemble, random_ensemble, random_rows
-from whybox.adapters.lightgbm.text_format import read
+from whybox.adapters.lightgbm.text_format import read_text_model
 from whybox.kernels import compiled_trees, effects, reference, reference_effects, tree_shap
 from whybox.models.registry import as_model
 from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, MISSING_LEFT, SET_RIGHT, TINY_AS_ZERO, Tree
@@ -213,9 +213,9 @@ def test_saved_curves_of_large_categories(tmp_path):
 def test_memory_goes_by_the_number_of_categories():
     booster, _, _ = grown(400_000)
     text = booster.model_to_string()
-    small = read(grown(2000)[0].model_to_string(), "LightGBM")
+    small = read_text_model(grown(2000)[0].model_to_string(), "LightGBM")
     tracemalloc.start()
-    model = read(text, "LightGBM")
+    model = read_text_model(text, "LightGBM")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert model.sets.nbytes < 2 * small.sets.nbytes

@@ -160,7 +160,7 @@ def test_the_command_line_finds_an_effect(quantile, tmp_path, capsys):
     assert "Quantile over the rows" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["effects", "--help"])
-    assert "quantile" in re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert "quantile a quantile of the rows' own curves level=0.5" in re.sub(r"\s+", " ", capsys.readouterr().out)
 
 
 def test_a_report_finds_an_effect(quantile, tmp_path):
@@ -237,5 +237,5 @@ def test_a_method_of_saliency(write, tmp_path, capsys):
         assert "The input itself" in (tmp_path / "r.html").read_text(encoding="utf-8")
         with pytest.raises(SystemExit):
             main(["saliency", "--help"])
-        assert "shapley, itself" in re.sub(r"\s+", " ", capsys.readouterr().out)
+        assert "itself the input factor=1.0" in re.sub(r"\s+", " ", capsys.readouterr().out)
         assert '| `"itself"` | the input | `factor=1.0` |' in method_tables.of_saliency()

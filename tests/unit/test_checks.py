@@ -166,10 +166,9 @@ def test_judged_with_the_product_the_input_alone_would_hide_the_network(digits):
     """Why maps are divided first: the product with a sparse picture keeps its order whatever the network knows."""
     net, rows = digits
     e = wb.saliency(net, rows, method="gradient_x_input")
-    other = wb.saliency(
-        as_network(net).randomised(5), rows, [int(t) for t in e.extras["target"][1]], method="gradient_x_input"
-    )
-    raw = np.mean([spearman(np.abs(a.ravel()), np.abs(b.ravel())) for a, b in zip(e.values, other.values, strict=True)])
+    random_net, target = as_network(net).with_random_parameters(5), [int(t) for t in e.extras["target"][1]]
+    other = wb.saliency(random_net, rows, target, method="gradient_x_input").values
+    raw = np.mean([spearman(np.abs(a.ravel()), np.abs(b.ravel())) for a, b in zip(e.values, other, strict=True)])
     judged = wb.check(e, net, rows, checks="model dependence")[ALL_LAYERS].number
     assert raw > 0.5 > judged
 
@@ -184,7 +183,7 @@ def test_a_map_that_stops_below_the_top_fails_there(digits):
         reduces: ClassVar[str] = "max"
 
         def __call__(self, q):
-            tapped = q.net.inside("0", q.lift(np.arange(q.rows)))[1]
+            tapped = q.net.split_at_layer("0", q.lift(np.arange(q.rows)))[1]
             return MethodOutput([[q.net.numpy(tapped).max(axis=1, keepdims=True)]], "none", "none", exact=True)
 
     found = wb.check(wb.saliency(net, rows, method=Below()), net, rows, method=Below(), checks="model dependence")
@@ -271,7 +270,7 @@ def test_bfloat16_is_compared(digits):
 def test_what_does_not_belong_is_refused(table):
     net, rows = table
     e = wb.saliency(net, rows)
-    other = as_network(net).randomised(2).module
+    other = as_network(net).with_random_parameters(2).module
     with pytest.raises(InputError, match="another network"):
         wb.check(e, other, rows)
     with pytest.raises(InputError, match="other inputs"):

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 from ensembles import ensemble, random_ensemble, random_rows
-from whybox.adapters.files.strict_document import CheckedNode, plain_number, plain_numbers, together
-from whybox.adapters.verification.probe_rows import Domain, ProbeRowMaker, complete, rows_everywhere
+from whybox.adapters.files.strict_document import (
+    CheckedNode,
+    parse_plain_number,
+    parse_plain_numbers,
+    read_concatenated,
+)
+from whybox.adapters.verification.probe_rows import Domain, ProbeRowMaker, can_probe_every_node, rows_for_every_node
 from whybox.errors import ModelFileError
 from whybox.kernels import tree_shap
 from whybox.kernels.reference import ZERO_THRESHOLD, goes_left
@@ -77,7 +82,7 @@ def test_every_threshold_is_pinned_from_both_sides_in_its_own_tree(seed, flags):
     grid = np.random.default_rng(seed).normal(size=12).astype(np.float32).astype(float)
     e = random_ensemble(seed, columns=5, trees=4, depth=5, categorical=False, flags=flags, grid=grid)
     maker = ProbeRowMaker(e, Domain())
-    made, pinned, total = rows_everywhere(maker)
+    made, pinned, total = rows_for_every_node(maker)
     assert made.shape == (len(e.left), 2, 5)
     assert (
         0 < pinned <= total == len({(f, t) for f, t, k in zip(e.feature, e.threshold, e.left, strict=True) if k >= 0})
@@ -127,10 +132,10 @@ def _above(e, first, node):
 
 def test_categories_and_linear_leaves_are_left_to_rows_that_meet_all_trees():
     plain = {"columns": 4, "trees": 2, "depth": 3}
-    assert complete(random_ensemble(0, **plain, categorical=False), Domain())
-    assert not complete(random_ensemble(0, **plain, categorical=False), Domain(categories={0: 3}))
-    assert not complete(random_ensemble(1, **plain, categorical=True), Domain())
-    assert not complete(random_ensemble(0, **plain, categorical=False, linear=True), Domain())
+    assert can_probe_every_node(random_ensemble(0, **plain, categorical=False), Domain())
+    assert not can_probe_every_node(random_ensemble(0, **plain, categorical=False), Domain(categories={0: 3}))
+    assert not can_probe_every_node(random_ensemble(1, **plain, categorical=True), Domain())
+    assert not can_probe_every_node(random_ensemble(0, **plain, categorical=False, linear=True), Domain())
 
 
 @pytest.mark.parametrize("vector", [False, True])
@@ -195,8 +200,8 @@ def test_numbers_of_a_text_are_those_of_its_words():
     rng = np.random.default_rng(0)
     random = ["".join(rng.choice(list("0123456789+-.eEinfa_ x\t"), rng.integers(1, 7))) for _ in range(3000)]
     for text in [*GOOD.split(), *BAD.split(), *random, "1 2", " 1  2 ", "1\t2", "1\n2", "1\x0b2", "1\xa02", ""]:
-        want = [plain_number(w) for w in text.split(" ") if w]
-        found = plain_numbers([text, "7"])
+        want = [parse_plain_number(w) for w in text.split(" ") if w]
+        found = parse_plain_numbers([text, "7"])
         if None in want:
             assert found is None, text
         else:
@@ -204,7 +209,7 @@ def test_numbers_of_a_text_are_those_of_its_words():
             assert found[0].tobytes() == np.array([*want, 7.0]).tobytes()
             assert found[1] == [len(want), 1]
     values = rng.integers(0, 2**64, 20_000, dtype=np.uint64).view(np.float64)
-    found = plain_numbers([" ".join(f"{v:.17g}" for v in values)])
+    found = parse_plain_numbers([" ".join(f"{v:.17g}" for v in values)])
     assert found is not None
     np.testing.assert_array_equal(found[0], values)
 
@@ -212,14 +217,14 @@ def test_numbers_of_a_text_are_those_of_its_words():
 @pytest.mark.parametrize("make", [list, np.array])
 def test_lists_read_together_say_which_is_wrong(make):
     def whole(doc, n):
-        return doc.integers(n, 0, 9)
+        return doc.integer_array(n, 0, 9)
 
     docs = [CheckedNode(make(v), f"$.trees[{i}]") for i, v in enumerate([[1, 2], [3], [4, 5, 6]])]
-    assert together(docs, [2, 1, 3], whole).tolist() == [1, 2, 3, 4, 5, 6]
+    assert read_concatenated(docs, [2, 1, 3], whole).tolist() == [1, 2, 3, 4, 5, 6]
     bad = [docs[0], CheckedNode(make([30]), "$.trees[1]"), docs[2]]
     with pytest.raises(ModelFileError, match=r"outside 0 .. 9 stands at \$\.trees\[1\]"):
-        together(bad, [2, 1, 3], whole)
+        read_concatenated(bad, [2, 1, 3], whole)
     with pytest.raises(ModelFileError, match=r"4 numbers were expected.*\$\.trees\[2\]"):
-        together(docs, [2, 1, 4], whole)
+        read_concatenated(docs, [2, 1, 4], whole)
     with pytest.raises(ModelFileError, match=r"\$\.trees\[1\]"):
-        together([docs[0], CheckedNode("3", "$.trees[1]"), docs[2]], [2, 1, 3], whole)
+        read_concatenated([docs[0], CheckedNode("3", "$.trees[1]"), docs[2]], [2, 1, 3], whole)

@@ -159,7 +159,7 @@ def test_weights_under_a_norm_are_drawn_anew(norm):
     with net.session():
         assert [name for name, _ in net.layers((x,))] == ["0", "1", "2"]
         for layer in ("0", "2"):
-            gone = net.randomised(1, layer).module
+            gone = net.with_random_parameters(1, layer).module
             # of a layer that was only given other biases all differences between rows stay
             assert not torch.allclose((gone(x) - gone(x[:1]))[1:], (net.module(x) - net.module(x[:1]))[1:], atol=1e-3)
 

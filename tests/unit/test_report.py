@@ -221,7 +221,7 @@ def test_the_truth_in_the_place_of_the_path_is_refused(tmp_path, monkeypatch):
     model, rows = zoo.built("RandomForestRegressor")
     monkeypatch.chdir(tmp_path)
     for truth in (zoo.y(), pd.Series(zoo.y()), zoo.y().tolist(), None):
-        with pytest.raises(OptionError, match=r"path= says where to write .*y=:"):
+        with pytest.raises(OptionError, match=r"path= says where to write .*y=\."):
             wb.report(model, rows, truth)
     e = wb.report(model, rows[:20], path="named.html", y=zoo.y()[:20])
     assert len(e) == 20

@@ -146,7 +146,7 @@ def test_a_worker_of_a_pool_has_one_or_its_share(monkeypatch):
 
 @pytest.mark.parametrize("wrong", [0, -2, 1.5, True, "2", np.array([1])])
 def test_what_is_no_number_of_threads_is_refused(wrong):
-    with pytest.raises(OptionError, match="None for those this process may use"):
+    with pytest.raises(OptionError, match="leave it out for those this process may use"):
         workers.check_jobs(wrong)
     assert workers.check_jobs(np.int64(3)) == 3
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, final
 
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 
 __all__ = ["Part", "first_line", "parameters_of"]
 
@@ -49,14 +49,13 @@ class Part:
                 else [name for name, part in getattr(said, "__dict__", {}).items() if isinstance(part, self.kind)]
             )
             raise OptionError(
-                (
-                    f"the network answers with {type(said).__name__}"
-                    if self.key is None
-                    else f"output={self.key!r} is a {type(said).__name__} itself"
-                )
-                + "; say which part to explain with output=..."
-                + ("" if self.key is None else ", a tuple for a part of a part")
-                + (f" (one of {keys})." if keys else ".")
+                f"the network answers with {type(said).__name__}"
+                if self.key is None
+                else (Argument("output", self.key), f" is a {type(said).__name__} itself"),
+                "; say which part to explain with ",
+                Argument("output", example="..."),
+                "" if self.key is None else ", a tuple for a part of a part",
+                f" (one of {keys})." if keys else ".",
             )
         return said
 
@@ -79,7 +78,7 @@ def _chosen(said: Any, key: Any) -> Any:
         if isinstance(key, tuple) and key:
             return _chosen(_chosen(said, key[0]), key[1:]) if len(key) > 1 else _chosen(said, key[0])
         known = list(said) if isinstance(said, dict) else []
-        raise OptionError(f"output={key!r}: the network's answer has no such part.{did_you_mean(key, known)}") from None
+        raise OptionError(Argument("output", key), ": the network's answer has no such part.", known=known) from None
 
 
 def parameters_of(function: Callable[..., Any], *, required: bool = False) -> tuple[str, ...]:

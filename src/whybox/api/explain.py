@@ -18,7 +18,7 @@ from whybox.methods.shap.options import AUTOMATIC, ShapOptions
 from whybox.models.base import Model
 from whybox.models.registry import as_model
 
-__all__ = ["explain", "plan_explain"]
+__all__ = ["explain", "explainer_of", "plan_explain"]
 
 
 @overload
@@ -112,7 +112,7 @@ def explain(
     )
 
     def run(each: ShapOptions) -> Explanation:
-        found: Explanation = _explainer(adapted, behind, each)(rows)
+        found: Explanation = explainer_of(adapted, behind, each)(rows)
         return found
 
     return for_each(chosen, run)
@@ -127,14 +127,19 @@ def plan_explain(
     table = None if isinstance(X, Integral) else as_table(X)
 
     def plan(each: ShapOptions) -> Plan:
-        explainer = _explainer(adapted, background, each)
+        explainer = explainer_of(adapted, background, each)
         made: Plan = explainer.plan(X) if table is None else explainer.plan(len(table), sparse=table.is_sparse)
         return made
 
     return for_each(chosen, plan)
 
 
-def _explainer(model: Model, background: Any, options: ShapOptions) -> Any:
+def explainer_of(model: Model, background: Any, options: ShapOptions) -> Any:
+    """Return the explainer of the method that the options name, or of the first that the model fits.
+
+    Raises:
+        WhyboxError: as :func:`explain`.
+    """
     return load(_spec(model, options.method).run)(model, background, options)
 
 

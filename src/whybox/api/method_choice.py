@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.common.options import make_options
 
 __all__ = ["chosen_options", "for_each"]
@@ -29,13 +29,13 @@ def chosen_options(
     if not isinstance(chosen, (list, tuple)):
         return _one(kind, argument, chosen, given)
     if not chosen:
-        raise OptionError(f"{argument}= is empty: name at least one.")
+        raise OptionError(Argument(argument, example=""), " is empty: name at least one.")
     out: dict[str, _Options] = {}
     for each in chosen:
         made = _one(kind, argument, each, {} if isinstance(each, kind) else given)
         name = str(getattr(made, argument))
         if name in out:
-            raise OptionError(f"{argument}= names {name!r} twice.")
+            raise OptionError(Argument(argument, example=""), f" names {name!r} twice.")
         out[name] = made
     return out
 

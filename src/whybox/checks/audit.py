@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.checks.token_maps import Tokens, made_tokens, of_tokens
 from whybox.data.table import Floats
-from whybox.errors import EmptyDataError, InputError, OptionError
+from whybox.errors import Argument, EmptyDataError, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input, resolve_inputs
@@ -166,7 +166,7 @@ class CheckSubject:
     ) -> Maps:
         """Maps of tokens or words, fed as wb.saliency feeds them: a network drawn anew embeds them anew, and what stands for absent ones too."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
-        wide = (net if dtype is None else net.lowered(dtype)).fresh()
+        wide = (net if dtype is None else net.with_dtype(dtype)).fresh_copy()
         made = self.tokens.fed(self.cut(rows), wide, rows)
         inputs = made.inputs if arrays is None else (replace(made.inputs[0], x=arrays[0]), *made.inputs[1:])
         q = settle(
@@ -308,12 +308,14 @@ def _same_background(settings: Mapping[str, Any], net: Differentiable, backgroun
     if settings["background"] is not None:
         if background is None:
             raise OptionError(
-                "the explanation was made with a background, which it does not keep; pass background=, the same rows."
+                "the explanation was made with a background, which it does not keep; pass ",
+                Argument("background", example=""),
+                ", the same rows.",
             )
         if digest(resolve_inputs(net, background, settings["channel_axis"])) != settings["background"]:
             raise InputError("the background is not the one the explanation was made with (its SHA-256 differs).")
     elif background is not None:
-        raise OptionError("the explanation was made without a background; leave background out.")
+        raise OptionError("the explanation was made without a background; leave ", Argument("background"), " out.")
 
 
 def _no_text(reading: ReadingOptions) -> None:
@@ -381,11 +383,13 @@ def _targets(e: Explanation, settings: Mapping[str, Any], target: Any) -> tuple[
     if settings["target"] is None:
         if not callable(target):
             raise OptionError(
-                "the explanation's target was a function, which it does not keep; pass target=, the same function."
+                "the explanation's target was a function, which it does not keep; pass ",
+                Argument("target", example=""),
+                ", the same function.",
             )
         return None, chosen
     if target is not None:
-        raise OptionError("the explanation knows its target; leave target out.")
+        raise OptionError("the explanation knows its target; leave ", Argument("target"), " out.")
     places = settings["target"]["places"]
     if places == "one a row":
         return np.asarray(e.extras["target"][1], dtype=np.intp), chosen

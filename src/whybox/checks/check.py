@@ -14,7 +14,7 @@ from whybox.checks.reproduction import numerical
 from whybox.checks.result import Check, Checks
 from whybox.checks.stability import stability
 from whybox.core.validation import check_whole_number
-from whybox.errors import InputError, OptionError, did_you_mean
+from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.effects import Effects
 from whybox.explanation.load import load
 from whybox.methods.saliency.options import ReadingOptions
@@ -85,7 +85,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
     max_rows, seed = check_whole_number("max_rows", max_rows), check_whole_number("seed", seed, 0)
     first = explanation[0] if isinstance(explanation, tuple) and explanation else explanation
     output = getattr(getattr(first, "evidence", None), "settings", {}).get("output")
-    network = as_network(net, output).fresh()
+    network = as_network(net, output).fresh_copy()
     if isinstance(inputs, Mapping):
         names = tuple(map(str, inputs))
         network = network.named(names)
@@ -137,9 +137,9 @@ def requested_groups(checks: Any) -> tuple[str, ...]:
     asked = (checks,) if isinstance(checks, str) else tuple(checks)
     for name in asked:
         if name not in GROUPS:
-            raise OptionError(f"checks={name!r} is not known.{did_you_mean(name, GROUPS)}")
+            raise OptionError(Argument("checks", name), " is not known.", known=GROUPS)
     if not asked:
-        raise OptionError(f"checks is empty: 'all', or some of {', '.join(map(repr, GROUPS))}.")
+        raise OptionError(Argument("checks"), f" is empty: 'all', or some of {', '.join(map(repr, GROUPS))}.")
     return tuple(g for g in GROUPS if g in asked)
 
 

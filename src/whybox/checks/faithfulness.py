@@ -20,7 +20,7 @@ from whybox.checks.result import Check
 from whybox.checks.token_removal import orders_of_tokens, removal
 from whybox.checks.trivial_maps import edges, itself, picture
 from whybox.data.table import Floats
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, Question
 from whybox.numerics.statistics import critical_value, format_mean, kendall_of_pairs, mean_interval
@@ -122,7 +122,7 @@ def _names(inputs: tuple[Input, ...], asked: Sequence[str] | None, rows: int) ->
         )
     unknown = [a for a in asked if a not in (*BASELINES_TRIED, "one")]
     if unknown or isinstance(asked, str):
-        raise OptionError(f"absent={asked!r}: a tuple of {', '.join(map(repr, BASELINES_TRIED))}.")
+        raise OptionError(Argument("absent", asked), f": a tuple of {', '.join(map(repr, BASELINES_TRIED))}.")
     if len(set(asked)) < 2:
         raise OptionError("absent: what stands for a part that is gone decides the result, so at least two are needed.")
     if "blur" in asked and not pictures:

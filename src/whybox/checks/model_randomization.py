@@ -54,7 +54,7 @@ def dependence(case: CheckSubject) -> list[Check]:
     """Compare maps of the network with maps of networks that know nothing."""
     names = (ALL_LAYERS, TOP_LAYER)
     try:
-        case.net.randomised(case.other_seed(0))
+        case.net.with_random_parameters(case.other_seed(0))
     except UnsupportedModelError as error:
         return [Check(MODEL_DEPENDENCE, name, "not applicable", None, str(error)) for name in names]
     judged = _Judged(case)
@@ -260,9 +260,9 @@ def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: 
 def _drawn(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentiable:
     """A network with all parameters drawn anew, or those of some layers."""
     if not layers:
-        return net.randomised(seed)
+        return net.with_random_parameters(seed)
     for name in layers:
-        net = net.randomised(seed, name)
+        net = net.with_random_parameters(seed, name)
     return net
 
 
@@ -280,7 +280,7 @@ def _top(case: CheckSubject) -> tuple[tuple[str, ...], str]:
     own, before, count = case.net.fingerprint, _answers(case, case.net), 1
     met: list[str] = []
     for name in dict.fromkeys(reversed(names)):
-        if case.net.randomised(case.other_seed(0), name).fingerprint == own:
+        if case.net.with_random_parameters(case.other_seed(0), name).fingerprint == own:
             continue
         met.append(name)
         if len(met) <= count:  # one more must be left as it is

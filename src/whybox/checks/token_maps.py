@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import InputError, OptionError
+from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.gradients import Gradient
@@ -173,13 +173,15 @@ def made_tokens(  # what an auditor brings
     shown = settings if absent is None and background is None else _without_baseline(settings)
     made = rebuilt(shown, method, options)
     shorter = settings.get("dtype")
-    whole = tokens.fed(made, read.net if shorter is None else read.net.lowered(shorter))
+    whole = tokens.fed(made, read.net if shorter is None else read.net.with_dtype(shorter))
     _check_prints(e, whole, texts=reading.tokenizer is not None)
     _check_baseline(settings, whole)
     prints = None if whole.background is None else digest(resolve_inputs(whole.net, whole.background, None))
     if prints != settings["background"]:
         raise (InputError if background is not None else OptionError)(
-            "what stands behind the explanation is another background, or none (by its SHA-256), and it does not keep it; pass background= as it was."
+            "what stands behind the explanation is another background, or none (by its SHA-256), and it does not keep it; pass ",
+            Argument("background", example=""),
+            " as it was.",
         )
     mask = _mask_of(tokens, rows)
     tokens = replace(tokens, which=_which(tokens, mask), mask=mask)
@@ -192,11 +194,17 @@ def _check_given(e: Explanation, inputs: Any, reading: ReadingOptions) -> None:
     """What is passed again suits what the explanation says of itself."""
     kept = e.evidence.settings.get("embedding")
     if reading.embedding is not None and reading.embedding != kept:
-        raise InputError(f"embedding={reading.embedding!r} is not what the explanation was made with: {kept!r}.")
+        raise InputError(
+            Argument("embedding", reading.embedding), f" is not what the explanation was made with: {kept!r}."
+        )
     if "text" not in e.extras:
         return
     if reading.tokenizer is None:
-        raise OptionError("the explanation is of texts and does not keep how they are read; pass tokenizer=, the same.")
+        raise OptionError(
+            "the explanation is of texts and does not keep how they are read; pass ",
+            Argument("tokenizer", example=""),
+            ", the same.",
+        )
     if not is_text(inputs):
         raise InputError("the explanation is of texts; pass all of them as they were, not numbers of tokens.")
     texts = [inputs] if isinstance(inputs, str) else list(inputs)
@@ -234,7 +242,11 @@ def _check_baseline(settings: Mapping[str, Any], whole: PreparedInputs) -> None:
         return
     if options_of(whole.method)["baseline"] != own:
         raise InputError(
-            "what stands for absent tokens is not what the explanation was made with (its SHA-256 differs); pass baseline_token=, or background=, as it was."
+            "what stands for absent tokens is not what the explanation was made with (its SHA-256 differs); pass ",
+            Argument("baseline_token", example=""),
+            ", or ",
+            Argument("background", example=""),
+            ", as it was.",
         )
 
 
@@ -296,5 +308,5 @@ def _answers(tokens: Tokens, rows: Indices, number: int, ids: npt.NDArray[Any], 
         some = slice(start, start + net.rows_at_once)
         xs: Sequence[npt.NDArray[Any]] = [i.x[rows[some]] for i in tokens.inputs]
         xs = [ids[some], *(mask[some] if k == number else x for k, x in enumerate(xs) if k)]
-        parts.append(net.numpy(net.ask(tuple(net.array(np.ascontiguousarray(x)) for x in xs))))
+        parts.append(net.numpy(net.forward(tuple(net.array(np.ascontiguousarray(x)) for x in xs))))
     return np.asarray(np.concatenate(parts), dtype=np.float64)

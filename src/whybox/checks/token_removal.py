@@ -12,7 +12,7 @@ from whybox.checks.audit import CheckSubject
 from whybox.checks.deletion_curves import MAX_SEGMENTS, MIN_SEGMENTS, Game, ordered
 from whybox.checks.token_maps import Tokens
 from whybox.data.table import Floats
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.problem import Indices, Question
 
 __all__ = ["REPLACEMENTS", "orders_of_tokens", "removal"]
@@ -117,10 +117,11 @@ def _chosen(have: list[str], asked: Sequence[str] | None) -> list[str]:
         return have[:2]
     unknown = [a for a in asked if a not in REPLACEMENTS]
     if unknown or isinstance(asked, str):
-        raise OptionError(f"absent={asked!r}: of tokens a tuple of {', '.join(map(repr, REPLACEMENTS))}.")
+        raise OptionError(Argument("absent", asked), f": of tokens a tuple of {', '.join(map(repr, REPLACEMENTS))}.")
     if missing := [a for a in asked if a not in have]:
         raise OptionError(
-            f"absent={missing[0]!r} is not there for these texts and this network; there are: {', '.join(map(repr, have))}."
+            Argument("absent", missing[0]),
+            f" is not there for these texts and this network; there are: {', '.join(map(repr, have))}.",
         )
     if len(set(asked)) < 2:
         raise OptionError("absent: what stands for a part that is gone decides the result, so at least two are needed.")

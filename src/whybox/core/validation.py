@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 
 __all__ = ["check_positive", "check_whole_number"]
 
@@ -19,7 +19,7 @@ def check_whole_number(argument: str, value: Any, minimum: int | None = 1) -> in
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or (minimum is not None and value < minimum):
         raise OptionError(
-            f"{argument}={value!r} must be a whole number{'' if minimum is None else f', {minimum} or more'}."
+            Argument(argument, value), f" must be a whole number{'' if minimum is None else f', {minimum} or more'}."
         )
     return int(value)
 
@@ -37,6 +37,7 @@ def check_positive(argument: str, value: Any, maximum: float = np.inf) -> float:
         or not np.isfinite(float(value))
     ):
         raise OptionError(
-            f"{argument}={value!r} must be a number above 0{'' if np.isinf(maximum) else f' and at most {maximum:g}'}."
+            Argument(argument, value),
+            f" must be a number above 0{'' if np.isinf(maximum) else f' and at most {maximum:g}'}.",
         )
     return float(value)

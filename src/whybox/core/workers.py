@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 
 __all__ = ["check_jobs", "cpu_quota", "processors", "thread_count", "threads_allowed"]
 
@@ -31,7 +31,8 @@ def check_jobs(n_jobs: Any) -> int | None:
         return None
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0 or n_jobs < -1:
         raise OptionError(
-            f"n_jobs={n_jobs!r} must be a positive whole number of threads, None for those this process may use, or -1 for all processors."
+            Argument("n_jobs", n_jobs),
+            " must be a positive whole number of threads, or -1 for all processors; leave it out for those this process may use.",
         )
     return int(n_jobs)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import DtypeError, InputError
+from whybox.errors import Argument, DtypeError, InputError
 
 __all__ = [
     "as_csr",
@@ -50,15 +50,19 @@ def as_csr(data: Any, what: str) -> Any:
         DtypeError: it holds something else than numbers.
     """
     if data.ndim != 2:
-        raise InputError(f"{what} is a sparse array of {data.ndim} axis; pass two (rows, features), also for one row.")
+        raise InputError(
+            Argument(what), f" is a sparse array of {data.ndim} axis; pass two (rows, features), also for one row."
+        )
     if data.dtype.kind not in "fiub" or data.dtype.itemsize > 8:
-        raise DtypeError(f"{what} is a sparse matrix of dtype {data.dtype}; pass numbers of at most 64 bits.")
+        raise DtypeError(Argument(what), f" is a sparse matrix of dtype {data.dtype}; pass numbers of at most 64 bits.")
     rows = data.tocsr()
     if not rows.has_sorted_indices:
         rows = rows.sorted_indices()
     if not rows.has_canonical_format:
         raise InputError(
-            f"{what} stores a cell of the sparse matrix more than once, and libraries disagree on what that means. Call its sum_duplicates() first."
+            Argument(what),
+            " stores a cell of the sparse matrix more than once, and libraries disagree on what that means. Call its sum_duplicates() "
+            "first.",
         )
     return rows
 

@@ -19,7 +19,7 @@ __all__ = ["table_array", "table_html", "table_item", "table_text"]
 MAX_ROWS_PRINTED: Final = 8  # more are cut in the middle
 MAX_COLUMNS_PRINTED: Final = 10
 MAX_CELL_LETTERS: Final = 18
-GAP: Final = "..."
+GAP_TEXT: Final = "..."
 
 
 def table_item(table: Table, key: Any) -> Any:
@@ -28,22 +28,26 @@ def table_item(table: Table, key: Any) -> Any:
         if len(key) != 2:
             raise OptionError(f"rows have two axes: data[rows, columns]; {len(key)} keys were given.")
         rows, columns = key
-        some = _rows(table, rows) if isinstance(rows, (int, np.integer)) else _some_rows(table, rows)
+        selected = _one_row_table(table, rows) if isinstance(rows, (int, np.integer)) else _selected_rows(table, rows)
         if not _is_one_column(columns):
-            some = some.select(_positions(table, columns))
-            return _row(some) if isinstance(rows, (int, np.integer)) else some
-        column = some.select([_position(table, columns)])
-        return next(iter(_row(column).values())) if isinstance(rows, (int, np.integer)) else _values(column, 0)
+            selected = selected.select(_column_positions(table, columns))
+            return _row_as_dict(selected) if isinstance(rows, (int, np.integer)) else selected
+        column = selected.select([_column_position(table, columns)])
+        return (
+            next(iter(_row_as_dict(column).values()))
+            if isinstance(rows, (int, np.integer))
+            else _column_values(column, 0)
+        )
     if isinstance(key, str):
-        return _values(table, _position(table, key))
+        return _column_values(table, _column_position(table, key))
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
-        return _row(_rows(table, key))
+        return _row_as_dict(_one_row_table(table, key))
     if isinstance(key, list) and key and all(isinstance(name, str) for name in key):
-        return table.select(_positions(table, key))
-    return _some_rows(table, key)
+        return table.select(_column_positions(table, key))
+    return _selected_rows(table, key)
 
 
-def _rows(table: Table, position: Any) -> Table:
+def _one_row_table(table: Table, position: Any) -> Table:
     """One row as a table."""
     if isinstance(position, (bool, np.bool_)):
         raise OptionError(f"{position!r} is no position of a row.")
@@ -52,52 +56,58 @@ def _rows(table: Table, position: Any) -> Table:
     return table.rows(np.array([int(position) % len(table)]))
 
 
-def _some_rows(table: Table, key: Any) -> Table:
+def _selected_rows(table: Table, key: Any) -> Table:
     if isinstance(key, slice):
         return table.rows(key)
-    chosen = np.asarray(key)
-    if chosen.size == 0 and chosen.ndim == 1:
-        chosen = chosen.astype(np.intp)
-    if chosen.ndim != 1 or chosen.dtype.kind not in "iub":
+    positions = np.asarray(key)
+    if positions.size == 0 and positions.ndim == 1:
+        positions = positions.astype(np.intp)
+    if positions.ndim != 1 or positions.dtype.kind not in "iub":
         raise OptionError(
             f"{key!r} names no rows or columns: give a column's name, a row's position, a slice, a mask, or a list of these. Columns are {table.names[:8]}."
         )
-    if chosen.dtype.kind == "b" and len(chosen) != len(table):
-        raise OptionError(f"the mask has {len(chosen):,} entries for {len(table):,} rows.")
-    if chosen.dtype.kind != "b" and chosen.size and not (-len(table) <= chosen.min() and chosen.max() < len(table)):
-        raise IndexError(f"positions from {chosen.min():,} to {chosen.max():,} of {len(table):,} rows.")
-    return table.rows(np.arange(len(table))[chosen])
+    if positions.dtype.kind == "b" and len(positions) != len(table):
+        raise OptionError(f"the mask has {len(positions):,} entries for {len(table):,} rows.")
+    if (
+        positions.dtype.kind != "b"
+        and positions.size
+        and not (-len(table) <= positions.min() and positions.max() < len(table))
+    ):
+        raise IndexError(f"positions from {positions.min():,} to {positions.max():,} of {len(table):,} rows.")
+    return table.rows(np.arange(len(table))[positions])
 
 
 def _is_one_column(key: Any) -> bool:
     return isinstance(key, (str, int, np.integer))
 
 
-def _positions(table: Table, key: Any) -> list[int]:
+def _column_positions(table: Table, key: Any) -> list[int]:
     if isinstance(key, slice):
         return list(range(table.width))[key]
-    return [_position(table, name) for name in (key if isinstance(key, (list, tuple)) else np.asarray(key).tolist())]
+    return [
+        _column_position(table, name) for name in (key if isinstance(key, (list, tuple)) else np.asarray(key).tolist())
+    ]
 
 
-def _position(table: Table, column: Any) -> int:
+def _column_position(table: Table, column: Any) -> int:
     if isinstance(column, str) and column in table.names:
         return int(table.names.index(column))
-    whole = isinstance(column, (int, np.integer)) and not isinstance(column, bool)
-    if whole and -table.width <= column < table.width:
+    is_integer = isinstance(column, (int, np.integer)) and not isinstance(column, bool)
+    if is_integer and -table.width <= column < table.width:
         return int(column % table.width)
     raise OptionError(f"there is no column {column!r}.{did_you_mean(column, table.names)}")
 
 
-def _values(table: Table, position: int) -> npt.NDArray[Any]:
+def _column_values(table: Table, position: int) -> npt.NDArray[Any]:
     """The values of a column, read-only."""
     column = table.column(position)
-    plain = column.kind in ("number", "datetime") or column.values.dtype.kind == "b"
-    out = (column.values if plain else column.objects()).view()
-    out.flags.writeable = False
-    return np.asarray(out)
+    is_plain = column.kind in ("number", "datetime") or column.values.dtype.kind == "b"
+    values = (column.values if is_plain else column.objects()).view()
+    values.flags.writeable = False
+    return np.asarray(values)
 
 
-def _row(table: Table) -> dict[str, Any]:
+def _row_as_dict(table: Table) -> dict[str, Any]:
     """The cells of a table of one row."""
     if table.is_matrix:
         return dict(zip(table.names, sparse_rows.to_dense(table.native, table.absent)[0].tolist(), strict=True))
@@ -114,65 +124,69 @@ def table_array(table: Table) -> npt.NDArray[Any]:
     return np.column_stack([column.objects() for column in columns])
 
 
-def _lines(table: Table) -> tuple[list[str], list[list[str]]]:
+def _header_and_lines(table: Table) -> tuple[list[str], list[list[str]]]:
     """Header and lines of cells as text, cut in the middle where there are many."""
-    rows, columns = _ends(len(table), MAX_ROWS_PRINTED), _ends(table.width, MAX_COLUMNS_PRINTED)
+    rows, columns = _positions_shown(len(table), MAX_ROWS_PRINTED), _positions_shown(table.width, MAX_COLUMNS_PRINTED)
     shown = table.select([c for c in columns if c is not None]).rows(np.array([r for r in rows if r is not None]))
-    cells = [[_cell(v) for v in shown.column(i).objects()] for i in range(shown.width)]
-    labels = [_cell(label) for label in shown.row_labels.tolist()]
+    cells = [[_cell_text(v) for v in shown.column(position).objects()] for position in range(shown.width)]
+    labels = [_cell_text(label) for label in shown.row_labels.tolist()]
 
     def line(get: Any, first: str) -> list[str]:
-        at: Iterator[int] = iter(range(shown.width))
-        return [first, *(GAP if c is None else get(next(at)) for c in columns)]
+        column_numbers: Iterator[int] = iter(range(shown.width))
+        return [first, *(GAP_TEXT if c is None else get(next(column_numbers)) for c in columns)]
 
-    out, place = [], iter(range(len(shown)))
+    lines, row_number = [], iter(range(len(shown)))
     for r in rows:
         if r is None:
-            out.append([GAP] * (len(columns) + 1))
+            lines.append([GAP_TEXT] * (len(columns) + 1))
             continue
-        i = next(place)
-        out.append(line(lambda k, i=i: cells[k][i], labels[i]))
-    return line(lambda k: _cut(shown.names[k]), ""), out
+        position = next(row_number)
+        lines.append(line(lambda k, position=position: cells[k][position], labels[position]))
+    return line(lambda k: _shorten(shown.names[k]), ""), lines
 
 
-def _ends(count: int, most: int) -> list[int | None]:
+def _positions_shown(count: int, maximum: int) -> list[int | None]:
     """Positions from both ends, None for those left out between them."""
-    if count <= most:
+    if count <= maximum:
         return list(range(count))
-    return [*range((most + 1) // 2), None, *range(count - most // 2, count)]
+    return [*range((maximum + 1) // 2), None, *range(count - maximum // 2, count)]
 
 
-def _cell(value: Any) -> str:
+def _cell_text(value: Any) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return "missing"
-    return _cut(f"{value:.6g}" if isinstance(value, (float, np.floating)) else str(value))
+    return _shorten(f"{value:.6g}" if isinstance(value, (float, np.floating)) else str(value))
 
 
-def _cut(text: str) -> str:
-    plain = " ".join(text.split())
-    return plain if len(plain) <= MAX_CELL_LETTERS else plain[: MAX_CELL_LETTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
+def _shorten(text: str) -> str:
+    one_line = " ".join(text.split())
+    return (
+        one_line if len(one_line) <= MAX_CELL_LETTERS else one_line[: MAX_CELL_LETTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    )
 
 
-def _size(table: Table) -> str:
+def _size_text(table: Table) -> str:
     return f"{len(table):,} row{'s' * (len(table) != 1)} x {table.width:,} column{'s' * (table.width != 1)} ({table.library})"
 
 
 def table_text(table: Table) -> str:
     """Return the table as text: labels and cells of the first and last rows and columns, and its size."""
     if not len(table) or not table.width:
-        return _size(table)
-    header, lines = _lines(table)
+        return _size_text(table)
+    header, lines = _header_and_lines(table)
     widths = [max(len(line[k]) for line in [header, *lines]) for k in range(len(header))]
-    text = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in [header, *lines]]
-    return "\n".join([*(line.rstrip() for line in text), _size(table)])
+    joined = [
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in [header, *lines]
+    ]
+    return "\n".join([*(line.rstrip() for line in joined), _size_text(table)])
 
 
 def table_html(table: Table) -> str:
     """Return what :func:`table_text` shows as HTML, for notebooks."""
-    header, lines = _lines(table) if len(table) and table.width else ([], [])
+    header, lines = _header_and_lines(table) if len(table) and table.width else ([], [])
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join(
         f"<tr><th>{escape(line[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in line[1:])}</tr>"
         for line in lines
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><div>{escape(_size(table))}</div>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><div>{escape(_size_text(table))}</div>"

@@ -130,7 +130,7 @@ def _base(parts: Sequence[Explanation]) -> npt.NDArray[Any]:
 
 def _row_labels(parts: Sequence[Explanation]) -> npt.NDArray[Any]:
     each = [part.coords["row"] for part in parts]
-    counted = all(labels.tolist() == list(range(len(labels))) for labels in each)
+    counted = all(labels.dtype.kind in "iuO" and labels.tolist() == list(range(len(labels))) for labels in each)
     tables = [part.data for part in parts]
     if counted and all(table is None or table.labels is None for table in tables):
         return np.arange(sum(map(len, each))).astype(each[0].dtype)

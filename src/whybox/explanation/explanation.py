@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats, Table
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.axis_labels import one_position, where
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.figures import Figures
@@ -391,7 +391,9 @@ def _check_key(dim: str, key: Any) -> None:
     )
     if dim == "row" and any(isinstance(k, str) for k in listed):
         raise OptionError(
-            f"the first axis holds rows, which are taken by position; e.sel(row={key!r}) takes row labels, and e[:, {key!r}] takes features."
+            "the first axis holds rows, which are taken by position; e.sel(",
+            Argument("row", key),
+            f") takes row labels, and e[:, {key!r}] takes features.",
         )
     if not (is_array or isinstance(key, slice) or all(isinstance(k, (*plain, np.bool_)) for k in listed)):
         raise OptionError(

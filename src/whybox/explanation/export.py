@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import build_frame, is_missing
-from whybox.errors import MissingDependencyError, OptionError, did_you_mean
+from whybox.errors import Argument, MissingDependencyError, OptionError
 from whybox.explanation.labelled import Labelled
 
 __all__ = ["table_columns", "to_arrow", "to_frame", "to_xarray"]
@@ -133,11 +133,13 @@ def to_xarray(explanation: Labelled) -> Any:
 def table_columns(e: Labelled, layout: str = "auto") -> dict[str, npt.NDArray[Any]]:
     """Return the columns of the table, as :func:`to_frame` lays them out."""
     if layout not in LAYOUTS:
-        raise OptionError(f"layout={layout!r} is not known.{did_you_mean(layout, LAYOUTS)}")
+        raise OptionError(Argument("layout", layout), " is not known.", known=LAYOUTS)
     if _layout(e, layout) == "long":
         return _long(e)
     if e.kind != "attribution":
-        raise OptionError(f"an explanation of kind {e.kind!r} has no wide layout; use layout='long'.")
+        raise OptionError(
+            f"an explanation of kind {e.kind!r} has no wide layout; use ", Argument("layout", "long"), "."
+        )
     return _wide(e)
 
 

@@ -16,7 +16,7 @@ from typing import Final, final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 
 __all__ = ["Index", "as_index"]
 
@@ -85,28 +85,29 @@ def as_index(index: str | Index) -> Index:
         return _checked(index, repr(index))
     if not isinstance(index, str):
         raise OptionError(
-            f"index takes a name such as 'shapley', 'banzhaf(0.3)' or 'beta(16, 1)', not a {type(index).__name__}."
+            Argument("index"),
+            f" takes a name such as 'shapley', 'banzhaf(0.3)' or 'beta(16, 1)', not a {type(index).__name__}.",
         )
     if index in ("shapley", "banzhaf"):
         return SHAPLEY if index == "shapley" else BANZHAF
     match = _SPELLED.fullmatch(index)
     if not match:
         raise OptionError(
-            f"index={index!r} is not known.{did_you_mean(index, ['shapley', 'banzhaf', 'banzhaf(p)', 'beta(alpha, beta)'])}"
+            Argument("index", index), " is not known.", known=["shapley", "banzhaf", "banzhaf(p)", "beta(alpha, beta)"]
         )
     kind, first, second = match.groups()
     try:
         a, b = float(first), float(second) if second else None
     except ValueError:
         raise OptionError(
-            f"index={index!r}: the parameters must be numbers, as in 'banzhaf(0.3)' or 'beta(16, 1)'."
+            Argument("index", index), ": the parameters must be numbers, as in 'banzhaf(0.3)' or 'beta(16, 1)'."
         ) from None
     if kind == "banzhaf":
         if b is not None:
-            raise OptionError(f"index={index!r}: banzhaf takes one probability strictly between 0 and 1.")
+            raise OptionError(Argument("index", index), ": banzhaf takes one probability strictly between 0 and 1.")
         return _checked(Index(f"banzhaf({a:g})", point=a), index)
     if b is None:
-        raise OptionError(f"index={index!r}: beta takes two positive numbers, as in 'beta(16, 1)'.")
+        raise OptionError(Argument("index", index), ": beta takes two positive numbers, as in 'beta(16, 1)'.")
     return _checked(Index(f"beta({a:g}, {b:g})", alpha=a, beta=b), index)
 
 
@@ -114,9 +115,11 @@ def _checked(index: Index, said: str) -> Index:
     """Refuse parameters for which there is no index, or none whose quadrature is right to rounding."""
     if index.point is not None:
         if not 0 < index.point < 1:
-            raise OptionError(f"index={said!r}: banzhaf takes one probability strictly between 0 and 1.")
+            raise OptionError(Argument("index", said), ": banzhaf takes one probability strictly between 0 and 1.")
     elif not (LEAST <= index.alpha <= MOST and LEAST <= index.beta <= MOST):
         raise OptionError(
-            f"index={said!r}: beta takes two positive numbers, as in 'beta(16, 1)', each from {LEAST:g} to {MOST:g}; beyond those its integrals lose digits."
+            Argument("index", said),
+            f": beta takes two positive numbers, as in 'beta(16, 1)', each from {LEAST:g} to {MOST:g}; beyond those its integrals lose "
+            "digits.",
         )
     return index

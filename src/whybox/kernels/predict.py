@@ -70,7 +70,7 @@ def sampled(model: Model, table: Table, weights: Floats | None = None) -> RowSam
     try:
         return RowSample(rows, model.inputs.matrix(rows), at)
     except NonFiniteError as error:
-        raise NonFiniteError(error.args[0], None if error.row is None else int(at[error.row])) from None
+        raise error.at_row(None if error.row is None else int(at[error.row])) from None
 
 
 def mixed_agreement(model: Model, here: RowSample, there: RowSample | None) -> tuple[float, int]:

@@ -114,14 +114,14 @@ def _linear(e: TreeEnsemble, leaf: npt.NDArray[np.int32], X: Floats) -> Floats:
 
 @dataclass
 class _Leaf:
-    """What a leaf asks: for each player on its path, the (node, goes left) steps and the share r."""
+    """The conditions of a leaf: for each player on its path, the (node, goes left) steps and the share r."""
 
     value: Floats
     first: int
     steps: dict[int, list[tuple[int, bool]]] = field(default_factory=dict)
     share: dict[int, float] = field(default_factory=dict)
 
-    def met(self, e: TreeEnsemble, X: Floats) -> dict[int, Bools]:
+    def satisfied(self, e: TreeEnsemble, X: Floats) -> dict[int, Bools]:
         out = {}
         for player, steps in self.steps.items():
             yes = np.ones(len(X), dtype=bool)
@@ -169,12 +169,12 @@ def path_dependent(
     """
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
     for leaf in _leaves_of(e, player_of):
-        met = {j: yes.astype(np.float64) for j, yes in leaf.met(e, X).items()}
+        satisfied = {j: yes.astype(np.float64) for j, yes in leaf.satisfied(e, X).items()}
         for target in combinations(leaf.steps, order):
             total = np.zeros(len(X))
             for p, w in zip(*rule, strict=True):
                 term = np.full(len(X), w)
-                for j, a in met.items():
+                for j, a in satisfied.items():
                     r = leaf.share[j]
                     term *= (a - r) if j in target else p * a + (1 - p) * r
                 total += term
@@ -200,7 +200,7 @@ def interventional(
     """
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
     for leaf in _leaves_of(e, player_of):
-        a, b = leaf.met(e, X), leaf.met(e, B)
+        a, b = leaf.satisfied(e, X), leaf.satisfied(e, B)
         sign = {j: a[j][:, None].astype(int) - b[j][None, :].astype(int) for j in leaf.steps}
         alive = np.ones((len(X), len(B)), dtype=bool)
         for j in leaf.steps:

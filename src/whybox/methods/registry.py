@@ -12,7 +12,7 @@ from dataclasses import MISSING, fields
 from importlib import import_module
 from typing import Any, Final
 
-from whybox.errors import OptionError, did_you_mean, shown
+from whybox.errors import Argument, OptionError, shown
 from whybox.methods.method_spec import MethodSpec, Option
 
 __all__ = [
@@ -443,7 +443,7 @@ def find(family: str, id: Any, *, argument: str = "method", also: Sequence[str] 
     found = _specs.get(f"{family}.{id}") if isinstance(id, str) else None
     if found is None:
         known = (*also, *family_ids(family))
-        raise OptionError(f"{argument}={id!r} is not known; there are {shown(known)}.{did_you_mean(id, known)}")
+        raise OptionError(Argument(argument, id), f" is not known; there are {shown(known)}.", known=known)
     return found
 
 

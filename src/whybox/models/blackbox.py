@@ -12,7 +12,7 @@ import numpy as np
 
 from whybox.core.label_choice import class_names
 from whybox.data.table import Floats, Table, as_table
-from whybox.errors import DtypeError, InputError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
+from whybox.errors import Argument, DtypeError, InputError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model, OwnPredict, digest
 from whybox.models.categories import Vocabulary
@@ -117,11 +117,11 @@ def as_black_box(
 def _method(obj: Any, response_method: str | None) -> str | None:
     if response_method is not None:
         if response_method not in PREDICT_METHODS:
-            raise OptionError(
-                f"response_method={response_method!r} is not known.{did_you_mean(response_method, PREDICT_METHODS)}"
-            )
+            raise OptionError(Argument("response_method", response_method), " is not known.", known=PREDICT_METHODS)
         if not hasattr(obj, response_method):
-            raise OptionError(f"response_method={response_method!r}: this {type(obj).__name__} has no such method.")
+            raise OptionError(
+                Argument("response_method", response_method), f": this {type(obj).__name__} has no such method."
+            )
         return response_method
     found = next((m for m in PREDICT_METHODS[:2] if hasattr(obj, m)), None)
     if found is None and not callable(obj):

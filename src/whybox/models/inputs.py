@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from whybox.data.cells import representative_rows
 from whybox.data.table import Column, Floats, Table, align_columns, is_missing
-from whybox.errors import ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError, WhyboxError, shown
+from whybox.errors import Argument, ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError, WhyboxError, shown
 from whybox.models.categories import Vocabulary, category_key
 
 __all__ = ["Encoder", "Inputs", "NumberEncoder"]
@@ -88,8 +88,9 @@ class Inputs:
             )
         if table.width != len(self.names):
             raise ColumnsError(
-                f"{what} has {table.width} columns, the model was trained on {len(self.names)}"
-                + (f": {shown(self.names)}." if self.named else ". Pass the same columns in the same order.")
+                Argument(what),
+                f" has {table.width} columns, the model was trained on {len(self.names)}",
+                f": {shown(self.names)}." if self.named else ". Pass the same columns in the same order.",
             )
         return (table if table.named else table.renamed(self.names)), ()
 
@@ -381,20 +382,20 @@ class NumberEncoder:
             description = "an infinite value" if np.isinf(float(raw[i, j])) else "a value too large for float32"
             raise NonFiniteError(
                 f"column {table.names[j]!r} holds {description} ({{row}}); {self.library} refuses those. Replace it, for example by NaN where that means missing.",
-                int(i),
+                row=int(i),
             )
         if not self.sparse_nan and table.is_sparse and np.isnan(matrix).any():
             i, j = np.argwhere(np.isnan(matrix))[0]
             raise NonFiniteError(
                 f"column {table.names[j]!r} stores a missing value in sparse rows ({{row}}); {self.library} does not treat those as it does in dense rows. "
                 "Pass dense rows (X.toarray()), or impute them as the training data was.",
-                int(i),
+                row=int(i),
             )
         if not self.allow_nan and np.isnan(matrix).any():
             i, j = np.argwhere(np.isnan(matrix))[0]
             raise NonFiniteError(
                 f"column {table.names[j]!r} has a missing value ({{row}}); {self.library} refuses those. Impute it as the training data was.",
-                int(i),
+                row=int(i),
             )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from whybox.data.series import same_codes
 from whybox.data.table import Column, Table, as_table, is_missing
-from whybox.errors import ColumnsError, DtypeError, shown
+from whybox.errors import Argument, ColumnsError, DtypeError, shown
 from whybox.models.base import Model
 from whybox.models.categories import AMBIGUOUS, UnseenCategories, Vocabulary
 from whybox.models.inputs import Inputs
@@ -150,8 +150,10 @@ def _taken_by_position(inputs: Inputs, table: Table, what: str) -> bool:
                 if given_name != known_name
             )
             raise ColumnsError(
-                f"the model takes columns by position, but those of {what} stand in another order than their names say: column {position} is "
-                f"{table.names[position]!r} where {names[position]!r} belongs. Put them in that order: {shown(names)}."
+                "the model takes columns by position, but those of ",
+                Argument(what),
+                f" stand in another order than their names say: column {position} is {table.names[position]!r} where {names[position]!r} "
+                f"belongs. Put them in that order: {shown(names)}.",
             )
     return True
 
@@ -173,8 +175,10 @@ def _category_list(table: Table, position: int, what: str) -> dict[int, tuple[An
         return {}
     if column.name in table.arbitrary_codes:
         raise DtypeError(
-            f"column {column.name!r} of {what}: the model stores no category names and reads the codes of the data's own list of categories, but this column has "
-            f"no list that holds for all its rows (its codes count the categories as they were met: {shown(column.categories)}). {_HOW_TO_GIVE_ONE_LIST}"
+            f"column {column.name!r} of ",
+            Argument(what),
+            ": the model stores no category names and reads the codes of the data's own list of categories, but this column has no list "
+            f"that holds for all its rows (its codes count the categories as they were met: {shown(column.categories)}). {_HOW_TO_GIVE_ONE_LIST}",
         )
     return {position: column.categories}
 
@@ -231,7 +235,7 @@ def _restore_training_type(
     if category is AMBIGUOUS:
         raise DtypeError(
             f"{problem}, and which of them was meant cannot be told from it. Read the column as it was read for training "
-            f"(pandas: dtype={{{column.name!r}: str}})."
+            f"(pandas: read_csv(dtype={{{column.name!r}: str}})).",
         )
     if live:
         raise DtypeError(

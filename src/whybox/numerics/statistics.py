@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 from whybox.numerics.rounding import floor, varies
 
 __all__ = [
@@ -219,7 +219,7 @@ def adjust_p_values(p_values: npt.ArrayLike, method: Adjustment = "holm") -> Flo
         Annals of Statistics 29 (2001).
     """
     if method not in ADJUSTMENTS:
-        raise OptionError(f"method={method!r} is not known.{did_you_mean(method, ADJUSTMENTS)}")
+        raise OptionError(Argument("method", method), " is not known.", known=ADJUSTMENTS)
     p = np.asarray(p_values, dtype=np.float64)
     known = ~np.isnan(p)
     if (p[known] < 0).any() or (p[known] > 1).any():

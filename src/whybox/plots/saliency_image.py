@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.plots.style import NEGATIVE, POSITIVE, axes, diverging, ink, muted, one_output, short, thousands
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
             f"overlay shows maps with the axes y and x; this one has {', '.join(e.dims)}. {_OTHERWISE.get(e.dims, _OTHERWISE[()])}"
         )
     if percentile is not None and not 50 < percentile <= 100:
-        raise OptionError(f"percentile={percentile!r} must be above 50 and at most 100.")
+        raise OptionError(Argument("percentile", percentile), " must be above 50 and at most 100.")
     values = e.values
     signed, most, beyond = scale(values, percentile)
     height, width = values.shape
@@ -129,7 +129,7 @@ def of_row(e: Explanation, row: int, output: Any) -> Explanation:
     if "row" not in e.dims:
         return e
     if isinstance(row, bool) or not isinstance(row, (int, np.integer)) or not -len(e) <= row < len(e):
-        raise OptionError(f"row={row!r}: there are {len(e)} rows, 0 to {len(e) - 1}.")
+        raise OptionError(Argument("row", row), f": there are {len(e)} rows, 0 to {len(e) - 1}.")
     return e[int(row)]
 
 

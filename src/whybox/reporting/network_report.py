@@ -11,7 +11,7 @@ from whybox.checks.check import check
 from whybox.checks.result import Checks
 from whybox.core.atomic_write import atomic_write
 from whybox.core.progress import progress_counter
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.evidence import LINES
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
@@ -66,7 +66,9 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
     """
     if output == "all" or (isinstance(output, list) and all(isinstance(o, str) for o in output)):
         raise OptionError(
-            "a report of a network shows one output a row; name one, or leave output out for the largest of each row."
+            "a report of a network shows one output a row; name one, or leave ",
+            Argument("output"),
+            " out for the largest of each row.",
         )
     reading = reading or ReadingOptions()
     options = {"output_names": output_names, "seed": seed, **reading.changed()}
@@ -111,7 +113,7 @@ def _maps(
         parts = found if isinstance(found, tuple) else (found,)
         made.append(MethodMaps(parts, isinstance(found, tuple), _names(inputs), asked, behind))
     if not made:
-        raise OptionError("methods= is empty: name at least one.")
+        raise OptionError(Argument("methods", example=""), " is empty: name at least one.")
     return made
 
 

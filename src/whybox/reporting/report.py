@@ -14,7 +14,7 @@ from whybox.adapters import is_network
 from whybox.api.explain import explain
 from whybox.core.atomic_write import atomic_write
 from whybox.data.table import Table, as_table
-from whybox.errors import InputError, OptionError, did_you_mean
+from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.kernels.predict import raw
 from whybox.methods.method_spec import MethodSpec
@@ -92,19 +92,14 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         ...     page.read_text()[:15].lower()
         '<!doctype html>'
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise OptionError(
-            f"path= says where to write the page, for example path='report.html'; a {type(path).__name__} is no path. The truth goes to y=: report(model, X, path=..., y=...)."
-        )
-    if not Path(path).resolve().parent.is_dir():
-        raise InputError(f"the folder {str(Path(path).parent)!r} does not exist.")
-    if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
-        raise InputError(f"{path} cannot be written: it is a folder, or in one that you may not write to.")
+    _check_path(path)
     reading = ReadingOptions(channel_axis=channel_axis, embedding=embedding, tokenizer=tokenizer, words=words)
     if is_network(model):
         if any(given is not None for given in (y, players, scale)) or sections is not SECTIONS:
+            of_tables = [(Argument(name, example=""), ", ") for name in ("y", "players", "scale")]
+            of_tables[-1] = of_tables[-1][0], " and "
             raise OptionError(
-                "y=, players=, scale= and sections= are for models of tables; a report about a network takes output=, methods= and output_names=."
+                *of_tables, Argument("sections", example=""), " are for models of tables; leave them out for a network."
             )
         return network_report(
             model,
@@ -128,7 +123,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     }
     for name, value in of_networks.items():
         if value is not None:
-            raise OptionError(f"{name}= is for neural networks.")
+            raise OptionError(Argument(name, example=""), " is for neural networks.")
     more = methods_of_tables([methods] if isinstance(methods, str) else methods or [])
     adapted = as_model(model)
     table = as_table(X)
@@ -158,16 +153,30 @@ def _with_methods(html: str | None, more: Sequence[MethodSpec], facts: ReportDat
     return "".join([html or "", *blocks]) if blocks else html
 
 
+def _check_path(path: Any) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise OptionError(
+            Argument("path", example=""),
+            f" says where to write the page, for example 'report.html'; a {type(path).__name__} is no path. The truth goes to ",
+            Argument("y", example=""),
+            ".",
+        )
+    if not Path(path).resolve().parent.is_dir():
+        raise InputError(f"the folder {str(Path(path).parent)!r} does not exist.")
+    if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
+        raise InputError(f"{path} cannot be written: it is a folder, or in one that you may not write to.")
+
+
 def _truth(table: Table, y: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
     if y is None:
         return None, None
     if isinstance(y, str):
         if y not in table.names:
-            raise OptionError(f"y={y!r} is not a column of the rows.{did_you_mean(y, table.names)}")
+            raise OptionError(Argument("y", y), " is not a column of the rows.", known=table.names)
         return table.column(table.names.index(y)).objects(), y
     values = np.asarray(y, dtype=object).reshape(-1)
     if len(values) != len(table):
-        raise InputError(f"y has {len(values)} values for {len(table)} rows.")
+        raise InputError(Argument("y"), f" has {len(values)} values for {len(table)} rows.")
     name = getattr(y, "name", None)
     return values, None if name is None else str(name)
 

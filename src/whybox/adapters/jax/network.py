@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from whybox.adapters.jax.modules import Body, Function, Mode, Reached, body_of, bytes_of, dotted
 from whybox.adapters.network_outputs import Part, first_line, parameters_of
-from whybox.errors import DtypeError, OptionError, UnsupportedModelError
+from whybox.errors import Argument, DtypeError, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pull
 
 __all__ = ["JaxNetwork", "network", "wrap", "wrap_body"]
@@ -51,7 +51,7 @@ def wrap(
         OptionError, UnsupportedModelError: see whybox.adapters.jax.modules.body_of.
     """
     if channels not in (None, "first", "last"):
-        raise OptionError(f"channels={channels!r} is not known: 'first' or 'last'.")
+        raise OptionError(Argument("channels", channels), " is not known: 'first' or 'last'.")
     body, params, kind = body_of(obj, params, batched=batched)
     first = 1 if params is not None and "(JAX function)" in kind else 0
     taken = parameters_of(obj)[first:], parameters_of(obj, required=True)[first:]
@@ -239,7 +239,7 @@ class JaxNetwork(Differentiable):
 
     # numbers there and back
 
-    def is_own(self, x: Any) -> bool:
+    def is_own_array(self, x: Any) -> bool:
         """Whether this is an array of JAX."""
         return isinstance(x, jax.Array)
 
@@ -260,7 +260,7 @@ class JaxNetwork(Differentiable):
         """Bring an array back."""
         return np.asarray(a).astype(np.float64) if jnp.issubdtype(a.dtype, jnp.floating) else np.array(a)
 
-    def fed(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[JaxNetwork]:
+    def with_input_dtypes(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[JaxNetwork]:
         """See Differentiable."""
         wider = [jnp.dtype(d) for d in given if jnp.finfo(d).eps < jnp.finfo(self.dtype).eps]
         if wider:
@@ -290,7 +290,7 @@ class JaxNetwork(Differentiable):
         self.sizes.add(size)
         return x if size == rows else tuple(a[np.minimum(np.arange(size), rows - 1)] for a in x)
 
-    def ask(self, x: tuple[Array, ...]) -> Array:
+    def forward(self, x: tuple[Array, ...]) -> Array:
         """Outputs alone."""
         self.passes.forward += len(x[0])
         with _refusing():
@@ -324,9 +324,9 @@ class JaxNetwork(Differentiable):
 
         return outputs[:rows], back
 
-    def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+    def forward_and_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that the pull keeps for these rows, read off the program: what twice as many rows keep more."""
-        outputs = self.ask(x)
+        outputs = self.forward(x)
         with _refusing():
             (said, back), (_, twice) = self._traced(x, 1), self._traced(x, 2)
             self.refuse_cut(x, self._cut(x, said, back), "jax.lax.stop_gradient, rounding")
@@ -338,14 +338,14 @@ class JaxNetwork(Differentiable):
         said, back = jax.eval_shape(partial(_forward, self.run, _floats(x)), self.params, wide)
         return said, back
 
-    def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
+    def gradient_breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
         """See Differentiable."""
         with _refusing():
             return tuple(dict.fromkeys(_broken(jax.make_jaxpr(self.run)(self.params, x).jaxpr)))
 
-    def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+    def forward_and_live_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and what derivatives would keep; where there are none, the bytes of these rows and of what is answered."""
-        outputs = self.ask(x)
+        outputs = self.forward(x)
         try:
             return outputs, _bytes(self._traced(x, 2)[1]) - _bytes(self._traced(x, 1)[1])
         except (TypeError, ValueError, NotImplementedError):
@@ -363,7 +363,7 @@ class JaxNetwork(Differentiable):
         before = self.run.head
         return replace(self, run=replace(self.run, head=lambda said: head(before(said))))
 
-    def answering(self, output: Any) -> JaxNetwork:
+    def select_output(self, output: Any) -> JaxNetwork:
         """Another of its outputs."""
         return replace(self, run=replace(self.run, head=Part(output, jax.Array)))
 
@@ -371,7 +371,7 @@ class JaxNetwork(Differentiable):
         """Inputs go in under names."""
         return replace(self, run=replace(self.run, names=names))
 
-    def takes(self, *, required: bool = False) -> tuple[str, ...]:
+    def accepted_inputs(self, *, required: bool = False) -> tuple[str, ...]:
         """Names of what the function or module takes."""
         return self.run.taken[required]
 
@@ -390,7 +390,7 @@ class JaxNetwork(Differentiable):
                 found.append((name, tuple(kept.shape)))
         return found
 
-    def shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+    def reachable_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """See Differentiable; nothing is computed."""
         found, rows = [], () if self.run.body.batched else (len(x[0]),)
         try:
@@ -408,7 +408,7 @@ class JaxNetwork(Differentiable):
                 continue
         return found
 
-    def sequences(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+    def sequence_layers(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
         """See Differentiable; in the order of the module's parts."""
         body = self.run.body
         try:
@@ -440,7 +440,7 @@ class JaxNetwork(Differentiable):
             raise UnsupportedModelError(f"layer {layer!r} does not answer with one array of numbers; name another.")
         return kept
 
-    def tap(self, x: tuple[Array, ...], layer: str) -> LayerTap:
+    def tap_layer(self, x: tuple[Array, ...], layer: str) -> LayerTap:
         """Up to the layer once, then from it: together one forward, since the compiler drops what is not asked for."""
         kept = self._said(x, layer)
         run = replace(self.run, layer=layer, mode="from")
@@ -451,13 +451,13 @@ class JaxNetwork(Differentiable):
 
         return LayerTap(outputs, kept, pull)
 
-    def inside(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, Array]:
+    def split_at_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, Array]:
         """From a layer on."""
         self.passes.forward += len(x[0])
         kept = self._said(x, layer)
         return replace(self, run=replace(self.run, layer=layer, mode="from"), dtype=kept.dtype), kept
 
-    def randomised(self, seed: int, layer: str | None = None) -> JaxNetwork:
+    def with_random_parameters(self, seed: int, layer: str | None = None) -> JaxNetwork:
         """A copy with weights drawn anew, normal with the same spread; those with one axis (biases, scales) are shuffled."""
         count = 0
 

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any, Final
 
-from whybox.errors import ModelFileError, UntrustedPickleError
+from whybox.errors import Argument, ModelFileError, Part, UntrustedPickleError
 
 __all__ = ["checked"]
 
@@ -51,12 +51,16 @@ def checked(raw: bytes, name: str) -> None:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             names = archive.namelist()
             if "serialized_exported_program.json" in names:
-                raise UntrustedPickleError(_say(name, "it has the old format, which torch unpickles; export it again"))
+                raise UntrustedPickleError(
+                    _refusal(name, "it has the old format, which torch unpickles; export it again")
+                )
             if len({n.lower() for n in names}) != len(names):
                 raise ModelFileError(f"{name}: two parts of the file have one name.")
             odd = next((n for n in names if not _FILES.fullmatch(n)), None)
             if odd is not None:
-                raise UntrustedPickleError(_say(name, f"it has a part {odd!r}, which is not known to be plain data"))
+                raise UntrustedPickleError(
+                    _refusal(name, f"it has a part {odd!r}, which is not known to be plain data")
+                )
             pages = {n: json.loads(archive.read(n)) for n in names if n.endswith(".json")}
             pickled = [n for n in names if n.endswith("/sample_inputs/model.pt")]
             for n, page in pages.items():
@@ -72,11 +76,12 @@ def checked(raw: bytes, name: str) -> None:
     for page in pages.values():
         for key, said in _strings(page):
             if not _harmless(key, said):
-                raise UntrustedPickleError(_say(name, f"it says {said[:60]!r} where {key} should stand"))
+                raise UntrustedPickleError(_refusal(name, f"it says {said[:60]!r} where {key} should stand"))
 
 
-def _say(name: str, what: str) -> str:
-    return f"{name} could run code when it is loaded: {what}. If you trust whoever made it: --trust-pickle on the command line, trust_pickle=True in Python."
+def _refusal(name: str, what: str) -> tuple[Part, ...]:
+    about = f"{name} could run code when it is loaded: {what}. If you trust whoever made it: "
+    return about, Argument("trust_pickle", True), "."
 
 
 def _unpickled_safely(raw: bytes, name: str, part: str) -> None:
@@ -91,7 +96,7 @@ def _unpickled_safely(raw: bytes, name: str, part: str) -> None:
             torch.load(io.BytesIO(raw), weights_only=True, map_location="cpu")
     except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, AttributeError, EOFError) as error:
         first = str(error).strip().partition("\n")[0]
-        raise UntrustedPickleError(_say(name, f"{part} is a pickle of more than arrays ({first[:120]})")) from None
+        raise UntrustedPickleError(_refusal(name, f"{part} is a pickle of more than arrays ({first[:120]})")) from None
 
 
 def _strings(page: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -41,7 +41,7 @@ def called_types(net: TorchNetwork, few: tuple[npt.NDArray[Any], ...]) -> list[t
     ]
     try:
         with eagerly():
-            net.ask(tuple(net.array(x) for x in few))
+            net.forward(tuple(net.array(x) for x in few))
     except Exception:  # noqa: S110  # it failed before, and fails behind its first layer
         pass
     finally:

@@ -24,12 +24,12 @@ from torch.fx.node import map_arg
 
 from whybox.adapters.network_outputs import first_line
 from whybox.adapters.torch.dispatch_tracer import NumpyGuard, Recorded, recorded
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 
 __all__ = ["INSTEAD_HINT", "Graph", "capture", "named"]
 
 aten: Final = torch.ops.aten
-INSTEAD_HINT: Final = "use method='integrated_gradients', which needs derivatives only"
+INSTEAD_HINT: Final = "use ", Argument("method", "integrated_gradients"), ", which needs derivatives only."
 
 # Made from shapes alone, whatever the tensor they are given holds.
 _SHAPE_ONLY: Final = frozenset(
@@ -193,7 +193,8 @@ def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], back
         why = next((said for sign, said in _REASONS.items() if sign in str(error)), None)
         raise UnsupportedModelError(
             "operators of the network cannot be taken down before its numbers are known"
-            f"{f': {why}' if why else f' ({type(error).__name__}: {told}); most often a branch or a loop in it hangs on the numbers of a row'}; {INSTEAD_HINT}."
+            f"{f': {why}' if why else f' ({type(error).__name__}: {told}); most often a branch or a loop in it hangs on the numbers of a row'}; ",
+            INSTEAD_HINT,
         ) from error
     return _graph(module, row)
 

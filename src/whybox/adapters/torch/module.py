@@ -20,8 +20,8 @@ from whybox.adapters.torch.memory import Alive, saved, storages
 from whybox.adapters.torch.sequences import given_to
 from whybox.adapters.torch.state import State, chance, eagerly
 from whybox.adapters.torch.training_mode import exported_in_eval
-from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
-from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pull, RuleBackward, neighbours
+from whybox.errors import Argument, DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
+from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pull, RuleBackward, consecutive_slice
 
 __all__ = ["TorchNetwork", "wrap"]
 
@@ -86,12 +86,12 @@ class TorchNetwork(Differentiable):
     called: tuple[str, ...] = ()  # names of the inputs, where forward does not say them
     bytes_as_given: bool = False  # whether whole numbers keep their type
 
-    def fresh(self) -> TorchNetwork:
+    def fresh_copy(self) -> TorchNetwork:
         """See Differentiable."""
-        return replace(super().fresh(), pace=_Pace())
+        return replace(super().fresh_copy(), pace=_Pace())
 
     @property
-    def fragile(self) -> bool:
+    def may_break_device(self) -> bool:
         """See Differentiable."""
         return bool(self.device.type != "cpu")
 
@@ -107,7 +107,7 @@ class TorchNetwork(Differentiable):
 
     # numbers there and back
 
-    def is_own(self, x: Any) -> bool:
+    def is_own_array(self, x: Any) -> bool:
         """Whether this is a tensor."""
         return isinstance(x, torch.Tensor)
 
@@ -130,7 +130,7 @@ class TorchNetwork(Differentiable):
         a = a.detach().resolve_conj().resolve_neg()
         return np.asarray((a.to(torch.float64) if a.is_floating_point() else a).cpu().numpy())
 
-    def fed(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[TorchNetwork]:
+    def with_input_dtypes(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[TorchNetwork]:
         """See Differentiable: then the type of the first layer that is called, and single precision; last whole numbers in the type they came in."""
         longer = [
             d for d in (getattr(torch, name) for name in given) if torch.finfo(d).eps < torch.finfo(self.dtype).eps
@@ -146,7 +146,7 @@ class TorchNetwork(Differentiable):
 
     def take(self, a: Array, rows: Indices) -> Array:
         """Rows of a tensor; neighbours are not copied."""
-        if (beside := neighbours(rows)) is not None:
+        if (beside := consecutive_slice(rows)) is not None:
             return a[beside]
         return a.index_select(0, torch.as_tensor(rows, device=a.device))
 
@@ -222,7 +222,7 @@ class TorchNetwork(Differentiable):
     def _call(self, x: tuple[Any, ...]) -> Any:
         return self.module(**dict(zip(self.keywords, x, strict=True))) if self.keywords else self.module(*x)
 
-    def ask(self, x: tuple[Array, ...]) -> Array:
+    def forward(self, x: tuple[Array, ...]) -> Array:
         """Outputs alone."""
         with torch.no_grad():
             return self._run(self._placed(x))
@@ -245,7 +245,7 @@ class TorchNetwork(Differentiable):
             return
         self.pace.inner = True
         try:
-            said = self.ask(x)
+            said = self.forward(x)
             same = bool(torch.allclose(said, plain, rtol=1e-3, atol=1e-4 * float(plain.abs().max())))
         except (RuntimeError, UnsupportedModelError):  # a view that asks for rows in one piece
             same = False
@@ -267,7 +267,7 @@ class TorchNetwork(Differentiable):
 
         return outputs.detach(), pull
 
-    def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+    def forward_and_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes of different tensors that autograd keeps, parameters left out."""
         dice = chance(self.device)
         with saved((*self.module.parameters(), *self.module.buffers())) as sizes:
@@ -283,7 +283,7 @@ class TorchNetwork(Differentiable):
         self._try_inner(x, outputs)
         return outputs, sum(sizes.values())
 
-    def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
+    def gradient_breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
         """See Differentiable; compiled code is not listened to."""
         listening = DetachDetector()
         with nullcontext() if self._compiled() else listening:
@@ -299,7 +299,7 @@ class TorchNetwork(Differentiable):
         if torch.equal(dice, chance(self.device)):
             return
         near = 1e-5 * float(outputs.abs().max()) if outputs.numel() else 0.0
-        if not all(torch.allclose(self.ask(x), outputs, rtol=1e-5, atol=near) for _ in range(3)):
+        if not all(torch.allclose(self.forward(x), outputs, rtol=1e-5, atol=near) for _ in range(3)):
             raise UnsupportedModelError(
                 "the network draws at random and answers the same rows otherwise each time (dropout with training=True, noise): it has no one answer to explain. "
                 "Switch that off in forward, or fix what is drawn (a torch.Generator seeded there)."
@@ -308,17 +308,17 @@ class TorchNetwork(Differentiable):
     def _compiled(self) -> bool:
         return any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in self.module.modules())
 
-    def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+    def forward_and_live_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the most bytes of tensors that lived at a time, parameters left out; see whybox.adapters.torch.memory."""
         if self._compiled():
-            return self.probe(x)  # what compiled code allocates is not seen
+            return self.forward_and_memory(x)  # what compiled code allocates is not seen
         dice = chance(self.device)
         with Alive(storages((*self.module.parameters(), *self.module.buffers()))) as met:
-            outputs = self.ask(x)
+            outputs = self.forward(x)
         self._refuse_chance(x, outputs, dice)
-        return self.probe(x) if met.blind else (outputs, met.most)
+        return self.forward_and_memory(x) if met.blind else (outputs, met.most)
 
-    def answering(self, output: Any) -> TorchNetwork:
+    def select_output(self, output: Any) -> TorchNetwork:
         """Another of its outputs."""
         return replace(self, head=Part(output, torch.Tensor))
 
@@ -326,7 +326,7 @@ class TorchNetwork(Differentiable):
         """Inputs go in under names."""
         return replace(self, keywords=names)
 
-    def takes(self, *, required: bool = False) -> tuple[str, ...]:
+    def accepted_inputs(self, *, required: bool = False) -> tuple[str, ...]:
         """Names of what forward takes."""
         return self.called or parameters_of(self.module.forward, required=required)
 
@@ -335,11 +335,11 @@ class TorchNetwork(Differentiable):
         before = self.head
         return replace(self, head=lambda said: head(before(said)))
 
-    def lowered(self, dtype: str) -> TorchNetwork:
+    def with_dtype(self, dtype: str) -> TorchNetwork:
         """Under autocast in bfloat16."""
         if dtype not in ("bfloat16", "float32"):
             raise OptionError(
-                f"dtype={dtype!r} is not known: float32, or bfloat16, which is compared with float32 on a few rows."
+                Argument("dtype", dtype), " is not known: float32, or bfloat16 (compared with float32 on a few rows)."
             )
         return replace(
             self,
@@ -366,17 +366,17 @@ class TorchNetwork(Differentiable):
         leaves = [
             name for name, m in self._named() if not [c for c, _ in m.named_children() if c != PARAMETRIZED_SUFFIXES]
         ]
-        return self._met(lambda: self.ask(x), leaves)
+        return self._met(lambda: self.forward(x), leaves)
 
     def blocks(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """All named parts of the module that answer with one tensor, in the order they answer."""
-        return self._met(lambda: self.ask(x), [name for name, _ in self._named()])
+        return self._met(lambda: self.forward(x), [name for name, _ in self._named()])
 
     def _named(self) -> Iterator[tuple[str, torch.nn.Module]]:
         """Named parts that rows go through; what makes weights (weight_norm and the like) answers with weights."""
         return ((n, m) for n, m in self.module.named_modules() if n and PARAMETRIZED_SUFFIXES not in n.split("."))
 
-    def shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+    def reachable_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """See Differentiable. A network that checks the size of its inputs first is asked without that check."""
 
         def run() -> None:
@@ -406,12 +406,12 @@ class TorchNetwork(Differentiable):
                 handle.remove()
         return met
 
-    def sequences(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+    def sequence_layers(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
         """See Differentiable."""
         own = getattr(self.module, "sequences", None)  # of a model of Keras
-        yield from own(lambda: self.ask(x)) if own else given_to(self.module, len(x[0]), lambda: self.ask(x))
+        yield from own(lambda: self.forward(x)) if own else given_to(self.module, len(x[0]), lambda: self.forward(x))
 
-    def tap(self, x: tuple[Array, ...], layer: str) -> LayerTap:
+    def tap_layer(self, x: tuple[Array, ...], layer: str) -> LayerTap:
         """Nothing before the layer is kept for derivatives: they begin at what it puts out."""
         kept: list[torch.Tensor] = []
 
@@ -438,13 +438,13 @@ class TorchNetwork(Differentiable):
 
         return LayerTap(outputs.detach(), kept[0].detach(), pull)
 
-    def inside(self, layer: str, x: tuple[Array, ...]) -> tuple[TorchNetwork, Array]:
+    def split_at_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[TorchNetwork, Array]:
         """From a layer on."""
         kept: list[Any] = []
         handle = self._layer(layer).register_forward_hook(lambda _m, _g, said: kept.append(_copied(said)))
         try:
             with eagerly():
-                self.ask(x)
+                self.forward(x)
         finally:
             handle.remove()
         if len(kept) != 1 or not isinstance(kept[0], torch.Tensor) or not kept[0].is_floating_point():
@@ -453,13 +453,13 @@ class TorchNetwork(Differentiable):
             )
         return replace(self, layer=layer, dtype=kept[0].dtype), kept[0].detach()
 
-    def ruled(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
+    def with_rules(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
         """Operator rules; see whybox.adapters.torch.rules."""
         from whybox.adapters.torch.rules import ruled
 
         return ruled(self, rules, x, reference)
 
-    def randomised(self, seed: int, layer: str | None = None) -> TorchNetwork:
+    def with_random_parameters(self, seed: int, layer: str | None = None) -> TorchNetwork:
         """A copy with parameters drawn anew by each layer's own initialisation, else as normal numbers of the same spread (those with one axis are shuffled)."""
         module = _copy(self.module)
         with torch.random.fork_rng(devices=[]):

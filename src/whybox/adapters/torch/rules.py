@@ -28,7 +28,7 @@ from whybox.adapters.torch.rules_elementwise import ELEMENTWISE, Call, Rule
 from whybox.adapters.torch.rules_guided import GUIDED, undefined
 from whybox.adapters.torch.rules_pooling import POOLING
 from whybox.adapters.torch.rules_products import BILINEAR, PRODUCTS
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Pull, RuleBackward
 
 if TYPE_CHECKING:
@@ -151,10 +151,12 @@ def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple
         OptionError: no such rules. UnsupportedModelError: an operator without a rule, by name, or a network that cannot be taken down.
     """
     if rules not in ("deeplift", "guided"):
-        raise OptionError(f"rules={rules!r} are not known: 'deeplift' or 'guided'.")
+        raise OptionError(f"rules {rules!r} are not known: 'deeplift' or 'guided'.")
     if net.autocast is not None or "mixed" in net.arithmetic:
         raise UnsupportedModelError(
-            "operator rules divide small differences and are not computed under autocast or mixed precision; leave dtype out, or make the network in float32."
+            "operator rules divide small differences and are not computed under autocast or mixed precision; leave ",
+            Argument("dtype"),
+            " out, or make the network in float32.",
         )
     graph = captured(net, x)
     plan, operators = _planned(graph) if rules == "deeplift" else _guided(graph)
@@ -236,7 +238,7 @@ def _only_first_outputs(graph: Graph, plan: dict[Node, Rule]) -> None:
 
 
 def _refusal(op: Any, why: str) -> UnsupportedModelError:
-    return UnsupportedModelError(f"operator {named(op)!r} has no rule here ({why}); {INSTEAD_HINT}.")
+    return UnsupportedModelError(f"operator {named(op)!r} has no rule here ({why}); ", INSTEAD_HINT)
 
 
 def _guided(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
@@ -247,13 +249,17 @@ def _guided(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
         why = undefined(node, graph.output)
         if why:
             raise UnsupportedModelError(
-                f"guided backpropagation is not defined for operator {named(node.target)!r} ({why}); use method='deeplift' or 'integrated_gradients'."
+                f"guided backpropagation is not defined for operator {named(node.target)!r} ({why}); use ",
+                Argument("method", "deeplift"),
+                " or 'integrated_gradients'.",
             )
         if node.target in GUIDED and GUIDED[node.target].refuse(node.args) == "":  # type: ignore[misc]
             plan[node] = GUIDED[node.target]
     if not plan:
         raise UnsupportedModelError(
-            "there is no ReLU in this network: guided backpropagation would be the plain gradient; use method='gradient'."
+            "there is no ReLU in this network: guided backpropagation would be the plain gradient; use ",
+            Argument("method", "gradient"),
+            ".",
         )
     return plan, dict(Counter(named(n.target) for n in plan))
 
@@ -383,9 +389,9 @@ class _Walk:
         with saved(t for t in self.constants.values() if isinstance(t, Tensor)) as sizes:
             outputs, base, _ = self.run(x, reference)
         self._last = None
-        self._compare(self.net.ask(x), outputs)
+        self._compare(self.net.forward(x), outputs)
         if reference is not None and base is not None:
-            self._compare(self.net.ask(reference), base)
+            self._compare(self.net.forward(reference), base)
         return sum(sizes.values()) // len(x[0])
 
     def _compare(self, said: Tensor, ours: Tensor) -> None:
@@ -395,7 +401,8 @@ class _Walk:
         if not apart <= allowed * scale:
             raise UnsupportedModelError(
                 f"the network taken apart answers otherwise than as it is (by {apart:.3g}, outputs up to {scale:.3g}): what it does hangs on the numbers of a row, "
-                f"on the rows beside it, or on something outside; {INSTEAD_HINT}."
+                f"on the rows beside it, or on something outside; ",
+                INSTEAD_HINT,
             )
 
     def references(self, reference: tuple[Tensor, ...]) -> tuple[_Reference, Tensor]:

@@ -8,7 +8,7 @@ from inspect import Parameter, signature
 from numbers import Integral
 from typing import Any, TypeVar, get_overloads
 
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError, did_you_mean
 
 __all__ = ["check_max_evals", "make_options", "option", "parameters_of", "shows_first_overload"]
 
@@ -34,14 +34,16 @@ def make_options(kind: type[_Options], options: _Options | None, given: Mapping[
     """
     if options is not None:
         if not isinstance(options, kind):
-            raise OptionError(f"options={options!r} must be made by {kind.__name__}(...).")
+            raise OptionError(Argument("options", options), f" must be made by {kind.__name__}(...).")
         if given:
-            raise OptionError(f"{', '.join(given)}: options go into the object itself: {kind.__name__}(...).")
+            raise OptionError(
+                Argument(next(iter(given))), f": options go into the object itself: {kind.__name__}(...)."
+            )
         return options
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # a dataclass
     for name in given:
         if name not in known:
-            raise OptionError(f"{name}= is no option here.{did_you_mean(name, known)}")
+            raise OptionError(Argument(name, example=""), f" is no option here.{did_you_mean(name, known)}")
     return kind(**given)
 
 
@@ -69,5 +71,5 @@ def check_max_evals(max_evals: Any) -> int | None:
     if max_evals is None:
         return None
     if isinstance(max_evals, bool) or not isinstance(max_evals, Integral) or max_evals <= 0:
-        raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
+        raise OptionError(Argument("max_evals", max_evals), " must be a positive whole number.")
     return int(max_evals)

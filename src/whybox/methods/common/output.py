@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 from whybox.models.links import Outputs
 
 __all__ = ["EVERY_OUTPUT", "SCALES", "OutputSelection", "resolve_output"]
@@ -72,13 +72,17 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
     several = isinstance(output, (Sequence, Mapping, Set)) and not isinstance(output, str)
     if several or getattr(output, "shape", None) not in (None, ()):
         raise OptionError(
-            f"output takes one name, not a {type(output).__name__}: leave it out for all outputs, and pick some afterwards by e[..., [names]]."
+            Argument("output"),
+            f" takes one name, not a {type(output).__name__}: leave it out for all outputs, and pick some afterwards by e[..., [names]].",
         )
     response, units = _scale(outputs, scale)
     known = _labels(outputs)
     if isinstance(output, str) and output == EVERY_OUTPUT and output in known:
         raise OptionError(
-            f"output={output!r} names a class or output of this model, and also all of them. Give the position, output={known.index(output)}, for the one called so."
+            Argument("output", output),
+            " names a class or output of this model, and also all of them. Give the position, ",
+            Argument("output", known.index(output)),
+            ", for the one called so.",
         )
     axis, positions = len(outputs.names) > 1, range(len(known))
     if output is None:
@@ -108,11 +112,18 @@ def _scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "response"], st
         return "raw", outputs.raw_units
     if not isinstance(scale, str) or scale not in SCALES:
         named = isinstance(scale, str) and scale in (*_labels(outputs), EVERY_OUTPUT)
-        hint = f" For the class or output, write output={scale!r}." if named else did_you_mean(scale, SCALES)
-        raise OptionError(f"scale={scale!r} is not a scale.{hint}")
+        if named:
+            hint = " For the class or output, write ", Argument("output", scale), "."
+            raise OptionError(Argument("scale", scale), " is not a scale.", hint)
+        raise OptionError(Argument("scale", scale), " is not a scale.", known=SCALES)
     if scale == "probability" and not outputs.has_probability:
         raise OptionError(
-            f"scale='probability': this model predicts {outputs.response_units}, not probabilities. Leave scale out, or use scale='response' for its predictions."
+            Argument("scale", "probability"),
+            f": this model predicts {outputs.response_units}, not probabilities. Leave ",
+            Argument("scale"),
+            " out, or use ",
+            Argument("scale", "response"),
+            " for its predictions.",
         )
     return "raw" if outputs.link.is_identity else "response", outputs.response_units
 
@@ -123,11 +134,14 @@ def _position(output: Any, known: Sequence[str]) -> int:
         return at
     if isinstance(output, str) and output in SCALES:
         raise OptionError(
-            f"output={output!r} is not an output of this model: output= says which class or output. For the scale, write scale={output!r}."
+            Argument("output", output),
+            " is not an output of this model: ",
+            Argument("output"),
+            " says which class or output. For the scale, write ",
+            Argument("scale", output),
+            ".",
         )
-    raise OptionError(
-        f"output={output!r} is not an output of this model.{did_you_mean(output, [*known, EVERY_OUTPUT])}"
-    )
+    raise OptionError(Argument("output", output), " is not an output of this model.", known=[*known, EVERY_OUTPUT])
 
 
 def _labels(outputs: Outputs) -> tuple[str, ...]:

@@ -30,8 +30,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError
-from whybox.methods.effects.curves import TOO_CLOSE, Curve
+from whybox.errors import Argument, OptionError
+from whybox.methods.effects.curves import Curve, too_close
 from whybox.methods.effects.grid import Feature, Grid, Ints
 from whybox.methods.effects.predict_evaluator import Evaluator, Request, Rows
 
@@ -115,7 +115,9 @@ def _some_rows(grid: Grid, inside: npt.NDArray[np.bool_], rows: Rows) -> None:
     """Refuse points among which no row stands."""
     if not (rows.weights[inside] > 0).any():
         raise OptionError(
-            f"kind='ale' moves rows that stand among the points, and no row that counts has a value of {grid.name} there; give a grid that spans the data."
+            Argument("kind", "ale"),
+            f" moves rows that stand among the points, and no row that counts has a value of {grid.name} there; give a grid that spans "
+            "the data.",
         )
 
 
@@ -140,10 +142,12 @@ def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
         order = order[np.argsort(place[order], kind="stable")]
         places = place[order]
         if (np.diff(places) <= 0).any():
-            raise OptionError(f"kind='ale': {TOO_CLOSE.format(feature.name)}")
+            raise too_close("ale", feature.name)
     if len(order) < 2:
         raise OptionError(
-            f"{feature.name!r} has fewer than two values, so there is nothing to move between; leave it out of features."
+            f"{feature.name!r} has fewer than two values, so there is nothing to move between; leave it out of ",
+            Argument("features"),
+            ".",
         )
     return places, order.astype(np.int64)
 
@@ -275,14 +279,16 @@ def _surface(rows: Rows, grid: Grid) -> _Plan:
     for feature, points in zip(grid.features, grid.points, strict=True):
         if feature.kind == "category":
             raise OptionError(
-                f"{feature.name!r} has categories; a surface of kind 'ale' needs two numbers. Use kind='pdp'."
+                f"{feature.name!r} has categories; a surface of kind 'ale' needs two numbers. Use ",
+                Argument("kind", "pdp"),
+                ".",
             )
         place = feature.place(points)
         order = np.flatnonzero(np.isfinite(place))
         if len(order) < 2:
             raise OptionError(f"{feature.name!r} has fewer than two values, so there is nothing to move between.")
         if (np.diff(place[order]) <= 0).any():
-            raise OptionError(f"kind='ale': {TOO_CLOSE.format(feature.name)}")
+            raise too_close("ale", feature.name)
         axes.append((order, place[order], feature.numbers))
     (left, a, x), (right, b, z) = axes
     i, j = interval(np.asarray(x), a), interval(np.asarray(z), b)

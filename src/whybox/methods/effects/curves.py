@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import LimitError, OptionError
+from whybox.errors import Argument, LimitError, OptionError
 from whybox.methods.effects.grid import Feature, Grid, Ints
 from whybox.methods.effects.predict_evaluator import Evaluator, Rows
 
@@ -22,11 +22,23 @@ __all__ = [
     "individual",
     "marginal",
     "partial_dependence",
+    "too_close",
     "with_sides",
 ]
 
 MAX_RESULT_BYTES: Final = 2**33  # bytes of one result
-TOO_CLOSE: Final = "some values of {!r} are too close together for a float to tell apart; are they ids? Leave it out of features, or use kind='pdp'."
+
+
+def too_close(kind: str, name: str) -> OptionError:
+    """Return the refusal of a feature whose values no float tells apart."""
+    return OptionError(
+        Argument("kind", kind),
+        f": some values of {name!r} are too close together for a float to tell apart; are they ids? Leave it out of ",
+        Argument("features"),
+        ", or use ",
+        Argument("kind", "pdp"),
+        ".",
+    )
 
 
 @final
@@ -87,7 +99,9 @@ def check_individual(evaluator: Evaluator, grid: Grid, kind: str) -> tuple[int, 
     shape = (len(evaluator.rows), len(grid), len(evaluator.target.names))
     if 8 * np.prod(shape, dtype=np.float64) > MAX_RESULT_BYTES:
         raise LimitError(
-            f"{shape[0]:,} rows x {shape[1]:,} points x {shape[2]} outputs do not fit; pass fewer rows or points, or kind='pdp'."
+            f"{shape[0]:,} rows x {shape[1]:,} points x {shape[2]} outputs do not fit; pass fewer rows or points, or ",
+            Argument("kind", "pdp"),
+            ".",
         )
     if kind == "d-ice":
         _check_slopes(grid)
@@ -103,7 +117,7 @@ def _as_kind(grid: Grid, values: Floats, kind: str) -> Curve:
     known = np.flatnonzero(~np.isnan(x))
     x = x[known]
     if (np.diff(x) <= 0).any():
-        raise OptionError(f"kind='d-ice': {TOO_CLOSE.format(grid.name)}")
+        raise too_close("d-ice", grid.name)
     with np.errstate(over="ignore"):  # a step between numbers next to each other may be steeper than any number
         slopes = np.diff(values[:, known], axis=1) / np.diff(x)[None, :, None]
     gone = ("A missing value has no slope; its point is left out.",) if len(known) < len(grid) else ()
@@ -113,10 +127,13 @@ def _as_kind(grid: Grid, values: Floats, kind: str) -> Curve:
 def _check_slopes(grid: Grid) -> None:
     if len(grid.features) != 1 or grid.features[0].kind not in ("number", "integer"):
         raise OptionError(
-            f"kind='d-ice' is about slopes, and {grid.name!r} has no numbers along an axis; use 'ice' or 'c-ice'."
+            Argument("kind", "d-ice"),
+            f" is about slopes, and {grid.name!r} has no numbers along an axis; use 'ice' or 'c-ice'.",
         )
     if np.isfinite(grid.points[0].astype(np.float64)).sum() < 2:
-        raise OptionError(f"kind='d-ice': {grid.name!r} has fewer than two values, so there is no slope.")
+        raise OptionError(
+            Argument("kind", "d-ice"), f": {grid.name!r} has fewer than two values, so there is no slope."
+        )
 
 
 def marginal(evaluator: Evaluator, grid: Grid) -> Curve:

@@ -23,7 +23,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import LimitError, OptionError
+from whybox.errors import Argument, LimitError, OptionError
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
 from whybox.kernels import effects
@@ -190,8 +190,12 @@ def _afford(asked: EffectsProblem, rows: Rows, members: Sequence[int]) -> int:
     most = MAX_PREDICTIONS if asked.options.max_evals is None else asked.options.max_evals
     if needed > most:
         raise LimitError(
-            f"interactions of {len(members)} features over {len(rows):,} rows take up to {needed:,} answers of this model, more than the {most:,} allowed. "
-            f"Pass sample=300 (rows drawn, with standard errors), fewer features, or raise max_evals."
+            f"interactions of {len(members)} features over {len(rows):,} rows take up to {needed:,} answers of this model, more than the {most:,}"
+            " allowed. Pass ",
+            Argument("sample", 300),
+            " (rows drawn, with standard errors), fewer features, or raise ",
+            Argument("max_evals"),
+            ".",
         )
     return needed - asked.probed
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from whybox.core.validation import check_whole_number
 from whybox.core.workers import check_jobs
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.common.options import check_max_evals, option
 from whybox.methods.effects.learner_error import check_refits
 from whybox.methods.registry import find
@@ -69,7 +69,7 @@ class InteractionsOptions(PredictionOptions):
         if sample is None:
             return
         if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or sample < least:
-            raise OptionError(f"sample={sample!r} must be a whole number of rows, at least {least}.")
+            raise OptionError(Argument("sample", sample), f" must be a whole number of rows, at least {least}.")
         object.__setattr__(self, "sample", int(sample))
 
 
@@ -85,5 +85,5 @@ class RegionsOptions(PredictionOptions):
         super().__post_init__()
         depth = self.depth
         if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)) or not 1 <= depth <= MAX_DEPTH:
-            raise OptionError(f"depth={depth!r} must be 1, 2, 3 or 4: how many splits a region may be deep.")
+            raise OptionError(Argument("depth", depth), " must be 1, 2, 3 or 4: how many splits a region may be deep.")
         object.__setattr__(self, "depth", int(depth))

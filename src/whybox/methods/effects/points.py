@@ -16,7 +16,7 @@ import numpy.typing as npt
 from whybox.data.cells import cell_key, cell_positions, column_dtype, object_cells, rows_with_cells
 from whybox.data.series import time_zone_of
 from whybox.data.table import Floats, Table, is_missing
-from whybox.errors import OptionError, did_you_mean, shown
+from whybox.errors import Argument, OptionError, did_you_mean, shown
 from whybox.explanation.curve_functions import as_dates, as_place
 from whybox.methods.effects.grid import Feature, Grid, Ints, numbers_of, with_gap
 
@@ -39,7 +39,7 @@ def make_grid(table: Table, feature: Feature, wanted: Any, weights: Floats, *, m
     """
     if isinstance(wanted, (int, np.integer)) and not isinstance(wanted, bool):
         if wanted < 2:
-            raise OptionError(f"grid={wanted!r}: a curve needs at least 2 points.")
+            raise OptionError(Argument("grid", wanted), ": a curve needs at least 2 points.")
         most, wanted = int(wanted), None
     if wanted is not None:
         return _at_different_places(own_grid(table, feature, wanted))
@@ -51,7 +51,11 @@ def make_grid(table: Table, feature: Feature, wanted: Any, weights: Floats, *, m
         keep = keep[finite]
         if not len(keep) and not feature.missing:
             raise OptionError(
-                f"{feature.name!r} has no finite value, so there is no point to set it to; leave it out of features, or give its points in grid=."
+                f"{feature.name!r} has no finite value, so there is no point to set it to; leave it out of ",
+                Argument("features"),
+                ", or give its points in ",
+                Argument("grid", example=""),
+                ".",
             )
         if len(keep) > most:
             keep = _quantiles(feature.codes, weights, finite, most)
@@ -113,9 +117,9 @@ def placed(table: Table, feature: Feature, wanted: Any, *, given: bool = True) -
     try:
         asked = _items(wanted)
     except TypeError:
-        raise OptionError(f"grid of {feature.name!r}: give a list of values, not {wanted!r}.") from None
+        raise OptionError(Argument("grid"), f" of {feature.name!r}: give a list of values, not {wanted!r}.") from None
     if not asked:
-        raise OptionError(f"grid of {feature.name!r} is empty.")
+        raise OptionError(Argument("grid"), f" of {feature.name!r} is empty.")
     find = {"category": _categories, "datetime": _dates}.get(feature.kind, _numbers)
     points = find(table, feature, asked)
     keys = [(p.row, None if p.row >= 0 else cell_key(p.value)) for p in points]
@@ -179,7 +183,8 @@ def _categories(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_P
         strange = [v for v, i in zip(asked, there, strict=True) if i < 0 and not is_missing(v)]
         if strange:
             raise OptionError(
-                f"grid of {feature.name!r}: {strange[0]!r} is not one of its categories.{did_you_mean(strange[0], feature.declared)}"
+                Argument("grid"),
+                f" of {feature.name!r}: {strange[0]!r} is not one of its categories.{did_you_mean(strange[0], feature.declared)}",
             )
     out = []
     for value, i in zip(asked, cell_positions(known, asked), strict=True):
@@ -193,7 +198,7 @@ def _categories(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_P
 def _numbers(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_Point]:
     values = [v for v in asked if not is_missing(v)]
     if not all(_is_number(v) for v in values):
-        raise OptionError(f"grid of {feature.name!r}: give finite numbers, not {shown(values)}.")
+        raise OptionError(Argument("grid"), f" of {feature.name!r}: give finite numbers, not {shown(values)}.")
     raw = _Raw(table, feature) if column_dtype(table, feature.position) == np.dtype(object) else None
     whole = all(float(v).is_integer() for v in values) and _integers(table, feature.position)
     out = []
@@ -264,7 +269,9 @@ def _dates(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_Point]
         dates = iter(as_dates(known, unique.dtype, zoned=zoned))
     except (ValueError, TypeError, OverflowError) as error:
         what = "dates" if unique.dtype.kind == "M" else "durations"
-        raise OptionError(f"grid of {feature.name!r}: give {what}, not {shown(known)} ({error}).") from None
+        raise OptionError(
+            Argument("grid"), f" of {feature.name!r}: give {what}, not {shown(known)} ({error})."
+        ) from None
     out = []
     for value in asked:
         if is_missing(value):

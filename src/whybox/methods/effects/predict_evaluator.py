@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from whybox.core.progress import timed_batches
 from whybox.data.table import Floats, Table
-from whybox.errors import LimitError, NonFiniteError
+from whybox.errors import Argument, LimitError, NonFiniteError
 from whybox.kernels.predict import raw
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.effects.grid import Feature, Grid, Ints, feature_of
@@ -380,8 +380,11 @@ class PredictEvaluator:
     def _afford(self, more: int) -> None:
         if self._most is not None and self._before + self.spent + more > self._most:
             raise LimitError(
-                f"this takes {self._before + self.spent + more:,} predictions of single rows, more than max_evals={self._most:,}. "
-                "Pass fewer rows, fewer features, a smaller grid, or raise max_evals."
+                f"this takes {self._before + self.spent + more:,} predictions of single rows, more than ",
+                Argument("max_evals", example=f"{self._most:,}"),
+                ". Pass fewer rows, fewer features, a smaller grid, or raise ",
+                Argument("max_evals"),
+                ".",
             )
 
     def _ask(

@@ -14,7 +14,14 @@ from whybox.background.marginal import shares
 from whybox.core.workers import thread_count
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
-from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean
+from whybox.errors import (
+    Argument,
+    InputError,
+    OptionError,
+    UnknownFieldError,
+    UnsupportedModelError,
+    did_you_mean,
+)
 from whybox.explanation.effects import Key
 from whybox.kernels.effects import representatives
 from whybox.kernels.predict import agreement
@@ -153,7 +160,8 @@ class EffectsProblem:
         trees, model = self.evaluator((position,)), self.model
         if not isinstance(trees, TreeEvaluator) or not isinstance(model, TreeEnsemble):
             raise OptionError(
-                f"grid='thresholds' of {name!r}: {self.reason((position,))}. Give a number of points or values."
+                Argument("grid", "thresholds"),
+                f" of {name!r}: {self.reason((position,))}. Give a number of points or values.",
             )
         if feature.kind == "category":
             return None
@@ -170,7 +178,8 @@ class EffectsProblem:
             or len(columns) != 1
         ):
             raise OptionError(
-                f"grid='thresholds' of {name!r}: its values are transformed before the trees compare them. Give a number of points or values."
+                Argument("grid", "thresholds"),
+                f" of {name!r}: its values are transformed before the trees compare them. Give a number of points or values.",
             )
         steps = representatives(model, columns[0], feature.numbers)
         return [*steps[np.isfinite(steps)].tolist(), *([None] if feature.missing else [])]
@@ -188,7 +197,10 @@ def readable(model: Any, rows: Table, response_method: str | None = None, scale:
     if isinstance(model, Model):
         if response_method is not None:
             raise OptionError(
-                "response_method names a method of an estimator; this model is adapted already. Use scale=."
+                Argument("response_method"),
+                " names a method of an estimator; this model is adapted already. Use ",
+                Argument("scale", example=""),
+                ".",
             )
         return model
     if response_method is not None or (callable(model) and not hasattr(model, "predict")):
@@ -213,7 +225,9 @@ def weighted_rows(table: Table, sample_weight: Any) -> Rows:
         InputError: sample weights that are negative, not finite, all zero, or not one a row.
     """
     if isinstance(sample_weight, str):
-        raise InputError("sample_weight must be numbers, one a row; pass the column itself, not its name.")
+        raise InputError(
+            Argument("sample_weight"), " must be numbers, one a row; pass the column itself, not its name."
+        )
     return Rows(table, shares(sample_weight, len(table), "sample_weight", "row"))
 
 
@@ -283,20 +297,24 @@ def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...
         out = [tuple(_position(names, f) for f in (k if isinstance(k, (tuple, list)) else (k,))) for k in listed]
     except TypeError:
         raise OptionError(
-            f"features={features!r}: give names or positions, and a tuple of two for a surface."
+            Argument("features", features), ": give names or positions, and a tuple of two for a surface."
         ) from None
     for members in out:
         if len(members) not in (1, 2) or len(set(members)) != len(members):
-            raise OptionError("features: an effect is of one column, or of two different ones in a tuple.")
+            raise OptionError(
+                Argument("features"), ": an effect is of one column, or of two different ones in a tuple."
+            )
     if not out:
-        raise OptionError("features is empty; leave it out for all columns.")
+        raise OptionError(Argument("features"), " is empty; leave it out for all columns.")
     return tuple(dict.fromkeys(out))
 
 
 def _check_width(table: Table, features: Any) -> None:
     if features is None and table.width > MOST_SPARSE:
         raise OptionError(
-            f"these sparse rows have {table.width:,} columns; name the features to find effects of: features=[...]."
+            f"these sparse rows have {table.width:,} columns; name the features to find effects of: ",
+            Argument("features", example="[...]"),
+            ".",
         )
 
 
@@ -317,12 +335,15 @@ def _check_grid(names: Sequence[str], grid: Any) -> None:
         return
     if not isinstance(grid, Mapping):
         raise OptionError(
-            f"grid={grid!r}: give a number of points, 'thresholds', or a dict from a feature to its values (or one of these)."
+            Argument("grid", grid),
+            ": give a number of points, 'thresholds', or a dict from a feature to its values (or one of these).",
         )
     for name, wanted in grid.items():
         _position(names, name)
         if isinstance(wanted, str) and wanted != "thresholds":
-            raise OptionError(f"grid of {name!r}: {wanted!r} is not known; give values, their number, or 'thresholds'.")
+            raise OptionError(
+                Argument("grid"), f" of {name!r}: {wanted!r} is not known; give values, their number, or 'thresholds'."
+            )
 
 
 def _agreement(model: Model, table: Table, *, check: bool, known: float | None) -> tuple[float, int]:

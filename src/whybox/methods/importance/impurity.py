@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from whybox.errors import UnsupportedModelError
+from whybox.errors import Argument, UnsupportedModelError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
 from whybox.games.players import resolve_players
@@ -58,10 +58,14 @@ def impurity(problem: ImportanceProblem) -> Explanation:
     """
     model = as_model(problem.without_rows("impurity"))
     if not isinstance(model, TreeEnsemble):
-        raise UnsupportedModelError(f"impurity importance is about splits; {model.kind} has none. Use method='shap'.")
+        raise UnsupportedModelError(
+            f"impurity importance is about splits; {model.kind} has none. Use ", Argument("method", "shap"), "."
+        )
     if model.gain is None:
         raise UnsupportedModelError(
-            f"{model.kind} keeps no record of what its splits gained (CatBoost models do not), so there is no impurity importance. Use method='shap'."
+            f"{model.kind} keeps no record of what its splits gained (CatBoost models do not), so there is no impurity importance. Use ",
+            Argument("method", "shap"),
+            ".",
         )
     players = resolve_players(model, model.inputs.names, problem.players)
     values = np.zeros(players.count)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.registry import family_ids, find
@@ -43,7 +43,7 @@ class ImportanceProblem:
             OptionError: there are no rows, or options that do not go together. Others as for ``whybox.explain``.
         """
         if self.X is None:
-            raise OptionError(f"method={method!r} averages over rows: pass X.")
+            raise OptionError(Argument("method", method), " averages over rows: pass X.")
         found: Explanation = self.explain(self.model, self.X, players=self.players, **self.attribution_options)
         return found
 
@@ -54,7 +54,7 @@ class ImportanceProblem:
             OptionError: there are no rows, or options that do not go together.
         """
         if self.X is None:
-            raise OptionError(f"method={method!r} averages over rows: pass X, or how many rows.")
+            raise OptionError(Argument("method", method), " averages over rows: pass X, or how many rows.")
         return self.plan_explain(self.model, self.X, players=self.players, **self.attribution_options)
 
     def without_rows(self, method: str) -> Any:
@@ -65,7 +65,8 @@ class ImportanceProblem:
         """
         if self.attribution_options:
             raise OptionError(
-                f"method={method!r} reads the model alone: background, output, scale and background_weight do not go with it."
+                Argument("method", method),
+                " reads the model alone: background, output, scale and background_weight do not go with it.",
             )
         return self.model
 
@@ -78,9 +79,13 @@ def check_truth(y: Any, method: str) -> None:
     """
     spec = find("importance", method)
     if y is None and "y" in spec.needs:
-        raise OptionError(f"method={method!r} measures against the truth: pass y.")
+        raise OptionError(Argument("method", method), " measures against the truth: pass ", Argument("y"), ".")
     if y is None or "y" in (*spec.needs, *spec.takes):
         return
     if isinstance(y, str) and y in family_ids("importance"):
-        raise OptionError(f"the third argument of importance is y, the truth; name the method: method={y!r}.")
-    raise OptionError(f"method={method!r} does not use y, the truth of each row; leave y out.")
+        raise OptionError(
+            "the third argument of importance is y, the truth; name the method: ", Argument("method", y), "."
+        )
+    raise OptionError(
+        Argument("method", method), " does not use y, the truth of each row; leave ", Argument("y"), " out."
+    )

@@ -75,9 +75,9 @@ def growth(q: Question, which: int) -> Callable[[str, tuple[int, ...]], dict[int
     larger: list[Shapes] = []
     for axis in given.places:
         length = given.x.shape[axis]
-        at = np.arange(-(-length // 2) if q.net.fragile else 2 * length) % length
+        at = np.arange(-(-length // 2) if q.net.may_break_device else 2 * length) % length
         longer = [np.take(x, at, axis) if i == which else x for i, x in enumerate(first)]
-        met = q.net.shapes(tuple(q.net.array(x) for x in longer))
+        met = q.net.reachable_shapes(tuple(q.net.array(x) for x in longer))
         times = Counter(name for name, _ in met)
         larger.append({name: shape for name, shape in met if times[name] == 1})
 
@@ -266,7 +266,7 @@ def _activations(
             q.net.array(some if i == which else np.repeat(other.x[:1], len(some), axis=0))
             for i, other in enumerate(q.inputs)
         )
-        found = q.net.inside(layer, xs)[1]
+        found = q.net.split_at_layer(layer, xs)[1]
         if len(found) != len(some):
             raise UnsupportedModelError(
                 f"layer {layer!r} does not answer with one array whose first axis is the rows; name another."

@@ -49,7 +49,7 @@ class DeepLift(Method):
         q.needs_derivatives(self.name)
         baselines = resolve_baselines(q, self.baseline)
         net, some = q.net, _few(q)
-        ruled = net.ruled(
+        ruled = net.with_rules(
             "deeplift",
             q.lift(some),
             _lifted(q, baselines[0], some[:1]) if baselines[0].same else _lifted(q, baselines[0], some),
@@ -105,7 +105,7 @@ class GuidedBackprop(Method):
     def __call__(self, q: Question) -> MethodOutput:
         """Compute the maps."""
         q.needs_derivatives(self.name)
-        ruled = q.net.ruled("guided", q.lift(_few(q)), None)
+        ruled = q.net.with_rules("guided", q.lift(_few(q)), None)
         out = q.zeros()
         room = max(1, q.budget // max(ruled.row_saved, q.row_saved))
         for rows in replace(q, at_once=int(min(q.net.rows_at_once, room))).blocks(self.name):

@@ -13,7 +13,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import DtypeError, InputError, NonFiniteError, OptionError
+from whybox.errors import Argument, DtypeError, InputError, NonFiniteError, OptionError
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, Question
 
@@ -72,10 +72,12 @@ def resolve_baselines(q: Question, given: Any = None) -> tuple[Baseline, ...]:
         given = 0 if q.background is None else "background"
     listed = list(given) if isinstance(given, list) else [given]
     if not listed:
-        raise OptionError(f"baseline=[] is empty; give {_KINDS}.")
+        raise OptionError(Argument("baseline", []), f" is empty; give {_KINDS}.")
     if q.background is not None and not any(_asks_background(q, one) for one in listed):
         raise OptionError(
-            f"background rows were given and baseline={given!r} does not use them; leave one of the two out."
+            "background rows were given and ",
+            Argument("baseline", given),
+            " does not use them; leave one of the two out.",
         )
     out: list[Baseline] = []
     for one in listed:
@@ -122,14 +124,16 @@ def _shared_out(q: Question, one: Any) -> list[Any]:
         if isinstance(one, tuple) and not (len(one) == 2 and isinstance(one[0], str)):
             if len(one) != 1:
                 raise OptionError(
-                    f"baseline has {len(one)} parts in a tuple and the network has one input; a list holds several baselines."
+                    Argument("baseline"),
+                    f" has {len(one)} parts in a tuple and the network has one input; a list holds several baselines.",
                 )
             return [one[0]]
         return [one]
     if isinstance(one, tuple):
         if len(one) != len(q.inputs):
             raise OptionError(
-                f"baseline has {len(one)} parts and the network {len(q.inputs)} inputs: a tuple holds one for each input (None for whole numbers)."
+                Argument("baseline"),
+                f" has {len(one)} parts and the network {len(q.inputs)} inputs: a tuple holds one for each input (None for whole numbers).",
             )
         for given, part in zip(q.inputs, one, strict=True):
             if given.whole and part is not None:
@@ -159,7 +163,7 @@ def _part(q: Question, which: int, given: Any) -> _Part:
     if isinstance(given, (int, float, np.number)) and not isinstance(given, (bool, np.bool_)):
         value = float(np.real(given))
         if not np.isfinite(value):
-            raise NonFiniteError(f"baseline={given!r} is not finite.")
+            raise NonFiniteError(Argument("baseline", given), " is not finite.")
         return _Part(f"{value:g}", True, lambda rows: np.full((len(rows), *to.x.shape[1:]), value, dtype=to.x.dtype))
     if isinstance(given, str) and given == "mean":
         return _mean(q, which)
@@ -169,9 +173,9 @@ def _part(q: Question, which: int, given: Any) -> _Part:
         return _blur(to, given[1])
     if isinstance(given, str) and given == "background":
         raise OptionError("'background' stands for whole background rows: give it for all inputs, not inside a tuple.")
-    if q.net.is_own(given) or isinstance(given, np.ndarray):
-        return _fixed(to, np.asarray(q.net.numpy(given) if q.net.is_own(given) else given))
-    raise OptionError(f"baseline={given!r} for {to.name} is not one that is known: {_KINDS}.")
+    if q.net.is_own_array(given) or isinstance(given, np.ndarray):
+        return _fixed(to, np.asarray(q.net.numpy(given) if q.net.is_own_array(given) else given))
+    raise OptionError(Argument("baseline", given), f" for {to.name} is not one that is known: {_KINDS}.")
 
 
 def _held(to: Input) -> _Part:
@@ -190,8 +194,12 @@ def _mean(q: Question, which: int) -> _Part:
         return _Part("each row's own mean of every channel", False, own)
     if q.background is None:
         raise OptionError(
-            f"baseline='mean' for {to.name} of shape {to.x.shape}, which has no channels, is the mean of background rows; give background=..., "
-            "or say channel_axis=... if these are pictures."
+            Argument("baseline", "mean"),
+            f" for {to.name} of shape {to.x.shape}, which has no channels, is the mean of background rows; give ",
+            Argument("background", example="..."),
+            ", or say ",
+            Argument("channel_axis", example="..."),
+            " if these are pictures.",
         )
     centre = q.background[which].x.mean(axis=0, dtype=np.float64).astype(to.x.dtype)
     return _Part("the mean of the background", True, lambda rows: repeated(centre, rows))
@@ -200,7 +208,10 @@ def _mean(q: Question, which: int) -> _Part:
 def _blur(to: Input, sigma: Any) -> _Part:
     if to.channel is None or len(to.places) < 2:
         raise OptionError(
-            f"baseline='blur' is for pictures; {to.name} has the axes {', '.join(to.dims)}. Say channel_axis=... if these are pictures."
+            Argument("baseline", "blur"),
+            f" is for pictures; {to.name} has the axes {', '.join(to.dims)}. Say ",
+            Argument("channel_axis", example="..."),
+            " if these are pictures.",
         )
     if sigma is None:
         sigma = max(1.0, BLUR_SHARE * min(to.x.shape[i] for i in to.places))
@@ -210,7 +221,7 @@ def _blur(to: Input, sigma: Any) -> _Part:
         or not np.isfinite(sigma)
         or not sigma > 0
     ):
-        raise OptionError(f"baseline=('blur', {sigma!r}): the width must be a number of pixels above 0.")
+        raise OptionError(Argument("baseline", ("blur", sigma)), ": the width must be a number of pixels above 0.")
     widths = [float(sigma) if i in to.places else 0.0 for i in range(to.x.ndim)]
 
     def blurred(rows: Indices) -> npt.NDArray[Any]:
@@ -240,7 +251,12 @@ def _fixed(to: Input, a: npt.NDArray[Any]) -> _Part:
 def _background(q: Question) -> list[Baseline]:
     """Every background row is a reference."""
     if q.background is None:
-        raise OptionError("baseline='background' needs background rows: give background=....")
+        raise OptionError(
+            Argument("baseline", "background"),
+            " needs background rows: give ",
+            Argument("background", example="..."),
+            ".",
+        )
     count = len(q.background[0].x)
 
     def fixed(to: Input, behind: Input, k: int) -> _Rows:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput, those
 from whybox.methods.saliency.layer_axes import Known, LayerAxes, checked_axes, checked_grid
 from whybox.methods.saliency.layer_search import find_layer, read_layer
@@ -52,16 +52,21 @@ class _Cam(Method):
 
     def __post_init__(self) -> None:
         if self.layer is not None and not isinstance(self.layer, str):
-            raise OptionError(f"layer={self.layer!r} must be the name of a layer.")
+            raise OptionError(Argument("layer", self.layer), " must be the name of a layer.")
         if not isinstance(self.upsample, bool):
-            raise OptionError(f"upsample={self.upsample!r} must be True or False.")
+            raise OptionError(Argument("upsample", self.upsample), " must be True or False.")
         if self.reshape is not None and not callable(self.reshape):
-            raise OptionError(f"reshape={self.reshape!r} must be a function of what the layer puts out.")
+            raise OptionError(Argument("reshape", self.reshape), " must be a function of what the layer puts out.")
         object.__setattr__(self, "layer_axes", checked_axes(self.layer_axes))
         object.__setattr__(self, "grid", checked_grid(self.grid))
         for name in ("layer_axes", "grid", "reshape"):
             if self.layer is None and getattr(self, name) is not None:
-                raise OptionError(f"{name}= is about one layer: name it, layer='...'.")
+                raise OptionError(
+                    Argument(name, example=""),
+                    " is about one layer: name it, ",
+                    Argument("layer", example="'...'"),
+                    ".",
+                )
 
     def resolved(self, found: Mapping[str, Any]) -> Method:
         """See Method: the axes that were found are not looked for again."""
@@ -89,7 +94,7 @@ class _Cam(Method):
                 coarse[t].append(np.maximum(axes.turned(found), 0.0))
                 pulled.append((slopes,))
             if not q.answers.derivatives_checked:
-                inner, _ = q.net.inside(axes.layer, q.lift(rows[:1]))
+                inner, _ = q.net.split_at_layer(axes.layer, q.lift(rows[:1]))
                 given = q.lift(rows)[1 if q.behind_embedding else 0 :]  # what the whole network takes
                 q.check_derivatives(inner, (tapped.activation, *given), rows, pulled, tapped.outputs, {0: None})
         return self._found(q, which, axes, [np.concatenate(of) for of in coarse])
@@ -146,8 +151,8 @@ def _picture(q: Question) -> int:
     able = [i for i, given in enumerate(q.inputs) if given.channel is not None]
     if len(able) != 1:
         raise UnsupportedModelError(
-            f"class activation maps need one input of channels and places, and {len(able)} of {len(q.inputs)} inputs have channels"
-            + ("; say channel_axis=... if this is one." if not able else ".")
+            f"class activation maps need one input of channels and places, and {len(able)} of {len(q.inputs)} inputs have channels",
+            "." if able else ("; say ", Argument("channel_axis", example="..."), " if this is one."),
         )
     return able[0]
 
@@ -195,7 +200,9 @@ class GradCamPlusPlus(_Cam):
         divisor = up * sums + 2
         if float(q.net.numpy(sums).min()) < 0 and float(q.net.numpy(divisor).min()) < 1e-3:
             raise UnsupportedModelError(
-                "method='gradcam++' divides by 2 + derivative x sum of a channel, which is 0 or less here, since the layer puts out negative numbers; name a layer behind a ReLU."
+                Argument("method", "gradcam++"),
+                " divides by 2 + derivative x sum of a channel, which is 0 or less here, since the layer puts out negative numbers; name a "
+                "layer behind a ReLU.",
             )
         weights, _ = _over_places(up / divisor, channel)
         return (weights * activation).sum(channel)
@@ -236,7 +243,8 @@ class ScoreCam(_Cam):
         which = _picture(q)
         if q.inputs[which].whole:
             raise UnsupportedModelError(
-                "method='scorecam' scales the input by masks between 0 and 1, and whole numbers cannot be; pass floats."
+                Argument("method", "scorecam"),
+                " scales the input by masks between 0 and 1, and whole numbers cannot be; pass floats.",
             )
         axes = self._axes(q, which)
         absent = resolve_replacement(q, self.baseline)

@@ -65,7 +65,7 @@ class RowCheck:
                 continue
             there.append(self.net.array(x if moves is None else x + moves[i]))
             gone[i] = self.net.numpy(there[-1]) - x
-        outputs = self.net.numpy(self.net.ask(tuple(there))).reshape(-1)
+        outputs = self.net.numpy(self.net.forward(tuple(there))).reshape(-1)
         return outputs[self.places], float(np.abs(outputs).max(initial=0.0)), gone
 
     def at(self, which: int, move: Floats | None) -> npt.NDArray[Any]:
@@ -83,9 +83,9 @@ class RowCheck:
             found.append({i: self.net.numpy(grads[i]) for i in self.sizes})
         return found
 
-    def breaks(self) -> tuple[str, ...]:
+    def gradient_breaks(self) -> tuple[str, ...]:
         """What the network has on the way that derivatives do not follow, by name."""
-        return self.net.breaks(tuple(map(self.net.array, self.x)))
+        return self.net.gradient_breaks(tuple(map(self.net.array, self.x)))
 
     def noise(self, largest: float) -> float:
         """What rounding alone may do to a score."""
@@ -136,7 +136,7 @@ def check_row(row: RowCheck, gradients: Sequence[_Moves], largest: float, draws:
             if len(odd):
                 off, known = _second_look(replace(row, places=row.places[odd[:2]]), draws)
             else:
-                off, known = (0.0, ()) if seen else (float("nan"), row.breaks())
+                off, known = (0.0, ()) if seen else (float("nan"), row.gradient_breaks())
     except (MemoryError, WhyboxError):
         raise
     except Exception as error:  # the network may refuse numbers that are not its rows' own
@@ -192,7 +192,7 @@ def _along(gradient: _Moves, moves: _Moves) -> float:
 
 def _second_look(row: RowCheck, draws: np.random.Generator) -> tuple[float, tuple[str, ...]]:
     """How far derivatives are off (a share; 0: they hold; NaN: nothing can be told), and what the network has that they do not follow."""
-    known = row.breaks()
+    known = row.gradient_breaks()
     verdicts: list[float] = []
     while len(verdicts) < DIRECTIONS:
         verdicts.append(_verdict(row, draws, rounded=bool(ROUNDING & set(known))))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from whybox.core.progress import progress_counter
 from whybox.core.validation import check_positive, check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import LimitError, NonFiniteError
+from whybox.errors import Argument, LimitError, NonFiniteError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput, SampleSums
 from whybox.methods.saliency.baselines import Baseline, in_words, middle, resolve_baselines
 from whybox.methods.saliency.problem import Grads, Indices, Question
@@ -136,7 +136,7 @@ def base_scores(q: Question, baselines: Sequence[Baseline]) -> Floats:
     for n in range(0, len(same), q.at_once):
         some = same[n : n + q.at_once]
         parts = zip(*(baselines[k].rows(everyone[:1]) for k in some), strict=True)
-        said = q.net.numpy(q.net.ask(tuple(q.net.array(np.concatenate(part)) for part in parts)))
+        said = q.net.numpy(q.net.forward(tuple(q.net.array(np.concatenate(part)) for part in parts)))
         for k, answer in zip(some, said, strict=True):
             out[k] = q.target.scores(np.broadcast_to(answer, (q.rows, *answer.shape)), everyone)
     for k, baseline in enumerate(baselines):
@@ -147,7 +147,7 @@ def base_scores(q: Question, baselines: Sequence[Baseline]) -> Floats:
         k, row, _ = map(int, np.argwhere(~np.isfinite(out))[0])
         raise NonFiniteError(
             f"the network answers what stands for absent in {{row}} ({baselines[k].said}) with NaN or infinity; choose another baseline.",
-            row,
+            row=row,
         )
     return out
 
@@ -227,8 +227,11 @@ class _Walks:
         self.most = int(min(self.method.max_steps, self._room))
         if self.most < min(self.method.max_steps, 2 * MIN_NODES):
             raise LimitError(
-                f"method='integrated_gradients' keeps {node / 1e6:,.1f} MB a step and row until the row is done, beside {q.row_saved / 1e6:,.0f} MB for a derivative: "
-                f"that does not fit into the budget of {q.budget / 1e6:,.0f} MB. Raise it, explain fewer targets at a time, or give steps=50."
+                Argument("method", "integrated_gradients"),
+                f" keeps {node / 1e6:,.1f} MB a step and row until the row is done, beside {q.row_saved / 1e6:,.0f} MB for a derivative: "
+                f"that does not fit into the budget of {q.budget / 1e6:,.0f} MB. Raise it, explain fewer targets at a time, or give ",
+                Argument("steps", 50),
+                ".",
             )
         self.soft = min(EXPECTED_NODES, self.most)
         self.width = int(max(1, min(2 * self.at_once, 1 + (self._room - self.most) // self.soft)))

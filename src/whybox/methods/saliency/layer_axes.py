@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.problem import Question
 from whybox.models.differentiable import Array
 
@@ -102,11 +102,14 @@ def checked_axes(given: Any) -> tuple[str, ...] | Known | None:
     names = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
     if not isinstance(names, (list, tuple)) or not names or not all(isinstance(n, str) and n for n in names):
         raise OptionError(
-            f"layer_axes={given!r}: name the axes of the layer behind the rows, in its own order, such as ('y', 'x', 'channel') or ('token', 'channel')."
+            Argument("layer_axes", given),
+            ": name the axes of the layer behind the rows, in its own order, such as ('y', 'x', 'channel') or ('token', 'channel').",
         )
     names = tuple("channel" if n == "channels" else "token" if n == "tokens" else n for n in names)
     if len(set(names)) < len(names) or CHANNEL not in names:
-        raise OptionError(f"layer_axes={given!r}: each axis has a name of its own, and one of them is 'channel'.")
+        raise OptionError(
+            Argument("layer_axes", given), ": each axis has a name of its own, and one of them is 'channel'."
+        )
     return names
 
 
@@ -124,7 +127,9 @@ def checked_grid(given: Any) -> tuple[int, ...] | None:
         or not sizes
         or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes)
     ):
-        raise OptionError(f"grid={given!r}: how many tokens there are along each axis of the input, such as (14, 14).")
+        raise OptionError(
+            Argument("grid", given), ": how many tokens there are along each axis of the input, such as (14, 14)."
+        )
     return tuple(map(int, sizes))
 
 
@@ -135,17 +140,18 @@ def only_moves(q: Question, reshape: Any, layer: str, shape: tuple[int, ...]) ->
         OptionError: it does something else.
     """
     if not callable(reshape):
-        raise OptionError(f"reshape={reshape!r} must be a function of what the layer outputs.")
+        raise OptionError(Argument("reshape", reshape), " must be a function of what the layer outputs.")
     rows = 2
     count = rows * int(np.prod(shape[1:]))
     index = np.arange(count).reshape(rows, *shape[1:])
     found, base = None, 1
     while base < count or found is None:
         digits = reshape(q.net.array((index // base % 128).astype(np.float32)))
-        out = q.net.numpy(digits) if hasattr(digits, "shape") and q.net.is_own(digits) else None
+        out = q.net.numpy(digits) if hasattr(digits, "shape") and q.net.is_own_array(digits) else None
         if out is None or out.ndim < 2 or len(out) != rows:
-            raise OptionError(f"reshape= must answer with an array of the network's library whose first axis is the rows; of layer {layer!r}, {shape[1:]} for a row, it made "
-                              f"{type(digits).__name__}{'' if out is None else f' of shape {out.shape}'}.")  # fmt: skip
+            raise OptionError(Argument("reshape", example=""),
+f" must answer with an array of the network's library whose first axis is the rows; of layer {layer!r}, {shape[1:]} for a "
+f"row, it made {type(digits).__name__}{'' if out is None else f' of shape {out.shape}'}.")  # fmt: skip
         found, base = (0 if found is None else found) + out * base, base * 128
     flat = np.asarray(found).reshape(rows, -1)
     each = [np.unique(row) for row in flat]
@@ -155,5 +161,7 @@ def only_moves(q: Question, reshape: Any, layer: str, shape: tuple[int, ...]) ->
     )
     if not own:
         raise OptionError(
-            "reshape= may choose, move and reshape what the layer outputs, within each row and each number once; it must not compute with it, since derivatives go through it too."
+            Argument("reshape", example=""),
+            " may choose, move and reshape what the layer outputs, within each row and each number once; it must not compute with it, "
+            "since derivatives go through it too.",
         )

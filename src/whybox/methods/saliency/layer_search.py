@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.saliency.axis_probe import Changes, Order, growth, observe, orders
 from whybox.methods.saliency.layer_axes import CHANNEL, TOKEN, Known, LayerAxes, only_moves, spread
 from whybox.methods.saliency.problem import Question
@@ -53,13 +53,20 @@ def find_layer(q: Question, which: int) -> LayerAxes:
             break
     if not fit:
         raise UnsupportedModelError(
-            f"no layer of {q.net.kind} outputs channels on a grid of more than one place (among those that are called once); name one: layer=... "
-            "(of transformers with layer_axes=('token', 'channel'))."
+            f"no layer of {q.net.kind} outputs channels on a grid of more than one place (among those that are called once); name one: ",
+            Argument("layer", example="..."),
+            " (of transformers with ",
+            Argument("layer_axes", ("token", "channel")),
+            ").",
         )
     raise UnsupportedModelError(
         f"no layer of {q.net.kind} has axes that can be found for certain: which are {_listed(_places(q, which))} and which holds "
-        f"channels (looked at: {', '.join(repr(n) for n, _ in fit[:TRIES])}); name one, and its axes in its own order: layer=..., layer_axes={_example(q, which)}. "
-        f"If axis {q.inputs[which].channel} of the input does not hold its channels: channel_axis=..."
+        f"channels (looked at: {', '.join(repr(n) for n, _ in fit[:TRIES])}); name one, and its axes in its own order: ",
+        Argument("layer", example="..."),
+        ", ",
+        Argument("layer_axes", example=_example(q, which)),
+        f". If axis {q.inputs[which].channel} of the input does not hold its channels: ",
+        Argument("channel_axis", example="..."),
     )
 
 
@@ -101,25 +108,34 @@ def read_layer(
         said = _as_said(q, which, layer, shape, names, grid, reshape)
         return _held_against(q, which, shape, said, sized=grid is not None)
     if grid is not None:
-        raise OptionError("grid= goes with an axis of tokens: layer_axes=('token', 'channel').")
+        raise OptionError(
+            Argument("grid", example=""),
+            " goes with an axis of tokens: ",
+            Argument("layer_axes", ("token", "channel")),
+            ".",
+        )
     if len(shape) != q.inputs[which].x.ndim:
         raise OptionError(
             f"layer {layer!r} outputs the shape {shape[1:]} for a row; a class activation map needs channels and the input's axes of places "
-            f"({_listed(_places(q, which))}). Leave layer out, name another"
-            + (
-                ", or say layer_axes=('token', 'channel') where these are tokens."
-                if len(shape) == 3
-                else ", or bring it into such axes: reshape=..."
-            )
+            f"({_listed(_places(q, which))}). Leave ",
+            Argument("layer"),
+            " out, name another, or ",
+            ("say ", Argument("layer_axes", ("token", "channel")), " where these are tokens.")
+            if len(shape) == 3
+            else ("bring it into such axes: ", Argument("reshape", example="...")),
         )
     moved = growth(q, which)(layer, shape) if reshape is None else {}
     found = _read(q, which, layer, shape, orders(shape, moved), reshape)
     if isinstance(found, LayerAxes):
         return found
     raise UnsupportedModelError(
-        f"which axes of layer {layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, are {_listed(_places(q, which))} and which holds channels cannot be found for "
-        f"certain: {found}. Name them in the layer's own order, such as layer_axes={_example(q, which)}, or bring them into order first: reshape=... "
-        f"If axis {q.inputs[which].channel} of the input does not hold its channels: channel_axis=..."
+        f"which axes of layer {layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, are {_listed(_places(q, which))} and "
+        f"which holds channels cannot be found for certain: {found}. Name them in the layer's own order, such as ",
+        Argument("layer_axes", example=_example(q, which)),
+        ", or bring them into order first: ",
+        Argument("reshape", example="..."),
+        f" If axis {q.inputs[which].channel} of the input does not hold its channels: ",
+        Argument("channel_axis", example="..."),
     )
 
 
@@ -130,10 +146,10 @@ def _shape(q: Question, layer: str, reshape: Any) -> tuple[int, ...]:
         OptionError: there is no such layer, or the arrangement is none. UnsupportedModelError: it is not called once with one array.
     """
     first = q.lift(np.zeros(1, dtype=np.intp))
-    met = [shape for name, shape in q.net.shapes(first) if name == layer] if reshape is None else []
+    met = [shape for name, shape in q.net.reachable_shapes(first) if name == layer] if reshape is None else []
     if len(met) == 1 and met[0][:1] == (1,):
         return met[0]
-    one = q.net.tap(first, layer).activation
+    one = q.net.tap_layer(first, layer).activation
     if reshape is not None:
         only_moves(q, reshape, layer, tuple(map(int, one.shape)))
         one = reshape(one)
@@ -200,14 +216,22 @@ def _as_said(
     tokens = TOKEN in names and TOKEN not in places
     if set(names) != ({CHANNEL, TOKEN} if tokens else {CHANNEL, *places}):
         raise OptionError(
-            f"layer_axes={names}: the input's places are {_listed(places)}; name these and 'channel', or 'token' and 'channel', in the layer's own order."
+            Argument("layer_axes", names),
+            f": the input's places are {_listed(places)}; name these and 'channel', or 'token' and 'channel', in the layer's own order.",
         )
     if len(names) != len(shape) - 1:
         raise OptionError(
-            f"layer_axes={names} are {len(names)}, and layer {layer!r} outputs {len(shape) - 1} axes behind the rows: {' x '.join(map(str, shape[1:]))}."
+            Argument("layer_axes", names),
+            f" are {len(names)}, and layer {layer!r} outputs {len(shape) - 1} axes behind the rows: {' x '.join(map(str, shape[1:]))}"
+            ".",
         )
     if grid is not None and not tokens:
-        raise OptionError("grid= goes with an axis of tokens: layer_axes=('token', 'channel').")
+        raise OptionError(
+            Argument("grid", example=""),
+            " goes with an axis of tokens: ",
+            Argument("layer_axes", ("token", "channel")),
+            ".",
+        )
     if not tokens:
         return LayerAxes(layer, names, GIVEN, _sorted_as(places, names), reshape=reshape)
     count = shape[names.index(TOKEN) + 1]
@@ -235,8 +259,9 @@ def _held_against(q: Question, which: int, shape: tuple[int, ...], axes: LayerAx
         for k, grown in growth(q, which)(axes.layer, shape).items():
             if len(grown) == 1 and grown[0] != order.places[k]:
                 raise OptionError(
-                    f"layer_axes={axes.names}: of layer {axes.layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, axis {grown[0]} (rows being axis 0) grows "
-                    f"when the input is made larger along {places[k]}, and axis {order.places[k]} was said to."
+                    Argument("layer_axes", axes.names),
+                    f": of layer {axes.layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, axis {grown[0]} (rows being axis 0) grows "
+                    f"when the input is made larger along {places[k]}, and axis {order.places[k]} was said to.",
                 )
     if axes.grid is not None:
         return _on_grid(q, which, axes, order, sized=sized)
@@ -270,8 +295,10 @@ def _on_grid(q: Question, which: int, axes: LayerAxes, order: Order, *, sized: b
     if not sized:
         assert axes.grid is not None  # noqa: S101  # asked by the caller
         raise OptionError(
-            f"the tokens of layer {axes.layer!r} would lie on a grid of {_by(axes.grid)} by their number, and do not change where that says when parts of the input are "
-            "changed; say grid=(...), tokens along each axis of the input."
+            f"the tokens of layer {axes.layer!r} would lie on a grid of {_by(axes.grid)} by their number, and do not change where that "
+            "says when parts of the input are changed; say ",
+            Argument("grid", example="(...)"),
+            ", tokens along each axis of the input.",
         )
     return replace(axes, notes=(_doubt(axes, against=lost or not seen.allows(order)),))
 
@@ -302,7 +329,9 @@ def _grid(q: Question, which: int, layer: str, count: int, grid: tuple[int, ...]
     if grid is not None:
         if len(grid) != len(sizes) or int(np.prod(grid)) > count:
             raise OptionError(
-                f"grid={grid}: layer {layer!r} has {count} tokens, and the input {len(sizes)} ax{'is' if len(sizes) == 1 else 'es'} of places ({_by(sizes)})."
+                Argument("grid", grid),
+                f": layer {layer!r} has {count} tokens, and the input {len(sizes)} ax{'is' if len(sizes) == 1 else 'es'} of places ({_by(sizes)}"
+                ").",
             )
         return grid
     fit = {
@@ -313,8 +342,9 @@ def _grid(q: Question, which: int, layer: str, count: int, grid: tuple[int, ...]
     if len(fit) != 1:
         said = " or ".join(map(_by, sorted(fit))) if fit else "none of square patches"
         raise OptionError(
-            f"the {count} tokens of layer {layer!r} lie on a grid that their number does not decide ({said}); say grid=(...), tokens along each axis of the input; what is "
-            "more than that is left out at the beginning."
+            f"the {count} tokens of layer {layer!r} lie on a grid that their number does not decide ({said}); say ",
+            Argument("grid", example="(...)"),
+            ", tokens along each axis of the input; what is more than that is left out at the beginning.",
         )
     return fit.pop()
 

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import InputError, OptionError
+from whybox.errors import Argument, InputError, OptionError
 from whybox.methods.saliency.baselines import repeated, resolve_baselines
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, Question
@@ -147,8 +147,9 @@ def _wishes(q: Question, one: Any) -> list[Any]:
         wish = one[0] if isinstance(one, tuple) and len(one) == 1 else one
         if wish is None or isinstance(wish, str):
             raise OptionError(
-                f"{q.inputs[0].name} holds whole numbers: say which number stands for absent, say that of a mask or padding token (baseline=0), "
-                "or pass floats where they are quantities."
+                f"{q.inputs[0].name} holds whole numbers: say which number stands for absent, say that of a mask or padding token (",
+                Argument("baseline", 0),
+                "), or pass floats where they are quantities.",
             )
         return [wish]
     if isinstance(one, tuple) and len(one) == len(q.inputs):
@@ -166,7 +167,7 @@ def _replaced(given: Input, wish: Any) -> tuple[str, bool, Callable[[Indices], n
             f"{given.name} holds whole numbers; what stands for absent must be one whole number, or an array of them of shape {given.x.shape[1:]}, and is {wish!r}."
         )
     if a.size and (a.min() < np.iinfo(np.int64).min or (given.x.dtype != bool and not _fits(a, given.x.dtype))):
-        raise OptionError(f"baseline={wish!r} does not fit into {given.x.dtype}, the type of {given.name}.")
+        raise OptionError(Argument("baseline", wish), f" does not fit into {given.x.dtype}, the type of {given.name}.")
     a = a.astype(given.x.dtype)
     if a.shape == given.x.shape:
         return "a given replacement for each row", False, lambda rows: a[rows]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
@@ -127,7 +127,9 @@ def along(name: str, value: Any, sizes: tuple[int, ...], said: str) -> tuple[int
     """
     given = value if isinstance(value, (tuple, list)) else (value,) * len(sizes)
     if len(given) != len(sizes):
-        raise OptionError(f"{name}={value!r} has {len(given)} numbers and {said} has {len(sizes)} axes of places.")
+        raise OptionError(
+            Argument(name, value), f" has {len(given)} numbers and {said} has {len(sizes)} axes of places."
+        )
     return tuple(check_whole_number(name, v) for v in given)
 
 
@@ -205,10 +207,13 @@ class Occlusion(Method):
         )
         for w, s, n in zip(window, stride, sizes, strict=True):
             if w > n:
-                raise OptionError(f"window={self.window!r} is larger than {given.name}, whose places are {sizes}.")
+                raise OptionError(
+                    Argument("window", self.window), f" is larger than {given.name}, whose places are {sizes}."
+                )
             if s > w:
                 raise OptionError(
-                    f"stride={s} is larger than the window of {w}: places between windows would never be covered."
+                    Argument("stride", s),
+                    f" is larger than the window of {w}: places between windows would never be covered.",
                 )
         starts = [
             sorted({min(k, n - w) for k in range(0, n - w + s, s)})

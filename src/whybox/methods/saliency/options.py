@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Final, final
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.common.options import option
 from whybox.methods.saliency.problem import DEFAULT_MEMORY
 
@@ -54,7 +54,7 @@ class SaliencyOptions(ReadingOptions):
 
     def __post_init__(self) -> None:
         if self.reduce not in CHANNEL_REDUCTIONS:
-            raise OptionError(f"reduce={self.reduce!r} is not known: 'auto', 'max', 'sum' or None.")
+            raise OptionError(Argument("reduce", self.reduce), " is not known: 'auto', 'max', 'sum' or None.")
 
 
 CALL_OPTIONS: Final = tuple(f.name for f in fields(SaliencyOptions))

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import InputError, OptionError, UnsupportedModelError, WhyboxError
+from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input, resolve_inputs
@@ -63,7 +63,7 @@ def feed(
     if is_text(inputs) or is_text(background) or reading.tokenizer is not None:
         net, texts, inputs, background, notes = arranged(net, inputs, reading.tokenizer, background)
     if reading.words and texts is None:
-        raise OptionError("words=True goes with texts and a tokenizer.")
+        raise OptionError(Argument("words", True), " goes with texts and a tokenizer.")
     several = isinstance(inputs, tuple) or (isinstance(inputs, Mapping) and len(inputs) > 1)
     names = tuple(map(str, inputs)) if isinstance(inputs, Mapping) else ()
     if names:
@@ -78,7 +78,12 @@ def feed(
     if tokens:
         settled = (replace(settled[0], dims=("row", "token")), *(replace(i, held=True) for i in settled[1:]))
     elif reading.baseline_token is not None:
-        raise OptionError("baseline_token= goes with texts, or with embedding='...'.")
+        raise OptionError(
+            Argument("baseline_token", example=""),
+            " goes with texts, or with ",
+            Argument("embedding", example="'...'"),
+            ".",
+        )
     return through(
         PreparedInputs(net, settled, method, several, texts, reading.words, notes, background),
         reading.embedding,
@@ -96,7 +101,12 @@ def through(made: PreparedInputs, embedding: str | None, baseline_token: Any) ->
         return made
     net = made.net
     if made.background is not None and baseline_token is not None:
-        raise OptionError("baseline_token= and background= both say what stands for absent; leave one of the two out.")
+        raise OptionError(
+            Argument("baseline_token", example=""),
+            " and ",
+            Argument("background", example=""),
+            " both say what stands for absent; leave one of the two out.",
+        )
     token = absent_token(baseline_token, made.texts) if made.background is None else None
     if embedding is not None:
         made = _embedded(made, embedding, token)
@@ -133,7 +143,8 @@ def _embedded(made: PreparedInputs, layer: str, token: tuple[int, str] | None) -
     ids = made.inputs[0]
     if not ids.whole:
         raise InputError(
-            f"embedding={layer!r} goes with numbers of tokens (whole numbers), and {ids.name} holds {ids.x.dtype}."
+            Argument("embedding", layer),
+            f" goes with numbers of tokens (whole numbers), and {ids.name} holds {ids.x.dtype}.",
         )
     held = tuple(replace(i, held=True) for i in made.inputs)
     inner, out = _said(made.net, layer, held)
@@ -163,7 +174,11 @@ def _behind(net: Differentiable, made: PreparedInputs, layer: str | None) -> Pre
         return replace(made, background=given)
     wish = made.method.baseline  # type: ignore[attr-defined]
     if wish is not None and not (isinstance(wish, str) and wish == "background"):
-        raise OptionError("background rows were given and baseline= does not use them; leave one of the two out.")
+        raise OptionError(
+            "background rows were given and ",
+            Argument("baseline", example=""),
+            " does not use them; leave one of the two out.",
+        )
     others = (None,) * (len(given) - 1)
     each = [(x, *others) if others else x for x in given[0].x]
     return replace(made, method=replace(made.method, baseline=each), background=None)  # type: ignore[call-arg]
@@ -185,7 +200,7 @@ def _said(
     for start in range(0, len(arrays[0]), net.rows_at_once):
         some = [a[start : start + net.rows_at_once] for a in arrays]
         try:
-            inner, out = net.inside(layer, tuple(map(net.array, some)))
+            inner, out = net.split_at_layer(layer, tuple(map(net.array, some)))
         except Exception as error:
             if isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
                 raise
@@ -222,7 +237,10 @@ def _with_baseline(made: PreparedInputs, absent: npt.NDArray[Any], said: str) ->
     known = next(f for f in fields(made.method) if f.name == "baseline")
     if getattr(made.method, known.name) is not known.default:
         raise OptionError(
-            "baseline= is for numbers; of tokens say which one stands for absent ones: baseline_token='[MASK]'."
+            Argument("baseline", example=""),
+            " is for numbers; of tokens say which one stands for absent ones: ",
+            Argument("baseline_token", "[MASK]"),
+            ".",
         )
     baseline = absent if len(made.inputs) == 1 else (absent, *(None for _ in made.inputs[1:]))
     note = f"absent tokens: {said} in the place of every token" + (

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from whybox.core.progress import timed_batches
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
+from whybox.errors import Argument, InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, sizes_of, typical_size
 from whybox.methods.saliency.inputs import Input, resolve_inputs
 from whybox.methods.saliency.targets import Target, resolve_target
-from whybox.models.differentiable import Array, Differentiable, LayerTap, Pull, neighbours
+from whybox.models.differentiable import Array, Differentiable, LayerTap, Pull, consecutive_slice
 
 __all__ = ["DEFAULT_MEMORY", "Question", "bytes_of", "first_pass", "part", "refused", "settle"]
 
@@ -83,7 +83,7 @@ class Question:
         missing = np.unique(rows[~self.answers.known[rows]])
         for start in range(0, len(missing), self.at_once):
             some = missing[start : start + self.at_once]
-            self.learn(some, self.net.numpy(self.net.ask(self.lift(some))))
+            self.learn(some, self.net.numpy(self.net.forward(self.lift(some))))
 
     def learn(self, rows: Indices, outputs: Floats) -> None:
         """Keep what the network answered to these rows."""
@@ -96,7 +96,7 @@ class Question:
 
     def lift(self, rows: Indices) -> tuple[Array, ...]:
         """Inputs of these rows on the network's device."""
-        beside = neighbours(rows)
+        beside = consecutive_slice(rows)
         return tuple(self.net.array(i.x[rows if beside is None else beside]) for i in self.inputs)
 
     def blocks(self, what: str, *, each: int = 1) -> Iterator[Indices]:
@@ -187,14 +187,14 @@ class Question:
 
     def tapped(self, rows: Indices, layer: str) -> LayerTap:
         """Run these rows and keep what a layer puts out; this answers them too."""
-        found = self.net.tap(self.lift(rows), layer)
+        found = self.net.tap_layer(self.lift(rows), layer)
         self.learn(rows, self.net.numpy(found.outputs))
         return found
 
     def asked(self, xs: tuple[Array, ...], rows: Indices) -> Floats:
         """Scores (m, targets) of these points, without derivatives."""
         self.know(rows)
-        return self.target.scores(self.net.numpy(self.net.ask(xs)), rows)
+        return self.target.scores(self.net.numpy(self.net.forward(xs)), rows)
 
     def zeros(self) -> list[list[Floats | None]]:
         """For each target and input, zeros in the input's shape; None for whole numbers."""
@@ -208,11 +208,15 @@ class Question:
         """
         if all(i.whole for i in self.inputs):
             raise UnsupportedModelError(
-                f"method={method!r} takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). "
-                + BYTES
+                Argument("method", method),
+                f" takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). ",
+                BYTES
                 if _is_picture(self.inputs[0].x)
-                else f"method={method!r} takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). For tokens name their embedding, "
-                "layer by its path in the network: embedding='...'; for pictures pass floats, scaled as the network was trained."
+                else (
+                    "For tokens name their embedding layer by its path in the network: ",
+                    Argument("embedding", example="'...'"),
+                    "; for pictures pass floats, scaled as the network was trained.",
+                ),
             )
 
 
@@ -245,19 +249,24 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     first = net.numpy(said)
     if first.dtype.kind == "c":
         raise UnsupportedModelError(
-            f"the network answers with complex numbers ({first.dtype}), and a map is of one real number a row; take .abs() or .real in a function: "
-            "target=lambda outputs: outputs.abs()[:, 0]."
+            f"the network answers with complex numbers ({first.dtype}), and a map is of one real number a row; take .abs() or .real in a "
+            "function: ",
+            Argument("target", example="lambda outputs: outputs.abs()[:, 0]"),
+            ".",
         )
     if derivatives and first.dtype.kind != "f":
         raise UnsupportedModelError(
-            f"the network answers with whole numbers ({first.dtype}), which have no derivatives; explain what they are made from (logits), say with output=..., "
-            "or use a method that asks without derivatives: 'occlusion', 'shapley'."
+            f"the network answers with whole numbers ({first.dtype}), which have no derivatives; explain what they are made from "
+            "(logits), say with ",
+            Argument("output", example="..."),
+            ", or use a method that asks without derivatives: 'occlusion', 'shapley'.",
         )
     saved = max(-(-kept // len(first)), 2 * sum(x[:1].nbytes for x in few), 1)
     if saved > limit:
         raise LimitError(
-            f"{'a derivative at one row keeps' if derivatives else 'one row going through takes'} {saved / 1e6:,.0f} MB, more than budget={budget!r}; "
-            "raise it, or explain smaller inputs."
+            f"{'a derivative at one row keeps' if derivatives else 'one row going through takes'} {saved / 1e6:,.0f} MB, more than ",
+            Argument("budget", budget),
+            "; raise it, or explain smaller inputs.",
         )
     answers = Answers(np.full((rows, *first.shape[1:]), np.nan), np.zeros(rows, dtype=bool), first[-1])
     wanted = resolve_target(target, first.shape[1:], rows, net.output_names)
@@ -293,9 +302,11 @@ def first_pass(
         InputError: the network cannot compute with arrays like these.
     """
     failed: Exception | None = None
-    for fed in net.fed([i.given for i in inputs if i.given], few):
+    for fed in net.with_input_dtypes([i.given for i in inputs if i.given], few):
         try:
-            return fed, *(fed.probe if derivatives else fed.alive)(tuple(fed.array(x) for x in few))
+            return fed, *(fed.forward_and_memory if derivatives else fed.forward_and_live_memory)(
+                tuple(fed.array(x) for x in few)
+            )
         except Exception as error:
             if isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
                 raise
@@ -418,7 +429,7 @@ def bytes_of(budget: Any) -> int:
         re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", str(budget).upper()) if isinstance(budget, str) else None
     )
     if not found or float(found[1]) <= 0:
-        raise OptionError(f"budget={budget!r} is no number of bytes: '1GB', '512MB', or a whole number.")
+        raise OptionError(Argument("budget", budget), " is no number of bytes: '1GB', '512MB', or a whole number.")
     return int(float(found[1]) * _UNITS[found[2] or ""])
 
 

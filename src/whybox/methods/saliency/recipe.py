@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from whybox.errors import InputError, OptionError
+from whybox.errors import Argument, InputError, OptionError
 from whybox.methods.registry import family_ids
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input
@@ -104,16 +104,20 @@ def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[st
     if isinstance(method, Method):
         if method.name != said or options_of(method) != dict(settings["options"]):
             raise InputError(
-                f"method={method!r} is not what made this explanation: {said!r} with {dict(settings['options'])}."
+                Argument("method", method),
+                f" is not what made this explanation: {said!r} with {dict(settings['options'])}.",
             )
         return method.resolved(settings["resolved"]) if "resolved" in settings else method
     if method is not None:
         raise OptionError(
-            "method= takes a method itself, of a class of your own; a method of the catalogue is known from the explanation."
+            Argument("method", example=""),
+            " takes a method itself, of a class of your own; a method of the catalogue is known from the explanation.",
         )
     if said not in family_ids("saliency"):
         raise OptionError(
-            f"the explanation was made by {said!r}, which is no method of the catalogue; pass method=, the method itself."
+            f"the explanation was made by {said!r}, which is no method of the catalogue; pass ",
+            Argument("method", example=""),
+            ", the method itself.",
         )
     kept = dict(settings["options"])
     for name, value in (options or {}).items():
@@ -122,7 +126,9 @@ def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[st
     lost = [name for name, value in kept.items() if unkept(value) and name not in (options or {})]
     if lost:
         raise OptionError(
-            f"option {lost[0]!r} of method {said!r} is not kept in an explanation; pass it again: options={{{lost[0]!r}: ...}}."
+            f"option {lost[0]!r} of method {said!r} is not kept in an explanation; pass it again: ",
+            Argument("options", example=f"{{{lost[0]!r}: ...}}"),
+            ".",
         )
     made = make(said, {name: _tuples(value) for name, value in kept.items()} | dict(options or {}))
     return made.resolved(settings["resolved"]) if "resolved" in settings else made

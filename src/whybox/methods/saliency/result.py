@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Floats, Table, as_table
-from whybox.errors import NonFiniteError
+from whybox.errors import Argument, NonFiniteError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
 from whybox.methods.registry import load, of_id
@@ -56,9 +56,11 @@ def _finite(found: MethodOutput, method: Method) -> None:
     for a in (a for of in found.maps for a in of if a is not None):
         if (bad := ~np.isfinite(a.reshape(len(a), -1)).all(axis=1)).any():
             raise NonFiniteError(
-                f"the map of {{row}} by method={method.name!r} has NaN or infinity: there, or on the way from its baseline, the network has no finite derivative "
-                f"(a root, a logarithm or a quotient at zero, numbers too large for its type). Leave the row out, or choose another baseline.",
-                int(np.argmax(bad)),
+                "the map of {row} by ",
+                Argument("method", method.name),
+                " has NaN or infinity: there, or on the way from its baseline, the network has no finite derivative (a root, a logarithm or a "
+                "quotient at zero, numbers too large for its type). Leave the row out, or choose another baseline.",
+                row=int(np.argmax(bad)),
             )
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from whybox.core.validation import check_positive, check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.masking import resolve_replacement
@@ -60,9 +60,9 @@ class Rise(Method):
         check_whole_number("samples", self.samples, 8)
         check_whole_number("cells", self.cells, 2)
         if check_positive("keep", self.keep, 1) == 1:
-            raise OptionError("keep=1 covers nothing; it must be below 1.")
+            raise OptionError(Argument("keep", 1), " covers nothing; it must be below 1.")
         if not isinstance(self.centred, bool):
-            raise OptionError(f"centred={self.centred!r} must be True or False.")
+            raise OptionError(Argument("centred", self.centred), " must be True or False.")
 
     def __call__(self, q: Question) -> MethodOutput:
         """Compute the maps."""

@@ -7,7 +7,7 @@ from typing import Any, Final, overload
 
 import numpy as np
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.saliency.base import Method
@@ -105,10 +105,10 @@ def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient"
     if not isinstance(method, (list, tuple)):
         return _saliency(net, inputs, target, make(method, own), call)
     if not method:
-        raise OptionError("method= is empty: name at least one.")
+        raise OptionError(Argument("method", example=""), " is empty: name at least one.")
     chosen = [make(each, {} if isinstance(each, Method) else own) for each in method]
     if len({each.name for each in chosen}) < len(chosen):
-        raise OptionError("method= names a method twice.")
+        raise OptionError(Argument("method", example=""), " names a method twice.")
     return {each.name: _saliency(net, inputs, target, each, call) for each in chosen}
 
 
@@ -116,11 +116,11 @@ def _saliency(
     net: Any, inputs: Any, target: Any, method: Method, call: SaliencyOptions
 ) -> Explanation | tuple[Explanation, ...]:
     if call.background is not None and not method.background:
-        raise OptionError(f"method={method.name!r} takes no background.")
+        raise OptionError(Argument("method", method.name), " takes no background.")
     network = as_network(net, call.output)
-    network = replace(network.fresh(), output_names=tuple(map(str, call.output_names or ())))
+    network = replace(network.fresh_copy(), output_names=tuple(map(str, call.output_names or ())))
     with network.session():
-        wide: Differentiable = network if call.dtype is None else network.lowered(call.dtype)
+        wide: Differentiable = network if call.dtype is None else network.with_dtype(call.dtype)
         made = feed(wide, inputs, method, call, background=call.background)
         q = settle(
             made.net,
@@ -142,7 +142,7 @@ def _saliency(
 def _compared(q: Question, method: Method) -> str:
     """Say how far maps in a shorter type are from those in the network's own, on a few rows."""
     rows = np.arange(min(ROWS_COMPARED, q.rows))
-    network = q.net.lowered("float32")
+    network = q.net.with_dtype("float32")
     method = cut(method, rows, {i.x.shape for i in q.inputs}.__contains__)
     short, full = method(part(q, rows)), method(part(q, rows, network))
     apart = []

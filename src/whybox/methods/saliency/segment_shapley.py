@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import LimitError
+from whybox.errors import Argument, LimitError
 from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.sampling import Design, draw_design, estimate_values, min_evaluations
 from whybox.methods.saliency.base import Method, MethodOutput
@@ -107,8 +107,15 @@ class ShapleyParts(Method):
         if calls < need:
             behind = f" over {absent.count} references" if absent.count > 1 else ""
             raise LimitError(
-                f"samples={samples} are too few for the Shapley values of {met[-1]} parts{behind}: {need * absent.count:,} are the least that also gives standard "
-                "errors. Raise samples, or take fewer parts (patches=..., parts=...)."
+                Argument("samples", samples),
+                f" are too few for the Shapley values of {met[-1]} parts{behind}: {need * absent.count:,} are the least that also gives "
+                "standard errors. Raise ",
+                Argument("samples"),
+                ", or take fewer parts (",
+                Argument("patches", example="..."),
+                ", ",
+                Argument("parts", example="..."),
+                ").",
             )
         return {m: _game(m, calls, q.draws(m)) for m in met}
 

@@ -54,7 +54,7 @@ def _given(net: Differentiable, x: tuple[Array, ...]) -> Iterator[tuple[str, npt
     """What layers that know time from features are given, as (rows, time, features)."""
     rows = len(x[0])
     try:
-        for layer, axes, given in net.sequences(x):
+        for layer, axes, given in net.sequence_layers(x):
             values = np.transpose(net.numpy(given), [axes.index(name) for name in ("row", "time", "feature")])
             if len(values) == rows:
                 yield layer, values

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 from whybox.models.links import PREDICTION
 
 __all__ = ["Target", "resolve_target"]
@@ -90,7 +90,9 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
             return one(0)
         if len(shape) != 1:
             raise OptionError(
-                f"the network answers a row with an array of shape {shape}; say what to explain: target=(index, index, ...), or a function of the outputs."
+                f"the network answers a row with an array of shape {shape}; say what to explain: ",
+                Argument("target", example="(index, index, ...)"),
+                ", or a function of the outputs.",
             )
         unknown = np.full((1, rows), -1, dtype=np.intp)
         return Target(
@@ -99,7 +101,9 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
     if isinstance(target, str):
         if target == "all":
             if len(shape) != 1:
-                raise OptionError(f"target='all' needs outputs along one axis; here one row has the shape {shape}.")
+                raise OptionError(
+                    Argument("target", "all"), f" needs outputs along one axis; here one row has the shape {shape}."
+                )
             where = np.repeat(np.arange(count)[:, None], rows, axis=1)
             return Target(where, shape, tuple(labels), True, "every output")
         return one(_named(target, labels))
@@ -118,19 +122,25 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
     if listed and all(isinstance(t, (int, np.integer)) and not isinstance(t, (bool, np.bool_)) for t in listed):
         if len(listed) != rows:
             raise OptionError(
-                f"target has {len(listed)} numbers and there are {rows} rows: a list of numbers is one target for each row. "
-                "For several outputs of every row pass their names as text (target=['0', '3']), or target='all'."
+                Argument("target"),
+                f" has {len(listed)} numbers and there are {rows} rows: a list of numbers is one target for each row. For several "
+                "outputs of every row pass their names as text (",
+                Argument("target", ["0", "3"]),
+                "), or ",
+                Argument("target", "all"),
+                ".",
             )
         places = [_numbered(t, shape, labels) for t in listed]
         return Target(np.array([places], dtype=np.intp), shape, ("given",), False, "the output given for each row")
     raise OptionError(
-        f"target={target!r} is not an output: give a number, a name, one number a row, 'all', or a function of the outputs."
+        Argument("target", target),
+        " is not an output: give a number, a name, one number a row, 'all', or a function of the outputs.",
     )
 
 
 def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[str]:
     if names and len(shape) == 1 and len(names) != count:
-        raise OptionError(f"output_names has {len(names)} names and the network has {count} outputs.")
+        raise OptionError(Argument("output_names"), f" has {len(names)} names and the network has {count} outputs.")
     if len(shape) == 1:
         return list(map(str, names)) if names else [str(i) for i in range(count)]
     if not shape:
@@ -142,16 +152,19 @@ def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[st
     )
 
 
-_NAMELESS: Final = " Names are given with output_names=[...]."
+_NAMELESS: Final = "Names are given with ", Argument("output_names", example="[...]"), "."
 
 
 def _named(name: str, labels: list[str]) -> int:
     if name not in labels:
         raise OptionError(
-            f"target={name!r} is not an output.{did_you_mean(name, labels)}{_NAMELESS if labels == [str(i) for i in range(len(labels))] else ''}"
+            Argument("target", name),
+            " is not an output.",
+            known=labels,
+            hint=_NAMELESS if labels == [str(i) for i in range(len(labels))] else (),
         )
     if labels.count(name) > 1:
-        raise OptionError(f"target={name!r}: {labels.count(name)} outputs are called so; give its number.")
+        raise OptionError(Argument("target", name), f": {labels.count(name)} outputs are called so; give its number.")
     return labels.index(name)
 
 
@@ -173,14 +186,17 @@ def _place(index: tuple[Any, ...], shape: tuple[int, ...]) -> int:
         and not isinstance(index[0], bool)
         and index[0] not in (0, -1)
     ):
-        raise OptionError(f"target={index[0]!r}: the network answers one number a row; leave target out.")
+        raise OptionError(
+            Argument("target", index[0]), ": the network answers one number a row; leave ", Argument("target"), " out."
+        )
     if len(index) != len(shape):
         raise OptionError(
-            f"target={index if len(index) != 1 else index[0]!r}: one row's outputs have the shape {shape}; give {len(shape)} numbers in a tuple."
+            Argument("target", index if len(index) != 1 else index[0]),
+            f": one row's outputs have the shape {shape}; give {len(shape)} numbers in a tuple.",
         )
     place = []
     for i, n in zip(index, shape, strict=True):
         if isinstance(i, bool) or not isinstance(i, (int, np.integer)) or not -n <= i < n:
-            raise OptionError(f"target {i!r} is out of range: there are {n} outputs, 0 to {n - 1}.")
+            raise OptionError(Argument("target"), f" {i!r} is out of range: there are {n} outputs, 0 to {n - 1}.")
         place.append(int(i) % n)
     return int(np.ravel_multi_index(place, shape))

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import InputError, OptionError, did_you_mean
+from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation, labels
 from whybox.models.differentiable import Differentiable
 
@@ -94,12 +94,20 @@ def arranged(
     """
     if not is_text(inputs):
         if tokenizer is None:
-            raise InputError("background= holds texts and the rows are none; give it in the form of the rows.")
+            raise InputError(
+                Argument("background", example=""),
+                " holds texts and the rows are none; give it in the form of the rows.",
+            )
         raise OptionError(
-            "tokenizer= goes with texts: pass a text, a list of texts, or a list of pairs: [('question', 'context'), ...]."
+            Argument("tokenizer", example=""),
+            " goes with texts: pass a text, a list of texts, or a list of pairs: [('question', 'context'), ...].",
         )
     if tokenizer is None:
-        raise InputError("these are texts: say how they are read with tokenizer=..., or pass numbers of tokens.")
+        raise InputError(
+            "these are texts: say how they are read with ",
+            Argument("tokenizer", example="..."),
+            ", or pass numbers of tokens.",
+        )
     texts = read(tokenizer, inputs)
     net, names, notes = fed(net, texts)
     if is_text(background):
@@ -199,7 +207,8 @@ def _encoded(tokenizer: Any, texts: tuple[Text, ...]) -> list[Any]:
         return list(tokenizer(list(texts), padding=pads).encodings)
     if not callable(tokenizer):
         raise OptionError(
-            f"tokenizer={type(tokenizer).__name__} is none: give a tokenizers.Tokenizer, a fast tokenizer of transformers, or a function of one text."
+            Argument("tokenizer", example=type(tokenizer).__name__),
+            " is none: give a tokenizers.Tokenizer, a fast tokenizer of transformers, or a function of one text.",
         )
     each = [(t,) if isinstance(t, str) else t for t in texts]
     try:
@@ -264,7 +273,7 @@ def fed(net: Differentiable, texts: Texts) -> tuple[Differentiable, tuple[str, .
     Raises:
         InputError: texts of different length for a network that takes no mask.
     """
-    takes, needed = net.takes(), net.takes(required=True)
+    takes, needed = net.accepted_inputs(), net.accepted_inputs(required=True)
     plain = [t for t in takes if t != "**"]
     told = texts.paired and texts.segmented and bool(texts.types.any())  # zeros alone say nothing
     notes = []
@@ -333,7 +342,7 @@ def absent_token(token: Any, texts: Texts | None) -> tuple[int, str] | None:
         return found, token
     known = [n for n in _ABSENT if texts is not None and texts.lookup(n) is not None]
     raise OptionError(
-        f"baseline_token={token!r} is no token of the tokenizer, and no number of one.{did_you_mean(token, known)}"
+        Argument("baseline_token", token), " is no token of the tokenizer, and no number of one.", known=known
     )
 
 
@@ -368,10 +377,15 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
         )
     if texts.words is None:
         raise OptionError(
-            "words=True needs a tokenizer that says which word a token belongs to (word_ids); leave words out for a map of tokens."
+            Argument("words", True),
+            " needs a tokenizer that says which word a token belongs to (word_ids); leave ",
+            Argument("words"),
+            " out for a map of tokens.",
         )
     if texts.paired and texts.which is None:
-        raise OptionError("words=True of pairs needs a tokenizer that says which text a token is from (sequence_ids).")
+        raise OptionError(
+            Argument("words", True), " of pairs needs a tokenizer that says which text a token is from (sequence_ids)."
+        )
     which, names = grouped(texts)
     count = max(map(len, names))
     full = np.array([[*n, *[""] * (count - len(n))] for n in names])

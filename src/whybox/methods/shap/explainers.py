@@ -11,7 +11,7 @@ import numpy as np
 from whybox.background.marginal import make_background
 from whybox.data.cells import snapshot_table
 from whybox.data.table import as_table
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.games.players import Players, players_of_columns, resolve_players
 from whybox.methods.common.options import make_options, parameters_of
@@ -20,7 +20,7 @@ from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
 from whybox.methods.shap.options import AUTOMATIC, ShapOptions
 from whybox.methods.shap.plan import KernelPlan, measured
-from whybox.methods.shap.problem import Question, settle
+from whybox.methods.shap.problem import ShapProblem, resolve_problem
 from whybox.methods.shap.result import run
 from whybox.models.base import Model
 from whybox.models.columns_read import columns_read, narrow_to_columns_read
@@ -79,29 +79,35 @@ class _Explainer:
         """
         method = self.options.method
         if method not in (*AUTOMATIC, "rescaled", self.method_id):
-            raise OptionError(f"method={method!r} is not what {type(self).__name__} computes; use whybox.explain.")
+            raise OptionError(
+                Argument("method", method), f" is not what {type(self).__name__} computes; use whybox.explain."
+            )
 
     def _compiled(self, names: tuple[str, ...], *, sparse: bool = False) -> CompiledProblem:
-        """The question for columns of these names, with what was compiled for it; `sparse`: as the rows are."""
+        """The problem for columns of these names, with what was compiled for it; `sparse`: as the rows are."""
         narrow = sparse or self._narrow
         key = names, narrow
         found = self._kept.get(key)
         if found is None:
             players = resolve_players(self.model, names, self.options.players)
             if narrow:
-                found = CompiledProblem(self._settled_narrow(players))
+                found = CompiledProblem(self._narrow_problem(players))
             else:
-                found = CompiledProblem(settle(self.model, players, self.background, self.options))
+                found = CompiledProblem(resolve_problem(self.model, players, self.background, self.options))
             self._kept = {key: found}  # one is enough: rows nearly always come under the same names
         return found
 
-    def _settled_narrow(self, every: Players) -> Question:
-        """The question about the columns and players alone that the model reads."""
+    def _narrow_problem(self, all_players: Players) -> ShapProblem:
+        """The problem about the columns and players alone that the model reads."""
         columns, background = columns_read(self.model), self.background
         if background is not None and not self._narrow:
             background = background.only(columns)
-        return settle(
-            narrow_to_columns_read(self.model), players_of_columns(every, columns), background, self.options, every
+        return resolve_problem(
+            narrow_to_columns_read(self.model),
+            players_of_columns(all_players, columns),
+            background,
+            self.options,
+            all_players,
         )
 
     def __call__(self, X: Any, *, out: npt.NDArray[Any] | None = None) -> Explanation:
@@ -131,8 +137,8 @@ class _Explainer:
         compiled = self._compiled(table.names, sparse=table.is_sparse)
         if self.background is not None:
             check_same_kind(table, self.background.some.table, elementwise=self.model.inputs.encoder.is_elementwise)
-        compiled.question.model.inputs.confirm_structure(table)
-        explanation = run(compiled, received, self._spec(compiled.question), out=out)
+        compiled.problem.model.inputs.confirm_structure(table)
+        explanation = run(compiled, received, self._spec(compiled.problem), out=out)
         for (
             i,
             categories,
@@ -152,22 +158,22 @@ class _Explainer:
             LimitError: coalitions are enumerated, and that takes more predictions than ``max_evals``.
         """
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
-            raise OptionError(f"rows={rows!r} must be a positive whole number.")
+            raise OptionError(Argument("rows", rows), " must be a positive whole number.")
         compiled, order = self._compiled(self.model.inputs.names, sparse=sparse), self.options.order
-        question, spec = compiled.question, self._spec(compiled.question)
-        question.check_evals(int(rows))
-        made = measured(compiled.plan(order, int(rows)), question, order)
+        problem, spec = compiled.problem, self._spec(compiled.problem)
+        problem.check_evals(int(rows))
+        made = measured(compiled.plan(order, int(rows)), problem, order)
         return replace(
             made,
             method=spec.title,
             method_id=spec.method_id,
             exact=spec.exact,
-            model_calls=0 if question.model.own_predict is None else int(rows),
+            model_calls=0 if problem.model.own_predict is None else int(rows),
         )
 
-    def _spec(self, question: Question) -> MethodSpec:
-        """What the registry says of the method that answers a question."""
-        return find("shap", "rescaled" if question.kernel == "rescaled" else self.method_id)
+    def _spec(self, problem: ShapProblem) -> MethodSpec:
+        """What the registry says of the method that computes a problem."""
+        return find("shap", "rescaled" if problem.kernel == "rescaled" else self.method_id)
 
     def __repr__(self) -> str:
         rows = "" if self.background is None else f", {len(self.background.matrix):,} background rows"

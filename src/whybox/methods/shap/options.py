@@ -9,7 +9,7 @@ import numpy as np
 
 from whybox.core.validation import check_whole_number
 from whybox.core.workers import check_jobs
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 from whybox.games.indices import Index, as_index
 from whybox.methods.common.options import check_max_evals, option
 from whybox.methods.registry import family_ids
@@ -47,25 +47,31 @@ class ShapOptions:
 
     def __post_init__(self) -> None:
         if not isinstance(self.order, (int, np.integer)) or self.order not in (1, 2):
-            raise OptionError(f"order={self.order!r}: 1 gives attributions, 2 gives pairwise interactions.")
+            raise OptionError(Argument("order", self.order), ": 1 gives attributions, 2 gives pairwise interactions.")
         known = (*AUTOMATIC, *family_ids("shap"))
         if not isinstance(self.method, str) or self.method not in known:
-            raise OptionError(f"method={self.method!r} is not known here.{did_you_mean(self.method, known)}")
+            raise OptionError(Argument("method", self.method), " is not known here.", known=known)
         check_whole_number("seed", self.seed, None)
         tol = self.additivity_tol
         if tol is not None and not (isinstance(tol, (int, float)) and tol > 0):
-            raise OptionError(f"additivity_tol={tol!r} must be a positive number: the largest residual you accept.")
+            raise OptionError(
+                Argument("additivity_tol", tol), " must be a positive number: the largest residual you accept."
+            )
         if (
             self.dtype is not None
             and str(self.dtype) not in ("float32", "float64")
             and self.dtype not in (np.float32, np.float64)
         ):
             raise OptionError(
-                f"dtype={self.dtype!r}: attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in."
+                Argument("dtype", self.dtype),
+                ": attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in.",
             )
         if not isinstance(self.sparse, bool):
             raise OptionError(
-                f"sparse={self.sparse!r}: True keeps what can differ from zero alone, the features that the model reads or, with order=2, pairs that share a path; else leave out."
+                Argument("sparse", self.sparse),
+                ": True keeps what can differ from zero alone, the features that the model reads or, with ",
+                Argument("order", 2),
+                ", pairs that share a path; else leave it out.",
             )
         plain = {
             "order": int(self.order),

@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.api.effects import effects
 from whybox.api.importance import importance
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.figures import FIGURES
 from whybox.explanation.html import number
@@ -37,12 +37,13 @@ def methods_of_tables(named: Sequence[str]) -> list[MethodSpec]:
         family = next((f for f in _FAMILIES if name in family_ids(f)), None)
         if name in family_ids("saliency"):
             raise OptionError(
-                f"methods={name!r} is for neural networks; this model takes methods of importance and kinds of effects."
+                Argument("methods", name),
+                " is for neural networks; this model takes methods of importance and kinds of effects.",
             )
         if family is None:
             known = [i for f in _FAMILIES for i in family_ids(f)]
             raise OptionError(
-                f"methods={name!r} is not known to a report about a model of tables.{did_you_mean(name, known)}"
+                Argument("methods", name), " is not known to a report about a model of tables.", known=known
             )
         found.append(find(family, name))
     return found
