@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from whybox.explanation.explanation import Explanation as Explanation
     from whybox.methods.common.plan import Plan as Plan
     from whybox.methods.saliency.saliency import saliency as saliency
+    from whybox.models.remote import RemoteModel as RemoteModel
     from whybox.reporting.report import report as report
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ _WHERE = {
     "Plan": "whybox.methods.common.plan",
     "plan": "whybox.api.plan",
     "regions": "whybox.api.regions",
+    "RemoteModel": "whybox.models.remote",
     "report": "whybox.reporting.report",
     "saliency": "whybox.methods.saliency.saliency",
 }
@@ -57,6 +59,7 @@ __all__ = [
     "Effects",
     "Explanation",
     "Plan",
+    "RemoteModel",
     "__version__",
     "check",
     "concat",

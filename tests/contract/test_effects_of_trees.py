@@ -14,11 +14,12 @@ import zoo
 from whybox.data.table import as_table
 from whybox.errors import OptionError
 from whybox.methods.common.output import resolve_output
+from whybox.methods.common.rows import weighted_rows
 from whybox.methods.effects.ale import ale
 from whybox.methods.effects.curves import individual, partial_dependence
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.predict_evaluator import PredictEvaluator
-from whybox.methods.effects.problem import settle, weighted_rows
+from whybox.methods.effects.problem import settle
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.models.blackbox import BlackBox
 from whybox.models.links import Outputs
@@ -176,7 +177,7 @@ def test_a_feature_that_no_tree_reads_is_flat():
 
 def test_an_adapted_model_can_be_asked_without_its_library():
     model, rows = zoo.built("LGBMRegressor, categories")
-    adapted = replace(as_model(model), own=None)
+    adapted = replace(as_model(model), own_predict=None)
     a, b = (wb.effects(m, rows, "age")["age"] for m in (adapted, model))
     assert np.array_equal(a.values, b.values)
     assert a.evidence.model_calls == 0
@@ -318,11 +319,12 @@ def test_columns_with_missing_values_in_trees_of_more_than_64_leaves(name, tmp_p
     share = weights / weights.sum()
     n = 1 / (share**2).sum()
     asked = [0.1, None, -0.7, 2.5]
-    for output in (1,) if name == "forest_of_classes" else (None,) if name != "lightgbm" else (None, "probability"):
-        ask = dict(output=output, sample_weight=weights)
+    for scale in (None, "probability") if name == "lightgbm" else (None,):
+        output = 1 if name == "forest_of_classes" else None
+        ask = dict(output=output, scale=scale, sample_weight=weights)
         for feature in "ad":
 
-            def ice(points, feature=feature, output=output):
+            def ice(points, feature=feature, output=scale or output):
                 changed = (rows.assign(**{feature: np.nan if v is None else v}) for v in points)
                 return np.column_stack([predicted(live, c, output) for c in changed])
 
@@ -340,7 +342,7 @@ def test_columns_with_missing_values_in_trees_of_more_than_64_leaves(name, tmp_p
                 for e in (found[kind], wb.load(tmp_path / "curve.whybox")):
                     assert np.allclose(e.at(asked), want, **close), kind
         parts = wb.regions(live, rows, "a", grid=8, depth=1, **ask)
-        curves = ice(parts[0].grid, "a", output)
+        curves = ice(parts[0].grid, "a", scale or output)
         assert np.allclose(parts[0].values, share @ curves, **close)
         stand = parts[0].extras["share"][1]
         shape = curves - (curves @ stand)[:, None]

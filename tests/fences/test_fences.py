@@ -239,6 +239,7 @@ PUBLIC = {
         "Effects",
         "Explanation",
         "Plan",
+        "RemoteModel",
         "__version__",
         "check",
         "concat",

@@ -50,8 +50,9 @@ def effects(
     """Show how the prediction moves with each feature, over the rows at hand.
 
     Args:
-        model: a model as for :func:`explain`, or anything else that answers: a function of rows, an estimator with ``predict`` or
-            ``predict_proba``. What is not read is asked, equal rows once, and some rows several times: what depends on other rows or on chance is refused.
+        model: a model as for :func:`explain`, or a black box: a function of rows (over a network: :class:`RemoteModel`), or an estimator that is not read,
+            by its ``predict_proba``, else ``decision_function``, else ``predict``. A black box is evaluated on equal rows once, and on some rows several times:
+            outputs that depend on other rows or on chance are refused.
         X: rows to take the effect over, (n, d): array, or pandas, polars or pyarrow frame.
         features: names or positions; a tuple of two is a surface. None: every column.
         kind: ``"pdp"``: partial dependence, the mean over the rows with the feature set to each point (interventional). ``"ice"``: each
@@ -66,8 +67,8 @@ def effects(
         output, scale: as for :func:`explain`. Raw is the additive scale of models that are read, and of boosted ones that cannot be; of any other, what
             it answers.
         sample_weight: one weight a row of X.
-        response_method: the method of the estimator to ask (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
-        max_evals: most predictions of single rows in total where the model is asked; None: 100 million. More is refused before the first is made.
+        response_method: the method of the estimator to call (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
+        max_evals: most predictions of single rows in total where the model is evaluated; None: 100 million. More is refused before the first is made.
         refits: the same model fitted again on bootstrap samples of its training rows, a list of at least three: ``extras["learner_error"]`` then says how
             far training moves each curve.
         n_jobs: threads of tree ensembles, as for :func:`explain`; their number changes no bit of the result.

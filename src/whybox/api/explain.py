@@ -56,7 +56,8 @@ def explain(
     """Explain each row: how much did every feature contribute to its prediction?
 
     Args:
-        model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file.
+        model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file. Also one of its
+            methods, ``model.predict_proba``, ``model.decision_function`` or a regressor's ``model.predict``: then the scale is that of the method.
         X: rows to explain, (n, d): array, pandas, polars or pyarrow frame, or sparse matrix of scipy; a frame's columns are matched by name.
             An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others. Also a dict of columns
             or of one row's values, a list of dicts, a pyarrow RecordBatch or RecordBatchReader, a DuckDB relation: here and wherever rows are taken.

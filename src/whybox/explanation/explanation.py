@@ -189,7 +189,7 @@ class Explanation:
 
     @property
     def off_data(self) -> Floats | None:
-        """Share of rows that each point of a curve takes to where there are no data; see whybox.methods.effects.extrapolation."""
+        """Share of rows that each point of a curve takes to where there are no data; see whybox.methods.common.extrapolation."""
         found = self.extras.get("off_data")
         return None if found is None else found[1]
 

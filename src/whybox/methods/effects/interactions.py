@@ -27,10 +27,11 @@ from whybox.errors import Argument, LimitError, OptionError
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
 from whybox.kernels import effects
+from whybox.methods.common.rows import Rows
 from whybox.methods.effects.evidence import evidence
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.options import JACKKNIFE_GROUPS
-from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, Rows
+from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.methods.registry import find
@@ -130,7 +131,7 @@ def interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> Exp
     if calls:
         notes = (*notes, f"{calls:,} predictions of single rows.")
     sample = work.sample
-    asked.repeats.end()
+    asked.repeats.check_after()
     if sample is not None:
         notes = (
             *notes,
@@ -216,7 +217,7 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     count = len(trees.target.names)
     size, ratio = (np.zeros((len(members), len(members), count)) for _ in range(2))
     picks = list(trees.target.picks)
-    least = floor(trees.answers(), w, size=model.rounding_scale[picks]) ** 2
+    least = floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
     together = effects.pair_interactions(model, levels, pairs, X, w, threads=trees.threads) if pairs else None
@@ -255,9 +256,9 @@ def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool)
     """Every pair of rows asked about; with a jackknife the same without each of ten groups of rows."""
     w = evaluator.rows.weights
     shares = leave_group_out(w, JACKKNIFE_GROUPS if jackknife else 0)
-    answers = evaluator.answers()
-    f = np.broadcast_to(answers, (len(shares), *answers.shape))
-    least = floor(answers, w) ** 2
+    predictions = evaluator.predictions()
+    f = np.broadcast_to(predictions, (len(shares), *predictions.shape))
+    least = floor(predictions, w) ** 2
     own = {p: _Means(evaluator, (p,), shares) for p in members}
     shape = (len(shares), len(members), len(members), len(evaluator.target.names))
     size, ratio = np.zeros(shape), np.zeros(shape)

@@ -14,12 +14,14 @@ from typing import Final, final
 import numpy as np
 
 from whybox.core.progress import expected_batch_sizes
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.extrapolation import OffDataShare
 from whybox.methods.common.plan import MethodPlan
-from whybox.methods.effects.extrapolation import OffData
-from whybox.methods.effects.grid import Grid, Ints
+from whybox.methods.common.rows import Rows
+from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.interactions import InteractionsWork, prepared
 from whybox.methods.effects.options import JACKKNIFE_GROUPS
-from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, FIRST, MOST, Evaluator, PredictEvaluator, Rows
+from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import grouped
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
@@ -129,7 +131,8 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
         seconds += time.perf_counter() - began  # this much is done again
         if isinstance(evaluator, PredictEvaluator):
             overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(asked, sum(here)))
-            sizes = [expected_batch_sizes(n, overhead, each, first_size=FIRST, max_size=MOST) for n in here]
+            first, most = evaluator.hybrids.batch_sizes(asked.rows.table)
+            sizes = [expected_batch_sizes(n, overhead, each, first_size=first, max_size=most) for n in here]
             batches += sum(map(len, sizes))
             seconds += sum(map(len, sizes)) * overhead + sum(here) * each
             spent += used if box else 0
@@ -321,11 +324,12 @@ def _off_seconds(asked: EffectsProblem, grids: Sequence[Grid]) -> float:
     if not curves:
         return 0.0
     times = [time.perf_counter()]
-    prepared = OffData(asked.rows)
+    share = OffDataShare(asked.rows)
     times.append(time.perf_counter())
     sizes = [min(n, len(curves[0])) for n in _OFF]
     for size in sizes:
-        prepared(curves[0].pick(np.unique(np.linspace(0, len(curves[0]) - 1, size).astype(np.int64))))
+        few = curves[0].pick(np.unique(np.linspace(0, len(curves[0]) - 1, size).astype(np.int64)))
+        share(few.features[0], few.points[0], few.at)
         times.append(time.perf_counter())
     ready, less, more = np.diff(times)
     point = max(more - less, 0.0) / max(sizes[1] - sizes[0], 1)
@@ -341,7 +345,7 @@ def _memory(asked: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], 
     codes = 8.0 * n * (3 * width + 4)
     result = 8.0 * cells * outputs * (n if kind.by_row else 2) + 8.0 * n * outputs
     if isinstance(evaluator, PredictEvaluator):
-        batch = min(max(rounds, default=0), MOST)
+        batch = min(max(rounds, default=0), evaluator.hybrids.batch_sizes(asked.rows.table)[1])
         return (
             codes
             + result

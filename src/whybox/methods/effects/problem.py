@@ -5,44 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.background.marginal import shares
 from whybox.core.workers import thread_count
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
-from whybox.errors import (
-    Argument,
-    InputError,
-    OptionError,
-    UnknownFieldError,
-    UnsupportedModelError,
-    did_you_mean,
-)
+from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.effects import Key
 from whybox.kernels.effects import representatives
 from whybox.kernels.predict import agreement
+from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection, resolve_output
+from whybox.methods.common.repeatability import RepeatCheck
+from whybox.methods.common.rows import Rows, weighted_rows
 from whybox.methods.effects.grid import Grid, product
 from whybox.methods.effects.kinds import EffectKind
 from whybox.methods.effects.options import PredictionOptions
 from whybox.methods.effects.points import make_grid
-from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, Rows, caller
-from whybox.methods.effects.repeatability import Repeats
+from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load
 from whybox.models.base import Model
-from whybox.models.blackbox import BlackBox, as_black_box
+from whybox.models.blackbox import BlackBox
 from whybox.models.columns_read import narrow_to_columns_read
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
-from whybox.models.registry import as_model, learned_categories, raw_scores
+from whybox.models.readable import readable
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["EffectsProblem", "readable", "settle", "weighted_rows"]
+__all__ = ["EffectsProblem", "settle"]
 
 ROWS_VERIFIED: Final = 65536
 DEFAULT_MAX_EVALS: Final = 10**8  # predictions of single rows in total, when the caller sets no limit
@@ -60,7 +53,7 @@ class EffectsProblem:
 
     model: Model
     rows: Rows
-    repeats: Repeats
+    repeats: RepeatCheck
     target: OutputSelection
     wanted: tuple[tuple[int, ...], ...]
     kind: str
@@ -112,7 +105,7 @@ class EffectsProblem:
                 TreeEvaluator(model, self.rows, self.target, threads=self.threads)
                 if kind == "trees" and isinstance(model, TreeEnsemble)
                 else PredictEvaluator(
-                    model, self.rows, self.target, repeats=self.repeats, most=self.allowed, before=self.probed
+                    model, self.rows, self.target, repeats=self.repeats, max_evals=self.allowed, reserved=self.probed
                 )
             )
         return self._engines[kind]
@@ -185,52 +178,6 @@ class EffectsProblem:
         return [*steps[np.isfinite(steps)].tolist(), *([None] if feature.missing else [])]
 
 
-def readable(model: Any, rows: Table, response_method: str | None = None, scale: Any = None) -> Model:
-    """Return the model as we read it, or as what can only be asked: functions, and estimators that we do not read.
-
-    An estimator of a kind that is read on its additive scale is asked on that scale too, unless `scale` asks for another: one that
-    cannot be read must not move from log-odds to probabilities.
-
-    Raises:
-        ModelError: a file we cannot read, or a model that is not what it seems. InputError: it refuses the rows.
-    """
-    if isinstance(model, Model):
-        if response_method is not None:
-            raise OptionError(
-                Argument("response_method"),
-                " names a method of an estimator; this model is adapted already. Use ",
-                Argument("scale", example=""),
-                ".",
-            )
-        return model
-    if response_method is not None or (callable(model) and not hasattr(model, "predict")):
-        return as_black_box(model, rows, response_method=response_method, learned_categories=learned_categories)
-    if isinstance(model, (str, Path)):
-        return as_model(model)
-    try:
-        return as_model(model)
-    except (UnsupportedModelError, UnknownFieldError) as reason:
-        if not hasattr(model, "predict") and not hasattr(model, "predict_proba"):
-            raise
-        scores = None if isinstance(scale, str) and scale in ("probability", "response") else raw_scores(model)
-        through = "its own predict" if scores is None else scores.what
-        note = f"Asked through {through}, because it is not read: {reason}"
-        return as_black_box(model, rows, notes=(note,), scores=scores, learned_categories=learned_categories)
-
-
-def weighted_rows(table: Table, sample_weight: Any) -> Rows:
-    """Return the rows with their shares.
-
-    Raises:
-        InputError: sample weights that are negative, not finite, all zero, or not one a row.
-    """
-    if isinstance(sample_weight, str):
-        raise InputError(
-            Argument("sample_weight"), " must be numbers, one a row; pass the column itself, not its name."
-        )
-    return Rows(table, shares(sample_weight, len(table), "sample_weight", "row"))
-
-
 def settle(
     model: Any,
     X: Any,
@@ -269,7 +216,7 @@ def settle(
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table, check=check, known=known)
     box = isinstance(adapted, BlackBox)
-    repeats = Repeats(caller(adapted, target), table, asked=box)
+    repeats = RepeatCheck(prediction_function(adapted, target), table, black_box=box)
     shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
     calls = shown_rows + repeats.count if box else calls
     return EffectsProblem(

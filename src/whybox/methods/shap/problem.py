@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, final
 
@@ -150,6 +150,8 @@ def resolve_problem(
         LimitError: the exact values would take more evaluations than allowed.
     """
     target = resolve_output(model.outputs, options.output, options.scale)
+    if options.scale is None and target.scale == "response":  # a predict method was passed as the model
+        options = replace(options, scale="response")
     players_read = _players_read(model, players)
     kernel = _kernel(model, background, options, target)
     if options.sparse and options.order == 2 and kernel not in ("path-dependent", "interventional"):
