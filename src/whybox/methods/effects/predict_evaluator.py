@@ -278,7 +278,7 @@ class PredictEvaluator:
         rows = np.arange(size) % len(self.rows)
         block = self.rows.table.rows(rows)
         if grid is not None:
-            block = block.mixed(grid.table.rows(np.arange(size) % len(grid)), grid.members)
+            block = block.with_columns_from(grid.table.rows(np.arange(size) % len(grid)), grid.members)
         self._call(block)
 
     def _start(self, grids: Sequence[Grid] = (), requests: Sequence[Request] = ()) -> None:
@@ -398,7 +398,7 @@ class PredictEvaluator:
         ):
             block = table.rows(rows[part])
             if grid is not None and points is not None:
-                block = block.mixed(grid.table.rows(points[part]), grid.members)
+                block = block.with_columns_from(grid.table.rows(points[part]), grid.members)
             out[part] = self._call(block)
             self.spent += len(block)
         if np.isnan(out).any():
