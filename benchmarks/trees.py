@@ -38,7 +38,7 @@ from whybox.explainers import TreeShap
 from whybox.games.players import resolve_players
 from whybox.kernels import compiled_trees
 from whybox.methods.shap.compute import CompiledProblem, KernelRunner
-from whybox.methods.shap.problem import settle
+from whybox.methods.shap.problem import resolve_problem
 
 warnings.filterwarnings("ignore")
 
@@ -95,7 +95,7 @@ def attribute(
     def run() -> np.ndarray:
         table, _ = explainer.model.inputs.align(_table(X))
         players = resolve_players(explainer.model, table.names, None)
-        question = settle(explainer.model, players, explainer.background, explainer.options)
+        question = resolve_problem(explainer.model, players, explainer.background, explainer.options)
         engine = KernelRunner(CompiledProblem(question), len(X))
         shape = (len(X), *question.shape(work.order), len(question.target.names))
         if given is None:

@@ -73,6 +73,42 @@ def test_a_mistake_is_named(folder, capsys, arguments, words):
     assert {p.name for p in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (
+            ("explain", "net.pt2", "@rows.csv", "-o", "@x.csv"),
+            4,
+            "net.pt2 holds a network, and whybox explain reads models of tables",
+        ),
+        (
+            ("saliency", "@model.json", "@rows.csv", "-o", "@x.npz"),
+            4,
+            "holds a model of tables, and whybox saliency reads networks",
+        ),
+        (("check", "@model.json", "@rows.csv"), 4, "holds a model of tables, and whybox check reads networks"),
+        (("explain", "@model.json", "@rows.csv", "-o", "@"), 3, "is a folder; name a file."),
+        (("report", "@model.json", "@rows.csv", "-o", "@"), 3, "is a folder; name a file."),
+        (
+            (*GOOD, "--player", "body=bmi,bpp"),
+            2,
+            "--player: 'body' names the column 'bpp', which is not there. Did you mean 'bp'?",
+        ),
+    ],
+)
+def test_a_mistake_about_files_is_named(folder, capsys, arguments, code, words):
+    assert run(folder, *arguments) == code
+    assert words in capsys.readouterr().err
+
+
+def test_help_is_a_command_too(capsys):
+    for words in (["help"], ["help", "plan", "effects"]):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        assert stop.value.code == 0
+        assert capsys.readouterr().out.startswith(f"usage: whybox {' '.join(words[1:])}".rstrip())
+
+
 def test_a_negative_number_is_a_value_and_words_behind_two_dashes_are_no_options(folder, capsys):
     assert run(folder, *GOOD, "--n-jobs", "-1", "--no-verify") == 0
     assert run(folder, "explain", "-o", "@y.csv", "--", "-model.json", "-rows.csv") == 3

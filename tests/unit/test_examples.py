@@ -6,7 +6,19 @@ import pytest
 
 import whybox as wb
 
-VERBS = ["check", "effects", "explain", "importance", "interactions", "load", "plan", "regions", "report", "saliency"]
+VERBS = [
+    "check",
+    "concat",
+    "effects",
+    "explain",
+    "importance",
+    "interactions",
+    "load",
+    "plan",
+    "regions",
+    "report",
+    "saliency",
+]
 
 
 @pytest.mark.parametrize("name", sorted({*VERBS, *wb.__all__}))

@@ -97,7 +97,7 @@ def test_losses_have_names_units_and_survive_pickling():
     ("loss", "words"),
     [
         ("squarred", "Did you mean 'squared'"),
-        ("mse", "There are squared, absolute"),
+        ("mse", "Known: 'squared', 'absolute'"),
         (3, "loss=3"),
         (None, "loss=None"),
         ("pinball(1)", "between 0 and 1"),
@@ -117,8 +117,8 @@ def test_unknown_losses_are_refused(loss, words):
 @pytest.mark.parametrize(
     ("loss", "truth", "words"),
     [
-        ("poisson", [1.0, -2.0], "at least 0; 1 are not, the first being -2"),
-        ("tweedie(2)", [1.0, 0.0], "above 0; 1 are not, the first being 0"),
+        ("poisson", [1.0, -2.0], "at least 0; 1 of 2 are not, the first being -2"),
+        ("tweedie(2)", [1.0, 0.0], "above 0; 1 of 2 are not, the first being 0"),
     ],
 )
 def test_truths_outside_a_loss_are_refused(loss, truth, words):

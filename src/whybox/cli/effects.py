@@ -38,14 +38,18 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    parser = declare(
+    declare(
         commands,
         "effects",
         _effects,
+        _add_options,
         about="write how the prediction moves with each feature",
         text=_TEXT,
         examples=_EXAMPLES,
     )
+
+
+def _add_options(parser: CommandParser) -> None:
     add_model(parser)
     add_rows(parser)
     add_result(parser, ".parquet, .csv or .arrow")
@@ -123,23 +127,25 @@ def _effects(options: argparse.Namespace) -> None:
     from whybox.api.effects import effects
     from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import check_output, table_writer
+    from whybox.methods.effects.options import EffectsOptions
     from whybox.methods.effects.plan import plan_effects
     from whybox.methods.effects.problem import settle
 
-    out = check_output(options.out)
     refuse_overwriting(options)
+    out = check_output(options.out)
     q = question_of(options)
-    nothing: dict[str, Any] = {"response_method": None, "check": False}
-    settled = name_rows(lambda rows: settle(q.model, rows, q.features, **q.settings, **nothing), q.rows, options.data)
+    chosen = EffectsOptions(**q.settings)
+    how: dict[str, Any] = {"kind": chosen.kind, "grid": chosen.grid, "check": False}
+    settled = name_rows(lambda rows: settle(q.model, rows, q.features, chosen, **how), q.rows, options.data)
     if settled.asks:
         print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)
-    found = name_rows(lambda rows: effects(q.model, rows, q.features, **q.settings), q.rows, options.data)
+    curves = name_rows(lambda rows: effects(q.model, rows, q.features, chosen), q.rows, options.data)
     with atomic_write(out) as part:
         write = table_writer(part, out)
-        write(found.to_arrow())
-        evidence = {e if isinstance(e, str) else ",".join(e): found[e].evidence.to_dict() for e in found}
+        write(curves.to_arrow())
+        evidence = {e if isinstance(e, str) else ",".join(e): curves[e].evidence.to_dict() for e in curves}
         write.add_metadata("whybox", json.dumps({"evidence": evidence}))
         write.close()
-    first = found[0].evidence
-    print(f"{out}: {first.method} of {len(found):,} feature{'s' if len(found) != 1 else ''} over {first.rows:,} rows")
+    first = curves[0].evidence
+    print(f"{out}: {first.method} of {len(curves):,} feature{'s' if len(curves) != 1 else ''} over {first.rows:,} rows")
     print_evidence(first)

@@ -10,7 +10,7 @@ from typing import Final
 
 from whybox.cli import check, completion, demo, effects, explain, plan, report, saliency
 from whybox.cli.parser import EXIT_CODES, CommandParser, check_words
-from whybox.cli.shared import refuse_swapped
+from whybox.cli.shared import refuse_misplaced
 from whybox.cli.wording import speller
 from whybox.errors import Argument, InputError, ModelError, ModelMismatchError, WhyboxError
 
@@ -26,6 +26,8 @@ _COMMANDS: Final = (demo, explain, effects, report, saliency, check, plan, compl
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code (see ``whybox --help``)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["help"]:  # whybox help explain
+        words = [*words[1:], "--help"]
     parser, commands = build_parser()
     spell: Callable[[Argument], str] = str
     try:
@@ -34,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not hasattr(options, "run"):
             parser.print_help()
             return USAGE
-        refuse_swapped(options)
-        spell = speller(options.command, options.places, options.method_option)
+        refuse_misplaced(options)
+        spell = speller(options.command, options.wording)
         return options.run(options) or OK
     except KeyboardInterrupt:
         return _refuse("interrupted; nothing was written.", INTERRUPTED)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from whybox.cli.method_help import methods_help
 from whybox.cli.parser import CommandParser, number_at_least
+from whybox.cli.wording import Wording
 from whybox.errors import InputError, ModelFileError, OptionError, WhyboxError
 from whybox.methods.registry import family_ids
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from whybox.cli.network_inputs import NetworkInputs
 
 __all__ = [
-    "NETWORK_PLACES",
+    "NETWORK_WORDING",
     "MapQuestion",
     "add_method",
     "add_network",
@@ -30,9 +31,6 @@ __all__ = [
     "is_method_option",
     "question_of",
 ]
-
-# From Python names of arguments to the options that are called otherwise.
-NETWORK_PLACES: Final = {"output_names": "names", "net": "model"}
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +113,9 @@ def is_method_option(name: str) -> bool:
     return name not in _arguments_of_saliency()
 
 
+NETWORK_WORDING: Final = Wording({"output_names": "names", "net": "model", "checks": "check"}, is_method_option)
+
+
 @final
 @dataclass(frozen=True)
 class MapQuestion:
@@ -182,10 +183,10 @@ def _names(path: str | None) -> list[str] | None:
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (UnicodeDecodeError, OSError) as error:
         raise InputError(f"--names {path}: it is no text in UTF-8 ({error}).") from None
-    found = [line.strip() for line in lines if line.strip()]
-    if not found:
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
         raise InputError(f"--names {path}: there are no names in it.")
-    return found
+    return names
 
 
 def _background(options: argparse.Namespace, net: Any, read: NetworkInputs) -> Any:
@@ -248,15 +249,15 @@ def _network(model: str, *, trust_pickle: bool) -> Any:
         return exported(model, trust_pickle=trust_pickle)
     sys.path.insert(0, str(Path.cwd()))  # as python -m does
     try:
-        return as_network(_made(model, module, name))
+        return as_network(_call_function(model, module, name))
     finally:
         sys.path.remove(str(Path.cwd()))
 
 
-def _made(model: str, module: str, name: str) -> Any:
+def _call_function(model: str, module: str, name: str) -> Any:
     try:
-        found = getattr(importlib.import_module(module), name)
-        return found() if inspect.isfunction(found) or inspect.isclass(found) else found
+        made = getattr(importlib.import_module(module), name)
+        return made() if inspect.isfunction(made) or inspect.isclass(made) else made
     except WhyboxError:
         raise
     except (ImportError, AttributeError) as error:

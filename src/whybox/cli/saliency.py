@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from whybox.cli.network_options import (
-    NETWORK_PLACES,
+    NETWORK_WORDING,
     MapQuestion,
     add_method,
     add_network,
     files_of_inputs,
-    is_method_option,
     question_of,
 )
+from whybox.cli.parser import CommandParser
 from whybox.cli.shared import add_result, declare
 from whybox.errors import InputError, OptionError
 
@@ -40,23 +40,26 @@ PICTURE_SUFFIXES: Final = (".png", ".svg")
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    parser = declare(
+    declare(
         commands,
         "saliency",
         _saliency,
+        _add_options,
         about="write which parts of each input a network's answer depends on",
         text=_TEXT,
         examples=_EXAMPLES,
-        places=NETWORK_PLACES,
-        method_option=is_method_option,
+        wording=NETWORK_WORDING,
     )
+
+
+def _add_options(parser: CommandParser) -> None:
     add_network(parser)
     add_result(parser, ".npz, .whybox (with its evidence; of several inputs a file each), .png or .svg")
     add_method(parser)
 
 
 def _saliency(options: argparse.Namespace) -> None:
-    from whybox.cli.saliency_output import write
+    from whybox.cli.saliency_output import write_maps
 
     files = files_of_inputs(options)
     out = _result_path(options, files)
@@ -64,7 +67,7 @@ def _saliency(options: argparse.Namespace) -> None:
     if out.suffix.lower() in PICTURE_SUFFIXES:
         _refuse_drawing(options, q.read.rows)
     named = maps_of(q)
-    _print_maps(named, write(named, out))
+    _print_maps(named, write_maps(named, out))
 
 
 def maps_of(q: MapQuestion) -> dict[str, Any]:
@@ -72,9 +75,9 @@ def maps_of(q: MapQuestion) -> dict[str, Any]:
     from whybox.explanation.explanation import labels
     from whybox.methods.saliency.saliency import saliency
 
-    found = saliency(q.net, q.read.inputs, **q.settings, **q.method_options)
-    several = isinstance(found, tuple)
-    parts = found if isinstance(found, tuple) else (found,)
+    maps = saliency(q.net, q.read.inputs, **q.settings, **q.method_options)
+    several = isinstance(maps, tuple)
+    parts = maps if isinstance(maps, tuple) else (maps,)
     which = parts[0].evidence.settings["inputs"] if several else [0]
     row_labels = [q.read.labels[k] for k in which]
     parts = tuple(
@@ -91,10 +94,10 @@ def _print_maps(named: Mapping[str, Any], written: list[Path]) -> None:
     first = next(iter(named.values()))
     of = f" of {' and '.join(named)}" if len(named) > 1 else ""
     print(f"{', '.join(map(str, written))}: {first.evidence.method} of {len(first):,} row{'s' if len(first) != 1 else ''}{of}, {first.units}")  # fmt: skip
-    found = sums(list(named.values())) if len(named) > 1 else None
-    if found is not None and found.ndim == 2:
+    totals = sums(list(named.values())) if len(named) > 1 else None
+    if totals is not None and totals.ndim == 2:
         print("  How much comes from each input (mean sum over the rows, share of the sizes):")
-        lines = share_lines(found, list(named))
+        lines = share_lines(totals, list(named))
         wide = max(len(name) for name, _, _ in lines)
         for name, total, share in lines:
             print(f"    {name:<{wide}}  {total:>10}  {share:>6}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from whybox.cli.parser import EXIT_CODES, CommandParser, number_at_least
-from whybox.errors import Argument, DtypeError, InputError, NonFiniteError, OptionError
+from whybox.cli.wording import Wording
+from whybox.errors import Argument, DtypeError, InputError, NonFiniteError, OptionError, UnsupportedModelError
 
 __all__ = [
     "add_background",
@@ -27,40 +28,42 @@ __all__ = [
     "players_of",
     "print_evidence",
     "read_rows",
+    "refuse_misplaced",
     "refuse_overwriting",
-    "refuse_swapped",
 ]
 
-MODEL_SUFFIXES: Final = (".json", ".ubj", ".txt", ".cbm", ".skops", ".pkl", ".pickle", ".joblib", ".pt2", ".pt", ".pth")
+TABLE_MODELS: Final = (".json", ".ubj", ".txt", ".cbm", ".skops")
+NETWORKS: Final = (".pt2", ".pt", ".pth")
 DATA_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".pq", ".npy", ".png", ".jpg", ".jpeg")
 SCALES: Final = ("raw", "probability", "response")  # held against the library's by a test
-# From Python names of arguments to the options that are called otherwise.
-PLACES: Final = {"X": "data", "the background": "background", "players": "player", "features": "feature"}
+TABLE_WORDING: Final = Wording(
+    {"X": "data", "rows": "data", "the background": "background", "players": "player", "features": "feature"}
+)
 
 
 def declare(
     commands: Any,
     name: str,
     run: Callable[[argparse.Namespace], int | None],
+    add_options: Callable[[CommandParser], None],
     *,
     about: str,
     text: str,
     examples: str = "",
-    places: Mapping[str, str] = PLACES,
-    method_option: Callable[[str], bool] | None = None,
-) -> CommandParser:
+    wording: Wording = TABLE_WORDING,
+) -> None:
     """Add a command.
 
     Args:
         commands: what ``add_subparsers`` returned. name: of the command. run: does it, and returns the exit code if that is not 0.
+        add_options: adds the options to the parser; called when they are first needed.
         about: one line for the list of commands. text: the description in its own help. examples: below the options.
-        places, method_option: see :func:`whybox.cli.wording.speller`.
+        wording: how it names what Python calls otherwise.
     """
     shown = f"examples:\n{examples}\n\n" if examples else ""
     parser: CommandParser = commands.add_parser(name, help=about, description=text, epilog=shown + EXIT_CODES)
-    none: Callable[[str], bool] = lambda name: False  # noqa: E731
-    parser.set_defaults(run=run, command=parser, places=places, method_option=method_option or none)
-    return parser
+    parser.set_defaults(run=run, command=parser, wording=wording)
+    parser.add_options = add_options
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -145,19 +148,35 @@ def add_result(parser: argparse.ArgumentParser, types: str) -> None:
     parser.add_argument("-o", "--out", required=True, metavar="FILE", help=f"where to write: {types}")
 
 
-def refuse_swapped(options: argparse.Namespace) -> None:
-    """Refuse data where the model belongs, when a model file stands where the data belong.
+def refuse_misplaced(options: argparse.Namespace) -> None:
+    """Refuse data in the place of the model, and a model of the other kind: judged by the ends of the names, before anything is read.
 
     Raises:
-        OptionError: with both in their right places.
+        OptionError: MODEL and the data stand in each other's place. UnsupportedModelError: a network where a model of tables belongs, or the reverse.
     """
-    model, first = getattr(options, "model", ""), getattr(options, "data", None) or getattr(options, "inputs", None)
-    data = [first] if isinstance(first, str) else list(first or ())
-    meant = next((d for d in data if Path(d).suffix.lower() in MODEL_SUFFIXES), None)
-    if meant is not None and Path(model).suffix.lower() in DATA_SUFFIXES:
+    model: str | None = getattr(options, "model", None)
+    if model is None:
+        return
+    of_networks = hasattr(options, "inputs")
+    data = options.inputs if of_networks else [options.data]
+    meant = next((d for d in data if _ends(d) in TABLE_MODELS + NETWORKS), None)
+    if meant is not None and _ends(model) in DATA_SUFFIXES:
         raise OptionError(
             f"MODEL comes first, and {model} is data where {meant} is a model. Write: {options.command.prog} {meant} {model} ..."
         )
+    if not of_networks and _ends(model) in NETWORKS:
+        raise UnsupportedModelError(
+            f"{model} holds a network, and {options.command.prog} reads models of tables; for networks there are whybox saliency and whybox check."
+        )
+    if of_networks and _ends(model) in TABLE_MODELS:
+        raise UnsupportedModelError(
+            f"{model} holds a model of tables, and {options.command.prog} reads networks (.pt2, or MODULE:FUNCTION); "
+            "for models of tables there are whybox explain and whybox effects."
+        )
+
+
+def _ends(path: str) -> str:
+    return Path(path).suffix.lower()
 
 
 def refuse_overwriting(options: argparse.Namespace, *others: str | None) -> None:
@@ -167,9 +186,11 @@ def refuse_overwriting(options: argparse.Namespace, *others: str | None) -> None
         options: of the command. others: further files that are read.
 
     Raises:
-        OptionError: they would.
+        OptionError: they would. InputError: the result is a folder.
     """
     out = Path(options.out)
+    if out.is_dir():
+        raise InputError(f"-o {options.out} is a folder; name a file.")
     read = [(a.metavar or "", getattr(options, a.dest)) for a in options.command._get_positional_actions()]  # noqa: SLF001
     read += [
         ("--background", getattr(options, "background", None)),
@@ -230,8 +251,8 @@ def _categories(path: str, model: Any, apart: Sequence[str]) -> dict[str, Any]:
     from whybox.data.table_files import column_names
 
     given = [n for n in column_names(path) if n not in apart or model.inputs.reads_column(n)]
-    found: dict[str, Any] = model.inputs.categorical_columns(given)
-    return found
+    columns: dict[str, Any] = model.inputs.categorical_columns(given)
+    return columns
 
 
 def column_of(name: str, option: str, rows: Any, path: str) -> Any:

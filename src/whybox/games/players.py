@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import OptionError, UnsupportedModelError, did_you_mean, shown
+from whybox.errors import Argument, OptionError, UnsupportedModelError, did_you_mean, shown
 from whybox.models.base import Model
 
 __all__ = ["Players", "named_groups", "players_of_columns", "resolve_players"]
@@ -68,7 +68,7 @@ def named_groups(names: Sequence[str], given: Sequence[Group], tied: Sequence[tu
     """Return groups of parts (columns, words, segments) that together hold every part once, in the order of their first members.
 
     Args:
-        names: of the parts. given: groups that were asked for, without overlap.
+        names: of the parts. given: groups that the user named, without overlap.
         tied: parts that come together in any case, every part once; where no group holds them, they are one named after them all.
 
     Raises:
@@ -80,7 +80,8 @@ def named_groups(names: Sequence[str], given: Sequence[Group], tied: Sequence[tu
     labels = [name for name, _ in groups]
     if len(set(labels)) != len(labels):
         raise OptionError(
-            f"players: more than one player is named {shown([name for name in set(labels) if labels.count(name) > 1])}."
+            Argument("players"),
+            f": more than one player is named {shown([name for name in set(labels) if labels.count(name) > 1])}.",
         )
     return groups
 
@@ -101,8 +102,9 @@ def _refuse_split(names: Sequence[str], given: Sequence[Group], tied: Sequence[t
             inside, outside = columns & set(members), columns - set(members)
             if inside and outside:
                 raise OptionError(
-                    f"players: {group!r} takes {shown([names[j] for j in sorted(inside)])} but not {shown([names[j] for j in sorted(outside)])}, "
-                    "and the model mixes these columns before it reads them, so they can only be one player together."
+                    Argument("players"),
+                    f": {group!r} takes {shown([names[j] for j in sorted(inside)])} but not {shown([names[j] for j in sorted(outside)])}, "
+                    "and the model mixes these columns before it reads them, so they can only be one player together.",
                 )
 
 
@@ -115,7 +117,9 @@ def _read_groups(names: Sequence[str], players: Any) -> list[Group]:
     elif isinstance(players, Sequence) and not isinstance(players, str):
         pairs = [(_joined(columns), columns) for columns in players]
     else:
-        raise OptionError("players must be a dict from a name to its columns, or a list of lists of columns.")
+        raise OptionError(
+            Argument("players"), " must be a dict from a name to its columns, or a list of lists of columns."
+        )
     position_of = {name: position for position, name in enumerate(names)}
     groups: list[Group] = []
     taken: set[int] = set()
@@ -125,16 +129,18 @@ def _read_groups(names: Sequence[str], players: Any) -> list[Group]:
             position = _position(position_of, column)
             if position is None:
                 raise OptionError(
-                    f"players: {name!r} names the column {column!r}, which is not there.{did_you_mean(column, names)}"
+                    Argument("players"),
+                    f": {name!r} names the column {column!r}, which is not there.{did_you_mean(column, names)}",
                 )
             if position in taken:
                 raise OptionError(
-                    f"players: the column {names[position]!r} is named twice; a column belongs to one player."
+                    Argument("players"),
+                    f": the column {names[position]!r} is named twice; a column belongs to one player.",
                 )
             taken.add(position)
             members.append(position)
         if not members:
-            raise OptionError(f"players: {name!r} has no columns.")
+            raise OptionError(Argument("players"), f": {name!r} has no columns.")
         groups.append((name, tuple(members)))
     return groups
 
@@ -161,5 +167,6 @@ def _as_list(name: str, columns: Any) -> list[Any]:
         return list(columns)
     except TypeError:
         raise OptionError(
-            f"players: {name!r} is given {columns!r}; give it a column's name or position, or a list of them."
+            Argument("players"),
+            f": {name!r} is given {columns!r}; give it a column's name or position, or a list of them.",
         ) from None

@@ -15,7 +15,7 @@ from whybox.core.label_choice import matching_positions
 from whybox.data.cells import cell_key
 from whybox.data.series import is_missing
 from whybox.data.table import Floats
-from whybox.errors import InputError, OptionError, did_you_mean, shown
+from whybox.errors import Argument, InputError, OptionError, shown
 from whybox.models.links import Outputs
 
 __all__ = ["LOSSES", "Loss", "as_loss", "class_labels", "class_probabilities", "true_classes", "true_numbers"]
@@ -31,7 +31,7 @@ class Loss:
     """A loss of each row.
 
     Attributes:
-        name: as it is asked for, with its parameter: ``"pinball(0.9)"``.
+        name: with its parameter: ``"pinball(0.9)"``.
         units: of its values, in words.
         of_classes: whether it takes positions of true classes and probabilities of classes; else numbers and numbers.
         function: (truth, predictions) -> losses.
@@ -61,11 +61,15 @@ class Loss:
         if self.least is not None and (bad := truth <= self.least if self.above else truth < self.least).any():
             words = "above" if self.above else "at least"
             raise InputError(
-                f"y: loss={self.name!r} is defined for values {words} {self.least:g}; {int(bad.sum()):,} are not, the first being {truth[bad][0]:g}."
+                Argument("loss", self.name),
+                f" is defined for truths {words} {self.least:g}; {int(bad.sum()):,} of {bad.size:,} are not, the first being {truth[bad][0]:g}.",
             )
         if self.positive and (low := ~(predictions > 0)).any():
             raise OptionError(
-                f"loss={self.name!r} needs positive predictions; {int(low.sum()):,} of {low.size:,} are not, the first being {predictions[low][0]:g}. Take loss='squared'."
+                Argument("loss", self.name),
+                f" needs positive predictions; {int(low.sum()):,} of {low.size:,} are not, the first being {predictions[low][0]:g}. Take ",
+                Argument("loss", "squared"),
+                ".",
             )
         return self.function(truth, predictions)
 
@@ -144,20 +148,21 @@ def as_loss(loss: str | Loss) -> Loss:
         return loss
     match = _LOSS_PATTERN.fullmatch(loss) if isinstance(loss, str) else None
     if match is None or match[1] not in LOSSES:
-        raise OptionError(f"loss={loss!r} is not known.{did_you_mean(loss, LOSSES)} There are {', '.join(LOSSES)}.")
+        raise OptionError(Argument("loss", loss), " is not known.", known=LOSSES)
     name, parameter = match.groups()
     if parameter is None:
         return LOSSES[name]
     try:
         value = float(parameter)
     except ValueError:
-        raise OptionError(f"loss={loss!r}: the parameter must be a number, as in 'pinball(0.9)'.") from None
+        raise OptionError(Argument("loss", loss), ": the parameter must be a number, as in 'pinball(0.9)'.") from None
     if name == "pinball" and 0 < value < 1:
         return Loss(f"pinball({value:g})", "units of y", False, partial(_pinball_loss, value))
     if name == "tweedie" and (np.isfinite(value) and not 0 < value < 1):
         return _tweedie_loss(value)
     raise OptionError(
-        f"loss={loss!r}: pinball takes a level between 0 and 1, tweedie a power of at most 0 or at least 1; other losses take no parameter."
+        Argument("loss", loss),
+        ": pinball takes a level between 0 and 1, tweedie a power of at most 0 or at least 1; other losses take no parameter.",
     )
 
 
@@ -198,7 +203,7 @@ def true_numbers(y: Any, rows: int | None = None) -> Floats:
     values = _one_a_row(y, rows)
     numbers = np.array([_number(value) for value in values.tolist()], dtype=np.float64)
     if (bad := ~np.isfinite(numbers)).any():
-        raise InputError(f"y has {int(bad.sum()):,} missing or infinite values; leave those rows out.")
+        raise InputError(Argument("y"), f" has {int(bad.sum()):,} missing or infinite values; leave those rows out.")
     return numbers
 
 
@@ -207,7 +212,8 @@ def _number(value: Any) -> float:
         return np.nan if is_missing(value) else float(value)
     except (TypeError, ValueError):
         raise InputError(
-            f"y holds {shown([value])}, but the model predicts numbers; give the numbers that it was trained on."
+            Argument("y"),
+            f" holds {shown([value])}, but the model predicts numbers; give the numbers that it was trained on.",
         ) from None
 
 
@@ -226,7 +232,7 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Posi
     values = _one_a_row(y, rows).tolist()
     missing = sum(map(is_missing, values))
     if missing:
-        raise InputError(f"y has {missing:,} missing values; leave those rows out.")
+        raise InputError(Argument("y"), f" has {missing:,} missing values; leave those rows out.")
     keys = [cell_key(v) for v in values]  # True and 1 are equal, and not always the same class
     different = dict(zip(keys, values, strict=True))
     matches = {key: _matching(value, labels) for key, value in different.items()}
@@ -234,14 +240,16 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Posi
     if unknown:
         known = ", ".join(labels[:8]) + (" ..." if len(labels) > 8 else "")
         raise InputError(
-            f"y holds {shown(unknown, most=3)}, which are none of the model's classes ({known}). "
-            f"Encode it as the model was trained, for example as a column of {' and '.join(labels) if len(labels) < 4 else 'these values'}."
+            Argument("y"),
+            f" holds {shown(unknown, most=3)}, which are none of the model's classes ({known}). "
+            f"Encode it as the model was trained, for example as a column of {' and '.join(labels) if len(labels) < 4 else 'these values'}.",
         )
     several = [key for key, found in matches.items() if len(found) > 1]
     if several:
         value, found = different[several[0]], matches[several[0]]
         raise InputError(
-            f"y holds {value!r}, which could be any of the model's classes {shown([labels[i] for i in found])}; write the class as text."
+            Argument("y"),
+            f" holds {value!r}, which could be any of the model's classes {shown([labels[i] for i in found])}; write the class as text.",
         )
     return np.array([matches[key][0] for key in keys], dtype=np.int64)
 
@@ -258,7 +266,7 @@ def _one_a_row(y: Any, rows: int | None) -> npt.NDArray[np.object_]:
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
-        raise InputError(f"y must hold one value a row; it has the shape {values.shape}.")
+        raise InputError(Argument("y"), f" must hold one value a row; it has the shape {values.shape}.")
     if rows is not None and len(values) != rows:
-        raise InputError(f"y has {len(values):,} values for {rows:,} rows.")
+        raise InputError(Argument("y"), f" has {len(values):,} values for {rows:,} rows.")
     return values

@@ -237,7 +237,7 @@ def one_output(e: Explanation, output: Any, what: str) -> Explanation:
         )
     at = output_position("output", output, e.output_names, from_end=True)
     if at is None:
-        raise OptionError(f"output {output!r} is not there.{did_you_mean(output, e.output_names)}")
+        raise OptionError(Argument("output"), f" {output!r} is not there.{did_you_mean(output, e.output_names)}")
     return e[..., at]
 
 

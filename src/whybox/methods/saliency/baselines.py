@@ -124,14 +124,16 @@ def _shared_out(q: Question, one: Any) -> list[Any]:
         if isinstance(one, tuple) and not (len(one) == 2 and isinstance(one[0], str)):
             if len(one) != 1:
                 raise OptionError(
-                    f"baseline has {len(one)} parts in a tuple and the network has one input; a list holds several baselines."
+                    Argument("baseline"),
+                    f" has {len(one)} parts in a tuple and the network has one input; a list holds several baselines.",
                 )
             return [one[0]]
         return [one]
     if isinstance(one, tuple):
         if len(one) != len(q.inputs):
             raise OptionError(
-                f"baseline has {len(one)} parts and the network {len(q.inputs)} inputs: a tuple holds one for each input (None for whole numbers)."
+                Argument("baseline"),
+                f" has {len(one)} parts and the network {len(q.inputs)} inputs: a tuple holds one for each input (None for whole numbers).",
             )
         for given, part in zip(q.inputs, one, strict=True):
             if given.whole and part is not None:

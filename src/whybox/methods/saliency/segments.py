@@ -100,7 +100,9 @@ def resolve_segments(q: Question, absent: Replacement, parts: Any, patches: Any)
     """
     wishes = parts if isinstance(parts, tuple) and len(q.inputs) > 1 else (parts,) * len(q.inputs)
     if len(wishes) != len(q.inputs):
-        raise OptionError(f"parts has {len(wishes)} parts in a tuple and the network {len(q.inputs)} inputs.")
+        raise OptionError(
+            Argument("parts"), f" has {len(wishes)} parts in a tuple and the network {len(q.inputs)} inputs."
+        )
     if parts is not None and len(q.inputs) > 1 and not isinstance(parts, (tuple, str)):
         raise OptionError("the network has several inputs: give parts as a tuple with one for each.")
     labels: list[npt.NDArray[np.intp] | None] = []
@@ -167,10 +169,13 @@ def _given(q: Question, given: Input, wish: Any, sizes: tuple[int, ...]) -> tupl
     """The user's superpixels; their numbers become 0, 1, ... in each row, in their order."""
     a = np.asarray(q.net.numpy(wish) if q.net.is_own_array(wish) else wish)
     if a.dtype.kind not in "iu":
-        raise InputError(f"parts holds {a.dtype}; it must be whole numbers that say which part each place belongs to.")
+        raise InputError(
+            Argument("parts"), f" holds {a.dtype}; it must be whole numbers that say which part each place belongs to."
+        )
     if a.shape not in (sizes, (q.rows, *sizes)):
         raise InputError(
-            f"parts has the shape {a.shape}; for {given.name} it must be {sizes} (one for all rows) or {(q.rows, *sizes)} (one a row)."
+            Argument("parts"),
+            f" has the shape {a.shape}; for {given.name} it must be {sizes} (one for all rows) or {(q.rows, *sizes)} (one a row).",
         )
     a = a.astype(np.int64) if a.shape != sizes or q.rows == a.shape[0] == 1 else a.astype(np.int64)[None]
     a = a.reshape(-1, *sizes)
@@ -178,7 +183,9 @@ def _given(q: Question, given: Input, wish: Any, sizes: tuple[int, ...]) -> tupl
     for k, one in enumerate(a):
         stay = one >= 0
         if not stay.any():
-            raise InputError("parts has a row in which every number is below 0: nothing may be covered there.")
+            raise InputError(
+                Argument("parts"), " has a row in which every number is below 0: nothing may be covered there."
+            )
         out[k][stay] = np.unique(one[stay], return_inverse=True)[1].reshape(-1)
     counts = sorted({int(o.max()) + 1 for o in out})
     return given.with_channel(out), f"{counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} given parts"

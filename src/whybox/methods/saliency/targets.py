@@ -140,7 +140,7 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
 
 def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[str]:
     if names and len(shape) == 1 and len(names) != count:
-        raise OptionError(f"output_names has {len(names)} names and the network has {count} outputs.")
+        raise OptionError(Argument("output_names"), f" has {len(names)} names and the network has {count} outputs.")
     if len(shape) == 1:
         return list(map(str, names)) if names else [str(i) for i in range(count)]
     if not shape:
@@ -197,6 +197,6 @@ def _place(index: tuple[Any, ...], shape: tuple[int, ...]) -> int:
     place = []
     for i, n in zip(index, shape, strict=True):
         if isinstance(i, bool) or not isinstance(i, (int, np.integer)) or not -n <= i < n:
-            raise OptionError(f"target {i!r} is out of range: there are {n} outputs, 0 to {n - 1}.")
+            raise OptionError(Argument("target"), f" {i!r} is out of range: there are {n} outputs, 0 to {n - 1}.")
         place.append(int(i) % n)
     return int(np.ravel_multi_index(place, shape))

@@ -1,146 +1,64 @@
-"""A question, settled before any work is done: which model, players, output, background, index, order; and so which kernel."""
+"""The problem, resolved before any work is done: which model, players, output, background, index, order; and so which kernel."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.background.marginal import Background
-from whybox.core.validation import check_whole_number
-from whybox.core.workers import check_jobs
 from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelError
-from whybox.games.indices import Index, as_index
 from whybox.games.players import Players
 from whybox.kernels import tree_shap
 from whybox.methods.common.output import OutputSelection, resolve_output
+from whybox.methods.shap.options import ShapOptions
 from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.links import ELEMENTWISE_LINKS
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["MAX_ENUMERATED_PLAYERS", "Options", "Question", "check_options", "settle"]
+__all__ = ["MAX_ENUMERATED_PLAYERS", "ShapProblem", "resolve_problem"]
 
 MAX_ENUMERATED_PLAYERS = 15  # 2^15 coalitions of every row against every background row
 DEFAULT_MAX_EVALS = 10**9  # predictions in total, when the caller sets no limit
-_METHODS = ("auto", "exact", "rescaled")
 Kernel = Literal["path-dependent", "interventional", "enumeration", "rescaled", "linear"]
 
 
 @final
-@dataclass(frozen=True)
-class Options:
-    """What the caller asked, checked as far as it can be without rows."""
-
-    output: Any
-    scale: Any
-    order: int
-    players: Any
-    index: Index
-    method: str
-    seed: int
-    additivity_tol: float | None
-    max_evals: int | None
-    n_jobs: int | None = None
-    dtype: Literal["float32", "float64"] | None = None
-    sparse: bool = False
-
-
-def check_options(  # noqa: PLR0913  # every option there is
-    *,
-    output: Any,
-    scale: Any = None,
-    order: int,
-    players: Any,
-    index: str | Index,
-    method: str,
-    seed: int,
-    additivity_tol: float | None,
-    max_evals: int | None,
-    n_jobs: int | None = None,
-    dtype: Any = None,
-    sparse: bool = False,
-) -> Options:
-    """Check options that need no rows.
-
-    Raises:
-        OptionError: a value that is not known or out of range.
-    """
-    if not isinstance(order, (int, np.integer)) or order not in (1, 2):
-        raise OptionError(Argument("order", order), ": 1 gives attributions, 2 gives pairwise interactions.")
-    if not isinstance(method, str) or method not in _METHODS:
-        raise OptionError(Argument("method", method), " is not known here.", known=_METHODS)
-    check_whole_number("seed", seed, None)
-    if additivity_tol is not None and not (isinstance(additivity_tol, (int, float)) and additivity_tol > 0):
-        raise OptionError(
-            Argument("additivity_tol", additivity_tol), " must be a positive number: the largest residual you accept."
-        )
-    if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
-        raise OptionError(Argument("max_evals", max_evals), " must be a positive whole number.")
-    jobs = check_jobs(n_jobs)
-    if dtype is not None and str(dtype) not in ("float32", "float64") and dtype not in (np.float32, np.float64):
-        raise OptionError(
-            Argument("dtype", dtype),
-            ": attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in.",
-        )
-    if not isinstance(sparse, bool):
-        raise OptionError(
-            Argument("sparse", sparse),
-            ": True keeps what can differ from zero alone, the features that the model reads or, with ",
-            Argument("order", 2),
-            ", pairs that share a path; else leave it out.",
-        )
-    return Options(
-        output,
-        scale,
-        int(order),
-        players,
-        as_index(index),
-        method,
-        int(seed),
-        None if additivity_tol is None else float(additivity_tol),
-        None if max_evals is None else int(max_evals),
-        jobs,
-        None if dtype is None else "float32" if np.dtype(dtype) == np.float32 else "float64",
-        sparse,
-    )
-
-
-@final
 @dataclass(frozen=True, eq=False)
-class Question:
-    """Everything settled."""
+class ShapProblem:
+    """A model, what is explained of it, and the kernel that computes it."""
 
     model: Model
     players: Players
     target: OutputSelection
     background: Background | None
-    options: Options
+    options: ShapOptions
     kernel: Kernel
-    used: npt.NDArray[np.int64]  # players whose columns the model reads (enumeration only)
-    every: Players | None = None  # all players, where the question is about those alone that the model reads
+    players_read: npt.NDArray[np.int64]  # players whose columns the model reads (enumeration only)
+    all_players: Players | None = None  # where the problem is about those alone that the model reads
 
     @property
     def exact(self) -> bool:
-        """Whether the numbers are exact for what is asked."""
+        """Whether the numbers are exact for the problem."""
         return self.kernel != "rescaled"
 
     @property
     def additive(self) -> bool:
         """Whether attributions must add up to prediction minus base."""
-        return self.options.index.efficient
+        return self.options.game_index.efficient
 
     @cached_property
     def pairs(self) -> npt.NDArray[np.int32]:
-        """Pairs of players that can interact at all, (pairs, 2): those that some path of a tree asks for together."""
-        assert isinstance(self.model, TreeEnsemble)  # noqa: S101  # settled
+        """Pairs of players that can interact at all, (pairs, 2): those that some path of a tree tests together."""
+        assert isinstance(self.model, TreeEnsemble)  # noqa: S101  # resolved
         return tree_shap.interacting_pairs(self.model, self.players.of_column, self.players.count)
 
     @cached_property
-    def unseen(self) -> bool:
+    def has_unreached_nodes(self) -> bool:
         """Whether some node of a tree was never reached in training."""
         m = self.model
         return isinstance(m, TreeEnsemble) and bool(((m.cover == 0) & (m.left >= 0)).any())
@@ -153,16 +71,16 @@ class Question:
         return (count,) * order
 
     @cached_property
-    def places(self) -> npt.NDArray[np.int64]:
-        """Where what is computed, players and pairs, stands among what is shown; players that are not read stay zero."""
+    def result_positions(self) -> npt.NDArray[np.int64]:
+        """Positions of computed players and pairs in the result; players that are not read stay zero."""
         count, pairs = self.players.count, len(self.pairs) if self.options.order == 2 and self.options.sparse else 0
-        if self.every is None or self.compact:
+        if self.all_players is None or self.compact:
             return np.arange(count + pairs)
-        position = {name: i for i, name in enumerate(self.every.names)}
+        position = {name: i for i, name in enumerate(self.all_players.names)}
         return np.array(
             [
                 *(position[n] for n in self.players.names),
-                *range(self.every.count, self.every.count + pairs),
+                *range(self.all_players.count, self.all_players.count + pairs),
             ]
         )
 
@@ -172,9 +90,9 @@ class Question:
         return self.options.sparse and self.options.order == 1
 
     @property
-    def shown(self) -> Players:
+    def players_shown(self) -> Players:
         """Players of the result."""
-        return self.players if self.every is None or self.compact else self.every
+        return self.players if self.all_players is None or self.compact else self.all_players
 
     def check_evals(self, rows: int) -> None:
         """Refuse more predictions than allowed for this many rows.
@@ -184,13 +102,13 @@ class Question:
         """
         if self.kernel != "enumeration" or self.background is None:
             return
-        coalitions, background = 2 ** len(self.used), len(self.background.matrix)
+        coalitions, background = 2 ** len(self.players_read), len(self.background.matrix)
         needed = rows * coalitions * background
         allowed = DEFAULT_MAX_EVALS if self.options.max_evals is None else self.options.max_evals
         if needed > allowed:
             raise LimitError(
                 Argument("scale", self.options.scale),
-                f" needs {needed:,} predictions ({rows:,} row{'s' * (rows != 1)} x 2^{len(self.used)} coalitions x {background:,} "
+                f" needs {needed:,} predictions ({rows:,} row{'s' * (rows != 1)} x 2^{len(self.players_read)} coalitions x {background:,} "
                 f"background rows), more than the {allowed:,} allowed. Pass fewer rows or background rows, group columns with ",
                 Argument("players", example="{...}"),
                 ", or raise ",
@@ -198,10 +116,10 @@ class Question:
                 ".",
             )
 
-    def shape_shown(self) -> tuple[int, ...]:
+    def result_shape(self) -> tuple[int, ...]:
         """Axes of one row's values in the result, before its outputs."""
         pairs = len(self.pairs) if self.options.order == 2 and self.options.sparse else 0
-        count = self.shown.count
+        count = self.players_shown.count
         return (count + pairs,) if pairs or self.options.sparse else (count,) * self.options.order
 
     @property
@@ -214,21 +132,27 @@ class Question:
         )
 
 
-def settle(
-    model: Model, players: Players, background: Background | None, options: Options, every: Players | None = None
-) -> Question:
+def resolve_problem(
+    model: Model,
+    players: Players,
+    background: Background | None,
+    options: ShapOptions,
+    all_players: Players | None = None,
+) -> ShapProblem:
     """Choose the kernel, or refuse with the reason.
 
     Args:
-        every: all players, where `model` and `players` were narrowed to what is read.
+        all_players: all of them, where `model` and `players` were narrowed to what is read.
 
     Raises:
         OptionError: arguments that do not go together.
-        UnsupportedModelError: there is no exact answer to this question for this model.
-        LimitError: the exact answer would take more evaluations than allowed.
+        UnsupportedModelError: the problem has no exact solution for this model.
+        LimitError: the exact values would take more evaluations than allowed.
     """
     target = resolve_output(model.outputs, options.output, options.scale)
-    used = _used(model, players)
+    if options.scale is None and target.scale == "response":  # a predict method was passed as the model
+        options = replace(options, scale="response")
+    players_read = _players_read(model, players)
     kernel = _kernel(model, background, options, target)
     if options.sparse and options.order == 2 and kernel not in ("path-dependent", "interventional"):
         raise OptionError(
@@ -240,13 +164,13 @@ def settle(
             ") out.",
         )
     if kernel == "enumeration":
-        _check_enumeration(options, used)
-    question = Question(model, players, target, background, options, kernel, used, every)
-    question.check_evals(1)
-    return question
+        _check_enumeration(options, players_read)
+    problem = ShapProblem(model, players, target, background, options, kernel, players_read, all_players)
+    problem.check_evals(1)
+    return problem
 
 
-def _kernel(model: Model, background: Background | None, options: Options, target: OutputSelection) -> Kernel:
+def _kernel(model: Model, background: Background | None, options: ShapOptions, target: OutputSelection) -> Kernel:
     if options.method == "rescaled":
         return _rescaled(model, background, options, target)
     if target.scale == "response":
@@ -286,7 +210,7 @@ def _kernel(model: Model, background: Background | None, options: Options, targe
     return "path-dependent"
 
 
-def _rescaled(model: Model, background: Background | None, options: Options, target: OutputSelection) -> Kernel:
+def _rescaled(model: Model, background: Background | None, options: ShapOptions, target: OutputSelection) -> Kernel:
     link = model.outputs.link
     if target.scale != "response":
         raise OptionError(
@@ -295,7 +219,7 @@ def _rescaled(model: Model, background: Background | None, options: Options, tar
             Argument("scale", "probability"),
             " or 'response' of a model that has one.",
         )
-    if background is None or options.order != 1 or not options.index.efficient:
+    if background is None or options.order != 1 or not options.game_index.efficient:
         raise OptionError(
             Argument("method", "rescaled"),
             " needs a background, ",
@@ -316,7 +240,7 @@ def _rescaled(model: Model, background: Background | None, options: Options, tar
     return "rescaled"
 
 
-def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
+def _players_read(model: Model, players: Players) -> npt.NDArray[np.int64]:
     if isinstance(model, TreeEnsemble):
         columns = model.columns_read
     elif isinstance(model, Linear):
@@ -326,11 +250,12 @@ def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
     return np.unique(players.of_column[columns]).astype(np.int64)
 
 
-def _check_enumeration(options: Options, used: npt.NDArray[np.int64]) -> None:
-    if len(used) > MAX_ENUMERATED_PLAYERS:
+def _check_enumeration(options: ShapOptions, players_read: npt.NDArray[np.int64]) -> None:
+    count = len(players_read)
+    if count > MAX_ENUMERATED_PLAYERS:
         raise UnsupportedModelError(
             Argument("scale", options.scale),
-            f" needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are "
+            f" needs all 2^{count} coalitions of the {count} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are "
             "enumerated. Explain the additive scale (leave ",
             Argument("scale"),
             " out), group columns with ",
