@@ -23,6 +23,7 @@ __all__ = [
     "is_sparse_column",
     "mix_cells",
     "replace_column",
+    "row_codes",
     "stack_rows",
     "to_dense",
     "with_shifted_copy",
@@ -128,6 +129,18 @@ def replace_column(csr: Any, position: int, values: Sequence[Any]) -> Any:
         np.concatenate([column_indices, np.full(n_rows, position)]),
         np.concatenate([stored_values.astype(np.result_type(stored_values, new_values)), new_values]),
     )
+
+
+def row_codes(*matrices: Any) -> npt.NDArray[np.int64]:
+    """Return a number for each row of one or more matrices, one after the other: equal for rows with the same stored cells; a stored zero is no empty cell."""
+    codes: dict[tuple[bytes, bytes, str], int] = {}
+    out = []
+    for rows in matrices:
+        indices = rows.indices.astype(np.int64)
+        for start, stop in zip(rows.indptr[:-1], rows.indptr[1:], strict=True):
+            key = indices[start:stop].tobytes(), rows.data[start:stop].tobytes(), rows.dtype.str
+            out.append(codes.setdefault(key, len(codes)))
+    return np.array(out, dtype=np.int64)
 
 
 def stack_rows(above: Any, below: Any) -> Any:

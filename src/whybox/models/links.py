@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, Literal, final
 
 import numpy as np
 
@@ -85,6 +85,7 @@ class Outputs:
     """The outputs of a model: one name per raw output, the link to predictions, and the units of both scales.
 
     ``negative_class`` is the name of the other class of a binary classifier, whose single output is about the positive class.
+    ``scale`` is the only scale that is explained, where a method of an estimator was passed; None: any.
     ``is_single`` is True if the output axis has length one and is dropped from results (regression, binary classification).
     """
 
@@ -93,6 +94,7 @@ class Outputs:
     raw_units: str = PREDICTION
     response_units: str = PREDICTION
     negative_class: str | None = None
+    scale: Literal["raw", "response"] | None = None
 
     @property
     def is_single(self) -> bool:

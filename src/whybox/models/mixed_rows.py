@@ -18,7 +18,16 @@ from whybox.data.cells import object_cells
 from whybox.data.table import Floats, Table
 from whybox.errors import InputError
 
-__all__ = ["MAX_MIXED_ROWS", "MixedRows", "RowSample", "check_same_kind", "mix_rows", "random_masks", "sample_rows"]
+__all__ = [
+    "MAX_MIXED_ROWS",
+    "MixedRows",
+    "RowSample",
+    "check_same_kind",
+    "mix_cells",
+    "mix_rows",
+    "random_masks",
+    "sample_rows",
+]
 
 MAX_MIXED_ROWS: Final = 48  # mixed rows
 _ROWS_PER_PATTERN: Final = 6  # mixed rows with the same pattern, where a frame is mixed column by column
@@ -113,7 +122,7 @@ def mix_rows(
     player_of_user_column = np.zeros(sum(map(len, players)), dtype=np.int64)
     for player, members in enumerate(players):
         player_of_user_column[list(members)] = player
-    table = _mix_cells(rows.table.rows(row_order), donors.table.rows(donor_order), from_donor[:, player_of_user_column])
+    table = mix_cells(rows.table.rows(row_order), donors.table.rows(donor_order), from_donor[:, player_of_user_column])
     if table is not None:
         yield MixedRows(
             table,
@@ -150,8 +159,8 @@ def _mixed_matrix(
     return np.ascontiguousarray(np.where(cells_from_donor, donors.matrix[donor_positions], rows.matrix[row_positions]))
 
 
-def _mix_cells(rows: Table, donors: Table, from_donor: _BoolArray) -> Table | None:
-    """Rows mixed cell by cell; None where their columns are of different dtypes."""
+def mix_cells(rows: Table, donors: Table, from_donor: _BoolArray) -> Table | None:
+    """Return rows with the cells of donors where `from_donor`, (rows, columns); None where columns of the two differ in dtype."""
     if rows.is_matrix or donors.is_matrix:
         row_csr, donor_csr = (t.native if t.is_matrix else sparse_rows.from_dense(t.matrix()) for t in (rows, donors))
         return replace(rows, native=sparse_rows.mix_cells(row_csr, donor_csr, from_donor), library="scipy")

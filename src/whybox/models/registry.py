@@ -11,6 +11,7 @@ from typing import Any
 
 from whybox.models.base import Model
 from whybox.models.blackbox import RawScores
+from whybox.models.bound_method import bound_method
 from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
 
@@ -20,11 +21,16 @@ __all__ = ["as_model", "as_network", "learned_categories", "raw_scores"]
 def as_model(obj: Any, **options: Any) -> Model:
     """Return the model behind any supported object or file, verified against its own predict; models pass through.
 
+    A predict method taken from an estimator is that estimator, explained on the scale of the method.
+
     Raises:
         ModelError: see whybox.errors; the message says what to do.
     """
     if isinstance(obj, Model):
         return obj
+    method = bound_method(obj)
+    if method is not None:
+        return method.restrict(as_model(method.estimator, **options))
     from importlib import import_module
 
     adapted: Model = import_module("whybox.adapters").adapt(obj, **options)

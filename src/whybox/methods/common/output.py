@@ -63,8 +63,8 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
         outputs: the model's.
         output: None: every output of the model. A label or position of an output or class: that one alone; see
             :func:`whybox.core.label_choice.output_position` for which is meant. ``"all"``: every output and class, with an output axis even for one.
-        scale: None or ``"raw"``: the additive scale. ``"probability"``: probabilities. ``"response"``: the scale of the model's predictions,
-            whatever it is.
+        scale: ``"raw"``: the additive scale. ``"probability"``: probabilities. ``"response"``: the scale of the model's predictions, whatever it is.
+            None: the scale of the method that was passed as the model (``model.predict_proba``), else the additive scale.
 
     Raises:
         OptionError: no such output or scale, a number that is the label of one and the position of another, or the model has no probabilities.
@@ -108,7 +108,17 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
 
 def _scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "response"], str]:
     """Return whether values are additive (raw) or predictions, and their units."""
-    if scale is None or (isinstance(scale, str) and scale == "raw"):
+    own = None if outputs.link.is_identity else outputs.scale  # without a link both scales are the same
+    if scale is None:
+        scale = own or "raw"
+    elif own is not None and isinstance(scale, str) and scale in SCALES and (scale == "raw") != (own == "raw"):
+        raise OptionError(
+            Argument("scale", scale),
+            f": a method of an estimator was passed, which is on another scale ({own}); pass the estimator itself, or leave ",
+            Argument("scale"),
+            " out.",
+        )
+    if isinstance(scale, str) and scale == "raw":
         return "raw", outputs.raw_units
     if not isinstance(scale, str) or scale not in SCALES:
         named = isinstance(scale, str) and scale in (*_labels(outputs), EVERY_OUTPUT)

@@ -1,9 +1,9 @@
-"""Partial dependence, individual curves and marginal means of one feature or two, from what an evaluator answers."""
+"""Partial dependence, individual curves, means by value and ANOVA components of one feature or two, from the predictions of an evaluator."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -11,8 +11,11 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError, OptionError
-from whybox.methods.effects.grid import Feature, Grid, Ints
-from whybox.methods.effects.predict_evaluator import Evaluator, Rows
+from whybox.methods.common.columns import Feature, Ints
+from whybox.methods.common.extrapolation import OffDataShare
+from whybox.methods.common.rows import Rows
+from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.predict_evaluator import Evaluator
 
 __all__ = [
     "Curve",
@@ -23,6 +26,7 @@ __all__ = [
     "marginal",
     "partial_dependence",
     "too_close",
+    "with_off_data",
     "with_sides",
 ]
 
@@ -137,14 +141,14 @@ def _check_slopes(grid: Grid) -> None:
 
 
 def marginal(evaluator: Evaluator, grid: Grid) -> Curve:
-    """Return the mean prediction of the rows at each point as they are: what is observed there, correlated features and all.
+    """Return the mean prediction of the rows at each point as they are, correlated features included.
 
     Each row counts at the point nearest to its own value (for categories and missing values, at its own). The standard error is that of a
     mean of those rows. A point that no row is nearest to has NaN.
     """
     place = nearest(evaluator.rows, grid)
-    w, said = evaluator.rows.weights, evaluator.answers()
-    values = np.full((len(grid), said.shape[1]), np.nan)
+    w, predictions = evaluator.rows.weights, evaluator.predictions()
+    values = np.full((len(grid), predictions.shape[1]), np.nan)
     error = np.full(values.shape, np.nan)
     for g in range(len(grid)):
         here = place == g
@@ -152,9 +156,9 @@ def marginal(evaluator: Evaluator, grid: Grid) -> Curve:
         if mass > 0:
             share = w[here] / mass
             n = 1.0 / (share**2).sum()
-            values[g] = share @ said[here]
+            values[g] = share @ predictions[here]
             if n > 1:
-                error[g] = np.sqrt(share @ (said[here] - values[g]) ** 2 / (n - 1.0))
+                error[g] = np.sqrt(share @ (predictions[here] - values[g]) ** 2 / (n - 1.0))
     return Curve(grid, values, error)
 
 
@@ -170,8 +174,8 @@ def components(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
     """
     rows = evaluator.rows
     every, sides = with_sides(grids)
-    evaluator.reserve(every, answers=True)
-    whole = rows.weights @ evaluator.answers()
+    evaluator.reserve(every, predictions=True)
+    whole = rows.weights @ evaluator.predictions()
     means = evaluator.means(every)
     notes = ("No standard error is computed for components; partial dependence has one.",)
     out = []
@@ -233,3 +237,12 @@ def grid_share(rows: Rows, grid: Grid) -> Floats:
     return np.asarray(
         np.bincount(place[on], rows.weights[on], minlength=len(grid)).reshape(grid.shape), dtype=np.float64
     )
+
+
+def with_off_data(rows: Rows, curves: list[Curve]) -> list[Curve]:
+    """Return the curves, those of a single feature with the off-data share at each point."""
+    share = OffDataShare(rows)
+    return [
+        replace(c, off_data=share(c.grid.features[0], c.grid.points[0], c.grid.at)) if len(c.grid.features) == 1 else c
+        for c in curves
+    ]

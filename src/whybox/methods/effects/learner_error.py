@@ -58,7 +58,7 @@ def with_learner_error(
     Raises:
         OptionError: a model with other outputs.
     """
-    found: dict[Key, list[Floats]] = {key: [] for key in effects}
+    curves_of: dict[Key, list[Floats]] = {key: [] for key in effects}
     lines: list[Key] = [key for key in effects if isinstance(key, str)]
     calls: list[list[Key]] = [lines] * bool(lines) + [[key] for key in effects if not isinstance(key, str)]
     for model in refits:
@@ -70,16 +70,16 @@ def with_learner_error(
                     raise OptionError(
                         "a model among refits has other outputs than the model itself; fit the same kind again."
                     )
-                found[key].append(curves[key].values)
-    return Effects({key: _told(e, np.stack(found[key])) for key, e in effects.items()}, effects.library)
+                curves_of[key].append(curves[key].values)
+    return Effects({key: _with_error(e, np.stack(curves_of[key])) for key, e in effects.items()}, effects.library)
 
 
 def _points(e: Explanation) -> dict[str, Any]:
-    """The points of a curve as they would be asked for."""
+    """The points of a curve, as a grid argument."""
     return {name: list(e.coords[dim]) for name, dim in zip(e.players, ("point", "point_2"), strict=False)}
 
 
-def _told(e: Explanation, values: Floats) -> Explanation:
+def _with_error(e: Explanation, values: Floats) -> Explanation:
     dims = e.dims
     error = np.asarray(values.std(axis=0, ddof=1))
     note = f"learner_error: standard deviation of {len(values)} fits at the same points."
