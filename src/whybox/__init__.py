@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from whybox import networks as networks
     from whybox import typing as typing
     from whybox.api.effects import effects as effects
-    from whybox.api.effects import plan_effects as plan_effects
     from whybox.api.explain import explain as explain
     from whybox.api.importance import importance as importance
     from whybox.api.interactions import interactions as interactions
@@ -30,9 +29,8 @@ if TYPE_CHECKING:
     from whybox.explanation.concat import concat as concat
     from whybox.explanation.effects import Effects as Effects
     from whybox.explanation.explanation import Explanation as Explanation
-    from whybox.methods.effects.plan import EffectsPlan as EffectsPlan
+    from whybox.methods.common.plan import Plan as Plan
     from whybox.methods.saliency.saliency import saliency as saliency
-    from whybox.methods.shap.plan import Plan as Plan
     from whybox.models.remote import RemoteModel as RemoteModel
     from whybox.reporting.report import report as report
 
@@ -48,10 +46,8 @@ _WHERE = {
     "importance": "whybox.api.importance",
     "interactions": "whybox.api.interactions",
     "load": "whybox.api.load",
-    "Plan": "whybox.methods.shap.plan",
+    "Plan": "whybox.methods.common.plan",
     "plan": "whybox.api.plan",
-    "EffectsPlan": "whybox.methods.effects.plan",
-    "plan_effects": "whybox.api.effects",
     "regions": "whybox.api.regions",
     "RemoteModel": "whybox.models.remote",
     "report": "whybox.reporting.report",
@@ -61,7 +57,6 @@ _MODULES = ("errors", "explainers", "networks", "typing")
 
 __all__ = [
     "Effects",
-    "EffectsPlan",
     "Explanation",
     "Plan",
     "RemoteModel",
@@ -77,7 +72,6 @@ __all__ = [
     "load",
     "networks",
     "plan",
-    "plan_effects",
     "regions",
     "report",
     "saliency",

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from whybox.explanation.effects import Effects
     from whybox.explanation.evidence import Evidence
     from whybox.explanation.explanation import Explanation
+    from whybox.methods.common.plan import MethodPlan, Plan
     from whybox.methods.effects.plan import EffectsPlan
-    from whybox.methods.shap.plan import Plan
+    from whybox.methods.shap.plan import KernelPlan
     from whybox.models.differentiable import Differentiable
 
 _WHERE: Final = {
@@ -23,7 +24,9 @@ _WHERE: Final = {
     "EffectsPlan": "whybox.methods.effects.plan",
     "Evidence": "whybox.explanation.evidence",
     "Explanation": "whybox.explanation.explanation",
-    "Plan": "whybox.methods.shap.plan",
+    "KernelPlan": "whybox.methods.shap.plan",
+    "MethodPlan": "whybox.methods.common.plan",
+    "Plan": "whybox.methods.common.plan",
     "Table": "whybox.data.table",
 }
 
@@ -35,6 +38,8 @@ __all__ = [
     "EffectsPlan",
     "Evidence",
     "Explanation",
+    "KernelPlan",
+    "MethodPlan",
     "Plan",
     "Table",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -360,7 +362,7 @@ def test_without_max_evals_a_hundred_million_predictions_are_allowed(monkeypatch
     monkeypatch.setattr("whybox.methods.effects.problem.DEFAULT_MAX_EVALS", 800)
     calls = []
     function = lambda rows: calls.append(len(rows)) or rows.sum(axis=1)
-    for verb in (wb.effects, wb.plan_effects, lambda *a: wb.regions(*a, 0)):
+    for verb in (wb.effects, partial(wb.plan, wb.effects), lambda *a: wb.regions(*a, 0)):
         with pytest.raises(LimitError, match="more than max_evals=800"):
             verb(function, X)
     assert sum(calls) < 800

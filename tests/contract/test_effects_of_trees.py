@@ -17,6 +17,7 @@ from whybox.methods.common.output import resolve_output
 from whybox.methods.common.rows import weighted_rows
 from whybox.methods.effects.ale import ale
 from whybox.methods.effects.curves import individual, partial_dependence
+from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.predict_evaluator import PredictEvaluator
 from whybox.methods.effects.problem import settle
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
@@ -59,9 +60,12 @@ def test_trees_against_the_librarys_own_predict(case):
     own_is_raw = model.own_predict.scale == "raw" or model.outputs.link.is_identity
     weights = np.linspace(0.5, 2.0, ROWS)
     asked = settle(
-        model, first(rows), None, kind="pdp", grid=7, output=None, scale=None if own_is_raw else "response", sample_weight=weights,
-        response_method=None, max_evals=None,
-    )  # fmt: skip
+        model,
+        first(rows),
+        None,
+        EffectsOptions(scale=None if own_is_raw else "response", sample_weight=weights),
+        grid=7,
+    )
     oracle = asked_own(asked)
     close = {"rtol": 2e-5, "atol": 2e-5} if case.single else {"rtol": 1e-9, "atol": 1e-9}
     with warnings.catch_warnings():
@@ -89,12 +93,7 @@ def test_most_kinds_are_answered_by_their_trees():
             live,
             first(rows),
             None,
-            kind="pdp",
-            grid=None,
-            output=None,
-            sample_weight=None,
-            response_method=None,
-            max_evals=None,
+            EffectsOptions(),
         )
         by_trees += isinstance(asked.evaluator(asked.wanted[-1]), TreeEvaluator)
     assert by_trees >= 6
@@ -108,9 +107,8 @@ def test_surfaces_of_trees_against_predictions(kind):
     model = as_model(HistGradientBoostingClassifier(max_iter=15).fit(X, zoo.binary()))
     for scale in (None, "probability"):
         asked = settle(
-            model, X.iloc[:60], [("bmi", "age"), ("s5", "bp")], kind=kind, grid=6, output=None, scale=scale, sample_weight=None,
-            response_method=None, max_evals=None,
-        )  # fmt: skip
+            model, X.iloc[:60], [("bmi", "age"), ("s5", "bp")], EffectsOptions(scale=scale), kind=kind, grid=6
+        )
         ask = PredictEvaluator(model, asked.rows, asked.target)
         for members in asked.wanted:
             trees, grid = asked.evaluator(members), asked.make(members)
@@ -244,9 +242,7 @@ def test_all_surfaces_come_out_of_one_walk_and_are_those_of_each_alone(n, monkey
     means = wb.effects(model, X, pairs, "anova", grid=6, sample_weight=weights)
     assert len(walks) == 1 + (n > 800)
     assert len(walks[-1][2]) == len(pairs)
-    asked = settle(
-        model, X, pairs, kind="pdp", grid=6, output=None, sample_weight=weights, response_method=None, max_evals=None
-    )  # fmt: skip
+    asked = settle(model, X, pairs, EffectsOptions(sample_weight=weights), grid=6)
     ask = PredictEvaluator(asked.model, asked.rows, asked.target)
     for members in asked.wanted[::3]:
         key = asked.name(members)

@@ -14,7 +14,7 @@ import pytest
 import whybox as wb
 import zoo
 from damage import damaged, library_says, reshaped
-from whybox.adapters.files.load import load_model_file
+from whybox.adapters import adapt as load_model_file
 from whybox.errors import ModelFileError, UnknownFieldError, UnsupportedModelError, UntrustedPickleError, WhyboxError
 from whybox.kernels import tree_shap
 from whybox.models.linear import Linear

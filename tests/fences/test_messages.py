@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 import whybox
+from whybox.explanation.figures import EFFECTS_FIGURES, FIGURES
 from whybox.methods.registry import load_options, methods
-from whybox.plots.__init__ import Plots
 
 SRC = Path(whybox.__file__).parent
 SPELLED = re.compile(r"(?<![\w.(\-/])([a-z_]\w*)=(?!=)")
@@ -20,7 +20,8 @@ IN_PARENTHESES = re.compile(r"(?<!\w)\(([a-z_]\w*)=(?!=)")
 def parameters():
     """Every argument a user of whybox writes."""
     public = [getattr(whybox, name) for name in whybox.__all__ if callable(getattr(whybox, name))]
-    members = [f for owner in (Plots, whybox.Explanation) for _, f in inspect.getmembers(owner, inspect.isfunction)]
+    members = [f for _, f in inspect.getmembers(whybox.Explanation, inspect.isfunction)]
+    members += [figure.load() for figure in (*FIGURES.values(), *EFFECTS_FIGURES.values())]
     names = {p for f in (*public, *members) for p in inspect.signature(f).parameters}
     return names | {f.name for s in methods() if s.options for f in dataclasses.fields(load_options(s))} - {
         "self",

@@ -11,6 +11,7 @@ import torch
 
 import whybox as wb
 from networks.small import convolutional, digits, digits_network, seeded
+from whybox.checks.check import GROUPS
 from whybox.errors import InputError, OptionError, UnsupportedModelError
 from whybox.reporting import check_budget, network_report
 
@@ -126,7 +127,7 @@ def test_the_checks_made_unasked_hang_on_counts_and_not_on_the_clock(tmp_path, m
         plan = check_budget.choose_checks(at, kept)
         assert (len(plan.groups), plan.rows) == (groups, rows), (kept, plan)
         assert plan.whole == (len(plan.groups) == 4)
-        for group in check_budget.MAX_MAPS_PER_ROW:
+        for group in GROUPS:
             assert group in plan.said  # as made, or as left out
     monkeypatch.setattr("time.perf_counter", iter(np.arange(0.0, 1e9, 1e5)).__next__)
     pages = []

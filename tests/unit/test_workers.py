@@ -157,6 +157,6 @@ def test_a_plan_says_how_many(monkeypatch):
     X = np.arange(40.0).reshape(20, 2)
     model = DecisionTreeRegressor(random_state=0).fit(X, X[:, 0])
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert wb.plan(model, 1000).threads == 3
-    assert wb.plan(model, 1000, n_jobs=-1).threads == 16
-    assert wb.plan(model, 1000, n_jobs=5).threads == 5
+    assert wb.plan(wb.explain, model, 1000).threads == 3
+    assert wb.plan(wb.explain, model, 1000, n_jobs=-1).threads == 16
+    assert wb.plan(wb.explain, model, 1000, n_jobs=5).threads == 5

@@ -55,7 +55,7 @@ def adapt(obj: Any, **options: Any) -> Model:
     if isinstance(obj, (str, Path)):
         from whybox.adapters.files.load import load_model_file
 
-        return load_model_file(Path(obj), **options)
+        return load_model_file(Path(obj), adapt, **options)
     if isinstance(obj, type):
         raise UnsupportedModelError(f"{obj.__name__} is a class, not a fitted model; pass an instance after fit.")
     for cls in type(obj).__mro__:

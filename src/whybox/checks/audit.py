@@ -15,6 +15,7 @@ from whybox.errors import Argument, EmptyDataError, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input, resolve_inputs
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.prepare_inputs import cut
 from whybox.methods.saliency.problem import Indices, Question, settle
 from whybox.methods.saliency.recipe import digest, rebuilt, same_network
@@ -246,9 +247,7 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
     options: Mapping[str, Any] | None,
     target: Any,
     background: Any,
-    embedding: str | None,
-    tokenizer: Any,
-    baseline_token: Any,
+    reading: ReadingOptions,
     max_rows: int,
     seed: int,
     budget: Any,
@@ -272,15 +271,13 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
             inputs,
             method=method,
             options=options,
-            embedding=embedding,
-            tokenizer=tokenizer,
-            baseline_token=baseline_token,
+            reading=reading,
             background=background,
             rows=rows,
         )
         net, settled, several = tokens.net, tokens.inputs, True
     else:
-        _no_text(embedding, tokenizer, baseline_token)
+        _no_text(reading)
         settled, several = resolve_inputs(net, inputs, settings["channel_axis"]), isinstance(inputs, tuple)
         of = _belonging(parts, settled, net)
         at, rows = _chosen_rows(parts[0], len(settled[0].x), max_rows)
@@ -321,10 +318,9 @@ def _same_background(settings: Mapping[str, Any], net: Differentiable, backgroun
         raise OptionError("the explanation was made without a background; leave ", Argument("background"), " out.")
 
 
-def _no_text(embedding: Any, tokenizer: Any, baseline_token: Any) -> None:
-    for name, given in (("embedding", embedding), ("tokenizer", tokenizer), ("baseline_token", baseline_token)):
-        if given is not None:
-            raise OptionError(f"{name}= goes with maps of tokens and words; leave it out.")
+def _no_text(reading: ReadingOptions) -> None:
+    for name in reading.changed():
+        raise OptionError(f"{name}= goes with maps of tokens and words; leave it out.")
 
 
 def _check_parts(parts: tuple[Any, ...]) -> None:

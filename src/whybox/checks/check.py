@@ -17,11 +17,12 @@ from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.effects import Effects
 from whybox.explanation.load import load
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.prepare_inputs import by_name
 from whybox.methods.saliency.problem import DEFAULT_MEMORY
 from whybox.models.registry import as_network
 
-__all__ = ["GROUPS", "check", "check_saved"]
+__all__ = ["GROUPS", "check", "check_saved", "requested_groups"]
 
 GROUPS: Final = ("numerical", "model dependence", "faithfulness", "stability")
 
@@ -80,7 +81,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         True
     """
     began = time.perf_counter()
-    wanted = _wanted(checks)
+    wanted = requested_groups(checks)
     max_rows, seed = check_whole_number("max_rows", max_rows), check_whole_number("seed", seed, 0)
     first = explanation[0] if isinstance(explanation, tuple) and explanation else explanation
     output = getattr(getattr(first, "evidence", None), "settings", {}).get("output")
@@ -99,9 +100,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
             options=options,
             target=target,
             background=background,
-            embedding=embedding,
-            tokenizer=tokenizer,
-            baseline_token=baseline_token,
+            reading=ReadingOptions(embedding=embedding, tokenizer=tokenizer, baseline_token=baseline_token),
             max_rows=max_rows,
             seed=seed,
             budget=budget,
@@ -127,7 +126,12 @@ def _alone(given: Any) -> Any:
     return given[0] if isinstance(given, tuple) and len(given) == 1 else given
 
 
-def _wanted(checks: Any) -> tuple[str, ...]:
+def requested_groups(checks: Any) -> tuple[str, ...]:
+    """Return the groups of checks that were asked for, in their order.
+
+    Raises:
+        OptionError: a group that is not known, or none.
+    """
     if checks == "all":
         return GROUPS
     asked = (checks,) if isinstance(checks, str) else tuple(checks)

@@ -15,6 +15,7 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.gradients import Gradient
 from whybox.methods.saliency.inputs import Input, resolve_inputs
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.prepare_inputs import PreparedInputs, feed, through
 from whybox.methods.saliency.problem import Indices
 from whybox.methods.saliency.recipe import digest, options_of, rebuilt, same_network, unkept
@@ -125,16 +126,14 @@ def of_tokens(e: Explanation) -> bool:
     return bool({"token", "word"} & set(e.dims))
 
 
-def made_tokens(  # noqa: PLR0913  # what an auditor brings
+def made_tokens(  # what an auditor brings
     e: Explanation,
     net: Differentiable,
     inputs: Any,
     *,
     method: Any,
     options: Mapping[str, Any] | None,
-    embedding: str | None,
-    tokenizer: Any,
-    baseline_token: Any,
+    reading: ReadingOptions,
     background: Any,
     rows: Indices,
 ) -> tuple[Tokens, Method]:
@@ -144,11 +143,15 @@ def made_tokens(  # noqa: PLR0913  # what an auditor brings
         OptionError: something the explanation does not keep was not given. InputError: it was made from something else.
     """
     settings = e.evidence.settings
-    _check_given(e, inputs, embedding, tokenizer)
+    _check_given(e, inputs, reading)
     layer = settings.get("embedding")
-    said = settings.get("baseline_token") if baseline_token is None else baseline_token
+    said = settings.get("baseline_token") if reading.baseline_token is None else reading.baseline_token
     read = feed(
-        net, inputs, Gradient(), channel_axis=None, tokenizer=tokenizer, words="word" in e.dims, background=background
+        net,
+        inputs,
+        Gradient(),
+        replace(reading, channel_axis=None, embedding=None, baseline_token=None, words="word" in e.dims),
+        background=background,
     )
     ids = replace(read.inputs[0], dims=("row", "token"))
     if not ids.whole:
@@ -171,7 +174,7 @@ def made_tokens(  # noqa: PLR0913  # what an auditor brings
     made = rebuilt(shown, method, options)
     shorter = settings.get("dtype")
     whole = tokens.fed(made, read.net if shorter is None else read.net.with_dtype(shorter))
-    _check_prints(e, whole, tokenizer)
+    _check_prints(e, whole, texts=reading.tokenizer is not None)
     _check_baseline(settings, whole)
     prints = None if whole.background is None else digest(resolve_inputs(whole.net, whole.background, None))
     if prints != settings["background"]:
@@ -187,14 +190,16 @@ def made_tokens(  # noqa: PLR0913  # what an auditor brings
     return tokens, made
 
 
-def _check_given(e: Explanation, inputs: Any, embedding: str | None, tokenizer: Any) -> None:
+def _check_given(e: Explanation, inputs: Any, reading: ReadingOptions) -> None:
     """What is passed again suits what the explanation says of itself."""
     kept = e.evidence.settings.get("embedding")
-    if embedding is not None and embedding != kept:
-        raise InputError(Argument("embedding", embedding), f" is not what the explanation was made with: {kept!r}.")
+    if reading.embedding is not None and reading.embedding != kept:
+        raise InputError(
+            Argument("embedding", reading.embedding), f" is not what the explanation was made with: {kept!r}."
+        )
     if "text" not in e.extras:
         return
-    if tokenizer is None:
+    if reading.tokenizer is None:
         raise OptionError(
             "the explanation is of texts and does not keep how they are read; pass ",
             Argument("tokenizer", example=""),
@@ -213,15 +218,11 @@ def _check_given(e: Explanation, inputs: Any, embedding: str | None, tokenizer: 
         )
 
 
-def _check_prints(e: Explanation, whole: PreparedInputs, tokenizer: Any) -> None:
+def _check_prints(e: Explanation, whole: PreparedInputs, *, texts: bool) -> None:
     prints = e.evidence.fingerprints
     same_network(prints, whole.net)
     if prints.get("rows") != digest(whole.inputs):
-        what = (
-            "texts, or by another tokenizer"
-            if tokenizer is not None
-            else "numbers of tokens (or of what goes with them)"
-        )
+        what = "texts, or by another tokenizer" if texts else "numbers of tokens (or of what goes with them)"
         raise InputError(
             f"the explanation was made from other {what}: their SHA-256 differs. Pass all that was explained, as it was, in the same type."
         )

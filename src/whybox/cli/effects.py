@@ -123,17 +123,19 @@ def _effects(options: argparse.Namespace) -> None:
     from whybox.api.effects import effects
     from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import check_output, table_writer
+    from whybox.methods.effects.options import EffectsOptions
     from whybox.methods.effects.plan import plan_effects
     from whybox.methods.effects.problem import settle
 
     refuse_overwriting(options)
     out = check_output(options.out)
     q = question_of(options)
-    nothing: dict[str, Any] = {"response_method": None, "check": False}
-    settled = name_rows(lambda rows: settle(q.model, rows, q.features, **q.settings, **nothing), q.rows, options.data)
+    chosen = EffectsOptions(**q.settings)
+    how: dict[str, Any] = {"kind": chosen.kind, "grid": chosen.grid, "check": False}
+    settled = name_rows(lambda rows: settle(q.model, rows, q.features, chosen, **how), q.rows, options.data)
     if settled.asks:
         print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)
-    curves = name_rows(lambda rows: effects(q.model, rows, q.features, **q.settings), q.rows, options.data)
+    curves = name_rows(lambda rows: effects(q.model, rows, q.features, chosen), q.rows, options.data)
     with atomic_write(out) as part:
         write = table_writer(part, out)
         write(curves.to_arrow())

@@ -102,23 +102,14 @@ def add_question(parser: argparse.ArgumentParser) -> None:
 
 def explainer_of(options: argparse.Namespace, model: Any) -> Any:
     """Return the explainer that answers the question."""
-    from whybox.explainers import LinearShap, TreeShap
-    from whybox.models.linear import Linear
+    from dataclasses import fields
 
-    return (LinearShap if isinstance(model, Linear) else TreeShap)(
-        model,
-        read_rows(options.background, model) if options.background else None,
-        output=options.output,
-        scale=options.scale,
-        order=options.order,
-        players=players_of(options),
-        index=options.index,
-        method=options.method,
-        sparse=options.sparse,
-        max_evals=options.max_evals,
-        n_jobs=options.n_jobs,
-        dtype=options.dtype,
-    )
+    from whybox.api.explain import explainer_of as explainer
+    from whybox.methods.shap.options import ShapOptions
+
+    given = {f.name: getattr(options, f.name) for f in fields(ShapOptions) if hasattr(options, f.name)}
+    background = read_rows(options.background, model) if options.background else None
+    return explainer(model, background, ShapOptions(**given, players=players_of(options)))
 
 
 def _explain(options: argparse.Namespace) -> None:

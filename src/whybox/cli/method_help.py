@@ -15,13 +15,16 @@ _INDENT: Final = 24
 
 
 def methods_help(family: str, heading: str) -> str:
-    """Return a heading, then each method of a family with what it computes and its options with their defaults."""
+    """Return a heading, then each method of a family with what it computes and the options that not all of them have, with their defaults."""
     lines = [heading]
+    shared = set.intersection(*({o.name for o in options_of(spec)} for spec in methods(family)))
     for spec in methods(family):
         head = f"  {spec.id:<{_INDENT - 3}} "
         lines.append(textwrap.fill(spec.summary, _WIDTH, initial_indent=head, subsequent_indent=" " * _INDENT))
         options = [
-            o.name if o.default is MISSING or o.default is None else f"{o.name}={o.default}" for o in options_of(spec)
+            o.name if o.default is MISSING or o.default is None else f"{o.name}={o.default}"
+            for o in options_of(spec)
+            if o.name not in shared
         ]
         if options:
             indent = " " * _INDENT

@@ -63,13 +63,7 @@ def _plan_explain(options: argparse.Namespace) -> None:
 
 
 def _plan_effects(options: argparse.Namespace) -> None:
-    from whybox.methods.effects.plan import plan_effects
-    from whybox.methods.effects.problem import settle
+    from whybox.api.effects import plan_effects
 
     q = effects.question_of(options)
-    nothing: dict[str, Any] = {"response_method": None, "check": False}
-    print(
-        name_rows(
-            lambda rows: plan_effects(settle(q.model, rows, q.features, **q.settings, **nothing)), q.rows, options.data
-        )
-    )
+    print(name_rows(lambda rows: plan_effects(q.model, rows, q.features, **q.settings), q.rows, options.data))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,7 @@ import numpy.typing as npt
 from whybox.data import sparse_rows
 from whybox.errors import OptionError, did_you_mean
 
-if TYPE_CHECKING:
-    from whybox.data.table import Table
+Table = Any  # a Table of whybox.data.table, which imports this file
 
 __all__ = ["table_array", "table_html", "table_item", "table_text"]
 
@@ -92,10 +91,10 @@ def _column_positions(table: Table, key: Any) -> list[int]:
 
 def _column_position(table: Table, column: Any) -> int:
     if isinstance(column, str) and column in table.names:
-        return table.names.index(column)
+        return int(table.names.index(column))
     is_integer = isinstance(column, (int, np.integer)) and not isinstance(column, bool)
     if is_integer and -table.width <= column < table.width:
-        return int(column) % table.width
+        return int(column % table.width)
     raise OptionError(f"there is no column {column!r}.{did_you_mean(column, table.names)}")
 
 
@@ -105,7 +104,7 @@ def _column_values(table: Table, position: int) -> npt.NDArray[Any]:
     is_plain = column.kind in ("number", "datetime") or column.values.dtype.kind == "b"
     values = (column.values if is_plain else column.objects()).view()
     values.flags.writeable = False
-    return values
+    return np.asarray(values)
 
 
 def _row_as_dict(table: Table) -> dict[str, Any]:
@@ -121,7 +120,7 @@ def table_array(table: Table) -> npt.NDArray[Any]:
     """Return all cells, (rows, columns): numbers where every column holds numbers (missing as NaN), else Python objects (missing as None)."""
     columns = () if table.is_matrix else tuple(table.column(i) for i in range(table.width))
     if all(column.kind in ("number", "boolean") for column in columns):
-        return table.matrix()
+        return np.asarray(table.matrix())
     return np.column_stack([column.objects() for column in columns])
 
 

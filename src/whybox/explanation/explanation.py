@@ -16,6 +16,7 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.axis_labels import one_position, where
 from whybox.explanation.evidence import Evidence
+from whybox.explanation.figures import Figures
 from whybox.explanation.selection import as_key
 from whybox.models.links import PREDICTION
 
@@ -308,11 +309,9 @@ class Explanation:
         return order if most is None else order[:most]
 
     @property
-    def plot(self) -> Any:
+    def plot(self) -> Figures:
         """Figures: ``e.plot.bar()``, ``.beeswarm()``, ``.waterfall()``, ``.scatter(feature)``, ``.heatmap()``, ``.curve()``; each returns its axes."""
-        from importlib import import_module
-
-        return import_module("whybox.plots").Plots(self)
+        return Figures(self)
 
     def to_frame(self, *, library: str | None = None, layout: str = "auto") -> Any:
         """Return a data frame in the user's frame library; see whybox.explanation.export.to_frame."""
@@ -352,7 +351,8 @@ class Explanation:
         """Return a copy with arrays and rows of its own."""
         from whybox.explanation.pickling import deep_copy
 
-        return deep_copy(self, memo)
+        copied: Explanation = deep_copy(self, memo)
+        return copied
 
     def _repr_html_(self) -> str:
         from whybox.explanation.html import table_html

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import build_frame, is_missing
 from whybox.errors import Argument, MissingDependencyError, OptionError
-
-if TYPE_CHECKING:
-    from whybox.explanation.explanation import Explanation
+from whybox.explanation.labelled import Labelled
 
 __all__ = ["table_columns", "to_arrow", "to_frame", "to_xarray"]
 
 LAYOUTS = ("auto", "wide", "long")
 
 
-def to_frame(explanation: Explanation, *, library: str | None = None, layout: str = "auto") -> Any:
+def to_frame(explanation: Labelled, *, library: str | None = None, layout: str = "auto") -> Any:
     """Return a data frame.
 
     Args:
@@ -58,20 +56,20 @@ def _storable(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return out
 
 
-def _row_labels(e: Explanation, layout: str) -> Any:
+def _row_labels(e: Labelled, layout: str) -> Any:
     """Row labels of a wide table, if the rows have labels of their own (also a single selected row); a long table has a column of them."""
     if e.data is None or e.data.labels is None or "row" not in e.coords or _layout(e, layout) == "long":
         return None
     return e.coords["row"] if e.data.index is None else e.data.index
 
 
-def _layout(e: Explanation, layout: str) -> str:
+def _layout(e: Labelled, layout: str) -> str:
     if layout != "auto":
         return layout
     return "wide" if e.kind == "attribution" else "long"
 
 
-def to_arrow(explanation: Explanation, *, layout: str = "auto") -> Any:
+def to_arrow(explanation: Labelled, *, layout: str = "auto") -> Any:
     """Return a pyarrow Table as :func:`to_frame`; its schema metadata holds the evidence as JSON under ``whybox``."""
     import pyarrow as pa
 
@@ -83,7 +81,7 @@ def to_arrow(explanation: Explanation, *, layout: str = "auto") -> Any:
     return table.replace_schema_metadata({"whybox": json.dumps(about)})
 
 
-def _row_columns(e: Explanation, taken: Any) -> dict[str, npt.NDArray[Any]]:
+def _row_columns(e: Labelled, taken: Any) -> dict[str, npt.NDArray[Any]]:
     """Row labels as one column, or those of a MultiIndex as one column a level, under the names of the levels."""
     index = None if e.data is None else e.data.index
     if index is None or not hasattr(index, "levels"):
@@ -106,7 +104,7 @@ def _arrow(values: npt.NDArray[Any]) -> Any:
         return pa.array([None if v is None else str(v) for v in values])
 
 
-def to_xarray(explanation: Explanation) -> Any:
+def to_xarray(explanation: Labelled) -> Any:
     """Return an xarray Dataset.
 
     Raises:
@@ -132,7 +130,7 @@ def to_xarray(explanation: Explanation) -> Any:
     )
 
 
-def table_columns(e: Explanation, layout: str = "auto") -> dict[str, npt.NDArray[Any]]:
+def table_columns(e: Labelled, layout: str = "auto") -> dict[str, npt.NDArray[Any]]:
     """Return the columns of the table, as :func:`to_frame` lays them out."""
     if layout not in LAYOUTS:
         raise OptionError(Argument("layout", layout), " is not known.", known=LAYOUTS)
@@ -145,7 +143,7 @@ def table_columns(e: Explanation, layout: str = "auto") -> dict[str, npt.NDArray
     return _wide(e)
 
 
-def _wide(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+def _wide(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     rows = "row" in e.dims
     values = e.values if rows else e.values[None]
     values = values if "feature" in e.dims else values[:, None]
@@ -173,7 +171,7 @@ def _free(name: str, taken: Any) -> str:
     return name
 
 
-def _pairs(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+def _pairs(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     """Each pair once, and each feature with all others, by falling size."""
     first, second = np.triu_indices(len(e.coords["feature"]))
     several = "output" in e.dims
@@ -198,7 +196,7 @@ def _pairs(e: Explanation) -> dict[str, npt.NDArray[Any]]:
     return {name: values[order] for name, values in out.items()}
 
 
-def _long(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+def _long(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     if e.kind == "interaction_size" and e.dims[:2] == ("feature", "feature_2"):
         return _pairs(e)
     shape = e.values.shape

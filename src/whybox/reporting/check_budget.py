@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from whybox.checks.audit import EXPENSIVE_PASSES
+from whybox.checks.cost import passes_of_groups
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.make_method import make
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.prepare_inputs import feed
 from whybox.methods.saliency.problem import first_pass
 from whybox.models.registry import as_network
 
-__all__ = ["Plan", "bytes_per_row", "choose_checks", "requested_checks"]
+__all__ = ["CheckChoice", "bytes_per_row", "choose_checks", "requested_checks"]
 
 MAX_WORK_BYTES: Final = 100e9  # bytes of intermediate results: about a minute of one core, for a method
 MIN_PASS_BYTES: Final = 100e3  # what a pass counts at least: small networks spend their time between the numbers
 MAX_ROWS_CHECKED: Final = (16, 8, 4)  # rows: as many as may be within that
 MIN_ROWS_COUNTED: Final = 4  # rows over which a check that counts rows can tell anything
-MAX_MAPS_PER_ROW: Final = {
-    "numerical": 1,
-    "stability": 8,
-    "model dependence": 18,
-    "faithfulness": 0,
-}  # maps of each row, at most
-EXPENSIVE_CHECKS: Final = {
-    "numerical": 1,
-    "stability": 5,
-    "model dependence": 8,
-    "faithfulness": 0,
-}  # where one takes many passes
 ROWS_COUNTED: Final = ("model dependence", "faithfulness")  # verdicts hang on an interval over rows
-FORWARDS_FOR_CURVES: Final = 700  # forwards of each row for deletion and insertion
 
 
 @final
 @dataclass(frozen=True)
-class Plan:
+class CheckChoice:
     """The checks to make: groups of them, of how many rows; `said` is why, `whole` whether nothing is left out."""
 
     groups: Sequence[str] | str
@@ -46,30 +34,26 @@ class Plan:
     whole: bool
 
 
-def requested_checks(asked: Sequence[str] | str) -> Plan:
+def requested_checks(asked: Sequence[str] | str) -> CheckChoice:
     """What the caller asked for, whatever it takes."""
     named = asked if isinstance(asked, str) else ", ".join(asked)
-    return Plan(asked, MAX_ROWS_CHECKED[0], f"Checks asked for: {named}.", True)
+    return CheckChoice(asked, MAX_ROWS_CHECKED[0], f"Checks asked for: {named}.", True)
 
 
-def bytes_per_row(net: Any, inputs: Any, reading: Mapping[str, Any]) -> int:
+def bytes_per_row(net: Any, inputs: Any, reading: ReadingOptions) -> int:
     """Bytes that a derivative at one row keeps: the size of the network at work, the same on every machine."""
     network = as_network(net)
     with network.session():
-        how = {k: reading[k] for k in ("channel_axis", "embedding", "tokenizer") if k in reading}
-        made = feed(network, inputs, make("gradient", {}), **how)
+        made = feed(network, inputs, make("gradient", {}), reading)
         return first_pass(made.net, tuple(i.x[:1] for i in made.inputs), made.inputs)[2]
 
 
-def choose_checks(e: Explanation, kept: int) -> Plan:
+def choose_checks(e: Explanation, kept: int) -> CheckChoice:
     """Choose checks, and of how many rows, by the passes that a map took and the bytes that a row keeps."""
-    spent = e.evidence.passes
-    one = (spent["forward"] + spent["backward"]) / len(e)
-    maps = EXPENSIVE_CHECKS if one > EXPENSIVE_PASSES else MAX_MAPS_PER_ROW
-    passes = {g: n * one + (FORWARDS_FOR_CURVES if g == "faithfulness" else 0) for g, n in maps.items()}
+    passes = passes_of_groups(e)
     most = MAX_WORK_BYTES / max(kept, MIN_PASS_BYTES)
-    able = [g for g in MAX_MAPS_PER_ROW if len(e) >= MIN_ROWS_COUNTED or g not in ROWS_COUNTED]
-    few = [g for g in MAX_MAPS_PER_ROW if g not in able]
+    able = [g for g in passes if len(e) >= MIN_ROWS_COUNTED or g not in ROWS_COUNTED]
+    few = [g for g in passes if g not in able]
     for rows in MAX_ROWS_CHECKED:
         if min(rows, len(e)) * sum(passes[g] for g in able) <= most:
             return _plan(able, rows, few, [], passes, e, kept)
@@ -84,7 +68,7 @@ def choose_checks(e: Explanation, kept: int) -> Plan:
 
 def _plan(
     groups: list[str], rows: int, few: Sequence[str], expensive: Sequence[str], passes: dict[str, float], e: Explanation, kept: int
-) -> Plan:  # fmt: skip
+) -> CheckChoice:  # fmt: skip
     count = min(rows, len(e)) * sum(passes[g] for g in groups)
     each = max(kept, MIN_PASS_BYTES)
     said = (
@@ -94,7 +78,7 @@ def _plan(
     why = [f"{_listed(few)} (fewer than {MIN_ROWS_COUNTED} rows tell nothing)"] if few else []
     why += [f"{_listed(expensive)} (more than {_size(MAX_WORK_BYTES)})"] if expensive else []
     said += f" Left out: {'; '.join(why)}; checks='all' leaves out nothing." if why else ""
-    return Plan(groups, rows, said, not why)
+    return CheckChoice(groups, rows, said, not why)
 
 
 def _listed(names: Sequence[str]) -> str:

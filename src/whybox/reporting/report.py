@@ -17,6 +17,8 @@ from whybox.data.table import Table, as_table
 from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.kernels.predict import raw
+from whybox.methods.method_spec import MethodSpec
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.models.base import Model
 from whybox.models.registry import as_model
 from whybox.reporting.contents import SECTIONS, Section
@@ -24,6 +26,7 @@ from whybox.reporting.facts import ReportData
 from whybox.reporting.network_report import network_report
 from whybox.reporting.page import page
 from whybox.reporting.performance import Performance, measure
+from whybox.reporting.sections.more_methods import method_block, methods_of_tables
 
 __all__ = ["report"]
 
@@ -61,7 +64,8 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         path: where to write; the file appears whole or not at all.
         y: the truth, one value a row, or the name of a column of X that holds it.
         title: of the page. source: where the rows come from, in words. sections: which parts, in order.
-        methods, output_names: of networks only: saliency methods (None: gradient, integrated gradients, Grad-CAM where it fits); names of the outputs.
+        methods: of networks, ids of saliency methods (None: gradient, integrated gradients, Grad-CAM where it fits); of other models, ids of methods of
+            importance and kinds of effects that are shown beside those of every report. output_names: of networks only: names of the outputs.
         checks: of networks only: as for ``whybox.check``; None: those that a count of passes finds cheap, and the page says which and why.
         channel_axis: of networks only, as for ``whybox.saliency``; seed: of what methods and checks draw (None: 0).
         embedding, tokenizer, words: of networks that read texts, as for ``whybox.saliency``.
@@ -89,6 +93,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         '<!doctype html>'
     """
     _check_path(path)
+    reading = ReadingOptions(channel_axis=channel_axis, embedding=embedding, tokenizer=tokenizer, words=words)
     if is_network(model):
         if any(given is not None for given in (y, players, scale)) or sections is not SECTIONS:
             of_tables = [(Argument(name, example=""), ", ") for name in ("y", "players", "scale")]
@@ -105,23 +110,21 @@ def report(  # noqa: PLR0913  # the promise of the public surface
             background=background,
             methods=(methods,) if isinstance(methods, str) else methods,
             checks=checks,
-            reading={"channel_axis": channel_axis, "embedding": embedding, "tokenizer": tokenizer, "words": words},
+            reading=reading,
             seed=0 if seed is None else seed,
             title=title,
             source=source,
         )
     of_networks = {
-        "methods": methods,
         "output_names": output_names,
         "checks": checks,
-        "embedding": embedding,
-        "tokenizer": tokenizer,
         "seed": seed,
-        "channel_axis": None if channel_axis == "auto" else channel_axis,
+        **reading.changed(),
     }
     for name, value in of_networks.items():
         if value is not None:
             raise OptionError(Argument(name, example=""), " is for neural networks.")
+    more = methods_of_tables([methods] if isinstance(methods, str) else methods or [])
     adapted = as_model(model)
     table = as_table(X)
     truth, truth_name = _truth(table, y)
@@ -130,7 +133,10 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     explanation = explain(adapted, table, background, output=output, scale=scale, players=players)
     performance = None if truth is None else _performance(adapted, explanation, truth)
     facts = ReportData(adapted, explanation, performance, truth_name, source, output, scale)
-    built = [(s.anchor, s.heading, s.build(facts)) for s in sections]
+    built = [
+        (s.anchor, s.heading, _with_methods(s.build(facts), [m for m in more if m.section == s.anchor], facts, truth))
+        for s in sections
+    ]
     html = page(
         title or f"Explanation of {adapted.kind}",
         f"{len(explanation):,} rows" + (f" from {source}" if source else ""),
@@ -139,6 +145,12 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     with atomic_write(path) as part:
         part.write_text(html, encoding="utf-8")
     return explanation
+
+
+def _with_methods(html: str | None, more: Sequence[MethodSpec], facts: ReportData, truth: Any) -> str | None:
+    """A section with the methods that were named beside its own."""
+    blocks = [method_block(facts, spec, truth) for spec in more]
+    return "".join([html or "", *blocks]) if blocks else html
 
 
 def _check_path(path: Any) -> None:

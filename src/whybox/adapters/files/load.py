@@ -16,7 +16,6 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, MissingDependencyError, ModelFileError, UntrustedPickleError, shown
 from whybox.models.base import Model
 from whybox.models.linear import Linear
-from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["load_model_file"]
@@ -24,11 +23,13 @@ __all__ = ["load_model_file"]
 MAX_FILE_BYTES: Final = 4 * 2**30
 
 
-def load_model_file(path: Path, *, trust_pickle: bool = False, verify: bool = True) -> Model:
+def load_model_file(
+    path: Path, adapt: Callable[[Any], Model], *, trust_pickle: bool = False, verify: bool = True
+) -> Model:
     """Read a model file: XGBoost JSON or UBJSON, LightGBM text, CatBoost JSON or cbm, skops; pickle and joblib when trusted.
 
     Args:
-        path: the file.
+        path: the file. adapt: reads an estimator that was in it, object -> model.
         trust_pickle: allow formats that run whatever code is in them.
         verify: compare with the library's own predict, in a process of its own, where it is installed.
 
@@ -51,7 +52,9 @@ def load_model_file(path: Path, *, trust_pickle: bool = False, verify: bool = Tr
     data = path.read_bytes()
     reader = _reader_of(path, data)
     if reader is None:
-        return _read_pickle(path, data, trust_pickle)
+        return adapt(_read_pickle(path, data, trust_pickle))
+    if reader is _read_skops:
+        return _whole(path, adapt, _read_skops(path, data))
     model = reader(path, data)
     return model if not verify else _VERIFIERS[reader](path, model)
 
@@ -153,7 +156,15 @@ def _read_lightgbm(path: Path, data: bytes) -> Model:
     return read_text_model(text.replace("\r\n", "\n"), "LightGBM model file")
 
 
-def _read_skops(path: Path, data: bytes) -> Model:
+def _whole(path: Path, adapt: Callable[[Any], Model], estimator: Any) -> Model:
+    """Adapt an estimator of a file that may have been edited."""
+    try:
+        return adapt(estimator)
+    except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ModelFileError(f"the model in {path.name} is not whole: {type(error).__name__}: {error}.") from error
+
+
+def _read_skops(path: Path, data: bytes) -> Any:
     del data
     try:
         from skops import io
@@ -167,17 +178,13 @@ def _read_skops(path: Path, data: bytes) -> Model:
                 f"{path.name} holds types that are not on the allow-list: {shown(foreign_types)}. Models of other libraries inside a skops file reach those libraries' native "
                 "loaders; save them in their own format (XGBoost .json, LightGBM .txt, CatBoost .json)."
             )
-        model = io.load(path, trusted=types)
+        return io.load(path, trusted=types)
     except ModelFileError:
         raise
     except Exception as error:
         raise ModelFileError(
             f"skops cannot read {path.name}: {error}. It may be truncated, edited, or written by an incompatible version."
         ) from error
-    try:
-        return as_model(model)
-    except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"the model in {path.name} is not whole: {type(error).__name__}: {error}.") from error
 
 
 _SKOPS_ALLOWED_PREFIXES: Final = (
@@ -201,7 +208,7 @@ _SKOPS_ALLOWED_PREFIXES: Final = (
 )
 
 
-def _read_pickle(path: Path, data: bytes, trusted: bool) -> Model:
+def _read_pickle(path: Path, data: bytes, trusted: bool) -> Any:
     if not trusted:
         imported_names = _imported_names(data)
         raise UntrustedPickleError(
@@ -213,12 +220,11 @@ def _read_pickle(path: Path, data: bytes, trusted: bool) -> Model:
     import joblib
 
     try:
-        model = joblib.load(path)
+        return joblib.load(path)
     except Exception as error:
         raise ModelFileError(
             f"{path.name} cannot be unpickled: {type(error).__name__}: {error}. It may be truncated, or need another version of its library."
         ) from error
-    return as_model(model)
 
 
 def _imported_names(data: bytes) -> list[str]:
@@ -305,16 +311,9 @@ def _verify_json(path: Path, model: Model) -> Model:
     return _verify_catboost(path, model) if model.kind.startswith("CatBoost") else _verify_xgboost(path, model)
 
 
-def _already_verified(path: Path, model: Model) -> Model:
-    """Return the model: it was verified when the live object was read."""
-    del path
-    return replace(model)
-
-
 _VERIFIERS: Final[dict[FileReader, Callable[[Path, Model], Model]]] = {
     _read_xgboost_ubjson: _verify_xgboost,
     _read_json: _verify_json,
     _read_lightgbm: _verify_lightgbm,
     _read_cbm: _verify_catboost,
-    _read_skops: _already_verified,
 }

@@ -24,6 +24,7 @@ from whybox.methods.effects.curves import (
     with_sides,
 )
 from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.options import PredictionOptions
 from whybox.methods.effects.predict_evaluator import Evaluator
 
 __all__ = [
@@ -61,6 +62,11 @@ class EffectKind(ABC):
     mean_cost: ClassVar[bool] = False
     surface_quantity: ClassVar[str] = ""
     bytes_per_row: ClassVar[float] = 0.0
+
+    @classmethod
+    def of(cls, options: PredictionOptions) -> EffectKind:
+        """Return the kind with those of its own options that it needs; here none."""
+        return cls()
 
     @abstractmethod
     def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:

@@ -14,16 +14,22 @@ from typing import Final, final
 import numpy as np
 
 from whybox.core.progress import expected_batch_sizes
+from whybox.methods.common.columns import Ints
 from whybox.methods.common.extrapolation import OffDataShare
+from whybox.methods.common.plan import MethodPlan
 from whybox.methods.common.rows import Rows
 from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.interactions import InteractionsWork, prepared
+from whybox.methods.effects.options import JACKKNIFE_GROUPS
 from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import grouped
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
+from whybox.methods.registry import find
 from whybox.models.blackbox import BlackBox
+from whybox.models.trees import TreeEnsemble
 
-__all__ = ["EffectsPlan", "plan_effects"]
+__all__ = ["EffectsPlan", "plan_effects", "plan_interactions", "plan_regions"]
 
 _PILOT: Final = (256, 1024)  # rows that trees are timed with
 _MANY: Final = (2048, 8192)  # the same, for means, which come out of all rows at once
@@ -39,7 +45,7 @@ class EffectsPlan:
     """What :func:`whybox.effects` will do with the same arguments.
 
     Attributes:
-        method: what will be computed, in words. estimand: of what, as evidence records it.
+        method: what will be computed, in words. method_id: its id in the registry of methods. estimand: of what, as evidence records it.
         exact: whether the values are exact for the rows given (they are, of all kinds there are).
         kernel: how answers are found: ``"the trees' own leaves"``, or whose predictions.
         rows, curves, points: how many; points of all curves together.
@@ -52,6 +58,7 @@ class EffectsPlan:
     """
 
     method: str
+    method_id: str
     estimand: str
     exact: bool
     kernel: str
@@ -66,6 +73,11 @@ class EffectsPlan:
     seconds: float
     memory_bytes: float
     spent: int
+
+    def repeated(self, times: int) -> EffectsPlan:
+        """Return the plan of the same work done so many times, for models fitted again."""
+        names = ("predictions", "brute", "checks", "model_calls", "batches", "seconds")
+        return replace(self, **{name: times * getattr(self, name) for name in names})
 
     @property
     def line(self) -> str:
@@ -133,6 +145,7 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
         every += grids
     return EffectsPlan(
         method=asked.spec.title,
+        method_id=asked.spec.method_id,
         estimand=asked.spec.estimand,
         exact=asked.spec.exact,
         kernel="; ".join(kernels),
@@ -147,6 +160,74 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
         seconds=seconds + _off_seconds(asked, every),
         memory_bytes=memory,
         spent=spent,
+    )
+
+
+def plan_interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> MethodPlan:
+    """Return what :func:`whybox.interactions` will cost.
+
+    Raises:
+        LimitError, OptionError: as :func:`whybox.interactions`.
+    """
+    spec = find("interactions", "friedman_h")
+    work = prepared(asked, sample, seed)
+    rows, outputs = work.evaluator.rows, len(asked.target.names)
+    sets = 1 if work.sample is None else 1 + JACKKNIFE_GROUPS
+    if isinstance(work.evaluator, PredictEvaluator):
+        _, each, _ = _pace(work.evaluator, [], work.predictions, _allowed(asked, work.predictions))
+        seconds = each * work.predictions
+    else:
+        seconds = _seconds_of_rows(asked, work)
+    return MethodPlan(
+        method=spec.title,
+        method_id=spec.method_id,
+        kernel=work.evaluator.kernel,
+        exact=work.sample is None,
+        rows=len(rows),
+        model_calls=asked.checked + (work.predictions if isinstance(asked.model, BlackBox) else 0),
+        memory_bytes=8.0 * len(rows) * (3 * rows.table.width + 4 + outputs * sets * (2 * len(work.used) + 3)),
+        seconds=seconds,
+    )
+
+
+def _seconds_of_rows(asked: EffectsProblem, work: InteractionsWork) -> float:
+    """Time the leaves on two samples of the rows, and draw a straight line through them."""
+    times = []
+    count = len(work.evaluator.rows)
+    for size in sorted({min(n, count) for n in _PILOT}):
+        evaluator, _ = _some_of(asked, size)
+        began = time.perf_counter()
+        replace(work, evaluator=evaluator).sizes()
+        times.append((size, time.perf_counter() - began))
+    return _line(times, count)
+
+
+def plan_regions(asked: EffectsProblem) -> MethodPlan:
+    """Return what :func:`whybox.regions` will cost.
+
+    Raises:
+        LimitError: more predictions than allowed.
+    """
+    spec = find("regions", "regional")
+    members = asked.wanted[0]
+    evaluator, grid = asked.evaluator(members), asked.make(members)
+    predictions = sum(evaluator.reserve([grid]))
+    if isinstance(evaluator, PredictEvaluator):
+        _, each, _ = _pace(evaluator, [grid], predictions, _allowed(asked, predictions))
+        seconds = each * predictions
+    else:
+        assert isinstance(evaluator, TreeEvaluator)  # noqa: S101  # the only other one
+        seconds = _growth(asked, evaluator, [grid], lambda e, g: list(e.curves(g)), len(asked.rows), _PILOT)
+    return MethodPlan(
+        method=spec.title,
+        method_id=spec.method_id,
+        kernel=evaluator.kernel,
+        exact=spec.exact,
+        rows=len(asked.rows),
+        model_calls=asked.checked + (predictions if isinstance(asked.model, BlackBox) else 0),
+        memory_bytes=24.0 * len(asked.rows) * len(grid) * len(asked.target.names),
+        seconds=seconds,
+        notes=("The time is that of the curves, without the search for splits.",),
     )
 
 
@@ -194,7 +275,7 @@ def _tree_seconds(asked: EffectsProblem, trees: TreeEvaluator, grids: Sequence[G
 
 def _growth(
     asked: EffectsProblem,
-    trees: TreeEvaluator,
+    evaluator: TreeEvaluator,
     grids: list[Grid],
     work: Callable[[Evaluator, list[Grid]], object],
     rows: int,
@@ -203,18 +284,33 @@ def _growth(
     """Seconds for so many rows, by a straight line through the times of two samples of them."""
     times = []
     for size in sorted({min(n, rows) for n in sizes}):
-        picked = np.unique(np.linspace(0, len(asked.rows) - 1, size).astype(np.int64))
-        part = Rows(asked.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
+        few, picked = _some_of(asked, size)
         made = [
             replace(
-                g, features=tuple(part.feature(p) for p in g.members), at=g.at[picked], same=g.same[picked], given=True
+                g,
+                features=tuple(few.rows.feature(p) for p in g.members),
+                at=g.at[picked],
+                same=g.same[picked],
+                given=True,
             )
             for g in grids
         ]
-        few = TreeEvaluator(trees.model, part, trees.target, threads=trees.threads)
         began = time.perf_counter()
         work(few, made)
         times.append((len(picked), time.perf_counter() - began))
+    return _line(times, rows)
+
+
+def _some_of(asked: EffectsProblem, size: int) -> tuple[TreeEvaluator, Ints]:
+    """The trees over so many of the rows, taken evenly; and which."""
+    assert isinstance(asked.model, TreeEnsemble)  # noqa: S101  # asked by the caller
+    picked = np.unique(np.linspace(0, len(asked.rows) - 1, size).astype(np.int64))
+    part = Rows(asked.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
+    return TreeEvaluator(asked.model, part, asked.target, threads=asked.threads), picked
+
+
+def _line(times: Sequence[tuple[int, float]], rows: int) -> float:
+    """Seconds for so many rows, by a straight line through the first and the last timing, (rows, seconds)."""
     (size, seconds), (before, less) = times[-1], times[0]
     if size == before:
         return seconds * rows / size if rows > size else seconds

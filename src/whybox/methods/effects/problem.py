@@ -9,7 +9,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.core.workers import check_jobs, thread_count
+from whybox.core.workers import thread_count
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
 from whybox.errors import Argument, OptionError, did_you_mean
@@ -22,6 +22,7 @@ from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.rows import Rows, weighted_rows
 from whybox.methods.effects.grid import Grid, product
 from whybox.methods.effects.kinds import EffectKind
+from whybox.methods.effects.options import PredictionOptions
 from whybox.methods.effects.points import make_grid
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
@@ -34,7 +35,7 @@ from whybox.models.prepare_rows import PreparedRows, prepare_rows
 from whybox.models.readable import readable
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["EffectsProblem", "check_kind", "settle"]
+__all__ = ["EffectsProblem", "settle"]
 
 ROWS_VERIFIED: Final = 65536
 DEFAULT_MAX_EVALS: Final = 10**8  # predictions of single rows in total, when the caller sets no limit
@@ -58,17 +59,21 @@ class EffectsProblem:
     kind: str
     grid: Any
     received: PreparedRows
-    max_evals: int | None = None
+    options: PredictionOptions
     agreement: float = 0.0
     checked: int = 0
     shown: int = 0
-    threads: int = 1
     _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
 
     @property
     def allowed(self) -> int:
         """How many predictions of single rows may be made in total."""
-        return DEFAULT_MAX_EVALS if self.max_evals is None else self.max_evals
+        return DEFAULT_MAX_EVALS if self.options.max_evals is None else self.options.max_evals
+
+    @property
+    def threads(self) -> int:
+        """Threads of tree ensembles."""
+        return thread_count(self.options.n_jobs)
 
     @property
     def spec(self) -> MethodSpec:
@@ -78,7 +83,7 @@ class EffectsProblem:
     @cached_property
     def effect_kind(self) -> EffectKind:
         """What computes this kind of effect."""
-        made: EffectKind = load(self.spec.run)()
+        made: EffectKind = load(self.spec.run).of(self.options)
         return made
 
     @property
@@ -173,47 +178,31 @@ class EffectsProblem:
         return [*steps[np.isfinite(steps)].tolist(), *([None] if feature.missing else [])]
 
 
-def check_kind(kind: Any) -> str:
-    """Refuse what is not a kind of effect.
-
-    Raises:
-        OptionError: unknown kind.
-    """
-    return find("effects", kind, argument="kind").id
-
-
-def settle(  # noqa: PLR0913  # the options there are
+def settle(
     model: Any,
     X: Any,
     features: Any,
+    options: PredictionOptions,
     *,
-    kind: str,
-    grid: Any,
-    output: Any,
-    scale: Any = None,
-    sample_weight: Any,
-    response_method: str | None,
-    max_evals: int | None,
-    n_jobs: int | None = None,
+    kind: str = "pdp",
+    grid: Any = None,
     check: bool = True,
     known: float | None = None,
 ) -> EffectsProblem:
     """Settle a question, holding our reading of the model against its own predict on these rows.
 
     Args:
-        model, X, features, kind, grid, output, scale, sample_weight, response_method, max_evals, n_jobs: as for whybox.effects.
+        model, X, features, kind, grid: as for whybox.effects. options: the others.
         check: False where there is only a plan to make, and nothing is compared yet.
         known: how far our reading is from the model's own predict at most, where these rows were compared before: the model is not asked again.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
     """
-    check_kind(kind)
-    if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
-        raise OptionError(Argument("max_evals", max_evals), " must be a positive whole number.")
-    threads = thread_count(check_jobs(n_jobs))
+    find("effects", kind, argument="kind")
+    output, scale = options.output, options.scale
     given = as_table(X)
-    adapted = readable(model, given, response_method, scale)
+    adapted = readable(model, given, options.response_method, scale)
     received = prepare_rows(adapted, given)
     table = snapshot_table(received.table)
     if table.is_sparse:
@@ -221,7 +210,7 @@ def settle(  # noqa: PLR0913  # the options there are
         adapted = narrow_to_columns_read(adapted)
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm_structure(table)
-    rows = weighted_rows(table, sample_weight)
+    rows = weighted_rows(table, options.sample_weight)
     target = resolve_output(adapted.outputs, output, scale)
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
@@ -231,7 +220,18 @@ def settle(  # noqa: PLR0913  # the options there are
     shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
     calls = shown_rows + repeats.count if box else calls
     return EffectsProblem(
-        adapted, rows, repeats, target, wanted, kind, grid, received, max_evals, agreement, calls, shown_rows, threads
+        adapted,
+        rows,
+        repeats,
+        target,
+        wanted,
+        kind,
+        grid,
+        received,
+        options,
+        agreement=agreement,
+        checked=calls,
+        shown=shown_rows,
     )
 
 

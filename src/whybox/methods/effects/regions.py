@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import Argument, LimitError, OptionError
+from whybox.errors import LimitError, OptionError
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.columns import Feature, Ints
@@ -32,7 +32,7 @@ from whybox.methods.effects.result import labelled
 from whybox.methods.registry import find
 from whybox.numerics.rounding import floor
 
-__all__ = ["GRID_POINTS", "check_depth", "regions"]
+__all__ = ["GRID_POINTS", "regions"]
 
 GRID_POINTS: Final = 30  # of the grid, by default
 CUTS_TRIED: Final = 20  # of a number that are tried
@@ -77,17 +77,6 @@ class _Shapes:
             return 0.0
         w = w / w.sum()
         return float(np.sqrt(w @ ((x - w @ x) ** 2).sum(axis=1)))
-
-
-def check_depth(depth: Any) -> int:
-    """Refuse what is not a depth.
-
-    Raises:
-        OptionError: not a whole number from 1 to 4.
-    """
-    if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)) or not 1 <= depth <= 4:
-        raise OptionError(Argument("depth", depth), " must be 1, 2, 3 or 4: how many splits a region may be deep.")
-    return int(depth)
 
 
 def regions(problem: EffectsProblem, *, depth: int) -> Effects:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Final
 
 import numpy as np
 
@@ -10,12 +11,30 @@ from whybox.errors import Argument, UnsupportedModelError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
 from whybox.games.players import resolve_players
+from whybox.methods.common.plan import MethodPlan, Plan
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.registry import find
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["impurity"]
+__all__ = ["impurity", "plan_impurity"]
+
+KERNEL: Final = "sum over splits"
+
+
+def plan_impurity(problem: ImportanceProblem) -> Plan:
+    """Plan :func:`impurity`: the model is read, and nothing is evaluated."""
+    spec = find("importance", "impurity")
+    return MethodPlan(
+        method=spec.title,
+        method_id=spec.method_id,
+        kernel=KERNEL,
+        exact=True,
+        rows=0,
+        model_calls=0,
+        memory_bytes=0.0,
+        seconds=0.0,
+    )
 
 
 def impurity(problem: ImportanceProblem) -> Explanation:
@@ -56,7 +75,7 @@ def impurity(problem: ImportanceProblem) -> Explanation:
     spec = find("importance", "impurity")
     evidence = Evidence(
         **spec.evidence_fields(),
-        kernel="sum over splits",
+        kernel=KERNEL,
         exact=True,
         estimand=spec.estimand,
         index="none",

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from whybox.explanation.explanation import Explanation
+from whybox.methods.common.plan import Plan
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.registry import find
 
-__all__ = ["mean_abs_shap"]
+__all__ = ["mean_abs_shap", "plan_mean_abs_shap"]
 
 
 def mean_abs_shap(problem: ImportanceProblem) -> Explanation:
@@ -38,3 +39,15 @@ def mean_abs_shap(problem: ImportanceProblem) -> Explanation:
         data=None,
         evidence=replace(explanation.evidence, **(own | {"method": title})),
     )
+
+
+def plan_mean_abs_shap(problem: ImportanceProblem) -> Plan:
+    """Plan :func:`mean_abs_shap`: the plan of the attributions.
+
+    Raises:
+        OptionError: there are no rows.
+    """
+    made = problem.plan_attributions("shap")
+    method_id = find("importance", "shap").method_id
+    averaged: Plan = replace(made, method=f"Mean |{made.method}| over the rows", method_id=method_id)
+    return averaged

@@ -8,6 +8,7 @@ from typing import Any, final
 
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.registry import family_ids, find
 
 __all__ = ["ImportanceProblem", "check_truth"]
@@ -21,14 +22,19 @@ class ImportanceProblem:
     Attributes:
         model: any supported model. X: rows, or None. players: named groups of columns, or None.
         attribution_options: options of an explanation by name, those alone that the caller gave.
-        explain: explains rows, (model, rows, **options) -> attributions. It is handed in, so that importance imports no other method.
+        explain: explains rows, (model, rows, **options) -> attributions; plan_explain: plans that. They are handed in, so that importance imports no
+            other method.
+        y: the truth, or None. options: all of them, of the method's own dataclass.
     """
 
     model: Any
     X: Any
     players: Any
     attribution_options: dict[str, Any]
-    explain: Callable[..., Explanation]
+    explain: Callable[..., Any]
+    plan_explain: Callable[..., Any]
+    y: Any
+    options: ImportanceOptions
 
     def attributions(self, method: str) -> Explanation:
         """Explain the rows.
@@ -38,7 +44,18 @@ class ImportanceProblem:
         """
         if self.X is None:
             raise OptionError(Argument("method", method), " averages over rows: pass X.")
-        return self.explain(self.model, self.X, players=self.players, **self.attribution_options)
+        found: Explanation = self.explain(self.model, self.X, players=self.players, **self.attribution_options)
+        return found
+
+    def plan_attributions(self, method: str) -> Any:
+        """Plan :meth:`attributions`; the rows may be a number of rows.
+
+        Raises:
+            OptionError: there are no rows, or options that do not go together.
+        """
+        if self.X is None:
+            raise OptionError(Argument("method", method), " averages over rows: pass X, or how many rows.")
+        return self.plan_explain(self.model, self.X, players=self.players, **self.attribution_options)
 
     def without_rows(self, method: str) -> Any:
         """Return the model, for a method that reads the model alone.
@@ -55,12 +72,14 @@ class ImportanceProblem:
 
 
 def check_truth(y: Any, method: str) -> None:
-    """Refuse a truth where the method does not use it, or a method in its place.
+    """Refuse a truth where the method does not use it, none where it needs one, or a method in its place.
 
     Raises:
-        OptionError: either.
+        OptionError: any of these.
     """
     spec = find("importance", method)
+    if y is None and "y" in spec.needs:
+        raise OptionError(Argument("method", method), " measures against the truth: pass ", Argument("y"), ".")
     if y is None or "y" in (*spec.needs, *spec.takes):
         return
     if isinstance(y, str) and y in family_ids("importance"):

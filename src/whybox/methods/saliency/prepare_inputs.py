@@ -13,6 +13,7 @@ from whybox.errors import Argument, InputError, OptionError, UnsupportedModelErr
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input, resolve_inputs
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.problem import refused
 from whybox.methods.saliency.series_axes import named_axes
 from whybox.methods.saliency.text import Texts, absent_token, arranged, is_text, labelled, replaced
@@ -49,17 +50,8 @@ class PreparedInputs:
         return found if self.several else found[0]
 
 
-def feed(  # noqa: PLR0913  # everything that decides what goes in
-    net: Differentiable,
-    inputs: Any,
-    method: Method,
-    *,
-    background: Any = None,
-    channel_axis: Any = "auto",
-    embedding: str | None = None,
-    tokenizer: Any = None,
-    words: bool = False,
-    baseline_token: Any = None,
+def feed(
+    net: Differentiable, inputs: Any, method: Method, reading: ReadingOptions, *, background: Any = None
 ) -> PreparedInputs:
     """Settle inputs; see :func:`whybox.saliency` for the arguments.
 
@@ -68,24 +60,24 @@ def feed(  # noqa: PLR0913  # everything that decides what goes in
     """
     texts: Texts | None = None
     notes: tuple[str, ...] = ()
-    if is_text(inputs) or is_text(background) or tokenizer is not None:
-        net, texts, inputs, background, notes = arranged(net, inputs, tokenizer, background)
-    if words and texts is None:
+    if is_text(inputs) or is_text(background) or reading.tokenizer is not None:
+        net, texts, inputs, background, notes = arranged(net, inputs, reading.tokenizer, background)
+    if reading.words and texts is None:
         raise OptionError(Argument("words", True), " goes with texts and a tokenizer.")
     several = isinstance(inputs, tuple) or (isinstance(inputs, Mapping) and len(inputs) > 1)
     names = tuple(map(str, inputs)) if isinstance(inputs, Mapping) else ()
     if names:
         net, inputs = net.named(names), tuple(inputs.values())
-        background = by_name(background, names, unnamed=embedding is not None)
-    settled = resolve_inputs(net, inputs, channel_axis)
+        background = by_name(background, names, unnamed=reading.embedding is not None)
+    settled = resolve_inputs(net, inputs, reading.channel_axis)
     if names:
         settled = tuple(replace(i, name=n) for i, n in zip(settled, names, strict=True))
-    tokens = texts is not None or embedding is not None
-    if not tokens and (channel_axis is None or isinstance(channel_axis, str)):
-        settled, notes = named_axes(net, settled, channels=method.channels and channel_axis is not None)
+    tokens = texts is not None or reading.embedding is not None
+    if not tokens and (reading.channel_axis is None or isinstance(reading.channel_axis, str)):
+        settled, notes = named_axes(net, settled, channels=method.channels and reading.channel_axis is not None)
     if tokens:
         settled = (replace(settled[0], dims=("row", "token")), *(replace(i, held=True) for i in settled[1:]))
-    elif baseline_token is not None:
+    elif reading.baseline_token is not None:
         raise OptionError(
             Argument("baseline_token", example=""),
             " goes with texts, or with ",
@@ -93,7 +85,9 @@ def feed(  # noqa: PLR0913  # everything that decides what goes in
             ".",
         )
     return through(
-        PreparedInputs(net, settled, method, several, texts, words, notes, background), embedding, baseline_token
+        PreparedInputs(net, settled, method, several, texts, reading.words, notes, background),
+        reading.embedding,
+        reading.baseline_token,
     )
 
 

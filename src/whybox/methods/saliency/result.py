@@ -22,9 +22,8 @@ from whybox.methods.saliency.problem import Question
 from whybox.methods.saliency.recipe import digest, settings_of
 from whybox.numerics.rounding import SINGLE, relative
 
-__all__ = ["CHANNEL_REDUCTIONS", "explained"]
+__all__ = ["explained"]
 
-CHANNEL_REDUCTIONS: Final = ("auto", "max", "sum", None)
 ROUNDING: Final = 1e-3  # of |score - base| and of the scores, for methods that add up exactly but for float32
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import numpy as np
 
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.methods.common.options import shows_first_overload
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.make_method import make
+from whybox.methods.saliency.options import CALL_OPTIONS, SaliencyOptions
 from whybox.methods.saliency.prepare_inputs import cut, feed
 from whybox.methods.saliency.problem import DEFAULT_MEMORY, Question, part, settle
-from whybox.methods.saliency.result import CHANNEL_REDUCTIONS, explained
+from whybox.methods.saliency.result import explained
 from whybox.models.differentiable import Differentiable
 from whybox.models.registry import as_network
 
@@ -22,11 +24,12 @@ __all__ = ["saliency"]
 ROWS_COMPARED: Final = 4  # rows on which a shorter type is held against the network's own
 
 
-def saliency(  # noqa: PLR0913  # the promise of the public surface
+@overload
+def saliency(  # the promise of the public surface
     net: Any,
     inputs: Any,
     target: Any = None,
-    method: Any = "gradient",
+    method: str | Method = "gradient",
     *,
     background: Any = None,
     reduce: str | None = "auto",
@@ -41,7 +44,17 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
     budget: Any = DEFAULT_MEMORY,
     seed: int = 0,
     **options: Any,
-) -> Explanation | tuple[Explanation, ...]:
+) -> Explanation | tuple[Explanation, ...]: ...
+
+
+@overload
+def saliency(
+    net: Any, inputs: Any, target: Any = None, *, method: list[Any] | tuple[Any, ...], **options: Any
+) -> dict[str, Any]: ...
+
+
+@shows_first_overload
+def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient", **options: Any) -> Any:
     """Show which parts of the input a network's answer hangs on.
 
     Args:
@@ -52,7 +65,7 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
             else a position; refused where it could be both), a tuple of numbers for a place in outputs of several
             axes, one number a row, a list of names or ``"all"`` (an axis of outputs from one shared forward), or a function of the outputs that
             answers one number a row.
-        method: an id of the family ``"saliency"`` in whybox.methods.registry, with options of its own, or the method itself.
+        method: an id of the family ``"saliency"`` in whybox.methods.registry, with options of its own, the method itself, or a list of these.
         background: rows that stand for "absent", for the methods that take them; texts where the rows are texts.
         reduce: how channels become one number: ``"max"`` (largest absolute value), ``"sum"`` (keeps the sign and completeness), None (kept);
             ``"auto"``: ``"max"`` for gradients, ``"sum"`` for what adds up.
@@ -70,7 +83,8 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
         seed: of what is drawn.
 
     Returns:
-        Explanation of kind ``"saliency"``: ``values`` has the shape of the input less the channel axis that was reduced; several inputs give a tuple.
+        Explanation of kind ``"saliency"``: ``values`` has the shape of the input less the channel axis that was reduced; several inputs give a
+            tuple; a list of methods a dict, method -> either.
         Of texts (row, token) or (row, word), NaN where a text is shorter than the longest; tokens or words are in ``extras``.
 
     Raises:
@@ -86,50 +100,42 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
         >>> maps.values.shape
         (3, 8, 8)
     """
-    chosen = make(method, options)
-    if reduce not in CHANNEL_REDUCTIONS:
-        raise OptionError(Argument("reduce", reduce), " is not known: 'auto', 'max', 'sum' or None.")
-    if background is not None and not chosen.background:
-        raise OptionError(Argument("method", chosen.name), " takes no background.")
-    network = as_network(net, output)
-    network = replace(network.fresh_copy(), output_names=tuple(map(str, output_names or ())))
+    own = {name: value for name, value in options.items() if name not in CALL_OPTIONS}
+    call = SaliencyOptions(**{name: value for name, value in options.items() if name in CALL_OPTIONS})
+    if not isinstance(method, (list, tuple)):
+        return _saliency(net, inputs, target, make(method, own), call)
+    if not method:
+        raise OptionError(Argument("method", example=""), " is empty: name at least one.")
+    chosen = [make(each, {} if isinstance(each, Method) else own) for each in method]
+    if len({each.name for each in chosen}) < len(chosen):
+        raise OptionError(Argument("method", example=""), " names a method twice.")
+    return {each.name: _saliency(net, inputs, target, each, call) for each in chosen}
+
+
+def _saliency(
+    net: Any, inputs: Any, target: Any, method: Method, call: SaliencyOptions
+) -> Explanation | tuple[Explanation, ...]:
+    if call.background is not None and not method.background:
+        raise OptionError(Argument("method", method.name), " takes no background.")
+    network = as_network(net, call.output)
+    network = replace(network.fresh_copy(), output_names=tuple(map(str, call.output_names or ())))
     with network.session():
-        wide: Differentiable = network if dtype is None else network.with_dtype(dtype)
-        made = feed(
-            wide,
-            inputs,
-            chosen,
-            background=background,
-            channel_axis=channel_axis,
-            embedding=embedding,
-            tokenizer=tokenizer,
-            words=words,
-            baseline_token=baseline_token,
-        )
+        wide: Differentiable = network if call.dtype is None else network.with_dtype(call.dtype)
+        made = feed(wide, inputs, method, call, background=call.background)
         q = settle(
             made.net,
             made.inputs,
             target,
-            channel_axis=channel_axis,
-            budget=budget,
-            seed=seed,
-            derivatives=chosen.derivatives,
-            reduce=chosen.reduces if reduce == "auto" else reduce,
+            channel_axis=call.channel_axis,
+            budget=call.budget,
+            seed=call.seed,
+            derivatives=method.derivatives,
+            reduce=method.reduces if call.reduce == "auto" else call.reduce,
             background=made.background,
         )
-        notes = [] if dtype is None else [_compared(q, made.method)]
-        found = explained(
-            q,
-            made.method,
-            [*made.notes, *notes],
-            asked={
-                "target": target,
-                "dtype": dtype,
-                "output": output,
-                "embedding": embedding,
-                "baseline_token": baseline_token,
-            },
-        )
+        notes = [] if call.dtype is None else [_compared(q, made.method)]
+        kept = {name: getattr(call, name) for name in ("dtype", "output", "embedding", "baseline_token")}
+        found = explained(q, made.method, [*made.notes, *notes], asked={"target": target, **kept})
     return made.labelled(found)
 
 

@@ -18,7 +18,7 @@ from whybox.errors import UnsupportedModelError
 from whybox.games.exact import exact_values, interventional_worths
 from whybox.kernels import compiled_trees, predict, tree_shap
 from whybox.kernels.compiled_trees import Attribution
-from whybox.methods.shap.plan import Plan, attribution, cheapest, choices, rules, with_attributions
+from whybox.methods.shap.plan import KernelPlan, attribution, cheapest, choices, rules, with_attributions
 from whybox.methods.shap.problem import Kernel, ShapProblem
 from whybox.models.linear import Linear
 from whybox.models.links import Link
@@ -43,9 +43,9 @@ class CompiledProblem:
 
     def __init__(self, problem: ShapProblem) -> None:
         self.problem = problem
-        self._choices: dict[tuple[object, ...], tuple[Plan, ...]] = {}
-        self._made: dict[tuple[object, ...], tuple[Plan, Attribution]] = {}
-        self._latest: dict[tuple[object, ...], tuple[Plan | None, Attribution | None, int, int]] = {}
+        self._choices: dict[tuple[object, ...], tuple[KernelPlan, ...]] = {}
+        self._made: dict[tuple[object, ...], tuple[KernelPlan, Attribution]] = {}
+        self._latest: dict[tuple[object, ...], tuple[KernelPlan | None, Attribution | None, int, int]] = {}
         self._mixed: dict[tuple[str, bool], tuple[int, int]] = {}
 
     def mixed_rows_due(self, table: Table) -> bool:
@@ -83,7 +83,7 @@ class CompiledProblem:
             usable = plan is not None and (plan.instructions is None or compiled is not None)
             self._latest[key] = (plan, compiled, settled, seen) if usable else (None, None, 0, seen)
 
-    def plan(self, order: int, rows: int) -> Plan:
+    def plan(self, order: int, rows: int) -> KernelPlan:
         """Return how this many rows would be explained, were they to come now."""
         key = (order, compiled_trees.forced_key())
         kept = dict(self._made)
@@ -92,7 +92,7 @@ class CompiledProblem:
         plan = replace(plan, rows=rows)
         return with_attributions(plan, self.plan(1, rows)) if order == 2 else plan
 
-    def get(self, order: int, rows: int) -> tuple[Plan, Attribution | None]:
+    def get(self, order: int, rows: int) -> tuple[KernelPlan, Attribution | None]:
         """Return a plan for this many rows, and compiled trees for it.
 
         What is there already is kept while it is the cheaper way; an explainer that is asked again and again prepares for as many rows to come
@@ -107,7 +107,7 @@ class CompiledProblem:
         self._latest[key] = plan, compiled, settled, seen + blocks
         return plan, compiled
 
-    def _get(self, key: tuple[object, ...], order: int, rows: int) -> tuple[Plan, Attribution | None]:
+    def _get(self, key: tuple[object, ...], order: int, rows: int) -> tuple[KernelPlan, Attribution | None]:
         if key not in self._choices:
             self._choices[key] = choices(self.problem, order)
         best = cheapest(self._choices[key], rows)
@@ -152,7 +152,7 @@ class KernelRunner:
         self._threads = thread_count(self.problem.options.n_jobs)
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> KernelPlan:
         """How the problem is computed: for order 2, how its pairs are."""
         return self._plans[self.problem.options.order][0]
 
@@ -341,7 +341,7 @@ class KernelRunner:
             most = int(
                 tree_shap.players_on_path(forest, problem.players.of_column, problem.players.count).max(initial=0)
             )
-        return problem.options.index.moments(max(most, 1) + 1)
+        return problem.options.game_index.moments(max(most, 1) + 1)
 
     def rescaled(self, X: Floats, order: int) -> Floats:
         """Scale each background row's raw attributions so that they add up on the other side of the link."""
@@ -395,7 +395,7 @@ class KernelRunner:
                 problem.background.weights,
                 count,
             )
-            out[i][at] = exact_values(worths, problem.options.index, order)
+            out[i][at] = exact_values(worths, problem.options.game_index, order)
         return out
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
@@ -12,13 +13,14 @@ from whybox.data.cells import snapshot_table
 from whybox.data.table import as_table
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
-from whybox.games.indices import Index
 from whybox.games.players import Players, players_of_columns, resolve_players
+from whybox.methods.common.options import make_options, parameters_of
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
-from whybox.methods.shap.plan import Plan, measured
-from whybox.methods.shap.problem import ShapProblem, check_options, resolve_problem
+from whybox.methods.shap.options import AUTOMATIC, ShapOptions
+from whybox.methods.shap.plan import KernelPlan, measured
+from whybox.methods.shap.problem import ShapProblem, resolve_problem
 from whybox.methods.shap.result import run
 from whybox.models.base import Model
 from whybox.models.columns_read import columns_read, narrow_to_columns_read
@@ -37,42 +39,21 @@ __all__ = ["LinearShap", "TreeShap"]
 class _Explainer:
     """What both explainers share: options in ``__init__``, work in ``__call__``, nothing written by queries."""
 
+    __signature__: ClassVar[Signature] = Signature(
+        [
+            Parameter("model", Parameter.POSITIONAL_OR_KEYWORD),
+            Parameter("background", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            Parameter("options", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            *parameters_of(ShapOptions),
+        ]
+    )
     method_id: ClassVar[str]  # of the family "shap"
     needs: type[Model]
 
-    def __init__(  # noqa: PLR0913  # the promise of the public surface
-        self,
-        model: Any,
-        background: Any = None,
-        *,
-        output: Any = None,
-        scale: str | None = None,
-        order: int = 1,
-        players: Any = None,
-        index: str | Index = "shapley",
-        background_weight: Any = None,
-        method: str = "auto",
-        seed: int = 0,
-        additivity_tol: float | None = None,
-        max_evals: int | None = None,
-        n_jobs: int | None = None,
-        dtype: Any = None,
-        sparse: bool = False,
-    ) -> None:
-        self.options = check_options(
-            output=output,
-            scale=scale,
-            order=order,
-            players=players,
-            index=index,
-            method=method,
-            seed=seed,
-            additivity_tol=additivity_tol,
-            max_evals=max_evals,
-            n_jobs=n_jobs,
-            dtype=dtype,
-            sparse=sparse,
-        )
+    def __init__(self, model: Any, background: Any = None, options: ShapOptions | None = None, **given: Any) -> None:
+        made = make_options(ShapOptions, options, given)
+        self.options = replace(made, background_weight=None)  # the background keeps them
+        self._check_method()
         self._kept: dict[tuple[tuple[str, ...], bool], CompiledProblem] = {}
         self._lists: dict[int, tuple[Any, ...]] = {}  # of columns of which the model reads the codes, as they came
         self.model = as_model(model)
@@ -80,15 +61,27 @@ class _Explainer:
             raise UnsupportedModelError(
                 f"{type(self).__name__} explains {self.needs.__name__} models; this is {self.model.kind}."
             )
-        if background_weight is not None and background is None:
+        if made.background_weight is not None and background is None:
             raise OptionError("background_weight weighs background rows; pass background too.")
         rows = None if background is None else as_table(background, what="the background")
         # of sparse rows, columns that the model does not read are never made dense
         self._narrow = (self.options.sparse and self.options.order == 1) or (rows is not None and rows.is_sparse)
         self._read = narrow_to_columns_read(self.model) if self._narrow else self.model
-        self.background = None if rows is None else make_background(self._read, rows, background_weight)
-        if self.model.inputs.named or players is None:  # else players may be named by the columns of the rows to come
+        self.background = None if rows is None else make_background(self._read, rows, made.background_weight)
+        if self.model.inputs.named or made.players is None:  # else players may be named by columns of the rows to come
             self._compiled(self.model.inputs.names)
+
+    def _check_method(self) -> None:
+        """Refuse a method of another explainer.
+
+        Raises:
+            OptionError: it is.
+        """
+        method = self.options.method
+        if method not in (*AUTOMATIC, "rescaled", self.method_id):
+            raise OptionError(
+                Argument("method", method), f" is not what {type(self).__name__} computes; use whybox.explain."
+            )
 
     def _compiled(self, names: tuple[str, ...], *, sparse: bool = False) -> CompiledProblem:
         """The problem for columns of these names, with what was compiled for it; `sparse`: as the rows are."""
@@ -153,8 +146,8 @@ class _Explainer:
             self._lists[i] = max(self._lists.get(i, ()), categories, key=len)
         return explanation
 
-    def plan(self, rows: int, *, sparse: bool = False) -> Plan:
-        """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`Plan`.
+    def plan(self, rows: int, *, sparse: bool = False) -> KernelPlan:
+        """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`KernelPlan`.
 
         Args:
             rows: how many.
@@ -167,8 +160,16 @@ class _Explainer:
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
             raise OptionError(Argument("rows", rows), " must be a positive whole number.")
         compiled, order = self._compiled(self.model.inputs.names, sparse=sparse), self.options.order
-        compiled.problem.check_evals(int(rows))
-        return measured(compiled.plan(order, int(rows)), compiled.problem, order)
+        problem, spec = compiled.problem, self._spec(compiled.problem)
+        problem.check_evals(int(rows))
+        made = measured(compiled.plan(order, int(rows)), problem, order)
+        return replace(
+            made,
+            method=spec.title,
+            method_id=spec.method_id,
+            exact=spec.exact,
+            model_calls=0 if problem.model.own_predict is None else int(rows),
+        )
 
     def _spec(self, problem: ShapProblem) -> MethodSpec:
         """What the registry says of the method that computes a problem."""
@@ -176,7 +177,7 @@ class _Explainer:
 
     def __repr__(self) -> str:
         rows = "" if self.background is None else f", {len(self.background.matrix):,} background rows"
-        return f"{type(self).__name__}({self.model.kind}{rows}, index={self.options.index.name!r}, order={self.options.order})"
+        return f"{type(self).__name__}({self.model.kind}{rows}, index={self.options.game_index.name!r}, order={self.options.order})"
 
 
 @final
@@ -191,6 +192,7 @@ class TreeShap(_Explainer):
     Args:
         model: any supported model object, the path of a model file, or an adapted model.
         background: rows (m, d) to draw absent features from.
+        options: a ShapOptions object (whybox.methods.shap.options), in place of those by name that follow.
         output: None (every output of the model), the label or position of a class or output, or ``"all"`` (every class, with an axis).
         scale: None or ``"raw"`` (the additive scale), ``"probability"``, ``"response"`` (the scale of predictions).
         order: 1 for attributions; 2 for pairwise interactions: half of each on either side of the diagonal, main effects on it, so that

@@ -20,7 +20,16 @@ from whybox.kernels.tree_shap import Rules
 from whybox.methods.shap.problem import ShapProblem
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["ROWS_PER_BLOCK", "Plan", "attribution", "cheapest", "choices", "measured", "rules", "with_attributions"]
+__all__ = [
+    "ROWS_PER_BLOCK",
+    "KernelPlan",
+    "attribution",
+    "cheapest",
+    "choices",
+    "measured",
+    "rules",
+    "with_attributions",
+]
 
 # Nanoseconds a vector instruction of the estimate takes, on a 2.6 GHz server core; only their ratios decide.
 _WALK: Final = {
@@ -55,7 +64,7 @@ _SAMPLE: Final = 30_000  # nodes looked at for an estimate; more are scaled up f
 
 @final
 @dataclass(frozen=True)
-class Plan:
+class KernelPlan:
     """How a problem will be computed.
 
     Attributes:
@@ -68,6 +77,7 @@ class Plan:
         memory_bytes: at most, beyond the rows given and the result.
         considered: (kernel, bits, seconds) of each choice there was.
         block: rows that are taken together; fewer cost as much.
+        method, method_id, exact, model_calls: as of every plan; calls without those about mixed rows.
     """
 
     kernel: str
@@ -83,6 +93,10 @@ class Plan:
     memory_bytes: float = float("nan")
     considered: tuple[tuple[str, int | None, float], ...] = ()
     block: int = 1
+    method: str = ""
+    method_id: str = ""
+    exact: bool = True
+    model_calls: int = 0
 
     @property
     def seconds(self) -> float:
@@ -103,8 +117,9 @@ class Plan:
         return f"{self.kernel}, {self.instructions}, {self.arithmetic}"
 
     def __str__(self) -> str:
+        about = f"{self.method}, {'exact' if self.exact else 'approximate'}\n" if self.method else ""
         lines = [
-            f"{self.name}: {self.trees:,} trees, {self.rows:,} rows, {self.threads} thread{'s' * (self.threads > 1)}",
+            f"{about}{self.name}: {self.trees:,} trees, {self.rows:,} rows, {self.threads} thread{'s' * (self.threads > 1)}",
             f"time    {_seconds(self.seconds)} ({_seconds(self.build_seconds)} to build, {_seconds(self.row_seconds)} a row on one thread)",
         ]
         if not np.isnan(self.memory_bytes):
@@ -135,12 +150,12 @@ def rules(problem: ShapProblem, order: int, arithmetic: Arithmetic) -> Rules:
         degrees = np.minimum(degrees, 15)
     different, of_tree = np.unique(degrees, return_inverse=True)
     return Rules.of(
-        [problem.options.index.rule(int(d)) for d in different] or [problem.options.index.rule(0)],
+        [problem.options.game_index.rule(int(d)) for d in different] or [problem.options.game_index.rule(0)],
         of_tree.astype(np.int32),
     )
 
 
-def choices(problem: ShapProblem, order: int) -> tuple[Plan, ...]:
+def choices(problem: ShapProblem, order: int) -> tuple[KernelPlan, ...]:
     """Return the possible kernels, each with its cost for one row.
 
     `compiled_trees.forced` overrides kernel, instruction set or table size where the problem allows it.
@@ -148,11 +163,11 @@ def choices(problem: ShapProblem, order: int) -> tuple[Plan, ...]:
     forest = problem.model
     threads = thread_count(problem.options.n_jobs)
     if problem.kernel not in ("path-dependent", "interventional") or not isinstance(forest, TreeEnsemble):
-        return (Plan(problem.kernel, threads=1, trees=forest.n_trees if isinstance(forest, TreeEnsemble) else 0),)
+        return (KernelPlan(problem.kernel, threads=1, trees=forest.n_trees if isinstance(forest, TreeEnsemble) else 0),)
     wanted = compiled_trees.forced_choice("instructions")
     sets = [s for s in compiled_trees.instruction_sets() if wanted in (None, s.name)]
     arithmetic: Arithmetic = problem.options.dtype or ("float32" if forest.float32_sums else "float64")
-    blank = Plan(
+    blank = KernelPlan(
         "", arithmetic=arithmetic, threads=threads, trees=forest.n_trees, memory_bytes=_scratch(problem, order, threads)
     )
     found = _lanes(problem, order, blank, sets[0]) if forest.n_trees and not forest.has_linear_leaves else []
@@ -171,7 +186,7 @@ def _assembled(problem: ShapProblem) -> float:
     return numbers * (_SPREAD if problem.options.sparse else _HALVE)
 
 
-def with_attributions(pairs: Plan, attributions: Plan) -> Plan:
+def with_attributions(pairs: KernelPlan, attributions: KernelPlan) -> KernelPlan:
     """Add what attributions cost to a plan of interactions: main effects are attributions less their interactions, so both are computed.
 
     The block of rows at hand is the same for both; each keeps tables of its own.
@@ -191,14 +206,14 @@ def _tables_held(table_bytes: float) -> float:
     return min(table_bytes, compiled_trees.MAX_COMPILED_KEPT + compiled_trees.MAX_COMPILED_AT_ONCE)
 
 
-def cheapest(found: tuple[Plan, ...], rows: int) -> Plan:
+def cheapest(found: tuple[KernelPlan, ...], rows: int) -> KernelPlan:
     """Return the choice that costs least for this many rows."""
     planned = [replace(p, rows=rows) for p in found]
     best = min(planned, key=lambda p: p.seconds)
     return replace(best, considered=tuple((p.kernel, p.bits, p.seconds) for p in planned))
 
 
-def _lanes(problem: ShapProblem, order: int, blank: Plan, instructions: Instructions) -> list[Plan]:
+def _lanes(problem: ShapProblem, order: int, blank: KernelPlan, instructions: Instructions) -> list[KernelPlan]:
     forest = problem.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
     single = blank.arithmetic == "float32"
@@ -255,7 +270,7 @@ def _lanes(problem: ShapProblem, order: int, blank: Plan, instructions: Instruct
     return out
 
 
-def _walk(problem: ShapProblem, order: int, blank: Plan) -> Plan:
+def _walk(problem: ShapProblem, order: int, blank: KernelPlan) -> KernelPlan:
     """Row by row: against every background row, or along every path."""
     forest = problem.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
@@ -282,7 +297,7 @@ def _scratch(problem: ShapProblem, order: int, threads: int) -> float:
     return float(block + beside + threads * (2**20 + 64 * 8.0 * (cells + problem.model.inputs.width)))
 
 
-def measured(plan: Plan, problem: ShapProblem, order: int) -> Plan:
+def measured(plan: KernelPlan, problem: ShapProblem, order: int) -> KernelPlan:
     """Return the plan with its speed corrected by timing a block of rows on some of the trees on this machine."""
     forest = problem.model
     if plan.instructions is None or not isinstance(forest, TreeEnsemble):
@@ -343,7 +358,7 @@ def _some_trees(forest: TreeEnsemble) -> tuple[TreeEnsemble, float]:
     return part, len(forest.left) / end
 
 
-def attribution(problem: ShapProblem, order: int, plan: Plan) -> compiled_trees.Attribution:
+def attribution(problem: ShapProblem, order: int, plan: KernelPlan) -> compiled_trees.Attribution:
     """Compile nothing yet; return what will, when rows come."""
     forest = problem.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
@@ -353,7 +368,7 @@ def attribution(problem: ShapProblem, order: int, plan: Plan) -> compiled_trees.
         background = (
             problem.background.matrix,
             problem.background.weights,
-            problem.options.index.moments(max(most, 1) + 1),
+            problem.options.game_index.moments(max(most, 1) + 1),
         )
     made: dict[str, Any] = {"instructions": plan.instructions, "arithmetic": plan.arithmetic, "bits": plan.bits}
     return compiled_trees.Attribution(

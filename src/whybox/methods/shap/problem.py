@@ -4,109 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.background.marginal import Background
-from whybox.core.validation import check_whole_number
-from whybox.core.workers import check_jobs
 from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelError
-from whybox.games.indices import Index, as_index
 from whybox.games.players import Players
 from whybox.kernels import tree_shap
 from whybox.methods.common.output import OutputSelection, resolve_output
+from whybox.methods.shap.options import ShapOptions
 from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.links import ELEMENTWISE_LINKS
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["MAX_ENUMERATED_PLAYERS", "Options", "ShapProblem", "check_options", "resolve_problem"]
+__all__ = ["MAX_ENUMERATED_PLAYERS", "ShapProblem", "resolve_problem"]
 
 MAX_ENUMERATED_PLAYERS = 15  # 2^15 coalitions of every row against every background row
 DEFAULT_MAX_EVALS = 10**9  # predictions in total, when the caller sets no limit
-_METHODS = ("auto", "exact", "rescaled")
 Kernel = Literal["path-dependent", "interventional", "enumeration", "rescaled", "linear"]
-
-
-@final
-@dataclass(frozen=True)
-class Options:
-    """What the caller gave, checked as far as possible without rows."""
-
-    output: Any
-    scale: Any
-    order: int
-    players: Any
-    index: Index
-    method: str
-    seed: int
-    additivity_tol: float | None
-    max_evals: int | None
-    n_jobs: int | None = None
-    dtype: Literal["float32", "float64"] | None = None
-    sparse: bool = False
-
-
-def check_options(  # noqa: PLR0913  # every option there is
-    *,
-    output: Any,
-    scale: Any = None,
-    order: int,
-    players: Any,
-    index: str | Index,
-    method: str,
-    seed: int,
-    additivity_tol: float | None,
-    max_evals: int | None,
-    n_jobs: int | None = None,
-    dtype: Any = None,
-    sparse: bool = False,
-) -> Options:
-    """Check options that need no rows.
-
-    Raises:
-        OptionError: a value that is not known or out of range.
-    """
-    if not isinstance(order, (int, np.integer)) or order not in (1, 2):
-        raise OptionError(Argument("order", order), ": 1 gives attributions, 2 gives pairwise interactions.")
-    if not isinstance(method, str) or method not in _METHODS:
-        raise OptionError(Argument("method", method), " is not known here.", known=_METHODS)
-    check_whole_number("seed", seed, None)
-    if additivity_tol is not None and not (isinstance(additivity_tol, (int, float)) and additivity_tol > 0):
-        raise OptionError(
-            Argument("additivity_tol", additivity_tol), " must be a positive number: the largest residual you accept."
-        )
-    if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
-        raise OptionError(Argument("max_evals", max_evals), " must be a positive whole number.")
-    jobs = check_jobs(n_jobs)
-    if dtype is not None and str(dtype) not in ("float32", "float64") and dtype not in (np.float32, np.float64):
-        raise OptionError(
-            Argument("dtype", dtype),
-            ": attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in.",
-        )
-    if not isinstance(sparse, bool):
-        raise OptionError(
-            Argument("sparse", sparse),
-            ": True keeps what can differ from zero alone, the features that the model reads or, with ",
-            Argument("order", 2),
-            ", pairs that share a path; else leave it out.",
-        )
-    return Options(
-        output,
-        scale,
-        int(order),
-        players,
-        as_index(index),
-        method,
-        int(seed),
-        None if additivity_tol is None else float(additivity_tol),
-        None if max_evals is None else int(max_evals),
-        jobs,
-        None if dtype is None else "float32" if np.dtype(dtype) == np.float32 else "float64",
-        sparse,
-    )
 
 
 @final
@@ -118,7 +36,7 @@ class ShapProblem:
     players: Players
     target: OutputSelection
     background: Background | None
-    options: Options
+    options: ShapOptions
     kernel: Kernel
     players_read: npt.NDArray[np.int64]  # players whose columns the model reads (enumeration only)
     all_players: Players | None = None  # where the problem is about those alone that the model reads
@@ -131,7 +49,7 @@ class ShapProblem:
     @property
     def additive(self) -> bool:
         """Whether attributions must add up to prediction minus base."""
-        return self.options.index.efficient
+        return self.options.game_index.efficient
 
     @cached_property
     def pairs(self) -> npt.NDArray[np.int32]:
@@ -215,7 +133,11 @@ class ShapProblem:
 
 
 def resolve_problem(
-    model: Model, players: Players, background: Background | None, options: Options, all_players: Players | None = None
+    model: Model,
+    players: Players,
+    background: Background | None,
+    options: ShapOptions,
+    all_players: Players | None = None,
 ) -> ShapProblem:
     """Choose the kernel, or refuse with the reason.
 
@@ -248,7 +170,7 @@ def resolve_problem(
     return problem
 
 
-def _kernel(model: Model, background: Background | None, options: Options, target: OutputSelection) -> Kernel:
+def _kernel(model: Model, background: Background | None, options: ShapOptions, target: OutputSelection) -> Kernel:
     if options.method == "rescaled":
         return _rescaled(model, background, options, target)
     if target.scale == "response":
@@ -288,7 +210,7 @@ def _kernel(model: Model, background: Background | None, options: Options, targe
     return "path-dependent"
 
 
-def _rescaled(model: Model, background: Background | None, options: Options, target: OutputSelection) -> Kernel:
+def _rescaled(model: Model, background: Background | None, options: ShapOptions, target: OutputSelection) -> Kernel:
     link = model.outputs.link
     if target.scale != "response":
         raise OptionError(
@@ -297,7 +219,7 @@ def _rescaled(model: Model, background: Background | None, options: Options, tar
             Argument("scale", "probability"),
             " or 'response' of a model that has one.",
         )
-    if background is None or options.order != 1 or not options.index.efficient:
+    if background is None or options.order != 1 or not options.game_index.efficient:
         raise OptionError(
             Argument("method", "rescaled"),
             " needs a background, ",
@@ -328,7 +250,7 @@ def _players_read(model: Model, players: Players) -> npt.NDArray[np.int64]:
     return np.unique(players.of_column[columns]).astype(np.int64)
 
 
-def _check_enumeration(options: Options, players_read: npt.NDArray[np.int64]) -> None:
+def _check_enumeration(options: ShapOptions, players_read: npt.NDArray[np.int64]) -> None:
     count = len(players_read)
     if count > MAX_ENUMERATED_PLAYERS:
         raise UnsupportedModelError(

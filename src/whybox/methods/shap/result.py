@@ -271,7 +271,7 @@ def _evidence(
         kernel=runner.plan.name,
         exact=problem.exact,
         estimand=problem.estimand,
-        index=problem.options.index.name,
+        index=problem.options.game_index.name,
         additive=problem.additive,
         residual=checks.residual,
         agreement=checks.agreement,
