@@ -250,7 +250,7 @@ class MissingDependencyError(WhyboxError, ImportError):
 
 def _plain(value: Any) -> Any:
     """Return a value as an error keeps it: itself if it is plain, of numpy as Python has it, else what it shows of itself."""
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
         value = value.item()
     if value is None or isinstance(value, (str, bool, int, float, _Missing, _Shown)):
         return value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from sklearn.compose import make_column_transformer
@@ -16,13 +15,6 @@ import whybox as wb
 from categories import LIBRARIES, PIPELINES, as_library, explain_file, pipeline, rows, saved, trained
 from whybox.cli.main import main
 from whybox.errors import DtypeError
-
-
-@pytest.fixture(autouse=True)
-def _no_figures_left():
-    yield
-    plt.close("all")
-
 
 NOTE = r"12 rows hold 2 categories of 'c' that training did not have: 'new' \(7\), 'newer' \(5\)\."
 

@@ -10,6 +10,8 @@ from whybox.numerics.interpolation import upsample
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
+from networks.small import rows
+
 
 class Known(nn.Module):
     """`grid` puts out what it is given; the score weighs its places, squared, or leaves them out."""
@@ -92,8 +94,8 @@ def cnn():
     ).eval()  # fmt: skip
 
 
-def pictures(rows=3):
-    return np.random.default_rng(0).normal(size=(rows, 3, 8, 10)).astype(np.float32)
+def pictures(count=3):
+    return rows(count, 3, 8, 10)
 
 
 def test_the_last_layer_with_places_is_taken_and_drawn_bilinearly():

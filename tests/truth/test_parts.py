@@ -14,31 +14,11 @@ from whybox.games.sampling import draw_design, estimate_values, min_evaluations
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-
-class Game(nn.Module):
-    """Any function of features, as a network."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *x):
-        return self.function(*x)
+from networks.small import Formula, pooled_cnn, rows
 
 
-def net(function):
-    return Game(function).eval()
-
-
-def cnn(outputs=4):
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, outputs)
-    ).eval()
-
-
-def pictures(rows=3, shape=(2, 8, 9), seed=0):
-    return np.random.default_rng(seed).normal(size=(rows, *shape)).astype(np.float32)
+def pictures(count=3):
+    return rows(count, 2, 8, 9)
 
 
 def over_orders(worth, players):
@@ -312,14 +292,14 @@ def test_many_players():
         values, _ = estimate_values(d, (there - away) / 2, (there + away) / 2, weights.sum(keepdims=True))
         np.testing.assert_allclose(values[:, 0], weights, atol=1e-8)
         if d.strata:
-            assert sum(s.share for s in d.strata) == pytest.approx(
+            assert sum(s.kernel_share for s in d.strata) == pytest.approx(
                 sum(1 / (s * (players - s)) for s in range(1, players))
             )
 
 
 def test_and_and_product_of_a_table():
     x = np.array([[2.0, 3.0, 5.0, 1.0], [1.0, -1.0, 2.0, 0.0]])
-    e = wb.saliency(net(lambda a: a[:, 0] * a[:, 1] * a[:, 2] + 4 * a[:, 3]), x, None, "shapley")
+    e = wb.saliency(Formula(lambda a: a[:, 0] * a[:, 1] * a[:, 2] + 4 * a[:, 3]), x, None, "shapley")
     np.testing.assert_allclose(e.values, [[10, 10, 10, 4], [-2 / 3, -2 / 3, -2 / 3, 0]], atol=1e-5)
     assert e.evidence.exact
     assert e.evidence.index == "Shapley"
@@ -332,7 +312,7 @@ def test_and_and_product_of_a_table():
 def test_a_part_that_changes_nothing_is_no_player():
     x = np.zeros((1, 40), dtype=np.float32)
     x[0, :6] = 1
-    e = wb.saliency(net(lambda a: a[:, :6].prod(1)), x, None, "shapley", samples=64)
+    e = wb.saliency(Formula(lambda a: a[:, :6].prod(1)), x, None, "shapley", samples=64)
     np.testing.assert_allclose(e.values[0, :6], 1 / 6, atol=1e-6)
     assert (e.values[0, 6:] == 0).all()
     assert e.evidence.exact
@@ -340,7 +320,7 @@ def test_a_part_that_changes_nothing_is_no_player():
 
 
 def test_patches_against_brute_force():
-    network, x = cnn(), pictures()
+    network, x = pooled_cnn(2), pictures()
     e = wb.saliency(network, x, 2, "shapley", patches=(2, 3), samples=64)
     labels = (np.arange(8) * 2 // 8)[:, None] * 3 + np.arange(9) * 3 // 9
     keep = all_coalitions(6)[:, labels][:, None]
@@ -357,7 +337,7 @@ def test_patches_against_brute_force():
 
 
 def test_sampled_patches_cover_and_add_up():
-    network, x = cnn(), pictures(12)
+    network, x = pooled_cnn(2), pictures(12)
     truth = wb.saliency(network, x, 1, "shapley", patches=(3, 4), samples=4096)
     assert truth.evidence.exact
     inside = []
@@ -373,7 +353,7 @@ def test_sampled_patches_cover_and_add_up():
 
 
 def test_superpixels_one_cut_a_row():
-    network, x = cnn(1), pictures(2)
+    network, x = pooled_cnn(2, 1), pictures(2)
     cut = np.full((2, 8, 9), 7)
     cut[0, :4], cut[1, :, :3], cut[1, :, 3:5] = 2, 1, -1
     e = wb.saliency(network, x, None, "shapley", parts=cut)
@@ -391,13 +371,13 @@ def test_rows_with_fewer_parts_have_none_there():
     x = pictures(2)
     cut = np.zeros((2, 8, 9), dtype=int)
     cut[1, 4:] = 1
-    e = wb.saliency(cnn(1), x, None, "ablation", parts=cut)
+    e = wb.saliency(pooled_cnn(2, 1), x, None, "ablation", parts=cut)
     assert np.isnan(e.extras["part"][1][0, 1])
     assert np.isfinite(e.extras["part"][1][1]).all()
 
 
 def test_channels_as_parts():
-    network, x = cnn(1), pictures(2)
+    network, x = pooled_cnn(2, 1), pictures(2)
     e = wb.saliency(network, x, None, "ablation", parts="channels")
     assert e.dims == ("row", "channel", "y", "x")
     for channel in range(2):
@@ -410,13 +390,13 @@ def test_channels_as_parts():
     s = wb.saliency(network, x, None, "shapley", parts="channels")
     np.testing.assert_allclose(s.values.sum(axis=(1, 2, 3)) + s.extras["base"][1], s.prediction, atol=1e-5)
     with pytest.raises(OptionError, match="no channels"):
-        wb.saliency(net(lambda a: a.sum(1)), np.ones((1, 3)), None, "ablation", parts="channels")
+        wb.saliency(Formula(lambda a: a.sum(1)), np.ones((1, 3)), None, "ablation", parts="channels")
 
 
 def test_channels_last_patches():
     weights = np.random.default_rng(3).normal(size=(8, 9, 2)).astype(np.float32)
     x = np.moveaxis(pictures(), 1, -1)
-    linear = net(lambda a: (a * torch.as_tensor(weights)).flatten(1).sum(1))
+    linear = Formula(lambda a: (a * torch.as_tensor(weights)).flatten(1).sum(1))
     gain = (x * weights).sum(axis=-1)
     e = wb.saliency(linear, x, None, "shapley", patches=2, channel_axis=-1)
     for k, box in enumerate(np.s_[:4, :5, :4, 5:, 4:, :5, 4:, 5:][i : i + 2] for i in range(0, 8, 2)):
@@ -426,7 +406,7 @@ def test_channels_last_patches():
 def test_ablation_of_tokens_and_several_targets():
     table = np.random.default_rng(0).normal(size=(9, 5, 3))
     ids = np.random.default_rng(1).integers(1, 9, size=(4, 5))
-    network = net(lambda a: torch.as_tensor(table, dtype=torch.float32)[a, torch.arange(5)].sum(1))
+    network = Formula(lambda a: torch.as_tensor(table, dtype=torch.float32)[a, torch.arange(5)].sum(1))
     e = wb.saliency(network, ids, "all", "ablation", baseline=0)
     np.testing.assert_allclose(e.values, table[ids, np.arange(5)] - table[0], atol=1e-5)
     s = wb.saliency(network, ids, "all", "shapley", baseline=0)
@@ -437,7 +417,9 @@ def test_ablation_of_tokens_and_several_targets():
 
 def test_parts_of_two_inputs_play_together():
     a, b = np.array([[2.0, 3.0]]), np.array([[5.0]])
-    one, two = wb.saliency(net(lambda a, b: a[:, 0] * b[:, 0] + a[:, 1]), (a, b), None, "shapley", baseline=(0.0, 0.0))
+    one, two = wb.saliency(
+        Formula(lambda a, b: a[:, 0] * b[:, 0] + a[:, 1]), (a, b), None, "shapley", baseline=(0.0, 0.0)
+    )
     np.testing.assert_allclose(one.values, [[5, 3]], atol=1e-5)
     np.testing.assert_allclose(two.values, [[5]], atol=1e-5)
 
@@ -446,7 +428,7 @@ def test_background_rows_stand_for_absent():
     draw = np.random.default_rng(0)
     x, behind = draw.normal(size=(3, 4)), draw.normal(size=(5, 4))
     function = lambda a: a[:, 0] * a[:, 1] + a[:, 2].abs() * a[:, 3]
-    e = wb.saliency(net(function), x, None, "shapley", background=behind)
+    e = wb.saliency(Formula(function), x, None, "shapley", background=behind)
     for row in range(3):
         worth = np.empty(16)
         for k, keep in enumerate(all_coalitions(4)):
@@ -457,14 +439,14 @@ def test_background_rows_stand_for_absent():
 def test_too_few_calls_are_refused_with_the_number_that_is_needed():
     x = pictures(1)
     with pytest.raises(LimitError, match=f"{min_evaluations(16):,} are the least"):
-        wb.saliency(cnn(1), x, None, "shapley", samples=min_evaluations(16) - 1)
-    wb.saliency(cnn(1), x, None, "shapley", samples=min_evaluations(16))
+        wb.saliency(pooled_cnn(2, 1), x, None, "shapley", samples=min_evaluations(16) - 1)
+    wb.saliency(pooled_cnn(2, 1), x, None, "shapley", samples=min_evaluations(16))
     with pytest.raises(OptionError, match="2 axes of places"):
-        wb.saliency(cnn(1), x, None, "shapley", patches=(2, 2, 2))
+        wb.saliency(pooled_cnn(2, 1), x, None, "shapley", patches=(2, 2, 2))
 
 
 def test_saved_and_loaded(tmp_path):
-    e = wb.saliency(cnn(1), pictures(2), None, "shapley", samples=70)
+    e = wb.saliency(pooled_cnn(2, 1), pictures(2), None, "shapley", samples=70)
     e.save(tmp_path / "e.whybox")
     back = wb.load(tmp_path / "e.whybox")
     np.testing.assert_array_equal(back.values, e.values)

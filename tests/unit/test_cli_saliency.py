@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import shutil
 import sys
 import zipfile
 
@@ -12,14 +13,14 @@ import torch
 from PIL import Image
 
 import whybox as wb
-from networks.programs import fill, net
+from networks.programs import net
 from whybox.cli.main import main
 from whybox.errors import ModelFileError, UnsupportedModelError, UntrustedPickleError
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return fill(tmp_path_factory.mktemp("programs"))
+def folder(programs, tmp_path_factory):
+    return shutil.copytree(programs, tmp_path_factory.mktemp("programs") / "copy")
 
 
 def run(folder, *arguments):

@@ -97,7 +97,7 @@ def test_losses_have_names_units_and_survive_pickling():
     ("loss", "words"),
     [
         ("squarred", "Did you mean 'squared'"),
-        ("mse", "there are squared, absolute"),
+        ("mse", "Known: 'squared', 'absolute'"),
         (3, "loss=3"),
         (None, "loss=None"),
         ("pinball(1)", "between 0 and 1"),

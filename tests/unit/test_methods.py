@@ -225,7 +225,7 @@ def test_max_evals_counts_all_rows_together_and_refuses_before_the_first_predict
     explainer = wb.explainers.TreeShap(model, X[:5], scale="probability", max_evals=2 * per_row)
     assert explainer(X[:2]).evidence.kernel == "enumeration"
     assert explainer.plan(2).kernel == "enumeration"
-    monkeypatch.setattr(tree_shap, "hybrids", None)  # any coalition evaluated would fail
+    monkeypatch.setattr(tree_shap, "hybrid_outputs", None)  # any coalition evaluated would fail
     says = rf"{3 * per_row:,} predictions .3 rows x 2\^{used} coalitions x 5 background rows., more than the {2 * per_row:,} allowed"
     for ask in (explainer, lambda rows: explainer.plan(len(rows))):
         with pytest.raises(LimitError, match=says):

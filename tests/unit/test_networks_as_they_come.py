@@ -11,26 +11,9 @@ import torch
 from torch import nn
 
 import whybox as wb
-from networks.small import Formula, convolutional, seeded
+from networks.small import Formula, cnn, convolutional, flat, rows, seeded
 from whybox.adapters.torch.module import wrap
 from whybox.errors import InputError, NonFiniteError, UnsupportedModelError
-
-
-def rows(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def flat(out=3):
-    return seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, out)))
-
-
-def cnn(*, inplace):
-    return seeded(
-        lambda: nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=inplace), nn.Conv2d(4, 5, 3), nn.ReLU(inplace=inplace), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-            nn.Linear(5, 3),
-        )
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("method", ["gradcam", "gradcam++", "layercam", "scorecam"])

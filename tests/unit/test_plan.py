@@ -42,7 +42,7 @@ def test_a_plan_names_what_explain_then_does(forest, asked, kernel, instructions
         plan = explainer.plan(len(X))
         assert explainer(X).evidence.kernel == plan.name
         assert wb.plan(wb.explain, model, X, asked.get("background"), order=asked.get("order", 1)).kernel == plan.kernel
-    compiled = [made for _, made in explainer._compiled(explainer.model.inputs.names)._made.values()]
+    compiled = [made for _, made in explainer._compiled(explainer.model.inputs.names)._compiled.values()]
     assert sum(made.bytes for made in compiled) <= 1.1 * plan.table_bytes
     assert plan.memory_bytes > min(plan.table_bytes, compiled_trees.MAX_COMPILED_KEPT)
     assert plan.kernel in str(plan)

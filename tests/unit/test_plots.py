@@ -44,12 +44,6 @@ def classes():
     return wb.explain(model, rows)
 
 
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
-
-
 def inside(ax):
     drawn.inside(ax.figure, by=0.02)
 

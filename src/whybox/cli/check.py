@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from whybox.cli.network_options import (
-    NETWORK_PLACES,
+    NETWORK_WORDING,
     add_method,
     add_network,
     files_of_inputs,
-    is_method_option,
     question_of,
 )
-from whybox.cli.parser import number_at_least
+from whybox.cli.parser import CommandParser, number_at_least
 from whybox.cli.saliency import NETWORK_TEXT, maps_of
 from whybox.cli.shared import declare
 from whybox.errors import Argument, InputError, OptionError
@@ -38,16 +37,19 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    parser = declare(
+    declare(
         commands,
         "check",
         _check,
+        _add_options,
         about="run sanity checks of a network's saliency map",
         text=_TEXT,
         examples=_EXAMPLES,
-        places={**NETWORK_PLACES, "checks": "check", "inputs": "inputs"},
-        method_option=is_method_option,
+        wording=NETWORK_WORDING,
     )
+
+
+def _add_options(parser: CommandParser) -> None:
     add_network(parser)
     add = parser.add_argument
     add(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
+from whybox.cli.parser import CommandParser
 from whybox.cli.shared import declare
 from whybox.errors import MissingDependencyError
 
@@ -20,14 +21,18 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    parser = declare(
+    declare(
         commands,
         "completion",
         _completion,
+        _add_options,
         about="print a script for the shell to complete commands and options",
         text=_TEXT,
         examples=_EXAMPLES,
     )
+
+
+def _add_options(parser: CommandParser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="SHELL", help="bash, zsh or tcsh")
 
 
@@ -40,9 +45,9 @@ def _completion(options: argparse.Namespace) -> None:
     print(shtab.complete(options.program, shell=options.shell))
 
 
-def _complete_files(parser: argparse.ArgumentParser, files: Any) -> None:
+def _complete_files(parser: CommandParser, files: Any) -> None:
     """Let every option and place that takes a file complete names of files."""
-    for action in parser._actions:  # noqa: SLF001  # argparse has no public list
+    for action in parser.filled()._actions:  # noqa: SLF001  # argparse has no public list
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for inner in action.choices.values():
                 _complete_files(inner, files)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from whybox.cli.parser import CommandParser
 from whybox.cli.shared import declare
 from whybox.errors import InputError
 
@@ -23,9 +24,17 @@ _NAMES = {
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    parser = declare(
-        commands, "demo", _demo, about="train a model on real data, explain it, write a report and a table", text=_TEXT
+    declare(
+        commands,
+        "demo",
+        _demo,
+        _add_options,
+        about="train a model on real data, explain it, write a report and a table",
+        text=_TEXT,
     )
+
+
+def _add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "-o", "--output-folder", default="whybox-demo", metavar="FOLDER", help="where to write (default: %(default)s)"
     )

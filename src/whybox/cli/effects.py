@@ -38,14 +38,18 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    parser = declare(
+    declare(
         commands,
         "effects",
         _effects,
+        _add_options,
         about="write how the prediction moves with each feature",
         text=_TEXT,
         examples=_EXAMPLES,
     )
+
+
+def _add_options(parser: CommandParser) -> None:
     add_model(parser)
     add_rows(parser)
     add_result(parser, ".parquet, .csv or .arrow")

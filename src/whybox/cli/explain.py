@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any, Final
 
-from whybox.cli.parser import number_at_least
+from whybox.cli.parser import CommandParser, number_at_least
 from whybox.cli.shared import (
     add_background,
     add_jobs,
@@ -44,14 +44,18 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    parser = declare(
+    declare(
         commands,
         "explain",
         _explain,
+        _add_options,
         about="write the attributions of every row of a table",
         text=_TEXT,
         examples=_EXAMPLES,
     )
+
+
+def _add_options(parser: CommandParser) -> None:
     add_model(parser)
     add_rows(parser)
     add_result(parser, ".parquet, .csv or .arrow")

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.print_help()
             return USAGE
         refuse_misplaced(options)
-        spell = speller(options.command, options.places, options.method_option)
+        spell = speller(options.command, options.wording)
         return options.run(options) or OK
     except KeyboardInterrupt:
         return _refuse("interrupted; nothing was written.", INTERRUPTED)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from whybox.cli.method_help import methods_help
 from whybox.cli.parser import CommandParser, number_at_least
+from whybox.cli.wording import Wording
 from whybox.errors import InputError, ModelFileError, OptionError, WhyboxError
 from whybox.methods.registry import family_ids
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from whybox.cli.network_inputs import NetworkInputs
 
 __all__ = [
-    "NETWORK_PLACES",
+    "NETWORK_WORDING",
     "MapQuestion",
     "add_method",
     "add_network",
@@ -30,9 +31,6 @@ __all__ = [
     "is_method_option",
     "question_of",
 ]
-
-# From Python names of arguments to the options that are called otherwise.
-NETWORK_PLACES: Final = {"output_names": "names", "net": "model"}
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +111,9 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
 def is_method_option(name: str) -> bool:
     """Whether an argument is an option of some method, written ``--option NAME=VALUE`` here."""
     return name not in _arguments_of_saliency()
+
+
+NETWORK_WORDING: Final = Wording({"output_names": "names", "net": "model", "checks": "check"}, is_method_option)
 
 
 @final

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 from whybox.cli.wording import typed
 from whybox.errors import OptionError, did_you_mean
 
-__all__ = ["EXIT_CODES", "CommandParser", "check_words", "number_at_least"]
+__all__ = ["EXIT_CODES", "CommandParser", "check_words", "number", "number_at_least"]
 
 EXIT_CODES: Final = """exit codes:
   0    done
@@ -31,6 +31,19 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, prog: str | None = None, **settings: Any) -> None:
         super().__init__(prog, formatter_class=_Help, allow_abbrev=False, **settings)
         self.list_methods: Callable[[], str] = str  # "" until a command has methods to list
+        self.add_options: Callable[[CommandParser], None] | None = None
+
+    def filled(self) -> CommandParser:
+        """Add the options when they are first needed, since the dataclasses that some come from take long to import; return the parser."""
+        add, self.add_options = self.add_options, None
+        if add is not None:
+            add(self)
+        return self
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, as argparse does."""
+        self.filled()
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Refuse what was typed, in one line.
@@ -47,6 +60,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """Return the help: a short line of usage, and the methods that the command computes with their options."""
+        self.filled()
         before = self.usage, self.epilog
         self.usage = f"{self.prog} {self._needed()}"
         self.epilog = f"{self.list_methods()}{self.epilog or ''}"
@@ -124,7 +138,7 @@ def check_words(words: Sequence[str], commands: dict[str, CommandParser], prog: 
         if verb.startswith("-"):
             raise OptionError(f"{verb}: a command comes first: {prog} COMMAND {verb}. See {prog} --help.")
         raise OptionError(f"{verb} is no command of {prog}.{did_you_mean(verb, commands)} See {prog} --help.")
-    parser = commands[verb]
+    parser = commands[verb].filled()
     inner = _commands_of(parser)
     if inner:
         check_words(rest, inner, f"{prog} {verb}")
@@ -162,3 +176,15 @@ def number_at_least(least: int | None) -> Callable[[str], int]:
         return int(text)
 
     return whole
+
+
+def number(text: str) -> float:
+    """Read a number: the argparse type.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None

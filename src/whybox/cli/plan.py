@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from whybox.cli import effects, explain
 from whybox.cli.parser import EXIT_CODES, CommandParser
-from whybox.cli.shared import PLACES, add_model, add_rows, declare, model_of, name_rows, read_rows
+from whybox.cli.shared import add_model, add_rows, declare, model_of, name_rows, read_rows
 
 __all__ = ["add_command"]
 
@@ -26,29 +26,36 @@ def add_command(commands: Any) -> None:
         "plan", help="say what explain or effects will cost", description=_TEXT, epilog=EXIT_CODES
     )
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", dest="planned", required=True)
-    plan = declare(
+    declare(
         inner,
         "explain",
         _plan_explain,
+        _add_explain,
         about="of the attributions of a table",
         text=_EXPLAIN,
         examples="  whybox plan explain model.json customers.parquet --order 2\n  whybox plan explain model.json 1000000",
-        places={**PLACES, "rows": "data"},
     )
-    add_model(plan)
-    add_rows(plan, "how many rows, or the rows themselves", "ROWS")
-    explain.add_question(plan)
-    plan = declare(
+    declare(
         inner,
         "effects",
         _plan_effects,
+        _add_effects,
         about="of how the prediction moves with each feature",
         text=_EFFECTS,
         examples="  whybox plan effects model.json customers.parquet --kind ale",
     )
-    add_model(plan)
-    add_rows(plan)
-    effects.add_question(plan)
+
+
+def _add_explain(parser: CommandParser) -> None:
+    add_model(parser)
+    add_rows(parser, "how many rows, or the rows themselves", "ROWS")
+    explain.add_question(parser)
+
+
+def _add_effects(parser: CommandParser) -> None:
+    add_model(parser)
+    add_rows(parser)
+    effects.add_question(parser)
 
 
 def _plan_explain(options: argparse.Namespace) -> None:

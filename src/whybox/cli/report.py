@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
+from whybox.cli.parser import CommandParser
 from whybox.cli.shared import (
     add_background,
     add_model,
@@ -34,14 +35,18 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    parser = declare(
+    declare(
         commands,
         "report",
         _report,
+        _add_options,
         about="write one offline HTML page about a model and its decisions",
         text=_TEXT,
         examples=_EXAMPLES.rstrip("\n"),
     )
+
+
+def _add_options(parser: CommandParser) -> None:
     add_model(parser)
     add_rows(parser)
     add_result(parser, "the page (.html)")

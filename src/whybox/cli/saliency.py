@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from whybox.cli.network_options import (
-    NETWORK_PLACES,
+    NETWORK_WORDING,
     MapQuestion,
     add_method,
     add_network,
     files_of_inputs,
-    is_method_option,
     question_of,
 )
+from whybox.cli.parser import CommandParser
 from whybox.cli.shared import add_result, declare
 from whybox.errors import InputError, OptionError
 
@@ -40,16 +40,19 @@ PICTURE_SUFFIXES: Final = (".png", ".svg")
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    parser = declare(
+    declare(
         commands,
         "saliency",
         _saliency,
+        _add_options,
         about="write which parts of each input a network's answer depends on",
         text=_TEXT,
         examples=_EXAMPLES,
-        places=NETWORK_PLACES,
-        method_option=is_method_option,
+        wording=NETWORK_WORDING,
     )
+
+
+def _add_options(parser: CommandParser) -> None:
     add_network(parser)
     add_result(parser, ".npz, .whybox (with its evidence; of several inputs a file each), .png or .svg")
     add_method(parser)

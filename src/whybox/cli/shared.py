@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from whybox.cli.parser import EXIT_CODES, CommandParser, number_at_least
+from whybox.cli.wording import Wording
 from whybox.errors import Argument, DtypeError, InputError, NonFiniteError, OptionError, UnsupportedModelError
 
 __all__ = [
@@ -35,33 +36,34 @@ TABLE_MODELS: Final = (".json", ".ubj", ".txt", ".cbm", ".skops")
 NETWORKS: Final = (".pt2", ".pt", ".pth")
 DATA_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".pq", ".npy", ".png", ".jpg", ".jpeg")
 SCALES: Final = ("raw", "probability", "response")  # held against the library's by a test
-# From Python names of arguments to the options that are called otherwise.
-PLACES: Final = {"X": "data", "the background": "background", "players": "player", "features": "feature"}
+TABLE_WORDING: Final = Wording(
+    {"X": "data", "rows": "data", "the background": "background", "players": "player", "features": "feature"}
+)
 
 
 def declare(
     commands: Any,
     name: str,
     run: Callable[[argparse.Namespace], int | None],
+    add_options: Callable[[CommandParser], None],
     *,
     about: str,
     text: str,
     examples: str = "",
-    places: Mapping[str, str] = PLACES,
-    method_option: Callable[[str], bool] | None = None,
-) -> CommandParser:
+    wording: Wording = TABLE_WORDING,
+) -> None:
     """Add a command.
 
     Args:
         commands: what ``add_subparsers`` returned. name: of the command. run: does it, and returns the exit code if that is not 0.
+        add_options: adds the options to the parser; called when they are first needed.
         about: one line for the list of commands. text: the description in its own help. examples: below the options.
-        places, method_option: see :func:`whybox.cli.wording.speller`.
+        wording: how it names what Python calls otherwise.
     """
     shown = f"examples:\n{examples}\n\n" if examples else ""
     parser: CommandParser = commands.add_parser(name, help=about, description=text, epilog=shown + EXIT_CODES)
-    none: Callable[[str], bool] = lambda name: False  # noqa: E731
-    parser.set_defaults(run=run, command=parser, places=places, method_option=method_option or none)
-    return parser
+    parser.set_defaults(run=run, command=parser, wording=wording)
+    parser.add_options = add_options
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,12 @@ import argparse
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import final
 
 from whybox.errors import Argument
 
-__all__ = ["speller", "typed"]
+__all__ = ["Wording", "speller", "typed"]
 
 _SAFE = re.compile(r"[\w@%+=:,./{}-]+", re.ASCII)
 
@@ -21,25 +23,34 @@ def typed(text: str) -> str:
     return shlex.quote(text) if set('"$`\\!') & set(text) else f'"{text}"'
 
 
-def speller(
-    command: argparse.ArgumentParser,
-    places: Mapping[str, str],
-    method_option: Callable[[str], bool] = lambda name: False,
-) -> Callable[[Argument], str]:
-    """Return the function that writes an argument as an option of a command.
+def _never(name: str) -> bool:
+    del name
+    return False
 
-    Args:
-        command: whose options there are.
+
+@final
+@dataclass(frozen=True)
+class Wording:
+    """How a command names what Python calls otherwise.
+
+    Attributes:
         places: from the Python name of an argument to the ``dest`` of its option, where the two differ.
-        method_option: whether a Python name is given as ``--option NAME=VALUE``.
+        is_method_option: whether a Python name is given as ``--option NAME=VALUE``.
     """
+
+    places: Mapping[str, str]
+    is_method_option: Callable[[str], bool] = _never
+
+
+def speller(command: argparse.ArgumentParser, wording: Wording) -> Callable[[Argument], str]:
+    """Return the function that writes an argument as an option of a command."""
     actions = {action.dest: action for action in command._actions}  # noqa: SLF001  # argparse has no public list
 
     def spell(argument: Argument) -> str:
-        action = actions.get(places.get(argument.name, argument.name))
+        action = actions.get(wording.places.get(argument.name, argument.name))
         if action is not None:
             return _option(action, argument)
-        if method_option(argument.name):
+        if wording.is_method_option(argument.name):
             return f"--option {_setting(argument)}"
         return f"{argument} (in Python)" if argument.name.isidentifier() else argument.name
 

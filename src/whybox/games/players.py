@@ -68,7 +68,7 @@ def named_groups(names: Sequence[str], given: Sequence[Group], tied: Sequence[tu
     """Return groups of parts (columns, words, segments) that together hold every part once, in the order of their first members.
 
     Args:
-        names: of the parts. given: groups that were asked for, without overlap.
+        names: of the parts. given: groups that the user named, without overlap.
         tied: parts that come together in any case, every part once; where no group holds them, they are one named after them all.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What our reading of a model puts out for encoded rows, and whether the model's own predict says the same."""
+"""Outputs of our reading of a model for encoded rows, compared with the model's own predict."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def size(model: Model, X: Floats) -> Floats:
 
 
 def agreement(model: Model, table: Table, X: Floats, *, rows: str, row: str) -> float:
-    """Hold our reading of encoded rows against the model's own predict; return the largest difference, zero where there is no own predict.
+    """Compare our reading of encoded rows with the model's own predict; return the largest difference, zero where there is no own predict.
 
     Args:
         rows, row: what they are called in messages.
@@ -74,7 +74,7 @@ def sampled(model: Model, table: Table, weights: Floats | None = None) -> RowSam
 
 
 def mixed_agreement(model: Model, here: RowSample, there: RowSample | None) -> tuple[float, int]:
-    """Hold our reading of mixed rows against the model's own predict; return the largest difference and how many rows that asked about.
+    """Compare our reading of mixed rows with the model's own predict; return the largest difference and how many rows were evaluated.
 
     Args:
         here: rows explained. there: background rows; None: the rows explained are mixed with each other.

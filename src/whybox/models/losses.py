@@ -31,7 +31,7 @@ class Loss:
     """A loss of each row.
 
     Attributes:
-        name: as it is asked for, with its parameter: ``"pinball(0.9)"``.
+        name: with its parameter: ``"pinball(0.9)"``.
         units: of its values, in words.
         of_classes: whether it takes positions of true classes and probabilities of classes; else numbers and numbers.
         function: (truth, predictions) -> losses.
@@ -148,7 +148,7 @@ def as_loss(loss: str | Loss) -> Loss:
         return loss
     match = _LOSS_PATTERN.fullmatch(loss) if isinstance(loss, str) else None
     if match is None or match[1] not in LOSSES:
-        raise OptionError(Argument("loss", loss), f" is not known; there are {', '.join(LOSSES)}.", known=LOSSES)
+        raise OptionError(Argument("loss", loss), " is not known.", known=LOSSES)
     name, parameter = match.groups()
     if parameter is None:
         return LOSSES[name]

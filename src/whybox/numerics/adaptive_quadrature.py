@@ -65,7 +65,7 @@ QUADRATURE_NODES: Final = _both_sides(0.5, _LOWER, 1.0)
 QUADRATURE_LEVELS: Final = tuple(_weights(level) for level in range(len(_WEIGHTS)))
 MIN_NODES: Final = 7  # nodes before a row's rule is chosen
 SMOOTH_RATIO: Final = (
-    0.25  # of the change from one level to the next: less says that the network is smooth along this path
+    0.25  # of the change from one level to the next: less means that the network is smooth along this path
 )
 MIN_HALVED_SHARE: Final = 0.5  # of the squared errors: how much the intervals that are bisected must hold
 
@@ -208,7 +208,7 @@ class AdaptiveQuadrature:
         return np.where(np.isfinite(apart), apart, 0.0)
 
     def reject(self, change: Floats) -> None:
-        """Take that the whole map still moves by `change`, (targets,), which also says how much more it moves than its projections."""
+        """Record that the whole map still changes by `change`, (targets,), and how much more that is than its projections change."""
         self.rejected = True
         self.projection_factor = float(np.clip((change / np.maximum(self._change(), 1e-30)).max(), 0.5, 1.0))
 

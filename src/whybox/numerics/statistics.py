@@ -33,7 +33,7 @@ ADJUSTMENTS: Final = ("holm", "benjamini-hochberg", "benjamini-yekutieli")
 
 
 def spearman(a: Floats, b: Floats) -> float:
-    """Return the rank correlation of two flat arrays; 0 where one of them is constant, but for rounding, so that it says nothing of the other."""
+    """Return the rank correlation of two flat arrays; 0 where one of them is constant but for rounding."""
     from scipy.stats import rankdata
 
     return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1]) if varies(a) and varies(b) else 0.0

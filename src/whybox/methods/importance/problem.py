@@ -1,4 +1,4 @@
-"""What importance is asked for: a model and whatever the method needs, checked before any work."""
+"""The problem of importance: a model and whatever the method needs, checked before any work."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ __all__ = ["FLOAT32_ROUNDING", "CompiledProblem", "KernelRunner"]
 TEMPORARY_BYTES: Final = 64 * 2**20  # bytes of results held beside the one being filled
 FLOAT32_ROUNDING: Final = 3e-6  # what sums in float32 may lose, relative to the largest there can be
 MIN_RAW_DISTANCE: Final = 1e-5  # raw outputs less far apart have the slope of the link over this much on either side, for their own would be rounding
-MANY_ROWS: Final = 1000  # rows that take much longer than asking about mixed ones
+MANY_ROWS: Final = 1000  # rows that take much longer than a check of mixed rows
 MIN_ROWS_PER_THREAD: Final = 4  # rows too few to be worth a thread
 ROWS_WALKING_TOGETHER: Final = 2048  # rows that walk through a tree together against a hundred background rows
 MAX_MOMENT_PLAYERS: Final = 48  # players on a path that a table of moments may have room for, though none has so many
@@ -44,67 +44,69 @@ class CompiledProblem:
     def __init__(self, problem: ShapProblem) -> None:
         self.problem = problem
         self._choices: dict[tuple[object, ...], tuple[KernelPlan, ...]] = {}
-        self._made: dict[tuple[object, ...], tuple[KernelPlan, Attribution]] = {}
+        self._compiled: dict[tuple[object, ...], tuple[KernelPlan, Attribution]] = {}
         self._latest: dict[tuple[object, ...], tuple[KernelPlan | None, Attribution | None, int, int]] = {}
         self._mixed: dict[tuple[str, bool], tuple[int, int]] = {}
 
     def mixed_rows_due(self, table: Table) -> bool:
-        """Whether to ask about mixed rows again: of a new kind of table, of many rows, or once rows have doubled since, for to ask takes longer than one row."""
+        """Whether to check mixed rows again: for a new kind of table, for many rows, or once rows have doubled since, as a check takes longer than one row."""
         kind = table.library, table.is_matrix
-        seen, asked = self._mixed.get(kind, (0, 0))
-        self._mixed[kind] = seen + len(table), asked
-        return len(table) >= MANY_ROWS or seen + len(table) >= 2 * asked
+        seen, checked = self._mixed.get(kind, (0, 0))
+        self._mixed[kind] = seen + len(table), checked
+        return len(table) >= MANY_ROWS or seen + len(table) >= 2 * checked
 
     def mark_mixed_rows(self, table: Table) -> None:
-        """Remember that mixed rows were asked about now."""
+        """Remember that mixed rows were checked now."""
         kind = table.library, table.is_matrix
         seen, _ = self._mixed[kind]
         self._mixed[kind] = seen, seen
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the problem, the plans, and how many rows have come; trees are compiled where they are needed."""
-        latest = {key: (plan, settled, seen) for key, (plan, _, settled, seen) in self._latest.items()}
+        latest = {key: (plan, prepared, seen) for key, (plan, _, prepared, seen) in self._latest.items()}
         return {
             "problem": self.problem,
-            "plans": {key: plan for key, (plan, _) in self._made.items()},
+            "plans": {key: plan for key, (plan, _) in self._compiled.items()},
             "latest": latest,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Go on with the same plans, so that not a bit changes, as far as the processor here has their instructions."""
         self.problem = state["problem"]
-        self._choices, self._made, self._latest, self._mixed = {}, {}, {}, {}
-        here = {s.name for s in compiled_trees.instruction_sets()}
+        self._choices, self._compiled, self._latest, self._mixed = {}, {}, {}, {}
+        available = {s.name for s in compiled_trees.instruction_sets()}
         for key, plan in state["plans"].items():
-            if plan.instructions in here:
-                self._made[key] = plan, attribution(self.problem, key[0], plan)
-        for key, (plan, settled, seen) in state["latest"].items():
-            compiled = self._made[key][1] if key in self._made and plan is not None and plan.instructions else None
+            if plan.instructions in available:
+                self._compiled[key] = plan, attribution(self.problem, key[0], plan)
+        for key, (plan, prepared, seen) in state["latest"].items():
+            compiled = (
+                self._compiled[key][1] if key in self._compiled and plan is not None and plan.instructions else None
+            )
             usable = plan is not None and (plan.instructions is None or compiled is not None)
-            self._latest[key] = (plan, compiled, settled, seen) if usable else (None, None, 0, seen)
+            self._latest[key] = (plan, compiled, prepared, seen) if usable else (None, None, 0, seen)
 
     def plan(self, order: int, rows: int) -> KernelPlan:
         """Return how this many rows would be explained, were they to come now."""
         key = (order, compiled_trees.forced_key())
-        kept = dict(self._made)
+        kept = dict(self._compiled)
         plan, _ = self._get(key, order, rows + self._latest.get(key, (None, None, 0, 0))[3])
-        self._made = kept
+        self._compiled = kept
         plan = replace(plan, rows=rows)
         return with_attributions(plan, self.plan(1, rows)) if order == 2 else plan
 
     def get(self, order: int, rows: int) -> tuple[KernelPlan, Attribution | None]:
         """Return a plan for this many rows, and compiled trees for it.
 
-        What is there already is kept while it is the cheaper way; an explainer that is asked again and again prepares for as many rows to come
+        Compiled trees are kept while they are the cheaper choice; an explainer that is called repeatedly prepares for as many rows to come
         as have come already.
         """
         key = (order, compiled_trees.forced_key())
-        plan, compiled, settled, seen = self._latest.get(key, (None, None, 0, 0))
+        plan, compiled, prepared, seen = self._latest.get(key, (None, None, 0, 0))
         blocks = -(-rows // MIN_ROWS_COUNTED) * MIN_ROWS_COUNTED
-        if plan is None or plan.rows != rows or seen >= settled:
+        if plan is None or plan.rows != rows or seen >= prepared:
             plan, compiled = self._get(key, order, seen + rows)
-            plan, settled = replace(plan, rows=rows), 2 * (seen + blocks)
-        self._latest[key] = plan, compiled, settled, seen + blocks
+            plan, prepared = replace(plan, rows=rows), 2 * (seen + blocks)
+        self._latest[key] = plan, compiled, prepared, seen + blocks
         return plan, compiled
 
     def _get(self, key: tuple[object, ...], order: int, rows: int) -> tuple[KernelPlan, Attribution | None]:
@@ -113,14 +115,14 @@ class CompiledProblem:
         best = cheapest(self._choices[key], rows)
         if best.instructions is None:
             return best, None
-        made = self._made.get(key)
-        if made is not None:
-            old = replace(made[0], rows=rows)
+        existing = self._compiled.get(key)
+        if existing is not None:
+            old = replace(existing[0], rows=rows)
             same = (old.kernel, old.bits, old.instructions) == (best.kernel, best.bits, best.instructions)
             if same or replace(old, build_seconds=0.0).seconds <= best.seconds:
-                return old, made[1]
-        self._made[key] = best, attribution(self.problem, order, best)
-        return self._made[key]
+                return old, existing[1]
+        self._compiled[key] = best, attribution(self.problem, order, best)
+        return self._compiled[key]
 
     @cached_property
     def base(self) -> Floats:
@@ -128,10 +130,10 @@ class CompiledProblem:
         problem = self.problem
         if problem.background is None:
             return tree_shap.expectation(_forest(problem))
-        there = predict.raw(problem.model, problem.background.matrix)
+        outputs = predict.raw(problem.model, problem.background.matrix)
         if problem.target.scale == "response":
-            there = problem.model.outputs.link(there)
-        return np.asarray(problem.background.weights @ there)
+            outputs = problem.model.outputs.link(outputs)
+        return np.asarray(problem.background.weights @ outputs)
 
 
 @final
@@ -147,7 +149,7 @@ class KernelRunner:
 
     def __init__(self, compiled: CompiledProblem, rows: int) -> None:
         self.problem = compiled.problem
-        self._kept = compiled
+        self._compiled_problem = compiled
         self._plans = {order: compiled.get(order, rows) for order in range(1, self.problem.options.order + 1)}
         self._threads = thread_count(self.problem.options.n_jobs)
 
@@ -164,7 +166,7 @@ class KernelRunner:
     @property
     def base(self) -> Floats:
         """Value when every player is absent, (model outputs,)."""
-        return self._kept.base
+        return self._compiled_problem.base
 
     def raw(self, X: Floats) -> Floats:
         """Raw outputs of encoded rows, (rows, model outputs)."""
@@ -289,7 +291,7 @@ class KernelRunner:
         assert background is not None  # noqa: S101  # resolved by the problem
         instructions = (
             compiled_trees.fastest_instructions()
-        )  # asked here: a choice that is forced is not known in other threads
+        )  # here, since other threads do not know a choice that is forced
         share = max(MIN_ROWS_PER_THREAD, -(-len(X) // self._threads))
         parts = [slice(i, i + share) for i in range(0, len(X), share)]
         with ThreadPoolExecutor(len(parts)) as pool:  # the native code holds no lock

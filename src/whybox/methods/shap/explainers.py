@@ -172,7 +172,7 @@ class _Explainer:
         )
 
     def _spec(self, problem: ShapProblem) -> MethodSpec:
-        """What the registry says of the method that computes a problem."""
+        """Return the registry's entry of the method that computes a problem."""
         return find("shap", "rescaled" if problem.kernel == "rescaled" else self.method_id)
 
     def __repr__(self) -> str:
@@ -209,7 +209,7 @@ class TreeShap(_Explainer):
             does so itself (XGBoost), where that is within the rounding of its own predict.
         sparse: for order 1: only players that the model reads; all others get exactly zero.
             For order 2: not matrices but terms, main effects first and then the whole interaction of every pair of players that some path
-            of a tree asks for together, named after both; any other pair's interaction is exactly zero. Terms add up as attributions do.
+            of a tree tests together, named after both; any other pair's interaction is exactly zero. Terms add up as attributions do.
 
     Raises:
         ModelError: the model is not supported or not what it seems. OptionError, InputError: bad arguments.

@@ -50,9 +50,7 @@ _TABLE: Final = {
 }
 _BUILD_WALK, _BUILD_TABLE = 3.5e-9, 1.5e-9  # seconds a multiplication
 _FAR: Final = 60e6  # bytes of tables that double the time of a look-up: they no longer lie near
-ROWS_PER_BLOCK: Final = (
-    16384  # rows that are encoded and explained before the next are: trees that are not kept are compiled anew for each
-)
+ROWS_PER_BLOCK: Final = 16384  # rows that are encoded and explained before the next are: trees that are not kept are compiled again for each
 _NEAR: Final = 32768  # bytes that lie nearest to a core: a block's columns and sums, if they fit
 _MOVE: Final = 1.2e-9  # seconds to bring one number of a row into its lane, or back
 _HALVE, _SPREAD = 2.5e-9, 3e-9  # seconds a number of the result, for matrices and for terms

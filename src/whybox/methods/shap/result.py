@@ -255,7 +255,7 @@ def _evidence(
         notes.append("Rescaled approximation: not the Shapley value of this output, only its sum is right.")
     if problem.options.sparse and problem.options.order == 2:
         notes.append(
-            "Terms: main effects, then whole interactions of pairs that some path of a tree asks for together; those of other pairs are exactly zero."
+            "Terms: main effects, then whole interactions of pairs that some path of a tree tests together; those of other pairs are exactly zero."
         )
     left_out = (
         0 if problem.all_players is None or not problem.compact else problem.all_players.count - problem.players.count
@@ -332,7 +332,7 @@ def _explanation(
 
 
 def _terms(problem: ShapProblem) -> dict[str, tuple[int, ...]]:
-    """What stands on the feature axis, with the user's columns of each: players, and where they were asked for, pairs of them."""
+    """Return the labels of the feature axis, with the user's columns of each: players and, where the result has them, pairs of players."""
     terms = dict(zip(problem.players_shown.names, problem.players_shown.members, strict=True))
     if problem.options.sparse and problem.options.order == 2:
         names, members = problem.players.names, problem.players.members
