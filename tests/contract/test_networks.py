@@ -183,15 +183,15 @@ def test_fingerprints_are_stable_and_tell_weights_apart(other):
     one = wrapped.randomised(3, "fc")
     assert len({one.fingerprint, drawn.fingerprint, wrapped.fingerprint}) == 3
     xs = (wrapped.array(x),)
-    before = wrapped.numpy(wrapped.ask(xs))
-    assert np.abs(wrapped.numpy(drawn.ask(xs)) - before).max() > 1e-3
-    assert np.array_equal(wrapped.numpy(wrapped.ask(xs)), before)
+    before = wrapped.numpy(wrapped.evaluate(xs))
+    assert np.abs(wrapped.numpy(drawn.evaluate(xs)) - before).max() > 1e-3
+    assert np.array_equal(wrapped.numpy(wrapped.evaluate(xs)), before)
 
 
 def test_a_probe_counts_what_a_row_keeps(other):
     net, x = other
     wrapped = as_network(net)
-    few, many = (wrapped.probe((wrapped.array(x[:n]),))[1] for n in (2, 6))
+    few, many = (wrapped.measure_backward((wrapped.array(x[:n]),))[1] for n in (2, 6))
     assert few >= 2 * 8 * 36 * 4  # what gelu must remember
     assert 2 < many / few < 4
 
@@ -224,9 +224,9 @@ def test_layers_can_be_tapped_and_entered(other):
         assert down.shape == flip.shape
     else:
         assert np.abs(down - flip).max() < 1e-6
-    inner, said = wrapped.inside("conv", xs)
+    inner, said = wrapped.from_layer("conv", xs)
     outputs, pull = inner((said, *xs))
-    assert np.abs(wrapped.numpy(outputs) - wrapped.numpy(wrapped.ask(xs))).max() < 1e-6
+    assert np.abs(wrapped.numpy(outputs) - wrapped.numpy(wrapped.evaluate(xs))).max() < 1e-6
     assert np.abs(wrapped.numpy(pull(wrapped.array(cotangent))[0]) - down).max() < 1e-6
     with pytest.raises(OptionError, match="conv"):
         wrapped.tap(xs, "konv")
@@ -283,7 +283,7 @@ def test_target_functions_several_inputs_and_names():
     assert np.allclose(by_name[0].values, [4, 0])
     squared = wb.saliency(net, (a, b), target=lambda y: y**2)
     assert np.allclose(squared[0].values, 2 * 8 * 2)
-    assert wb.networks.jax(jax.jit(two)).takes() == ("a", "b")
+    assert wb.networks.jax(jax.jit(two)).input_names() == ("a", "b")
 
 
 def test_refusals_of_functions_and_wholes():
@@ -346,7 +346,7 @@ def test_noise_that_hangs_on_a_rows_place_is_refused():
     key = jax.random.key(0)
     net = wb.networks.jax(lambda x: (x * jax.random.normal(key, x.shape)).sum(axis=1))
     for rows in (1, 4):
-        with pytest.raises(UnsupportedModelError, match="its place among them"):
+        with pytest.raises(UnsupportedModelError, match="its position among them"):
             wb.saliency(net, np.ones((rows, 3), np.float32))
     same = wb.networks.jax(lambda x: (x * jax.random.normal(key, x.shape[1:])).sum(axis=1))
     assert wb.saliency(same, np.ones((4, 3), np.float32)).shape == (4, 3)
@@ -426,7 +426,7 @@ def test_outputs_of_functions_are_chosen():
     assert wb.saliency(net, x, output=("logits", 0)).values[0] == pytest.approx(1 - np.tanh(1) ** 2)
     assert wb.saliency(net, x, 1, output="aux").values[0].tolist() == [0, 1]
     two = as_network(torch.nn.Module())
-    assert two.answering("aux").head.key == "aux"
+    assert two.with_output("aux").head.key == "aux"
 
 
 def test_models_of_keras_on_jax_agree_too(tmp_path):
@@ -439,7 +439,7 @@ def test_models_of_keras_on_jax_agree_too(tmp_path):
         "net = t.keras_net(); e = wb.saliency(net, t.LAST); assert 'keras model on jax' in e.evidence.model, e.evidence.model\n"
         "assert np.abs(e.values - np.load(sys.argv[2])['map']).max() < 1e-6\n"
         "w = wb.models.registry.as_network(net); xs = (w.array(t.LAST),); c = w.array(np.eye(5, dtype='f')[np.arange(7) % 5])\n"
-        "tap = w.tap(xs, 'conv'); inner, said = w.inside('conv', xs); y, pull = inner((said, *xs))\n"
+        "tap = w.tap(xs, 'conv'); inner, said = w.from_layer('conv', xs); y, pull = inner((said, *xs))\n"
         "assert np.abs(w.numpy(tap.pull(c)) - w.numpy(pull(c)[0])).max() < 1e-6 and np.abs(w.numpy(tap.pull(c))).max() > 0.01\n"
         "assert w.randomised(1, 'fc').fingerprint != w.fingerprint\nprint('agreed')"
     )

@@ -74,7 +74,7 @@ def test_guided_refuses_what_it_is_not_defined_for():
         (lambda h: h.sort(1)[0], "'sort'"),
         (lambda h: h.gather(1, h.argmax(1, keepdim=True)).expand(-1, 16), "'argmax'"),
         (torch.floor, "'floor'"),
-        (lambda h: h + torch.rand(16), "draws at random"),
+        (lambda h: h + torch.rand(16), "draws random numbers"),
         (lambda h: torch.cumprod(h, 1), "'cumprod'"),
         (lambda h: h**h.abs(), "'pow'"),
         (lambda h: F.fold(h.reshape(-1, 4, 4), (3, 3), 2) .flatten(1).repeat(1, 2)[:, :16].cummax(1)[0], "'cummax'"),
@@ -111,7 +111,7 @@ def test_other_refusals():
     with pytest.raises(UnsupportedModelError, match="autocast"):
         wb.saliency(net, x, 0, "deeplift", dtype="bfloat16")
     with pytest.raises(OptionError, match="rules="):
-        as_network(net, None).ruled("lrp", (torch.tensor(x),), None)
+        as_network(net, None).rule_backward("lrp", (torch.tensor(x),), None)
 
 
 def test_left_as_it_was_found():

@@ -16,7 +16,7 @@ from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.result import VERDICTS, Check, Checks
 from whybox.checks.stability import OTHER_SEEDS_LINE, SMALL_NOISE_LINE
-from whybox.checks.trivial_maps import edges
+from whybox.checks.trivial_maps import edge_map
 from whybox.errors import ExplanationFileError, InputError, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.models.registry import as_network
@@ -65,10 +65,10 @@ class Planted(Method):
     name: ClassVar[str] = "planted"
     title: ClassVar[str] = "Planted"
 
-    def __call__(self, q):
-        x = q.inputs[0].x
-        found = edges(q.inputs[0], x)[:, None] if self.edge else x.astype(float)
-        return MethodOutput([[found] for _ in range(q.target.count)], "none", "none", exact=True)
+    def __call__(self, problem):
+        x = problem.inputs[0].x
+        found = edge_map(problem.inputs[0], x)[:, None] if self.edge else x.astype(float)
+        return MethodOutput([[found] for _ in range(problem.target.count)], "none", "none", exact=True)
 
 
 class Shaking(nn.Module):
@@ -183,9 +183,9 @@ def test_a_map_that_stops_below_the_top_fails_there(digits):
         title: ClassVar[str] = "Below"
         reduces: ClassVar[str] = "max"
 
-        def __call__(self, q):
-            tapped = q.net.inside("0", q.lift(np.arange(q.rows)))[1]
-            return MethodOutput([[q.net.numpy(tapped).max(axis=1, keepdims=True)]], "none", "none", exact=True)
+        def __call__(self, problem):
+            tapped = problem.net.from_layer("0", problem.to_device(np.arange(problem.rows)))[1]
+            return MethodOutput([[problem.net.numpy(tapped).max(axis=1, keepdims=True)]], "none", "none", exact=True)
 
     found = wb.check(wb.saliency(net, rows, method=Below()), net, rows, method=Below(), checks="model dependence")
     assert found[TOP_LAYER].verdict == "fail"

@@ -120,11 +120,11 @@ class Told(Method):
     title: ClassVar[str] = "Told"
     derivatives: ClassVar[bool] = False
 
-    def __call__(self, q):
-        x = q.inputs[0].x
+    def __call__(self, problem):
+        x = problem.inputs[0].x
         own = np.random.default_rng(7).normal(size=x.shape) if self.drawn else np.arange(x.shape[1], dtype=float)
         value = np.array(self.worth)[x] if self.worth else np.broadcast_to(own, x.shape).copy()
-        return MethodOutput([[value, *(None for _ in q.inputs[1:])]], "none", "none", exact=True)
+        return MethodOutput([[value, *(None for _ in problem.inputs[1:])]], "none", "none", exact=True)
 
 
 LENGTHS = Told(tuple(float(len(w)) for w in WORDS))

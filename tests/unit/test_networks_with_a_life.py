@@ -120,7 +120,7 @@ def test_random_networks_are_refused_by_every_kind_of_method():
     net = Formula(lambda x: inner(functional.dropout(x, 0.01, training=True) + 1e-3 * torch.randn_like(x)))
     state = torch.get_rng_state()
     for method in ("gradient", "vargrad", "deeplift", "occlusion", "rise"):
-        with pytest.raises(UnsupportedModelError, match="draws at random"):
+        with pytest.raises(UnsupportedModelError, match="draws random numbers"):
             wb.saliency(net, rows(3, 6), 1, method)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -213,9 +213,9 @@ def test_networks_of_a_fixed_number_of_rows_are_refused():
 
         return Formula(f)
 
-    with pytest.raises(UnsupportedModelError, match=r"answered 1 rows, and fails with 3 \(AssertionError: wrong size"):
+    with pytest.raises(UnsupportedModelError, match=r"works with 1 rows and fails with 3 \(AssertionError: wrong size"):
         wb.saliency(only(1), rows(3, 6), 1)
-    with pytest.raises(InputError, match="asked about 1 of the rows: AssertionError: wrong size"):
+    with pytest.raises(InputError, match="tried on 1 of the rows: AssertionError: wrong size"):
         wb.saliency(only(3), rows(3, 6), 1)
 
 
@@ -279,7 +279,7 @@ def test_compiled_networks_are_traced_as_they_were_written_also_the_slow_way(mon
     net = copy.deepcopy(plain)
     net.compile(backend=lambda graph, _: met.append(1) or graph.forward)
     wrapped = wrap(net)
-    monkeypatch.setattr(graph, "recorded", lambda *_: 1 / 0)
+    monkeypatch.setattr(graph, "record_operators", lambda *_: 1 / 0)
     with wrapped.session():
         captured(wrapped, (torch.tensor(x),))
     assert met == []

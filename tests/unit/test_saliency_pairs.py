@@ -260,5 +260,5 @@ def test_background_tokens_by_number_and_pairs(net):
         wb.saliency(net, whole, 0, "expected_gradients", embedding="embed", background={"input_ids": ids})
     with pytest.raises(OptionError, match="leave one of the two out"):
         wb.saliency(net, PAIRS, background=PAIRS, baseline_token=1, **options)
-    with pytest.raises(InputError, match="texts behind texts"):
+    with pytest.raises(InputError, match="texts for texts"):
         wb.saliency(net, PAIRS, background=ids, **options)

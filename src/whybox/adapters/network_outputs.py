@@ -10,12 +10,12 @@ from typing import Any, final
 
 from whybox.errors import OptionError, did_you_mean
 
-__all__ = ["Part", "first_line", "parameters_of"]
+__all__ = ["OutputPart", "first_line", "parameter_names"]
 
 
 @final
 @dataclass(frozen=True)
-class Part:
+class OutputPart:
     """One array out of what a network returns.
 
     Attributes:
@@ -28,61 +28,61 @@ class Part:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the type by its public name, for the one it is defined under cannot always be imported."""
-        return _restored, (self.key, self.kind.__module__.partition(".")[0], self.kind.__name__.rpartition(".")[2])
+        return _restore_part, (self.key, self.kind.__module__.partition(".")[0], self.kind.__name__.rpartition(".")[2])
 
-    def __call__(self, said: Any) -> Any:
+    def __call__(self, output: Any) -> Any:
         """Find it.
 
         Raises:
             OptionError: no such part, or several and none is named.
         """
         if self.key is not None:
-            said = _chosen(said, self.key)
-        if isinstance(said, (tuple, list)) and len(said) == 1:
-            said = said[0]
-        if not isinstance(said, self.kind):
+            output = _select(output, self.key)
+        if isinstance(output, (tuple, list)) and len(output) == 1:
+            output = output[0]
+        if not isinstance(output, self.kind):
             keys = (
-                list(said)
-                if isinstance(said, dict)
-                else list(range(len(said)))
-                if isinstance(said, (tuple, list))
-                else [name for name, part in getattr(said, "__dict__", {}).items() if isinstance(part, self.kind)]
+                list(output)
+                if isinstance(output, dict)
+                else list(range(len(output)))
+                if isinstance(output, (tuple, list))
+                else [name for name, part in getattr(output, "__dict__", {}).items() if isinstance(part, self.kind)]
             )
             raise OptionError(
                 (
-                    f"the network answers with {type(said).__name__}"
+                    f"the network answers with {type(output).__name__}"
                     if self.key is None
-                    else f"output={self.key!r} is a {type(said).__name__} itself"
+                    else f"output={self.key!r} is a {type(output).__name__} itself"
                 )
                 + "; say which part to explain with output=..."
                 + ("" if self.key is None else ", a tuple for a part of a part")
                 + (f" (one of {keys})." if keys else ".")
             )
-        return said
+        return output
 
 
-def _restored(key: Any, library: str, kind: str) -> Part:
-    return Part(key, getattr(import_module(library), kind))
+def _restore_part(key: Any, library: str, kind: str) -> OutputPart:
+    return OutputPart(key, getattr(import_module(library), kind))
 
 
-def _chosen(said: Any, key: Any) -> Any:
+def _select(output: Any, key: Any) -> Any:
     """A part by key, position, attribute, or by several of these one after the other.
 
     Raises:
         OptionError: there is none.
     """
     try:
-        return said[key]
+        return output[key]
     except (KeyError, IndexError, TypeError):
-        if isinstance(key, str) and hasattr(said, key):
-            return getattr(said, key)
+        if isinstance(key, str) and hasattr(output, key):
+            return getattr(output, key)
         if isinstance(key, tuple) and key:
-            return _chosen(_chosen(said, key[0]), key[1:]) if len(key) > 1 else _chosen(said, key[0])
-        known = list(said) if isinstance(said, dict) else []
+            return _select(_select(output, key[0]), key[1:]) if len(key) > 1 else _select(output, key[0])
+        known = list(output) if isinstance(output, dict) else []
         raise OptionError(f"output={key!r}: the network's answer has no such part.{did_you_mean(key, known)}") from None
 
 
-def parameters_of(function: Callable[..., Any], *, required: bool = False) -> tuple[str, ...]:
+def parameter_names(function: Callable[..., Any], *, required: bool = False) -> tuple[str, ...]:
     """Names of what a function takes, in order; ``"**"`` at the end where it takes any name; () where it cannot be read. `required`: those without a default."""
     try:
         found = inspect.signature(function).parameters.values()

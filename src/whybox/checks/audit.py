@@ -9,21 +9,21 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.checks.token_maps import Tokens, made_tokens, of_tokens
+from whybox.checks.token_maps import Tokens, is_token_map, resolve_tokens
 from whybox.data.table import Floats
 from whybox.errors import EmptyDataError, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input, resolve_inputs
-from whybox.methods.saliency.prepare_inputs import cut
-from whybox.methods.saliency.problem import Indices, Question, settle
-from whybox.methods.saliency.recipe import digest, rebuilt, same_network
-from whybox.methods.saliency.result import explained
+from whybox.methods.saliency.prepare_inputs import cut_to_rows
+from whybox.methods.saliency.problem import Indices, SaliencyProblem, resolve_problem
+from whybox.methods.saliency.recipe import check_same_network, input_digest, rebuild_method
+from whybox.methods.saliency.result import run_method
 from whybox.methods.saliency.saliency import saliency
-from whybox.methods.saliency.text import only
+from whybox.methods.saliency.text import nan_where_absent
 from whybox.models.differentiable import Differentiable, PassCounter
 
-__all__ = ["CheckSubject", "flat", "made_case"]
+__all__ = ["CheckSubject", "flatten_maps", "resolve_subject"]
 
 Arrays = tuple[npt.NDArray[Any], ...]
 Maps = tuple[Floats, ...]
@@ -50,21 +50,21 @@ class CheckSubject:
     net: Differentiable
     inputs: tuple[Input, ...]
     several: bool
-    parts: tuple[Explanation, ...]
-    of: tuple[int, ...]
+    explanations: tuple[Explanation, ...]
+    input_of: tuple[int, ...]
     rows: Indices
-    at: Indices
+    explained_rows: Indices
     method: Method
     settings: Mapping[str, Any]
     background: Any
-    places: Indices | None
-    chosen: Indices
+    target_positions: Indices | None
+    output_of: Indices
     function: Any
     seed: int
     budget: Any
     tokens: Tokens | None = None
-    spent: PassCounter = field(default_factory=PassCounter)
-    kept: dict[Any, Any] = field(default_factory=dict)
+    passes: PassCounter = field(default_factory=PassCounter)
+    cache: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -74,48 +74,50 @@ class CheckSubject:
     @property
     def expensive(self) -> bool:
         """True if one map needs more than EXPENSIVE_PASSES passes a row; fewer repetitions are run then."""
-        return float(self.kept.get("passes", 0.0)) > EXPENSIVE_PASSES
+        return float(self.cache.get("passes", 0.0)) > EXPENSIVE_PASSES
 
     @property
     def sensitivity(self) -> bool:
         """Whether maps say how steep the score is (any sign alike), not what a place gives to it."""
         return self.method.reduces == "max"
 
-    def maps(self, at: Indices | None = None) -> Maps:
+    def maps(self, explained_rows: Indices | None = None) -> Maps:
         """The explanation's own maps of the rows checked, (rows, *places)."""
-        where = self.at if at is None else at
-        return tuple(self._one(e, where) for e in self.parts)
+        where = self.explained_rows if explained_rows is None else explained_rows
+        return tuple(self._values_of(e, where) for e in self.explanations)
 
-    def errors(self) -> Maps | None:
+    def std_errors(self) -> Maps | None:
         """Their standard errors, None where there are none."""
-        if any(e.std_error is None for e in self.parts):
+        if any(e.std_error is None for e in self.explanations):
             return None
-        return tuple(self._one(replace(e, values=e.std_error), self.at) for e in self.parts)  # type: ignore[arg-type]
+        return tuple(self._values_of(replace(e, values=e.std_error), self.explained_rows) for e in self.explanations)  # type: ignore[arg-type]
 
-    def _one(self, e: Explanation, at: Indices) -> Floats:
-        values = e.values[at]
+    def _values_of(self, e: Explanation, explained_rows: Indices) -> Floats:
+        values = e.values[explained_rows]
         if self.tokens is not None:  # what the mask hides is no place of the text
-            values = only(values, self.tokens.on_map(self.tokens.which >= 0, self.standing(at)))
+            values = nan_where_absent(
+                values, self.tokens.positions_with(self.tokens.position_of >= 0, self.input_rows(explained_rows))
+            )
         if "output" not in e.dims:
             return values
-        return np.asarray(values[np.arange(len(at)), ..., self.chosen[at]])
+        return np.asarray(values[np.arange(len(explained_rows)), ..., self.output_of[explained_rows]])
 
     def arrays(self, rows: Indices | None = None) -> Arrays:
         """Inputs of the rows checked."""
         where = self.rows if rows is None else rows
         return tuple(i.x[where] for i in self.inputs)
 
-    def target(self, at: Indices | None = None) -> Any:
+    def target(self, explained_rows: Indices | None = None) -> Any:
         """What a rerun is asked to explain: the same outputs, whatever another network would predict."""
-        if self.places is None:
+        if self.target_positions is None:
             return self.function
         shape = tuple(self.settings["target"]["shape"])
         if not shape:
             return None
-        wanted = self.places[self.at if at is None else at]
+        wanted = self.target_positions[self.explained_rows if explained_rows is None else explained_rows]
         return [int(p) for p in wanted] if len(shape) == 1 else tuple(map(int, np.unravel_index(int(wanted[0]), shape)))
 
-    def again(  # what a rerun may change
+    def recompute(  # what a rerun may change
         self,
         net: Differentiable | None = None,
         arrays: Arrays | None = None,
@@ -124,7 +126,7 @@ class CheckSubject:
         seed: int | None = None,
         reduce: Any = ORIGINAL,
         dtype: Any = ORIGINAL,
-        at: Indices | None = None,
+        explained_rows: Indices | None = None,
         background: Any = ORIGINAL,
     ) -> Maps:
         """Maps by the same method with the same options, but for what is given. Of tokens `arrays` is what the embedding gives.
@@ -133,17 +135,17 @@ class CheckSubject:
             WhyboxError: as wb.saliency.
         """
         net = self.net if net is None else net
-        rows = self.rows if at is None else self.standing(at)
+        rows = self.rows if explained_rows is None else self.input_rows(explained_rows)
         dtype = self.settings.get("dtype") if dtype == ORIGINAL else dtype
-        seed = self.parts[0].evidence.seed if seed is None else seed
+        seed = self.explanations[0].evidence.seed if seed is None else seed
         if self.tokens is not None:
-            return self._read_again(net, rows, arrays, self.target(at), dtype, seed)
+            return self._recompute_tokens(net, rows, arrays, self.target(explained_rows), dtype, seed)
         xs = self.arrays(rows) if arrays is None else arrays
-        found = saliency(
+        result = saliency(
             net,
             xs if self.several else xs[0],
-            self.target(at),
-            self.cut(rows) if method is None else method,
+            self.target(explained_rows),
+            self.cut_to_rows(rows) if method is None else method,
             background=self.background if background is ORIGINAL else background,
             reduce=self.settings["reduce"] if reduce == ORIGINAL else reduce,
             channel_axis=self.settings["channel_axis"],
@@ -151,76 +153,82 @@ class CheckSubject:
             budget=self.budget,
             seed=seed,
         )
-        listed = found if isinstance(found, tuple) else (found,)
-        self._paid(listed[0], len(rows))
+        listed = result if isinstance(result, tuple) else (result,)
+        self._count_passes(listed[0], len(rows))
         return tuple(e.values for e in listed)
 
-    def _paid(self, e: Explanation, rows: int) -> None:
-        self.kept["passes"] = sum(e.evidence.passes[way] for way in ("forward", "backward")) / rows
-        self.spent.forward += e.evidence.passes["forward"]
-        self.spent.backward += e.evidence.passes["backward"]
+    def _count_passes(self, e: Explanation, rows: int) -> None:
+        self.cache["passes"] = sum(e.evidence.passes[way] for way in ("forward", "backward")) / rows
+        self.passes.forward += e.evidence.passes["forward"]
+        self.passes.backward += e.evidence.passes["backward"]
 
-    def _read_again(
+    def _recompute_tokens(
         self, net: Differentiable, rows: Indices, arrays: Arrays | None, target: Any, dtype: Any, seed: int
     ) -> Maps:
         """Maps of tokens or words, fed as wb.saliency feeds them: a network drawn anew embeds them anew, and what stands for absent ones too."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
-        wide = (net if dtype is None else net.lowered(dtype)).fresh()
-        made = self.tokens.fed(self.cut(rows), wide, rows)
-        inputs = made.inputs if arrays is None else (replace(made.inputs[0], x=arrays[0]), *made.inputs[1:])
-        q = settle(
-            made.net,
+        wide = (net if dtype is None else net.with_dtype(dtype)).fresh()
+        method_ = self.tokens.prepared(self.cut_to_rows(rows), wide, rows)
+        inputs = method_.inputs if arrays is None else (replace(method_.inputs[0], x=arrays[0]), *method_.inputs[1:])
+        problem = resolve_problem(
+            method_.net,
             inputs,
             target,
             budget=self.budget,
             seed=seed,
-            derivatives=made.method.derivatives,
+            derivatives=method_.method.derivatives,
             reduce=self.settings["reduce"],
-            background=made.background,
+            background=method_.background,
         )
-        found = explained(q, made.method)[0]
-        self._paid(found, len(rows))
-        return (self.tokens.collected(found.values, rows),)
+        result = run_method(problem, method_.method)[0]
+        self._count_passes(result, len(rows))
+        return (self.tokens.sum_over_positions(result.values, rows),)
 
-    def embedded(self) -> Question:
+    def embedded_problem(self) -> SaliencyProblem:
         """Of tokens: the rows checked as a question about scores from the embedding on, whose first input is what it gives."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
-        net = replace(self.net, passes=self.spent)
-        made = self.tokens.fed(self.cut(self.rows), net, self.rows)
-        return settle(made.net, made.inputs, self.target(), budget=self.budget, seed=self.seed, derivatives=False)
+        net = replace(self.net, passes=self.passes)
+        method_ = self.tokens.prepared(self.cut_to_rows(self.rows), net, self.rows)
+        return resolve_problem(
+            method_.net, method_.inputs, self.target(), budget=self.budget, seed=self.seed, derivatives=False
+        )
 
-    def standing(self, at: Indices) -> Indices:
+    def input_rows(self, explained_rows: Indices) -> Indices:
         """Which rows of the inputs these rows of the explanation are."""
-        e = self.parts[0]
-        return at if len(e) == len(self.inputs[0].x) else np.array([int(r) for r in e.coords["row"][at]], dtype=np.intp)
+        e = self.explanations[0]
+        return (
+            explained_rows
+            if len(e) == len(self.inputs[0].x)
+            else np.array([int(r) for r in e.coords["row"][explained_rows]], dtype=np.intp)
+        )
 
-    def cut(self, rows: Indices) -> Method:
+    def cut_to_rows(self, rows: Indices) -> Method:
         """The method, with those of its options that hold one array a row cut to these rows."""
         if len(rows) >= len(self.inputs[0].x):
             return self.method
         shapes = {i.x.shape for i in self.inputs}
         words = None if self.tokens is None else self.tokens.ids.shape  # one array a token, of what the embedding gives
-        return cut(self.method, rows, lambda shape: shape in shapes or (len(shape) == 3 and shape[:2] == words))
+        return cut_to_rows(self.method, rows, lambda shape: shape in shapes or (len(shape) == 3 and shape[:2] == words))
 
-    def repeated(self, seed: int | None = None) -> Maps:
+    def rerun(self, seed: int | None = None) -> Maps:
         """Maps of the rows checked on the same network, with the explanation's seed or another; asked once."""
-        if seed not in self.kept:
-            self.kept[seed] = self.again(seed=seed)
-        found: Maps = self.kept[seed]
-        return found
+        if seed not in self.cache:
+            self.cache[seed] = self.recompute(seed=seed)
+        result: Maps = self.cache[seed]
+        return result
 
     def other_seed(self, k: int) -> int:
         """Seeds that are not the explanation's own."""
         return int(np.random.default_rng([self.seed, 77, k]).integers(1 << 30)) + (1 << 30)
 
-    def question(self) -> Question:
+    def score_problem(self) -> SaliencyProblem:
         """The rows checked as a question about scores alone."""
         xs = self.arrays()
-        net = replace(self.net, passes=self.spent)
+        net = replace(self.net, passes=self.passes)
         if self.tokens is not None:
             whole = tuple(replace(i, x=x) for i, x in zip(self.inputs, xs, strict=True))
-            return settle(net, whole, self.target(), budget=self.budget, seed=self.seed, derivatives=False)
-        return settle(
+            return resolve_problem(net, whole, self.target(), budget=self.budget, seed=self.seed, derivatives=False)
+        return resolve_problem(
             net,
             xs if self.several else xs[0],
             self.target(),
@@ -232,12 +240,12 @@ class CheckSubject:
         )
 
 
-def flat(maps: Sequence[Floats]) -> Floats:
+def flatten_maps(maps: Sequence[Floats]) -> Floats:
     """Maps of several inputs side by side, (rows, places)."""
     return np.concatenate([np.asarray(m, dtype=np.float64).reshape(len(m), -1) for m in maps], axis=1)
 
 
-def made_case(  # noqa: PLR0913  # what an auditor brings
+def resolve_subject(  # noqa: PLR0913  # what an auditor brings
     explanation: Any,
     net: Differentiable,
     inputs: Any,
@@ -259,15 +267,15 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
         InputError: it was made from another network, other inputs, another background, or is no map.
         OptionError: something that is not kept in an explanation is needed and was not given.
     """
-    parts = explanation if isinstance(explanation, tuple) else (explanation,)
-    _check_parts(parts)
-    settings = parts[0].evidence.settings
+    explanations = explanation if isinstance(explanation, tuple) else (explanation,)
+    _check_explanations(explanations)
+    settings = explanations[0].evidence.settings
     tokens: Tokens | None = None
-    of: tuple[int, ...] = (0,)
-    if of_tokens(parts[0]):
-        at, rows = _chosen_rows(parts[0], parts[0].evidence.rows, max_rows)
-        tokens, made = made_tokens(
-            parts[0],
+    input_of: tuple[int, ...] = (0,)
+    if is_token_map(explanations[0]):
+        explained_rows, rows = _choose_rows(explanations[0], explanations[0].evidence.rows, max_rows)
+        tokens, method_ = resolve_tokens(
+            explanations[0],
             net,
             inputs,
             method=method,
@@ -280,26 +288,26 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
         )
         net, settled, several = tokens.net, tokens.inputs, True
     else:
-        _no_text(embedding, tokenizer, baseline_token)
+        _refuse_token_options(embedding, tokenizer, baseline_token)
         settled, several = resolve_inputs(net, inputs, settings["channel_axis"]), isinstance(inputs, tuple)
-        of = _belonging(parts, settled, net)
-        at, rows = _chosen_rows(parts[0], len(settled[0].x), max_rows)
-        made = rebuilt(settings, method, options)
-        _same_background(settings, net, background)
-    places, chosen = _targets(parts[0], settings, target)
+        input_of = _inputs_of_maps(explanations, settled, net)
+        explained_rows, rows = _choose_rows(explanations[0], len(settled[0].x), max_rows)
+        method_ = rebuild_method(settings, method, options)
+        _check_background(settings, net, background)
+    target_positions, output_of = _targets(explanations[0], settings, target)
     return CheckSubject(
         net,
         settled,
         several,
-        parts,
-        of,
+        explanations,
+        input_of,
         rows,
-        at,
-        made,
+        explained_rows,
+        method_,
         settings,
         background,
-        places,
-        chosen,
+        target_positions,
+        output_of,
         target,
         seed,
         budget,
@@ -307,32 +315,32 @@ def made_case(  # noqa: PLR0913  # what an auditor brings
     )
 
 
-def _same_background(settings: Mapping[str, Any], net: Differentiable, background: Any) -> None:
+def _check_background(settings: Mapping[str, Any], net: Differentiable, background: Any) -> None:
     if settings["background"] is not None:
         if background is None:
             raise OptionError(
                 "the explanation was made with a background, which it does not keep; pass background=, the same rows."
             )
-        if digest(resolve_inputs(net, background, settings["channel_axis"])) != settings["background"]:
+        if input_digest(resolve_inputs(net, background, settings["channel_axis"])) != settings["background"]:
             raise InputError("the background is not the one the explanation was made with (its SHA-256 differs).")
     elif background is not None:
         raise OptionError("the explanation was made without a background; leave background out.")
 
 
-def _no_text(embedding: Any, tokenizer: Any, baseline_token: Any) -> None:
+def _refuse_token_options(embedding: Any, tokenizer: Any, baseline_token: Any) -> None:
     for name, given in (("embedding", embedding), ("tokenizer", tokenizer), ("baseline_token", baseline_token)):
         if given is not None:
             raise OptionError(f"{name}= goes with maps of tokens and words; leave it out.")
 
 
-def _check_parts(parts: tuple[Any, ...]) -> None:
-    if not parts or not all(isinstance(e, Explanation) for e in parts):
+def _check_explanations(explanations: tuple[Any, ...]) -> None:
+    if not explanations or not all(isinstance(e, Explanation) for e in explanations):
         raise InputError(
             "check takes an explanation of wb.saliency, or the tuple of them for a network of several inputs."
         )
-    if len(parts) > 1 and any(of_tokens(e) for e in parts):
+    if len(explanations) > 1 and any(is_token_map(e) for e in explanations):
         raise InputError("maps of tokens come one at a time: the network's other inputs are held.")
-    for e in parts:
+    for e in explanations:
         if e.kind != "saliency" or not e.evidence.settings:
             raise InputError(
                 f"check is for the maps of wb.saliency; this is an explanation of kind {e.kind!r} without settings in its evidence."
@@ -342,58 +350,62 @@ def _check_parts(parts: tuple[Any, ...]) -> None:
                 "the explanation was cut to a single row and has no axis of rows any more; pass it whole, or cut it with e[0:1]."
             )
         if (
-            e.evidence.settings != parts[0].evidence.settings
-            or e.evidence.fingerprints != parts[0].evidence.fingerprints
+            e.evidence.settings != explanations[0].evidence.settings
+            or e.evidence.fingerprints != explanations[0].evidence.fingerprints
         ):
             raise InputError("the explanations of the tuple were not made together.")
 
 
-def _belonging(parts: tuple[Explanation, ...], inputs: tuple[Input, ...], net: Differentiable) -> tuple[int, ...]:
+def _inputs_of_maps(
+    explanations: tuple[Explanation, ...], inputs: tuple[Input, ...], net: Differentiable
+) -> tuple[int, ...]:
     """Which input each explanation belongs to; network and inputs are those they were made from."""
-    prints = parts[0].evidence.fingerprints
-    same_network(prints, net)
-    if prints.get("rows") != digest(inputs):
+    prints = explanations[0].evidence.fingerprints
+    check_same_network(prints, net)
+    if prints.get("rows") != input_digest(inputs):
         raise InputError(
             "the explanation was made from other inputs: their SHA-256 differs. Pass all rows that were explained, as they were, in the same type."
         )
-    if len(parts) == len(inputs):
+    if len(explanations) == len(inputs):
         return tuple(range(len(inputs)))
-    mapped = tuple(parts[0].evidence.settings.get("inputs") or (i for i, given in enumerate(inputs) if not given.whole))
-    if len(parts) != len(mapped):
+    mapped = tuple(
+        explanations[0].evidence.settings.get("inputs") or (i for i, given in enumerate(inputs) if not given.whole)
+    )
+    if len(explanations) != len(mapped):
         raise InputError(
-            f"the network has {len(inputs)} inputs; pass the tuple of all explanations that wb.saliency gave, not {len(parts)} of them."
+            f"the network has {len(inputs)} inputs; pass the tuple of all explanations that wb.saliency gave, not {len(explanations)} of them."
         )
     return mapped
 
 
-def _chosen_rows(e: Explanation, rows: int, most: int) -> tuple[Indices, Indices]:
+def _choose_rows(e: Explanation, rows: int, max_rows: int) -> tuple[Indices, Indices]:
     """Positions in the explanation and in the inputs, evenly spread."""
     if not len(e):
         raise EmptyDataError("the explanation has no rows.")
-    at = np.unique(np.linspace(0, len(e) - 1, min(most, len(e))).round().astype(np.intp))
+    explained_rows = np.unique(np.linspace(0, len(e) - 1, min(max_rows, len(e))).round().astype(np.intp))
     if len(e) == rows:
-        return at, at
+        return explained_rows, explained_rows
     own = e.coords["row"]
     if not all(isinstance(r, (int, np.integer)) and 0 <= r < rows for r in own):
         raise InputError(f"the explanation has {len(e)} rows and the inputs have {rows}; pass the explanation whole.")
-    return at, np.array([int(r) for r in own[at]], dtype=np.intp)
+    return explained_rows, np.array([int(r) for r in own[explained_rows]], dtype=np.intp)
 
 
 def _targets(e: Explanation, settings: Mapping[str, Any], target: Any) -> tuple[Indices | None, Indices]:
     """Of each explained row the output to check, and which of several explained outputs that is."""
-    chosen = np.zeros(len(e), dtype=np.intp)
+    output_of = np.zeros(len(e), dtype=np.intp)
     if settings["target"] is None:
         if not callable(target):
             raise OptionError(
                 "the explanation's target was a function, which it does not keep; pass target=, the same function."
             )
-        return None, chosen
+        return None, output_of
     if target is not None:
         raise OptionError("the explanation knows its target; leave target out.")
-    places = settings["target"]["places"]
-    if places == "one a row":
-        return np.asarray(e.extras["target"][1], dtype=np.intp), chosen
+    target_positions = settings["target"]["places"]
+    if target_positions == "one a row":
+        return np.asarray(e.extras["target"][1], dtype=np.intp), output_of
     if "output" in e.dims and e.prediction is not None:
-        chosen = np.asarray(e.prediction.argmax(axis=1), dtype=np.intp)
-        return np.asarray(places, dtype=np.intp)[chosen], chosen
-    return np.full(len(e), int(places[0]), dtype=np.intp), chosen
+        output_of = np.asarray(e.prediction.argmax(axis=1), dtype=np.intp)
+        return np.asarray(target_positions, dtype=np.intp)[output_of], output_of
+    return np.full(len(e), int(target_positions[0]), dtype=np.intp), output_of

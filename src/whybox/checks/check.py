@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.checks.audit import CheckSubject, made_case
+from whybox.checks.audit import CheckSubject, resolve_subject
 from whybox.checks.faithfulness import faithfulness
-from whybox.checks.model_randomization import dependence
-from whybox.checks.reproduction import numerical
+from whybox.checks.model_randomization import model_dependence
+from whybox.checks.reproduction import numerical_checks
 from whybox.checks.result import Check, Checks
 from whybox.checks.stability import stability
 from whybox.core.validation import whole
 from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.effects import Effects
 from whybox.explanation.load import load
-from whybox.methods.saliency.prepare_inputs import by_name
+from whybox.methods.saliency.prepare_inputs import match_names
 from whybox.methods.saliency.problem import DEFAULT_MEMORY
 from whybox.models.registry import as_network
 
@@ -76,11 +76,11 @@ def check(  # noqa: PLR0913  # the promise of the public surface
     network = as_network(net, output).fresh()
     if isinstance(inputs, Mapping):
         names = tuple(map(str, inputs))
-        network = network.named(names)
-        background = _alone(by_name(background, names, unnamed=True))  # its SHA-256 tells whether it is the one
+        network = network.with_input_names(names)
+        background = _alone(match_names(background, names, unnamed=True))  # its SHA-256 tells whether it is the one
         inputs = _alone(tuple(inputs.values()))
     with network.session():
-        case = made_case(
+        subject = resolve_subject(
             explanation,
             network,
             inputs,
@@ -95,18 +95,18 @@ def check(  # noqa: PLR0913  # the promise of the public surface
             seed=seed,
             budget=budget,
         )
-        rows = _run(case, wanted, absent)
+        rows = _run(subject, wanted, absent)
     about = {
-        "method": case.parts[0].evidence.method,
-        "rows": case.count,
-        "rows explained": len(case.parts[0]),
-        "which rows": case.rows,
-        "seed": case.seed,
-        "forward": case.spent.forward,
-        "backward": case.spent.backward,
+        "method": subject.explanations[0].evidence.method,
+        "rows": subject.count,
+        "rows explained": len(subject.explanations[0]),
+        "which rows": subject.rows,
+        "seed": subject.seed,
+        "forward": subject.passes.forward,
+        "backward": subject.passes.backward,
         "seconds": time.perf_counter() - began,
-        "fingerprints": dict(case.parts[0].evidence.fingerprints),
-        "settings": dict(case.settings),
+        "fingerprints": dict(subject.explanations[0].evidence.fingerprints),
+        "settings": dict(subject.settings),
     }
     return Checks(tuple(rows), about)
 
@@ -128,12 +128,12 @@ def _wanted(checks: Any) -> tuple[str, ...]:
     return tuple(g for g in GROUPS if g in asked)
 
 
-def _run(case: CheckSubject, wanted: Sequence[str], absent: Sequence[str] | None) -> list[Check]:
+def _run(subject: CheckSubject, wanted: Sequence[str], absent: Sequence[str] | None) -> list[Check]:
     each: dict[str, Callable[[], list[Check]]] = {
-        "numerical": lambda: numerical(case),
-        "model dependence": lambda: dependence(case),
-        "faithfulness": lambda: faithfulness(case, absent),
-        "stability": lambda: stability(case),
+        "numerical": lambda: numerical_checks(subject),
+        "model dependence": lambda: model_dependence(subject),
+        "faithfulness": lambda: faithfulness(subject, absent),
+        "stability": lambda: stability(subject),
     }
     return [line for name in wanted for line in each[name]()]
 

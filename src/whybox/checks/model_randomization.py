@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.checks.audit import CheckSubject, flat
-from whybox.checks.faithfulness import games_of
+from whybox.checks.audit import CheckSubject, flatten_maps
+from whybox.checks.faithfulness import removal_games
 from whybox.checks.result import Check
 from whybox.checks.token_maps import Tokens
-from whybox.checks.trivial_maps import edges, itself, picture
+from whybox.checks.trivial_maps import edge_map, input_size, is_picture
 from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
 from whybox.methods.saliency.base import Method
@@ -27,7 +27,7 @@ from whybox.models.differentiable import Differentiable
 from whybox.numerics.rounding import floor, ratio, varies
 from whybox.numerics.statistics import about, interval, spearman
 
-__all__ = ["dependence"]
+__all__ = ["model_dependence"]
 
 MODEL_DEPENDENCE: Final = "model dependence"
 ALL_LAYERS: Final = "parameters drawn anew: all layers"
@@ -50,190 +50,202 @@ NEAR_REFERENCE: Final = (
 )
 
 
-def dependence(case: CheckSubject) -> list[Check]:
+def model_dependence(subject: CheckSubject) -> list[Check]:
     """Compare maps of the network with maps of networks that know nothing."""
     names = (ALL_LAYERS, TOP_LAYER)
     try:
-        case.net.randomised(case.other_seed(0))
+        subject.net.randomised(subject.other_seed(0))
     except UnsupportedModelError as error:
         return [Check(MODEL_DEPENDENCE, name, "not applicable", None, str(error)) for name in names]
-    judged = _Judged(case)
-    if judged.places < MIN_POSITIONS:
-        why = (
-            f"a map of {judged.places} places has no order to speak of; {MIN_POSITIONS} are needed."
-            if case.tokens is None
-            else f"no text checked has {MIN_POSITIONS} tokens or words that can be ranked (special ones cannot, nor what stands for absent); the longest has {judged.places}."
+    compared = _ComparedMap(subject)
+    if compared.positions < MIN_POSITIONS:
+        reason = (
+            f"a map of {compared.positions} places has no order to speak of; {MIN_POSITIONS} are needed."
+            if subject.tokens is None
+            else f"no text checked has {MIN_POSITIONS} tokens or words that can be ranked (special ones cannot, nor what stands for absent); the longest has {compared.positions}."
         )
-        return [Check(MODEL_DEPENDENCE, name, "not applicable", None, why) for name in names]
-    if not judged.told.any():
+        return [Check(MODEL_DEPENDENCE, name, "not applicable", None, reason) for name in names]
+    if not compared.usable.any():
         return [
             Check(MODEL_DEPENDENCE, name, "not applicable", None, "every map checked is constant.") for name in names
         ]
-    out = [_one(judged, ALL_LAYERS, (), MAX_KEPT_ALL_LAYERS, "half")]
-    top, why = _top(case)
+    out = [_layer_check(compared, ALL_LAYERS, (), MAX_KEPT_ALL_LAYERS, "half")]
+    top, reason = _top_layers(subject)
     if not top:
-        return [*out, Check(MODEL_DEPENDENCE, TOP_LAYER, "not applicable", None, why)]
-    return [*out, _one(judged, TOP_LAYER, top, MAX_KEPT_TOP_LAYER, "two thirds")]
+        return [*out, Check(MODEL_DEPENDENCE, TOP_LAYER, "not applicable", None, reason)]
+    return [*out, _layer_check(compared, TOP_LAYER, top, MAX_KEPT_TOP_LAYER, "two thirds")]
 
 
-class _Judged:
+class _ComparedMap:
     """The quantity that is compared: the map, or what it was before it was multiplied by the input."""
 
-    def __init__(self, case: CheckSubject) -> None:
-        self.case = case
-        q = case.question()
+    def __init__(self, subject: CheckSubject) -> None:
+        self.subject = subject
+        problem = subject.score_problem()
         # an embedding is learned, and drawn anew with the rest: products with what it gives are no products with the input
-        reference = case.cut(case.rows).reference(q) if case.tokens is None else None
-        self.even = None if reference is not None else _even(case)
-        self.how = (
+        reference = subject.cut_to_rows(subject.rows).reference(problem) if subject.tokens is None else None
+        self.equidistant = None if reference is not None else _equidistant_method(subject)
+        self.adjustment = (
             "judged before the product with the input"
             if reference is not None
             else "judged with every number as far from its stand-in as any other"
-            if self.even is not None
+            if self.equidistant is not None
             else ""
         )
-        self._far: list[tuple[int, Floats]] = []
+        self._displacements: list[tuple[int, Floats]] = []
         if reference is not None:
-            for which in case.of:
-                x, start = q.inputs[which].x.astype(np.float64), reference[which]
+            for which in subject.input_of:
+                x, start = problem.inputs[which].x.astype(np.float64), reference[which]
                 away = x - np.broadcast_to(np.asarray(start, dtype=np.float64), x.shape)
                 span = np.ptp(x.reshape(len(x), -1), axis=1).reshape(-1, *(1,) * (x.ndim - 1))
-                self._far.append(
+                self._displacements.append(
                     (which, np.where(np.abs(away) > NEAR_REFERENCE * np.where(span > 0, span, 1.0), away, np.nan))
                 )
-        self.map = self.again() if self.how else flat(case.maps())
-        self.used = np.isfinite(self.map)
-        if case.tokens is not None:
-            self.used &= self._told_of(case.tokens)
-        enough = self.used.sum(axis=1) >= MIN_POSITIONS
-        order = np.array([varies(m[u]) for m, u in zip(self.map, self.used, strict=True)])
-        self.told = enough & order  # a constant map has no order to keep
-        self.short = int((~enough).sum())
-        self.places = (
-            int(self.used.sum(axis=1).max()) if case.tokens is not None else int(np.median(self.used.sum(axis=1)))
+        self.map = self.recompute() if self.adjustment else flatten_maps(subject.maps())
+        self.finite = np.isfinite(self.map)
+        if subject.tokens is not None:
+            self.finite &= self._informative_positions(subject.tokens)
+        enough = self.finite.sum(axis=1) >= MIN_POSITIONS
+        order = np.array([varies(m[u]) for m, u in zip(self.map, self.finite, strict=True)])
+        self.usable = enough & order  # a constant map has no order to keep
+        self.too_few_positions = int((~enough).sum())
+        self.positions = (
+            int(self.finite.sum(axis=1).max())
+            if subject.tokens is not None
+            else int(np.median(self.finite.sum(axis=1)))
         )
-        self.floor = self._chance() if self.told.any() else 0.0
+        self.floor = self._chance_similarity() if self.usable.any() else 0.0
 
-    def _told_of(self, tokens: Tokens) -> npt.NDArray[np.bool_]:
+    def _informative_positions(self, tokens: Tokens) -> npt.NDArray[np.bool_]:
         """Places of texts that can tell something: no special tokens; nor, of methods that compare with an absent token, those that are that token."""
-        free = tokens.free
-        if tokens.absent is not None and has_baseline(self.case.method):
-            free = free & (tokens.ids != tokens.absent[0])
-        places = tokens.on_map(free, self.case.rows)
-        return np.repeat(places, self.map.shape[1] // places.shape[1], axis=1)
+        free = tokens.removable
+        if tokens.absent_token is not None and has_baseline(self.subject.method):
+            free = free & (tokens.ids != tokens.absent_token[0])
+        positions = tokens.positions_with(free, self.subject.rows)
+        return np.repeat(positions, self.map.shape[1] // positions.shape[1], axis=1)
 
-    def again(self, net: Differentiable | None = None, seed: int | None = None) -> Floats:
+    def recompute(self, net: Differentiable | None = None, seed: int | None = None) -> Floats:
         """The quantity of another network, or with another seed, (rows, places); NaN where it cannot be told."""
-        if not self.how:
-            return flat(self.case.repeated(seed) if net is None else self.case.again(net, seed=seed))
-        if self.even is not None:
-            return flat(self.case.again(net, method=self.even, seed=seed, background=None))
-        maps = self.case.again(net, seed=seed, reduce=None)
+        if not self.adjustment:
+            return flatten_maps(self.subject.rerun(seed) if net is None else self.subject.recompute(net, seed=seed))
+        if self.equidistant is not None:
+            return flatten_maps(self.subject.recompute(net, method=self.equidistant, seed=seed, background=None))
+        maps = self.subject.recompute(net, seed=seed, reduce=None)
         out = []
-        for found, (which, away) in zip(maps, self._far, strict=True):
-            channel = self.case.inputs[which].channel
+        for found, (which, away) in zip(maps, self._displacements, strict=True):
+            channel = self.subject.inputs[which].channel
             slopes = found / away
             if channel is not None:
                 size = np.abs(slopes)
                 largest = np.where(np.isfinite(size), size, -1.0).max(axis=channel)
                 slopes = np.where(largest >= 0, largest, np.nan)
             out.append(slopes)
-        return flat(out)
+        return flatten_maps(out)
 
-    def alike(self, other: Floats) -> Floats:
+    def similarity(self, other: Floats) -> Floats:
         """|Spearman| of each row with the map: of sizes, or of signed values where that is larger."""
         out = np.zeros(len(self.map))
-        for k, (a, b, used) in enumerate(zip(self.map, other, self.used, strict=True)):
-            if used.sum() >= MIN_POSITIONS:
-                x, y = a[used], np.where(np.isfinite(b[used]), b[used], 0.0)
+        for k, (a, b, finite) in enumerate(zip(self.map, other, self.finite, strict=True)):
+            if finite.sum() >= MIN_POSITIONS:
+                x, y = a[finite], np.where(np.isfinite(b[finite]), b[finite], 0.0)
                 out[k] = max(abs(spearman(np.abs(x), np.abs(y))), abs(spearman(x, y)))
-        return np.asarray(out[self.told])
+        return np.asarray(out[self.usable])
 
-    def _chance(self) -> float:
-        rng = np.random.default_rng([self.case.seed, 78])
-        return float(np.mean([self.alike(rng.normal(size=self.map.shape)) for _ in range(20)]))
+    def _chance_similarity(self) -> float:
+        rng = np.random.default_rng([self.subject.seed, 78])
+        return float(np.mean([self.similarity(rng.normal(size=self.map.shape)) for _ in range(20)]))
 
     @cached_property
-    def same(self) -> Floats:
+    def rerun_similarity(self) -> Floats:
         """With a rerun on the same network with another seed."""
-        return self.alike(self.again(seed=self.case.other_seed(1)))
+        return self.similarity(self.recompute(seed=self.subject.other_seed(1)))
 
     @cached_property
     def controls(self) -> dict[str, float]:
         """With maps that know nothing of the network, on average over the rows."""
-        case, out = self.case, {}
-        if case.tokens is not None:
-            wide = self.map.shape[1] // case.tokens.places
-            known = case.tokens.trivial(case.rows).items()
-            return {name: float(self.alike(np.repeat(control, wide, axis=1)).mean()) for name, control in known}
-        given = [(case.inputs[i], case.inputs[i].x[case.rows]) for i in case.of]
-        sizes = [case.maps()[k].shape for k in range(len(case.of))]
+        subject, out = self.subject, {}
+        if subject.tokens is not None:
+            wide = self.map.shape[1] // subject.tokens.positions
+            known = subject.tokens.trivial_maps(subject.rows).items()
+            return {name: float(self.similarity(np.repeat(control, wide, axis=1)).mean()) for name, control in known}
+        given = [(subject.inputs[i], subject.inputs[i].x[subject.rows]) for i in subject.input_of]
+        sizes = [subject.maps()[k].shape for k in range(len(subject.input_of))]
         plain = not any(g.whole for g, _ in given)
-        asked = {"the input itself": (itself, plain), "an edge detector": (edges, all(picture(g) for g, _ in given))}
+        asked = {
+            "the input itself": (input_size, plain),
+            "an edge detector": (edge_map, all(is_picture(g) for g, _ in given)),
+        }
         for name, (control, fits) in asked.items():
             if fits:
                 maps = [control(g, x) for g, x in given]
-                if flat(maps).shape == self.map.shape and (
-                    self.how or all(m.shape == s for m, s in zip(maps, sizes, strict=True))
+                if flatten_maps(maps).shape == self.map.shape and (
+                    self.adjustment or all(m.shape == s for m, s in zip(maps, sizes, strict=True))
                 ):
-                    out[name] = float(self.alike(flat(maps)).mean())
+                    out[name] = float(self.similarity(flatten_maps(maps)).mean())
         return out
 
 
-def _even(case: CheckSubject) -> Method | None:
+def _equidistant_method(subject: CheckSubject) -> Method | None:
     """For methods that cover places: the same with stand-ins half the input's range away from every number, to the side where the range goes on.
 
     A place that is what stands for absent gets nothing whatever the network knows; on sparse pictures that alone keeps maps alike.
     """
     if (
-        case.method.derivatives
-        or case.tokens is not None
-        or not has_baseline(case.method)
-        or any(i.whole for i in case.inputs)
+        subject.method.derivatives
+        or subject.tokens is not None
+        or not has_baseline(subject.method)
+        or any(i.whole for i in subject.inputs)
     ):
         return None
     out = []
-    for given in case.inputs:
-        x = given.x[case.rows].astype(np.float64)
+    for given in subject.inputs:
+        x = given.x[subject.rows].astype(np.float64)
         least, most = given.x.min(axis=0, keepdims=True), given.x.max(axis=0, keepdims=True)
         if given.x.ndim > 2:  # of all pictures, not place by place
             least, most = least.min(), most.max()
         half = (most - least) / 2.0 + 0.0
         out.append((x + np.where(x > least + half, -half, half)).astype(given.x.dtype))
-    return replace(case.cut(case.rows), baseline=tuple(out) if case.several else out[0])  # type: ignore[call-arg]
+    return replace(subject.cut_to_rows(subject.rows), baseline=tuple(out) if subject.several else out[0])  # type: ignore[call-arg]
 
 
-def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: str) -> Check:
-    case = judged.case
-    before, controls = judged.same, judged.controls
+def _layer_check(compared: _ComparedMap, name: str, layers: Sequence[str], most: float, words: str) -> Check:
+    subject = compared.subject
+    before, controls = compared.rerun_similarity, compared.controls
     draws = (
         MIN_NETWORKS_DRAWN
-        if case.expensive
+        if subject.expensive
         else MAX_NETWORKS_DRAWN
-        if judged.places <= SMALL_MAP_SIZE
+        if compared.positions <= SMALL_MAP_SIZE
         else NETWORKS_DRAWN
     )
     dead, table = 0, []
     for k in range(draws):
-        other = judged.again(_drawn(case.net, case.other_seed(10 + k), layers))
-        dead += sum(not varies(m[u]) for m, u in zip(other[judged.told], judged.used[judged.told], strict=True))
-        table.append(judged.alike(other))
+        other = compared.recompute(_redraw(subject.net, subject.other_seed(10 + k), layers))
+        dead += sum(
+            not varies(m[u]) for m, u in zip(other[compared.usable], compared.finite[compared.usable], strict=True)
+        )
+        table.append(compared.similarity(other))
     mean, half = interval(np.array(table))
-    same, chance = float(before.mean()), judged.floor
-    said = f"rank correlation with the map: {about(mean, half)} after drawing ({draws} networks); {same:.2f} with another seed on the same network, {chance:.2f} by chance"
-    said += "".join(f", {value:.2f} with {control}" for control, value in controls.items())
-    if judged.how:
-        said += f"; {judged.how}"
-    if judged.short:
-        said += f"; left out for fewer than {MIN_POSITIONS} places: {judged.short} of {case.count} rows"
-    if constant := case.count - judged.short - int(judged.told.sum()):
-        said += f"; left out for a constant map: {constant} of {case.count} rows"
+    rerun_similarity, chance = float(before.mean()), compared.floor
+    text = (
+        f"rank correlation with the map: {about(mean, half)} after drawing ({draws} networks); {rerun_similarity:.2f} with another seed on the same "
+        f"network, {chance:.2f} by chance"
+    )
+    text += "".join(f", {value:.2f} with {control}" for control, value in controls.items())
+    if compared.adjustment:
+        text += f"; {compared.adjustment}"
+    if compared.too_few_positions:
+        text += (
+            f"; left out for fewer than {MIN_POSITIONS} places: {compared.too_few_positions} of {subject.count} rows"
+        )
+    if constant := subject.count - compared.too_few_positions - int(compared.usable.sum()):
+        text += f"; left out for a constant map: {constant} of {subject.count} rows"
     if layers:
-        said += f"; drawn: layer {layers[0]!r}"
+        text += f"; drawn: layer {layers[0]!r}"
     if len(layers) > 1:
-        said += f" and {len(layers) - 1} before it, down to {layers[-1]!r}: with fewer the score goes on answering to covered parts as it did"
+        text += f" and {len(layers) - 1} before it, down to {layers[-1]!r}: with fewer the score goes on answering to covered parts as it did"
     if dead:
-        said += f"; {dead} of {draws * int(judged.told.sum())} maps came out constant and count as 0"
+        text += f"; {dead} of {draws * int(compared.usable.sum())} maps came out constant and count as 0"
     details = {
         "after": np.array(table),
         "same network": before,
@@ -241,23 +253,23 @@ def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: 
         "controls": controls,
         "networks": draws,
     }
-    if same - chance < 0.1:
-        why = "; the map does not repeat on the same network, so there is nothing to lose"
-        return Check(MODEL_DEPENDENCE, name, "fail", mean, said + why + ".", details)
-    kept = (mean - chance) / (same - chance)
-    below = mean + half < same
+    if rerun_similarity - chance < 0.1:
+        reason = "; the map does not repeat on the same network, so there is nothing to lose"
+        return Check(MODEL_DEPENDENCE, name, "fail", mean, text + reason + ".", details)
+    kept = (mean - chance) / (rerun_similarity - chance)
+    below = mean + half < rerun_similarity
     verdict = "fail" if kept > most else "pass" if below else "not applicable"
-    said += f"; kept {max(kept, 0.0):.0%} of the way from chance to the same network, and up to {words} passes"
+    text += f"; kept {max(kept, 0.0):.0%} of the way from chance to the same network, and up to {words} passes"
     if verdict != "pass":
-        said += (
+        text += (
             ": much of this map does not come from what the network learned"
             if kept > most
             else ": but these rows are too few, or too short, to tell it from the same network"
         )
-    return Check(MODEL_DEPENDENCE, name, verdict, mean, said + ".", details)
+    return Check(MODEL_DEPENDENCE, name, verdict, mean, text + ".", details)
 
 
-def _drawn(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentiable:
+def _redraw(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentiable:
     """A network with all parameters drawn anew, or those of some layers."""
     if not layers:
         return net.randomised(seed)
@@ -266,31 +278,31 @@ def _drawn(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentia
     return net
 
 
-def _top(case: CheckSubject) -> tuple[tuple[str, ...], str]:
+def _top_layers(subject: CheckSubject) -> tuple[tuple[str, ...], str]:
     """The last layer to answer that has parameters; and why there is none to draw.
 
     Where the score goes on answering to covered parts of a row as it did (scales of a LayerNorm, a layer beside a skip connection, features that all say one
     thing), a right map stays as well. So the last 2, 4, 8 ... layers are drawn until it does not.
     """
-    q = case.question()
+    problem = subject.score_problem()
     try:
-        names = [name for name, _ in q.net.layers(q.lift(np.arange(1)))]
+        names = [name for name, _ in problem.net.layers(problem.to_device(np.arange(1)))]
     except UnsupportedModelError as error:
         return (), str(error)
-    own, before, count = case.net.fingerprint, _answers(case, case.net), 1
-    met: list[str] = []
+    fingerprint, before, count = subject.net.fingerprint, _masked_scores(subject, subject.net), 1
+    candidates: list[str] = []
     for name in dict.fromkeys(reversed(names)):
-        if case.net.randomised(case.other_seed(0), name).fingerprint == own:
+        if subject.net.randomised(subject.other_seed(0), name).fingerprint == fingerprint:
             continue
-        met.append(name)
-        if len(met) <= count:  # one more must be left as it is
+        candidates.append(name)
+        if len(candidates) <= count:  # one more must be left as it is
             continue
-        top = tuple(met[:count])
-        nets = (_drawn(case.net, case.other_seed(10 + k), top) for k in range(MIN_NETWORKS_DRAWN))
-        if np.mean([_kept(before, _answers(case, net)) for net in nets]) <= MAX_SCORE_CORRELATION:
+        top = tuple(candidates[:count])
+        nets = (_redraw(subject.net, subject.other_seed(10 + k), top) for k in range(MIN_NETWORKS_DRAWN))
+        if np.mean([_score_correlation(before, _masked_scores(subject, net)) for net in nets]) <= MAX_SCORE_CORRELATION:
             return top, ""
         count *= 2
-    if len(met) < 2:
+    if len(candidates) < 2:
         return (), "the network has no layer with parameters below its top layer; see all layers."
     return (
         (),
@@ -298,22 +310,22 @@ def _top(case: CheckSubject) -> tuple[tuple[str, ...], str]:
     )
 
 
-def _answers(case: CheckSubject, net: Differentiable) -> Floats:
+def _masked_scores(subject: CheckSubject, net: Differentiable) -> Floats:
     """Scores of a few rows with random halves of their parts covered, (rows, halves); without parts, of the rows themselves, (1, rows)."""
-    q = replace(case, net=net).question()
-    games = games_of(case, q, None)[0]
+    problem = replace(subject, net=net).score_problem()
+    games = removal_games(subject, problem, None)[0]
     if not games:
-        return np.asarray(q.scores.T)
+        return np.asarray(problem.scores.T)
     game = next(reversed(games.values()))  # not zeros, which change nothing in sparse pictures
-    rows = np.repeat(np.flatnonzero(game.own >= MIN_POSITIONS)[:ROWS_EVALUATED], HALF_SPLITS)
-    kept = np.random.default_rng([case.seed, 83]).random((len(rows), game.parts)) < 0.5
+    rows = np.repeat(np.flatnonzero(game.segment_counts >= MIN_POSITIONS)[:ROWS_EVALUATED], HALF_SPLITS)
+    kept = np.random.default_rng([subject.seed, 83]).random((len(rows), game.count)) < 0.5
     return game.scores(rows, kept).reshape(-1, HALF_SPLITS)
 
 
-def _kept(before: Floats, after: Floats) -> float:
+def _score_correlation(before: Floats, after: Floats) -> float:
     """Correlation within rows, its sign dropped."""
     a, b = (x - x.mean(axis=1, keepdims=True) for x in (before, after))
     one, two = (np.sqrt((x * x).mean(axis=1)) for x in (a, b))
-    told = (one > floor(before.T)) & (two > floor(after.T))  # else the score does not move
-    found = ratio(np.abs((a * b).mean(axis=1)) * told, one * two, 0.0)
+    usable = (one > floor(before.T)) & (two > floor(after.T))  # else the score does not move
+    found = ratio(np.abs((a * b).mean(axis=1)) * usable, one * two, 0.0)
     return float(found.mean()) if len(found) else 0.0

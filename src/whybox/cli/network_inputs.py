@@ -97,8 +97,8 @@ def given(options: argparse.Namespace, net: Any, files: Mapping[str, list[str]])
     for path in (p for paths in files.values() for p in paths):
         there(path)
     program = getattr(net, "module", None)
-    expects: Sequence[Shape] | None = getattr(program, "expects", None)
-    called: Sequence[str] = getattr(program, "called", ())
+    expects: Sequence[Shape] | None = getattr(program, "input_shapes", None)
+    called: Sequence[str] = getattr(program, "declared_names", ())
     order = _order(list(files), expects, called)
     read = {}
     for at, name in enumerate(order):

@@ -51,7 +51,7 @@ class Differentiable(ABC):
         kind: the network in words. library: whose it is.
         output_names: labels of its outputs, () when unknown.
         channels: where its images have their channels, ``"first"`` or ``"last"``.
-        rows_at_once: as many rows as are worth sending together.
+        max_batch_size: as many rows as are worth sending together.
         arithmetic: what it computes in, in words.
         passes: counts rows, see PassCounter; shared by what is made of this network.
         remarks: what was noticed while it was asked and belongs into the evidence; shared in the same way.
@@ -61,7 +61,7 @@ class Differentiable(ABC):
     library: str
     output_names: tuple[str, ...] = ()
     channels: Literal["first", "last"] = "first"
-    rows_at_once: int = 32
+    max_batch_size: int = 32
     arithmetic: str = "float32"
     passes: PassCounter = field(default_factory=PassCounter, repr=False)
     remarks: list[str] = field(default_factory=list, repr=False)
@@ -71,7 +71,7 @@ class Differentiable(ABC):
         return replace(self, passes=PassCounter(), remarks=[])
 
     @property
-    def fragile(self) -> bool:
+    def bad_index_is_fatal(self) -> bool:
         """Whether rows larger than usual may break the device for good: a position beyond a table (of embeddings) ends all work on an accelerator."""
         return False
 
@@ -97,7 +97,7 @@ class Differentiable(ABC):
         """``total[rows[i]] += more[i]`` for each i; rows may repeat. May change `total`; use what is returned."""
 
     @abstractmethod
-    def ask(self, x: tuple[Array, ...]) -> Array:
+    def evaluate(self, x: tuple[Array, ...]) -> Array:
         """Outputs alone, (rows, ...); nothing is kept for derivatives."""
 
     @abstractmethod
@@ -108,10 +108,10 @@ class Differentiable(ABC):
         """
 
     @abstractmethod
-    def probe(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+    def measure_backward(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that a derivative at these rows keeps, measured by one forward."""
 
-    def fed(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[Differentiable]:
+    def with_input_types(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[Differentiable]:
         """The same network taking its floats in one type after the other, the likeliest first, until one is taken.
 
         Args:
@@ -120,7 +120,7 @@ class Differentiable(ABC):
         """
         yield self
 
-    def refuse_cut(self, x: tuple[Array, ...], cut: Sequence[int], ways: str) -> None:
+    def check_unreached(self, x: tuple[Array, ...], cut: Sequence[int], ways: str) -> None:
         """Inputs that no derivative reaches (`cut`, by place) must be such that the outputs do not depend on them. `ways`: how this library cuts derivatives off.
 
         Raises:
@@ -128,9 +128,9 @@ class Differentiable(ABC):
         """
         if not cut:
             return
-        plain = self.numpy(self.ask(x))
+        plain = self.numpy(self.evaluate(x))
         for scale, shift in ((0, 0), (2, 1)):
-            said = self.ask(tuple(scale * a + shift if i in cut else a for i, a in enumerate(x)))
+            said = self.evaluate(tuple(scale * a + shift if i in cut else a for i, a in enumerate(x)))
             if not np.array_equal(self.numpy(said), plain, equal_nan=True):
                 which = "the input" if len(x) == 1 else f"input {cut[0]}"
                 raise UnsupportedModelError(
@@ -138,19 +138,19 @@ class Differentiable(ABC):
                     "be 0. Take that out of it, or use a method that asks without derivatives: 'occlusion', 'shapley'."
                 )
 
-    def breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
+    def gradient_breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
         """What these rows meet on their way that derivatives do not follow, by name: cuts, rounding, a backward of the user's own; as far as the library shows it."""
         return ()
 
-    def alive(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+    def measure_forward(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that live at a time while these rows are answered without derivatives; here what derivatives keep stands for them."""
-        return self.probe(x)
+        return self.measure_backward(x)
 
     @abstractmethod
     def with_head(self, head: Callable[[Any], Array]) -> Differentiable:
         """The same network followed by a function of its outputs, which is differentiated with it."""
 
-    def answering(self, output: Any) -> Differentiable:
+    def with_output(self, output: Any) -> Differentiable:
         """The same network, of whose outputs this one is explained: a key, a position, the name of an attribute."""
         raise UnsupportedModelError(f"{self.kind} answers with one thing; leave output out.")
 
@@ -162,7 +162,7 @@ class Differentiable(ABC):
         """
         return nullcontext()
 
-    def is_own(self, x: Any) -> bool:
+    def is_array(self, x: Any) -> bool:
         """Whether this is an array of the network's library."""
         return False
 
@@ -178,14 +178,14 @@ class Differentiable(ABC):
         """As layers, and also what is made of several layers, where the library has such."""
         return self.layers(x)
 
-    def shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+    def layer_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """As blocks, as far as the network gets: rows of a size that it was not made for may end in an error behind some layer. Never raises."""
         try:
             return self.blocks(x)
         except Exception:  # whatever a network says to rows of another size
             return []
 
-    def sequences(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+    def sequence_inputs(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
         """Layers that know which axis is time and which holds features: name, the axes of what each is given ("row", "time", "feature" in some order), and that."""
         return iter(())
 
@@ -200,26 +200,26 @@ class Differentiable(ABC):
             f"layers cannot be reached in {self.kind}; use a method that needs the inputs only."
         )
 
-    def inside(self, layer: str, x: tuple[Array, ...]) -> tuple[Differentiable, Array]:
+    def from_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[Differentiable, Array]:
         """The network from a layer on (say the embedding of tokens), and what the layer puts out for these rows.
 
         The inner network takes the layer's output first, then all inputs of the whole (which still run what does not go through the layer).
         """
         raise UnsupportedModelError(f"layers cannot be reached in {self.kind}; explain its inputs.")
 
-    def named(self, names: tuple[str, ...]) -> Differentiable:
+    def with_input_names(self, names: tuple[str, ...]) -> Differentiable:
         """The same network whose inputs go in by name, ``net(name=array, ...)``, in this order."""
         raise UnsupportedModelError(f"{self.kind} takes its inputs by place: pass a tuple, not a dict.")
 
-    def takes(self, *, required: bool = False) -> tuple[str, ...]:
+    def input_names(self, *, required: bool = False) -> tuple[str, ...]:
         """Names of the inputs, as far as they can be read off; ``"**"`` where any name goes. `required`: those that must be given."""
         return ()
 
-    def lowered(self, dtype: str) -> Differentiable:
+    def with_dtype(self, dtype: str) -> Differentiable:
         """The same network computing in a shorter type where its library knows how."""
         raise UnsupportedModelError(f"{self.kind} computes in {self.arithmetic} only; leave dtype out.")
 
-    def ruled(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
+    def rule_backward(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
         """The network taken apart into operators, each with a rule of its own for going back (``"deeplift"``, ``"guided"``).
 
         Raises:
@@ -249,7 +249,7 @@ class RuleBackward:
 
     run: Callable[..., tuple[Array, Array | None, Pull]]
     operators: dict[str, int]
-    row_saved: int
+    row_bytes: int
 
 
 def neighbours(rows: Indices) -> slice | None:

@@ -54,7 +54,7 @@ def as_network(obj: Any, output: Any = None) -> Differentiable:
         ModelError: see whybox.errors; the message says what to do.
     """
     if isinstance(obj, Differentiable):
-        return obj if output is None else obj.answering(output)
+        return obj if output is None else obj.with_output(output)
     from importlib import import_module
 
     wrapped: Differentiable = import_module("whybox.adapters").network(obj, output)

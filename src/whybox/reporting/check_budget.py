@@ -8,7 +8,7 @@ from typing import Any, Final, final
 
 from whybox.checks.audit import EXPENSIVE_PASSES
 from whybox.explanation.explanation import Explanation
-from whybox.methods.saliency.prepare_inputs import feed
+from whybox.methods.saliency.prepare_inputs import prepare_inputs
 from whybox.methods.saliency.problem import first_pass
 from whybox.methods.saliency.registry import make
 from whybox.models.registry import as_network
@@ -57,7 +57,7 @@ def bytes_per_row(net: Any, inputs: Any, reading: Mapping[str, Any]) -> int:
     network = as_network(net)
     with network.session():
         how = {k: reading[k] for k in ("channel_axis", "embedding", "tokenizer") if k in reading}
-        made = feed(network, inputs, make("gradient", {}), **how)
+        made = prepare_inputs(network, inputs, make("gradient", {}), **how)
         return first_pass(made.net, tuple(i.x[:1] for i in made.inputs), made.inputs)[2]
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from whybox.errors import ModelFileError, UntrustedPickleError
 
-__all__ = ["checked"]
+__all__ = ["check_archive"]
 
 _PLAIN: Final = re.compile(r"[\w.]*")
 _TARGET: Final = re.compile(
@@ -41,7 +41,7 @@ _SPECS: Final = frozenset(
 )
 
 
-def checked(raw: bytes, name: str) -> None:
+def check_archive(raw: bytes, name: str) -> None:
     """Return if nothing in the file can run code.
 
     Raises:
@@ -51,12 +51,16 @@ def checked(raw: bytes, name: str) -> None:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             names = archive.namelist()
             if "serialized_exported_program.json" in names:
-                raise UntrustedPickleError(_say(name, "it has the old format, which torch unpickles; export it again"))
+                raise UntrustedPickleError(
+                    _refusal(name, "it has the old format, which torch unpickles; export it again")
+                )
             if len({n.lower() for n in names}) != len(names):
                 raise ModelFileError(f"{name}: two parts of the file have one name.")
             odd = next((n for n in names if not _FILES.fullmatch(n)), None)
             if odd is not None:
-                raise UntrustedPickleError(_say(name, f"it has a part {odd!r}, which is not known to be plain data"))
+                raise UntrustedPickleError(
+                    _refusal(name, f"it has a part {odd!r}, which is not known to be plain data")
+                )
             pages = {n: json.loads(archive.read(n)) for n in names if n.endswith(".json")}
             pickled = [n for n in names if n.endswith("/sample_inputs/model.pt")]
             for n, page in pages.items():
@@ -64,22 +68,22 @@ def checked(raw: bytes, name: str) -> None:
                     root = n.rpartition("/")[0]
                     pickled += [f"{root}/{w['path_name']}" for w in page["config"].values() if w["use_pickle"]]
             for n in pickled:
-                _unpickled_safely(archive.read(n), name, n)
+                _check_pickle(archive.read(n), name, n)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ModelFileError(
             f"{name} is no file of torch.export.save, or it is damaged ({type(error).__name__}: {error})."
         ) from None
     for page in pages.values():
-        for key, said in _strings(page):
-            if not _harmless(key, said):
-                raise UntrustedPickleError(_say(name, f"it says {said[:60]!r} where {key} should stand"))
+        for key, text in _strings(page):
+            if not _is_plain(key, text):
+                raise UntrustedPickleError(_refusal(name, f"it says {text[:60]!r} where {key} should stand"))
 
 
-def _say(name: str, what: str) -> str:
+def _refusal(name: str, what: str) -> str:
     return f"{name} could run code when it is loaded: {what}. If you trust whoever made it: --trust-pickle on the command line, trust_pickle=True in Python."
 
 
-def _unpickled_safely(raw: bytes, name: str, part: str) -> None:
+def _check_pickle(raw: bytes, name: str, part: str) -> None:
     """Torch's restricted reader must be able to read what the loader will read unrestricted."""
     import pickle
 
@@ -91,7 +95,7 @@ def _unpickled_safely(raw: bytes, name: str, part: str) -> None:
             torch.load(io.BytesIO(raw), weights_only=True, map_location="cpu")
     except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, AttributeError, EOFError) as error:
         first = str(error).strip().partition("\n")[0]
-        raise UntrustedPickleError(_say(name, f"{part} is a pickle of more than arrays ({first[:120]})")) from None
+        raise UntrustedPickleError(_refusal(name, f"{part} is a pickle of more than arrays ({first[:120]})")) from None
 
 
 def _strings(page: Any, key: str = "") -> Iterator[tuple[str, str]]:
@@ -108,22 +112,22 @@ def _strings(page: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield key, page
 
 
-def _harmless(key: str, said: str) -> bool:
+def _is_plain(key: str, text: str) -> bool:
     if key == "target":
-        return _TARGET.fullmatch(said) is not None
+        return _TARGET.fullmatch(text) is not None
     if key in ("expr_str", "guards_code"):
-        return _arithmetic(said)
+        return _arithmetic(text)
     if key in ("in_spec", "out_spec"):
-        return _nested(json.loads(said))
+        return _nested(json.loads(text))
     if key in ("as_string", "as_strings"):  # arguments of operators: kept as texts
         return True
-    return _PLAIN.fullmatch(said) is not None or (key == "torch_version" and re.fullmatch(r"[\w.+]*", said) is not None)
+    return _PLAIN.fullmatch(text) is not None or (key == "torch_version" and re.fullmatch(r"[\w.+]*", text) is not None)
 
 
-def _arithmetic(said: str) -> bool:
+def _arithmetic(text: str) -> bool:
     """Sums, comparisons and known functions of symbols, and sizes of inputs: nothing that reaches further."""
     try:
-        nodes = list(ast.walk(ast.parse(said, mode="eval")))
+        nodes = list(ast.walk(ast.parse(text, mode="eval")))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     for node in nodes:

@@ -23,10 +23,10 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
 from whybox.adapters.network_outputs import first_line
-from whybox.adapters.torch.dispatch_tracer import NumpyGuard, Recorded, recorded
+from whybox.adapters.torch.dispatch_tracer import NumpyGuard, RecordedGraph, record_operators
 from whybox.errors import OptionError, UnsupportedModelError
 
-__all__ = ["INSTEAD_HINT", "Graph", "capture", "named"]
+__all__ = ["INSTEAD_HINT", "Graph", "capture", "operator_name"]
 
 aten: Final = torch.ops.aten
 INSTEAD_HINT: Final = "use method='integrated_gradients', which needs derivatives only"
@@ -132,12 +132,12 @@ class Graph:
     steps: tuple[Node, ...]
     output: Node
     constants: dict[Node, Any]
-    rowed: frozenset[Node]
+    per_row: frozenset[Node]
     moving: frozenset[Node]
-    dies: dict[Node, tuple[Node, ...]]
+    last_used: dict[Node, tuple[Node, ...]]
 
 
-_REASONS: Final = {  # what torch says, and what stands behind it
+_CAUSES: Final = {  # what torch says, and what stands behind it
     "ata-dependent": "a branch, a loop or a length in it hangs on the numbers of a row, or they leave torch (numpy)",
     "autograd.Function": "it has an operator of its own (autograd.Function), and what that computes is not seen",
     "requires_grad_()": "it takes derivatives itself, in forward",
@@ -146,7 +146,7 @@ _REASONS: Final = {  # what torch says, and what stands behind it
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
+def _without_fused_kernels() -> Iterator[None]:
     """No fused kernels: what they compute is spelled out instead. Switches are as before afterwards."""
     fast = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
@@ -164,7 +164,7 @@ def _plainly() -> Iterator[None]:
         yield
 
 
-def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], back: Callable[[], None]) -> Graph:
+def capture(function: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], restore: Callable[[], None]) -> Graph:
     """Trace a function of one row.
 
     Args:
@@ -175,32 +175,32 @@ def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], back
         UnsupportedModelError: what the function does hangs on numbers in the row (branches, lengths), or on chance, or it cannot be traced.
     """
     row = tuple(a[:1].detach().clone() for a in x)
-    back()
+    restore()
     try:
-        with _plainly():
-            return _graph(recorded(said, row, _table(), _shape_only), row)
+        with _without_fused_kernels():
+            return _graph(record_operators(function, row, _table(), _shape_only), row)
     except Exception:  # whatever it is, the other way knows better, or says why not
-        back()
+        restore()
     try:
-        with _plainly():
-            module = _trace(said, row)
+        with _without_fused_kernels():
+            module = _trace(function, row)
             if any(_in_place(n) for n in module.graph.nodes):
                 module = _trace(module, row)
     except (UnsupportedModelError, OptionError):
         raise
     except Exception as error:
-        told = first_line(error)
-        why = next((said for sign, said in _REASONS.items() if sign in str(error)), None)
+        message = first_line(error)
+        reason = next((function for sign, function in _CAUSES.items() if sign in str(error)), None)
         raise UnsupportedModelError(
             "operators of the network cannot be taken down before its numbers are known"
-            f"{f': {why}' if why else f' ({type(error).__name__}: {told}); most often a branch or a loop in it hangs on the numbers of a row'}; {INSTEAD_HINT}."
+            f"{f': {reason}' if reason else f' ({type(error).__name__}: {message}); most often a branch or a loop in it hangs on the numbers of a row'}; {INSTEAD_HINT}."
         ) from error
     return _graph(module, row)
 
 
-def _trace(said: Callable[..., Any], row: tuple[torch.Tensor, ...]) -> GraphModule:
+def _trace(function: Callable[..., Any], row: tuple[torch.Tensor, ...]) -> GraphModule:
     def spread(*xs: torch.Tensor) -> Any:  # make_fx counts the arguments of what it is given
-        return said(*xs)
+        return function(*xs)
 
     traced = make_fx(
         torch.func.functionalize(spread), decomposition_table=_table(), tracing_mode="fake", _allow_non_fake_inputs=True
@@ -213,14 +213,14 @@ def _in_place(node: Node) -> bool:
     return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
 
 
-def named(op: Any) -> str:
+def operator_name(op: Any) -> str:
     """The operator in words: ``gelu``, ``max_pool2d_with_indices``."""
     return (
         op._schema.name.split("::")[-1] if isinstance(op, torch._ops.OpOverload) else getattr(op, "__name__", str(op))
     )
 
 
-def _graph(module: GraphModule | Recorded, row: tuple[torch.Tensor, ...]) -> Graph:
+def _graph(module: GraphModule | RecordedGraph, row: tuple[torch.Tensor, ...]) -> Graph:
     nodes = list(module.graph.nodes)
     inputs = tuple(n for n in nodes if n.op == "placeholder")
     output = next(n for n in nodes if n.op == "output").args[0]
@@ -231,26 +231,32 @@ def _graph(module: GraphModule | Recorded, row: tuple[torch.Tensor, ...]) -> Gra
         if node not in live:
             live.add(node)
             todo += [] if _of_shape(node) else node.all_input_nodes
-    rowed, moving = set(inputs), {n for n, a in zip(inputs, row, strict=True) if a.is_floating_point()}
+    per_row, moving = set(inputs), {n for n, a in zip(inputs, row, strict=True) if a.is_floating_point()}
     constants: dict[Node, Any] = {}
     steps: list[Node] = []
     for node in nodes:
         if node not in live or node.op in ("placeholder", "output"):
             continue
         feeds = [] if _of_shape(node) else node.all_input_nodes
-        if any(n in rowed for n in feeds):
+        if any(n in per_row for n in feeds):
             steps.append(node)
-            rowed.add(node)
+            per_row.add(node)
             if any(n in moving for n in feeds):
                 moving.add(node)
         else:
             constants[node] = _constant(module, node, constants)
     return Graph(
-        inputs, tuple(steps), output, constants, frozenset(rowed), frozenset(moving), _dies(steps, inputs, output)
+        inputs,
+        tuple(steps),
+        output,
+        constants,
+        frozenset(per_row),
+        frozenset(moving),
+        _last_uses(steps, inputs, output),
     )
 
 
-def _dies(steps: list[Node], inputs: tuple[Node, ...], output: Node) -> dict[Node, tuple[Node, ...]]:
+def _last_uses(steps: list[Node], inputs: tuple[Node, ...], output: Node) -> dict[Node, tuple[Node, ...]]:
     """Where values are needed for the last time."""
     mine = {*steps, *inputs} - {output}
     last: dict[Node, Node] = {}
@@ -267,10 +273,10 @@ def _of_shape(node: Node) -> bool:
 
 
 def _shape_only(op: Any) -> bool:
-    return named(op) in _SHAPE_ONLY and op is not aten.fill.Tensor
+    return operator_name(op) in _SHAPE_ONLY and op is not aten.fill.Tensor
 
 
-def _constant(module: GraphModule | Recorded, node: Node, known: dict[Node, Any]) -> Any:
+def _constant(module: GraphModule | RecordedGraph, node: Node, known: dict[Node, Any]) -> Any:
     """What depends on no input, computed once.
 
     Raises:
@@ -286,7 +292,7 @@ def _constant(module: GraphModule | Recorded, node: Node, known: dict[Node, Any]
         return known[node.args[0]][node.args[1]]
     if torch.Tag.nondeterministic_seeded in getattr(op, "tags", ()):
         raise UnsupportedModelError(
-            f"operator {named(op)!r} draws at random: the network has no one answer to explain."
+            f"operator {operator_name(op)!r} draws random numbers: there is no single output to explain."
         )
 
     def real(n: Node) -> Any:

@@ -12,18 +12,19 @@ import operator
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from whybox.adapters.torch.batching_rules import Rows, evaluate
+from whybox.adapters.torch.batching_rules import RowTensor, evaluate
 from whybox.adapters.torch.capture_on_device import captured
-from whybox.adapters.torch.gradient_check import back
-from whybox.adapters.torch.graph import INSTEAD_HINT, Graph, named
-from whybox.adapters.torch.memory import saved
+from whybox.adapters.torch.forward import TorchForward
+from whybox.adapters.torch.gradient_check import input_gradients
+from whybox.adapters.torch.graph import INSTEAD_HINT, Graph, operator_name
+from whybox.adapters.torch.memory import saved_bytes
 from whybox.adapters.torch.rules_elementwise import ELEMENTWISE, Call, Rule
 from whybox.adapters.torch.rules_guided import GUIDED, undefined
 from whybox.adapters.torch.rules_pooling import POOLING
@@ -31,10 +32,7 @@ from whybox.adapters.torch.rules_products import BILINEAR, PRODUCTS
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Pull, RuleBackward
 
-if TYPE_CHECKING:
-    from whybox.adapters.torch.module import TorchNetwork
-
-__all__ = ["ruled"]
+__all__ = ["rule_backward"]
 
 aten: Final = torch.ops.aten
 
@@ -140,7 +138,9 @@ _LINEAR_IN: Final[dict[Any, tuple[int, ...]]] = {
 _SELECTING: Final = {aten.gather: (0,), aten.index_select: (0,), aten.index: (0,)}
 
 
-def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None) -> RuleBackward:
+def rule_backward(
+    net: TorchForward, rules: str, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None
+) -> RuleBackward:
     """Take a network apart.
 
     Args:
@@ -157,24 +157,24 @@ def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple
             "operator rules divide small differences and are not computed under autocast or mixed precision; leave dtype out, or make the network in float32."
         )
     graph = captured(net, x)
-    plan, operators = _planned(graph) if rules == "deeplift" else _guided(graph)
-    walk = _Walk(net, graph, plan)
-    return RuleBackward(walk.run, operators, walk.tried(x, None if rules == "guided" else reference))
+    rules_of, operators = _deeplift_rules(graph) if rules == "deeplift" else _guided_rules(graph)
+    runner = _GraphRunner(net, graph, rules_of)
+    return RuleBackward(runner.run, operators, runner.check_and_measure(x, None if rules == "guided" else reference))
 
 
 # Which operator goes back how.
 
 
-def _planned(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
-    plan: dict[Node, Rule] = {}
+def _deeplift_rules(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
+    rules_of: dict[Node, Rule] = {}
     for node in graph.steps:
         if node not in graph.moving:
             continue
         rule = _rule(node, graph)
         if rule is not None:
-            plan[node] = rule
-    _only_first_outputs(graph, plan)
-    return plan, dict(Counter(named(n.target) for n in plan))
+            rules_of[node] = rule
+    _only_first_outputs(graph, rules_of)
+    return rules_of, dict(Counter(operator_name(n.target) for n in rules_of))
 
 
 def _rule(node: Node, graph: Graph) -> Rule | None:
@@ -192,7 +192,7 @@ def _rule(node: Node, graph: Graph) -> Rule | None:
         raise _refusal(op, "its answer is no number that moves with the input (a comparison, a position)")
     if packet in _LINEAR or packet in _LINEAR_IN:
         allowed = _SELECTING.get(packet) if packet in _LINEAR else _LINEAR_IN[packet]
-        training = packet is not None and "batch_norm" in named(op) and _training(node)
+        training = packet is not None and "batch_norm" in operator_name(op) and _training(node)
         if not training and (allowed is None or set(places) <= set(allowed)):
             return None
     if op in BILINEAR and len(set(places) & set(BILINEAR[op])) <= 1:
@@ -202,9 +202,9 @@ def _rule(node: Node, graph: Graph) -> Rule | None:
         raise _refusal(op, f"operands {', '.join(map(str, places))} move")
     if len(places) > rule.most or (rule.most == 1 and places != [_own_place(op)]):
         raise _refusal(op, "more of it moves than its rule knows")
-    why = "" if rule.refuse is None else rule.refuse(node.args)
-    if why:
-        raise _refusal(op, why)
+    reason = "" if rule.refuse is None else rule.refuse(node.args)
+    if reason:
+        raise _refusal(op, reason)
     return rule
 
 
@@ -215,7 +215,7 @@ def _own_place(op: Any) -> int:
 def _training(node: Node) -> bool:
     if node.target is aten._native_batch_norm_legit.no_stats:
         return True
-    return named(node.target) != "_native_batch_norm_legit_no_training" and bool(node.args[5])
+    return operator_name(node.target) != "_native_batch_norm_legit_no_training" and bool(node.args[5])
 
 
 def _moving_places(node: Node, graph: Graph) -> list[int]:
@@ -228,34 +228,34 @@ def _moving_places(node: Node, graph: Graph) -> list[int]:
     return out
 
 
-def _only_first_outputs(graph: Graph, plan: dict[Node, Rule]) -> None:
+def _only_first_outputs(graph: Graph, rules_of: dict[Node, Rule]) -> None:
     """Rules know the first output of an operator (the largest values, not where they are)."""
     for node in graph.steps:
-        if node.target is operator.getitem and node.args[0] in plan and node.args[1] != 0:
+        if node.target is operator.getitem and node.args[0] in rules_of and node.args[1] != 0:
             raise _refusal(node.args[0].target, f"output {node.args[1]} of it is used")
 
 
-def _refusal(op: Any, why: str) -> UnsupportedModelError:
-    return UnsupportedModelError(f"operator {named(op)!r} has no rule here ({why}); {INSTEAD_HINT}.")
+def _refusal(op: Any, reason: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"operator {operator_name(op)!r} has no rule here ({reason}); {INSTEAD_HINT}.")
 
 
-def _guided(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
-    plan: dict[Node, Rule] = {}
+def _guided_rules(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
+    rules_of: dict[Node, Rule] = {}
     for node in graph.steps:
         if node not in graph.moving or node.target is operator.getitem:
             continue
-        why = undefined(node, graph.output)
-        if why:
+        reason = undefined(node, graph.output)
+        if reason:
             raise UnsupportedModelError(
-                f"guided backpropagation is not defined for operator {named(node.target)!r} ({why}); use method='deeplift' or 'integrated_gradients'."
+                f"guided backpropagation is not defined for operator {operator_name(node.target)!r} ({reason}); use method='deeplift' or 'integrated_gradients'."
             )
         if node.target in GUIDED and GUIDED[node.target].refuse(node.args) == "":  # type: ignore[misc]
-            plan[node] = GUIDED[node.target]
-    if not plan:
+            rules_of[node] = GUIDED[node.target]
+    if not rules_of:
         raise UnsupportedModelError(
             "there is no ReLU in this network: guided backpropagation would be the plain gradient; use method='gradient'."
         )
-    return plan, dict(Counter(named(n.target) for n in plan))
+    return rules_of, dict(Counter(operator_name(n.target) for n in rules_of))
 
 
 # Walking.
@@ -281,7 +281,7 @@ class _Reference:
         return [v[some] for v in values], y[some]
 
 
-class _ByRule(torch.autograd.Function):  # type: ignore[misc]
+class _RuleFunction(torch.autograd.Function):  # type: ignore[misc]
     """An operator whose derivative is its rule."""
 
     @staticmethod
@@ -295,15 +295,15 @@ class _ByRule(torch.autograd.Function):  # type: ignore[misc]
     def backward(ctx: Any, *grads: Tensor) -> Any:
         *x, y = ctx.saved_tensors
         r, ry = ([], y) if ctx.reference is None else ctx.reference.at(ctx.node)
-        return (None, None, None, None, *ctx.rule.back(ctx.call, grads[0], x, y, r, ry))
+        return (None, None, None, None, *ctx.rule.backward(ctx.call, grads[0], x, y, r, ry))
 
 
 @final
-class _Walk:
+class _GraphRunner:
     """Runs of a graph."""
 
-    def __init__(self, net: TorchNetwork, graph: Graph, plan: dict[Node, Rule]) -> None:
-        self.net, self.graph, self.plan = net, graph, plan
+    def __init__(self, net: TorchForward, graph: Graph, rules_of: dict[Node, Rule]) -> None:
+        self.net, self.graph, self.rules_of = net, graph, rules_of
         self.half = net.dtype in (torch.float16, torch.bfloat16)
         self.constants = {n: self._wide(v) for n, v in graph.constants.items()}
         self._last: tuple[Any, _Reference, Tensor] | None = None
@@ -315,16 +315,16 @@ class _Walk:
         half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
         return value.float() if half else value
 
-    def walk(self, x: tuple[Tensor, ...], apply: Callable[[Call, Rule, Node, list[Tensor]], Tensor]) -> Tensor:
-        self.net.state.back()  # buffers are constants here
+    def run_graph(self, x: tuple[Tensor, ...], apply: Callable[[Call, Rule, Node, list[Tensor]], Tensor]) -> Tensor:
+        self.net.state.restore()  # buffers are constants here
         graph, n = self.graph, len(x[0])
         env: Env = dict(zip(graph.inputs, x, strict=True))
         for node in graph.steps:
             env[node] = self._step(node, env, n, apply)
-            for gone in graph.dies.get(node, ()):
+            for gone in graph.last_used.get(node, ()):
                 env.pop(gone, None)
         y: Any = env.get(graph.output, self.constants.get(graph.output))
-        return y if graph.output in graph.rowed else y.expand(n, *y.shape)
+        return y if graph.output in graph.per_row else y.expand(n, *y.shape)
 
     def _step(self, node: Node, env: Env, n: int, apply: Callable[..., Tensor]) -> Any:
         graph = self.graph
@@ -332,14 +332,14 @@ class _Walk:
             return env[node.args[0]][node.args[1]]
 
         def value(m: Node) -> Any:
-            return Rows(env[m]) if m in graph.rowed else self.constants[m]
+            return RowTensor(env[m]) if m in graph.per_row else self.constants[m]
 
-        args = tuple(_filled(a, value) for a in node.args)
-        kwargs = {k: self._dtype(_filled(a, value)) for k, a in node.kwargs.items()}
+        args = tuple(_substitute(a, value) for a in node.args)
+        kwargs = {k: self._dtype(_substitute(a, value)) for k, a in node.kwargs.items()}
         made = node.meta["val"]
         several = isinstance(made, (list, tuple))
         shape = tuple(made[0].shape if several else made.shape)
-        rule = self.plan.get(node)
+        rule = self.rules_of.get(node)
         if rule is None:
             return evaluate(node.target, args, kwargs, shape, n)
         places = tuple(_moving_places(node, graph))
@@ -350,7 +350,7 @@ class _Walk:
     def _dtype(self, a: Any) -> Any:
         return torch.float32 if self.half and a in (torch.float16, torch.bfloat16) else a
 
-    def plainly(self, x: tuple[Tensor, ...], keep: _Reference | None = None) -> Tensor:
+    def run_plain(self, x: tuple[Tensor, ...], keep: _Reference | None = None) -> Tensor:
         """Without derivatives."""
 
         def apply(call: Call, rule: Rule, node: Node, moving: list[Tensor]) -> Tensor:
@@ -360,7 +360,7 @@ class _Walk:
             return y
 
         with torch.no_grad():
-            return self._single(self.walk(self._lifted(x), apply))
+            return self._single(self.run_graph(self._lifted(x), apply))
 
     def _lifted(self, x: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The traced shape has a batch axis of length 1 behind the rows."""
@@ -374,23 +374,23 @@ class _Walk:
             )
         return y.flatten(0, 1)
 
-    def tried(self, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None) -> int:
+    def check_and_measure(self, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None) -> int:
         """Compare what was taken down with the module, and return the bytes that one row keeps until it is pulled.
 
         Raises:
             UnsupportedModelError: they differ.
         """
-        with saved(t for t in self.constants.values() if isinstance(t, Tensor)) as sizes:
+        with saved_bytes(t for t in self.constants.values() if isinstance(t, Tensor)) as sizes:
             outputs, base, _ = self.run(x, reference)
         self._last = None
-        self._compare(self.net.ask(x), outputs)
+        self._compare(self.net.evaluate(x), outputs)
         if reference is not None and base is not None:
-            self._compare(self.net.ask(reference), base)
+            self._compare(self.net.evaluate(reference), base)
         return sum(sizes.values()) // len(x[0])
 
-    def _compare(self, said: Tensor, ours: Tensor) -> None:
-        scale = float(said.abs().max()) + 1e-6
-        apart = float((said.to(ours.dtype) - ours).abs().max()) if said.shape == ours.shape else float("inf")
+    def _compare(self, expected: Tensor, ours: Tensor) -> None:
+        scale = float(expected.abs().max()) + 1e-6
+        apart = float((expected.to(ours.dtype) - ours).abs().max()) if expected.shape == ours.shape else float("inf")
         allowed = {torch.float64: 1e-9, torch.float32: 1e-3}.get(self.net.dtype, 2e-2)
         if not apart <= allowed * scale:
             raise UnsupportedModelError(
@@ -403,7 +403,7 @@ class _Walk:
         if self._last is None or self._last[0] is not reference:
             self.net.passes.forward += len(reference[0])
             kept = _Reference()
-            self._last = (reference, kept, self.plainly(reference, kept))
+            self._last = (reference, kept, self.run_plain(reference, kept))
         return self._last[1:]
 
     def run(
@@ -414,25 +414,25 @@ class _Walk:
         kept, base = (None, None) if reference is None else self.references(reference)
 
         def apply(call: Call, rule: Rule, node: Node, moving: list[Tensor]) -> Tensor:
-            return _ByRule.apply(call, rule, node, kept, *moving)
+            return _RuleFunction.apply(call, rule, node, kept, *moving)
 
         with torch.enable_grad():
             leaves = tuple(a.detach().requires_grad_(a.is_floating_point()) for a in (self._wide(a) for a in x))
-            outputs = self._single(self.walk(tuple(a.unsqueeze(1) for a in leaves), apply))
+            outputs = self._single(self.run_graph(tuple(a.unsqueeze(1) for a in leaves), apply))
 
-        def pull(cotangent: Array, *, last: bool = False, of: int = 0) -> tuple[Array | None, ...]:
+        def pull(cotangent: Array, *, last: bool = False, reference: int = 0) -> tuple[Array | None, ...]:
             self.net.passes.backward += len(x[0])
             if kept is not None:
-                kept.of = None if paired else of
-            return back(outputs, leaves, cotangent.to(outputs.dtype), last=last)
+                kept.of = None if paired else reference
+            return input_gradients(outputs, leaves, cotangent.to(outputs.dtype), last=last)
 
         return outputs.detach(), base, pull
 
 
-def _filled(a: Any, value: Callable[[Node], Any]) -> Any:
+def _substitute(a: Any, value: Callable[[Node], Any]) -> Any:
     """Arguments with values in the place of nodes (map_arg would take Rows apart)."""
     if isinstance(a, Node):
         return value(a)
     if isinstance(a, (list, tuple)):
-        return [_filled(b, value) for b in a]
+        return [_substitute(b, value) for b in a]
     return a

@@ -64,7 +64,7 @@ def undefined(node: Node, output: Node) -> str:
     op: Any = node.target
     name = op._schema.name.split("::")[-1]
     if _BY_CHANCE in op.tags:
-        return "it draws at random"
+        return "it draws random numbers"
     if name in ("maximum", "minimum"):
         return "write a ReLU as one"
     if op in GUIDED and GUIDED[op].refuse is not None and not GUIDED[op].refuse(node.args):  # type: ignore[misc]

@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from whybox.adapters.torch.batching_rules import Rows, aligned, folded
+from whybox.adapters.torch.batching_rules import RowTensor, align_rank, merge_row_axes
 from whybox.adapters.torch.rules_elementwise import Call, Rule, by_rows
 
 __all__ = ["BILINEAR", "PRODUCTS"]
@@ -35,7 +35,7 @@ BILINEAR: Final[dict[Any, tuple[int, ...]]] = {
 }
 
 
-def _shrunk(g: Tensor, like: Tensor) -> Tensor:
+def _sum_to_shape(g: Tensor, like: Tensor) -> Tensor:
     """The gradient of an operand that was repeated to the shape of `g`; rows are not summed over."""
     dims = [i for i in range(1, g.dim()) if like.shape[i] == 1 and g.shape[i] != 1]
     return g.sum(dims, keepdim=True) if dims else g
@@ -43,25 +43,25 @@ def _shrunk(g: Tensor, like: Tensor) -> Tensor:
 
 def _mul(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     rank = y.dim() - 1
-    a, b, ar, br = (aligned(t, rank) for t in (*x, *r))
+    a, b, ar, br = (align_rank(t, rank) for t in (*x, *r))
     return [
-        _shrunk(g * (b + br), a).mul_(0.5).reshape(x[0].shape),
-        _shrunk(g * (a + ar), b).mul_(0.5).reshape(x[1].shape),
+        _sum_to_shape(g * (b + br), a).mul_(0.5).reshape(x[0].shape),
+        _sum_to_shape(g * (a + ar), b).mul_(0.5).reshape(x[1].shape),
     ]
 
 
 def _div(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     """A / b as a times 1 / b; the quotient of differences of 1 / b is -1 / (b b_r)."""
     rank = y.dim() - 1
-    b, br = aligned(x[-1], rank), aligned(r[-1], rank)
+    b, br = align_rank(x[-1], rank), align_rank(r[-1], rank)
     if call.places == (1,):  # only the divisor moves
-        over = call.args[0]
-        top: Any = aligned(over.t, rank) if isinstance(over, Rows) else over
-        return [_shrunk(-g * top / (b * br), b).reshape(x[0].shape)]
-    a, ar = aligned(x[0], rank), aligned(r[0], rank)
+        gradient_in = call.args[0]
+        top: Any = align_rank(gradient_in.t, rank) if isinstance(gradient_in, RowTensor) else gradient_in
+        return [_sum_to_shape(-g * top / (b * br), b).reshape(x[0].shape)]
+    a, ar = align_rank(x[0], rank), align_rank(r[0], rank)
     return [
-        _shrunk(g * (1 / b + 1 / br), a).mul_(0.5).reshape(x[0].shape),
-        _shrunk(g * (a + ar) / (b * br), b).mul_(-0.5).reshape(x[1].shape),
+        _sum_to_shape(g * (1 / b + 1 / br), a).mul_(0.5).reshape(x[0].shape),
+        _sum_to_shape(g * (a + ar) / (b * br), b).mul_(-0.5).reshape(x[1].shape),
     ]
 
 
@@ -72,8 +72,8 @@ def _matmul(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], 
     first, second = (1, 2) if added else (0, 1)
     for place in call.places:
         if place == 0 and added:
-            to = aligned(values[0][0], y.dim() - 1)
-            out.append(_shrunk(g * call.kwargs.get("beta", 1), to).reshape(values[0][0].shape))
+            to = align_rank(values[0][0], y.dim() - 1)
+            out.append(_sum_to_shape(g * call.kwargs.get("beta", 1), to).reshape(values[0][0].shape))
             continue
         gain = g * call.kwargs.get("alpha", 1)
         if place == first:
@@ -89,7 +89,7 @@ def _half_way(call: Call, values: dict[int, tuple[Tensor, Tensor]], place: int) 
         x, r = values[place]
         return (x + r) * 0.5
     still = call.args[place]
-    return still.t if isinstance(still, Rows) else still
+    return still.t if isinstance(still, RowTensor) else still
 
 
 def _log_mean(p: Tensor, pr: Tensor, log: Tensor, log_r: Tensor) -> Tensor:
@@ -151,22 +151,22 @@ def _safe_softmax_value(call: Call, x: Tensor) -> Tensor:
 # Norms: c = x - mean, s = 1 / sqrt(mean c^2 + eps), c s.
 
 
-def _normed(g: Tensor, x: Tensor, r: Tensor, eps: float) -> Tensor:
+def _norm_gradient(g: Tensor, x: Tensor, r: Tensor, eps: float) -> Tensor:
     """Back through a norm over the last axis. `g`, `x`: (rows, ..., n)."""
     (mean, s), (mean_r, sr) = (torch.native_layer_norm(t, [t.shape[-1]], None, None, eps)[1:] for t in (x, r))
     both, scale = (x - mean).add_(r - mean_r), s * sr
     of_s = (g * both).sum(-1, keepdim=True).mul_(0.5)
     of_variance = of_s * (scale * scale) / -(s + sr)
-    back = both.mul_(of_variance / x.shape[-1]).addcmul_(g, (s + sr) * 0.5)
-    return back.sub_(back.mean(-1, keepdim=True))
+    gradient = both.mul_(of_variance / x.shape[-1]).addcmul_(g, (s + sr) * 0.5)
+    return gradient.sub_(gradient.mean(-1, keepdim=True))
 
 
 def _layer_norm(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     _, normal, weight, _, eps = call.args[:5]
     g = g if weight is None else g * weight
     lead = x[0].dim() - len(normal)
-    over, at, ref = (t.flatten(lead) for t in (g, x[0], r[0]))
-    return [_normed(over, at, ref, eps).reshape(x[0].shape)]
+    gradient_in, at, ref = (t.flatten(lead) for t in (g, x[0], r[0]))
+    return [_norm_gradient(gradient_in, at, ref, eps).reshape(x[0].shape)]
 
 
 def _grouped(call: Call) -> tuple[int, Any, Any, float]:
@@ -180,16 +180,16 @@ def _grouped(call: Call) -> tuple[int, Any, Any, float]:
 
 def _group_value(call: Call, x: Tensor) -> Tensor:
     groups, weight, bias, eps = _grouped(call)
-    flat, back = folded(x, x.dim() - 1)
-    return back(torch.nn.functional.group_norm(flat, groups, weight, bias, eps))
+    flat, unmerge = merge_row_axes(x, x.dim() - 1)
+    return unmerge(torch.nn.functional.group_norm(flat, groups, weight, bias, eps))
 
 
 def _group_norm(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     groups, weight, _, eps = _grouped(call)
     if weight is not None:
         g = g * weight.reshape(-1, *(1,) * (g.dim() - 3))
-    over, at, ref = (t.reshape(*t.shape[:2], groups, -1) for t in (g, x[0], r[0]))
-    return [_normed(over, at, ref, eps).reshape(x[0].shape)]
+    gradient_in, at, ref = (t.reshape(*t.shape[:2], groups, -1) for t in (g, x[0], r[0]))
+    return [_norm_gradient(gradient_in, at, ref, eps).reshape(x[0].shape)]
 
 
 def _instance_only(args: tuple[Any, ...]) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError
-from whybox.methods.saliency.problem import Question
+from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.models.differentiable import Array
 
-__all__ = ["CHANNEL", "TOKEN", "Known", "LayerAxes", "checked_axes", "checked_grid", "only_moves", "spread"]
+__all__ = ["CHANNEL", "TOKEN", "KnownAxes", "LayerAxes", "axis_names", "check_reshape", "checked_axes", "checked_grid"]
 
 CHANNEL: Final = "channel"
 TOKEN: Final = "token"  # noqa: S105  # an axis
@@ -21,7 +21,7 @@ TOKEN: Final = "token"  # noqa: S105  # an axis
 
 @final
 @dataclass(frozen=True)
-class Known:
+class KnownAxes:
     """Names of axes, and how many tokens at the end stand for no place, as they were found before: they are not looked for again."""
 
     names: tuple[str, ...]
@@ -42,7 +42,7 @@ class LayerAxes:
 
     layer: str
     names: tuple[str, ...]
-    found: str
+    origin: str
     order: tuple[int, ...]
     grid: tuple[int, ...] | None = None
     skip: int = 0
@@ -53,7 +53,7 @@ class LayerAxes:
     @property
     def channel(self) -> int:
         """The axis of channels, once placed."""
-        return spread(self.names, self.grid).index(CHANNEL) + 1
+        return axis_names(self.names, self.grid).index(CHANNEL) + 1
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class LayerAxes:
         grid = None if self.grid is None else list(self.grid)
         return {"layer": self.layer, "layer_axes": list(self.names), "grid": grid, "spare": self.spare}
 
-    def placed(self, a: Array) -> Array:
+    def arrange(self, a: Array) -> Array:
         """(m, ...) as the layer puts it out -> channels and places as axes of their own, tokens of no place left out."""
         if self.reshape is not None:
             a = self.reshape(a)
@@ -69,20 +69,20 @@ class LayerAxes:
             return a
         at = self.names.index(TOKEN) + 1
         shape = tuple(map(int, a.shape))
-        kept = a[(slice(None),) * at + (slice(self.skip, self.skip + int(np.prod(self.grid))),)]
-        return kept.reshape((*shape[:at], *self.grid, *shape[at + 1 :]))
+        selected = a[(slice(None),) * at + (slice(self.skip, self.skip + int(np.prod(self.grid))),)]
+        return selected.reshape((*shape[:at], *self.grid, *shape[at + 1 :]))
 
-    def turned(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def to_input_order(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Maps (m, *places in the layer's order) -> (m, *places in the input's order)."""
         return np.transpose(maps, (0, *(1 + k for k in self.order)))
 
     def __str__(self) -> str:
         left = "".join(f", the {end} {n} left out" for end, n in (("first", self.skip), ("last", self.spare)) if n)
         own = " after reshape" if self.reshape is not None else ""
-        return f"{self.layer!r} (row, {', '.join(self.names)}{own}: {self.found}{left})"
+        return f"{self.layer!r} (row, {', '.join(self.names)}{own}: {self.origin}{left})"
 
 
-def spread(names: Sequence[str], grid: Sequence[int] | None) -> list[str]:
+def axis_names(names: Sequence[str], grid: Sequence[int] | None) -> list[str]:
     """Names of axes, tokens laid out on their grid."""
     return [
         n
@@ -91,13 +91,13 @@ def spread(names: Sequence[str], grid: Sequence[int] | None) -> list[str]:
     ]
 
 
-def checked_axes(given: Any) -> tuple[str, ...] | Known | None:
+def checked_axes(given: Any) -> tuple[str, ...] | KnownAxes | None:
     """Names of axes as an option: a sequence of them, or one text with commas.
 
     Raises:
         OptionError: something else.
     """
-    if given is None or isinstance(given, Known):
+    if given is None or isinstance(given, KnownAxes):
         return given
     names = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
     if not isinstance(names, (list, tuple)) or not names or not all(isinstance(n, str) and n for n in names):
@@ -128,7 +128,7 @@ def checked_grid(given: Any) -> tuple[int, ...] | None:
     return tuple(map(int, sizes))
 
 
-def only_moves(q: Question, reshape: Any, layer: str, shape: tuple[int, ...]) -> None:
+def check_reshape(problem: SaliencyProblem, reshape: Any, layer: str, shape: tuple[int, ...]) -> None:
     """A user's arrangement may take and move numbers and nothing else: it is shown the number of each place, in digits that every type holds.
 
     Raises:
@@ -139,15 +139,15 @@ def only_moves(q: Question, reshape: Any, layer: str, shape: tuple[int, ...]) ->
     rows = 2
     count = rows * int(np.prod(shape[1:]))
     index = np.arange(count).reshape(rows, *shape[1:])
-    found, base = None, 1
-    while base < count or found is None:
-        digits = reshape(q.net.array((index // base % 128).astype(np.float32)))
-        out = q.net.numpy(digits) if hasattr(digits, "shape") and q.net.is_own(digits) else None
+    positions, base = None, 1
+    while base < count or positions is None:
+        digits = reshape(problem.net.array((index // base % 128).astype(np.float32)))
+        out = problem.net.numpy(digits) if hasattr(digits, "shape") and problem.net.is_array(digits) else None
         if out is None or out.ndim < 2 or len(out) != rows:
             raise OptionError(f"reshape= must answer with an array of the network's library whose first axis is the rows; of layer {layer!r}, {shape[1:]} for a row, it made "
                               f"{type(digits).__name__}{'' if out is None else f' of shape {out.shape}'}.")  # fmt: skip
-        found, base = (0 if found is None else found) + out * base, base * 128
-    flat = np.asarray(found).reshape(rows, -1)
+        positions, base = (0 if positions is None else positions) + out * base, base * 128
+    flat = np.asarray(positions).reshape(rows, -1)
     each = [np.unique(row) for row in flat]
     own = all(
         len(u) == flat.shape[1] and (u // (count // rows) == r).all() and (u == np.rint(u)).all()

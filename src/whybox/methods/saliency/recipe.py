@@ -12,14 +12,14 @@ import numpy as np
 from whybox.errors import InputError, OptionError
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input
-from whybox.methods.saliency.problem import Question
+from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.registry import METHODS, make
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["digest", "options_of", "rebuilt", "same_network", "settings_of", "unkept"]
+__all__ = ["check_same_network", "input_digest", "only_digest", "plain_options", "rebuild_method", "settings_of"]
 
 
-def digest(inputs: Sequence[Input]) -> str:
+def input_digest(inputs: Sequence[Input]) -> str:
     """SHA-256 of types, shapes and bytes of what went in."""
     h = hashlib.sha256()
     for i in inputs:
@@ -28,7 +28,7 @@ def digest(inputs: Sequence[Input]) -> str:
     return h.hexdigest()
 
 
-def same_network(fingerprints: Mapping[str, Any], net: Differentiable) -> None:
+def check_same_network(fingerprints: Mapping[str, Any], net: Differentiable) -> None:
     """Hold a network against the one whose SHA-256 an explanation keeps.
 
     Raises:
@@ -40,32 +40,32 @@ def same_network(fingerprints: Mapping[str, Any], net: Differentiable) -> None:
         )
 
 
-def settings_of(q: Question, method: Method, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def settings_of(problem: SaliencyProblem, method: Method, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return a method's name, its options, and what else decided the maps.
 
     Args:
         q: the question as it was settled. method: with its options. asked: more of what the user said (``dtype``, ``output``).
     """
-    channels = {i.channel for i in q.inputs}
+    channels = {i.channel for i in problem.inputs}
     target: Any = None  # a function of the outputs, which cannot be kept
     if asked is None or not callable(asked.get("target")):
-        each = bool((q.target.where != q.target.where[:, :1]).any()) or q.target.names[0] in ("predicted", "given")
+        each = bool((problem.target.positions != problem.target.positions[:, :1]).any()) or problem.target.per_row
         target = {
-            "places": "one a row" if each else [int(p) for p in q.target.where[:, 0]],
-            "shape": list(q.target.shape),
+            "places": "one a row" if each else [int(p) for p in problem.target.positions[:, 0]],
+            "shape": list(problem.target.shape),
         }
     return {
         "method": method.name,
-        "options": options_of(method),
+        "options": plain_options(method),
         "target": target,
-        "reduce": q.reduce,
+        "reduce": problem.reduce,
         "channel_axis": channels.pop() if len(channels) == 1 else "auto",
-        "background": None if q.background is None else digest(q.background),
+        "background": None if problem.background is None else input_digest(problem.background),
         **{name: _plain(value) for name, value in (asked or {}).items() if name != "target"},
     }
 
 
-def options_of(method: Method) -> dict[str, Any]:
+def plain_options(method: Method) -> dict[str, Any]:
     """A method's options as they are kept."""
     return {f.name: _plain(getattr(method, f.name)) for f in fields(method)}
 
@@ -84,12 +84,12 @@ def _plain(value: Any) -> Any:
     return {"object": type(value).__name__}
 
 
-def unkept(value: Any) -> bool:
+def only_digest(value: Any) -> bool:
     """Whether an option is, or has in it, something of which only a digest is kept."""
-    return isinstance(value, Mapping) or (isinstance(value, (list, tuple)) and any(map(unkept, value)))
+    return isinstance(value, Mapping) or (isinstance(value, (list, tuple)) and any(map(only_digest, value)))
 
 
-def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[str, Any] | None = None) -> Method:
+def rebuild_method(settings: Mapping[str, Any], method: Any = None, options: Mapping[str, Any] | None = None) -> Method:
     """Return the method that made an explanation, with its options.
 
     Args:
@@ -101,7 +101,7 @@ def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[st
     """
     said = settings.get("method")
     if isinstance(method, Method):
-        if method.name != said or options_of(method) != dict(settings["options"]):
+        if method.name != said or plain_options(method) != dict(settings["options"]):
             raise InputError(
                 f"method={method!r} is not what made this explanation: {said!r} with {dict(settings['options'])}."
             )
@@ -118,7 +118,7 @@ def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[st
     for name, value in (options or {}).items():
         if name not in kept or (_plain(value) != kept[name]):
             raise InputError(f"{name}= is not what made this explanation: {kept.get(name)!r}.")
-    lost = [name for name, value in kept.items() if unkept(value) and name not in (options or {})]
+    lost = [name for name, value in kept.items() if only_digest(value) and name not in (options or {})]
     if lost:
         raise OptionError(
             f"option {lost[0]!r} of method {said!r} is not kept in an explanation; pass it again: options={{{lost[0]!r}: ...}}."

@@ -10,10 +10,10 @@ import numpy as np
 from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
-from whybox.methods.saliency.prepare_inputs import cut, feed
-from whybox.methods.saliency.problem import DEFAULT_MEMORY, Question, part, settle
+from whybox.methods.saliency.prepare_inputs import cut_to_rows, prepare_inputs
+from whybox.methods.saliency.problem import DEFAULT_MEMORY, SaliencyProblem, resolve_problem, select_rows
 from whybox.methods.saliency.registry import make
-from whybox.methods.saliency.result import CHANNEL_REDUCTIONS, explained
+from whybox.methods.saliency.result import CHANNEL_REDUCTIONS, run_method
 from whybox.models.differentiable import Differentiable
 from whybox.models.registry import as_network
 
@@ -76,19 +76,19 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
     Raises:
         WhyboxError: see whybox.errors for the tree; each message says what to do.
     """
-    chosen = make(method, options)
+    resolved_method = make(method, options)
     if reduce not in CHANNEL_REDUCTIONS:
         raise OptionError(f"reduce={reduce!r} is not known: 'auto', 'max', 'sum' or None.")
-    if background is not None and not chosen.background:
-        raise OptionError(f"method={chosen.name!r} takes no background.")
+    if background is not None and not resolved_method.background:
+        raise OptionError(f"method={resolved_method.name!r} takes no background.")
     network = as_network(net, output)
     network = replace(network.fresh(), output_names=tuple(map(str, output_names or ())))
     with network.session():
-        wide: Differentiable = network if dtype is None else network.lowered(dtype)
-        made = feed(
-            wide,
+        computing: Differentiable = network if dtype is None else network.with_dtype(dtype)
+        prepared = prepare_inputs(
+            computing,
             inputs,
-            chosen,
+            resolved_method,
             background=background,
             channel_axis=channel_axis,
             embedding=embedding,
@@ -96,22 +96,22 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
             words=words,
             baseline_token=baseline_token,
         )
-        q = settle(
-            made.net,
-            made.inputs,
+        problem = resolve_problem(
+            prepared.net,
+            prepared.inputs,
             target,
             channel_axis=channel_axis,
             budget=budget,
             seed=seed,
-            derivatives=chosen.derivatives,
-            reduce=chosen.reduces if reduce == "auto" else reduce,
-            background=made.background,
+            derivatives=resolved_method.derivatives,
+            reduce=resolved_method.reduces if reduce == "auto" else reduce,
+            background=prepared.background,
         )
-        notes = [] if dtype is None else [_compared(q, made.method)]
-        found = explained(
-            q,
-            made.method,
-            [*made.notes, *notes],
+        notes = [] if dtype is None else [_precision_note(problem, prepared.method)]
+        explanations = run_method(
+            problem,
+            prepared.method,
+            [*prepared.notes, *notes],
             asked={
                 "target": target,
                 "dtype": dtype,
@@ -120,18 +120,18 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
                 "baseline_token": baseline_token,
             },
         )
-    return made.labelled(found)
+    return prepared.label_results(explanations)
 
 
-def _compared(q: Question, method: Method) -> str:
+def _precision_note(problem: SaliencyProblem, method: Method) -> str:
     """Say how far maps in a shorter type are from those in the network's own, on a few rows."""
-    rows = np.arange(min(ROWS_COMPARED, q.rows))
-    network = q.net.lowered("float32")
-    method = cut(method, rows, {i.x.shape for i in q.inputs}.__contains__)
-    short, full = method(part(q, rows)), method(part(q, rows, network))
-    apart = []
+    rows = np.arange(min(ROWS_COMPARED, problem.rows))
+    network = problem.net.with_dtype("float32")
+    method = cut_to_rows(method, rows, {i.x.shape for i in problem.inputs}.__contains__)
+    short, full = method(select_rows(problem, rows)), method(select_rows(problem, rows, network))
+    distances = []
     for a, b in zip(short.maps, full.maps, strict=True):
         for x, y in zip(a, b, strict=True):
             if x is not None and y is not None:
-                apart.append(float(np.linalg.norm(x - y)) / max(float(np.linalg.norm(y)), 1e-300))
-    return f"{q.net.arithmetic}: on {len(rows)} rows the maps differ from those in {network.arithmetic} by {max(apart):.2g} of their size (relative L2)"
+                distances.append(float(np.linalg.norm(x - y)) / max(float(np.linalg.norm(y)), 1e-300))
+    return f"{problem.net.arithmetic}: on {len(rows)} rows the maps differ from those in {network.arithmetic} by {max(distances):.2g} of their size (relative L2)"

@@ -17,16 +17,16 @@ from whybox.models.differentiable import Differentiable
 __all__ = [
     "Text",
     "Texts",
-    "absent_token",
-    "arranged",
-    "bare",
-    "collected",
-    "grouped",
+    "group_into_words",
     "is_text",
-    "labelled",
-    "only",
-    "read",
-    "replaced",
+    "label_texts",
+    "nan_where_absent",
+    "prepare_texts",
+    "read_texts",
+    "replace_tokens",
+    "resolve_absent_token",
+    "strip_word_marks",
+    "sum_over_positions",
 ]
 
 Wholes = npt.NDArray[np.int64]
@@ -59,8 +59,8 @@ class Texts:
     mask: Wholes
     tokens: npt.NDArray[np.str_]
     words: Wholes | None
-    which: Wholes | None
-    places: Wholes | None
+    sequence_of: Wholes | None
+    offsets: Wholes | None
     special: npt.NDArray[np.bool_]
     segmented: bool
     pad: int
@@ -76,7 +76,7 @@ class Texts:
 
 def is_text(inputs: Any) -> bool:
     """Whether this is a text, or rows of texts or of pairs of them."""
-    given = _listed(inputs)
+    given = _as_list(inputs)
     if not isinstance(given, (list, tuple)):
         return isinstance(given, str)
     return any(
@@ -84,13 +84,13 @@ def is_text(inputs: Any) -> bool:
     )
 
 
-def arranged(
+def prepare_texts(
     net: Differentiable, inputs: Any, tokenizer: Any, background: Any
 ) -> tuple[Differentiable, Texts, tuple[Wholes, ...], Any, tuple[str, ...]]:
     """Return the network, the texts, what goes in, the background in the same form where it was texts too, and notes.
 
     Raises:
-        InputError, OptionError: texts without a tokenizer, or the other way round; see :func:`read` and :func:`fed`.
+        InputError, OptionError: texts without a tokenizer, or the other way round; see :func:`read` and :func:`bind_text_inputs`.
     """
     if not is_text(inputs):
         if tokenizer is None:
@@ -100,27 +100,27 @@ def arranged(
         )
     if tokenizer is None:
         raise InputError("these are texts: say how they are read with tokenizer=..., or pass numbers of tokens.")
-    texts = read(tokenizer, inputs)
-    net, names, notes = fed(net, texts)
+    texts = read_texts(tokenizer, inputs)
+    net, names, notes = bind_text_inputs(net, texts)
     if is_text(background):
-        absent = behind(texts, tokenizer, background)
-        background, notes = picked(absent, names), (*notes, *absent.notes)
-    return net, texts, picked(texts, names), background, notes
+        absent = read_background(texts, tokenizer, background)
+        background, notes = network_arrays(absent, names), (*notes, *absent.notes)
+    return net, texts, network_arrays(texts, names), background, notes
 
 
-def _listed(inputs: Any) -> Any:
+def _as_list(inputs: Any) -> Any:
     """A column of a frame, or an array, as a list of what is in it."""
     kind = getattr(getattr(inputs, "dtype", None), "kind", None)
     return inputs.tolist() if kind in ("O", "U", "T") and getattr(inputs, "ndim", 0) == 1 else inputs
 
 
-def _rows(inputs: Any) -> tuple[Text, ...]:
+def _text_rows(inputs: Any) -> tuple[Text, ...]:
     """Rows, each a text or each a pair.
 
     Raises:
         InputError: something else; it says how rows and pairs are written.
     """
-    given = _listed(inputs)
+    given = _as_list(inputs)
     if isinstance(given, str):
         return (given,)
     if isinstance(given, tuple):
@@ -139,7 +139,7 @@ def _rows(inputs: Any) -> tuple[Text, ...]:
     return tuple(given)
 
 
-def read(tokenizer: Any, inputs: str | Sequence[Text]) -> Texts:
+def read_texts(tokenizer: Any, inputs: str | Sequence[Text]) -> Texts:
     """Read texts with a ``tokenizers.Tokenizer``, a fast tokenizer of transformers, or a function.
 
     Args:
@@ -150,22 +150,25 @@ def read(tokenizer: Any, inputs: str | Sequence[Text]) -> Texts:
     Raises:
         OptionError: a tokenizer that is none of these. InputError: a text without tokens, or rows that are neither texts nor pairs.
     """
-    texts = _rows(inputs)
-    rows = _encoded(tokenizer, texts)
-    kept = [_trimmed(_get(r, "attention_mask", [1] * len(_get(r, "ids"))), t) for r, t in zip(rows, texts, strict=True)]
+    texts = _text_rows(inputs)
+    rows = _encode(tokenizer, texts)
+    kept = [
+        _text_length(_field(r, "attention_mask", [1] * len(_field(r, "ids"))), t)
+        for r, t in zip(rows, texts, strict=True)
+    ]
     width = max(kept)
 
     def filled(name: str, fill: Any, default: Any = _NONE) -> npt.NDArray[Any]:
-        each = [list(_get(r, name, default))[:n] for r, n in zip(rows, kept, strict=True)]
+        each = [list(_field(r, name, default))[:n] for r, n in zip(rows, kept, strict=True)]
         return np.array([[*(fill if v is None else v for v in r), *[fill] * (width - len(r))] for r in each])
 
     def known(name: str, fill: Any) -> Wholes | None:
-        there = all(_get(r, name, None) is not None for r in rows)
+        there = all(_field(r, name, None) is not None for r in rows)
         return filled(name, fill).astype(np.int64) if there else None
 
     mask = filled("attention_mask", 0, [1] * width).astype(np.int64)
-    lookup, pad = _lookup(tokenizer), _padding(tokenizer)
-    cut = sum(bool(_get(r, "overflowing", None)) for r in rows)
+    lookup, pad = _lookup(tokenizer), _padding_id(tokenizer)
+    cut = sum(bool(_field(r, "overflowing", None)) for r in rows)
     notes = [f"{cut} of {len(texts)} texts were cut by the tokenizer's own truncation"] if cut else []
     if (mask[:, 0] == 0).any():
         notes.append(
@@ -180,8 +183,8 @@ def read(tokenizer: Any, inputs: str | Sequence[Text]) -> Texts:
         mask=mask,
         tokens=np.where(mask > 0, filled("tokens", ""), ""),
         words=known("word_ids", -1),
-        which=known("sequence_ids", -1) if isinstance(texts[0], tuple) else None,
-        places=known("offsets", (0, 0)),
+        sequence_of=known("sequence_ids", -1) if isinstance(texts[0], tuple) else None,
+        offsets=known("offsets", (0, 0)),
         special=filled("special_tokens_mask", 1, [0] * width).astype(bool) | (mask == 0),
         segmented=_NAMES[2] in getattr(tokenizer, "model_input_names", _NAMES),
         pad=pad,
@@ -191,7 +194,7 @@ def read(tokenizer: Any, inputs: str | Sequence[Text]) -> Texts:
     )
 
 
-def _encoded(tokenizer: Any, texts: tuple[Text, ...]) -> list[Any]:
+def _encode(tokenizer: Any, texts: tuple[Text, ...]) -> list[Any]:
     if hasattr(tokenizer, "encode_batch"):  # tokenizers.Tokenizer
         return list(tokenizer.encode_batch(list(texts)))
     if hasattr(tokenizer, "backend_tokenizer"):  # transformers
@@ -212,12 +215,12 @@ def _encoded(tokenizer: Any, texts: tuple[Text, ...]) -> list[Any]:
         pass
     rows = [tokenizer(*t) for t in each]
     for r in rows:
-        if len(_get(r, "ids")) != len(_get(r, "tokens")):
+        if len(_field(r, "ids")) != len(_field(r, "tokens")):
             raise OptionError("the tokenizer answers with different numbers of ids and tokens.")
     return rows
 
 
-def _get(row: Any, name: str, default: Any = _NONE) -> Any:
+def _field(row: Any, name: str, default: Any = _NONE) -> Any:
     found = row.get(name, _NONE) if isinstance(row, Mapping) else getattr(row, name, _NONE)
     if found is _NONE or found is None:
         if default is _NONE:
@@ -228,7 +231,7 @@ def _get(row: Any, name: str, default: Any = _NONE) -> Any:
     return found
 
 
-def _trimmed(mask: Any, text: Text) -> int:
+def _text_length(mask: Any, text: Text) -> int:
     """How long a text is without what fills it up on the right."""
     there = np.flatnonzero(np.asarray(mask))
     if not len(there):
@@ -242,7 +245,7 @@ def _lookup(tokenizer: Any) -> Callable[[str], int | None]:
     return ask if callable(ask) else lambda _token: None
 
 
-def _padding(tokenizer: Any) -> int:
+def _padding_id(tokenizer: Any) -> int:
     """The token that the tokenizer itself fills texts up with; some networks find the last token by it."""
     own = getattr(tokenizer, "pad_token_id", None)  # transformers
     told = getattr(tokenizer, "padding", None)  # tokenizers
@@ -254,7 +257,7 @@ def _padding(tokenizer: Any) -> int:
     return next((p for n in _ABSENT[2:] if (p := lookup(n)) is not None), 0)
 
 
-def fed(net: Differentiable, texts: Texts) -> tuple[Differentiable, tuple[str, ...], tuple[str, ...]]:
+def bind_text_inputs(net: Differentiable, texts: Texts) -> tuple[Differentiable, tuple[str, ...], tuple[str, ...]]:
     """Return the network, which of input_ids, attention_mask and token_type_ids goes in (see :func:`picked`), and notes.
 
     They go in by these names as far as the network takes them. Where it has names of its own, numbers of tokens go in first, the mask as what has "mask" in its name
@@ -264,7 +267,7 @@ def fed(net: Differentiable, texts: Texts) -> tuple[Differentiable, tuple[str, .
     Raises:
         InputError: texts of different length for a network that takes no mask.
     """
-    takes, needed = net.takes(), net.takes(required=True)
+    takes, needed = net.input_names(), net.input_names(required=True)
     plain = [t for t in takes if t != "**"]
     told = texts.paired and texts.segmented and bool(texts.types.any())  # zeros alone say nothing
     notes = []
@@ -277,7 +280,7 @@ def fed(net: Differentiable, texts: Texts) -> tuple[Differentiable, tuple[str, .
     if not told and names.get(_NAMES[2]) not in needed:  # GPT-2 takes zeros for words
         names.pop(_NAMES[2], None)
     if "input_ids" in names.values() or len(names) > 1:
-        net = net.named(tuple(names.values()))
+        net = net.with_input_names(tuple(names.values()))
     elif len(needed) > 1:
         names[_NAMES[1]] = needed[1]
         notes.append(f"the mask of tokens goes in as the network's second input, which it calls {needed[1]!r}")
@@ -290,19 +293,19 @@ def fed(net: Differentiable, texts: Texts) -> tuple[Differentiable, tuple[str, .
     return net, tuple(names) or _NAMES[:1], tuple(notes)
 
 
-def picked(texts: Texts, names: tuple[str, ...]) -> tuple[Wholes, ...]:
+def network_arrays(texts: Texts, names: tuple[str, ...]) -> tuple[Wholes, ...]:
     """What goes into a network under these names, (texts, tokens) each."""
     given = dict(zip(_NAMES, (texts.ids, texts.mask, texts.types), strict=True))
     return tuple(given[n] for n in names)
 
 
-def behind(texts: Texts, tokenizer: Any, background: Any) -> Texts:
+def read_background(texts: Texts, tokenizer: Any, background: Any) -> Texts:
     """Background texts, read like the rows and filled up or cut to their length; the row's own mask decides what is seen.
 
     Raises:
         InputError: single texts behind pairs, or the other way round; see :func:`read`.
     """
-    found = read(tokenizer, background)
+    found = read_texts(tokenizer, background)
     if found.paired != texts.paired:
         kinds = ["pairs" if t.paired else "single texts" for t in (found, texts)]
         raise InputError(f"the background holds {kinds[0]} and the rows are {kinds[1]}; give both alike.")
@@ -319,7 +322,7 @@ def behind(texts: Texts, tokenizer: Any, background: Any) -> Texts:
     return replace(found, ids=ids, types=types, mask=mask, notes=(*found.notes, said))
 
 
-def absent_token(token: Any, texts: Texts | None) -> tuple[int, str] | None:
+def resolve_absent_token(token: Any, texts: Texts | None) -> tuple[int, str] | None:
     """The number and name of what stands for an absent token.
 
     Raises:
@@ -337,12 +340,12 @@ def absent_token(token: Any, texts: Texts | None) -> tuple[int, str] | None:
     )
 
 
-def replaced(ids: Wholes, token: int, texts: Texts | None) -> Wholes:
+def replace_tokens(ids: Wholes, token: int, texts: Texts | None) -> Wholes:
     """Every token of the text replaced; special ones and what fills texts up stay."""
     return np.full_like(ids, token) if texts is None else np.where(texts.special, ids, token)
 
 
-def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
+def label_texts(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
     """Put tokens, or words, on an explanation of (row, token, ...).
 
     Raises:
@@ -360,37 +363,42 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
         if len(texts.texts) == 1:
             coords["token"] = labels(texts.tokens[0].tolist())
         extras["token"] = (("row", "token"), texts.tokens.copy())
-        if texts.which is not None:
-            extras["sequence"] = (("row", "token"), texts.which.copy())
-        error = None if e.std_error is None else only(e.std_error, there)
+        if texts.sequence_of is not None:
+            extras["sequence"] = (("row", "token"), texts.sequence_of.copy())
+        error = None if e.std_error is None else nan_where_absent(e.std_error, there)
         return replace(
-            e, values=only(e.values, there), std_error=error, coords=coords, extras=extras, evidence=evidence
+            e,
+            values=nan_where_absent(e.values, there),
+            std_error=error,
+            coords=coords,
+            extras=extras,
+            evidence=evidence,
         )
     if texts.words is None:
         raise OptionError(
             "words=True needs a tokenizer that says which word a token belongs to (word_ids); leave words out for a map of tokens."
         )
-    if texts.paired and texts.which is None:
+    if texts.paired and texts.sequence_of is None:
         raise OptionError("words=True of pairs needs a tokenizer that says which text a token is from (sequence_ids).")
-    which, names = grouped(texts)
+    position_of, names = group_into_words(texts)
     count = max(map(len, names))
     full = np.array([[*n, *[""] * (count - len(n))] for n in names])
-    error = None if e.std_error is None else collected(e.std_error, which, count)
+    error = None if e.std_error is None else sum_over_positions(e.std_error, position_of, count)
     if error is not None:
         note = "the standard error of a word of several tokens is the sum of theirs, an upper bound"
         evidence = replace(evidence, notes=(*evidence.notes, note))
     coords = {("word" if d == "token" else d): of for d, of in e.coords.items()}
     coords["word"] = labels(names[0] if len(names) == 1 else list(range(count)))
     extras["word"] = (("row", "word"), full)
-    if texts.which is not None:
+    if texts.sequence_of is not None:
         of = np.full(full.shape, -1)
-        rows, places = np.nonzero(which >= 0)
-        of[rows, which[rows, places]] = texts.which[rows, places]
+        rows, offsets = np.nonzero(position_of >= 0)
+        of[rows, position_of[rows, offsets]] = texts.sequence_of[rows, offsets]
         extras["sequence"] = (("row", "word"), of)
     dims = tuple("word" if d == "token" else d for d in e.dims)
     return replace(
         e,
-        values=collected(e.values, which, count),
+        values=sum_over_positions(e.values, position_of, count),
         std_error=error,
         dims=dims,
         coords=coords,
@@ -399,26 +407,26 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
     )
 
 
-def only(a: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+def nan_where_absent(a: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     """Numbers (rows, places, ...) where there is a place, (rows, places), and NaN where a text is shorter."""
     return np.where(there.reshape(*there.shape, *(1,) * (a.ndim - 2)), a, np.nan)
 
 
-def collected(a: npt.NDArray[Any], which: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+def sum_over_positions(a: npt.NDArray[Any], position_of: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
     """Numbers of tokens (rows, tokens, ...) added up on `count` places, NaN where no token stands; `which`: (rows, tokens), the place of each, -1 for none."""
     out, there = np.zeros((len(a), count, *a.shape[2:])), np.zeros((len(a), count), dtype=bool)
-    rows, tokens = np.nonzero(which >= 0)
-    at = rows, which[rows, tokens]
+    rows, tokens = np.nonzero(position_of >= 0)
+    at = rows, position_of[rows, tokens]
     np.add.at(out, at, a[rows, tokens])
     there[at] = True
-    return only(out, there)
+    return nan_where_absent(out, there)
 
 
-def grouped(texts: Texts) -> tuple[Wholes, list[list[str]]]:
+def group_into_words(texts: Texts) -> tuple[Wholes, list[list[str]]]:
     """For each token the number of its word among those of its row, and the words; special tokens are words of their own, what fills texts up is -1."""
     assert texts.words is not None  # noqa: S101  # asked by the caller
-    which, names = np.full_like(texts.ids, -1), []
-    of = np.zeros_like(texts.ids) if texts.which is None else texts.which
+    position_of, names = np.full_like(texts.ids, -1), []
+    of = np.zeros_like(texts.ids) if texts.sequence_of is None else texts.sequence_of
     for row in range(len(texts.texts)):
         groups: list[list[int]] = []
         before = None
@@ -428,23 +436,23 @@ def grouped(texts: Texts) -> tuple[Wholes, list[list[str]]]:
                 groups.append([])
             groups[-1].append(place)
             before = word
-            which[row, place] = len(groups) - 1
-        names.append([_name(texts, row, int(of[row, group[0]]), group) for group in groups])
-    return which, names
+            position_of[row, place] = len(groups) - 1
+        names.append([_word_text(texts, row, int(of[row, group[0]]), group) for group in groups])
+    return position_of, names
 
 
-def _name(texts: Texts, row: int, of: int, group: list[int]) -> str:
+def _word_text(texts: Texts, row: int, of: int, group: list[int]) -> str:
     """The piece of text that a group of tokens stands for; `of`: which text of a pair they are from."""
-    if texts.places is not None and of >= 0 and not texts.special[row, group].any():
+    if texts.offsets is not None and of >= 0 and not texts.special[row, group].any():
         held = texts.texts[row]
         text = held if isinstance(held, str) else held[of]
-        piece = text[int(texts.places[row, group[0], 0]) : int(texts.places[row, group[-1], 1])].strip()
+        piece = text[int(texts.offsets[row, group[0], 0]) : int(texts.offsets[row, group[-1], 1])].strip()
         if piece:
             return piece
-    return "".join(bare(str(t)) for t in texts.tokens[row, group])
+    return "".join(strip_word_marks(str(t)) for t in texts.tokens[row, group])
 
 
-def bare(token: str) -> str:
+def strip_word_marks(token: str) -> str:
     """A token without the marks by which tokenizers say that a word begins, or goes on."""
     for mark in _PIECES:
         token = token.removeprefix(mark)
