@@ -14,7 +14,7 @@ class Ensemble:
     def leaves(self, x: _F, out: _I) -> None: ...
     def expectation(self, out: _F) -> None: ...
     def players_on_path(self, of_column: _I, count: int, out: _I) -> None: ...
-    def path_walk(
+    def path_pairs(
         self,
         *,
         x: _F,
@@ -24,7 +24,6 @@ class Ensemble:
         weights: _F,
         rule_offsets: npt.NDArray[np.int64],
         rule_of_tree: _I,
-        order: int,
         out: _F,
     ) -> None: ...
     def pair_walk(

@@ -210,7 +210,7 @@ def test_lightgbm_without_trees_predicts_its_base(objective, file, tmp_path):
     assert not wb.importance(model, X[:3]).values.any()
     assert not wb.importance(model, method="impurity").values.any()
     if objective == "multiclass":
-        assert np.allclose(wb.explain(model, X[:3], X[:9], output="probability").base, 1 / 3)
+        assert np.allclose(wb.explain(model, X[:3], X[:9], scale="probability").base, 1 / 3)
 
 
 @pytest.mark.parametrize("booster", ["gbtree", "gblinear"])

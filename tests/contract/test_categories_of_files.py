@@ -40,7 +40,7 @@ def test_the_report_reads_categories_so_too(tmp_path):
     model, predict = trained("lightgbm", frame, y)
     path = saved("lightgbm", model, tmp_path)
     frame.assign(truth=y).to_csv(tmp_path / "d.csv", index=False)
-    options = ["--no-verify", "--target", "truth", "--background", str(tmp_path / "d.csv")]
+    options = ["--no-verify", "--y", "truth", "--background", str(tmp_path / "d.csv")]
     assert main(["report", str(path), str(tmp_path / "d.csv"), "-o", str(tmp_path / "r.html"), *options]) == 0
     page = (tmp_path / "r.html").read_text()
     assert "01234" in page

@@ -14,7 +14,7 @@ import torch
 
 import whybox as wb
 from networks.small import digits, digits_network
-from whybox.methods.saliency.registry import METHODS
+from whybox.methods.registry import family_ids
 
 needs_one = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no accelerator")
 
@@ -38,12 +38,12 @@ def _exact():
 @needs_one
 @pytest.mark.usefixtures("_exact")
 @pytest.mark.parametrize("target", [3, "all"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", family_ids("saliency"))
 def test_maps_on_the_accelerator_are_those_of_the_processor(method, target):
     net, X = digits_network("relu"), digits()[0]
     there = copy.deepcopy(net).to("cuda")
     options = dict(FEW.get(method, {}))
-    if METHODS[method].background and method == "expected_gradients":
+    if method == "expected_gradients":
         options["background"] = X[100:120]
     here = wb.saliency(net, X[:6], target, method, **options)
     for inputs in (X[:6], torch.tensor(X[:6]), torch.tensor(X[:6]).to("cuda")):
@@ -60,5 +60,5 @@ def test_nothing_is_left_on_the_processor():
     found = json.loads(done.stdout)
     assert "same device" in found.pop("mixing is seen")
     assert found.pop("attending guided_backprop") == "refused alike"  # there are no ReLUs
-    assert len(found) > 2 * len(METHODS)
+    assert len(found) > 2 * len(family_ids("saliency"))
     assert {k: v for k, v in found.items() if not isinstance(v, float) or not v < 2e-6} == {}

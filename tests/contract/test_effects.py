@@ -106,7 +106,7 @@ def test_gradient_boosting_on_pandas_categories_and_with_sample_weights():
     model = HistGradientBoostingRegressor(max_iter=20, categorical_features="from_dtype").fit(
         rows, y, sample_weight=weights
     )
-    curves = wb.effects(model, rows, weights=weights)
+    curves = wb.effects(model, rows, sample_weight=weights)
     for name in ("whole", "real", "kind"):
         values = [None if v is None or v != v else v for v in curves[name].grid.tolist()]
         for value, got in zip(values, curves[name].values, strict=True):
@@ -151,13 +151,13 @@ def test_the_probability_of_a_boosted_classifier_is_averaged_behind_the_link():
     X, y = zoo.X().astype(float), zoo.binary()
     model = HistGradientBoostingClassifier(max_iter=20).fit(X, y)
     grid = {"bmi": [20.0, 25.0, 30.0]}
-    raw, probability = (wb.effects(model, X, "bmi", grid=grid, output=o)["bmi"] for o in (None, "probability"))
+    raw, probability = (wb.effects(model, X, "bmi", grid=grid, scale=s)["bmi"] for s in (None, "probability"))
     for method, ours in (("decision_function", raw), ("predict_proba", probability)):
         theirs = partial_dependence(
             model, X, ["bmi"], method="brute", response_method=method, custom_values={"bmi": ours.grid}
         )
         assert np.abs(theirs["average"][0] - ours.values).max() < 1e-9
-    asked = wb.effects(model, X, "bmi", grid=grid, response="predict_proba")["bmi"]
+    asked = wb.effects(model, X, "bmi", grid=grid, response_method="predict_proba")["bmi"]
     assert np.allclose(asked.values, probability.values, atol=1e-12)
     assert "predict_proba" in asked.evidence.kernel
 
@@ -229,11 +229,11 @@ def test_a_curve_is_asked_anywhere_and_keeps_the_order_asked():
 
 def test_weighted_rows_are_rows_repeated():
     rows, w = table(60), np.arange(60) % 4
-    a = wb.effects(score, rows, "whole", weights=w, grid={"whole": [1, 5]})[0]
+    a = wb.effects(score, rows, "whole", sample_weight=w, grid={"whole": [1, 5]})[0]
     b = wb.effects(score, rows.loc[np.repeat(rows.index, w)].reset_index(drop=True), "whole", grid={"whole": [1, 5]})[0]
     assert np.allclose(a.values, b.values)
     m, n = (
-        wb.effects(score, r, "flag", "marginal", weights=v)[0]
+        wb.effects(score, r, "flag", "marginal", sample_weight=v)[0]
         for r, v in ((rows, w), (rows.loc[np.repeat(rows.index, w)].reset_index(drop=True), None))
     )
     assert np.allclose(m.values, n.values)
@@ -269,8 +269,8 @@ def test_saved_curves_come_back_with_their_points(tmp_path):
         (lambda X: wb.effects(score, X, "real", grid={"real": ["q"]}), OptionError, "finite"),
         (lambda X: wb.effects(score, X, "real", grid=1), OptionError, "2 points"),
         (lambda X: wb.effects(score, X, "kind", "d-ice"), OptionError, "slopes"),
-        (lambda X: wb.effects(score, X, weights=[1.0]), InputError, "1 weights"),
-        (lambda X: wb.effects(score, X, weights=-np.ones(200)), InputError, "negative"),
+        (lambda X: wb.effects(score, X, sample_weight=[1.0]), InputError, "sample_weight has 1 values"),
+        (lambda X: wb.effects(score, X, sample_weight=-np.ones(200)), InputError, "negative"),
         (lambda X: wb.effects(lambda rows: ["yes"] * len(rows), X), DtypeError, "numbers"),
         (lambda X: wb.effects(lambda rows: 1.0, X), InputError, "one number a row"),
         (lambda X: wb.effects(3, X), UnsupportedModelError, "int"),

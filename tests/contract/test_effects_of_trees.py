@@ -58,8 +58,8 @@ def test_trees_against_the_librarys_own_predict(case):
     own_is_raw = model.own.scale == "raw" or model.outputs.link.identity
     weights = np.linspace(0.5, 2.0, ROWS)
     asked = settle(
-        model, first(rows), None, kind="pdp", grid=7, output=None if own_is_raw else "response", weights=weights,
-        response=None, max_evals=None,
+        model, first(rows), None, kind="pdp", grid=7, output=None, scale=None if own_is_raw else "response", sample_weight=weights,
+        response_method=None, max_evals=None,
     )  # fmt: skip
     oracle = asked_own(asked)
     close = {"rtol": 2e-5, "atol": 2e-5} if case.single else {"rtol": 1e-9, "atol": 1e-9}
@@ -85,7 +85,15 @@ def test_most_kinds_are_answered_by_their_trees():
     for case in EXACT[:: max(1, len(EXACT) // 12)]:
         live, rows = zoo.built(case.name)
         asked = settle(
-            live, first(rows), None, kind="pdp", grid=None, output=None, weights=None, response=None, max_evals=None
+            live,
+            first(rows),
+            None,
+            kind="pdp",
+            grid=None,
+            output=None,
+            sample_weight=None,
+            response_method=None,
+            max_evals=None,
         )
         by_trees += isinstance(asked.evaluator(asked.wanted[-1]), TreeEvaluator)
     assert by_trees >= 6
@@ -97,10 +105,10 @@ def test_surfaces_of_trees_against_predictions(kind):
 
     X = zoo.holes()
     model = as_model(HistGradientBoostingClassifier(max_iter=15).fit(X, zoo.binary()))
-    for output in (None, "probability"):
+    for scale in (None, "probability"):
         asked = settle(
-            model, X.iloc[:60], [("bmi", "age"), ("s5", "bp")], kind=kind, grid=6, output=output, weights=None,
-            response=None, max_evals=None,
+            model, X.iloc[:60], [("bmi", "age"), ("s5", "bp")], kind=kind, grid=6, output=None, scale=scale, sample_weight=None,
+            response_method=None, max_evals=None,
         )  # fmt: skip
         ask = PredictEvaluator(model, asked.rows, asked.target)
         for members in asked.wanted:
@@ -175,10 +183,10 @@ def boosted(n=900):
 
 SAME = {
     "pdp": lambda m, X, **k: wb.effects(m, X, [*X, ("a", "b"), ("b", "e")], **k),
-    "pdp, probability": lambda m, X, **k: wb.effects(m, X, [*X, ("a", "c")], output="probability", grid=7, **k),
+    "pdp, probability": lambda m, X, **k: wb.effects(m, X, [*X, ("a", "c")], scale="probability", grid=7, **k),
     "ice": lambda m, X, **k: wb.effects(m, X, None, "ice", grid=9, **k),
     "ale": lambda m, X, **k: wb.effects(m, X, None, "ale", **k),
-    "ale, probability": lambda m, X, **k: wb.effects(m, X, "a", "ale", output="probability", **k),
+    "ale, probability": lambda m, X, **k: wb.effects(m, X, "a", "ale", scale="probability", **k),
     "anova": lambda m, X, **k: wb.effects(m, X, ["a", ("a", "b")], "anova", **k),
     "regions": lambda m, X, **k: wb.regions(m, X, "a", **k),
     "interactions": lambda m, X, **k: {"": wb.interactions(m, X, **k)},
@@ -214,13 +222,13 @@ def test_all_surfaces_come_out_of_one_walk_and_are_those_of_each_alone(n, monkey
     monkeypatch.setattr(effects, "joint", lambda *a, **k: walks.append(a) or joint(*a, **k))
     pairs = [*combinations(X, 2), ("b", "a")]
     weights = np.linspace(0.5, 2.0, n)
-    found = wb.effects(model, X, pairs, grid=6, weights=weights)
+    found = wb.effects(model, X, pairs, grid=6, sample_weight=weights)
     assert len(walks) == (n > 800)
-    means = wb.effects(model, X, pairs, "anova", grid=6, weights=weights)
+    means = wb.effects(model, X, pairs, "anova", grid=6, sample_weight=weights)
     assert len(walks) == 1 + (n > 800)
     assert len(walks[-1][2]) == len(pairs)
     asked = settle(
-        model, X, pairs, kind="pdp", grid=6, output=None, weights=weights, response=None, max_evals=None
+        model, X, pairs, kind="pdp", grid=6, output=None, sample_weight=weights, response_method=None, max_evals=None
     )  # fmt: skip
     ask = PredictEvaluator(asked.model, asked.rows, asked.target)
     for members in asked.wanted[::3]:
@@ -299,7 +307,7 @@ def test_columns_with_missing_values_in_trees_of_more_than_64_leaves(name, tmp_p
     n = 1 / (share**2).sum()
     asked = [0.1, None, -0.7, 2.5]
     for output in (1,) if name == "forest_of_classes" else (None,) if name != "lightgbm" else (None, "probability"):
-        ask = dict(output=output, weights=weights)
+        ask = dict(output=output, sample_weight=weights)
         for feature in "ad":
 
             def ice(points, feature=feature, output=output):

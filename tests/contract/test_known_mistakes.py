@@ -142,7 +142,7 @@ def test_13_thresholds_that_float32_would_move(kind):
 
 def test_14_lightgbm_multiclass_probabilities_are_softmax():
     model, rows = zoo.built("LGBMClassifier, multiclass")
-    got = wb.explain(model, rows.iloc[[5]], rows.iloc[100:140], output="probability")
+    got = wb.explain(model, rows.iloc[[5]], rows.iloc[100:140], scale="probability")
     want, base = brute(model.predict_proba, rows.iloc[[5]], rows.iloc[100:140])
     assert np.abs(got.values[0] - want).max() < 1e-12
     assert np.abs(got.base - base).max() < 1e-12

@@ -82,7 +82,7 @@ def test_interventional_against_all_coalitions_of_the_library_predict(case):
     adapted = as_model(model)
     background = take(rows, BACKGROUND)
     weights = np.array([1, 2, 3, 0, 1, 1, 2, 1, 1.0])
-    got = wb.explain(adapted, take(rows, ROWS), background, weights=weights, output="raw")
+    got = wb.explain(adapted, take(rows, ROWS), background, background_weight=weights, scale="raw")
     groups = [[list(zoo_names(got)).index(c) for c in got.players[f]] for f in got.feature_names]
     values = got.values if "output" in got.dims else got.values[..., None]
     for i, row in enumerate(ROWS):
@@ -98,7 +98,7 @@ def test_interventional_against_all_coalitions_of_the_library_predict(case):
         base = np.atleast_1d(got.base)
         assert np.abs(base - game(frozenset())).max() <= tolerance(case, want, adapted)
         if i == 0:
-            pairs = wb.explain(adapted, x, background, weights=weights, order=2)
+            pairs = wb.explain(adapted, x, background, background_weight=weights, order=2)
             matrix = (pairs.values if "output" in pairs.dims else pairs.values[..., None])[0]
             want2 = semivalue(game, len(groups), shapley, 2) / 2
             off = ~np.eye(len(groups), dtype=bool)
@@ -206,10 +206,10 @@ def test_probabilities_against_all_coalitions_of_predict_proba(case):
     model, rows = zoo.built(case.name)
     if not as_model(model).outputs.has_probability:
         with pytest.raises(wb.errors.OptionError, match="not probabilities"):
-            wb.explain(model, take(rows, ROWS), take(rows, BACKGROUND), output="probability")
+            wb.explain(model, take(rows, ROWS), take(rows, BACKGROUND), scale="probability")
         return
     background = take(rows, BACKGROUND)
-    got = wb.explain(model, take(rows, ROWS[:2]), background, output="probability")
+    got = wb.explain(model, take(rows, ROWS[:2]), background, scale="probability")
     groups = [[got.data.names.index(c) for c in got.players[f]] for f in got.feature_names]
 
     def proba(table):
@@ -220,7 +220,15 @@ def test_probabilities_against_all_coalitions_of_predict_proba(case):
         out = out.reshape(len(out), -1)
         return out[:, 1:] if out.shape[1] == 2 and "output" not in got.dims else out
 
-    values = got.values if "output" in got.dims else got.values[..., None]
+    several = "output" in got.dims
+    label = got.output_names[0] if several else as_model(model).outputs.negative
+    if label is not None:
+        one = wb.explain(model, take(rows, ROWS[:2]), background, output=label, scale="probability")
+        assert one.coords["output"].tolist() == [label]
+        assert np.array_equal(one.values, got.values[..., 0] if several else -got.values)
+        assert np.array_equal(one.prediction, got.prediction[:, 0] if several else 1 - got.prediction)
+        assert np.array_equal(one.base, got.base[0] if several else 1 - got.base)
+    values = got.values if several else got.values[..., None]
     for i in range(2):
         x = take(rows, [ROWS[i]])
         game = lambda S, x=x: proba(mixed(x, background, [c for j in S for c in groups[j]])).mean(axis=0)

@@ -421,7 +421,7 @@ def test_none_in_a_column_of_objects_stays_none_in_mixed_rows():
 
 
 def test_mixed_rows_hold_the_very_cells():
-    from whybox.data.series import interleaved
+    from whybox.data.series import interleave_cells
 
     rng = np.random.default_rng(4)
     cells = np.empty(6, dtype=object)
@@ -439,7 +439,7 @@ def test_mixed_rows_hold_the_very_cells():
     )
     there = rows.iloc[::-1].set_index("ids", drop=False)
     taken = rng.random(rows.shape) < 0.5
-    out = interleaved(rows, there, taken, "pandas")
+    out = interleave_cells(rows, there, taken, "pandas")
     assert list(out.dtypes) == list(rows.dtypes)
     for (i, j), other in np.ndenumerate(taken):
         assert repr(out.iloc[i, j]) == repr((there if other else rows).iloc[i, j])

@@ -103,20 +103,20 @@ ASKED = {"a": [0.123, None, -7.0, 2.5, 0.123], "b": [3, 4.5, 100, -1], "c": ["w"
 
 @pytest.mark.parametrize("library", ["pandas", "float32", "polars"])
 @pytest.mark.parametrize("kind", ["pdp", "anova", "ice", "c-ice"])
-@pytest.mark.parametrize("output", [None, "probability"])
-def test_every_kind_of_column_and_curve(kind, output, library, tmp_path):
+@pytest.mark.parametrize("scale", [None, "probability"])
+def test_every_kind_of_column_and_curve(kind, scale, library, tmp_path):
     model, X = data(library)
     if library != "pandas" and kind != "pdp":
         pytest.skip("pandas says enough")
     names = ["a", "b"] if library == "polars" else ["a", "b", "c"]
-    effects = wb.effects(model, X, [*names, ("b", "a")], kind, grid=6, output=output)
+    effects = wb.effects(model, X, [*names, ("b", "a")], kind, grid=6, scale=scale)
     back = through(effects, tmp_path)
     for name in names:
         points = ASKED[name]
         assert np.allclose(back[name].at(points), effects[name].at(points), rtol=1e-12, atol=1e-12)
         assert np.allclose(effects[name].at(effects[name].grid), effects[name].values, rtol=1e-12, atol=1e-12)
     pairs = [(3.5, 0.1), (-1, None), (3.5, -0.4)]
-    if kind in ("pdp", "anova") and not (output and library == "polars"):
+    if kind in ("pdp", "anova") and not (scale and library == "polars"):
         assert np.allclose(back["b", "a"].at(pairs), effects["b", "a"].at(pairs), rtol=1e-12, atol=1e-12)
     for name, wrong in (("a", ["x"]), ("a", [np.inf]), *([("c", ["q"])] if "c" in names else [])):
         for one in (effects, back):

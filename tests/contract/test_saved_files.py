@@ -16,6 +16,8 @@ from whybox.errors import ExplanationFileError
 from whybox.explanation.effects import Effects
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import EXPLANATION_KINDS, Explanation
+from whybox.explanation.files_before_ids import method_before_ids
+from whybox.methods.registry import of_id
 
 FOLDER = Path(__file__).parents[1] / "saved"
 FILES = sorted(FOLDER.glob("*.whybox"))
@@ -49,12 +51,40 @@ def test_old_files_say_what_they_said(path, tmp_path, contents):
 
 
 def as_then(held, path):
-    """Without the evidence that came later, which must hold its defaults: nothing is known of it."""
+    """Without the evidence that came later, which must hold its defaults, or what the method's title of that time says."""
     defaults = {f.name: f.default if f.default is not MISSING else f.default_factory() for f in OPTIONAL}
     for (_, e), (_, old) in zip(held, CONTENTS[path.stem], strict=True):
         later = {name: e["evidence"].pop(name) for name in set(e["evidence"]) - set(old["evidence"])}
-        assert later == {name: defaults[name] for name in later}
+        known = defaults | method_before_ids(old["evidence"])
+        assert later == {name: known[name] for name in later}
     return held
+
+
+@pytest.mark.parametrize(
+    ("name", "method_id", "quantity"),
+    [
+        ("attribution", "shap.tree_shap", "attribution"),
+        ("effect", "effects.pdp", "mean prediction"),
+        ("effects_ale", "effects.ale", "accumulated effect"),
+        ("effects_ice", "effects.ice", "prediction"),
+        ("effects_regions", "regions.regional", "mean prediction"),
+        ("importance_impurity", "importance.impurity", "share of impurity decrease"),
+        ("interaction_size", "interactions.friedman_h", "size of the interaction"),
+        ("saliency_tokens", "saliency.gradient", "attribution"),
+    ],
+)
+def test_old_files_know_their_method(name, method_id, quantity):
+    found = wb.load(FOLDER / f"{name}.whybox")
+    e = found[0] if isinstance(found, Effects) else found
+    assert (e.method_id, e.evidence.quantity) == (method_id, quantity)
+    assert of_id(method_id).evidence_fields().items() <= e.evidence.to_dict().items()
+
+
+def test_every_old_file_names_a_method_of_the_registry():
+    for path in FILES:
+        found = wb.load(path)
+        for e in found.values() if isinstance(found, Effects) else [found]:
+            assert of_id(e.method_id) is not None, path.name
 
 
 @pytest.mark.parametrize("name", ["effect", "effect_outputs", "effects_ice", "effects_surface", "effects_ale"])

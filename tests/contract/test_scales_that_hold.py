@@ -61,15 +61,15 @@ def test_a_model_that_cannot_be_read_stays_on_the_scale_of_its_kind(name):
     moved[:, 1] = 0.25
     raw, shares = np.asarray(scores(model, moved)), model.predict_proba(moved)
     raw = raw.reshape(30, -1).mean(axis=0)
-    for output in (None, "raw"):
-        curve = wb.effects(model, some, 1, grid={1: [0.25]}, output=output)[0]
+    for scale in (None, "raw"):
+        curve = wb.effects(model, some, 1, grid={1: [0.25]}, scale=scale)[0]
         assert curve.units == units
         assert np.allclose(curve.values.ravel(), raw)
         assert any("not read" in note for note in curve.evidence.notes)
     first = wb.effects(model, some, 1, grid={1: [0.25]}, output=str(model.classes_[0]))[0]
     assert first.values == pytest.approx(-raw[0] if len(raw) == 1 else raw[0])
-    for output in ("probability", "response"):
-        curve = wb.effects(model, some, 1, grid={1: [0.25]}, output=output)[0]
+    for scale in ("probability", "response"):
+        curve = wb.effects(model, some, 1, grid={1: [0.25]}, scale=scale)[0]
         assert curve.units == "probability"
         assert np.allclose(curve.values.ravel(), shares.mean(axis=0)[1 if len(raw) == 1 else 0 :])
 
@@ -80,15 +80,15 @@ def test_a_poisson_model_stays_on_its_log():
     )
     moved = INFINITE[:30].copy()
     moved[:, 1] = 0.25
-    for output, units, kind in (
+    for scale, units, kind in (
         (None, "log of the prediction", "RawFormulaVal"),
         ("response", "prediction", "Exponent"),
     ):
-        curve = wb.effects(model, INFINITE[:30], 1, grid={1: [0.25]}, output=output)[0]
+        curve = wb.effects(model, INFINITE[:30], 1, grid={1: [0.25]}, scale=scale)[0]
         assert curve.units == units
         assert curve.values == pytest.approx(model.predict(moved, prediction_type=kind).mean())
     with pytest.raises(OptionError, match="not probabilities"):
-        wb.effects(model, INFINITE[:30], 1, output="probability")
+        wb.effects(model, INFINITE[:30], 1, scale="probability")
 
 
 def test_a_predict_of_the_users_own_is_asked_as_it_is():

@@ -241,7 +241,7 @@ def test_every_library_behind_a_sparse_transformer(name, threshold):
     got = wb.explain(model, many[:4], many[100:130])
     want = [brute_frame(model.predict, many[i : i + 1], many[100:130]) for i in range(4)]
     np.testing.assert_allclose(got.values, want, rtol=0, atol=3e-6 * np.abs(want).max())
-    assert np.abs(wb.explain(model, many[:4], output="raw").values).max() > 0 if "linear" not in name else True
+    assert np.abs(wb.explain(model, many[:4], scale="raw").values).max() > 0 if "linear" not in name else True
 
 
 @pytest.mark.parametrize("name", ["XGBoost", "LightGBM", "RandomForestRegressor"])

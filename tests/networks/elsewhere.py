@@ -19,7 +19,7 @@ from networks.small import Formula, convolutional, seeded
 from whybox.adapters.torch.capture_on_device import captured
 from whybox.adapters.torch.module import wrap
 from whybox.errors import WhyboxError
-from whybox.methods.saliency.registry import METHODS
+from whybox.methods.registry import family_ids
 
 FEW = {
     "smoothgrad": {"samples": 6},
@@ -84,7 +84,7 @@ def pictures(found):
     x = np.random.default_rng(0).normal(size=(3, 3, 9, 9)).astype(np.float32)
     for name, net in {"convolutional": convolutional(), "attending": seeded(Attending)}.items():
         there = copy.deepcopy(net).to(accelerator.NAME)
-        for method in METHODS:
+        for method in family_ids("saliency"):
             options = dict(FEW.get(method, {}))
             if name == "attending":
                 options.pop("layer", None)

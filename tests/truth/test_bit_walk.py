@@ -1,4 +1,4 @@
-"""Rows that walk a tree together against many background rows at once (native/bit_walk.cpp): the same as one pair at a time."""
+"""Rows that walk a tree together against many background rows at once (native/attribution/bit_walk.cpp): the same as one pair at a time."""
 
 from __future__ import annotations
 

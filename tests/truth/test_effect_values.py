@@ -119,7 +119,7 @@ def test_weights_are_repeated_rows_in_ale():
                 rows,
                 [members],
                 "ale",
-                weights=v,
+                sample_weight=v,
                 grid={0: [-3.0, -0.5, 0.5, 3.0], 1: [-3.0, 0.0, 3.0], 2: [0, 1, 2, 3]},
             )[0]
             for rows, v in ((X, w), (np.repeat(X, w, axis=0), None))
@@ -154,7 +154,7 @@ def test_standard_errors_cover(kind, weighted):
     for seed in range(300):
         X = sample(250, seed=seed + 1)
         w = np.random.default_rng(seed).uniform(0.2, 1.8, len(X)) if weighted else None
-        e = wb.effects(function, X, 0, kind, weights=w, grid={0: points})[0]
+        e = wb.effects(function, X, 0, kind, sample_weight=w, grid={0: points})[0]
         found.append(e.values)
         errors.append(e.std_error)
     if kind == "pdp":

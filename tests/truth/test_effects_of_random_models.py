@@ -33,13 +33,14 @@ REFUSED = "fewer than two values|no row that counts|no finite value"  # what may
 
 @dataclass(frozen=True)
 class Drawn:
-    """A model, rows and their shares; ``predict`` gives (rows, outputs) on the scale that ``output`` names."""
+    """A model, rows and their shares; ``predict`` gives (rows, outputs) of the outputs that ``output`` names, on ``scale``."""
 
     rng: np.random.Generator
     e: TreeEnsemble
     X: np.ndarray
     weights: np.ndarray | None
-    output: str | None
+    output: int | None
+    scale: str | None
     seed: int
 
     @property
@@ -49,7 +50,8 @@ class Drawn:
 
     def predict(self, rows):
         raw = tree_shap.predict(self.e, np.ascontiguousarray(rows))
-        return raw if self.output is None else self.e.outputs.link(raw)
+        found = raw if self.scale is None else self.e.outputs.link(raw)
+        return found if self.output is None else found[:, [self.output]]
 
     def mean(self, values):
         return np.einsum("r,r...->...", self.share, values)
@@ -64,7 +66,7 @@ class Drawn:
         return [None if np.isnan(v) else v for v in np.where(np.isinf(pool), 0.5, pool).tolist()]
 
     def near(self, got, want, what, scale=1e-10):
-        want = want[..., 0] if len(self.e.base_values) == 1 else want
+        want = want[..., 0] if want.shape[-1] == 1 else want
         assert got.shape == want.shape, (what, self.seed)
         with np.errstate(invalid="ignore"):
             off = np.where((got == want) | (np.isnan(got) & np.isnan(want)), 0.0, np.abs(got - want))
@@ -92,19 +94,22 @@ def drawn(seed):
         X[:, rng.integers(d)] = np.nan
     w = WEIGHTS[rng.integers(len(WEIGHTS))](rng, n)
     w = None if w is None or not w.sum() > 0 else w
-    output = None
+    scale = None
     if rng.random() < 0.3:
         link = Link("softmax" if k > 1 else str(rng.choice(["sigmoid", "exp"])))
         e = replace(e, outputs=Outputs(e.outputs.names, link=link, raw_units="raw", response_units="response"))
-        output = "response"
-    return Drawn(rng, e, X, w, output, seed)
+        scale = "response"
+    output = int(np.random.default_rng([seed, 7]).integers(k)) if k > 1 and seed % 2 else None
+    return Drawn(rng, e, X, w, output, scale, seed)
 
 
 def asked(d, features, kind, grid):
     """The effect; None where there is none, which may be refused."""
     with compiled_trees.forced(instructions=SETS[d.seed % len(SETS)]):
         try:
-            return wb.effects(d.e, d.X, features, kind, grid=grid, output=d.output, weights=d.weights)[0]
+            return wb.effects(
+                d.e, d.X, features, kind, grid=grid, output=d.output, scale=d.scale, sample_weight=d.weights
+            )[0]
         except OptionError as error:
             if not re.search(REFUSED, str(error)):
                 raise
@@ -193,7 +198,7 @@ def together(d):
     if width < 2:
         return
     with compiled_trees.forced(instructions=SETS[d.seed % len(SETS)]):
-        found = wb.interactions(d.e, d.X, output=d.output, weights=d.weights)
+        found = wb.interactions(d.e, d.X, output=d.output, scale=d.scale, sample_weight=d.weights)
 
     def at_rows(columns):
         values = d.mean(d.curves(columns, d.X[:, columns]))

@@ -61,7 +61,7 @@ def test_against_plain_python_with_weights():
     def function(rows):
         return np.sin(rows[:, 0] * rows[:, 1]) + rows[:, 2] * rows[:, 3] + rows[:, 0]
 
-    found = wb.interactions(function, X, weights=w)
+    found = wb.interactions(function, X, sample_weight=w)
     for j in range(4):
         for k in range(j):
             size, ratio = plain(function, X, w / w.sum(), j, k)
@@ -79,8 +79,8 @@ def test_trees_say_the_same_as_predictions(name):
         kind="pdp",
         grid=None,
         output=None,
-        weights=np.linspace(1, 2, 40),
-        response=None,
+        sample_weight=np.linspace(1, 2, 40),
+        response_method=None,
         max_evals=None,
     )
     members = [0, 2, 3]
@@ -88,7 +88,7 @@ def test_trees_say_the_same_as_predictions(name):
     a, b = _of_trees(asked.evaluator((0,)), members), _of_curves(ask, members, jackknife=False)
     assert np.allclose(a.size, b.size, rtol=1e-9, atol=1e-9)
     assert np.allclose(a.ratio, b.ratio, rtol=1e-7, atol=1e-9)
-    whole = wb.interactions(model, rows.iloc[:40], weights=np.linspace(1, 2, 40))
+    whole = wb.interactions(model, rows.iloc[:40], sample_weight=np.linspace(1, 2, 40))
     assert np.allclose(whole.values[0, 2], a.size[0, 1])
     assert whole.std_error is None
 
@@ -99,7 +99,7 @@ def test_probabilities_of_a_boosted_classifier_are_asked_of_the_trees_row_by_row
     X = zoo.X().astype(float)
     model = HistGradientBoostingClassifier(max_iter=10).fit(X, zoo.binary())
     few = X.iloc[:40]
-    found = wb.interactions(model, few, ["bmi", "s5"], output="probability")
+    found = wb.interactions(model, few, ["bmi", "s5"], scale="probability")
 
     def function(rows):
         return model.predict_proba(rows)[:, 1]

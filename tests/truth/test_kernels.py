@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ensembles import random_ensemble, random_rows
+import whybox as wb
+from ensembles import ensemble, random_ensemble, random_rows
 from oracles import banzhaf, beta, hybrid_game, path_game, semivalue, shapley
 from whybox.games.indices import as_index
-from whybox.kernels import reference, tree_shap
+from whybox.kernels import compiled_trees, reference, tree_shap
 
 CASES = [
     dict(),
@@ -40,7 +41,12 @@ def run_path(e, player_of, count, X, index, order):
     rules = [as_index(index).rule(int(d)) for d in degrees]
     of_tree = np.searchsorted(degrees, np.maximum(most - order, 0))
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
-    tree_shap.path_dependent(e, player_of, count, X, tree_shap.Rules.of(rules, of_tree), order, out)
+    every = tree_shap.Rules.of(rules, of_tree)
+    if order == 2:
+        tree_shap.path_pairs(e, player_of, count, X, every, out)
+    else:
+        how = {"kernel": "lane walk", "instructions": compiled_trees.fastest(), "arithmetic": "float64", "bits": 4}
+        compiled_trees.Attribution(e, player_of, count, every, **how).add(X, out, threads=1, what="", quiet=True)
     return out
 
 
@@ -198,3 +204,13 @@ def test_depth_sixty_four_and_beyond_stays_at_rounding():
         for j in range(0, d, 10)
     ]
     assert np.abs(got[0, ::10] - want).max() < 1e-13
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("background", [None, np.ones((2, 3))])
+def test_a_forest_without_trees(order, background):
+    e = ensemble([], 3, 2)
+    got = wb.explain(e, np.zeros((5, 3)), background, order=order)
+    assert got.values.shape == (5, *(3,) * order, 2)
+    assert not got.values.any()
+    np.testing.assert_array_equal(np.broadcast_to(got.base, (5, 2)), np.broadcast_to(e.base_values, (5, 2)))

@@ -8,7 +8,7 @@ import torch
 
 import whybox as wb
 from whybox.errors import UnsupportedModelError
-from whybox.methods.saliency.registry import METHODS
+from whybox.methods.registry import family_ids
 
 nn = torch.nn
 
@@ -105,12 +105,12 @@ COMPLETE = ("integrated_gradients", "expected_gradients", "deeplift", "shapley")
 
 
 def test_every_method_of_the_catalogue_has_its_truth():
-    missing = set(METHODS) - set(TABLE) - set(CAMS) - set(PICTURES_ONLY)
+    missing = set(family_ids("saliency")) - set(TABLE) - set(CAMS) - set(PICTURES_ONLY)
     assert not missing, f"say in this table what {sorted(missing)} must give for each mechanism"
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-@pytest.mark.parametrize("method", [m for m in METHODS if m in TABLE])
+@pytest.mark.parametrize("method", [m for m in family_ids("saliency") if m in TABLE])
 def test_known_mechanism(method, mechanism):
     expected, options, tolerance = TABLE[method]
     net, x = MECHANISMS[mechanism]
@@ -131,7 +131,7 @@ def test_known_mechanism(method, mechanism):
         assert (far <= 6 * e.std_error + 2e-3).all(), "the error bars do not cover the truth"
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m in CAMS])
+@pytest.mark.parametrize("method", [m for m in family_ids("saliency") if m in CAMS])
 def test_class_activation_maps_of_two_channels(method):
     """One channel is the picture, the other its negative, which takes no part: the map is the picture's bright side."""
     conv, head = nn.Conv2d(1, 2, 1, bias=False), nn.Linear(32, 1, bias=False)

@@ -1,6 +1,5 @@
-"""The lane kernels, on every instruction set this processor has, in both arithmetics and for every table size, against the row-by-row kernels.
-
-Those in turn are held against their numpy specification and brute force in test_kernels.py.
+"""The lane kernels, on every instruction set this processor has, in both arithmetics and for every table size, against the numpy specification
+(path-dependent attributions) or the row-by-row kernels, which test_kernels.py holds against it and against brute force.
 """
 
 from __future__ import annotations
@@ -28,9 +27,11 @@ def rules_for(e, player_of, count, index, order):
 
 
 def want(e, player_of, count, X, index, order, background):
+    if background is None and order == 1:
+        return reference.path_dependent(e, player_of, count, X, as_index(index).rule(count), 1)
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
     if background is None:
-        tree_shap.path_dependent(e, player_of, count, X, rules_for(e, player_of, count, index, order), order, out)
+        tree_shap.path_pairs(e, player_of, count, X, rules_for(e, player_of, count, index, order), out)
     else:
         B, w = background
         tree_shap.interventional(e, player_of, count, X, B, w[None], as_index(index).moments(count + 1), order, out)

@@ -161,9 +161,10 @@ def check_attributions(s):
                     tree_shap.interventional(e, player_of, count, X, B, own, moments, order, out, instructions=name)
                     near(out, want, s, what=f"{'bit' if name else 'pair'} walk, {name}, order {order}")
             else:
-                out = np.zeros(want.shape)
-                tree_shap.path_dependent(e, player_of, count, X, rules, order, out)
-                near(out, want, s, what=f"path walk, order {order}")
+                if order == 2:
+                    out = np.zeros(want.shape)
+                    tree_shap.path_pairs(e, player_of, count, X, rules, out)
+                    near(out, want, s, what="path walk")
             lane_kernels(s, want, X, (B, w, moments) if interventional else None, rules, order)
 
 

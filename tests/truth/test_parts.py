@@ -7,8 +7,9 @@ import pytest
 
 import whybox as wb
 from whybox.errors import InputError, LimitError, OptionError
+from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.gaussian_process import Kriging
-from whybox.games.sampling import all_coalitions, design, exact, least, solve
+from whybox.games.sampling import design, least, solve
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -71,7 +72,7 @@ def random_game(kind, players, seed):
 
 def test_exact_values_are_means_over_all_orders():
     worth = np.random.default_rng(0).normal(size=(2**5, 2))
-    found = exact(worth, 5)
+    found = exact_values(worth)
     for t in range(2):
         np.testing.assert_allclose(found[:, t], over_orders(worth[:, t], 5), atol=1e-12)
 
@@ -95,7 +96,7 @@ def test_error_bars_cover_exact_values(kind, players, calls):
         assert len(set(k) | set(full - k)) == 2 * len(k)  # every coalition once
         total = worth[full] - worth[0]
         values, variances = solve(d, *in_pairs(worth, k), np.array([total]))
-        want = exact(worth[:, None], players)
+        want = exact_values(worth[:, None])
         assert values.sum() == pytest.approx(total, abs=1e-9)
         assert (variances > 0).all()
         inside.append(np.abs(values - want) <= 1.96 * np.sqrt(variances))
@@ -151,7 +152,7 @@ def test_values_are_those_of_the_process():
                 rows = [int(np.flatnonzero((one_of_pair == z).all(axis=1))[0]) for z in known]
                 game = np.zeros((64, at.shape[1]))
                 game[every[:, 0]], game[~every[:, 0]] = at, -at[::-1]  # the complement of number k is number 63 - k
-                to_values = exact(game, players)
+                to_values = exact_values(game)
                 a = at[rows]
                 covariance = (a * variance) @ a.T
                 quiet, size = np.linalg.slogdet(covariance)
@@ -201,7 +202,7 @@ def test_errors_cover_where_fall_and_noise_were_chosen_by_part_of_the_pairs(monk
         worth = threes_and_sevens(players, seed)
         d = design(players, 511, np.random.default_rng([seed, 7]))
         values, variances = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
-        gaps = np.abs(values - exact(worth[:, None], players)) / np.sqrt(variances)
+        gaps = np.abs(values - exact_values(worth[:, None])) / np.sqrt(variances)
         inside.append(gaps <= 1.96)
         far.append(np.median(gaps))
     assert np.mean(inside) >= 0.93  # 0.83 by the process's own scale
@@ -227,7 +228,7 @@ def test_who_takes_part_in_interactions_is_learnt(monkeypatch):
             worth = few_meet(players, seed)
             d = design(players, 140, np.random.default_rng([seed, 7]))
             values, _ = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
-            errors.setdefault(pairs, []).append(np.linalg.norm(values - exact(worth[:, None], players)))
+            errors.setdefault(pairs, []).append(np.linalg.norm(values - exact_values(worth[:, None])))
     assert np.exp(np.mean(np.log(errors[1000]))) < np.exp(np.mean(np.log(errors[20]))) / 3
 
 
@@ -261,7 +262,7 @@ def test_regression_takes_over_where_pairs_are_many(monkeypatch):
         assert d.strata
         assert not len(d.seen)
         values, variances = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
-        gaps.append((values - exact(worth[:, None], players)) / np.sqrt(variances))
+        gaps.append((values - exact_values(worth[:, None])) / np.sqrt(variances))
         inside.append(np.abs(gaps[-1]) <= 1.96)
         assert values.sum() == pytest.approx(worth[-1] - worth[0], abs=1e-9)
     assert 0.90 <= np.mean(inside) <= 0.99
@@ -275,7 +276,7 @@ def test_more_calls_are_not_worse(monkeypatch):
     errors, inside = {}, []
     for seed in range(16):
         worth = random_game(("network", "cubic")[seed % 2], players, seed)
-        want = exact(worth[:, None], players)
+        want = exact_values(worth[:, None])
         for calls in (302, 306, 700):
             d = design(players, calls, np.random.default_rng([seed, 7]))
             assert len(d.seen) == 150
@@ -296,7 +297,7 @@ def test_regression_is_exact_where_pairs_see_no_interaction():
     d = design(12, 60, np.random.default_rng(1))
     k = d.coalitions @ (1 << np.arange(12))
     values, variances = solve(d, *in_pairs(worth, k), np.array([worth[-1] - worth[0]]))
-    np.testing.assert_allclose(values, exact(worth[:, None], 12), atol=1e-9)
+    np.testing.assert_allclose(values, exact_values(worth[:, None]), atol=1e-9)
     assert variances.max() < 1e-18
 
 

@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 
 import whybox as wb
@@ -15,33 +14,8 @@ from whybox.checks.trivial_maps import edge_map
 from whybox.methods.saliency.inputs import resolve_inputs
 from whybox.methods.saliency.problem import resolve_problem
 from whybox.models.registry import as_network
-from whybox.numerics.statistics import interval, kendall, spearman
 
 nn = torch.nn
-
-
-# what it is counted with
-
-
-def test_rank_correlations_and_intervals_are_those_of_scipy():
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        a, b = rng.integers(0, 6, 15).astype(float), rng.integers(0, 6, 15).astype(float)
-        assert spearman(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic, abs=1e-12)
-        assert kendall(a, b) == pytest.approx(scipy.stats.kendalltau(a, b).statistic, abs=1e-12)
-    assert spearman(np.ones(4), np.arange(4.0)) == 0.0
-    for n in (5, 20, 60):
-        values = rng.normal(size=n)
-        mean, half = interval(values)
-        low, high = scipy.stats.t.interval(0.95, n - 1, values.mean(), scipy.stats.sem(values))
-        assert (mean - half, mean + half) == pytest.approx((low, high), rel=3e-3)
-    assert interval(np.array([1.0]))[1] == np.inf
-
-
-def test_few_repetitions_widen_an_interval():
-    same = np.tile(np.random.default_rng(0).normal(size=50), (3, 1))
-    apart = same + np.array([[-1.0], [0.0], [1.0]])
-    assert interval(apart)[1] > interval(same)[1] + 1.0
 
 
 def test_edges_are_where_they_are():

@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 import whybox as wb
-from whybox.core.label_choice import choose, labelled
+from whybox.core.label_choice import matching_positions, output_position
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.kernels import tree_shap
 from whybox.models.registry import as_model
@@ -166,13 +166,43 @@ def test_a_report_takes_the_label(tmp_path):
         wb.report(model, X[:30], tmp_path / "s.html", output=2)
 
 
-def test_a_class_called_as_a_scale_is_refused_and_its_position_taken():
-    model, X = fitted(RandomForestClassifier(5, random_state=0), ["all", "raw", "yes"])
-    for name, at in (("all", 0), ("raw", 1)):
-        with pytest.raises(OptionError, match=f"output={at}, for the class"):
-            wb.explain(model, X[:2], output=name)
-        assert np.allclose(wb.explain(model, X[:2], output=at).prediction, model.predict_proba(X[:2])[:, at])
-    assert np.allclose(wb.explain(model, X[:2], output="yes").prediction, model.predict_proba(X[:2])[:, 2])
+def test_a_class_called_as_a_scale_is_a_class_and_all_alone_is_refused():
+    model, X = fitted(RandomForestClassifier(5, random_state=0), ["all", "probability", "raw"])
+    with pytest.raises(OptionError, match="output=0, for the one called so"):
+        wb.explain(model, X[:2], output="all")
+    own = model.predict_proba(X[:2])
+    for at, name in enumerate(("all", "probability", "raw")):
+        for scale in (None, "raw", "probability", "response"):
+            for output in (at, name)[: 1 if name == "all" else 2]:
+                got = wb.explain(model, X[:2], output=output, scale=scale)
+                assert got.coords["output"].tolist() == [name]
+                assert np.allclose(got.prediction, own[:, at])
+
+
+@pytest.mark.parametrize("word", ["raw", "probability", "response"])
+def test_a_scale_given_as_an_output_is_refused_with_the_option_to_use(word):
+    model, X = fitted(RandomForestClassifier(5, random_state=0), ["no", "yes"])
+    for verb in (wb.explain, wb.importance, wb.effects, wb.interactions):
+        with pytest.raises(OptionError, match=f"write scale='{word}'"):
+            verb(model, X[:5], output=word)
+    with pytest.raises(OptionError, match=f"write scale='{word}'"):
+        wb.regions(lambda rows: rows[:, 0], X[:30], 0, output=word)
+
+
+@pytest.mark.parametrize(
+    ("scale", "says"),
+    [
+        ("yes", "write output='yes'"),
+        ("all", "write output='all'"),
+        ("probabilty", "Did you mean"),
+        (1, "Known"),
+        (np.ones(2), "not a scale"),
+    ],
+)
+def test_what_is_no_scale_is_refused(scale, says):
+    model, X = fitted(RandomForestClassifier(5, random_state=0), ["no", "yes"])
+    with pytest.raises(OptionError, match=says):
+        wb.explain(model, X[:2], scale=scale)
 
 
 def test_slices_by_label():
@@ -192,22 +222,22 @@ def test_slices_by_label():
 
 def test_large_numbers_are_told_apart():
     names = [str(2**53), str(2**53 + 1), "1e300"]
-    assert labelled(2**53 + 1, names) == [1]
-    assert labelled(2.0**53, names) == [0]
-    assert labelled(1e300, names) == [2]
-    assert labelled(10**300, names) == []  # 1e300 is not quite that
-    assert labelled(float("nan"), names) == []
+    assert matching_positions(2**53 + 1, names) == [1]
+    assert matching_positions(2.0**53, names) == [0]
+    assert matching_positions(1e300, names) == [2]
+    assert matching_positions(10**300, names) == []  # 1e300 is not quite that
+    assert matching_positions(float("nan"), names) == []
 
 
 def test_labels_that_write_one_number_twice():
     with pytest.raises(
         OptionError, match="2 outputs are called so; write the label as text: output='1.0' or output='1.00'"
     ):
-        choose("output", 1, ["1.0", "1.00", "x"])
-    assert choose("output", "1.00", ["1.0", "1.00", "x"]) == 1
-    assert choose("output", "01", ["1", "2"]) is None
+        output_position("output", 1, ["1.0", "1.00", "x"])
+    assert output_position("output", "1.00", ["1.0", "1.00", "x"]) == 1
+    assert output_position("output", "01", ["1", "2"]) is None
     with pytest.raises(OptionError, match="2 outputs are called so"):
-        choose("output", "a", ["a", "a"])
+        output_position("output", "a", ["a", "a"])
 
 
 def test_targets_of_networks():

@@ -58,7 +58,7 @@ def test_explain_to_parquet(folder, capsys):
         ("@model.cbm", "@rows.csv", ["--output", "1"]),
         ("@cats.txt", "@cats.csv", []),
         ("@forest.joblib", "@rows.csv", ["--trust-pickle", "--player", "body=bmi,bp"]),
-        ("@model.json", "@rows.csv", ["--output", "probability", "--background", "@rows.csv", "--index", "banzhaf"]),
+        ("@model.json", "@rows.csv", ["--scale", "probability", "--background", "@rows.csv", "--index", "banzhaf"]),
         ("@model.json", "@rows.csv", ["--order", "2", "--no-verify"]),
     ],
 )
@@ -74,8 +74,7 @@ def test_explain_other_files(folder, model, data, more, out, capsys):
 
 def test_report(folder, capsys):
     assert (
-        run(folder, "report", "@model.json", "@rows.parquet", "-o", "@r.html", "--target", "truth", "--title", "Mine")
-        == 0
+        run(folder, "report", "@model.json", "@rows.parquet", "-o", "@r.html", "--y", "truth", "--title", "Mine") == 0
     )
     assert "<title>Mine</title>" in (folder / "r.html").read_text(encoding="utf-8")
     assert "Columns that the model does not use were left out: id." in capsys.readouterr().out
@@ -97,12 +96,13 @@ def test_report(folder, capsys):
         (["explain", "@model.json", "@rows.csv", "-o", "@y.docx"], 2, "results are written to"),
         (["explain", "@model.json", "@rows.csv", "-o", "@no/y.csv"], 3, "does not exist"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--output", "2"], 2, "--output '2'"),
-        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--output", "probability"], 2, "--background FILE"),
+        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--scale", "probability"], 2, "--background FILE"),
+        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--output", "raw"], 2, "write --scale 'raw'"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--player", "x"], 2, "NAME=COLUMN"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--id", "nope"], 2, "--id 'nope'"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--index", "x"], 2, "--index 'x'"),
         (["report", "@model.json", "@rows.csv", "-o", "@y.pdf"], 2, ".html file"),
-        (["report", "@model.json", "@rows.csv", "-o", "@y.html", "--target", "y"], 2, "--target 'y'"),
+        (["report", "@model.json", "@rows.csv", "-o", "@y.html", "--y", "y"], 2, "--y 'y'"),
     ],
 )
 def test_errors_are_one_line_with_a_code_and_nothing_written(folder, capsys, arguments, code, words):

@@ -40,12 +40,12 @@ def test_effects_are_written_with_their_evidence(folder, capsys):
 
 
 def test_features_pairs_kinds_and_weights(folder):
-    arguments = ("--feature", "bmi,s5", "--feature", "bmi", "--kind", "ale", "--grid", "6", "--weights", "w")
+    arguments = ("--feature", "bmi,s5", "--feature", "bmi", "--kind", "ale", "--grid", "6", "--sample-weight", "w")
     assert run(folder, "effects", "@model.txt", "@rows.parquet", "-o", "@out.csv", *arguments) == 0
     table = pd.read_csv(folder / "out.csv")
     assert set(table["feature_2"].dropna()) == {"s5"}
     model, rows = zoo.built("LGBMRegressor, regression")
-    ours = wb.effects(model, rows, "bmi", "ale", grid=6, weights=np.linspace(1, 2, len(rows)))["bmi"]
+    ours = wb.effects(model, rows, "bmi", "ale", grid=6, sample_weight=np.linspace(1, 2, len(rows)))["bmi"]
     assert np.allclose(table[table["feature_2"].isna()]["effect"], ours.values)
     assert run(folder, "effects", "@model.txt", "@rows.parquet", "-o", "@out.parquet", "--grid", "thresholds") == 0
 
@@ -55,7 +55,7 @@ def test_features_pairs_kinds_and_weights(folder):
     [
         (("--kind", "pdb"), 2),
         (("--feature", "bmy"), 2),
-        (("--weights", "v"), 2),
+        (("--sample-weight", "v"), 2),
         (("--grid", "1"), 2),
         (("--grid", "many"), 2),
     ],

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 import whybox as wb
 import zoo
-from whybox.core.progress import batches, expected
+from whybox.core.progress import expected_batch_sizes, timed_batches
 from whybox.errors import LimitError, OptionError
 
 KINDS = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")
@@ -174,17 +174,17 @@ def test_expected_batches_are_those_that_are_made(monkeypatch):
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
     for total, overhead, each in ((10, 1.0, 0.1), (100_000, 0.01, 1e-5), (1_000_000, 1e-4, 1e-7), (300, 0.0, 0.3)):
         sizes = []
-        for part in batches(total, what="", first=64, most=4096, quiet=True):
+        for part in timed_batches(total, description="", first_size=64, max_size=4096, quiet=True):
             sizes.append(part.stop - part.start)
             now[0] += overhead + each * sizes[-1]
-        guessed = expected(total, overhead, each, first=64, most=4096)
+        guessed = expected_batch_sizes(total, overhead, each, first_size=64, max_size=4096)
         assert sum(guessed) == sum(sizes) == total
         assert abs(len(guessed) - len(sizes)) <= 1 + len(sizes) // 20
-    assert expected(0, 1.0, 1.0) == []
+    assert expected_batch_sizes(0, 1.0, 1.0) == []
 
 
 def test_knn_in_a_pipeline():
     X, y = zoo.X(), zoo.y()
     model = make_pipeline(StandardScaler(), KNeighborsRegressor(3)).fit(X, y)
-    plan = wb.plan_effects(model, X, ["bmi", ("bmi", "age")], grid=4, weights=np.arange(len(X)) % 5)
+    plan = wb.plan_effects(model, X, ["bmi", ("bmi", "age")], grid=4, sample_weight=np.arange(len(X)) % 5)
     assert plan.model_calls == wb.effects(model, X, ["bmi", ("bmi", "age")], grid=4)[0].evidence.model_calls

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 
-from whybox.data.table import align, as_table, build_frame
+from whybox.data.table import align_columns, as_table, build_frame
 from whybox.errors import ColumnsError, DtypeError, EmptyDataError, InputError
 
 COLUMNS = {
@@ -126,12 +126,12 @@ def test_matrix_names_the_column_it_cannot_read():
 
 def test_align_mends_order_and_names_what_is_missing():
     table = as_table(pd.DataFrame({"b": [1], "a": [2], "extra": [3]}))
-    found, unused = align(table, ["a", "b"])
+    found, unused = align_columns(table, ["a", "b"])
     assert found.names == ("a", "b")
     assert found.matrix().tolist() == [[2, 1]]
     assert unused == ("extra",)
     with pytest.raises(ColumnsError, match="lacks column 'bmi'.*Did you mean 'bmi_'"):
-        align(as_table(pd.DataFrame({"bmi_": [1]})), ["bmi"])
+        align_columns(as_table(pd.DataFrame({"bmi_": [1]})), ["bmi"])
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "numpy"])
@@ -156,14 +156,14 @@ def test_a_row_beside_its_moved_copy(library):
         index=[7] if library == "pandas" else None,
     )
     native = {"pandas": lambda f: f, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}[library](frame)
-    two = as_table(native).with_moved()
+    two = as_table(native).with_shifted_copy()
     assert len(two) == 2
     assert two.column(0).values.tolist() == [255, 254]
     assert np.isnan(two.column(1).values).all()
     assert two.column(2).values.tolist() == [1.5, 2.5]
     assert [two.column(3).categories[k] for k in two.column(3).values] == ["u", "u"]
     assert two.column(5).values.tolist() == ["word", "word"]
-    assert as_table(np.array([[1.5, 2.0]])).with_moved().native.tolist() == [[1.5, 2.0], [2.5, 3.0]]
+    assert as_table(np.array([[1.5, 2.0]])).with_shifted_copy().native.tolist() == [[1.5, 2.0], [2.5, 3.0]]
 
 
 def test_an_arrow_table_reaches_scikit_learn_without_any_frame_library(monkeypatch):

@@ -176,7 +176,7 @@ def test_imputers_that_drop_empty_columns(strategy, keep):
 
 
 def test_weights_whose_sum_overflows():
-    got = wb.explain(MODEL, X[:3], X[:50], weights=np.full(50, 1e307))
+    got = wb.explain(MODEL, X[:3], X[:50], background_weight=np.full(50, 1e307))
     assert np.allclose(got.values, wb.explain(MODEL, X[:3], X[:50]).values)
 
 

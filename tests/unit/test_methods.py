@@ -157,7 +157,7 @@ def test_outputs():
     assert every.dims == ("row", "feature", "output")
     assert every.output_names == ("high", "low")
     forest, rows = zoo.built("RandomForestClassifier")
-    no, yes = wb.explain(forest, rows[:4], output="0"), wb.explain(forest, rows[:4], output="probability")
+    no, yes = wb.explain(forest, rows[:4], output="0"), wb.explain(forest, rows[:4], scale="probability")
     assert np.allclose(no.base + no.values.sum(axis=1), forest.predict_proba(rows[:4])[:, 0])
     assert np.array_equal(no.values, -yes.values)
     assert wb.explain(forest, rows[:4], output=0).coords["output"].tolist() == ["0"]
@@ -165,20 +165,20 @@ def test_outputs():
     assert wb.explain(many, rows[:4], output="2").dims == ("row", "feature")
     assert wb.explain(many, rows[:4], output=2).coords["output"].tolist() == ["2"]
     poisson, rows = zoo.built("HistGradientBoostingRegressor, poisson")
-    response = wb.explain(poisson, rows[:4], rows[50:60], output="response")
+    response = wb.explain(poisson, rows[:4], rows[50:60], scale="response")
     assert np.allclose(response.prediction, poisson.predict(rows[:4]))
     regression, rows = zoo.built("RandomForestRegressor")
     assert wb.explain(regression, rows[:4], output="all").shape == (4, 5, 1)
     with pytest.raises(OptionError, match="not probabilities"):
-        wb.explain(regression, rows[:4], output="probability")
+        wb.explain(regression, rows[:4], scale="probability")
     with pytest.raises(OptionError, match="Did you mean 'high'"):
         wb.explain(model, rows[:4], output="hihg")
 
 
 def test_rescaled_is_an_approximation_by_that_name_only():
     model, rows = zoo.built("LGBMClassifier, binary, text classes")
-    exact = wb.explain(model, rows[:20], rows[50:90], output="probability")
-    near = wb.explain(model, rows[:20], rows[50:90], output="probability", method="rescaled")
+    exact = wb.explain(model, rows[:20], rows[50:90], scale="probability")
+    near = wb.explain(model, rows[:20], rows[50:90], scale="probability", method="rescaled")
     assert exact.evidence.exact
     assert not near.evidence.exact
     assert any("Rescaled" in n for n in near.evidence.notes)
@@ -187,14 +187,14 @@ def test_rescaled_is_an_approximation_by_that_name_only():
     assert 1e-4 < difference < 0.3
     for more in ({"order": 2}, {"index": "banzhaf"}):
         with pytest.raises(OptionError, match="rescaled"):
-            wb.explain(model, rows[:2], rows[50:60], output="probability", method="rescaled", **more)
+            wb.explain(model, rows[:2], rows[50:60], scale="probability", method="rescaled", **more)
     with pytest.raises(OptionError, match="needs a background"):
-        wb.explain(model, rows[:2], output="probability", method="rescaled")
+        wb.explain(model, rows[:2], scale="probability", method="rescaled")
     with pytest.raises(OptionError, match="behind a link"):
         wb.explain(model, rows[:2], rows[50:60], method="rescaled")
     multi, rows = zoo.built("LGBMClassifier, multiclass")
     with pytest.raises(OptionError, match="mixes outputs"):
-        wb.explain(multi, rows[:2], rows[50:60], output="probability", method="rescaled")
+        wb.explain(multi, rows[:2], rows[50:60], scale="probability", method="rescaled")
 
 
 def test_probabilities_of_many_features_are_refused_or_grouped():
@@ -204,20 +204,20 @@ def test_probabilities_of_many_features_are_refused_or_grouped():
     X = rng.normal(size=(300, 18))
     model = GradientBoostingClassifier(n_estimators=30).fit(X, X.sum(axis=1) > 0)
     with pytest.raises(UnsupportedModelError, match="up to 15 are enumerated"):
-        wb.explain(model, X[:2], X[:5], output="probability")
-    got = wb.explain(model, X[:2], X[:5], output="probability", players={"rest": list(range(10, 18))})
+        wb.explain(model, X[:2], X[:5], scale="probability")
+    got = wb.explain(model, X[:2], X[:5], scale="probability", players={"rest": list(range(10, 18))})
     assert got.evidence.residual < 1e-12
     few = GradientBoostingClassifier(n_estimators=8, max_depth=1, random_state=0).fit(X, X[:, 3] > 0)
-    assert wb.explain(few, X[:2], X[:5], output="probability").shape == (2, 18)  # uses few of its columns
+    assert wb.explain(few, X[:2], X[:5], scale="probability").shape == (2, 18)  # uses few of its columns
     with pytest.raises(LimitError, match="raise max_evals"):
-        wb.explain(few, X[:2], X, output="probability", max_evals=100)
+        wb.explain(few, X[:2], X, scale="probability", max_evals=100)
 
 
 @pytest.mark.parametrize("weights", [[1, 2], [-1] * 10, [0] * 10, [np.nan] * 10, "x"])
 def test_bad_weights(weights):
     model, rows = zoo.built("RandomForestRegressor")
-    with pytest.raises(InputError, match="weights"):
-        wb.explain(model, rows[:2], rows[50:60], weights=weights)
+    with pytest.raises(InputError, match="background_weight"):
+        wb.explain(model, rows[:2], rows[50:60], background_weight=weights)
 
 
 def test_weights_are_repeated_rows():
@@ -225,7 +225,7 @@ def test_weights_are_repeated_rows():
     background = rows[50:60]
     times = np.arange(10)
     for order in (1, 2):
-        weighted = wb.explain(model, rows[:5], background, weights=times, order=order)
+        weighted = wb.explain(model, rows[:5], background, background_weight=times, order=order)
         repeated = wb.explain(model, rows[:5], background.iloc[np.repeat(np.arange(10), times)], order=order)
         assert np.abs(weighted.values - repeated.values).max() < 1e-11
 
@@ -237,8 +237,8 @@ def test_weights_are_repeated_rows():
         {"method": "kernel"},
         {"seed": "x"},
         {"seed": True},
-        {"tol": 0},
-        {"tol": -1.0},
+        {"additivity_tol": 0},
+        {"additivity_tol": -1.0},
         {"max_evals": 0},
         {"max_evals": 1.5},
     ],
@@ -251,10 +251,10 @@ def test_bad_options(bad):
 
 def test_tolerance_is_asked_and_reached():
     model, rows = zoo.built("XGBRegressor, reg:squarederror")
-    got = wb.explain(model, rows[:20], tol=0.5)
+    got = wb.explain(model, rows[:20], additivity_tol=0.5)
     assert got.evidence.tolerance == 0.5
-    with pytest.raises(wb.errors.ModelMismatchError, match="tol allows"):
-        wb.explain(model, rows[:20], tol=1e-12)
+    with pytest.raises(wb.errors.ModelMismatchError, match="additivity_tol allows"):
+        wb.explain(model, rows[:20], additivity_tol=1e-12)
 
 
 def test_evidence_is_complete():
@@ -305,7 +305,7 @@ def test_impurity_importance_of_boosters_and_groups():
     with pytest.raises(UnsupportedModelError, match="keeps no record"):
         wb.importance(zoo.built("CatBoostRegressor, RMSE")[0], method="impurity")
     with pytest.raises(OptionError, match="do not go with it"):
-        wb.importance(model, method="impurity", output="raw")
+        wb.importance(model, method="impurity", scale="raw")
     with pytest.raises(OptionError, match="method='gain'"):
         wb.importance(model, method="gain")
     with pytest.raises(OptionError, match="pass X"):

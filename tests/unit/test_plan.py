@@ -54,8 +54,8 @@ def test_what_is_not_predicted_says_so(forest):
 
     _, X = forest
     model = GradientBoostingClassifier(n_estimators=3, random_state=0).fit(X[:, :4], X[:, 2] > X[:, 2].mean())
-    plan = wb.plan(model, 10, X[:5, :4], output="probability")
-    assert plan.kernel == wb.explain(model, X[:2, :4], X[:5, :4], output="probability").evidence.kernel == "enumeration"
+    plan = wb.plan(model, 10, X[:5, :4], scale="probability")
+    assert plan.kernel == wb.explain(model, X[:2, :4], X[:5, :4], scale="probability").evidence.kernel == "enumeration"
     assert "not predicted" in str(plan)
     assert "nan" not in str(plan)
 

@@ -115,7 +115,7 @@ def test_what_a_report_says_of_classes_targets_and_scales(reports, tmp_path):
     rows = zoo.X()
     model = HistGradientBoostingClassifier(max_iter=5).fit(rows, zoo.binary())
     named = rows.assign(truth=zoo.binary())
-    e = wb.report(model, named, tmp_path / "r.html", y="truth", output="probability", background=rows[:5])
+    e = wb.report(model, named, tmp_path / "r.html", y="truth", scale="probability", background=rows[:5])
     assert e.evidence.residual_against == "the sigmoid of HistGradientBoostingClassifier.decision_function"
     assert not any("truth" in note for note in e.evidence.notes)
 

@@ -137,7 +137,7 @@ def test_probabilities_of_a_classifier():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 4))
     model = GradientBoostingClassifier(n_estimators=3, max_depth=2).fit(X, X[:, 0] * X[:, 1] > 0)
-    found = wb.interactions(model, X, output="probability")
+    found = wb.interactions(model, X, scale="probability")
     silent = np.setdiff1d(np.arange(4), as_model(model).read)
     assert len(silent)
     assert not h_squared(found)[silent].any()
@@ -206,7 +206,7 @@ def test_rescaled_attributions_of_rows_that_predict_nearly_the_same(apart):
         outputs=Outputs(("up",), link=Link("sigmoid"), response_units="probability", negative="down"),
         kind="two",
     )
-    found = wb.explain(model, X[1:], X[:1], output="probability", method="rescaled").values[0]
+    found = wb.explain(model, X[1:], X[:1], scale="probability", method="rescaled").values[0]
     low, high = 0.5, 0.5 + apart
     slope = expit(0.5) * (1 - expit(0.5)) if apart < 1e-4 else (expit(high) - expit(low)) / (high - low)
     assert np.allclose(

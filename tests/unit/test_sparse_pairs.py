@@ -78,7 +78,7 @@ def test_terms_take_less_memory_than_matrices():
 
 
 @pytest.mark.parametrize(
-    "options", [{"sparse": "yes"}, {"order": 2, "sparse": 1}, {"order": 2, "sparse": True, "output": "probability"}]
+    "options", [{"sparse": "yes"}, {"order": 2, "sparse": 1}, {"order": 2, "sparse": True, "scale": "probability"}]
 )
 def test_sparse_is_refused_where_it_says_nothing(data, options):
     X, y = data

@@ -23,8 +23,9 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
     *,
     grid: Any = None,
     output: Any = None,
-    weights: Any = None,
-    response: str | None = None,
+    scale: str | None = None,
+    sample_weight: Any = None,
+    response_method: str | None = None,
     max_evals: int | None = None,
     refits: Any = None,
     n_jobs: int | None = None,
@@ -45,9 +46,10 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
             feature to its points (or one of these). None: all different values up to 100, else
             quantiles (surfaces: 20 a side; ``"ale"``: 40 intervals, surfaces 20); categories of the data and of the dtype; missing values have a point of their own.
             A point that the data have is a cell of theirs, as it came. Dates: with any time zone; without one, in UTC where the column has a zone.
-        output: as for :func:`explain`; None is the raw scale for models that are read, and for boosted ones that cannot be; else what the model answers.
-        weights: one number a row of X.
-        response: the method of the estimator to ask (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
+        output, scale: as for :func:`explain`. Raw is the additive scale of models that are read, and of boosted ones that cannot be; of any other, what
+            it answers.
+        sample_weight: one weight a row of X.
+        response_method: the method of the estimator to ask (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
         max_evals: most predictions of single rows where the model is asked; more is refused before any is made.
         refits: the same model fitted again on bootstrap samples of its training rows, a list of at least three: ``extras["learner_error"]`` then says how
             far training moves each curve.
@@ -79,8 +81,9 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
                 kind=kind,
                 grid=points,
                 output=output,
-                weights=weights,
-                response=response,
+                scale=scale,
+                sample_weight=sample_weight,
+                response_method=response_method,
                 max_evals=max_evals,
                 n_jobs=n_jobs,
             )
@@ -98,8 +101,9 @@ def plan_effects(  # noqa: PLR0913  # the options of effects
     *,
     grid: Any = None,
     output: Any = None,
-    weights: Any = None,
-    response: str | None = None,
+    scale: str | None = None,
+    sample_weight: Any = None,
+    response_method: str | None = None,
     max_evals: int | None = None,
     n_jobs: int | None = None,
 ) -> EffectsPlan:
@@ -110,7 +114,7 @@ def plan_effects(  # noqa: PLR0913  # the options of effects
     its own predict yet.
 
     Args:
-        model, X, features, kind, grid, output, weights, response, max_evals, n_jobs: as for :func:`effects`.
+        model, X, features, kind, grid, output, scale, sample_weight, response_method, max_evals, n_jobs: as for :func:`effects`.
 
     Returns:
         EffectsPlan: print it. ``predictions`` are those for the curves; ``model_calls`` is what the evidence of the curves will say.
@@ -132,8 +136,9 @@ def plan_effects(  # noqa: PLR0913  # the options of effects
         kind=kind,
         grid=grid,
         output=output,
-        weights=weights,
-        response=response,
+        scale=scale,
+        sample_weight=sample_weight,
+        response_method=response_method,
         max_evals=max_evals,
         n_jobs=n_jobs,
         check=False,

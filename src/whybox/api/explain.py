@@ -20,12 +20,13 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
     method: str = "auto",
     *,
     output: Any = None,
+    scale: str | None = None,
     order: int = 1,
     players: Any = None,
     index: str | Index = "shapley",
-    weights: Any = None,
+    background_weight: Any = None,
     seed: int = 0,
-    tol: float | None = None,
+    additivity_tol: float | None = None,
     max_evals: int | None = None,
     n_jobs: int | None = None,
     dtype: Any = None,
@@ -40,16 +41,17 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
             or of one row's values, a list of dicts, a pyarrow RecordBatch or RecordBatchReader, a DuckDB relation: here and wherever rows are taken.
         background: rows to draw absent features from (interventional). None: a tree ensemble's own training weights (path-dependent).
         method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link.
-        output: None or ``"raw"``: the additive scale (log-odds of boosted classifiers, probabilities of forests). ``"probability"`` or
-            ``"response"``: the scale of predictions. The label of a class or output, as text or as a number: that one alone; a whole number
-            that is no label is a position, and one that is the label of one class and the position of another is refused (of classes 1, 2
-            and 3, write ``output="1"``). ``"all"``: every one, with an axis.
+        output: which class or output. None: every output of the model (of two classes, the second). The label of a class or output, as text or as
+            a number: that one alone; a whole number that is no label is a position, and one that is the label of one class and the position of
+            another is refused (of classes 1, 2 and 3, write ``output="1"``). ``"all"``: every one, with an axis.
+        scale: on which scale. None or ``"raw"``: the additive one (log-odds of boosted classifiers, probabilities of forests). ``"probability"``: the
+            probability of each class. ``"response"``: the scale of the model's predictions, whatever it is.
         order: 1 for attributions, 2 for pairwise interactions.
         players: ``{"address": ["street", "city"]}``: columns that share the credit as one.
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"``.
-        weights: one number a background row.
+        background_weight: one weight a background row.
         seed: kept in the evidence; exact methods draw nothing.
-        tol: largest accepted |base + sum of attributions - prediction|; None: what rounding explains.
+        additivity_tol: largest accepted |base + sum of attributions - prediction|; None: what rounding explains.
         max_evals: most evaluations a row where coalitions are enumerated.
         n_jobs: threads; None or -1: as many as there are processors.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values; None: what the model's library itself computes in, values in float64.
@@ -82,13 +84,14 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
         adapted,
         background,
         output=output,
+        scale=scale,
         order=order,
         players=players,
         index=index,
-        weights=weights,
+        background_weight=background_weight,
         method=method,
         seed=seed,
-        tol=tol,
+        additivity_tol=additivity_tol,
         max_evals=max_evals,
         n_jobs=n_jobs,
         dtype=dtype,

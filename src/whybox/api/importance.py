@@ -14,7 +14,7 @@ from whybox.models.registry import as_model
 __all__ = ["importance"]
 
 
-def importance(
+def importance(  # noqa: PLR0913  # the promise of the public surface
     model: Any,
     X: Any = None,
     y: Any = None,
@@ -22,8 +22,9 @@ def importance(
     *,
     background: Any = None,
     output: Any = None,
+    scale: str | None = None,
     players: Any = None,
-    weights: Any = None,
+    background_weight: Any = None,
 ) -> Explanation:
     """Rank features over all rows: which ones does the model rely on?
 
@@ -32,7 +33,7 @@ def importance(
         X: rows to average over; not needed for ``method="impurity"``.
         y: the truth, for methods that measure how much worse the model gets; none of the methods below does, and y is refused.
         method: ``"shap"``: mean absolute attribution. ``"impurity"``: share of the impurity decrease (gain) in training.
-        background, output, players, weights: as for :func:`explain`; impurity takes `players` only.
+        background, output, scale, players, background_weight: as for :func:`explain`; impurity takes `players` only.
 
     Returns:
         Explanation of kind ``"importance"``: ``values`` (features,), or (features, outputs).
@@ -44,11 +45,13 @@ def importance(
     if y is not None:
         check_truth_unused(y, method)
     if method == "impurity":
-        if background is not None or output is not None or weights is not None:
+        if any(given is not None for given in (background, output, scale, background_weight)):
             raise OptionError(
-                "method='impurity' reads the model alone: background, output and weights do not go with it."
+                "method='impurity' reads the model alone: background, output, scale and background_weight do not go with it."
             )
         return impurity(as_model(model), players)
     if X is None:
         raise OptionError("method='shap' averages over rows: pass X.")
-    return mean_absolute(explain(model, X, background, output=output, players=players, weights=weights))
+    return mean_absolute(
+        explain(model, X, background, output=output, scale=scale, players=players, background_weight=background_weight)
+    )

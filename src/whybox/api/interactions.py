@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from whybox.core.validation import whole
+from whybox.core.validation import check_whole_number
 from whybox.explanation.explanation import Explanation
 from whybox.methods.effects.interactions import check_sample
 from whybox.methods.effects.interactions import interactions as find_interactions
@@ -19,8 +19,9 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
     features: Any = None,
     *,
     output: Any = None,
-    weights: Any = None,
-    response: str | None = None,
+    scale: str | None = None,
+    sample_weight: Any = None,
+    response_method: str | None = None,
     sample: int | None = None,
     seed: int = 0,
     max_evals: int | None = None,
@@ -29,7 +30,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
     """Say which features act together: all pairs, by size and by Friedman's H squared.
 
     Args:
-        model, X, output, weights, response: as for :func:`effects`.
+        model, X, output, scale, sample_weight, response_method: as for :func:`effects`.
         features: names or positions of those to pair up; None: all.
         sample: how many rows to draw where the model has to be asked about every pair of rows; the result then has standard errors. Tree
             ensembles on their own scale take all rows, exactly, and need none.
@@ -53,7 +54,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         >>> found.to_frame(library="pandas")["feature"][0], found.to_frame(library="pandas")["feature_2"][0]
         ('x0', 'x1')
     """
-    seed = whole("seed", seed, None)
+    seed = check_whole_number("seed", seed, None)
     chosen = check_sample(sample)
     asked = settle(
         model,
@@ -62,8 +63,9 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         kind="pdp",
         grid=None,
         output=output,
-        weights=weights,
-        response=response,
+        scale=scale,
+        sample_weight=sample_weight,
+        response_method=response_method,
         max_evals=max_evals,
         n_jobs=n_jobs,
     )

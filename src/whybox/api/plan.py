@@ -23,10 +23,11 @@ def plan(  # noqa: PLR0913  # the options of explain
     method: str = "auto",
     *,
     output: Any = None,
+    scale: str | None = None,
     order: int = 1,
     players: Any = None,
     index: str | Index = "shapley",
-    weights: Any = None,
+    background_weight: Any = None,
     n_jobs: int | None = None,
     dtype: Any = None,
     sparse: bool = False,
@@ -37,7 +38,7 @@ def plan(  # noqa: PLR0913  # the options of explain
     of the attributions, without the model's own predict, against which every row is then checked.
 
     Args:
-        model, background, method, output, order, players, index, weights, n_jobs, dtype, sparse: as for :func:`explain`.
+        model, background, method, output, scale, order, players, index, background_weight, n_jobs, dtype, sparse: as for :func:`explain`.
         rows: how many rows, or the rows themselves.
 
     Returns:
@@ -61,10 +62,11 @@ def plan(  # noqa: PLR0913  # the options of explain
         adapted,
         background,
         output=output,
+        scale=scale,
         order=order,
         players=players,
         index=index,
-        weights=weights,
+        background_weight=background_weight,
         method=method,
         n_jobs=n_jobs,
         dtype=dtype,

@@ -20,15 +20,16 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
     depth: int = 2,
     grid: Any = None,
     output: Any = None,
-    weights: Any = None,
-    response: str | None = None,
+    scale: str | None = None,
+    sample_weight: Any = None,
+    response_method: str | None = None,
     max_evals: int | None = None,
     n_jobs: int | None = None,
 ) -> Effects:
     """Split the rows where a feature acts differently, and show its effect in each part.
 
     Args:
-        model, X, output, weights, response, max_evals, n_jobs: as for :func:`effects`.
+        model, X, output, scale, sample_weight, response_method, max_evals, n_jobs: as for :func:`effects`.
         feature: one name or position.
         depth: how many splits a region may be deep, 1 to 4.
         grid: as for :func:`effects`; None: 30 points.
@@ -57,8 +58,9 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
         kind="pdp",
         grid=GRID_POINTS if grid is None else grid,
         output=output,
-        weights=weights,
-        response=response,
+        scale=scale,
+        sample_weight=sample_weight,
+        response_method=response_method,
         max_evals=max_evals,
         n_jobs=n_jobs,
     )

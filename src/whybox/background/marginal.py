@@ -65,7 +65,7 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
         matrix = model.inputs.matrix(table)
     except NonFiniteError as error:
         raise NonFiniteError(f"the background: {error}") from None
-    w = shares(weights, len(matrix), "background row")
+    w = shares(weights, len(matrix), "background_weight", "background row")
     # it decides the numbers as much as the rows explained do
     agreement(model, table, matrix, rows="the background's rows", row="the background's row")
     keep = w > 0
@@ -74,8 +74,12 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
     return Background(kept, share, len(matrix), digest(kept, share), said, sampled(model, table, w))
 
 
-def shares(weights: Any, rows: int, what: str) -> Floats:
-    """Return weights, one for each of what is called so, as shares that sum to one; None: all equal.
+def shares(weights: Any, rows: int, option: str, what: str) -> Floats:
+    """Return weights as shares that sum to one; None: all equal.
+
+    Args:
+        weights: one non-negative number for each of `rows` rows.
+        option: what the caller names the argument, for the message. what: what it names a row.
 
     Raises:
         InputError: they are negative, not finite, all zero, not numbers, or not one a row.
@@ -85,10 +89,10 @@ def shares(weights: Any, rows: int, what: str) -> Floats:
     try:
         w = np.asarray(weights, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"weights must be numbers, one a {what}.") from None
+        raise InputError(f"{option} must be numbers, one a {what}.") from None
     if len(w) != rows:
-        raise InputError(f"there are {len(w)} weights for {rows} {what}s.")
+        raise InputError(f"{option} has {len(w)} values for {rows} {what}s.")
     if not np.isfinite(w).all() or (w < 0).any() or not w.any():
-        raise InputError("weights must be finite, not negative, and not all zero.")
+        raise InputError(f"{option} must be finite, not negative, and not all zero.")
     w = w / w.max()  # so that their sum cannot overflow
     return np.asarray(w / w.sum())

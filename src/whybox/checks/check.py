@@ -13,7 +13,7 @@ from whybox.checks.model_randomization import model_dependence
 from whybox.checks.reproduction import numerical_checks
 from whybox.checks.result import Check, Checks
 from whybox.checks.stability import stability
-from whybox.core.validation import whole
+from whybox.core.validation import check_whole_number
 from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.effects import Effects
 from whybox.explanation.load import load
@@ -70,7 +70,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
     """
     began = time.perf_counter()
     wanted = _wanted(checks)
-    max_rows, seed = whole("max_rows", max_rows), whole("seed", seed, 0)
+    max_rows, seed = check_whole_number("max_rows", max_rows), check_whole_number("seed", seed, 0)
     first = explanation[0] if isinstance(explanation, tuple) and explanation else explanation
     output = getattr(getattr(first, "evidence", None), "settings", {}).get("output")
     network = as_network(net, output).fresh()
@@ -96,7 +96,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
             budget=budget,
         )
         rows = _run(subject, wanted, absent)
-    about = {
+    format_mean = {
         "method": subject.explanations[0].evidence.method,
         "rows": subject.count,
         "rows explained": len(subject.explanations[0]),
@@ -108,7 +108,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         "fingerprints": dict(subject.explanations[0].evidence.fingerprints),
         "settings": dict(subject.settings),
     }
-    return Checks(tuple(rows), about)
+    return Checks(tuple(rows), format_mean)
 
 
 def _alone(given: Any) -> Any:

@@ -23,7 +23,7 @@ from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
-from whybox.numerics.statistics import about, interval, t_of, taus
+from whybox.numerics.statistics import critical_value, format_mean, kendall_of_pairs, mean_interval
 
 __all__ = ["BASELINES_TRIED", "faithfulness", "removal_games"]
 
@@ -272,15 +272,15 @@ def _metric_check(name: str, metric: str, order_scores: _OrderScores, game: Remo
             f"no order of the {count} parts moves the score more than chance does, in any of {order_scores.still} rows"
         )
         return Check(FAITHFULNESS, name, "not applicable", None, reason + ".")
-    mean, half = interval(scores)
+    mean, half = mean_interval(scores)
     # of one row, what is known is how far a single random order may be from the mean of those drawn
     half = (
         half
         if len(scores) > 1
-        else t_of(order_scores.random - 1) * float(np.hypot(order_scores.scatter, order_scores.doubt))
+        else critical_value(freedom=order_scores.random - 1) * float(np.hypot(order_scores.scatter, order_scores.doubt))
     )
     random_orders = f"{order_scores.random}, standard error {order_scores.doubt:.2f}"
-    text = f"{about(mean, half)}, where 0 is random orders ({random_orders}) and 1 the best order known; {count} parts {what} in the map's order"
+    text = f"{format_mean(mean, half)}, where 0 is random orders ({random_orders}) and 1 the best order known; {count} parts {what} in the map's order"
     if order_scores.still:
         text += f"; {order_scores.still} rows left out, whose score no order moves"
     if order_scores.short:
@@ -296,7 +296,7 @@ def _agreement_check(checks: list[Check], columns: list[list[float]], names: lis
     judged = [c for c in checks if c.verdict in ("pass", "fail")]
     if len(judged) < 2:
         return Check(FAITHFULNESS, TOGETHER_LINE, "not applicable", None, "fewer than two metrics say anything.")
-    correlations = [t for t in taus(columns) if np.isfinite(t)]
+    correlations = [t for t in kendall_of_pairs(columns) if np.isfinite(t)]
     tau, least = (float(np.mean(correlations)), min(correlations)) if correlations else (0.0, 0.0)
     passes = sum(c.verdict == "pass" for c in judged)
     order = f"Kendall's tau of the order in which they put {len(columns[0])} maps (this one and controls) is {tau:.2f} on average, {least:.2f} at least"

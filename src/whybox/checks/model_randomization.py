@@ -25,7 +25,7 @@ from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.prepare_inputs import has_baseline
 from whybox.models.differentiable import Differentiable
 from whybox.numerics.rounding import floor, ratio, varies
-from whybox.numerics.statistics import about, interval, spearman
+from whybox.numerics.statistics import format_mean, mean_interval, spearman
 
 __all__ = ["model_dependence"]
 
@@ -225,10 +225,10 @@ def _layer_check(compared: _ComparedMap, name: str, layers: Sequence[str], most:
             not varies(m[u]) for m, u in zip(other[compared.usable], compared.finite[compared.usable], strict=True)
         )
         table.append(compared.similarity(other))
-    mean, half = interval(np.array(table))
+    mean, half = mean_interval(np.array(table))
     rerun_similarity, chance = float(before.mean()), compared.floor
     text = (
-        f"rank correlation with the map: {about(mean, half)} after drawing ({draws} networks); {rerun_similarity:.2f} with another seed on the same "
+        f"rank correlation with the map: {format_mean(mean, half)} after drawing ({draws} networks); {rerun_similarity:.2f} with another seed on the same "
         f"network, {chance:.2f} by chance"
     )
     text += "".join(f", {value:.2f} with {control}" for control, value in controls.items())

@@ -10,7 +10,7 @@ from whybox.checks.audit import CheckSubject, Maps, flatten_maps
 from whybox.checks.result import Check
 from whybox.data.table import Floats
 from whybox.numerics.rounding import SINGLE, relative
-from whybox.numerics.statistics import sizes_alike
+from whybox.numerics.statistics import abs_rank_correlations
 
 __all__ = ["numerical_checks"]
 
@@ -159,7 +159,7 @@ def _dtype(subject: CheckSubject) -> Check:
     short, full = subject.rerun(), subject.recompute(dtype=None, explained_rows=subject.explained_rows[at])
     few = tuple(m[at] for m in short)
     distance = float(np.median(relative_distance(few, full)))
-    order = float(sizes_alike(flatten_maps(few), flatten_maps(full)).mean())
+    order = float(abs_rank_correlations(flatten_maps(few), flatten_maps(full)).mean())
     said = f"bfloat16 is {distance:.2g} of the map's size away from float32 (median of {len(at)} rows), rank correlation {order:.3f}; up to {SHORTER:g} passes"
     return Check(
         NUMERICAL,

@@ -15,7 +15,7 @@ from whybox.checks.result import Check
 from whybox.data.table import Floats
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.numerics.rounding import floor, relative
-from whybox.numerics.statistics import about, interval, sizes_alike
+from whybox.numerics.statistics import abs_rank_correlations, format_mean, mean_interval
 
 __all__ = ["stability"]
 
@@ -59,7 +59,7 @@ def _noise(subject: CheckSubject) -> Check:
         near = _near(subject, k) if subject.tokens is None else _near_embedded(subject, problem, k)
         after = subject.recompute(arrays=near)
         worst = np.maximum(worst, relative_distance(after, before))
-        order = np.minimum(order, sizes_alike(flatten_maps(after), flatten_maps(before)))
+        order = np.minimum(order, abs_rank_correlations(flatten_maps(after), flatten_maps(before)))
         lifted = tuple(problem.net.array(x) for x in near)
         rows = np.arange(subject.count)
         for start in range(0, subject.count, problem.batch_size):
@@ -67,12 +67,12 @@ def _noise(subject: CheckSubject) -> Check:
             moved[some] = np.maximum(
                 moved[some], np.abs(problem.evaluate(tuple(a[some] for a in lifted), rows[some])[:, 0] - scores[some])
             )
-    mean, half = interval(worst)
+    mean, half = mean_interval(worst)
     unlike = _unlike(subject, before)
     share = float(relative(moved, scores, floor(scores)).mean())
     what = f"{NOISE_RADIUS:.0%} of the input's range" if subject.tokens is None else EMBEDDED_REASON
     said = (
-        f"noise of {what} moves the map by {about(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "
+        f"noise of {what} moves the map by {format_mean(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "
         f"{float(order.mean()):.2f}; the score moves by {share:.1%}. A map with its places shuffled is {unlike:.2f} away, and up to half of that passes"
     )
     details = {"rows": worst, "rank correlation": order, "score": moved}
@@ -143,9 +143,9 @@ def _seeds(subject: CheckSubject) -> Check:
         return Check(
             STABILITY, OTHER_SEEDS_LINE, "not applicable", None, "nothing is drawn: another seed gives the same map."
         )
-    table = np.array([sizes_alike(own, other) for other in found])
-    mean, half = interval(table)
-    said = f"rank correlation with {SEEDS_TRIED} other seeds {about(mean, half)}; from {MIN_SEED_CORRELATION:g} passes"
+    table = np.array([abs_rank_correlations(own, other) for other in found])
+    mean, half = mean_interval(table)
+    said = f"rank correlation with {SEEDS_TRIED} other seeds {format_mean(mean, half)}; from {MIN_SEED_CORRELATION:g} passes"
     verdict = "pass" if mean >= MIN_SEED_CORRELATION else "fail"
     return Check(
         STABILITY,

@@ -30,7 +30,7 @@ def demo(folder: Path, say: Callable[[str], None]) -> None:
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.model_selection import train_test_split
 
-    from whybox.core.atomic_write import writing
+    from whybox.core.atomic_write import atomic_write
     from whybox.reporting.report import report
 
     try:
@@ -55,7 +55,7 @@ def demo(folder: Path, say: Callable[[str], None]) -> None:
         title="Diabetes progression: what the model relies on",
         source="442 diabetes patients, the quarter held out from training",
     )
-    with writing(attributions) as part:
+    with atomic_write(attributions) as part:
         pq.write_table(explanation.to_arrow(), part)
     top = ", ".join(explanation.feature_names[j] for j in explanation.ordered(3))
     say(

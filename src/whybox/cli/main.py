@@ -41,7 +41,7 @@ Exact for tree models of scikit-learn, XGBoost, LightGBM and CatBoost; every row
 
 _EXPLAIN: Final = """Write the attributions of every row: one column a feature, then base_value and prediction.
 base_value + the sum of a row's features is the row's prediction on the scale explained (log-odds for boosted
-classifiers, probabilities for forests; see --output). A model of several classes or outputs gets columns for every one of them,
+classifiers, probabilities for forests; see --scale). A model of several classes or outputs gets columns for every one of them,
 named FEATURE|OUTPUT; --output NAME writes one alone. A Parquet result carries the evidence in its metadata; CSV and Arrow results hold
 the numbers only."""
 
@@ -65,8 +65,8 @@ _SPOKEN: Final = (
     ),
     (r"pass background=X_train", "pass training rows with --background FILE"),
     (r"players=\{\.\.\.\}", "--player NAME=COLUMN,COLUMN"),
-    (r"\b(output|method|index|order|target)=('[^']*'|\d)", r"--\1 \2"),
-    (r"\by=('[^']*')", r"--target \1"),
+    (r"\b(output|scale|method|index|order|target)=('[^']*'|\d)", r"--\1 \2"),
+    (r"\by=('[^']*')", r"--y \1"),
     (r"\bsparse=True\b", "--sparse"),
     (r"\blayer=\.\.\.", "--option layer=NAME"),
     (r"\bembedding='\.\.\.'", "--embedding LAYER"),
@@ -80,7 +80,7 @@ _SPOKEN: Final = (
         r"a picture shows one output; say which, for example --target \1",
     ),
     (r"\bn_jobs=(-?\d+)", r"--n-jobs \1"),
-    (r"\bleave output out", "leave --output out"),
+    (r"\bleave (output|scale) out", r"leave --\1 out"),
     (r"Pass a frame whose column has", "Pass a Parquet file whose column has"),
     (r", or raise max_evals\b", ""),
     (r"--trust-pickle on the command line, trust_pickle=True in Python", "--trust-pickle"),
@@ -210,7 +210,7 @@ def _effects_parser(commands: Any) -> None:
     )
     add("--kind", default="pdp", help="pdp, ice, c-ice, d-ice, ale, marginal or anova (default: %(default)s)")
     add("--grid", default=None, metavar="N", help="how many points, or thresholds: one for each step of the trees")
-    add("--weights", metavar="COLUMN", help="column of DATA with a weight for each row")
+    add("--sample-weight", metavar="COLUMN", help="column of DATA with a weight for each row")
     add("--n-jobs", type=int, metavar="N", help="threads of tree models (default: as many as there are processors)")
     effects.set_defaults(run=_effects, background=None)
 
@@ -226,7 +226,7 @@ def _report_parser(commands: Any) -> None:
     _common(report)
     report.add_argument("-o", "--out", required=True, metavar="FILE", help="where to write the page (.html)")
     report.add_argument(
-        "--target", metavar="COLUMN", help="column of DATA that holds the truth, to say how well the model does"
+        "--y", metavar="COLUMN", help="column of DATA that holds the truth, to say how well the model does"
     )
     report.add_argument("--title", help="title of the page")
     report.set_defaults(run=_report)
@@ -256,7 +256,14 @@ def _model_and_rows(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("data", metavar="DATA", help="rows to explain: .csv or .parquet; columns are matched by name")
     parser.add_argument(
-        "--output", metavar="NAME", help="raw (default), probability, response, all, or the name of a class or output"
+        "--output",
+        metavar="NAME",
+        help="label or position of a class or output, or all (default: every output of the model)",
+    )
+    parser.add_argument(
+        "--scale",
+        metavar="SCALE",
+        help="raw (default: the additive scale), probability or response (the model's predictions)",
     )
     parser.add_argument(
         "--trust-pickle", action="store_true", help="read a pickle or joblib file, which runs whatever code is in it"
@@ -305,7 +312,7 @@ def _players(options: argparse.Namespace) -> dict[str, list[str]] | None:
 
 
 def _explain(options: argparse.Namespace) -> None:
-    from whybox.core.atomic_write import writing
+    from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import check_output, count_rows, read_batches, read_table, table_writer
     from whybox.explainers import LinearShap, TreeShap
     from whybox.explanation.evidence import Evidence, merged
@@ -320,12 +327,12 @@ def _explain(options: argparse.Namespace) -> None:
     spelled, coded = _spelled(options.data, model, options.id), _coded(options.data, model, options.id)
     copied = [c for c in options.id if not model.inputs.reads(c)]
     explainer = (LinearShap if isinstance(model, Linear) else TreeShap)(
-        model, background, output=options.output, order=options.order, players=_players(options), index=options.index, method=options.method,
+        model, background, output=options.output, scale=options.scale, order=options.order, players=_players(options), index=options.index, method=options.method,
         sparse=options.sparse, n_jobs=options.n_jobs, dtype=options.dtype
     )  # fmt: skip
     parts: list[Evidence] = []
     last: Explanation | None = None
-    with writing(out) as part:
+    with atomic_write(out) as part:
         write = table_writer(part, out)
         for rows in read_batches(options.data, spelled, coded, copied):
             asked = _without_ids(rows, model, options)
@@ -333,7 +340,7 @@ def _explain(options: argparse.Namespace) -> None:
             write(_with_ids(last, rows, options))
             parts.append(last.evidence)
         evidence = merged(parts)
-        write.about("whybox", json.dumps({"evidence": evidence.to_dict()}))
+        write.add_metadata("whybox", json.dumps({"evidence": evidence.to_dict()}))
         write.close()
     assert last is not None  # noqa: S101  # there is at least one batch
     print(f"{out}: {evidence.rows:,} rows x {len(last.feature_names):,} features, in {last.units}")
@@ -360,7 +367,7 @@ def _categories(path: str, model: Any, apart: Sequence[str]) -> dict[str, Any]:
 
 def _explained(explain: Callable[[Any], Any], rows: Any, path: str, before: int = 0) -> Any:
     """Explain a batch; errors about a cell name its place in the file."""
-    from whybox.data.table_files import odd_cell
+    from whybox.data.table_files import non_numeric_cell
 
     try:
         return explain(rows)
@@ -369,7 +376,7 @@ def _explained(explain: Callable[[Any], Any], rows: Any, path: str, before: int 
         raise InputError(error.args[0].replace("{row}", row)) from None
     except DtypeError as error:
         about_numbers = re.search(r"reads numbers only|is not numeric|holds text", str(error))
-        cell = odd_cell(path, str(error)) if about_numbers else None
+        cell = non_numeric_cell(path, str(error)) if about_numbers else None
         raise DtypeError(cell) if cell else error from None
 
 
@@ -404,7 +411,7 @@ def _tell(evidence: Any) -> None:
 
 def _effects(options: argparse.Namespace) -> None:
     from whybox.api.effects import effects
-    from whybox.core.atomic_write import writing
+    from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import check_output, count_rows, read_table, table_writer
     from whybox.methods.effects.plan import plan_effects
     from whybox.methods.effects.problem import settle
@@ -416,26 +423,27 @@ def _effects(options: argparse.Namespace) -> None:
         _refuse_overwriting(options)
     count_rows(options.data)
     model = _model(options)
-    rows = read_table(options.data, _spelled(options.data, model, [options.weights]))
-    weights = None
-    if options.weights:
-        if options.weights not in rows.column_names:
+    rows = read_table(options.data, _spelled(options.data, model, [options.sample_weight]))
+    sample_weight = None
+    if options.sample_weight:
+        if options.sample_weight not in rows.column_names:
             raise OptionError(
-                f"--weights {options.weights!r} is not a column of {options.data}.{did_you_mean(options.weights, rows.column_names)}"
+                f"--sample-weight {options.sample_weight!r} is not a column of {options.data}.{did_you_mean(options.sample_weight, rows.column_names)}"
             )
-        weights = rows.column(options.weights).to_numpy(zero_copy_only=False)
-        if not model.inputs.reads(options.weights):
-            rows = rows.drop_columns([options.weights])
+        sample_weight = rows.column(options.sample_weight).to_numpy(zero_copy_only=False)
+        if not model.inputs.reads(options.sample_weight):
+            rows = rows.drop_columns([options.sample_weight])
     features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
     grid = int(options.grid) if (options.grid or "").isdigit() else options.grid
     asked: dict[str, Any] = {
         "kind": options.kind,
         "grid": grid,
         "output": options.output,
-        "weights": weights,
+        "scale": options.scale,
+        "sample_weight": sample_weight,
         "n_jobs": options.n_jobs,
     }
-    nothing: dict[str, Any] = {"response": None, "max_evals": None, "check": False}
+    nothing: dict[str, Any] = {"response_method": None, "max_evals": None, "check": False}
     settled = _explained(lambda rows: settle(model, rows, features, **asked, **nothing), rows, options.data)
     if options.plan:
         print(plan_effects(settled))
@@ -443,11 +451,11 @@ def _effects(options: argparse.Namespace) -> None:
     if settled.asks:
         print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)
     found = _explained(lambda rows: effects(model, rows, features, **asked), rows, options.data)
-    with writing(out) as part:
+    with atomic_write(out) as part:
         write = table_writer(part, out)
         write(found.to_arrow())
         evidence = {e if isinstance(e, str) else ",".join(e): found[e].evidence.to_dict() for e in found}
-        write.about("whybox", json.dumps({"evidence": evidence}))
+        write.add_metadata("whybox", json.dumps({"evidence": evidence}))
         write.close()
     first = found[0].evidence
     print(f"{out}: {first.method} of {len(found):,} feature{'s' if len(found) != 1 else ''} over {first.rows:,} rows")
@@ -465,10 +473,10 @@ def _report(options: argparse.Namespace) -> None:
     _refuse_overwriting(options)
     count_rows(options.data)
     model = _model(options)
-    rows = read_table(options.data, _spelled(options.data, model, [options.target]))
+    rows = read_table(options.data, _spelled(options.data, model, [options.y]))
     background = read_table(options.background, _spelled(options.background, model)) if options.background else None
     explanation = _explained(lambda rows: report(
-        model, rows, options.out, y=options.target, background=background, output=options.output, players=_players(options), title=options.title,
+        model, rows, options.out, y=options.y, background=background, output=options.output, scale=options.scale, players=_players(options), title=options.title,
         source=Path(options.data).name,
     ), rows, options.data)  # fmt: skip
     print(f"{options.out}: a report on {len(explanation):,} rows; open it in a browser")

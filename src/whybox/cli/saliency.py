@@ -17,6 +17,7 @@ from typing import Any, Final
 from whybox.cli.network_inputs import files_of, given, there
 from whybox.cli.saliency_output import MAX_ROWS_DRAWN, write
 from whybox.errors import InputError, ModelFileError, OptionError, WhyboxError
+from whybox.methods.registry import family_ids
 
 __all__ = ["add_parser"]
 
@@ -31,10 +32,6 @@ _EXAMPLES: Final = """examples:
 
 """
 _RESULTS: Final = (".npz", ".whybox", ".png", ".svg")
-_METHODS: Final = (
-    "gradient", "gradient_x_input", "smoothgrad", "vargrad", "integrated_gradients", "expected_gradients", "deeplift", "guided_backprop", "gradcam",
-    "gradcam++", "layercam", "scorecam", "occlusion", "rise", "ablation", "shapley",
-)  # fmt: skip  # held against the catalog by a test, for the catalog takes long to import
 PICTURE_SUFFIXES: Final = (".png", ".svg")
 
 
@@ -73,7 +70,7 @@ def add_parser(commands: Any, exit_codes: str) -> None:
         metavar="FILE",
         help="where to write: .npz, .whybox (with its evidence; of several inputs a file each), .png or .svg",
     )
-    add("--method", default="gradient", help=f"one of {', '.join(_METHODS)} (default: %(default)s)")
+    add("--method", default="gradient", help=f"one of {', '.join(family_ids('saliency'))} (default: %(default)s)")
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="option of the method (repeatable)")
     add("--target", metavar="OUTPUT", help="name (see --names) or number of the output, or all (default: the largest)")
     add("--names", metavar="FILE", help="names of the outputs, one a line")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from whybox.core.atomic_write import writing
+from whybox.core.atomic_write import atomic_write
 from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.plots.saliency_image import CHARACTERS_PER_INCH
@@ -31,10 +31,10 @@ def write(found: Mapping[str, Explanation], out: Path) -> list[Path]:
         paths = [_beside(out, name) for name in found]
         with ExitStack() as stack:
             for e, path in zip(found.values(), paths, strict=True):
-                e.save(stack.enter_context(writing(path)))
+                e.save(stack.enter_context(atomic_write(path)))
         return paths
     if kind == ".npz":
-        with writing(out) as part, part.open("wb") as file:
+        with atomic_write(out) as part, part.open("wb") as file:
             np.savez_compressed(file, **_arrays(found))
         return [out]
     import matplotlib as mpl
@@ -45,7 +45,7 @@ def write(found: Mapping[str, Explanation], out: Path) -> list[Path]:
     _refuse_shapes(found)
     figure = _drawn(found)
     try:
-        with writing(out) as part:
+        with atomic_write(out) as part:
             figure.savefig(
                 part, format=kind[1:], bbox_inches="tight", metadata={"Date": None} if kind == ".svg" else None
             )

@@ -1,1 +1,1 @@
-"""Validation, progress, files that appear whole: know nothing of models."""
+"""Validation, progress bars, atomic writes and label choice; nothing here depends on models."""

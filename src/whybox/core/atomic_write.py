@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Write a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from pathlib import Path
 
 from whybox.errors import InputError
 
-__all__ = ["writing"]
+__all__ = ["atomic_write"]
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it over `path` when the block ends well, remove it when it does not.
 
     Raises:
         InputError: the folder does not exist or cannot be written to.
     """
-    target = Path(path)
+    destination = Path(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent or ".")
+        handle, temporary_name = tempfile.mkstemp(
+            prefix=f".{destination.name}.", suffix=".part", dir=destination.parent or "."
+        )
     except OSError as error:
         raise InputError(
-            f"cannot write {target}: {error.strerror}. Choose an existing folder that you may write to."
+            f"cannot write {destination}: {error.strerror}. Choose an existing folder that you may write to."
         ) from None
     os.close(handle)
-    part = Path(name)
+    temporary_path = Path(temporary_name)
     try:
-        yield part
-        part.chmod(0o666 & ~_umask())
-        part.replace(target)
+        yield temporary_path
+        temporary_path.chmod(0o666 & ~_current_umask())
+        temporary_path.replace(destination)
     except BaseException:
-        part.unlink(missing_ok=True)
+        temporary_path.unlink(missing_ok=True)
         raise
 
 
-def _umask() -> int:
+def _current_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""Which of several labelled outputs a user means by a label, a number or a position."""
+"""Find the output that a user means by a label, a number or a position."""
 
 from __future__ import annotations
 
@@ -10,102 +10,107 @@ import numpy as np
 
 from whybox.errors import OptionError
 
-__all__ = ["choose", "class_names", "labelled"]
+__all__ = ["class_names", "matching_positions", "output_position"]
 
-_NUMBER: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-_TRUTH: Final = {"True": 1, "False": 0}
+_NUMBER_TEXT: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_BOOLEAN_VALUES: Final = {"True": 1, "False": 0}
 
 
 def class_names(classes: Iterable[Any]) -> tuple[str, ...]:
-    """Return the names of classes as a person writes them: 1 for 1.0."""
+    """Return class names as text; whole floats lose their point (1 for 1.0)."""
     return tuple(
-        str(int(c)) if isinstance(c, (float, np.floating)) and float(c).is_integer() else str(c) for c in classes
+        str(int(label)) if isinstance(label, (float, np.floating)) and float(label).is_integer() else str(label)
+        for label in classes
     )
 
 
-def labelled(asked: Any, labels: Sequence[Any]) -> list[int]:
-    """Return the positions of the labels that `asked` writes.
+def matching_positions(requested: Any, labels: Sequence[Any]) -> list[int]:
+    """Return the positions of the labels that match `requested`.
 
     Text is compared as text first. Then numbers are compared as numbers: 1, 1.0, ``"1"`` and ``"1.0"`` are the same label, and so are True
-    and ``"True"``. Text with leading zeros is no number.
+    and ``"True"``. Text with leading zeros is not a number.
     """
     names = [str(label) for label in labels]
-    exact = [i for i, name in enumerate(names) if name == str(asked)]
+    exact = [position for position, name in enumerate(names) if name == str(requested)]
     if exact:
         return exact
-    truth = isinstance(asked, (bool, np.bool_))
-    if truth and not set(names) <= {"0", "1"}:  # of classes 1 and 2, True is not the class 1
+    is_boolean = isinstance(requested, (bool, np.bool_))
+    if is_boolean and not set(names) <= {"0", "1"}:  # of classes 1 and 2, True is not the class 1
         return []
-    value = int(asked) if truth else _number(asked)
+    value = int(requested) if is_boolean else _label_value(requested)
     if value is None:
         return []
-    found = [i for i, name in enumerate(names) if _number(name) == value]
-    if found or isinstance(asked, str):
-        return found
-    return [i for i, name in enumerate(names) if name in _TRUTH and _TRUTH[name] == value]
+    matches = [position for position, name in enumerate(names) if _label_value(name) == value]
+    if matches or isinstance(requested, str):
+        return matches
+    return [
+        position for position, name in enumerate(names) if name in _BOOLEAN_VALUES and _BOOLEAN_VALUES[name] == value
+    ]
 
 
-def choose(option: str, asked: Any, labels: Sequence[Any], *, from_end: bool = False) -> int | None:
-    """Return the position of the output that `asked` means; None where it means none.
+def output_position(argument: str, requested: Any, labels: Sequence[Any], *, from_end: bool = False) -> int | None:
+    """Return the position of the output that `requested` means, or None if it means no output.
 
     A label wins over a position, and text is never a position. A whole number that is the label of one output and the position of another is
-    refused: nobody can tell which was meant.
+    refused as ambiguous.
 
     Args:
-        option: what the user calls the argument, for the message.
-        asked: text, a number or a truth value, also of numpy.
-        labels: of the outputs, in their order.
+        argument: name of the user's argument, for the message.
+        requested: text, a number or a truth value, also of numpy.
+        labels: labels of the outputs, in order.
         from_end: whether -1 is the position of the last output.
 
     Raises:
         OptionError: several outputs could be meant; the message says how to name each.
     """
-    asked = asked.item() if isinstance(asked, np.ndarray) and asked.shape == () else asked
-    found = labelled(asked, labels)
-    place = _position(asked, len(labels), from_end=from_end)
-    if len(found) > 1:
-        raise OptionError(f"{option}={asked!r}: {len(found)} outputs are called so; {_exactly(option, found, labels)}.")
-    if found and place is not None and place != found[0]:
-        at = _plain(asked)
+    requested = requested.item() if isinstance(requested, np.ndarray) and requested.shape == () else requested
+    matches = matching_positions(requested, labels)
+    position_meant = _as_position(requested, len(labels), from_end=from_end)
+    if len(matches) > 1:
         raise OptionError(
-            f"{option}={at} is the label of one output and the position of another, which is called {str(labels[place])!r}. Write the label as text: "
-            f"{option}={str(labels[found[0]])!r} for the output called so, {option}={str(labels[place])!r} for the one at position {at}."
+            f"{argument}={requested!r}: {len(matches)} outputs are called so; {_how_to_name_each(argument, matches, labels)}."
         )
-    return found[0] if found else place
+    if matches and position_meant is not None and position_meant != matches[0]:
+        number = _without_numpy(requested)
+        raise OptionError(
+            f"{argument}={number} is the label of one output and the position of another, which is called {str(labels[position_meant])!r}. Write the label as text: "
+            f"{argument}={str(labels[matches[0]])!r} for the output called so, {argument}={str(labels[position_meant])!r} for the one at position {number}."
+        )
+    return matches[0] if matches else position_meant
 
 
-def _exactly(option: str, found: Sequence[int], labels: Sequence[Any]) -> str:
-    names = list(dict.fromkeys(str(labels[i]) for i in found))
-    if len(names) < len(found):
+def _how_to_name_each(argument: str, matches: Sequence[int], labels: Sequence[Any]) -> str:
+    names = list(dict.fromkeys(str(labels[i]) for i in matches))
+    if len(names) < len(matches):
         return "give their names to tell them apart"
-    return f"write the label as text: {' or '.join(f'{option}={name!r}' for name in names)}"
+    return f"write the label as text: {' or '.join(f'{argument}={name!r}' for name in names)}"
 
 
-def _plain(asked: Any) -> Any:
-    return asked.item() if isinstance(asked, np.generic) else asked
+def _without_numpy(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
-def _position(asked: Any, count: int, *, from_end: bool) -> int | None:
-    if isinstance(asked, bool) or not isinstance(asked, (int, np.integer)):
+def _as_position(requested: Any, count: int, *, from_end: bool) -> int | None:
+    if isinstance(requested, bool) or not isinstance(requested, (int, np.integer)):
         return None
-    place = int(asked)
-    if from_end and -count <= place < 0:
-        return place + count
-    return place if 0 <= place < count else None
+    position = int(requested)
+    if from_end and -count <= position < 0:
+        return position + count
+    return position if 0 <= position < count else None
 
 
-def _number(value: Any) -> int | float | None:
-    """Return what a label is worth as a number; None for text that writes none, and for what is not finite."""
+def _label_value(value: Any) -> int | float | None:
+    """Return a label as a finite number, or None if it is not one."""
     if isinstance(value, str):
-        if not _NUMBER.fullmatch(value):
+        if not _NUMBER_TEXT.fullmatch(value):
             return None
-        return int(value) if value.lstrip("-").isdigit() else _finite(float(value))
+        return int(value) if value.lstrip("-").isdigit() else _finite_or_none(float(value))
     if isinstance(value, (bool, np.bool_)):
         return None
     if isinstance(value, (int, np.integer)):
         return int(value)
-    return _finite(float(value)) if isinstance(value, (float, np.floating)) else None
+    return _finite_or_none(float(value)) if isinstance(value, (float, np.floating)) else None
 
 
-def _finite(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return value if np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar in a terminal or notebook after two seconds, silence in logs and pipes."""
+"""Progress of long work: a bar in a terminal or notebook after two seconds, nothing in logs and pipes."""
 
 from __future__ import annotations
 
@@ -6,75 +6,79 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["batches", "counted", "expected"]
+__all__ = ["expected_batch_sizes", "progress_counter", "timed_batches"]
 
 SECONDS_PER_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 
 
-def batches(
+def timed_batches(
     total: int,
     *,
-    what: str,
-    first: int = 32,
-    most: int = 65536,
+    description: str,
+    first_size: int = 32,
+    max_size: int = 65536,
     quiet: bool = False,
     unit: str = "rows",
-    steady: bool = False,
+    fixed_size: bool = False,
 ) -> Iterator[slice]:
     """Yield slices that cover ``range(total)``, sized so that the work on each takes about a fifth of a second.
 
     Args:
-        total: how many rows.
-        what: what is being done, shown beside the bar.
-        first: size of the first slice, before anything was timed.
-        most: largest slice.
-        quiet: show nothing, for inner loops.
-        unit: what is counted.
-        steady: slices of `first` whatever the clock says: where numbers depend on what is computed together, they must not depend on the time it took.
+        total: number of rows.
+        description: text shown beside the bar.
+        first_size: size of the first slice, before any timing.
+        max_size: largest slice.
+        quiet: show no bar (for inner loops).
+        unit: name of what is counted.
+        fixed_size: make all slices of `first_size`, for results that depend on the batch size and so must not depend on timing.
     """
-    if total <= min(first, most):
+    if total <= min(first_size, max_size):
         if total:
             yield slice(0, total)
         return
     from tqdm.auto import tqdm
 
-    size, start = min(first, most), 0
-    with tqdm(total=total, desc=what, unit=f" {unit}", delay=2, disable=True if quiet else None, leave=False) as bar:
+    size, start = min(first_size, max_size), 0
+    with tqdm(
+        total=total, desc=description, unit=f" {unit}", delay=2, disable=True if quiet else None, leave=False
+    ) as progress_bar:
         while start < total:
             stop = min(start + size, total)
-            began = time.perf_counter()
+            started = time.perf_counter()
             yield slice(start, stop)
-            took = max(time.perf_counter() - began, 1e-6)
-            bar.update(stop - start)
-            if not steady:
-                size = _next(size, took, most)
+            seconds = max(time.perf_counter() - started, 1e-6)
+            progress_bar.update(stop - start)
+            if not fixed_size:
+                size = _next_size(size, seconds, max_size)
             start = stop
 
 
 @contextmanager
-def counted(total: int, *, what: str, unit: str = "rows") -> Iterator[Callable[[int], object]]:
-    """Show progress of work whose batches are chosen elsewhere; call what is yielded with how many more are done."""
+def progress_counter(total: int, *, description: str, unit: str = "rows") -> Iterator[Callable[[int], object]]:
+    """Show progress of work with batches of its own; call the yielded function with the number of items just finished."""
     from tqdm.auto import tqdm
 
-    with tqdm(total=total, desc=what, unit=f" {unit}", delay=2, disable=None, leave=False) as bar:
-        yield bar.update
+    with tqdm(total=total, desc=description, unit=f" {unit}", delay=2, disable=None, leave=False) as progress_bar:
+        yield progress_bar.update
 
 
-def _next(size: int, took: float, most: int) -> int:
-    return int(min(most, max(1, min(4 * size, size * SECONDS_PER_CALL / took))))
+def _next_size(size: int, seconds: float, max_size: int) -> int:
+    return int(min(max_size, max(1, min(4 * size, size * SECONDS_PER_CALL / seconds))))
 
 
-def expected(total: int, overhead: float, each: float, *, first: int = 32, most: int = 65536) -> list[int]:
-    """Return the sizes of slices that :func:`batches` will make if one takes ``overhead + each * size`` seconds."""
-    out: list[int] = []
-    size, left = min(first, most), total
+def expected_batch_sizes(
+    total: int, seconds_per_call: float, seconds_per_row: float, *, first_size: int = 32, max_size: int = 65536
+) -> list[int]:
+    """Return the sizes of slices that :func:`timed_batches` will make if one takes ``seconds_per_call + seconds_per_row * size`` seconds."""
+    sizes: list[int] = []
+    size, remaining = min(first_size, max_size), total
     if total <= size:
         return [total] if total else []
-    while left > 0:
-        out.append(min(size, left))
-        left -= size
-        size = _next(size, max(overhead + each * out[-1], 1e-6), most)
-        if size == out[-1] and left > size:  # it has settled
-            out += [size] * (left // size)
-            left %= size
-    return out
+    while remaining > 0:
+        sizes.append(min(size, remaining))
+        remaining -= size
+        size = _next_size(size, max(seconds_per_call + seconds_per_row * sizes[-1], 1e-6), max_size)
+        if size == sizes[-1] and remaining > size:  # the size has converged
+            sizes += [size] * (remaining // size)
+            remaining %= size
+    return sizes

@@ -1,4 +1,4 @@
-"""Numbers among options, refused in the same words everywhere."""
+"""Checks of numeric options, with the same messages everywhere."""
 
 from __future__ import annotations
 
@@ -8,34 +8,36 @@ import numpy as np
 
 from whybox.errors import OptionError
 
-__all__ = ["check_jobs", "fraction", "whole"]
+__all__ = ["check_jobs", "check_positive", "check_whole_number"]
 
 
-def whole(name: str, value: Any, least: int | None = 1) -> int:
-    """Return a whole number, or refuse it.
+def check_whole_number(argument: str, value: Any, minimum: int | None = 1) -> int:
+    """Check that an option is a whole number and return it as int.
 
     Raises:
-        OptionError: it is none, or smaller than `least` (None: any will do).
+        OptionError: it is not a whole number, or smaller than `minimum` (None: no limit).
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or (least is not None and value < least):
-        raise OptionError(f"{name}={value!r} must be a whole number{'' if least is None else f', {least} or more'}.")
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or (minimum is not None and value < minimum):
+        raise OptionError(
+            f"{argument}={value!r} must be a whole number{'' if minimum is None else f', {minimum} or more'}."
+        )
     return int(value)
 
 
-def fraction(name: str, value: Any, most: float = np.inf) -> float:
-    """Return a positive number, or refuse it.
+def check_positive(argument: str, value: Any, maximum: float = np.inf) -> float:
+    """Check that an option is a positive number and return it as float.
 
     Raises:
-        OptionError: it is none, not positive, or larger than `most`.
+        OptionError: it is not a number, not positive, or larger than `maximum`.
     """
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, float, np.number))
-        or not 0 < value <= most
+        or not 0 < value <= maximum
         or not np.isfinite(float(value))
     ):
         raise OptionError(
-            f"{name}={value!r} must be a number above 0{'' if np.isinf(most) else f' and at most {most:g}'}."
+            f"{argument}={value!r} must be a number above 0{'' if np.isinf(maximum) else f' and at most {maximum:g}'}."
         )
     return float(value)
 

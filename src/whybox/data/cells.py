@@ -1,7 +1,7 @@
-"""Cells as a model meets them: which are the same to any model, tables with chosen cells in one column, and rows that stay as they are.
+"""Identity of cells, tables with chosen cells in one column, and snapshots of tables.
 
-Two cells are the same only where no model can tell them apart: same Python type, same bits. None and NaN, 1 and True, 0.0 and -0.0, ids that one float
-stands for are different cells, though they may be equal numbers, or both mean "missing".
+Two cells are the same only if no model can tell them apart: same Python type, same bits. None and NaN, 1 and True, 0.0 and -0.0, and integers that one float
+represents, are different cells, although they may be equal as numbers or both mean "missing".
 """
 
 from __future__ import annotations
@@ -20,64 +20,64 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data import sparse_rows
-from whybox.data.series import dtype_of, widened
+from whybox.data.series import dtype_of, widen_array
 from whybox.data.table import Table, is_missing
 from whybox.errors import DtypeError, shown
 
 __all__ = [
     "Ints",
     "cell_codes",
+    "cell_key",
+    "cell_positions",
     "column_dtype",
-    "identity",
+    "has_plain_storage",
     "object_cells",
-    "positions",
-    "snapshot",
-    "stored_plainly",
-    "telling_rows",
-    "with_cells",
+    "representative_rows",
+    "rows_with_cells",
+    "snapshot_table",
 ]
 
 Ints = npt.NDArray[np.int64]
-NULL: Final = -1
-_SPELLED: Final = (date, time, timedelta, Decimal, Fraction, UUID, complex)  # their repr says all there is
+NULL_CODE: Final = -1
+_TYPES_WITH_FULL_REPR: Final = (date, time, timedelta, Decimal, Fraction, UUID, complex)  # repr identifies their values
 
 
-def identity(value: Any) -> Hashable:
-    """Return a key that two cells share only if no model can tell them apart; an object of an unknown type is the same as itself alone."""
-    kind = type(value)
-    if kind is str:
+def cell_key(value: Any) -> Hashable:
+    """Return a key that two cells share only if no model can tell them apart; an object of an unknown type equals itself only."""
+    cell_type = type(value)
+    if cell_type is str:
         return str(value)
-    if kind in (bool, int, bytes):
-        return kind, value
-    if kind is float:
-        return kind, value.hex()
+    if cell_type in (bool, int, bytes):
+        return cell_type, value
+    if cell_type is float:
+        return cell_type, value.hex()
     if isinstance(value, np.ndarray):
-        cells = tuple(map(identity, value.ravel())) if value.dtype == object else value.tobytes()
-        return kind, value.dtype.str, value.shape, cells
+        cells = tuple(map(cell_key, value.ravel())) if value.dtype == object else value.tobytes()
+        return cell_type, value.dtype.str, value.shape, cells
     if isinstance(value, np.generic):
-        return kind, value.dtype.str, value.tobytes()
-    if kind in (list, tuple):
-        return kind, tuple(map(identity, value))
-    if kind is dict:
-        return kind, tuple((identity(k), identity(v)) for k, v in value.items())
-    if kind in (set, frozenset):
-        return kind, frozenset(map(identity, value))
-    if isinstance(value, _SPELLED) or kind.__module__.partition(".")[0] == "pandas":
-        return kind, repr(value)
-    return kind, id(value)
+        return cell_type, value.dtype.str, value.tobytes()
+    if cell_type in (list, tuple):
+        return cell_type, tuple(map(cell_key, value))
+    if cell_type is dict:
+        return cell_type, tuple((cell_key(k), cell_key(v)) for k, v in value.items())
+    if cell_type in (set, frozenset):
+        return cell_type, frozenset(map(cell_key, value))
+    if isinstance(value, _TYPES_WITH_FULL_REPR) or cell_type.__module__.partition(".")[0] == "pandas":
+        return cell_type, repr(value)
+    return cell_type, id(value)
 
 
-def positions(known: Sequence[Any], asked: Sequence[Any]) -> list[int]:
-    """Return where each value asked about stands among known ones: the same cell, else an equal one; -1 where there is none."""
-    same = {identity(v): i for i, v in reversed(list(enumerate(known)))}
-    equal: dict[Any, int] = {}
-    for i, v in enumerate(known):
-        if _hashable(v):
-            equal.setdefault(v, i)
-    return [same.get(identity(v), equal.get(v, -1) if _hashable(v) else -1) for v in asked]
+def cell_positions(candidates: Sequence[Any], wanted: Sequence[Any]) -> list[int]:
+    """Return the position of each wanted value among `candidates`: of the same cell, else of an equal one, else -1."""
+    by_identity = {cell_key(v): i for i, v in reversed(list(enumerate(candidates)))}
+    by_equality: dict[Any, int] = {}
+    for i, v in enumerate(candidates):
+        if _is_hashable(v):
+            by_equality.setdefault(v, i)
+    return [by_identity.get(cell_key(v), by_equality.get(v, -1) if _is_hashable(v) else -1) for v in wanted]
 
 
-def _hashable(value: Any) -> bool:
+def _is_hashable(value: Any) -> bool:
     try:
         hash(value)
     except TypeError:
@@ -85,16 +85,16 @@ def _hashable(value: Any) -> bool:
     return True
 
 
-def _of_matrix(table: Table, position: int) -> npt.NDArray[Any] | None:
-    """A column of an array, or of a sparse matrix with what an absent cell means in its place; None for frames."""
+def _matrix_column(table: Table, position: int) -> npt.NDArray[Any] | None:
+    """A column of an array, or of a sparse matrix with absent cells filled in; None for frames."""
     if isinstance(table.native, np.ndarray):
         return np.asarray(table.native[:, position])
-    return sparse_rows.column(table.native, position, table.absent) if table.is_matrix else None
+    return sparse_rows.dense_column(table.native, position, table.absent) if table.is_matrix else None
 
 
 def object_cells(table: Table, position: int) -> npt.NDArray[np.object_]:
-    """Return the cells of a column as Python objects, each as a model would find it in the user's own table."""
-    values = _of_matrix(table, position)
+    """Return the cells of a column as Python objects, as a model would read them from the user's own table."""
+    values = _matrix_column(table, position)
     if values is not None:
         return values.astype(object)
     series = nw.from_native(table.native, eager_only=True)[:, position]
@@ -102,24 +102,24 @@ def object_cells(table: Table, position: int) -> npt.NDArray[np.object_]:
     if table.library == "pandas" and native.dtype == object:
         return np.asarray(native.to_numpy(), dtype=object)
     cells = series.to_list()
-    out = np.empty(len(cells), dtype=object)
+    objects = np.empty(len(cells), dtype=object)
     for i, cell in enumerate(cells):
-        out[i] = cell
-    return out
+        objects[i] = cell
+    return objects
 
 
 def column_dtype(table: Table, position: int) -> Any:
-    """Return the dtype of a column as its own library calls it."""
+    """Return the dtype of a column in its own library."""
     if isinstance(table.native, np.ndarray) or table.is_matrix:
         return table.native.dtype
     return dtype_of(nw.from_native(table.native, eager_only=True)[:, position].to_native())
 
 
 def cell_codes(table: Table, position: int) -> Ints:
-    """Return a whole number for each cell of a column, (rows,): equal for cells that are the same, -1 for a null of the column's dtype."""
-    column = _of_matrix(table, position)
+    """Return an integer code for each cell of a column, (rows,): equal for identical cells, -1 for a null of the column's dtype."""
+    column = _matrix_column(table, position)
     if column is not None:
-        return _of_objects(column) if column.dtype == object else _of_bits(column)
+        return _codes_of_objects(column) if column.dtype == object else _codes_of_bits(column)
     series = nw.from_native(table.native, eager_only=True)[:, position]
     if series.dtype in (nw.Categorical, nw.Enum):
         return np.asarray(table.column(position).values, dtype=np.int64)
@@ -128,17 +128,17 @@ def cell_codes(table: Table, position: int) -> Ints:
         "M",
     ):
         dates = table.column(position).values
-        return _of_bits(dates) if dates.dtype.kind in "mM" else _of_objects(dates)
-    plain = _plain(series, table.library)
-    if plain is None:
-        return _of_objects(object_cells(table, position))
-    values, null = plain
-    codes = _of_bits(values)
-    return codes if null is None else np.where(null, NULL, codes)
+        return _codes_of_bits(dates) if dates.dtype.kind in "mM" else _codes_of_objects(dates)
+    stored = _stored_values(series, table.library)
+    if stored is None:
+        return _codes_of_objects(object_cells(table, position))
+    values, is_null = stored
+    codes = _codes_of_bits(values)
+    return codes if is_null is None else np.where(is_null, NULL_CODE, codes)
 
 
-def stored_plainly(table: Table, position: int) -> bool:
-    """Whether a column's cells are its numbers or dates and nothing else: two are the same where these are, but for the sign of a zero."""
+def has_plain_storage(table: Table, position: int) -> bool:
+    """Whether a column stores plain numbers or dates, so that equal values are identical cells but for the sign of zero."""
     if isinstance(table.native, np.ndarray) or table.is_matrix:
         return bool(table.native.dtype.kind in "iufmM")
     series = nw.from_native(table.native, eager_only=True)[:, position]
@@ -150,8 +150,10 @@ def stored_plainly(table: Table, position: int) -> bool:
     )
 
 
-def _plain(series: nw.Series[Any], library: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None] | None:
-    """Values of a column of numbers, booleans or dates as they are stored, and which are null; None for all other columns."""
+def _stored_values(
+    series: nw.Series[Any], library: str
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None] | None:
+    """Stored values and null mask of a column of numbers, booleans or dates; None for all other columns."""
     native = series.to_native()
     if library == "pandas" and isinstance(native.dtype, np.dtype):
         return None if native.dtype.kind not in "biufmM" else (native.to_numpy(), None)
@@ -159,98 +161,100 @@ def _plain(series: nw.Series[Any], library: str) -> tuple[npt.NDArray[Any], npt.
         series = series.cast(nw.Int8)
     elif not (series.dtype.is_numeric() and series.dtype != nw.Decimal):
         return None
-    null = np.asarray(series.is_null().to_numpy(), dtype=bool)
-    if not null.any():
+    is_null = np.asarray(series.is_null().to_numpy(), dtype=bool)
+    if not is_null.any():
         values = np.asarray(series.to_numpy())
     elif library == "pandas":
-        values = np.asarray(native.to_numpy(dtype=_stored(native.dtype), na_value=0))
+        values = np.asarray(native.to_numpy(dtype=_numpy_dtype(native.dtype), na_value=0))
     else:
         values = np.asarray(series.fill_null(0).to_numpy())
-    return (values, null) if values.dtype.kind in "biuf" else None
+    return (values, is_null) if values.dtype.kind in "biuf" else None
 
 
-def _stored(dtype: Any) -> Any:
-    """The numpy dtype behind one of pandas' own for numbers with nulls."""
+def _numpy_dtype(dtype: Any) -> Any:
+    """The numpy dtype of a pandas extension dtype for numbers with nulls."""
     return getattr(dtype, "numpy_dtype", None) or dtype
 
 
-def _of_bits(values: npt.NDArray[Any]) -> Ints:
+def _codes_of_bits(values: npt.NDArray[Any]) -> Ints:
     if values.dtype.itemsize not in (1, 2, 4, 8):
-        return _of_objects(values)
+        return _codes_of_objects(values)
     bits = np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
     return np.unique(bits, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def _of_objects(values: npt.NDArray[Any]) -> Ints:
-    code: dict[Hashable, int] = {}
-    return np.array([code.setdefault(identity(v), len(code)) for v in values], dtype=np.int64)
+def _codes_of_objects(values: npt.NDArray[Any]) -> Ints:
+    code_of: dict[Hashable, int] = {}
+    return np.array([code_of.setdefault(cell_key(v), len(code_of)) for v in values], dtype=np.int64)
 
 
-def with_cells(table: Table, position: int, rows: Ints, values: Sequence[Any]) -> Table:
-    """Return a row for each of `rows` whose cell in one column is that row's own, or where it is -1 the next of `values` (None: null).
+def rows_with_cells(table: Table, position: int, rows: Ints, values: Sequence[Any]) -> Table:
+    """Return the table rows at `rows`; where `rows` is -1, a row whose cell in one column is the next of `values` (None: null).
 
-    A cell of the table comes back exactly as it is, in its column's dtype; a new value goes into that dtype, and where it cannot, all go into one that holds
-    them. What the other columns hold is of no account.
+    Cells of the table keep their values and dtype; new values are stored in that dtype, or if it cannot hold them, the whole column in one that holds
+    them all. Other columns of the rows with new values are arbitrary.
 
     Raises:
-        DtypeError: no dtype holds all of them as they are.
+        DtypeError: no dtype holds all of them unchanged.
     """
     if not len(values):
         return table.rows(rows)
-    made = table.rows(np.zeros(len(values), dtype=np.int64)).with_values(position, values)
-    old = np.flatnonzero(rows >= 0)
-    if not len(old):
-        return made
-    kept = table.rows(rows[old])
+    new_rows = table.rows(np.zeros(len(values), dtype=np.int64)).with_values(position, values)
+    from_table = np.flatnonzero(rows >= 0)
+    if not len(from_table):
+        return new_rows
+    old_rows = table.rows(rows[from_table])
     order = np.empty(len(rows), dtype=np.int64)
-    order[old] = np.arange(len(old))
-    order[rows < 0] = len(old) + np.arange(len(values))
-    if isinstance(kept.native, np.ndarray):
-        dtype = np.result_type(kept.native, made.native)
-        both = np.concatenate([widened(kept.native, dtype), widened(made.native, dtype)])
-        return replace(kept, native=both[order], labels=None)
-    if kept.is_matrix:
-        return replace(kept, native=sparse_rows.stacked(kept.native, made.native)[order], labels=None)
-    before, after = (nw.from_native(t.native, eager_only=True) for t in (kept, made))
-    one, two = before[:, position], after[:, position]
-    if dtype_of(one.to_native()) != dtype_of(two.to_native()):
-        before = before.with_columns(_recast(one, two))
-    native = nw.concat([before, after]).to_native()
-    return replace(kept, native=native, labels=None).rows(order)
+    order[from_table] = np.arange(len(from_table))
+    order[rows < 0] = len(from_table) + np.arange(len(values))
+    if isinstance(old_rows.native, np.ndarray):
+        dtype = np.result_type(old_rows.native, new_rows.native)
+        stacked = np.concatenate([widen_array(old_rows.native, dtype), widen_array(new_rows.native, dtype)])
+        return replace(old_rows, native=stacked[order], labels=None)
+    if old_rows.is_matrix:
+        return replace(old_rows, native=sparse_rows.stack_rows(old_rows.native, new_rows.native)[order], labels=None)
+    old_frame, new_frame = (nw.from_native(t.native, eager_only=True) for t in (old_rows, new_rows))
+    old_column, new_column = old_frame[:, position], new_frame[:, position]
+    if dtype_of(old_column.to_native()) != dtype_of(new_column.to_native()):
+        old_frame = old_frame.with_columns(_cast_column(old_column, new_column))
+    native = nw.concat([old_frame, new_frame]).to_native()
+    return replace(old_rows, native=native, labels=None).rows(order)
 
 
-def _recast(one: nw.Series[Any], two: nw.Series[Any]) -> nw.Series[Any]:
-    """The cells of a column in the dtype of another one; refused where that changes a cell."""
-    native, dtype = one.to_native(), dtype_of(two.to_native())
-    turn = "astype" if hasattr(native, "astype") else "cast"
+def _cast_column(source: nw.Series[Any], target: nw.Series[Any]) -> nw.Series[Any]:
+    """A column cast to the dtype of another one; refused if that changes a cell."""
+    native, dtype = source.to_native(), dtype_of(target.to_native())
+    cast_method = "astype" if hasattr(native, "astype") else "cast"
     try:
-        out: nw.Series[Any] = nw.from_native(getattr(native, turn)(dtype), series_only=True).alias(one.name)
-        back = nw.from_native(getattr(out.to_native(), turn)(dtype_of(native)), series_only=True)
+        cast: nw.Series[Any] = nw.from_native(getattr(native, cast_method)(dtype), series_only=True).alias(source.name)
+        round_trip = nw.from_native(getattr(cast.to_native(), cast_method)(dtype_of(native)), series_only=True)
     except Exception as error:  # each library has errors of its own
-        raise DtypeError(f"column {one.name!r} cannot hold {shown(two.to_list())} beside its own values.") from error
-    if list(map(identity, back.to_list())) != list(map(identity, one.to_list())):
         raise DtypeError(
-            f"column {one.name!r} holds values that are rounded where {shown(two.to_list())} stand beside them; ask for values of its own dtype."
+            f"column {source.name!r} cannot hold {shown(target.to_list())} beside its own values."
+        ) from error
+    if list(map(cell_key, round_trip.to_list())) != list(map(cell_key, source.to_list())):
+        raise DtypeError(
+            f"column {source.name!r} holds values that are rounded where {shown(target.to_list())} stand beside them; ask for values of its own dtype."
         )
-    return out
+    return cast
 
 
-def snapshot(table: Table) -> Table:
-    """Return a table that what is done to the user's own array or frame later does not change.
+def snapshot_table(table: Table) -> Table:
+    """Return a table that later changes of the user's array or frame do not affect.
 
-    An array is copied, unless it is read-only all the way down. Frames share their columns until one is written to (pandas before 3: copied).
+    An array is copied, unless it and all its bases are read-only. Frames share their columns until one is written to (pandas before 3: copied).
     """
     native = table.native
     if table.is_matrix:
         return replace(table, native=native.copy())
     if isinstance(native, np.ndarray):
-        return table if _read_only(native) else replace(table, native=native.copy())
+        return table if _is_read_only(native) else replace(table, native=native.copy())
     if table.library == "pandas":
         return replace(table, native=native.copy(deep=int(sys.modules["pandas"].__version__.split(".")[0]) < 3))
     return replace(table, native=native.clone()) if table.library == "polars" else table
 
 
-def _read_only(array: npt.NDArray[Any]) -> bool:
+def _is_read_only(array: npt.NDArray[Any]) -> bool:
     base: Any = array
     while isinstance(base, np.ndarray):
         if base.flags.writeable:
@@ -259,41 +263,49 @@ def _read_only(array: npt.NDArray[Any]) -> bool:
     return base is None or isinstance(base, bytes)
 
 
-def telling_rows(table: Table, most: int) -> Ints:
-    """Return at most so many rows that show how a model treats rows: from all over the table, then one for each column with a missing value in it."""
-    n = len(table)
-    wide, dense = (np.unique(np.linspace(0, n - 1, min(n, m)).astype(np.int64)) for m in (-(-most // 2), most))
-    found: list[int] = _sparse_gaps(table.native, wide)[: max(0, min(n, most) - len(wide))] if table.is_matrix else []
+def representative_rows(table: Table, most: int) -> Ints:
+    """Return at most `most` row positions: evenly spaced rows, and one with a missing value for each column that has any."""
+    n_rows = len(table)
+    half_spread, full_spread = (
+        np.unique(np.linspace(0, n_rows - 1, min(n_rows, count)).astype(np.int64)) for count in (-(-most // 2), most)
+    )
+    with_missing: list[int] = (
+        _rows_with_stored_nan(table.native, half_spread)[: max(0, min(n_rows, most) - len(half_spread))]
+        if table.is_matrix
+        else []
+    )
     for position in range(table.width) if not table.is_matrix else ():
-        if len(wide) + len(found) >= min(n, most):
+        if len(half_spread) + len(with_missing) >= min(n_rows, most):
             break
-        gap = _gaps(table, position)
-        if gap is not None and gap.any() and not gap[[*wide, *found]].any():
-            found.append(int(gap.argmax()))
-    more = dense[~np.isin(dense, [*wide, *found])][: most - len(wide) - len(found)]
-    return np.concatenate([wide, more, np.array(found, dtype=np.int64)])
+        mask = _missing_mask(table, position)
+        if mask is not None and mask.any() and not mask[[*half_spread, *with_missing]].any():
+            with_missing.append(int(mask.argmax()))
+    fill_up = full_spread[~np.isin(full_spread, [*half_spread, *with_missing])][
+        : most - len(half_spread) - len(with_missing)
+    ]
+    return np.concatenate([half_spread, fill_up, np.array(with_missing, dtype=np.int64)])
 
 
-def _sparse_gaps(rows: Any, chosen: Ints) -> list[int]:
-    """Of a sparse matrix, a row for each column that stores a missing value, unless one of the chosen rows has it."""
-    if rows.dtype.kind != "f":
+def _rows_with_stored_nan(csr: Any, chosen_rows: Ints) -> list[int]:
+    """A row of a sparse matrix for each column that stores NaN, except columns where one of the chosen rows has it."""
+    if csr.dtype.kind != "f":
         return []
-    stored = np.flatnonzero(np.isnan(rows.data))
-    at = np.searchsorted(rows.indptr, stored, side="right") - 1
-    columns, first = np.unique(rows.indices[stored], return_index=True)
-    known = np.isin(columns, rows.indices[stored][np.isin(at, chosen)])
-    return list(dict.fromkeys(at[first[~known]].tolist()))
+    stored_nan = np.flatnonzero(np.isnan(csr.data))
+    row_indices = np.searchsorted(csr.indptr, stored_nan, side="right") - 1
+    columns, first_index = np.unique(csr.indices[stored_nan], return_index=True)
+    covered = np.isin(columns, csr.indices[stored_nan][np.isin(row_indices, chosen_rows)])
+    return list(dict.fromkeys(row_indices[first_index[~covered]].tolist()))
 
 
-def _gaps(table: Table, position: int) -> npt.NDArray[np.bool_] | None:
+def _missing_mask(table: Table, position: int) -> npt.NDArray[np.bool_] | None:
     """Where a column has missing values; None where its dtype has none."""
-    values = _of_matrix(table, position)
+    values = _matrix_column(table, position)
     if values is not None:
         if values.dtype == object:
             return np.fromiter(map(is_missing, values), dtype=bool, count=len(values))
         return np.isnan(values) if values.dtype.kind == "f" else None
     series = nw.from_native(table.native, eager_only=True)[:, position]
-    gap = np.asarray(series.is_null().to_numpy(), dtype=bool)
+    mask = np.asarray(series.is_null().to_numpy(), dtype=bool)
     if series.dtype.is_float() and table.library != "pandas":
-        gap |= np.isnan(np.asarray(series.to_numpy(), dtype=np.float64))
-    return gap
+        mask |= np.isnan(np.asarray(series.to_numpy(), dtype=np.float64))
+    return mask

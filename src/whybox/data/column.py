@@ -1,4 +1,4 @@
-"""One column, typed: numbers, booleans, categories, text, dates or other objects, whatever array or frame library it comes from."""
+"""One typed column from any array or frame library: numbers, booleans, categories, text, dates or other objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from whybox.data import sparse_rows
 from whybox.data.series import category_codes, is_missing
 from whybox.errors import DtypeError, shown
 
-__all__ = ["Column", "array_column", "frame_column", "in_words"]
+__all__ = ["Column", "array_column", "describe_content", "frame_column"]
 
 Kind = Literal["number", "boolean", "category", "string", "datetime", "object"]
 
@@ -35,16 +35,16 @@ class Column:
     originals: npt.NDArray[np.object_] | None = None
 
     def objects(self) -> npt.NDArray[np.object_]:
-        """Return the values as Python objects, missing as None: what a person would write in a table."""
+        """Return the values as Python objects, missing as None."""
         if self.categories is not None:
-            lookup = np.array([*self.categories, None], dtype=object)
-            return np.asarray(lookup[self.values])
-        out = self.values.astype(object)
+            category_of_code = np.array([*self.categories, None], dtype=object)
+            return np.asarray(category_of_code[self.values])
+        cells = self.values.astype(object)
         if self.kind in ("number", "boolean") and self.values.dtype.kind == "f":
             missing = np.isnan(self.values)
-            out = self.values.astype(bool).astype(object) if self.kind == "boolean" else out
-            out[missing] = None
-        return out
+            cells = self.values.astype(bool).astype(object) if self.kind == "boolean" else cells
+            cells[missing] = None
+        return cells
 
 
 def array_column(name: str, values: npt.NDArray[Any]) -> Column:
@@ -57,7 +57,7 @@ def array_column(name: str, values: npt.NDArray[Any]) -> Column:
 
 
 def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
-    """Type a column of Python objects by what it holds."""
+    """Type a column of Python objects by its values."""
     missing = np.array([is_missing(v) for v in values], dtype=bool)
     present = values[~missing]
     if len(present) and all(isinstance(v, (bool, np.bool_)) for v in present):
@@ -65,32 +65,33 @@ def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
     elif all(isinstance(v, (int, float, np.number, bool, np.bool_)) for v in present):
         kind = "number"
     else:
-        clean = values.copy()
-        clean[missing] = None
-        return Column(name, "string" if all(isinstance(v, str) for v in present) else "object", clean)
-    out = np.full(len(values), np.nan)
+        cells = values.copy()
+        cells[missing] = None
+        return Column(name, "string" if all(isinstance(v, str) for v in present) else "object", cells)
+    numbers = np.full(len(values), np.nan)
     try:
-        out[~missing] = present.astype(np.float64)
+        numbers[~missing] = present.astype(np.float64)
     except OverflowError:
         raise DtypeError(f"column {name!r} holds a whole number that is too large for a float.") from None
-    return Column(name, kind, out, originals=values)
+    return Column(name, kind, numbers, originals=values)
 
 
 def frame_column(name: str, series: nw.Series[Any]) -> Column:
-    """Type a column of a frame by its dtype, or where that is Python's own objects by what it holds."""
+    """Type a column of a frame by its dtype, or by its values if the dtype is object."""
     dtype = series.dtype
     if dtype == nw.Unknown and sparse_rows.is_sparse_column(series.to_native()):
         series = nw.from_native(series.to_native().sparse.to_dense(), series_only=True)
         dtype = series.dtype
     if dtype == nw.Boolean:
-        return _boolean(name, series)
+        return _boolean_column(name, series)
     if dtype.is_numeric():
-        return Column(name, "number", _numbers(series))
+        return Column(name, "number", _numeric_values(series))
     if dtype in (nw.Categorical, nw.Enum):
         codes, categories = category_codes(series.to_native(), series.to_arrow)
         return Column(name, "category", codes, categories)
-    zone = getattr(getattr(series.to_native(), "dtype", None), "tz", None)  # narwhals knows not every zone of pandas
-    if zone is not None:
+    # narwhals does not read every time zone of pandas
+    time_zone = getattr(getattr(series.to_native(), "dtype", None), "tz", None)
+    if time_zone is not None:
         return Column(name, "datetime", series.to_native().dt.tz_convert("UTC").dt.tz_localize(None).to_numpy())
     if dtype in (nw.Datetime, nw.Date, nw.Duration):
         dates = np.asarray(series.to_numpy())
@@ -102,14 +103,14 @@ def frame_column(name: str, series: nw.Series[Any]) -> Column:
     return _object_column(name, values)
 
 
-def _boolean(name: str, series: nw.Series[Any]) -> Column:
+def _boolean_column(name: str, series: nw.Series[Any]) -> Column:
     if series.null_count():
-        return Column(name, "boolean", _numbers(series.cast(nw.Int8)))
+        return Column(name, "boolean", _numeric_values(series.cast(nw.Int8)))
     return Column(name, "boolean", np.asarray(series.to_numpy(), dtype=bool))
 
 
-def _numbers(series: nw.Series[Any]) -> npt.NDArray[Any]:
-    if series.dtype.is_integer() and series.null_count():  # a cast would refuse ids beyond 2^53
+def _numeric_values(series: nw.Series[Any]) -> npt.NDArray[Any]:
+    if series.dtype.is_integer() and series.null_count():  # a cast fails on integers beyond 2^53
         out = np.asarray(series.fill_null(0).to_numpy()).astype(np.float64)
         out[np.asarray(series.is_null().to_numpy(), dtype=bool)] = np.nan
         return out
@@ -119,8 +120,8 @@ def _numbers(series: nw.Series[Any]) -> npt.NDArray[Any]:
     return out if out.dtype.kind in "fiu" else np.array([np.nan if is_missing(v) else v for v in out], dtype=np.float64)
 
 
-def in_words(column: Column) -> str:
-    """Say what a column holds that is no number, with examples."""
+def describe_content(column: Column) -> str:
+    """Describe the content of a column that is not numeric, with examples."""
     examples = shown([v for v in column.objects()[:50] if v is not None], most=2)
     several = column.kind == "object" and any(hasattr(v, "__len__") and not isinstance(v, str) for v in column.values)
     what = {"string": "text", "category": "categories", "datetime": "dates", "object": "mixed objects"}[column.kind]

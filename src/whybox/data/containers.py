@@ -1,4 +1,4 @@
-"""Rows in other containers than arrays and frames: dicts, lists of dicts, record batches and their readers, DuckDB relations. The way into data/table.py."""
+"""Convert other containers to data frames: dicts, lists of dicts, record batches and their readers, DuckDB relations."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from whybox.errors import ColumnsError, EmptyDataError, InputError, did_you_mean
 
 __all__ = ["as_frame"]
 
-FRAMES: Final = ("pandas", "polars", "pyarrow")  # the first one installed holds what comes without a library
+FRAME_LIBRARIES: Final = ("pandas", "polars", "pyarrow")  # columns without a library go into the first one installed
 
 
 def as_frame(data: Any, what: str) -> Any:
-    """Return rows in another container as a data frame; arrays, frames and everything else as they are.
+    """Return rows in another container as a data frame; arrays, frames and everything else unchanged.
 
     Args:
         data: a dict of columns (or of one row's values), a list of dicts, a pyarrow RecordBatch or RecordBatchReader (which is read to its end), or a
@@ -26,26 +26,26 @@ def as_frame(data: Any, what: str) -> Any:
         InputError: columns of different lengths, rows with different keys, a reader or query that fails. EmptyDataError: nothing in it.
     """
     if isinstance(data, Mapping):
-        return _of_columns(data, what)
+        return _frame_of_columns(data, what)
     if isinstance(data, (list, tuple)) and data and all(isinstance(row, Mapping) for row in data):
-        return _of_rows(data, what)
+        return _frame_of_records(data, what)
     library, kind = type(data).__module__.partition(".")[0].lstrip("_"), type(data).__name__
     if library == "pyarrow" and kind == "RecordBatch":
         return import_module("pyarrow").Table.from_batches([data])
     if library == "pyarrow" and kind.endswith("RecordBatchReader"):
-        return _read(data, what)
+        return _read_record_batches(data, what)
     if library == "duckdb" and kind == "DuckDBPyRelation":
         try:
             return data.to_arrow_table()
-        except Exception as error:  # whatever the query meets
+        except Exception as error:  # any error of the query
             raise InputError(f"{what} is a DuckDB relation that cannot be run: {_first_line(error)}") from error
     return data
 
 
-def _read(reader: Any, what: str) -> Any:
+def _read_record_batches(reader: Any, what: str) -> Any:
     try:
         table = reader.read_all()
-    except Exception as error:  # whatever its source meets
+    except Exception as error:  # any error of its source
         raise InputError(f"{what} is a RecordBatchReader that cannot be read: {_first_line(error)}") from error
     if not table.num_rows:
         raise EmptyDataError(
@@ -58,16 +58,16 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def _of_columns(data: Mapping[Any, Any], what: str) -> Any:
+def _frame_of_columns(data: Mapping[Any, Any], what: str) -> Any:
     """A dict from names to columns, or to the values of one row."""
     if not data:
         raise EmptyDataError(f"{what} has no columns.")
-    single = [name for name, values in data.items() if _is_one_value(values)]
-    if len(single) == len(data):
-        return _frame({name: [value] for name, value in data.items()}, what)
-    if single:
+    scalar_columns = [name for name, values in data.items() if _is_scalar(values)]
+    if len(scalar_columns) == len(data):
+        return _build_frame({name: [value] for name, value in data.items()}, what)
+    if scalar_columns:
         raise InputError(
-            f"{what}: {single[0]!r} holds one value, other columns hold several; give each column as many values as there are rows."
+            f"{what}: {scalar_columns[0]!r} holds one value, other columns hold several; give each column as many values as there are rows."
         )
     for name, values in data.items():
         if isinstance(values, (Mapping, set, frozenset)) or len(getattr(values, "shape", (len(values),))) != 1:
@@ -76,48 +76,52 @@ def _of_columns(data: Mapping[Any, Any], what: str) -> Any:
             )
     lengths = {name: len(values) for name, values in data.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name!r} has {n:,}" for name, n in list(lengths.items())[:6])
-        raise InputError(f"{what} has columns of different lengths: {told}.")
-    return _frame(data, what)
+        lengths_text = ", ".join(f"{name!r} has {n:,}" for name, n in list(lengths.items())[:6])
+        raise InputError(f"{what} has columns of different lengths: {lengths_text}.")
+    return _build_frame(data, what)
 
 
-def _is_one_value(values: Any) -> bool:
+def _is_scalar(values: Any) -> bool:
     return isinstance(values, (str, bytes)) or not hasattr(values, "__len__") or getattr(values, "shape", None) == ()
 
 
-def _of_rows(data: Sequence[Mapping[Any, Any]], what: str) -> Any:
+def _frame_of_records(data: Sequence[Mapping[Any, Any]], what: str) -> Any:
     """A list of dicts, one a row, all with the same keys."""
     names = list(data[0])
     for i, row in enumerate(data):
-        missing, more = [n for n in names if n not in row], [n for n in row if n not in data[0]]
+        missing, extra = [n for n in names if n not in row], [n for n in row if n not in data[0]]
         if missing:
             raise ColumnsError(
-                f"{what}: row {i:,} lacks {shown(missing)}, which row 0 has.{did_you_mean(missing[0], more)} Write None where a value is missing."
+                f"{what}: row {i:,} lacks {shown(missing)}, which row 0 has.{did_you_mean(missing[0], extra)} Write None where a value is missing."
             )
-        if more:
+        if extra:
             raise ColumnsError(
-                f"{what}: row {i:,} has {shown(more)}, which row 0 lacks. Write None where a value is missing."
+                f"{what}: row {i:,} has {shown(extra)}, which row 0 lacks. Write None where a value is missing."
             )
     if not names:
         raise EmptyDataError(f"{what} has no columns.")
-    return _frame({name: [row[name] for row in data] for name in names}, what)
+    return _build_frame({name: [row[name] for row in data] for name in names}, what)
 
 
-def _frame(columns: Mapping[Any, Any], what: str) -> Any:
-    """A frame of the library that the columns are of; of plain lists and arrays, of the first one installed."""
-    own = [root for v in columns.values() if (root := type(v).__module__.partition(".")[0]) in FRAMES]
-    library = own[0] if own else next(name for name in FRAMES if find_spec(name) is not None)
+def _build_frame(columns: Mapping[Any, Any], what: str) -> Any:
+    """A frame in the library of the columns; for plain lists and arrays, in the first library installed."""
+    frame_libraries = [
+        package for v in columns.values() if (package := type(v).__module__.partition(".")[0]) in FRAME_LIBRARIES
+    ]
+    library = (
+        frame_libraries[0] if frame_libraries else next(name for name in FRAME_LIBRARIES if find_spec(name) is not None)
+    )
     if library == "pandas":
         _refuse_other_indexes(columns, what)
     module = import_module(library)
     try:
         return module.table(dict(columns)) if library == "pyarrow" else module.DataFrame(dict(columns))
-    except Exception as error:  # each library has errors of its own for values that are no column
+    except Exception as error:  # each library has its own errors for invalid columns
         raise InputError(f"{what} cannot be made a table: {_first_line(error)}") from error
 
 
 def _refuse_other_indexes(columns: Mapping[Any, Any], what: str) -> None:
-    """Columns with indexes of their own would be matched by them, and rows fall apart.
+    """Refuse pandas columns with different indexes, which pandas would align by index instead of by position.
 
     Raises:
         InputError: two columns have different indexes.

@@ -1,4 +1,4 @@
-"""Single columns of each frame library (a new one like an old one, one dictionary for all chunks), new frames, pickles of tables: the lower half of data/table.py."""
+"""Operations on single columns of each frame library, new frames, and pickling of tables; data/table.py is built on them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import numpy.typing as npt
 from whybox.errors import DtypeError, MissingDependencyError, shown
 
 __all__ = [
-    "as_zoned",
     "build_frame",
     "category_codes",
     "dtype_of",
+    "from_pickle_state",
     "import_library",
-    "installed",
-    "interleaved",
+    "interleave_cells",
+    "is_installed",
     "is_missing",
     "like_array",
     "like_series",
-    "one_dictionary",
-    "packed",
     "same_codes",
     "series_of_cells",
-    "unpacked",
-    "widened",
-    "zone_of",
+    "temporal_series",
+    "time_zone_of",
+    "to_pickle_state",
+    "unify_dictionaries",
+    "widen_array",
 ]
 
 
@@ -49,21 +49,21 @@ def _pandas_na() -> Any:
 
 
 def like_array(dtype: np.dtype[Any], values: Sequence[Any]) -> npt.NDArray[Any]:
-    """Return values in `dtype` (objects as they are), or in a wider one where it cannot hold them exactly; floats are rounded to its width."""
+    """Return values as an array of `dtype`, or of a wider dtype if `dtype` cannot hold them exactly; objects stay as they are, floats are rounded."""
     if dtype.kind == "O":
-        out = np.empty(len(values), dtype=object)
+        objects = np.empty(len(values), dtype=object)
         for i, value in enumerate(values):
-            out[i] = value
-        return out
-    new = np.array([np.nan if is_missing(v) else v for v in values])
-    if new.dtype.kind not in "fiub":
+            objects[i] = value
+        return objects
+    array = np.array([np.nan if is_missing(v) else v for v in values])
+    if array.dtype.kind not in "fiub":
         raise DtypeError(f"an array of {dtype} cannot hold these values: {shown(values)}.")
     with np.errstate(invalid="ignore"):
-        kept = new.astype(dtype)
-    return kept if dtype.kind == "f" or np.array_equal(kept, new) else new
+        in_dtype = array.astype(dtype)
+    return in_dtype if dtype.kind == "f" or np.array_equal(in_dtype, array) else array
 
 
-def widened(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def widen_array(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Return a copy in a wider dtype.
 
     Raises:
@@ -82,62 +82,64 @@ def dtype_of(native: Any) -> Any:
     return native.type if hasattr(native, "type") else native.dtype
 
 
-def zone_of(dtype: Any) -> Any:
+def time_zone_of(column_dtype: Any) -> Any:
     """Return the time zone of a column's dtype, None where it has none."""
-    arrow = getattr(dtype, "pyarrow_dtype", dtype)
-    return getattr(arrow, "tz", getattr(arrow, "time_zone", None))
+    arrow_dtype = getattr(column_dtype, "pyarrow_dtype", column_dtype)
+    return getattr(arrow_dtype, "tz", getattr(arrow_dtype, "time_zone", None))
 
 
-def as_zoned(old: Any, values: npt.NDArray[Any], library: str) -> Any:
-    """Return datetime64 (of a column with a time zone: in UTC) or timedelta64 as a series or array like the old one, in its zone and in their own unit."""
-    module, zone = import_module(library), zone_of(dtype_of(old))
+def temporal_series(template: Any, values: npt.NDArray[Any], library: str) -> Any:
+    """Return datetime64 (UTC if `template` has a time zone) or timedelta64 values as a column in the library and time zone of `template`, in their own unit."""
+    module, time_zone = import_module(library), time_zone_of(dtype_of(template))
     if library == "pandas":
-        made = module.Series(values, index=old.index[: len(values)])
-        made = made if zone is None else made.dt.tz_localize("UTC").dt.tz_convert(zone)
-        return made.astype(old.dtype) if hasattr(old.dtype, "pyarrow_dtype") else made
+        series = module.Series(values, index=template.index[: len(values)])
+        series = series if time_zone is None else series.dt.tz_localize("UTC").dt.tz_convert(time_zone)
+        return series.astype(template.dtype) if hasattr(template.dtype, "pyarrow_dtype") else series
     if library == "polars":
-        made = module.Series(
+        series = module.Series(
             values.astype(f"{values.dtype.kind}8[ms]") if values.dtype.name.endswith("[s]") else values
         )
-        return made if zone is None else made.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
-    made = module.array(values)
-    return module.chunked_array([made if zone is None else made.cast(module.timestamp(made.type.unit, zone))])
+        return series if time_zone is None else series.dt.replace_time_zone("UTC").dt.convert_time_zone(time_zone)
+    series = module.array(values)
+    return module.chunked_array(
+        [series if time_zone is None else series.cast(module.timestamp(series.type.unit, time_zone))]
+    )
 
 
-def like_series(old: Any, values: list[Any], library: str, name: str) -> Any:
-    """Return a pandas or polars series, or a pyarrow array, of the old one's dtype; of the values' own dtype where that cannot hold them.
+def like_series(template: Any, values: list[Any], library: str, name: str) -> Any:
+    """Return values as a pandas or polars series, or a pyarrow array, of the dtype of `template`, or of their own dtype if that cannot hold them.
 
     Raises:
-        DtypeError: values that do not go into one column together.
+        DtypeError: the values do not fit into one column.
     """
     module = import_module(library)
-    error: Exception | None = None
-    values = [v if _as_given(old, v, library) else None for v in values]
+    last_error: Exception | None = None
+    values = [v if _keeps_missing_as_is(template, v, library) else None for v in values]
     if any(isinstance(v, (np.datetime64, np.timedelta64)) for v in values):
         dates = np.array([np.datetime64("NaT") if v is None else v for v in values])
         try:
-            return as_zoned(old, dates, library)
-        except Exception as said:  # as below
-            raise DtypeError(f"column {name!r} cannot hold these values: {shown(values)} ({said}).") from said
-    for dtype in (old.type if library == "pyarrow" else old.dtype, None):
+            return temporal_series(template, dates, library)
+        except Exception as error:  # as below
+            raise DtypeError(f"column {name!r} cannot hold these values: {shown(values)} ({error}).") from error
+    for dtype in (template.type if library == "pyarrow" else template.dtype, None):
         try:
             if library == "pandas":
-                return module.Series(values, dtype=dtype, index=old.index[: len(values)])
+                return module.Series(values, dtype=dtype, index=template.index[: len(values)])
             if library == "polars":
                 return module.Series(values, dtype=dtype, strict=True)
-            return module.chunked_array([_arrow(module, old, values, dtype)])
-        except Exception as said:  # each library has errors of its own for what a dtype cannot hold
-            error = said
-    raise DtypeError(f"column {name!r} cannot hold these values: {shown(values)} ({error}).") from error
+            return module.chunked_array([_arrow_array(module, template, values, dtype)])
+        except Exception as error:  # each library has errors of its own for what a dtype cannot hold
+            last_error = error
+    raise DtypeError(f"column {name!r} cannot hold these values: {shown(values)} ({last_error}).") from last_error
 
 
-def _as_given(old: Any, value: Any, library: str) -> bool:
-    """Whether a value goes into the column as it is: all do that are there, into objects all, and NaN into floats that know null beside it."""
+def _keeps_missing_as_is(template: Any, value: Any, library: str) -> bool:
+    """Whether a value is stored unchanged: any value that is not missing, any value in an object column, and NaN in float columns that also have null."""
     if not is_missing(value):
         return True
     if library == "pandas":
-        return bool(old.dtype == object)
-    return isinstance(value, float) and str(dtype_of(old)).lower() in (
+        return bool(template.dtype == object)
+    return isinstance(value, float) and str(dtype_of(template)).lower() in (
         "float",
         "double",
         "halffloat",
@@ -146,22 +148,23 @@ def _as_given(old: Any, value: Any, library: str) -> bool:
     )
 
 
-def _arrow(pa: Any, old: Any, values: list[Any], dtype: Any) -> Any:
+def _arrow_array(pa: Any, template: Any, values: list[Any], dtype: Any) -> Any:
     if dtype is None:
         return pa.array(values)
     if not pa.types.is_dictionary(dtype):
         return pa.array(values, type=dtype) if not pa.types.is_integer(dtype) else pa.array(values).cast(dtype)
-    words = old.unify_dictionaries().chunk(0).dictionary  # the codes are some models' input: they stay what they were
-    place = {v: i for i, v in enumerate(words.to_pylist())}
-    codes = pa.array([None if v is None else place[v] for v in values], type=dtype.index_type)
-    return pa.DictionaryArray.from_arrays(codes, words)
+    # some models read the codes, so they must not change
+    categories = template.unify_dictionaries().chunk(0).dictionary
+    code_of = {v: i for i, v in enumerate(categories.to_pylist())}
+    codes = pa.array([None if v is None else code_of[v] for v in values], type=dtype.index_type)
+    return pa.DictionaryArray.from_arrays(codes, categories)
 
 
 def series_of_cells(cells: Sequence[Any], library: str, name: str) -> Any:
-    """Return a pandas or polars series, or a pyarrow array, of these cells (None: missing), in the dtype that the library finds for them.
+    """Return cells (None: missing) as a pandas or polars series, or a pyarrow array, in the dtype that the library infers.
 
     Raises:
-        DtypeError: cells that do not go into one column together.
+        DtypeError: the cells do not fit into one column.
     """
     module = import_module(library)
     try:
@@ -171,36 +174,35 @@ def series_of_cells(cells: Sequence[Any], library: str, name: str) -> Any:
 
 
 def same_codes(a: Sequence[Any], b: Sequence[Any]) -> bool:
-    """Whether two lists of categories give every category that both have the same code, the shorter one going on as the longer one does."""
+    """Whether the shorter of two lists of categories is the beginning of the longer one, so that common categories have the same codes."""
     return all(x == y for x, y in zip(a, b, strict=False))
 
 
-def one_dictionary(frame: Any, library: str) -> tuple[Any, frozenset[str]]:
-    """Give each dictionary column of an Arrow table one dictionary for all its chunks; also name the columns whose codes nobody chose.
+def unify_dictionaries(frame: Any, library: str) -> tuple[Any, frozenset[str]]:
+    """Give each dictionary column of an Arrow table one dictionary for all its chunks; also return the columns whose codes are arbitrary.
 
-    Those are columns of which chunks give a category different codes, and the Categorical of polars, whose codes count categories as they were met.
+    Codes are arbitrary if chunks give one category different codes, and in a polars Categorical, which numbers categories in order of appearance.
     """
     module = import_module(library) if library in ("pyarrow", "polars") else None
     if library == "polars" and module is not None:
         return frame, frozenset(n for n, t in frame.schema.items() if t == module.Categorical)
     if module is None:
         return frame, frozenset()
-    changed = set()
-    for at, field in enumerate(frame.schema):
-        column = frame.column(at)
-        if any(
-            key.startswith(b"_PL_CATEGORICAL") for key in field.metadata or ()
-        ):  # a Categorical of polars, come by way of Arrow
-            changed.add(field.name)
+    arbitrary_codes = set()
+    for position, field in enumerate(frame.schema):
+        column = frame.column(position)
+        # a polars Categorical exported to Arrow
+        if any(key.startswith(b"_PL_CATEGORICAL") for key in field.metadata or ()):
+            arbitrary_codes.add(field.name)
         if not module.types.is_dictionary(field.type) or column.num_chunks < 2:
             continue
-        lists = [chunk.dictionary.to_pylist() for chunk in column.chunks if len(chunk)]
-        if all(words == lists[0] for words in lists):
+        dictionaries = [chunk.dictionary.to_pylist() for chunk in column.chunks if len(chunk)]
+        if all(dictionary == dictionaries[0] for dictionary in dictionaries):
             continue
-        if not all(same_codes(a, b) for a in lists for b in lists):
-            changed.add(field.name)
-        frame = frame.set_column(at, field, column.unify_dictionaries())
-    return frame, frozenset(changed)
+        if not all(same_codes(a, b) for a in dictionaries for b in dictionaries):
+            arbitrary_codes.add(field.name)
+        frame = frame.set_column(position, field, column.unify_dictionaries())
+    return frame, frozenset(arbitrary_codes)
 
 
 def category_codes(native: Any, to_arrow: Callable[[], Any]) -> tuple[npt.NDArray[np.int64], tuple[Any, ...]]:
@@ -209,15 +211,15 @@ def category_codes(native: Any, to_arrow: Callable[[], Any]) -> tuple[npt.NDArra
         return native.cat.codes.to_numpy().astype(np.int64), tuple(native.cat.categories.tolist())
     import pyarrow as pa
 
-    arrow = to_arrow()
-    if isinstance(arrow, pa.ChunkedArray):
-        arrow = arrow.unify_dictionaries().combine_chunks()
-    if isinstance(arrow, pa.ChunkedArray):
-        arrow = arrow.chunk(0) if arrow.num_chunks else pa.array([], type=arrow.type)
-    if not isinstance(arrow, pa.DictionaryArray):
-        arrow = arrow.dictionary_encode()
-    codes = arrow.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return codes, tuple(arrow.dictionary.to_pylist())
+    arrow_array = to_arrow()
+    if isinstance(arrow_array, pa.ChunkedArray):
+        arrow_array = arrow_array.unify_dictionaries().combine_chunks()
+    if isinstance(arrow_array, pa.ChunkedArray):
+        arrow_array = arrow_array.chunk(0) if arrow_array.num_chunks else pa.array([], type=arrow_array.type)
+    if not isinstance(arrow_array, pa.DictionaryArray):
+        arrow_array = arrow_array.dictionary_encode()
+    codes = arrow_array.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    return codes, tuple(arrow_array.dictionary.to_pylist())
 
 
 def build_frame(columns: Mapping[str, npt.NDArray[Any]], *, library: str, labels: Any = None) -> Any:
@@ -229,24 +231,24 @@ def build_frame(columns: Mapping[str, npt.NDArray[Any]], *, library: str, labels
         MissingDependencyError: the library is not installed.
     """
     if library in ("numpy", "scipy"):
-        library = next((name for name in ("pandas", "polars") if installed(name)), "pyarrow")
+        library = next((name for name in ("pandas", "polars") if is_installed(name)), "pyarrow")
     if library == "pandas":
-        pd = import_library("pandas")
-        return pd.DataFrame(dict(columns), index=labels)
+        pandas = import_library("pandas")
+        return pandas.DataFrame(dict(columns), index=labels)
     if library == "polars":
-        return import_library("polars").DataFrame({k: _plain(v) for k, v in columns.items()})
+        return import_library("polars").DataFrame({k: _list_if_objects(v) for k, v in columns.items()})
     if library == "pyarrow":
-        return import_library("pyarrow").table({k: _plain(v) for k, v in columns.items()})
+        return import_library("pyarrow").table({k: _list_if_objects(v) for k, v in columns.items()})
     backend = import_library(library)
-    return nw.from_dict({k: _plain(v) for k, v in columns.items()}, backend=backend).to_native()
+    return nw.from_dict({k: _list_if_objects(v) for k, v in columns.items()}, backend=backend).to_native()
 
 
-def _plain(values: npt.NDArray[Any]) -> Any:
+def _list_if_objects(values: npt.NDArray[Any]) -> Any:
     return values.tolist() if values.dtype == object else values
 
 
-def installed(name: str) -> bool:
-    """Whether a package is there, without importing it."""
+def is_installed(name: str) -> bool:
+    """Whether a package is installed, without importing it."""
     from importlib.util import find_spec
 
     return find_spec(name) is not None
@@ -256,7 +258,7 @@ def import_library(name: str) -> Any:
     """Import a frame library.
 
     Raises:
-        MissingDependencyError: it is not installed.
+        MissingDependencyError: the library is not installed.
     """
     try:
         return import_module(name)
@@ -264,56 +266,64 @@ def import_library(name: str) -> Any:
         raise MissingDependencyError(name, f"returning a {name} frame") from None
 
 
-def interleaved(here: Any, there: Any, taken: npt.NDArray[np.bool_], library: str) -> Any:
-    """Return a frame with the cells of `there` where `taken`, (rows, columns), else those of `here`; None where their columns differ in dtype."""
-    n = len(taken)
-    picks = np.where(taken, n, 0) + np.arange(n)[:, None]
+def interleave_cells(rows: Any, donors: Any, from_donor: npt.NDArray[np.bool_], library: str) -> Any:
+    """Return a frame with the cells of `donors` where `from_donor`, (rows, columns), else those of `rows`; None where their columns differ in dtype."""
+    n_rows = len(from_donor)
+    row_indices = np.where(from_donor, n_rows, 0) + np.arange(n_rows)[:, None]
     if library == "pandas":
-        if list(here.dtypes) != list(there.dtypes):
+        if list(rows.dtypes) != list(donors.dtypes):
             return None
-        out, series = (
-            here.copy(),
-            import_library("pandas").Series,
-        )  # which leaves a None in a column of objects as it is
-        for p in range(taken.shape[1]):
-            both = [frame.iloc[:, p].array for frame in (here, there)]
-            cells = type(both[0])._concat_same_type(both).take(picks[:, p])  # noqa: SLF001  # keeps every dtype, unlike concat
-            out.isetitem(p, series(cells, index=out.index, dtype=here.dtypes.iloc[p]))
+        out = rows.copy()
+        series = import_library("pandas").Series  # unlike DataFrame, it keeps None in a column of objects
+        for position in range(from_donor.shape[1]):
+            arrays = [frame.iloc[:, position].array for frame in (rows, donors)]
+            cells = type(arrays[0])._concat_same_type(arrays).take(row_indices[:, position])  # noqa: SLF001  # keeps every dtype, unlike concat
+            out.isetitem(position, series(cells, index=out.index, dtype=rows.dtypes.iloc[position]))
         return out
-    frames = [nw.from_native(frame, eager_only=True) for frame in (here, there)]
+    frames = [nw.from_native(frame, eager_only=True) for frame in (rows, donors)]
     schema = frames[0].schema
     if schema != frames[1].schema or any(t in (nw.Categorical, nw.Enum, nw.Unknown) for t in schema.values()):
         return None
     stack = nw.concat(frames)
-    return frames[0].with_columns(*(stack[:, p][picks[:, p].tolist()] for p in range(taken.shape[1]))).to_native()
+    return (
+        frames[0]
+        .with_columns(
+            *(stack[:, position][row_indices[:, position].tolist()] for position in range(from_donor.shape[1]))
+        )
+        .to_native()
+    )
 
 
-def packed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table's fields as they are pickled.
+def to_pickle_state(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of a table for pickling.
 
-    A pyarrow table that was cut from another goes as the bytes of its own rows: pickled itself, it would take all buffers of the other along. (Arrays,
-    pandas and polars take their own rows alone.) Row labels that are the frame's own index are left to the frame.
+    A slice of a pyarrow table is stored as the bytes of its own rows, because its own pickle would contain all buffers of the whole table. (Arrays,
+    pandas and polars store their own rows only.) Row labels equal to the frame's own index are stored once, in the frame.
     """
-    out = {name: value for name, value in fields.items() if name != "row_labels"}  # which is only kept
-    native, labels = out["native"], out["labels"]
-    if out["library"] == "pyarrow":
+    state = {name: value for name, value in fields.items() if name != "row_labels"}  # a cached value
+    native, labels = state["native"], state["labels"]
+    if state["library"] == "pyarrow":
         pa = import_module("pyarrow")
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, native.schema) as writer:
             writer.write_table(native)
-        out["native"] = sink.getvalue().to_pybytes()
-    if out["library"] == "pandas" and labels is not None:
-        own = native.index.to_numpy()
-        if own.dtype == labels.dtype and own.shape == labels.shape and bool(np.all(own == labels)):
-            out |= {"labels": None, "labelled by index": True}
-    return out
+        state["native"] = sink.getvalue().to_pybytes()
+    if state["library"] == "pandas" and labels is not None:
+        index_labels = native.index.to_numpy()
+        if (
+            index_labels.dtype == labels.dtype
+            and index_labels.shape == labels.shape
+            and bool(np.all(index_labels == labels))
+        ):
+            state |= {"labels": None, "labelled by index": True}
+    return state
 
 
-def unpacked(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that :func:`packed` was given."""
-    out = dict(state)
-    if out["library"] == "pyarrow":
-        out["native"] = import_module("pyarrow").ipc.open_stream(out["native"]).read_all()
-    if out.pop("labelled by index", False):
-        out["labels"] = out["native"].index.to_numpy()
-    return out
+def from_pickle_state(pickled: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that :func:`to_pickle_state` was given."""
+    fields = dict(pickled)
+    if fields["library"] == "pyarrow":
+        fields["native"] = import_module("pyarrow").ipc.open_stream(fields["native"]).read_all()
+    if fields.pop("labelled by index", False):
+        fields["labels"] = fields["native"].index.to_numpy()
+    return fields

@@ -1,7 +1,7 @@
-"""Rows in a sparse matrix of scipy: cut, mixed, changed and read without making all of them dense.
+"""Select, mix, change and read rows of a scipy sparse matrix without making all of them dense.
 
-A cell is *stored* (a zero and NaN may be stored, too) or *absent*. What an absent cell means is the model's business: scikit-learn, LightGBM
-and CatBoost read zero, XGBoost reads a missing value. So absent cells stay absent here, and whoever reads says what they are.
+A cell is *stored* (a zero and NaN may be stored, too) or *absent*. The meaning of an absent cell depends on the model: scikit-learn, LightGBM
+and CatBoost read zero, XGBoost reads a missing value. So absent cells stay absent here, and the caller gives their value when reading.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import numpy.typing as npt
 from whybox.errors import DtypeError, InputError
 
 __all__ = [
-    "column",
-    "dense",
+    "as_csr",
+    "dense_column",
     "from_dense",
     "is_sparse",
     "is_sparse_column",
-    "mixed",
-    "moved",
-    "stacked",
-    "weighted_rows",
-    "with_column",
+    "mix_cells",
+    "replace_column",
+    "stack_rows",
+    "to_dense",
+    "with_shifted_copy",
 ]
 
-_Bools = npt.NDArray[np.bool_]
+_BoolArray = npt.NDArray[np.bool_]
 
 
 def is_sparse(data: Any) -> bool:
@@ -42,7 +42,7 @@ def is_sparse_column(series: Any) -> bool:
     return type(getattr(series, "dtype", None)).__name__ == "SparseDtype"
 
 
-def weighted_rows(data: Any, what: str) -> Any:
+def as_csr(data: Any, what: str) -> Any:
     """Return a sparse matrix as CSR with sorted columns, stored zeros kept.
 
     Raises:
@@ -63,18 +63,18 @@ def weighted_rows(data: Any, what: str) -> Any:
     return rows
 
 
-def dense(rows: Any, absent: float) -> npt.NDArray[Any]:
+def to_dense(csr: Any, absent: float) -> npt.NDArray[Any]:
     """Return the matrix with `absent` in every cell that is not stored."""
     if absent == 0.0:
-        return np.asarray(rows.toarray())
-    out = np.full(rows.shape, absent, dtype=np.result_type(rows.dtype, np.float32))
-    out[_row_of_each(rows), rows.indices] = rows.data
-    return out
+        return np.asarray(csr.toarray())
+    matrix = np.full(csr.shape, absent, dtype=np.result_type(csr.dtype, np.float32))
+    matrix[_row_indices(csr), csr.indices] = csr.data
+    return matrix
 
 
-def column(rows: Any, position: int, absent: float) -> npt.NDArray[Any]:
+def dense_column(csr: Any, position: int, absent: float) -> npt.NDArray[Any]:
     """Return one column, dense."""
-    return dense(rows[:, [position]], absent)[:, 0]
+    return to_dense(csr[:, [position]], absent)[:, 0]
 
 
 def from_dense(matrix: npt.NDArray[Any], columns: npt.NDArray[Any] | None = None, width: int = 0) -> Any:
@@ -82,78 +82,84 @@ def from_dense(matrix: npt.NDArray[Any], columns: npt.NDArray[Any] | None = None
 
     Args:
         matrix: (rows, columns).
-        columns: where its columns stand among `width`, in rising order; None: they are all there are.
+        columns: positions of its columns among `width`, increasing; None: all columns.
     """
     from scipy.sparse import csr_matrix  # which every library takes, unlike the arrays of scipy
 
-    n, k = matrix.shape
-    places = np.arange(k) if columns is None else columns
-    shape = (n, k if columns is None else width)
-    return csr_matrix((matrix.reshape(-1), np.tile(places, n).astype(np.int32), k * np.arange(n + 1)), shape=shape)
-
-
-def mixed(here: Any, there: Any, taken: _Bools) -> Any:
-    """Return the cells of `there` where `taken`, else those of `here`; absent and stored cells stay what they are.
-
-    Args:
-        here, there: CSR, of one shape.
-        taken: (columns,), or (rows, columns).
-    """
-    kept, came = _cells(here, ~taken), _cells(there, taken)
-    rows, columns = (np.concatenate([a, b]) for a, b in zip(kept[:2], came[:2], strict=True))
-    values = np.concatenate([kept[2].astype(np.result_type(kept[2], came[2])), came[2]])
-    return _assembled(here, rows, columns, values)
-
-
-def with_column(rows: Any, position: int, values: Sequence[Any]) -> Any:
-    """Return the rows with one column replaced, every cell of it stored; None is stored as NaN."""
-    new = np.array([np.nan if v is None else v for v in values])
-    if new.dtype.kind not in "fiub":
-        raise DtypeError(f"a sparse matrix cannot hold {values[0]!r}.")
-    if new.dtype.kind != "f" and rows.dtype.kind == "f":
-        new = new.astype(rows.dtype)
-    others = np.ones(rows.shape[1], dtype=bool)
-    others[position] = False
-    at, columns, kept = _cells(rows, others)
-    n = rows.shape[0]
-    return _assembled(
-        rows,
-        np.concatenate([at, np.arange(n)]),
-        np.concatenate([columns, np.full(n, position)]),
-        np.concatenate([kept.astype(np.result_type(kept, new)), new]),
+    n_rows, n_stored = matrix.shape
+    positions = np.arange(n_stored) if columns is None else columns
+    shape = (n_rows, n_stored if columns is None else width)
+    return csr_matrix(
+        (matrix.reshape(-1), np.tile(positions, n_rows).astype(np.int32), n_stored * np.arange(n_rows + 1)), shape=shape
     )
 
 
-def stacked(above: Any, below: Any) -> Any:
+def mix_cells(rows_csr: Any, donor_csr: Any, from_donor: _BoolArray) -> Any:
+    """Return the cells of `donor_csr` where `from_donor`, else those of `rows_csr`; absent and stored cells stay so.
+
+    Args:
+        rows_csr, donor_csr: CSR matrices of the same shape.
+        from_donor: (columns,), or (rows, columns).
+    """
+    own_cells, donor_cells = _stored_cells(rows_csr, ~from_donor), _stored_cells(donor_csr, from_donor)
+    rows, columns = (np.concatenate([own, donor]) for own, donor in zip(own_cells[:2], donor_cells[:2], strict=True))
+    values = np.concatenate([own_cells[2].astype(np.result_type(own_cells[2], donor_cells[2])), donor_cells[2]])
+    return _build_csr(rows_csr, rows, columns, values)
+
+
+def replace_column(csr: Any, position: int, values: Sequence[Any]) -> Any:
+    """Return the rows with one column replaced, every cell of it stored; None is stored as NaN."""
+    new_values = np.array([np.nan if v is None else v for v in values])
+    if new_values.dtype.kind not in "fiub":
+        raise DtypeError(f"a sparse matrix cannot hold {values[0]!r}.")
+    if new_values.dtype.kind != "f" and csr.dtype.kind == "f":
+        new_values = new_values.astype(csr.dtype)
+    other_columns = np.ones(csr.shape[1], dtype=bool)
+    other_columns[position] = False
+    row_indices, column_indices, stored_values = _stored_cells(csr, other_columns)
+    n_rows = csr.shape[0]
+    return _build_csr(
+        csr,
+        np.concatenate([row_indices, np.arange(n_rows)]),
+        np.concatenate([column_indices, np.full(n_rows, position)]),
+        np.concatenate([stored_values.astype(np.result_type(stored_values, new_values)), new_values]),
+    )
+
+
+def stack_rows(above: Any, below: Any) -> Any:
     """Return the rows of one matrix and below them those of another."""
     from scipy.sparse import vstack
 
     return vstack([above, below], format="csr")
 
 
-def moved(row: Any) -> Any:
-    """Return one row and, below it, the same with every stored number moved by one."""
+def with_shifted_copy(row: Any) -> Any:
+    """Return one row and, below it, a copy with every stored number increased by one."""
     from scipy.sparse import vstack
 
-    other = row.copy()
-    if other.dtype.kind != "b":
-        other.data = other.data + other.dtype.type(1)
-    return vstack([row, other], format="csr")
+    shifted = row.copy()
+    if shifted.dtype.kind != "b":
+        shifted.data = shifted.data + shifted.dtype.type(1)
+    return vstack([row, shifted], format="csr")
 
 
-def _row_of_each(rows: Any) -> npt.NDArray[np.int64]:
-    return np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+def _row_indices(csr: Any) -> npt.NDArray[np.int64]:
+    return np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
 
 
-def _cells(rows: Any, kept: _Bools) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Row, column and value of each stored cell that `kept`, (columns,) or (rows, columns), names."""
-    at = _row_of_each(rows)
-    inside = kept[rows.indices] if kept.ndim == 1 else kept[at, rows.indices]
-    return at[inside], rows.indices[inside], rows.data[inside]
+def _stored_cells(csr: Any, wanted: _BoolArray) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    """Row, column and value of each stored cell where `wanted`, (columns,) or (rows, columns), is True."""
+    row_indices = _row_indices(csr)
+    inside = wanted[csr.indices] if wanted.ndim == 1 else wanted[row_indices, csr.indices]
+    return row_indices[inside], csr.indices[inside], csr.data[inside]
 
 
-def _assembled(like: Any, rows: npt.NDArray[Any], columns: npt.NDArray[Any], values: npt.NDArray[Any]) -> Any:
-    order = np.lexsort([columns, rows])
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=like.shape[0]))])
-    index = np.int32 if max(like.shape[1], len(values)) < 2**31 else np.int64
-    return type(like)((values[order], columns[order].astype(index), indptr.astype(index)), shape=like.shape)
+def _build_csr(
+    template: Any, row_indices: npt.NDArray[Any], column_indices: npt.NDArray[Any], values: npt.NDArray[Any]
+) -> Any:
+    order = np.lexsort([column_indices, row_indices])
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row_indices, minlength=template.shape[0]))])
+    index_dtype = np.int32 if max(template.shape[1], len(values)) < 2**31 else np.int64
+    return type(template)(
+        (values[order], column_indices[order].astype(index_dtype), indptr.astype(index_dtype)), shape=template.shape
+    )

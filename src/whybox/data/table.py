@@ -1,6 +1,6 @@
-"""Any data frame or array in, labelled columns out, and back again.
+"""Wrap any data frame or array as a table of named columns, and convert back.
 
-This is the only room that knows frame libraries. Everything above it sees a :class:`Table`: named columns, row labels, cheap row
+This folder alone uses frame libraries. Everything above it sees a :class:`Table`: named columns, row labels, cheap row
 slices, and typed access to one column at a time. The user's own object is kept, so that it can be handed to the user's own
 transformers and returned as the same kind.
 """
@@ -18,22 +18,22 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data import sparse_rows
-from whybox.data.column import Column, array_column, frame_column, in_words
+from whybox.data.column import Column, array_column, describe_content, frame_column
 from whybox.data.containers import as_frame
 from whybox.data.series import (
     build_frame,
-    interleaved,
+    from_pickle_state,
+    interleave_cells,
     is_missing,
     like_array,
     like_series,
-    one_dictionary,
-    packed,
     series_of_cells,
-    unpacked,
-    widened,
+    to_pickle_state,
+    unify_dictionaries,
+    widen_array,
 )
 from whybox.data.series import import_library as _import
-from whybox.data.series import installed as _installed
+from whybox.data.series import is_installed as _installed
 from whybox.errors import (
     ColumnsError,
     DtypeError,
@@ -54,8 +54,8 @@ Floats = npt.NDArray[np.float64]
 class Table:
     """Rows and named columns, backed by the user's own array or frame (never copied until a block of rows is read).
 
-    ``index`` is the pandas Index that ``labels`` were taken from, with its names and dtypes; it is put on frames that are made of results.
-    ``absent`` is what a cell means that a sparse matrix does not store; the model says so when it aligns the table.
+    ``index`` is the pandas Index that ``labels`` were taken from, with its names and dtypes; frames of results get it.
+    ``absent`` is the value of a cell that a sparse matrix does not store; the model sets it when it aligns the table.
     """
 
     native: Any
@@ -64,17 +64,17 @@ class Table:
     named: bool
     labels: npt.NDArray[Any] | None = None
     index: Any = None
-    unsettled: frozenset[str] = (
+    arbitrary_codes: frozenset[str] = (
         frozenset()
-    )  # columns of categories whose codes are not those of one list that somebody chose
+    )  # categorical columns whose codes do not follow one chosen list of categories
     absent: float = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: these rows, without the buffers of a table that they were cut from."""
-        return packed(self.__dict__)
+        """Return the state to pickle: these rows, without the buffers of a table that they are a slice of."""
+        return to_pickle_state(self.__dict__)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(unpacked(state))
+        self.__dict__.update(from_pickle_state(state))
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -92,27 +92,29 @@ class Table:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether it is a sparse matrix, or a pandas frame all of whose columns are of a Sparse dtype: libraries read those as one."""
+        """Whether it is a sparse matrix, or a pandas frame with Sparse dtypes only, which libraries read as a sparse matrix."""
         if self.library != "pandas":
             return self.is_matrix
         return all(type(t).__name__ == "SparseDtype" for t in self.native.dtypes)
 
     @cached_property
     def row_labels(self) -> npt.NDArray[Any]:
-        """Row labels: the frame's own index where it has one that is not 0, 1, 2, ..., else positions."""
+        """Row labels: the frame's index unless it is 0, 1, 2, ...; else positions."""
         return np.arange(len(self)) if self.labels is None else self.labels
 
     def rows(self, rows: slice | npt.NDArray[Any]) -> Table:
         """Return some rows as a table of the same kind; `rows` is a slice, positions, or a mask."""
-        picked = np.arange(len(self))[rows] if not isinstance(rows, slice) else rows
-        labels = self.row_labels[rows] if self.labels is not None or not _is_head(rows) else None
+        chosen = np.arange(len(self))[rows] if not isinstance(rows, slice) else rows
+        labels = self.row_labels[rows] if self.labels is not None or not _starts_at_first_row(rows) else None
         if isinstance(self.native, np.ndarray) or self.is_matrix:
-            return replace(self, native=self.native[picked], labels=labels)
-        index = None if self.index is None or self.labels is None else self.index[picked]  # it goes with its labels
+            return replace(self, native=self.native[chosen], labels=labels)
+        index = (
+            None if self.index is None or self.labels is None else self.index[chosen]
+        )  # kept together with the labels
         frame = nw.from_native(self.native, eager_only=True)
         return replace(
             self,
-            native=frame[picked, :].to_native() if isinstance(picked, slice) else frame[picked.tolist(), :].to_native(),
+            native=frame[chosen, :].to_native() if isinstance(chosen, slice) else frame[chosen.tolist(), :].to_native(),
             labels=labels,
             index=index,
         )
@@ -140,83 +142,84 @@ class Table:
         if self.is_matrix:
             taken = np.zeros(self.width, dtype=bool)
             taken[list(positions)] = True
-            return replace(self, native=sparse_rows.mixed(self.native, other.native, taken))
+            return replace(self, native=sparse_rows.mix_cells(self.native, other.native, taken))
         if isinstance(self.native, np.ndarray):
-            out = widened(self.native, np.result_type(self.native, other.native))
+            out = widen_array(self.native, np.result_type(self.native, other.native))
             out[:, list(positions)] = other.native[:, list(positions)]
             return replace(self, native=out)
-        here, there = (nw.from_native(t.native, eager_only=True) for t in (self, other))
-        picked = set(positions)
+        own_frame, other_frame = (nw.from_native(t.native, eager_only=True) for t in (self, other))
+        from_other = set(positions)
         if self.library == "pandas":
             native = self.native.copy()
             for p in (
-                picked
-            ):  # under this index a series is taken as it is; of an array of objects pandas would guess a dtype
+                from_other
+            ):  # assigning a series with the same index keeps its dtype; for an array of objects pandas would infer one
                 native.isetitem(p, other.native.iloc[:, p].set_axis(native.index))
             return replace(self, native=native)
-        columns = [there[:, p] if p in picked else here[:, p] for p in range(self.width)]
-        return replace(self, native=here.select(*columns).to_native())
+        columns = [other_frame[:, p] if p in from_other else own_frame[:, p] for p in range(self.width)]
+        return replace(self, native=own_frame.select(*columns).to_native())
 
     def interleaved(self, other: Table, taken: npt.NDArray[np.bool_]) -> Table | None:
-        """Return these rows with the cells of another frame where `taken`; None where the two differ in kind, or in a column's dtype."""
+        """Return these rows with the cells of another frame where `taken`; None if they differ in library, width or a column's dtype."""
         if self.library != other.library or self.width != other.width:
             return None
-        native = interleaved(self.native, other.native, taken, self.library)
+        native = interleave_cells(self.native, other.native, taken, self.library)
         return None if native is None else replace(self, native=native)
 
     def with_values(self, position: int, values: Sequence[Any]) -> Table:
-        """Return these rows with other values in one column, in its dtype or, where that cannot hold them, in their own; see data/series.py."""
+        """Return these rows with new values in one column, in its dtype or, if that cannot hold them, in their own; see data/series.py."""
         if self.is_matrix:
             given = [None if is_missing(v) else v for v in values]
-            return replace(self, native=sparse_rows.with_column(self.native, position, given))
+            return replace(self, native=sparse_rows.replace_column(self.native, position, given))
         if isinstance(self.native, np.ndarray):
-            new = like_array(self.native.dtype, values)
-            out = widened(self.native, np.result_type(self.native, new))
-            out[:, position] = new
-            return replace(self, native=out)
+            new_array = like_array(self.native.dtype, values)
+            array = widen_array(self.native, np.result_type(self.native, new_array))
+            array[:, position] = new_array
+            return replace(self, native=array)
         frame = nw.from_native(self.native, eager_only=True)
-        old = frame[:, position]
-        made = like_series(old.to_native(), list(values), self.library, old.name)
-        new_column = nw.from_native(made, series_only=True).alias(old.name)
+        old_column = frame[:, position]
+        new_series = like_series(old_column.to_native(), list(values), self.library, old_column.name)
+        new_column = nw.from_native(new_series, series_only=True).alias(old_column.name)
         return replace(self, native=frame.with_columns(new_column).to_native())
 
-    def with_moved(self) -> Table:
-        """Return this one row and, below it, the same with every number moved by one."""
+    def with_shifted_copy(self) -> Table:
+        """Return this one row and, below it, a copy with every number increased by one."""
         if self.is_matrix:
-            return replace(self, native=sparse_rows.moved(self.native), labels=None)
+            return replace(self, native=sparse_rows.with_shifted_copy(self.native), labels=None)
         if isinstance(self.native, np.ndarray):
             numeric = self.native.dtype.kind in "fiu"
             moved = (self.native + 1).astype(self.native.dtype) if numeric else self.native
             return replace(self, native=np.concatenate([self.native, moved]), labels=None)
         frame = nw.from_native(self.native, eager_only=True)
         columns = [frame[:, p] for p in range(self.width)]
-        moves = [_moved(c) if c.dtype.is_numeric() and c.dtype != nw.Decimal else c for c in columns]
+        moves = [_shifted_by_one(c) if c.dtype.is_numeric() and c.dtype != nw.Decimal else c for c in columns]
         return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None)
 
     def renamed(self, names: Sequence[str]) -> Table:
-        """Return the same columns under other names (the native frame keeps its own)."""
+        """Return the same columns under other names (the native frame keeps its names)."""
         return replace(self, names=tuple(names), named=True)
 
     def replaced(self, position: int, cells: Sequence[Any]) -> Table:
-        """Return these rows with other cells (None: missing) in one column, in the dtype that suits them."""
+        """Return these rows with new cells (None: missing) in one column, in the dtype that the library infers."""
         if isinstance(self.native, np.ndarray):
-            out = self.native.astype(object)
-            out[:, position] = np.fromiter(cells, dtype=object, count=len(self))
-            return replace(self, native=out)
+            array = self.native.astype(object)
+            array[:, position] = np.fromiter(cells, dtype=object, count=len(self))
+            return replace(self, native=array)
         frame = nw.from_native(self.native, eager_only=True)
-        old = frame[:, position]
-        made = series_of_cells(cells, self.library, old.name)
+        old_column = frame[:, position]
+        new_series = series_of_cells(cells, self.library, old_column.name)
         if self.library == "pandas":
-            made.index = self.native.index
+            new_series.index = self.native.index
         return replace(
-            self, native=frame.with_columns(nw.from_native(made, series_only=True).alias(old.name)).to_native()
+            self,
+            native=frame.with_columns(nw.from_native(new_series, series_only=True).alias(old_column.name)).to_native(),
         )
 
     def column(self, position: int) -> Column:
         """Return one column, typed; see :class:`Column`."""
         name = self.names[position]
         if self.is_matrix:
-            return array_column(name, sparse_rows.column(self.native, position, self.absent))
+            return array_column(name, sparse_rows.dense_column(self.native, position, self.absent))
         if isinstance(self.native, np.ndarray):
             return array_column(name, self.native[:, position])
         return frame_column(name, nw.from_native(self.native, eager_only=True)[:, position])
@@ -228,22 +231,22 @@ class Table:
             DtypeError: a column holds text, categories, dates or other objects; the message names it.
         """
         if self.is_matrix:
-            return sparse_rows.dense(self.native, self.absent)
+            return sparse_rows.to_dense(self.native, self.absent)
         if isinstance(self.native, np.ndarray) and self.native.dtype.kind in "fiub":
             return self.native
-        fast = self._homogeneous()
-        if fast is not None:
-            return fast
+        numeric_matrix = self._numeric_frame_matrix()
+        if numeric_matrix is not None:
+            return numeric_matrix
         columns = [self.column(i) for i in range(self.width)]
-        for c in columns:
-            if c.kind not in ("number", "boolean"):
+        for column in columns:
+            if column.kind not in ("number", "boolean"):
                 raise DtypeError(
-                    f"column {c.name!r} holds {in_words(c)}, but this model reads numbers only. Encode it the way the training data was encoded, "
+                    f"column {column.name!r} holds {describe_content(column)}, but this model reads numbers only. Encode it the way the training data was encoded, "
                     "or pass the whole Pipeline that does so instead of its last step."
                 )
-        return np.column_stack([c.values for c in columns]) if columns else np.empty((len(self), 0))
+        return np.column_stack([column.values for column in columns]) if columns else np.empty((len(self), 0))
 
-    def _homogeneous(self) -> npt.NDArray[Any] | None:
+    def _numeric_frame_matrix(self) -> npt.NDArray[Any] | None:
         """Return the frame as one matrix in a single call when every column is a plain number."""
         if isinstance(self.native, np.ndarray):
             return None
@@ -254,15 +257,15 @@ class Table:
         return out if out.dtype.kind in "fiu" else None
 
     def for_transformers(self) -> Any:
-        """Return the rows as scikit-learn takes them: as given, but an Arrow table as pandas (else polars), with its dtypes.
+        """Return the rows as scikit-learn reads them: as given, but an Arrow table as pandas (else polars), with its dtypes.
 
-        Missing text is NaN there, as in frames that pandas has read from a file. Where neither is installed, numbers alone go as an array.
+        Missing text is NaN there, as in frames that pandas reads from a file. If neither is installed, a table of numbers becomes an array.
 
         Raises:
-            MissingDependencyError: neither pandas nor polars is installed, and there is more than numbers.
+            MissingDependencyError: neither pandas nor polars is installed, and not all columns are numbers.
         """
         if self.library in ("numpy", "pandas"):
-            return self.native.copy()  # some transformers write to what they are given
+            return self.native.copy()  # some transformers modify their input
         if self.library != "pyarrow":
             return self.native
         if not _installed("pandas") and _installed("polars"):
@@ -277,7 +280,7 @@ class Table:
         return frame
 
     def to_pandas(self) -> Any:
-        """Return the rows as a pandas frame under this table's names (for libraries that read nothing else)."""
+        """Return the rows as a pandas frame under this table's names (for libraries that read only pandas)."""
         if "pandas" not in sys.modules:
             try:
                 import pandas  # noqa: F401, ICN001
@@ -297,11 +300,11 @@ def as_table(data: Any, *, what: str = "X") -> Table:
 
     Args:
         data: a 2-D array (n, d), a data frame (pandas, polars, pyarrow, or any other eager frame narwhals reads), a sparse matrix or array
-            of scipy, nested lists, or what data/containers.py takes.
-        what: what to call it in messages.
+            of scipy, nested lists, or any container of data/containers.py.
+        what: name of the data in messages.
 
     Raises:
-        InputError: not two-dimensional, lazy, or not tabular at all.
+        InputError: not two-dimensional, lazy, or not a table.
         ColumnsError: two columns share a name.
         EmptyDataError: no rows or no columns.
     """
@@ -315,14 +318,14 @@ def as_table(data: Any, *, what: str = "X") -> Table:
         raise EmptyDataError(f"{what} has no rows.")
     if len(set(table.names)) != table.width:
         seen: set[str] = set()
-        twice = [n for n in table.names if n in seen or seen.add(n)]  # type: ignore[func-returns-value]
+        repeated = [n for n in table.names if n in seen or seen.add(n)]  # type: ignore[func-returns-value]
         raise ColumnsError(
-            f"{what} has more than one column named {shown(twice)}; rename them so that each name is unique."
+            f"{what} has more than one column named {shown(repeated)}; rename them so that each name is unique."
         )
     return table
 
 
-def align(table: Table, expected: Sequence[str], *, what: str = "X") -> tuple[Table, tuple[str, ...]]:
+def align_columns(table: Table, expected: Sequence[str], *, what: str = "X") -> tuple[Table, tuple[str, ...]]:
     """Bring a named table's columns into the model's order.
 
     Returns:
@@ -331,23 +334,25 @@ def align(table: Table, expected: Sequence[str], *, what: str = "X") -> tuple[Ta
     Raises:
         ColumnsError: an expected column is missing; the message names it and the nearest name there is.
     """
-    position = {name: i for i, name in enumerate(table.names)}
-    missing = [name for name in expected if name not in position]
+    position_of = {name: i for i, name in enumerate(table.names)}
+    missing = [name for name in expected if name not in position_of]
     if missing:
         hint = did_you_mean(missing[0], table.names) if len(missing) == 1 else f" {what} has: {shown(table.names)}."
         raise ColumnsError(
             f"{what} lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {shown(missing)} that the model was trained on.{hint}"
         )
     used = set(expected)
-    return table.select([position[name] for name in expected]), tuple(n for n in table.names if n not in used)
+    return table.select([position_of[name] for name in expected]), tuple(n for n in table.names if n not in used)
 
 
-def _moved(series: nw.Series[Any]) -> nw.Series[Any]:
-    down = series.dtype.is_integer() and (series.max() or 0) > 0  # towards zero: some libraries refuse to overflow
-    return (series - 1 if down else series + 1).cast(series.dtype)
+def _shifted_by_one(series: nw.Series[Any]) -> nw.Series[Any]:
+    towards_zero = (
+        series.dtype.is_integer() and (series.max() or 0) > 0
+    )  # towards zero, because some libraries refuse to overflow
+    return (series - 1 if towards_zero else series + 1).cast(series.dtype)
 
 
-def _is_head(rows: Any) -> bool:
+def _starts_at_first_row(rows: Any) -> bool:
     return isinstance(rows, slice) and rows.start in (None, 0) and rows.step in (None, 1)
 
 
@@ -355,22 +360,22 @@ def _is_frame(data: Any) -> bool:
     if isinstance(data, (np.ndarray, list, tuple)) or sparse_rows.is_sparse(data):
         return False
     try:
-        lazy = nw.from_native(data, pass_through=True)
+        wrapped = nw.from_native(data, pass_through=True)
     except nw.exceptions.DuplicateError as error:
-        twice = ", ".join(line.lstrip("- ") for line in str(error).splitlines()[1:])
+        repeated = ", ".join(line.lstrip("- ") for line in str(error).splitlines()[1:])
         raise ColumnsError(
-            f"the data has more than one column of the same name ({twice}); make each name unique."
+            f"the data has more than one column of the same name ({repeated}); make each name unique."
         ) from None
-    if isinstance(lazy, nw.LazyFrame):
+    if isinstance(wrapped, nw.LazyFrame):
         raise InputError("the data is a lazy frame; call .collect() (or .compute()) first and pass the result.")
-    return isinstance(lazy, nw.DataFrame)
+    return isinstance(wrapped, nw.DataFrame)
 
 
 def _from_frame(data: Any, what: str) -> Table:
     frame = nw.from_native(data, eager_only=True)
     library = str(frame.implementation).rsplit(".", maxsplit=1)[-1].lower()
     labels = None
-    data, unsettled = one_dictionary(data, library)
+    data, arbitrary_codes = unify_dictionaries(data, library)
     if library == "pandas":
         if data.columns.nlevels > 1:
             raise ColumnsError(f"{what} has a column index of several levels; flatten it to one name per column.")
@@ -385,13 +390,13 @@ def _from_frame(data: Any, what: str) -> Table:
         named=True,
         labels=labels,
         index=own,
-        unsettled=unsettled,
+        arbitrary_codes=arbitrary_codes,
     )
 
 
 def _from_array(data: Any, what: str) -> Table:
     if sparse_rows.is_sparse(data):
-        rows = sparse_rows.weighted_rows(data, what)
+        rows = sparse_rows.as_csr(data, what)
         return Table(rows, tuple(f"x{i}" for i in range(rows.shape[1])), "scipy", named=False)
     if hasattr(data, "nnz"):
         raise InputError(
@@ -407,7 +412,7 @@ def _from_array(data: Any, what: str) -> Table:
         raise InputError(
             f"{what} must be a data frame or an array of two dimensions (rows, features), not {array.ndim} of type {type(data).__name__}."
         )
-    if array.dtype.kind in "US":  # of lists, where one text makes all cells texts, each cell as it was given
+    if array.dtype.kind in "US":  # numpy makes every cell of a list text if one is; keep each cell as given
         array = array.astype(object) if isinstance(data, np.ndarray) else np.array(data, dtype=object)
     if array.dtype.kind not in "fiubO":
         raise DtypeError(

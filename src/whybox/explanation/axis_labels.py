@@ -12,7 +12,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.label_choice import labelled
+from whybox.core.label_choice import matching_positions
 from whybox.data.table import is_missing
 from whybox.errors import ExplanationFileError, OptionError, did_you_mean
 
@@ -27,7 +27,7 @@ def one_position(dim: str, key: Any, array: npt.NDArray[Any]) -> int:
     """
     found = where(array, key)
     if not len(found) and dim != "row":
-        found = np.array(labelled(key, array.tolist()), dtype=np.intp)
+        found = np.array(matching_positions(key, array.tolist()), dtype=np.intp)
     key = key.item() if isinstance(key, (np.bool_, np.number)) else key
     if not len(found):
         raise OptionError(f"{dim} {key!r} is not there.{did_you_mean(key, array.tolist())}")

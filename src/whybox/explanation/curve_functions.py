@@ -11,7 +11,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.cells import positions
+from whybox.data.cells import cell_positions
 from whybox.data.table import Floats, is_missing
 from whybox.errors import OptionError, shown
 
@@ -121,7 +121,7 @@ class Axis:
             raise OptionError(f"grid of {self.name!r}: what a missing value does is not known here.")
         known = [v for v in asked if v is not None]
         if self.levels is not None:
-            there = positions(self.levels, asked)
+            there = cell_positions(self.levels, asked)
             strange = [v for v, i in zip(asked, there, strict=True) if v is not None and i < 0]
             if strange:
                 raise OptionError(
@@ -179,9 +179,10 @@ class PiecewiseLinearCurve:
             raise OptionError("a surface of kind 'ale' is known at its grid only.")
         axis, asked = self.axes[0], listed(points)
         if axis.dtype.kind not in "fiumM":
-            gap = positions(list(axis), [None])[0]
+            gap = cell_positions(list(axis), [None])[0]
             where = [
-                gap if i < 0 and is_missing(v) else i for v, i in zip(asked, positions(list(axis), asked), strict=True)
+                gap if i < 0 and is_missing(v) else i
+                for v, i in zip(asked, cell_positions(list(axis), asked), strict=True)
             ]
             if -1 in where:
                 raise OptionError(f"{asked[where.index(-1)]!r} is not a level of this curve.")

@@ -9,7 +9,9 @@ from functools import cache
 from typing import Any, Final, final
 
 from whybox.errors import ExplanationFileError, OptionError, did_you_mean, shown
+from whybox.explanation.files_before_ids import method_before_ids
 from whybox.models.categories import Unseen, merged_unseen
+from whybox.models.links import PREDICTION
 
 __all__ = ["LINES", "Evidence", "merged", "versions"]
 
@@ -28,6 +30,8 @@ class Evidence:
 
     Attributes:
         method: the method in words. kernel: the routine that computed it.
+        method_id: the method by its id in the registry of methods, ``"effects.ale"``: what decides, where something has to. Empty: none is known.
+        quantity: what one number is, as the axis of a figure says it. signed: whether the numbers have a sign about zero.
         exact: whether the numbers are exact for what was asked (else see ``std_error`` or `notes`).
         estimand: what "absent" means: ``path-dependent`` or ``interventional``.
         index: which value of cooperative games. additive: whether attributions must add up to prediction minus base.
@@ -74,6 +78,9 @@ class Evidence:
     settings: dict[str, Any] = field(default_factory=dict)
     by_position: bool = False
     unseen: dict[str, dict[str, Any]] = field(default_factory=dict)
+    method_id: str = ""
+    quantity: str = "attribution"
+    signed: bool = True
     unknown: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -103,6 +110,8 @@ class Evidence:
             )
         known: dict[str, Any] = {name: value for name, value in data.items() if name in own}
         known |= {name: tuple(known[name]) for name in ("notes", "operators") if name in known}
+        if "method_id" not in known:
+            known |= method_before_ids(data)
         return cls(**known, unknown={name: value for name, value in data.items() if name not in own})
 
     @property
@@ -186,7 +195,7 @@ class Evidence:
             if v.get("rows")
             else f"compared with {v.get('against', 'nothing')}"
         )
-        residual = f"{self.residual:.2g}{'' if self.residual_units == 'prediction' else ' ' + self.residual_units} ({self.tolerance:.2g} allowed), against {self.residual_against}"
+        residual = f"{self.residual:.2g}{'' if self.residual_units == PREDICTION else ' ' + self.residual_units} ({self.tolerance:.2g} allowed), against {self.residual_against}"
         index = ("index", "Index", self.index)
         additivity = (
             "additivity",
@@ -217,6 +226,7 @@ class Evidence:
 
 _ONE: Final = {  # what parts of one explanation have in common, in words
     "method": "method",
+    "method_id": "id of the method",
     "exact": "exactness",
     "estimand": "estimand",
     "index": "index",

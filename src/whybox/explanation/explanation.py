@@ -17,6 +17,7 @@ from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.axis_labels import one_position, where
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.selection import as_key
+from whybox.models.links import PREDICTION
 
 __all__ = ["EXPLANATION_KINDS", "PAIR_SEPARATOR", "Explanation"]
 
@@ -145,6 +146,11 @@ class Explanation:
             raise TypeError(f"this explanation holds {self.values.size:,} numbers; pick one, or take .values.")
         return float(self.values.reshape(-1)[0])
 
+    @property
+    def method_id(self) -> str:
+        """Id of the method in the registry of methods, ``"effects.ale"``; empty where none is known."""
+        return self.evidence.method_id
+
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
         """Labels of the feature axis."""
@@ -154,6 +160,17 @@ class Explanation:
     def output_names(self) -> tuple[str, ...]:
         """Labels of the output axis; empty when there is none."""
         return tuple(map(str, self.coords["output"])) if "output" in self.dims else ()
+
+    @property
+    def output_name(self) -> str | None:
+        """Label of the one output that this is about; None where there are several, or the only one has no name."""
+        names = [str(n) for n in self.coords.get("output", ())]
+        return names[0] if len(names) == 1 and names[0] != PREDICTION else None
+
+    @property
+    def named_units(self) -> bool:
+        """Whether the units have a name (log-odds, probability), or are merely those of the prediction."""
+        return self.units != PREDICTION
 
     @property
     def grid(self) -> npt.NDArray[Any]:

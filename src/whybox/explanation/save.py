@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.atomic_write import writing
+from whybox.core.atomic_write import atomic_write
 from whybox.data.table import Table
 from whybox.explanation.axis_labels import as_index, write_label
 from whybox.explanation.curve_functions import PiecewiseLinearCurve, SavedCurve, Steps
@@ -35,7 +35,7 @@ def save(explanation: Explanation, path: str | Path) -> None:
     Raises:
         InputError: the folder cannot be written to.
     """
-    with writing(path) as part:
+    with atomic_write(path) as part:
         _write(explanation, part)
 
 
@@ -46,7 +46,7 @@ def save_effects(effects: Effects, path: str | Path) -> None:
         InputError: the folder cannot be written to.
     """
     page = {"format": FORMAT_VERSION, "keys": [k if isinstance(k, str) else list(k) for k in effects]}
-    with writing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_write(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         _add(archive, "effects.json", json.dumps(page).encode())
         for i, curve in enumerate(effects.values()):
             buffer = io.BytesIO()

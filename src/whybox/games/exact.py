@@ -1,68 +1,94 @@
-"""Exact values of a game whose every coalition was evaluated: for probabilities behind a link, where no product form exists."""
+"""Exact values of a game, from the worths of all its coalitions.
+
+Sources: Shapley, A value for n-person games (1953); Dubey, Neyman & Weber, Value theory without efficiency, Mathematics of Operations Research 6 (1981), for
+probabilistic values; Grabisch & Roubens, An axiomatic approach to the concept of interaction among players in cooperative games, International Journal of
+Game Theory 28 (1999), for interaction indices.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import combinations
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.games.indices import Index
+from whybox.games.indices import SHAPLEY, Index
 from whybox.models.links import Link
 
-__all__ = ["game_of_row", "values_of_game"]
+__all__ = ["all_coalitions", "exact_values", "interventional_worths"]
 
-MAX_CELLS = 2**21  # numbers held at a time while a row's coalitions are evaluated
+MAX_NUMBERS_HELD: Final = 2**21  # outputs held at a time while a row's coalitions are evaluated
 
 
-def game_of_row(
+def all_coalitions(players: int) -> npt.NDArray[np.bool_]:
+    """Return all coalitions, (2^players, players): coalition k holds the players whose bits are set in k."""
+    return ((np.arange(2**players)[:, None] >> np.arange(players)) & 1).astype(bool)
+
+
+def exact_values(worths: Floats, index: Index = SHAPLEY, order: int = 1) -> Floats:
+    """Return each player's value, or each pair's interaction, in a game whose every coalition was evaluated.
+
+    The value is the sum over coalitions S of the other players of ``E[p^s (1 - p)^t] * delta(S)``, where s others are in S and t are not, and p has the
+    distribution of the index. ``delta(S)`` is ``v(S + i) - v(S)`` for a player i, ``v(S + i + j) - v(S + i) - v(S + j) + v(S)`` for a pair: the Shapley
+    value and the Shapley interaction index where p is uniform. A player who changes no coalition's worth gets exactly 0.
+
+    Args:
+        worths: (2^players, outputs), in the order of :func:`all_coalitions`.
+        index: which probabilistic value.
+        order: 1 for values of players, 2 for interactions of pairs.
+
+    Returns:
+        (players, outputs), or (players, players, outputs): symmetric, zero on the diagonal; each entry is the whole interaction of its pair.
+    """
+    players, outputs = len(worths).bit_length() - 1, worths.shape[1]
+    out = np.zeros((*(players,) * order, outputs))
+    others = players - order
+    if others < 0:
+        return out
+    size = all_coalitions(others).sum(axis=1)
+    weight = index.moments(players + 1)[size, others - size]
+    for members in combinations(range(players), order):
+        out[members] = out[members[::-1]] = weight @ _differences(worths, members)
+    return out
+
+
+def _differences(worths: Floats, members: tuple[int, ...]) -> Floats:
+    """What one player or two add to each coalition of the others, (2^others, outputs): the discrete derivative of the game."""
+    outputs = worths.shape[1]
+    if len(members) == 1:
+        split = worths.reshape(-1, 2, 2 ** members[0], outputs)
+        return np.asarray(split[:, 1] - split[:, 0]).reshape(-1, outputs)
+    low, high = members
+    split = worths.reshape(-1, 2, 2 ** (high - low - 1), 2, 2**low, outputs)
+    both, none = split[:, 1, :, 1], split[:, 0, :, 0]
+    return np.asarray(both + none - split[:, 0, :, 1] - split[:, 1, :, 0]).reshape(-1, outputs)
+
+
+def interventional_worths(
     hybrids: Callable[[Floats, Floats], Floats],
     base: Floats,
     link: Link,
-    x: Floats,
-    B: Floats,
+    row: Floats,
+    background: Floats,
     weights: Floats,
-    count: int,
+    players: int,
 ) -> Floats:
-    """Return v(S) = mean over background rows b of link(raw output of the hybrid of x inside S and b outside), for all S.
+    """Return v(S) for all S: the mean over background rows b of link(raw output of a hybrid, the row inside S and b outside).
 
     Args:
-        hybrids: (row, background rows) -> raw outputs without base, (background rows, 2^count, outputs).
-        base: (outputs,). x: (model columns,). B: (background rows, model columns). weights: (background rows,).
-        count: players.
+        hybrids: (row, background rows) -> raw outputs without base, (background rows, 2^players, outputs).
+        base: (outputs,). row: (model columns,). background: (background rows, model columns). weights: (background rows,), summing to one.
 
     Returns:
-        (2^count, outputs); bit j of the coalition's number says that player j comes from x.
+        (2^players, outputs), in the order of :func:`all_coalitions`.
     """
-    k = len(base)
-    game = np.zeros((2**count, k))
-    step = max(1, MAX_CELLS // (2**count * k))
-    for at in range(0, len(B), step):
-        raw = hybrids(x, np.ascontiguousarray(B[at : at + step])) + base
-        game += np.tensordot(weights[at : at + step], link(raw), axes=1)
-    return game
-
-
-def values_of_game(game: Floats, count: int, index: Index, order: int) -> Floats:
-    """Return attributions (players, outputs) or pairwise interactions (players, players, outputs; zero diagonal) of a whole game.
-
-    Weights are E[p^s (1-p)^t] over coalitions of the other players: the definition of a probabilistic value.
-    """
-    k = game.shape[1]
-    moments = index.moments(count + 1)
-    numbers = np.arange(2**count)
-    size = np.array([int(n).bit_count() for n in numbers])
-    out = np.zeros((*(count,) * order, k))
-    for target in combinations(range(count), order):
-        bits = sum(1 << j for j in target)
-        outside = numbers[numbers & bits == 0]
-        weight = moments[size[outside], count - order - size[outside]]
-        delta = game[outside | bits] + (-1) ** order * game[outside]
-        if order == 2:
-            delta = delta - game[outside | 1 << target[0]] - game[outside | 1 << target[1]]
-        value = weight @ delta
-        out[target] = value
-        if order == 2:
-            out[target[::-1]] = value
-    return out
+    outputs = len(base)
+    worths = np.zeros((2**players, outputs))
+    step = max(1, MAX_NUMBERS_HELD // (2**players * outputs))
+    for start in range(0, len(background), step):
+        raw = hybrids(row, np.ascontiguousarray(background[start : start + step])) + base
+        worths += np.tensordot(weights[start : start + step], link(raw), axes=1)
+    return worths

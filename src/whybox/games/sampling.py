@@ -25,7 +25,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.games.gaussian_process import Kriging
 
-__all__ = ["Design", "all_coalitions", "design", "exact", "least", "solve"]
+__all__ = ["Design", "design", "least", "solve"]
 
 Bits = npt.NDArray[np.bool_]
 MIN_PAIRS_DRAWN: Final = 8  # pairs in a stratum: its variance has to be estimated
@@ -89,21 +89,6 @@ def least(players: int) -> int:
     """Calls below which values cannot be estimated with an error: every single player in and out, and as many again that are drawn."""
     calls = 2 + 2 * players + 2 * max(players, 12)
     return min(2**players, calls) if players < 30 else calls
-
-
-def all_coalitions(players: int) -> Bits:
-    """All of them, (2^players, players); number k holds the players of the bits of k."""
-    return ((np.arange(2**players)[:, None] >> np.arange(players)) & 1).astype(bool)
-
-
-def exact(worths: Floats, players: int) -> Floats:
-    """Shapley values (players, targets) from the worths of all coalitions, (2^players, targets), in the order of all_coalitions."""
-    every = all_coalitions(players)
-    sizes = every.sum(axis=1)
-    weight = np.array([1 / (players * comb(players - 1, k)) for k in range(players)] + [0.0])
-    # a coalition counts for its members with the weight of its size less one, against the others with that of its size
-    signed = np.where(every, weight[sizes - 1][:, None], -weight[sizes][:, None])
-    return np.asarray(signed.T @ worths)
 
 
 def design(players: int, calls: int, draw: np.random.Generator) -> Design:

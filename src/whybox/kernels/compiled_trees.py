@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox import _native
-from whybox.core.progress import batches
+from whybox.core.progress import timed_batches
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.kernels.tree_shap import PlayerOf, Rules, native
@@ -189,7 +189,7 @@ class Attribution:
         first = 0
         while first < self._trees:
             part = self._part(first, threads)
-            for rows in batches(len(X), what=what, first=4096, quiet=quiet):
+            for rows in timed_batches(len(X), description=what, first_size=4096, quiet=quiet):
                 part.run(X[rows], out[rows], threads)
             first = part.last
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox import _native
-from whybox.core.progress import batches
+from whybox.core.progress import timed_batches
 from whybox.data.table import Floats
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
 from whybox.kernels.compiled_trees import fastest
@@ -248,7 +248,7 @@ def individual(e: TreeEnsemble, levels: Levels, X: Floats, *, threads: int = 1) 
     X = _rows(e, X)
     grid = _Grid(e, [levels])
     out = np.empty((len(X), len(levels.values), grid.outputs))
-    for rows in batches(len(X), what="individual curves", first=256, most=8192):
+    for rows in timed_batches(len(X), description="individual curves", first_size=256, max_size=8192):
         _individual(grid, X[rows], out[rows], threads)
     return out
 
@@ -274,9 +274,8 @@ def individual_blocks(
         return
     grid = _Grid(e, levels)
     points = [len(one.values) for one in levels]
-    for rows in batches(
-        len(X), what="individual curves", first=256, most=max(1, numbers // (sum(points) * grid.outputs))
-    ):
+    most = max(1, numbers // (sum(points) * grid.outputs))
+    for rows in timed_batches(len(X), description="individual curves", first_size=256, max_size=most):
         block = np.empty((rows.stop - rows.start, sum(points), grid.outputs))
         _individual(grid, X[rows], block, threads)
         yield rows, np.split(block, np.cumsum(points)[:-1], axis=1)
@@ -325,19 +324,19 @@ def individual_moments(
         grid.native.moments(X[rows], instructions, weights, LINKS.index(link), center == "row", centre.ravel(), *own)
         return own
 
-    usual = _usual(e, X, w)
-    centre = added(slice(usual, usual + 1), np.ones(1))[0]
+    median = _median_row(e, X, w)
+    centre = added(slice(median, median + 1), np.ones(1))[0]
 
     def chunk(which: int) -> tuple[Floats, Floats]:
         rows = slice(which * MOMENT_ROWS, (which + 1) * MOMENT_ROWS)
         return added(rows, w[rows])
 
     with ThreadPoolExecutor(threads) as pool:
-        for some in batches(
+        for some in timed_batches(
             -(-len(X) // MOMENT_ROWS),
-            what="individual curves",
-            first=threads,
-            most=2 * threads,
+            description="individual curves",
+            first_size=threads,
+            max_size=2 * threads,
             unit=f"x {MOMENT_ROWS} rows",
         ):
             for one, two in (pool.map if threads > 1 else map)(chunk, range(some.start, some.stop)):
@@ -348,12 +347,14 @@ def individual_moments(
     return [Moments(m, v) for m, v in zip(grid.split(shift + centre), grid.split(variance), strict=True)]
 
 
-def _usual(e: TreeEnsemble, X: Floats, w: Floats) -> int:
-    """A row, of those that count, whose predictions are in the middle of those of others."""
-    able = np.flatnonzero(w > 0)
-    some = able[np.linspace(0, len(able) - 1, min(len(able), 1000)).astype(np.int64)]
-    ranks = predict(e, np.ascontiguousarray(X[some])).argsort(axis=0).argsort(axis=0)
-    return int(some[np.abs(ranks - len(some) // 2).max(axis=1).argmin()])
+def _median_row(e: TreeEnsemble, X: Floats, w: Floats) -> int:
+    """Return a row of positive weight whose predictions have middle ranks."""
+    from scipy.stats import rankdata
+
+    weighted = np.flatnonzero(w > 0)
+    sample = weighted[np.linspace(0, len(weighted) - 1, min(len(weighted), 1000)).astype(np.int64)]
+    ranks = rankdata(predict(e, np.ascontiguousarray(X[sample])), method="ordinal", axis=0)
+    return int(sample[np.abs(ranks - 1 - len(sample) // 2).max(axis=1).argmin()])
 
 
 def shifted(
@@ -397,7 +398,7 @@ def shifted(
     def work(rows: slice) -> None:
         grid.native.shifted(X[rows], low[rows].ravel(), high[rows].ravel(), out[rows])
 
-    for rows in batches(len(X), what="shifted rows", first=256):
+    for rows in timed_batches(len(X), description="shifted rows", first_size=256):
         each(threads, rows, work)
     return out
 
@@ -482,7 +483,7 @@ def overall_interactions(
     masses = [np.bincount(grid.index[j][at[j]], w, minlength=grid.points[j]) / w.sum() for j in range(len(levels))]
     without = np.empty((len(X), len(levels), grid.outputs))
     mass, instructions = np.concatenate(masses), fastest()
-    for rows in batches(len(X), what="interactions", first=256):
+    for rows in timed_batches(len(X), description="interactions", first_size=256):
         each(threads, rows, lambda some: grid.native.averages(X[some], instructions, mass, without[some]))
     f = _centred(predict(e, X), w)
     met = {j for pair in _together(e, levels) for j in pair}

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from whybox import _native
-from whybox.core.progress import batches
+from whybox.core.progress import timed_batches
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.kernels.compiled_trees import fastest
@@ -59,8 +59,8 @@ def means(
     # about a tenth of a second at first: most calls need one step
     effort = _effort(e, min(len(X), MAX_BLOCK_ROWS), pairs=bool(len(pairs))) / max(steps, 1) / min(threads, many)
     with ThreadPoolExecutor(min(threads, many)) as pool:
-        for some in batches(
-            steps * len(blocks), what="effects", first=max(1, int(0.1 / max(effort, 1e-9))), unit="trees"
+        for some in timed_batches(
+            steps * len(blocks), description="effects", first_size=max(1, int(0.1 / max(effort, 1e-9))), unit="trees"
         ):
             for block, trees in _in_blocks(some, steps, blocks):
                 if min(threads, many) == 1:

@@ -21,7 +21,7 @@ __all__ = [
     "interventional",
     "leaves",
     "pairs",
-    "path_dependent",
+    "path_pairs",
     "players_on_path",
     "predict",
 ]
@@ -122,15 +122,12 @@ class Rules:
         return np.diff(self.offsets).astype(np.int32)[self.of_tree]
 
 
-def path_dependent(
-    e: TreeEnsemble, player_of: PlayerOf, count: int, X: Floats, rules: Rules, order: int, out: Floats
-) -> None:
-    """Add path-dependent attributions (order 1) or pairs (order 2) to `out`; see reference.path_dependent."""
-    native(e).path_walk(
+def path_pairs(e: TreeEnsemble, player_of: PlayerOf, count: int, X: Floats, rules: Rules, out: Floats) -> None:
+    """Add path-dependent pairs to `out`, row by row, whatever the depth; see reference.path_dependent (order 2)."""
+    native(e).path_pairs(
         x=X,
         of_column=player_of,
         count=count,
-        order=order,
         out=out,
         rule_of_tree=rules.of_tree,
         nodes=rules.nodes,

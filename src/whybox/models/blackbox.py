@@ -66,7 +66,7 @@ def as_black_box(
     obj: Any,
     rows: Table,
     *,
-    response: str | None = None,
+    response_method: str | None = None,
     notes: tuple[str, ...] = (),
     scores: RawScores | None = None,
     learnt: Callable[[Any, int], Mapping[int, Vocabulary]] | None = None,
@@ -76,7 +76,7 @@ def as_black_box(
     Args:
         obj: a function of rows, or an object with ``predict`` or ``predict_proba``.
         rows: rows of the kind it will be asked about; two of them are asked about now, to see what comes out.
-        response: the method to call; None: ``predict_proba`` where there is one, else ``predict``.
+        response_method: the method to call; None: ``predict_proba`` where there is one, else ``predict``.
         notes: what the user should know.
         scores: asked in place of a method, where given.
         learnt: what tells which categories the estimator learnt, given it and the number of its columns.
@@ -87,7 +87,7 @@ def as_black_box(
     """
     if isinstance(obj, type):
         raise UnsupportedModelError(f"{obj.__name__} is a class, not a fitted model; pass an instance after fit.")
-    method = _method(obj, response) if scores is None else "decision_function"
+    method = _method(obj, response_method) if scores is None else "decision_function"
     names, named = _columns(obj, rows)
     categories = {} if method is None or learnt is None else learnt(obj, len(names))
     inputs = Inputs(
@@ -114,13 +114,15 @@ def as_black_box(
     return BlackBox(inputs=inputs, outputs=outputs, kind=kind, own=own, notes=notes, probed=len(first))
 
 
-def _method(obj: Any, response: str | None) -> str | None:
-    if response is not None:
-        if response not in PREDICT_METHODS:
-            raise OptionError(f"response={response!r} is not known.{did_you_mean(response, PREDICT_METHODS)}")
-        if not hasattr(obj, response):
-            raise OptionError(f"response={response!r}: this {type(obj).__name__} has no such method.")
-        return response
+def _method(obj: Any, response_method: str | None) -> str | None:
+    if response_method is not None:
+        if response_method not in PREDICT_METHODS:
+            raise OptionError(
+                f"response_method={response_method!r} is not known.{did_you_mean(response_method, PREDICT_METHODS)}"
+            )
+        if not hasattr(obj, response_method):
+            raise OptionError(f"response_method={response_method!r}: this {type(obj).__name__} has no such method.")
+        return response_method
     found = next((m for m in PREDICT_METHODS[:2] if hasattr(obj, m)), None)
     if found is None and not callable(obj):
         raise UnsupportedModelError(

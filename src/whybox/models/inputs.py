@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol, final, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.cells import telling_rows
-from whybox.data.table import Column, Floats, Table, align, is_missing
+from whybox.data.cells import representative_rows
+from whybox.data.table import Column, Floats, Table, align_columns, is_missing
 from whybox.errors import ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError, WhyboxError, shown
 from whybox.models.categories import Vocabulary, category_key
 
@@ -83,7 +83,7 @@ class Inputs:
         if self.by_name(table):
             known = self.names if self.named else self.own_names
             respelled = tuple(self._respell(n) for n in table.names)
-            return _restore(*align(table.renamed(respelled), known, what=what), table.names, respelled)
+            return _restore(*align_columns(table.renamed(respelled), known, what=what), table.names, respelled)
         if table.width != len(self.names):
             raise ColumnsError(
                 f"{what} has {table.width} columns, the model was trained on {len(self.names)}"
@@ -184,9 +184,9 @@ class Inputs:
     def _sample(self, table: Table) -> tuple[Table, Floats]:
         """Rows from all over a table, encoded; a single row is joined by a moved copy, if the encoder takes one."""
         if len(table) > 1:
-            rows = table.rows(telling_rows(table, _SAMPLE))
+            rows = table.rows(representative_rows(table, _SAMPLE))
             return rows, self.matrix(rows)
-        two = table.with_moved()
+        two = table.with_shifted_copy()
         try:
             return two, self.matrix(two)
         except WhyboxError:  # the step refuses the moved copy, so nothing can be confirmed on a single row

@@ -11,7 +11,9 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 
-__all__ = ["ELEMENTWISE", "Link", "Outputs"]
+__all__ = ["ELEMENTWISE", "PREDICTION", "Link", "Outputs"]
+
+PREDICTION: Final = "prediction"  # the units, and the name of the only output, of a model that names neither
 
 
 def _sigmoid(raw: Floats, scale: float) -> Floats:
@@ -88,8 +90,8 @@ class Outputs:
 
     names: tuple[str, ...]
     link: Link = Link()
-    raw_units: str = "prediction"
-    response_units: str = "prediction"
+    raw_units: str = PREDICTION
+    response_units: str = PREDICTION
     negative: str | None = None
 
     @property

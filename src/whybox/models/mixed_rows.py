@@ -133,7 +133,7 @@ def _together(here: Table, there: Table, taken: _Bools) -> Table | None:
     """Rows mixed cell by cell; None where their columns are of different dtypes."""
     if here.is_matrix or there.is_matrix:
         a, b = (t.native if t.is_matrix else sparse_rows.from_dense(t.matrix()) for t in (here, there))
-        return replace(here, native=sparse_rows.mixed(a, b, taken), library="scipy")
+        return replace(here, native=sparse_rows.mix_cells(a, b, taken), library="scipy")
     if isinstance(here.native, np.ndarray) and isinstance(there.native, np.ndarray):
         return replace(here, native=np.where(taken, there.native, here.native))
     return here.interleaved(there, taken)

@@ -164,7 +164,7 @@ def _own_list(table: Table, position: int, what: str) -> dict[int, tuple[Any, ..
     column = table.column(position)
     if column.categories is None:
         return {}
-    if column.name in table.unsettled:
+    if column.name in table.arbitrary_codes:
         raise DtypeError(
             f"column {column.name!r} of {what}: the model stores no category names and reads the codes of the data's own list of categories, but this column has "
             f"no list that holds for all its rows (its codes count the categories as they were met: {shown(column.categories)}). {_GIVE_ONE_LIST}"

@@ -1,82 +1,243 @@
-"""Rank correlations, intervals: what checks are counted with."""
+"""Rank correlations, confidence intervals, running moments, the jackknife and p-values of several tests: what several rooms compute from samples."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
+from whybox.errors import OptionError, did_you_mean
 from whybox.numerics.rounding import floor, varies
 
-__all__ = ["about", "interval", "kendall", "ranks", "sizes_alike", "spearman", "t_of", "taus"]
+__all__ = [
+    "RunningMoments",
+    "abs_rank_correlations",
+    "adjust_p_values",
+    "confidence_interval",
+    "critical_value",
+    "format_mean",
+    "jackknife_std_error",
+    "kendall",
+    "kendall_of_pairs",
+    "leave_group_out",
+    "mean_interval",
+    "spearman",
+]
 
-# two-sided 95 % points of Student's t for 1 to 30 degrees of freedom; beyond, 1.96 + 2.4 / df is right to three digits
-_T: Final = (
-    12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-
-
-def ranks(values: npt.NDArray[Any]) -> Floats:
-    """Ranks from 1, equal values sharing the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[inverse.reshape(-1)], dtype=np.float64)
+Adjustment = Literal["holm", "benjamini-hochberg", "benjamini-yekutieli"]
+ADJUSTMENTS: Final = ("holm", "benjamini-hochberg", "benjamini-yekutieli")
 
 
 def spearman(a: Floats, b: Floats) -> float:
-    """Rank correlation of two flat arrays; 0 where one of them is constant, but for rounding, for it then says nothing of the other."""
-    if not (varies(a) and varies(b)):
-        return 0.0
-    x, y = ranks(a) - (len(a) + 1) / 2, ranks(b) - (len(b) + 1) / 2
-    size = float(np.sqrt((x @ x) * (y @ y)))
-    return 0.0 if size == 0.0 else float(x @ y) / size
+    """Return the rank correlation of two flat arrays; 0 where one of them is constant, but for rounding, so that it says nothing of the other."""
+    from scipy.stats import rankdata
+
+    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1]) if varies(a) and varies(b) else 0.0
 
 
-def sizes_alike(a: Floats, b: Floats) -> Floats:
-    """Rank correlation of sizes, of each row of two tables, over the places where both are numbers."""
+def abs_rank_correlations(a: Floats, b: Floats) -> Floats:
+    """Return the rank correlation of absolute values for each row of two tables, (rows,), over the cells where both are finite."""
     both = np.isfinite(a) & np.isfinite(b)
     return np.array([spearman(np.abs(x[u]), np.abs(y[u])) for x, y, u in zip(a, b, both, strict=True)])
 
 
 def kendall(a: Sequence[float], b: Sequence[float]) -> float:
-    """Kendall's tau-b of a few numbers: pairs in the same order less pairs in the other, over all; NaN where one side is constant. Rounding is no order."""
-    i, j = np.triu_indices(len(a), 1)
-    s, t = (np.sign(x[i] - x[j]) * (np.abs(x[i] - x[j]) > floor(x)) for x in (np.asarray(a), np.asarray(b)))
-    size = float(np.sqrt((s @ s) * (t @ t)))
-    return float("nan") if size == 0.0 else float(s @ t) / size
+    """Return Kendall's tau-b; NaN where one side is constant or holds NaN. Values that only rounding tells apart are ties."""
+    from scipy.stats import kendalltau
+
+    if np.isnan([*a, *b]).any():
+        return float("nan")
+    x, y = _without_rounding(a), _without_rounding(b)
+    return float(kendalltau(x, y).statistic) if x.any() and y.any() else float("nan")
 
 
-def taus(columns: Sequence[Sequence[float]]) -> list[float]:
-    """Kendall's tau of every pair of columns."""
+def _without_rounding(values: Sequence[float]) -> npt.NDArray[np.int64]:
+    """Return the place of each number among those that differ by more than rounding from the next smaller one."""
+    x = np.asarray(values, dtype=np.float64)
+    order = np.argsort(x, kind="stable")
+    places = np.zeros(len(x), dtype=np.int64)
+    places[order[1:]] = np.cumsum(np.diff(x[order]) > floor(x))
+    return places
+
+
+def kendall_of_pairs(columns: Sequence[Sequence[float]]) -> list[float]:
+    """Return Kendall's tau of every pair of columns."""
     return [kendall(a, b) for a, b in itertools.combinations(columns, 2)]
 
 
-def interval(values: npt.NDArray[Any]) -> tuple[float, float]:
-    """Mean, and half of its 95 % interval, of rows (n,) or of repetitions of rows (repetitions, n).
+def critical_value(level: float = 0.95, freedom: float | None = None) -> float:
+    """Return how many standard errors a two-sided interval of this level reaches to either side.
 
-    Rows and repetitions are both samples: the two variances of the mean are added, so that few repetitions are not taken for many.
+    Args:
+        level: of confidence, between 0 and 1. freedom: degrees of freedom of Student's t; None: the normal distribution.
+
+    Raises:
+        OptionError: the level is not between 0 and 1.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
+        raise OptionError(f"level={level!r} must lie between 0 and 1, as 0.95 does.")
+    upper = (1 + level) / 2
+    return float(ndtri(upper) if freedom is None else stdtrit(freedom, upper))
+
+
+def confidence_interval(
+    estimate: npt.ArrayLike, std_error: npt.ArrayLike, level: float = 0.95, freedom: float | None = None
+) -> tuple[Floats, Floats]:
+    """Return the lower and upper ends of intervals around estimates, shaped as they are; see :func:`critical_value`.
+
+    Raises:
+        OptionError: the level is not between 0 and 1.
+    """
+    middle, half = np.asarray(estimate, dtype=np.float64), critical_value(level, freedom) * np.asarray(std_error)
+    return np.asarray(middle - half), np.asarray(middle + half)
+
+
+def mean_interval(values: npt.NDArray[Any], level: float = 0.95) -> tuple[float, float]:
+    """Return the mean, and half the width of its interval, of rows (n,) or of repetitions of rows (repetitions, n).
+
+    Rows and repetitions are both samples: the two variances of the mean are added, so that few repetitions are not taken for many. Of a single
+    number the half width is infinite.
     """
     table = np.atleast_2d(np.asarray(values, dtype=np.float64))
     mean = float(table.mean()) if table.size else float("nan")
-    half = 0.0
+    squared = 0.0
     for axis in (0, 1):
         means = table.mean(axis=axis)  # of each row over repetitions, of each repetition over rows
         if len(means) > 1:
-            half += (t_of(len(means) - 1) * float(means.std(ddof=1))) ** 2 / len(means)
+            squared += (critical_value(level, len(means) - 1) * float(means.std(ddof=1))) ** 2 / len(means)
     several = any(n > 1 for n in table.shape)
-    return mean, float(np.sqrt(half)) if several else float("inf")
+    return mean, float(np.sqrt(squared)) if several else float("inf")
 
 
-def about(mean: float, half: float) -> str:
-    """A mean and its interval in words; from a single row there is none."""
-    return f"{mean:.2f} +- {half:.2f}" if np.isfinite(half) else f"{mean:.2f} (one row)"
+def format_mean(mean: float, half_width: float) -> str:
+    """Return a mean and its interval as text; a single row has no interval."""
+    return f"{mean:.2f} +- {half_width:.2f}" if np.isfinite(half_width) else f"{mean:.2f} (one row)"
 
 
-def t_of(freedom: int) -> float:
-    """The two-sided 95 % point of Student's t."""
-    return _T[freedom - 1] if freedom <= len(_T) else 1.96 + 2.4 / freedom
+@final
+class RunningMoments:
+    """Weighted mean and variance of rows that come in blocks, in any number of accumulators that are merged.
+
+    Means are updated by differences, so that no digits are lost where the mean is large beside the spread (Chan, Golub & LeVeque, Algorithms for
+    computing the sample variance, The American Statistician 37, 1983).
+
+    Attributes:
+        mean: of one row's values, in their shape. sum_of_squares: weighted, of distances from the mean. weight: of all rows, and the sum of its
+            squares in ``squared_weight``.
+    """
+
+    def __init__(self, shape: tuple[int, ...] = ()) -> None:
+        self.mean: Floats = np.zeros(shape)
+        self.sum_of_squares: Floats = np.zeros(shape)
+        self.weight = self.squared_weight = 0.0
+
+    def add(self, values: Floats, weights: Floats | None = None) -> None:
+        """Add rows, (rows, *shape), with their weights, (rows,); without weights each counts 1."""
+        w = np.ones(len(values)) if weights is None else weights
+        total = float(w.sum())
+        if total == 0.0:
+            return
+        share = w / total
+        mean = np.einsum("r,r...->...", share, values)
+        squares = total * np.einsum("r,r...->...", share, (values - mean) ** 2)
+        self._combine(total, float(w @ w), mean, squares)
+
+    def merge(self, other: RunningMoments) -> None:
+        """Add the rows that another accumulator has seen."""
+        if other.weight > 0.0:
+            self._combine(other.weight, other.squared_weight, other.mean, other.sum_of_squares)
+
+    def _combine(self, weight: float, squared_weight: float, mean: Floats, sum_of_squares: Floats) -> None:
+        shift = mean - self.mean
+        self.sum_of_squares = self.sum_of_squares + (
+            sum_of_squares + shift**2 * self.weight * weight / (self.weight + weight)
+        )
+        self.weight += weight
+        self.squared_weight += squared_weight
+        self.mean = self.mean + shift * (weight / self.weight)
+
+    @property
+    def rows(self) -> float:
+        """The effective number of rows, (sum of weights)^2 / sum of squared weights."""
+        return self.weight**2 / self.squared_weight if self.weight > 0.0 else 0.0
+
+    @property
+    def variance(self) -> Floats:
+        """The unbiased variance of a row, in the shape of its values; NaN for a single row."""
+        rows = self.rows
+        if not rows > 1.0:
+            return np.full(np.shape(self.mean), np.nan)
+        return np.asarray(self.sum_of_squares / self.weight * (rows / (rows - 1.0)))
+
+
+def leave_group_out(weights: Floats, groups: int, seed: int = 0) -> Floats:
+    """Return shares of rows for a jackknife over groups: of all rows first, then without each group, (groups + 1, rows).
+
+    Args:
+        weights: (rows,). groups: how many, drawn at random and as equal in size as can be; 0 for all rows alone. seed: of the draw.
+    """
+    group = np.random.default_rng(seed).permutation(len(weights)) % max(groups, 1)
+    kept = [weights, *(np.where(group == g, 0.0, weights) for g in range(groups))]
+    return np.stack([w / w.sum() for w in kept])
+
+
+def jackknife_std_error(without: Floats) -> Floats:
+    """Return the standard error of an estimate from what it is without each group of rows, (groups, ...) -> (...).
+
+    The delete-a-group jackknife: ``(G - 1) / G`` times the summed squared distance from their mean (Efron & Tibshirani, An introduction to the
+    bootstrap, 1993, section 11.5). An interval takes Student's t of ``G - 1`` degrees of freedom.
+    """
+    groups = len(without)
+    return np.asarray(np.sqrt((groups - 1) / groups * ((without - without.mean(axis=0)) ** 2).sum(axis=0)))
+
+
+def adjust_p_values(p_values: npt.ArrayLike, method: Adjustment = "holm") -> Floats:
+    """Return p-values of several tests, adjusted for their number.
+
+    Rejecting what is at most 0.05 keeps the chance of any false rejection below 5 % (``"holm"``, whatever the dependence), or the expected share of false
+    ones among the rejected (``"benjamini-hochberg"`` for independent or positively dependent tests, ``"benjamini-yekutieli"`` whatever the dependence).
+
+    Args:
+        p_values: of any shape, one family of tests; NaN, a test that could not be made, stays NaN and does not count.
+        method: one of the three.
+
+    Returns:
+        Adjusted p-values, in the same shape.
+
+    Raises:
+        OptionError: unknown method, or p-values that are not between 0 and 1.
+
+    References:
+        Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979); Benjamini & Hochberg, Controlling the
+        false discovery rate, JRSS B 57 (1995); Benjamini & Yekutieli, The control of the false discovery rate in multiple testing under dependency,
+        Annals of Statistics 29 (2001).
+    """
+    if method not in ADJUSTMENTS:
+        raise OptionError(f"method={method!r} is not known.{did_you_mean(method, ADJUSTMENTS)}")
+    p = np.asarray(p_values, dtype=np.float64)
+    known = ~np.isnan(p)
+    if (p[known] < 0).any() or (p[known] > 1).any():
+        raise OptionError("p-values lie between 0 and 1.")
+    out = np.full(p.shape, np.nan)
+    if not known.any():
+        return out
+    if method == "holm":
+        out[known] = _holm(p[known])
+    else:
+        from scipy.stats import false_discovery_control
+
+        out[known] = false_discovery_control(p[known], method="bh" if method == "benjamini-hochberg" else "by")
+    return out
+
+
+def _holm(p: Floats) -> Floats:
+    order = np.argsort(p, kind="stable")
+    out = np.empty(len(p))
+    out[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return out

@@ -92,16 +92,19 @@ def bar(
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_xlim(0, max(float(left.max(initial=0.0)) * 1.12, 1e-12))
     several = f", summed over {lengths.shape[1]} outputs" if lengths.shape[1] > 1 else ""
-    ax.set_xlabel(
-        (shown.units if e.kind == "importance" and "share" in e.units else f"mean |attribution| ({unit(shown)})")
-        + several
-    )
+    ax.set_xlabel(_quantity(shown) + several)
     if lengths.shape[1] > 1:
         ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
     ax.set_title(title if title is not None else f"Importance{about(shown)}", loc="left")
     caution(ax, shown)
     tidy(ax)
     return ax
+
+
+def _quantity(e: Explanation) -> str:
+    """What the length of a bar is; of attributions their mean size over the rows."""
+    name = e.evidence.quantity if e.kind == "importance" else f"mean |{e.evidence.quantity}|"
+    return name if name == e.units else f"{name} ({unit(e)})"
 
 
 def _sizes(e: Explanation) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -121,18 +121,8 @@ def _check(e: Explanation) -> None:
 
 def _what(e: Explanation) -> str:
     """What the height of the curve is, short enough for an axis."""
-    said = (
-        "accumulated effect"
-        if e.evidence.method.startswith("Accumulated")
-        else "slope"
-        if "slopes" in e.evidence.method
-        else "added to the mean"
-        if e.evidence.method.startswith("Functional")
-        else "mean prediction"
-    )
-    if "row" in e.dims and said == "mean prediction":
-        said = "prediction, less its first" if "less" in e.evidence.method else "prediction"
-    return said if e.units == "prediction" else f"{said}\n({unit(e)})"
+    quantity = e.evidence.quantity
+    return f"{quantity}\n({unit(e)})" if e.named_units else quantity
 
 
 def _places(points: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], list[str] | None]:

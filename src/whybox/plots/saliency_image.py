@@ -207,11 +207,10 @@ def _picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
 
 def title_of(e: Explanation) -> str:
     """The method, what of the answer it is about, and the answer."""
-    names = [str(n) for n in e.coords.get("output", ())]
-    found, called = e.extras.get("target"), e.extras.get("target_name")
+    name, found, called = e.output_name, e.extras.get("target"), e.extras.get("target_name")
     about = ""
-    if len(names) == 1 and names[0] != "prediction":
-        about = f" · {'output ' if names[0].isdigit() else ''}{short(names[0], 24)}"
+    if name is not None:
+        about = f" · {'output ' if name.isdigit() else ''}{short(name, 24)}"
     elif called is not None and np.size(called[1]) == 1:
         about = f" · {short(str(np.ravel(called[1])[0]), 24)}"
     elif found is not None and np.size(found[1]) == 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.label_choice import choose, labelled
+from whybox.core.label_choice import matching_positions, output_position
 from whybox.data.table import Floats
 from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.explanation import PAIR_SEPARATOR
@@ -226,14 +226,14 @@ def one_output(e: Explanation, output: Any, what: str) -> Explanation:
         OptionError: there are several and none was named, or the name is not there.
     """
     if "output" not in e.dims:
-        if output is not None and not labelled(output, list(e.coords.get("output", ()))):
+        if output is not None and not matching_positions(output, list(e.coords.get("output", ()))):
             raise OptionError(f"output={output!r}: this explanation has one output only; leave it out.")
         return e
     if output is None:
         raise OptionError(
             f"a {what} shows one output; say which, for example output={e.output_names[0]!r}. {did_you_mean('', e.output_names).strip()}"
         )
-    at = choose("output", output, e.output_names, from_end=True)
+    at = output_position("output", output, e.output_names, from_end=True)
     if at is None:
         raise OptionError(f"output {output!r} is not there.{did_you_mean(output, e.output_names)}")
     return e[..., at]
@@ -241,17 +241,13 @@ def one_output(e: Explanation, output: Any, what: str) -> Explanation:
 
 def about(e: Explanation) -> str:
     """Return ' · output <name>' when the explanation is about one of several outputs or classes."""
-    names = [str(n) for n in e.coords.get("output", ())]
-    return (
-        f" · output {short(names[0])}"
-        if len(names) == 1 and names[0] != "prediction" and "output" not in e.dims
-        else ""
-    )
+    name = None if "output" in e.dims else e.output_name
+    return "" if name is None else f" · output {short(name)}"
 
 
 def unit(e: Explanation) -> str:
     """Return what the numbers are measured in, as it stands in brackets beside an axis."""
-    return "in units of the prediction" if e.units == "prediction" else e.units
+    return e.units if e.named_units else "in units of the prediction"
 
 
 def otherwise(e: Explanation) -> str:

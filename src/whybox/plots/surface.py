@@ -32,7 +32,7 @@ def surface(e: Explanation, *, ax: Axes | None = None, title: str | None = None)
     sides = [_axis(e.coords[d]) for d in ("point", "point_2")]
     keep = [k for _, k, _ in sides]
     values = e.values[np.ix_(*keep)].T
-    signed = e.evidence.method.startswith(("Accumulated", "Functional"))
+    signed = e.evidence.signed
     most = max(float(np.nanmax(np.abs(values), initial=0.0)), 1e-12)
     limits: dict[str, Any] = {"vmin": -most, "vmax": most} if signed else {}
     (x, _, across), (y, _, up) = sides
@@ -60,7 +60,7 @@ def surface(e: Explanation, *, ax: Axes | None = None, title: str | None = None)
     ax.tick_params(length=0)
     bar = ax.figure.colorbar(image, ax=ax, aspect=30, pad=0.01, format=thousands())
     bar.set_label(
-        ("second-order effect" if signed else "mean prediction") + ("" if e.units == "prediction" else f" ({unit(e)})"),
+        e.evidence.quantity + (f" ({unit(e)})" if e.named_units else ""),
         color=ink(),
         fontsize="small",
     )

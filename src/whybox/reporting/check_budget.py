@@ -8,9 +8,9 @@ from typing import Any, Final, final
 
 from whybox.checks.audit import EXPENSIVE_PASSES
 from whybox.explanation.explanation import Explanation
+from whybox.methods.saliency.make_method import make
 from whybox.methods.saliency.prepare_inputs import prepare_inputs
 from whybox.methods.saliency.problem import first_pass
-from whybox.methods.saliency.registry import make
 from whybox.models.registry import as_network
 
 __all__ = ["Plan", "bytes_per_row", "choose_checks", "requested_checks"]

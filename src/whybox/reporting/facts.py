@@ -33,9 +33,10 @@ class ReportData:
     model: Model
     explanation: Explanation
     performance: Performance | None
-    target_name: str | None
+    y_name: str | None
     source: str
-    output: Any = None  # as asked
+    output: Any = None  # as asked, like the scale
+    scale: str | None = None
 
     @property
     def views(self) -> list[Explanation]:

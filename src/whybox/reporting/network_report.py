@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from whybox.checks.check import check
 from whybox.checks.result import Checks
-from whybox.core.atomic_write import writing
-from whybox.core.progress import counted
+from whybox.core.atomic_write import atomic_write
+from whybox.core.progress import progress_counter
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.evidence import LINES
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
-from whybox.methods.saliency.registry import METHODS
+from whybox.methods.registry import of_id
 from whybox.methods.saliency.saliency import saliency
 from whybox.reporting.check_budget import Plan, bytes_per_row, choose_checks, requested_checks
 from whybox.reporting.page import page, table
@@ -80,7 +80,7 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
         f"{len(first):,} row{'s' if len(first) != 1 else ''}" + (f" from {source}" if source else ""),
         about,
     )
-    with writing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(html, encoding="utf-8")
     return shown[0].found
 
@@ -91,7 +91,7 @@ def _maps(
     """The maps of each method; of those nobody asked for, the ones that do not fit are left out."""
     made: list[MethodMaps] = []
     for method in DEFAULT_METHODS if methods is None else methods:
-        behind = background if method in METHODS and METHODS[method].background else None
+        behind = background if _takes_background(method) else None
         asked, target = inputs, output
         if made and len(made[0].e) > ROWS_DRAWN and any(e.dims[1:] in ROWWISE for e in made[0].parts):
             asked, target = _first_rows(inputs), _first(output, len(made[0].e))
@@ -106,6 +106,14 @@ def _maps(
     if not made:
         raise OptionError("methods= is empty: name at least one.")
     return made
+
+
+def _takes_background(method: Any) -> bool:
+    """Whether a method, by its id or as it is, takes rows of a background."""
+    if not isinstance(method, str):
+        return bool(method.background)
+    spec = of_id(f"saliency.{method}")
+    return spec is not None and "background" in (*spec.needs, *spec.takes)
 
 
 def _names(inputs: Any) -> tuple[str, ...]:
@@ -161,7 +169,7 @@ def _judged(
 ) -> str:
     """The checks of each method, of all its inputs together, and which were left out."""
     parts, kept = [], 0
-    with counted(len(shown), what="checks", unit="methods") as done:
+    with progress_counter(len(shown), description="checks", unit="methods") as done:
         for s in shown:
             if asked is None:
                 kept = kept or bytes_per_row(net, s.inputs, options)

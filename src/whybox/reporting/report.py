@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from whybox.adapters import is_network
 from whybox.api.explain import explain
-from whybox.core.atomic_write import writing
+from whybox.core.atomic_write import atomic_write
 from whybox.data.table import Table, as_table
 from whybox.errors import InputError, OptionError, did_you_mean
 from whybox.explanation.explanation import Explanation
@@ -36,6 +36,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     y: Any = None,
     background: Any = None,
     output: Any = None,
+    scale: str | None = None,
     players: Any = None,
     title: str | None = None,
     source: str = "",
@@ -56,7 +57,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     The file asks nothing of the network, needs no script, follows light and dark, and prints.
 
     Args:
-        model, X, background, output, players: as for ``whybox.explain``; of a network as for ``whybox.saliency``, output being its target.
+        model, X, background, output, scale, players: as for ``whybox.explain``; of a network as for ``whybox.saliency``, output being its target.
         path: where to write; the file appears whole or not at all.
         y: the truth, one value a row, or the name of a column of X that holds it.
         title: of the page. source: where the rows come from, in words. sections: which parts, in order.
@@ -81,9 +82,9 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
         raise InputError(f"{path} cannot be written: it is a folder, or in one that you may not write to.")
     if is_network(model):
-        if y is not None or players is not None or sections is not SECTIONS:
+        if any(given is not None for given in (y, players, scale)) or sections is not SECTIONS:
             raise OptionError(
-                "y=, players= and sections= are for models of tables; a report about a network takes output=, methods= and output_names=."
+                "y=, players=, scale= and sections= are for models of tables; a report about a network takes output=, methods= and output_names=."
             )
         return network_report(
             model,
@@ -116,16 +117,16 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     truth, truth_name = _truth(table, y)
     if isinstance(y, str) and not adapted.inputs.reads(y):
         table = table.select([i for i, name in enumerate(table.names) if name != y])
-    explanation = explain(adapted, table, background, output=output, players=players)
+    explanation = explain(adapted, table, background, output=output, scale=scale, players=players)
     performance = None if truth is None else _performance(adapted, explanation, truth)
-    facts = ReportData(adapted, explanation, performance, truth_name, source, output)
+    facts = ReportData(adapted, explanation, performance, truth_name, source, output, scale)
     built = [(s.anchor, s.heading, s.build(facts)) for s in sections]
     html = page(
         title or f"Explanation of {adapted.kind}",
         f"{len(explanation):,} rows" + (f" from {source}" if source else ""),
         [(a, h, b) for a, h, b in built if b is not None],
     )
-    with writing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(html, encoding="utf-8")
     return explanation
 

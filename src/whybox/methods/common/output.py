@@ -8,14 +8,15 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
-from whybox.core.label_choice import choose
+from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
 from whybox.errors import OptionError, did_you_mean
 from whybox.models.links import Outputs
 
-__all__ = ["OutputSelection", "resolve_output"]
+__all__ = ["EVERY_OUTPUT", "SCALES", "OutputSelection", "resolve_output"]
 
-_SCALES: Final = ("raw", "probability", "response", "all")
+SCALES: Final = ("raw", "probability", "response")
+EVERY_OUTPUT: Final = "all"
 
 
 @final
@@ -55,73 +56,80 @@ class OutputSelection:
         return a if self.axis else a[..., 0]
 
 
-def resolve_output(outputs: Outputs, output: Any) -> OutputSelection:
-    """Return what `output` asks for.
+def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSelection:
+    """Return the outputs that `output` names, on the scale that `scale` names.
 
     Args:
         outputs: the model's.
-        output: None or ``"raw"``: the additive scale, every output. ``"probability"``: the probability scale. ``"response"``: the scale
-            of the model's predictions, whatever it is. A label or position of an output or class: that one alone, raw; see
-            :func:`whybox.core.label_choice.choose` for which is meant. ``"all"``: every output and class, raw, with an output axis even for one.
+        output: None: every output of the model. A label or position of an output or class: that one alone; see
+            :func:`whybox.core.label_choice.output_position` for which is meant. ``"all"``: every output and class, with an output axis even for one.
+        scale: None or ``"raw"``: the additive scale. ``"probability"``: probabilities. ``"response"``: the scale of the model's predictions,
+            whatever it is.
 
     Raises:
-        OptionError: no such output, a number that is the label of one and the position of another, or the model has no probabilities.
+        OptionError: no such output or scale, a number that is the label of one and the position of another, or the model has no probabilities.
     """
     several = isinstance(output, (Sequence, Mapping, Set)) and not isinstance(output, str)
     if several or getattr(output, "shape", None) not in (None, ()):
         raise OptionError(
             f"output takes one name, not a {type(output).__name__}: leave it out for all outputs, and pick some afterwards by e[..., [names]]."
         )
-    _check_scale(outputs, output)
-    k = len(outputs.names)
-    every, plus, zero = tuple(range(k)), (1.0,) * k, (0.0,) * k
-    if output is None or output == "raw":
-        return OutputSelection("raw", every, plus, zero, outputs.names, k > 1, outputs.raw_units)
-    if output == "probability" and not outputs.has_probability:
-        raise OptionError(
-            f"output='probability': this model predicts {outputs.response_units}, not probabilities. Leave output out, or use output='response' for its predictions."
-        )
-    if output in ("probability", "response"):
-        scale: Literal["raw", "response"] = "raw" if outputs.link.identity else "response"
-        return OutputSelection(scale, every, plus, zero, outputs.names, k > 1, outputs.response_units)
-    one = 1.0 if outputs.additive_probability else 0.0
-    if output == "all":
-        if outputs.negative is None:
-            return OutputSelection("raw", every, plus, zero, outputs.names, True, outputs.raw_units)
-        return OutputSelection(
-            "raw", (0, 0), (-1.0, 1.0), (one, 0.0), (outputs.negative, outputs.names[0]), True, outputs.raw_units
-        )
-    return _single(outputs, output, one)
-
-
-def _single(outputs: Outputs, output: Any, one: float) -> OutputSelection:
+    response, units = _scale(outputs, scale)
     known = _labels(outputs)
-    at = choose("output", output, known)
-    if at is None:
+    if isinstance(output, str) and output == EVERY_OUTPUT and output in known:
         raise OptionError(
-            f"output={output!r} is not an output of this model.{did_you_mean(output, [*known, *_SCALES])}"
+            f"output={output!r} names a class or output of this model, and also all of them. Give the position, output={known.index(output)}, for the one called so."
         )
-    if outputs.negative is not None:
-        sign, offset = (1.0, 0.0) if at else (-1.0, one)
-        return OutputSelection("raw", (0,), (sign,), (offset,), (known[at],), False, outputs.raw_units)
-    return OutputSelection("raw", (at,), (1.0,), (0.0,), (known[at],), False, outputs.raw_units)
+    axis, positions = len(outputs.names) > 1, range(len(known))
+    if output is None:
+        positions = range(len(known) - len(outputs.names), len(known))
+    elif isinstance(output, str) and output == EVERY_OUTPUT:
+        axis = True
+    else:
+        axis, at = False, _position(output, known)
+        positions = range(at, at + 1)
+    # the other class of a binary model is the negative of its one output, and as a probability one less it
+    whole = 1.0 if response == "response" or outputs.additive_probability else 0.0
+    other = [outputs.negative is not None and at == 0 for at in positions]
+    return OutputSelection(
+        response,
+        tuple(0 if outputs.negative is not None else at for at in positions),
+        tuple(-1.0 if negative else 1.0 for negative in other),
+        tuple(whole if negative else 0.0 for negative in other),
+        tuple(known[at] for at in positions),
+        axis,
+        units,
+    )
+
+
+def _scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "response"], str]:
+    """Return whether values are additive (raw) or predictions, and their units."""
+    if scale is None or (isinstance(scale, str) and scale == "raw"):
+        return "raw", outputs.raw_units
+    if not isinstance(scale, str) or scale not in SCALES:
+        named = isinstance(scale, str) and scale in (*_labels(outputs), EVERY_OUTPUT)
+        hint = f" For the class or output, write output={scale!r}." if named else did_you_mean(scale, SCALES)
+        raise OptionError(f"scale={scale!r} is not a scale.{hint}")
+    if scale == "probability" and not outputs.has_probability:
+        raise OptionError(
+            f"scale='probability': this model predicts {outputs.response_units}, not probabilities. Leave scale out, or use scale='response' for its predictions."
+        )
+    return "raw" if outputs.link.identity else "response", outputs.response_units
+
+
+def _position(output: Any, known: Sequence[str]) -> int:
+    at = output_position("output", output, known)
+    if at is not None:
+        return at
+    if isinstance(output, str) and output in SCALES:
+        raise OptionError(
+            f"output={output!r} is not an output of this model: output= says which class or output. For the scale, write scale={output!r}."
+        )
+    raise OptionError(
+        f"output={output!r} is not an output of this model.{did_you_mean(output, [*known, EVERY_OUTPUT])}"
+    )
 
 
 def _labels(outputs: Outputs) -> tuple[str, ...]:
     """Names of all outputs or classes, in the order of their positions."""
     return outputs.names if outputs.negative is None else (outputs.negative, *outputs.names)
-
-
-def _check_scale(outputs: Outputs, output: Any) -> None:
-    """Refuse a word that names a scale and a class of this model."""
-    known = _labels(outputs)
-    if isinstance(output, str) and output in _SCALES and output in known:
-        at = known.index(output)
-        raise OptionError(
-            f"output={output!r} names a class or output of this model, and also what to explain it in. Give the position, output={at}, for the class; "
-            + (
-                "leave output out for the additive scale."
-                if output == "raw"
-                else "the other meaning cannot be asked for here."
-            )
-        )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
@@ -13,20 +13,16 @@ from whybox.data.table import Floats, is_missing
 from whybox.errors import ModelMismatchError, OptionError, WhyboxError
 from whybox.explanation.curve_functions import TOO_MANY, Axis, SavedCurve, Steps, UnavailableCurve, listed
 from whybox.kernels.value_intervals import class_of, edges_of
-from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.grid import Feature, Grid, product
 from whybox.methods.effects.points import own_grid, placed
-from whybox.methods.effects.predict_evaluator import Evaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.models.inputs import Encoder, NumberEncoder
 
 __all__ = ["CurveAt"]
 
-Compute = Callable[[EffectsProblem, Evaluator, list[Grid]], list[Curve]]
 MAX_NUMBERS_SAVED: Final = 2**21  # numbers that are saved with a curve, for all its steps
 MAX_SAVED_WORK: Final = 2**27  # rows x steps that are computed for it
-STEP_KINDS: Final = ("pdp", "ice", "c-ice", "anova")  # kinds that are step functions of trees
 _EXACT: Final = 2**24  # whole numbers up to here are the same in float32
 _INSTEAD: Final = "Pass the points you need in grid= before saving, or keep the model."
 
@@ -38,7 +34,6 @@ class CurveAt:
 
     asked: EffectsProblem
     grid: Grid
-    compute: Compute
 
     def __call__(self, points: Any) -> Floats:
         """Return the values at points, in the order given, (points,) [, outputs], rows first where there are rows."""
@@ -50,12 +45,11 @@ class CurveAt:
     def _values(self, made: Grid) -> Floats:
         """Values at the points of a grid, ([rows,] points, outputs)."""
         evaluator = self.asked.evaluator(self.grid.members)
-        if self.asked.kind != "c-ice":
-            return self.compute(self.asked, evaluator, [made])[0].values
-        # less the curve's own first point, wherever it is asked
-        first = _of(self.asked, self.grid.features, [list(p[:1]) for p in self.grid.points])
-        here, start = self.compute(replace(self.asked, kind="ice"), evaluator, [made, first])
-        return np.asarray(here.values - start.values)
+        return self.asked.effect_kind.values_at(evaluator, made, self._first)
+
+    def _first(self) -> Grid:
+        """The curve's own first point."""
+        return _of(self.asked, self.grid.features, [list(p[:1]) for p in self.grid.points])
 
     def _grid(self, points: Any) -> tuple[Grid, npt.NDArray[np.int64]]:
         table, features = self.asked.rows.table, self.grid.features
@@ -70,8 +64,8 @@ class CurveAt:
 
     def keep(self, most: int | None = None) -> SavedCurve:
         """Return the curve at every point there is, if its trees say that in not too many steps (`most` numbers, where fewer are wanted); else why not."""
-        trees = self.asked.evaluator(self.grid.members)
-        if not isinstance(trees, TreeEvaluator) or self.asked.kind not in STEP_KINDS:
+        trees, kind = self.asked.evaluator(self.grid.members), self.asked.effect_kind
+        if not isinstance(trees, TreeEvaluator) or not kind.saves_steps:
             return UnavailableCurve(
                 "at() asks the model again, and this curve was saved without it; its grid is all there is."
             )
@@ -87,15 +81,14 @@ class CurveAt:
             axes.append(found[0])
             points.append(found[1])
         many = int(np.prod([len(p) for p in points]))
-        rows = self.asked.kind in ("ice", "c-ice")
+        rows = kind.by_row
         n, outputs = len(self.asked.rows), len(self.asked.target.names)
         if many * outputs * (n if rows else 1) > MAX_NUMBERS_SAVED or (trees.curved and many * n > MAX_SAVED_WORK):
             return UnavailableCurve(f"the steps of this curve were not saved, because they are too many. {_INSTEAD}")
         if most is not None and many * outputs * (n if rows else 1) > most:
             return UnavailableCurve(TOO_MANY)
         made = _of(self.asked, self.grid.features, points)
-        plain = self.asked.kind == "pdp"  # without its standard errors
-        values = trees.means([made])[0] if plain else self._values(made)
+        values = trees.means([made])[0] if kind.plain_mean else self._values(made)
         shape = (*((n,) if rows else ()), *(len(p) for p in points), outputs)
         return Steps(tuple(axes), np.ascontiguousarray(self.asked.target.drop(values.reshape(shape))), rows)
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Final
 
 from whybox.explanation.evidence import Evidence, versions
 from whybox.methods.effects.predict_evaluator import Rows
 from whybox.methods.effects.problem import EffectsProblem
+from whybox.methods.method_spec import MethodSpec
 from whybox.models.blackbox import BlackBox
 
-__all__ = ["INTERVENTIONAL", "evidence"]
-
-INTERVENTIONAL: Final = "interventional: every row keeps its other values"
+__all__ = ["evidence"]
 
 
 def evidence(  # noqa: PLR0913  # evidence has this many parts
     asked: EffectsProblem,
     rows: Rows,
     *,
-    method: str,
+    spec: MethodSpec,
     kernel: str,
-    estimand: str = INTERVENTIONAL,
     exact: bool = True,
     calls: int,
     notes: tuple[str, ...],
@@ -32,10 +29,10 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
     model = asked.model
     box = isinstance(model, BlackBox)
     return Evidence(
-        method=method,
+        **spec.evidence_fields(),
         kernel=kernel,
         exact=exact,
-        estimand=estimand,
+        estimand=spec.estimand,
         index="none",
         additive=False,
         residual=0.0,

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.cells import cell_codes, column_dtype, identity, object_cells, stored_plainly
+from whybox.data.cells import cell_codes, cell_key, column_dtype, has_plain_storage, object_cells
 from whybox.data.table import Column, Floats, Table, is_missing
 from whybox.explanation.curve_functions import as_place
 
@@ -112,7 +112,7 @@ class Grid:
     @cached_property
     def keys(self) -> tuple[Any, ...]:
         """For each feature, its position and its points as something to look up: equal for the same points."""
-        return tuple((p, tuple(map(identity, v))) for p, v in zip(self.members, self.points, strict=True))
+        return tuple((p, tuple(map(cell_key, v))) for p, v in zip(self.members, self.points, strict=True))
 
     def pick(self, chosen: Ints) -> Grid:
         """Return some of the points of a single feature."""
@@ -146,7 +146,7 @@ def _along_an_axis(table: Table, position: int, column: Column) -> Feature:
     unique, found = np.unique(values[~gap], return_inverse=True)
     codes = _spread(found, gap)
     negative = np.signbit(values) & (values == 0.0) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
-    cells = codes if stored_plainly(table, position) and not negative.any() else cell_codes(table, position)
+    cells = codes if has_plain_storage(table, position) and not negative.any() else cell_codes(table, position)
     if column.originals is not None:  # a float stands for a number, as it is written; None for a missing one
         plain = np.array([isinstance(v, float) for v in column.originals], dtype=bool)
         plain[gap] = [v is None for v in column.originals[gap]]

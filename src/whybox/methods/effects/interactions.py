@@ -32,9 +32,11 @@ from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, Rows
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
+from whybox.methods.registry import find
 from whybox.models.trees import TreeEnsemble
 from whybox.numerics.rounding import floor
 from whybox.numerics.rounding import ratio as over
+from whybox.numerics.statistics import jackknife_std_error, leave_group_out
 
 __all__ = ["check_sample", "interactions"]
 
@@ -123,7 +125,7 @@ def interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> Exp
         evidence(
             asked,
             rows,
-            method="Friedman's H and the size of interactions",
+            spec=find("interactions", "friedman_h"),
             kernel=kernel,
             exact=sample is None,
             calls=calls,
@@ -229,11 +231,7 @@ class _Means:
 def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool) -> Sizes:
     """Every pair of rows asked about; with a jackknife the same without each of ten groups of rows."""
     w = evaluator.rows.weights
-    keep = [w]
-    if jackknife:
-        group = np.random.default_rng(0).permutation(len(w)) % JACKKNIFE_GROUPS
-        keep += [np.where(group == g, 0.0, w) for g in range(JACKKNIFE_GROUPS)]
-    shares = np.stack([k / k.sum() for k in keep])
+    shares = leave_group_out(w, JACKKNIFE_GROUPS if jackknife else 0)
     answers = evaluator.answers()
     f = np.broadcast_to(answers, (len(shares), *answers.shape))
     least = floor(answers, w) ** 2
@@ -253,19 +251,12 @@ def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool)
             put(i, j, _Means(evaluator, (members[j], p), shares).at_rows, own[members[j]].at_rows, own[p].at_rows)
     if not jackknife:
         return Sizes(size[0], ratio[0])
-    return Sizes(size[0], ratio[0], _spread(size[1:]), _spread(ratio[1:]))
+    return Sizes(size[0], ratio[0], jackknife_std_error(size[1:]), jackknife_std_error(ratio[1:]))
 
 
 def _centred(values: Floats, shares: Floats) -> Floats:
     near = values - values[:, :1]  # what is the same in all rows leaves no rounding behind
     return np.asarray(near - np.einsum("sr,srk->sk", shares, near)[:, None])
-
-
-def _spread(left: Floats) -> Floats:
-    """Jackknife standard error from the values without each group."""
-    return np.asarray(
-        np.sqrt((JACKKNIFE_GROUPS - 1) / JACKKNIFE_GROUPS * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
-    )
 
 
 def _labelled(asked: EffectsProblem, members: Sequence[int], found: Sizes, made: Evidence) -> Explanation:

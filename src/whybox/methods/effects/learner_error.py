@@ -17,9 +17,10 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError
+from whybox.errors import OptionError, shown
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
+from whybox.methods.registry import find, load, methods
 
 __all__ = ["check_refits", "with_learner_error"]
 
@@ -38,10 +39,9 @@ def check_refits(refits: Any, kind: str) -> list[Any] | None:
         raise OptionError(
             f"refits must be a list of at least {MIN_REFITS} models, each fitted again on a bootstrap sample of the training rows."
         )
-    if kind not in ("pdp", "ale", "marginal", "anova"):
-        raise OptionError(
-            f"refits go with kind='pdp', 'ale', 'marginal' or 'anova': {kind!r} has a curve for each row."
-        )
+    if load(find("effects", kind, argument="kind").run).by_row:
+        means = [s.id for s in methods("effects") if not load(s.run).by_row]
+        raise OptionError(f"refits go with kind={shown(means)}: {kind!r} has a curve for each row.")
     return list(refits)
 
 

@@ -13,15 +13,12 @@ from typing import Final, final
 
 import numpy as np
 
-from whybox.core.progress import expected
-from whybox.methods.effects.ale import requests
-from whybox.methods.effects.curves import check_individual, with_sides
-from whybox.methods.effects.evidence import INTERVENTIONAL
+from whybox.core.progress import expected_batch_sizes
 from whybox.methods.effects.extrapolation import OffData
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, FIRST, MOST, Evaluator, PredictEvaluator, Rows
 from whybox.methods.effects.problem import EffectsProblem
-from whybox.methods.effects.result import ESTIMANDS, KINDS_WITH_OFF_DATA, METHOD_NAMES, compute, grouped
+from whybox.methods.effects.result import grouped
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.models.blackbox import BlackBox
 
@@ -117,15 +114,15 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
     for evaluator, wanted in grouped(asked):
         began = time.perf_counter()
         grids = [asked.make(m) for m in wanted]
-        here = _rounds(asked, evaluator, grids)
+        here = asked.effect_kind.reserve(evaluator, grids)
         seconds += time.perf_counter() - began  # this much is done again
         if isinstance(evaluator, PredictEvaluator):
             overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(asked, sum(here)))
-            sizes = [expected(n, overhead, each, first=FIRST, most=MOST) for n in here]
+            sizes = [expected_batch_sizes(n, overhead, each, first_size=FIRST, max_size=MOST) for n in here]
             batches += sum(map(len, sizes))
             seconds += sum(map(len, sizes)) * overhead + sum(here) * each
             spent += used if box else 0
-            brute += _brute(asked, evaluator, grids)
+            brute += asked.effect_kind.brute_force(evaluator, grids)
         elif isinstance(evaluator, TreeEvaluator):
             seconds += _tree_seconds(asked, evaluator, grids)
         memory = max(memory, _memory(asked, evaluator, grids, here))
@@ -133,9 +130,9 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
         rounds += here
         every += grids
     return EffectsPlan(
-        method=METHOD_NAMES[asked.kind],
-        estimand=ESTIMANDS.get(asked.kind, INTERVENTIONAL),
-        exact=True,
+        method=asked.spec.title,
+        estimand=asked.spec.estimand,
+        exact=asked.spec.exact,
         kernel="; ".join(kernels),
         rows=len(asked.rows),
         curves=len(every),
@@ -149,36 +146,6 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
         memory_bytes=memory,
         spent=spent,
     )
-
-
-def _rounds(asked: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
-    """Sizes of the rounds of questions, as `compute` will ask them."""
-    if asked.kind == "marginal":
-        return evaluator.reserve(answers=True)
-    if asked.kind == "anova":
-        return evaluator.reserve(with_sides(grids)[0], answers=True)
-    if asked.kind == "ale":
-        return evaluator.reserve(requests=requests(asked.rows, grids))
-    if asked.kind != "pdp":
-        for grid in grids:
-            check_individual(evaluator, grid, asked.kind)
-    return evaluator.reserve(grids)
-
-
-def _brute(asked: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
-    n = len(asked.rows)
-    if asked.kind == "marginal":
-        return n
-    if asked.kind == "anova":
-        return n * (1 + sum(len(g) for g in with_sides(grids)[0]))
-    if asked.kind != "ale":
-        return n * sum(len(g) for g in grids)
-    # rows of categories are asked where they stand, once for the step up and once for the step down: the definition asks once for both
-    total = 0
-    for grid, corners in requests(evaluator.rows, grids):
-        used = int((np.min([at for _, at in corners], axis=0) >= 0).sum())
-        total += used * (1 if grid.features[0].kind == "category" else len(corners))
-    return total + n * sum(g.features[0].kind == "category" for g in grids)
 
 
 def _allowed(asked: EffectsProblem, needed: int) -> int:
@@ -209,16 +176,16 @@ def _pace(evaluator: PredictEvaluator, grids: Sequence[Grid], needed: int, most:
 
 def _tree_seconds(asked: EffectsProblem, trees: TreeEvaluator, grids: Sequence[Grid]) -> float:
     """Time trees on some of the rows, curves and surfaces."""
-    total = 0.0
+    total, kind = 0.0, asked.effect_kind
     for many, most in ((1, _CURVES), (2, _SURFACES)):
         those = [g for g in grids if len(g.features) == many]
         some = [those[i] for i in np.unique(np.linspace(0, len(those) - 1, most).astype(int))] if those else []
         if not some:
             continue
-        spread = trees.spread(many) if asked.kind == "pdp" else len(asked.rows)
-        here = _growth(asked, trees, some, compute, spread, _MANY if asked.kind == "anova" else _PILOT)
+        spread = trees.spread(many) if kind.samples_variance else len(asked.rows)
+        here = _growth(asked, trees, some, kind.compute, spread, _MANY if kind.mean_cost else _PILOT)
         if spread < len(asked.rows):
-            here += _growth(asked, trees, some, lambda _, e, g: e.means(g), len(asked.rows), _MANY)
+            here += _growth(asked, trees, some, lambda e, g: e.means(g), len(asked.rows), _MANY)
         total += here * len(those) / len(some)
     return total
 
@@ -227,7 +194,7 @@ def _growth(
     asked: EffectsProblem,
     trees: TreeEvaluator,
     grids: list[Grid],
-    work: Callable[[EffectsProblem, Evaluator, list[Grid]], object],
+    work: Callable[[Evaluator, list[Grid]], object],
     rows: int,
     sizes: tuple[int, int],
 ) -> float:
@@ -243,9 +210,8 @@ def _growth(
             for g in grids
         ]
         few = TreeEvaluator(trees.model, part, trees.target, threads=trees.threads)
-        inner = replace(asked, rows=part, _engines={})
         began = time.perf_counter()
-        work(inner, few, made)
+        work(few, made)
         times.append((len(picked), time.perf_counter() - began))
     (size, seconds), (before, less) = times[-1], times[0]
     if size == before:
@@ -256,7 +222,7 @@ def _growth(
 
 def _off_seconds(asked: EffectsProblem, grids: Sequence[Grid]) -> float:
     """Time of the share off the data, by a few points of the first curve."""
-    curves = [g for g in grids if len(g.features) == 1] if asked.kind in KINDS_WITH_OFF_DATA else []
+    curves = [g for g in grids if len(g.features) == 1] if asked.effect_kind.off_data else []
     if not curves:
         return 0.0
     times = [time.perf_counter()]
@@ -273,13 +239,12 @@ def _off_seconds(asked: EffectsProblem, grids: Sequence[Grid]) -> float:
 
 def _memory(asked: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], rounds: Sequence[int]) -> float:
     """Bytes at most, about: codes of the rows, the result, and the blocks that are worked on."""
-    n, outputs = len(asked.rows), len(asked.target.names)
+    n, outputs, kind = len(asked.rows), len(asked.target.names), asked.effect_kind
     width = asked.rows.table.width
     raw = outputs if isinstance(evaluator, PredictEvaluator) else max(outputs, len(asked.model.outputs.names))
     cells = sum(len(g) for g in grids)
     codes = 8.0 * n * (3 * width + 4)
-    result = 8.0 * cells * outputs * (n if asked.kind in ("ice", "c-ice", "d-ice") else 2) + 8.0 * n * outputs
-    points = max((len(g) for g in grids), default=1)
+    result = 8.0 * cells * outputs * (n if kind.by_row else 2) + 8.0 * n * outputs
     if isinstance(evaluator, PredictEvaluator):
         batch = min(max(rounds, default=0), MOST)
         return (
@@ -288,10 +253,9 @@ def _memory(asked: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], 
             + 16.0 * n * (len(grids) + 1)
             + 24.0 * batch * (width + outputs)
             + 32.0 * min(max(rounds, default=0) * outputs, CURVE_NUMBERS_HELD)
-            + (96.0 * n if asked.kind == "ale" else 0.0)
+            + kind.bytes_per_row * n
         )
     columns = asked.model.inputs.width
-    kept = points if asked.kind == "ale" else cells if asked.kind in ("ice", "c-ice", "d-ice") else 0
-    block = min(8.0 * n * kept * raw, 8.0 * CURVE_NUMBERS_HELD)
+    block = min(8.0 * n * kind.numbers_per_row(grids) * raw, 8.0 * CURVE_NUMBERS_HELD)
     sums = 8.0 * cells * raw * (8 + 6 * asked.threads)
     return codes + result + 16.0 * n * columns + 2 * block + sums

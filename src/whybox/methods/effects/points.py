@@ -13,8 +13,8 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.cells import column_dtype, identity, object_cells, positions, with_cells
-from whybox.data.series import zone_of
+from whybox.data.cells import cell_key, cell_positions, column_dtype, object_cells, rows_with_cells
+from whybox.data.series import time_zone_of
 from whybox.data.table import Floats, Table, is_missing
 from whybox.errors import OptionError, did_you_mean, shown
 from whybox.explanation.curve_functions import as_dates, as_place
@@ -118,12 +118,12 @@ def placed(table: Table, feature: Feature, wanted: Any, *, given: bool = True) -
         raise OptionError(f"grid of {feature.name!r} is empty.")
     find = {"category": _categories, "datetime": _dates}.get(feature.kind, _numbers)
     points = find(table, feature, asked)
-    keys = [(p.row, None if p.row >= 0 else identity(p.value)) for p in points]
+    keys = [(p.row, None if p.row >= 0 else cell_key(p.value)) for p in points]
     different = dict(reversed(list(zip(keys, points, strict=True))))
     order = _order(feature, different, list(dict.fromkeys(keys)))
     chosen = [different[key] for key in order]
     rows = np.array([p.row for p in chosen], dtype=np.int64)
-    filled = with_cells(table, feature.position, rows, [p.value for p in chosen if p.row < 0])
+    filled = rows_with_cells(table, feature.position, rows, [p.value for p in chosen if p.row < 0])
     to = np.full(len(feature.unique) + 1, -1, dtype=np.int64)
     for i, p in reversed(list(enumerate(chosen))):
         if p.row >= 0:
@@ -175,14 +175,14 @@ def _categories(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_P
     del table
     known = list(feature.unique)
     if feature.declared:
-        there = positions(list(feature.declared), asked)
+        there = cell_positions(list(feature.declared), asked)
         strange = [v for v, i in zip(asked, there, strict=True) if i < 0 and not is_missing(v)]
         if strange:
             raise OptionError(
                 f"grid of {feature.name!r}: {strange[0]!r} is not one of its categories.{did_you_mean(strange[0], feature.declared)}"
             )
     out = []
-    for value, i in zip(asked, positions(known, asked), strict=True):
+    for value, i in zip(asked, cell_positions(known, asked), strict=True):
         if i >= 0:
             out.append(_Point(int(feature.first[i]), code=i, missing=is_missing(value)))
         else:
@@ -198,7 +198,7 @@ def _numbers(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_Poin
     whole = all(float(v).is_integer() for v in values) and _integers(table, feature.position)
     out = []
     for value in asked:
-        same = None if raw is None else raw.same.get(identity(value))
+        same = None if raw is None else raw.same.get(cell_key(value))
         if same is not None:
             out.append(_Point(same, code=int(feature.codes[same]), missing=is_missing(value)))
         elif is_missing(value):
@@ -241,7 +241,7 @@ class _Raw:
     def __init__(self, table: Table, feature: Feature) -> None:
         rows = np.unique(feature.cells, return_index=True)[1]
         cells = object_cells(table.rows(rows), feature.position)
-        self.same = {identity(v): int(r) for v, r in zip(cells, rows, strict=True)}
+        self.same = {cell_key(v): int(r) for v, r in zip(cells, rows, strict=True)}
         kinds = {type(v) for v in cells if not is_missing(v)}
         self._kind = kinds.pop() if len(kinds) == 1 else None
 
@@ -259,7 +259,7 @@ def _integers(table: Table, position: int) -> bool:
 def _dates(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_Point]:
     unique = feature.unique
     known = [v for v in asked if not is_missing(v)]
-    zoned = zone_of(column_dtype(table, feature.position)) is not None
+    zoned = time_zone_of(column_dtype(table, feature.position)) is not None
     try:
         dates = iter(as_dates(known, unique.dtype, zoned=zoned))
     except (ValueError, TypeError, OverflowError) as error:

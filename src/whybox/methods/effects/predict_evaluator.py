@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.progress import batches
+from whybox.core.progress import timed_batches
 from whybox.data.table import Floats, Table
 from whybox.errors import LimitError, NonFiniteError
 from whybox.kernels.predict import raw
@@ -20,6 +20,7 @@ from whybox.methods.effects.repeatability import Repeats
 from whybox.models.agreement import ask
 from whybox.models.base import Model, digest
 from whybox.models.blackbox import BlackBox
+from whybox.numerics.statistics import RunningMoments
 
 __all__ = [
     "CURVE_NUMBERS_HELD",
@@ -175,24 +176,15 @@ class Evaluator(Protocol):
 
 
 def moments(evaluator: Evaluator, grid: Grid, blocks: Iterable[tuple[Ints, Floats]]) -> Moments:
-    """Return mean and variance from blocks of individual curves (rows, curves), by Chan's pairwise update.
+    """Return mean and variance from blocks of individual curves (rows, curves).
 
     The variance is ``sum w (v - mean)^2 * n / (n - 1)`` with shares w and the effective number of rows n.
     """
     w, n = evaluator.rows.weights, evaluator.rows.count
-    shape = (len(grid), len(evaluator.target.names))
-    mass, mean, square = 0.0, np.zeros(shape), np.zeros(shape)
+    seen = RunningMoments((len(grid), len(evaluator.target.names)))
     for rows, values in blocks:
-        here = float(w[rows].sum())
-        if here == 0.0:
-            continue
-        share = w[rows] / here
-        middle = np.einsum("r,rpk->pk", share, values)
-        off = middle - mean
-        square += here * np.einsum("r,rpk->pk", share, (values - middle) ** 2) + off**2 * mass * here / (mass + here)
-        mass += here
-        mean = mean + off * (here / mass)
-    return Moments(mean, square * (n / (n - 1.0)) if n > 1 else np.full(shape, np.nan))
+        seen.add(values, w[rows])
+    return Moments(seen.mean, seen.sum_of_squares * (n / (n - 1.0)) if n > 1 else np.full(seen.mean.shape, np.nan))
 
 
 @final
@@ -398,7 +390,9 @@ class PredictEvaluator:
         if self.repeats is not None:
             self.repeats.begin()
         out = np.empty((len(rows), len(self.target.names)))
-        for part in batches(len(rows), what=what + self._in_all, first=FIRST, most=MOST, unit="predictions"):
+        for part in timed_batches(
+            len(rows), description=what + self._in_all, first_size=FIRST, max_size=MOST, unit="predictions"
+        ):
             block = table.rows(rows[part])
             if grid is not None and points is not None:
                 block = block.mixed(grid.table.rows(points[part]), grid.members)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -11,19 +12,22 @@ import numpy as np
 
 from whybox.background.marginal import shares
 from whybox.core.validation import check_jobs
-from whybox.data.cells import snapshot
+from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
-from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean, shown
+from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean
 from whybox.explanation.effects import Key
 from whybox.kernels.compiled_trees import threads_available
 from whybox.kernels.effects import representatives
 from whybox.kernels.predict import agreement
 from whybox.methods.common.output import OutputSelection, resolve_output
 from whybox.methods.effects.grid import Grid, product
+from whybox.methods.effects.kinds import EffectKind
 from whybox.methods.effects.points import make_grid
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, Rows, caller
 from whybox.methods.effects.repeatability import Repeats
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
+from whybox.methods.method_spec import MethodSpec
+from whybox.methods.registry import find, load
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, as_black_box
 from whybox.models.columns_read import narrowed
@@ -31,12 +35,8 @@ from whybox.models.receive import Received, receive
 from whybox.models.registry import as_model, learnt_categories, raw_scores
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["EFFECT_KINDS", "EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
+__all__ = ["EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
 
-EFFECT_KINDS: Final = ("pdp", "ice", "c-ice", "d-ice", "ale", "marginal", "anova")
-# points by default: of one feature, and of each of two
-_POINTS: Final = {"ale": (41, 21), "marginal": (21, 11)}
-_PLAIN: Final = (100, 20)
 ROWS_VERIFIED: Final = 65536
 MOST_SPARSE: Final = 2000  # columns of sparse rows that all have effects found unless they are named
 
@@ -64,6 +64,17 @@ class EffectsProblem:
     shown: int = 0
     threads: int = 1
     _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
+
+    @property
+    def spec(self) -> MethodSpec:
+        """The kind of effect in the registry of methods."""
+        return find("effects", self.kind, argument="kind")
+
+    @cached_property
+    def effect_kind(self) -> EffectKind:
+        """What computes this kind of effect."""
+        made: EffectKind = load(self.spec.run)()
+        return made
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -107,7 +118,7 @@ class EffectsProblem:
 
     def make(self, members: Sequence[int]) -> Grid:
         """Return the points of a feature, or of two."""
-        one, each = _POINTS.get(self.kind, _PLAIN)
+        one, each = self.effect_kind.default_points
         made = [self._single(p, one if len(members) == 1 else each) for p in members]
         return made[0] if len(made) == 1 else product(*made)
 
@@ -156,28 +167,26 @@ def check_kind(kind: Any) -> str:
     Raises:
         OptionError: unknown kind.
     """
-    if not isinstance(kind, str) or kind not in EFFECT_KINDS:
-        raise OptionError(
-            f"kind={kind!r} is not known; effects are {shown(EFFECT_KINDS)}.{did_you_mean(kind, EFFECT_KINDS)}"
-        )
-    return kind
+    return find("effects", kind, argument="kind").id
 
 
-def readable(model: Any, rows: Table, response: str | None = None, output: Any = None) -> Model:
+def readable(model: Any, rows: Table, response_method: str | None = None, scale: Any = None) -> Model:
     """Return the model as we read it, or as what can only be asked: functions, and estimators that we do not read.
 
-    An estimator of a kind that is read on its additive scale is asked on that scale too, unless `output` asks for another: one that
+    An estimator of a kind that is read on its additive scale is asked on that scale too, unless `scale` asks for another: one that
     cannot be read must not move from log-odds to probabilities.
 
     Raises:
         ModelError: a file we cannot read, or a model that is not what it seems. InputError: it refuses the rows.
     """
     if isinstance(model, Model):
-        if response is not None:
-            raise OptionError("response names a method of an estimator; this model is adapted already. Use output=.")
+        if response_method is not None:
+            raise OptionError(
+                "response_method names a method of an estimator; this model is adapted already. Use scale=."
+            )
         return model
-    if response is not None or (callable(model) and not hasattr(model, "predict")):
-        return as_black_box(model, rows, response=response, learnt=learnt_categories)
+    if response_method is not None or (callable(model) and not hasattr(model, "predict")):
+        return as_black_box(model, rows, response_method=response_method, learnt=learnt_categories)
     if isinstance(model, (str, Path)):
         return as_model(model)
     try:
@@ -185,21 +194,21 @@ def readable(model: Any, rows: Table, response: str | None = None, output: Any =
     except (UnsupportedModelError, UnknownFieldError) as reason:
         if not hasattr(model, "predict") and not hasattr(model, "predict_proba"):
             raise
-        scores = None if isinstance(output, str) and output in ("probability", "response") else raw_scores(model)
+        scores = None if isinstance(scale, str) and scale in ("probability", "response") else raw_scores(model)
         through = "its own predict" if scores is None else scores.what
         note = f"Asked through {through}, because it is not read: {reason}"
         return as_black_box(model, rows, notes=(note,), scores=scores, learnt=learnt_categories)
 
 
-def weighted_rows(table: Table, weights: Any) -> Rows:
+def weighted_rows(table: Table, sample_weight: Any) -> Rows:
     """Return the rows with their shares.
 
     Raises:
-        InputError: weights that are negative, not finite, all zero, or not one a row.
+        InputError: sample weights that are negative, not finite, all zero, or not one a row.
     """
-    if isinstance(weights, str):
-        raise InputError("weights must be numbers, one a row; pass the column itself, not its name.")
-    return Rows(table, shares(weights, len(table), "row"))
+    if isinstance(sample_weight, str):
+        raise InputError("sample_weight must be numbers, one a row; pass the column itself, not its name.")
+    return Rows(table, shares(sample_weight, len(table), "sample_weight", "row"))
 
 
 def settle(  # noqa: PLR0913  # the options there are
@@ -210,8 +219,9 @@ def settle(  # noqa: PLR0913  # the options there are
     kind: str,
     grid: Any,
     output: Any,
-    weights: Any,
-    response: str | None,
+    scale: Any = None,
+    sample_weight: Any,
+    response_method: str | None,
     max_evals: int | None,
     n_jobs: int | None = None,
     check: bool = True,
@@ -220,7 +230,7 @@ def settle(  # noqa: PLR0913  # the options there are
     """Settle a question, holding our reading of the model against its own predict on these rows.
 
     Args:
-        model, X, features, kind, grid, output, weights, response, max_evals, n_jobs: as for whybox.effects.
+        model, X, features, kind, grid, output, scale, sample_weight, response_method, max_evals, n_jobs: as for whybox.effects.
         check: False where there is only a plan to make, and nothing is compared yet.
         known: how far our reading is from the model's own predict at most, where these rows were compared before: the model is not asked again.
 
@@ -232,16 +242,16 @@ def settle(  # noqa: PLR0913  # the options there are
         raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
     threads = check_jobs(n_jobs) or threads_available()
     given = as_table(X)
-    adapted = readable(model, given, response, output)
+    adapted = readable(model, given, response_method, scale)
     received = receive(adapted, given)
-    table = snapshot(received.table)
+    table = snapshot_table(received.table)
     if table.is_sparse:
         _check_width(table, features)
         adapted = narrowed(adapted)
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm(table)
-    rows = weighted_rows(table, weights)
-    target = resolve_output(adapted.outputs, output)
+    rows = weighted_rows(table, sample_weight)
+    target = resolve_output(adapted.outputs, output, scale)
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table, check=check, known=known)

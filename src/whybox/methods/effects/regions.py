@@ -29,6 +29,7 @@ from whybox.methods.effects.grid import Feature, Grid, Ints
 from whybox.methods.effects.predict_evaluator import Rows
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import labelled
+from whybox.methods.registry import find
 from whybox.numerics.rounding import floor
 
 __all__ = ["GRID_POINTS", "check_depth", "regions"]
@@ -121,8 +122,9 @@ def regions(asked: EffectsProblem, *, depth: int) -> Effects:
     for region in found:
         notes = (*asked.notes, *asked.apart(members), f"Rows: {region.name}.", *said)
         part, curve = _curve(asked, grid, values, shapes, region)
-        e = labelled(part, evaluator, curve, notes, evaluator.spent, time.perf_counter() - began)
-        out[region.name] = replace(e, evidence=replace(e.evidence, method="Partial dependence in a region"))
+        out[region.name] = labelled(
+            part, evaluator, curve, notes, evaluator.spent, time.perf_counter() - began, find("regions", "regional")
+        )
     return Effects(out, asked.rows.table.library)
 
 

@@ -11,7 +11,7 @@ from typing import Final, final
 
 import numpy as np
 
-from whybox.data.cells import Ints, telling_rows
+from whybox.data.cells import Ints, representative_rows
 from whybox.data.table import Floats, Table
 from whybox.errors import InputError, ModelMismatchError, UnsupportedModelError, WhyboxError
 
@@ -34,7 +34,7 @@ class Repeats:
 
     def __init__(self, call: Callable[[Table], Floats], table: Table, *, asked: bool) -> None:
         self._call, self._asked, self.table = call, asked, table
-        self._rows = telling_rows(table, SAMPLE)
+        self._rows = representative_rows(table, SAMPLE)
         self._answers: Floats | None = None
 
     @property

@@ -4,40 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.explanation.curve_functions import PiecewiseLinearCurve
 from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation, labels
-from whybox.methods.effects.ale import ale
 from whybox.methods.effects.curve_at import CurveAt
-from whybox.methods.effects.curves import Curve, components, grid_share, individual, marginal, partial_dependence
-from whybox.methods.effects.evidence import INTERVENTIONAL, evidence
+from whybox.methods.effects.curves import Curve, grid_share
+from whybox.methods.effects.evidence import evidence
 from whybox.methods.effects.extrapolation import with_off_data
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator
 from whybox.methods.effects.problem import EffectsProblem
+from whybox.methods.method_spec import MethodSpec
 
-__all__ = ["compute", "grouped", "run"]
+__all__ = ["grouped", "labelled", "run"]
 
-METHOD_NAMES: Final = {
-    "pdp": "Partial dependence",
-    "ice": "Individual conditional expectation",
-    "c-ice": "Individual conditional expectation, each curve less its first point",
-    "d-ice": "Individual conditional expectation, slopes",
-    "ale": "Accumulated local effects",
-    "marginal": "Mean prediction by value",
-    "anova": "Functional ANOVA component",
-}
-ESTIMANDS: Final = {  # of kinds that are not interventional
-    "ale": "local: every row keeps its other values and moves inside its own interval",
-    "marginal": "observational: rows as they are",
-}
-KINDS_WITH_OFF_DATA: Final = ("pdp", "ice", "c-ice", "anova")  # kinds that say how far points are off the data
 LARGEST: Final = float(np.finfo(np.float64).max)
 HISTOGRAM_BINS: Final = 30  # of the histogram below a curve
 
@@ -53,9 +39,9 @@ def run(asked: EffectsProblem) -> Effects:
     for evaluator, wanted in grouped(asked):
         before = evaluator.spent
         grids = [asked.make(m) for m in wanted]
-        curves = compute(asked, evaluator, grids)
+        curves = asked.effect_kind.compute(evaluator, grids)
         asked.repeats.end()
-        if asked.kind in KINDS_WITH_OFF_DATA:
+        if asked.effect_kind.off_data:
             curves = with_off_data(asked.rows, curves)
         spent = _said(asked, evaluator.spent - before, sum(len(g) for g in grids) * len(asked.rows))
         calls = evaluator.spent - before
@@ -74,35 +60,28 @@ def grouped(asked: EffectsProblem) -> list[tuple[Evaluator, list[tuple[int, ...]
     return list(groups.values())
 
 
-def compute(asked: EffectsProblem, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
-    """Return what the question's kind computes on these grids."""
-    if asked.kind == "pdp":
-        return partial_dependence(evaluator, grids)
-    if asked.kind == "ale":
-        return ale(evaluator, grids)
-    if asked.kind == "anova":
-        return components(evaluator, grids)
-    if asked.kind == "marginal":
-        return [marginal(evaluator, g) for g in grids]
-    return individual(evaluator, grids, asked.kind)
-
-
 def _said(asked: EffectsProblem, spent: int, floor: int) -> tuple[str, ...]:
     """What the curves of one call cost, in words."""
     if not spent:
         return ()
     less = (
         f" instead of {floor:,}, because equal rows are asked about once"
-        if asked.kind == "pdp" and spent < floor
+        if asked.effect_kind.plain_mean and spent < floor
         else ""
     )
     return (f"{spent:,} predictions of single rows for the curves of this call{less}.",)
 
 
 def labelled(
-    asked: EffectsProblem, evaluator: Evaluator, curve: Curve, notes: tuple[str, ...], calls: int, seconds: float
+    asked: EffectsProblem,
+    evaluator: Evaluator,
+    curve: Curve,
+    notes: tuple[str, ...],
+    calls: int,
+    seconds: float,
+    spec: MethodSpec | None = None,
 ) -> Explanation:
-    """Return a curve with its axes named, and its evidence."""
+    """Return a curve with its axes named, and its evidence; `spec` is of the method, where it is not the problem's own."""
     grid, target = curve.grid, asked.target
     points = curve.points or grid.points
     rows = curve.values.ndim == 3
@@ -121,13 +100,12 @@ def labelled(
         dims=(*dims, "output") if target.axis else dims,
         coords={d: np.array(v) for d, v in coords.items() if d in (*dims, "output")},
         base=np.asarray(target.drop(np.full(len(target.names), np.nan))),
-        units=target.units if asked.kind != "d-ice" else f"{target.units} per unit of {names[0]}",
+        units=asked.effect_kind.units(target.units, names[0]),
         evidence=evidence(
             asked,
             asked.rows,
-            method=METHOD_NAMES[asked.kind],
+            spec=_spec(asked, len(points)) if spec is None else spec,
             kernel=evaluator.kernel,
-            estimand=ESTIMANDS.get(asked.kind, INTERVENTIONAL),
             calls=calls,
             notes=(*notes, *(note for f in grid.features for note in f.notes)),
             seconds=seconds,
@@ -143,6 +121,12 @@ def labelled(
         },
         again=_again(asked, curve, np.ascontiguousarray(values)),
     )
+
+
+def _spec(asked: EffectsProblem, features: int) -> MethodSpec:
+    """What the registry says of this kind of effect, with the words for a surface where there are two features."""
+    of_two = asked.effect_kind.surface_quantity
+    return replace(asked.spec, quantity=of_two) if features == 2 and of_two else asked.spec
 
 
 def _about(
@@ -180,6 +164,7 @@ def _bins(x: Floats) -> Floats:
 
 def _again(asked: EffectsProblem, curve: Curve, values: Floats) -> Callable[[Any], Floats] | None:
     """What answers at(points): the accumulated curve itself, or whoever computed the others."""
-    if asked.kind == "ale":
-        return PiecewiseLinearCurve(curve.points, values)
-    return None if curve.points else CurveAt(asked, curve.grid, compute)
+    known = asked.effect_kind.curve_function(curve, values)
+    if known is not None:
+        return known
+    return None if curve.points else CurveAt(asked, curve.grid)

@@ -11,6 +11,7 @@ from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
 from whybox.games.players import resolve_players
+from whybox.methods.registry import find
 from whybox.models.base import Model
 from whybox.models.trees import TreeEnsemble
 
@@ -49,11 +50,12 @@ def impurity(model: Model, players: Any = None) -> Explanation:
     inner = model.left >= 0
     np.add.at(values, group.of_column[model.feature[inner]], model.gain[inner])
     total = values.sum()
+    spec = find("importance", "impurity")
     evidence = Evidence(
-        method="Impurity decrease in training",
+        **spec.evidence_fields(),
         kernel="sum over splits",
         exact=True,
-        estimand="none: nothing is removed",
+        estimand=spec.estimand,
         index="none",
         additive=False,
         residual=0.0,
@@ -73,7 +75,7 @@ def impurity(model: Model, players: Any = None) -> Explanation:
         dims=("feature",),
         coords={"feature": labels(group.names)},
         base=np.zeros(()),
-        units="share of impurity decrease",
+        units=spec.quantity,
         evidence=evidence,
         players={n: tuple(model.inputs.names[i] for i in m) for n, m in zip(group.names, group.members, strict=True)},
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.methods.registry import find
 
 __all__ = ["mean_absolute"]
 
@@ -26,7 +27,9 @@ def mean_absolute(explanation: Explanation) -> Explanation:
     """
     if explanation.kind != "attribution" or explanation.dims[:2] != ("row", "feature"):
         raise OptionError("importance is taken over the rows of attributions (order 1).")
-    evidence = replace(explanation.evidence, method=f"Mean |{explanation.evidence.method}| over the rows")
+    own = find("importance", "shap").evidence_fields()
+    title = f"Mean |{explanation.evidence.method}| over the rows"
+    evidence = replace(explanation.evidence, **(own | {"method": title}))
     return replace(
         explanation,
         kind="importance",

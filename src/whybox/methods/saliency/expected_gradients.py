@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.validation import fraction, whole
+from whybox.core.validation import check_positive, check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import LimitError, OptionError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput
@@ -49,8 +49,8 @@ class ExpectedGradients(Method):
     background: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        whole("samples", self.samples, GROUPS)
-        fraction("tol", self.tol, 1.0)
+        check_whole_number("samples", self.samples, GROUPS)
+        check_positive("tol", self.tol, 1.0)
         if self.samples % GROUPS:
             raise OptionError(
                 f"samples={self.samples} must be a multiple of {GROUPS} (say {-(-self.samples // GROUPS) * GROUPS}): the standard error comes from {GROUPS} equal groups."

@@ -6,7 +6,7 @@ from inspect import signature
 from typing import Any, final
 
 from whybox.explanation.explanation import Explanation
-from whybox.methods.saliency.registry import make
+from whybox.methods.saliency.make_method import make
 from whybox.methods.saliency.saliency import saliency
 
 __all__ = ["Saliency"]

@@ -12,7 +12,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from whybox.core.validation import fraction, whole
+from whybox.core.validation import check_positive, check_whole_number
 from whybox.errors import OptionError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput, SampleSums, list_rows
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
@@ -104,8 +104,8 @@ class _Noisy(Method):
     reduces: ClassVar[str] = "max"
 
     def __post_init__(self) -> None:
-        whole("samples", self.samples, 4)
-        fraction("noise", self.noise)
+        check_whole_number("samples", self.samples, 4)
+        check_positive("noise", self.noise)
         if self.samples % 2:
             raise OptionError(f"samples={self.samples} must be even: each draw is used with both signs.")
 

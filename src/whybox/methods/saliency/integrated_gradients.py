@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.progress import counted
-from whybox.core.validation import fraction, whole
+from whybox.core.progress import progress_counter
+from whybox.core.validation import check_positive, check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import LimitError, NonFiniteError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput, SampleSums
@@ -52,10 +52,10 @@ class IntegratedGradients(Method):
     background: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        fraction("tol", self.tol, 1.0)
+        check_positive("tol", self.tol, 1.0)
         if self.steps is not None:
-            whole("steps", self.steps)
-        whole("max_steps", self.max_steps, MIN_NODES)
+            check_whole_number("steps", self.steps)
+        check_whole_number("max_steps", self.max_steps, MIN_NODES)
 
     def reference(self, problem: SaliencyProblem) -> Sequence[npt.NDArray[Any] | None]:
         """The mean of the baselines."""
@@ -247,8 +247,8 @@ class _PathPool:
         """Walk until every row is done."""
         tasks = len(self.baselines) * self.problem.rows
         waiting = iter(range(tasks))
-        with counted(
-            tasks, what=self.method.name, unit="rows" if len(self.baselines) == 1 else "rows x baselines"
+        with progress_counter(
+            tasks, description=self.method.name, unit="rows" if len(self.baselines) == 1 else "rows x baselines"
         ) as tick:
             while True:
                 while (

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.validation import whole
+from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput
@@ -135,7 +135,7 @@ def per_axis(name: str, value: Any, sizes: tuple[int, ...], description: str) ->
         raise OptionError(
             f"{name}={value!r} has {len(input_)} numbers and {description} has {len(sizes)} position axes."
         )
-    return tuple(whole(name, v) for v in input_)
+    return tuple(check_whole_number(name, v) for v in input_)
 
 
 @final

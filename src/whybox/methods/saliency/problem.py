@@ -10,8 +10,8 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.progress import batches
-from whybox.core.validation import whole
+from whybox.core.progress import timed_batches
+from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, input_sizes, typical_size
@@ -121,7 +121,9 @@ class SaliencyProblem:
     def index_batches(self, total: int, task: str, *, passes: int = 1) -> Iterator[Indices]:
         """Micro-batches of 0, 1, ... `total` - 1. They are the same in every run, so that results are equal to the bit."""
         unit = f"passes x {passes}" if passes > 1 else "passes"
-        for batch in batches(total, what=task, first=self.batch_size, most=self.batch_size, unit=unit, steady=True):
+        for batch in timed_batches(
+            total, description=task, first_size=self.batch_size, max_size=self.batch_size, unit=unit, fixed_size=True
+        ):
             yield np.arange(batch.start, batch.stop, dtype=np.intp)
 
     def gradients_at_rows(self, rows: Indices) -> tuple[tuple[Array, ...], Grads]:
@@ -244,7 +246,7 @@ def resolve_problem(  # noqa: PLR0913  # a problem has this many parts
         OptionError, InputError, UnsupportedModelError: see whybox.errors. LimitError: a single row does not fit into the budget.
     """
     max_bytes = parse_bytes(budget)
-    seed = whole("seed", seed, 0)
+    seed = check_whole_number("seed", seed, 0)
     resolved = resolve_inputs(net, inputs, channel_axis)
     if user_function := callable(target):
         net, target = net.with_head(_checked_scores(target)), None

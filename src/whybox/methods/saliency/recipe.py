@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from whybox.errors import InputError, OptionError
+from whybox.methods.registry import family_ids
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input
+from whybox.methods.saliency.make_method import make
 from whybox.methods.saliency.problem import SaliencyProblem
-from whybox.methods.saliency.registry import METHODS, make
 from whybox.models.differentiable import Differentiable
 
 __all__ = ["check_same_network", "input_digest", "only_digest", "plain_options", "rebuild_method", "settings_of"]
@@ -110,7 +111,7 @@ def rebuild_method(settings: Mapping[str, Any], method: Any = None, options: Map
         raise OptionError(
             "method= takes a method itself, of a class of your own; a method of the catalogue is known from the explanation."
         )
-    if said not in METHODS:
+    if said not in family_ids("saliency"):
         raise OptionError(
             f"the explanation was made by {said!r}, which is no method of the catalogue; pass method=, the method itself."
         )

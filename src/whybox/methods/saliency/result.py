@@ -10,11 +10,12 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.cells import snapshot
+from whybox.data.cells import snapshot_table
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import NonFiniteError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
+from whybox.methods.registry import load, of_id
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import SaliencyProblem
@@ -122,7 +123,7 @@ def _evidence(
         )
     net = problem.net
     return Evidence(
-        method=method.title,
+        **_of_registry(method),
         kernel=f"{output.kernel}, {net.arithmetic}",
         exact=output.exact,
         estimand=output.estimand,
@@ -146,6 +147,14 @@ def _evidence(
         operators=output.operators,
         settings=settings,
     )
+
+
+def _of_registry(method: Method) -> dict[str, Any]:
+    """Fields of the evidence that the registry knows of a method; of a class of the user's own, its title."""
+    spec = of_id(f"saliency.{method.name}")
+    if spec is not None and isinstance(method, load(spec.run)):
+        return spec.evidence_fields()
+    return {"method": method.title}
 
 
 def _explanation(
@@ -215,7 +224,7 @@ def _explanation(
 
 def _table(input_: Input) -> Table:
     """Rows of features under their own names."""
-    table = snapshot(as_table(input_.x))
+    table = snapshot_table(as_table(input_.x))
     return table.renamed(input_.names if input_.names is not None else [f"x{i}" for i in range(table.width)])
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.validation import fraction, whole
+from whybox.core.validation import check_positive, check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.methods.saliency.base import Method, MethodOutput
@@ -57,9 +57,9 @@ class Rise(Method):
     background: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        whole("samples", self.samples, 8)
-        whole("cells", self.cells, 2)
-        if fraction("keep", self.keep, 1) == 1:
+        check_whole_number("samples", self.samples, 8)
+        check_whole_number("cells", self.cells, 2)
+        if check_positive("keep", self.keep, 1) == 1:
             raise OptionError("keep=1 masks nothing; it must be below 1.")
         if not isinstance(self.centred, bool):
             raise OptionError(f"centred={self.centred!r} must be True or False.")

@@ -10,9 +10,9 @@ import numpy as np
 from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
+from whybox.methods.saliency.make_method import make
 from whybox.methods.saliency.prepare_inputs import cut_to_rows, prepare_inputs
 from whybox.methods.saliency.problem import DEFAULT_MEMORY, SaliencyProblem, resolve_problem, select_rows
-from whybox.methods.saliency.registry import make
 from whybox.methods.saliency.result import CHANNEL_REDUCTIONS, run_method
 from whybox.models.differentiable import Differentiable
 from whybox.models.registry import as_network
@@ -52,7 +52,7 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
             else a position; refused where it could be both), a tuple of numbers for a place in outputs of several
             axes, one number a row, a list of names or ``"all"`` (an axis of outputs from one shared forward), or a function of the outputs that
             answers one number a row.
-        method: see whybox.methods.saliency.registry.METHODS; each takes options of its own.
+        method: an id of the family ``"saliency"`` in whybox.methods.registry, with options of its own, or the method itself.
         background: rows that stand for "absent", for the methods that take them; texts where the rows are texts.
         reduce: how channels become one number: ``"max"`` (largest absolute value), ``"sum"`` (keeps the sign and completeness), None (kept);
             ``"auto"``: ``"max"`` for gradients, ``"sum"`` for what adds up.

@@ -11,10 +11,11 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.validation import whole
+from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import LimitError
-from whybox.games.sampling import Design, all_coalitions, design, exact, least, solve
+from whybox.games.exact import all_coalitions, exact_values
+from whybox.games.sampling import Design, design, least, solve
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import evaluate_masked
@@ -53,7 +54,7 @@ class ShapleyParts(Method):
 
     def __post_init__(self) -> None:
         if self.samples is not None:
-            whole("samples", self.samples, 2)
+            check_whole_number("samples", self.samples, 2)
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
@@ -125,7 +126,7 @@ class _Game:
     def values(self, coalition_scores: Floats, full: Floats) -> tuple[Floats, Floats]:
         """Shapley values and variances (players, targets) from scores of the `evaluated` coalitions, and of the row itself."""
         if self.design is None:
-            found = exact(np.concatenate([coalition_scores, full[None]]), self.evaluated.shape[1])
+            found = exact_values(np.concatenate([coalition_scores, full[None]]))
             return found, np.zeros_like(found)
         pairs = len(self.design.coalitions)
         with_half, without_half = coalition_scores[1 : 1 + pairs], coalition_scores[1 + pairs :]

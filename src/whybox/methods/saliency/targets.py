@@ -9,9 +9,10 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.label_choice import choose
+from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
 from whybox.errors import OptionError, did_you_mean
+from whybox.models.links import PREDICTION
 
 __all__ = ["Target", "resolve_target"]
 
@@ -131,7 +132,7 @@ def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[st
     if len(shape) == 1:
         return list(map(str, names)) if names else [str(i) for i in range(count)]
     if not shape:
-        return ["prediction"]
+        return [PREDICTION]
     return (
         [",".join(map(str, position)) for position in np.ndindex(shape)]
         if count <= 100_000
@@ -155,7 +156,7 @@ def _named_position(name: str, labels: list[str]) -> int:
 def _numbered_position(number: Any, shape: tuple[int, ...], labels: list[str]) -> int:
     """The position of an output given by a number: its label if labels are numbers, else its position."""
     if len(shape) == 1:
-        found = choose("target", number, labels, from_end=True)
+        found = output_position("target", number, labels, from_end=True)
         if found is not None:
             return found
     return _position((int(number),), shape)

@@ -11,10 +11,10 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.progress import batches
+from whybox.core.progress import timed_batches
 from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
-from whybox.games.exact import game_of_row, values_of_game
+from whybox.games.exact import exact_values, interventional_worths
 from whybox.kernels import compiled_trees, predict, tree_shap
 from whybox.kernels.compiled_trees import Attribution
 from whybox.methods.shap.plan import Plan, attribution, cheapest, choices, rules, with_attributions
@@ -184,7 +184,11 @@ class KernelRunner:
         most = max(1, int(TEMPORARY_BYTES / (8 * cells)))
         # without tables, pairs come back between trees, and rows are the cheaper the more walk together
         walk = q.kernel == "interventional" and self._lanes[q.options.order][1] is None
-        steps = _slices(len(X), min(most, self._together)) if walk else batches(len(X), what=what, most=most)
+        steps = (
+            _slices(len(X), min(most, self._together))
+            if walk
+            else timed_batches(len(X), description=what, max_size=most)
+        )
         for rows in steps:
             if q.options.order == 2 and every:
                 self._pairs_into(X[rows], out[rows], what)
@@ -260,11 +264,12 @@ class KernelRunner:
         return np.zeros((len(X), *(q.players.count,) * order, len(q.model.outputs.names)))
 
     def path(self, X: Floats, order: int) -> Floats:
-        """Path-dependent, row by row: quadrature along every path."""
+        """Path-dependent interactions, row by row: quadrature along every path. Attributions are zero: only a forest without trees comes here for them."""
         q = self.question
-        every = rules(q, order, "float64")
         out = self._zeros(X, order)
-        tree_shap.path_dependent(_forest(q), q.players.of_column, q.players.count, X, every, order, out)
+        assert order == 2 or not _forest(q).n_trees  # noqa: S101  # else `choices` has a lane walk
+        if order == 2:
+            tree_shap.path_pairs(_forest(q), q.players.of_column, q.players.count, X, rules(q, 2, "float64"), out)
         return out
 
     def pairs(self, X: Floats, order: int, what: str) -> Floats:
@@ -277,7 +282,7 @@ class KernelRunner:
         share = max(MIN_ROWS_PER_THREAD, -(-len(X) // self._threads))
         parts = [slice(i, i + share) for i in range(0, len(X), share)]
         with ThreadPoolExecutor(len(parts)) as pool:  # the native code holds no lock
-            for some in batches(_forest(q).n_trees, what=what, first=1, unit="trees"):
+            for some in timed_batches(_forest(q).n_trees, description=what, first_size=1, unit="trees"):
 
                 def walk(rows: slice, some: slice = some) -> None:
                     tree_shap.interventional(
@@ -364,10 +369,10 @@ class KernelRunner:
             return out
         at = np.ix_(*(q.used,) * order)
         for i, x in enumerate(X):
-            game = game_of_row(
+            worths = interventional_worths(
                 self._hybrids, q.model.base, q.model.outputs.link, x, q.background.matrix, q.background.weights, count
             )
-            out[i][at] = values_of_game(game, count, q.options.index, order)
+            out[i][at] = exact_values(worths, q.options.index, order)
         return out
 
     @cached_property

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
 from whybox.background.marginal import make_background
-from whybox.data.cells import snapshot
+from whybox.data.cells import snapshot_table
 from whybox.data.table import as_table
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
 from whybox.games.players import Players, resolve_players, those_read
+from whybox.methods.method_spec import MethodSpec
+from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
 from whybox.methods.shap.plan import Plan, measured
 from whybox.methods.shap.problem import Question, check_options, settle
@@ -35,7 +37,7 @@ __all__ = ["LinearShap", "TreeShap"]
 class _Explainer:
     """What both explainers share: options in ``__init__``, work in ``__call__``, nothing written by queries."""
 
-    method: str
+    method_id: ClassVar[str]  # of the family "shap"
     needs: type[Model]
 
     def __init__(  # noqa: PLR0913  # the promise of the public surface
@@ -44,13 +46,14 @@ class _Explainer:
         background: Any = None,
         *,
         output: Any = None,
+        scale: str | None = None,
         order: int = 1,
         players: Any = None,
         index: str | Index = "shapley",
-        weights: Any = None,
+        background_weight: Any = None,
         method: str = "auto",
         seed: int = 0,
-        tol: float | None = None,
+        additivity_tol: float | None = None,
         max_evals: int | None = None,
         n_jobs: int | None = None,
         dtype: Any = None,
@@ -58,12 +61,13 @@ class _Explainer:
     ) -> None:
         self.options = check_options(
             output=output,
+            scale=scale,
             order=order,
             players=players,
             index=index,
             method=method,
             seed=seed,
-            tol=tol,
+            additivity_tol=additivity_tol,
             max_evals=max_evals,
             n_jobs=n_jobs,
             dtype=dtype,
@@ -76,13 +80,13 @@ class _Explainer:
             raise UnsupportedModelError(
                 f"{type(self).__name__} explains {self.needs.__name__} models; this is {self.model.kind}."
             )
-        if weights is not None and background is None:
-            raise OptionError("weights are those of background rows; pass background too.")
+        if background_weight is not None and background is None:
+            raise OptionError("background_weight weighs background rows; pass background too.")
         rows = None if background is None else as_table(background, what="the background")
         # of sparse rows, columns that the model does not read are never made dense
         self._narrow = (self.options.sparse and self.options.order == 1) or (rows is not None and rows.is_sparse)
         self._read = narrowed(self.model) if self._narrow else self.model
-        self.background = None if rows is None else make_background(self._read, rows, weights)
+        self.background = None if rows is None else make_background(self._read, rows, background_weight)
         if self.model.inputs.named or players is None:  # else players may be named by the columns of the rows to come
             self._compiled(self.model.inputs.names)
 
@@ -126,7 +130,7 @@ class _Explainer:
         """
         received = receive(self.model, X)
         if out is None:
-            received = replace(received, table=snapshot(received.table))
+            received = replace(received, table=snapshot_table(received.table))
         if self.background is not None:
             received.agree(self.background.received)
         received.agree_on_codes(self._lists, "in earlier rows")
@@ -137,7 +141,7 @@ class _Explainer:
         if self.background is not None:
             check_kinds(table, self.background.some.table, elementwise=self.model.inputs.encoder.elementwise)
         compiled.question.model.inputs.confirm(table)
-        return run(compiled, received, self.method, out=out)
+        return run(compiled, received, self._spec(compiled.question), out=out)
 
     def plan(self, rows: int, *, sparse: bool = False) -> Plan:
         """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`Plan`.
@@ -154,6 +158,10 @@ class _Explainer:
         compiled, order = self._compiled(self.model.inputs.names, sparse=sparse), self.options.order
         return measured(compiled.plan(order, int(rows)), compiled.question, order)
 
+    def _spec(self, question: Question) -> MethodSpec:
+        """What the registry says of the method that answers a question."""
+        return find("shap", "rescaled" if question.kernel == "rescaled" else self.method_id)
+
     def __repr__(self) -> str:
         rows = "" if self.background is None else f", {len(self.background.matrix):,} background rows"
         return f"{type(self).__name__}({self.model.kind}{rows}, index={self.options.index.name!r}, order={self.options.order})"
@@ -164,22 +172,23 @@ class TreeShap(_Explainer):
     """Exact Shapley values (or another index) of a tree ensemble.
 
     Without a background, absent features follow the training weights in the trees (path-dependent); with one, they take the values
-    of its rows (interventional), all of them, with `weights` if given. A leaf counts when every player on its path is satisfied, so each
+    of its rows (interventional), all of them, with `background_weight` if given. A leaf counts when every player on its path is satisfied, so each
     contribution is a product over players and its expectation over coalitions a one-dimensional integral, evaluated by quadrature that is
     exact for the degree at hand.
 
     Args:
         model: any supported model object, the path of a model file, or an adapted model.
         background: rows (m, d) to draw absent features from.
-        output: None or ``"raw"`` (additive scale, every output), ``"probability"``, ``"response"``, a name, or ``"all"``.
+        output: None (every output of the model), the label or position of a class or output, or ``"all"`` (every class, with an axis).
+        scale: None or ``"raw"`` (the additive scale), ``"probability"``, ``"response"`` (the scale of predictions).
         order: 1 for attributions; 2 for pairwise interactions: half of each on either side of the diagonal, main effects on it, so that
             rows add up to attributions.
         players: ``{"name": [columns]}``; columns not named stay single.
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"`` or an Index.
-        weights: (m,) weights of background rows.
+        background_weight: (m,) weights of background rows.
         method: ``"auto"`` and ``"exact"`` are exact or refuse; ``"rescaled"`` is the known approximation behind a link.
         seed: recorded in the evidence; nothing is drawn.
-        tol: largest additivity residual accepted; None: what rounding explains.
+        additivity_tol: largest additivity residual accepted; None: what rounding explains.
         max_evals: largest number of evaluations a row for enumerated outputs.
         n_jobs: threads; None or -1: as many as there are processors.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values. None: values in float64, computed in float32 for models whose library
@@ -196,7 +205,7 @@ class TreeShap(_Explainer):
         Quadrature-TreeSHAP, arXiv 2605.04497; Owen (1972) for the multilinear extension.
     """
 
-    method = "TreeShap"
+    method_id = "tree_shap"
     needs = TreeEnsemble
 
 
@@ -207,5 +216,5 @@ class LinearShap(_Explainer):
     Arguments, results and errors are those of :class:`TreeShap`; a background is required. A missing value adds nothing, as in XGBoost.
     """
 
-    method = "LinearShap"
+    method_id = "linear_shap"
     needs = Linear

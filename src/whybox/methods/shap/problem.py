@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.background.marginal import Background
-from whybox.core.validation import check_jobs, whole
+from whybox.core.validation import check_jobs, check_whole_number
 from whybox.errors import LimitError, OptionError, UnsupportedModelError, did_you_mean
 from whybox.games.indices import Index, as_index
 from whybox.games.players import Players
@@ -35,12 +35,13 @@ class Options:
     """What the caller asked, checked as far as it can be without rows."""
 
     output: Any
+    scale: Any
     order: int
     players: Any
     index: Index
     method: str
     seed: int
-    tol: float | None
+    additivity_tol: float | None
     max_evals: int | None
     n_jobs: int | None = None
     dtype: Literal["float32", "float64"] | None = None
@@ -50,12 +51,13 @@ class Options:
 def check_options(  # noqa: PLR0913  # every option there is
     *,
     output: Any,
+    scale: Any = None,
     order: int,
     players: Any,
     index: str | Index,
     method: str,
     seed: int,
-    tol: float | None,
+    additivity_tol: float | None,
     max_evals: int | None,
     n_jobs: int | None = None,
     dtype: Any = None,
@@ -70,9 +72,11 @@ def check_options(  # noqa: PLR0913  # every option there is
         raise OptionError(f"order={order!r}: 1 gives attributions, 2 gives pairwise interactions.")
     if not isinstance(method, str) or method not in _METHODS:
         raise OptionError(f"method={method!r} is not known here.{did_you_mean(method, _METHODS)}")
-    whole("seed", seed, None)
-    if tol is not None and not (isinstance(tol, (int, float)) and tol > 0):
-        raise OptionError(f"tol={tol!r} must be a positive number: the largest residual you accept.")
+    check_whole_number("seed", seed, None)
+    if additivity_tol is not None and not (isinstance(additivity_tol, (int, float)) and additivity_tol > 0):
+        raise OptionError(
+            f"additivity_tol={additivity_tol!r} must be a positive number: the largest residual you accept."
+        )
     if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
         raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
     jobs = check_jobs(n_jobs)
@@ -86,12 +90,13 @@ def check_options(  # noqa: PLR0913  # every option there is
         )
     return Options(
         output,
+        scale,
         int(order),
         players,
         as_index(index),
         method,
         int(seed),
-        None if tol is None else float(tol),
+        None if additivity_tol is None else float(additivity_tol),
         None if max_evals is None else int(max_evals),
         jobs,
         None if dtype is None else "float32" if np.dtype(dtype) == np.float32 else "float64",
@@ -195,12 +200,12 @@ def settle(
         UnsupportedModelError: there is no exact answer to this question for this model.
         LimitError: the exact answer would take more evaluations than allowed.
     """
-    target = resolve_output(model.outputs, options.output)
+    target = resolve_output(model.outputs, options.output, options.scale)
     used = _used(model, players)
     kernel = _kernel(model, background, options, target)
     if options.sparse and options.order == 2 and kernel not in ("path-dependent", "interventional"):
         raise OptionError(
-            "sparse=True keeps the pairs that share a path of a tree; other pairs are zero only on the additive scale of tree ensembles. Leave output (or sparse) out."
+            "sparse=True keeps the pairs that share a path of a tree; other pairs are zero only on the additive scale of tree ensembles. Leave scale (or sparse) out."
         )
     if kernel == "enumeration":
         _check_enumeration(background, options, used)
@@ -213,7 +218,7 @@ def _kernel(model: Model, background: Background | None, options: Options, targe
     if target.scale == "response":
         if background is None:
             raise OptionError(
-                f"output={options.output!r} of this model is {model.outputs.link.name} of a sum over trees. Trees alone do not say how their sums vary together, so the "
+                f"scale={options.scale!r} of this model is {model.outputs.link.name} of a sum over trees. Trees alone do not say how their sums vary together, so the "
                 "probability of a row with absent features needs background rows: pass background=X_train (or a sample of it)."
             )
         return "enumeration"
@@ -242,14 +247,14 @@ def _rescaled(model: Model, background: Background | None, options: Options, tar
     link = model.outputs.link
     if target.scale != "response":
         raise OptionError(
-            "method='rescaled' approximates attributions behind a link; use it with output='probability' or 'response' of a model that has one."
+            "method='rescaled' approximates attributions behind a link; use it with scale='probability' or 'response' of a model that has one."
         )
     if background is None or options.order != 1 or not options.index.efficient:
         raise OptionError("method='rescaled' needs a background, order=1 and index='shapley'.")
     if (
         not isinstance(model, TreeEnsemble)
         or (link.function is None and link.name not in ELEMENTWISE)
-        or (link.function is not None and len(target.picks) > 1)
+        or (link.function is not None and len(model.outputs.names) > 1)
     ):
         raise OptionError(
             f"method='rescaled' is not defined for the link {link.name!r}, which mixes outputs, or for models other than trees."
@@ -270,14 +275,14 @@ def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
 def _check_enumeration(background: Background | None, options: Options, used: npt.NDArray[np.int64]) -> None:
     if len(used) > MAX_ENUMERATED_PLAYERS:
         raise UnsupportedModelError(
-            f"output={options.output!r} needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are enumerated. Explain "
+            f"scale={options.scale!r} needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are enumerated. Explain "
             "the additive scale "
-            "(leave output out), group columns with players={...}, or ask for the known approximation by its name: method='rescaled'."
+            "(leave scale out), group columns with players={...}, or ask for the known approximation by its name: method='rescaled'."
         )
     rows = 0 if background is None else len(background.matrix)
     needed, allowed = 2 ** len(used) * rows, DEFAULT_MAX_EVALS if options.max_evals is None else options.max_evals
     if needed > allowed:
         raise LimitError(
-            f"output={options.output!r} needs {needed:,} evaluations a row (2^{len(used)} coalitions x {rows:,} background rows), more than the {allowed:,} allowed. "
+            f"scale={options.scale!r} needs {needed:,} evaluations a row (2^{len(used)} coalitions x {rows:,} background rows), more than the {allowed:,} allowed. "
             "Pass fewer background rows, group columns with players={...}, or raise max_evals."
         )

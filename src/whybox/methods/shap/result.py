@@ -15,6 +15,7 @@ from whybox.errors import LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import PAIR_SEPARATOR, Explanation, labels
 from whybox.kernels.predict import advice, mixed_agreement, sampled
+from whybox.methods.method_spec import MethodSpec
 from whybox.methods.shap.compute import FLOAT32_ROUNDING, CompiledProblem, KernelRunner
 from whybox.methods.shap.plan import ROWS_PER_BLOCK
 from whybox.methods.shap.problem import Question
@@ -31,7 +32,7 @@ CELLS: Final = 2**22  # numbers of sparse rows, and of their results, that are d
 def run(
     compiled: CompiledProblem,
     received: Received,
-    method: str,
+    spec: MethodSpec,
     *,
     out: npt.NDArray[Any] | None = None,
 ) -> Explanation:
@@ -61,7 +62,9 @@ def run(
             values[some] if q.every is None else np.zeros((len(X), *q.shape(q.options.order), shape[-1]), values.dtype)
         )
         engine.fill(
-            X, here, what=f"{method} {start + 1:,}-{start + len(X):,} of {n:,}" if n > ROWS_PER_BLOCK else method
+            X,
+            here,
+            what=f"{spec.title} {start + 1:,}-{start + len(X):,} of {n:,}" if n > ROWS_PER_BLOCK else spec.title,
         )
         prediction[some] = check.block(X, block, here, start)
         if start == 0:
@@ -69,7 +72,7 @@ def run(
         if q.every is not None:
             _spread(q, here, values[some])
     evidence = _evidence(
-        q, engine, check, method, received, rows=n, digest=digest.hexdigest(), seconds=time.perf_counter() - began
+        q, engine, check, spec, received, rows=n, digest=digest.hexdigest(), seconds=time.perf_counter() - began
     )
     return _explanation(q, table, values, prediction, q.target.levels(engine.base), evidence)
 
@@ -182,8 +185,8 @@ class _Check:
     def _room(self, raw: Floats, X: Floats) -> Floats:
         """What rounding explains, (rows, outputs explained): the library's own, and ours over many terms."""
         q = self.engine.question
-        if q.options.tol is not None:
-            return np.full((len(raw), len(q.target.names)), q.options.tol)
+        if q.options.additivity_tol is not None:
+            return np.full((len(raw), len(q.target.names)), q.options.additivity_tol)
         relative = (q.model.own.relative if q.model.own else 0.0) + self.rounding
         room = np.broadcast_to(relative * np.maximum(self.engine.size(X), np.abs(raw)) + 1e-300, raw.shape)
         if q.target.scale == "raw":
@@ -206,7 +209,7 @@ class _Check:
             raise ModelMismatchError(
                 f"base + attributions is {total[i, k]!r} where {'the model itself predicts' if q.model.own else 'our reading of the model predicts'} {told[i, k]!r} "
                 f"(row {start + i:,}, output {q.target.names[k]!r};"
-                f" {'tol' if q.options.tol is not None else 'rounding'} allows {room[i, k]:.3g}); nothing is returned."
+                f" {'additivity_tol' if q.options.additivity_tol is not None else 'rounding'} allows {room[i, k]:.3g}); nothing is returned."
             )
 
 
@@ -214,7 +217,7 @@ def _evidence(
     q: Question,
     engine: KernelRunner,
     check: _Check,
-    method: str,
+    spec: MethodSpec,
     received: Received,
     *,
     rows: int,
@@ -242,7 +245,7 @@ def _evidence(
     if q.kernel == "path-dependent" and q.unseen:
         shown.append("Some nodes were never reached in training; absent features split them evenly.")
     return Evidence(
-        method=method,
+        **spec.evidence_fields(),
         kernel=engine.plan.name,
         exact=q.exact,
         estimand=q.estimand,

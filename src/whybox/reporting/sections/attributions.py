@@ -6,11 +6,11 @@ from html import escape
 
 import numpy as np
 
-from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.feature_values import as_numbers, feature_values
 from whybox.explanation.html import number
 from whybox.explanation.negligible import negligible
+from whybox.numerics.statistics import spearman
 from whybox.plots.beeswarm import beeswarm
 from whybox.reporting.facts import MAX_FEATURES_DRAWN, MAX_OUTPUTS_DRAWN, ReportData
 from whybox.reporting.page import table
@@ -53,14 +53,8 @@ def _direction(e: Explanation, j: int) -> str:
     known = np.isfinite(x)
     if known.sum() < 3 or np.ptp(x[known]) == 0 or np.ptp(y[known]) <= negligible(e):
         return "no difference"
-    r = float(np.corrcoef(_ranks(x[known]), _ranks(y[known]))[0, 1])
+    r = spearman(x[known], y[known])
     return "raise it" if r > 0.3 else "lower it" if r < -0.3 else "mixed"
-
-
-def _ranks(x: Floats) -> Floats:
-    from scipy.stats import rankdata
-
-    return np.asarray(rankdata(x), dtype=np.float64)
 
 
 def left_out(f: ReportData) -> str:

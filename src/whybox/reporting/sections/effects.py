@@ -47,8 +47,9 @@ def effects_section(f: ReportData) -> str | None:
         kind="pdp",
         grid=None,
         output=f.output,
-        weights=None,
-        response=None,
+        scale=f.scale,
+        sample_weight=None,
+        response_method=None,
         max_evals=None,
         known=f.explanation.evidence.agreement,  # explaining these rows has compared each of them
     )

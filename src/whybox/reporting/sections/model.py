@@ -45,6 +45,6 @@ def model_section(f: ReportData) -> str:
 
 def _explained(e: Explanation) -> str:
     names = [str(n) for n in e.coords["output"]]
-    if names == ["prediction"]:
-        return "the prediction" if e.units == "prediction" else f"the prediction, as {e.units}"
+    if len(names) == 1 and e.output_name is None:
+        return f"the prediction, as {e.units}" if e.named_units else "the prediction"
     return f"{', '.join(names[:12])}{' ...' if len(names) > 12 else ''}, in {e.units}"

@@ -1,0 +1,154 @@
+// Path-dependent interactions by quadrature, row by row: for paths of more players than tables can hold (compile_patterns.hpp).
+//
+// A leaf of value v contributes to players i and j of its path, with a = 1 if the row meets a player's condition, r the share of training
+// weight that does, and P the product of p a + (1-p) r over the path's players,
+//     v * E_p[ P * K(a_i, r_i) * K(a_j, r_j) ],    K(a, r) = (a - r) / (p a + (1-p) r)
+// (Quadrature-TreeSHAP, arXiv 2605.04497; docs/mathematics.md). One walk down the tree carries P for every quadrature node. Lanes are rows; an edge
+// multiplies P by one of three constants, chosen per lane, so nothing is divided per row.
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "attribution/games.hpp"
+#include "core/split.hpp"
+
+namespace whybox {
+namespace {
+
+constexpr int kLanes = 16;
+using Mask = std::int64_t;  // all ones or zero, one per lane, so that compilers vectorise the choice
+
+struct Condition {  // what the path so far requires of one player
+    Mask met[kLanes];
+    double share = 1.0;
+    int times = 0;
+};
+
+class PathPairs {
+public:
+    PathPairs(const Ensemble& e, Players players, double* out) : e_(e), players_(players), out_(out), conditions_(players.count) {
+        for (auto& c : conditions_) std::fill_n(c.met, kLanes, Mask{-1});
+    }
+
+    void block(Rows x, std::size_t first, std::span<const Quadrature> rules) {
+        lanes_ = static_cast<int>(std::min<std::size_t>(kLanes, x.rows - first));
+        first_ = first;
+        columns_.resize(x.columns * kLanes);
+        for (std::size_t c = 0; c < x.columns; ++c)
+            for (int l = 0; l < kLanes; ++l) columns_[c * kLanes + l] = x.row(first + std::min(l, lanes_ - 1))[c];
+        for (std::size_t t = 0; t < e_.trees(); ++t) tree(t, rules[t]);
+    }
+
+private:
+    const Ensemble& e_;
+    Players players_;
+    double* out_;
+    std::vector<Condition> conditions_;
+    std::vector<double> columns_;  // columns x lanes
+    std::vector<double> product_;  // depth x nodes x lanes
+    std::vector<double> kays_;     // players of the path x nodes x lanes
+    std::vector<int> path_;        // the different players on the path
+    Quadrature rule_;
+    const Node* root_ = nullptr;
+    std::size_t first_ = 0;
+    int lanes_ = 0, q_ = 0, width_ = 1, first_output_ = 0;
+    double weight_ = 1;
+
+    void tree(std::size_t t, const Quadrature& rule) {
+        rule_ = rule;
+        q_ = static_cast<int>(rule.nodes.size());
+        root_ = e_.root(t);
+        width_ = e_.width;
+        first_output_ = e_.first_output(t);
+        weight_ = e_.tree_weight[t];
+        const std::size_t depth = e_.depth[t] + 1;
+        product_.resize(std::max(product_.size(), depth * q_ * kLanes));
+        std::fill_n(product_.begin(), q_ * kLanes, 1.0);
+        descend(0, 0);
+    }
+
+    double* product(int depth) { return product_.data() + static_cast<std::size_t>(depth) * q_ * kLanes; }
+
+    void descend(std::int32_t id, int depth) {
+        const Node& node = root_[id];
+        if (node.left < 0) return leaf(node, depth);
+        Mask left[kLanes];
+        const double* x = columns_.data() + static_cast<std::size_t>(node.feature) * kLanes;
+        for (int l = 0; l < kLanes; ++l) left[l] = -static_cast<Mask>(goes_left(e_, node, x[l]));
+        edge(node, node.left, left, depth);
+        for (auto& m : left) m = ~m;
+        edge(node, node.right, left, depth);
+    }
+
+    void edge(const Node& node, std::int32_t child, const Mask* side, int depth) {
+        const int player = players_.of_column[node.feature];
+        Condition& c = conditions_[player];
+        const double ratio = Ensemble::ratio(node, root_[child]), share = c.share * ratio, old_share = c.share;
+        Mask old_met[kLanes], any = 0;
+        std::copy_n(c.met, kLanes, old_met);
+        for (int l = 0; l < kLanes; ++l) any |= c.met[l] &= side[l];
+        if (share > 0 || any) {  // else every product below is zero
+            for (int q = 0; q < q_; ++q) {
+                const double p = rule_.nodes[q], f = factor(p, 1, old_share);
+                const double both = factor(p, 1, share) / f, lost = factor(p, 0, share) / f;
+                const double *from = product(depth) + q * kLanes, never = ratio;
+                double* to = product(depth + 1) + q * kLanes;
+                for (int l = 0; l < kLanes; ++l) to[l] = from[l] * (c.met[l] ? both : old_met[l] ? lost : never);
+            }
+            c.share = share;
+            if (c.times++ == 0) path_.push_back(player);
+            descend(child, depth + 1);
+            if (--c.times == 0) path_.pop_back();
+            c.share = old_share;
+        }
+        std::copy_n(old_met, kLanes, c.met);
+    }
+
+    // v * E_p[P K_i K_j] for every two players on the path.
+    void leaf(const Node& leaf, int depth) {
+        const double *v = e_.values(leaf), *P = product(depth);
+        const std::size_t stride = static_cast<std::size_t>(q_) * kLanes;
+        kays_.resize(std::max(kays_.size(), path_.size() * stride));
+        for (std::size_t i = 0; i < path_.size(); ++i) {
+            const Condition& c = conditions_[path_[i]];
+            for (int q = 0; q < q_; ++q) {
+                const double yes = kay(rule_.nodes[q], 1, c.share), no = kay(rule_.nodes[q], 0, c.share);
+                double* to = kays_.data() + i * stride + q * kLanes;
+                for (int l = 0; l < kLanes; ++l) to[l] = c.met[l] ? yes : no;
+            }
+        }
+        for (std::size_t i = 1; i < path_.size(); ++i)
+            for (std::size_t j = 0; j < i; ++j) {
+                double sum[kLanes] = {};
+                const double *ki = kays_.data() + i * stride, *kj = kays_.data() + j * stride;
+                for (int q = 0; q < q_; ++q)
+                    for (int l = 0; l < kLanes; ++l) {
+                        const int at = q * kLanes + l;
+                        sum[l] += rule_.weights[q] * P[at] * ki[at] * kj[at];
+                    }
+                add(path_[i], path_[j], sum, v);
+            }
+    }
+
+    void add(int i, int j, const double* sum, const double* v) {
+        const std::size_t n = players_.count, outputs = e_.outputs();
+        for (int l = 0; l < lanes_; ++l) {
+            double* row = out_ + (first_ + l) * n * n * outputs;
+            for (int c = 0; c < width_; ++c) {
+                const double value = weight_ * v[c] * sum[l];
+                row[(i * n + j) * outputs + first_output_ + c] += value;
+                row[(j * n + i) * outputs + first_output_ + c] += value;
+            }
+        }
+    }
+};
+
+}  // namespace
+
+void path_pairs(const Ensemble& e, Players players, std::span<const Quadrature> rule_of_tree, Rows x, double* out) {
+    PathPairs walk(e, players, out);
+    for (std::size_t i = 0; i < x.rows; i += kLanes) walk.block(x, i, rule_of_tree);
+}
+
+}  // namespace whybox

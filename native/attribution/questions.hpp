@@ -1,0 +1,33 @@
+// The questions of a tree's nodes, as kernels ask them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/ensemble.hpp"
+#include "simd/program.hpp"
+
+namespace whybox {
+
+// Rounds a node's test to what a lane compares: x < t, x <= t, each with or without NaN; kScalar where that cannot say it.
+// `single`: columns hold float32 (or float64 values rounded to float32). `as_float`: compared in float32.
+Split split_of(const Ensemble& e, std::size_t tree, std::int32_t node, bool single, bool as_float);
+
+// Whether every numeric node reads its column as float32.
+bool reads_single(const Ensemble& e);
+
+// The questions of a tree and how many different ones each subtree asks. Trees that ask the same question in many nodes (CatBoost's symmetric
+// trees: one for each level) then need one bit for it instead of many; in others every node counts as a question of its own.
+class Questions {
+public:
+    Questions(const Ensemble& e, std::size_t tree);
+    int different(std::int32_t node) const { return different_[static_cast<std::size_t>(node)]; }  // in its subtree; many: 1 << 20
+    int operator[](std::int32_t node) const { return number_[static_cast<std::size_t>(node)]; }
+    int count() const { return count_; }
+
+private:
+    std::vector<int> different_, number_;
+    int count_ = 0;
+};
+
+}  // namespace whybox

@@ -1,0 +1,48 @@
+// The table of kernels of one instruction set: the end of plain.cpp, avx2.cpp, avx512.cpp, made with the operations that stand above it there.
+#pragma once
+
+#include "simd/lanes_bits.hpp"
+#include "simd/lanes_leaves.hpp"
+#include "simd/lanes_look_up.hpp"
+#include "simd/lanes_walk.hpp"
+
+namespace whybox::WHYBOX_ISA {
+
+template <int kind>
+std::uint64_t left_bits(const double* x, double t) {
+    using V = Lanes<double>;
+    std::uint64_t bits = 0;
+    for (int l = 0; l < 64; l += V::width) bits |= static_cast<std::uint64_t>(V::to_bits(V::template less<kind>(x + l, t))) << l;
+    return bits;
+}
+
+inline std::uint64_t left(const double* x, double t, Compare kind) {
+    switch (kind) {
+        case kLess: return left_bits<kLess>(x, t);
+        case kLessOrNan: return left_bits<kLessOrNan>(x, t);
+        case kNotAbove: return left_bits<kNotAbove>(x, t);
+        default: return left_bits<kNotAboveOrNan>(x, t);
+    }
+}
+
+template <class T, class C>
+constexpr Walker<T, C> walker() {
+    using V = Lanes<T>;
+    using Met = typename Asker<T, C>::Met;
+    using Path = typename LookUp<T, C>::Path;
+    return {Asker<T, C>::kRows, sizeof(Met), sizeof(Path), V::table_bits, V::table_bits == 2 || V::table_bits > 5 ? 5 : V::table_bits,
+            [](void* met, void* path, int players) {
+                for (int p = 0; p < players; ++p)
+                    for (auto& m : static_cast<Met*>(met)[p].m) m = V::yes();
+                for (auto& i : static_cast<Path*>(path)->i) i = V::none();
+            },
+            &Walk<T, C>::tree, &LookUp<T, C>::tree};
+}
+
+extern const InstructionSet kSet;
+
+constexpr InstructionSet kernels(const char* name, bool (*available)()) {
+    return {name, available, &left, &below, &both, &count, &weigh, &part, &turn, walker<float, float>(), walker<float, double>(), walker<double, double>()};
+}
+
+}  // namespace whybox::WHYBOX_ISA

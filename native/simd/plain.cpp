@@ -1,0 +1,87 @@
+// Vector operations for every processor: arrays of eight and plain loops, most of which compilers turn into whatever vectors they may use.
+// operations.hpp says what each one means.
+#define WHYBOX_ISA plain
+#include "simd/operations.hpp"
+
+namespace whybox::plain {
+
+inline std::size_t part_eights(const Parting&, const std::uint64_t*, std::size_t, std::uint64_t* (&)[2]) { return 0; }
+
+inline std::uint64_t below64(const std::uint16_t* x, std::uint16_t cut) {
+    std::uint64_t bits = 0;
+    for (int l = 0; l < 64; ++l) bits |= static_cast<std::uint64_t>(x[l] < cut) << l;
+    return bits;
+}
+
+// Zeros before the first bit, of which there is one.
+inline std::uint32_t first_bit(std::uint64_t x) {
+#if defined(__GNUC__)
+    return static_cast<std::uint32_t>(__builtin_clzll(x));
+#else
+    std::uint32_t n = 0;
+    for (int step = 32; step; step /= 2)
+        if (x >> (64 - step) == 0) n += static_cast<std::uint32_t>(step), x <<= step;
+    return n;
+#endif
+}
+
+template <class T>
+struct Lanes {
+    static constexpr int width = 8, table_bits = 2;
+    struct F { T v[width]; };
+    struct I { std::uint32_t v[width]; };
+    using M = std::uint32_t;
+    static F load(const T* p) { F r; for (int l = 0; l < width; ++l) r.v[l] = p[l]; return r; }
+    static void store(T* p, const F& a) { for (int l = 0; l < width; ++l) p[l] = a.v[l]; }
+    static F all(T v) { F r; for (auto& x : r.v) x = v; return r; }
+    static F mul(F a, const F& b) { for (int l = 0; l < width; ++l) a.v[l] *= b.v[l]; return a; }
+    static F add(F a, const F& b) { for (int l = 0; l < width; ++l) a.v[l] += b.v[l]; return a; }
+    static F fma(const F& a, const F& b, F c) { for (int l = 0; l < width; ++l) c.v[l] += a.v[l] * b.v[l]; return c; }
+    static F pick(M m, const F& yes, F no) { for (int l = 0; l < width; ++l) no.v[l] = m >> l & 1U ? yes.v[l] : no.v[l]; return no; }
+    static F fma_where(M m, const F& a, const F& b, const F& c) { return pick(m, fma(a, b, c), c); }
+    static M yes() { return 0xff; }
+    static M both(M a, M b) { return a & b; }
+    static M first_only(M a, M b) { return a & ~b; }
+    static bool any(M m) { return m != 0; }
+    static M from_bits(std::uint32_t bits) { return bits; }
+    static std::uint32_t to_bits(M m) { return m; }
+    static I none() { return I{}; }
+    static I set_bit(I i, M m, int bit) { for (int l = 0; l < width; ++l) i.v[l] |= (m >> l & 1U) << bit; return i; }
+    static I clear_bit(I i, M m, int bit) { for (int l = 0; l < width; ++l) i.v[l] &= ~((m >> l & 1U) << bit); return i; }
+    template <int kind, class C>
+    static M less(const C* x, C t) {
+        M m = 0;
+        for (int l = 0; l < width; ++l) {
+            const bool yes = kind == kLess ? x[l] < t : kind == kLessOrNan ? !(x[l] >= t) : kind == kNotAbove ? x[l] <= t : !(x[l] > t);
+            m |= static_cast<M>(yes) << l;
+        }
+        return m;
+    }
+    struct S { std::uint64_t v[width]; };
+    static F sub(F a, const F& b) { for (int l = 0; l < width; ++l) a.v[l] -= b.v[l]; return a; }
+    static S all_bits() { S r; for (auto& x : r.v) x = ~std::uint64_t{0}; return r; }
+    static S and_bits(S a, const S& b) { for (int l = 0; l < width; ++l) a.v[l] &= b.v[l]; return a; }
+    static S and_bits(S a, std::uint64_t b) { for (auto& x : a.v) x &= b; return a; }
+    static S and_unless_below(S a, const std::int32_t* x, std::int32_t cut, std::uint64_t b) {
+        for (int l = 0; l < width; ++l) a.v[l] &= x[l] < cut ? ~std::uint64_t{0} : b;
+        return a;
+    }
+    static I zeros_before(const S& a) { I r; for (int l = 0; l < width; ++l) r.v[l] = first_bit(a.v[l]); return r; }
+    static F gather(const T* t, const I& i) { F r; for (int l = 0; l < width; ++l) r.v[l] = t[i.v[l]]; return r; }
+    template <int bits>
+    struct Table {
+        const T* t;
+        explicit Table(const T* table) : t(table) {}
+        F at(const I& i) const { return gather(t, i); }
+    };
+};
+
+}  // namespace whybox::plain
+
+#include "simd/kernels.hpp"
+
+namespace whybox::plain {
+
+constinit const InstructionSet kSet = kernels("plain", [] { return true; });
+
+}  // namespace whybox::plain

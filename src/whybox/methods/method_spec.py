@@ -1,0 +1,98 @@
+"""What the library knows of a method before it loads it: strings only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+from whybox.errors import OptionError, shown
+
+__all__ = ["FAMILIES", "NEEDS", "MethodSpec", "Option"]
+
+FAMILIES: Final = ("shap", "effects", "interactions", "regions", "importance", "saliency")
+NEEDS: Final = ("trees", "linear", "predict", "gradients", "y", "background")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MethodSpec:
+    """What the library knows of a method before it loads it.
+
+    Attributes:
+        id: what the user types; unique within its family. family: one of FAMILIES.
+        title: the method in words, as evidence, figures and reports show it.
+        summary: one sentence without a full stop: what the numbers are.
+        reference: where the method was published.
+        run: ``"module:name"`` of what computes it. shap: a class of explainers; effects: a class of methods/effects/kinds.py; interactions, regions,
+            importance: a function of the problem; saliency: the frozen dataclass that is both the options and the method.
+        options: ``"module:Dataclass"``, a frozen dataclass of the method's options; empty: it has none of its own.
+        needs: what it cannot do without, of NEEDS. takes: what it can use besides, of NEEDS.
+        estimand: what the numbers estimate, or what "absent" means; empty where that depends on the options.
+        quantity: what one number is, as the axis of a figure says it.
+        exact: whether the numbers are exact for what was asked. signed: whether they have a sign about zero.
+        additive: whether they add up to the prediction less the base.
+        figures: names of the figures that draw the result (explanation/figures.py).
+        section: anchor of the section of the report that shows it; None: no section. command: command of ``whybox`` that computes it; None: none.
+        cost: what a row costs, in words, for the docs.
+    """
+
+    id: str
+    family: str
+    title: str
+    summary: str
+    reference: str
+    run: str
+    needs: tuple[str, ...] = ("predict",)
+    takes: tuple[str, ...] = ()
+    estimand: str = ""
+    options: str = ""
+    quantity: str = "attribution"
+    exact: bool = True
+    signed: bool = True
+    additive: bool = False
+    figures: tuple[str, ...] = ()
+    section: str | None = None
+    command: str | None = None
+    cost: str = ""
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise OptionError(
+                f"family={self.family!r} of method {self.id!r} is not known; families are {shown(FAMILIES)}."
+            )
+        for name in (*self.needs, *self.takes):
+            if name not in NEEDS:
+                raise OptionError(f"method {self.id!r}: {name!r} is not among what methods need: {shown(NEEDS)}.")
+        for name in (self.run, *([self.options] if self.options else [])):
+            if name.count(":") != 1:
+                raise OptionError(f"method {self.id!r}: {name!r} must read 'module:name'.")
+
+    @property
+    def method_id(self) -> str:
+        """The id that evidence keeps, unique in the library: ``"effects.ale"``."""
+        return f"{self.family}.{self.id}"
+
+    def evidence_fields(self) -> dict[str, Any]:
+        """Return the fields of evidence that every result of this method has."""
+        return {
+            "method": self.title,
+            "method_id": self.method_id,
+            "quantity": self.quantity,
+            "signed": self.signed,
+        }
+
+
+@final
+@dataclass(frozen=True)
+class Option:
+    """One option of a method, as the command line and the docs show it.
+
+    Attributes:
+        name: of the field. kind: its type as written. default: its default; MISSING where there is none. help: what it does. choices: its values, if they are few.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    help: str = ""
+    choices: tuple[Any, ...] = ()

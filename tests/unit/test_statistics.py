@@ -1,0 +1,252 @@
+"""Statistics against SciPy, closed forms and, where they are error bars, simulation."""
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from whybox.errors import OptionError
+from whybox.numerics.statistics import (
+    RunningMoments,
+    abs_rank_correlations,
+    adjust_p_values,
+    confidence_interval,
+    critical_value,
+    format_mean,
+    jackknife_std_error,
+    kendall,
+    kendall_of_pairs,
+    leave_group_out,
+    mean_interval,
+    spearman,
+)
+
+
+def test_rank_correlations_are_those_of_scipy():
+    draw = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = draw.integers(0, 6, 15).astype(float), draw.integers(0, 6, 15).astype(float)
+        assert spearman(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic, abs=1e-12)
+        assert kendall(a, b) == pytest.approx(scipy.stats.kendalltau(a, b).statistic, abs=1e-12)
+    assert spearman(np.arange(5.0), np.arange(5.0) ** 3) == pytest.approx(1, abs=1e-15)
+    assert spearman(np.array([1.0, 2.0]), np.array([5.0, 1.0])) == pytest.approx(-1, abs=1e-15)
+
+
+def test_a_constant_has_no_rank_correlation():
+    assert spearman(np.ones(4), np.arange(4.0)) == 0.0
+    assert spearman(np.zeros(0), np.zeros(0)) == 0.0
+    assert np.isnan(kendall([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]))
+    assert np.isnan(kendall([1.0, np.nan, 2.0], [1.0, 2.0, 3.0]))
+
+
+def test_what_only_rounding_tells_apart_is_tied():
+    noisy = [0.1, 0.1 + 1e-16, 0.3, 0.3 - 1e-16, 0.7]
+    for other in ([1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 1.0, 4.0, 3.0, 5.0]):
+        assert kendall(noisy, other) == kendall([1, 1, 2, 2, 3], other)
+    assert kendall_of_pairs([noisy, noisy, [5, 4, 3, 2, 1]]) == [
+        pytest.approx(t) for t in (1, kendall(noisy, [5, 4, 3, 2, 1]), kendall(noisy, [5, 4, 3, 2, 1]))
+    ]
+
+
+def test_rows_are_compared_where_both_are_finite():
+    a = np.array([[1.0, -2.0, 3.0, np.nan], [1.0, 2.0, 3.0, 4.0]])
+    b = np.array([[1.0, 2.0, -9.0, 1.0], [np.inf, 3.0, 2.0, 1.0]])
+    assert abs_rank_correlations(a, b) == pytest.approx([1.0, -1.0])
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
+def test_critical_values_are_those_of_scipy(level):
+    assert critical_value(level) == pytest.approx(scipy.stats.norm.ppf((1 + level) / 2), rel=1e-12)
+    for freedom in (1, 2, 7, 30, 31, 400, 2.5):
+        want = scipy.stats.t.ppf((1 + level) / 2, freedom)
+        assert critical_value(level, freedom) == pytest.approx(want, rel=1e-9)
+    low, high = confidence_interval([1.0, 2.0], [0.5, 0.1], level, 9)
+    want = scipy.stats.t.interval(level, 9, [1.0, 2.0], [0.5, 0.1])
+    np.testing.assert_allclose([low, high], want, rtol=1e-9)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -0.1, np.nan, "0.95", None, True])
+def test_levels_lie_between_0_and_1(level):
+    with pytest.raises(OptionError, match="level="):
+        critical_value(level)
+
+
+def test_intervals_of_means_are_those_of_scipy():
+    draw = np.random.default_rng(0)
+    for n in (2, 5, 20, 60):
+        values = draw.normal(size=n)
+        mean, half = mean_interval(values)
+        low, high = scipy.stats.t.interval(0.95, n - 1, values.mean(), scipy.stats.sem(values))
+        assert (mean - half, mean + half) == pytest.approx((low, high), rel=1e-9)
+    assert mean_interval(np.array([1.0])) == (1.0, np.inf)
+    assert format_mean(*mean_interval(np.array([1.0]))) == "1.00 (one row)"
+    assert format_mean(1.0, 0.25) == "1.00 +- 0.25"
+
+
+def test_few_repetitions_widen_an_interval():
+    same = np.tile(np.random.default_rng(0).normal(size=50), (3, 1))
+    apart = same + np.array([[-1.0], [0.0], [1.0]])
+    assert mean_interval(apart)[1] > mean_interval(same)[1] + 1.0
+
+
+def test_intervals_cover_means_of_rows_and_repetitions():
+    draw = np.random.default_rng(1)
+    inside = []
+    for _ in range(1500):
+        rows, repetitions = draw.normal(size=12), draw.normal(size=(5, 1))
+        mean, half = mean_interval(rows + repetitions + 0.3 * draw.normal(size=(5, 12)))
+        inside.append(abs(mean) <= half)
+    assert 0.94 <= np.mean(inside) <= 0.995
+
+
+# running moments
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e8])
+@pytest.mark.parametrize("blocks", [[40], [1, 1, 38], [7, 13, 0, 20]])
+def test_running_moments_are_those_of_all_rows(offset, blocks):
+    draw = np.random.default_rng(0)
+    values, weights = draw.normal(size=(40, 3, 2)), draw.integers(0, 4, 40).astype(float)
+    seen, plain = RunningMoments((3, 2)), RunningMoments((3, 2))
+    for part in np.split(np.arange(40), np.cumsum(blocks)[:-1]):
+        seen.add(values[part] + offset, weights[part])
+        plain.add(values[part] + offset)
+    shares = weights / weights.sum()
+    mean = np.einsum("r,rij->ij", shares, values)
+    n = 1 / (shares**2).sum()
+    variance = np.einsum("r,rij->ij", shares, (values - mean) ** 2) * n / (n - 1)
+    np.testing.assert_allclose(seen.mean - offset, mean, atol=1e-15 + 1e-15 * offset)
+    np.testing.assert_allclose(seen.variance, variance, rtol=1e-12 if offset == 0 else 1e-6)
+    np.testing.assert_allclose(plain.variance, values.var(axis=0, ddof=1), rtol=1e-12 if offset == 0 else 1e-6)
+    assert seen.rows == pytest.approx(n)
+    assert seen.weight == weights.sum()
+
+
+def test_moments_merge_in_any_order():
+    draw = np.random.default_rng(0)
+    values, weights = draw.normal(5, 1, (60, 2)), draw.random(60)
+    whole = RunningMoments((2,))
+    whole.add(values, weights)
+    parts = [RunningMoments((2,)) for _ in range(4)]
+    for part, which in zip(parts, np.split(np.arange(60), [10, 10, 45]), strict=True):
+        part.add(values[which], weights[which])
+    for order in itertools.permutations(range(4)):
+        merged = RunningMoments((2,))
+        for k in order:
+            merged.merge(parts[k])
+        np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-14)
+        np.testing.assert_allclose(merged.variance, whole.variance, rtol=1e-12)
+        assert merged.rows == pytest.approx(whole.rows)
+
+
+def test_nothing_seen_has_no_variance():
+    moments = RunningMoments((2,))
+    assert np.isnan(moments.variance).all()
+    moments.add(np.ones((3, 2)), np.array([0.0, 2.0, 0.0]))
+    assert np.isnan(moments.variance).all()
+    assert (moments.mean == 1).all()
+
+
+# the jackknife
+
+
+def test_jackknife_of_a_mean_without_single_rows_is_its_standard_error():
+    values = np.random.default_rng(0).normal(size=30)
+    shares = leave_group_out(np.ones(30), 30)
+    assert shares.shape == (31, 30)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert shares[0] @ values == pytest.approx(values.mean())
+    assert jackknife_std_error(shares[1:] @ values) == pytest.approx(scipy.stats.sem(values))
+
+
+def test_every_row_is_left_out_once_and_groups_are_alike_in_size():
+    shares = leave_group_out(np.arange(1.0, 26.0), 10)
+    left_out = shares[1:] == 0
+    assert (left_out.sum(axis=0) == 1).all()
+    assert set(left_out.sum(axis=1)) == {2, 3}
+    assert (shares == leave_group_out(np.arange(1.0, 26.0), 10)).all()
+    assert (shares != leave_group_out(np.arange(1.0, 26.0), 10, seed=1)).any()
+    assert (leave_group_out(np.ones(4), 0) == 0.25).all()
+
+
+def test_jackknife_intervals_cover():
+    """A ratio of means and a standard deviation: smooth, and no closed error."""
+    draw = np.random.default_rng(0)
+    inside = []
+    for seed in range(400):
+        x = draw.exponential(size=(200, 2))
+        shares = leave_group_out(np.ones(200), 10, seed)
+        mean = shares @ x
+        found = np.column_stack([mean[:, 0] / mean[:, 1], np.sqrt(shares @ x[:, 0] ** 2 - mean[:, 0] ** 2)])
+        low, high = confidence_interval(found[0], jackknife_std_error(found[1:]), freedom=9)
+        inside.append((low <= 1) & (high >= 1))
+    covered = np.mean(inside, axis=0)
+    assert (covered > 0.9).all()
+    assert (covered < 0.98).all()
+
+
+# p-values of several tests
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_false_discovery_rates_are_those_of_scipy(seed):
+    p = np.random.default_rng(seed).random((4, 3)) ** 3
+    for method, short in (("benjamini-hochberg", "bh"), ("benjamini-yekutieli", "by")):
+        want = scipy.stats.false_discovery_control(p.ravel(), method=short).reshape(p.shape)
+        np.testing.assert_array_equal(adjust_p_values(p, method), want)
+
+
+def test_adjusted_p_values_of_a_table_by_hand():
+    p = [0.01, 0.04, 0.03, 0.005]
+    assert adjust_p_values(p) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert adjust_p_values(p, "benjamini-hochberg") == pytest.approx([0.02, 0.04, 0.04, 0.02])
+    factor = 1 + 1 / 2 + 1 / 3 + 1 / 4
+    assert adjust_p_values(p, "benjamini-yekutieli") == pytest.approx(np.array([0.02, 0.04, 0.04, 0.02]) * factor)
+    assert adjust_p_values([0.6, 0.7]) == pytest.approx([1, 1])
+
+
+def test_holm_rejects_what_its_steps_reject():
+    """Its own wording: from the smallest on, compare with level / (tests left), stop at the first that is larger."""
+    draw = np.random.default_rng(0)
+    for _ in range(50):
+        p = draw.random(6) ** 4
+        rejected = np.zeros(6, dtype=bool)
+        for left, k in zip(range(6, 0, -1), np.argsort(p), strict=True):
+            if p[k] > 0.05 / left:
+                break
+            rejected[k] = True
+        assert ((adjust_p_values(p) <= 0.05) == rejected).all()
+
+
+@pytest.mark.parametrize("method", ["holm", "benjamini-hochberg", "benjamini-yekutieli"])
+def test_tests_that_could_not_be_made_do_not_count(method):
+    p = np.array([0.01, np.nan, 0.04, np.nan, 0.5])
+    found = adjust_p_values(p, method)
+    assert np.isnan(found[[1, 3]]).all()
+    np.testing.assert_array_equal(found[[0, 2, 4]], adjust_p_values(p[[0, 2, 4]], method))
+    assert np.isnan(adjust_p_values([np.nan], method)).all()
+    assert adjust_p_values([], method).shape == (0,)
+
+
+def test_few_false_rejections_and_few_false_discoveries():
+    """Under the null Holm rejects anything at all in 5 % of families; with effects present the false share of Benjamini-Hochberg is below 5 %."""
+    draw = np.random.default_rng(0)
+    any_false, false_share = [], []
+    for _ in range(2000):
+        z = draw.normal(size=20)
+        any_false.append((adjust_p_values(2 * scipy.stats.norm.sf(np.abs(z))) <= 0.05).any())
+        z[:8] += 3.5
+        rejected = adjust_p_values(2 * scipy.stats.norm.sf(np.abs(z)), "benjamini-hochberg") <= 0.05
+        false_share.append(rejected[8:].sum() / max(rejected.sum(), 1))
+    assert 0.03 < np.mean(any_false) < 0.065
+    assert 0.02 < np.mean(false_share) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("p", "method", "words"),
+    [([0.5], "bonferoni", "method="), ([1.5], "holm", "between 0 and 1"), ([-0.1], "holm", "between 0 and 1")],
+)
+def test_bad_p_values_are_refused(p, method, words):
+    with pytest.raises(OptionError, match=words):
+        adjust_p_values(p, method)
