@@ -63,11 +63,11 @@ def imports(path):
     return tuple(_imports(path))
 
 
-def _imports(path):
+def _imports(path, *, for_types=False):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if not for_types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             skipped |= {id(n) for n in ast.walk(node)}
     for node in ast.walk(tree):
         if id(node) in skipped:
@@ -123,7 +123,18 @@ def test_games_are_about_players_and_worths_alone():
 
 
 def test_no_cycles():
-    graph = {m: {t for t in imports(p) if t in set(modules().values())} for p, m in modules().items() if m != "whybox"}
+    refuse_cycles(
+        {m: {t for t in imports(p) if t in set(modules().values())} for p, m in modules().items() if m != "whybox"}
+    )
+
+
+def test_networks_have_no_cycles_of_types_either():
+    rooms = ("whybox.adapters.", "whybox.methods.saliency", "whybox.checks")
+    mine = {p: m for p, m in modules().items() if m.startswith(rooms)}
+    refuse_cycles({m: {t for t in _imports(p, for_types=True) if t in mine.values()} for p, m in mine.items()})
+
+
+def refuse_cycles(graph):
     done, path = set(), []
 
     def visit(m):

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 import whybox as wb
 from fixed_maps import Fixed
-from whybox.checks.check import GROUPS, check_saved
+from whybox.checks.check import CHECK_GROUPS, check_saved
 from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.result import VERDICTS, Check, Checks
@@ -294,9 +294,9 @@ def test_what_does_not_belong_is_refused(table):
         wb.check(e, net, rows, absent=("zero",))
     with pytest.raises(OptionError, match="blurred"):
         wb.check(e, net, rows, absent=("zero", "blur"), checks="faithfulness")
-    with pytest.raises(OptionError, match="no method of the catalogue"):
+    with pytest.raises(OptionError, match="not a method of this library"):
         wb.check(wb.saliency(net, rows, method=Planted(edge=False)), net, rows)
-    with pytest.raises(InputError, match="not what made"):
+    with pytest.raises(InputError, match="is not the (option|method) that made"):
         wb.check(wb.saliency(net, rows, method=Planted(edge=False)), net, rows, method=Planted(edge=True))
     with pytest.raises(InputError, match="samples="):
         wb.check(wb.saliency(net, rows, method="smoothgrad"), net, rows, options={"samples": 7})
@@ -453,7 +453,7 @@ def test_the_table_in_every_form(table, tmp_path):
     net, rows = table
     e = wb.saliency(net, rows, method="smoothgrad", samples=6)
     found = wb.check(e, net, rows, max_rows=5)
-    assert {c.group for c in found.rows} == set(GROUPS)
+    assert {c.group for c in found.rows} == {group.name for group in CHECK_GROUPS}
     assert {c.verdict for c in found.rows} <= set(VERDICTS)
     assert [set(line) for line in found.table()] == [{"check", "verdict", "number", "reason"}] * len(found.rows)
     assert "5 of 20 rows checked" in str(found)

@@ -69,7 +69,7 @@ def test_pictures_stand_side_by_side_with_checks_and_evidence(pictures):
     for line in ("parameters drawn anew: all layers", "deletion, zero", "completeness", "Rows through the network"):
         assert line in text
     assert "Left out" not in text  # a small network is checked in every way
-    assert "Made unasked: numerical, stability, model dependence and faithfulness" in text
+    assert "Run by default: numerical, stability, model dependence and faithfulness" in text
     assert "Wall time" not in text
     assert text.count("SHA-256 of model") == 3
 
@@ -125,9 +125,9 @@ def test_the_checks_made_unasked_hang_on_counts_and_not_on_the_clock(tmp_path, m
     ):
         plan = check_budget.choose_checks(at, kept)
         assert (len(plan.groups), plan.rows) == (groups, rows), (kept, plan)
-        assert plan.whole == (len(plan.groups) == 4)
-        for group in check_budget.MAX_MAPS_PER_ROW:
-            assert group in plan.said  # as made, or as left out
+        assert plan.complete == (len(plan.groups) == 4)
+        for group in check_budget.BY_COST:
+            assert group.name in plan.reason  # as run, or as left out
     monkeypatch.setattr("time.perf_counter", iter(np.arange(0.0, 1e9, 1e5)).__next__)
     pages = []
     for name in ("a.html", "b.html"):

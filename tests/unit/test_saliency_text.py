@@ -236,7 +236,7 @@ def test_refusals(net):
         wb.saliency(net, "good", 0, tokenizer=3)
     with pytest.raises(InputError, match="no tokens"):
         wb.saliency(net, "x", 0, tokenizer=lambda _: {"ids": [], "tokens": []}, embedding="embed")
-    with pytest.raises(OptionError, match="say which one"):
+    with pytest.raises(OptionError, match="name the one that replaces"):
         wb.saliency(net, "good", 0, Absent(baseline=3), tokenizer=tk, embedding="embed")
 
 

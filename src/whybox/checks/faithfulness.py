@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.checks.audit import CheckSubject
+from whybox.checks.cost import CheckCost
 from whybox.checks.deletion_curves import FEW_SEGMENTS, MIN_SEGMENTS, RemovalGame, rank_segments, segment_ids
+from whybox.checks.group import CheckGroup
 from whybox.checks.result import Check
 from whybox.checks.token_removal import token_games, token_orders
 from whybox.checks.trivial_maps import edge_map, input_size, is_picture
@@ -25,9 +27,10 @@ from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.numerics.statistics import critical_value, format_mean, kendall_of_pairs, mean_interval
 
-__all__ = ["BASELINES_TRIED", "faithfulness", "removal_games"]
+__all__ = ["BASELINES_TRIED", "GROUP", "faithfulness", "removal_games"]
 
 FAITHFULNESS: Final = "faithfulness"
+FORWARDS_FOR_CURVES: Final = 700  # of a row, about, for deletion and insertion
 TOGETHER_LINE: Final = "faithfulness: together"
 BASELINES_TRIED: Final = ("zero", "mean", "blur", "other row")
 RANDOM_ORDERS: Final = 6  # random orders
@@ -36,14 +39,14 @@ MAX_ORDERS: Final = 40  # of which the best is met by chance in 2.5 %
 MIN_AGREEMENT: Final = 0.2  # mean tau; measured on digits, metrics that contradict each other have -0.6 to 0.1, those that agree 0.75 and more
 
 
-def faithfulness(subject: CheckSubject, replacements: Sequence[str] | None = None) -> list[Check]:
+def faithfulness(subject: CheckSubject) -> list[Check]:
     """Measure the map's order against random orders and the best one known.
 
     Raises:
         OptionError: stand-ins that are not known, or fewer than two.
     """
     problem = subject.score_problem()
-    games, reason = removal_games(subject, problem, replacements)
+    games, reason = removal_games(subject, problem, subject.replacements)
     if reason:
         return [Check(FAITHFULNESS, TOGETHER_LINE, "not applicable", None, reason)]
     candidates = _candidates(subject, games) if subject.tokens is None else token_orders(subject, games)
@@ -319,3 +322,6 @@ def _agreement_check(checks: list[Check], columns: list[list[float]], names: lis
         text + ": they disagree, so none of them is to be quoted alone.",
         details,
     )
+
+
+GROUP: Final = CheckGroup(FAITHFULNESS, faithfulness, CheckCost(forwards=FORWARDS_FOR_CURVES, needs_rows=True))

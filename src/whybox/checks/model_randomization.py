@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.checks.audit import CheckSubject, flatten_maps
+from whybox.checks.cost import CheckCost
 from whybox.checks.faithfulness import removal_games
+from whybox.checks.group import CheckGroup
 from whybox.checks.result import Check
 from whybox.checks.token_maps import Tokens
 from whybox.checks.trivial_maps import edge_map, input_size, is_picture
@@ -27,7 +29,7 @@ from whybox.models.differentiable import Differentiable
 from whybox.numerics.rounding import floor, ratio, varies
 from whybox.numerics.statistics import format_mean, mean_interval, spearman
 
-__all__ = ["model_dependence"]
+__all__ = ["GROUP", "model_dependence"]
 
 MODEL_DEPENDENCE: Final = "model dependence"
 ALL_LAYERS: Final = "parameters drawn anew: all layers"
@@ -329,3 +331,10 @@ def _score_correlation(before: Floats, after: Floats) -> float:
     usable = (one > floor(before.T)) & (two > floor(after.T))  # else the score does not move
     found = ratio(np.abs((a * b).mean(axis=1)) * usable, one * two, 0.0)
     return float(found.mean()) if len(found) else 0.0
+
+
+GROUP: Final = CheckGroup(
+    MODEL_DEPENDENCE,
+    model_dependence,
+    CheckCost(maps=2 * MAX_NETWORKS_DRAWN + 2, maps_if_expensive=2 * MIN_NETWORKS_DRAWN + 2, needs_rows=True),
+)

@@ -7,12 +7,14 @@ from typing import Final
 import numpy as np
 
 from whybox.checks.audit import CheckSubject, Maps, flatten_maps
+from whybox.checks.cost import CheckCost
+from whybox.checks.group import CheckGroup
 from whybox.checks.result import Check
 from whybox.data.table import Floats
 from whybox.numerics.rounding import SINGLE, relative
 from whybox.numerics.statistics import abs_rank_correlations
 
-__all__ = ["numerical_checks"]
+__all__ = ["GROUP", "numerical_checks", "relative_distance"]
 
 NUMERICAL: Final = "numerical"
 SAME: Final = (
@@ -143,7 +145,7 @@ def _mode(subject: CheckSubject) -> Check:
 
 def _dtype(subject: CheckSubject) -> Check:
     name = "dtype"
-    if subject.settings.get("dtype") != "bfloat16" and "16" not in subject.net.arithmetic:
+    if subject.recipe.dtype != "bfloat16" and "16" not in subject.net.arithmetic:
         return Check(
             NUMERICAL, name, "not applicable", None, f"computed in {subject.net.arithmetic}, not in a shorter type."
         )
@@ -168,3 +170,6 @@ def _dtype(subject: CheckSubject) -> Check:
         distance,
         said + ("." if distance <= SHORTER else ": leave dtype out."),
     )
+
+
+GROUP: Final = CheckGroup(NUMERICAL, numerical_checks, CheckCost(maps=1, maps_if_expensive=1))

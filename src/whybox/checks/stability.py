@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 
 from whybox.checks.audit import Arrays, CheckSubject, Maps, flatten_maps
+from whybox.checks.cost import CheckCost
+from whybox.checks.group import CheckGroup
 from whybox.checks.reproduction import relative_distance
 from whybox.checks.result import Check
 from whybox.data.table import Floats
@@ -17,7 +19,7 @@ from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.numerics.rounding import floor, relative
 from whybox.numerics.statistics import abs_rank_correlations, format_mean, mean_interval
 
-__all__ = ["stability"]
+__all__ = ["GROUP", "stability"]
 
 STABILITY: Final = "stability"
 SMALL_NOISE_LINE: Final = "stability: small noise"
@@ -155,3 +157,10 @@ def _seeds(subject: CheckSubject) -> Check:
         said + ("." if verdict == "pass" else ": take more samples before reading details."),
         {"rows": table},
     )
+
+
+GROUP: Final = CheckGroup(
+    STABILITY,
+    stability,
+    CheckCost(maps=NOISE_TRIALS + SEEDS_TRIED, maps_if_expensive=MIN_TRIALS + SEEDS_TRIED + 1),
+)

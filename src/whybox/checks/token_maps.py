@@ -1,14 +1,15 @@
-"""Maps of tokens and words: what is read again, where each token stands on the map, what hides a token from the network."""
+"""Maps of tokens and words: reading texts again, the map position of each token, masks that hide tokens from the network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
+from whybox.checks.supplied import Supplied
 from whybox.data.table import Floats
 from whybox.errors import InputError, OptionError
 from whybox.explanation.explanation import Explanation
@@ -17,7 +18,14 @@ from whybox.methods.saliency.gradients import Gradient
 from whybox.methods.saliency.inputs import Input, resolve_inputs
 from whybox.methods.saliency.prepare_inputs import PreparedInputs, apply_embedding, prepare_inputs
 from whybox.methods.saliency.problem import Indices
-from whybox.methods.saliency.recipe import check_same_network, input_digest, only_digest, plain_options, rebuild_method
+from whybox.methods.saliency.recipe import (
+    Recipe,
+    check_same_network,
+    input_digest,
+    only_digest,
+    plain_options,
+    rebuild_method,
+)
 from whybox.methods.saliency.text import (
     Texts,
     group_into_words,
@@ -26,34 +34,32 @@ from whybox.methods.saliency.text import (
     strip_word_marks,
     sum_over_positions,
 )
+from whybox.methods.saliency.token_options import TokenOptions
 from whybox.models.differentiable import Differentiable
 
 __all__ = ["Tokens", "is_token_map", "resolve_tokens"]
 
 Bools = npt.NDArray[np.bool_]
-NO_CHANGE_TOLERANCE: Final = 1e-4  # of the answers' size: a token that is hidden changes nothing but the last digits
+NO_CHANGE_TOLERANCE: Final = 1e-4  # of the outputs' size: a hidden token changes the last digits only
 
 
 @final
 @dataclass(frozen=True)
 class Tokens:
-    """What maps of tokens are made from.
+    """Texts or token ids that a map was made from.
 
     Attributes:
-        net: the whole network. inputs: all that goes into it, numbers of tokens first. embedding: the layer that derivatives begin at, None for none.
-        texts: as they were read, None where numbers of tokens were given. words: whether tokens are summed to words.
-        said: baseline_token, as the user says it. absent: number and name of the token that stands for absent ones, None where none is known.
-        which: (rows, tokens), the place of the map on which a token stands, -1 for what fills texts up. places: how many the map has.
-        mask: which of the inputs hides tokens from the network, None for none.
-        background: rows that stand for absent, before the embedding; None: there are none.
+        net: the whole network. inputs: all its inputs, token ids first. options: embedding, words and baseline token of the map.
+        texts: as they were read; None if token ids were given. absent_token: id and name of the baseline token; None if none is known.
+        position_of: (rows, tokens), the map position of each token, -1 for padding. positions: number of map positions.
+        mask: index of the input that hides tokens from the network, None for none.
+        background: background rows before the embedding, None for none.
     """
 
     net: Differentiable
     inputs: tuple[Input, ...]
-    embedding: str | None
+    options: TokenOptions
     texts: Texts | None
-    words: bool
-    baseline_token_given: Any
     absent_token: tuple[int, str] | None
     position_of: Indices
     positions: int
@@ -62,30 +68,40 @@ class Tokens:
 
     @property
     def ids(self) -> npt.NDArray[Any]:
-        """Numbers of tokens, (rows, tokens)."""
+        """Token ids, (rows, tokens)."""
         return self.inputs[0].x
 
     @property
+    def embedding(self) -> str | None:
+        """Path of the layer that derivatives begin at, None for none."""
+        return self.options.embedding
+
+    @property
+    def words(self) -> bool:
+        """True if tokens are summed to words."""
+        return self.options.words
+
+    @property
     def removable(self) -> Bools:
-        """Tokens that may be taken away, (rows, tokens): neither special ones nor what fills texts up."""
+        """Tokens that may be removed, (rows, tokens): neither special ones nor padding."""
         there = self.position_of >= 0
         return there if self.texts is None else there & ~self.texts.special
 
     def positions_with(self, tokens: Bools, rows: Indices) -> Bools:
-        """Places of the map on which one of these tokens stands, (rows, places)."""
+        """Map positions that hold one of these tokens, (rows, positions)."""
         out = np.zeros((len(rows), self.positions), dtype=bool)
         row, at = np.nonzero(tokens[rows] & (self.position_of[rows] >= 0))
         out[row, self.position_of[rows][row, at]] = True
         return out
 
     def sum_over_positions(self, values: npt.NDArray[Any], rows: Indices) -> Floats:
-        """Numbers of tokens (rows, tokens, ...) added up on the places of the map, NaN where a text is shorter."""
+        """Values of tokens (rows, tokens, ...) summed over map positions, NaN where a text is shorter."""
         return sum_over_positions(values, self.position_of[rows], self.positions)
 
     def prepared(
         self, method: Method, net: Differentiable | None = None, rows: Indices | None = None
     ) -> PreparedInputs:
-        """What goes in, as wb.saliency fed it, for these rows, perhaps into another network."""
+        """The inputs as wb.saliency prepares them, for these rows, perhaps for another network."""
         at = np.arange(len(self.ids)) if rows is None else rows
         return apply_embedding(
             PreparedInputs(
@@ -97,12 +113,11 @@ class Tokens:
                 self.words,
                 background=self.background,
             ),
-            self.embedding,
-            self.baseline_token_given,
+            self.options,
         )
 
     def letter_counts(self, rows: Indices) -> Floats | None:
-        """Letters on each place of the map, (rows, places); None where the tokens' names are not known."""
+        """Number of letters at each map position, (rows, positions); None if the tokens' names are not known."""
         if self.texts is None:
             return None
         letters = np.array(
@@ -111,20 +126,20 @@ class Tokens:
         return self.sum_over_positions(letters, rows)
 
     def nearness_to_start(self, rows: Indices) -> Floats:
-        """How near the beginning each place is, (rows, places)."""
+        """How near the beginning of the text each map position is, (rows, positions)."""
         return np.broadcast_to(-np.arange(self.positions, dtype=float), (len(rows), self.positions))
 
     def embedding_norms(self, rows: Indices) -> Floats | None:
-        """Length of the vectors that the embedding gives, (rows, places); None without an embedding."""
+        """Length of the embedding's vectors, (rows, positions); None without an embedding."""
         if self.embedding is None:
             return None
         out = self.prepared(Gradient(), rows=rows).inputs[0].x.astype(np.float64)
         return self.sum_over_positions(np.sqrt((out * out).sum(axis=-1)), rows)
 
     def trivial_maps(self, rows: Indices) -> dict[str, Floats]:
-        """Maps that know nothing of the network, or of its embedding alone, (rows, places) each."""
+        """Maps that know nothing of the network but perhaps its embedding, (rows, positions) each."""
         found = {
-            "the place in the text": self.nearness_to_start(rows),
+            "the position in the text": self.nearness_to_start(rows),
             "the length in letters": self.letter_counts(rows),
             "the size of the embedding's vector": self.embedding_norms(rows),
         }
@@ -132,83 +147,80 @@ class Tokens:
 
 
 def is_token_map(e: Explanation) -> bool:
-    """Whether this is a map of tokens or words."""
+    """True for a map of tokens or words."""
     return bool({"token", "word"} & set(e.dims))
 
 
-def resolve_tokens(  # noqa: PLR0913  # what an auditor brings
-    e: Explanation,
-    net: Differentiable,
-    inputs: Any,
-    *,
-    method: Any,
-    options: Mapping[str, Any] | None,
-    embedding: str | None,
-    tokenizer: Any,
-    baseline_token: Any,
-    background: Any,
-    rows: Indices,
+def resolve_tokens(
+    e: Explanation, recipe: Recipe, net: Differentiable, inputs: Any, supplied: Supplied, rows: Indices
 ) -> tuple[Tokens, Method]:
-    """Read texts, or numbers of tokens, again, and hold them and the method against what the explanation says.
+    """Read texts or token ids again, and compare them and the method with the explanation.
 
     Raises:
         OptionError: something the explanation does not keep was not given. InputError: it was made from something else.
     """
-    settings = e.evidence.settings
-    _check_given_again(e, inputs, embedding, tokenizer)
-    layer = settings.get("embedding")
-    baseline_token_given = settings.get("baseline_token") if baseline_token is None else baseline_token
+    given, background = supplied.tokens, supplied.background
+    _check_given_again(e, recipe, inputs, given)
+    words = "word" in e.dims
+    baseline_token = recipe.baseline_token if given.baseline_token is None else given.baseline_token
     plain = prepare_inputs(
-        net, inputs, Gradient(), channel_axis=None, tokenizer=tokenizer, words="word" in e.dims, background=background
+        net,
+        inputs,
+        Gradient(),
+        TokenOptions(tokenizer=given.tokenizer, words=words),
+        channel_axis=None,
+        background=background,
     )
     ids = replace(plain.inputs[0], dims=("row", "token"))
     if not ids.whole:
-        raise InputError(f"the explanation is of tokens: pass texts, or numbers of tokens, not {ids.x.dtype}.")
+        raise InputError(f"the explanation is of tokens: pass texts or token ids, not {ids.x.dtype}.")
     whole_inputs = (ids, *(replace(i, held=True) for i in plain.inputs[1:]))
-    absent_token = resolve_absent_token(baseline_token_given, plain.texts)
+    absent_token = resolve_absent_token(baseline_token, plain.texts)
     tokens = Tokens(
         plain.net,
         whole_inputs,
-        layer,
+        TokenOptions(recipe.embedding, words=words, baseline_token=baseline_token),
         plain.texts,
-        plain.words,
-        baseline_token_given,
         absent_token,
         np.zeros(0, dtype=np.intp),
         e.shape[1],
         background=plain.background,
     )
-    used_settings = settings if absent_token is None and background is None else _without_baseline(settings)
-    rebuilt = rebuild_method(used_settings, method, options)
-    dtype = settings.get("dtype")
-    prepared = tokens.prepared(rebuilt, plain.net if dtype is None else plain.net.with_dtype(dtype))
-    _check_fingerprints(e, prepared, tokenizer)
-    _check_baseline(settings, prepared)
+    reusable = recipe if absent_token is None and background is None else _without_baseline(recipe)
+    method = rebuild_method(reusable, supplied.method, supplied.options)
+    prepared = tokens.prepared(method, plain.net if recipe.dtype is None else plain.net.with_dtype(recipe.dtype))
+    _check_fingerprints(e, prepared, from_texts=given.tokenizer is not None)
+    _check_baseline(recipe, prepared)
     fingerprints = (
         None if prepared.background is None else input_digest(resolve_inputs(prepared.net, prepared.background, None))
     )
-    if fingerprints != settings["background"]:
+    if fingerprints != recipe.background:
         raise (InputError if background is not None else OptionError)(
-            "what stands behind the explanation is another background, or none (by its SHA-256), and it does not keep it; pass background= as it was."
+            "the explanation was made with another background, or with none (its SHA-256 differs), and does not keep it; pass background= as it was."
         )
     mask = _find_mask(tokens, rows)
     tokens = replace(tokens, position_of=_position_of(tokens, mask), mask=mask)
     if int(tokens.position_of.max(initial=-1)) >= e.shape[1]:
-        raise InputError("the explanation has fewer places than the texts have tokens or words; pass it whole.")
-    return tokens, rebuilt
+        raise InputError("the explanation has fewer positions than the texts have tokens or words; pass it whole.")
+    return tokens, method
 
 
-def _check_given_again(e: Explanation, inputs: Any, embedding: str | None, tokenizer: Any) -> None:
-    """What is passed again suits what the explanation says of itself."""
-    kept = e.evidence.settings.get("embedding")
-    if embedding is not None and embedding != kept:
-        raise InputError(f"embedding={embedding!r} is not what the explanation was made with: {kept!r}.")
+def _check_given_again(e: Explanation, recipe: Recipe, inputs: Any, given: TokenOptions) -> None:
+    """Compare what is passed again with what the explanation keeps.
+
+    Raises:
+        InputError: these differ. OptionError: there is no tokenizer for texts.
+    """
+    if given.embedding is not None and given.embedding != recipe.embedding:
+        raise InputError(
+            f"embedding={given.embedding!r} is not the one that the explanation was made with: {recipe.embedding!r}."
+        )
     if "text" not in e.extras:
         return
-    if tokenizer is None:
-        raise OptionError("the explanation is of texts and does not keep how they are read; pass tokenizer=, the same.")
+    if given.tokenizer is None:
+        raise OptionError("the explanation is of texts and does not keep the tokenizer; pass the same one: tokenizer=.")
     if not is_text(inputs):
-        raise InputError("the explanation is of texts; pass all of them as they were, not numbers of tokens.")
+        raise InputError("the explanation is of texts; pass all of them as they were, not token ids.")
     texts = [inputs] if isinstance(inputs, str) else list(inputs)
     stored: list[Any] = list(map(str, e.extras["text"][1]))
     if "text_pair" in e.extras:
@@ -220,40 +232,35 @@ def _check_given_again(e: Explanation, inputs: Any, embedding: str | None, token
         )
 
 
-def _check_fingerprints(e: Explanation, prepared: PreparedInputs, tokenizer: Any) -> None:
+def _check_fingerprints(e: Explanation, prepared: PreparedInputs, *, from_texts: bool) -> None:
     fingerprints = e.evidence.fingerprints
     check_same_network(fingerprints, prepared.net)
     if fingerprints.get("rows") != input_digest(prepared.inputs):
-        what = (
-            "texts, or by another tokenizer"
-            if tokenizer is not None
-            else "numbers of tokens (or of what goes with them)"
-        )
+        what = "texts, or with another tokenizer" if from_texts else "token ids (or inputs beside them)"
         raise InputError(
             f"the explanation was made from other {what}: their SHA-256 differs. Pass all that was explained, as it was, in the same type."
         )
 
 
-def _without_baseline(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings less the array that stood for absent tokens, which is made again."""
-    kept = dict(settings["options"])
-    if only_digest(kept.get("baseline")):
-        kept["baseline"] = None
-    return {**settings, "options": kept}
+def _without_baseline(recipe: Recipe) -> Recipe:
+    """The recipe without a baseline array of token ids, which is made again."""
+    if not only_digest(recipe.options.get("baseline")):
+        return recipe
+    return replace(recipe, options={**recipe.options, "baseline": None})
 
 
-def _check_baseline(settings: Mapping[str, Any], prepared: PreparedInputs) -> None:
-    stored = settings["options"].get("baseline")
+def _check_baseline(recipe: Recipe, prepared: PreparedInputs) -> None:
+    stored = recipe.options.get("baseline")
     if not only_digest(stored):
         return
     if plain_options(prepared.method)["baseline"] != stored:
         raise InputError(
-            "what stands for absent tokens is not what the explanation was made with (its SHA-256 differs); pass baseline_token=, or background=, as it was."
+            "the baseline of tokens is not the one that the explanation was made with (its SHA-256 differs); pass baseline_token=, or background=, as it was."
         )
 
 
 def _cut_texts(texts: Texts, rows: Indices) -> Texts:
-    """Some of the texts, as wide as all."""
+    """Some of the texts, padded as all of them."""
     arrays: dict[str, Any] = {
         f.name: a[rows] for f in fields(texts) if isinstance(a := getattr(texts, f.name), np.ndarray)
     }
@@ -286,11 +293,11 @@ def _find_mask(tokens: Tokens, rows: Indices) -> int | None:
         m = whole_inputs.x[rows]
         if m.shape != ids.shape or not np.isin(m, (0, 1)).all() or not (m == 1).any(axis=1).all():
             continue
-        used_settings = m == 1
-        kept_token = np.where(used_settings, draws, 2.0).argmin(axis=1)  # one stays in every row
+        visible = m == 1
+        kept_token = np.where(visible, draws, 2.0).argmin(axis=1)  # one stays in every row
         reduced_mask = np.where(draws < 0.5, 0, m).astype(m.dtype)
         reduced_mask[np.arange(len(m)), kept_token] = 1
-        if ((reduced_mask == 0) & used_settings).sum() == 0:
+        if ((reduced_mask == 0) & visible).sum() == 0:
             reduced_mask = m
         swapped = np.where(reduced_mask == 0, other, ids)
         plain, hidden, swapped_outputs = (

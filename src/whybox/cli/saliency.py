@@ -106,6 +106,7 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
 
 def _saliency(options: argparse.Namespace) -> None:
     from whybox.explanation.explanation import labels
+    from whybox.methods.saliency.recipe import read_recipe
     from whybox.methods.saliency.saliency import saliency
 
     files = files_of(options.inputs, options.input)
@@ -135,7 +136,7 @@ def _saliency(options: argparse.Namespace) -> None:
         **method_options,
     )
     parts = found if isinstance(found, tuple) else (found,)
-    which = parts[0].evidence.settings["inputs"] if isinstance(found, tuple) else [0]
+    which = read_recipe(parts[0]).inputs if isinstance(found, tuple) else (0,)
     called = [read.labels[k] for k in which]
     parts = tuple(
         e if of is None else replace(e, coords={**e.coords, "row": labels(of)})

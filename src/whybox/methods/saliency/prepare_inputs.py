@@ -23,6 +23,7 @@ from whybox.methods.saliency.text import (
     replace_tokens,
     resolve_absent_token,
 )
+from whybox.methods.saliency.token_options import TokenOptions
 from whybox.models.differentiable import Differentiable
 
 __all__ = ["PreparedInputs", "apply_embedding", "cut_to_rows", "has_baseline", "match_names", "prepare_inputs"]
@@ -56,17 +57,14 @@ class PreparedInputs:
         return explanations if self.several else explanations[0]
 
 
-def prepare_inputs(  # noqa: PLR0913  # all of these decide the inputs
+def prepare_inputs(
     net: Differentiable,
     inputs: Any,
     method: Method,
+    tokens: TokenOptions = TokenOptions(),  # noqa: B008  # frozen
     *,
     background: Any = None,
     channel_axis: Any = "auto",
-    embedding: str | None = None,
-    tokenizer: Any = None,
-    words: bool = False,
-    baseline_token: Any = None,
 ) -> PreparedInputs:
     """Read the inputs; see :func:`whybox.saliency` for the arguments.
 
@@ -76,42 +74,42 @@ def prepare_inputs(  # noqa: PLR0913  # all of these decide the inputs
     """
     texts: Texts | None = None
     notes: tuple[str, ...] = ()
-    if is_text(inputs) or is_text(background) or tokenizer is not None:
-        net, texts, inputs, background, notes = prepare_texts(net, inputs, tokenizer, background)
-    if words and texts is None:
+    if is_text(inputs) or is_text(background) or tokens.tokenizer is not None:
+        net, texts, inputs, background, notes = prepare_texts(net, inputs, tokens.tokenizer, background)
+    if tokens.words and texts is None:
         raise OptionError("words=True needs texts and a tokenizer.")
     several = isinstance(inputs, tuple) or (isinstance(inputs, Mapping) and len(inputs) > 1)
     names = tuple(map(str, inputs)) if isinstance(inputs, Mapping) else ()
     if names:
         net, inputs = net.with_input_names(names), tuple(inputs.values())
-        background = match_names(background, names, unnamed=embedding is not None)
+        background = match_names(background, names, unnamed=tokens.embedding is not None)
     resolved = resolve_inputs(net, inputs, channel_axis)
     if names:
         resolved = tuple(replace(i, name=n) for i, n in zip(resolved, names, strict=True))
-    tokens = texts is not None or embedding is not None
-    if not tokens and (channel_axis is None or isinstance(channel_axis, str)):
+    reads_tokens = texts is not None or tokens.embedding is not None
+    if not reads_tokens and (channel_axis is None or isinstance(channel_axis, str)):
         resolved, notes = named_axes(net, resolved, channels=method.channels and channel_axis is not None)
-    if tokens:
+    if reads_tokens:
         resolved = (replace(resolved[0], dims=("row", "token")), *(replace(i, held=True) for i in resolved[1:]))
-    elif baseline_token is not None:
+    elif tokens.baseline_token is not None:
         raise OptionError("baseline_token= needs texts, or embedding='...'.")
     return apply_embedding(
-        PreparedInputs(net, resolved, method, several, texts, words, notes, background), embedding, baseline_token
+        PreparedInputs(net, resolved, method, several, texts, tokens.words, notes, background), tokens
     )
 
 
-def apply_embedding(prepared: PreparedInputs, embedding: str | None, baseline_token: Any) -> PreparedInputs:
+def apply_embedding(prepared: PreparedInputs, tokens: TokenOptions) -> PreparedInputs:
     """Give the method its baseline of tokens, and let the network begin after the embedding, if one is named; the same for background tokens.
 
     Raises:
         OptionError, InputError, UnsupportedModelError: as prepare_inputs.
     """
+    embedding, net = tokens.embedding, prepared.net
     if prepared.texts is None and embedding is None:
         return prepared
-    net = prepared.net
-    if prepared.background is not None and baseline_token is not None:
+    if prepared.background is not None and tokens.baseline_token is not None:
         raise OptionError("baseline_token= and background= both give the baseline; leave one of the two out.")
-    token = resolve_absent_token(baseline_token, prepared.texts) if prepared.background is None else None
+    token = resolve_absent_token(tokens.baseline_token, prepared.texts) if prepared.background is None else None
     if embedding is not None:
         prepared = _from_embedding(prepared, embedding, token)
     elif token is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -19,7 +19,7 @@ from whybox.methods.registry import load, of_id
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import SaliencyProblem
-from whybox.methods.saliency.recipe import input_digest, settings_of
+from whybox.methods.saliency.recipe import Recipe, input_digest, make_recipe
 from whybox.numerics.rounding import SINGLE, relative
 
 __all__ = ["CHANNEL_REDUCTIONS", "run_method"]
@@ -29,9 +29,9 @@ ROUNDING: Final = 1e-3  # of |score - base| and of the scores, for methods that 
 
 
 def run_method(
-    problem: SaliencyProblem, method: Method, notes: Sequence[str] = (), asked: Mapping[str, Any] | None = None
+    problem: SaliencyProblem, method: Method, notes: Sequence[str] = (), recipe: Recipe | None = None
 ) -> tuple[Explanation, ...]:
-    """Run a method, and return one explanation for each input that has a map; the evidence keeps the recipe.
+    """Run a method, and return one explanation for each input that has a map. The evidence keeps the recipe (None: that of problem and method).
 
     Raises:
         WhyboxError: see whybox.errors; the message says what to do.
@@ -40,10 +40,9 @@ def run_method(
     output = method(problem)
     _finite(output, method)
     additivity = _additivity(problem, output)
-    mapped = [input_index for input_index, a in enumerate(output.maps[0]) if a is not None]
-    settings = settings_of(problem, method, asked) | {"inputs": mapped}
-    if output.resolved:
-        settings["resolved"] = dict(output.resolved)
+    mapped = tuple(input_index for input_index, a in enumerate(output.maps[0]) if a is not None)
+    recipe = make_recipe(problem, method) if recipe is None else recipe
+    settings = replace(recipe, inputs=mapped, resolved=dict(output.resolved)).settings()
     evidence = _evidence(
         problem, method, output, additivity, (*notes, *problem.net.remarks, *output.notes), settings, began
     )

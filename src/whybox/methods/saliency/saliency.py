@@ -13,7 +13,9 @@ from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.make_method import make
 from whybox.methods.saliency.prepare_inputs import cut_to_rows, prepare_inputs
 from whybox.methods.saliency.problem import DEFAULT_MEMORY, SaliencyProblem, resolve_problem, select_rows
+from whybox.methods.saliency.recipe import make_recipe
 from whybox.methods.saliency.result import CHANNEL_REDUCTIONS, run_method
+from whybox.methods.saliency.token_options import TokenOptions
 from whybox.models.differentiable import Differentiable
 from whybox.models.registry import as_network
 
@@ -81,20 +83,13 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
         raise OptionError(f"reduce={reduce!r} is not known: 'auto', 'max', 'sum' or None.")
     if background is not None and not resolved_method.background:
         raise OptionError(f"method={resolved_method.name!r} takes no background.")
+    tokens = TokenOptions(embedding, tokenizer, words, baseline_token)
     network = as_network(net, output)
     network = replace(network.fresh(), output_names=tuple(map(str, output_names or ())))
     with network.session():
         computing: Differentiable = network if dtype is None else network.with_dtype(dtype)
         prepared = prepare_inputs(
-            computing,
-            inputs,
-            resolved_method,
-            background=background,
-            channel_axis=channel_axis,
-            embedding=embedding,
-            tokenizer=tokenizer,
-            words=words,
-            baseline_token=baseline_token,
+            computing, inputs, resolved_method, tokens, background=background, channel_axis=channel_axis
         )
         problem = resolve_problem(
             prepared.net,
@@ -108,18 +103,16 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
             background=prepared.background,
         )
         notes = [] if dtype is None else [_precision_note(problem, prepared.method)]
-        explanations = run_method(
+        recipe = make_recipe(
             problem,
             prepared.method,
-            [*prepared.notes, *notes],
-            asked={
-                "target": target,
-                "dtype": dtype,
-                "output": output,
-                "embedding": embedding,
-                "baseline_token": baseline_token,
-            },
+            target_is_function=callable(target),
+            dtype=dtype,
+            output=output,
+            embedding=embedding,
+            baseline_token=baseline_token,
         )
+        explanations = run_method(problem, prepared.method, [*prepared.notes, *notes], recipe)
     return prepared.label_results(explanations)
 
 

@@ -1,0 +1,36 @@
+"""What a group of checks costs, so that a report can choose checks before it runs any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, final
+
+__all__ = ["CheckCost", "is_expensive"]
+
+EXPENSIVE_PASSES: Final = 300  # passes that a map takes for one row
+
+
+def is_expensive(map_passes: float) -> bool:
+    """Return whether a map takes so many passes a row that checks run fewer repetitions."""
+    return map_passes > EXPENSIVE_PASSES
+
+
+@final
+@dataclass(frozen=True)
+class CheckCost:
+    """The cost of a group of checks, for one row.
+
+    Attributes:
+        maps: maps that are computed, at most. maps_if_expensive: the same for maps that take many passes.
+        forwards: forward passes beside those of the maps.
+        needs_rows: True if verdicts depend on a confidence interval over rows, so that few rows tell nothing.
+    """
+
+    maps: int = 0
+    maps_if_expensive: int = 0
+    forwards: int = 0
+    needs_rows: bool = False
+
+    def passes(self, map_passes: float) -> float:
+        """Return the passes of one row, if a map takes `map_passes`."""
+        return (self.maps_if_expensive if is_expensive(map_passes) else self.maps) * map_passes + self.forwards
