@@ -185,7 +185,7 @@ def test_channels_last():
 
 def test_what_has_no_grid_is_refused():
     net = cnn()
-    with pytest.raises(OptionError, match="axes of places"):
+    with pytest.raises(OptionError, match="position axes"):
         wb.saliency(net, pictures(), 0, "gradcam", layer="6")
     with pytest.raises(OptionError, match="there is no layer"):
         wb.saliency(net, pictures(), 0, "gradcam", layer="conv9")

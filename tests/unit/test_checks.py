@@ -97,7 +97,7 @@ def test_maps_of_a_trained_network_depend_on_it(digits, method):
     assert found.passed
     assert set(found[ALL_LAYERS].details["controls"]) == {"the input itself", "an edge detector"}
     assert ("before the product" in found[ALL_LAYERS].reason) == (method in BEFORE_PRODUCT)
-    assert ("as far from its stand-in" in found[ALL_LAYERS].reason) == (method in ("occlusion", "ablation"))
+    assert ("compared with replacements at the same distance" in found[ALL_LAYERS].reason) == (method in ("occlusion", "ablation"))
 
 
 def test_methods_known_to_pass_over_upper_layers_keep_more(digits):

@@ -228,7 +228,7 @@ def test_a_network_without_a_mask_takes_other_tokens(texts, tokenizer):
     ]
     alone = wb.saliency(bag, ids[:1], 0, "gradient", embedding="embed")
     lonely = wb.check(alone, bag, ids[:1], checks="faithfulness")[TOGETHER_LINE]
-    assert (lonely.verdict, "two stand-ins" in lonely.reason) == ("not applicable", True)
+    assert (lonely.verdict, "two replacements" in lonely.reason) == ("not applicable", True)
 
 
 def test_short_texts_say_that_nothing_can_be_said(net, tokenizer):

@@ -17,7 +17,7 @@ from networks import operators
 from networks.small import Formula, convolutional, seeded
 from whybox.errors import UnsupportedModelError
 
-WRONG = "derivatives are not those of its answer"
+WRONG = "derivatives are not those of its outputs"
 RIGHT = {
     "softmax less its maximum": lambda h: (h - h.max(1, keepdim=True).values.detach()).softmax(1),
     "a gate of truth values": lambda h: h * (h > 0),
@@ -147,7 +147,7 @@ def test_what_cannot_be_told_is_noted():
     assert (
         wb.saliency(net, x, 1)
         .evidence.notes[0]
-        .startswith("UNCHECKED: the network has what derivatives do not follow (detach)")
+        .startswith("UNCHECKED: the network has operations that derivatives do not follow (detach)")
     )
 
 

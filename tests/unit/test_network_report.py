@@ -236,7 +236,7 @@ def test_few_rows_are_not_failed_for_being_few(tmp_path):
     text = words((tmp_path / "two.html").read_text(encoding="utf-8"))
     assert "model dependence and faithfulness (fewer than 4 rows tell nothing)" in text
     assert "too few rows" not in text
-    assert "not told apart from chance" not in text
+    assert "cannot tell it from chance" not in text
 
 
 def test_a_target_for_each_row_and_a_function_are_taken(tmp_path, monkeypatch):

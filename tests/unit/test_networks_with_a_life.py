@@ -170,7 +170,7 @@ def test_derivatives_that_are_not_those_of_the_answer_are_refused():
     }
     for f in nets.values():
         for method in ("gradient", "smoothgrad"):
-            with pytest.raises(UnsupportedModelError, match="derivatives are not those of its answer"):
+            with pytest.raises(UnsupportedModelError, match="derivatives are not those of its outputs"):
                 wb.saliency(Formula(f), x, 1, method)
     by_operators = wb.saliency(Formula(nets["detach"]), x, 1, "deeplift")
     assert by_operators.extras["converged"][1].all()

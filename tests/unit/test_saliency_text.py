@@ -212,7 +212,7 @@ def test_refusals(net):
     ids, tk = np.array([[2, 3]]), tokenizer()
     with pytest.raises(InputError, match="tokenizer="):
         wb.saliency(net, "good", 0)
-    with pytest.raises(OptionError, match="tokenizer= goes with texts"):
+    with pytest.raises(OptionError, match="tokenizer= needs texts"):
         wb.saliency(net, ids, 0, tokenizer=tk, embedding="embed")
     with pytest.raises(OptionError, match="words=True"):
         wb.saliency(net, ids, 0, embedding="embed", words=True)

@@ -1,4 +1,4 @@
-"""What networks of every library share: one array out of what they return, names of what they take, what their library says in short."""
+"""What networks of every library share: one array out of their results, names of their inputs, short error messages."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ __all__ = ["OutputPart", "first_line", "parameter_names"]
 @final
 @dataclass(frozen=True)
 class OutputPart:
-    """One array out of what a network returns.
+    """One array out of a network's result.
 
     Attributes:
-        key: of the part: a key, a position, the name of an attribute, or a tuple of these, one inside the other; None where there is one part.
-        kind: the type of arrays of its library.
+        key: a key, a position, the name of an attribute, or a tuple of these, one inside the other; None if there is only one array.
+        kind: the array type of the library.
     """
 
     key: Any
     kind: Any
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the type by its public name, for the one it is defined under cannot always be imported."""
+        """Pickle the type by its public name, for its defining module cannot always be imported."""
         return _restore_part, (self.key, self.kind.__module__.partition(".")[0], self.kind.__name__.rpartition(".")[2])
 
     def __call__(self, output: Any) -> Any:
-        """Find it.
+        """Return the array.
 
         Raises:
-            OptionError: no such part, or several and none is named.
+            OptionError: there is no such part, or there are several and none is named.
         """
         if self.key is not None:
             output = _select(output, self.key)
@@ -50,11 +50,11 @@ class OutputPart:
             )
             raise OptionError(
                 (
-                    f"the network answers with {type(output).__name__}"
+                    f"the network returns {type(output).__name__}"
                     if self.key is None
                     else f"output={self.key!r} is a {type(output).__name__} itself"
                 )
-                + "; say which part to explain with output=..."
+                + "; name the part to explain: output=..."
                 + ("" if self.key is None else ", a tuple for a part of a part")
                 + (f" (one of {keys})." if keys else ".")
             )
@@ -66,10 +66,10 @@ def _restore_part(key: Any, library: str, kind: str) -> OutputPart:
 
 
 def _select(output: Any, key: Any) -> Any:
-    """A part by key, position, attribute, or by several of these one after the other.
+    """A part by key, position, attribute, or by several of these in turn.
 
     Raises:
-        OptionError: there is none.
+        OptionError: there is no such part.
     """
     try:
         return output[key]
@@ -79,11 +79,11 @@ def _select(output: Any, key: Any) -> Any:
         if isinstance(key, tuple) and key:
             return _select(_select(output, key[0]), key[1:]) if len(key) > 1 else _select(output, key[0])
         known = list(output) if isinstance(output, dict) else []
-        raise OptionError(f"output={key!r}: the network's answer has no such part.{did_you_mean(key, known)}") from None
+        raise OptionError(f"output={key!r}: the network's result has no such part.{did_you_mean(key, known)}") from None
 
 
 def parameter_names(function: Callable[..., Any], *, required: bool = False) -> tuple[str, ...]:
-    """Names of what a function takes, in order; ``"**"`` at the end where it takes any name; () where it cannot be read. `required`: those without a default."""
+    """Names of a function's parameters, in order; ``"**"`` at the end if it takes any name; () if they cannot be read. `required`: those without a default."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -95,5 +95,5 @@ def parameter_names(function: Callable[..., Any], *, required: bool = False) -> 
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in short."""
+    """The first line of an error message, in short."""
     return str(error).strip().partition("\n")[0][:200]

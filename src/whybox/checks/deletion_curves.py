@@ -1,7 +1,7 @@
-"""What the score does as parts of the input are taken away one after another: the engine of deletion and insertion.
+"""The score as parts of the input are removed one after another: deletion and insertion.
 
-Taking parts away in an order, and putting them back in that order, is one thing: putting back in order o passes through the same inputs as taking away in o
-reversed. So one kind of curve is enough: its area, as parts go away.
+Removing parts and putting them back are one thing: insertion in an order passes through the same inputs as deletion in the reversed order. So one kind of
+curve is enough: its area, as parts are removed.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from whybox.methods.saliency.problem import Indices, SaliencyProblem
 __all__ = ["RemovalGame", "rank_segments", "segment_ids"]
 
 MAX_SEGMENTS: Final = 64
-MIN_SEGMENTS: Final = 3  # parts of a row that have orders to speak of: two have an order and its reverse, which are one curve and its mirror
+MIN_SEGMENTS: Final = 3  # two parts have one order and its reverse only, which are one curve and its mirror image
 CURVE_POINTS: Final = 12  # points of a curve
-FEW_SEGMENTS: Final = 12  # so few are met in the same company again and again, and asked about once
-RESCORE_ROUNDS: Final = 2  # how often the oracle looks again at what each part does, given what went before
+FEW_SEGMENTS: Final = 12  # with so few parts the same coalitions come again, and are evaluated once
+RESCORE_ROUNDS: Final = 2  # how often the greedy order evaluates each part again, given those before it
 Bools = npt.NDArray[np.bool_]
 
 
 def segment_ids(input_: Input) -> Indices:
-    """A number for each place, (*places): the places themselves up to 64, else a grid of about as many blocks of neighbours."""
+    """The part of each position, (*positions): positions themselves up to 64, else a grid of about as many blocks of neighbours."""
     shape = input_.sizes
     if int(np.prod(shape)) <= MAX_SEGMENTS:
         return np.arange(int(np.prod(shape)), dtype=np.intp).reshape(shape)
@@ -42,7 +42,7 @@ def segment_ids(input_: Input) -> Indices:
 
 
 def rank_segments(values: Floats, seed: int) -> Indices:
-    """Parts of each row, largest first. Equal ones come by chance: by their place they would have an order the map never gave them, and a good one on centred pictures."""
+    """Parts of each row, largest first. Ties are broken at random: by position they would get an order that is not the map's, and a good one on centred pictures."""
     ties = np.random.default_rng([seed, 84]).random(values.shape)
     return np.asarray(np.lexsort((ties, -values), axis=1), dtype=np.intp)
 
@@ -50,13 +50,13 @@ def rank_segments(values: Floats, seed: int) -> Indices:
 @final
 @dataclass(frozen=True)
 class RemovalGame:
-    """Rows, what stands for an absent part, and the score of any part of the parts.
+    """Rows, what replaces removed parts, and the score of any subset of the parts.
 
     Attributes:
-        q: the question. ids: for each input that takes part, its number and the parts of its places: (*places), or (rows, *places) where each row has its own;
-            -1 where a place stays. parts: how many in all, of the row that has most.
-        absent: for each input, rows that stand in, in its shape.
-        live: (rows, parts), which parts a row has; None: all of them. Orders put those it does not have at the end.
+        problem: the rows. input_segments: for each input with parts, its index and the part of each position: (*positions), or (rows, *positions) if each row
+            has its own; -1 where a position stays. count: number of parts, of the row that has most.
+        replacements: for each input, rows that replace removed parts, in its shape.
+        present: (rows, parts), which parts a row has; None: all. Orders put those it does not have at the end. segment_counts: parts of each row.
     """
 
     problem: SaliencyProblem
@@ -71,7 +71,7 @@ class RemovalGame:
         object.__setattr__(self, "segment_counts", segment_counts.astype(np.intp))
 
     def scores(self, rows: Indices, kept: Bools) -> Floats:
-        """Scores (m,) of rows with the parts `kept` (m, parts) as they are and the others absent."""
+        """Scores (m,) of rows with the parts `kept` (m, parts) as they are and the others replaced."""
         if self.count <= FEW_SEGMENTS and len(rows) > 1:
             codes = rows.astype(np.int64) << FEW_SEGMENTS | (kept @ (1 << np.arange(self.count)))
             _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
@@ -102,7 +102,7 @@ class RemovalGame:
         return out
 
     def removal_counts(self) -> Indices:
-        """How many parts of each row are gone at each point of a curve, (rows, points)."""
+        """Number of removed parts of each row at each point of a curve, (rows, points)."""
         steps = min(CURVE_POINTS, self.count)
         return np.asarray(self.segment_counts[:, None] * np.arange(steps + 1) // steps, dtype=np.intp)
 
@@ -112,12 +112,12 @@ class RemovalGame:
         return np.argsort(at if self.present is None else at + ~self.present, axis=1)
 
     def reversed_orders(self, order: Indices) -> Indices:
-        """An order from its end."""
+        """The reversed order."""
         j, segment_counts = np.arange(self.count), self.segment_counts[:, None]
         return np.asarray(np.take_along_axis(order, np.where(j < segment_counts, segment_counts - 1 - j, j), axis=1))
 
     def curve_areas(self, orders: Sequence[Indices]) -> Floats:
-        """Mean score along each order, (orders, rows); an order is (rows, parts), first to go first."""
+        """Mean score along each order, (orders, rows); an order is (rows, parts), the first part is removed first."""
         n, removal_counts = self.problem.rows, self.removal_counts()
         inner = removal_counts[:, 1:-1]
         points = inner.shape[1]
@@ -127,7 +127,7 @@ class RemovalGame:
         rows = np.tile(np.repeat(np.arange(n), points), len(orders))
         kept = np.empty((len(rows), self.count), dtype=bool)
         for k, order in enumerate(orders):
-            place = np.argsort(order, axis=1)  # when each part goes
+            place = np.argsort(order, axis=1)  # when each part is removed
             at = slice(k * n * points, (k + 1) * n * points)
             kept[at] = (place[:, None, :] >= inner[:, :, None]).reshape(-1, self.count)
         middle = self.scores(rows, kept).reshape(len(orders), n, points)
@@ -143,13 +143,13 @@ class RemovalGame:
         return np.asarray(((curves[..., 1:] + curves[..., :-1]) / 2 * width).sum(axis=2))
 
     def greedy_order(self, *, removing: bool) -> tuple[Indices, Floats]:
-        """An order found by looking: parts go away by what the score loses (`away`), or come by what it gains; and what each part did alone, (rows, parts).
+        """A greedy order: parts are removed by the loss of score (`removing`), or put back by its gain; and the effect of each part alone, (rows, parts).
 
-        Looked at again at the half. It may be beaten: it is the best order known, not the best there is.
+        Effects are evaluated again half-way. It need not be the best order that there is.
         """
         n, P = self.problem.rows, self.count
         left = np.ones((n, P), dtype=bool) if self.present is None else self.present.copy()
-        order = np.argsort(~left, axis=1, kind="stable")  # parts that a row does not have stand at the end
+        order = np.argsort(~left, axis=1, kind="stable")  # parts that a row does not have come last
         first = np.zeros((n, P))
         done = np.zeros(n, dtype=np.intp)
         for k in range(RESCORE_ROUNDS):

@@ -1,7 +1,7 @@
-"""Do the parts the map names matter to the score? Deletion and insertion, over several stand-ins for "absent", between chance and the best order known.
+"""Do the parts that a map ranks high matter to the score? Deletion and insertion with several replacements, between chance and the best order known.
 
-Sources: Petsiuk, Das & Saenko 2018 (RISE, arXiv:1806.07421) for deletion and insertion; normalised between bounds as Schulz et al. 2024 (NAOPC,
-arXiv:2408.08137) ask for. Metrics of this family are known to contradict each other, so none of them is shown alone.
+Sources: Petsiuk, Das & Saenko 2018 (RISE, arXiv:1806.07421) for deletion and insertion; normalised between bounds as in Schulz et al. 2024 (NAOPC,
+arXiv:2408.08137). Metrics of this family are known to contradict each other, so none of them is shown alone.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ FORWARDS_FOR_CURVES: Final = 700  # of a row, about, for deletion and insertion
 TOGETHER_LINE: Final = "faithfulness: together"
 BASELINES_TRIED: Final = ("zero", "mean", "blur", "other row")
 RANDOM_ORDERS: Final = 6  # random orders
-MANY_RANDOM_ORDERS: Final = 24  # of few parts, which are asked about once in each company
-MAX_ORDERS: Final = 40  # of which the best is met by chance in 2.5 %
+MANY_RANDOM_ORDERS: Final = 24  # if there are few parts, whose coalitions are evaluated once each
+MAX_ORDERS: Final = 40  # the best of so many is found by chance in 2.5 %
 MIN_AGREEMENT: Final = 0.2  # mean tau; measured on digits, metrics that contradict each other have -0.6 to 0.1, those that agree 0.75 and more
 
 
 def faithfulness(subject: CheckSubject) -> list[Check]:
-    """Measure the map's order against random orders and the best one known.
+    """Compare the map's order of parts with random orders and the best one known.
 
     Raises:
-        OptionError: stand-ins that are not known, or fewer than two.
+        OptionError: replacements that are not known, or fewer than two.
     """
     problem = subject.score_problem()
     games, reason = removal_games(subject, problem, subject.replacements)
@@ -66,20 +66,18 @@ def faithfulness(subject: CheckSubject) -> list[Check]:
 def removal_games(
     subject: CheckSubject, problem: SaliencyProblem, replacements: Sequence[str] | None
 ) -> tuple[dict[str, RemovalGame], str]:
-    """Deletion and insertion by each stand-in; and why there is none.
+    """Deletion and insertion with each replacement; or the reason why there is none.
 
     Raises:
-        OptionError: stand-ins that are not known, or fewer than two.
+        OptionError: replacements that are not known, or fewer than two.
     """
     if subject.tokens is not None:
         games, reason = token_games(subject, problem, replacements)
         own = next(iter(games.values())).segment_counts if games else np.zeros(0)
-        ways = float(
-            sum(math.lgamma(n + 1) for n in own if n >= MIN_SEGMENTS)
-        )  # logarithm of how many orders there are
-        if not reason and ways < math.log(MAX_ORDERS):
-            text = f"there are only {math.exp(ways):.0f} orders of all that may be taken away from these texts"
-            return {}, f"{text}, so that even the best of them could be chance; bring more texts, or longer ones."
+        log_orders = float(sum(math.lgamma(n + 1) for n in own if n >= MIN_SEGMENTS))
+        if not reason and log_orders < math.log(MAX_ORDERS):
+            text = f"there are only {math.exp(log_orders):.0f} orders of the parts of these texts"
+            return {}, f"{text}, so that even the best of them could be chance; pass more texts, or longer ones."
         return games, reason
     reason = _why_not_applicable(subject, problem)
     if reason:
@@ -107,12 +105,10 @@ def _why_not_applicable(subject: CheckSubject, problem: SaliencyProblem) -> str:
     for number, part in zip(subject.input_of, subject.maps(), strict=True):
         given = problem.inputs[number]
         if given.whole:
-            return (
-                "the inputs are whole numbers (tokens, categories), of which no zero, mean or blur stands for absent."
-            )
+            return "the inputs are whole numbers (tokens, categories), which zero, mean or blur cannot replace."
         shape = tuple(given.x.shape[1:])
         if part.shape[1:] not in (shape, given.sizes):
-            return f"the map has the shape {part.shape[1:]} a row and the input {shape}: its places are not those of the input, which could be taken away."
+            return f"the map has the shape {part.shape[1:]} a row and the input {shape}: its positions are not those of the input, which could be removed."
     if sum(int(segment_ids(problem.inputs[i]).max()) + 1 for i in subject.input_of) < MIN_SEGMENTS:
         return "the input has fewer than three parts."
     return ""
@@ -134,14 +130,16 @@ def _replacement_names(inputs: tuple[Input, ...], requested: Sequence[str] | Non
     if unknown or isinstance(requested, str):
         raise OptionError(f"absent={requested!r}: a tuple of {', '.join(map(repr, BASELINES_TRIED))}.")
     if len(set(requested)) < 2:
-        raise OptionError("absent: what stands for a part that is gone decides the result, so at least two are needed.")
+        raise OptionError(
+            "absent: the result depends on what replaces a removed part, so at least two replacements are needed."
+        )
     if "blur" in requested and not pictures:
         raise OptionError("absent: only pictures, series and volumes can be blurred.")
     return tuple(dict.fromkeys(requested))
 
 
 def _replacement_rows(name: str, subject: CheckSubject, number: int, given: Input) -> npt.NDArray[Any]:
-    """Rows that stand in for what is gone."""
+    """Rows that replace removed parts."""
     x, all_rows = given.x, subject.inputs[number].x
     if given.whole:
         return x
@@ -162,7 +160,7 @@ def _replacement_rows(name: str, subject: CheckSubject, number: int, given: Inpu
 
 
 def _channel_means(given: Input) -> npt.NDArray[Any]:
-    """Each row's mean over places, channel by channel."""
+    """Each row's mean over positions, channel by channel."""
     return np.broadcast_to(given.x.mean(axis=given.position_axes, keepdims=True), given.x.shape).astype(given.x.dtype)
 
 
@@ -183,7 +181,7 @@ def _blur(given: Input) -> npt.NDArray[Any]:
 
 
 def _candidates(subject: CheckSubject, games: Mapping[str, RemovalGame]) -> dict[str, Indices]:
-    """Orders of the parts, largest first: by the map, and by maps that know nothing of the network."""
+    """Orders of the parts, largest first: by the map, and by trivial maps."""
     game = next(iter(games.values()))
     ids, count, seed = game.input_segments, game.count, subject.seed
     given = [(subject.inputs[n], subject.inputs[n].x[subject.rows]) for n, _ in ids]
@@ -211,23 +209,26 @@ def _order(maps: Sequence[Floats], ids: Sequence[tuple[int, Indices]], count: in
 @final
 @dataclass(frozen=True)
 class _OrderScores:
-    """Of a metric: each candidate's score of every row that reacts (0 chance, 1 the best known).
+    """A metric of all candidates.
 
-    Of chance the standard error (`doubt`), how far one order scatters, and how many were drawn (`random`); how many rows do not react (`still`), and how many are too short.
+    Attributes:
+        scores: of each candidate, for every row whose score reacts: 0 is chance, 1 the best order known.
+        std_error: of the mean of random orders. scatter: their standard deviation. random: number of random orders.
+        inert: rows whose score does not react. short: rows with too few parts.
     """
 
     scores: dict[str, Floats]
-    doubt: float
+    std_error: float
     scatter: float
     random: int
-    still: int
+    inert: int
     short: int
 
 
 def _score_orders(
     game: RemovalGame, candidates: dict[str, Indices], chance: list[Indices]
 ) -> list[tuple[str, _OrderScores]]:
-    """For deletion and insertion, what the candidates' orders are worth."""
+    """Scores of the candidates' orders, for deletion and insertion."""
     (away, alone), (come, _) = game.greedy_order(removing=True), game.greedy_order(removing=False)
     tried = {
         **candidates,
@@ -239,19 +240,19 @@ def _score_orders(
     k = len(tried)
     down, up, random = areas[:k], areas[k : 2 * k], areas[2 * k :]
     mean, scatter = random.mean(axis=0), random.std(axis=0, ddof=1)
-    doubt = scatter / np.sqrt(len(random))
+    std_error = scatter / np.sqrt(len(random))
     long = game.segment_counts >= MIN_SEGMENTS
     out = []
     for metric, sign, own in (("deletion", -1.0, down), ("insertion", 1.0, up)):
         best = (sign * areas).max(axis=0) * sign
         room = sign * (best - mean)
-        reacts = long & (room > np.maximum(3 * doubt, 1e-6 * (np.abs(mean) + 1e-12)))
+        reacts = long & (room > np.maximum(3 * std_error, 1e-6 * (np.abs(mean) + 1e-12)))
         scores = {
             name: (sign * (own[i] - mean) / np.where(reacts, room, 1.0))[reacts]
             for i, name in enumerate((*candidates, "single removals"))
         }
         size = _mean(room[reacts]) or 1.0
-        deviations = _mean(doubt[reacts]) / size, _mean(scatter[reacts]) / size
+        deviations = _mean(std_error[reacts]) / size, _mean(scatter[reacts]) / size
         out.append(
             (metric, _OrderScores(scores, *deviations, len(random), int((long & ~reacts).sum()), int((~long).sum())))
         )
@@ -263,7 +264,7 @@ def _mean(values: Floats) -> float:
 
 
 def _metric_check(name: str, metric: str, order_scores: _OrderScores, game: RemovalGame) -> Check:
-    what = "taken away" if metric == "deletion" else "put back"
+    action = "removed" if metric == "deletion" else "put back"
     scores = order_scores.scores["the map"]
     least, most = (
         int(game.segment_counts[game.segment_counts >= MIN_SEGMENTS].min(initial=game.count)),
@@ -271,39 +272,38 @@ def _metric_check(name: str, metric: str, order_scores: _OrderScores, game: Remo
     )
     count = f"{most}" if least == most else f"{least} to {most}"
     if not len(scores):
-        reason = (
-            f"no order of the {count} parts moves the score more than chance does, in any of {order_scores.still} rows"
-        )
+        reason = f"no order of the {count} parts changes the score more than random orders do, in any of {order_scores.inert} rows"
         return Check(FAITHFULNESS, name, "not applicable", None, reason + ".")
     mean, half = mean_interval(scores)
-    # of one row, what is known is how far a single random order may be from the mean of those drawn
+    # of a single row, only the scatter of random orders is known
     half = (
         half
         if len(scores) > 1
-        else critical_value(freedom=order_scores.random - 1) * float(np.hypot(order_scores.scatter, order_scores.doubt))
+        else critical_value(freedom=order_scores.random - 1)
+        * float(np.hypot(order_scores.scatter, order_scores.std_error))
     )
-    random_orders = f"{order_scores.random}, standard error {order_scores.doubt:.2f}"
-    text = f"{format_mean(mean, half)}, where 0 is random orders ({random_orders}) and 1 the best order known; {count} parts {what} in the map's order"
-    if order_scores.still:
-        text += f"; {order_scores.still} rows left out, whose score no order moves"
+    random_orders = f"{order_scores.random}, standard error {order_scores.std_error:.2f}"
+    text = f"{format_mean(mean, half)}, where 0 is random orders ({random_orders}) and 1 the best order known; {count} parts {action} in the map's order"
+    if order_scores.inert:
+        text += f"; {order_scores.inert} rows left out, whose score no order changes"
     if order_scores.short:
         text += f"; {order_scores.short} rows left out for fewer than {MIN_SEGMENTS} parts"
-    details = {"rows": scores, "dropped": order_scores.still + order_scores.short}
+    details = {"rows": scores, "dropped": order_scores.inert + order_scores.short}
     if mean - half > 0:
         return Check(FAITHFULNESS, name, "pass", mean, text + ": better than chance.", details)
-    reason = "worse than chance" if mean + half < 0 else f"not told apart from chance by these {len(scores)} rows"
+    reason = "worse than chance" if mean + half < 0 else f"these {len(scores)} rows cannot tell it from chance"
     return Check(FAITHFULNESS, name, "fail", mean, f"{text}: {reason}.", details)
 
 
 def _agreement_check(checks: list[Check], columns: list[list[float]], names: list[str]) -> Check:
     judged = [c for c in checks if c.verdict in ("pass", "fail")]
     if len(judged) < 2:
-        return Check(FAITHFULNESS, TOGETHER_LINE, "not applicable", None, "fewer than two metrics say anything.")
+        return Check(FAITHFULNESS, TOGETHER_LINE, "not applicable", None, "fewer than two metrics apply.")
     correlations = [t for t in kendall_of_pairs(columns) if np.isfinite(t)]
     tau, least = (float(np.mean(correlations)), min(correlations)) if correlations else (0.0, 0.0)
     passes = sum(c.verdict == "pass" for c in judged)
-    order = f"Kendall's tau of the order in which they put {len(columns[0])} maps (this one and controls) is {tau:.2f} on average, {least:.2f} at least"
-    text = f"{passes} of {len(judged)} metrics say better than chance; {order}"
+    order = f"Kendall's tau of their rankings of {len(columns[0])} maps (this one and controls) is {tau:.2f} on average, {least:.2f} at least"
+    text = f"{passes} of {len(judged)} metrics find it better than chance; {order}"
     details: dict[str, Any] = {
         "maps": names,
         "metrics": [c.name for c in checks],
@@ -319,7 +319,7 @@ def _agreement_check(checks: list[Check], columns: list[list[float]], names: lis
         TOGETHER_LINE,
         "disagree",
         tau,
-        text + ": they disagree, so none of them is to be quoted alone.",
+        text + ": they disagree, so do not quote one of them alone.",
         details,
     )
 

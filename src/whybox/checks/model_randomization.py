@@ -1,7 +1,7 @@
-"""Does the map hang on what the network learned? Its parameters are drawn anew, and the map must change.
+"""Does the map depend on what the network learned? Its parameters are randomised, and the map must change.
 
-Source: Adebayo et al. 2018 (Sanity checks for saliency maps, arXiv:1810.03292), section 3. Maps that are products with the input are judged before that
-product, for the input alone keeps them alike (integrated gradients of sparse pictures: 0.86 after all was drawn anew).
+Source: Adebayo et al. 2018 (Sanity checks for saliency maps, arXiv:1810.03292), section 3. Maps that are products with the input are compared before that
+product, for the input alone keeps them similar (integrated gradients of sparse pictures: 0.86 after all parameters were randomised).
 """
 
 from __future__ import annotations
@@ -34,26 +34,24 @@ __all__ = ["GROUP", "model_dependence"]
 MODEL_DEPENDENCE: Final = "model dependence"
 ALL_LAYERS: Final = "parameters drawn anew: all layers"
 TOP_LAYER: Final = "parameters drawn anew: top layer"
-# A map of nothing but the picture keeps all. The top layer leaves all that lies below as it was, so more is allowed there. Three digits networks: all layers,
-# gradients, paths, DeepLIFT, occlusion, Grad-CAM and LayerCAM 0 to 0.18, guided backpropagation and VarGrad 0.29 to 0.42, Score-CAM and Grad-CAM++ 0.57 to 0.71;
-# top layer 0.02 to 0.36 (LayerCAM once 0.46), 0.57 to 0.75, 0.70 to 0.99. The middle group falls on either side of the second threshold, from network to network.
+# A map of the picture alone keeps everything. Randomising the top layer leaves all layers below as they were, so more is allowed there. Three digits networks:
+# all layers, gradients, paths, DeepLIFT, occlusion, Grad-CAM and LayerCAM 0 to 0.18, guided backpropagation and VarGrad 0.29 to 0.42, Score-CAM and Grad-CAM++ 0.57 to 0.71;
+# top layer 0.02 to 0.36 (LayerCAM once 0.46), 0.57 to 0.75, 0.70 to 0.99. The middle group falls on either side of the second threshold, depending on the network.
 MAX_KEPT_ALL_LAYERS: Final = 0.5
 MAX_KEPT_TOP_LAYER: Final = 2 / 3
-NETWORKS_DRAWN: Final = 4  # networks drawn; more where maps are so small that one of them says little
+NETWORKS_DRAWN: Final = 4  # randomised networks; more if maps are so small that one says little
 MAX_NETWORKS_DRAWN: Final = 8
 MIN_NETWORKS_DRAWN: Final = 3
 SMALL_MAP_SIZE: Final = 64
-MIN_POSITIONS: Final = 4  # places that a rank correlation needs
-MAX_SCORE_CORRELATION: Final = 0.5  # correlation of the scores of covered rows before and after the top was drawn anew, its sign dropped; 0.24 by chance
-ROWS_EVALUATED: Final = 4  # rows of which that is asked
-HALF_SPLITS: Final = 12  # how often each
-NEAR_REFERENCE: Final = (
-    1e-3  # of the range: places this close to the reference say nothing about what they are multiplied with
-)
+MIN_POSITIONS: Final = 4  # that a rank correlation needs
+MAX_SCORE_CORRELATION: Final = 0.5  # absolute correlation of the scores of masked rows before and after the top layers were randomised; 0.24 by chance
+ROWS_EVALUATED: Final = 4  # for that correlation
+HALF_SPLITS: Final = 12  # of each row
+NEAR_REFERENCE: Final = 1e-3  # of the range: positions this close to the reference do not show the factor beside it
 
 
 def model_dependence(subject: CheckSubject) -> list[Check]:
-    """Compare maps of the network with maps of networks that know nothing."""
+    """Compare maps of the network with maps of randomised networks."""
     names = (ALL_LAYERS, TOP_LAYER)
     try:
         subject.net.randomised(subject.other_seed(0))
@@ -62,9 +60,9 @@ def model_dependence(subject: CheckSubject) -> list[Check]:
     compared = _ComparedMap(subject)
     if compared.positions < MIN_POSITIONS:
         reason = (
-            f"a map of {compared.positions} places has no order to speak of; {MIN_POSITIONS} are needed."
+            f"a map of {compared.positions} positions has too few ranks; {MIN_POSITIONS} are needed."
             if subject.tokens is None
-            else f"no text checked has {MIN_POSITIONS} tokens or words that can be ranked (special ones cannot, nor what stands for absent); the longest has {compared.positions}."
+            else f"no text checked has {MIN_POSITIONS} tokens or words that can be ranked (special tokens and the baseline token cannot); the longest has {compared.positions}."
         )
         return [Check(MODEL_DEPENDENCE, name, "not applicable", None, reason) for name in names]
     if not compared.usable.any():
@@ -79,18 +77,18 @@ def model_dependence(subject: CheckSubject) -> list[Check]:
 
 
 class _ComparedMap:
-    """The quantity that is compared: the map, or what it was before it was multiplied by the input."""
+    """The quantity that is compared: the map, or the map before its product with the input."""
 
     def __init__(self, subject: CheckSubject) -> None:
         self.subject = subject
         problem = subject.score_problem()
-        # an embedding is learned, and drawn anew with the rest: products with what it gives are no products with the input
+        # an embedding is randomised with the rest: a product with its output is not a product with the input
         reference = subject.cut_to_rows(subject.rows).reference(problem) if subject.tokens is None else None
         self.equidistant = None if reference is not None else _equidistant_method(subject)
         self.adjustment = (
-            "judged before the product with the input"
+            "compared before the product with the input"
             if reference is not None
-            else "judged with every number as far from its stand-in as any other"
+            else "compared with replacements at the same distance from every number"
             if self.equidistant is not None
             else ""
         )
@@ -109,7 +107,7 @@ class _ComparedMap:
             self.finite &= self._informative_positions(subject.tokens)
         enough = self.finite.sum(axis=1) >= MIN_POSITIONS
         order = np.array([varies(m[u]) for m, u in zip(self.map, self.finite, strict=True)])
-        self.usable = enough & order  # a constant map has no order to keep
+        self.usable = enough & order  # a constant map has no ranks
         self.too_few_positions = int((~enough).sum())
         self.positions = (
             int(self.finite.sum(axis=1).max())
@@ -119,7 +117,7 @@ class _ComparedMap:
         self.floor = self._chance_similarity() if self.usable.any() else 0.0
 
     def _informative_positions(self, tokens: Tokens) -> npt.NDArray[np.bool_]:
-        """Places of texts that can tell something: no special tokens; nor, of methods that compare with an absent token, those that are that token."""
+        """Map positions that are informative: no special tokens; and for methods with a baseline token, not that token."""
         free = tokens.removable
         if tokens.absent_token is not None and has_baseline(self.subject.method):
             free = free & (tokens.ids != tokens.absent_token[0])
@@ -127,7 +125,7 @@ class _ComparedMap:
         return np.repeat(positions, self.map.shape[1] // positions.shape[1], axis=1)
 
     def recompute(self, net: Differentiable | None = None, seed: int | None = None) -> Floats:
-        """The quantity of another network, or with another seed, (rows, places); NaN where it cannot be told."""
+        """The quantity for another network, or with another seed, (rows, positions); NaN where it is not defined."""
         if not self.adjustment:
             return flatten_maps(self.subject.rerun(seed) if net is None else self.subject.recompute(net, seed=seed))
         if self.equidistant is not None:
@@ -145,7 +143,7 @@ class _ComparedMap:
         return flatten_maps(out)
 
     def similarity(self, other: Floats) -> Floats:
-        """|Spearman| of each row with the map: of sizes, or of signed values where that is larger."""
+        """|Spearman correlation| of each row with the map: of absolute values, or of signed values if that is larger."""
         out = np.zeros(len(self.map))
         for k, (a, b, finite) in enumerate(zip(self.map, other, self.finite, strict=True)):
             if finite.sum() >= MIN_POSITIONS:
@@ -159,12 +157,12 @@ class _ComparedMap:
 
     @cached_property
     def rerun_similarity(self) -> Floats:
-        """With a rerun on the same network with another seed."""
+        """Similarity to a rerun on the same network with another seed."""
         return self.similarity(self.recompute(seed=self.subject.other_seed(1)))
 
     @cached_property
     def controls(self) -> dict[str, float]:
-        """With maps that know nothing of the network, on average over the rows."""
+        """Similarity to trivial maps, mean over the rows."""
         subject, out = self.subject, {}
         if subject.tokens is not None:
             wide = self.map.shape[1] // subject.tokens.positions
@@ -188,9 +186,9 @@ class _ComparedMap:
 
 
 def _equidistant_method(subject: CheckSubject) -> Method | None:
-    """For methods that cover places: the same with stand-ins half the input's range away from every number, to the side where the range goes on.
+    """For masking methods: the same method with replacements half the input's range away from every number, on the side with more room.
 
-    A place that is what stands for absent gets nothing whatever the network knows; on sparse pictures that alone keeps maps alike.
+    A position that equals its replacement gets 0 whatever the network does; on sparse pictures that alone keeps maps similar.
     """
     if (
         subject.method.derivatives
@@ -203,7 +201,7 @@ def _equidistant_method(subject: CheckSubject) -> Method | None:
     for given in subject.inputs:
         x = given.x[subject.rows].astype(np.float64)
         least, most = given.x.min(axis=0, keepdims=True), given.x.max(axis=0, keepdims=True)
-        if given.x.ndim > 2:  # of all pictures, not place by place
+        if given.x.ndim > 2:  # of all pictures, not of each position
             least, most = least.min(), most.max()
         half = (most - least) / 2.0 + 0.0
         out.append((x + np.where(x > least + half, -half, half)).astype(given.x.dtype))
@@ -230,7 +228,7 @@ def _layer_check(compared: _ComparedMap, name: str, layers: Sequence[str], most:
     mean, half = mean_interval(np.array(table))
     rerun_similarity, chance = float(before.mean()), compared.floor
     text = (
-        f"rank correlation with the map: {format_mean(mean, half)} after drawing ({draws} networks); {rerun_similarity:.2f} with another seed on the same "
+        f"rank correlation with the map: {format_mean(mean, half)} after randomisation ({draws} networks); {rerun_similarity:.2f} with another seed on the same "
         f"network, {chance:.2f} by chance"
     )
     text += "".join(f", {value:.2f} with {control}" for control, value in controls.items())
@@ -238,16 +236,16 @@ def _layer_check(compared: _ComparedMap, name: str, layers: Sequence[str], most:
         text += f"; {compared.adjustment}"
     if compared.too_few_positions:
         text += (
-            f"; left out for fewer than {MIN_POSITIONS} places: {compared.too_few_positions} of {subject.count} rows"
+            f"; left out for fewer than {MIN_POSITIONS} positions: {compared.too_few_positions} of {subject.count} rows"
         )
     if constant := subject.count - compared.too_few_positions - int(compared.usable.sum()):
         text += f"; left out for a constant map: {constant} of {subject.count} rows"
     if layers:
-        text += f"; drawn: layer {layers[0]!r}"
+        text += f"; randomised: layer {layers[0]!r}"
     if len(layers) > 1:
-        text += f" and {len(layers) - 1} before it, down to {layers[-1]!r}: with fewer the score goes on answering to covered parts as it did"
+        text += f" and {len(layers) - 1} before it, down to {layers[-1]!r}: with fewer, the score still reacts to masked parts as before"
     if dead:
-        text += f"; {dead} of {draws * int(compared.usable.sum())} maps came out constant and count as 0"
+        text += f"; {dead} of {draws * int(compared.usable.sum())} maps are constant and count as 0"
     details = {
         "after": np.array(table),
         "same network": before,
@@ -256,23 +254,23 @@ def _layer_check(compared: _ComparedMap, name: str, layers: Sequence[str], most:
         "networks": draws,
     }
     if rerun_similarity - chance < 0.1:
-        reason = "; the map does not repeat on the same network, so there is nothing to lose"
+        reason = "; the map is not reproduced on the same network, so nothing can be compared"
         return Check(MODEL_DEPENDENCE, name, "fail", mean, text + reason + ".", details)
     kept = (mean - chance) / (rerun_similarity - chance)
     below = mean + half < rerun_similarity
     verdict = "fail" if kept > most else "pass" if below else "not applicable"
-    text += f"; kept {max(kept, 0.0):.0%} of the way from chance to the same network, and up to {words} passes"
+    text += f"; that is {max(kept, 0.0):.0%} of the distance from chance to the same network, and up to {words} passes"
     if verdict != "pass":
         text += (
             ": much of this map does not come from what the network learned"
             if kept > most
-            else ": but these rows are too few, or too short, to tell it from the same network"
+            else ": but these rows are too few, or too short, to distinguish it from the same network"
         )
     return Check(MODEL_DEPENDENCE, name, verdict, mean, text + ".", details)
 
 
 def _redraw(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentiable:
-    """A network with all parameters drawn anew, or those of some layers."""
+    """A network with randomised parameters, of all layers or of some."""
     if not layers:
         return net.randomised(seed)
     for name in layers:
@@ -281,10 +279,10 @@ def _redraw(net: Differentiable, seed: int, layers: Sequence[str]) -> Differenti
 
 
 def _top_layers(subject: CheckSubject) -> tuple[tuple[str, ...], str]:
-    """The last layer to answer that has parameters; and why there is none to draw.
+    """The last layer with parameters; or the reason why there is none to randomise.
 
-    Where the score goes on answering to covered parts of a row as it did (scales of a LayerNorm, a layer beside a skip connection, features that all say one
-    thing), a right map stays as well. So the last 2, 4, 8 ... layers are drawn until it does not.
+    If the score still reacts to masked parts of a row as before (scales of a LayerNorm, a layer beside a skip connection, redundant features), a correct map
+    stays the same too. So the last 2, 4, 8 ... layers are randomised until it does not.
     """
     problem = subject.score_problem()
     try:
@@ -297,7 +295,7 @@ def _top_layers(subject: CheckSubject) -> tuple[tuple[str, ...], str]:
         if subject.net.randomised(subject.other_seed(0), name).fingerprint == fingerprint:
             continue
         candidates.append(name)
-        if len(candidates) <= count:  # one more must be left as it is
+        if len(candidates) <= count:  # at least one layer must be left as it is
             continue
         top = tuple(candidates[:count])
         nets = (_redraw(subject.net, subject.other_seed(10 + k), top) for k in range(MIN_NETWORKS_DRAWN))
@@ -308,12 +306,12 @@ def _top_layers(subject: CheckSubject) -> tuple[tuple[str, ...], str]:
         return (), "the network has no layer with parameters below its top layer; see all layers."
     return (
         (),
-        "the score answers to covered parts as before, however many of the last layers are drawn anew; see all layers.",
+        "the score reacts to masked parts as before, however many of the last layers are randomised; see all layers.",
     )
 
 
 def _masked_scores(subject: CheckSubject, net: Differentiable) -> Floats:
-    """Scores of a few rows with random halves of their parts covered, (rows, halves); without parts, of the rows themselves, (1, rows)."""
+    """Scores of a few rows with random halves of their parts masked, (rows, halves); without parts, of the rows themselves, (1, rows)."""
     problem = replace(subject, net=net).score_problem()
     games = removal_games(subject, problem, None)[0]
     if not games:
@@ -325,10 +323,10 @@ def _masked_scores(subject: CheckSubject, net: Differentiable) -> Floats:
 
 
 def _score_correlation(before: Floats, after: Floats) -> float:
-    """Correlation within rows, its sign dropped."""
+    """Absolute correlation within rows, mean over rows."""
     a, b = (x - x.mean(axis=1, keepdims=True) for x in (before, after))
     one, two = (np.sqrt((x * x).mean(axis=1)) for x in (a, b))
-    usable = (one > floor(before.T)) & (two > floor(after.T))  # else the score does not move
+    usable = (one > floor(before.T)) & (two > floor(after.T))  # else the score does not change
     found = ratio(np.abs((a * b).mean(axis=1)) * usable, one * two, 0.0)
     return float(found.mean()) if len(found) else 0.0
 

@@ -1,4 +1,4 @@
-"""Is the map what its method says it is? Reproduced, converged, not drowned in noise, in a type that is long enough."""
+"""Is the map computed correctly? Reproduced, converged, with little noise, in a type that is precise enough."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from whybox.numerics.statistics import abs_rank_correlations
 __all__ = ["GROUP", "numerical_checks", "relative_distance"]
 
 NUMERICAL: Final = "numerical"
-SAME: Final = (
-    1e-2  # relative distance of maps that differ by float32 rounding alone: other micro-batches, other kernels
-)
-MAX_RELATIVE_NOISE: Final = 0.2  # of the map's size; a fifth leaves 98 % of its energy signal
+SAME: Final = 1e-2  # relative distance of maps that differ by float32 rounding only: other micro-batches, other kernels
+MAX_RELATIVE_NOISE: Final = 0.2  # of the map's size; with a fifth, 96 % of its energy is signal
 SHORTER: Final = (
-    0.05  # relative distance that bfloat16 may bring; IG on smooth networks has 0.008, on ReLU with max-pooling 0.17
+    0.05  # relative distance that bfloat16 may cause; IG on smooth networks has 0.008, on ReLU with max-pooling 0.17
 )
 FEW_ROWS: Final = 4
 
@@ -40,7 +38,7 @@ def numerical_checks(subject: CheckSubject) -> list[Check]:
 
 
 def relative_distance(a: Maps, b: Maps) -> Floats:
-    """Relative distance of maps, row by row; places that a row does not have (NaN in both) do not count."""
+    """Relative distance of maps, row by row; positions that a row does not have (NaN in both) do not count."""
     x, y = flatten_maps(a), flatten_maps(b)
     gone = np.isnan(x) & np.isnan(y)
     x, y = np.where(gone, 0.0, x), np.where(gone, 0.0, y)
@@ -49,7 +47,7 @@ def relative_distance(a: Maps, b: Maps) -> Floats:
 
 
 def _reproduced(subject: CheckSubject) -> Check:
-    """The first rows again, since what is drawn for a row hangs on its place; where nothing is drawn, all rows checked."""
+    """Compute maps again: of all rows that are checked, or of the first rows if random numbers depend on a row's position."""
     name = "reproduced"
     at, rows = subject.explained_rows, subject.rows
     belongs = "network and inputs have the explanation's own SHA-256"
@@ -64,13 +62,15 @@ def _reproduced(subject: CheckSubject) -> Check:
                 name,
                 "not applicable",
                 None,
-                f"{belongs}; what was drawn for these rows cannot be drawn again, as the first rows are not there.",
+                f"{belongs}; random numbers of these rows cannot be repeated, since the first rows are missing.",
             )
         found = relative_distance(subject.recompute(explained_rows=at), subject.maps(at)) - shared[at]
     worst = float(np.maximum(found, 0.0).max())
     said = f"{belongs}; computed again, {len(rows)} rows differ by at most {worst:.2g} of the map's size (rounding explains {SAME:g})"
     if shared.any():
-        said += f", beside the {float(shared.max()):.2g} by which a step more may change them: outputs that were explained together share their steps"
+        said += (
+            f", beside the {float(shared.max()):.2g} by which one step more may change them: outputs share their steps"
+        )
     if worst <= SAME:
         return Check(NUMERICAL, name, "pass", worst, said + ".")
     return Check(
@@ -78,12 +78,12 @@ def _reproduced(subject: CheckSubject) -> Check:
         name,
         "fail",
         worst,
-        said + ": the values are not what this method gives here, or its result hangs on the rows beside a row.",
+        said + ": this method gives other values here, or a row's map depends on the other rows in its batch.",
     )
 
 
 def _shared(subject: CheckSubject) -> Floats:
-    """How far each explained row's map may move since its steps were those that several outputs took together, (rows explained,)."""
+    """How much each explained row's map may change because several outputs shared its steps, (rows explained,)."""
     change = subject.explanations[0].extras.get("map_change")
     if change is None or "output" not in subject.explanations[0].dims:
         return np.zeros(len(subject.explanations[0]))
@@ -114,12 +114,12 @@ def _noise(subject: CheckSubject) -> Check:
     name = "noise"
     errors = subject.std_errors()
     if errors is None:
-        why = "nothing is drawn" if subject.explanations[0].evidence.exact else "this method gives no standard error"
+        why = "nothing is sampled" if subject.explanations[0].evidence.exact else "this method gives no standard error"
         return Check(NUMERICAL, name, "not applicable", None, why + ".")
     size = np.sqrt(np.nanmean(flatten_maps(subject.maps()) ** 2, axis=1))
     share = np.nanmedian(flatten_maps(errors), axis=1) / np.where(size > 0, size, 1.0)
     middle = float(np.median(share))
-    said = f"the median standard error is {middle:.2g} of the map's size (root mean square); up to {MAX_RELATIVE_NOISE:g} passes, for then noise is under a twentieth of its energy"
+    said = f"the median standard error is {middle:.2g} of the map's size (root mean square); up to {MAX_RELATIVE_NOISE:g} passes, for then noise has less than 5 % of its energy"
     verdict = "pass" if middle <= MAX_RELATIVE_NOISE else "fail"
     return Check(
         NUMERICAL, name, verdict, middle, said + ("." if verdict == "pass" else ": take more samples."), {"rows": share}
@@ -129,17 +129,15 @@ def _noise(subject: CheckSubject) -> Check:
 def _operators(subject: CheckSubject) -> Check:
     met = subject.explanations[0].evidence.operators
     if met:
-        return Check(
-            NUMERICAL, "operators", "fail", float(len(met)), f"met without a rule of their own: {', '.join(met)}."
-        )
-    return Check(NUMERICAL, "operators", "pass", 0.0, "no operator was met that this method has no rule for.")
+        return Check(NUMERICAL, "operators", "fail", float(len(met)), f"operators without a rule: {', '.join(met)}.")
+    return Check(NUMERICAL, "operators", "pass", 0.0, "this method has a rule for every operator of the network.")
 
 
 def _mode(subject: CheckSubject) -> Check:
     with subject.net.session():  # refuses a network in train mode
         pass
     beside = subject.explanations[0].evidence.agreement
-    said = "the network is in the state to be explained, and answers a row alike in other company (largest difference"
+    said = "the network is in eval mode, and a row's output does not change with the other rows in its batch (largest difference"
     return Check(NUMERICAL, "eval mode", "pass", beside, f"{said} {beside:.2g}).")
 
 
@@ -155,7 +153,7 @@ def _dtype(subject: CheckSubject) -> Check:
             name,
             "not applicable",
             None,
-            f"the network itself computes in {subject.net.arithmetic}; there is no longer one to compare with.",
+            f"the network itself computes in {subject.net.arithmetic}; there is no longer type to compare with.",
         )
     at = np.arange(min(FEW_ROWS, subject.count))
     short, full = subject.rerun(), subject.recompute(dtype=None, explained_rows=subject.explained_rows[at])

@@ -1,4 +1,4 @@
-"""Does the map stay where it is when the input hardly moves, or when the seed changes?
+"""Does the map stay the same when the input hardly changes, or when the seed changes?
 
 Source of max-sensitivity: Yeh et al. 2019 (On the (in)fidelity and sensitivity of explanations, arXiv:1901.09392), definition 3; here relative to the map's size.
 """
@@ -24,25 +24,25 @@ __all__ = ["GROUP", "stability"]
 STABILITY: Final = "stability"
 SMALL_NOISE_LINE: Final = "stability: small noise"
 OTHER_SEEDS_LINE: Final = "stability: other seeds"
-NOISE_RADIUS: Final = 0.02  # of the input's range: less than an eye sees, more than rounding
+NOISE_RADIUS: Final = 0.02  # of the input's range: less than is visible, more than rounding
 NOISE_TRIALS: Final = 6
 MIN_TRIALS: Final = 2
-MAX_SHARE_MOVED: Final = 0.5  # of the distance to the map with its places shuffled, which is a map of something else
+MAX_SHARE_MOVED: Final = 0.5  # of the distance to the map with its positions shuffled, which is a different map
 MIN_SEED_CORRELATION: Final = 0.8  # rank correlation with other seeds
 SEEDS_TRIED: Final = 2
 MAP_ROUNDING: Final = 1e-3
-MIN_SHUFFLED_DISTANCE: Final = 0.05  # a shuffled map this near is no other map
-EMBEDDED_REASON: Final = "4 % of the spread of what the embedding gives"  # standard deviation, which is NOISE_RADIUS of the range of even numbers
+MIN_SHUFFLED_DISTANCE: Final = 0.05  # a shuffled map closer than this is not a different map
+EMBEDDED_REASON: Final = "4 % of the standard deviation of the embedding's output"  # which is about NOISE_RADIUS of the range of uniform numbers
 
 
 def stability(subject: CheckSubject) -> list[Check]:
-    """Move the input a little; draw again."""
+    """Change the input a little, and the seed."""
     return [_noise(subject), _seeds(subject)]
 
 
 def _noise(subject: CheckSubject) -> Check:
     if subject.tokens is not None and subject.tokens.embedding is None:
-        why = "tokens are replaced as they are, without an embedding: nothing is a little beside a token."
+        why = "tokens are replaced as they are, without an embedding: there is no small change of a token."
         return Check(STABILITY, SMALL_NOISE_LINE, "not applicable", None, why)
     if subject.tokens is None and all(i.whole for i in subject.inputs):
         return Check(
@@ -50,7 +50,7 @@ def _noise(subject: CheckSubject) -> Check:
             SMALL_NOISE_LINE,
             "not applicable",
             None,
-            "the inputs are whole numbers (tokens, categories): nothing is a little beside them.",
+            "the inputs are whole numbers (tokens, categories), which have no small changes.",
         )
     before = subject.rerun()
     problem = subject.score_problem() if subject.tokens is None else subject.embedded_problem()
@@ -74,19 +74,19 @@ def _noise(subject: CheckSubject) -> Check:
     share = float(relative(moved, scores, floor(scores)).mean())
     what = f"{NOISE_RADIUS:.0%} of the input's range" if subject.tokens is None else EMBEDDED_REASON
     said = (
-        f"noise of {what} moves the map by {format_mean(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "
-        f"{float(order.mean()):.2f}; the score moves by {share:.1%}. A map with its places shuffled is {unlike:.2f} away, and up to half of that passes"
+        f"noise of {what} changes the map by {format_mean(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "
+        f"{float(order.mean()):.2f}; the score changes by {share:.1%}. A map with its positions shuffled is {unlike:.2f} away, and up to half of that passes"
     )
     details = {"rows": worst, "rank correlation": order, "score": moved}
     if unlike < MIN_SHUFFLED_DISTANCE and mean > MAP_ROUNDING:
-        why = ": these maps have too few places, or too even ones, for a shuffled one to be another map."
+        why = ": these maps have too few positions, or too similar values, for a shuffled one to be different."
         return Check(STABILITY, SMALL_NOISE_LINE, "not applicable", mean, said + why, details)
     verdict = "pass" if mean <= max(MAX_SHARE_MOVED * unlike, MAP_ROUNDING) else "fail"
     return Check(STABILITY, SMALL_NOISE_LINE, verdict, mean, said + ".", details)
 
 
 def _unlike(subject: CheckSubject, maps: Maps) -> float:
-    """How far a map of the same numbers in other places is."""
+    """Distance of the map to itself with its positions shuffled."""
     rng = np.random.default_rng([subject.seed, 82])
     table = flatten_maps(maps)
     if np.isfinite(table).all():
@@ -96,14 +96,14 @@ def _unlike(subject: CheckSubject, maps: Maps) -> float:
     found = []
     for _ in range(NOISE_TRIALS):
         other = table.copy()
-        for row in other:  # a view: places that the row has, among themselves
+        for row in other:  # a view: only positions that the row has
             row[np.isfinite(row)] = rng.permutation(row[np.isfinite(row)])
         found.append(relative_distance((other,), (table,)).mean())
     return float(np.mean(found))
 
 
 def _near(subject: CheckSubject, trial: int) -> Arrays:
-    """Inputs with uniform noise: of a picture's own range, of each feature's range over the rows."""
+    """Inputs with uniform noise, relative to a picture's own range, or to each feature's range over the rows."""
     out = []
     for number, given in enumerate(subject.inputs):
         x = given.x[subject.rows]
@@ -122,10 +122,10 @@ def _near(subject: CheckSubject, trial: int) -> Arrays:
 
 
 def _near_embedded(subject: CheckSubject, problem: SaliencyProblem, trial: int) -> Arrays:
-    """What the embedding gives with noise, and the other inputs as they are.
+    """The embedding's output with noise, and the other inputs as they are.
 
-    A few of its numbers lie far out, so noise is measured not by their range but by their spread over the text: as much of it as NOISE_RADIUS of the range is for
-    numbers that are spread evenly.
+    It has outliers, so noise is relative to its standard deviation over the text and not to its range: the same as NOISE_RADIUS of the range of uniform
+    numbers.
     """
     assert subject.tokens is not None  # noqa: S101  # asked by the caller
     x = problem.inputs[0].x
@@ -143,7 +143,7 @@ def _seeds(subject: CheckSubject) -> Check:
         found[0], flatten_maps(subject.rerun()), equal_nan=True
     ):
         return Check(
-            STABILITY, OTHER_SEEDS_LINE, "not applicable", None, "nothing is drawn: another seed gives the same map."
+            STABILITY, OTHER_SEEDS_LINE, "not applicable", None, "nothing is sampled: another seed gives the same map."
         )
     table = np.array([abs_rank_correlations(own, other) for other in found])
     mean, half = mean_interval(table)

@@ -268,7 +268,7 @@ def _cut_texts(texts: Texts, rows: Indices) -> Texts:
 
 
 def _position_of(tokens: Tokens, mask: int | None) -> Indices:
-    """The place of the map on which each token stands, -1 for what fills texts up."""
+    """The map position of each token, -1 for padding."""
     if tokens.texts is None:
         there = np.ones(tokens.ids.shape, dtype=bool) if mask is None else tokens.inputs[mask].x != 0
     else:
@@ -282,7 +282,7 @@ def _position_of(tokens: Tokens, mask: int | None) -> Indices:
 
 
 def _find_mask(tokens: Tokens, rows: Indices) -> int | None:
-    """Which input hides tokens. It is asked for, not guessed by its name: what another token says at a hidden place must change nothing, and elsewhere something."""
+    """Index of the input that hides tokens. It is found by evaluation, not by name: another token at a hidden position must change nothing."""
     ids = tokens.ids[rows]
     token_ids = np.unique(ids)
     if len(token_ids) < 2:

@@ -1,4 +1,4 @@
-"""Taking tokens and words away from texts: their parts, what stands for them, and maps that know nothing of the network."""
+"""Removing tokens and words from texts: their parts, their replacements, and trivial maps for comparison."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ Bools = npt.NDArray[np.bool_]
 def token_games(
     subject: CheckSubject, problem: SaliencyProblem, requested: Sequence[str] | None
 ) -> tuple[dict[str, RemovalGame], str]:
-    """The ways to take tokens away, two of them unless others are asked for, by the words that name them; and why there are none.
+    """Removal of tokens with each replacement, by its description: two unless others are asked for; or the reason why there is none.
 
     Raises:
-        OptionError: stand-ins that are not known, or that these texts do not have.
+        OptionError: replacements that are not known, or not possible for these texts.
     """
     assert subject.tokens is not None  # noqa: S101  # asked by the caller
     tokens, rows = subject.tokens, subject.rows
     ids, present = _token_segments(tokens, rows)
     if not (present.sum(axis=1) >= MIN_SEGMENTS).any():
         what = "words" if tokens.words else "tokens"
-        return {}, f"no text checked has three {what} that may be taken away (special ones stay)."
+        return {}, f"no text checked has three {what} that may be removed (special ones stay)."
     found: dict[str, tuple[str, int, npt.NDArray[Any]]] = {}
     for name, (description, number, replacement) in _replacements(subject, tokens, rows).items():
         xs = [i.x[rows] for i in tokens.inputs]
         xs[number] = np.where(ids >= 0, replacement, xs[number])
-        if _all_finite(problem, xs):  # nothing left to look at may be a division by zero
+        if _all_finite(problem, xs):  # without any token the network may divide by zero
             found[name] = (description, number, replacement)
     chosen = _choose(list(found), requested)
     if len(chosen) < 2:
-        reason = "what stands for a token that is gone decides the result, so two stand-ins are needed, and there is "
+        reason = "the result depends on what replaces a removed token, so two replacements are needed, and there is "
         have = f"only {found[chosen[0]][0]}" if chosen else "none"
-        return {}, f"{reason}{have}: name a token (baseline_token=), bring a mask, or explain several texts at once."
+        return {}, f"{reason}{have}: name a token (baseline_token=), pass a mask, or explain several texts at once."
     games = {}
     for name in chosen:
         description, number, replacement = found[name]
@@ -57,7 +57,7 @@ def token_games(
 
 
 def token_orders(subject: CheckSubject, games: Mapping[str, RemovalGame]) -> dict[str, Indices]:
-    """Orders of the parts, largest first: by the map, and by maps that know nothing of the network."""
+    """Orders of the parts, largest first: by the map, and by trivial maps."""
     assert subject.tokens is not None  # noqa: S101  # asked by the caller
     tokens, rows, game = subject.tokens, subject.rows, next(iter(games.values()))
     own = subject.maps()[0]
@@ -65,12 +65,12 @@ def token_orders(subject: CheckSubject, games: Mapping[str, RemovalGame]) -> dic
     own = own if own.ndim == 2 else own.sum(axis=-1)
     maps = {"the map": own, **tokens.trivial_maps(rows)}
     ids, present = game.input_segments[0][1], game.present
-    assert present is not None  # noqa: S101  # made by removal
+    assert present is not None  # noqa: S101  # as token_games makes it
     return {name: _order(a, tokens.position_of[rows], ids, present, subject.seed) for name, a in maps.items()}
 
 
 def _token_segments(tokens: Tokens, rows: Indices) -> tuple[Indices, Bools]:
-    """The part of each token, (rows, tokens), -1 for those that stay; and which parts a row has. More than MAX_SEGMENTS are taken with their neighbours."""
+    """The part of each token, (rows, tokens), -1 for those that stay; and which parts a row has. More than MAX_SEGMENTS are joined with their neighbours."""
     free, which = tokens.removable[rows], tokens.position_of[rows]
     ids = np.full(free.shape, -1, dtype=np.intp)
     counts = np.zeros(len(rows), dtype=np.intp)
@@ -94,7 +94,7 @@ def _order(values: Floats, which: Indices, ids: Indices, present: Bools, seed: i
 
 
 def _replacements(subject: CheckSubject, tokens: Tokens, rows: Indices) -> dict[str, tuple[str, int, npt.NDArray[Any]]]:
-    """By name: in words, the input that changes, and what it is when all is gone, (rows, tokens)."""
+    """By name: description, index of the input that changes, and that input with all tokens removed, (rows, tokens)."""
     ids = tokens.ids[rows]
     out: dict[str, tuple[str, int, npt.NDArray[Any]]] = {}
     used = set()
@@ -122,10 +122,12 @@ def _choose(have: list[str], requested: Sequence[str] | None) -> list[str]:
         raise OptionError(f"absent={requested!r}: of tokens a tuple of {', '.join(map(repr, REPLACEMENTS))}.")
     if missing := [a for a in requested if a not in have]:
         raise OptionError(
-            f"absent={missing[0]!r} is not there for these texts and this network; there are: {', '.join(map(repr, have))}."
+            f"absent={missing[0]!r} is not possible for these texts and this network; possible are: {', '.join(map(repr, have))}."
         )
     if len(set(requested)) < 2:
-        raise OptionError("absent: what stands for a part that is gone decides the result, so at least two are needed.")
+        raise OptionError(
+            "absent: the result depends on what replaces a removed part, so at least two replacements are needed."
+        )
     return list(dict.fromkeys(requested))
 
 

@@ -1,4 +1,4 @@
-"""Maps that know nothing of the network: edges of the input, the input itself, chance. What a map is compared with."""
+"""Maps that do not depend on the network, for comparison: edges of the input, and the input itself."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["edge_map", "input_size", "is_picture"]
 
 
 def is_picture(given: Input) -> bool:
-    """Whether there is a neighbourhood in which edges can be."""
+    """True for pictures, series and volumes, where positions have neighbours and edges."""
     return not given.whole and given.x.ndim > 2 and len(given.position_axes) >= 1 and "feature" not in given.dims
 
 
 def input_size(given: Input, x: Floats) -> Floats:
-    """The size of the input at each place, (rows, *places); tokens have none."""
+    """The size of the input at each position, (rows, *positions)."""
     size = np.abs(x.astype(np.float64))
     return size if given.channel is None else np.asarray(size.sum(axis=given.channel))
 
 
 def edge_map(given: Input, x: Floats) -> Floats:
-    """Sobel's edge detector, (rows, *places): slopes along each axis of places, smoothed across the others; channels added.
+    """Sobel's edge detector, (rows, *positions): slopes along each position axis, smoothed across the others; summed over channels.
 
     Sobel & Feldman 1968; in three axes its natural extension.
     """

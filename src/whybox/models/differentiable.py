@@ -1,7 +1,7 @@
-"""Networks: what is explained by derivatives. The smallest interface there is, and what more some libraries can do.
+"""Networks, which are explained by derivatives: a small interface, and what some libraries can do beyond it.
 
-A network answers ``outputs, pull = net(x)``, where ``pull(cotangent)`` is the vector-Jacobian product. Arrays stay in the network's own library, on
-its device; methods use nothing but ``+ - *``, broadcasting, ``reshape`` and the four functions below, so they are the same for every library.
+A network is called as ``outputs, pull = net(x)``, where ``pull(cotangent)`` is the vector-Jacobian product. Arrays stay in the network's own library, on
+its device; methods use only ``+ - *``, broadcasting, ``reshape`` and the functions below, so they are the same for every library.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Indices = npt.NDArray[np.intp]
 @final
 @dataclass
 class PassCounter:
-    """Rows that went through the network: forwards and backwards (to the input, or to a layer)."""
+    """Rows that passed through the network: forward, and backward (to the input, or to a layer)."""
 
     forward: int = 0
     backward: int = 0
@@ -36,7 +36,7 @@ class PassCounter:
 @final
 @dataclass(frozen=True)
 class LayerTap:
-    """Outputs, what a layer put out, and ``pull(cotangent, last=)``, which goes back to that layer and no further."""
+    """Outputs, a layer's output, and ``pull(cotangent, last=)``, the vector-Jacobian product that ends at that layer."""
 
     outputs: Array
     activation: Array
@@ -48,13 +48,13 @@ class Differentiable(ABC):
     """A network as its library runs it. Concrete ones are frozen and final.
 
     Attributes:
-        kind: the network in words. library: whose it is.
-        output_names: labels of its outputs, () when unknown.
-        channels: where its images have their channels, ``"first"`` or ``"last"``.
-        max_batch_size: as many rows as are worth sending together.
-        arithmetic: what it computes in, in words.
-        passes: counts rows, see PassCounter; shared by what is made of this network.
-        remarks: what was noticed while it was asked and belongs into the evidence; shared in the same way.
+        kind: the network in words. library: its library.
+        output_names: labels of its outputs, () if unknown.
+        channels: the channel axis of pictures, ``"first"`` or ``"last"``.
+        max_batch_size: number of rows in a batch beyond which larger batches are not faster.
+        arithmetic: the type it computes in, in words.
+        passes: counts rows, see PassCounter; shared by networks that are made of this one.
+        remarks: notes for the evidence; shared in the same way.
     """
 
     kind: str
@@ -67,30 +67,30 @@ class Differentiable(ABC):
     remarks: list[str] = field(default_factory=list, repr=False)
 
     def fresh(self) -> Self:
-        """The same network before it was asked anything: passes uncounted, nothing noticed."""
+        """The same network with no passes counted and no remarks."""
         return replace(self, passes=PassCounter(), remarks=[])
 
     @property
     def bad_index_is_fatal(self) -> bool:
-        """Whether rows larger than usual may break the device for good: a position beyond a table (of embeddings) ends all work on an accelerator."""
+        """True if an index outside of a table (of embeddings) ends all work on the device, as on accelerators."""
         return False
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """SHA-256 of everything that decides the network's numbers, as far as it can be seen."""
+        """SHA-256 of everything that decides the network's numbers, as far as it can be read."""
 
     @abstractmethod
     def array(self, x: npt.NDArray[Any]) -> Array:
-        """Bring numbers to the network's device, in the type it computes in; whole numbers stay whole."""
+        """Bring numbers to the network's device, in the type that it computes in; whole numbers stay whole."""
 
     @abstractmethod
     def numpy(self, a: Array) -> npt.NDArray[Any]:
-        """Bring an array back, as numpy float64 (whole numbers stay whole)."""
+        """Bring an array back as numpy float64 (whole numbers stay whole)."""
 
     @abstractmethod
     def take(self, a: Array, rows: Indices) -> Array:
-        """Rows of an array, repeated as asked."""
+        """Rows of an array; rows may repeat."""
 
     @abstractmethod
     def add_at(self, total: Array, rows: Indices, more: Array) -> Array:
@@ -98,52 +98,52 @@ class Differentiable(ABC):
 
     @abstractmethod
     def evaluate(self, x: tuple[Array, ...]) -> Array:
-        """Outputs alone, (rows, ...); nothing is kept for derivatives."""
+        """Outputs, (rows, ...); nothing is kept for derivatives."""
 
     @abstractmethod
     def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
         """Outputs, and ``pull(cotangent, last=False)`` -> one gradient an input (None for whole numbers).
 
-        ``last=True`` says that no more pulls follow, so that memory can be given back on the way.
+        ``last=True`` says that no more pulls follow, so that memory can be freed.
         """
 
     @abstractmethod
     def measure_backward(self, x: tuple[Array, ...]) -> tuple[Array, int]:
-        """Outputs, and the bytes that a derivative at these rows keeps, measured by one forward."""
+        """Outputs, and the bytes that derivatives at these rows keep, measured by one forward."""
 
-    def with_input_types(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[Differentiable]:
-        """The same network taking its floats in one type after the other, the likeliest first, until one is taken.
+    def with_input_types(self, given: Sequence[str], sample: tuple[npt.NDArray[Any], ...]) -> Iterator[Differentiable]:
+        """The same network with one type of input floats after the other, the likeliest first; the caller stops at one that works.
 
         Args:
-            given: the types in which its inputs of floats came, ``"float32"``, ``"bfloat16"``: that comes first where the network's own is shorter.
-            few: rows of all its inputs.
+            given: types in which the user gave the inputs, ``"float32"``, ``"bfloat16"``: these come first if the network's own type is shorter.
+            sample: some rows of all inputs.
         """
         yield self
 
     def check_unreached(self, x: tuple[Array, ...], cut: Sequence[int], ways: str) -> None:
-        """Inputs that no derivative reaches (`cut`, by place) must be such that the outputs do not depend on them. `ways`: how this library cuts derivatives off.
+        """Check that outputs do not depend on inputs that no derivative reaches (`cut`, by position). `ways`: how this library cuts derivatives off.
 
         Raises:
-            UnsupportedModelError: they do depend on them: derivatives would all be 0.
+            UnsupportedModelError: they do: derivatives would all be 0.
         """
         if not cut:
             return
         plain = self.numpy(self.evaluate(x))
         for scale, shift in ((0, 0), (2, 1)):
-            said = self.evaluate(tuple(scale * a + shift if i in cut else a for i, a in enumerate(x)))
-            if not np.array_equal(self.numpy(said), plain, equal_nan=True):
+            changed = self.evaluate(tuple(scale * a + shift if i in cut else a for i, a in enumerate(x)))
+            if not np.array_equal(self.numpy(changed), plain, equal_nan=True):
                 which = "the input" if len(x) == 1 else f"input {cut[0]}"
                 raise UnsupportedModelError(
-                    f"no derivative reaches {which}, yet the answer depends on it: the network cuts derivatives off ({ways}, whole numbers on the way), and every one would "
-                    "be 0. Take that out of it, or use a method that asks without derivatives: 'occlusion', 'shapley'."
+                    f"no derivative reaches {which}, yet the output depends on it: the network cuts derivatives off ({ways}, whole numbers in between), and all of them would "
+                    "be 0. Take that out of the network, or use a method without derivatives: 'occlusion', 'shapley'."
                 )
 
     def gradient_breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
-        """What these rows meet on their way that derivatives do not follow, by name: cuts, rounding, a backward of the user's own; as far as the library shows it."""
+        """Operations that derivatives do not follow, by name: cuts, rounding, a backward of the user's own; as far as the library shows them."""
         return ()
 
     def measure_forward(self, x: tuple[Array, ...]) -> tuple[Array, int]:
-        """Outputs, and the bytes that live at a time while these rows are answered without derivatives; here what derivatives keep stands for them."""
+        """Outputs, and the most bytes in use while these rows are evaluated without derivatives; by default those that derivatives keep."""
         return self.measure_backward(x)
 
     @abstractmethod
@@ -151,100 +151,100 @@ class Differentiable(ABC):
         """The same network followed by a function of its outputs, which is differentiated with it."""
 
     def with_output(self, output: Any) -> Differentiable:
-        """The same network, of whose outputs this one is explained: a key, a position, the name of an attribute."""
-        raise UnsupportedModelError(f"{self.kind} answers with one thing; leave output out.")
+        """The same network with one of its several outputs: a key, a position, the name of an attribute."""
+        raise UnsupportedModelError(f"{self.kind} has a single output; leave output out.")
 
     def session(self) -> AbstractContextManager[None]:
-        """Within it the network may be asked; modes and states are as before afterwards, also after an exception.
+        """Within it the network may be evaluated; modes and states are restored afterwards, also after an exception.
 
         Raises:
-            UnsupportedModelError: the network is not in the state to be explained (train mode).
+            UnsupportedModelError: the network is in train mode.
         """
         return nullcontext()
 
     def is_array(self, x: Any) -> bool:
-        """Whether this is an array of the network's library."""
+        """True for an array of the network's library."""
         return False
 
-    # What more a library may be able to do.
+    # What some libraries can do beyond this.
 
     def layers(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
-        """Names of layers in the order they answer, with the shapes of what they put out for these rows."""
+        """Names of layers in the order they run, with the shapes of their outputs for these rows."""
         raise UnsupportedModelError(
             f"layers cannot be reached in {self.kind}; use a method that needs the inputs only."
         )
 
     def blocks(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
-        """As layers, and also what is made of several layers, where the library has such."""
+        """As layers, with blocks of several layers, if the library has such."""
         return self.layers(x)
 
     def layer_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
-        """As blocks, as far as the network gets: rows of a size that it was not made for may end in an error behind some layer. Never raises."""
+        """As blocks, as far as the network runs: rows of another size than it was made for may cause an error after some layer. Never raises."""
         try:
             return self.blocks(x)
-        except Exception:  # whatever a network says to rows of another size
+        except Exception:  # a network may fail in any way on rows of another size
             return []
 
     def sequence_inputs(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
-        """Layers that know which axis is time and which holds features: name, the axes of what each is given ("row", "time", "feature" in some order), and that."""
+        """Layers that tell time from features: name, axes of the input ("row", "time", "feature" in some order), and that input."""
         return iter(())
 
     def tap(self, x: tuple[Array, ...], layer: str) -> LayerTap:
-        """Run, and keep what one layer put out.
+        """Evaluate, and keep the output of one layer.
 
         Raises:
-            UnsupportedModelError: layers cannot be reached in this kind of network, or this one answers more than once or not with an array.
-            OptionError: no such layer.
+            UnsupportedModelError: layers cannot be reached in this kind of network, or this one runs more than once, or its output is not one array.
+            OptionError: there is no such layer.
         """
         raise UnsupportedModelError(
             f"layers cannot be reached in {self.kind}; use a method that needs the inputs only."
         )
 
     def from_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[Differentiable, Array]:
-        """The network from a layer on (say the embedding of tokens), and what the layer puts out for these rows.
+        """The network from a layer on (such as the embedding of tokens), and the layer's output for these rows.
 
-        The inner network takes the layer's output first, then all inputs of the whole (which still run what does not go through the layer).
+        The inner network takes the layer's output first, then all inputs of the whole network (for what does not pass through the layer).
         """
         raise UnsupportedModelError(f"layers cannot be reached in {self.kind}; explain its inputs.")
 
     def with_input_names(self, names: tuple[str, ...]) -> Differentiable:
-        """The same network whose inputs go in by name, ``net(name=array, ...)``, in this order."""
-        raise UnsupportedModelError(f"{self.kind} takes its inputs by place: pass a tuple, not a dict.")
+        """The same network with inputs passed by name, ``net(name=array, ...)``, in this order."""
+        raise UnsupportedModelError(f"{self.kind} takes its inputs by position: pass a tuple, not a dict.")
 
     def input_names(self, *, required: bool = False) -> tuple[str, ...]:
-        """Names of the inputs, as far as they can be read off; ``"**"`` where any name goes. `required`: those that must be given."""
+        """Names of the inputs, as far as they can be read; ``"**"`` if any name is taken. `required`: those that must be given."""
         return ()
 
     def with_dtype(self, dtype: str) -> Differentiable:
-        """The same network computing in a shorter type where its library knows how."""
+        """The same network computing in a shorter type, if its library can."""
         raise UnsupportedModelError(f"{self.kind} computes in {self.arithmetic} only; leave dtype out.")
 
     def rule_backward(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
-        """The network taken apart into operators, each with a rule of its own for going back (``"deeplift"``, ``"guided"``).
+        """The network as a graph of operators, each with its own backward rule (``"deeplift"``, ``"guided"``).
 
         Raises:
-            UnsupportedModelError: an operator without a rule, by name; or a library without operator rules.
+            UnsupportedModelError: an operator has no rule, by name; or the library has no operator rules.
         """
         raise UnsupportedModelError(
-            f"operator rules are there for torch modules; this is {self.kind}. Use method='integrated_gradients', which needs derivatives only."
+            f"operator rules exist for torch modules only; this is {self.kind}. Use method='integrated_gradients', which needs derivatives only."
         )
 
     def randomised(self, seed: int, layer: str | None = None) -> Differentiable:
-        """A copy whose parameters are drawn anew (all, or those of one layer): what sanity checks compare with."""
-        raise UnsupportedModelError(f"the parameters of {self.kind} cannot be drawn anew here.")
+        """A copy with randomised parameters (all, or those of one layer), for sanity checks."""
+        raise UnsupportedModelError(f"the parameters of {self.kind} cannot be randomised here.")
 
 
 @final
 @dataclass(frozen=True)
 class RuleBackward:
-    """A network whose operators go back by rules.
+    """A network whose operators have backward rules.
 
     Attributes:
         run: ``run(rows, references, paired=False)`` -> outputs, outputs of the references, pull as of Differentiable. References are any number of rows that
-            all rows are compared with, and ``pull(..., of=k)`` says with which; or one for each row (`paired`). None for rules that need none.
+            all rows are compared with, and ``pull(..., reference=k)`` says which; or one for each row (`paired`). None for rules that need none.
             The same tuple of references is run once.
-        operators: names of the operators met that have a rule of their own, with how often.
-        row_saved: bytes that one row keeps until it was pulled.
+        operators: names of the operators that have a rule of their own, with their counts.
+        row_bytes: bytes that one row keeps until its pull.
     """
 
     run: Callable[..., tuple[Array, Array | None, Pull]]
@@ -253,7 +253,7 @@ class RuleBackward:
 
 
 def neighbours(rows: Indices) -> slice | None:
-    """Rows that follow one another as the slice of them, which copies nothing; None: they do not, or there are none."""
+    """Consecutive rows as a slice, which copies nothing; None if they are not consecutive, or there are none."""
     if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return None

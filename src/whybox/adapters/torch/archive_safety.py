@@ -1,6 +1,6 @@
 """Is a ``.pt2`` file safe to load? Torch's own reader evaluates expressions in it as Python, looks operators up by dotted names and unpickles parts.
 
-So the file is read here first, as zip and JSON, and everything in it that is not known to be plain data is refused.
+So the file is first read here, as zip and JSON, and everything in it that is not known to be plain data is refused.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _SPECS: Final = frozenset(
 
 
 def check_archive(raw: bytes, name: str) -> None:
-    """Return if nothing in the file can run code.
+    """Check that nothing in the file can run code.
 
     Raises:
-        UntrustedPickleError: something could, or is not known not to. ModelFileError: no such file, or damaged.
+        UntrustedPickleError: something could, or may. ModelFileError: there is no such file, or it is damaged.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -71,12 +71,12 @@ def check_archive(raw: bytes, name: str) -> None:
                 _check_pickle(archive.read(n), name, n)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ModelFileError(
-            f"{name} is no file of torch.export.save, or it is damaged ({type(error).__name__}: {error})."
+            f"{name} is not a file of torch.export.save, or it is damaged ({type(error).__name__}: {error})."
         ) from None
     for page in pages.values():
         for key, text in _strings(page):
             if not _is_plain(key, text):
-                raise UntrustedPickleError(_refusal(name, f"it says {text[:60]!r} where {key} should stand"))
+                raise UntrustedPickleError(_refusal(name, f"it has {text[:60]!r} in place of {key}"))
 
 
 def _refusal(name: str, what: str) -> str:
@@ -84,7 +84,7 @@ def _refusal(name: str, what: str) -> str:
 
 
 def _check_pickle(raw: bytes, name: str, part: str) -> None:
-    """Torch's restricted reader must be able to read what the loader will read unrestricted."""
+    """Check that torch's restricted reader can read what the loader will read without restriction."""
     import pickle
 
     import torch
@@ -125,7 +125,7 @@ def _is_plain(key: str, text: str) -> bool:
 
 
 def _arithmetic(text: str) -> bool:
-    """Sums, comparisons and known functions of symbols, and sizes of inputs: nothing that reaches further."""
+    """True for sums, comparisons and known functions of symbols and sizes of inputs."""
     try:
         nodes = list(ast.walk(ast.parse(text, mode="eval")))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -149,7 +149,7 @@ def _arithmetic(text: str) -> bool:
 
 
 def _nested(spec: Any) -> bool:
-    """A tree of tuples, lists and dicts with plain names."""
+    """True for a tree of tuples, lists and dicts with plain names."""
     if isinstance(spec, list):
         return all(map(_nested, spec))
     if isinstance(spec, dict):

@@ -1,6 +1,6 @@
 """Operators traced for one row, run for many: every value that differs from row to row has the rows as its first axis, whatever the operator does to the others.
 
-Common operators are spelled out, so that they cost what the network itself costs; all others go through torch.vmap.
+Common operators have a rule each, so that they cost as much as in the network itself; all others run under torch.vmap.
 """
 
 # ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
@@ -28,14 +28,14 @@ def evaluate(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shape: tupl
     """Run an operator for `n` rows.
 
     Args:
-        op: of ATen. args, kwargs: as traced, with Rows where values differ from row to row.
-        shape: of what it puts out for one row, None where that is more than one tensor.
-        n: how many rows.
+        op: of ATen. args, kwargs: as traced, with RowTensor where values differ from row to row.
+        shape: of its output for one row, None if that is more than one tensor.
+        n: number of rows.
 
     Returns:
         A tensor with the rows as its first axis, or a tuple of such.
     """
-    if "memory_format" in kwargs:  # of the traced shape, which has an axis less; it changes no number
+    if "memory_format" in kwargs:  # of the traced shape, which has one axis less; it does not change numbers
         kwargs = {k: v for k, v in kwargs.items() if k != "memory_format"}
     rule = _BATCHED.get(op)
     if rule is not None:
@@ -83,19 +83,19 @@ def _vmap(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 class _Slot(NamedTuple):
-    """Where the tensor of rows number `at` goes."""
+    """The place of the row tensor with index `at`."""
 
     at: int
 
 
 def merge_row_axes(x: Tensor, rank: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Rows and a batch axis of the traced shape as one axis, where one row has `rank` axes, and the way back."""
+    """Rows and a batch axis of the traced shape as one axis, where one row has `rank` axes, and the function that splits it again."""
     if x.dim() == rank:  # the traced shape had no batch axis: rows are it
         return x, lambda y: y
     return x.flatten(0, 1), lambda y: y.unflatten(0, x.shape[:2])
 
 
-# One row's axes, spelled out. Each takes (op, args, kwargs, shape, n), and answers None where it does not know the case.
+# Rules for one row's axes. Each takes (op, args, kwargs, shape, n), and returns None for cases that it does not know.
 
 
 def _reshaped(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
@@ -151,7 +151,7 @@ def _concatenated(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
 
 
 def _scattered(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
-    """Slices and places written over by others."""
+    """Slices and positions that are overwritten by others."""
     names = ("dim", "start", "end", "step") if op is aten.slice_scatter.default else ("dim", "index")
     given = dict(zip(names, args[2:], strict=False)) | kwargs
     axis = given.pop("dim", 0) % len(shape)
@@ -197,7 +197,7 @@ def _plus_product(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
 
 
 def _batch_normed(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
-    """In eval mode: times and plus numbers of the channel."""
+    """In eval mode: a scale and a shift for each channel."""
     x, weight, bias, mean, var, training, _, eps = args[:8]
     if training or any(isinstance(a, RowTensor) for a in args[1:5]) or mean is None:
         return None

@@ -1,6 +1,6 @@
-"""Taking down the operators of one row while it runs: a tensor that writes down what is done to it and does not tell its numbers.
+"""Recording the operators of one row while it runs, by a tensor that records its operators and hides its numbers.
 
-Much faster than tracing by torch, and less able: whatever it does not know it leaves to that (`Unknown`).
+Much faster than tracing by torch, but less general: what it does not know is left to torch (`CannotRecord`).
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ _COMPOSITE: dict[Any, bool] = {}
 
 @final
 class NumpyGuard(TorchFunctionMode):  # type: ignore[misc]  # torch has no types here
-    """Tensors that are taken down do not go to numpy, where nothing is seen."""
+    """Traced tensors must not go to numpy, where nothing is recorded."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Refuse that, run all else."""
+        """Refuse numpy, run everything else."""
         if getattr(func, "__name__", "") in _OUTSIDE and torch._is_functional_tensor(args[0]):  # noqa: SLF001
             raise CannotRecord("data-dependent: it goes through numpy")
         return func(*args, **(kwargs or {}))
 
 
-class CannotRecord(Exception):  # noqa: N818  # no error: the other way is taken
-    """Something that cannot be taken down like this."""
+class CannotRecord(Exception):  # noqa: N818  # not an error: torch traces instead
+    """Something that cannot be recorded in this way."""
 
 
 @final
 class RecordedGraph:
-    """Nodes in order, and the tensors that come from outside: ``graph``, and one attribute for each of its ``get_attr`` nodes."""
+    """Nodes in order (``graph``), and tensors from outside, one attribute for each of its ``get_attr`` nodes."""
 
     def __init__(self, table: dict[Any, Callable[..., Any]], shape_only: Callable[[Any], bool]) -> None:
         self.graph = Graph()
@@ -55,21 +55,21 @@ class RecordedGraph:
         """The node of a tensor from outside."""
         if id(t) not in self._known:
             name = f"constant_{len(self._known)}"
-            setattr(self, name, t)  # which also keeps it alive, and its identity with it
+            setattr(self, name, t)  # which also keeps it alive, so that its id stays valid
             self._known[id(t)] = node = self.graph.create_node("get_attr", name)
             node.meta["val"] = _shape_and_type(t)
         return self._known[id(t)]
 
 
 def _shape_and_type(t: Any) -> Any:
-    """Shape and type alone."""
+    """Shape and type only."""
     if isinstance(t, (tuple, list)):
         return type(t)(map(_shape_and_type, t))
     return torch.empty(t.shape, dtype=t.dtype, device="meta") if isinstance(t, torch.Tensor) else t
 
 
 class _TracedTensor(torch.Tensor):  # type: ignore[misc]  # torch has no types here
-    """A tensor of the row at hand, or made of it."""
+    """A tensor of the traced row, or computed from it."""
 
     recording: RecordedGraph
     inner: torch.Tensor
@@ -87,7 +87,7 @@ class _TracedTensor(torch.Tensor):  # type: ignore[misc]  # torch has no types h
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Write down and run."""
+        """Record the operator and run it."""
         kwargs = kwargs or {}
         recording = _first_traced((*args, *kwargs.values())).recording
         if func in recording.table:
@@ -154,10 +154,10 @@ def record_operators(
     table: dict[Any, Callable[..., Any]],
     shape_only: Callable[[Any], bool],
 ) -> RecordedGraph:
-    """Run a function of one row and take it down.
+    """Run a function of one row and record its operators.
 
     Raises:
-        Unknown: it asks for numbers, or does what is not known here.
+        CannotRecord: it reads numbers, or uses something that is not known here.
     """
     recording = RecordedGraph(table, shape_only)
     given = []

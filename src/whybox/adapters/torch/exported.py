@@ -1,4 +1,4 @@
-"""Networks out of files: programs of ``torch.export``, which carry their own graph and need no code; pickles of modules only where they are trusted."""
+"""Networks from files: programs of ``torch.export``, which hold their own graph and need no code; pickled modules only if the file is trusted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Program", "read"]
 
 _PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 _EXPORT_HINT: Final = (
-    "Export the network instead, where its code is: program = torch.export.export(net.eval(), (example,), "
+    "Export the network where its code is: program = torch.export.export(net.eval(), (example,), "
     "dynamic_shapes=({0: torch.export.Dim('rows')},)); torch.export.save(program, 'net.pt2')"
 )
 
@@ -54,7 +54,7 @@ def read(path: Path, *, trust_pickle: bool = False) -> TorchNetwork:
     refuse_training(program.graph, path.name)
     net = wrap(Program(program))
     count = sum(p.numel() for p in net.module.parameters())
-    at_once = min(net.max_batch_size, net.module.max_rows)  # a layer answers once for all rows that go through together
+    at_once = min(net.max_batch_size, net.module.max_rows)  # a layer runs once for all rows of a batch
     kind = f"{path.name} (exported torch program, {count:,} parameters)"
     return replace(net, max_batch_size=at_once, declared_names=net.module.declared_names, kind=kind)
 
@@ -71,7 +71,7 @@ def _read_pickle(path: Path, *, trust_pickle: bool) -> TorchNetwork:
         raise ModelFileError(f"{path.name} cannot be read ({type(error).__name__}: {error}).") from error
     if not isinstance(loaded, torch.nn.Module):
         raise UnsupportedModelError(
-            f"{path.name} holds {type(loaded).__name__}, not a network: weights alone do not say what is done with them. {_EXPORT_HINT}."
+            f"{path.name} holds {type(loaded).__name__}, not a network: weights alone are not a network. {_EXPORT_HINT}."
         )
     return wrap(loaded.eval())
 
@@ -81,7 +81,7 @@ _WORD: Final = re.compile(r"[A-Za-z0-9_.@]*")
 
 
 def _with_layers(program: Any) -> torch.nn.Module:
-    """The program in the layers it was exported from, so that they can be named; in one piece where it does not say them, or would answer otherwise."""
+    """The program with the layers it was exported from, so that they have names; in one piece if it does not keep them, or would give other outputs."""
     flat = program.module()
     stacks = [node.meta.get("nn_module_stack", {}) for node in program.graph.nodes]
     plain = all(
@@ -99,14 +99,14 @@ def _with_layers(program: Any) -> torch.nn.Module:
                 part.training = False
             given = _example_inputs(program)
             ours, theirs = (_flatten(m(*given)) for m in (layered, flat))
-    except Exception:  # torch says in many ways that it cannot; the program in one piece answers all the same
+    except Exception:  # torch fails in many ways; the program in one piece still runs
         return flat
     same = len(ours) == len(theirs) and all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     return layered if same else flat
 
 
 def _flatten(loaded: Any) -> list[torch.Tensor]:
-    """All arrays of an answer, in order."""
+    """All arrays of a result, in order."""
     if isinstance(loaded, dict):
         loaded = [loaded[k] for k in sorted(loaded, key=str)]
     return [leaf for part in loaded for leaf in _flatten(part)] if isinstance(loaded, (list, tuple)) else [loaded]
@@ -130,7 +130,7 @@ class Program(torch.nn.Module):  # type: ignore[misc]
     """An exported program that takes any number of rows.
 
     Attributes:
-        expects: shapes of its inputs, None where an axis may have any length. called: their names.
+        input_shapes: of its inputs, None for axes of any length. declared_names: names of the inputs.
     """
 
     def __init__(self, program: Any) -> None:
@@ -144,14 +144,14 @@ class Program(torch.nn.Module):  # type: ignore[misc]
             raise UnsupportedModelError("the program takes no arrays of rows.")
         self.input_shapes = tuple(tuple(n if type(n) is int else None for n in s) for s in shapes)
         self.min_rows, self.max_rows = _bounds(program, shapes[0][0])
-        # where rows are filled up, layers put out rows that nobody asked about
+        # if rows are padded, layers output rows that were not given
         self.runnable = _with_layers(program) if self.min_rows == 1 else program.module()
         for part in self.modules():
             part.training = False
 
     @contextmanager
     def any_size(self) -> Iterator[None]:
-        """Within it the program runs as far as it can on inputs of another size than it was exported with."""
+        """Within it the program runs as far as it can on inputs of another size than that of the export."""
         check_archive = [part for part in self.modules() if getattr(part, "check_input_constraints", False)]
         for part in check_archive:
             part.check_input_constraints = False
@@ -168,7 +168,7 @@ class Program(torch.nn.Module):  # type: ignore[misc]
         return _unpickled, (buffer.getvalue(), self.state_dict())
 
     def forward(self, *x: torch.Tensor, **named: torch.Tensor) -> Any:
-        """Rows in as many pieces as the program allows, the last one filled up with rows repeated."""
+        """Run rows in as many pieces as the program needs, the last one padded with repeated rows."""
         if named and (x or set(named) != set(self.declared_names)):
             raise TypeError(f"the program takes {', '.join(self.declared_names)}, not {', '.join(named)}")
         x = tuple(named[name] for name in self.declared_names) if named else x
@@ -184,7 +184,7 @@ class Program(torch.nn.Module):  # type: ignore[misc]
             out = self.runnable(*part)
             if not isinstance(out, torch.Tensor):
                 raise UnsupportedModelError(
-                    f"the program takes {self.max_rows} rows at a time and answers with {type(out).__name__}; export it with a dynamic number of rows, or with one output."
+                    f"the program takes {self.max_rows} rows at a time and returns {type(out).__name__}; export it with a dynamic number of rows, or with one output."
                 )
             loaded.append(out[:n])
         return torch.cat(loaded)
@@ -202,7 +202,7 @@ def _unpickled(saved_bytes: bytes, parameters: dict[str, torch.Tensor]) -> Progr
 
 
 def _bounds(program: Any, rows: Any) -> tuple[int, int]:
-    """Between how many rows a call may have."""
+    """The least and the most rows of a call."""
     if type(rows) is int:
         return rows, rows
     known = program.range_constraints.get(rows.node.expr)

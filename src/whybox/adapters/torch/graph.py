@@ -1,8 +1,8 @@
-"""The operators that a torch module really runs for one row, in order: the graph that rules walk along.
+"""The operators that a torch module runs for one row, in order: the graph that operator rules use.
 
-The module is run once on a tensor that writes down what is done to it and does not tell its numbers; where that does not go, it is traced by torch on tensors
-without numbers, which takes ten times as long. So nothing in it can depend on the numbers of the row at hand unseen. Composites (attention, encoder layers,
-recurrent layers, norms of every spelling) come apart into operators of ATen; what is left is either linear, or has a rule, or is refused.
+The module is run once on a tensor that records its operators and hides its numbers; if that fails, torch traces it on tensors without numbers, which takes
+ten times as long. So no part of it can depend on the numbers of the row unnoticed. Composites (attention, encoder layers, recurrent layers, all kinds of
+norms) are decomposed into operators of ATen; each of these is linear, or has a rule, or is refused.
 """
 
 # ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
@@ -31,7 +31,7 @@ __all__ = ["INSTEAD_HINT", "Graph", "capture", "operator_name"]
 aten: Final = torch.ops.aten
 INSTEAD_HINT: Final = "use method='integrated_gradients', which needs derivatives only"
 
-# Made from shapes alone, whatever the tensor they are given holds.
+# Operators that use the shape of their tensor only.
 _SHAPE_ONLY: Final = frozenset(
     {
         "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "new_empty_strided",
@@ -41,7 +41,7 @@ _SHAPE_ONLY: Final = frozenset(
 
 
 def _variance(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
-    """Variance by means and a product, which have rules."""
+    """Variance by means and products, which have rules."""
     dims = list(range(x.dim())) if dim is None or dim == [] else [d % x.dim() for d in dim]
     count = 1
     for d in dims:
@@ -63,7 +63,7 @@ def _norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype
 
 
 def _strided(x: Any, size: Any, stride: Any, storage_offset: Any = None) -> Any:
-    """The same numbers in the same order, said by steps in memory (pooling of networks with channels innermost)."""
+    """The same numbers in the same order, given by strides (pooling of networks with channels innermost)."""
     same = list(size) == list(x.shape) and not storage_offset
     if not same or any(n > 1 and s != t for n, s, t in zip(size, stride, x.stride(), strict=True)):
         return NotImplemented
@@ -71,7 +71,7 @@ def _strided(x: Any, size: Any, stride: Any, storage_offset: Any = None) -> Any:
 
 
 def _filled(x: Any, value: Any) -> Any:
-    """Numbers of another tensor; nothing of `x` but its shape."""
+    """Numbers of another tensor in the shape of `x`."""
     return aten.expand.default(value.to(x.dtype), list(x.shape))
 
 
@@ -82,7 +82,7 @@ def _bounded(x: Any, low: Any = None, high: Any = None) -> Any:
 
 
 def _table() -> dict[Any, Callable[..., Any]]:
-    """Composites that are taken apart, beside those that torch takes apart by itself."""
+    """Composites that are decomposed, beside those that torch decomposes by itself."""
     own = get_decompositions(
         [
             aten._scaled_dot_product_flash_attention_for_cpu,
@@ -119,13 +119,13 @@ def _table() -> dict[Any, Callable[..., Any]]:
 @final
 @dataclass(frozen=True)
 class Graph:
-    """What runs for one row.
+    """The operators that run for one row.
 
     Attributes:
         inputs: nodes of the inputs. steps: nodes that the output depends on and that depend on an input, in order.
-        output: its node. constants: what depends on no input.
-        rowed: nodes that differ from row to row. moving: those of them that depend on inputs of floats, which explanations change.
-        dies: nodes that are needed for the last time at a step.
+        output: its node. constants: values of nodes that depend on no input.
+        per_row: nodes that differ from row to row. moving: those of them that depend on inputs of floats, which explanations change.
+        last_used: nodes that are needed for the last time at a step.
     """
 
     inputs: tuple[Node, ...]
@@ -137,17 +137,17 @@ class Graph:
     last_used: dict[Node, tuple[Node, ...]]
 
 
-_CAUSES: Final = {  # what torch says, and what stands behind it
-    "ata-dependent": "a branch, a loop or a length in it hangs on the numbers of a row, or they leave torch (numpy)",
-    "autograd.Function": "it has an operator of its own (autograd.Function), and what that computes is not seen",
+_CAUSES: Final = {  # part of torch's message, and the cause
+    "ata-dependent": "a branch, a loop or a length in it depends on the numbers of a row, or they leave torch (numpy)",
+    "autograd.Function": "it has an operator of its own (autograd.Function), which cannot be traced",
     "requires_grad_()": "it takes derivatives itself, in forward",
-    "dynamo-optimized": "a function in it was compiled (torch.compile); explain the network as it was before",
+    "dynamo-optimized": "a function in it was compiled (torch.compile); explain the network before compilation",
 }
 
 
 @contextmanager
 def _without_fused_kernels() -> Iterator[None]:
-    """No fused kernels: what they compute is spelled out instead. Switches are as before afterwards."""
+    """Within it there are no fused kernels, whose operators could not be seen. Switches are restored afterwards."""
     fast = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
@@ -168,18 +168,18 @@ def capture(function: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], 
     """Trace a function of one row.
 
     Args:
-        said: what answers tensors of rows, its parameters fixed. x: inputs; the first row is traced by its shape alone. back: puts what `said` runs back as
-            it was, which is done before each way is tried.
+        function: takes tensors of rows, its parameters fixed. x: inputs; the first row is traced by its shape only. restore: restores the state of the
+            module, and is called before each attempt.
 
     Raises:
-        UnsupportedModelError: what the function does hangs on numbers in the row (branches, lengths), or on chance, or it cannot be traced.
+        UnsupportedModelError: the function depends on numbers of the row (branches, lengths), or on chance, or it cannot be traced.
     """
     row = tuple(a[:1].detach().clone() for a in x)
     restore()
     try:
         with _without_fused_kernels():
             return _graph(record_operators(function, row, _table(), _shape_only), row)
-    except Exception:  # whatever it is, the other way knows better, or says why not
+    except Exception:  # tracing by torch may still work, or gives the reason
         restore()
     try:
         with _without_fused_kernels():
@@ -192,14 +192,14 @@ def capture(function: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], 
         message = first_line(error)
         reason = next((function for sign, function in _CAUSES.items() if sign in str(error)), None)
         raise UnsupportedModelError(
-            "operators of the network cannot be taken down before its numbers are known"
-            f"{f': {reason}' if reason else f' ({type(error).__name__}: {message}); most often a branch or a loop in it hangs on the numbers of a row'}; {INSTEAD_HINT}."
+            "operators of the network cannot be traced without its numbers"
+            f"{f': {reason}' if reason else f' ({type(error).__name__}: {message}); most often a branch or a loop in it depends on the numbers of a row'}; {INSTEAD_HINT}."
         ) from error
     return _graph(module, row)
 
 
 def _trace(function: Callable[..., Any], row: tuple[torch.Tensor, ...]) -> GraphModule:
-    def spread(*xs: torch.Tensor) -> Any:  # make_fx counts the arguments of what it is given
+    def spread(*xs: torch.Tensor) -> Any:  # make_fx counts the arguments of its function
         return function(*xs)
 
     traced = make_fx(
@@ -214,7 +214,7 @@ def _in_place(node: Node) -> bool:
 
 
 def operator_name(op: Any) -> str:
-    """The operator in words: ``gelu``, ``max_pool2d_with_indices``."""
+    """The operator's name: ``gelu``, ``max_pool2d_with_indices``."""
     return (
         op._schema.name.split("::")[-1] if isinstance(op, torch._ops.OpOverload) else getattr(op, "__name__", str(op))
     )
@@ -257,7 +257,7 @@ def _graph(module: GraphModule | RecordedGraph, row: tuple[torch.Tensor, ...]) -
 
 
 def _last_uses(steps: list[Node], inputs: tuple[Node, ...], output: Node) -> dict[Node, tuple[Node, ...]]:
-    """Where values are needed for the last time."""
+    """The step at which each value is needed for the last time."""
     mine = {*steps, *inputs} - {output}
     last: dict[Node, Node] = {}
     for step in steps:
@@ -277,10 +277,10 @@ def _shape_only(op: Any) -> bool:
 
 
 def _constant(module: GraphModule | RecordedGraph, node: Node, known: dict[Node, Any]) -> Any:
-    """What depends on no input, computed once.
+    """Value of a node that depends on no input, computed once.
 
     Raises:
-        UnsupportedModelError: it is drawn at random.
+        UnsupportedModelError: it is random.
     """
     if node.op == "get_attr":
         value: Any = module

@@ -1,7 +1,7 @@
-"""A torch module taken apart into operators, each of which goes back by a rule: DeepLIFT, guided backpropagation.
+"""A torch module as a graph of operators, each with a backward rule: DeepLIFT, guided backpropagation.
 
-Two walks go along one graph: one at reference rows, once, which keeps what rules need; one at the rows, under autograd, where linear operators go back as
-they are and every other one by its rule. An operator that is neither is refused by its name.
+The graph is run twice: once at reference rows, which keeps what rules need; and at the rows, under autograd, where linear operators have their own backward
+and every other one has its rule. An operator that is neither is refused by its name.
 """
 
 # ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
@@ -40,7 +40,7 @@ Env = dict[Node, Any]
 
 DEEPLIFT: Final[dict[Any, Rule]] = {**ELEMENTWISE, **PRODUCTS, **POOLING}
 
-# Linear in all their tensors together (or only moving them about); what selects must stand still.
+# Linear in all their tensors together (or only moving numbers); indices must not depend on the input.
 _LINEAR: Final = frozenset(
     getattr(aten, name)
     for name in [
@@ -123,7 +123,7 @@ _LINEAR: Final = frozenset(
     ]
     if hasattr(aten, name)
 )
-# Linear in these operands while the others stand still.
+# Linear in these operands while the others are constant.
 _LINEAR_IN: Final[dict[Any, tuple[int, ...]]] = {
     aten.convolution: (0,),
     aten._convolution: (0,),
@@ -141,14 +141,14 @@ _SELECTING: Final = {aten.gather: (0,), aten.index_select: (0,), aten.index: (0,
 def rule_backward(
     net: TorchForward, rules: str, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None
 ) -> RuleBackward:
-    """Take a network apart.
+    """Build the graph of a network with backward rules.
 
     Args:
         net: in its session. rules: ``"deeplift"`` or ``"guided"``.
-        x: some rows; reference: some rows of references. What was taken down is compared with the module at all of them.
+        x: some rows; reference: some rows of references. The traced graph is compared with the module at all of them.
 
     Raises:
-        OptionError: no such rules. UnsupportedModelError: an operator without a rule, by name, or a network that cannot be taken down.
+        OptionError: there are no such rules. UnsupportedModelError: an operator has no rule, or the network cannot be traced.
     """
     if rules not in ("deeplift", "guided"):
         raise OptionError(f"rules={rules!r} are not known: 'deeplift' or 'guided'.")
@@ -162,7 +162,7 @@ def rule_backward(
     return RuleBackward(runner.run, operators, runner.check_and_measure(x, None if rules == "guided" else reference))
 
 
-# Which operator goes back how.
+# The backward rule of each operator.
 
 
 def _deeplift_rules(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
@@ -189,7 +189,7 @@ def _rule(node: Node, graph: Graph) -> Rule | None:
     packet = getattr(op, "overloadpacket", None)
     places = _moving_places(node, graph)
     if not node.meta["val"].is_floating_point() if isinstance(node.meta.get("val"), Tensor) else False:
-        raise _refusal(op, "its answer is no number that moves with the input (a comparison, a position)")
+        raise _refusal(op, "its output is not a number that changes with the input (a comparison, an index)")
     if packet in _LINEAR or packet in _LINEAR_IN:
         allowed = _SELECTING.get(packet) if packet in _LINEAR else _LINEAR_IN[packet]
         training = packet is not None and "batch_norm" in operator_name(op) and _training(node)
@@ -199,9 +199,9 @@ def _rule(node: Node, graph: Graph) -> Rule | None:
         return None
     rule = DEEPLIFT.get(op)
     if rule is None:
-        raise _refusal(op, f"operands {', '.join(map(str, places))} move")
+        raise _refusal(op, f"operands {', '.join(map(str, places))} change with the input")
     if len(places) > rule.most or (rule.most == 1 and places != [_own_place(op)]):
-        raise _refusal(op, "more of it moves than its rule knows")
+        raise _refusal(op, "more of its operands change with the input than its rule allows")
     reason = "" if rule.refuse is None else rule.refuse(node.args)
     if reason:
         raise _refusal(op, reason)
@@ -258,7 +258,7 @@ def _guided_rules(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
     return rules_of, dict(Counter(operator_name(n.target) for n in rules_of))
 
 
-# Walking.
+# Running the graph.
 
 
 @final
@@ -267,7 +267,7 @@ class _Reference:
     """What rules need of reference rows: for each operator its operands and its output, (references, ...).
 
     Attributes:
-        of: which reference is meant now; None: row i's own is reference i.
+        of: the reference in use; None: row i has reference i.
     """
 
     kept: dict[Node, tuple[list[Tensor], Tensor]] = field(default_factory=dict)
@@ -300,7 +300,7 @@ class _RuleFunction(torch.autograd.Function):  # type: ignore[misc]
 
 @final
 class _GraphRunner:
-    """Runs of a graph."""
+    """Runs a graph."""
 
     def __init__(self, net: TorchForward, graph: Graph, rules_of: dict[Node, Rule]) -> None:
         self.net, self.graph, self.rules_of = net, graph, rules_of
@@ -351,7 +351,7 @@ class _GraphRunner:
         return torch.float32 if self.half and a in (torch.float16, torch.bfloat16) else a
 
     def run_plain(self, x: tuple[Tensor, ...], keep: _Reference | None = None) -> Tensor:
-        """Without derivatives."""
+        """Outputs without derivatives."""
 
         def apply(call: Call, rule: Rule, node: Node, moving: list[Tensor]) -> Tensor:
             y = call(*moving) if rule.value is None else rule.value(call, *moving)
@@ -363,22 +363,22 @@ class _GraphRunner:
             return self._single(self.run_graph(self._lifted(x), apply))
 
     def _lifted(self, x: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The traced shape has a batch axis of length 1 behind the rows."""
+        """Inputs with a batch axis of length 1 after the rows, as in the traced shape."""
         return tuple(self._wide(a.detach()).unsqueeze(1) for a in x)
 
     def _single(self, y: Tensor) -> Tensor:
         if y.dim() < 2 or y.shape[1] != 1:
             raise UnsupportedModelError(
-                f"the network answers one row alone with a tensor of shape {tuple(y.shape[1:])}; its first axis must be the rows "
-                "(a squeeze without an axis takes it away)."
+                f"for a single row the network outputs a tensor of shape {tuple(y.shape[1:])}; its first axis must be the rows "
+                "(a squeeze without an axis removes it)."
             )
         return y.flatten(0, 1)
 
     def check_and_measure(self, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None) -> int:
-        """Compare what was taken down with the module, and return the bytes that one row keeps until it is pulled.
+        """Compare the traced graph with the module, and return the bytes that one row keeps until its pull.
 
         Raises:
-            UnsupportedModelError: they differ.
+            UnsupportedModelError: the outputs differ.
         """
         with saved_bytes(t for t in self.constants.values() if isinstance(t, Tensor)) as sizes:
             outputs, base, _ = self.run(x, reference)
@@ -390,16 +390,18 @@ class _GraphRunner:
 
     def _compare(self, expected: Tensor, ours: Tensor) -> None:
         scale = float(expected.abs().max()) + 1e-6
-        apart = float((expected.to(ours.dtype) - ours).abs().max()) if expected.shape == ours.shape else float("inf")
+        difference = (
+            float((expected.to(ours.dtype) - ours).abs().max()) if expected.shape == ours.shape else float("inf")
+        )
         allowed = {torch.float64: 1e-9, torch.float32: 1e-3}.get(self.net.dtype, 2e-2)
-        if not apart <= allowed * scale:
+        if not difference <= allowed * scale:
             raise UnsupportedModelError(
-                f"the network taken apart answers otherwise than as it is (by {apart:.3g}, outputs up to {scale:.3g}): what it does hangs on the numbers of a row, "
-                f"on the rows beside it, or on something outside; {INSTEAD_HINT}."
+                f"the traced graph does not reproduce the network (it differs by {difference:.3g}, outputs up to {scale:.3g}): the network depends on the numbers of a "
+                f"row in a branch, on the other rows in its batch, or on something outside; {INSTEAD_HINT}."
             )
 
     def references(self, reference: tuple[Tensor, ...]) -> tuple[_Reference, Tensor]:
-        """Walk along reference rows, once for the same tensors."""
+        """Run the graph at reference rows, once for the same tensors."""
         if self._last is None or self._last[0] is not reference:
             self.net.passes.forward += len(reference[0])
             kept = _Reference()
@@ -430,7 +432,7 @@ class _GraphRunner:
 
 
 def _substitute(a: Any, value: Callable[[Node], Any]) -> Any:
-    """Arguments with values in the place of nodes (map_arg would take Rows apart)."""
+    """Arguments with values in place of nodes (map_arg would split a RowTensor)."""
     if isinstance(a, Node):
         return value(a)
     if isinstance(a, (list, tuple)):

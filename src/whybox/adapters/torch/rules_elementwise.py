@@ -1,7 +1,7 @@
 """Rules of functions of one number: the rescale rule of DeepLIFT.
 
-Source: Shrikumar, Greenside & Kundaje 2017 (arXiv:1704.02685), section 3.5.1: what a unit puts out more than at the reference, over what it is given
-more: (f(x) - f(r)) / (x - r). Where that is 0 / 0, or nothing but rounding, it is the derivative half way, to which it tends. Functions whose quotient has
+Source: Shrikumar, Greenside & Kundaje 2017 (arXiv:1704.02685), section 3.5.1: the change of a unit's output from the reference over the change
+of its input: (f(x) - f(r)) / (x - r). If that is 0 / 0, or only rounding, it is the derivative at the midpoint, to which it tends. Functions whose quotient has
 a closed form without cancellation (square root, reciprocal) use that.
 """
 
@@ -21,16 +21,16 @@ from whybox.adapters.torch.batching_rules import RowTensor, evaluate
 __all__ = ["ELEMENTWISE", "Call", "Rule", "by_rows"]
 
 aten: Final = torch.ops.aten
-MAX_PIECE_SIZE: Final = 2**18  # numbers that are worked on at a time
+MAX_PIECE_SIZE: Final = 2**18  # numbers that are computed at a time
 
 
 @final
 @dataclass(frozen=True)
 class Call:
-    """One operator at work: `args` as traced, with Rows at those `places` that move.
+    """One operator with its arguments: `args` as traced, with RowTensor at the `places` that change with the input.
 
     Attributes:
-        shape: of what it puts out for one row, of its first output where it has several. n: rows.
+        shape: of its (first) output for one row. n: rows.
     """
 
     op: Any
@@ -41,7 +41,7 @@ class Call:
     n: int
 
     def __call__(self, *moving: Tensor) -> Any:
-        """Run it on these in the places of what moves."""
+        """Run it with these values at its places."""
         args = list(self.args)
         for place, t in zip(self.places, moving, strict=True):
             args[place] = RowTensor(t)
@@ -49,18 +49,18 @@ class Call:
         return found[0] if isinstance(found, (tuple, list)) else found
 
 
-# (call, gradient, moving values at the rows, output there, moving values at the reference, output there) -> gradients of what moves
+# (call, gradient, operands at the rows, output there, operands at the reference, output there) -> gradients of the operands
 Backward = Callable[[Call, Tensor, list[Tensor], Tensor, list[Tensor], Tensor], list[Tensor | None]]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How one operator goes back.
+    """The backward rule of one operator.
 
     Attributes:
-        back: see Back. The first axis of each tensor holds rows; at a reference that all rows share it has length 1.
-        value: computes it; None: the operator itself.
-        most: how many operands may move. first: whether only the first may.
+        backward: see Backward. The first axis of each tensor holds rows; at a reference that all rows share it has length 1.
+        value: computes the output; None: the operator itself.
+        most: number of operands that may change with the input. refuse: the reason why it cannot be used, from its arguments; "" if it can.
     """
 
     backward: Backward
@@ -70,9 +70,9 @@ class Rule:
 
 
 def by_rows(backward: Backward, *, times: bool = False) -> Backward:
-    """The same for a few rows at a time on a processor, so that what is computed on the way stays in its cache. For operators of which one operand moves.
+    """The same for a few rows at a time on a processor, so that intermediate results stay in its cache. For operators with one changing operand.
 
-    `times`: what `back` answers is to be multiplied by the gradient.
+    `times`: the result of `backward` is to be multiplied by the gradient.
     """
 
     def pieces(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
@@ -105,7 +105,7 @@ def _rescale(slope: Callable[[Call, Tensor, Tensor, Tensor, Tensor], Tensor]) ->
 
 
 def _derivative(call: Call, at: Tensor) -> Tensor:
-    """Of an operator on single numbers, by torch."""
+    """Derivative of an elementwise operator, by torch."""
     with torch.enable_grad():
         at = at.detach().requires_grad_()
         args = list(call.args)
@@ -116,7 +116,7 @@ def _derivative(call: Call, at: Tensor) -> Tensor:
 
 
 def _kinked(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
-    """Straight pieces: differences are exact, and only equal values need a derivative."""
+    """Piecewise linear: differences are exact, and only equal values need a derivative."""
     d = x - r
     m = (y - ry).div_(d)
     same = d == 0
@@ -145,15 +145,15 @@ def _smooth_by_size(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> 
 
 
 def _nearness(x: Tensor) -> float:
-    """Below this the derivative half way is nearer to the quotient than the quotient as it is rounded: the cube root of rounding, or less."""
+    """Below this the derivative at the midpoint is more accurate than the rounded quotient: the cube root of rounding, or less."""
     return 1e-3 if x.dtype == torch.float32 else 1e-5
 
 
 def _replace_near(call: Call, x: Tensor, r: Tensor, m: Tensor, near: Tensor) -> Tensor:
-    """Derivatives half way in the places that are `near`, which are few."""
+    """Derivatives at the midpoint for the numbers that are `near`, which are few."""
     at = near.reshape(-1).nonzero()[:, 0]
     if len(at):
-        flat = r.reshape(-1)  # of one row, where all share it
+        flat = r.reshape(-1)  # of one row, if all rows share it
         half = (x.reshape(-1)[at] + flat[at if len(flat) == x.numel() else at % len(flat)]) * 0.5
         m = m.contiguous()
         m.view(-1)[at] = _derivative(call, half)
@@ -162,7 +162,7 @@ def _replace_near(call: Call, x: Tensor, r: Tensor, m: Tensor, near: Tensor) -> 
 
 def _sqrt(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
     both = y + ry
-    return torch.where(both == 0, both, both.reciprocal())  # no derivative at zero, and nothing to share out
+    return torch.where(both == 0, both, both.reciprocal())  # no derivative at zero, and no change either
 
 
 def _rsqrt(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:

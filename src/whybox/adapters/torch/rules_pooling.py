@@ -1,9 +1,9 @@
 """Rules of the largest and smallest of several numbers.
 
-Between reference and row every operand moves along a straight line, and their maximum is, at each point of the way, one of them. An operand's multiplier
-is the share of the way on which it is the largest; these shares times the changes of the operands add up to the change of the maximum. For two
-operands that is the rescale rule of max(a, b) = b + relu(a - b) (Shrikumar et al. 2017); for more it does not hang on their order, as pairs of pairs would.
-Where two are equal all the way, the first has the share, as in torch.
+Between reference and row every operand moves along a straight line, and their maximum is, at each point of the path, one of them. An operand's multiplier
+is the fraction of the path on which it is the largest; these fractions times the changes of the operands add up to the change of the maximum. For two
+operands that is the rescale rule of max(a, b) = b + relu(a - b) (Shrikumar et al. 2017); for more it does not depend on their order, as pairs of pairs would.
+If two are equal on the whole path, the first has the fraction, as in torch.
 """
 
 # ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
@@ -26,7 +26,7 @@ aten: Final = torch.ops.aten
 
 
 def _shares(x: Sequence[Tensor], r: Sequence[Tensor]) -> list[Tensor]:
-    """The share of the way from `r` to `x` on which each is the largest; they add up to 1."""
+    """The fraction of the path from `r` to `x` on which each is the largest; they add up to 1."""
     begins = [torch.zeros_like(a) for a in x]
     ends = [torch.ones_like(a) for a in x]
     one, zero = (
@@ -50,7 +50,7 @@ def _shares(x: Sequence[Tensor], r: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _shares_along_axis(x: Tensor, r: Tensor) -> Tensor:
-    """Shares along the first axis, (k, ...), of many operands: one sweep for each."""
+    """Fractions along the first axis, (k, ...), of many operands: one sweep for each."""
     begin, end = torch.zeros_like(x), torch.ones_like(x)
     order = torch.arange(len(x), device=x.device).reshape(-1, *(1,) * (x.dim() - 1))
     for j in range(len(x)):
@@ -85,7 +85,7 @@ def _over_axes(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor
 
 
 def _of_two(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
-    """Maximum and minimum of two, of which one may stand still."""
+    """Maximum and minimum of two, of which one may be constant."""
     sign, rank = _sign(call), y.dim() - 1
     at: list[tuple[Tensor, Tensor]] = []
     moving = dict(zip(call.places, zip(x, r, strict=True), strict=True))
@@ -112,7 +112,7 @@ def _of_two(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], 
 
 
 def _pool_windows(call: Call, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor, list[tuple[slice, ...]], list[int]]:
-    """Padded values at row and reference, where each operand of every window lies, and the padding of each axis in front."""
+    """Padded values at row and reference, the slices of each operand of every window, and the leading padding of each axis."""
     spatial = 3 if "3d" in call.op._schema.name else 2
     given = [*call.args[1:6], None, None, None, None, None][:5]
     kernel, stride, padding, dilation = (

@@ -1,8 +1,8 @@
 """Rules of products, quotients, softmax and norms.
 
-A product of two operands that both move shares its change equally: a b - a_r b_r = (a - a_r)(b + b_r) / 2 + (b - b_r)(a + a_r) / 2, which is exact, and
+A product of two operands that both change shares its change equally: a b - a_r b_r = (a - a_r)(b + b_r) / 2 + (b - b_r)(a + a_r) / 2, which is exact, and
 the Shapley value of two players (Lundberg & Lee 2017, arXiv:1705.07874, section 4.2, for elements of networks). Norms are means, products and a
-reciprocal root, and go back as these do. Softmax is exp(z - log sum exp z): the rescale rule of exp needs the logarithmic means of both ends,
+reciprocal root, and have the rules of these. Softmax is exp(z - log sum exp z): the rescale rule of exp needs the logarithmic means of both ends,
 L = (p - p_r) / (log p - log p_r), and as probabilities always add up to one, the change of log sum exp is the mean of those of z with weights L
 (exact; the weights of Sato 1976 and Vartia 1976 for index numbers). It does not change when a constant is added to all z.
 """
@@ -24,7 +24,7 @@ __all__ = ["BILINEAR", "PRODUCTS"]
 aten: Final = torch.ops.aten
 
 
-# Operators that are linear in each of these operands while the others stand still.
+# Operators that are linear in each of these operands while the others are constant.
 BILINEAR: Final[dict[Any, tuple[int, ...]]] = {
     aten.mul.Tensor: (0, 1),
     aten.mul.Scalar: (0,),
@@ -54,7 +54,7 @@ def _div(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry:
     """A / b as a times 1 / b; the quotient of differences of 1 / b is -1 / (b b_r)."""
     rank = y.dim() - 1
     b, br = align_rank(x[-1], rank), align_rank(r[-1], rank)
-    if call.places == (1,):  # only the divisor moves
+    if call.places == (1,):  # only the divisor changes
         gradient_in = call.args[0]
         top: Any = align_rank(gradient_in.t, rank) if isinstance(gradient_in, RowTensor) else gradient_in
         return [_sum_to_shape(-g * top / (b * br), b).reshape(x[0].shape)]
@@ -84,7 +84,7 @@ def _matmul(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], 
 
 
 def _half_way(call: Call, values: dict[int, tuple[Tensor, Tensor]], place: int) -> Tensor:
-    """An operand, half way between reference and row."""
+    """An operand at the midpoint between reference and row."""
     if place in values:
         x, r = values[place]
         return (x + r) * 0.5
@@ -132,7 +132,7 @@ def _log_softmax(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tens
 
 def _logsumexp(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     axes = _softmax_axis(call, x[0])
-    if not (len(call.args) > 2 and call.args[2]):  # the axes are gone
+    if not (len(call.args) > 2 and call.args[2]):  # the axes were reduced
         for axis in sorted(axes):
             g, y, ry = (t.unsqueeze(axis) for t in (g, y, ry))
     log, log_r = x[0] - y, r[0] - ry
@@ -141,7 +141,7 @@ def _logsumexp(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor
 
 
 def _safe_softmax_value(call: Call, x: Tensor) -> Tensor:
-    """Where all is masked: 0."""
+    """Softmax; 0 if all is masked."""
     axes = _softmax_axis(call, x)
     y = torch.softmax(x, axes[0], dtype=call.kwargs.get("dtype"))
     none = x.amax(axes, keepdim=True) == -torch.inf
@@ -152,7 +152,7 @@ def _safe_softmax_value(call: Call, x: Tensor) -> Tensor:
 
 
 def _norm_gradient(g: Tensor, x: Tensor, r: Tensor, eps: float) -> Tensor:
-    """Back through a norm over the last axis. `g`, `x`: (rows, ..., n)."""
+    """Backward rule of a norm over the last axis. `g`, `x`: (rows, ..., n)."""
     (mean, s), (mean_r, sr) = (torch.native_layer_norm(t, [t.shape[-1]], None, None, eps)[1:] for t in (x, r))
     both, scale = (x - mean).add_(r - mean_r), s * sr
     of_s = (g * both).sum(-1, keepdim=True).mul_(0.5)
@@ -193,7 +193,7 @@ def _group_norm(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tenso
 
 
 def _instance_only(args: tuple[Any, ...]) -> str:
-    """Batch statistics are those of the row alone only where the traced batch is one row."""
+    """Batch statistics are those of a single row only if the traced batch is one row."""
     val = args[0].meta["val"]
     return "" if val.shape[0] == 1 else "statistics over a batch"
 

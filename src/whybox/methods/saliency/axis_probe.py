@@ -1,4 +1,4 @@
-"""Which axes of a layer follow which axes of the input, found by asking the network: about larger inputs, and about inputs changed in one part."""
+"""Which axes of a layer follow which axes of the input: found by evaluating the network on larger inputs, and on inputs changed in one part."""
 
 from __future__ import annotations
 
@@ -21,43 +21,45 @@ __all__ = ["Changes", "Order", "Response", "changed_rows", "growing_axes", "poss
 
 Shapes = Mapping[str, tuple[int, ...]]
 BANDS: Final = 4  # parts of an axis that are changed, one after the other
-MIN_CORRELATION: Final = 0.3  # correlation between where the input was changed and where the layer changed, from which on an axis is believed to follow
-SMALL_LAYER_FACTOR: Final = (
-    1.2  # small layers need FEW / sqrt(bands x length), about four standard deviations of random weights
+MIN_CORRELATION: Final = (
+    0.3  # between the position of the change in the input and in the layer, from which on an axis is taken to follow
 )
-MIN_CORRELATION_ALONE: Final = 0.5  # where nothing but changes says which axis is which; and twice as much of FEW
-MAX_NEEDED_CORRELATION: Final = 0.95  # and never more than this
-MIN_MARGIN: Final = 0.4  # how much more clearly than any other axis it must, unless twice as clearly
-FAR_SHARE: Final = 0.1  # in lengths of the axis beyond what the parts' own size explains: changes there are astray
-MAX_ASTRAY: Final = 0.75  # how large they may be beside the largest change
-MIN_SHUFFLED: Final = 0.95  # and how large they are where places are shuffled
-MIN_NARROW: Final = 0.5  # changes are so narrow that the places must be elsewhere, if they are not where they should be
-MIN_LENGTH_SHUFFLED: Final = 5  # places of an axis that can be seen to be shuffled
+SMALL_LAYER_FACTOR: Final = (
+    1.2  # small layers need this / sqrt(bands x length), about four standard deviations of random weights
+)
+MIN_CORRELATION_ALONE: Final = 0.5  # if only changes show which axis is which; and twice the factor for small layers
+MAX_NEEDED_CORRELATION: Final = 0.95  # but never more than this
+MIN_MARGIN: Final = 0.4  # over any other axis, unless the correlation is twice as large
+FAR_SHARE: Final = 0.1  # of the axis length, beyond the size of the part itself: changes there are astray
+MAX_ASTRAY: Final = 0.75  # such changes, relative to the largest change
+MIN_SHUFFLED: Final = 0.95  # of such changes if positions are shuffled
+MIN_NARROW: Final = 0.5  # changes so narrow that the positions must be elsewhere, if not where they should be
+MIN_LENGTH_SHUFFLED: Final = 5  # positions of an axis for which shuffling can be recognised
 EXTRA_DRAWS: Final = (
     3,
     15,
     400_000,
-)  # where one draw does not suffice: at least, at most so many more, and numbers that go in with them
+)  # if one random change does not suffice: least and most further ones, and input numbers in all of them
 NOISE_SHARE: Final = 1e-5  # changes below this share of the largest are rounding
 
 
 @final
 @dataclass(frozen=True)
 class Order:
-    """A reading of a layer's axes: which one holds channels, and which one follows each axis of places of the input. Axis 0 is the rows."""
+    """A reading of a layer's axes: the channel axis, and the axis that follows each position axis of the input. Axis 0 is the rows."""
 
     channel: int
     places: tuple[int, ...]
 
 
 def possible_orders(shape: Sequence[int], grown_axes: Mapping[int, tuple[int, ...]]) -> list[Order]:
-    """Readings that larger inputs allow, one of those that make the same map.
+    """Readings that larger inputs allow, one of those that give the same map.
 
     Args:
-        shape: of what the layer outputs, rows first. moved: for each axis of places, by its position, the layer's axes that grow with it, as far as known.
+        shape: of the layer's output, rows first. grown_axes: for each position axis of the input, by its index, the layer's axes that grow with it, if known.
     """
     found: dict[tuple[int | None, ...], Order] = {}
-    if any(len(axes) > 1 for axes in grown_axes.values()):  # scores of attention between places, say
+    if any(len(axes) > 1 for axes in grown_axes.values()):  # such as attention scores between positions
         return []
     for channel, *places in permutations(range(1, len(shape))):
         if all(axes == (places[k],) for k, axes in grown_axes.items()):
@@ -69,10 +71,10 @@ def possible_orders(shape: Sequence[int], grown_axes: Mapping[int, tuple[int, ..
 def growing_axes(
     problem: SaliencyProblem, input_index: int
 ) -> Callable[[str, tuple[int, ...]], dict[int, tuple[int, ...]]]:
-    """Ask about the first row made twice as long along each axis of places in turn; half as long where positions beyond a table would break the device.
+    """Evaluate the first row made twice as long along each position axis in turn; half as long if an index outside of a table is fatal for the device.
 
     Returns:
-        (layer, its shape for one row) -> for each axis of places, by its position, the axes of the layer that grew; without those that nothing is known of.
+        (layer, its shape for one row) -> for each position axis, by its index, the axes of the layer that grew; axes of which nothing is known are left out.
     """
     input_ = problem.inputs[input_index]
     first = [i.x[:1] for i in problem.inputs]
@@ -100,13 +102,13 @@ def growing_axes(
 @final
 @dataclass(frozen=True)
 class Response:
-    """How the layer answers changes of the input: for each axis of places (first index) and each axis of the layer (second, without rows).
+    """How the layer changes with the input: for each position axis (first index) and each axis of the layer (second, without rows).
 
     Attributes:
-        follows: correlation, between -1 and 1, of where the input was changed and where the layer changed.
-        astray: the largest change far from where the input was changed, as a share of the largest anywhere; the most of all parts changed. always: the least.
-        local: how narrow the changes are, wherever they lie: 0 for all along the axis alike, 1 for one place of the layer a part.
-        parts: of each axis of places, how many parts of it were changed. lengths: of the layer's axes behind the rows.
+        follows: correlation, between -1 and 1, of the positions of changes in the input and in the layer.
+        astray: the largest change far from the change in the input, relative to the largest anywhere; largest over all changed parts. always: the smallest.
+        local: how narrow the changes are, wherever they are: 0 if equal along the axis, 1 if at one position of the layer for each part.
+        parts: of each position axis, the number of parts that were changed. lengths: of the layer's axes after the rows.
     """
 
     follows: Floats
@@ -117,7 +119,7 @@ class Response:
     lengths: tuple[int, ...]
 
     def clear(self, k: int, axis: int, *, by_changes_only: bool = False) -> bool:
-        """Whether this axis of the layer, and no other, follows axis k of the places; `alone`: nothing else says so."""
+        """True if this axis of the layer, and no other, follows position axis k; `by_changes_only`: nothing else shows it."""
         others = np.delete(np.abs(self.follows[k]), axis - 1).max(initial=0)
         here, needed = self.follows[k, axis - 1], self._needed(k, axis, by_changes_only=by_changes_only)
         return bool(
@@ -125,7 +127,7 @@ class Response:
         )
 
     def _needed(self, k: int, axis: int, *, by_changes_only: bool = False) -> float:
-        """Correlation that is clear for axes of this length; infinity where one of them has one place only."""
+        """Correlation that is sufficient for axes of this length; infinity if one of them has length 1."""
         bands, length = self.parts[k], self.lengths[axis - 1]
         if min(bands, length) < 2:
             return np.inf
@@ -137,7 +139,7 @@ class Response:
         )
 
     def _against(self, k: int, axis: int) -> bool:
-        """Whether this axis runs the other way, in another order, or another one follows."""
+        """True if this axis is reversed or shuffled, or if another one follows."""
         here, needed = self.follows[k, axis - 1], self._needed(k, axis)
         elsewhere = any(self.clear(k, other + 1) for other in range(len(self.lengths)) if other != axis - 1)
         copied = here >= needed and self.always[k, axis - 1] > MAX_ASTRAY
@@ -146,11 +148,11 @@ class Response:
         return bool(elsewhere or shuffled or here <= -needed)
 
     def allows(self, order: Order) -> bool:
-        """Whether nothing speaks against a reading."""
+        """True if nothing contradicts a reading."""
         return not any(self._against(k, axis) for k, axis in enumerate(order.places))
 
     def confirms(self, order: Order, *, by_changes_only: bool = False) -> bool:
-        """Whether everything speaks for a reading; `alone`: nothing else does, so that an axis of the layer that has one place cannot be left unsaid."""
+        """True if everything supports a reading; `by_changes_only`: nothing else does, so that an axis of length 1 in the layer does not."""
         return all(
             self.parts[k] < 2
             or (self.lengths[axis - 1] == 1 and not by_changes_only)
@@ -162,17 +164,17 @@ class Response:
 @final
 @dataclass(frozen=True)
 class Changes:
-    """How much a layer changes where the input was changed in one part.
+    """How much a layer changes when one part of the input is changed.
 
     Attributes:
-        values: squared changes, (parts, *the layer's axes behind the rows). parts: (axis of places by its position, start, end), as shares of that axis.
+        values: squared changes, (parts, *the layer's axes after the rows). parts: (index of the position axis, start, end), as fractions of that axis.
     """
 
     values: Floats
     parts: tuple[tuple[int, float, float], ...]
 
     def response(self) -> Response:
-        """How each axis of the layer follows each axis of places."""
+        """How each axis of the layer follows each position axis."""
         shape = self.values.shape[1:]
         count = 1 + max(k for k, _, _ in self.parts)
         found = np.zeros((4, count, len(shape)))
@@ -189,7 +191,7 @@ class Changes:
         return Response(follows, astray, always, local, parts, tuple(shape))
 
     def single(self, axis: int) -> Floats:
-        """How far each position along an axis of the layer answers single parts: the largest share that one part has, mean over axes of places."""
+        """How much each position along an axis of the layer depends on single parts: the largest share of one part, mean over position axes."""
         over = tuple(i + 1 for i in range(self.values.ndim - 1) if i != axis - 1)
         of = self.values.sum(axis=over)
         found = []
@@ -204,13 +206,13 @@ class Changes:
 def probe_changes(
     problem: SaliencyProblem, input_index: int, layer: str, arrange: Callable[[Array], Array]
 ) -> Iterator[Changes]:
-    """Change the first row in one part after the other, once, then several times: whoever knows enough stops.
+    """Change the first row in one part after the other, once, then several times; the caller stops when it knows enough.
 
     Args:
-        q, which: the question, and the input whose places are shown. layer: its name. placed: turns what it outputs into the axes to be judged, rows first.
+        problem, input_index: the problem, and the input that the map shows. layer: its name. arrange: brings its output into the axes to be read, rows first.
 
     Raises:
-        UnsupportedModelError: what the layer outputs has no rows.
+        UnsupportedModelError: the layer's output has no row axis.
     """
     input_ = problem.inputs[input_index]
     total, parts = _one_draw(problem, input_index, layer, arrange, 0)
@@ -225,7 +227,7 @@ def probe_changes(
 def _one_draw(
     problem: SaliencyProblem, input_index: int, layer: str, arrange: Callable[[Array], Array], draw: int
 ) -> tuple[Floats, tuple[tuple[int, float, float], ...]]:
-    """Squared changes of the layer, and the parts of the input that were changed; all but the first draw begin from another row too."""
+    """Squared changes of the layer, and the parts of the input that were changed; all draws but the first begin from another row too."""
     rows, parts = changed_rows(problem.inputs[input_index], draw, problem.inputs[input_index].position_axes)
     activations = np.concatenate(list(_activations(problem, input_index, layer, rows, arrange)))
     change = (activations[1:] - activations[0]) ** 2
@@ -236,7 +238,7 @@ def _one_draw(
 def changed_rows(
     input_: Input, draw: int, axes: Sequence[int]
 ) -> tuple[npt.NDArray[Any], tuple[tuple[int, float, float], ...]]:
-    """A row, and the same changed in one part after the other along each of these axes; and which parts these are, as of Changes."""
+    """A row, and copies of it with one part changed, for all parts along each of these axes; and the parts, see Changes."""
     base = input_.x[:1] if not draw else _other(input_.x[:1], input_.channel, 2 * draw - 1)
     other = _other(input_.x[:1], input_.channel, 2 * draw)
     rows, parts = [base], []
@@ -257,7 +259,7 @@ def _bands(length: int) -> list[tuple[int, int]]:
 
 
 def _other(x: npt.NDArray[Any], channel: int | None, seed: int) -> npt.NDArray[Any]:
-    """A row like this one: each channel's numbers in another order, so that no number is of a kind the network does not know."""
+    """A row like this one: each channel's numbers in another order, so that all numbers are of a kind that the network knows."""
     draw = np.random.default_rng(seed)
     channels_last = x[..., None] if channel is None else np.moveaxis(x, channel, -1)
     flat = channels_last.reshape(-1, channels_last.shape[-1])
@@ -273,7 +275,7 @@ def _other(x: npt.NDArray[Any], channel: int | None, seed: int) -> npt.NDArray[A
 def _activations(
     problem: SaliencyProblem, input_index: int, layer: str, rows: npt.NDArray[Any], arrange: Callable[[Array], Array]
 ) -> Iterator[Floats]:
-    """What the layer outputs for these rows of one input, the others being those of the first row."""
+    """The layer's output for these rows of one input, with the other inputs of the first row."""
     for start in range(0, len(rows), problem.batch_size):
         some = rows[start : start + problem.batch_size]
         xs = tuple(
@@ -283,7 +285,7 @@ def _activations(
         found = problem.net.from_layer(layer, xs)[1]
         if len(found) != len(some):
             raise UnsupportedModelError(
-                f"layer {layer!r} does not answer with one array whose first axis is the rows; name another."
+                f"layer {layer!r} does not output one array whose first axis is the rows; name another."
             )
         yield problem.net.numpy(arrange(found))
 

@@ -1,10 +1,10 @@
 """Expected gradients: integrated gradients averaged over baselines drawn from a background, one gradient a draw.
 
 Source: Erion, Janizek, Sturmfels, Lundberg & Lee 2021 (arXiv:1906.10670), equation 2. Samples come in independent groups, from which the standard error is
-estimated. Within a group shares of the way are stratified and background rows used as evenly as their number allows, in a random pairing (a Latin
-hypercube: McKay, Beckman & Conover 1979, Technometrics 21, 239-245). What a group's background rows miss of the background's mean is made up with the mean
-gradient of the other groups, which is independent of it, so that nothing is biased (a control variate whose coefficient is estimated elsewhere:
-Owen, Monte Carlo theory, section 8.9); for a linear network nothing is left to chance.
+estimated. Within a group fractions of the path are stratified and background rows are used as evenly as their number allows, in a random pairing (a Latin
+hypercube: McKay, Beckman & Conover 1979, Technometrics 21, 239-245). The difference of a group's background rows from the mean of all is corrected with the
+mean gradient of the other groups, which is independent of it, so that there is no bias (a control variate whose coefficient is estimated elsewhere:
+Owen, Monte Carlo theory, section 8.9); for a linear network there is no sampling error.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class ExpectedGradients(Method):
         return MethodOutput(
             maps,
             f"{self.samples} samples a row in {GROUPS} independent Latin hypercubes, control variate of the background's mean",
-            f"gradient integrated on straight ways from {count:,} background rows, which stand for absent"
+            f"gradient integrated on straight paths from {count:,} background rows"
             + (", whole numbers held" if any(i.whole for i in problem.inputs) else ""),
             variances,
             base=base,
@@ -99,7 +99,7 @@ class ExpectedGradients(Method):
         )
 
     def _variance_zeros(self, problem: SaliencyProblem) -> Maps:
-        """Where variances go: without channels where these are summed."""
+        """Zeros for variances, without channels if these are summed."""
         return [
             [
                 None
@@ -111,7 +111,7 @@ class ExpectedGradients(Method):
         ]
 
     def _draw_samples(self, problem: SaliencyProblem, row: int, count: int) -> tuple[Floats, Indices]:
-        """Shares of the way and background rows of one row's samples, group after group."""
+        """Fractions of the path and background rows of one row's samples, group after group."""
         rng, per_group = problem.rng_for(row), self.samples // GROUPS
         fractions = np.empty((GROUPS, per_group))
         background_rows = np.empty((GROUPS, per_group), dtype=np.intp)
@@ -122,9 +122,9 @@ class ExpectedGradients(Method):
         return fractions.reshape(-1), background_rows.reshape(-1)
 
     def _group_means(self, problem: SaliencyProblem) -> _RowMeans:
-        """For each row: its number; for targets and inputs, means over each group of gradient times way, and of the gradient.
+        """For each row: its number; for targets and inputs, means over each group of gradient times displacement, and of the gradient.
 
-        And for inputs, by how much the group's background rows differ from the mean of all, (groups, ...).
+        And for inputs, the difference of the group's background rows from the mean of all, (groups, ...).
         """
         assert problem.background is not None  # noqa: S101  # asked by the caller
         background = [b.x.astype(np.float64) for b in problem.background]
@@ -159,7 +159,7 @@ class ExpectedGradients(Method):
         background_rows: Indices,
         sums: dict[int, tuple[_GroupArrays, _GroupArrays]],
     ) -> None:
-        """Take these gradients, and add them to the sums of their groups."""
+        """Evaluate these gradients, and add them to the sums of their groups."""
         assert problem.background is not None  # noqa: S101  # asked by the caller
         starts = [
             i.x[rows] if i.whole else b.x[background_rows].astype(i.x.dtype)
@@ -197,7 +197,7 @@ def _divide(held: _GroupArrays, count: int) -> _GroupArrays:
 
 
 def _with_control_variate(a: Floats | None, g: Floats | None, centre_error: Floats | None) -> Floats:
-    """Each group's estimate, less what its background rows miss of their mean: (groups, ...)."""
+    """Each group's estimate, corrected for the difference of its background rows from the mean of all: (groups, ...)."""
     assert a is not None  # noqa: S101  # asked by the caller
     assert g is not None  # noqa: S101
     assert centre_error is not None  # noqa: S101

@@ -1,8 +1,8 @@
-"""Are a network's derivatives those of its answers? Held against differences of answers at a few rows, in drawn directions.
+"""Are a network's derivatives those of its outputs? They are compared with differences of outputs at a few rows, in random directions.
 
-Not where it cuts some off (detach, stop_gradient), has a backward of its own (autograd.Function, custom_vjp, a straight-through rounding), or rounds on the way.
-A first look takes two forwards a row. Where it finds something, derivatives are taken again near the row, off the kinks that rows like to stand on (zeros
-before a ReLU), and held against differences of up to five widths to both sides. Refused is what all of two neighbouring widths agree about in two directions of four.
+They are not if the network cuts some off (detach, stop_gradient), has its own backward (autograd.Function, custom_vjp, a straight-through rounding), or rounds.
+A quick check takes two forwards a row. If it finds something, derivatives are taken again near the row, away from kinks that rows are often at (zeros
+before a ReLU), and compared with differences of up to five widths to both sides. A network is refused if two neighbouring widths agree in two directions of four.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from whybox.models.differentiable import Differentiable
 
 __all__ = ["CHECK_TARGETS", "RowCheck", "check_row", "input_sizes", "typical_size"]
 
-CHECK_TARGETS: Final = 8  # most outputs looked at for a row
+CHECK_TARGETS: Final = 8  # most outputs that are checked for a row
 STEP_SHARE: Final = 1e-2  # of the size of the input's numbers
-SMALLER_STEP: Final = 0.125  # of that step, where the first look meets something
+SMALLER_STEP: Final = 0.125  # of that step, if the quick check finds something
 WIDTHS: Final = (4.0, 1.0, 0.25, 0.0625, 0.0156)  # of that step
-FINE_WIDTH: Final = 0.06  # finer ones are taken where they are not lost in rounding:
+FINE_WIDTH: Final = 0.06  # finer ones are taken if they are not lost in rounding:
 VISIBLE_CHANGE: Final = 20.0  # times as much change
-JITTER: Final = 2.0  # steps that the second look is away from the row
+JITTER: Final = 2.0  # distance of the full check from the row, in steps
 MAX_DIRECTIONS: Final = 4
 MIN_REFUTED: Final = 2  # directions that suffice
-MAX_SPREAD: Final = 0.2  # how far four residuals may be apart, of their mean, to agree
-MIN_RELATIVE_ERROR: Final = 0.01  # a third of what is refused: rounding alone brings derivatives in single precision to two hundredths where numbers are large
-MAX_FLAT_SLOPE: Final = 0.05  # of the slope expected: less is a staircase's tread
-MAX_COARSE_ERROR: Final = 0.3  # a staircase that leaves its slope by more over the widest step is no fine rounding
+MAX_SPREAD: Final = 0.2  # of four residuals that agree, relative to their mean
+MIN_RELATIVE_ERROR: Final = 0.01  # a third of what is refused: rounding alone causes errors of two hundredths in single precision if numbers are large
+MAX_FLAT_SLOPE: Final = 0.05  # of the slope expected: less is flat, as between the steps of a rounded function
+MAX_COARSE_ERROR: Final = 0.3  # a rounded function with a larger error over the widest step is not finely rounded
 ROUNDING_OPERATORS: Final = frozenset({"round", "floor", "ceil", "trunc", "fix", "int", "long", "short", "byte", "char", "a cast to whole numbers"})  # fmt: skip
 
 _Moves = dict[int, Floats]
@@ -44,10 +44,10 @@ class RowCheck:
     """One row at which derivatives are checked.
 
     Attributes:
-        net: the network, or what of it begins at a layer.
-        x: what goes in, one array an input, (1, ...); floats as float64.
-        sizes: for each input that derivatives are taken by: how large its numbers are, to be broadcast to it.
-        places: of the outputs that are looked at, in the outputs flattened. shape: of one row's outputs.
+        net: the network, or its part from a layer on.
+        x: its inputs, one array each, (1, ...); floats as float64.
+        sizes: for each differentiated input the typical size of its numbers, to be broadcast to it.
+        output_positions: of the outputs that are checked, in the flattened outputs. shape: of one row's outputs.
     """
 
     net: Differentiable
@@ -57,23 +57,23 @@ class RowCheck:
     shape: tuple[int, ...]
 
     def scores_at(self, moves: _Moves | None = None) -> tuple[Floats, float, _Moves]:
-        """Scores (targets,), the largest output in size, and how far the inputs really went (they are rounded to the network's type)."""
-        there, gone = [], {}
+        """Scores (targets,), the largest absolute output, and the actual moves of the inputs, rounded to the network's type."""
+        arrays, actual = [], {}
         for i, x in enumerate(self.x):
             if i not in self.sizes:
-                there.append(self.net.array(x))
+                arrays.append(self.net.array(x))
                 continue
-            there.append(self.net.array(x if moves is None else x + moves[i]))
-            gone[i] = self.net.numpy(there[-1]) - x
-        outputs = self.net.numpy(self.net.evaluate(tuple(there))).reshape(-1)
-        return outputs[self.output_positions], float(np.abs(outputs).max(initial=0.0)), gone
+            arrays.append(self.net.array(x if moves is None else x + moves[i]))
+            actual[i] = self.net.numpy(arrays[-1]) - x
+        outputs = self.net.numpy(self.net.evaluate(tuple(arrays))).reshape(-1)
+        return outputs[self.output_positions], float(np.abs(outputs).max(initial=0.0)), actual
 
-    def moved_input(self, which: int, move: Floats | None) -> npt.NDArray[Any]:
-        """An input somewhere near, as the network gets it."""
-        return self.x[which] if move is None else self.net.numpy(self.net.array(self.x[which] + move))
+    def moved_input(self, input_index: int, move: Floats | None) -> npt.NDArray[Any]:
+        """An input near the row, as the network gets it."""
+        return self.x[input_index] if move is None else self.net.numpy(self.net.array(self.x[input_index] + move))
 
     def gradients(self) -> list[_Moves]:
-        """For each target its derivatives here."""
+        """Derivatives of each target here."""
         _, pull = self.net(tuple(self.net.array(x) for x in self.x))
         found = []
         for k, place in enumerate(self.output_positions):
@@ -84,16 +84,16 @@ class RowCheck:
         return found
 
     def gradient_breaks(self) -> tuple[str, ...]:
-        """What the network has on the way that derivatives do not follow, by name."""
+        """Operations of the network that derivatives do not follow, by name."""
         return self.net.gradient_breaks(tuple(map(self.net.array, self.x)))
 
     def noise(self, largest: float) -> float:
-        """What rounding alone may do to a score."""
+        """The largest error of a score from rounding alone."""
         return (4 if "16" in self.net.arithmetic else 64) * _precision(self.net.arithmetic) * largest
 
     @property
     def tolerance(self) -> float:
-        """Of the change expected: what derivatives and differences may be apart."""
+        """Largest difference between derivatives and differences, relative to the expected change."""
         return 0.25 if "16" in self.net.arithmetic else 0.003
 
 
@@ -104,12 +104,12 @@ def _precision(arithmetic: str) -> float:
 
 
 def typical_size(x: npt.NDArray[Any]) -> Floats:
-    """How large numbers are: the root of their mean square, 1 where all are 0."""
+    """Typical size of numbers: their root mean square, 1 if all are 0."""
     return np.asarray(np.sqrt(np.mean(np.square(x, dtype=np.float64))) or 1.0)
 
 
 def input_sizes(x: npt.NDArray[Any], dims: Sequence[str]) -> Floats:
-    """How large an input's numbers are: feature by feature where it has features, which come in any units; else one size for all."""
+    """Typical size of an input's numbers: of each feature if it has features, which have units of their own; else one size for all."""
     if dims[-1] != "feature":
         return typical_size(x)
     each = np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=tuple(range(x.ndim - 1))))
@@ -117,21 +117,21 @@ def input_sizes(x: npt.NDArray[Any], dims: Sequence[str]) -> Floats:
 
 
 def check_row(row: RowCheck, gradients: Sequence[_Moves], largest: float, draws: np.random.Generator) -> str | None:
-    """Hold derivatives at a row against differences of its scores.
+    """Compare derivatives at a row with differences of its scores.
 
     Args:
-        row: where. gradients: for each of its places the derivatives found there, an array an input. largest: of the row's outputs, in size. draws: for directions.
+        row: the row. gradients: derivatives of each of its outputs, an array an input. largest: largest absolute output. draws: random numbers, for directions.
 
     Returns:
-        A remark where the network is known to do something that derivatives do not follow and differences cannot tell what comes of it; None else.
+        A remark if the network has operations that derivatives do not follow and differences cannot show their effect; else None.
 
     Raises:
-        UnsupportedModelError: differences of answers agree among themselves, against the derivatives.
+        UnsupportedModelError: differences of outputs agree with each other and not with the derivatives.
     """
     try:
         with np.errstate(all="ignore"):
             suspects, visible = _quick_check(row, gradients, largest, draws, 1.0)
-            if len(suspects):  # perhaps it met a kink
+            if len(suspects):  # perhaps there is a kink
                 suspects = np.intersect1d(suspects, _quick_check(row, gradients, largest, draws, SMALLER_STEP)[0])
             if len(suspects):
                 relative_error, breaks = _full_check(
@@ -141,7 +141,7 @@ def check_row(row: RowCheck, gradients: Sequence[_Moves], largest: float, draws:
                 relative_error, breaks = (0.0, ()) if visible else (float("nan"), row.gradient_breaks())
     except (MemoryError, WhyboxError):
         raise
-    except Exception as error:  # the network may refuse numbers that are not its rows' own
+    except Exception as error:  # the network may refuse numbers that are not those of its rows
         if "OutOfMemory" in type(error).__name__:
             raise
         return None
@@ -149,8 +149,8 @@ def check_row(row: RowCheck, gradients: Sequence[_Moves], largest: float, draws:
         raise UnsupportedModelError(_refusal_text(breaks, relative_error))
     if breaks and np.isnan(relative_error):
         return (
-            f"UNCHECKED: the network has what derivatives do not follow ({', '.join(breaks)}), and differences of its answers do not tell here whether its derivatives "
-            "are right; the map is what they say. 'occlusion' and 'shapley' do without them"
+            f"UNCHECKED: the network has operations that derivatives do not follow ({', '.join(breaks)}), and differences of its outputs do not show here whether its "
+            "derivatives are right; the map relies on them. 'occlusion' and 'shapley' need no derivatives"
         )
     return None
 
@@ -158,7 +158,7 @@ def check_row(row: RowCheck, gradients: Sequence[_Moves], largest: float, draws:
 def _quick_check(
     row: RowCheck, gradients: Sequence[_Moves], largest: float, draws: np.random.Generator, width: float
 ) -> tuple[npt.NDArray[np.intp], bool]:
-    """Which scores move otherwise than derivatives say, over this width; and whether rounding leaves anything to be seen of any."""
+    """Scores that change otherwise than derivatives predict, over this width; and whether any change is visible above rounding."""
     steps, expected = _steps(row, gradients, largest)
     direction = {i: width * s * draws.standard_normal(row.x[i].shape) for i, s in steps.items()}
     up, most, moved_up = row.scores_at(direction)
@@ -171,9 +171,9 @@ def _quick_check(
 
 
 def _steps(row: RowCheck, gradients: Sequence[_Moves], largest: float) -> tuple[_Moves, Floats]:
-    """Step sizes of each input, and the change of each score that they are expected to make (root mean square).
+    """Step sizes of each input, and the expected change of each score (root mean square).
 
-    A hundredth of the input's size; less where that is expected to change the answer much, more (up to ten times) where it would hardly be seen.
+    A hundredth of the input's size; less if that is expected to change the output much, more (up to ten times) if the change would hardly be visible.
     """
     each = {
         i: np.array([np.sqrt(np.sum((g[i] * size) ** 2)) for g in gradients]) for i, size in row.sizes.items()
@@ -199,7 +199,7 @@ def _directional(gradient: _Moves, moves: _Moves) -> float:
 
 
 def _full_check(row: RowCheck, draws: np.random.Generator) -> tuple[float, tuple[str, ...]]:
-    """How far derivatives are off (a share; 0: they hold; NaN: nothing can be told), and what the network has that they do not follow."""
+    """Relative error of the derivatives (0: they are right; NaN: undecided), and operations that they do not follow."""
     breaks = row.gradient_breaks()
     verdicts: list[float] = []
     while len(verdicts) < MAX_DIRECTIONS:
@@ -213,18 +213,18 @@ def _full_check(row: RowCheck, draws: np.random.Generator) -> tuple[float, tuple
 
 def _refusal_text(breaks: Sequence[str], worst: float) -> str:
     cause = (
-        f"It has {', '.join(breaks)} on the way"
+        f"It uses {', '.join(breaks)}"
         if breaks
-        else "It cuts some off (detach, stop_gradient), has an operator with a backward of its own (autograd.Function, custom_vjp), or numbers too large for its arithmetic"
+        else "It cuts some off (detach, stop_gradient), has an operator with its own backward (autograd.Function, custom_vjp), or numbers too large for its arithmetic"
     )
     return (
-        f"the network's derivatives are not those of its answer: off by {worst:.0%} in a direction drawn at random, where differences of answers agree among "
-        f"themselves. {cause}. A map by them would be wrong: take that out of the network, or use a method that asks without derivatives: 'occlusion', 'shapley'."
+        f"the network's derivatives are not those of its outputs: off by {worst:.0%} in a random direction, where differences of outputs agree with each "
+        f"other. {cause}. A map of them would be wrong: take that out of the network, or use a method without derivatives: 'occlusion', 'shapley'."
     )
 
 
 def _verdict(row: RowCheck, draws: np.random.Generator, *, rounded: bool) -> float:
-    """One direction, near the row: how far derivatives are off (a share) where differences refute them; 0: they hold; NaN: nothing can be told."""
+    """Relative error of the derivatives in one direction near the row; 0: they are right; NaN: undecided."""
     away = {i: JITTER * STEP_SHARE * size * draws.standard_normal(row.x[i].shape) for i, size in row.sizes.items()}
     here = replace(row, x=tuple(row.moved_input(i, away.get(i)) for i in range(len(row.x))))
     centre, large, _ = here.scores_at()
@@ -256,13 +256,13 @@ def _verdict(row: RowCheck, draws: np.random.Generator, *, rounded: bool) -> flo
 
 _Slopes = Mapping[
     float, tuple[Floats, Floats]
-]  # for each width slopes and what derivatives make of them, (both sides, targets)
+]  # for each width: slopes of scores and their predictions by derivatives, (both sides, targets)
 
 
 def _derivatives_agree(
     slopes_by_width: _Slopes, t: int, expected: float, row: RowCheck, large: float, *, rounded: bool
 ) -> bool:
-    """Whether differences over any width are what derivatives say; of a network that rounds, over a wide one."""
+    """True if differences over any width agree with the derivatives; for a network that rounds, over a wide one."""
     for width, (slopes, predicted) in slopes_by_width.items():
         size = max(expected, float(np.abs(slopes[:, t]).mean()))
         deviation = abs(float((slopes - predicted)[:, t].mean()))
@@ -289,7 +289,7 @@ def _target_verdict(
     finest = len(widths) - 2
     for k in (
         (0, 1) if rounded else range(finest, -1, -1)
-    ):  # the finest that rounding does not hide, or of steps the widest
+    ):  # the finest width that rounding does not hide; of rounded functions the widest
         four = residuals[k : k + 2].ravel()
         middle, size = abs(float(four.mean())), max(expected, float(np.abs(slopes[k : k + 2]).mean()))
         if middle > 3 * (max(row.tolerance, MIN_RELATIVE_ERROR) * size + float(floors[k + 1])):

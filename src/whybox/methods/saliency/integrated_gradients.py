@@ -1,4 +1,4 @@
-"""Integrated gradients: the gradient averaged along the straight way from a baseline, times the way.
+"""Integrated gradients: the mean gradient on the straight path from a baseline, times the difference from it.
 
 Source: Sundararajan, Taly & Yan 2017 (arXiv:1703.01365), equation 1 (the integral) and proposition 1 (completeness: it adds up to score - baseline's
 score). How many gradients a row takes is decided for that row, see whybox.numerics.adaptive_quadrature.
@@ -25,20 +25,20 @@ from whybox.numerics.adaptive_quadrature import MIN_NODES, QUADRATURE_LEVELS, Wa
 
 __all__ = ["IntegratedGradients", "baseline_scores", "path_gradients"]
 
-EXPECTED_NODES: Final = 48  # nodes of a row that memory is set aside for; more need leave
-PROJECTIONS: Final = 32  # numbers that stand for a gradient when maps are compared
+EXPECTED_NODES: Final = 48  # nodes of a row that memory is reserved for; more need permission
+PROJECTIONS: Final = 32  # random projections by which maps are compared
 
 
 @final
 @dataclass(frozen=True)
 class IntegratedGradients(Method):
-    """The mean gradient on the way from the baseline, times the way. Each row takes as many steps as it needs.
+    """The mean gradient on the path from the baseline, times the difference from it. Each row takes as many steps as it needs.
 
     Attributes:
         baseline: see whybox.methods.saliency.baselines; several are averaged.
-        tol: completeness error wanted, relative to |score - base| (to a hundredth of what the score moves on the way, where that is more). The map must
-            not change by more than three times this (relative, Euclidean) from the next coarser rule. Rows that miss either are marked.
-        steps: a fixed number of Gauss-Legendre points instead; None: as many as `tol` takes.
+        tol: completeness error wanted, relative to |score - base| (to a hundredth of the score's total variation on the path, if that is more). The map must
+            not differ by more than three times this (relative, Euclidean) from that of the next coarser rule. Rows that miss either are marked.
+        steps: a fixed number of Gauss-Legendre points instead; None: as many as `tol` needs.
         max_steps: most gradients for a row and baseline.
     """
 
@@ -71,9 +71,7 @@ class IntegratedGradients(Method):
         problem.require_derivatives(self.name)
         baselines = resolve_baselines(problem, self.baseline)
         bases = baseline_scores(problem, baselines)
-        estimand = (
-            f"gradient integrated on the straight way from what stands for absent ({describe_baselines(baselines)})"
-        )
+        estimand = f"gradient integrated on the straight path from the baseline ({describe_baselines(baselines)})"
         if self.steps is not None:
             return MethodOutput(
                 self._fixed(problem, baselines, self.steps),
@@ -89,7 +87,7 @@ class IntegratedGradients(Method):
         change = pool.change.max(axis=0)
         return MethodOutput(
             pool.maps,
-            f"adaptive, {' '.join(str(len(w)) for w in QUADRATURE_LEVELS)} Patterson points, else a trapezoidal rule halved in places",
+            f"adaptive, {' '.join(str(len(w)) for w in QUADRATURE_LEVELS)} Patterson points, else a trapezoidal rule refined locally",
             estimand,
             base=bases.mean(axis=0),
             tolerance=self.tol,
@@ -128,7 +126,7 @@ class IntegratedGradients(Method):
 
 
 def baseline_scores(problem: SaliencyProblem, baselines: Sequence[Baseline]) -> Floats:
-    """Scores of the baselines, (baselines, rows, targets): one forward each where they are the same for all rows.
+    """Scores of the baselines, (baselines, rows, targets): one forward each if all rows share them.
 
     Raises:
         NonFiniteError: one of them is NaN or infinite.
@@ -152,7 +150,7 @@ def baseline_scores(problem: SaliencyProblem, baselines: Sequence[Baseline]) -> 
     if not np.isfinite(out).all():
         k, row, _ = map(int, np.argwhere(~np.isfinite(out))[0])
         raise NonFiniteError(
-            f"the network answers what stands for absent in {{row}} ({baselines[k].description}) with NaN or infinity; choose another baseline.",
+            f"the network's output for the baseline of {{row}} ({baselines[k].description}) is NaN or infinite; choose another baseline.",
             row,
         )
     return out
@@ -161,13 +159,13 @@ def baseline_scores(problem: SaliencyProblem, baselines: Sequence[Baseline]) -> 
 def path_gradients(
     problem: SaliencyProblem, rows: Indices, starts: Sequence[npt.NDArray[Any]], path_of: Indices, t: Floats
 ) -> tuple[list[Array], Floats, Grads]:
-    """Go a share `t` (m,) of ways from baselines to rows.
+    """Scores and gradients at fractions `t` (m,) of paths from baselines to rows.
 
     Args:
-        rows: where ways end, (ways,). starts: where they begin, for each input (ways, ...). back: which way each point is on, (m,).
+        rows: ends of the paths, (paths,). starts: their beginnings, for each input (paths, ...). path_of: the path of each point, (m,).
 
     Returns:
-        The ways from baseline to row, for each input (m, ...) (the row itself where it holds whole numbers); scores there, (m, targets); gradients.
+        Row less baseline for each input, (m, ...) (the row itself for whole numbers); scores at the points, (m, targets); gradients.
     """
     net = problem.net
     fractions = net.array(t.astype(np.float32))
@@ -192,7 +190,7 @@ def _column(fractions: Array, like: Array) -> Array:
 @final
 @dataclass
 class _Chunk:
-    """Gradients times the way of some nodes, where the network computes: for each, whose it is and which of its nodes."""
+    """Gradients times displacement of some nodes, on the network's device; `task` and `slot`: whose node, and which one."""
 
     task: Indices
     slot: Indices
@@ -200,7 +198,7 @@ class _Chunk:
 
 
 class _PathPool:
-    """All ways of all rows (a task is a row and a baseline), a pool of them at a time; those that are done leave it."""
+    """All paths of all rows (a task is a row and a baseline), a pool of them at a time; finished ones leave the pool."""
 
     def __init__(
         self, problem: SaliencyProblem, baselines: tuple[Baseline, ...], bases: Floats, method: IntegratedGradients
@@ -231,11 +229,11 @@ class _PathPool:
         self.batch_size = max(1, min(problem.batch_size, (problem.budget - kept) // problem.row_bytes))
         if self.batch_size * problem.row_bytes + kept > problem.budget:
             kept = problem.budget - problem.row_bytes * self.batch_size
-        self._node_capacity = kept // (2 * node)  # as much again while maps are summed and compared
+        self._node_capacity = kept // (2 * node)  # the same again while maps are summed and compared
         self.max_nodes = int(min(self.method.max_steps, self._node_capacity))
         if self.max_nodes < min(self.method.max_steps, 2 * MIN_NODES):
             raise LimitError(
-                f"method='integrated_gradients' keeps {node / 1e6:,.1f} MB a step and row until the row is done, beside {problem.row_bytes / 1e6:,.0f} MB for a derivative: "
+                f"method='integrated_gradients' keeps {node / 1e6:,.1f} MB a step and row until the row is finished, beside {problem.row_bytes / 1e6:,.0f} MB for a derivative: "
                 f"that does not fit into the budget of {problem.budget / 1e6:,.0f} MB. Raise it, explain fewer targets at a time, or give steps=50."
             )
         self.expected_nodes = min(EXPECTED_NODES, self.max_nodes)
@@ -244,7 +242,7 @@ class _PathPool:
         )
 
     def run(self) -> None:
-        """Walk until every row is done."""
+        """Evaluate nodes until every row is finished."""
         tasks = len(self.baselines) * self.problem.rows
         waiting = iter(range(tasks))
         with progress_counter(
@@ -262,14 +260,14 @@ class _PathPool:
                 tick(self._retire_finished())
 
     def _fits_budget(self, much: int, all_: int) -> bool:
-        """Whether so many ways fit, so many of which may take all steps; one that may is always among them."""
+        """True if so many paths fit, `much` of which may take all steps; at least one always may."""
         return (
             all_ <= self.max_paths
             and max(much, 1) * self.max_nodes + (all_ - max(much, 1)) * self.expected_nodes <= self._node_capacity
         )
 
     def notes(self) -> tuple[str, ...]:
-        """What the reader should know."""
+        """Notes for the evidence."""
         if self.max_nodes < self.method.max_steps and (self.steps >= self.max_nodes).any():
             return (f"the budget allowed {self.max_nodes} steps a row, fewer than max_steps={self.method.max_steps}",)
         return ()
@@ -284,7 +282,7 @@ class _PathPool:
         return Walk.begin(first, last, scale, rounding, tol, 3 * tol, self.max_nodes, self._start_projections[k][row])
 
     def _baseline_projections(self, baseline: Baseline) -> Floats:
-        """Shadows of the gradient at the baseline times the way, (rows, targets, k). Where all rows share it, one gradient for each target there is."""
+        """Projections of the gradient at the baseline times displacement, (rows, targets, k). If all rows share the baseline, one gradient for each target."""
         problem, net = self.problem, self.problem.net
         _, some, which = np.unique(problem.target.positions, axis=1, return_index=True, return_inverse=True)
         shared = baseline.same and len(some) <= problem.batch_size
@@ -308,7 +306,7 @@ class _PathPool:
         return np.concatenate(out)
 
     def _gradient_times_path(self, displacements: list[Array], grads: Grads) -> list[list[Array | None]]:
-        """Gradients times ways, for each target and input; None for an input that is held, which may have a gradient (a mask of floats)."""
+        """Gradients times displacements, for each target and input; None for held inputs, which may have a gradient (a mask of floats)."""
         return [
             [
                 None if i.whole or g is None else displacement * g
@@ -318,18 +316,18 @@ class _PathPool:
         ]
 
     def _project(self, values: Sequence[Array | None]) -> Floats:
-        """Shadows of gradients times ways, of all inputs, (m, k)."""
+        """Projections of gradients times displacements, of all inputs, (m, k)."""
         pairs = zip(values, self._signs, strict=True)
         return np.concatenate([_project(self.problem.net, a * signs) for a, signs in pairs if a is not None], axis=1)
 
     def _evaluate_nodes(self) -> None:
-        """Take the gradients that the walks want next, as many at a time as may go through together."""
+        """Evaluate the nodes that the walks need next, one micro-batch at a time."""
         requests: list[tuple[int, Floats]] = []
         for task, walk in self._pool.items():
             t = walk.wants()
             if len(walk.t) + len(t) > self.expected_nodes and task not in self._may_use_all:
                 if not self._fits_budget(len(self._may_use_all) + 1, len(self._pool)):
-                    continue  # it waits until another one is done
+                    continue  # it waits until another one is finished
                 self._may_use_all.add(task)
             requests.append((task, t))
         whose = np.concatenate([np.full(len(t), task) for task, t in requests])
@@ -348,7 +346,7 @@ class _PathPool:
             start += len(t)
 
     def _gradients(self, tasks: Indices, slots: Indices, t: Floats) -> tuple[Floats, Floats, Floats]:
-        """Scores, derivatives along the way and shadows of gradients at these nodes; the gradients are kept."""
+        """Scores, derivatives along the path and projections of gradients at these nodes; the gradients are kept."""
         net = self.problem.net
         alone, path_of = np.unique(tasks, return_inverse=True)
         starts = [np.concatenate(a) for a in zip(*(self._starts[int(task)] for task in alone), strict=True)]
@@ -364,7 +362,7 @@ class _PathPool:
         return f, h, np.stack(projections, axis=1)
 
     def _retire_finished(self) -> int:
-        """Compare maps where that is worth it, and let go of the rows that are done; return how many."""
+        """Compare maps of rows that may be finished, and remove those that are; return their number."""
         candidates = [task for task, walk in self._pool.items() if walk.full() or walk.worth_checking()]
         finished: list[int] = []
         if candidates:
@@ -395,7 +393,7 @@ class _PathPool:
                     total[row] += a[n] / len(self.baselines)
 
     def _compare_maps(self, tasks: list[int]) -> tuple[Maps, Floats]:
-        """Maps of these tasks, and how far they are from those of the coarser rule, (tasks, targets)."""
+        """Maps of these tasks, and their distance from those of the coarser rule, (tasks, targets)."""
         net, place = self.problem.net, {task: n for n, task in enumerate(tasks)}
         rules = [self._pool[task].weights() for task in tasks]
         maps: Maps = []
@@ -431,7 +429,7 @@ class _PathPool:
         return maps, change
 
     def _free_memory(self, finished: Indices) -> None:
-        """Give back the memory of rows that are done."""
+        """Free the memory of finished rows."""
         left = []
         for chunk in self._chunks:
             stay = np.flatnonzero(~np.isin(chunk.task, finished))
@@ -447,12 +445,12 @@ class _PathPool:
 
 
 def _signs(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Signs for random projections; the same in every run, for they decide how a row is walked."""
+    """Signs for random projections; the same in every run, for they decide the nodes of a row."""
     return np.random.default_rng(0).choice(np.array([-1.0, 1.0], dtype=np.float32), size=(1, *shape))
 
 
 def _project(net: Differentiable, a: Array) -> Floats:
-    """Sums over parts of each row, (m, at most PROJECTIONS + 1)."""
+    """Sums over segments of each row, (m, at most PROJECTIONS + 1)."""
     flat = a.reshape(a.shape[0], -1)
     count = flat.shape[1]
     if count <= PROJECTIONS:

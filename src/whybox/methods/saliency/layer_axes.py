@@ -1,4 +1,4 @@
-"""How a layer is read: names of its axes, tokens laid out on a grid, the user's own arrangement."""
+"""How a layer's output is read: names of its axes, tokens laid out on a grid, the user's own arrangement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKEN: Final = "token"  # noqa: S105  # an axis
 @final
 @dataclass(frozen=True)
 class KnownAxes:
-    """Names of axes, and how many tokens at the end stand for no place, as they were found before: they are not looked for again."""
+    """Names of axes, and the number of tokens at the end without a position, as they were found before."""
 
     names: tuple[str, ...]
     spare: int
@@ -31,13 +31,13 @@ class KnownAxes:
 @final
 @dataclass(frozen=True)
 class LayerAxes:
-    """How what a layer outputs is read.
+    """How a layer's output is read.
 
     Attributes:
-        layer: its name. names: of its axes behind the rows, once `placed`: ``"channel"`` and those of the input's places.
-        found: how they are known, in words. order: of the axes of places, as the input has them.
-        grid: places that tokens are laid out on; None: the layer has no axis of tokens. skip, spare: how many tokens before and after them stand for no place.
-        reshape: the user's own arrangement, which comes first. notes: what the reader should know.
+        layer: its name. names: of its axes after the rows, once arranged: ``"channel"`` and those of the input's positions.
+        origin: how they are known, in words. order: of the position axes, as the input has them.
+        grid: on which tokens are laid out; None: the layer has no token axis. skip, spare: number of tokens without a position at the beginning and the end.
+        reshape: the user's own arrangement, which is applied first. notes: for the evidence.
     """
 
     layer: str
@@ -52,17 +52,17 @@ class LayerAxes:
 
     @property
     def channel(self) -> int:
-        """The axis of channels, once placed."""
+        """The channel axis, once arranged."""
         return axis_names(self.names, self.grid).index(CHANNEL) + 1
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """Options that name all of this, to ask again."""
+        """Options that name all of this, for another run."""
         grid = None if self.grid is None else list(self.grid)
         return {"layer": self.layer, "layer_axes": list(self.names), "grid": grid, "spare": self.spare}
 
     def arrange(self, a: Array) -> Array:
-        """(m, ...) as the layer puts it out -> channels and places as axes of their own, tokens of no place left out."""
+        """(m, ...) as the layer outputs it -> channels and positions as axes of their own, without tokens that have no position."""
         if self.reshape is not None:
             a = self.reshape(a)
         if self.grid is None:
@@ -73,7 +73,7 @@ class LayerAxes:
         return selected.reshape((*shape[:at], *self.grid, *shape[at + 1 :]))
 
     def to_input_order(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Maps (m, *places in the layer's order) -> (m, *places in the input's order)."""
+        """Maps (m, *positions in the layer's order) -> (m, *positions in the input's order)."""
         return np.transpose(maps, (0, *(1 + k for k in self.order)))
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ class LayerAxes:
 
 
 def axis_names(names: Sequence[str], grid: Sequence[int] | None) -> list[str]:
-    """Names of axes, tokens laid out on their grid."""
+    """Names of axes, with the axes of the grid in place of the token axis."""
     return [
         n
         for name in names
@@ -102,7 +102,7 @@ def checked_axes(given: Any) -> tuple[str, ...] | KnownAxes | None:
     names = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
     if not isinstance(names, (list, tuple)) or not names or not all(isinstance(n, str) and n for n in names):
         raise OptionError(
-            f"layer_axes={given!r}: name the axes of the layer behind the rows, in its own order, such as ('y', 'x', 'channel') or ('token', 'channel')."
+            f"layer_axes={given!r}: name the axes of the layer after the rows, in its own order, such as ('y', 'x', 'channel') or ('token', 'channel')."
         )
     names = tuple("channel" if n == "channels" else "token" if n == "tokens" else n for n in names)
     if len(set(names)) < len(names) or CHANNEL not in names:
@@ -111,10 +111,10 @@ def checked_axes(given: Any) -> tuple[str, ...] | KnownAxes | None:
 
 
 def checked_grid(given: Any) -> tuple[int, ...] | None:
-    """Places that tokens are laid out on.
+    """The grid of tokens as an option.
 
     Raises:
-        OptionError: no positive whole numbers.
+        OptionError: these are not positive whole numbers.
     """
     if given is None:
         return None
@@ -124,12 +124,12 @@ def checked_grid(given: Any) -> tuple[int, ...] | None:
         or not sizes
         or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes)
     ):
-        raise OptionError(f"grid={given!r}: how many tokens there are along each axis of the input, such as (14, 14).")
+        raise OptionError(f"grid={given!r}: give the number of tokens along each axis of the input, such as (14, 14).")
     return tuple(map(int, sizes))
 
 
 def check_reshape(problem: SaliencyProblem, reshape: Any, layer: str, shape: tuple[int, ...]) -> None:
-    """A user's arrangement may take and move numbers and nothing else: it is shown the number of each place, in digits that every type holds.
+    """Check that a user's arrangement only selects and moves numbers: it is given the index of each position, in digits that every type holds.
 
     Raises:
         OptionError: it does something else.
@@ -144,7 +144,7 @@ def check_reshape(problem: SaliencyProblem, reshape: Any, layer: str, shape: tup
         digits = reshape(problem.net.array((index // base % 128).astype(np.float32)))
         out = problem.net.numpy(digits) if hasattr(digits, "shape") and problem.net.is_array(digits) else None
         if out is None or out.ndim < 2 or len(out) != rows:
-            raise OptionError(f"reshape= must answer with an array of the network's library whose first axis is the rows; of layer {layer!r}, {shape[1:]} for a row, it made "
+            raise OptionError(f"reshape= must return an array of the network's library whose first axis is the rows; of layer {layer!r}, {shape[1:]} for a row, it made "
                               f"{type(digits).__name__}{'' if out is None else f' of shape {out.shape}'}.")  # fmt: skip
         positions, base = (0 if positions is None else positions) + out * base, base * 128
     flat = np.asarray(positions).reshape(rows, -1)
@@ -155,5 +155,5 @@ def check_reshape(problem: SaliencyProblem, reshape: Any, layer: str, shape: tup
     )
     if not own:
         raise OptionError(
-            "reshape= may choose, move and reshape what the layer outputs, within each row and each number once; it must not compute with it, since derivatives go through it too."
+            "reshape= may select, move and reshape the layer's output, within each row and each number once; it must not compute with it, since derivatives pass through it too."
         )

@@ -1,4 +1,4 @@
-"""Which layer, and which of its axes are channels, places, tokens: from the user or from the network, never from where libraries usually have them."""
+"""Finds a layer, and which of its axes are channels, positions, tokens: from the user or by evaluating the network, never from a library's habit."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ from whybox.methods.saliency.problem import SaliencyProblem
 __all__ = ["find_layer", "read_layer"]
 
 GIVEN_AXES: Final = "as given"
-MAX_EXTRA_TOKENS: Final = (
-    5  # tokens beside those of places, where no grid is given: class, distillation and register tokens
-)
-MIN_LIKENESS: Final = 0.9  # share of one part of the input in a token's changes, beside the usual one, from which on the token may be a place
-MIN_MARGIN: Final = 0.05  # and how much more than the least it must be
-MAX_LAYERS_TRIED: Final = 8  # layers whose response is looked at, from the last one back
+MAX_EXTRA_TOKENS: Final = 5  # tokens without a position, if no grid is given: class, distillation and register tokens
+MIN_LIKENESS: Final = 0.9  # share of one part of the input in a token's changes, relative to the median, from which on the token may be a position
+MIN_MARGIN: Final = 0.05  # by which it must exceed the smallest
+MAX_LAYERS_TRIED: Final = 8  # layers whose response is checked, from the last one back
 
 
 def find_layer(problem: SaliencyProblem, input_index: int) -> LayerAxes:
-    """The last layer that outputs channels on a grid of more than one place, and whose axes can be found.
+    """The last layer that outputs channels on a grid of more than one position, and whose axes can be found.
 
     Raises:
         UnsupportedModelError: there is none.
@@ -42,11 +40,11 @@ def find_layer(problem: SaliencyProblem, input_index: int) -> LayerAxes:
         possible = possible_orders(shape, grown(name, shape))
         if len(possible) == 1 and all(shape[axis] == 1 for axis in possible[0].places):
             continue
-        if len(possible) > 1 and sum(n > 1 for n in shape[1:]) < 2:  # a vector: channels behind a pool, most likely
+        if len(possible) > 1 and sum(n > 1 for n in shape[1:]) < 2:  # a vector: channels after a pool, most likely
             continue
         try:
             found = _find_axes(problem, input_index, name, shape, possible)
-        except UnsupportedModelError:  # what it outputs has no rows
+        except UnsupportedModelError:  # its output has no row axis
             continue
         if isinstance(found, LayerAxes):
             return replace(found, notes=(*found.notes, *_tokens_after(layers, name, rank)))
@@ -55,7 +53,7 @@ def find_layer(problem: SaliencyProblem, input_index: int) -> LayerAxes:
             break
     if not fit:
         raise UnsupportedModelError(
-            f"no layer of {problem.net.kind} outputs channels on a grid of more than one place (among those that are called once); name one: layer=... "
+            f"no layer of {problem.net.kind} outputs channels on a grid of more than one position (among those that run once); name one: layer=... "
             "(of transformers with layer_axes=('token', 'channel'))."
         )
     raise UnsupportedModelError(
@@ -66,7 +64,7 @@ def find_layer(problem: SaliencyProblem, input_index: int) -> LayerAxes:
 
 
 def _tokens_after(layers: Sequence[tuple[str, tuple[int, ...]]], layer: str, rank: int) -> tuple[str, ...]:
-    """A note where layers behind this one output tokens, as those of transformers do: the last grid is then their first layer."""
+    """A note if later layers output tokens, as those of transformers do: the last grid is then the first layer."""
     behind = layers[[name for name, _ in layers].index(layer) + 1 :]
     tokens = [(n, s) for n, s in behind if len(s) == 3 != rank and min(s[1:]) > 1]
     if not tokens:
@@ -74,7 +72,7 @@ def _tokens_after(layers: Sequence[tuple[str, tuple[int, ...]]], layer: str, ran
     name, shape = tokens[-1]
     return (
         (
-            f"behind layer {layer!r}, the last one on a grid, {len(tokens)} layers output three axes, as of tokens (the last: {name!r}, {shape[1]} x {shape[2]}); "
+            f"after layer {layer!r}, the last one on a grid, {len(tokens)} layers output three axes, like tokens (the last: {name!r}, {shape[1]} x {shape[2]}); "
             "for a map there: layer=..., layer_axes=('token', 'channel')"
         ),
     )
@@ -88,13 +86,13 @@ def read_layer(
     grid: tuple[int, ...] | None,
     reshape: Any,
 ) -> LayerAxes:
-    """What the axes of a layer are.
+    """The axes of a layer.
 
     Args:
-        q, which: the question, and the input whose places are shown. layer: its name. names, grid, reshape: as the user gave them.
+        problem, input_index: the problem, and the input that the map shows. layer: its name. names, grid, reshape: as the user gave them.
 
     Raises:
-        OptionError: the layer has other axes than the input has places, or than was said. UnsupportedModelError: they cannot be found for certain.
+        OptionError: the layer's axes do not match the input's, or those that were given. UnsupportedModelError: they cannot be found for certain.
     """
     shape = _shape(problem, layer, reshape)
     if isinstance(names, KnownAxes):
@@ -103,10 +101,10 @@ def read_layer(
         given_axes = _given_axes(problem, input_index, layer, shape, names, grid, reshape)
         return _check_given_axes(problem, input_index, shape, given_axes, sized=grid is not None)
     if grid is not None:
-        raise OptionError("grid= goes with an axis of tokens: layer_axes=('token', 'channel').")
+        raise OptionError("grid= needs a token axis: layer_axes=('token', 'channel').")
     if len(shape) != problem.inputs[input_index].x.ndim:
         raise OptionError(
-            f"layer {layer!r} outputs the shape {shape[1:]} for a row; a class activation map needs channels and the input's axes of places "
+            f"layer {layer!r} outputs the shape {shape[1:]} for a row; a class activation map needs channels and the input's position axes "
             f"({_join_words(_position_names(problem, input_index))}). Leave layer out, name another"
             + (
                 ", or say layer_axes=('token', 'channel') where these are tokens."
@@ -126,10 +124,10 @@ def read_layer(
 
 
 def _shape(problem: SaliencyProblem, layer: str, reshape: Any) -> tuple[int, ...]:
-    """What a layer outputs for one row, after the user's own arrangement.
+    """Shape of a layer's output for one row, after the user's own arrangement.
 
     Raises:
-        OptionError: there is no such layer, or the arrangement is none. UnsupportedModelError: it is not called once with one array.
+        OptionError: there is no such layer, or the arrangement is wrong. UnsupportedModelError: it does not run once with one array as its output.
     """
     first = problem.to_device(np.zeros(1, dtype=np.intp))
     layers = [shape for name, shape in problem.net.layer_shapes(first) if name == layer] if reshape is None else []
@@ -150,13 +148,13 @@ def _find_axes(
     possible: list[Order],
     reshape: Any = None,
 ) -> LayerAxes | str:
-    """The axes, or why they are not known."""
+    """The axes, or the reason why they are not known."""
     if not possible:
-        return "an axis of the input makes several of them grow, or several of the input the same one"
+        return "one axis of the input makes several of them grow, or several make the same one grow"
     arrange = (lambda a: a) if reshape is None else reshape
     by_changes_only = len(possible) > 1
     for times, changes in enumerate(probe_changes(problem, input_index, layer, arrange)):
-        if by_changes_only and not times:  # one draw may deceive
+        if by_changes_only and not times:  # one random change may mislead
             continue
         seen = changes.response()
         sure = [order for order in possible if seen.confirms(order, by_changes_only=by_changes_only)]
@@ -164,13 +162,13 @@ def _find_axes(
             how = "changing parts of the input" if by_changes_only else "resizing the input and by changing parts of it"
             return _layer_axes(problem, input_index, layer, sure[0], f"found by {how}", reshape)
     if by_changes_only:
-        return "the network takes no larger input up to there, and a change of one part of the input changes no single part of the layer"
+        return "the network does not take a larger input up to this layer, and a change of one part of the input does not change a single part of the layer"
     if not seen.allows(possible[0]):
-        return "their lengths say one thing, and where the layer changes when parts of the input are changed says another (an axis that runs backwards, or is shuffled?)"
+        return "their lengths suggest one reading, and the changes of the layer when parts of the input are changed another (an axis that runs backwards, or is shuffled?)"
     found = _layer_axes(problem, input_index, layer, possible[0], "found by resizing the input", reshape)
     note = (
-        f"AXES: by its lengths layer {layer!r} has the axes (row, {', '.join(found.names)}); whether its places stand in the input's order cannot be seen, since a change of "
-        "one part of the input changes all of the layer"
+        f"AXES: by its lengths layer {layer!r} has the axes (row, {', '.join(found.names)}); whether its positions are in the input's order cannot be checked, since a change "
+        "of one part of the input changes all of the layer"
     )
     return replace(found, notes=(note,))
 
@@ -185,7 +183,7 @@ def _layer_axes(
 
 
 def _axis_order(places: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
-    """Where each of the input's places stands among the layer's."""
+    """Index of each of the input's position axes among the layer's."""
     own = [n for n in names if n != CHANNEL]
     return tuple(own.index(n) for n in places)
 
@@ -200,23 +198,23 @@ def _given_axes(
     reshape: Any,
     spare: int = 0,
 ) -> LayerAxes:
-    """Axes by their names, held against the layer's shape; `spare`: tokens at the end that stand for no place.
+    """Axes by their names, checked against the layer's shape; `spare`: tokens at the end without a position.
 
     Raises:
-        OptionError: they are others, or more or fewer.
+        OptionError: they do not match.
     """
     places = _position_names(problem, input_index)
     tokens = TOKEN in names and TOKEN not in places
     if set(names) != ({CHANNEL, TOKEN} if tokens else {CHANNEL, *places}):
         raise OptionError(
-            f"layer_axes={names}: the input's places are {_join_words(places)}; name these and 'channel', or 'token' and 'channel', in the layer's own order."
+            f"layer_axes={names}: the input's position axes are {_join_words(places)}; name these and 'channel', or 'token' and 'channel', in the layer's own order."
         )
     if len(names) != len(shape) - 1:
         raise OptionError(
-            f"layer_axes={names} are {len(names)}, and layer {layer!r} outputs {len(shape) - 1} axes behind the rows: {' x '.join(map(str, shape[1:]))}."
+            f"layer_axes={names} are {len(names)}, and layer {layer!r} outputs {len(shape) - 1} axes after the rows: {' x '.join(map(str, shape[1:]))}."
         )
     if grid is not None and not tokens:
-        raise OptionError("grid= goes with an axis of tokens: layer_axes=('token', 'channel').")
+        raise OptionError("grid= needs a token axis: layer_axes=('token', 'channel').")
     if not tokens:
         return LayerAxes(layer, names, GIVEN_AXES, _axis_order(places, names), reshape=reshape)
     count = shape[names.index(TOKEN) + 1]
@@ -224,7 +222,7 @@ def _given_axes(
     more = count - int(np.prod(grid)) - spare
     if more and int(np.prod(grid)) == 1:
         raise OptionError(
-            f"a grid of one place has no map, and which of the {count} tokens of layer {layer!r} it is cannot be found."
+            f"a grid of one position has no map, and which of the {count} tokens of layer {layer!r} it is cannot be found."
         )
     return LayerAxes(layer, names, GIVEN_AXES, tuple(range(len(grid))), grid, more, spare, reshape)
 
@@ -232,10 +230,10 @@ def _given_axes(
 def _check_given_axes(
     problem: SaliencyProblem, input_index: int, shape: tuple[int, ...], axes: LayerAxes, *, sized: bool
 ) -> LayerAxes:
-    """Axes as the user names them, if larger inputs do not say otherwise; with a note if changed parts of the input do.
+    """Axes as the user names them, unless larger inputs contradict them; with a note if changed parts of the input do.
 
     Raises:
-        OptionError: an axis does not grow with the axis of the input that it is said to follow, and another does.
+        OptionError: another axis grows with the axis of the input that this one is named after.
     """
     named = axis_names(axes.names, axes.grid)
     places = _position_names(problem, input_index)
@@ -259,13 +257,13 @@ def _check_given_axes(
 
 
 def _on_grid(problem: SaliencyProblem, input_index: int, axes: LayerAxes, order: Order, *, sized: bool) -> LayerAxes:
-    """Tokens on their grid; those of no place at the end where these answer the input as a whole, and the first ones single parts of it.
+    """Tokens on their grid; tokens without a position are at the end if those depend on the whole input, and the first ones on single parts of it.
 
     Args:
-        q, which: the question, and the input whose places are shown. axes: the reading. order: of its axes, once placed. sized: whether the user named the grid.
+        problem, input_index: the problem, and the input that the map shows. axes: the reading. order: of its axes, once arranged. sized: True if the user gave the grid.
 
     Raises:
-        OptionError: the grid was taken from the number of tokens, and the layer does not answer on it.
+        OptionError: the grid was derived from the number of tokens, and the layer does not change on it.
     """
     at = axes.names.index(TOKEN) + 1
     raw = replace(axes, grid=None)
@@ -285,14 +283,14 @@ def _on_grid(problem: SaliencyProblem, input_index: int, axes: LayerAxes, order:
     if not sized:
         assert axes.grid is not None  # noqa: S101  # asked by the caller
         raise OptionError(
-            f"the tokens of layer {axes.layer!r} would lie on a grid of {_size_text(axes.grid)} by their number, and do not change where that says when parts of the input are "
-            "changed; say grid=(...), tokens along each axis of the input."
+            f"the tokens of layer {axes.layer!r} would form a grid of {_size_text(axes.grid)} by their number, and do not change accordingly when parts of the input are "
+            "changed; give grid=(...), tokens along each axis of the input."
         )
     return replace(axes, notes=(_axes_note(axes, against=lost or not seen.allows(order)),))
 
 
 def _are_positions(some: Floats, single: Floats) -> bool:
-    """Whether one of these tokens answers single parts of the input as most do; class tokens answer all of it, though some parts more than others."""
+    """True if one of these tokens depends on single parts of the input, as most do; class tokens depend on all of it, though not evenly."""
     usual = float(np.median(single))
     return bool(len(some) and some.max() >= MIN_LIKENESS * usual and some.max() > float(single.min()) + MIN_MARGIN)
 
@@ -300,17 +298,17 @@ def _are_positions(some: Floats, single: Floats) -> bool:
 def _axes_note(axes: LayerAxes, *, against: bool) -> str:
     on = "" if axes.grid is None else f" on a grid of {_size_text(axes.grid)}"
     if against:
-        return f"AXES: layer {axes.layer!r} does not change where layer_axes={axes.names}{on} says when parts of the input are changed; the places of the map may be wrong"
+        return f"AXES: layer {axes.layer!r} does not change as layer_axes={axes.names}{on} implies when parts of the input are changed; the positions of the map may be wrong"
     return (
-        f"AXES: layer {axes.layer!r} is read as layer_axes={axes.names}{on}, as given; when one part of the input is changed, no single part of it changes that could "
-        "confirm this"
+        f"AXES: layer {axes.layer!r} is read as layer_axes={axes.names}{on}, as given; this could not be confirmed, since a change of one part of the input "
+        "changes no single part of the layer"
     )
 
 
 def _grid(
     problem: SaliencyProblem, input_index: int, layer: str, count: int, grid: tuple[int, ...] | None
 ) -> tuple[int, ...]:
-    """The grid of so many tokens.
+    """The grid of this number of tokens.
 
     Raises:
         OptionError: it does not fit, or several do.
@@ -319,7 +317,7 @@ def _grid(
     if grid is not None:
         if len(grid) != len(sizes) or int(np.prod(grid)) > count:
             raise OptionError(
-                f"grid={grid}: layer {layer!r} has {count} tokens, and the input {len(sizes)} ax{'is' if len(sizes) == 1 else 'es'} of places ({_size_text(sizes)})."
+                f"grid={grid}: layer {layer!r} has {count} tokens, and the input {len(sizes)} ax{'is' if len(sizes) == 1 else 'es'} of positions ({_size_text(sizes)})."
             )
         return grid
     fit = {
@@ -328,10 +326,10 @@ def _grid(
         if 0 <= count - int(np.prod(g := tuple(n // p for n in sizes))) <= MAX_EXTRA_TOKENS and min(g) > 0
     }
     if len(fit) != 1:
-        given_axes = " or ".join(map(_size_text, sorted(fit))) if fit else "none of square patches"
+        possible = " or ".join(map(_size_text, sorted(fit))) if fit else "none of square patches"
         raise OptionError(
-            f"the {count} tokens of layer {layer!r} lie on a grid that their number does not decide ({given_axes}); say grid=(...), tokens along each axis of the input; what is "
-            "more than that is left out at the beginning."
+            f"the {count} tokens of layer {layer!r} form a grid that their number does not decide ({possible}); give grid=(...), tokens along each axis of the input; what is "
+            "tokens than that are left out at the beginning."
         )
     return fit.pop()
 

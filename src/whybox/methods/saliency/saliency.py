@@ -1,4 +1,4 @@
-"""The public face of saliency maps."""
+"""The public entry of saliency maps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from whybox.models.registry import as_network
 
 __all__ = ["saliency"]
 
-ROWS_COMPARED: Final = 4  # rows on which a shorter type is held against the network's own
+ROWS_COMPARED: Final = 4  # rows on which a shorter type is compared with the network's own
 
 
 def saliency(  # noqa: PLR0913  # the promise of the public surface
@@ -44,35 +44,35 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
     seed: int = 0,
     **options: Any,
 ) -> Explanation | tuple[Explanation, ...]:
-    """Show which parts of the input a network's answer hangs on.
+    """Show which parts of the input a network's output depends on.
 
     Args:
         net: a torch module in eval mode, a model of Keras 3, a module of equinox or flax.nnx; see whybox.networks for functions of JAX and for files.
         inputs: (rows, ...): array, tensor or frame; a tuple of these for a network of several inputs, a dict of them by name; or a text, a list of texts, a list
             of pairs of texts (``[(question, context), ...]``).
-        target: None: the only output, or the largest in each row. A name (see `output_names`), a number (the name of an output where one is called so,
-            else a position; refused where it could be both), a tuple of numbers for a place in outputs of several
+        target: None: the only output, or the largest in each row. A name (see `output_names`), a number (the name of an output if one has it as its name,
+            else a position; refused if it could be both), a tuple of numbers for a position in outputs of several
             axes, one number a row, a list of names or ``"all"`` (an axis of outputs from one shared forward), or a function of the outputs that
-            answers one number a row.
+            returns one number a row.
         method: an id of the family ``"saliency"`` in whybox.methods.registry, with options of its own, or the method itself.
-        background: rows that stand for "absent", for the methods that take them; texts where the rows are texts.
+        background: rows that mean "absent", for the methods that take them; texts if the rows are texts.
         reduce: how channels become one number: ``"max"`` (largest absolute value), ``"sum"`` (keeps the sign and completeness), None (kept);
             ``"auto"``: ``"max"`` for gradients, ``"sum"`` for what adds up.
-        channel_axis: ``"auto"``: inputs of four and five axes have channels, where the network's library has them; of series class activation maps take the features.
+        channel_axis: ``"auto"``: inputs with four and five axes have channels, where the network's library has them; of series, class activation maps take the features.
             None: none. A number: that axis.
         output: which of several outputs of the network (a key, a position, an attribute).
         output_names: names of the outputs, of the classes.
-        embedding: path of the layer that embeds tokens: derivatives are taken by what it puts out, and summed up (or reduced) over its last axis.
-        tokenizer: reads texts; see whybox.methods.saliency.text.read. The network is given input_ids, attention_mask and token_type_ids as far as it takes them.
+        embedding: path of the layer that embeds tokens: derivatives are taken by its output, and summed (or reduced) over its last axis.
+        tokenizer: reads texts; see whybox.methods.saliency.text.read_texts. The network is given input_ids, attention_mask and token_type_ids as far as it takes them.
         words: tokens are summed to words.
-        baseline_token: number or name of the token that stands for absent ones, in methods that take a baseline; None: the mask or padding token
+        baseline_token: id or name of the token that replaces absent ones, in methods that take a baseline; None: the mask or padding token
             of the tokenizer. Special tokens stay.
-        dtype: ``"bfloat16"``: twice as fast and compared with float32 on a few rows; None: as the network is.
+        dtype: ``"bfloat16"``: twice as fast, compared with float32 on a few rows; None: as the network is.
         budget: bytes that derivatives may keep at a time: ``"1GB"``.
-        seed: of what is drawn.
+        seed: of all random numbers.
 
     Returns:
-        Explanation of kind ``"saliency"``: ``values`` has the shape of the input less the channel axis that was reduced; several inputs give a tuple.
+        Explanation of kind ``"saliency"``: ``values`` has the shape of the input without the reduced channel axis; several inputs give a tuple.
         Of texts (row, token) or (row, word), NaN where a text is shorter than the longest; tokens or words are in ``extras``.
 
     Raises:
@@ -117,7 +117,7 @@ def saliency(  # noqa: PLR0913  # the promise of the public surface
 
 
 def _precision_note(problem: SaliencyProblem, method: Method) -> str:
-    """Say how far maps in a shorter type are from those in the network's own, on a few rows."""
+    """A note on how far maps in a shorter type are from those in the network's own, on a few rows."""
     rows = np.arange(min(ROWS_COMPARED, problem.rows))
     network = problem.net.with_dtype("float32")
     method = cut_to_rows(method, rows, {i.x.shape for i in problem.inputs}.__contains__)

@@ -1,4 +1,4 @@
-"""Which axis of a series is time and which holds features: from the first layer that knows."""
+"""Which axis of a series is time and which holds features: from the first layer that shows it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from whybox.models.differentiable import Array, Differentiable
 
 __all__ = ["named_axes"]
 
-MAX_DRAWS: Final = 4  # changes of the input that are tried
+MAX_DRAWS: Final = 4  # random changes of the input that are tried
 
 
 def named_axes(
     net: Differentiable, inputs: tuple[Input, ...], *, channels: bool
 ) -> tuple[tuple[Input, ...], tuple[str, ...]]:
-    """Name the axes of inputs (rows, a, b) of floats, and say in notes how they are known.
+    """Name the axes of inputs (rows, a, b) of floats; notes say how they are known.
 
     Args:
-        net, inputs: the network and what goes in. channels: whether the method needs channels: features that are known are then taken for them, where no input has any.
+        net, inputs: the network and its inputs. channels: True if the method needs channels: features that are known become channels if no input has any.
     """
     channels = channels and all(i.channel is None for i in inputs)
     out, notes = list(inputs), []
@@ -35,7 +35,7 @@ def named_axes(
         found = _time_axis(net, inputs, input_index)
         if found is None:
             notes.append(
-                f"{input_.name}: no layer says which axis is time and which holds features; they are called (row, time, feature). If axis 1 holds features or "
+                f"{input_.name}: no layer shows which axis is time and which holds features; they are named (row, time, feature). If axis 1 holds features or "
                 "channels: channel_axis=1 (and reduce=None keeps them)"
             )
             continue
@@ -51,23 +51,23 @@ def named_axes(
 
 
 def _sequence_values(net: Differentiable, x: tuple[Array, ...]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    """What layers that know time from features are given, as (rows, time, features)."""
+    """Inputs of layers that tell time from features, as (rows, time, features)."""
     rows = len(x[0])
     try:
         for layer, axes, input_ in net.sequence_inputs(x):
             values = np.transpose(net.numpy(input_), [axes.index(name) for name in ("row", "time", "feature")])
             if len(values) == rows:
                 yield layer, values
-    except Exception:  # a network that cannot be asked is refused, in words, by the question that comes next
+    except Exception:  # a network that fails here is refused with a reason in the next step
         return
 
 
 def _time_axis(net: Differentiable, inputs: tuple[Input, ...], input_index: int) -> tuple[str, int] | None:
-    """The first layer that is given the input itself, or whose axis of time follows one axis of the input; and that axis."""
+    """The first layer whose input is the network's input, or whose time axis follows one axis of it; and that axis."""
     total: dict[str, Floats] = {}
     for draw in range(MAX_DRAWS):
         rows, parts = changed_rows(inputs[input_index], draw, (1, 2))
-        while len(rows) in rows.shape[1:]:  # so that the axis of rows is told by its length
+        while len(rows) in rows.shape[1:]:  # so that the row axis is recognised by its length
             rows = np.concatenate([rows, rows[:1]])
         some = tuple(
             net.array(rows if i == input_index else np.repeat(other.x[:1], len(rows), axis=0))
