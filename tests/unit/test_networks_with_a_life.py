@@ -306,7 +306,7 @@ def test_traced_modules_and_channels_innermost_have_rules():
 def test_a_wrapped_network_is_as_new_for_every_question():
     net = wrap(Formula(lambda x: (x.detach() * x).sum(1, keepdim=True)))
     for _ in range(2):
-        with pytest.raises(UnsupportedModelError, match="has detach on the way"):
+        with pytest.raises(UnsupportedModelError, match="It uses detach"):
             wb.saliency(net, rows(3, 4), 0)
     with pytest.raises(InputError, match="does not take these inputs"):
         wb.saliency(wrap(flat()), rows(2, 5))

@@ -232,7 +232,7 @@ def test_refusals(net):
         )
     with pytest.raises(InputError, match="whole numbers"):
         wb.saliency(net, ids.astype(np.float32), 0, embedding="embed")
-    with pytest.raises(OptionError, match="is none"):
+    with pytest.raises(OptionError, match="is not a tokenizer"):
         wb.saliency(net, "good", 0, tokenizer=3)
     with pytest.raises(InputError, match="no tokens"):
         wb.saliency(net, "x", 0, tokenizer=lambda _: {"ids": [], "tokens": []}, embedding="embed")

@@ -145,7 +145,7 @@ class Program(torch.nn.Module):  # type: ignore[misc]
         self.input_shapes = tuple(tuple(n if type(n) is int else None for n in s) for s in shapes)
         self.min_rows, self.max_rows = _bounds(program, shapes[0][0])
         # if rows are padded, layers output rows that were not given
-        self.runnable = _with_layers(program) if self.min_rows == 1 else program.module()
+        self.inner = _with_layers(program) if self.min_rows == 1 else program.module()
         for part in self.modules():
             part.training = False
 
@@ -174,14 +174,14 @@ class Program(torch.nn.Module):  # type: ignore[misc]
         x = tuple(named[name] for name in self.declared_names) if named else x
         rows = len(x[0])
         if self.min_rows <= rows <= self.max_rows:
-            return self.runnable(*x)
+            return self.inner(*x)
         loaded = []
         for start in range(0, rows, self.max_rows):
             part = tuple(a[start : start + self.max_rows] for a in x)
             n = len(part[0])
             if n < self.min_rows:
                 part = tuple(torch.cat([a, a[-1:].expand(self.min_rows - n, *a.shape[1:])]) for a in part)
-            out = self.runnable(*part)
+            out = self.inner(*part)
             if not isinstance(out, torch.Tensor):
                 raise UnsupportedModelError(
                     f"the program takes {self.max_rows} rows at a time and returns {type(out).__name__}; export it with a dynamic number of rows, or with one output."
