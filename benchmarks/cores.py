@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from whybox.core import workers
 from whybox.explainers import TreeShap
-from whybox.kernels import compiled_trees
 
 MEMORY = textwrap.dedent("""
     import re, sys
     import numpy as np, xgboost
-    from whybox.explainers import TreeShap
+    from whybox.core import workers
+from whybox.explainers import TreeShap
 
     def status(name):
         return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read()).group(1)) * 1024
@@ -59,7 +60,7 @@ def _times(n: int) -> None:
 
     X, y = data(n, 20)
     booster = xgboost.train({"max_depth": 6}, xgboost.DMatrix(X[:20_000], y[:20_000]), 100)
-    every = compiled_trees.threads_available()
+    every = workers.processors()
     print("\n| wall-clock, XGBoost 100 trees depth 6, d = 20 | rows | seconds | a row |\n| --- | --- | --- | --- |")
     times, out = {}, np.ones((n, 20, 1))
     for jobs in (1, every):

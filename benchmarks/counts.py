@@ -52,7 +52,7 @@ def made(d: int, depth: int | None) -> tuple[Any, np.ndarray]:
         import xgboost
 
         model = as_model(xgboost.train({"max_depth": depth}, xgboost.DMatrix(X, y), 100))
-    return pickle.dumps(replace(model, own=None)), X[:4096].astype(np.float64)
+    return pickle.dumps(replace(model, own_predict=None)), X[:4096].astype(np.float64)
 
 
 def attribute(path: str, name: str, rows: int) -> None:

@@ -83,9 +83,9 @@ def comparing() -> Iterator[list[float]]:
     spent: list[float] = []
     patched = []
     for module in [
-        m for name, m in sys.modules.items() if name.startswith("whybox.adapters.") and hasattr(m, "verified")
+        m for name, m in sys.modules.items() if name.startswith("whybox.adapters.") and hasattr(m, "verify_trees")
     ]:
-        own = module.verified
+        own = module.verify_trees
 
         def timed(*args: Any, _own: Callable[..., Any] = own, **options: Any) -> Any:
             t, found = cpu(lambda: _own(*args, **options))
@@ -93,12 +93,12 @@ def comparing() -> Iterator[list[float]]:
             return found
 
         patched.append((module, own))
-        module.verified = timed
+        module.verify_trees = timed
     try:
         yield spent
     finally:
         for module, own in patched:
-            module.verified = own
+            module.verify_trees = own
 
 
 def seconds(t: float) -> str:

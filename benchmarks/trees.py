@@ -33,11 +33,12 @@ from typing import Any
 
 import numpy as np
 
+from whybox.core import workers
 from whybox.explainers import TreeShap
 from whybox.games.players import resolve_players
 from whybox.kernels import compiled_trees
 from whybox.methods.shap.compute import CompiledProblem, KernelRunner
-from whybox.methods.shap.problem import settle
+from whybox.methods.shap.problem import resolve_problem
 
 warnings.filterwarnings("ignore")
 
@@ -94,7 +95,7 @@ def attribute(
     def run() -> np.ndarray:
         table, _ = explainer.model.inputs.align(_table(X))
         players = resolve_players(explainer.model, table.names, None)
-        question = settle(explainer.model, players, explainer.background, explainer.options)
+        question = resolve_problem(explainer.model, players, explainer.background, explainer.options)
         engine = KernelRunner(CompiledProblem(question), len(X))
         shape = (len(X), *question.shape(work.order), len(question.target.names))
         if given is None:
@@ -502,7 +503,7 @@ def main() -> None:
     args = parser.parse_args()
     scale = 0.1 if args.quick else 1.0
     print(
-        f"Python {platform.python_version()}, {compiled_trees.instruction_sets()[0].name}, {compiled_trees.threads_available()} cores; "
+        f"Python {platform.python_version()}, {compiled_trees.instruction_sets()[0].name}, {workers.processors()} cores; "
         + ", ".join(_installed())
     )
     if args.cores:

@@ -8,6 +8,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
 
+if (
+    "numpy" in sys.modules
+):  # a plugin loaded it before the line above: threads that wait for each other take most of a busy processor
+    import threadpoolctl
+
+    threadpoolctl.threadpool_limits(1)
+
 
 def pytest_addoption(parser):
     parser.addoption("--instructions", help="the best instruction set the processor seems to have: avx512, avx2, plain")
@@ -43,3 +50,19 @@ def seeded_module():
 @pytest.fixture(autouse=True)
 def seeded_test():
     _seeded()
+
+
+@pytest.fixture(autouse=True)
+def figures_closed():
+    """No test leaves figures behind."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    """A folder of exported networks, pictures, arrays and tables; tests write into copies of it."""
+    from networks import programs
+
+    return programs.fill(tmp_path_factory.mktemp("programs"))

@@ -10,12 +10,12 @@ from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.links import Outputs
 from whybox.models.trees import (
     CATEGORICAL,
+    FLOAT32_SPLIT,
     KEEP_ALL_OUTPUTS,
     LESS_EQUAL,
     MISSING_LEFT,
     NAN_AS_ZERO,
     SET_RIGHT,
-    SINGLE,
     TINY_AS_ZERO,
     ZERO_MISSING,
     Tree,
@@ -55,7 +55,7 @@ def random_tree(
             return i
         feature[i] = int(rng.integers(columns))
         f = 0
-        for bit in (LESS_EQUAL, SINGLE, MISSING_LEFT, ZERO_MISSING, NAN_AS_ZERO, TINY_AS_ZERO):
+        for bit in (LESS_EQUAL, FLOAT32_SPLIT, MISSING_LEFT, ZERO_MISSING, NAN_AS_ZERO, TINY_AS_ZERO):
             f |= bit * bool(rng.random() < 0.5)
         if flags is not None:
             f = flags
@@ -89,7 +89,7 @@ def random_tree(
 
 
 def ensemble(trees, columns, outputs, base=None):
-    return TreeEnsemble.stack(
+    return TreeEnsemble.from_trees(
         trees,
         base=np.linspace(-0.3, 0.4, outputs) if base is None else base,
         inputs=Inputs(
@@ -141,12 +141,12 @@ def random_rows(seed, n, columns):
 
 
 STYLES = {  # flags that every split of an ensemble has, and those that each split may have
-    "float32": (SINGLE | LESS_EQUAL, (MISSING_LEFT,)),
+    "float32": (FLOAT32_SPLIT | LESS_EQUAL, (MISSING_LEFT,)),
     "float64": (LESS_EQUAL, (MISSING_LEFT,)),
-    "below": (SINGLE, (MISSING_LEFT,)),
+    "below": (FLOAT32_SPLIT, (MISSING_LEFT,)),
     "zero as missing": (LESS_EQUAL | ZERO_MISSING, (MISSING_LEFT,)),
     "tiny as zero": (LESS_EQUAL | TINY_AS_ZERO, (MISSING_LEFT, NAN_AS_ZERO)),
-    "any": (0, (LESS_EQUAL, SINGLE, MISSING_LEFT, ZERO_MISSING, NAN_AS_ZERO, TINY_AS_ZERO)),
+    "any": (0, (LESS_EQUAL, FLOAT32_SPLIT, MISSING_LEFT, ZERO_MISSING, NAN_AS_ZERO, TINY_AS_ZERO)),
 }
 ODD_THRESHOLDS = [np.inf, -np.inf, 0.0, -0.0, 5e-324, 1e-35, -1e-35, 1e300, float(np.float32(0.1)), 0.1]
 ODD_VALUES = [np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, -5e-324, 1e-36, 1e300, -1e300, 3.0, 33.0, 69.0, 0.7]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from whybox import errors as errors
     from whybox import explainers as explainers
     from whybox import networks as networks
+    from whybox import typing as typing
     from whybox.api.effects import effects as effects
-    from whybox.api.effects import plan_effects as plan_effects
     from whybox.api.explain import explain as explain
     from whybox.api.importance import importance as importance
     from whybox.api.interactions import interactions as interactions
@@ -26,17 +26,19 @@ if TYPE_CHECKING:
     from whybox.api.plan import plan as plan
     from whybox.api.regions import regions as regions
     from whybox.checks.check import check as check
+    from whybox.explanation.concat import concat as concat
     from whybox.explanation.effects import Effects as Effects
     from whybox.explanation.explanation import Explanation as Explanation
-    from whybox.methods.effects.plan import EffectsPlan as EffectsPlan
+    from whybox.methods.common.plan import Plan as Plan
     from whybox.methods.saliency.saliency import saliency as saliency
-    from whybox.methods.shap.plan import Plan as Plan
+    from whybox.models.remote import RemoteModel as RemoteModel
     from whybox.reporting.report import report as report
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "check": "whybox.checks.check",
+    "concat": "whybox.explanation.concat",
     "Effects": "whybox.explanation.effects",
     "effects": "whybox.api.effects",
     "Explanation": "whybox.explanation.explanation",
@@ -44,23 +46,23 @@ _WHERE = {
     "importance": "whybox.api.importance",
     "interactions": "whybox.api.interactions",
     "load": "whybox.api.load",
-    "Plan": "whybox.methods.shap.plan",
+    "Plan": "whybox.methods.common.plan",
     "plan": "whybox.api.plan",
-    "EffectsPlan": "whybox.methods.effects.plan",
-    "plan_effects": "whybox.api.effects",
     "regions": "whybox.api.regions",
+    "RemoteModel": "whybox.models.remote",
     "report": "whybox.reporting.report",
     "saliency": "whybox.methods.saliency.saliency",
 }
-_MODULES = ("errors", "explainers", "networks")
+_MODULES = ("errors", "explainers", "networks", "typing")
 
 __all__ = [
     "Effects",
-    "EffectsPlan",
     "Explanation",
     "Plan",
+    "RemoteModel",
     "__version__",
     "check",
+    "concat",
     "effects",
     "errors",
     "explain",
@@ -70,10 +72,10 @@ __all__ = [
     "load",
     "networks",
     "plan",
-    "plan_effects",
     "regions",
     "report",
     "saliency",
+    "typing",
 ]
 
 

@@ -20,14 +20,24 @@
     └── MissingDependencyError (ImportError)  an optional package is needed; the message says how to install it
 
 Each message says what to do next. Catch ``WhyboxError`` to catch them all.
+
+A message is made of parts: text, and the arguments that it mentions. Python writes an argument as ``output='x'``, the command line as
+``--output x``; neither has to read the other's words::
+
+    raise OptionError(Argument("kind", kind), " is not known.", known=EFFECT_KINDS)
+    raise UnsupportedModelError("pass training rows: ", Argument("background", example="X_train"), ".")
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, final
 
 __all__ = [
+    "Argument",
     "ColumnsError",
     "DtypeError",
     "EmptyDataError",
@@ -47,8 +57,105 @@ __all__ = [
 ]
 
 
+MAX_CHARACTERS_SHOWN: Final = 200  # of a value in a message
+
+
+class _Missing(Enum):
+    MISSING = "no value"
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Stands in an error for a value that need not be kept or pickled: an array, a function, a model."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+@final
+@dataclass(frozen=True)
+class Argument:
+    """An argument that a message mentions; ``str`` writes it as Python does.
+
+    Attributes:
+        name: of the argument in Python.
+        given: the value it was given, or should be given. Plain values are kept, of others what ``repr`` writes.
+        example: Python text that stands for a value: ``X_train``, ``...``.
+
+    Examples:
+        >>> print(Argument("kind", "pdp"), Argument("background", example="X_train"), Argument("kind"))
+        kind='pdp' background=X_train kind
+    """
+
+    name: str
+    given: Any = _Missing.MISSING
+    example: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "given", _plain(self.given))
+
+    @property
+    def has_value(self) -> bool:
+        """Whether a value is mentioned, and not the argument alone."""
+        return self.given is not _Missing.MISSING
+
+    def __str__(self) -> str:
+        if self.example is not None:
+            return f"{self.name}={self.example}"
+        return f"{self.name}={self.given!r}" if self.has_value else self.name
+
+
+Part = str | Argument | tuple["Part", ...]
+
+
+def _flat(part: Part | Sequence[Part]) -> Iterator[str | Argument]:
+    if isinstance(part, (str, Argument)):
+        yield part
+    else:
+        for inner in part:
+            yield from _flat(inner)
+
+
 class WhyboxError(Exception):
-    """Base of every error that whybox raises on purpose."""
+    """Base of every error that whybox raises on purpose.
+
+    Args:
+        message: text and the arguments it mentions, in their order; a tuple of these is taken as its parts.
+        known: what could have been given; the message then ends with those that are close to what was, or with all when they are few.
+        hint: what to do, behind that.
+
+    Attributes:
+        message: the parts. known, hint: as passed.
+    """
+
+    def __init__(self, *message: Part, known: Iterable[object] = (), hint: Part | Sequence[Part] = ()) -> None:
+        self.message = tuple(_flat(message))
+        self.known = tuple(str(k) for k in known)
+        self.hint = tuple(_flat(hint))
+        super().__init__(*self.message)
+
+    @property
+    def argument(self) -> str | None:
+        """The name of the first argument that the message gives a value of; None where there is none."""
+        return next((p.name for p in self.message if isinstance(p, Argument) and p.has_value), None)
+
+    @property
+    def given(self) -> Any:
+        """The value of that argument."""
+        return next((p.given for p in self.message if isinstance(p, Argument) and p.has_value), None)
+
+    def render(self, spell: Callable[[Argument], str] = str) -> str:
+        """Return the message, with each argument as `spell` writes it."""
+        text = "".join(p if isinstance(p, str) else spell(p) for p in self.message)
+        text += did_you_mean(self.given, self.known) if self.known else ""
+        hint = "".join(p if isinstance(p, str) else spell(p) for p in self.hint)
+        return f"{text} {hint}" if hint else text
+
+    def __str__(self) -> str:
+        """Return the message as Python writes it."""
+        return self.render()
 
 
 class InputError(WhyboxError, ValueError):
@@ -74,17 +181,22 @@ class NonFiniteError(InputError):
         row: position of the first such row among all rows given, from 0; stands in the message in place of ``{row}``.
     """
 
-    def __init__(self, message: str, row: int | None = None) -> None:
-        super().__init__(message, row)
+    def __init__(self, *message: Part, row: int | None = None) -> None:
+        super().__init__(*message)
         self.row = row
 
-    def __str__(self) -> str:
-        """Return the message with the row in it."""
-        return str(self.args[0]).replace("{row}", f"row {self.row:,}" if self.row is not None else "a row")
+    def render(self, spell: Callable[[Argument], str] = str, row: str | None = None) -> str:
+        """Return the message with the row in it, called `row` if that is given."""
+        place = row or ("a row" if self.row is None else f"row {self.row:,}")
+        return super().render(spell).replace("{row}", place)
 
     def later(self, rows: int) -> NonFiniteError:
         """Return the same error for a block that stands behind so many other rows."""
-        return NonFiniteError(self.args[0], None if self.row is None else self.row + rows)
+        return self.at_row(None if self.row is None else self.row + rows)
+
+    def at_row(self, row: int | None) -> NonFiniteError:
+        """Return the same error about another row."""
+        return NonFiniteError(*self.message, row=row)
 
 
 class OptionError(WhyboxError, ValueError):
@@ -134,6 +246,22 @@ class MissingDependencyError(WhyboxError, ImportError):
     def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str, str | None]]:
         """Pickle the arguments, so that the error comes back whole from another process."""
         return type(self), self._arguments
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as an error keeps it: itself if it is plain, of numpy as Python has it, else what it shows of itself."""
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()
+    if value is None or isinstance(value, (str, bool, int, float, _Missing, _Shown)):
+        return value
+    if (
+        isinstance(value, (tuple, list))
+        and len(value) <= 8
+        and all(isinstance(_plain(v), (str, int, float)) for v in value)
+    ):
+        return value
+    text = " ".join(repr(value).split())
+    return _Shown(text if len(text) <= MAX_CHARACTERS_SHOWN else text[:MAX_CHARACTERS_SHOWN] + "...")
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:

@@ -1,7 +1,57 @@
-"""The explainer classes: options in ``__init__``, work in ``__call__``, reusable and picklable."""
+# ruff: noqa: PLC0414  # imports under the same name are what type checkers take as public
+"""The explainer classes: options in ``__init__``, work in ``__call__``, reusable and picklable; and the methods of saliency as objects.
 
-from whybox.games.indices import Index
-from whybox.methods.saliency.explainer import Saliency
-from whybox.methods.shap.explainers import LinearShap, TreeShap
+A method of saliency holds its options and goes wherever its name goes: ``wb.saliency(net, x, method=IntegratedGradients(baseline="blur"))``. Each class is
+loaded when it is first used; the list of methods (whybox/methods/registry.py) says where it is.
+"""
 
-__all__ = ["Index", "LinearShap", "Saliency", "TreeShap"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from whybox.methods.registry import methods
+
+if TYPE_CHECKING:
+    from whybox.games.indices import Index as Index
+    from whybox.methods.saliency.backprop_rules import DeepLift as DeepLift
+    from whybox.methods.saliency.backprop_rules import GuidedBackprop as GuidedBackprop
+    from whybox.methods.saliency.cam import GradCam as GradCam
+    from whybox.methods.saliency.cam import GradCamPlusPlus as GradCamPlusPlus
+    from whybox.methods.saliency.cam import LayerCam as LayerCam
+    from whybox.methods.saliency.cam import ScoreCam as ScoreCam
+    from whybox.methods.saliency.expected_gradients import ExpectedGradients as ExpectedGradients
+    from whybox.methods.saliency.explainer import Saliency as Saliency
+    from whybox.methods.saliency.gradients import Gradient as Gradient
+    from whybox.methods.saliency.gradients import GradientInput as GradientInput
+    from whybox.methods.saliency.gradients import SmoothGrad as SmoothGrad
+    from whybox.methods.saliency.gradients import VarGrad as VarGrad
+    from whybox.methods.saliency.integrated_gradients import IntegratedGradients as IntegratedGradients
+    from whybox.methods.saliency.occlusion import Occlusion as Occlusion
+    from whybox.methods.saliency.rise import Rise as Rise
+    from whybox.methods.saliency.segment_shapley import ShapleyParts as ShapleyParts
+    from whybox.methods.saliency.segments import Ablation as Ablation
+    from whybox.methods.shap.explainers import LinearShap as LinearShap
+    from whybox.methods.shap.explainers import TreeShap as TreeShap
+
+_SALIENCY: Final = {name: place for place, _, name in (spec.run.partition(":") for spec in methods("saliency"))}
+_WHERE: Final = {
+    "Index": "whybox.games.indices",
+    "LinearShap": "whybox.methods.shap.explainers",
+    "Saliency": "whybox.methods.saliency.explainer",
+    "TreeShap": "whybox.methods.shap.explainers",
+    **_SALIENCY,
+}
+
+__all__ = sorted(_WHERE)  # noqa: PLE0605  # from the list of methods
+
+
+def __getattr__(name: str) -> Any:
+    """Load a class when it is first used."""
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'whybox.explainers' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -38,9 +38,11 @@ def catboost(model=cb.CatBoostRegressor, **more):
 def test_background_rows_are_held_against_the_models_own_predict():
     model = as_model(DecisionTreeRegressor(max_depth=3).fit(X, Y))
     odd = X[50:60] + np.array([100, 0])
-    other = replace(model.own, predict=lambda table: model.own.predict(table) + (table.native[:, :1] > 50))
+    other = replace(
+        model.own_predict, predict=lambda table: model.own_predict.predict(table) + (table.native[:, :1] > 50)
+    )
     with pytest.raises(ModelMismatchError, match="the background's row 0 of 10"):
-        wb.explain(replace(model, own=other), X[:3], odd)
+        wb.explain(replace(model, own_predict=other), X[:3], odd)
 
 
 def test_each_target_reads_its_own_columns():
@@ -247,7 +249,7 @@ def test_what_the_models_own_predict_raises_is_ours():
     def refuses(table):
         raise KeyError("no such column\nand more")
 
-    model = replace(model, own=replace(model.own, predict=refuses))
+    model = replace(model, own_predict=replace(model.own_predict, predict=refuses))
     words = r"own predict refuses {} \(KeyError: .*no such column"
     with pytest.raises(InputError, match=words.format("these rows")):
         wb.explain(model, rows[:3])

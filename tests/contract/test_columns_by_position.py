@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import catboost as cb
 import lightgbm as lgb
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -37,12 +36,6 @@ MODELS = {
     "voting": lambda: VotingRegressor([("f", RandomForestRegressor(2, random_state=0))]),
     "pipeline": lambda: make_pipeline(make_column_transformer((StandardScaler(), [0, 1, 2])), RandomForestRegressor(2)),
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_figures_left():
-    yield
-    plt.close("all")
 
 
 def as_library(frame, library):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -353,3 +355,15 @@ def test_ale_of_numbers_that_all_stand_on_edges_shares_the_rows_as_they_are():
     with pytest.raises(LimitError, match=f"{total:,} predictions"):
         wb.effects(function, X, [0, 1, 2], "ale", max_evals=total - 1)
     assert len(wb.effects(function, X, [0, 1, 2], "ale", max_evals=total)) == 3
+
+
+def test_without_max_evals_a_hundred_million_predictions_are_allowed(monkeypatch):
+    X = np.arange(60.0).reshape(30, 2)
+    monkeypatch.setattr("whybox.methods.effects.problem.DEFAULT_MAX_EVALS", 800)
+    calls = []
+    function = lambda rows: calls.append(len(rows)) or rows.sum(axis=1)
+    for verb in (wb.effects, partial(wb.plan, wb.effects), lambda *a: wb.regions(*a, 0)):
+        with pytest.raises(LimitError, match="more than max_evals=800"):
+            verb(function, X)
+    assert sum(calls) < 800
+    assert len(wb.effects(function, X, max_evals=10_000)) == 2

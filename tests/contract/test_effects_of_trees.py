@@ -14,10 +14,12 @@ import zoo
 from whybox.data.table import as_table
 from whybox.errors import OptionError
 from whybox.methods.common.output import resolve_output
+from whybox.methods.common.rows import weighted_rows
 from whybox.methods.effects.ale import ale
 from whybox.methods.effects.curves import individual, partial_dependence
+from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.predict_evaluator import PredictEvaluator
-from whybox.methods.effects.problem import settle, weighted_rows
+from whybox.methods.effects.problem import settle
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.models.blackbox import BlackBox
 from whybox.models.links import Outputs
@@ -44,7 +46,7 @@ def asked_own(asked):
         inputs=model.inputs,
         outputs=Outputs(model.outputs.names, raw_units=units, response_units=units),
         kind="own",
-        own=model.own,
+        own_predict=model.own_predict,
     )
     return PredictEvaluator(box, asked.rows, resolve_output(box.outputs, None))
 
@@ -55,12 +57,15 @@ def test_trees_against_the_librarys_own_predict(case):
     model = as_model(live)
     if not isinstance(model, TreeEnsemble):
         pytest.skip("no trees")
-    own_is_raw = model.own.scale == "raw" or model.outputs.link.identity
+    own_is_raw = model.own_predict.scale == "raw" or model.outputs.link.is_identity
     weights = np.linspace(0.5, 2.0, ROWS)
     asked = settle(
-        model, first(rows), None, kind="pdp", grid=7, output=None, scale=None if own_is_raw else "response", sample_weight=weights,
-        response_method=None, max_evals=None,
-    )  # fmt: skip
+        model,
+        first(rows),
+        None,
+        EffectsOptions(scale=None if own_is_raw else "response", sample_weight=weights),
+        grid=7,
+    )
     oracle = asked_own(asked)
     close = {"rtol": 2e-5, "atol": 2e-5} if case.single else {"rtol": 1e-9, "atol": 1e-9}
     with warnings.catch_warnings():
@@ -88,12 +93,7 @@ def test_most_kinds_are_answered_by_their_trees():
             live,
             first(rows),
             None,
-            kind="pdp",
-            grid=None,
-            output=None,
-            sample_weight=None,
-            response_method=None,
-            max_evals=None,
+            EffectsOptions(),
         )
         by_trees += isinstance(asked.evaluator(asked.wanted[-1]), TreeEvaluator)
     assert by_trees >= 6
@@ -107,9 +107,8 @@ def test_surfaces_of_trees_against_predictions(kind):
     model = as_model(HistGradientBoostingClassifier(max_iter=15).fit(X, zoo.binary()))
     for scale in (None, "probability"):
         asked = settle(
-            model, X.iloc[:60], [("bmi", "age"), ("s5", "bp")], kind=kind, grid=6, output=None, scale=scale, sample_weight=None,
-            response_method=None, max_evals=None,
-        )  # fmt: skip
+            model, X.iloc[:60], [("bmi", "age"), ("s5", "bp")], EffectsOptions(scale=scale), kind=kind, grid=6
+        )
         ask = PredictEvaluator(model, asked.rows, asked.target)
         for members in asked.wanted:
             trees, grid = asked.evaluator(members), asked.make(members)
@@ -120,6 +119,22 @@ def test_surfaces_of_trees_against_predictions(kind):
                 "ice": lambda e, g: individual(e, [g], "ice")[0].values,
             }[kind]
             assert np.allclose(make(trees, grid), make(ask, grid), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("one_hot_max_size", [2, 20])  # as counters, as sets
+def test_a_grid_of_thresholds_of_numbers_that_are_categories_has_each_of_them(one_hot_max_size):
+    from catboost import CatBoostRegressor
+
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"k": rng.integers(0, 6, 200), "x": rng.normal(size=200)})
+    y = X.k % 3 + X.x
+    model = CatBoostRegressor(
+        10, depth=3, cat_features=["k"], one_hot_max_size=one_hot_max_size, verbose=0, allow_writing_files=False
+    ).fit(X, y)
+    effect = wb.effects(model, X[:50], "k", grid="thresholds")["k"]
+    assert effect.coords["point"].tolist() == [0, 1, 2, 3, 4, 5]
+    brute = [model.predict(X[:50].assign(k=k)).mean() for k in range(6)]
+    assert np.allclose(effect.values[:, 0] if effect.values.ndim == 2 else effect.values, brute, atol=1e-9)
 
 
 def test_a_grid_of_thresholds_shows_every_step_and_at_is_the_step_function():
@@ -162,7 +177,7 @@ def test_a_feature_that_no_tree_reads_is_flat():
 
 def test_an_adapted_model_can_be_asked_without_its_library():
     model, rows = zoo.built("LGBMRegressor, categories")
-    adapted = replace(as_model(model), own=None)
+    adapted = replace(as_model(model), own_predict=None)
     a, b = (wb.effects(m, rows, "age")["age"] for m in (adapted, model))
     assert np.array_equal(a.values, b.values)
     assert a.evidence.model_calls == 0
@@ -227,9 +242,7 @@ def test_all_surfaces_come_out_of_one_walk_and_are_those_of_each_alone(n, monkey
     means = wb.effects(model, X, pairs, "anova", grid=6, sample_weight=weights)
     assert len(walks) == 1 + (n > 800)
     assert len(walks[-1][2]) == len(pairs)
-    asked = settle(
-        model, X, pairs, kind="pdp", grid=6, output=None, sample_weight=weights, response_method=None, max_evals=None
-    )  # fmt: skip
+    asked = settle(model, X, pairs, EffectsOptions(sample_weight=weights), grid=6)
     ask = PredictEvaluator(asked.model, asked.rows, asked.target)
     for members in asked.wanted[::3]:
         key = asked.name(members)
@@ -306,11 +319,12 @@ def test_columns_with_missing_values_in_trees_of_more_than_64_leaves(name, tmp_p
     share = weights / weights.sum()
     n = 1 / (share**2).sum()
     asked = [0.1, None, -0.7, 2.5]
-    for output in (1,) if name == "forest_of_classes" else (None,) if name != "lightgbm" else (None, "probability"):
-        ask = dict(output=output, sample_weight=weights)
+    for scale in (None, "probability") if name == "lightgbm" else (None,):
+        output = 1 if name == "forest_of_classes" else None
+        ask = dict(output=output, scale=scale, sample_weight=weights)
         for feature in "ad":
 
-            def ice(points, feature=feature, output=output):
+            def ice(points, feature=feature, output=scale or output):
                 changed = (rows.assign(**{feature: np.nan if v is None else v}) for v in points)
                 return np.column_stack([predicted(live, c, output) for c in changed])
 
@@ -328,7 +342,7 @@ def test_columns_with_missing_values_in_trees_of_more_than_64_leaves(name, tmp_p
                 for e in (found[kind], wb.load(tmp_path / "curve.whybox")):
                     assert np.allclose(e.at(asked), want, **close), kind
         parts = wb.regions(live, rows, "a", grid=8, depth=1, **ask)
-        curves = ice(parts[0].grid, "a", output)
+        curves = ice(parts[0].grid, "a", scale or output)
         assert np.allclose(parts[0].values, share @ curves, **close)
         stand = parts[0].extras["share"][1]
         shape = curves - (curves @ stand)[:, None]

@@ -14,7 +14,7 @@ import pytest
 import whybox as wb
 import zoo
 from damage import damaged, library_says, reshaped
-from whybox.adapters.files.load import load
+from whybox.adapters import adapt as load_model_file
 from whybox.errors import ModelFileError, UnknownFieldError, UnsupportedModelError, UntrustedPickleError, WhyboxError
 from whybox.kernels import tree_shap
 from whybox.models.linear import Linear
@@ -42,9 +42,9 @@ def test_a_file_gives_the_same_numbers_as_the_live_model(case, ending, tmp_path)
     background = rows[40:50] if case.no_path else None
     if case.name.startswith("XGBClassifier, gblinear"):
         with pytest.raises(UnsupportedModelError, match="versions of XGBoost disagree"):
-            load(tmp_path / f"model.{ending}", verify=False)
+            load_model_file(tmp_path / f"model.{ending}", verify=False)
         return
-    adapted = load(tmp_path / f"model.{ending}", verify=False)
+    adapted = load_model_file(tmp_path / f"model.{ending}", verify=False)
     live, filed = wb.explain(model, rows[:20], background), wb.explain(adapted, rows[:20], background)
     if "missing=0" in case.name:
         return  # `missing` belongs to the estimator; the file does not know it
@@ -75,12 +75,12 @@ def test_files_are_verified_by_their_library_in_another_process(name, tmp_path):
 def test_early_stopping_in_files(tmp_path):
     case = next(c for c in zoo.CASES if c.name == "XGBClassifier, early stopping")
     model, rows = write(case, tmp_path / "model.json")
-    adapted = load(tmp_path / "model.json")
-    assert adapted.rounds == (model.best_iteration + 1, model.get_booster().num_boosted_rounds())
+    adapted = load_model_file(tmp_path / "model.json")
+    assert adapted.rounds_used == (model.best_iteration + 1, model.get_booster().num_boosted_rounds())
     assert np.allclose(wb.explain(adapted, rows[:9]).prediction, model.predict(rows[:9], output_margin=True), atol=1e-6)
     model.get_booster().set_attr(scikit_learn=None)
     model.get_booster().save_model(tmp_path / "booster.json")
-    bare = load(tmp_path / "booster.json")
+    bare = load_model_file(tmp_path / "booster.json")
     assert bare.rounds is None
     assert "best_iteration" in bare.notes[0]
     zoo.built.cache_clear()
@@ -90,7 +90,7 @@ def test_cbm_needs_catboost(tmp_path, monkeypatch):
     zoo.built("CatBoostRegressor, RMSE")[0].save_model(str(tmp_path / "m.cbm"))
     monkeypatch.setattr("whybox.adapters.files.subprocess_predict.find_spec", lambda name: None)
     with pytest.raises(wb.errors.MissingDependencyError, match=r"pip install 'whybox\[catboost\]'"):
-        load(tmp_path / "m.cbm")
+        load_model_file(tmp_path / "m.cbm")
 
 
 def test_without_the_library_the_evidence_says_so(tmp_path, monkeypatch):
@@ -113,11 +113,11 @@ def test_pickles_are_refused_until_trusted(tmp_path):
             wb.explain(path, rows[:2])
     for path in [*sorted(tmp_path.glob("*.*b")), tmp_path / "c.pkl"]:
         assert np.array_equal(
-            wb.explain(load(path, trust_pickle=True), rows[:2]).values, wb.explain(model, rows[:2]).values
+            wb.explain(load_model_file(path, trust_pickle=True), rows[:2]).values, wb.explain(model, rows[:2]).values
         )
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps(_RemoteCode()))
     with pytest.raises(UntrustedPickleError, match="_RemoteCode|system"):
-        load(tmp_path / "evil.pkl")
+        load_model_file(tmp_path / "evil.pkl")
     assert not (tmp_path / "ran").exists()
 
 
@@ -147,7 +147,7 @@ def test_skops(name, tmp_path):
     data = (tmp_path / "m.skops").read_bytes()
     (tmp_path / "cut.skops").write_bytes(data[: len(data) // 2])
     with pytest.raises(ModelFileError):
-        load(tmp_path / "cut.skops")
+        load_model_file(tmp_path / "cut.skops")
 
 
 def test_skops_with_foreign_types(tmp_path):
@@ -155,7 +155,7 @@ def test_skops_with_foreign_types(tmp_path):
 
     io.dump(zoo.built("XGBRegressor, reg:squarederror")[0], tmp_path / "m.skops")
     with pytest.raises(ModelFileError, match="allow-list.*xgboost"):
-        load(tmp_path / "m.skops")
+        load_model_file(tmp_path / "m.skops")
 
 
 @pytest.mark.parametrize(
@@ -182,9 +182,9 @@ def test_what_is_not_a_model_file(tmp_path, content, words):
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match=words):
-        load(path)
+        load_model_file(path)
     with pytest.raises(ModelFileError, match="is not a file"):
-        load(tmp_path)
+        load_model_file(tmp_path)
 
 
 def test_fields_from_the_future_are_errors(tmp_path):
@@ -204,12 +204,12 @@ def test_fields_from_the_future_are_errors(tmp_path):
             learner["gradient_booster"]["name"] = "gbforest"
         (tmp_path / "m.json").write_text(json.dumps(doc))
         with pytest.raises(UnknownFieldError):
-            load(tmp_path / "m.json")
+            load_model_file(tmp_path / "m.json")
     zoo.built("LGBMRegressor, regression")[0].booster_.save_model(tmp_path / "m.txt")
     text = (tmp_path / "m.txt").read_text().replace("\nobjective=regression", "\nleaf_noise=1\nobjective=regression")
     (tmp_path / "m.txt").write_text(text)
     with pytest.raises(UnknownFieldError, match="leaf_noise"):
-        load(tmp_path / "m.txt")
+        load_model_file(tmp_path / "m.txt")
 
 
 def _fuzz(library, name, ending, folder, count, seed):
@@ -227,7 +227,7 @@ def _fuzz(library, name, ending, folder, count, seed):
             json.dumps(reshaped(document, rng)).encode() if document is not None and i % 2 else damaged(data, rng)
         )
         try:
-            accepted[path] = load(path, verify=False)
+            accepted[path] = load_model_file(path, verify=False)
         except WhyboxError:
             refused += 1
     numbers = np.asarray(rows, dtype=np.float32).astype(float)[:60]
@@ -244,7 +244,10 @@ def _fuzz(library, name, ending, folder, count, seed):
             continue
         ours = model.raw(numbers) if isinstance(model, Linear) else tree_shap.predict(model, numbers)
         ours = model.outputs.link(ours) if library == "lightgbm" and not (model.tree_weight == 1).all() else ours
-        room = 1e-5 * np.max(model.size if not isinstance(model, Linear) else model.size(numbers)) + 1e-9
+        room = (
+            1e-5 * np.max(model.rounding_scale if not isinstance(model, Linear) else model.rounding_scale(numbers))
+            + 1e-9
+        )
         off = np.nanmax(np.abs(ours - theirs)) if not (np.isnan(theirs) & np.isnan(ours)).all() else 0
         if off <= room:
             agreed += 1
@@ -297,9 +300,9 @@ def test_a_file_that_the_library_refuses_is_refused_when_verified(tmp_path):
     doc = json.loads((tmp_path / "m.json").read_text())
     doc["learner"]["learner_model_param"]["boost_from_average"] = "perhaps"
     (tmp_path / "m.json").write_text(json.dumps(doc))
-    assert isinstance(load(tmp_path / "m.json", verify=False).kind, str)
+    assert isinstance(load_model_file(tmp_path / "m.json", verify=False).kind, str)
     with pytest.raises(ModelFileError, match="XGBoost itself refuses|crashed|xgboost itself refuses"):
-        load(tmp_path / "m.json")
+        load_model_file(tmp_path / "m.json")
 
 
 def test_names_in_files_are_matched(tmp_path):

@@ -15,7 +15,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 import whybox as wb
 from categories import LIBRARIES, RNG, N, explain_file, pipeline, rows, trained
 from whybox.cli.main import main
-from whybox.errors import DtypeError
+from whybox.errors import DtypeError, InputError, WhyboxError
 from whybox.models.registry import as_model
 
 
@@ -182,3 +182,24 @@ def test_a_kept_explainer_refuses_another_list_than_that_of_earlier_rows():
     with pytest.raises(DtypeError, match="'a', 'b', 'z' in earlier rows and 'z', 'b', 'a' in the rows"):
         explainer(other[:4])
     np.testing.assert_allclose(explainer(rows[:4]).values, first.values, rtol=1e-5)  # its kernel may be another
+
+
+def test_rows_that_were_refused_bind_no_later_ones():
+    from whybox.explainers import TreeShap
+
+    rng = np.random.default_rng(5)
+    codes = rng.integers(0, 3, 200)
+    X = np.column_stack([codes, rng.normal(size=200)])
+    model = xgb.XGBRegressor(n_estimators=4, feature_types=["c", "q"], enable_categorical=True)
+    model.fit(X, np.array([0.0, 10.0, -5.0])[codes] + X[:, 1])
+    words = pd.Categorical.from_codes(codes, ["a", "b", "z"])
+    rows = pd.DataFrame({"c": words, "x": X[:, 1]})
+    other = rows.assign(c=words.reorder_categories(["z", "b", "a"]))
+    explainer = TreeShap(model)
+    with pytest.raises(InputError, match="infinit"):
+        explainer(other.assign(x=np.inf)[:4])
+    with pytest.raises(WhyboxError):
+        explainer(other[:4], out=np.zeros((3, 2)))
+    np.testing.assert_allclose(explainer(rows[:4]).prediction, model.predict(rows)[:4], rtol=1e-5)
+    with pytest.raises(DtypeError, match="in earlier rows"):
+        explainer(other[:4])

@@ -40,7 +40,11 @@ def tolerance(case, values, model):
 
 
 def model_size(model):
-    return float(np.max(model.size)) if isinstance(model, TreeEnsemble) else float(np.abs(model.weights).sum() + 1)
+    return (
+        float(np.max(model.rounding_scale))
+        if isinstance(model, TreeEnsemble)
+        else float(np.abs(model.weights).sum() + 1)
+    )
 
 
 def own(explanation, model, rows):
@@ -50,8 +54,8 @@ def own(explanation, model, rows):
         from whybox.data.table import as_table
 
         table = model.inputs.align(as_table(rows))[0]
-        out = model.own.predict(table)
-    if model.own.scale == "response" and not model.outputs.link.identity:
+        out = model.own_predict.predict(table)
+    if model.own_predict.scale == "response" and not model.outputs.link.is_identity:
         return _unlink(model.outputs.link, out)
     return out
 
@@ -221,7 +225,7 @@ def test_probabilities_against_all_coalitions_of_predict_proba(case):
         return out[:, 1:] if out.shape[1] == 2 and "output" not in got.dims else out
 
     several = "output" in got.dims
-    label = got.output_names[0] if several else as_model(model).outputs.negative
+    label = got.output_names[0] if several else as_model(model).outputs.negative_class
     if label is not None:
         one = wb.explain(model, take(rows, ROWS[:2]), background, output=label, scale="probability")
         assert one.coords["output"].tolist() == [label]

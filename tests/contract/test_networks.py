@@ -177,21 +177,25 @@ def test_fingerprints_are_stable_and_tell_weights_apart(other):
     net, x = other
     wrapped = as_network(net)
     assert wrapped.fingerprint == as_network(net).fingerprint
-    drawn = wrapped.randomised(3)
+    drawn = wrapped.with_random_parameters(3)
     assert drawn.fingerprint != wrapped.fingerprint
-    assert drawn.fingerprint == wrapped.randomised(3).fingerprint != wrapped.randomised(4).fingerprint
-    one = wrapped.randomised(3, "fc")
+    assert (
+        drawn.fingerprint
+        == wrapped.with_random_parameters(3).fingerprint
+        != wrapped.with_random_parameters(4).fingerprint
+    )
+    one = wrapped.with_random_parameters(3, "fc")
     assert len({one.fingerprint, drawn.fingerprint, wrapped.fingerprint}) == 3
     xs = (wrapped.array(x),)
-    before = wrapped.numpy(wrapped.evaluate(xs))
-    assert np.abs(wrapped.numpy(drawn.evaluate(xs)) - before).max() > 1e-3
-    assert np.array_equal(wrapped.numpy(wrapped.evaluate(xs)), before)
+    before = wrapped.numpy(wrapped.forward(xs))
+    assert np.abs(wrapped.numpy(drawn.forward(xs)) - before).max() > 1e-3
+    assert np.array_equal(wrapped.numpy(wrapped.forward(xs)), before)
 
 
 def test_a_probe_counts_what_a_row_keeps(other):
     net, x = other
     wrapped = as_network(net)
-    few, many = (wrapped.measure_backward((wrapped.array(x[:n]),))[1] for n in (2, 6))
+    few, many = (wrapped.forward_and_memory((wrapped.array(x[:n]),))[1] for n in (2, 6))
     assert few >= 2 * 8 * 36 * 4  # what gelu must remember
     assert 2 < many / few < 4
 
@@ -207,29 +211,29 @@ def test_layers_can_be_tapped_and_entered(other):
     net, x = other
     if x is X and hasattr(net, "run") and net.kind.endswith("(JAX function)"):
         with pytest.raises(UnsupportedModelError, match="plain JAX function"):
-            net.tap((net.array(x),), "conv")
+            net.tap_layer((net.array(x),), "conv")
         return
     wrapped, reference = as_network(net), as_network(torch_net())
     xs = (wrapped.array(x),)
     assert "conv" in dict(wrapped.layers(xs))
     cotangent = np.eye(5, dtype=np.float32)[np.arange(7) % 5]
-    tapped, theirs = wrapped.tap(xs, "fc"), reference.tap((reference.array(X),), "fc")
+    tapped, theirs = wrapped.tap_layer(xs, "fc"), reference.tap_layer((reference.array(X),), "fc")
     assert np.abs(wrapped.numpy(tapped.activation) - reference.numpy(theirs.activation)).max() < 1e-5
-    tapped = wrapped.tap(xs, "conv")
+    tapped = wrapped.tap_layer(xs, "conv")
     down = wrapped.numpy(tapped.pull(wrapped.array(cotangent)))
-    known = reference.tap((reference.array(X),), "conv")
+    known = reference.tap_layer((reference.array(X),), "conv")
     known = reference.numpy(known.pull(reference.array(cotangent)))
     flip = known.transpose(0, 2, 3, 1) if wrapped.channels == "last" else known
     if "keras" in wrapped.kind:  # the activation belongs to the layer there: what it puts out comes after it
         assert down.shape == flip.shape
     else:
         assert np.abs(down - flip).max() < 1e-6
-    inner, said = wrapped.from_layer("conv", xs)
+    inner, said = wrapped.split_at_layer("conv", xs)
     outputs, pull = inner((said, *xs))
-    assert np.abs(wrapped.numpy(outputs) - wrapped.numpy(wrapped.evaluate(xs))).max() < 1e-6
+    assert np.abs(wrapped.numpy(outputs) - wrapped.numpy(wrapped.forward(xs))).max() < 1e-6
     assert np.abs(wrapped.numpy(pull(wrapped.array(cotangent))[0]) - down).max() < 1e-6
     with pytest.raises(OptionError, match="conv"):
-        wrapped.tap(xs, "konv")
+        wrapped.tap_layer(xs, "konv")
 
 
 def test_train_mode_is_refused_by_name():
@@ -283,7 +287,7 @@ def test_target_functions_several_inputs_and_names():
     assert np.allclose(by_name[0].values, [4, 0])
     squared = wb.saliency(net, (a, b), target=lambda y: y**2)
     assert np.allclose(squared[0].values, 2 * 8 * 2)
-    assert wb.networks.jax(jax.jit(two)).input_names() == ("a", "b")
+    assert wb.networks.jax(jax.jit(two)).accepted_inputs() == ("a", "b")
 
 
 def test_refusals_of_functions_and_wholes():
@@ -426,7 +430,7 @@ def test_outputs_of_functions_are_chosen():
     assert wb.saliency(net, x, output=("logits", 0)).values[0] == pytest.approx(1 - np.tanh(1) ** 2)
     assert wb.saliency(net, x, 1, output="aux").values[0].tolist() == [0, 1]
     two = as_network(torch.nn.Module())
-    assert two.with_output("aux").head.key == "aux"
+    assert two.select_output("aux").head.key == "aux"
 
 
 def test_models_of_keras_on_jax_agree_too(tmp_path):
@@ -439,9 +443,9 @@ def test_models_of_keras_on_jax_agree_too(tmp_path):
         "net = t.keras_net(); e = wb.saliency(net, t.LAST); assert 'keras model on jax' in e.evidence.model, e.evidence.model\n"
         "assert np.abs(e.values - np.load(sys.argv[2])['map']).max() < 1e-6\n"
         "w = wb.models.registry.as_network(net); xs = (w.array(t.LAST),); c = w.array(np.eye(5, dtype='f')[np.arange(7) % 5])\n"
-        "tap = w.tap(xs, 'conv'); inner, said = w.from_layer('conv', xs); y, pull = inner((said, *xs))\n"
+        "tap = w.tap_layer(xs, 'conv'); inner, said = w.split_at_layer('conv', xs); y, pull = inner((said, *xs))\n"
         "assert np.abs(w.numpy(tap.pull(c)) - w.numpy(pull(c)[0])).max() < 1e-6 and np.abs(w.numpy(tap.pull(c))).max() > 0.01\n"
-        "assert w.randomised(1, 'fc').fingerprint != w.fingerprint\nprint('agreed')"
+        "assert w.with_random_parameters(1, 'fc').fingerprint != w.fingerprint\nprint('agreed')"
     )
     here = os.path.dirname(__file__)  # noqa: PTH120
     done = subprocess.run(

@@ -146,8 +146,8 @@ def test_a_report_and_a_plan_take_the_scale(tmp_path):
     model = MODELS["softmax of trees"]()
     e = wb.report(model, X[:30], tmp_path / "r.html", background=BACK, output="setosa", scale="probability")
     assert np.allclose(e.prediction, model.predict_proba(X[:30])[:, 0])
-    assert wb.plan(model, X[:30], BACK, output="setosa", scale="probability").kernel == "enumeration"
-    assert wb.plan_effects(model, X[:30], "a", output="setosa", scale="probability").predictions == 0
+    assert wb.plan(wb.explain, model, X[:30], BACK, output="setosa", scale="probability").kernel == "enumeration"
+    assert wb.plan(wb.effects, model, X[:30], "a", output="setosa", scale="probability").predictions == 0
     explainer = wb.explainers.TreeShap(model, BACK, output="setosa", scale="probability")
     assert np.array_equal(explainer(X[:30]).values, e.values)
 

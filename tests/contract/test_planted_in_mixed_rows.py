@@ -22,7 +22,7 @@ from whybox.errors import ModelMismatchError, UnsupportedModelError
 from whybox.kernels import tree_shap
 from whybox.kernels.predict import agreement, raw, sampled
 from whybox.models.inputs import Inputs
-from whybox.models.mixed_rows import _together, masks, mix
+from whybox.models.mixed_rows import _mix_cells, mix_rows, random_masks
 from whybox.models.registry import as_model
 
 TEN = range(10)
@@ -46,7 +46,7 @@ def unseen(model, rows):
     """Positions of rows on which the mistake does not show."""
     table = model.inputs.align(as_table(rows))[0]
     read = model.outputs.link(raw(model, model.inputs.matrix(table)))
-    return np.flatnonzero(np.abs(read - model.own.predict(table)).max(axis=1) < 1e-6 * np.abs(read).max())
+    return np.flatnonzero(np.abs(read - model.own_predict.predict(table)).max(axis=1) < 1e-6 * np.abs(read).max())
 
 
 def share(model, rows, background):
@@ -55,8 +55,8 @@ def share(model, rows, background):
     players = model.inputs.players()
     of_column = np.array([players.index(s) for s in model.inputs.sources])
     off = [
-        np.abs(model.outputs.link(raw(model, some.matrix)) - model.own.predict(some.table)).max(axis=1) > 1e-4
-        for some in mix(here, there, players, of_column, 400)
+        np.abs(model.outputs.link(raw(model, some.matrix)) - model.own_predict.predict(some.table)).max(axis=1) > 1e-4
+        for some in mix_rows(here, there, players, of_column, 400)
     ]
     return np.concatenate(off).mean()
 
@@ -70,7 +70,7 @@ def pair(model, rows):
         return None
     i, j = (np.repeat(rng.choice(shown, 200), 8) for _ in range(2))
     taken = rng.random((1600, table.width)) < 0.5
-    mixed = _together(table.rows(i), table.rows(j), taken)
+    mixed = _mix_cells(table.rows(i), table.rows(j), taken)
     off = np.ones(1600, dtype=bool)
     off[unseen(model, mixed.native)] = False
     best = off.reshape(200, 8).mean(axis=1).argmax()
@@ -140,7 +140,7 @@ def test_a_wrong_leaf_that_no_row_reaches(make, kind):
         rng = np.random.default_rng(seed)
         rows, background = X[rng.integers(0, 600, 2)], X[rng.integers(0, 600, 3)]
         i, j = rng.integers(0, 2, 500), rng.integers(0, 3, 500)
-        mixed = np.where(masks(500, 5, rng), background[j], rows[i])
+        mixed = np.where(random_masks(500, 5, rng), background[j], rows[i])
         encoded = e.inputs.matrix(as_table(mixed))
         reached = tree_shap.leaves(e, e.inputs.matrix(as_table(np.concatenate([rows, background]))))
         ends = tree_shap.leaves(e, encoded)
@@ -288,7 +288,7 @@ def test_a_transformer_that_mixes_columns(kind, confirmed, monkeypatch):
     """Found by comparing what the steps make of mixed rows, and without that by asking the model about them."""
     assert len(TRANSFORMERS[kind]) == 10
     if not confirmed:
-        monkeypatch.setattr(Inputs, "confirm", lambda *_: None)
+        monkeypatch.setattr(Inputs, "confirm_structure", lambda *_: None)
 
     def models():
         for seed, function in enumerate(TRANSFORMERS[kind] * (1 if confirmed else 2)):
@@ -317,7 +317,7 @@ def test_one_hot_columns_under_the_wrong_names(seed):
     assert sources != e.inputs.sources
     mistaken = replace(e, inputs=replace(e.inputs, sources=sources))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Inputs, "confirm", lambda *_: None)
+        patch.setattr(Inputs, "confirm_structure", lambda *_: None)
         check(mistaken, rows[:5], rows[100:130])
 
 
@@ -346,7 +346,7 @@ def test_an_empty_cell_behind_an_encoder():
 
 
 def test_each_column_comes_from_either_row_and_some_rows_take_one_alone():
-    taken = masks(48, 6, np.random.default_rng(0))
+    taken = random_masks(48, 6, np.random.default_rng(0))
     assert taken.any(axis=0).all()
     assert not taken.all(axis=0).any()
     assert (taken.sum(axis=1) == 1).any()

@@ -12,7 +12,7 @@ from whybox.adapters.sklearn import assemble as from_sklearn
 from whybox.adapters.xgboost import estimator as from_xgboost
 from whybox.errors import ModelMismatchError
 from whybox.models.registry import as_model
-from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, SINGLE
+from whybox.models.trees import FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(3000, 6))
@@ -42,9 +42,9 @@ def read(request):
     module, model = request.param()
     model.fit(X, Y)
     caught = []
-    real = module.verified
+    real = module.verify_trees
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "verified", lambda e, *a, **k: caught.append((e, a, k)) or real(e, *a, **k))
+        patch.setattr(module, "verify_trees", lambda e, *a, **k: caught.append((e, a, k)) or real(e, *a, **k))
         verdict = as_model(model).verdict
     ((e, a, k),) = caught
     assert k["rounds"] is not None
@@ -69,7 +69,7 @@ def mistaken(e, kind, i):
         return replace(e, left=left, right=right)
     if kind in ("a bit more", "a bit less"):
         to, t = (np.inf if kind == "a bit more" else -np.inf), e.threshold.copy()
-        t[i] = np.nextafter(np.float32(t[i]), np.float32(to)) if e.flags[i] & SINGLE else np.nextafter(t[i], to)
+        t[i] = np.nextafter(np.float32(t[i]), np.float32(to)) if e.flags[i] & FLOAT32_SPLIT else np.nextafter(t[i], to)
         return replace(e, threshold=t)
     flags = e.flags.copy()
     flags[i] ^= LESS_EQUAL if kind == "< for <=" else MISSING_LEFT

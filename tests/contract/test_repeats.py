@@ -69,7 +69,7 @@ def test_a_step_that_looks_at_the_batch_is_found_though_two_rows_in_a_hundred_ne
     asked = make_pipeline(
         make_column_transformer((OfTheBatch(how), [1]), remainder="passthrough"), LinearRegression()
     ).fit(X, y)
-    with pytest.raises(UnsupportedModelError, match="depends on the rows beside it|asked again"):
+    with pytest.raises(UnsupportedModelError, match="depends on the rows beside it|evaluated again"):
         wb.effects(asked, X)
 
 
@@ -105,8 +105,8 @@ BAD = {
     "mean of the batch": (lambda: lambda rows: rows[:, 0] - rows[:, 0].mean(), "depends on the rows beside it"),
     "rank in the batch": (lambda: lambda rows: rows[:, 0].argsort().argsort() + 0.0, "depends on the rows beside it"),
     "the row before": (lambda: lambda rows: np.diff(rows[:, 0], prepend=0.0), "depends on the rows beside it"),
-    "chance": (of_chance, "asked again"),
-    "calls before": (drifting, "asked again"),
+    "chance": (of_chance, "evaluated again"),
+    "calls before": (drifting, "evaluated again"),
 }
 
 
@@ -131,7 +131,7 @@ def test_a_model_that_takes_no_row_alone_is_refused():
             raise ValueError("two rows at least")
         return rows[:, 0]
 
-    with pytest.raises(InputError, match="not about it alone"):
+    with pytest.raises(InputError, match="but not alone"):
         wb.effects(model, numbers(0.0)[0], [0])
 
 
@@ -144,7 +144,7 @@ def test_rounding_of_single_precision_is_no_dependence():
 
     curve = wb.effects(model, numbers(0.0)[0], [0])[0]
     assert curve.evidence.exact
-    assert "24 rows asked among others, in halves, alone and again" in curve.evidence.verdict["against"]
+    assert "24 rows evaluated among others, in halves, alone and again" in curve.evidence.verdict["against"]
 
 
 @pytest.mark.parametrize("kind", ["pdp", "ice", "c-ice", "anova", "marginal"])
@@ -155,7 +155,7 @@ def test_at_of_a_loop_over_folds_refuses_the_other_model(kind):
         model = LinearRegression().fit(X[fold::3], y[fold::3] * (fold + 1))
         curves.append(wb.effects(lambda rows: model.predict(rows), X, [0], kind)[0])  # noqa: B023, PLW0108  # a name that is looked up when it is called
     for curve in curves[:2]:
-        with pytest.raises(ModelMismatchError, match="answers otherwise than when this curve was computed"):
+        with pytest.raises(ModelMismatchError, match="outputs have changed since this curve was computed"):
             curve.at([1.0])
     assert curves[2].at([1.0]).shape[-1] == 1
 

@@ -73,7 +73,7 @@ def test_the_step_function_of_every_kind_of_trees_comes_back(case, tmp_path):
     for p, (name, e) in enumerate(effects.items()):
         own = [i for i, source in enumerate(model.inputs.sources) if source == (p,)]
         number = e.grid.dtype.kind in "fiu"
-        if number and not (model.inputs.encoder.elementwise and len(own) <= 1 and case.name not in TRANSFORMED):
+        if number and not (model.inputs.encoder.is_elementwise and len(own) <= 1 and case.name not in TRANSFORMED):
             with suppress(OptionError) if case.name in TRANSFORMED else pytest.raises(OptionError, match="saved"):
                 assert np.allclose(back[name].at(e.grid), e.values, rtol=1e-6)  # what is not refused is right
             continue

@@ -130,7 +130,7 @@ def test_absent_zero_and_missing_are_three_cells(name):
         three[0].pop(column, None)
         three[1][column], three[2][column] = 0.0, np.nan
         found = as_model(model)
-        own = found.own.predict(found.inputs.align(as_table(matrix(three)))[0])
+        own = found.own_predict.predict(found.inputs.align(as_table(matrix(three)))[0])
         read = found.inputs.matrix(found.inputs.align(as_table(matrix(three)))[0])
         absent = np.nan if name.startswith("XGBoost") else 0.0
         if name != "XGBoost, missing=0":

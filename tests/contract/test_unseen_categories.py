@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from sklearn.compose import make_column_transformer
@@ -16,13 +15,6 @@ import whybox as wb
 from categories import LIBRARIES, PIPELINES, as_library, explain_file, pipeline, rows, saved, trained
 from whybox.cli.main import main
 from whybox.errors import DtypeError
-
-
-@pytest.fixture(autouse=True)
-def _no_figures_left():
-    yield
-    plt.close("all")
-
 
 NOTE = r"12 rows hold 2 categories of 'c' that training did not have: 'new' \(7\), 'newer' \(5\)\."
 
@@ -107,10 +99,10 @@ def test_unseen_categories_on_the_command_line_are_those_of_the_whole_file(tmp_p
 
 
 def test_merged_counts():
-    from whybox.models.categories import Unseen, merged_unseen
+    from whybox.models.categories import UnseenCategories, merge_unseen
 
     parts = [Counter({f"k{i}": i + 1 for i in range(60)}), Counter({"k59": 5, "z": 1})]
-    both = merged_unseen(Unseen.of(p, complete=True) for p in parts)
+    both = merge_unseen(UnseenCategories.from_counts(p, complete=True) for p in parts)
     assert both.rows == sum(p.total() for p in parts)
     assert both.different >= 60
     assert both.categories["k59"] == 65

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import method_tables
 import whybox
 import zoo
 
@@ -36,7 +37,7 @@ LADDER = [
     {"background", "adapters"},
     {"methods"},
     {"plots", "explainers", "networks", "checks"},
-    {"api"},
+    {"api", "typing"},
     {"reporting"},
     {"cli"},
     {"__main__", "__init__"},
@@ -63,11 +64,11 @@ def imports(path):
     return tuple(_imports(path))
 
 
-def _imports(path, *, for_types=False):
+def _imports(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped = set()
     for node in ast.walk(tree):
-        if not for_types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             skipped |= {id(n) for n in ast.walk(node)}
     for node in ast.walk(tree):
         if id(node) in skipped:
@@ -114,6 +115,20 @@ def test_methods_do_not_import_each_other():
     assert not wrong, wrong
 
 
+def every_import(path):
+    """Those for type checkers too, and modules that are named in a text: ``import_module("whybox.adapters")``."""
+    known = set(modules().values()) - {"whybox"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "whybox":
+            for alias in node.names:
+                deeper = f"{node.module}.{alias.name}"
+                yield deeper if deeper in known else node.module
+        elif isinstance(node, ast.Import):
+            yield from (a.name for a in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (a.value for a in node.args if isinstance(a, ast.Constant))
+
+
 def test_games_are_about_players_and_worths_alone():
     """Segments of pictures, words and columns of tables are players alike: games know no method, adapter or kernel."""
     allowed = {"errors", "core", "data", "numerics", "models", "games"}
@@ -123,18 +138,8 @@ def test_games_are_about_players_and_worths_alone():
 
 
 def test_no_cycles():
-    refuse_cycles(
-        {m: {t for t in imports(p) if t in set(modules().values())} for p, m in modules().items() if m != "whybox"}
-    )
-
-
-def test_networks_have_no_cycles_of_types_either():
-    rooms = ("whybox.adapters.", "whybox.methods.saliency", "whybox.checks")
-    mine = {p: m for p, m in modules().items() if m.startswith(rooms)}
-    refuse_cycles({m: {t for t in _imports(p, for_types=True) if t in mine.values()} for p, m in mine.items()})
-
-
-def refuse_cycles(graph):
+    known = set(modules().values()) - {"whybox"}
+    graph = {m: {t for t in every_import(p) if t in known and t != m} for p, m in modules().items() if m in known}
     done, path = set(), []
 
     def visit(m):
@@ -143,7 +148,7 @@ def refuse_cycles(graph):
         if m in done:
             return
         path.append(m)
-        for t in graph.get(m, ()):
+        for t in graph[m]:
             visit(t)
         path.pop()
         done.add(m)
@@ -227,11 +232,12 @@ def test_explaining_a_model_imports_its_library_only():
 PUBLIC = {
     "whybox": [
         "Effects",
-        "EffectsPlan",
         "Explanation",
         "Plan",
+        "RemoteModel",
         "__version__",
         "check",
+        "concat",
         "effects",
         "errors",
         "explain",
@@ -241,14 +247,49 @@ PUBLIC = {
         "load",
         "networks",
         "plan",
-        "plan_effects",
         "regions",
         "report",
         "saliency",
+        "typing",
     ],
     "whybox.networks": ["exported", "jax"],
-    "whybox.explainers": ["Index", "LinearShap", "Saliency", "TreeShap"],
+    "whybox.explainers": [
+        "Ablation",
+        "DeepLift",
+        "ExpectedGradients",
+        "GradCam",
+        "GradCamPlusPlus",
+        "Gradient",
+        "GradientInput",
+        "GuidedBackprop",
+        "Index",
+        "IntegratedGradients",
+        "LayerCam",
+        "LinearShap",
+        "Occlusion",
+        "Rise",
+        "Saliency",
+        "ScoreCam",
+        "ShapleyParts",
+        "SmoothGrad",
+        "TreeShap",
+        "VarGrad",
+    ],
+    "whybox.typing": [
+        "Check",
+        "Checks",
+        "Differentiable",
+        "Effects",
+        "EffectsPlan",
+        "Evidence",
+        "Explanation",
+        "KernelPlan",
+        "MethodPlan",
+        "Plan",
+        "Table",
+    ],
     "whybox.errors": [
+        "Argument",
         "ColumnsError",
         "DtypeError",
         "EmptyDataError",
@@ -285,12 +326,25 @@ def test_errors_are_one_tree_and_the_docstring_draws_it():
 
     for name in errors.__all__:
         cls = getattr(errors, name)
+        if cls is errors.Argument:
+            continue
         assert issubclass(cls, errors.WhyboxError)
         assert re.search(rf"\b{name}\b", errors.__doc__)
 
 
 def test_every_public_docstring_says_what_it_raises():
-    for name in ("check", "effects", "explain", "importance", "interactions", "load", "regions", "report", "saliency"):
+    for name in (
+        "check",
+        "effects",
+        "explain",
+        "importance",
+        "interactions",
+        "load",
+        "plan",
+        "regions",
+        "report",
+        "saliency",
+    ):
         doc = inspect.getdoc(getattr(whybox, name))
         assert "Raises:" in doc, name
     for cls in (whybox.explainers.TreeShap, whybox.explainers.LinearShap, whybox.explainers.Saliency):
@@ -349,6 +403,11 @@ def test_docs_list_every_kind_of_model():
     assert inside == zoo.table(), "run: python tests/zoo --write"
 
 
+@pytest.mark.parametrize("page", method_tables.PAGES, ids=lambda p: p.name)
+def test_docs_list_every_method(page):
+    assert method_tables.inside(page) == method_tables.PAGES[page](), "run: python tests/method_tables.py --write"
+
+
 def test_readme_and_ci_run_the_same_two_commands():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
@@ -370,3 +429,33 @@ def test_nothing_of_a_workplace_is_in_the_project():
 
 def test_changelog_names_the_version():
     assert f"## {whybox.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_public_names_are_loaded_when_first_used():
+    """Reading the lists of names loads none of what they name; type checkers are told the same names."""
+    from whybox.methods.registry import methods
+
+    program = (
+        "import sys, whybox\n"
+        "for module in (whybox, whybox.explainers, whybox.typing):\n    dir(module), module.__all__\n"
+        "print(*sorted(m for m in sys.modules if m.startswith(('whybox.methods.', 'whybox.explanation', 'whybox.checks', 'whybox.kernels')) "
+        "and m not in ('whybox.methods.registry', 'whybox.methods.method_spec')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+    for name in ("whybox", "whybox.explainers", "whybox.typing"):
+        module = importlib.import_module(name)
+        tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+        block = next(n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
+        told = {alias.asname or alias.name for n in block.body for alias in n.names}
+        assert told == set(module.__all__) - {"__version__"}, name
+    saliency = {spec.run.partition(":")[2] for spec in methods("saliency")}
+    assert len(saliency) == 16
+    assert saliency <= set(whybox.explainers.__all__)
+
+
+def test_every_public_class_of_a_map_goes_where_its_name_goes():
+    from whybox.methods.registry import load, methods
+
+    for spec in methods("saliency"):
+        assert getattr(whybox.explainers, spec.run.partition(":")[2]) is load(spec.run)

@@ -28,6 +28,40 @@ def seeded(make, seed=0):
         return make().eval()
 
 
+def rows(*shape, seed=0):
+    """Normal float32 numbers."""
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def pictures(count=3, shape=(3, 9, 10), seed=0):
+    """Pictures of noise, (count, channels, height, width)."""
+    return rows(count, *shape, seed=seed)
+
+
+def flat(out=3):
+    """Six features, one hidden layer."""
+    return seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, out)))
+
+
+def cnn(*, inplace=False):
+    """Two convolutions of three channels, pooled; three outputs."""
+    return seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=inplace), nn.Conv2d(4, 5, 3), nn.ReLU(inplace=inplace), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            nn.Linear(5, 3),
+        )
+    )  # fmt: skip
+
+
+def pooled_cnn(channels=3, outputs=4):
+    """One convolution, pooled to two by two."""
+    return seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(channels, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, outputs)
+        )
+    )  # fmt: skip
+
+
 def convolutional(activation=nn.ReLU, channels=3, outputs=5, places=(9, 9), double=False):
     """Two convolutions and a linear layer, as they come."""
     high, wide = ((n - 3) // 2 + 1 for n in places)

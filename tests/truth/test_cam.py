@@ -5,10 +5,12 @@ import pytest
 
 import whybox as wb
 from whybox.errors import OptionError, UnsupportedModelError
-from whybox.numerics.interpolation import enlarged
+from whybox.numerics.interpolation import upsample
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
+
+from networks.small import rows
 
 
 class Known(nn.Module):
@@ -92,8 +94,8 @@ def cnn():
     ).eval()  # fmt: skip
 
 
-def pictures(rows=3):
-    return np.random.default_rng(0).normal(size=(rows, 3, 8, 10)).astype(np.float32)
+def pictures(count=3):
+    return rows(count, 3, 8, 10)
 
 
 def test_the_last_layer_with_places_is_taken_and_drawn_bilinearly():
@@ -115,8 +117,8 @@ def test_enlarged_as_torch_does():
     a = np.random.default_rng(0).normal(size=(2, 3, 4))
     for size in ((7, 9), (3, 4), (6, 2), (1, 1)):
         want = nn.functional.interpolate(torch.as_tensor(a)[:, None], size=size, mode="bilinear")[:, 0].numpy()
-        np.testing.assert_allclose(enlarged(a, size), want, atol=1e-12)
-    np.testing.assert_allclose(enlarged(a[:, :1, :1], (4, 5)), np.broadcast_to(a[:, :1, :1], (2, 4, 5)))
+        np.testing.assert_allclose(upsample(a, size), want, atol=1e-12)
+    np.testing.assert_allclose(upsample(a[:, :1, :1], (4, 5)), np.broadcast_to(a[:, :1, :1], (2, 4, 5)))
 
 
 def test_a_residual_block_is_taken_whole_and_a_reused_relu_is_not():

@@ -9,6 +9,8 @@ from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelE
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
+from networks.small import pictures, pooled_cnn
+
 
 class Linear(nn.Module):
     """The sum of input times weights, for several outputs."""
@@ -30,17 +32,6 @@ class Tokens(nn.Module):
 
     def forward(self, ids, *_):
         return self.table[ids, torch.arange(ids.shape[1])].sum(1, keepdim=True)
-
-
-def cnn(seed=0, channels=3):
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(channels, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 4)
-    ).eval()
-
-
-def pictures(rows=3, shape=(3, 9, 10), seed=0):
-    return np.random.default_rng(seed).normal(size=(rows, *shape)).astype(np.float32)
 
 
 def by_hand(x, weights, window, stride, baseline=0.0):
@@ -76,7 +67,7 @@ def test_occlusion_of_a_linear_network(window, stride, baseline):
 
 
 def test_occlusion_of_several_targets_is_each_of_them():
-    net, x = cnn(), pictures()
+    net, x = pooled_cnn(), pictures()
     every = wb.saliency(net, x, "all", "occlusion", window=3)
     assert every.shape == (3, 9, 10, 4)
     for t in range(4):
@@ -86,7 +77,7 @@ def test_occlusion_of_several_targets_is_each_of_them():
 def test_windows_where_nothing_changes_are_not_asked_about():
     x = np.zeros((1, 1, 8, 8), dtype=np.float32)
     x[0, 0, :2, :2] = 1
-    e = wb.saliency(cnn(channels=1), x, 0, "occlusion", window=2, stride=2)
+    e = wb.saliency(pooled_cnn(channels=1), x, 0, "occlusion", window=2, stride=2)
     assert e.evidence.passes["forward"] <= 1 + 1 + 2
     assert (e.values[0, 2:] == 0).all()
     assert e.values[0, 0, 0] != 0
@@ -154,7 +145,7 @@ def test_several_references_are_averaged():
 
 
 def test_options_that_leave_places_uncovered_are_refused():
-    net, x = cnn(), pictures()
+    net, x = pooled_cnn(), pictures()
     with pytest.raises(OptionError, match="never be masked"):
         wb.saliency(net, x, 0, "occlusion", window=2, stride=3)
     with pytest.raises(OptionError, match="larger than input"):
@@ -176,7 +167,7 @@ def test_what_covers_must_not_break_the_network():
 
 @pytest.mark.parametrize("method", ["occlusion", "rise", "ablation", "shapley"])
 def test_a_row_alone_is_as_in_company_and_bytes_repeat(method):
-    net, x = cnn(), pictures(5)
+    net, x = pooled_cnn(), pictures(5)
     options = {"rise": {"samples": 64}, "shapley": {"samples": 70}}.get(method, {})
     whole = wb.saliency(net, x, 1, method, **options)
     again = wb.saliency(net, x, 1, method, **options)

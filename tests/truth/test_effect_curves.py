@@ -10,7 +10,7 @@ import pytest
 from ensembles import ensemble, random_rows, random_tree
 from whybox.kernels import compiled_trees, effects
 from whybox.kernels import reference_effects as reference
-from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, SINGLE, Tree
+from whybox.models.trees import FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, Tree
 
 each_set = pytest.mark.parametrize("name", [s.name for s in compiled_trees.instruction_sets()])
 PLAIN = dict(categorical=False)
@@ -36,7 +36,8 @@ def cases():
     fine = dict(PLAIN, grid=rng.normal(size=60))
     few = [grown(rng, 5, n, n) for n in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64)]
     large = [
-        grown(rng, 5, 65, 900, flags=f, **fine) for f in (NAN_AS_ZERO, MISSING_LEFT, LESS_EQUAL, SINGLE | NAN_AS_ZERO)
+        grown(rng, 5, 65, 900, flags=f, **fine)
+        for f in (NAN_AS_ZERO, MISSING_LEFT, LESS_EQUAL, FLOAT32_SPLIT | NAN_AS_ZERO)
     ]
     other = [grown(rng, 5, 65, 300) for _ in range(2)]
     wide = [random_tree(rng, 5, 8, 3, flags=NAN_AS_ZERO, **fine), random_tree(rng, 5, 4, 3), random_tree(rng, 5, 9, 3)]

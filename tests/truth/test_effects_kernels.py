@@ -11,7 +11,7 @@ from ensembles import ensemble, random_ensemble, random_rows, random_tree
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
 from whybox.kernels import compiled_trees, effects, reproducible_sum, tree_shap
 from whybox.kernels import reference_effects as reference
-from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, SINGLE, TINY_AS_ZERO, ZERO_MISSING, Tree
+from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT, TINY_AS_ZERO, ZERO_MISSING, Tree
 
 CASES = [
     dict(),
@@ -193,7 +193,7 @@ def test_moments(case, link, center):
 def test_moments_do_not_cancel():
     """A large base leaves the spread of the curves as it is."""
     e = ensemble([random_tree(np.random.default_rng(0), 3, 4, 1, output=0)], 3, 1, [0.0])
-    far = ensemble(e.unstack(), 3, 1, [1e7])
+    far = ensemble(e.to_trees(), 3, 1, [1e7])
     X, levels = random_rows(1, 50, 3), [effects.Levels((0,), random_rows(2, 5, 1))]
     for center in ("mean", "row"):
         a, b = (effects.individual_moments(m, levels, X, center=center)[0].variance for m in (e, far))
@@ -205,9 +205,9 @@ FLAGS = [
     None,
     0,
     LESS_EQUAL,
-    SINGLE,
-    SINGLE | LESS_EQUAL,
-    ZERO_MISSING | SINGLE,
+    FLOAT32_SPLIT,
+    FLOAT32_SPLIT | LESS_EQUAL,
+    ZERO_MISSING | FLOAT32_SPLIT,
     TINY_AS_ZERO,
     ZERO_MISSING | LESS_EQUAL,
 ]
@@ -251,7 +251,7 @@ def test_there_is_no_representative_too_many_and_breakpoints_are_the_thresholds(
     rng = np.random.default_rng(0)
     for flags, want in (
         (LESS_EQUAL, grid),
-        (SINGLE | LESS_EQUAL, [-1.0, np.nextafter(np.float32(0.1), np.float32(0)), 2.0]),
+        (FLOAT32_SPLIT | LESS_EQUAL, [-1.0, np.nextafter(np.float32(0.1), np.float32(0)), 2.0]),
     ):
         e = ensemble(
             [random_tree(rng, 1, 6, 1, output=0, categorical=False, grid=grid, flags=flags) for _ in range(5)], 1, 1
@@ -267,7 +267,7 @@ def test_rows_between_the_points_are_refused():
     e = random_ensemble(1, depth=5)
     points = effects.representatives(e, 0, np.empty(0))[:, None]
     assert np.array_equal(effects.bin_of(e, [0], np.concatenate([points, points]), points), np.arange(len(points)))
-    with pytest.raises(OptionError, match="row 0 lies at none"):
+    with pytest.raises(OptionError, match="row 0 is at none"):
         effects.bin_of(e, [0], points[:1], points[-1:])
 
 

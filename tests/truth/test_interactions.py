@@ -11,6 +11,7 @@ import whybox as wb
 import zoo
 from whybox.errors import LimitError, OptionError
 from whybox.methods.effects.interactions import _of_curves, _of_trees
+from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.predict_evaluator import PredictEvaluator
 from whybox.methods.effects.problem import settle
 
@@ -76,12 +77,7 @@ def test_trees_say_the_same_as_predictions(name):
         model,
         rows.iloc[:40],
         None,
-        kind="pdp",
-        grid=None,
-        output=None,
-        sample_weight=np.linspace(1, 2, 40),
-        response_method=None,
-        max_evals=None,
+        EffectsOptions(sample_weight=np.linspace(1, 2, 40)),
     )
     members = [0, 2, 3]
     ask = PredictEvaluator(asked.model, asked.rows, asked.target)

@@ -45,7 +45,12 @@ def run_path(e, player_of, count, X, index, order):
     if order == 2:
         tree_shap.path_pairs(e, player_of, count, X, every, out)
     else:
-        how = {"kernel": "lane walk", "instructions": compiled_trees.fastest(), "arithmetic": "float64", "bits": 4}
+        how = {
+            "kernel": "lane walk",
+            "instructions": compiled_trees.fastest_instructions(),
+            "arithmetic": "float64",
+            "bits": 4,
+        }
         compiled_trees.Attribution(e, player_of, count, every, **how).add(X, out, threads=1, what="", quiet=True)
     return out
 
@@ -149,7 +154,7 @@ def test_players_of_several_columns(seed):
 def test_hybrids_are_the_predictions_of_every_coalition(seed, linear):
     e = random_ensemble(seed, columns=5, depth=5, outputs=2, linear=linear)
     x, B = np.clip(random_rows(seed + 1, 1, 5)[0], -50, 50), np.clip(random_rows(seed + 2, 6, 5), -50, 50)
-    got = tree_shap.hybrids(e, np.arange(5, dtype=np.int32), 5, x, B) + e.base_values
+    got = tree_shap.hybrid_outputs(e, np.arange(5, dtype=np.int32), 5, x, B) + e.base_values
     for S in range(32):
         H = B.copy()
         for j in range(5):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ensembles import ensemble, random_ensemble, random_rows, random_tree
 from whybox.games.indices import as_index
 from whybox.kernels import compiled_trees, reference, tree_shap
-from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, SINGLE
+from whybox.models.trees import FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT
 
 SETS = [s.name for s in compiled_trees.instruction_sets()]
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
@@ -103,7 +103,15 @@ def test_every_kernel_and_instruction_set(case, seed):
 
 
 @pytest.mark.parametrize(
-    "flags", [SINGLE, SINGLE | MISSING_LEFT, SINGLE | LESS_EQUAL, SINGLE | LESS_EQUAL | MISSING_LEFT, 0, LESS_EQUAL]
+    "flags",
+    [
+        FLOAT32_SPLIT,
+        FLOAT32_SPLIT | MISSING_LEFT,
+        FLOAT32_SPLIT | LESS_EQUAL,
+        FLOAT32_SPLIT | LESS_EQUAL | MISSING_LEFT,
+        0,
+        LESS_EQUAL,
+    ],
 )
 def test_thresholds_are_compared_in_their_own_precision(flags):
     """Rows exactly on, just below and just above thresholds that no float32 equals, and infinities."""
@@ -129,7 +137,7 @@ def test_thresholds_are_compared_in_their_own_precision(flags):
 def test_trees_that_ask_the_same_question_in_many_nodes(seed):
     """As CatBoost's do; also again below the answer, where one side can never be reached."""
     rng = np.random.default_rng(seed)
-    flags = SINGLE if seed else LESS_EQUAL
+    flags = FLOAT32_SPLIT if seed else LESS_EQUAL
     grown = [random_tree(rng, 3, 5, 1, categorical=False, grid=np.array([0.5]), flags=flags) for _ in range(3)]
     check(ensemble(grown, 3, 1), seed)
 

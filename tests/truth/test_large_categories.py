@@ -11,10 +11,10 @@ import pytest
 
 import whybox as wb
 from ensembles import ensemble, random_ensemble, random_rows
-from whybox.adapters.lightgbm.text_format import read
+from whybox.adapters.lightgbm.text_format import read_text_model
 from whybox.kernels import compiled_trees, effects, reference, reference_effects, tree_shap
 from whybox.models.registry import as_model
-from whybox.models.trees import CATEGORICAL, MISSING_LEFT, SET_RIGHT, SINGLE, TINY_AS_ZERO, Tree
+from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, MISSING_LEFT, SET_RIGHT, TINY_AS_ZERO, Tree
 
 SPREAD = 4099
 CASES = [
@@ -41,7 +41,7 @@ def made(seed, case):
 
 
 @pytest.mark.parametrize(
-    "flags", [0, SET_RIGHT, TINY_AS_ZERO, SINGLE | MISSING_LEFT, SINGLE | TINY_AS_ZERO | SET_RIGHT]
+    "flags", [0, SET_RIGHT, TINY_AS_ZERO, FLOAT32_SPLIT | MISSING_LEFT, FLOAT32_SPLIT | TINY_AS_ZERO | SET_RIGHT]
 )
 @pytest.mark.parametrize(
     "members", [[], [0], [3, 5], [0, 2**31 - 1], [5000], [2080, 2081], [7, 40_000, 1_000_000], list(range(0, 9000, 2))]
@@ -53,7 +53,7 @@ def test_membership_is_that_of_a_set(members, flags):
         sets={0: np.array(members[::-1], dtype=np.int64)}, output=0,
     )  # fmt: skip
     e = ensemble([node], 1, 1, [0.0])
-    assert e.unstack()[0].sets[0].tolist() == sorted(members)
+    assert e.to_trees()[0].sets[0].tolist() == sorted(members)
     near = {float(m) + d for m in members for d in (-1, -0.5, 0, 0.25, 0.999, 1)}
     x = np.array(
         [
@@ -75,7 +75,7 @@ def test_membership_is_that_of_a_set(members, flags):
         ]
     )
     with np.errstate(over="ignore"):
-        read_as = x.astype(np.float32).astype(float) if flags & SINGLE else x
+        read_as = x.astype(np.float32).astype(float) if flags & FLOAT32_SPLIT else x
     want = []
     for v in read_as:
         whole = np.trunc(v) if flags & TINY_AS_ZERO else np.floor(v)
@@ -213,9 +213,9 @@ def test_saved_curves_of_large_categories(tmp_path):
 def test_memory_goes_by_the_number_of_categories():
     booster, _, _ = grown(400_000)
     text = booster.model_to_string()
-    small = read(grown(2000)[0].model_to_string(), "LightGBM")
+    small = read_text_model(grown(2000)[0].model_to_string(), "LightGBM")
     tracemalloc.start()
-    model = read(text, "LightGBM")
+    model = read_text_model(text, "LightGBM")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert model.sets.nbytes < 2 * small.sets.nbytes

@@ -172,7 +172,7 @@ def lane_kernels(s, want, X, background, rules, order):
     kinds = [("lane walk", b, False) for b in (0, 4)] if background is None and order == 1 else []
     kinds += [("pattern tables", b, False) for b in (0, 6)]
     kinds += [("pattern tables", 7, True)] if order == 2 else []
-    count, pairs = len(s.groups), tree_shap.pairs(s.e, s.player_of, len(s.groups))
+    count, pairs = len(s.groups), tree_shap.interacting_pairs(s.e, s.player_of, len(s.groups))
     for kernel, bits, sparse in kinds:
         for name in SETS:
             for arithmetic, tolerance in {"float64": 1e-11, "float32": 1e-4}.items():
@@ -200,7 +200,7 @@ def lane_kernels(s, want, X, background, rules, order):
 def check_coalitions(s):
     """All hybrids of a row."""
     B, groups = rows_of(s.rng, s.e, 7), s.groups
-    got = tree_shap.hybrids(s.e, s.player_of, len(groups), s.X[0], B) + s.e.base_values
+    got = tree_shap.hybrid_outputs(s.e, s.player_of, len(groups), s.X[0], B) + s.e.base_values
     for S in range(2 ** len(groups)):
         H = B.copy()
         for j, columns in enumerate(groups):

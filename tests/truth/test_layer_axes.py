@@ -405,7 +405,7 @@ def test_a_device_that_larger_inputs_could_break_is_asked_about_smaller_ones(mon
 
     x, w = drawn((3, 4, 6))
     net = Noting((2, 3, 1), w).eval()
-    monkeypatch.setattr(TorchNetwork, "bad_index_is_fatal", property(lambda self: True))
+    monkeypatch.setattr(TorchNetwork, "may_break_device", property(lambda self: True))
     e = explained(net, x, layer="grid")
     np.testing.assert_allclose(e.values, by_hand("gradcam", x, w), rtol=1e-4, atol=1e-5)
     assert "resizing" in e.evidence.kernel

@@ -111,7 +111,7 @@ def test_other_refusals():
     with pytest.raises(UnsupportedModelError, match="autocast"):
         wb.saliency(net, x, 0, "deeplift", dtype="bfloat16")
     with pytest.raises(OptionError, match="rules="):
-        as_network(net, None).rule_backward("lrp", (torch.tensor(x),), None)
+        as_network(net, None).with_rules("lrp", (torch.tensor(x),), None)
 
 
 def test_left_as_it_was_found():

@@ -8,37 +8,17 @@ import pytest
 import whybox as wb
 from whybox.errors import InputError, LimitError, OptionError
 from whybox.games.exact import all_coalitions, exact_values
-from whybox.games.gaussian_process import Kriging
-from whybox.games.sampling import design, least, solve
+from whybox.games.gaussian_process import CoalitionProcess
+from whybox.games.sampling import draw_design, estimate_values, min_evaluations
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-
-class Game(nn.Module):
-    """Any function of features, as a network."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *x):
-        return self.function(*x)
+from networks.small import Formula, pooled_cnn, rows
 
 
-def net(function):
-    return Game(function).eval()
-
-
-def cnn(outputs=4):
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, outputs)
-    ).eval()
-
-
-def pictures(rows=3, shape=(2, 8, 9), seed=0):
-    return np.random.default_rng(seed).normal(size=(rows, *shape)).astype(np.float32)
+def pictures(count=3):
+    return rows(count, 2, 8, 9)
 
 
 def over_orders(worth, players):
@@ -90,12 +70,12 @@ def test_error_bars_cover_exact_values(kind, players, calls):
     inside, gaps, errors = [], [], []
     for seed in range(120 if calls < 100 else 40 if calls < 400 else 24):
         worth = random_game(kind, players, seed)
-        d = design(players, calls, np.random.default_rng([seed, 7]))
+        d = draw_design(players, calls, np.random.default_rng([seed, 7]))
         assert 2 * len(d.coalitions) + 2 <= calls
         k = d.coalitions @ bits
         assert len(set(k) | set(full - k)) == 2 * len(k)  # every coalition once
         total = worth[full] - worth[0]
-        values, variances = solve(d, *in_pairs(worth, k), np.array([total]))
+        values, variances = estimate_values(d, *in_pairs(worth, k), np.array([total]))
         want = exact_values(worth[:, None])
         assert values.sum() == pytest.approx(total, abs=1e-9)
         assert (variances > 0).all()
@@ -124,7 +104,7 @@ def test_values_are_those_of_the_process():
     index = pairs @ (1 << np.arange(players))
     halves, means = (worth[index] - worth[63 - index]) / 2, (worth[index] + worth[63 - index]) / 2
     halves = np.concatenate([halves, (worth[-1:] - worth[:1]) / 2])
-    found, variances = Kriging(pairs)(halves, means)
+    found, variances = CoalitionProcess(pairs)(halves, means)
     known = np.concatenate([pairs, every[-1:]])
     signs = np.where(known, 1.0, -1.0)
     surprised = []
@@ -200,8 +180,8 @@ def test_errors_cover_where_fall_and_noise_were_chosen_by_part_of_the_pairs(monk
     inside, far = [], []
     for seed in range(24):
         worth = threes_and_sevens(players, seed)
-        d = design(players, 511, np.random.default_rng([seed, 7]))
-        values, variances = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
+        d = draw_design(players, 511, np.random.default_rng([seed, 7]))
+        values, variances = estimate_values(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
         gaps = np.abs(values - exact_values(worth[:, None])) / np.sqrt(variances)
         inside.append(gaps <= 1.96)
         far.append(np.median(gaps))
@@ -223,11 +203,11 @@ def test_who_takes_part_in_interactions_is_learnt(monkeypatch):
     players, bits = 14, 1 << np.arange(14)
     errors = {}
     for pairs in (1000, 20):
-        monkeypatch.setattr("whybox.games.sampling.SMOOTHING_PAIRS", pairs)
+        monkeypatch.setattr("whybox.games.sampling.MAX_PROCESS_PAIRS", pairs)
         for seed in range(6):
             worth = few_meet(players, seed)
-            d = design(players, 140, np.random.default_rng([seed, 7]))
-            values, _ = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
+            d = draw_design(players, 140, np.random.default_rng([seed, 7]))
+            values, _ = estimate_values(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
             errors.setdefault(pairs, []).append(np.linalg.norm(values - exact_values(worth[:, None])))
     assert np.exp(np.mean(np.log(errors[1000]))) < np.exp(np.mean(np.log(errors[20]))) / 3
 
@@ -237,31 +217,31 @@ def test_who_takes_part_in_interactions_is_learnt(monkeypatch):
 def test_few_players_with_all_the_weight(players, calls, heavy):
     """Sums over large sets are differences of large numbers then; covariances must stay so all the same."""
     w = np.where(np.arange(players) < heavy, 1.0, 1e-3**0.7)
-    kriging = Kriging(design(players, calls, np.random.default_rng(0)).coalitions)
-    for kernel, _, prior in kriging._mixed(w / w.mean()):
+    process = CoalitionProcess(draw_design(players, calls, np.random.default_rng(0)).coalitions)
+    for kernel, _, prior in process._covariances(w / w.mean()):
         assert np.linalg.eigvalsh(kernel).min() > -1e-6
         assert (prior > 0).all()
 
 
 def test_a_constant_game_is_nothing_to_everybody():
-    d = design(8, 60, np.random.default_rng(0))
+    d = draw_design(8, 60, np.random.default_rng(0))
     zero = np.zeros((len(d.coalitions), 1))
-    values, variances = solve(d, zero, zero + 3, np.zeros(1))
+    values, variances = estimate_values(d, zero, zero + 3, np.zeros(1))
     assert (values == 0).all()
     assert (variances == 0).all()
 
 
 def test_regression_takes_over_where_pairs_are_many(monkeypatch):
     """The same games, as if so many pairs, and players, were too many for the process: unbiased, and errors that cover."""
-    monkeypatch.setattr("whybox.games.sampling.SMOOTHING_PAIRS", 19)
+    monkeypatch.setattr("whybox.games.sampling.MAX_PROCESS_PAIRS", 19)
     players, bits = 10, 1 << np.arange(10)
     inside, gaps = [], []
     for seed in range(120):
         worth = random_game(("network", "and")[seed % 2], players, seed)
-        d = design(players, 160, np.random.default_rng([seed, 7]))
+        d = draw_design(players, 160, np.random.default_rng([seed, 7]))
         assert d.strata
-        assert not len(d.seen)
-        values, variances = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
+        assert not len(d.process_pairs)
+        values, variances = estimate_values(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
         gaps.append((values - exact_values(worth[:, None])) / np.sqrt(variances))
         inside.append(np.abs(gaps[-1]) <= 1.96)
         assert values.sum() == pytest.approx(worth[-1] - worth[0], abs=1e-9)
@@ -271,16 +251,18 @@ def test_regression_takes_over_where_pairs_are_many(monkeypatch):
 
 def test_more_calls_are_not_worse(monkeypatch):
     """The process sees a part of the pairs where they are many, and the better of the two is taken: beyond its limit errors stay, and cover."""
-    monkeypatch.setattr("whybox.games.sampling.SMOOTHING_PAIRS", 150)
+    monkeypatch.setattr("whybox.games.sampling.MAX_PROCESS_PAIRS", 150)
     players, bits = 11, 1 << np.arange(11)
     errors, inside = {}, []
     for seed in range(16):
         worth = random_game(("network", "cubic")[seed % 2], players, seed)
         want = exact_values(worth[:, None])
         for calls in (302, 306, 700):
-            d = design(players, calls, np.random.default_rng([seed, 7]))
-            assert len(d.seen) == 150
-            values, variances = solve(d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]]))
+            d = draw_design(players, calls, np.random.default_rng([seed, 7]))
+            assert len(d.process_pairs) == 150
+            values, variances = estimate_values(
+                d, *in_pairs(worth, d.coalitions @ bits), np.array([worth[-1] - worth[0]])
+            )
             errors.setdefault(calls, []).append(np.linalg.norm(values - want) / np.linalg.norm(want))
             inside.append(np.abs(values - want) <= 1.96 * np.sqrt(variances) + 1e-9)
     at, beyond, far = (np.exp(np.mean(np.log(errors[c]))) for c in (302, 306, 700))
@@ -294,30 +276,30 @@ def test_regression_is_exact_where_pairs_see_no_interaction():
     draw = np.random.default_rng(0)
     every = all_coalitions(12).astype(float)
     worth = every @ draw.normal(size=12) + np.einsum("ki,ij,kj->k", every, draw.normal(size=(12, 12)), every)
-    d = design(12, 60, np.random.default_rng(1))
+    d = draw_design(12, 60, np.random.default_rng(1))
     k = d.coalitions @ (1 << np.arange(12))
-    values, variances = solve(d, *in_pairs(worth, k), np.array([worth[-1] - worth[0]]))
+    values, variances = estimate_values(d, *in_pairs(worth, k), np.array([worth[-1] - worth[0]]))
     np.testing.assert_allclose(values, exact_values(worth[:, None]), atol=1e-9)
     assert variances.max() < 1e-18
 
 
 def test_many_players():
-    for players, calls in ((40, least(40)), (100, 1000), (200, least(200)), (40, 5000)):
-        d = design(players, calls, np.random.default_rng(0))
+    for players, calls in ((40, min_evaluations(40)), (100, 1000), (200, min_evaluations(200)), (40, 5000)):
+        d = draw_design(players, calls, np.random.default_rng(0))
         weights = np.random.default_rng(1).normal(size=players)
         worth = lambda z, w=weights: (z @ w)[:, None]
         there, away = worth(d.coalitions), worth(~d.coalitions)
-        values, _ = solve(d, (there - away) / 2, (there + away) / 2, weights.sum(keepdims=True))
+        values, _ = estimate_values(d, (there - away) / 2, (there + away) / 2, weights.sum(keepdims=True))
         np.testing.assert_allclose(values[:, 0], weights, atol=1e-8)
         if d.strata:
-            assert sum(s.share for s in d.strata) == pytest.approx(
+            assert sum(s.kernel_share for s in d.strata) == pytest.approx(
                 sum(1 / (s * (players - s)) for s in range(1, players))
             )
 
 
 def test_and_and_product_of_a_table():
     x = np.array([[2.0, 3.0, 5.0, 1.0], [1.0, -1.0, 2.0, 0.0]])
-    e = wb.saliency(net(lambda a: a[:, 0] * a[:, 1] * a[:, 2] + 4 * a[:, 3]), x, None, "shapley")
+    e = wb.saliency(Formula(lambda a: a[:, 0] * a[:, 1] * a[:, 2] + 4 * a[:, 3]), x, None, "shapley")
     np.testing.assert_allclose(e.values, [[10, 10, 10, 4], [-2 / 3, -2 / 3, -2 / 3, 0]], atol=1e-5)
     assert e.evidence.exact
     assert e.evidence.index == "Shapley"
@@ -330,7 +312,7 @@ def test_and_and_product_of_a_table():
 def test_a_part_that_changes_nothing_is_no_player():
     x = np.zeros((1, 40), dtype=np.float32)
     x[0, :6] = 1
-    e = wb.saliency(net(lambda a: a[:, :6].prod(1)), x, None, "shapley", samples=64)
+    e = wb.saliency(Formula(lambda a: a[:, :6].prod(1)), x, None, "shapley", samples=64)
     np.testing.assert_allclose(e.values[0, :6], 1 / 6, atol=1e-6)
     assert (e.values[0, 6:] == 0).all()
     assert e.evidence.exact
@@ -338,7 +320,7 @@ def test_a_part_that_changes_nothing_is_no_player():
 
 
 def test_patches_against_brute_force():
-    network, x = cnn(), pictures()
+    network, x = pooled_cnn(2), pictures()
     e = wb.saliency(network, x, 2, "shapley", patches=(2, 3), samples=64)
     labels = (np.arange(8) * 2 // 8)[:, None] * 3 + np.arange(9) * 3 // 9
     keep = all_coalitions(6)[:, labels][:, None]
@@ -355,7 +337,7 @@ def test_patches_against_brute_force():
 
 
 def test_sampled_patches_cover_and_add_up():
-    network, x = cnn(), pictures(12)
+    network, x = pooled_cnn(2), pictures(12)
     truth = wb.saliency(network, x, 1, "shapley", patches=(3, 4), samples=4096)
     assert truth.evidence.exact
     inside = []
@@ -371,7 +353,7 @@ def test_sampled_patches_cover_and_add_up():
 
 
 def test_superpixels_one_cut_a_row():
-    network, x = cnn(1), pictures(2)
+    network, x = pooled_cnn(2, 1), pictures(2)
     cut = np.full((2, 8, 9), 7)
     cut[0, :4], cut[1, :, :3], cut[1, :, 3:5] = 2, 1, -1
     e = wb.saliency(network, x, None, "shapley", parts=cut)
@@ -389,13 +371,13 @@ def test_rows_with_fewer_parts_have_none_there():
     x = pictures(2)
     cut = np.zeros((2, 8, 9), dtype=int)
     cut[1, 4:] = 1
-    e = wb.saliency(cnn(1), x, None, "ablation", parts=cut)
+    e = wb.saliency(pooled_cnn(2, 1), x, None, "ablation", parts=cut)
     assert np.isnan(e.extras["part"][1][0, 1])
     assert np.isfinite(e.extras["part"][1][1]).all()
 
 
 def test_channels_as_parts():
-    network, x = cnn(1), pictures(2)
+    network, x = pooled_cnn(2, 1), pictures(2)
     e = wb.saliency(network, x, None, "ablation", parts="channels")
     assert e.dims == ("row", "channel", "y", "x")
     for channel in range(2):
@@ -408,13 +390,13 @@ def test_channels_as_parts():
     s = wb.saliency(network, x, None, "shapley", parts="channels")
     np.testing.assert_allclose(s.values.sum(axis=(1, 2, 3)) + s.extras["base"][1], s.prediction, atol=1e-5)
     with pytest.raises(OptionError, match="no channels"):
-        wb.saliency(net(lambda a: a.sum(1)), np.ones((1, 3)), None, "ablation", parts="channels")
+        wb.saliency(Formula(lambda a: a.sum(1)), np.ones((1, 3)), None, "ablation", parts="channels")
 
 
 def test_channels_last_patches():
     weights = np.random.default_rng(3).normal(size=(8, 9, 2)).astype(np.float32)
     x = np.moveaxis(pictures(), 1, -1)
-    linear = net(lambda a: (a * torch.as_tensor(weights)).flatten(1).sum(1))
+    linear = Formula(lambda a: (a * torch.as_tensor(weights)).flatten(1).sum(1))
     gain = (x * weights).sum(axis=-1)
     e = wb.saliency(linear, x, None, "shapley", patches=2, channel_axis=-1)
     for k, box in enumerate(np.s_[:4, :5, :4, 5:, 4:, :5, 4:, 5:][i : i + 2] for i in range(0, 8, 2)):
@@ -424,7 +406,7 @@ def test_channels_last_patches():
 def test_ablation_of_tokens_and_several_targets():
     table = np.random.default_rng(0).normal(size=(9, 5, 3))
     ids = np.random.default_rng(1).integers(1, 9, size=(4, 5))
-    network = net(lambda a: torch.as_tensor(table, dtype=torch.float32)[a, torch.arange(5)].sum(1))
+    network = Formula(lambda a: torch.as_tensor(table, dtype=torch.float32)[a, torch.arange(5)].sum(1))
     e = wb.saliency(network, ids, "all", "ablation", baseline=0)
     np.testing.assert_allclose(e.values, table[ids, np.arange(5)] - table[0], atol=1e-5)
     s = wb.saliency(network, ids, "all", "shapley", baseline=0)
@@ -435,7 +417,9 @@ def test_ablation_of_tokens_and_several_targets():
 
 def test_parts_of_two_inputs_play_together():
     a, b = np.array([[2.0, 3.0]]), np.array([[5.0]])
-    one, two = wb.saliency(net(lambda a, b: a[:, 0] * b[:, 0] + a[:, 1]), (a, b), None, "shapley", baseline=(0.0, 0.0))
+    one, two = wb.saliency(
+        Formula(lambda a, b: a[:, 0] * b[:, 0] + a[:, 1]), (a, b), None, "shapley", baseline=(0.0, 0.0)
+    )
     np.testing.assert_allclose(one.values, [[5, 3]], atol=1e-5)
     np.testing.assert_allclose(two.values, [[5]], atol=1e-5)
 
@@ -444,7 +428,7 @@ def test_background_rows_stand_for_absent():
     draw = np.random.default_rng(0)
     x, behind = draw.normal(size=(3, 4)), draw.normal(size=(5, 4))
     function = lambda a: a[:, 0] * a[:, 1] + a[:, 2].abs() * a[:, 3]
-    e = wb.saliency(net(function), x, None, "shapley", background=behind)
+    e = wb.saliency(Formula(function), x, None, "shapley", background=behind)
     for row in range(3):
         worth = np.empty(16)
         for k, keep in enumerate(all_coalitions(4)):
@@ -454,15 +438,15 @@ def test_background_rows_stand_for_absent():
 
 def test_too_few_calls_are_refused_with_the_number_that_is_needed():
     x = pictures(1)
-    with pytest.raises(LimitError, match=f"{least(16):,} or more"):
-        wb.saliency(cnn(1), x, None, "shapley", samples=least(16) - 1)
-    wb.saliency(cnn(1), x, None, "shapley", samples=least(16))
+    with pytest.raises(LimitError, match=f"{min_evaluations(16):,} or more"):
+        wb.saliency(pooled_cnn(2, 1), x, None, "shapley", samples=min_evaluations(16) - 1)
+    wb.saliency(pooled_cnn(2, 1), x, None, "shapley", samples=min_evaluations(16))
     with pytest.raises(OptionError, match="2 position axes"):
-        wb.saliency(cnn(1), x, None, "shapley", patches=(2, 2, 2))
+        wb.saliency(pooled_cnn(2, 1), x, None, "shapley", patches=(2, 2, 2))
 
 
 def test_saved_and_loaded(tmp_path):
-    e = wb.saliency(cnn(1), pictures(2), None, "shapley", samples=70)
+    e = wb.saliency(pooled_cnn(2, 1), pictures(2), None, "shapley", samples=70)
     e.save(tmp_path / "e.whybox")
     back = wb.load(tmp_path / "e.whybox")
     np.testing.assert_array_equal(back.values, e.values)

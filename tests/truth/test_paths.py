@@ -6,26 +6,12 @@ import torch
 from torch import nn
 
 import whybox as wb
+from networks.small import Formula, rows
 from whybox.errors import InputError, LimitError, NonFiniteError, OptionError, UnsupportedModelError
 from whybox.methods.saliency.integrated_gradients import IntegratedGradients, _PathPool
-from whybox.numerics.adaptive_quadrature import QUADRATURE_LEVELS, QUADRATURE_NODES, every_other, stretches
+from whybox.numerics.adaptive_quadrature import QUADRATURE_LEVELS, QUADRATURE_NODES, coarser_weights, interval_weights
 
 IG, EG = "integrated_gradients", "expected_gradients"
-
-
-class Of(nn.Module):
-    """A function of rows as a network."""
-
-    def __init__(self, f):
-        super().__init__()
-        self.f = f
-
-    def forward(self, *x):
-        return self.f(*x)
-
-
-def of(f):
-    return Of(f).eval()
 
 
 def cnn(act, seed=0, outputs=4):
@@ -43,8 +29,8 @@ def cnn(act, seed=0, outputs=4):
     return net.eval()
 
 
-def pictures(rows=12, seed=0):
-    return np.random.default_rng(seed).normal(size=(rows, 2, 8, 8)).astype(np.float32)
+def pictures(count=12, seed=0):
+    return rows(count, 2, 8, 8, seed=seed)
 
 
 def normed():
@@ -73,9 +59,9 @@ def test_patterson_rules_are_exact_up_to_their_degree(level, degree):
 
 def test_stretches_are_what_is_nearest():
     t = np.array([0.1, 0.3, 0.9])
-    np.testing.assert_allclose(stretches(t), [0.2, 0.4, 0.4])
-    np.testing.assert_allclose(every_other(t), [0, 1, 0])
-    np.testing.assert_allclose(every_other(np.array([0.1, 0.2, 0.3, 0.9])), [0.2, 0, 0.8, 0])
+    np.testing.assert_allclose(interval_weights(t), [0.2, 0.4, 0.4])
+    np.testing.assert_allclose(coarser_weights(t), [0, 1, 0])
+    np.testing.assert_allclose(coarser_weights(np.array([0.1, 0.2, 0.3, 0.9])), [0.2, 0, 0.8, 0])
 
 
 # closed forms
@@ -85,7 +71,7 @@ def test_stretches_are_what_is_nearest():
 def test_a_line_gives_the_line(steps):
     """Where riemann_trapezoid elsewhere returns 2.7 of 3 with 10 steps."""
     x = np.array([[1.0], [-2.0]], dtype=np.float32)
-    e = wb.saliency(of(lambda x: 3 * x), x, method=IG, steps=steps)
+    e = wb.saliency(Formula(lambda x: 3 * x), x, method=IG, steps=steps)
     np.testing.assert_allclose(e.values, 3 * x, rtol=1e-6)
     assert extra(e, "converged").all()
     if steps is None:
@@ -95,12 +81,12 @@ def test_a_line_gives_the_line(steps):
 def test_squares_products_and_cubes():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(6, 2)).astype(np.float32)
-    e = wb.saliency(of(lambda x: (x**2).sum(1)), x, method=IG)
+    e = wb.saliency(Formula(lambda x: (x**2).sum(1)), x, method=IG)
     np.testing.assert_allclose(e.values, x**2, rtol=1e-5, atol=1e-6)
-    e = wb.saliency(of(lambda x: x[:, 0] * x[:, 1]), x, method=IG)
+    e = wb.saliency(Formula(lambda x: x[:, 0] * x[:, 1]), x, method=IG)
     np.testing.assert_allclose(e.values, np.repeat(x.prod(1, keepdims=True) / 2, 2, axis=1), rtol=1e-5, atol=1e-6)
     b = np.array([1.0, -1.0], dtype=np.float32)
-    e = wb.saliency(of(lambda x: x[:, 0] * x[:, 1]), x, method=IG, baseline=b)
+    e = wb.saliency(Formula(lambda x: x[:, 0] * x[:, 1]), x, method=IG, baseline=b)
     np.testing.assert_allclose(e.values, (x - b) * (x + b)[:, ::-1] / 2, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(extra(e, "base"), -1.0)
 
@@ -108,7 +94,7 @@ def test_squares_products_and_cubes():
 def test_kinks_are_found():
     places = torch.tensor([0.1234, 0.71, 0.333])
     x = np.ones((1, 3), dtype=np.float32)
-    e = wb.saliency(of(lambda x: (x - places).abs().sum(1)), x, method=IG, tol=0.002)
+    e = wb.saliency(Formula(lambda x: (x - places).abs().sum(1)), x, method=IG, tol=0.002)
     np.testing.assert_allclose(e.values[0], 1 - 2 * places.numpy(), atol=0.01)
     assert extra(e, "converged").all()
     assert extra(e, "steps")[0] < 60
@@ -117,11 +103,11 @@ def test_kinks_are_found():
 def test_equal_ends_have_an_allowance_of_their_own():
     """f(x) = f(b): no error is small relative to nothing."""
     x = np.full((1, 1), 3.0, dtype=np.float32)
-    e = wb.saliency(of(lambda x: torch.sin(x * np.pi / 3)), x, method=IG)
+    e = wb.saliency(Formula(lambda x: torch.sin(x * np.pi / 3)), x, method=IG)
     assert abs(e.prediction[0]) < 1e-5
     assert extra(e, "converged").all()
     assert abs(e.values[0, 0]) < 2e-4
-    e = wb.saliency(of(lambda x: x * 0 + 5), x, method=IG)
+    e = wb.saliency(Formula(lambda x: x * 0 + 5), x, method=IG)
     assert e.values[0, 0] == 0
     assert extra(e, "converged").all()
 
@@ -185,7 +171,7 @@ def test_rows_that_may_not_go_on_are_marked():
 
 def test_a_map_that_did_not_settle_is_marked_although_it_adds_up():
     # what the second half takes from one number it gives to the other: the sum is exact with any steps
-    net = of(lambda x: torch.relu(x[:, 0] - 0.5) - torch.relu(x[:, 1] - 0.5) + x[:, 2])
+    net = Formula(lambda x: torch.relu(x[:, 0] - 0.5) - torch.relu(x[:, 1] - 0.5) + x[:, 2])
     x = np.ones((1, 3), dtype=np.float32)
     e = wb.saliency(net, x, method=IG, max_steps=7, tol=0.001)
     assert abs(extra(e, "completeness_error")[0]) < 1e-6
@@ -265,7 +251,7 @@ def test_it_leaves_the_network_as_it_was():
 def test_whole_numbers_are_held():
     torch.manual_seed(0)
     table = nn.Embedding(5, 3)
-    net = Of(lambda ids, x: (table(ids[:, 0]) * x**2).sum(1))
+    net = Formula(lambda ids, x: (table(ids[:, 0]) * x**2).sum(1))
     net.table = table
     ids, x = np.array([[0], [3]]), np.ones((2, 3), dtype=np.float32)
     (e,) = wb.saliency(net.eval(), (ids, x), method=IG)
@@ -274,7 +260,7 @@ def test_whole_numbers_are_held():
     with pytest.raises(OptionError, match="must be None"):
         wb.saliency(net, (ids, x), method=IG, baseline=(0, 0))
     with pytest.raises(UnsupportedModelError, match="whole numbers"):
-        wb.saliency(of(lambda i: i.float()), np.array([[1]]), method=IG)
+        wb.saliency(Formula(lambda i: i.float()), np.array([[1]]), method=IG)
 
 
 # memory
@@ -313,7 +299,7 @@ def test_the_budget_bounds_rows_together_and_what_is_kept(monkeypatch):
 
 def test_baselines_are_what_they_are_called():
     x = np.abs(pictures(3))
-    net = of(lambda x: x.flatten(1).sum(1))  # the map is the way from the baseline
+    net = Formula(lambda x: x.flatten(1).sum(1))  # the map is the way from the baseline
 
     def start(baseline, **more):
         return x - wb.saliency(net, x, method=IG, baseline=baseline, reduce=None, **more).values
@@ -351,7 +337,7 @@ def test_baselines_that_are_refused(baseline, error, words):
 
 def test_baselines_of_tables():
     x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    net = of(lambda x: x.sum(1))
+    net = Formula(lambda x: x.sum(1))
     with pytest.raises(OptionError, match="mean of background rows"):
         wb.saliency(net, x, method=IG, baseline="mean")
     with pytest.raises(OptionError, match="for pictures"):
@@ -392,7 +378,7 @@ def test_expected_gradients_cover_a_product():
     rng = np.random.default_rng(1)
     x, behind = rng.normal(size=(40, 2)) + 1, rng.normal(size=(50, 2)) @ [[1, 0.5], [0, 1]]
     truth = ((x[:, None] - behind) * (x[:, None, ::-1] + behind[:, ::-1]) / 2).mean(1)
-    net = of(lambda x: x[:, 0] * x[:, 1])
+    net = Formula(lambda x: x[:, 0] * x[:, 1])
     inside, found = [], []
     for seed in range(25):
         e = wb.saliency(
@@ -442,7 +428,7 @@ def test_what_happens_close_to_the_baseline_is_seen(steepness, shared):
     No node of a rule lies in the jump, and the sum is right without it; the gradient at the baseline tells.
     """
     a, b, c = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]), torch.tensor([0.3, 0.1])
-    net = of(lambda x: torch.tanh(steepness * (x @ a)) - torch.tanh(steepness * (x @ b)) + x @ c)
+    net = Formula(lambda x: torch.tanh(steepness * (x @ a)) - torch.tanh(steepness * (x @ b)) + x @ c)
     x = np.array([[1, 1], [0.5, 0.5]], np.float32)
     e = wb.saliency(net, x, method=IG, baseline=0 if shared else np.zeros_like(x), tol=0.01)
     exact = x * np.array([1.0, -1.0]) * np.tanh(steepness * 2 * x[:, :1]) / x[:, :1] + x * c.numpy()

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 import whybox as wb
 from fixed_maps import Fixed
-from whybox.checks.check import CHECK_GROUPS, check_saved
+from whybox.checks.check import GROUPS, check_saved
 from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.result import VERDICTS, Check, Checks
@@ -97,7 +97,9 @@ def test_maps_of_a_trained_network_depend_on_it(digits, method):
     assert found.passed
     assert set(found[ALL_LAYERS].details["controls"]) == {"the input itself", "an edge detector"}
     assert ("before the product" in found[ALL_LAYERS].reason) == (method in BEFORE_PRODUCT)
-    assert ("compared with replacements at the same distance" in found[ALL_LAYERS].reason) == (method in ("occlusion", "ablation"))
+    assert ("compared with replacements at the same distance" in found[ALL_LAYERS].reason) == (
+        method in ("occlusion", "ablation")
+    )
 
 
 def test_methods_known_to_pass_over_upper_layers_keep_more(digits):
@@ -166,10 +168,9 @@ def test_judged_with_the_product_the_input_alone_would_hide_the_network(digits):
     """Why maps are divided first: the product with a sparse picture keeps its order whatever the network knows."""
     net, rows = digits
     e = wb.saliency(net, rows, method="gradient_x_input")
-    other = wb.saliency(
-        as_network(net).randomised(5), rows, [int(t) for t in e.extras["target"][1]], method="gradient_x_input"
-    )
-    raw = np.mean([spearman(np.abs(a.ravel()), np.abs(b.ravel())) for a, b in zip(e.values, other.values, strict=True)])
+    random_net, target = as_network(net).with_random_parameters(5), [int(t) for t in e.extras["target"][1]]
+    other = wb.saliency(random_net, rows, target, method="gradient_x_input").values
+    raw = np.mean([spearman(np.abs(a.ravel()), np.abs(b.ravel())) for a, b in zip(e.values, other, strict=True)])
     judged = wb.check(e, net, rows, checks="model dependence")[ALL_LAYERS].number
     assert raw > 0.5 > judged
 
@@ -183,9 +184,9 @@ def test_a_map_that_stops_below_the_top_fails_there(digits):
         title: ClassVar[str] = "Below"
         reduces: ClassVar[str] = "max"
 
-        def __call__(self, problem):
-            tapped = problem.net.from_layer("0", problem.to_device(np.arange(problem.rows)))[1]
-            return MethodOutput([[problem.net.numpy(tapped).max(axis=1, keepdims=True)]], "none", "none", exact=True)
+        def __call__(self, q):
+            tapped = q.net.split_at_layer("0", q.lift(np.arange(q.rows)))[1]
+            return MethodOutput([[q.net.numpy(tapped).max(axis=1, keepdims=True)]], "none", "none", exact=True)
 
     found = wb.check(wb.saliency(net, rows, method=Below()), net, rows, method=Below(), checks="model dependence")
     assert found[TOP_LAYER].verdict == "fail"
@@ -271,7 +272,7 @@ def test_bfloat16_is_compared(digits):
 def test_what_does_not_belong_is_refused(table):
     net, rows = table
     e = wb.saliency(net, rows)
-    other = as_network(net).randomised(2).module
+    other = as_network(net).with_random_parameters(2).module
     with pytest.raises(InputError, match="another network"):
         wb.check(e, other, rows)
     with pytest.raises(InputError, match="other inputs"):
@@ -453,7 +454,7 @@ def test_the_table_in_every_form(table, tmp_path):
     net, rows = table
     e = wb.saliency(net, rows, method="smoothgrad", samples=6)
     found = wb.check(e, net, rows, max_rows=5)
-    assert {c.group for c in found.rows} == {group.name for group in CHECK_GROUPS}
+    assert {c.group for c in found.rows} == set(GROUPS)
     assert {c.verdict for c in found.rows} <= set(VERDICTS)
     assert [set(line) for line in found.table()] == [{"check", "verdict", "number", "reason"}] * len(found.rows)
     assert "5 of 20 rows checked" in str(found)
@@ -492,8 +493,7 @@ def test_the_seed_decides_everything(table):
 
 def test_the_network_is_left_as_it_was(table):
     net, rows = table
-    before = {k: v.clone() for k, v in net.state_dict().items()}
-    state = torch.random.get_rng_state()
+    before, state = {k: v.clone() for k, v in net.state_dict().items()}, torch.random.get_rng_state()
     wb.check(wb.saliency(net, rows), net, rows, max_rows=4)
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert all(p.requires_grad and p.grad is None for p in net.parameters())

@@ -138,10 +138,10 @@ def test_every_verb_and_figure_refuses_what_could_be_two():
     for ask in (
         lambda o: wb.explain(model, X[:2], output=o),
         lambda o: wb.explain(model, X[:2], X[:9], output=o, order=2),
-        lambda o: wb.plan(model, 10, output=o),
+        lambda o: wb.plan(wb.explain, model, 10, output=o),
         lambda o: wb.importance(model, X[:5], output=o),
         lambda o: wb.effects(model, X[:20], 0, output=o),
-        lambda o: wb.plan_effects(model, X[:20], 0, output=o),
+        lambda o: wb.plan(wb.effects, model, X[:20], 0, output=o),
         lambda o: wb.interactions(model, X[:20], output=o),
         lambda o: wb.regions(model, X[:50], 0, output=o),
         lambda o: e.plot.beeswarm(output=o),

@@ -95,14 +95,14 @@ def test_report(folder, capsys):
         (["explain", "@model.json", "@junk.parquet", "-o", "@y.csv"], 3, "cannot be read as a table"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.docx"], 2, "results are written to"),
         (["explain", "@model.json", "@rows.csv", "-o", "@no/y.csv"], 3, "does not exist"),
-        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--output", "2"], 2, "--output '2'"),
+        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--output", "2"], 2, "--output 2"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--scale", "probability"], 2, "--background FILE"),
-        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--output", "raw"], 2, "write --scale 'raw'"),
+        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--output", "raw"], 2, "write --scale raw"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--player", "x"], 2, "NAME=COLUMN"),
-        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--id", "nope"], 2, "--id 'nope'"),
-        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--index", "x"], 2, "--index 'x'"),
+        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--id", "nope"], 2, "--id nope"),
+        (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--index", "x"], 2, "--index x"),
         (["report", "@model.json", "@rows.csv", "-o", "@y.pdf"], 2, ".html file"),
-        (["report", "@model.json", "@rows.csv", "-o", "@y.html", "--y", "y"], 2, "--y 'y'"),
+        (["report", "@model.json", "@rows.csv", "-o", "@y.html", "--y", "y"], 2, "--y y"),
     ],
 )
 def test_errors_are_one_line_with_a_code_and_nothing_written(folder, capsys, arguments, code, words):
@@ -218,11 +218,13 @@ def test_demo_and_help(tmp_path, capsys):
     assert {p.name for p in (tmp_path / "d").iterdir()} == {"report.html", "attributions.parquet"}
     assert str(tmp_path / "d" / "report.html") in capsys.readouterr().out
     assert main([]) == 2
-    for command in ([], ["explain"], ["report"], ["demo"]):
+    for command in ([], ["explain"], ["report"], ["demo"], ["plan"], ["plan", "effects"], ["check"], ["completion"]):
         with pytest.raises(SystemExit) as stop:
             main([*command, "--help"])
         assert stop.value.code == 0
-    assert "exit codes" in capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert "exit codes" in shown
+        assert max(map(len, shown.splitlines())) <= 120
 
 
 def test_streams_parquet_in_batches(folder, monkeypatch, capsys):
@@ -276,4 +278,4 @@ def test_output_takes_the_label_of_a_class(tmp_path, capsys):
         assert np.allclose(pd.read_parquet(tmp_path / "out.parquet")["prediction"], raw[:, column])
     for verb in ("explain", "effects"):
         assert run(tmp_path, verb, "@m.json", "@rows.csv", "-o", "@out.parquet", "--output", "2") == 2
-        assert "--output '2' is not an output of this model. Known: '-1', '0', '3'" in capsys.readouterr().err
+        assert "--output 2 is not an output of this model. Known: '-1', '0', '3'" in capsys.readouterr().err

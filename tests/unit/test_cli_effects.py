@@ -66,33 +66,6 @@ def test_wrong_usage_has_its_code_and_writes_nothing(folder, capsys, arguments, 
     assert not (folder / "no.parquet").exists()
 
 
-def test_the_plan_is_printed_and_nothing_else_is_done(folder, capsys):
-    assert (
-        run(
-            folder,
-            "effects",
-            "@model.txt",
-            "@rows.parquet",
-            "--no-verify",
-            "--plan",
-            "--feature",
-            "bmi",
-            "--kind",
-            "anova",
-        )
-        == 0
-    )
-    said = capsys.readouterr()
-    assert "Functional ANOVA component: 1 curve" in said.out
-    assert "no predictions" in said.out
-    assert said.err == ""
-    for arguments in (("--plan", "-o", "@no.parquet"), ()):
-        assert run(folder, "effects", "@model.txt", "@rows.parquet", "--no-verify", *arguments) == 2
-        assert "--plan" in capsys.readouterr().err
-    assert not (folder / "no.parquet").exists()
-    assert run(folder, "effects", "@model.txt", "@rows.parquet", "--no-verify", "--plan", "--feature", "bmy") == 2
-
-
 def test_what_it_costs_to_ask_a_model_is_said_before(folder, capsys):
     import joblib
     from sklearn.decomposition import PCA
@@ -104,9 +77,9 @@ def test_what_it_costs_to_ask_a_model_is_said_before(folder, capsys):
     arguments = ("@mixed.joblib", "@rows.parquet", "--no-verify", "--trust-pickle", "--feature", "bmi", "--grid", "5")
     assert run(folder, "effects", *arguments, "-o", "@mixed.csv") == 0
     said = capsys.readouterr().err
-    plan = wb.plan_effects(model, zoo.X(), "bmi", grid=5)
+    plan = wb.plan(wb.effects, model, zoo.X(), "bmi", grid=5)
     assert f"whybox: asking the model for {plan.predictions:,} predictions, about " in said
-    assert run(folder, "effects", *arguments, "--plan") == 0
+    assert run(folder, "plan", "effects", *arguments) == 0
     assert f"{plan.predictions:,} predictions" in capsys.readouterr().out
 
 

@@ -1,5 +1,6 @@
 """What ``whybox saliency`` reads and draws: several inputs by name, pictures of every kind, tables, series, tokens; and what an interrupt leaves."""
 
+import shutil
 import sys
 
 import numpy as np
@@ -7,13 +8,13 @@ import pytest
 from PIL import Image
 
 import whybox as wb
-from networks.programs import Both, fill
+from networks.programs import Both
 from whybox.cli.main import main
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return fill(tmp_path_factory.mktemp("programs"))
+def folder(programs, tmp_path_factory):
+    return shutil.copytree(programs, tmp_path_factory.mktemp("programs") / "copy")
 
 
 def run(folder, *arguments):

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import shutil
 import sys
 import zipfile
 
@@ -12,14 +13,14 @@ import torch
 from PIL import Image
 
 import whybox as wb
-from networks.programs import fill, net
+from networks.programs import net
 from whybox.cli.main import main
 from whybox.errors import ModelFileError, UnsupportedModelError, UntrustedPickleError
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return fill(tmp_path_factory.mktemp("programs"))
+def folder(programs, tmp_path_factory):
+    return shutil.copytree(programs, tmp_path_factory.mktemp("programs") / "copy")
 
 
 def run(folder, *arguments):
@@ -160,13 +161,35 @@ def test_a_picture_shows_every_input_or_says_that_it_cannot(folder, capsys):
     assert not (folder / "many.png").exists()
 
 
-def test_the_help_names_every_method(capsys):
-    from whybox.methods.registry import family_ids
+@pytest.mark.parametrize("command", ["saliency", "check"])
+def test_the_help_lists_every_method_with_its_options(command, capsys):
+    from whybox.methods.registry import methods, options_of
 
     with pytest.raises(SystemExit):
-        main(["saliency", "--help"])
-    said = " ".join(capsys.readouterr().out.split())
-    assert f"one of {', '.join(family_ids('saliency'))}" in said
+        main([command, "--help"])
+    printed = capsys.readouterr().out
+    for spec in methods("saliency"):
+        assert f"\n  {spec.id} " in printed
+        assert spec.summary in " ".join(printed.split())
+        assert all(o.name in printed for o in options_of(spec))
+    assert "samples=2000, keep=0.5" in printed
+
+
+def test_a_method_that_is_new_in_the_list_is_in_the_command(folder, capsys):
+    from whybox.methods.registry import MethodSpec, registered
+
+    spec = MethodSpec(id="mine", family="saliency", title="Mine", summary="the gradient, by another name",
+                      reference="none", run="whybox.methods.saliency.gradients:SmoothGrad",
+                      options="whybox.methods.saliency.gradients:SmoothGrad", command="saliency")  # fmt: skip
+    asked = "@net.pt2", "@rows.npy", "-o", "@mine.npz", "--method", "mine", "--option", "samples=4"
+    assert run(folder, *asked) == 2
+    assert "--method mine is not known" in capsys.readouterr().err
+    with registered(spec):
+        assert run(folder, *asked) == 0
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            main(["saliency", "--help"])
+        assert "mine                  the gradient, by another name" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -201,7 +224,7 @@ def test_the_help_names_every_method(capsys):
         (("@net.pt2", "@0.png", "--mean", "left=0.5"), 2, "here there is one"),
         (("@net.pt2", "@0.png", "--channels", "2"), 2, "1 for grey"),
         (("@net.pt2", "@0.png", "--channel-axis", "x"), 2, "a number, or none"),
-        (("@net.pt2", "@rows.npy", "--method", "expected_gradients"), 2, "--background FILE"),
+        (("@net.pt2", "@rows.npy", "--method", "expected_gradients"), 2, "--background [NAME=]FILE"),
         (("@net.pt2", "@rows.npy", "--names", "@0.png"), 3, "UTF-8"),
         (("@net.pt2", "@number.npy"), 3, "first axis is the rows"),
         (("@net.pt2", "@empty.npy"), 3, "no array"),

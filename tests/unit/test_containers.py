@@ -64,8 +64,8 @@ def test_everything_that_takes_rows_takes_containers(forest, name, tmp_path):
     assert wb.importance(model, containers(rows)[name]).values.tobytes() == wb.importance(model, rows).values.tobytes()
     assert wb.interactions(model, containers(rows)[name]).shape == (5, 5)
     assert len(wb.regions(model, containers(rows)[name], "bmi", depth=1)) >= 1
-    assert wb.plan(model, containers(rows)[name]).rows == 20
-    assert wb.plan_effects(model, containers(rows)[name], ["bmi"]).checks == 20
+    assert wb.plan(wb.explain, model, containers(rows)[name]).rows == 20
+    assert wb.plan(wb.effects, model, containers(rows)[name], ["bmi"]).checks == 20
     assert len(wb.report(model, containers(rows)[name], tmp_path / "r.html", sections=())) == 20
 
 

@@ -31,12 +31,6 @@ def two(frame):
     return np.column_stack([one(frame), -one(frame)])
 
 
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
-
-
 @pytest.mark.parametrize("style", ["default", "dark_background"])
 @pytest.mark.parametrize("kind", ["pdp", "ice", "c-ice", "ale", "marginal"])
 @pytest.mark.parametrize("feature", ["real $x$", "word", "day", "whole"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_as_many_predictions_as_were_planned(kind, features, grid):
     if kind == "d-ice" and features in ("several", "one of categories", "a surface"):
         chosen = ["real", "few"]
     function = Counted()
-    plan = wb.plan_effects(function, rows, chosen, kind, grid=grid)
+    plan = wb.plan(wb.effects, function, rows, chosen, kind, grid=grid)
     assert function.rows == plan.spent <= 2 + max(32, plan.predictions / 4)
     function.rows = 0
     found = wb.effects(function, rows, chosen, kind, grid=grid)
@@ -86,8 +87,8 @@ def test_as_many_predictions_as_were_planned(kind, features, grid):
 
 def test_more_than_is_allowed_is_refused_as_by_the_call_itself():
     rows, function = table(), Counted()
-    needed = wb.plan_effects(function, rows, ["real", "word"], "ale").model_calls
-    for ask in (wb.plan_effects, wb.effects):
+    needed = wb.plan(wb.effects, function, rows, ["real", "word"], "ale").model_calls
+    for ask in (partial(wb.plan, wb.effects), wb.effects):
         function.rows = 0
         with pytest.raises(LimitError, match=f"{needed:,} predictions"):
             ask(function, rows, ["real", "word"], "ale", max_evals=needed - 1)
@@ -98,13 +99,13 @@ def test_more_than_is_allowed_is_refused_as_by_the_call_itself():
 
 def test_a_plan_refuses_what_the_call_refuses():
     for wrong in ({"kind": "pdb"}, {"features": "reel"}, {"grid": 1}, {"n_jobs": 0}, {"kind": "d-ice"}):
-        for ask in (wb.plan_effects, wb.effects):
+        for ask in (partial(wb.plan, wb.effects), wb.effects):
             with pytest.raises(OptionError):
                 ask(Counted(), table(), **wrong)
 
 
 def test_a_plan_says_in_a_few_lines_what_it_knows():
-    plan = wb.plan_effects(Counted(), table(), ["real", "few"])
+    plan = wb.plan(wb.effects, Counted(), table(), ["real", "few"])
     said = str(plan)
     assert 4 <= len(said.splitlines()) <= 6
     for words in ("Partial dependence", "interventional", "exact", f"{plan.predictions:,}", f"{plan.brute:,}", "MiB"):
@@ -120,17 +121,17 @@ def test_trees_are_not_asked_and_estimators_that_are_read_are_not_asked_yet():
     calls = []
     forest.predict, own = lambda rows: calls.append(len(rows)) or own(rows), forest.predict
     for kind in KINDS:
-        plan = wb.plan_effects(forest, X, ["bmi", "age"], kind)
+        plan = wb.plan(wb.effects, forest, X, ["bmi", "age"], kind)
         assert plan.predictions == plan.brute == plan.batches == plan.spent == 0
         assert plan.kernel == "the trees' own leaves"
         assert plan.model_calls == plan.checks == len(X)
         assert 0 < plan.seconds < 60
         assert plan.line.startswith("no predictions")
-    surfaces = wb.plan_effects(forest, X, list(combinations(X, 2)))
+    surfaces = wb.plan(wb.effects, forest, X, list(combinations(X, 2)))
     assert surfaces.curves == 10
     assert wb.effects(forest, X, "bmi")["bmi"].evidence.model_calls == len(X)
     mixed = make_pipeline(PCA(2), RandomForestRegressor(5, random_state=0)).fit(X, y)
-    plan = wb.plan_effects(mixed, X, "bmi", grid=9)  # read, and asked through our reading
+    plan = wb.plan(wb.effects, mixed, X, "bmi", grid=9)  # read, and asked through our reading
     assert plan.predictions > 0
     assert plan.spent == 0
     assert plan.model_calls == wb.effects(mixed, X, "bmi", grid=9)["bmi"].evidence.model_calls == len(X)
@@ -142,7 +143,7 @@ def test_a_model_that_answers_for_some_features_only_has_both_in_one_plan():
     X, y = zoo.X(), zoo.y()
     mixed = ColumnTransformer([("p", PCA(1), ["age", "bmi"])], remainder="passthrough")
     model = make_pipeline(mixed, RandomForestRegressor(5, random_state=0)).fit(X, y)
-    plan = wb.plan_effects(model, X, ["bmi", "bp"], grid=4)
+    plan = wb.plan(wb.effects, model, X, ["bmi", "bp"], grid=4)
     assert "leaves" in plan.kernel
     assert "predictions" in plan.kernel
     found = wb.effects(model, X, ["bmi", "bp"], grid=4)
@@ -161,7 +162,7 @@ def test_a_slow_model_is_timed_by_few_rows_and_predicted_well():
         return rows[:, 0]
 
     X = np.random.default_rng(0).normal(size=(2000, 2))
-    plan = wb.plan_effects(slow, X, 0, "ale", grid=5)
+    plan = wb.plan(wb.effects, slow, X, 0, "ale", grid=5)
     assert 0.3 < plan.seconds / (0.02 * plan.batches + 0.0002 * plan.predictions) < 3
     assert plan.spent < 1000
     asked.clear()
@@ -186,5 +187,5 @@ def test_expected_batches_are_those_that_are_made(monkeypatch):
 def test_knn_in_a_pipeline():
     X, y = zoo.X(), zoo.y()
     model = make_pipeline(StandardScaler(), KNeighborsRegressor(3)).fit(X, y)
-    plan = wb.plan_effects(model, X, ["bmi", ("bmi", "age")], grid=4, sample_weight=np.arange(len(X)) % 5)
+    plan = wb.plan(wb.effects, model, X, ["bmi", ("bmi", "age")], grid=4, sample_weight=np.arange(len(X)) % 5)
     assert plan.model_calls == wb.effects(model, X, ["bmi", ("bmi", "age")], grid=4)[0].evidence.model_calls

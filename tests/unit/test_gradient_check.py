@@ -14,7 +14,7 @@ from torch import nn
 
 import whybox as wb
 from networks import operators
-from networks.small import Formula, convolutional, seeded
+from networks.small import Formula, convolutional, flat, rows, seeded
 from whybox.errors import UnsupportedModelError
 
 WRONG = "derivatives are not those of its outputs"
@@ -25,14 +25,6 @@ RIGHT = {
     "interpolated": lambda h: h.floor() + (h - h.floor()),
     "a weight per place, whole": lambda h: h * torch.arange(h.shape[1]).float(),
 }
-
-
-def rows(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def flat():
-    return seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)))
 
 
 def differences(net, x, target, step=1e-5):

@@ -224,20 +224,22 @@ def test_other_frame_libraries_give_the_same_numbers(library):
 
 
 def test_category_names_that_xgboost_damaged_are_named_as_the_cause():
-    from whybox.adapters.xgboost.category_names import Garbled
+    from whybox.adapters.xgboost.category_names import DamagedNamesEncoder
 
     names = ("Bern", "Köln", "Paris")
     stored = ("Bern", "Köl", "nPari")  # what XGBoost before 3.4 keeps of them
-    encoder = NumberEncoder("XGBoost", categories={0: stored}, unseen=None)
+    encoder = NumberEncoder("XGBoost", categories={0: stored}, unseen_code=None)
     train = pd.DataFrame({"city": pd.Categorical(["Paris", "Köln", None], categories=names)})
-    assert np.array_equal(Garbled(encoder)(as_table(train))[:, 0], [2, 1, np.nan], equal_nan=True)
-    assert Garbled(encoder)(as_table(pd.DataFrame({"city": ["Bern", None]})))[0, 0] == 0
+    assert np.array_equal(DamagedNamesEncoder(encoder)(as_table(train))[:, 0], [2, 1, np.nan], equal_nan=True)
+    assert DamagedNamesEncoder(encoder)(as_table(pd.DataFrame({"city": ["Bern", None]})))[0, 0] == 0
     for other in (["Paris"], pd.Categorical(["Köln"]), ["nPari"]):
         with pytest.raises(
             DtypeError, match=r"XGBoost before 3\.4 damages .*Pass a frame .*3\.4 or newer, or with ASCII"
         ):
-            Garbled(encoder)(as_table(pd.DataFrame({"city": other})))
-    whole = Garbled(NumberEncoder("XGBoost", categories={0: names}, unseen=None), fixed=True)
+            DamagedNamesEncoder(encoder)(as_table(pd.DataFrame({"city": other})))
+    whole = DamagedNamesEncoder(
+        NumberEncoder("XGBoost", categories={0: names}, unseen_code=None), names_are_cut_right=True
+    )
     assert whole(as_table(pd.DataFrame({"city": ["Paris", "Köln"]})))[:, 0].tolist() == [2, 1]
 
 

@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 
 from ensembles import ensemble, random_ensemble, random_rows
-from whybox.adapters.files.strict_document import CheckedNode, plain_number, plain_numbers, together
-from whybox.adapters.verification.probe_rows import Domain, ProbeRowMaker, complete, rows_everywhere
+from whybox.adapters.files.strict_document import (
+    CheckedNode,
+    parse_plain_number,
+    parse_plain_numbers,
+    read_concatenated,
+)
+from whybox.adapters.verification.probe_rows import Domain, ProbeRowMaker, can_probe_every_node, rows_for_every_node
 from whybox.errors import ModelFileError
 from whybox.kernels import tree_shap
 from whybox.kernels.reference import ZERO_THRESHOLD, goes_left
-from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, SINGLE, TINY_AS_ZERO, ZERO_MISSING, Tree
+from whybox.models.trees import FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, TINY_AS_ZERO, ZERO_MISSING, Tree
 
 TINY = np.nextafter(0, 1)
 THRESHOLDS = [
@@ -56,10 +61,10 @@ def stump(threshold, flags):
 
 @pytest.mark.parametrize("equal", [0, LESS_EQUAL])
 @pytest.mark.parametrize(
-    "kind", [0, SINGLE, TINY_AS_ZERO, TINY_AS_ZERO | ZERO_MISSING, TINY_AS_ZERO | ZERO_MISSING | MISSING_LEFT]
+    "kind", [0, FLOAT32_SPLIT, TINY_AS_ZERO, TINY_AS_ZERO | ZERO_MISSING, TINY_AS_ZERO | ZERO_MISSING | MISSING_LEFT]
 )
 def test_the_last_value_left_and_the_first_right(equal, kind):
-    for t in SINGLES if kind == SINGLE else THRESHOLDS:
+    for t in SINGLES if kind == FLOAT32_SPLIT else THRESHOLDS:
         e = ensemble([stump(t, equal | kind)], 1, 1)
         maker = ProbeRowMaker(e, Domain())
         left, right = maker.last_left[0], maker.first_right[0]
@@ -70,14 +75,14 @@ def test_the_last_value_left_and_the_first_right(equal, kind):
 
 
 @pytest.mark.parametrize(
-    "flags", [LESS_EQUAL, 0, SINGLE, LESS_EQUAL | MISSING_LEFT, LESS_EQUAL | TINY_AS_ZERO | NAN_AS_ZERO]
+    "flags", [LESS_EQUAL, 0, FLOAT32_SPLIT, LESS_EQUAL | MISSING_LEFT, LESS_EQUAL | TINY_AS_ZERO | NAN_AS_ZERO]
 )
 @pytest.mark.parametrize("seed", range(4))
 def test_every_threshold_is_pinned_from_both_sides_in_its_own_tree(seed, flags):
     grid = np.random.default_rng(seed).normal(size=12).astype(np.float32).astype(float)
     e = random_ensemble(seed, columns=5, trees=4, depth=5, categorical=False, flags=flags, grid=grid)
     maker = ProbeRowMaker(e, Domain())
-    made, pinned, total = rows_everywhere(maker)
+    made, pinned, total = rows_for_every_node(maker)
     assert made.shape == (len(e.left), 2, 5)
     assert (
         0 < pinned <= total == len({(f, t) for f, t, k in zip(e.feature, e.threshold, e.left, strict=True) if k >= 0})
@@ -127,10 +132,10 @@ def _above(e, first, node):
 
 def test_categories_and_linear_leaves_are_left_to_rows_that_meet_all_trees():
     plain = {"columns": 4, "trees": 2, "depth": 3}
-    assert complete(random_ensemble(0, **plain, categorical=False), Domain())
-    assert not complete(random_ensemble(0, **plain, categorical=False), Domain(categories={0: 3}))
-    assert not complete(random_ensemble(1, **plain, categorical=True), Domain())
-    assert not complete(random_ensemble(0, **plain, categorical=False, linear=True), Domain())
+    assert can_probe_every_node(random_ensemble(0, **plain, categorical=False), Domain())
+    assert not can_probe_every_node(random_ensemble(0, **plain, categorical=False), Domain(categories={0: 3}))
+    assert not can_probe_every_node(random_ensemble(1, **plain, categorical=True), Domain())
+    assert not can_probe_every_node(random_ensemble(0, **plain, categorical=False, linear=True), Domain())
 
 
 @pytest.mark.parametrize("vector", [False, True])
@@ -143,8 +148,8 @@ def test_trees_add_up_from_parts(vector):
         tree_shap.predict(e, X),
         atol=1e-12,
     )
-    sizes = sum(e.size_of(p) - np.abs(e.base_values) for p in parts) + np.abs(e.base_values)
-    np.testing.assert_allclose(sizes, e.size, atol=1e-12)
+    sizes = sum(e.rounding_scale_of(p) - np.abs(e.base_values) for p in parts) + np.abs(e.base_values)
+    np.testing.assert_allclose(sizes, e.rounding_scale, atol=1e-12)
     with pytest.raises(ValueError, match="no such trees"):
         tree_shap.native(e).predict(X, np.empty((50, 2)), 0, 7)
 
@@ -154,7 +159,7 @@ def test_trees_whose_nodes_lie_about_are_put_in_order(categorical):
     e = random_ensemble(5, columns=4, trees=4, depth=4, categorical=categorical, linear=True)
     rng = np.random.default_rng(0)
     mixed = []
-    for k, tree in enumerate(e.unstack()):
+    for k, tree in enumerate(e.to_trees()):
         n = len(tree.left)
         new = np.r_[0, 1 + rng.permutation(n - 1)] if k % 2 else np.arange(n)
         old = np.argsort(new)
@@ -165,7 +170,7 @@ def test_trees_whose_nodes_lie_about_are_put_in_order(categorical):
         mixed.append(Tree(*kids, **arrays, sets=sets, linear=linear, output=tree.output, weight=tree.weight))
     X = random_rows(0, 300, 4)
     np.testing.assert_array_equal(
-        tree_shap.predict(ensemble(mixed, 4, 1), X), tree_shap.predict(ensemble(e.unstack(), 4, 1), X)
+        tree_shap.predict(ensemble(mixed, 4, 1), X), tree_shap.predict(ensemble(e.to_trees(), 4, 1), X)
     )
 
 
@@ -195,8 +200,8 @@ def test_numbers_of_a_text_are_those_of_its_words():
     rng = np.random.default_rng(0)
     random = ["".join(rng.choice(list("0123456789+-.eEinfa_ x\t"), rng.integers(1, 7))) for _ in range(3000)]
     for text in [*GOOD.split(), *BAD.split(), *random, "1 2", " 1  2 ", "1\t2", "1\n2", "1\x0b2", "1\xa02", ""]:
-        want = [plain_number(w) for w in text.split(" ") if w]
-        found = plain_numbers([text, "7"])
+        want = [parse_plain_number(w) for w in text.split(" ") if w]
+        found = parse_plain_numbers([text, "7"])
         if None in want:
             assert found is None, text
         else:
@@ -204,7 +209,7 @@ def test_numbers_of_a_text_are_those_of_its_words():
             assert found[0].tobytes() == np.array([*want, 7.0]).tobytes()
             assert found[1] == [len(want), 1]
     values = rng.integers(0, 2**64, 20_000, dtype=np.uint64).view(np.float64)
-    found = plain_numbers([" ".join(f"{v:.17g}" for v in values)])
+    found = parse_plain_numbers([" ".join(f"{v:.17g}" for v in values)])
     assert found is not None
     np.testing.assert_array_equal(found[0], values)
 
@@ -212,14 +217,14 @@ def test_numbers_of_a_text_are_those_of_its_words():
 @pytest.mark.parametrize("make", [list, np.array])
 def test_lists_read_together_say_which_is_wrong(make):
     def whole(doc, n):
-        return doc.integers(n, 0, 9)
+        return doc.integer_array(n, 0, 9)
 
     docs = [CheckedNode(make(v), f"$.trees[{i}]") for i, v in enumerate([[1, 2], [3], [4, 5, 6]])]
-    assert together(docs, [2, 1, 3], whole).tolist() == [1, 2, 3, 4, 5, 6]
+    assert read_concatenated(docs, [2, 1, 3], whole).tolist() == [1, 2, 3, 4, 5, 6]
     bad = [docs[0], CheckedNode(make([30]), "$.trees[1]"), docs[2]]
     with pytest.raises(ModelFileError, match=r"outside 0 .. 9 stands at \$\.trees\[1\]"):
-        together(bad, [2, 1, 3], whole)
+        read_concatenated(bad, [2, 1, 3], whole)
     with pytest.raises(ModelFileError, match=r"4 numbers were expected.*\$\.trees\[2\]"):
-        together(docs, [2, 1, 4], whole)
+        read_concatenated(docs, [2, 1, 4], whole)
     with pytest.raises(ModelFileError, match=r"\$\.trees\[1\]"):
-        together([docs[0], CheckedNode("3", "$.trees[1]"), docs[2]], [2, 1, 3], whole)
+        read_concatenated([docs[0], CheckedNode("3", "$.trees[1]"), docs[2]], [2, 1, 3], whole)

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestRegressor
 
 import whybox as wb
 import zoo
 from oracles import banzhaf, beta, hybrid_game, semivalue, shapley
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.games.indices import Index, as_index
+from whybox.games.players import named_groups, resolve_players
 from whybox.kernels import tree_shap
 from whybox.models.registry import as_model
 
@@ -209,8 +213,28 @@ def test_probabilities_of_many_features_are_refused_or_grouped():
     assert got.evidence.residual < 1e-12
     few = GradientBoostingClassifier(n_estimators=8, max_depth=1, random_state=0).fit(X, X[:, 3] > 0)
     assert wb.explain(few, X[:2], X[:5], scale="probability").shape == (2, 18)  # uses few of its columns
-    with pytest.raises(LimitError, match="raise max_evals"):
-        wb.explain(few, X[:2], X, scale="probability", max_evals=100)
+
+
+def test_max_evals_counts_all_rows_together_and_refuses_before_the_first_prediction(monkeypatch):
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    X = np.random.default_rng(0).normal(size=(300, 18))
+    model = GradientBoostingClassifier(n_estimators=8, max_depth=1, random_state=0).fit(X, X[:, 3] > 0)
+    used = len(np.unique(as_model(model).columns_read))
+    per_row = 2**used * 5
+    explainer = wb.explainers.TreeShap(model, X[:5], scale="probability", max_evals=2 * per_row)
+    assert explainer(X[:2]).evidence.kernel == "enumeration"
+    assert explainer.plan(2).kernel == "enumeration"
+    monkeypatch.setattr(tree_shap, "hybrid_outputs", None)  # any coalition evaluated would fail
+    says = rf"{3 * per_row:,} predictions .3 rows x 2\^{used} coalitions x 5 background rows., more than the {2 * per_row:,} allowed"
+    for ask in (explainer, lambda rows: explainer.plan(len(rows))):
+        with pytest.raises(LimitError, match=says):
+            ask(X[:3])
+    with pytest.raises(LimitError, match=r"1 row x .* raise max_evals"):  # not even one row: known without rows
+        wb.explainers.TreeShap(model, X[:5], scale="probability", max_evals=per_row - 1)
+    unlimited = wb.explainers.TreeShap(model, X[:5], scale="probability")
+    with pytest.raises(LimitError, match="more than the 1,000,000,000 allowed"):
+        unlimited.plan(10**9 // per_row + 1)
 
 
 @pytest.mark.parametrize("weights", [[1, 2], [-1] * 10, [0] * 10, [np.nan] * 10, "x"])
@@ -306,10 +330,38 @@ def test_impurity_importance_of_boosters_and_groups():
         wb.importance(zoo.built("CatBoostRegressor, RMSE")[0], method="impurity")
     with pytest.raises(OptionError, match="do not go with it"):
         wb.importance(model, method="impurity", scale="raw")
-    with pytest.raises(OptionError, match="method='gain'"):
+    with pytest.raises(OptionError, match="method='gain' is not known; there are 'shap', 'impurity'"):
         wb.importance(model, method="gain")
     with pytest.raises(OptionError, match="pass X"):
         wb.importance(model)
+
+
+def test_importance_finds_its_methods_in_the_registry(monkeypatch):
+    """One that explains rows gets the explainer handed in, and the truth where it uses it."""
+    from whybox.methods.method_spec import MethodSpec
+    from whybox.methods.registry import registered
+
+    def largest(problem):
+        e = problem.attributions("largest")
+        return replace(
+            e, kind="importance", values=np.abs(e.values).max(axis=0), dims=("feature",), prediction=None, data=None
+        )
+
+    model, rows = zoo.built("RandomForestRegressor")
+    monkeypatch.setattr("whybox.methods.importance.impurity.largest", largest, raising=False)
+    spec = MethodSpec(
+        id="largest",
+        family="importance",
+        title="Largest attribution",
+        summary="the largest absolute attribution",
+        reference="none",
+        run="whybox.methods.importance.impurity:largest",
+        takes=("y",),
+    )
+    with registered(spec):
+        got = wb.importance(model, rows[:20], zoo.y()[:20], "largest", background=rows[50:60])
+    want = wb.explain(model, rows[:20], rows[50:60])
+    assert got.values.tobytes() == np.abs(want.values).max(axis=0).tobytes()
 
 
 def test_shap_importance_is_the_mean_absolute_attribution():
@@ -376,3 +428,24 @@ def test_the_third_place_of_importance_is_the_truth():
     assert np.array_equal(
         wb.importance(model, rows[:9], None, "shap").values, wb.importance(model, rows[:9], method="shap").values
     )
+
+
+def test_groups_hold_every_part_once_in_order():
+    """Of words or segments as of columns; what is tied together comes as one."""
+    words = ["the", "film", "was", "not", "good"]
+    single = [(i,) for i in range(5)]
+    assert named_groups(words, [], single) == [(w, (i,)) for i, w in enumerate(words)]
+    assert named_groups(words, [("negated", (3, 4))], single)[2:] == [("was", (2,)), ("negated", (3, 4))]
+    tied = [(0, 1), (2,), (3, 4)]
+    assert [name for name, _ in named_groups(words, [], tied)] == ["the + film", "was", "not + good"]
+    with pytest.raises(OptionError, match="more than one player is named 'was'"):
+        named_groups(words, [("was", (3, 4))], single)
+
+
+def test_groups_of_many_columns():
+    names = [f"x{i}" for i in range(5000)]
+    X = np.random.default_rng(0).normal(size=(40, 5000))
+    model = as_model(RandomForestRegressor(2, max_depth=2, random_state=0).fit(pd.DataFrame(X, columns=names), X[:, 0]))
+    players = resolve_players(model, names, {f"g{k}": names[5 * k : 5 * k + 5] for k in range(1000)})
+    assert players.count == 1000
+    assert players.of_column.tolist() == [i // 5 for i in range(5000)]

@@ -8,14 +8,10 @@ import torch
 from torch import nn
 
 import whybox as wb
-from networks.small import Formula, seeded
+from networks.small import Formula, rows, seeded
 from whybox.errors import DtypeError, InputError, OptionError, UnsupportedModelError
 
 EVERY = ("gradient", "integrated_gradients", "smoothgrad", "deeplift", "ablation", "occlusion", "shapley")
-
-
-def rows(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def flat(i=3, o=4):

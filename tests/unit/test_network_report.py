@@ -127,7 +127,7 @@ def test_the_checks_made_unasked_hang_on_counts_and_not_on_the_clock(tmp_path, m
         assert (len(plan.groups), plan.rows) == (groups, rows), (kept, plan)
         assert plan.complete == (len(plan.groups) == 4)
         for group in check_budget.BY_COST:
-            assert group.name in plan.reason  # as run, or as left out
+            assert group.name in plan.reason  # as made, or as left out
     monkeypatch.setattr("time.perf_counter", iter(np.arange(0.0, 1e9, 1e5)).__next__)
     pages = []
     for name in ("a.html", "b.html"):

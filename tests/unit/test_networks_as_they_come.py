@@ -11,26 +11,9 @@ import torch
 from torch import nn
 
 import whybox as wb
-from networks.small import Formula, convolutional, seeded
+from networks.small import Formula, cnn, convolutional, flat, rows, seeded
 from whybox.adapters.torch.module import wrap
 from whybox.errors import InputError, NonFiniteError, UnsupportedModelError
-
-
-def rows(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def flat(out=3):
-    return seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, out)))
-
-
-def cnn(*, inplace):
-    return seeded(
-        lambda: nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=inplace), nn.Conv2d(4, 5, 3), nn.ReLU(inplace=inplace), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-            nn.Linear(5, 3),
-        )
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("method", ["gradcam", "gradcam++", "layercam", "scorecam"])
@@ -159,7 +142,7 @@ def test_weights_under_a_norm_are_drawn_anew(norm):
     with net.session():
         assert [name for name, _ in net.layers((x,))] == ["0", "1", "2"]
         for layer in ("0", "2"):
-            gone = net.randomised(1, layer).module
+            gone = net.with_random_parameters(1, layer).module
             # of a layer that was only given other biases all differences between rows stay
             assert not torch.allclose((gone(x) - gone(x[:1]))[1:], (net.module(x) - net.module(x[:1]))[1:], atol=1e-3)
 

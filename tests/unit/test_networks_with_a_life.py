@@ -13,27 +13,11 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 import whybox as wb
-from networks.small import Formula, seeded
+from networks.small import Formula, cnn, flat, rows, seeded
 from whybox.adapters.torch import graph
 from whybox.adapters.torch.capture_on_device import captured
 from whybox.adapters.torch.module import wrap
 from whybox.errors import InputError, OptionError, UnsupportedModelError
-
-
-def rows(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def flat(out=3):
-    return seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, out)))
-
-
-def cnn():
-    return seeded(
-        lambda: nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3)
-        )
-    )  # fmt: skip
 
 
 class Caching(nn.Module):

@@ -41,8 +41,8 @@ def test_a_plan_names_what_explain_then_does(forest, asked, kernel, instructions
         explainer = TreeShap(model, **asked)
         plan = explainer.plan(len(X))
         assert explainer(X).evidence.kernel == plan.name
-        assert wb.plan(model, X, asked.get("background"), order=asked.get("order", 1)).kernel == plan.kernel
-    compiled = [made for _, made in explainer._compiled(explainer.model.inputs.names)._made.values()]
+        assert wb.plan(wb.explain, model, X, asked.get("background"), order=asked.get("order", 1)).kernel == plan.kernel
+    compiled = [made for _, made in explainer._compiled(explainer.model.inputs.names)._compiled.values()]
     assert sum(made.bytes for made in compiled) <= 1.1 * plan.table_bytes
     assert plan.memory_bytes > min(plan.table_bytes, compiled_trees.MAX_COMPILED_KEPT)
     assert plan.kernel in str(plan)
@@ -54,7 +54,7 @@ def test_what_is_not_predicted_says_so(forest):
 
     _, X = forest
     model = GradientBoostingClassifier(n_estimators=3, random_state=0).fit(X[:, :4], X[:, 2] > X[:, 2].mean())
-    plan = wb.plan(model, 10, X[:5, :4], scale="probability")
+    plan = wb.plan(wb.explain, model, 10, X[:5, :4], scale="probability")
     assert plan.kernel == wb.explain(model, X[:2, :4], X[:5, :4], scale="probability").evidence.kernel == "enumeration"
     assert "not predicted" in str(plan)
     assert "nan" not in str(plan)
@@ -143,7 +143,7 @@ def test_options_out_of_range(forest, wrong):
     with pytest.raises(OptionError, match=next(iter(wrong))):
         wb.explain(model, X[:2], **wrong)
     with pytest.raises(OptionError):
-        wb.plan(model, 0)
+        wb.plan(wb.explain, model, 0)
 
 
 def test_forced_choices_are_taken_and_agree(forest):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -11,7 +12,10 @@ import drawn
 import whybox as wb
 import zoo
 from whybox.errors import OptionError
+from whybox.explanation.explanation import EXPLANATION_KINDS
 from whybox.explanation.feature_values import partner
+from whybox.explanation.figures import EFFECTS_FIGURES, FIGURES
+from whybox.methods.registry import methods
 from whybox.plots.style import distinct
 
 
@@ -40,12 +44,6 @@ def classes():
     return wb.explain(model, rows)
 
 
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
-
-
 def inside(ax):
     drawn.inside(ax.figure, by=0.02)
 
@@ -60,7 +58,7 @@ def draw(e, kind, **more):
     }[kind]()
 
 
-KINDS = ["bar", "beeswarm", "waterfall", "scatter", "heatmap"]
+KINDS = ["bar", "beeswarm", "heatmap", "scatter", "waterfall"]
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])
@@ -230,24 +228,28 @@ def test_numbers_are_plain():
     assert number(3.14159, 3, sign=True) == "+3.14"
 
 
-def test_figures_take_what_their_functions_take():
-    """Every option of a figure's function is one of ``explanation.plot`` too, with the same default."""
-    import importlib
-    import inspect
+def test_every_name_of_a_figure_finds_its_function():
+    """And every kind that it says it draws is a kind of explanation."""
+    for name, figure in {**FIGURES, **EFFECTS_FIGURES}.items():
+        function = figure.load()
+        assert function.__name__ == name
+        assert set(figure.kinds) <= {*EXPLANATION_KINDS, "effects"}
+        first = next(iter(inspect.signature(function).parameters))
+        assert first in ("e", "effects")
+    assert {n for s in methods() for n in s.figures} <= {*FIGURES, *EFFECTS_FIGURES}
 
-    from whybox.plots import EffectPlots, Plots, effects_grid
 
-    files = {**dict.fromkeys(("overlay", "beside", "words"), "saliency_image"), "track": "saliency_series"}
-    for name in ("bar", "beeswarm", "waterfall", "scatter", "heatmap", "curve", "overlay", "beside", "track", "words"):
-        room = importlib.import_module(f"whybox.plots.{files.get(name, name)}")
-        own = list(inspect.signature(getattr(room, name)).parameters.values())[1:]
-        method = inspect.signature(getattr(Plots, name)).parameters
-        assert {p.name: p.default for p in own} == {
-            n: p.default for n, p in method.items() if n not in ("self", "others")
-        }, name
-    own = list(inspect.signature(effects_grid.panels).parameters.values())[1:]
-    method = inspect.signature(EffectPlots.grid).parameters
-    assert {p.name: p.default for p in own} == {n: p.default for n, p in method.items() if n != "self"}
+def test_figures_of_an_explanation_have_the_signature_of_their_function():
+    model, X = zoo.built("LGBMClassifier, multiclass")
+    e = wb.explain(model, X[:5])
+    assert dir(e.plot) == ["bar", "beeswarm", "heatmap", "scatter", "waterfall"]
+    assert list(inspect.signature(e.plot.scatter).parameters) == ["feature", "color", "output", "ax", "title"]
+    assert "interaction" in inspect.getdoc(e.plot.scatter)
+    with pytest.raises(AttributeError, match=r"no figure 'bars'\. Did you mean 'bar'"):
+        e.plot.bars  # noqa: B018
+    curves = wb.effects(model, X, ["bmi"], grid=3)
+    assert dir(curves["bmi"].plot) == ["curve"]
+    assert dir(curves.plot) == ["grid"]
 
 
 def test_a_curve_without_its_legend():

@@ -11,8 +11,8 @@ import whybox as wb
 from whybox.checks.check import CHECK_GROUPS
 from whybox.checks.cost import CheckCost
 from whybox.errors import InputError, OptionError
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.recipe import Recipe, TargetRecipe, read_recipe, rebuild_method
-from whybox.methods.saliency.token_options import TokenOptions
 
 
 class Several(nn.Module):
@@ -74,8 +74,7 @@ def test_an_output_named_as_no_output_is_one_target_of_all_rows():
 
 
 def test_options_of_tokens_are_refused_for_other_maps():
-    assert TokenOptions().given() == ()
-    assert TokenOptions("embed", words=True).given() == ("embedding", "words")
+    assert not ReadingOptions().changed()
     e = wb.saliency(nn.Linear(5, 3).eval(), rows(), 1)
     with pytest.raises(OptionError, match="baseline_token= is for maps of tokens"):
         wb.check(e, nn.Linear(5, 3).eval(), rows(), baseline_token=3)

@@ -72,5 +72,5 @@ def test_caches_met_on_the_way_hold_plain_tensors_afterwards():
 
     net = wrap(Keeping().eval())
     with net.session():
-        net.rule_backward("deeplift", (torch.randn(2, 8),), (torch.randn(1, 8),))
+        net.with_rules("deeplift", (torch.randn(2, 8),), (torch.randn(1, 8),))
     assert net.module.last is None

@@ -57,7 +57,7 @@ def test_features_that_are_never_read_do_not_interact(make, seed, monkeypatch):
     X = rng.normal(size=(80, 5))
     model = make(n_estimators=3, max_depth=2, random_state=seed).fit(X, X[:, 0] * X[:, 1])
     adapted = as_model(model)
-    silent = np.setdiff1d(np.arange(5), adapted.read)
+    silent = np.setdiff1d(np.arange(5), adapted.columns_read)
     asked = []
     surfaces = effects._surfaces
     monkeypatch.setattr(
@@ -67,7 +67,7 @@ def test_features_that_are_never_read_do_not_interact(make, seed, monkeypatch):
     for table in (found.values, h_squared(found)):
         assert not table[silent].any()
         assert not table[:, silent].any()
-    assert len(asked) <= len(adapted.read) * (len(adapted.read) - 1) / 2
+    assert len(asked) <= len(adapted.columns_read) * (len(adapted.columns_read) - 1) / 2
     # the same asked row by row
     box = wb.interactions(model.predict, X)
     assert np.allclose(box.values, found.values, atol=1e-12)
@@ -83,8 +83,8 @@ def test_features_on_no_path_together_do_not_interact():
         for c in ([0, 1], [2, 3])
     ]
     parts = [as_model(t) for t in trees]
-    model = replace(parts[0], own=None).stack(
-        [t for p in parts for t in p.unstack()],
+    model = replace(parts[0], own_predict=None).from_trees(
+        [t for p in parts for t in p.to_trees()],
         base=[0.0],
         inputs=parts[0].inputs,
         outputs=parts[0].outputs,
@@ -138,7 +138,7 @@ def test_probabilities_of_a_classifier():
     X = rng.normal(size=(60, 4))
     model = GradientBoostingClassifier(n_estimators=3, max_depth=2).fit(X, X[:, 0] * X[:, 1] > 0)
     found = wb.interactions(model, X, scale="probability")
-    silent = np.setdiff1d(np.arange(4), as_model(model).read)
+    silent = np.setdiff1d(np.arange(4), as_model(model).columns_read)
     assert len(silent)
     assert not h_squared(found)[silent].any()
 
@@ -192,18 +192,18 @@ def test_rescaled_attributions_of_rows_that_predict_nearly_the_same(apart):
     made = [as_model(DecisionTreeRegressor().fit(X, [0.0, 1.0])) for _ in range(1)]
     trees = []
     for column, values in enumerate(tables):
-        (tree,) = made[0].unstack()
+        (tree,) = made[0].to_trees()
         feature = np.where(tree.left >= 0, column, -1)
         value = np.zeros((3, 1))
         value[tree.left[0]], value[tree.right[0]] = values
         trees.append(replace(tree, feature=feature, value=value))
     from whybox.models.links import Link, Outputs
 
-    model = made[0].stack(
+    model = made[0].from_trees(
         trees,
         base=[0.0],
         inputs=made[0].inputs,
-        outputs=Outputs(("up",), link=Link("sigmoid"), response_units="probability", negative="down"),
+        outputs=Outputs(("up",), link=Link("sigmoid"), response_units="probability", negative_class="down"),
         kind="two",
     )
     found = wb.explain(model, X[1:], X[:1], scale="probability", method="rescaled").values[0]

@@ -68,6 +68,40 @@ def test_row_labels_come_back_as_they_were(model, name, tmp_path):
     same(wb.load(tmp_path / "again.whybox").to_frame().index, index[2:])
 
 
+@pytest.mark.parametrize("name", INDEXES)
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_libraries_without_an_index_get_row_labels_as_first_columns(model, name, library):
+    forest, X = model
+    index = INDEXES[name]
+    e = wb.explain(forest, X[:N].set_axis(index))
+    for result, labels in ((e, index), (e[1:4], index[1:4]), (e[2], index[[2]])):
+        frame = result.to_frame(library=library)
+        columns = frame.columns if library == "polars" else frame.column_names
+        plain = result.to_frame()
+        assert list(columns)[index.nlevels :] == list(plain.columns)
+        assert len(frame) == len(plain)
+        first = frame[columns[0]].to_list() if library == "polars" else frame.column(0).to_pylist()
+        want = labels.get_level_values(0)
+        if name in ("text", "levels", "one level", "categories", "numbers from ten", "large numbers", "python dates"):
+            assert first == want.tolist()
+        elif name in ("identifiers", "months", "intervals"):
+            assert first == [str(v) for v in want]
+        else:
+            assert [v is None or v != v for v in first] == want.isna().tolist()
+
+
+def test_row_labels_of_named_levels_and_of_a_feature_called_row(model):
+    forest, X = model
+    e = wb.explain(forest, X[:N].set_axis(INDEXES["levels"]))
+    assert e.to_frame(library="polars").columns == ["group", "id", "a", "b", "base_value", "prediction"]
+    assert e.to_frame(library="polars")["id"].to_list() == [1, 2, 3, 1, 2, 3]
+    frame = X.rename(columns={"a": "row"})
+    e = wb.explain(RandomForestRegressor(3, random_state=0).fit(frame, X.a), frame[10:14])
+    assert e.to_frame(library="polars").columns == ["row_", "row", "b", "base_value", "prediction"]
+    assert e.to_frame(library="polars")["row_"].to_list() == [10, 11, 12, 13]
+    assert e.to_frame(library="polars", layout="long")["row"].to_list()[:2] == [10, 10]
+
+
 @pytest.mark.parametrize("name", ["dates", "levels", "identifiers"])
 def test_individual_curves_keep_row_labels(model, name, tmp_path):
     forest, X = model

@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 from torch import nn
 
 import whybox as wb
-from networks.small import Formula, convolutional, seeded
+from networks.small import Formula, convolutional, rows, seeded
 from whybox.errors import (
     DtypeError,
     EmptyDataError,
@@ -24,10 +24,6 @@ from whybox.errors import (
 )
 from whybox.methods.saliency.gradients import SmoothGrad
 from whybox.methods.saliency.problem import parse_bytes
-
-
-def rows(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def flat():

@@ -19,12 +19,6 @@ from whybox.reporting.sections.saliency_maps import _small
 from whybox.reporting.svg import _svg
 
 
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
-
-
 def maps(method="gradient_x_input", **options):
     x = np.random.default_rng(0).normal(size=(3, 3, 9, 12)).astype(np.float32)
     return wb.saliency(

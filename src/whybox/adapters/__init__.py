@@ -1,4 +1,4 @@
-"""Foreign objects and model files in, verified models out. One file or folder per library; imported only when its library is met."""
+"""Read foreign objects and model files as verified models. One file or folder per library, imported only when its library is used."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from whybox.models.blackbox import RawScores
 from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["adapt", "is_network", "learnt", "network", "raw_scores"]
+__all__ = ["adapt", "is_network", "learned_categories", "network", "raw_scores"]
 
 # package of the object's class -> our module with `adapt(obj) -> Model`
-_LIBRARIES: Final = {
+_MODEL_ADAPTERS: Final = {
     "sklearn": "whybox.adapters.sklearn",
     "xgboost": "whybox.adapters.xgboost.estimator",
     "lightgbm": "whybox.adapters.lightgbm.estimator",
     "catboost": "whybox.adapters.catboost.estimator",
 }
 # package of the object's class -> our module with `network(obj, output) -> Differentiable`
-_NETWORKS: Final = {
+_NETWORK_ADAPTERS: Final = {
     "torch": "whybox.adapters.torch",
     "keras": "whybox.adapters.keras.network",
     "equinox": "whybox.adapters.jax.network",
@@ -32,7 +32,7 @@ _NETWORKS: Final = {
     "jax": "whybox.adapters.jax.network",
     "jaxlib": "whybox.adapters.jax.network",
 }
-_WHERE_NEXT: Final = {
+_NETWORK_HINTS: Final = {
     "torch": "a neural network is explained by wb.saliency; wrap it in a function of rows for wb.effects.",
     "equinox": "a neural network is explained by wb.saliency; wrap it in a function of rows for wb.effects.",
     "flax": "a neural network is explained by wb.saliency; wrap it in a function of rows for wb.effects.",
@@ -53,25 +53,25 @@ def adapt(obj: Any, **options: Any) -> Model:
         ModelMismatchError: our reading disagrees with the model's own predict.
     """
     if isinstance(obj, (str, Path)):
-        from whybox.adapters.files.load import load
+        from whybox.adapters.files.load import load_model_file
 
-        return load(Path(obj), **options)
+        return load_model_file(Path(obj), adapt, **options)
     if isinstance(obj, type):
         raise UnsupportedModelError(f"{obj.__name__} is a class, not a fitted model; pass an instance after fit.")
     for cls in type(obj).__mro__:
-        root = cls.__module__.partition(".")[0]
-        if root in _LIBRARIES:
-            reader: Callable[[Any], Model] = import_module(_LIBRARIES[root]).adapt
+        package = cls.__module__.partition(".")[0]
+        if package in _MODEL_ADAPTERS:
+            reader: Callable[[Any], Model] = import_module(_MODEL_ADAPTERS[package]).adapt
             return reader(obj)
-        if root in _WHERE_NEXT:
-            raise UnsupportedModelError(f"{type(obj).__module__}.{type(obj).__name__}: {_WHERE_NEXT[root]}")
-    what = (
+        if package in _NETWORK_HINTS:
+            raise UnsupportedModelError(f"{type(obj).__module__}.{type(obj).__name__}: {_NETWORK_HINTS[package]}")
+    description = (
         "a function"
         if callable(obj) and not hasattr(obj, "predict")
         else f"{type(obj).__module__}.{type(obj).__name__}"
     )
     raise UnsupportedModelError(
-        f"this version explains tree models (scikit-learn, XGBoost, LightGBM, CatBoost) and linear boosters; it got {what}. "
+        f"this version explains tree models (scikit-learn, XGBoost, LightGBM, CatBoost) and linear boosters; it got {description}. "
         "If your object wraps such a model, pass the model inside."
     )
 
@@ -84,23 +84,25 @@ def raw_scores(obj: Any) -> RawScores | None:
     if len(getattr(obj, "classes_", (0, 1))) == 1:
         return None
     for cls in type(obj).__mro__:
-        root = cls.__module__.partition(".")[0]
-        if root in _LIBRARIES:
+        package = cls.__module__.partition(".")[0]
+        if package in _MODEL_ADAPTERS:
             try:
-                refuse_overridden(obj, root)
+                refuse_overridden(obj, package)
             except UnsupportedModelError:
                 return None
-            found: RawScores | None = import_module(_LIBRARIES[root]).raw_scores(obj)
-            return found
+            scores: RawScores | None = import_module(_MODEL_ADAPTERS[package]).raw_scores(obj)
+            return scores
     return None
 
 
-def learnt(obj: Any, width: int) -> Mapping[int, Vocabulary]:
-    """Return what categories an estimator that is only asked learnt of each of its `width` columns, as far as it lists them."""
+def learned_categories(obj: Any, width: int) -> Mapping[int, Vocabulary]:
+    """Return the categories that a black-box estimator learned for each of its `width` columns, if it lists them."""
     if type(obj).__module__.partition(".")[0] != "sklearn":
         return {}
-    found: Mapping[int, Vocabulary] = import_module("whybox.adapters.sklearn.categories").learnt_of(obj, width)
-    return found
+    vocabularies: Mapping[int, Vocabulary] = import_module(
+        "whybox.adapters.sklearn.categories"
+    ).categories_of_estimator(obj, width)
+    return vocabularies
 
 
 def network(obj: Any, output: Any = None) -> Differentiable:
@@ -115,9 +117,9 @@ def network(obj: Any, output: Any = None) -> Differentiable:
     """
     if isinstance(obj, type):
         raise UnsupportedModelError(f"{obj.__name__} is a class, not a network; pass an instance.")
-    where = _where(obj)
-    if where is not None:
-        wrapper: Callable[[Any, Any], Differentiable] = import_module(where).network
+    module_name = _network_module(obj)
+    if module_name is not None:
+        wrapper: Callable[[Any, Any], Differentiable] = import_module(module_name).network
         return wrapper(obj, output)
     if callable(obj) and not hasattr(obj, "predict"):
         raise UnsupportedModelError(
@@ -129,10 +131,10 @@ def network(obj: Any, output: Any = None) -> Differentiable:
 
 
 def is_network(obj: Any) -> bool:
-    """Whether :func:`network` knows what to do with it; nothing is imported for that."""
-    return isinstance(obj, Differentiable) or (not isinstance(obj, type) and _where(obj) is not None)
+    """Whether :func:`network` can wrap the object; nothing is imported."""
+    return isinstance(obj, Differentiable) or (not isinstance(obj, type) and _network_module(obj) is not None)
 
 
-def _where(obj: Any) -> str | None:
-    roots = (cls.__module__.partition(".")[0] for cls in type(obj).__mro__)
-    return next((_NETWORKS[root] for root in roots if root in _NETWORKS), None)
+def _network_module(obj: Any) -> str | None:
+    packages = (cls.__module__.partition(".")[0] for cls in type(obj).__mro__)
+    return next((_NETWORK_ADAPTERS[package] for package in packages if package in _NETWORK_ADAPTERS), None)

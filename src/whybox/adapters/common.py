@@ -1,4 +1,4 @@
-"""Small things that several adapters need."""
+"""Helpers shared by several adapters."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = [
     "as_columns",
     "class_names",
     "import_path",
-    "quietly",
     "refuse_one_class",
     "refuse_overridden",
+    "suppress_warnings",
 ]
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
-    """Silence a library's remarks about names and dtypes while its predict is called on our rows."""
+def suppress_warnings() -> Iterator[None]:
+    """Suppress a library's warnings about names and dtypes while its predict is called on our rows."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -35,8 +35,8 @@ def quietly() -> Iterator[None]:
 
 def as_columns(values: Any) -> Floats:
     """Return predictions as (rows, outputs) float64."""
-    out = np.asarray(values, dtype=np.float64)
-    return out.reshape(len(out), -1)
+    array = np.asarray(values, dtype=np.float64)
+    return array.reshape(len(array), -1)
 
 
 @final
@@ -49,12 +49,12 @@ class PredictWith:
 
     def __call__(self, rows: Any) -> Floats:
         """Return what the model predicts with it."""
-        with quietly():
+        with suppress_warnings():
             return as_columns(self.model.predict(rows, **{self.option: True}))
 
 
 def refuse_one_class(what: str, classes: Sized) -> None:
-    """Refuse a classifier that saw a single class: libraries disagree about what they predict then.
+    """Refuse a classifier that saw a single class: libraries predict different things then.
 
     Raises:
         UnsupportedModelError: there are fewer than two.
@@ -64,19 +64,19 @@ def refuse_one_class(what: str, classes: Sized) -> None:
 
 
 def import_path(obj: Any) -> str:
-    """Return how a person calls the object's class, with its library's version."""
+    """Return the name of the object's class with its library and version."""
     import sys
 
-    root = type(obj).__module__.partition(".")[0]
-    version = getattr(sys.modules.get(root), "__version__", None)
-    return f"{type(obj).__name__} ({root}{'' if version is None else ' ' + version})"
+    package = type(obj).__module__.partition(".")[0]
+    version = getattr(sys.modules.get(package), "__version__", None)
+    return f"{type(obj).__name__} ({package}{'' if version is None else ' ' + version})"
 
 
 def refuse_overridden(obj: Any, library: str) -> None:
-    """Refuse an estimator whose class, or which itself, puts a predict of its own in place of its library's.
+    """Refuse an estimator that, or whose class, overrides the predict of its library.
 
     Raises:
-        UnsupportedModelError: what it predicts is not what its trees say.
+        UnsupportedModelError: its predictions may differ from its trees.
     """
     for method in ("predict", "predict_proba"):
         owner = next((c for c in type(obj).__mro__ if method in vars(c)), None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, final
 
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 
 __all__ = ["OutputPart", "first_line", "parameter_names"]
 
@@ -49,14 +49,13 @@ class OutputPart:
                 else [name for name, part in getattr(output, "__dict__", {}).items() if isinstance(part, self.kind)]
             )
             raise OptionError(
-                (
-                    f"the network returns {type(output).__name__}"
-                    if self.key is None
-                    else f"output={self.key!r} is a {type(output).__name__} itself"
-                )
-                + "; name the part to explain: output=..."
-                + ("" if self.key is None else ", a tuple for a part of a part")
-                + (f" (one of {keys})." if keys else ".")
+                f"the network returns {type(output).__name__}"
+                if self.key is None
+                else (Argument("output", self.key), f" is a {type(output).__name__} itself"),
+                "; name the part to explain: ",
+                Argument("output", example="..."),
+                "" if self.key is None else ", a tuple for a part of a part",
+                f" (one of {keys})." if keys else ".",
             )
         return output
 
@@ -79,7 +78,7 @@ def _select(output: Any, key: Any) -> Any:
         if isinstance(key, tuple) and key:
             return _select(_select(output, key[0]), key[1:]) if len(key) > 1 else _select(output, key[0])
         known = list(output) if isinstance(output, dict) else []
-        raise OptionError(f"output={key!r}: the network's result has no such part.{did_you_mean(key, known)}") from None
+        raise OptionError(Argument("output", key), ": the network's result has no such part.", known=known) from None
 
 
 def parameter_names(function: Callable[..., Any], *, required: bool = False) -> tuple[str, ...]:

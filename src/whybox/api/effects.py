@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, overload
 
-from whybox.data.table import as_table
+from whybox.api.method_choice import chosen_options, for_each
+from whybox.data.table import Table, as_table
 from whybox.explanation.effects import Effects
-from whybox.methods.effects.learner_error import check_refits, with_learner_error
-from whybox.methods.effects.plan import EffectsPlan
-from whybox.methods.effects.plan import plan_effects as make_plan
-from whybox.methods.effects.problem import check_kind, settle
+from whybox.methods.common.options import shows_first_overload
+from whybox.methods.common.plan import Plan
+from whybox.methods.effects.learner_error import with_learner_error
+from whybox.methods.effects.options import EffectsOptions
+from whybox.methods.effects.plan import plan_effects as plan_problem
+from whybox.methods.effects.problem import EffectsProblem, settle
 from whybox.methods.effects.result import run
 
 __all__ = ["effects", "plan_effects"]
 
 
-def effects(  # noqa: PLR0913  # the promise of the public surface
+@overload
+def effects(  # the promise of the public surface
     model: Any,
     X: Any,
     features: Any = None,
-    kind: str = "pdp",
+    kind: str | EffectsOptions = "pdp",
     *,
     grid: Any = None,
     output: Any = None,
@@ -29,19 +34,32 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
     max_evals: int | None = None,
     refits: Any = None,
     n_jobs: int | None = None,
-) -> Effects:
+) -> Effects: ...
+
+
+@overload
+def effects(
+    model: Any, X: Any, features: Any = None, *, kind: list[Any] | tuple[Any, ...], **options: Any
+) -> dict[str, Effects]: ...
+
+
+@shows_first_overload
+def effects(
+    model: Any, X: Any, features: Any = None, kind: Any = "pdp", **options: Any
+) -> Effects | dict[str, Effects]:
     """Show how the prediction moves with each feature, over the rows at hand.
 
     Args:
-        model: a model as for :func:`explain`, or anything else that answers: a function of rows, an estimator with ``predict`` or
-            ``predict_proba``. What is not read is asked, equal rows once, and some rows several times: what depends on other rows or on chance is refused.
+        model: a model as for :func:`explain`, or a black box: a function of rows (over a network: :class:`RemoteModel`), or an estimator that is not read,
+            by its ``predict_proba``, else ``decision_function``, else ``predict``. A black box is evaluated on equal rows once, and on some rows several times:
+            outputs that depend on other rows or on chance are refused.
         X: rows to take the effect over, (n, d): array, or pandas, polars or pyarrow frame.
         features: names or positions; a tuple of two is a surface. None: every column.
         kind: ``"pdp"``: partial dependence, the mean over the rows with the feature set to each point (interventional). ``"ice"``: each
             row's own curve; ``"c-ice"``: less its first point; ``"d-ice"``: its slope. ``"ale"``: accumulated local effects, centred at zero, for
             features that depend on each other. ``"anova"``: the component of the functional
             ANOVA, what a feature adds to the mean prediction, or a pair to what its features add alone. ``"marginal"``: the mean prediction of the rows that
-            have the value (observational). Which it is stands in the evidence.
+            have the value (observational). Which it is stands in the evidence. Or an ``EffectsOptions`` object in place of the options below, or a list of these.
         grid: how many points, ``"thresholds"`` (one for each step of a tree ensemble), or a dict from a
             feature to its points (or one of these). None: all different values up to 100, else
             quantiles (surfaces: 20 a side; ``"ale"``: 40 intervals, surfaces 20); categories of the data and of the dtype; missing values have a point of their own.
@@ -49,14 +67,14 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         output, scale: as for :func:`explain`. Raw is the additive scale of models that are read, and of boosted ones that cannot be; of any other, what
             it answers.
         sample_weight: one weight a row of X.
-        response_method: the method of the estimator to ask (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
-        max_evals: most predictions of single rows where the model is asked; more is refused before any is made.
+        response_method: the method of the estimator to call (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
+        max_evals: most predictions of single rows in total where the model is evaluated; None: 100 million. More is refused before the first is made.
         refits: the same model fitted again on bootstrap samples of its training rows, a list of at least three: ``extras["learner_error"]`` then says how
             far training moves each curve.
         n_jobs: threads of tree ensembles, as for :func:`explain`; their number changes no bit of the result.
 
     Returns:
-        Effects: ``effects["age"]`` with ``grid``, ``values`` (points,) [, outputs], ``std_error``, ``off_data`` and ``at(points)``.
+        Effects, or of a list of kinds a dict of them: ``effects["age"]`` with ``grid``, ``values`` (points,) [, outputs], ``std_error``, ``off_data`` and ``at(points)``.
 
     Raises:
         WhyboxError: see whybox.errors for the tree; each message says what to do.
@@ -69,78 +87,39 @@ def effects(  # noqa: PLR0913  # the promise of the public surface
         >>> bool(abs(curves[0].values - 3.0 * curves[0].grid).max() < 1e-12)
         True
     """
-    again = check_refits(refits, check_kind(kind))
+    chosen = chosen_options(EffectsOptions, "kind", kind, options)
     rows = as_table(X)  # once: a reader gives its rows once
-
-    def ask(one: Any, chosen: Any, points: Any) -> Effects:
-        return run(
-            settle(
-                one,
-                rows,
-                chosen,
-                kind=kind,
-                grid=points,
-                output=output,
-                scale=scale,
-                sample_weight=sample_weight,
-                response_method=response_method,
-                max_evals=max_evals,
-                n_jobs=n_jobs,
-            )
-        )
-
-    found = ask(model, features, grid)
-    return found if again is None else with_learner_error(found, again, ask)
+    return for_each(chosen, lambda each: _effects(model, rows, features, each))
 
 
-def plan_effects(  # noqa: PLR0913  # the options of effects
-    model: Any,
-    X: Any,
-    features: Any = None,
-    kind: str = "pdp",
-    *,
-    grid: Any = None,
-    output: Any = None,
-    scale: str | None = None,
-    sample_weight: Any = None,
-    response_method: str | None = None,
-    max_evals: int | None = None,
-    n_jobs: int | None = None,
-) -> EffectsPlan:
-    """Say what :func:`effects` would cost, without doing it: how many predictions, exactly; how long and how much memory, about.
-
-    The rows are compared and the questions counted as they will be asked. A model that is only asked answers a few of them for a timing: at most 4,640, a
-    quarter of what the effects take (or 32), and fewer where it is slow (``plan.spent`` says how many). Trees are timed on some of the rows. What is read is not held against
-    its own predict yet.
-
-    Args:
-        model, X, features, kind, grid, output, scale, sample_weight, response_method, max_evals, n_jobs: as for :func:`effects`.
-
-    Returns:
-        EffectsPlan: print it. ``predictions`` are those for the curves; ``model_calls`` is what the evidence of the curves will say.
-
-    Raises:
-        LimitError: more predictions than ``max_evals``. Others as for :func:`effects`.
-
-    Examples:
-        >>> import numpy as np
-        >>> import whybox as wb
-        >>> X = np.column_stack([np.arange(1000.0), np.arange(1000) % 3])
-        >>> wb.plan_effects(lambda rows: rows.sum(axis=1), X, 0, grid=50).predictions
-        150
-    """
-    asked = settle(
-        model,
-        X,
-        features,
-        kind=kind,
-        grid=grid,
-        output=output,
-        scale=scale,
-        sample_weight=sample_weight,
-        response_method=response_method,
-        max_evals=max_evals,
-        n_jobs=n_jobs,
-        check=False,
+def _effects(model: Any, rows: Table, features: Any, options: EffectsOptions) -> Effects:
+    found = run(_problem(model, rows, features, options, options.grid))
+    if options.refits is None:
+        return found
+    return with_learner_error(
+        found, options.refits, lambda refit, keys, points: run(_problem(refit, rows, keys, options, points))
     )
-    return make_plan(asked)
+
+
+def _problem(
+    model: Any, rows: Table, features: Any, options: EffectsOptions, grid: Any, *, check: bool = True
+) -> EffectsProblem:
+    kept = replace(options, refits=None)  # the problem lives as long as the curves, and does not need them
+    return settle(model, rows, features, kept, kind=options.kind, grid=grid, check=check)
+
+
+def plan_effects(model: Any, X: Any, features: Any = None, kind: Any = "pdp", **options: Any) -> Plan | dict[str, Plan]:
+    """Plan :func:`effects`: how many predictions, exactly; how long and how much memory, about.
+
+    The rows are compared and the predictions counted as they will be made. A model that is only evaluated makes a few of them for a timing: at most 4,640, a
+    quarter of what the effects take (or 32), and fewer where it is slow (``plan.spent`` says how many). Trees are timed on some of the rows. What is read is
+    not compared with its own predict yet. Refits take as many predictions each as the model itself.
+    """
+    chosen = chosen_options(EffectsOptions, "kind", kind, options)
+    rows = as_table(X)
+
+    def plan(each: EffectsOptions) -> Plan:
+        made = plan_problem(_problem(model, rows, features, each, each.grid, check=False))
+        return made if each.refits is None else made.repeated(1 + len(each.refits))
+
+    return for_each(chosen, plan)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from numbers import Integral
+from typing import Any, overload
 
+from whybox.api.method_choice import chosen_options, for_each
+from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
-from whybox.methods.shap.explainers import LinearShap, TreeShap
-from whybox.models.linear import Linear
+from whybox.methods.common.abilities import fits
+from whybox.methods.common.options import shows_first_overload
+from whybox.methods.common.plan import Plan
+from whybox.methods.method_spec import MethodSpec
+from whybox.methods.registry import find, load, methods
+from whybox.methods.shap.options import AUTOMATIC, ShapOptions
+from whybox.models.base import Model
 from whybox.models.registry import as_model
 
-__all__ = ["explain"]
+__all__ = ["explain", "explainer_of", "plan_explain"]
 
 
-def explain(  # noqa: PLR0913  # the promise of the public surface
+@overload
+def explain(  # the promise of the public surface
     model: Any,
     X: Any,
     background: Any = None,
-    method: str = "auto",
+    method: str | ShapOptions = "auto",
     *,
     output: Any = None,
     scale: str | None = None,
@@ -31,16 +40,30 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
     n_jobs: int | None = None,
     dtype: Any = None,
     sparse: bool = False,
-) -> Explanation:
+) -> Explanation: ...
+
+
+@overload
+def explain(
+    model: Any, X: Any, background: Any = None, *, method: list[Any] | tuple[Any, ...], **options: Any
+) -> dict[str, Explanation]: ...
+
+
+@shows_first_overload
+def explain(
+    model: Any, X: Any, background: Any = None, method: Any = "auto", **options: Any
+) -> Explanation | dict[str, Explanation]:
     """Explain each row: how much did every feature contribute to its prediction?
 
     Args:
-        model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file.
+        model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file. Also one of its
+            methods, ``model.predict_proba``, ``model.decision_function`` or a regressor's ``model.predict``: then the scale is that of the method.
         X: rows to explain, (n, d): array, pandas, polars or pyarrow frame, or sparse matrix of scipy; a frame's columns are matched by name.
             An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others. Also a dict of columns
             or of one row's values, a list of dicts, a pyarrow RecordBatch or RecordBatchReader, a DuckDB relation: here and wherever rows are taken.
         background: rows to draw absent features from (interventional). None: a tree ensemble's own training weights (path-dependent).
-        method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link.
+        method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link. Or any id of the family
+            ``"shap"`` in whybox.methods.registry; an options object (``ShapOptions(order=2)``) in place of the options below; or a list of these.
         output: which class or output. None: every output of the model (of two classes, the second). The label of a class or output, as text or as
             a number: that one alone; a whole number that is no label is a position, and one that is the label of one class and the position of
             another is refused (of classes 1, 2 and 3, write ``output="1"``). ``"all"``: every one, with an axis.
@@ -51,9 +74,11 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"``.
         background_weight: one weight a background row.
         seed: kept in the evidence; exact methods draw nothing.
-        additivity_tol: largest accepted |base + sum of attributions - prediction|; None: what rounding explains.
-        max_evals: most evaluations a row where coalitions are enumerated.
-        n_jobs: threads; None or -1: as many as there are processors.
+        additivity_tol: largest accepted |base + sum of attributions - prediction|, in the units of the prediction. None: what rounding explains.
+        max_evals: most predictions in total where coalitions are enumerated (2^features x rows x background rows); None: a billion. More is refused
+            before the first is made. Other methods predict each row once.
+        n_jobs: threads. None: as many as this process may use (its processors, CPU quota of the container, ``OMP_NUM_THREADS``, joblib's context).
+            -1: one for each processor. Their number changes no bit of the result.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values; None: what the model's library itself computes in, values in float64.
         sparse: with ``order=1``: only the features that the model reads; all others get exactly zero.
             With ``order=2`` for the additive scale of tree ensembles: main effects, then the whole interaction of each pair of features
@@ -61,7 +86,7 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
 
     Returns:
         Explanation: ``values`` (n, features) for regression and binary classification, (n, features, outputs) otherwise; order 2 has the
-        feature axis twice. ``values.sum() + base`` is the model's own prediction of the row, checked for every row.
+        feature axis twice; a list of methods gives a dict, method id -> Explanation. ``values.sum() + base`` is the model's own prediction of the row, checked for every row.
 
     Raises:
         WhyboxError: see whybox.errors for the tree; each message says what to do.
@@ -78,22 +103,50 @@ def explain(  # noqa: PLR0913  # the promise of the public surface
         >>> bool(abs(explanation.base + explanation.values.sum(axis=1) - model.predict(X[:5])).max() < 1e-9)
         True
     """
+    chosen = chosen_options(ShapOptions, "method", method, options)
     adapted = as_model(model)
-    explainer = LinearShap if isinstance(adapted, Linear) else TreeShap
-    return explainer(
-        adapted,
-        background,
-        output=output,
-        scale=scale,
-        order=order,
-        players=players,
-        index=index,
-        background_weight=background_weight,
-        method=method,
-        seed=seed,
-        additivity_tol=additivity_tol,
-        max_evals=max_evals,
-        n_jobs=n_jobs,
-        dtype=dtype,
-        sparse=sparse,
-    )(X)
+    rows = as_table(X) if isinstance(chosen, dict) else X  # once: a reader gives its rows once
+    behind = (
+        as_table(background, what="the background")
+        if isinstance(chosen, dict) and background is not None
+        else background
+    )
+
+    def run(each: ShapOptions) -> Explanation:
+        found: Explanation = explainer_of(adapted, behind, each)(rows)
+        return found
+
+    return for_each(chosen, run)
+
+
+def plan_explain(
+    model: Any, X: Any, background: Any = None, method: Any = "auto", **options: Any
+) -> Plan | dict[str, Plan]:
+    """Plan :func:`explain`; `X` may be a number of rows. The time is that of the attributions, without the model's own predict."""
+    chosen = chosen_options(ShapOptions, "method", method, options)
+    adapted = as_model(model)
+    table = None if isinstance(X, Integral) else as_table(X)
+
+    def plan(each: ShapOptions) -> Plan:
+        explainer = explainer_of(adapted, background, each)
+        made: Plan = explainer.plan(X) if table is None else explainer.plan(len(table), sparse=table.is_sparse)
+        return made
+
+    return for_each(chosen, plan)
+
+
+def explainer_of(model: Model, background: Any, options: ShapOptions) -> Any:
+    """Return the explainer of the method that the options name, or of the first that the model fits.
+
+    Raises:
+        WhyboxError: as :func:`explain`.
+    """
+    return load(_spec(model, options.method).run)(model, background, options)
+
+
+def _spec(model: Model, method: str) -> MethodSpec:
+    """The method of an id; of ``"auto"`` and ``"exact"`` the first in the registry that the model fits, else the first, which says why not."""
+    if method not in AUTOMATIC:
+        return find("shap", method)
+    known = methods("shap")
+    return next((s for s in known if fits(s, model) and (s.exact or method != "exact")), known[0])

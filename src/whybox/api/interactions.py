@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from whybox.core.validation import check_whole_number
 from whybox.explanation.explanation import Explanation
-from whybox.methods.effects.interactions import check_sample
+from whybox.methods.common.plan import Plan
 from whybox.methods.effects.interactions import interactions as find_interactions
+from whybox.methods.effects.options import InteractionsOptions
+from whybox.methods.effects.plan import plan_interactions as plan_problem
 from whybox.methods.effects.problem import settle
 
-__all__ = ["interactions"]
+__all__ = ["interactions", "plan_interactions"]
 
 
 def interactions(  # noqa: PLR0913  # the promise of the public surface
@@ -35,7 +36,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         sample: how many rows to draw where the model has to be asked about every pair of rows; the result then has standard errors. Tree
             ensembles on their own scale take all rows, exactly, and need none.
         seed: of the rows drawn.
-        max_evals: most answers of a model that is asked (default 20 million); more is refused before any is made.
+        max_evals: most predictions of single rows in total where the model is asked; None: 20 million. More is refused before the first is made.
         n_jobs: as for :func:`effects`.
 
     Returns:
@@ -54,19 +55,20 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         >>> found.to_frame(library="pandas")["feature"][0], found.to_frame(library="pandas")["feature_2"][0]
         ('x0', 'x1')
     """
-    seed = check_whole_number("seed", seed, None)
-    chosen = check_sample(sample)
-    asked = settle(
-        model,
-        X,
-        features,
-        kind="pdp",
-        grid=None,
+    options = InteractionsOptions(
         output=output,
         scale=scale,
         sample_weight=sample_weight,
         response_method=response_method,
+        sample=sample,
+        seed=seed,
         max_evals=max_evals,
         n_jobs=n_jobs,
     )
-    return find_interactions(asked, sample=chosen, seed=seed)
+    return find_interactions(settle(model, X, features, options), sample=options.sample, seed=options.seed)
+
+
+def plan_interactions(model: Any, X: Any, features: Any = None, **options: Any) -> Plan:
+    """Plan :func:`interactions`: how many predictions at most, and how long, about."""
+    made = InteractionsOptions(**options)
+    return plan_problem(settle(model, X, features, made, check=False), sample=made.sample, seed=made.seed)

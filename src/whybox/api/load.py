@@ -15,6 +15,20 @@ def load(path: str | Path) -> Explanation | Effects:
 
     Raises:
         ExplanationFileError: not such a file, truncated, edited, or of another version.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.tree import DecisionTreeRegressor
+        >>> import whybox as wb
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> explanation = wb.explain(DecisionTreeRegressor(max_depth=3).fit(X, y), X[:5])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     explanation.save(Path(folder) / "five_rows.whybox")
+        ...     loaded = wb.load(Path(folder) / "five_rows.whybox")
+        >>> bool((loaded.values == explanation.values).all())
+        True
     """
     from whybox.explanation.load import load as load_file
 

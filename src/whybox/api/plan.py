@@ -1,78 +1,66 @@
-"""What an explanation will cost, before it is computed."""
+"""What a call will cost, before it is made: the same for every verb."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from importlib import import_module
+from inspect import signature
+from typing import Any, Final, ParamSpec
 
-import numpy as np
-
-from whybox.data.table import as_table
-from whybox.games.indices import Index
-from whybox.methods.shap.explainers import LinearShap, TreeShap
-from whybox.methods.shap.plan import Plan
-from whybox.models.linear import Linear
-from whybox.models.registry import as_model
+from whybox.errors import OptionError, shown
+from whybox.methods.common.plan import Plan
 
 __all__ = ["plan"]
 
+_P = ParamSpec("_P")
 
-def plan(  # noqa: PLR0913  # the options of explain
-    model: Any,
-    rows: Any,
-    background: Any = None,
-    method: str = "auto",
-    *,
-    output: Any = None,
-    scale: str | None = None,
-    order: int = 1,
-    players: Any = None,
-    index: str | Index = "shapley",
-    background_weight: Any = None,
-    n_jobs: int | None = None,
-    dtype: Any = None,
-    sparse: bool = False,
-) -> Plan:
-    """Say how :func:`explain` would go about it, how long it will take and how much memory, without doing it.
+# module and name of a verb -> what plans it, a function of the same arguments
+_PLANNERS: Final = {
+    "whybox.api.explain.explain": "whybox.api.explain:plan_explain",
+    "whybox.api.importance.importance": "whybox.api.importance:plan_importance",
+    "whybox.api.effects.effects": "whybox.api.effects:plan_effects",
+    "whybox.api.interactions.interactions": "whybox.api.interactions:plan_interactions",
+    "whybox.api.regions.regions": "whybox.api.regions:plan_regions",
+    "whybox.methods.saliency.saliency.saliency": "whybox.methods.saliency.plan:plan_saliency",
+    "whybox.checks.check.check": "whybox.checks.plan:plan_check",
+}
 
-    The kernel and its tables are chosen from the trees and the number of rows; a block of rows is timed on this machine. The time is that
-    of the attributions, without the model's own predict, against which every row is then checked.
+
+def plan(verb: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> Plan:
+    """Say what a call would do and cost, without making it: ``wb.plan(wb.effects, model, X, kind="ale")``.
 
     Args:
-        model, background, method, output, scale, order, players, index, background_weight, n_jobs, dtype, sparse: as for :func:`explain`.
-        rows: how many rows, or the rows themselves.
+        verb: ``wb.explain``, ``wb.importance``, ``wb.effects``, ``wb.interactions``, ``wb.regions``, ``wb.saliency`` or ``wb.check``.
+        args, kwargs: those of the verb, as they would be given to it; type checkers hold them against its signature. For ``wb.explain`` and
+            ``wb.importance`` the rows may be a number of rows: ``wb.plan(wb.explain, model, 1_000_000)``.
 
     Returns:
-        Plan: print it.
+        Plan: method and kernel, exact or estimated, rows, model calls, memory, seconds; print it. Plans of single verbs say more (``predictions`` of effects,
+        ``considered`` of attributions). A list of methods gives a dict, method -> Plan. Some of the work is done for a timing: attributions are timed on a
+        block of made rows, effects by a few predictions, saliency by the maps of up to four rows.
 
     Raises:
-        WhyboxError: what explain would refuse, where that shows without the rows.
+        OptionError: not one of these verbs. TypeError: arguments that the verb does not take. LimitError: more than ``max_evals`` allows. Others as the verb.
 
     Examples:
+        >>> import numpy as np
         >>> from sklearn.datasets import load_diabetes
         >>> from sklearn.ensemble import RandomForestRegressor
         >>> import whybox as wb
         >>> X, y = load_diabetes(return_X_y=True)
         >>> model = RandomForestRegressor(n_estimators=20, random_state=0).fit(X, y)
-        >>> wb.plan(model, 1_000_000).kernel
+        >>> wb.plan(wb.explain, model, 1_000_000).kernel
         'lane walk'
+        >>> X = np.column_stack([np.arange(1000.0), np.arange(1000) % 3])
+        >>> wb.plan(wb.effects, lambda rows: rows.sum(axis=1), X, 0, grid=50).predictions
+        150
     """
-    adapted = as_model(model)
-    explainer = LinearShap if isinstance(adapted, Linear) else TreeShap
-    asked = explainer(
-        adapted,
-        background,
-        output=output,
-        scale=scale,
-        order=order,
-        players=players,
-        index=index,
-        background_weight=background_weight,
-        method=method,
-        n_jobs=n_jobs,
-        dtype=dtype,
-        sparse=sparse,
-    )
-    if isinstance(rows, (int, np.integer)):
-        return asked.plan(int(rows))
-    table = as_table(rows)
-    return asked.plan(len(table), sparse=table.is_sparse)
+    name = f"{getattr(verb, '__module__', '')}.{getattr(verb, '__qualname__', verb)}"
+    where = _PLANNERS.get(name)
+    if where is None:
+        known = [f"wb.{known.rpartition('.')[2]}" for known in _PLANNERS]
+        raise OptionError(f"{verb!r} is not a verb that can be planned; those are {shown(known)}.")
+    bound = signature(verb).bind(*args, **kwargs)
+    module, _, function = where.partition(":")
+    made: Plan = getattr(import_module(module), function)(*bound.args, **bound.kwargs)
+    return made

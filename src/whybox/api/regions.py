@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from whybox.explanation.effects import Effects
-from whybox.methods.effects.problem import settle
-from whybox.methods.effects.regions import GRID_POINTS, check_depth
+from whybox.methods.common.plan import Plan
+from whybox.methods.effects.options import RegionsOptions
+from whybox.methods.effects.plan import plan_regions as plan_problem
+from whybox.methods.effects.problem import EffectsProblem, settle
+from whybox.methods.effects.regions import GRID_POINTS
 from whybox.methods.effects.regions import regions as find_regions
 
-__all__ = ["regions"]
+__all__ = ["plan_regions", "regions"]
 
 
 def regions(  # noqa: PLR0913  # the promise of the public surface
@@ -50,13 +53,9 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
         >>> len(parts)
         3
     """
-    deep = check_depth(depth)
-    asked = settle(
-        model,
-        X,
-        [feature],
-        kind="pdp",
-        grid=GRID_POINTS if grid is None else grid,
+    options = RegionsOptions(
+        depth=depth,
+        grid=grid,
         output=output,
         scale=scale,
         sample_weight=sample_weight,
@@ -64,4 +63,15 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
         max_evals=max_evals,
         n_jobs=n_jobs,
     )
-    return find_regions(asked, depth=deep)
+    return find_regions(_problem(model, X, feature, options), depth=options.depth)
+
+
+def _problem(model: Any, X: Any, feature: Any, options: RegionsOptions, *, check: bool = True) -> EffectsProblem:
+    points = GRID_POINTS if options.grid is None else options.grid
+    return settle(model, X, [feature], options, grid=points, check=check)
+
+
+def plan_regions(model: Any, X: Any, feature: Any, **options: Any) -> Plan:
+    """Plan :func:`regions`: how many predictions, and how long, about."""
+    made = RegionsOptions(**options)
+    return plan_problem(_problem(model, X, feature, made, check=False))

@@ -1,21 +1,25 @@
-"""What "absent" means: rows to draw absent features from, with weights."""
+"""The marginal background: rows with weights, from which absent features take their values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.table import Floats
+from whybox.data.cells import snapshot_table, table_fingerprint
+from whybox.data.table import Floats, Table
 from whybox.errors import InputError, NonFiniteError
 from whybox.kernels.predict import agreement, sampled
 from whybox.models.base import Model, digest
-from whybox.models.mixed_rows import Sample
-from whybox.models.receive import Received, receive
+from whybox.models.blackbox import BlackBox
+from whybox.models.mixed_rows import RowSample
+from whybox.models.prepare_rows import PreparedRows, prepare_rows
 
-__all__ = ["Background", "make_background", "shares"]
+__all__ = ["Background", "BackgroundTable", "make_background", "make_background_table", "shares"]
+
+ROWS_VERIFIED: Final = 65536  # rows compared at a time
 
 
 @final
@@ -28,7 +32,7 @@ class Background:
         weights: (rows,), positive, summing to one.
         given: how many rows the caller gave.
         fingerprint: SHA-256 of matrix and weights.
-        received: what was found out when the rows came in, for comparison with the rows that are explained.
+        received: what is known of the rows as they were received, for comparison with the rows that are explained; without the rows themselves.
         some: rows of it in the user's own columns, to be mixed with those explained.
     """
 
@@ -36,13 +40,33 @@ class Background:
     weights: Floats
     given: int
     fingerprint: str
-    received: Received
-    some: Sample
+    received: PreparedRows
+    some: RowSample
 
     def only(self, columns: npt.NDArray[np.int64]) -> Background:
         """Return the same rows with some of the model columns."""
         some = replace(self.some, matrix=np.ascontiguousarray(self.some.matrix[:, columns]))
         return replace(self, matrix=np.ascontiguousarray(self.matrix[:, columns]), some=some)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class BackgroundTable:
+    """Background rows in the user's own columns, for methods that evaluate any model: a black box has no matrix.
+
+    Attributes:
+        table: aligned rows, a snapshot; rows of weight zero are left out.
+        weights: (rows,), positive, summing to one.
+        given: how many rows the caller gave.
+        fingerprint: SHA-256 of the cells and weights.
+        received: what is known of the rows as they were received; without the rows themselves.
+    """
+
+    table: Table
+    weights: Floats
+    given: int
+    fingerprint: str
+    received: PreparedRows
 
 
 def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
@@ -51,17 +75,17 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
     Args:
         model: whose inputs they are.
         rows: a table with the model's columns.
-        weights: one non-negative number a row; None: all equal.
+        weights: one non-negative number a row, the caller's background_weight; None: all equal.
 
     Raises:
         InputError: the weights are negative, not finite, all zero, or not one a row.
         ColumnsError, DtypeError, NonFiniteError, EmptyDataError: as for the rows to explain.
         ModelMismatchError: our reading of a background row differs from the model's own predict.
     """
-    received = receive(model, rows, what="the background")
+    received = prepare_rows(model, rows, what="the background")
     table = received.table
     try:
-        model.inputs.confirm(table)
+        model.inputs.confirm_structure(table)
         matrix = model.inputs.matrix(table)
     except NonFiniteError as error:
         raise NonFiniteError(f"the background: {error}") from None
@@ -70,16 +94,48 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
     agreement(model, table, matrix, rows="the background's rows", row="the background's row")
     keep = w > 0
     kept, share = np.ascontiguousarray(matrix[keep]), np.ascontiguousarray(w[keep])
-    said = replace(received, table=table.rows(slice(0, 1)))  # what is to be said of the rows is kept, not the rows
-    return Background(kept, share, len(matrix), digest(kept, share), said, sampled(model, table, w))
+    return Background(kept, share, len(matrix), digest(kept, share), _without_rows(received), sampled(model, table, w))
 
 
-def shares(weights: Any, rows: int, option: str, what: str) -> Floats:
+def make_background_table(model: Model, rows: Any, weights: Any = None) -> BackgroundTable:
+    """Check background rows and keep them as they are, for any model.
+
+    Args:
+        model: read or black box, whose inputs they are.
+        rows: a table with the model's columns.
+        weights: one non-negative number a row, the caller's background_weight; None: all equal.
+
+    Raises:
+        InputError: the weights are negative, not finite, all zero, or not one a row.
+        ColumnsError, DtypeError, NonFiniteError, EmptyDataError: as for the rows to explain.
+        ModelMismatchError: our reading of a background row differs from the model's own predict.
+    """
+    received = prepare_rows(model, rows, what="the background")
+    table = snapshot_table(received.table)
+    w = shares(weights, len(table), "background_weight", "background row")
+    if not isinstance(model, BlackBox):
+        try:
+            model.inputs.confirm_structure(table)
+            for start, block in table.blocks(ROWS_VERIFIED):
+                matrix = model.inputs.matrix_of_block(block, start)
+                agreement(model, block, matrix, rows="the background's rows", row="the background's row")
+        except NonFiniteError as error:
+            raise NonFiniteError(f"the background: {error}") from None
+    kept, share = table.rows(w > 0), np.ascontiguousarray(w[w > 0])
+    return BackgroundTable(kept, share, len(table), digest(table_fingerprint(kept), share), _without_rows(received))
+
+
+def _without_rows(received: PreparedRows) -> PreparedRows:
+    """What is known of rows, with the first of them alone."""
+    return replace(received, table=received.table.rows(slice(0, 1)))
+
+
+def shares(weights: Any, rows: int, argument: str, what: str) -> Floats:
     """Return weights as shares that sum to one; None: all equal.
 
     Args:
         weights: one non-negative number for each of `rows` rows.
-        option: what the caller names the argument, for the message. what: what it names a row.
+        argument: what the caller names the argument, for the message. what: what it names a row.
 
     Raises:
         InputError: they are negative, not finite, all zero, not numbers, or not one a row.
@@ -89,10 +145,10 @@ def shares(weights: Any, rows: int, option: str, what: str) -> Floats:
     try:
         w = np.asarray(weights, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{option} must be numbers, one a {what}.") from None
+        raise InputError(f"{argument} must be numbers, one a {what}.") from None
     if len(w) != rows:
-        raise InputError(f"{option} has {len(w)} values for {rows} {what}s.")
+        raise InputError(f"{argument} has {len(w)} values for {rows} {what}s.")
     if not np.isfinite(w).all() or (w < 0).any() or not w.any():
-        raise InputError(f"{option} must be finite, not negative, and not all zero.")
+        raise InputError(f"{argument} must be finite, not negative, and not all zero.")
     w = w / w.max()  # so that their sum cannot overflow
     return np.asarray(w / w.sum())

@@ -13,7 +13,7 @@ from whybox.checks.cost import is_expensive
 from whybox.checks.supplied import Supplied
 from whybox.checks.token_maps import Tokens, is_token_map, resolve_tokens
 from whybox.data.table import Floats
-from whybox.errors import EmptyDataError, InputError, OptionError
+from whybox.errors import Argument, EmptyDataError, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input, resolve_inputs
@@ -172,7 +172,7 @@ class CheckSubject:
     ) -> Maps:
         """Maps of tokens or words, prepared as in wb.saliency: a randomised network has its own embedding, of baselines too."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
-        net = (net if dtype is None else net.with_dtype(dtype)).fresh()
+        net = (net if dtype is None else net.with_dtype(dtype)).fresh_copy()
         prepared = self.tokens.prepared(self.cut_to_rows(rows), net, rows)
         inputs = prepared.inputs if arrays is None else (replace(prepared.inputs[0], x=arrays[0]), *prepared.inputs[1:])
         problem = resolve_problem(
@@ -278,7 +278,7 @@ def resolve_subject(
         tokens, method = resolve_tokens(explanations[0], recipe, net, inputs, supplied, rows)
         net, resolved, several = tokens.net, tokens.inputs, True
     else:
-        if given := supplied.tokens.given():
+        if given := list(supplied.reading.changed()):
             raise OptionError(f"{given[0]}= is for maps of tokens and words; leave it out.")
         resolved, several = resolve_inputs(net, inputs, recipe.channel_axis), isinstance(inputs, tuple)
         input_of = _inputs_of_maps(explanations, recipe, resolved, net)
@@ -311,12 +311,14 @@ def _check_background(recipe: Recipe, net: Differentiable, background: Any) -> N
     if recipe.background is not None:
         if background is None:
             raise OptionError(
-                "the explanation was made with a background, which it does not keep; pass background=, the same rows."
+                "the explanation was made with a background, which it does not keep; pass ",
+                Argument("background", example=""),
+                ", the same rows.",
             )
         if input_digest(resolve_inputs(net, background, recipe.channel_axis)) != recipe.background:
             raise InputError("the background is not the one the explanation was made with (its SHA-256 differs).")
     elif background is not None:
-        raise OptionError("the explanation was made without a background; leave background out.")
+        raise OptionError("the explanation was made without a background; leave ", Argument("background"), " out.")
 
 
 def check_explanations(explanation: Any) -> tuple[tuple[Explanation, ...], Recipe]:
@@ -385,11 +387,13 @@ def _targets(e: Explanation, recipe: Recipe, target: Any) -> tuple[Indices | Non
     if recipe.target is None:
         if not callable(target):
             raise OptionError(
-                "the explanation's target was a function, which it does not keep; pass target=, the same function."
+                "the explanation's target was a function, which it does not keep; pass ",
+                Argument("target", example=""),
+                ", the same function.",
             )
         return None, output_of
     if target is not None:
-        raise OptionError("the explanation knows its target; leave target out.")
+        raise OptionError("the explanation knows its target; leave ", Argument("target"), " out.")
     positions = recipe.target.positions
     if positions is None:
         return np.asarray(e.extras["target"][1], dtype=np.intp), output_of

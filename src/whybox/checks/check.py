@@ -13,17 +13,18 @@ from whybox.checks.group import CheckGroup
 from whybox.checks.result import Checks
 from whybox.checks.supplied import Supplied
 from whybox.core.validation import check_whole_number
-from whybox.errors import InputError, OptionError, did_you_mean
+from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.effects import Effects
 from whybox.explanation.load import load
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.prepare_inputs import match_names
 from whybox.methods.saliency.problem import DEFAULT_MEMORY
-from whybox.methods.saliency.token_options import TokenOptions
 from whybox.models.registry import as_network
 
-__all__ = ["CHECK_GROUPS", "check", "check_saved"]
+__all__ = ["CHECK_GROUPS", "GROUPS", "check", "check_saved", "requested_groups"]
 
 CHECK_GROUPS: Final = (reproduction.GROUP, model_randomization.GROUP, faithfulness.GROUP, stability.GROUP)
+GROUPS: Final = tuple(group.name for group in CHECK_GROUPS)
 
 
 def check(  # noqa: PLR0913  # the promise of the public surface
@@ -67,30 +68,41 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         InputError: the explanation was made from another network, other inputs, with another background or other options.
         OptionError: unknown checks or replacements, or something the explanation does not keep was not given.
         UnsupportedModelError: the network is in train mode.
+
+    Examples:
+        >>> import torch
+        >>> from sklearn.datasets import load_digits
+        >>> import whybox as wb
+        >>> images = (load_digits().images[:3] / 16).astype("float32")
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).eval()
+        >>> maps = wb.saliency(network, images, target=0)
+        >>> checks = wb.check(maps, network, images, checks="numerical")
+        >>> checks.passed
+        True
     """
     began = time.perf_counter()
-    requested = _requested_groups(checks)
+    groups = requested_groups(checks)
     max_rows, seed = check_whole_number("max_rows", max_rows), check_whole_number("seed", seed, 0)
     explanations, recipe = check_explanations(explanation)
-    network = as_network(net, recipe.output).fresh()
+    network = as_network(net, recipe.output).fresh_copy()
     if isinstance(inputs, Mapping):
         names = tuple(map(str, inputs))
         network = network.with_input_names(names)
         background = _alone(match_names(background, names, unnamed=True))  # its SHA-256 tells whether it is the one
         inputs = _alone(tuple(inputs.values()))
     with network.session():
-        tokens = TokenOptions(embedding, tokenizer, baseline_token=baseline_token)
+        reading = ReadingOptions(embedding=embedding, tokenizer=tokenizer, baseline_token=baseline_token)
         subject = resolve_subject(
             explanations,
             network,
             inputs,
-            Supplied(method, options, target, background, tokens),
+            Supplied(method, options, target, background, reading),
             max_rows=max_rows,
             seed=seed,
             budget=budget,
             replacements=absent,
         )
-        rows = [line for group in requested for line in group.run(subject)]
+        rows = [line for group in groups for line in group.run(subject)]
     about = {
         "method": subject.explanations[0].evidence.method,
         "rows": subject.count,
@@ -111,7 +123,7 @@ def _alone(given: Any) -> Any:
     return given[0] if isinstance(given, tuple) and len(given) == 1 else given
 
 
-def _requested_groups(checks: Any) -> tuple[CheckGroup, ...]:
+def requested_groups(checks: Any) -> tuple[CheckGroup, ...]:
     """The groups of checks to run, in the order of CHECK_GROUPS.
 
     Raises:
@@ -123,7 +135,7 @@ def _requested_groups(checks: Any) -> tuple[CheckGroup, ...]:
     requested = (checks,) if isinstance(checks, str) else tuple(checks)
     for name in requested:
         if name not in known:
-            raise OptionError(f"checks={name!r} is not known.{did_you_mean(name, known)}")
+            raise OptionError(Argument("checks", name), " is not known.", known=known)
     if not requested:
         raise OptionError(f"checks is empty: 'all', or some of {', '.join(map(repr, known))}.")
     return tuple(group for group in CHECK_GROUPS if group.name in requested)

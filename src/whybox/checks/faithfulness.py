@@ -22,7 +22,7 @@ from whybox.checks.result import Check
 from whybox.checks.token_removal import token_games, token_orders
 from whybox.checks.trivial_maps import edge_map, input_size, is_picture
 from whybox.data.table import Floats
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.numerics.statistics import critical_value, format_mean, kendall_of_pairs, mean_interval
@@ -128,7 +128,7 @@ def _replacement_names(inputs: tuple[Input, ...], requested: Sequence[str] | Non
         )
     unknown = [a for a in requested if a not in (*BASELINES_TRIED, "one")]
     if unknown or isinstance(requested, str):
-        raise OptionError(f"absent={requested!r}: a tuple of {', '.join(map(repr, BASELINES_TRIED))}.")
+        raise OptionError(Argument("absent", requested), f": a tuple of {', '.join(map(repr, BASELINES_TRIED))}.")
     if len(set(requested)) < 2:
         raise OptionError(
             "absent: the result depends on what replaces a removed part, so at least two replacements are needed."

@@ -54,7 +54,7 @@ def model_dependence(subject: CheckSubject) -> list[Check]:
     """Compare maps of the network with maps of randomised networks."""
     names = (ALL_LAYERS, TOP_LAYER)
     try:
-        subject.net.randomised(subject.other_seed(0))
+        subject.net.with_random_parameters(subject.other_seed(0))
     except UnsupportedModelError as error:
         return [Check(MODEL_DEPENDENCE, name, "not applicable", None, str(error)) for name in names]
     compared = _ComparedMap(subject)
@@ -272,9 +272,9 @@ def _layer_check(compared: _ComparedMap, name: str, layers: Sequence[str], most:
 def _redraw(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentiable:
     """A network with randomised parameters, of all layers or of some."""
     if not layers:
-        return net.randomised(seed)
+        return net.with_random_parameters(seed)
     for name in layers:
-        net = net.randomised(seed, name)
+        net = net.with_random_parameters(seed, name)
     return net
 
 
@@ -292,7 +292,7 @@ def _top_layers(subject: CheckSubject) -> tuple[tuple[str, ...], str]:
     fingerprint, before, count = subject.net.fingerprint, _masked_scores(subject, subject.net), 1
     candidates: list[str] = []
     for name in dict.fromkeys(reversed(names)):
-        if subject.net.randomised(subject.other_seed(0), name).fingerprint == fingerprint:
+        if subject.net.with_random_parameters(subject.other_seed(0), name).fingerprint == fingerprint:
             continue
         candidates.append(name)
         if len(candidates) <= count:  # at least one layer must be left as it is

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from whybox.methods.saliency.token_options import TokenOptions
+from whybox.methods.saliency.options import ReadingOptions
 
 __all__ = ["Supplied"]
 
@@ -20,4 +20,4 @@ class Supplied:
     options: Mapping[str, Any] | None = None
     target: Any = None
     background: Any = None
-    tokens: TokenOptions = field(default_factory=TokenOptions)
+    reading: ReadingOptions = field(default_factory=ReadingOptions)

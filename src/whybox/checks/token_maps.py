@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from whybox.checks.supplied import Supplied
 from whybox.data.table import Floats
-from whybox.errors import InputError, OptionError
+from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.gradients import Gradient
 from whybox.methods.saliency.inputs import Input, resolve_inputs
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.prepare_inputs import PreparedInputs, apply_embedding, prepare_inputs
 from whybox.methods.saliency.problem import Indices
 from whybox.methods.saliency.recipe import (
@@ -34,7 +35,6 @@ from whybox.methods.saliency.text import (
     strip_word_marks,
     sum_over_positions,
 )
-from whybox.methods.saliency.token_options import TokenOptions
 from whybox.models.differentiable import Differentiable
 
 __all__ = ["Tokens", "is_token_map", "resolve_tokens"]
@@ -58,7 +58,7 @@ class Tokens:
 
     net: Differentiable
     inputs: tuple[Input, ...]
-    options: TokenOptions
+    options: ReadingOptions
     texts: Texts | None
     absent_token: tuple[int, str] | None
     position_of: Indices
@@ -159,7 +159,7 @@ def resolve_tokens(
     Raises:
         OptionError: something the explanation does not keep was not given. InputError: it was made from something else.
     """
-    given, background = supplied.tokens, supplied.background
+    given, background = supplied.reading, supplied.background
     _check_given_again(e, recipe, inputs, given)
     words = "word" in e.dims
     baseline_token = recipe.baseline_token if given.baseline_token is None else given.baseline_token
@@ -167,8 +167,7 @@ def resolve_tokens(
         net,
         inputs,
         Gradient(),
-        TokenOptions(tokenizer=given.tokenizer, words=words),
-        channel_axis=None,
+        ReadingOptions(channel_axis=None, tokenizer=given.tokenizer, words=words),
         background=background,
     )
     ids = replace(plain.inputs[0], dims=("row", "token"))
@@ -179,7 +178,7 @@ def resolve_tokens(
     tokens = Tokens(
         plain.net,
         whole_inputs,
-        TokenOptions(recipe.embedding, words=words, baseline_token=baseline_token),
+        ReadingOptions(embedding=recipe.embedding, words=words, baseline_token=baseline_token),
         plain.texts,
         absent_token,
         np.zeros(0, dtype=np.intp),
@@ -205,7 +204,7 @@ def resolve_tokens(
     return tokens, method
 
 
-def _check_given_again(e: Explanation, recipe: Recipe, inputs: Any, given: TokenOptions) -> None:
+def _check_given_again(e: Explanation, recipe: Recipe, inputs: Any, given: ReadingOptions) -> None:
     """Compare what is passed again with what the explanation keeps.
 
     Raises:
@@ -213,12 +212,17 @@ def _check_given_again(e: Explanation, recipe: Recipe, inputs: Any, given: Token
     """
     if given.embedding is not None and given.embedding != recipe.embedding:
         raise InputError(
-            f"embedding={given.embedding!r} is not the one that the explanation was made with: {recipe.embedding!r}."
+            Argument("embedding", given.embedding),
+            f" is not the one that the explanation was made with: {recipe.embedding!r}.",
         )
     if "text" not in e.extras:
         return
     if given.tokenizer is None:
-        raise OptionError("the explanation is of texts and does not keep the tokenizer; pass the same one: tokenizer=.")
+        raise OptionError(
+            "the explanation is of texts and does not keep the tokenizer; pass the same one: ",
+            Argument("tokenizer", example=""),
+            ".",
+        )
     if not is_text(inputs):
         raise InputError("the explanation is of texts; pass all of them as they were, not token ids.")
     texts = [inputs] if isinstance(inputs, str) else list(inputs)
@@ -255,7 +259,11 @@ def _check_baseline(recipe: Recipe, prepared: PreparedInputs) -> None:
         return
     if plain_options(prepared.method)["baseline"] != stored:
         raise InputError(
-            "the baseline of tokens is not the one that the explanation was made with (its SHA-256 differs); pass baseline_token=, or background=, as it was."
+            "the baseline of tokens is not the one that the explanation was made with (its SHA-256 differs); pass ",
+            Argument("baseline_token", example=""),
+            ", or ",
+            Argument("background", example=""),
+            ", as it was.",
         )
 
 
@@ -323,5 +331,5 @@ def _masked_outputs(
         some = slice(start, start + net.max_batch_size)
         xs: Sequence[npt.NDArray[Any]] = [i.x[rows[some]] for i in tokens.inputs]
         xs = [ids[some], *(mask[some] if k == input_index else x for k, x in enumerate(xs) if k)]
-        parts.append(net.numpy(net.evaluate(tuple(net.array(np.ascontiguousarray(x)) for x in xs))))
+        parts.append(net.numpy(net.forward(tuple(net.array(np.ascontiguousarray(x)) for x in xs))))
     return np.asarray(np.concatenate(parts), dtype=np.float64)

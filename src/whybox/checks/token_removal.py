@@ -12,7 +12,7 @@ from whybox.checks.audit import CheckSubject
 from whybox.checks.deletion_curves import MAX_SEGMENTS, MIN_SEGMENTS, RemovalGame, rank_segments
 from whybox.checks.token_maps import Tokens
 from whybox.data.table import Floats
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 
 __all__ = ["REPLACEMENTS", "token_games", "token_orders"]
@@ -70,7 +70,7 @@ def token_orders(subject: CheckSubject, games: Mapping[str, RemovalGame]) -> dic
 
 
 def _token_segments(tokens: Tokens, rows: Indices) -> tuple[Indices, Bools]:
-    """The part of each token, (rows, tokens), -1 for those that stay; and which parts a row has. More than MAX_SEGMENTS are joined with their neighbours."""
+    """The part of each token, (rows, tokens), -1 for those that stay; and which parts a row has. More than MAX_SEGMENTS are joined with their consecutive_slice."""
     free, which = tokens.removable[rows], tokens.position_of[rows]
     ids = np.full(free.shape, -1, dtype=np.intp)
     counts = np.zeros(len(rows), dtype=np.intp)
@@ -119,10 +119,13 @@ def _choose(have: list[str], requested: Sequence[str] | None) -> list[str]:
         return have[:2]
     unknown = [a for a in requested if a not in REPLACEMENTS]
     if unknown or isinstance(requested, str):
-        raise OptionError(f"absent={requested!r}: of tokens a tuple of {', '.join(map(repr, REPLACEMENTS))}.")
+        raise OptionError(
+            Argument("absent", requested), f": of tokens a tuple of {', '.join(map(repr, REPLACEMENTS))}."
+        )
     if missing := [a for a in requested if a not in have]:
         raise OptionError(
-            f"absent={missing[0]!r} is not possible for these texts and this network; possible are: {', '.join(map(repr, have))}."
+            Argument("absent", missing[0]),
+            f" is not possible for these texts and this network; possible are: {', '.join(map(repr, have))}.",
         )
     if len(set(requested)) < 2:
         raise OptionError(

@@ -1,18 +1,47 @@
-"""The demo: real data that ships with scikit-learn, a model trained on it here, explained, written as a report and as a table."""
+"""The command ``whybox demo``: real data that ships with scikit-learn, a model trained on it here, explained, written as a report and as a table."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final
 
+from whybox.cli.parser import CommandParser
+from whybox.cli.shared import declare
 from whybox.errors import InputError
 
-__all__ = ["demo"]
+__all__ = ["add_command", "demo"]
+
+_TEXT: Final = """Train a model on real data that ships with scikit-learn, explain it, and write a report and a table of attributions.
+It takes a few seconds and needs no file of yours."""
 
 _NAMES = {
     "bmi": "body mass index", "bp": "blood pressure", "s1": "total cholesterol", "s2": "low-density lipoproteins", "s3": "high-density lipoproteins",
     "s4": "cholesterol ratio", "s5": "log of triglycerides", "s6": "blood sugar",
 }  # fmt: skip
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the others."""
+    declare(
+        commands,
+        "demo",
+        _demo,
+        _add_options,
+        about="train a model on real data, explain it, write a report and a table",
+        text=_TEXT,
+    )
+
+
+def _add_options(parser: CommandParser) -> None:
+    parser.add_argument(
+        "-o", "--output-folder", default="whybox-demo", metavar="FOLDER", help="where to write (default: %(default)s)"
+    )
+
+
+def _demo(options: argparse.Namespace) -> None:
+    demo(Path(options.output_folder), print)
 
 
 def demo(folder: Path, say: Callable[[str], None]) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from whybox.errors import InputError, OptionError, did_you_mean
 
-__all__ = ["Given", "files_of", "given", "there"]
+__all__ = ["NetworkInputs", "files_of", "read_inputs", "require_file"]
 
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
 TABLE_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".pq")
@@ -26,7 +26,7 @@ Shape = tuple[int | None, ...] | None
 
 @final
 @dataclass(frozen=True)
-class Given:
+class NetworkInputs:
     """What was read.
 
     Attributes:
@@ -43,7 +43,7 @@ class Given:
     notes: tuple[str, ...] = ()
 
 
-def there(path: str | None) -> bool:
+def require_file(path: str | None) -> bool:
     """Whether a path was given.
 
     Raises:
@@ -63,17 +63,17 @@ def files_of(plain: Sequence[str], named: Sequence[str], option: str = "--input"
     if plain and named:
         raise OptionError(f"give files, or {option} NAME=FILE for every input, not both.")
     if plain:
-        return {UNNAMED_INPUT: [p for text in plain for p in _filled(text)]}
+        return {UNNAMED_INPUT: [p for text in plain for p in _matching_files(text)]}
     out: dict[str, list[str]] = {}
     for text in named:
         name, equals, path = text.partition("=")
         if not equals or not name or not path:
             raise OptionError(f"{option} {text!r}: write NAME=FILE, with the name of the network's input.")
-        out.setdefault(name, []).extend(_filled(path))
+        out.setdefault(name, []).extend(_matching_files(path))
     return out
 
 
-def _filled(pattern: str) -> list[str]:
+def _matching_files(pattern: str) -> list[str]:
     """A path itself, or the files that fit a pattern, by name.
 
     Raises:
@@ -82,24 +82,24 @@ def _filled(pattern: str) -> list[str]:
     path = Path(pattern)
     if not set("*?[") & set(pattern) or path.exists():
         return [pattern]
-    found = sorted(str(p) for p in Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-    if not found:
+    paths = sorted(str(p) for p in Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    if not paths:
         raise InputError(f"no file fits {pattern!r}.")
-    return found
+    return paths
 
 
-def given(options: argparse.Namespace, net: Any, files: Mapping[str, list[str]]) -> Given:
+def read_inputs(options: argparse.Namespace, net: Any, files: Mapping[str, list[str]]) -> NetworkInputs:
     """Read the files of all inputs, in the order the network takes them.
 
     Raises:
         InputError: files that cannot be read, or that do not fit together or the network. OptionError: names the network does not have.
     """
     for path in (p for paths in files.values() for p in paths):
-        there(path)
+        require_file(path)
     program = getattr(net, "module", None)
     expects: Sequence[Shape] | None = getattr(program, "input_shapes", None)
-    called: Sequence[str] = getattr(program, "declared_names", ())
-    order = _order(list(files), expects, called)
+    input_names: Sequence[str] = getattr(program, "declared_names", ())
+    order = _input_order(list(files), expects, input_names)
     read = {}
     for at, name in enumerate(order):
         shape = None if expects is None else (expects[at] or ())[1:]
@@ -113,16 +113,16 @@ def given(options: argparse.Namespace, net: Any, files: Mapping[str, list[str]])
     count = next(iter(rows.values()))
     arrays = {name: r.rows for name, r in read.items()}
     if order == [UNNAMED_INPUT]:
-        return Given(arrays[UNNAMED_INPUT], (), count, labels, notes)
+        return NetworkInputs(arrays[UNNAMED_INPUT], (), count, labels, notes)
     by_place = expects is not None or all(n.isdigit() for n in order)
     inputs: Any = (tuple(arrays.values()) if len(arrays) > 1 else arrays[order[0]]) if by_place else arrays
-    return Given(inputs, tuple(order), count, labels, notes)
+    return NetworkInputs(inputs, tuple(order), count, labels, notes)
 
 
-def _order(names: list[str], expects: Sequence[Shape] | None, called: Sequence[str]) -> list[str]:
+def _input_order(names: list[str], expects: Sequence[Shape] | None, input_names: Sequence[str]) -> list[str]:
     """The inputs in the order the network takes them: by its own names where it says them, or by their numbers."""
     if expects is not None and names == [UNNAMED_INPUT] and len(expects) > 1:
-        raise OptionError(f"the program takes {len(expects)} inputs: give each with --input NAME=FILE. Their names: {', '.join(called)}.")  # fmt: skip
+        raise OptionError(f"the program takes {len(expects)} inputs: give each with --input NAME=FILE. Their names: {', '.join(input_names)}.")  # fmt: skip
     if names == [UNNAMED_INPUT]:
         return names
     if all(n.isdigit() for n in names):
@@ -130,12 +130,16 @@ def _order(names: list[str], expects: Sequence[Shape] | None, called: Sequence[s
             raise OptionError(f"--input: the inputs {', '.join(names)} must be numbered from 0 on, each once and none left out.")  # fmt: skip
         return sorted(names, key=int)
     if expects is not None:
-        odd = next((n for n in names if n not in called), None)
-        if odd is not None:
-            raise OptionError(f"--input {odd}=...: the program has no such input.{did_you_mean(odd, called)}")
-        if missing := [n for n in called if n not in names]:
-            raise OptionError(f"--input: the program takes {', '.join(called)} too; {', '.join(missing)} is missing.")
-        return list(called)
+        unknown = next((n for n in names if n not in input_names), None)
+        if unknown is not None:
+            raise OptionError(
+                f"--input {unknown}=...: the program has no such input.{did_you_mean(unknown, input_names)}"
+            )
+        if missing := [n for n in input_names if n not in names]:
+            raise OptionError(
+                f"--input: the program takes {', '.join(input_names)} too; {', '.join(missing)} is missing."
+            )
+        return list(input_names)
     return names
 
 
@@ -160,15 +164,15 @@ class _Reader:
     def read(self, paths: list[str], shape: Shape) -> _Read:
         kinds = {Path(p).suffix.lower() for p in paths}
         if kinds == {".npy"}:
-            return _arrays(paths, shape)
+            return _read_arrays(paths, shape)
         if kinds <= set(TABLE_SUFFIXES):
             return self._table(paths, shape)
         if kinds <= set(PICTURE_SUFFIXES):
             return self._pictures(paths, shape)
-        odd = next((k for k in sorted(kinds) if k not in (*PICTURE_SUFFIXES, *TABLE_SUFFIXES, ".npy")), None)
+        unknown = next((k for k in sorted(kinds) if k not in (*PICTURE_SUFFIXES, *TABLE_SUFFIXES, ".npy")), None)
         raise InputError(
-            f"inputs of type {odd!r} are not read; give .png, .jpg, .npy, .csv or .parquet."
-            if odd is not None
+            f"inputs of type {unknown!r} are not read; give .png, .jpg, .npy, .csv or .parquet."
+            if unknown is not None
             else f"give pictures, arrays or a table, not {' and '.join(sorted(kinds))} for one input."
         )
 
@@ -181,7 +185,9 @@ class _Reader:
                 f"one table is read for an input, and there are {len(paths)}; put their rows into one file."
             )
         if shape is not None and len(shape) != 1:
-            raise InputError(f"the program takes rows of shape {_said(shape)}, which are no table; give .npy arrays.")
+            raise InputError(
+                f"the program takes rows of shape {_shape_text(shape)}, which are no table; give .npy arrays."
+            )
         table = read_table(paths[0])
         if shape is not None and shape[0] not in (None, table.num_columns):
             raise InputError(f"{Path(paths[0]).name} has {table.num_columns} columns, and the program takes {shape[0]} numbers a row.")  # fmt: skip
@@ -191,40 +197,40 @@ class _Reader:
     def _pictures(self, paths: list[str], shape: Shape) -> _Read:
         if shape is not None and len(shape) != 3:
             raise InputError(
-                f"the program takes rows of shape {_said(shape)}, which are no pictures; give .npy arrays."
+                f"the program takes rows of shape {_shape_text(shape)}, which are no pictures; give .npy arrays."
             )
-        said = self._of("channels")
-        if said not in (None, "1", "3"):
-            raise OptionError(f"--channels {said!r}: 1 for grey, or 3.")
-        count = (shape[0] if self.channels == "first" else shape[2]) if shape is not None else int(said or 3)
+        text = self._setting("channels")
+        if text not in (None, "1", "3"):
+            raise OptionError(f"--channels {text!r}: 1 for grey, or 3.")
+        count = (shape[0] if self.channels == "first" else shape[2]) if shape is not None else int(text or 3)
         if count not in (None, 1, 3):
             raise InputError(f"the program takes pictures of {count} channels; give .npy arrays.")
-        size = _size(self._of("size"), shape, self.channels)
-        mean, std = (_numbers(n, self._of(n), count or 3) for n in ("mean", "std"))
-        scale = _numbers("scale", self._of("scale") or "255", 1)
+        size = _size(self._setting("size"), shape, self.channels)
+        mean, std = (_numbers(n, self._setting(n), count or 3) for n in ("mean", "std"))
+        scale = _numbers("scale", self._setting("scale") or "255", 1)
         if (scale is not None and scale[0] <= 0) or (std is not None and (std <= 0).any()):
             raise OptionError("--scale and --std must be above 0.")
         rows: list[npt.NDArray[Any]] = []
         resized: list[str] = []
         notes: list[str] = []
         for path in paths:
-            x, clear = _pixels(path, grey=count == 1, size=size, resized=resized)
-            if clear:
+            pixels, is_transparent = _read_picture(path, grey=count == 1, size=size, resized=resized)
+            if is_transparent:
                 notes.append(f"{Path(path).name} is transparent in parts; the colours under it were taken as they are")
-            x = x / (np.float32(255.0) if scale is None else scale[0])
-            x = x if mean is None else x - mean
-            x = x if std is None else x / std
-            rows.append(x.transpose(2, 0, 1) if self.channels == "first" else x)
+            pixels = pixels / (np.float32(255.0) if scale is None else scale[0])
+            pixels = pixels if mean is None else pixels - mean
+            pixels = pixels if std is None else pixels / std
+            rows.append(pixels.transpose(2, 0, 1) if self.channels == "first" else pixels)
         if resized and size is not None:
-            notes.append(f"resized to {size[1]}x{size[0]} (width x height), not cropped: {_some(resized)}")
+            notes.append(f"resized to {size[1]}x{size[0]} (width x height), not cropped: {_first_few(resized)}")
         if len({r.shape for r in rows}) > 1:
             raise InputError("the pictures have different sizes; say --size HxW.")
         labels = [Path(p).name for p in paths]
         return _Read(np.ascontiguousarray(np.stack(rows), dtype=np.float32), labels, notes)
 
-    def _of(self, option: str) -> str | None:
+    def _setting(self, option: str) -> str | None:
         """What an option says for this input, or for all."""
-        found: str | None = None
+        common: str | None = None
         own: str | None = None
         for text in getattr(self.options, option) or ():
             name, equals, value = text.partition("=")
@@ -232,19 +238,19 @@ class _Reader:
                 raise OptionError(f"--{option} {text!r}: NAME=... is for one of several inputs; here there is one.")
             if equals and name not in self.names:
                 raise OptionError(f"--{option} {text!r}: there is no input {name!r}.{did_you_mean(name, self.names)}")
-            own, found = (value if equals and name == self.name else own), (found if equals else text)
-        return own if own is not None else found
+            own, common = (value if equals and name == self.name else own), (common if equals else text)
+        return own if own is not None else common
 
 
-def _some(texts: Sequence[str], most: int = 4) -> str:
+def _first_few(texts: Sequence[str], most: int = 4) -> str:
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
-def _said(shape: tuple[int | None, ...]) -> str:
+def _shape_text(shape: tuple[int | None, ...]) -> str:
     return " x ".join("any" if n is None else str(n) for n in shape) or "one number"
 
 
-def _arrays(paths: list[str], shape: Shape) -> _Read:
+def _read_arrays(paths: list[str], shape: Shape) -> _Read:
     parts = []
     for path in paths:
         try:
@@ -255,18 +261,20 @@ def _arrays(paths: list[str], shape: Shape) -> _Read:
             raise InputError(f"{path} holds no array whose first axis is the rows.")
         parts.append(a[None] if shape is not None and a.ndim == len(shape) else a)
     if len({p.shape[1:] for p in parts}) > 1:
-        raise InputError(f"the arrays have rows of different shapes: {', '.join(_said(p.shape[1:]) for p in parts)}.")
+        raise InputError(
+            f"the arrays have rows of different shapes: {', '.join(_shape_text(p.shape[1:]) for p in parts)}."
+        )
     rows = np.concatenate(parts)
     if shape is not None and (
         rows.ndim != len(shape) + 1 or any(n not in (None, m) for n, m in zip(shape, rows.shape[1:], strict=True))
     ):
         raise InputError(
-            f"the program takes rows of shape {_said(shape)}, and the arrays have {_said(rows.shape[1:])}."
+            f"the program takes rows of shape {_shape_text(shape)}, and the arrays have {_shape_text(rows.shape[1:])}."
         )
     return _Read(rows, [Path(p).name for p in paths] if all(len(p) == 1 for p in parts) else None)
 
 
-def _pixels(
+def _read_picture(
     path: str, *, grey: bool, size: tuple[int, int] | None, resized: list[str]
 ) -> tuple[npt.NDArray[np.float32], bool]:
     """A picture in bytes, (height, width, channels), of 16 bits with fractions; and whether parts of it are transparent.
@@ -277,12 +285,14 @@ def _pixels(
     from PIL import Image, ImageOps
 
     try:
-        with warnings.catch_warnings(), _opened(path) as opened:
-            clear = opened.has_transparency_data and bool((np.asarray(opened.convert("RGBA"))[..., 3] < 255).any())
-            deep = opened.mode.startswith("I")  # 16 bits: what convert() makes of them is white
-            turned = ImageOps.exif_transpose(opened)
-            picture = _shallow(turned) if deep else turned
-            picture = picture.convert("L" if grey else "RGB") if not deep else picture
+        with warnings.catch_warnings(), _open_picture(path) as opened:
+            is_transparent = opened.has_transparency_data and bool(
+                (np.asarray(opened.convert("RGBA"))[..., 3] < 255).any()
+            )
+            has_16_bits = opened.mode.startswith("I")  # 16 bits: what convert() makes of them is white
+            upright = ImageOps.exif_transpose(opened)
+            picture = _grey_bytes(upright) if has_16_bits else upright
+            picture = picture.convert("L" if grey else "RGB") if not has_16_bits else picture
     except (
         OSError,
         ValueError,
@@ -296,11 +306,11 @@ def _pixels(
     if size is not None and size != (picture.height, picture.width):
         resized.append(f"{Path(path).name} from {picture.width}x{picture.height}")
         picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    x = np.asarray(picture, dtype=np.float32).reshape(picture.height, picture.width, -1)
-    return (x if grey or x.shape[2] == 3 else np.repeat(x, 3, axis=2)), clear
+    pixels = np.asarray(picture, dtype=np.float32).reshape(picture.height, picture.width, -1)
+    return (pixels if grey or pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)), is_transparent
 
 
-def _opened(path: str) -> Any:
+def _open_picture(path: str) -> Any:
     from PIL import Image
 
     warnings.simplefilter(
@@ -309,33 +319,33 @@ def _opened(path: str) -> Any:
     return Image.open(path, formats=("PNG", "JPEG"))
 
 
-def _shallow(picture: Any) -> Any:
+def _grey_bytes(picture: Any) -> Any:
     """A grey picture of 16 bits as floats from 0 to 255."""
     from PIL import Image
 
     return Image.fromarray(np.asarray(picture).astype(np.float32) / np.float32(257.0))
 
 
-def _size(said: str | None, shape: Shape, channels: str) -> tuple[int, int] | None:
+def _size(text: str | None, shape: Shape, channels: str) -> tuple[int, int] | None:
     wanted = (None, None) if shape is None else (shape[1:] if channels == "first" else shape[:2])
-    if said is None:
+    if text is None:
         return (wanted[0], wanted[1]) if wanted[0] is not None and wanted[1] is not None else None
-    parts = said.lower().split("x")
+    parts = text.lower().split("x")
     if len(parts) != 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
-        raise OptionError(f"--size {said!r}: write HEIGHTxWIDTH, like 224x224.")
+        raise OptionError(f"--size {text!r}: write HEIGHTxWIDTH, like 224x224.")
     size = int(parts[0]), int(parts[1])
     if any(w is not None and w != s for w, s in zip(wanted, size, strict=True)):
-        raise OptionError(f"--size {said}: the program takes {wanted[0]}x{wanted[1]}; leave --size out.")
+        raise OptionError(f"--size {text}: the program takes {wanted[0]}x{wanted[1]}; leave --size out.")
     return size
 
 
-def _numbers(name: str, said: str | None, count: int) -> npt.NDArray[np.float32] | None:
-    if said is None:
+def _numbers(name: str, text: str | None, count: int) -> npt.NDArray[np.float32] | None:
+    if text is None:
         return None
     try:
-        found = np.array([float(p) for p in said.split(",")], dtype=np.float32)
+        numbers = np.array([float(p) for p in text.split(",")], dtype=np.float32)
     except ValueError:
-        found = np.array([np.nan], dtype=np.float32)
-    if len(found) not in (1, count) or not np.isfinite(found).all():
-        raise OptionError(f"--{name} {said!r}: give one number{f', or {count}, with commas between them' if count > 1 else ''}.")  # fmt: skip
-    return found
+        numbers = np.array([np.nan], dtype=np.float32)
+    if len(numbers) not in (1, count) or not np.isfinite(numbers).all():
+        raise OptionError(f"--{name} {text!r}: give one number{f', or {count}, with commas between them' if count > 1 else ''}.")  # fmt: skip
+    return numbers

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError, Part
 
 __all__ = ["class_names", "matching_positions", "output_position"]
 
@@ -68,22 +68,31 @@ def output_position(argument: str, requested: Any, labels: Sequence[Any], *, fro
     position_meant = _as_position(requested, len(labels), from_end=from_end)
     if len(matches) > 1:
         raise OptionError(
-            f"{argument}={requested!r}: {len(matches)} outputs are called so; {_how_to_name_each(argument, matches, labels)}."
+            Argument(argument, requested),
+            f": {len(matches)} outputs are called so; ",
+            _how_to_name_each(argument, matches, labels),
+            ".",
         )
     if matches and position_meant is not None and position_meant != matches[0]:
         number = _without_numpy(requested)
         raise OptionError(
-            f"{argument}={number} is the label of one output and the position of another, which is called {str(labels[position_meant])!r}. Write the label as text: "
-            f"{argument}={str(labels[matches[0]])!r} for the output called so, {argument}={str(labels[position_meant])!r} for the one at position {number}."
+            Argument(argument, number),
+            f" is the label of one output and the position of another, which is called {str(labels[position_meant])!r}. "
+            "Write the label as text: ",
+            Argument(argument, str(labels[matches[0]])),
+            " for the output called so, ",
+            Argument(argument, str(labels[position_meant])),
+            f" for the one at position {number}.",
         )
     return matches[0] if matches else position_meant
 
 
-def _how_to_name_each(argument: str, matches: Sequence[int], labels: Sequence[Any]) -> str:
+def _how_to_name_each(argument: str, matches: Sequence[int], labels: Sequence[Any]) -> Part:
     names = list(dict.fromkeys(str(labels[i]) for i in matches))
     if len(names) < len(matches):
         return "give their names to tell them apart"
-    return f"write the label as text: {' or '.join(f'{argument}={name!r}' for name in names)}"
+    ways: list[Part] = [part for name in names for part in (" or ", Argument(argument, name))]
+    return ("write the label as text: ", *ways[1:])
 
 
 def _without_numpy(value: Any) -> Any:

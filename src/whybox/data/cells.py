@@ -6,6 +6,7 @@ represents, are different cells, although they may be equal as numbers or both m
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
@@ -31,14 +32,17 @@ __all__ = [
     "cell_positions",
     "column_dtype",
     "has_plain_storage",
+    "joint_cell_codes",
     "object_cells",
     "representative_rows",
     "rows_with_cells",
     "snapshot_table",
+    "table_fingerprint",
 ]
 
 Ints = npt.NDArray[np.int64]
 NULL_CODE: Final = -1
+_WORD_BYTES: Final = (1, 2, 4, 8)  # sizes of values whose bits are compared
 _TYPES_WITH_FULL_REPR: Final = (date, time, timedelta, Decimal, Fraction, UUID, complex)  # repr identifies their values
 
 
@@ -137,6 +141,41 @@ def cell_codes(table: Table, position: int) -> Ints:
     return codes if is_null is None else np.where(is_null, NULL_CODE, codes)
 
 
+def joint_cell_codes(one: Table, other: Table, position: int) -> tuple[Ints, Ints]:
+    """Return :func:`cell_codes` of a column of two tables, made over both together: equal codes stand for the same cell in either table.
+
+    Where the two columns differ in dtype, or in their list of categories, no cell of one is the same as a cell of the other.
+    """
+    lists = [_categories_of(table, position) for table in (one, other)]
+    same_dtype = bool(column_dtype(one, position) == column_dtype(other, position))
+    if lists[0] is None and lists[1] is None and same_dtype:
+        stored = [v for v in (_values_and_nulls(table, position) for table in (one, other)) if v is not None]
+        if len(stored) == 2:
+            codes = _codes_of_bits(np.concatenate([values for values, _ in stored]))
+            nulls = [np.zeros(len(values), dtype=bool) if is_null is None else is_null for values, is_null in stored]
+            codes = np.where(np.concatenate(nulls), NULL_CODE, codes)
+        else:
+            codes = _codes_of_objects(np.concatenate([object_cells(table, position) for table in (one, other)]))
+        return codes[: len(one)], codes[len(one) :]
+    first, second = cell_codes(one, position), cell_codes(other, position)
+    if lists[0] is not None and lists[0] == lists[1] and same_dtype:
+        return first, second
+    return first, second - second.min(initial=0) + first.max(initial=0) + 1
+
+
+def _categories_of(table: Table, position: int) -> tuple[Any, ...] | None:
+    """The list of categories of a frame's column; None for all other columns."""
+    return None if isinstance(table.native, np.ndarray) or table.is_matrix else table.column(position).categories
+
+
+def _values_and_nulls(table: Table, position: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None] | None:
+    """Stored values and null mask of a column; None for objects, and for values of no plain dtype."""
+    values = _matrix_column(table, position)
+    if values is not None:
+        return None if values.dtype == object or values.dtype.itemsize not in _WORD_BYTES else (values, None)
+    return _stored_values(nw.from_native(table.native, eager_only=True)[:, position], table.library)
+
+
 def has_plain_storage(table: Table, position: int) -> bool:
     """Whether a column stores plain numbers or dates, so that equal values are identical cells but for the sign of zero."""
     if isinstance(table.native, np.ndarray) or table.is_matrix:
@@ -177,7 +216,7 @@ def _numpy_dtype(dtype: Any) -> Any:
 
 
 def _codes_of_bits(values: npt.NDArray[Any]) -> Ints:
-    if values.dtype.itemsize not in (1, 2, 4, 8):
+    if values.dtype.itemsize not in _WORD_BYTES:
         return _codes_of_objects(values)
     bits = np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
     return np.unique(bits, return_inverse=True)[1].reshape(-1).astype(np.int64)
@@ -237,6 +276,28 @@ def _cast_column(source: nw.Series[Any], target: nw.Series[Any]) -> nw.Series[An
             f"column {source.name!r} holds values that are rounded where {shown(target.to_list())} stand beside them; ask for values of its own dtype."
         )
     return cast
+
+
+def table_fingerprint(table: Table) -> str:
+    """Return the SHA-256 of a table's column names and cells, whatever its row labels are."""
+    sha = hashlib.sha256()
+    if table.is_matrix:
+        for part in (table.native.indptr.astype(np.int64), table.native.indices.astype(np.int64), table.native.data):
+            sha.update(np.ascontiguousarray(part).tobytes())
+        return sha.hexdigest()
+    for position, name in enumerate(table.names):
+        codes = cell_codes(table, position)
+        _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+        order = np.argsort(np.argsort(first))  # codes in the order in which cells first appear
+        cells = object_cells(table.rows(np.sort(first)), position)
+        sha.update(repr((name, str(column_dtype(table, position)), list(map(_full_text, cells)))).encode())
+        sha.update(order[inverse.reshape(-1)].astype(np.int64).tobytes())
+    return sha.hexdigest()
+
+
+def _full_text(value: Any) -> str:
+    """A cell as text that leaves no digit out."""
+    return repr(value.tolist()) if isinstance(value, np.ndarray) else repr(value)
 
 
 def snapshot_table(table: Table) -> Table:

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
-from whybox.errors import ColumnsError, EmptyDataError, InputError, did_you_mean, shown
+from whybox.errors import Argument, ColumnsError, EmptyDataError, InputError, did_you_mean, shown
 
 __all__ = ["as_frame"]
 
@@ -38,7 +38,9 @@ def as_frame(data: Any, what: str) -> Any:
         try:
             return data.to_arrow_table()
         except Exception as error:  # any error of the query
-            raise InputError(f"{what} is a DuckDB relation that cannot be run: {_first_line(error)}") from error
+            raise InputError(
+                Argument(what), f" is a DuckDB relation that cannot be run: {_first_line(error)}"
+            ) from error
     return data
 
 
@@ -46,10 +48,14 @@ def _read_record_batches(reader: Any, what: str) -> Any:
     try:
         table = reader.read_all()
     except Exception as error:  # any error of its source
-        raise InputError(f"{what} is a RecordBatchReader that cannot be read: {_first_line(error)}") from error
+        raise InputError(
+            Argument(what), f" is a RecordBatchReader that cannot be read: {_first_line(error)}"
+        ) from error
     if not table.num_rows:
         raise EmptyDataError(
-            f"{what} has no rows: a RecordBatchReader gives its rows once, and this one is empty or was read before. Keep them with reader.read_all()."
+            Argument(what),
+            " has no rows: a RecordBatchReader gives its rows once, and this one is empty or was read before. Keep them with "
+            "reader.read_all().",
         )
     return table
 
@@ -61,23 +67,26 @@ def _first_line(error: Exception) -> str:
 def _frame_of_columns(data: Mapping[Any, Any], what: str) -> Any:
     """A dict from names to columns, or to the values of one row."""
     if not data:
-        raise EmptyDataError(f"{what} has no columns.")
+        raise EmptyDataError(Argument(what), " has no columns.")
     scalar_columns = [name for name, values in data.items() if _is_scalar(values)]
     if len(scalar_columns) == len(data):
         return _build_frame({name: [value] for name, value in data.items()}, what)
     if scalar_columns:
         raise InputError(
-            f"{what}: {scalar_columns[0]!r} holds one value, other columns hold several; give each column as many values as there are rows."
+            Argument(what),
+            f": {scalar_columns[0]!r} holds one value, other columns hold several; give each column as many values as there are rows.",
         )
     for name, values in data.items():
         if isinstance(values, (Mapping, set, frozenset)) or len(getattr(values, "shape", (len(values),))) != 1:
             raise InputError(
-                f"{what}: column {name!r} is a {type(values).__name__} that is no list of values; give a list, an array of one dimension or a series."
+                Argument(what),
+                f": column {name!r} is a {type(values).__name__} that is no list of values; give a list, an array of one dimension or a "
+                "series.",
             )
     lengths = {name: len(values) for name, values in data.items()}
     if len(set(lengths.values())) > 1:
         lengths_text = ", ".join(f"{name!r} has {n:,}" for name, n in list(lengths.items())[:6])
-        raise InputError(f"{what} has columns of different lengths: {lengths_text}.")
+        raise InputError(Argument(what), f" has columns of different lengths: {lengths_text}.")
     return _build_frame(data, what)
 
 
@@ -92,14 +101,17 @@ def _frame_of_records(data: Sequence[Mapping[Any, Any]], what: str) -> Any:
         missing, extra = [n for n in names if n not in row], [n for n in row if n not in data[0]]
         if missing:
             raise ColumnsError(
-                f"{what}: row {i:,} lacks {shown(missing)}, which row 0 has.{did_you_mean(missing[0], extra)} Write None where a value is missing."
+                Argument(what),
+                f": row {i:,} lacks {shown(missing)}, which row 0 has.{did_you_mean(missing[0], extra)} Write None where a value is "
+                "missing.",
             )
         if extra:
             raise ColumnsError(
-                f"{what}: row {i:,} has {shown(extra)}, which row 0 lacks. Write None where a value is missing."
+                Argument(what),
+                f": row {i:,} has {shown(extra)}, which row 0 lacks. Write None where a value is missing.",
             )
     if not names:
-        raise EmptyDataError(f"{what} has no columns.")
+        raise EmptyDataError(Argument(what), " has no columns.")
     return _build_frame({name: [row[name] for row in data] for name in names}, what)
 
 
@@ -117,7 +129,7 @@ def _build_frame(columns: Mapping[Any, Any], what: str) -> Any:
     try:
         return module.table(dict(columns)) if library == "pyarrow" else module.DataFrame(dict(columns))
     except Exception as error:  # each library has its own errors for invalid columns
-        raise InputError(f"{what} cannot be made a table: {_first_line(error)}") from error
+        raise InputError(Argument(what), f" cannot be made a table: {_first_line(error)}") from error
 
 
 def _refuse_other_indexes(columns: Mapping[Any, Any], what: str) -> None:
@@ -131,5 +143,5 @@ def _refuse_other_indexes(columns: Mapping[Any, Any], what: str) -> None:
     for name, index in indexed.items():
         if first is not None and not index.equals(first[1]):
             raise InputError(
-                f"{what}: the columns {first[0]!r} and {name!r} have different indexes; pass a data frame."
+                Argument(what), f": the columns {first[0]!r} and {name!r} have different indexes; pass a data frame."
             )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import DtypeError, InputError
+from whybox.errors import Argument, DtypeError, InputError
 
 __all__ = [
     "as_csr",
@@ -23,6 +23,7 @@ __all__ = [
     "is_sparse_column",
     "mix_cells",
     "replace_column",
+    "row_codes",
     "stack_rows",
     "to_dense",
     "with_shifted_copy",
@@ -50,15 +51,19 @@ def as_csr(data: Any, what: str) -> Any:
         DtypeError: it holds something else than numbers.
     """
     if data.ndim != 2:
-        raise InputError(f"{what} is a sparse array of {data.ndim} axis; pass two (rows, features), also for one row.")
+        raise InputError(
+            Argument(what), f" is a sparse array of {data.ndim} axis; pass two (rows, features), also for one row."
+        )
     if data.dtype.kind not in "fiub" or data.dtype.itemsize > 8:
-        raise DtypeError(f"{what} is a sparse matrix of dtype {data.dtype}; pass numbers of at most 64 bits.")
+        raise DtypeError(Argument(what), f" is a sparse matrix of dtype {data.dtype}; pass numbers of at most 64 bits.")
     rows = data.tocsr()
     if not rows.has_sorted_indices:
         rows = rows.sorted_indices()
     if not rows.has_canonical_format:
         raise InputError(
-            f"{what} stores a cell of the sparse matrix more than once, and libraries disagree on what that means. Call its sum_duplicates() first."
+            Argument(what),
+            " stores a cell of the sparse matrix more than once, and libraries disagree on what that means. Call its sum_duplicates() "
+            "first.",
         )
     return rows
 
@@ -124,6 +129,18 @@ def replace_column(csr: Any, position: int, values: Sequence[Any]) -> Any:
         np.concatenate([column_indices, np.full(n_rows, position)]),
         np.concatenate([stored_values.astype(np.result_type(stored_values, new_values)), new_values]),
     )
+
+
+def row_codes(*matrices: Any) -> npt.NDArray[np.int64]:
+    """Return a number for each row of one or more matrices, one after the other: equal for rows with the same stored cells; a stored zero is no empty cell."""
+    codes: dict[tuple[bytes, bytes, str], int] = {}
+    out = []
+    for rows in matrices:
+        indices = rows.indices.astype(np.int64)
+        for start, stop in zip(rows.indptr[:-1], rows.indptr[1:], strict=True):
+            key = indices[start:stop].tobytes(), rows.data[start:stop].tobytes(), rows.dtype.str
+            out.append(codes.setdefault(key, len(codes)))
+    return np.array(out, dtype=np.int64)
 
 
 def stack_rows(above: Any, below: Any) -> Any:

@@ -34,7 +34,9 @@ from whybox.data.series import (
 )
 from whybox.data.series import import_library as _import
 from whybox.data.series import is_installed as _installed
+from whybox.data.table_view import table_array, table_html, table_item, table_text
 from whybox.errors import (
+    Argument,
     ColumnsError,
     DtypeError,
     EmptyDataError,
@@ -50,7 +52,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """Rows and named columns, backed by the user's own array or frame (never copied until a block of rows is read).
 
@@ -79,6 +81,38 @@ class Table:
     def __len__(self) -> int:
         """Return the number of rows."""
         return int(self.native.shape[0])
+
+    def __getitem__(self, key: Any) -> Any:
+        """Take out a column by name, or rows by position: ``data["bmi"]``, ``data[3]``, ``data[:5]``, ``data[3, "bmi"]``.
+
+        Returns:
+            for a name the values of the column, (rows,), read-only: numbers (missing as NaN), dates, booleans, or objects (missing as None).
+            For a position a dict of the row's cells. For a slice, a mask, a list of positions or of names a smaller table.
+            For ``data[rows, columns]`` a cell, the values of a column, a dict or a table.
+
+        Raises:
+            OptionError: no such column, or a key that is none of these. IndexError: a row beyond the last.
+        """
+        return table_item(self, key)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Iterate over rows, each a dict of its cells."""
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Return all cells, (rows, columns), for ``np.asarray(data)``: numbers where every column is numeric, else objects."""
+        return np.array(table_array(self), dtype=dtype, copy=True if copy is None else copy)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the numbers of rows and columns."""
+        return len(self), self.width
+
+    def __repr__(self) -> str:
+        return table_text(self)
+
+    def _repr_html_(self) -> str:
+        return table_html(self)
 
     @property
     def width(self) -> int:
@@ -313,14 +347,15 @@ def as_table(data: Any, *, what: str = "X") -> Table:
     data = as_frame(data, what)
     table = _from_frame(data, what) if _is_frame(data) else _from_array(data, what)
     if table.width == 0:
-        raise EmptyDataError(f"{what} has no columns.")
+        raise EmptyDataError(Argument(what), " has no columns.")
     if len(table) == 0:
-        raise EmptyDataError(f"{what} has no rows.")
+        raise EmptyDataError(Argument(what), " has no rows.")
     if len(set(table.names)) != table.width:
         seen: set[str] = set()
         repeated = [n for n in table.names if n in seen or seen.add(n)]  # type: ignore[func-returns-value]
         raise ColumnsError(
-            f"{what} has more than one column named {shown(repeated)}; rename them so that each name is unique."
+            Argument(what),
+            f" has more than one column named {shown(repeated)}; rename them so that each name is unique.",
         )
     return table
 
@@ -339,7 +374,8 @@ def align_columns(table: Table, expected: Sequence[str], *, what: str = "X") -> 
     if missing:
         hint = did_you_mean(missing[0], table.names) if len(missing) == 1 else f" {what} has: {shown(table.names)}."
         raise ColumnsError(
-            f"{what} lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {shown(missing)} that the model was trained on.{hint}"
+            Argument(what),
+            f" lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {shown(missing)} that the model was trained on.{hint}",
         )
     used = set(expected)
     return table.select([position_of[name] for name in expected]), tuple(n for n in table.names if n not in used)
@@ -378,7 +414,9 @@ def _from_frame(data: Any, what: str) -> Table:
     data, arbitrary_codes = unify_dictionaries(data, library)
     if library == "pandas":
         if data.columns.nlevels > 1:
-            raise ColumnsError(f"{what} has a column index of several levels; flatten it to one name per column.")
+            raise ColumnsError(
+                Argument(what), " has a column index of several levels; flatten it to one name per column."
+            )
         index = data.index
         if not (type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1):
             labels = index.to_numpy()
@@ -400,22 +438,27 @@ def _from_array(data: Any, what: str) -> Table:
         return Table(rows, tuple(f"x{i}" for i in range(rows.shape[1])), "scipy", named=False)
     if hasattr(data, "nnz"):
         raise InputError(
-            f"{what} is a sparse array of {type(data).__module__}; pass one of scipy, for example scipy.sparse.csr_array."
+            Argument(what),
+            f" is a sparse array of {type(data).__module__}; pass one of scipy, for example scipy.sparse.csr_array.",
         )
     try:
         array = np.asarray(data)
     except ValueError:
-        raise InputError(f"{what} has rows of different lengths; pass a rectangular table.") from None
+        raise InputError(Argument(what), " has rows of different lengths; pass a rectangular table.") from None
     if array.ndim == 1 and array.dtype.names is None and array.size and array.dtype.kind in "fiubOUS":
-        raise InputError(f"{what} has one dimension; pass two, also for one row: X[[0]] or X.iloc[[0]], not X[0].")
+        raise InputError(
+            Argument(what), " has one dimension; pass two, also for one row: X[[0]] or X.iloc[[0]], not X[0]."
+        )
     if array.ndim != 2:
         raise InputError(
-            f"{what} must be a data frame or an array of two dimensions (rows, features), not {array.ndim} of type {type(data).__name__}."
+            Argument(what),
+            f" must be a data frame or an array of two dimensions (rows, features), not {array.ndim} of type {type(data).__name__}.",
         )
     if array.dtype.kind in "US":  # numpy makes every cell of a list text if one is; keep each cell as given
         array = array.astype(object) if isinstance(data, np.ndarray) else np.array(data, dtype=object)
     if array.dtype.kind not in "fiubO":
         raise DtypeError(
-            f"{what} is an array of dtype {array.dtype}; pass numbers, or a data frame with one dtype per column."
+            Argument(what),
+            f" is an array of dtype {array.dtype}; pass numbers, or a data frame with one dtype per column.",
         )
     return Table(array, tuple(f"x{i}" for i in range(array.shape[1])), "numpy", named=False)

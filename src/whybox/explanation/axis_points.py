@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import is_missing
-
-if TYPE_CHECKING:
-    from whybox.explanation.explanation import Explanation
+from whybox.explanation.labelled import Labelled
 
 __all__ = ["numbers", "size", "with_plain_durations", "words"]
 
+_Curve = TypeVar("_Curve", bound=Labelled)
 _UNITS: Final = (("days", 86400e6), ("hours", 3600e6), ("minutes", 60e6), ("seconds", 1e6), ("microseconds", 1.0))
 
 
-def size(e: Explanation) -> float:
+def size(e: Labelled) -> float:
     """Return how far a curve moves the prediction: its standard deviation over the rows' values, of several outputs the largest."""
     share = e.extras["share"][1] if "share" in e.extras else None
     values = e.values.mean(axis=0) if "row" in e.dims else e.values
@@ -43,7 +42,7 @@ def words(values: npt.NDArray[Any]) -> npt.NDArray[np.object_]:
     return out
 
 
-def with_plain_durations(e: Explanation) -> Explanation:
+def with_plain_durations(e: _Curve) -> _Curve:
     """Return a curve whose points are numbers where they were durations, in a unit that stands in the feature's name."""
     coords, extras, names = dict(e.coords), dict(e.extras), list(e.players)
     for i, (dim, tag) in enumerate((("point", ""), ("point_2", "_2"))):
@@ -59,4 +58,7 @@ def with_plain_durations(e: Explanation) -> Explanation:
             extras[f"histogram_edges{tag}"] = axes, edges / size_of_unit
     if names == list(e.players):
         return e
-    return replace(e, coords=coords, extras=extras, players=dict(zip(names, e.players.values(), strict=True)))
+    made: _Curve = replace(
+        cast("Any", e), coords=coords, extras=extras, players=dict(zip(names, e.players.values(), strict=True))
+    )
+    return made

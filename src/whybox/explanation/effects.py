@@ -14,6 +14,7 @@ import numpy.typing as npt
 from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.axis_points import numbers, size, words
 from whybox.explanation.explanation import Explanation
+from whybox.explanation.figures import EffectsFigures
 
 __all__ = ["Effects", "Key"]
 
@@ -67,11 +68,9 @@ class Effects(Mapping[Key, Explanation]):
         return [k if isinstance(k, str) else repr(k) for k in self.curves]
 
     @property
-    def plot(self) -> Any:
+    def plot(self) -> EffectsFigures:
         """Figures: ``effects.plot()`` and ``effects.plot.grid()`` draw the features that matter most side by side."""
-        from importlib import import_module
-
-        return import_module("whybox.plots").EffectPlots(self)
+        return EffectsFigures(self)
 
     def ordered(self, most: int | None = None) -> list[Key]:
         """Return names by falling size of their effect: the standard deviation of the curve over the rows (over outputs, the largest)."""
@@ -119,7 +118,7 @@ class Effects(Mapping[Key, Explanation]):
     def _repr_html_(self) -> str:
         from whybox.explanation.html import effects_html
 
-        return str(effects_html(self))
+        return effects_html(self, self.ordered())
 
 
 def _columns(curves: Mapping[Key, Explanation]) -> dict[str, npt.NDArray[Any]]:

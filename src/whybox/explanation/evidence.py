@@ -10,7 +10,7 @@ from typing import Any, Final, final
 
 from whybox.errors import ExplanationFileError, OptionError, did_you_mean, shown
 from whybox.explanation.files_before_ids import method_before_ids
-from whybox.models.categories import Unseen, merged_unseen
+from whybox.models.categories import UnseenCategories, merge_unseen
 from whybox.models.links import PREDICTION
 
 __all__ = ["LINES", "Evidence", "merged", "versions"]
@@ -256,8 +256,8 @@ def merged(parts: Sequence[Evidence]) -> Evidence:
     digests = [p.fingerprints.get("rows", "") for p in parts]
     digest = digests[0] if len(parts) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     columns = dict.fromkeys(c for p in parts for c in p.unseen)
-    unseen = {c: merged_unseen(Unseen(**p.unseen[c]) for p in parts if c in p.unseen) for c in columns}
-    counted = {Unseen(**u).note(c) for p in parts for c, u in p.unseen.items()}  # of one batch each
+    unseen = {c: merge_unseen(UnseenCategories(**p.unseen[c]) for p in parts if c in p.unseen) for c in columns}
+    counted = {UnseenCategories(**u).describe(c) for p in parts for c, u in p.unseen.items()}  # of one batch each
     notes = dict.fromkeys(note for p in parts for note in p.notes)
     return replace(
         first,
@@ -275,7 +275,7 @@ def merged(parts: Sequence[Evidence]) -> Evidence:
             name: _listed(p.versions[name] for p in parts if name in p.versions)
             for name in dict.fromkeys(name for p in parts for name in p.versions)
         },
-        notes=(*(note for note in notes if note not in counted), *(u.note(c) for c, u in unseen.items())),
+        notes=(*(note for note in notes if note not in counted), *(u.describe(c) for c, u in unseen.items())),
         by_position=any(p.by_position for p in parts),
         unseen={c: asdict(u) for c, u in unseen.items()},
         passes=_passes([p.passes for p in parts if p.passes]),

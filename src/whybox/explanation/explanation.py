@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats, Table
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.axis_labels import one_position, where
 from whybox.explanation.evidence import Evidence
+from whybox.explanation.figures import Figures
 from whybox.explanation.selection import as_key
 from whybox.models.links import PREDICTION
 
@@ -60,11 +61,11 @@ class Explanation:
         values: float64, one axis for each of `dims`.
         dims: names of the axes; an axis the model does not have is not there.
         coords: for each axis its labels.
-        base: value when every feature is absent, () or (outputs,).
+        base: value when every feature is absent, () or (outputs,); ``base_values`` has it for each row.
         prediction: what the model predicts on the explained scale, (rows,) or (rows, outputs); None where there are no rows.
         units: of values, base and prediction.
         std_error: of values, same shape; None when exact.
-        data: a snapshot of the user's rows, aligned with the model; None where there are no rows.
+        data: a snapshot of the user's rows, aligned with the model: ``data["bmi"]``, ``data[3]``, ``data[:5]``; None where there are no rows.
         players: for each feature label, the columns it stands for; of an effect, its feature or its two.
         evidence: how the numbers were made and checked.
         extras: further numbers with axes of their own, (dims, array) by name: of an effect ``off_data``, ``share`` and the like.
@@ -151,6 +152,15 @@ class Explanation:
         """Id of the method in the registry of methods, ``"effects.ale"``; empty where none is known."""
         return self.evidence.method_id
 
+    @property
+    def base_values(self) -> Floats:
+        """The base of each row, (rows,) or (rows, outputs), as ``shap.Explanation`` has it; the base itself where there is no row axis."""
+        if "base" in self.extras:  # of a network, which has one for each row
+            return self.extras["base"][1]
+        if "row" not in self.dims:
+            return self.base
+        return np.broadcast_to(self.base, (len(self), *self.base.shape))
+
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
         """Labels of the feature axis."""
@@ -179,7 +189,7 @@ class Explanation:
 
     @property
     def off_data(self) -> Floats | None:
-        """Share of rows that each point of a curve takes to where there are no data; see whybox.methods.effects.extrapolation."""
+        """Share of rows that each point of a curve takes to where there are no data; see whybox.methods.common.extrapolation."""
         found = self.extras.get("off_data")
         return None if found is None else found[1]
 
@@ -299,11 +309,9 @@ class Explanation:
         return order if most is None else order[:most]
 
     @property
-    def plot(self) -> Any:
+    def plot(self) -> Figures:
         """Figures: ``e.plot.bar()``, ``.beeswarm()``, ``.waterfall()``, ``.scatter(feature)``, ``.heatmap()``, ``.curve()``; each returns its axes."""
-        from importlib import import_module
-
-        return import_module("whybox.plots").Plots(self)
+        return Figures(self)
 
     def to_frame(self, *, library: str | None = None, layout: str = "auto") -> Any:
         """Return a data frame in the user's frame library; see whybox.explanation.export.to_frame."""
@@ -343,7 +351,8 @@ class Explanation:
         """Return a copy with arrays and rows of its own."""
         from whybox.explanation.pickling import deep_copy
 
-        return deep_copy(self, memo)
+        copied: Explanation = deep_copy(self, memo)
+        return copied
 
     def _repr_html_(self) -> str:
         from whybox.explanation.html import table_html
@@ -382,7 +391,9 @@ def _check_key(dim: str, key: Any) -> None:
     )
     if dim == "row" and any(isinstance(k, str) for k in listed):
         raise OptionError(
-            f"the first axis holds rows, which are taken by position; e.sel(row={key!r}) takes row labels, and e[:, {key!r}] takes features."
+            "the first axis holds rows, which are taken by position; e.sel(",
+            Argument("row", key),
+            f") takes row labels, and e[:, {key!r}] takes features.",
         )
     if not (is_array or isinstance(key, slice) or all(isinstance(k, (*plain, np.bool_)) for k in listed)):
         raise OptionError(

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.table import build_frame
-from whybox.errors import MissingDependencyError, OptionError, did_you_mean
-
-if TYPE_CHECKING:
-    from whybox.explanation.explanation import Explanation
+from whybox.data.table import build_frame, is_missing
+from whybox.errors import Argument, MissingDependencyError, OptionError
+from whybox.explanation.labelled import Labelled
 
 __all__ = ["table_columns", "to_arrow", "to_frame", "to_xarray"]
 
 LAYOUTS = ("auto", "wide", "long")
 
 
-def to_frame(explanation: Explanation, *, library: str | None = None, layout: str = "auto") -> Any:
+def to_frame(explanation: Labelled, *, library: str | None = None, layout: str = "auto") -> Any:
     """Return a data frame.
 
     Args:
         explanation: what to export.
         library: ``"pandas"``, ``"polars"``, ``"pyarrow"``; None: the library of the rows that were explained (for arrays, the first
             installed of these).
+            Row labels become the index in pandas. Other libraries have no index: there they are the first columns, ``row``, or one column an
+            index level under its name.
         layout: ``"wide"``: one row a row, one column a feature (``feature|output`` where there are several outputs), then
             ``base_value`` and ``prediction``. ``"long"``: one row a number. ``"auto"``: wide for attributions, else long.
 
@@ -36,32 +36,55 @@ def to_frame(explanation: Explanation, *, library: str | None = None, layout: st
     """
     columns = table_columns(explanation, layout)
     source = library or (explanation.data.library if explanation.data is not None else "numpy")
-    return build_frame(columns, library=source, labels=_row_labels(explanation, columns))
+    labels = _row_labels(explanation, layout)
+    if labels is not None and source != "pandas":
+        columns = {**{n: _storable(v) for n, v in _row_columns(explanation, columns).items()}, **columns}
+        labels = None
+    return build_frame(columns, library=source, labels=labels)
 
 
-def _row_labels(e: Explanation, columns: Mapping[str, Any]) -> Any:
-    """Labels of the table's lines, where each is a row with a label of its own (also a single row that was picked) and no column says so."""
-    if e.data is None or e.data.labels is None or "row" in columns or "row" not in e.coords:
+def _storable(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Labels as a column of any library: objects of one basic type unchanged, missing ones as None, others as text."""
+    if labels.dtype != object:
+        return labels
+    present = [v for v in labels if not is_missing(v)]
+    as_given = len({type(v) for v in present}) == 1 and isinstance(
+        present[0], (str, bool, int, float, bytes, date, timedelta)
+    )
+    out = np.empty(len(labels), dtype=object)
+    out[:] = [None if is_missing(v) else v if as_given else str(v) for v in labels]
+    return out
+
+
+def _row_labels(e: Labelled, layout: str) -> Any:
+    """Row labels of a wide table, if the rows have labels of their own (also a single selected row); a long table has a column of them."""
+    if e.data is None or e.data.labels is None or "row" not in e.coords or _layout(e, layout) == "long":
         return None
     return e.coords["row"] if e.data.index is None else e.data.index
 
 
-def to_arrow(explanation: Explanation, *, layout: str = "auto") -> Any:
+def _layout(e: Labelled, layout: str) -> str:
+    if layout != "auto":
+        return layout
+    return "wide" if e.kind == "attribution" else "long"
+
+
+def to_arrow(explanation: Labelled, *, layout: str = "auto") -> Any:
     """Return a pyarrow Table as :func:`to_frame`; its schema metadata holds the evidence as JSON under ``whybox``."""
     import pyarrow as pa
 
     columns = table_columns(explanation, layout)
-    if _row_labels(explanation, columns) is not None:
+    if _row_labels(explanation, layout) is not None:
         columns = {**_row_columns(explanation, columns), **columns}
     table = pa.table({name: _arrow(values) for name, values in columns.items()})
     about = {"kind": explanation.kind, "units": explanation.units, "evidence": explanation.evidence.to_dict()}
     return table.replace_schema_metadata({"whybox": json.dumps(about)})
 
 
-def _row_columns(e: Explanation, taken: Any) -> dict[str, npt.NDArray[Any]]:
-    """Row labels as a column, those of several levels as a column each, called as the levels are."""
+def _row_columns(e: Labelled, taken: Any) -> dict[str, npt.NDArray[Any]]:
+    """Row labels as one column, or those of a MultiIndex as one column a level, under the names of the levels."""
     index = None if e.data is None else e.data.index
-    if index is None or index.nlevels == 1:
+    if index is None or not hasattr(index, "levels"):
         return {_free("row", taken): e.coords["row"]}
     out: dict[str, npt.NDArray[Any]] = {}
     for i, name in enumerate(index.names):
@@ -81,7 +104,7 @@ def _arrow(values: npt.NDArray[Any]) -> Any:
         return pa.array([None if v is None else str(v) for v in values])
 
 
-def to_xarray(explanation: Explanation) -> Any:
+def to_xarray(explanation: Labelled) -> Any:
     """Return an xarray Dataset.
 
     Raises:
@@ -107,20 +130,20 @@ def to_xarray(explanation: Explanation) -> Any:
     )
 
 
-def table_columns(e: Explanation, layout: str = "auto") -> dict[str, npt.NDArray[Any]]:
+def table_columns(e: Labelled, layout: str = "auto") -> dict[str, npt.NDArray[Any]]:
     """Return the columns of the table, as :func:`to_frame` lays them out."""
     if layout not in LAYOUTS:
-        raise OptionError(f"layout={layout!r} is not known.{did_you_mean(layout, LAYOUTS)}")
-    if layout == "auto":
-        layout = "wide" if e.kind == "attribution" else "long"
-    if layout == "long":
+        raise OptionError(Argument("layout", layout), " is not known.", known=LAYOUTS)
+    if _layout(e, layout) == "long":
         return _long(e)
     if e.kind != "attribution":
-        raise OptionError(f"an explanation of kind {e.kind!r} has no wide layout; use layout='long'.")
+        raise OptionError(
+            f"an explanation of kind {e.kind!r} has no wide layout; use ", Argument("layout", "long"), "."
+        )
     return _wide(e)
 
 
-def _wide(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+def _wide(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     rows = "row" in e.dims
     values = e.values if rows else e.values[None]
     values = values if "feature" in e.dims else values[:, None]
@@ -148,7 +171,7 @@ def _free(name: str, taken: Any) -> str:
     return name
 
 
-def _pairs(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+def _pairs(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     """Each pair once, and each feature with all others, by falling size."""
     first, second = np.triu_indices(len(e.coords["feature"]))
     several = "output" in e.dims
@@ -173,7 +196,7 @@ def _pairs(e: Explanation) -> dict[str, npt.NDArray[Any]]:
     return {name: values[order] for name, values in out.items()}
 
 
-def _long(e: Explanation) -> dict[str, npt.NDArray[Any]]:
+def _long(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     if e.kind == "interaction_size" and e.dims[:2] == ("feature", "feature_2"):
         return _pairs(e)
     shape = e.values.shape

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
+from whybox.explanation.labelled import Labelled
 from whybox.explanation.negligible import negligible
-
-if TYPE_CHECKING:
-    from whybox.explanation.explanation import Explanation
 
 __all__ = ["feature_values", "partner", "shown_values"]
 
@@ -19,7 +17,7 @@ _BINS = 12
 _ROWS = 20_000
 
 
-def feature_values(e: Explanation, feature: str) -> npt.NDArray[Any] | None:
+def feature_values(e: Labelled, feature: str) -> npt.NDArray[Any] | None:
     """Return the user's values of a feature in the rows explained: numbers (missing as NaN) or objects; None for groups of columns."""
     columns = e.players.get(feature, ())
     if e.data is None or len(columns) != 1 or columns[0] not in e.data.names:
@@ -32,7 +30,7 @@ def feature_values(e: Explanation, feature: str) -> npt.NDArray[Any] | None:
     return column.objects()
 
 
-def shown_values(e: Explanation, feature: str) -> npt.NDArray[Any] | None:
+def shown_values(e: Labelled, feature: str) -> npt.NDArray[Any] | None:
     """Return the same as :func:`feature_values`, with booleans as the words true and false."""
     values = feature_values(e, feature)
     if values is None or e.data is None:
@@ -58,7 +56,7 @@ def as_numbers(values: npt.NDArray[Any]) -> Floats:
     return np.array([np.nan if v is None else order[str(v)] for v in values])
 
 
-def partner(e: Explanation, feature: str) -> str | None:
+def partner(e: Labelled, feature: str) -> str | None:
     """Return the feature that interacts most with `feature`, judging by the explanation alone.
 
     For interactions this is the largest mean |interaction|. For attributions: rows are cut into bins of equal size by the feature's own

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from whybox.data.table import Floats
+from whybox.explanation.labelled import Labelled
 from whybox.explanation.negligible import negligible
-
-if TYPE_CHECKING:
-    from whybox.explanation.effects import Effects
-    from whybox.explanation.explanation import Explanation
 
 __all__ = ["effects_html", "evidence_html", "number", "table_html"]
 
@@ -35,7 +33,7 @@ def number(value: float, digits: int = 4, *, sign: bool = False) -> str:
     return text.rstrip("0").rstrip(".") if decimals else text
 
 
-def table_html(e: Explanation) -> str:
+def table_html(e: Labelled) -> str:
     """Return the explanation's first rows (or features) as HTML."""
     flat = e
     if "output" in e.dims:
@@ -62,7 +60,7 @@ def _counted(dim: str, n: int) -> str:
     return f"{n:,} {name}{'' if n == 1 else 's'}"
 
 
-def _maps(e: Explanation) -> str:
+def _maps(e: Labelled) -> str:
     """One line a row of maps: its score, the largest value and where, and how far the map is from adding up."""
     found = e.extras.get("completeness_error")
     head = ["row", "score", "largest value", "at", *(["adds up within"] if found is not None else [])]
@@ -91,11 +89,11 @@ def _maps(e: Explanation) -> str:
     return f"<table><tr>{top}</tr>{''.join(lines)}</table>{more}"
 
 
-def effects_html(effects: Effects) -> str:
-    """Return the size of each effect as HTML, largest first, and the evidence of the first."""
+def effects_html(effects: Mapping[Any, Labelled], names: Sequence[Any]) -> str:
+    """Return the sizes of the effects of these names as HTML, and the evidence of the first; the others are counted."""
     from whybox.explanation.axis_points import size
 
-    names = effects.ordered(MAX_FEATURES_SHOWN)
+    names = names[:MAX_FEATURES_SHOWN]
     most = max((size(effects[n]) for n in names), default=0.0)
     lines = "".join(
         f'<tr><td style="{_NAME};max-width:22em">{escape(n if isinstance(n, str) else " x ".join(n))}</td>'
@@ -109,7 +107,7 @@ def effects_html(effects: Effects) -> str:
     return f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>Effects</b>. {said}</div><table>{lines}{tail}</table>{evidence_html(first)}</div>'
 
 
-def _curve(e: Explanation) -> str:
+def _curve(e: Labelled) -> str:
     """Up to eight points of a curve with their values; of a surface or of many rows, the mean."""
     from whybox.explanation.axis_points import words
 
@@ -125,7 +123,7 @@ def _curve(e: Explanation) -> str:
     return f"<table>{lines}</table>"
 
 
-def evidence_html(e: Explanation) -> str:
+def evidence_html(e: Labelled) -> str:
     """Return the evidence as a folded list."""
     items = "".join(
         f'<tr><td style="text-align:left;padding:1px 10px 1px 0;white-space:normal;min-width:8em">{escape(k)}</td><td style="{_NAME}">{escape(v)}</td></tr>'
@@ -143,13 +141,13 @@ def _bar(value: float, most: float) -> str:
     )
 
 
-def _most(e: Explanation, values: Floats) -> float:
+def _most(e: Labelled, values: Floats) -> float:
     """The largest value, of which bars are shares; zero where all are rounding."""
     most = float(np.abs(values).max(initial=0.0))
     return most if most > negligible(e).max() else 0.0
 
 
-def _features(e: Explanation) -> str:
+def _features(e: Labelled) -> str:
     """One line a feature, largest first: for one row, or for an importance."""
     if "feature" not in e.dims:
         return f"<div>{escape(number(float(np.mean(e.values))))}</div>"
@@ -173,7 +171,7 @@ def _heading(name: str) -> str:
     return f'<th style="min-width:5em;max-width:13em;white-space:normal;overflow-wrap:anywhere;text-align:right;vertical-align:bottom">{escape(name)}</th>'
 
 
-def _rows(e: Explanation) -> str:
+def _rows(e: Labelled) -> str:
     """One line a row, the largest features first."""
     order = e.ordered(MAX_FEATURES_SHOWN)
     head = "".join(_heading(e.feature_names[j]) for j in order)

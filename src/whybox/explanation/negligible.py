@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from whybox.data.table import Floats
+from whybox.explanation.labelled import Labelled
 from whybox.numerics.rounding import floor
-
-if TYPE_CHECKING:
-    from whybox.explanation.explanation import Explanation
 
 __all__ = ["negligible"]
 
 
-def negligible(e: Explanation) -> Floats:
+def negligible(e: Labelled) -> Floats:
     """Return the largest attribution that is no more than rounding, () or (outputs,): relative to the predictions explained, or to the base."""
     axes = len(e.base.shape)
     known = e.base if e.prediction is None else e.prediction

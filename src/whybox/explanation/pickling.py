@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import copy
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from whybox.data.table import Table
 
-if TYPE_CHECKING:
-    from whybox.explanation.explanation import Explanation
-
 __all__ = ["deep_copy", "rebuild", "state"]
 
+_Any = TypeVar("_Any")
 MAPPINGS: Final = ("coords", "players", "extras")
 FREE_STEPS: Final = 2**13  # numbers of a curve's step function that always go along: 64 KiB
 STEPS_SHARE: Final = 0.125  # more go along only as this share of the values
 
 
-def state(e: Explanation) -> dict[str, Any]:
+def state(e: Any) -> dict[str, Any]:
     """Return the fields of an explanation as they are pickled.
 
     Row labels that the rows have themselves are left out, and a curve that still has its model keeps what it knows without it, as in a file.
@@ -37,7 +35,7 @@ def state(e: Explanation) -> dict[str, Any]:
     return out
 
 
-def rebuild(kind: type[Explanation], kept: dict[str, Any]) -> Explanation:
+def rebuild(kind: type[_Any], kept: dict[str, Any]) -> _Any:
     """Return the explanation whose fields :func:`state` returned; `kind` is its class."""
     coords, data = kept["coords"], kept["data"]
     if coords.get("row", ...) is None:
@@ -45,7 +43,7 @@ def rebuild(kind: type[Explanation], kept: dict[str, Any]) -> Explanation:
     return kind(**kept)
 
 
-def deep_copy(e: Explanation, memo: dict[int, Any]) -> Explanation:
+def deep_copy(e: Any, memo: dict[int, Any]) -> Any:
     """Return an explanation with arrays and rows of its own; a curve keeps its model, which is not copied."""
     own = {f.name: getattr(e, f.name) for f in fields(e) if f.name != "again"}
     own |= {name: dict(own[name]) for name in MAPPINGS}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,7 @@ from whybox.core.atomic_write import atomic_write
 from whybox.data.table import Table
 from whybox.explanation.axis_labels import as_index, write_label
 from whybox.explanation.curve_functions import PiecewiseLinearCurve, SavedCurve, Steps
-
-if TYPE_CHECKING:
-    from whybox.explanation.effects import Effects
-    from whybox.explanation.explanation import Explanation
+from whybox.explanation.labelled import Labelled
 
 __all__ = ["FORMAT_VERSION", "SPARSE", "save", "save_effects"]
 
@@ -29,7 +27,7 @@ SPARSE: Final = ("data", "indices", "indptr")  # what a sparse matrix is made of
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)  # no clock in the file: same explanation, same bytes
 
 
-def save(explanation: Explanation, path: str | Path) -> None:
+def save(explanation: Labelled, path: str | Path) -> None:
     """Write an explanation; the file appears whole or not at all.
 
     Raises:
@@ -39,7 +37,7 @@ def save(explanation: Explanation, path: str | Path) -> None:
         _write(explanation, part)
 
 
-def save_effects(effects: Effects, path: str | Path) -> None:
+def save_effects(effects: Mapping[Any, Labelled], path: str | Path) -> None:
     """Write all curves of effects into one file: a zip of explanations, and a page that names them.
 
     Raises:
@@ -54,7 +52,7 @@ def save_effects(effects: Effects, path: str | Path) -> None:
             _add(archive, f"{i}.whybox", buffer.getvalue())
 
 
-def _write(e: Explanation, target: Any) -> None:
+def _write(e: Labelled, target: Any) -> None:
     page = {
         "format": FORMAT_VERSION,
         "kind": e.kind,

@@ -16,7 +16,7 @@ from typing import Final, final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 
 __all__ = ["Index", "as_index"]
 
@@ -71,7 +71,7 @@ class Index:
 
 SHAPLEY: Final = Index("shapley")
 BANZHAF: Final = Index("banzhaf", point=0.5)
-LEAST, MOST = 0.01, 100.0  # parameters of beta whose quadrature is right to rounding
+MIN_PARAMETER, MAX_PARAMETER = 0.01, 100.0  # parameters of beta whose quadrature is right to rounding
 _SPELLED: Final = re.compile(r"\s*(banzhaf|beta)\s*\(\s*([^,()]+?)\s*(?:,\s*([^,()]+?)\s*)?\)\s*")
 
 
@@ -82,41 +82,44 @@ def as_index(index: str | Index) -> Index:
         OptionError: unknown name, or parameters outside their range.
     """
     if isinstance(index, Index):
-        return _checked(index, repr(index))
+        return _check_parameters(index, repr(index))
     if not isinstance(index, str):
         raise OptionError(
-            f"index takes a name such as 'shapley', 'banzhaf(0.3)' or 'beta(16, 1)', not a {type(index).__name__}."
+            Argument("index"),
+            f" takes a name such as 'shapley', 'banzhaf(0.3)' or 'beta(16, 1)', not a {type(index).__name__}.",
         )
     if index in ("shapley", "banzhaf"):
         return SHAPLEY if index == "shapley" else BANZHAF
     match = _SPELLED.fullmatch(index)
     if not match:
         raise OptionError(
-            f"index={index!r} is not known.{did_you_mean(index, ['shapley', 'banzhaf', 'banzhaf(p)', 'beta(alpha, beta)'])}"
+            Argument("index", index), " is not known.", known=["shapley", "banzhaf", "banzhaf(p)", "beta(alpha, beta)"]
         )
     kind, first, second = match.groups()
     try:
         a, b = float(first), float(second) if second else None
     except ValueError:
         raise OptionError(
-            f"index={index!r}: the parameters must be numbers, as in 'banzhaf(0.3)' or 'beta(16, 1)'."
+            Argument("index", index), ": the parameters must be numbers, as in 'banzhaf(0.3)' or 'beta(16, 1)'."
         ) from None
     if kind == "banzhaf":
         if b is not None:
-            raise OptionError(f"index={index!r}: banzhaf takes one probability strictly between 0 and 1.")
-        return _checked(Index(f"banzhaf({a:g})", point=a), index)
+            raise OptionError(Argument("index", index), ": banzhaf takes one probability strictly between 0 and 1.")
+        return _check_parameters(Index(f"banzhaf({a:g})", point=a), index)
     if b is None:
-        raise OptionError(f"index={index!r}: beta takes two positive numbers, as in 'beta(16, 1)'.")
-    return _checked(Index(f"beta({a:g}, {b:g})", alpha=a, beta=b), index)
+        raise OptionError(Argument("index", index), ": beta takes two positive numbers, as in 'beta(16, 1)'.")
+    return _check_parameters(Index(f"beta({a:g}, {b:g})", alpha=a, beta=b), index)
 
 
-def _checked(index: Index, said: str) -> Index:
+def _check_parameters(index: Index, spelled: str) -> Index:
     """Refuse parameters for which there is no index, or none whose quadrature is right to rounding."""
     if index.point is not None:
         if not 0 < index.point < 1:
-            raise OptionError(f"index={said!r}: banzhaf takes one probability strictly between 0 and 1.")
-    elif not (LEAST <= index.alpha <= MOST and LEAST <= index.beta <= MOST):
+            raise OptionError(Argument("index", spelled), ": banzhaf takes one probability strictly between 0 and 1.")
+    elif not (MIN_PARAMETER <= index.alpha <= MAX_PARAMETER and MIN_PARAMETER <= index.beta <= MAX_PARAMETER):
         raise OptionError(
-            f"index={said!r}: beta takes two positive numbers, as in 'beta(16, 1)', each from {LEAST:g} to {MOST:g}; beyond those its integrals lose digits."
+            Argument("index", spelled),
+            f": beta takes two positive numbers, as in 'beta(16, 1)', each from {MIN_PARAMETER:g} to {MAX_PARAMETER:g}; beyond those its integrals lose "
+            "digits.",
         )
     return index

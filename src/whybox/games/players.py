@@ -9,10 +9,12 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import OptionError, UnsupportedModelError, did_you_mean, shown
+from whybox.errors import Argument, OptionError, UnsupportedModelError, did_you_mean, shown
 from whybox.models.base import Model
 
-__all__ = ["Players", "resolve_players", "those_read"]
+__all__ = ["Players", "named_groups", "players_of_columns", "resolve_players"]
+
+Group = tuple[str, tuple[int, ...]]  # name, and positions of its members
 
 
 @final
@@ -48,93 +50,123 @@ def resolve_players(model: Model, names: Sequence[str], players: Any = None) -> 
         OptionError: a column is not there, or in two groups, or two players share a name.
         UnsupportedModelError: the model ties all its columns together, so that nothing is left to attribute.
     """
-    groups = _wanted(names, players)
-    tied = [set(p) for p in model.inputs.players()]
-    for i, (_, members) in enumerate(groups):
-        cut = next((t for t in tied if t & set(members) and not t <= set(members)), None)
-        if cut is not None:
-            raise OptionError(
-                f"players: {groups[i][0]!r} takes {shown([names[j] for j in sorted(cut & set(members))])} but not {shown([names[j] for j in sorted(cut - set(members))])}, "
-                "and the model mixes these columns before it reads them, so they can only be one player together."
-            )
-    taken = {j for _, members in groups for j in members}
-    single = [(" + ".join(names[j] for j in sorted(t)), tuple(sorted(t))) for t in tied if not t & taken]
-    if len(names) > 1 and not groups and len(single) == 1:
+    given = _read_groups(names, players)
+    tied = [tuple(sorted(columns)) for columns in model.inputs.players()]
+    _refuse_split(names, given, tied)
+    if len(names) > 1 and not given and len(tied) == 1:
         raise UnsupportedModelError(
             f"the model mixes all its columns ({shown(names)}) before its trees read them, so they are one player and there is nothing to share out. "
             "Explain the model on the mixed columns instead (pass its last step and the transformed rows), or, for CatBoost, train with max_ctr_complexity=1."
         )
-    every = sorted([*groups, *single], key=lambda g: min(g[1]))
-    labels = tuple(name for name, _ in every)
+    groups = named_groups(names, given, tied)
+    player_of = {column: player for player, (_, members) in enumerate(groups) for column in members}
+    of_column = np.array([player_of[source[0]] if source else 0 for source in model.inputs.sources], dtype=np.int32)
+    return Players(tuple(name for name, _ in groups), tuple(members for _, members in groups), of_column)
+
+
+def named_groups(names: Sequence[str], given: Sequence[Group], tied: Sequence[tuple[int, ...]]) -> list[Group]:
+    """Return groups of parts (columns, words, segments) that together hold every part once, in the order of their first members.
+
+    Args:
+        names: of the parts. given: groups that the user named, without overlap.
+        tied: parts that come together in any case, every part once; where no group holds them, they are one named after them all.
+
+    Raises:
+        OptionError: two groups share a name.
+    """
+    taken = {part for _, members in given for part in members}
+    others = [(" + ".join(names[part] for part in parts), parts) for parts in tied if not taken & set(parts)]
+    groups = sorted([*given, *others], key=lambda group: min(group[1]))
+    labels = [name for name, _ in groups]
     if len(set(labels)) != len(labels):
         raise OptionError(
-            f"players: more than one player is named {shown([n for n in set(labels) if labels.count(n) > 1])}."
+            Argument("players"),
+            f": more than one player is named {shown([name for name in set(labels) if labels.count(name) > 1])}.",
         )
-    player_of = {j: p for p, (_, members) in enumerate(every) for j in members}
-    of_column = np.array([player_of[source[0]] if source else 0 for source in model.inputs.sources], dtype=np.int32)
-    return Players(labels, tuple(members for _, members in every), of_column)
+    return groups
 
 
-def those_read(players: Players, columns: npt.NDArray[np.int64]) -> Players:
+def players_of_columns(players: Players, columns: npt.NDArray[np.int64]) -> Players:
     """Return the players that some of these model columns belong to, for a model that has these columns alone."""
     kept, of_column = np.unique(players.of_column[columns], return_inverse=True)
-    names = tuple(players.names[int(p)] for p in kept)
-    members = tuple(players.members[int(p)] for p in kept)
+    names = tuple(players.names[int(player)] for player in kept)
+    members = tuple(players.members[int(player)] for player in kept)
     return Players(names, members, of_column.reshape(-1).astype(np.int32))
 
 
-def _wanted(names: Sequence[str], players: Any) -> list[tuple[str, tuple[int, ...]]]:
+def _refuse_split(names: Sequence[str], given: Sequence[Group], tied: Sequence[tuple[int, ...]]) -> None:
+    """Refuse a group that holds some, but not all, of the columns that the model ties together."""
+    several = [set(columns) for columns in tied if len(columns) > 1]
+    for group, members in given:
+        for columns in several:
+            inside, outside = columns & set(members), columns - set(members)
+            if inside and outside:
+                raise OptionError(
+                    Argument("players"),
+                    f": {group!r} takes {shown([names[j] for j in sorted(inside)])} but not {shown([names[j] for j in sorted(outside)])}, "
+                    "and the model mixes these columns before it reads them, so they can only be one player together.",
+                )
+
+
+def _read_groups(names: Sequence[str], players: Any) -> list[Group]:
+    """Return groups of column positions from what the user gave."""
     if players is None:
         return []
     if isinstance(players, Mapping):
         pairs = [(str(name), columns) for name, columns in players.items()]
     elif isinstance(players, Sequence) and not isinstance(players, str):
-        pairs = [
-            (
-                " + ".join(map(str, columns))
-                if isinstance(columns, Sequence) and not isinstance(columns, str)
-                else str(columns),
-                columns,
-            )
-            for columns in players
-        ]
+        pairs = [(_joined(columns), columns) for columns in players]
     else:
-        raise OptionError("players must be a dict from a name to its columns, or a list of lists of columns.")
-    position = {name: i for i, name in enumerate(names)}
-    out, seen = [], set()
+        raise OptionError(
+            Argument("players"), " must be a dict from a name to its columns, or a list of lists of columns."
+        )
+    position_of = {name: position for position, name in enumerate(names)}
+    groups: list[Group] = []
+    taken: set[int] = set()
     for name, columns in pairs:
-        listed = _listed(name, columns)
         members = []
-        for column in listed:
-            at = (
-                position.get(column)
-                if isinstance(column, str)
-                else int(column)
-                if isinstance(column, (int, np.integer))
-                and not isinstance(column, bool)
-                and 0 <= int(column) < len(names)
-                else None
-            )
-            if at is None:
+        for column in _as_list(name, columns):
+            position = _position(position_of, column)
+            if position is None:
                 raise OptionError(
-                    f"players: {name!r} names the column {column!r}, which is not there.{did_you_mean(column, names)}"
+                    Argument("players"),
+                    f": {name!r} names the column {column!r}, which is not there.{did_you_mean(column, names)}",
                 )
-            if at in seen:
-                raise OptionError(f"players: the column {names[at]!r} is named twice; a column belongs to one player.")
-            seen.add(at)
-            members.append(at)
+            if position in taken:
+                raise OptionError(
+                    Argument("players"),
+                    f": the column {names[position]!r} is named twice; a column belongs to one player.",
+                )
+            taken.add(position)
+            members.append(position)
         if not members:
-            raise OptionError(f"players: {name!r} has no columns.")
-        out.append((name, tuple(members)))
-    return out
+            raise OptionError(Argument("players"), f": {name!r} has no columns.")
+        groups.append((name, tuple(members)))
+    return groups
 
 
-def _listed(name: str, columns: Any) -> list[Any]:
+def _joined(columns: Any) -> str:
+    if isinstance(columns, Sequence) and not isinstance(columns, str):
+        return " + ".join(map(str, columns))
+    return str(columns)
+
+
+def _position(position_of: Mapping[str, int], column: Any) -> int | None:
+    """Return the position of a column given by name or position; None where there is none."""
+    if isinstance(column, str):
+        return position_of.get(column)
+    if isinstance(column, bool) or not isinstance(column, (int, np.integer)):
+        return None
+    return int(column) if 0 <= int(column) < len(position_of) else None
+
+
+def _as_list(name: str, columns: Any) -> list[Any]:
     if isinstance(columns, (str, int, np.integer)):
         return [columns]
     try:
         return list(columns)
     except TypeError:
         raise OptionError(
-            f"players: {name!r} is given {columns!r}; give it a column's name or position, or a list of them."
+            Argument("players"),
+            f": {name!r} is given {columns!r}; give it a column's name or position, or a list of them.",
         ) from None

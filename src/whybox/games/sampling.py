@@ -1,14 +1,16 @@
-"""Shapley values of one game from a budget of calls: which coalitions to ask about, and the values from their worths.
+"""Shapley values of one game from a budget of evaluations: which coalitions to evaluate, and the values from their worths.
 
-Every coalition is paired with its complement (Covert & Lee 2021, arXiv:2012.01536, section 4.2): half the difference of the two worths is all that
-Shapley values hang on. Small sizes are asked in full from both ends while that takes no more than half of what is left, single players always; the
-other pairs are drawn without replacement, all alike. Values and errors come from a Gaussian process over coalitions (gaussian_process.py).
+Every coalition is paired with its complement (Covert & Lee 2021, arXiv:2012.01536, section 4.2): Shapley values depend on half the difference of the two
+worths alone. Sizes are enumerated from both ends while that takes no more than half of the pairs left, single players always; the other pairs are
+drawn without replacement, all with the same probability. Values and errors come from a Gaussian process over coalitions (gaussian_process.py).
 
-Its work grows with the cube of the pairs. Where they are more than SMOOTHING_PAIRS, it sees a part of them, and values come for each target from it or, where its
-errors are smaller, from the regression on all of them of Lundberg & Lee 2017 (arXiv:1705.07874),
-theorem 2, with the sum held exactly (Covert & Lee, section 3.2), a pair being one observation of a regression without intercept. Sizes are then asked in full
-while the regression's kernel would draw as many, the remaining ones are strata, and errors are the regression's sandwich over the drawn strata with the
-correction for finite populations; what is asked in full has no sampling error.
+The work of the process grows with the cube of the pairs. Where there are more than MAX_PROCESS_PAIRS, it gets a part of them, and each output takes its
+values from it or, where its errors are smaller, from the regression on all pairs of Lundberg & Lee 2017 (arXiv:1705.07874), theorem 2, with the sum
+of the values held exactly (Covert & Lee, section 3.2); a pair is one observation of a regression without intercept. Sizes are then enumerated while the
+regression's kernel would draw as many, and the remaining sizes are strata. Errors are the regression's sandwich errors over the drawn strata with the
+correction for finite populations; what is enumerated has no sampling error.
+
+A player may be anything that is present or absent as a whole: a column, a group of columns, a segment of a picture, a word.
 """
 
 from __future__ import annotations
@@ -23,16 +25,14 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.games.gaussian_process import Kriging
+from whybox.games.gaussian_process import CoalitionProcess
 
-__all__ = ["Design", "design", "least", "solve"]
+__all__ = ["Design", "draw_design", "estimate_values", "min_evaluations"]
 
-Bits = npt.NDArray[np.bool_]
+Coalitions = npt.NDArray[np.bool_]
 MIN_PAIRS_DRAWN: Final = 8  # pairs in a stratum: its variance has to be estimated
-SMOOTHING_PAIRS: Final = 1000  # pairs
-LISTED_SHARE: Final = (
-    20_000  # a stratum as large as that is listed; of a larger one coalitions are drawn until they differ
-)
+MAX_PROCESS_PAIRS: Final = 1000  # pairs that the process gets
+MAX_COALITIONS_LISTED: Final = 20_000  # of one size; where there are more, coalitions are drawn until enough differ
 
 
 @final
@@ -41,130 +41,146 @@ class Stratum:
     """Pairs of the same size, or of neighbouring sizes.
 
     Attributes:
-        share: of the kernel's weight. at: where they stand in the design.
-        left: share of the pairs there are that was not drawn, the largest one of several sizes; 0 where all are there.
+        kernel_share: of the kernel's weight. pairs: where they are in the design.
+        undrawn: share of its pairs that was not drawn, the largest one of several sizes; 0 where all were.
     """
 
-    share: float
-    at: slice
-    left: float
+    kernel_share: float
+    pairs: slice
+    undrawn: float
+
+    @property
+    def count(self) -> int:
+        """How many pairs were drawn."""
+        return int(self.pairs.stop - self.pairs.start)
 
 
 @final
 @dataclass(frozen=True)
 class Design:
-    """Coalitions (pairs, players), one of each pair; and the strata they are from, where they are many enough for a regression."""
+    """Which coalitions are evaluated.
 
-    coalitions: Bits
+    Attributes:
+        coalitions: (pairs, players), one of each pair; its complement is evaluated too.
+        strata: what the pairs were drawn from, where they are many enough for a regression; else none.
+    """
+
+    coalitions: Coalitions
     strata: tuple[Stratum, ...]
 
     @property
     def weights(self) -> Floats:
-        """Of each pair in the regression."""
+        """Weight of each pair in the regression, (pairs,)."""
         out = np.zeros(len(self.coalitions))
-        for s in self.strata:
-            out[s.at] = s.share / (s.at.stop - s.at.start)
+        for stratum in self.strata:
+            out[stratum.pairs] = stratum.kernel_share / stratum.count
         return out
 
     @cached_property
-    def seen(self) -> npt.NDArray[np.intp]:
-        """Pairs that the process over coalitions sees: all, or single players and an even share of the others; none where single players are too many."""
+    def process_pairs(self) -> npt.NDArray[np.intp]:
+        """Pairs that the process gets: all, or single players and an even share of the others; none where single players are too many."""
         sizes = self.coalitions.sum(axis=1)
         single = np.flatnonzero((sizes == 1) | (sizes == self.coalitions.shape[1] - 1))
         if not self.strata:
             return np.arange(len(sizes))
-        if len(single) > SMOOTHING_PAIRS // 2:
+        if len(single) > MAX_PROCESS_PAIRS // 2:
             return single[:0]
         others = np.setdiff1d(np.arange(len(sizes)), single)
-        share = np.linspace(0, len(others) - 1, min(SMOOTHING_PAIRS - len(single), len(others))).astype(np.intp)
-        return np.concatenate([single, others[share]])
+        even = np.linspace(0, len(others) - 1, min(MAX_PROCESS_PAIRS - len(single), len(others))).astype(np.intp)
+        return np.concatenate([single, others[even]])
 
     @cached_property
-    def kriging(self) -> Kriging:
-        """The process."""
-        return Kriging(self.coalitions[self.seen])
+    def process(self) -> CoalitionProcess:
+        """The process on those pairs."""
+        return CoalitionProcess(self.coalitions[self.process_pairs])
 
 
-def least(players: int) -> int:
-    """Calls below which values cannot be estimated with an error: every single player in and out, and as many again that are drawn."""
-    calls = 2 + 2 * players + 2 * max(players, 12)
-    return min(2**players, calls) if players < 30 else calls
+def min_evaluations(players: int) -> int:
+    """Return the fewest evaluations that give values and errors: every single player in and out, and as many again that are drawn."""
+    evaluations = 2 + 2 * players + 2 * max(players, 12)
+    return min(2**players, evaluations) if players < 30 else evaluations
 
 
-def design(players: int, calls: int, draw: np.random.Generator) -> Design:
-    """Choose ``calls // 2 - 1`` pairs; the empty and the full coalition are the other two calls.
+def draw_design(players: int, evaluations: int, draw: np.random.Generator) -> Design:
+    """Choose ``evaluations // 2 - 1`` pairs; the empty and the full coalition are the other two evaluations.
 
     Args:
-        players: 2 or more. calls: at least ``least(players)``, fewer than 2^players. draw: random numbers.
+        players: 2 or more. evaluations: at least ``min_evaluations(players)``, fewer than 2^players. draw: random numbers.
     """
-    left = calls // 2 - 1
-    if left <= SMOOTHING_PAIRS:
-        return Design(_spread(players, left, draw), ())
+    left = evaluations // 2 - 1
+    if left <= MAX_PROCESS_PAIRS:
+        return Design(_pairs_for_process(players, left, draw), ())
     sizes = list(range(1, players // 2 + 1))
-    twin = {s: 2 if 2 * s != players else 1 for s in sizes}
-    share = {s: twin[s] / (s * (players - s)) for s in sizes}
-    count = {s: comb(players, s) * twin[s] // 2 for s in sizes}
-    parts: list[Bits] = []
+    twin = {size: 2 if 2 * size != players else 1 for size in sizes}  # a size and that of its complements
+    share = {size: twin[size] / (size * (players - size)) for size in sizes}
+    population = {size: comb(players, size) * twin[size] // 2 for size in sizes}
+    parts: list[Coalitions] = []
     strata: list[Stratum] = []
 
-    def add(found: Bits, weight: float, left_out: float) -> None:
+    def add(coalitions: Coalitions, kernel_share: float, undrawn: float) -> None:
         start = sum(map(len, parts))
-        parts.append(found)
-        strata.append(Stratum(weight, slice(start, start + len(found)), left_out))
+        parts.append(coalitions)
+        strata.append(Stratum(kernel_share, slice(start, start + len(coalitions)), undrawn))
 
     while sizes:
-        s = sizes[0]
-        if s > 1 and count[s] > left * share[s] / sum(share[r] for r in sizes) * (1 + 1e-9):
+        size = sizes[0]
+        if size > 1 and population[size] > left * share[size] / sum(share[s] for s in sizes) * (1 + 1e-9):
             break
-        add(_listed(players, s), share[s], 0.0)
-        left -= count[s]
+        add(_all_of_size(players, size), share[size], 0.0)
+        left -= population[size]
         sizes = sizes[1:]
-    for group, n in _groups(sizes, share, left):
-        p = np.cumsum([share[s] for s in group])
-        which = np.searchsorted(p / p[-1], (np.arange(n) + draw.random()) / n)
-        times = np.bincount(np.minimum(which, len(group) - 1), minlength=len(group))
-        found = [_drawn(players, s, int(k), count[s], draw) for s, k in zip(group, times, strict=True) if k]
-        left_out = max(1 - min(int(k), count[s]) / count[s] for s, k in zip(group, times, strict=True))
-        add(np.concatenate(found), float(p[-1]), left_out)
+    for group, count in _grouped_sizes(sizes, share, left):
+        cumulated = np.cumsum([share[size] for size in group])
+        which = np.searchsorted(cumulated / cumulated[-1], (np.arange(count) + draw.random()) / count)
+        counts = np.bincount(np.minimum(which, len(group) - 1), minlength=len(group))
+        drawn = [
+            _drawn_of_size(players, size, int(n), population[size], draw)
+            for size, n in zip(group, counts, strict=True)
+            if n
+        ]
+        undrawn = max(
+            1 - min(int(n), population[size]) / population[size] for size, n in zip(group, counts, strict=True)
+        )
+        add(np.concatenate(drawn), float(cumulated[-1]), undrawn)
     return Design(np.concatenate(parts), tuple(strata))
 
 
-def _spread(players: int, left: int, draw: np.random.Generator) -> Bits:
-    """`left` pairs: sizes in full from both ends while they take at most half, then any of the others."""
-    count = {s: comb(players, s) // (2 if 2 * s == players else 1) for s in range(1, players // 2 + 1)}
-    parts: list[Bits] = []
-    while 1 in count or count[min(count)] <= left / 2:
-        s = min(count)
-        parts.append(_listed(players, s))
-        left -= count.pop(s)
-    want = {s: left * n / sum(count.values()) for s, n in count.items()}
-    times = {s: int(n) for s, n in want.items()}
-    for s in sorted(want, key=lambda s: times[s] - want[s])[: left - sum(times.values())]:
-        times[s] += 1
-    parts += [_drawn(players, s, n, count[s], draw) for s, n in times.items() if n]
+def _pairs_for_process(players: int, left: int, draw: np.random.Generator) -> Coalitions:
+    """`left` pairs: all of the outer sizes while these take at most half of what is left, then any of the others."""
+    population = {size: comb(players, size) // (2 if 2 * size == players else 1) for size in range(1, players // 2 + 1)}
+    parts: list[Coalitions] = []
+    while 1 in population or population[min(population)] <= left / 2:
+        size = min(population)
+        parts.append(_all_of_size(players, size))
+        left -= population.pop(size)
+    wanted = {size: left * n / sum(population.values()) for size, n in population.items()}
+    counts = {size: int(n) for size, n in wanted.items()}
+    for size in sorted(wanted, key=lambda s: counts[s] - wanted[s])[: left - sum(counts.values())]:
+        counts[size] += 1
+    parts += [_drawn_of_size(players, size, n, population[size], draw) for size, n in counts.items() if n]
     return np.concatenate(parts)
 
 
-def _groups(sizes: list[int], share: dict[int, float], left: int) -> list[tuple[list[int], int]]:
-    """Sizes with how many pairs are drawn of them, by the kernel's weights; neighbours share a stratum where one size would get too few."""
+def _grouped_sizes(sizes: list[int], share: dict[int, float], left: int) -> list[tuple[list[int], int]]:
+    """Sizes and how many pairs are drawn of them, by the kernel's weights; neighbours share a stratum where one size would get too few."""
     if not sizes or left <= 0:
         return []
-    total = sum(share[s] for s in sizes)
+    total = sum(share[size] for size in sizes)
     groups: list[list[int]] = [[]]
-    for s in sizes:
-        if sum(share[r] for r in groups[-1]) / total * left >= MIN_PAIRS_DRAWN:
+    for size in sizes:
+        if sum(share[s] for s in groups[-1]) / total * left >= MIN_PAIRS_DRAWN:
             groups.append([])
-        groups[-1].append(s)
-    if len(groups) > 1 and sum(share[r] for r in groups[-1]) / total * left < MIN_PAIRS_DRAWN:
+        groups[-1].append(size)
+    if len(groups) > 1 and sum(share[s] for s in groups[-1]) / total * left < MIN_PAIRS_DRAWN:
         groups[-2:] = [groups[-2] + groups[-1]]
-    want = np.array([sum(share[s] for s in g) for g in groups]) / total * left
-    n = np.floor(want).astype(int)
-    for k in np.argsort(n - want, kind="stable")[: left - n.sum()]:
-        n[k] += 1
-    return list(zip(groups, map(int, n), strict=True))
+    wanted = np.array([sum(share[size] for size in group) for group in groups]) / total * left
+    counts = np.floor(wanted).astype(int)
+    for k in np.argsort(counts - wanted, kind="stable")[: left - counts.sum()]:
+        counts[k] += 1
+    return list(zip(groups, map(int, counts), strict=True))
 
 
-def _listed(players: int, size: int) -> Bits:
+def _all_of_size(players: int, size: int) -> Coalitions:
     """All coalitions of a size; of half the players only those with the first one, the others being their complements."""
     half = 2 * size == players
     rest = range(1, players) if half else range(players)
@@ -174,46 +190,46 @@ def _listed(players: int, size: int) -> Bits:
     return out
 
 
-def _drawn(players: int, size: int, n: int, population: int, draw: np.random.Generator) -> Bits:
-    """`n` different coalitions of a size."""
-    if population <= LISTED_SHARE:
-        every = _listed(players, size)
-        return every[np.sort(draw.choice(len(every), size=min(n, len(every)), replace=False))]
-    met: dict[bytes, Bits] = {}
-    while len(met) < n:
-        z = _one(players, size, draw)
-        met[z.tobytes()] = z
-    return np.array(list(met.values()))
+def _drawn_of_size(players: int, size: int, count: int, population: int, draw: np.random.Generator) -> Coalitions:
+    """`count` different coalitions of a size, of which there are `population`."""
+    if population <= MAX_COALITIONS_LISTED:
+        every = _all_of_size(players, size)
+        return every[np.sort(draw.choice(len(every), size=min(count, len(every)), replace=False))]
+    different: dict[bytes, Coalitions] = {}
+    while len(different) < count:
+        coalition = np.zeros(players, dtype=bool)
+        coalition[draw.permutation(players)[:size]] = True
+        if 2 * size == players and not coalition[0]:
+            coalition = ~coalition
+        different[coalition.tobytes()] = coalition
+    return np.array(list(different.values()))
 
 
-def _one(players: int, size: int, draw: np.random.Generator) -> Bits:
-    z = np.zeros(players, dtype=bool)
-    z[draw.permutation(players)[:size]] = True
-    return z if 2 * size != players or z[0] else ~z
-
-
-def solve(d: Design, halves: Floats, means: Floats, total: Floats) -> tuple[Floats, Floats]:
-    """Shapley values and their variances, (players, targets) each.
+def estimate_values(design: Design, halves: Floats, means: Floats, total: Floats) -> tuple[Floats, Floats]:
+    """Return Shapley values and their variances, (players, outputs) each.
 
     Args:
-        d: the coalitions. halves: (worth of the coalition - worth of its complement) / 2, (pairs, targets). means: the same with +.
-        total: worth of all players less that of none, (targets,); the values add up to it exactly.
+        design: the coalitions that were evaluated.
+        halves: (worth of the coalition - worth of its complement) / 2, (pairs, outputs). means: (sum of the two) / 2.
+        total: worth of all players less that of none, (outputs,); the values add up to it exactly.
     """
-    found = _regression(d, halves, total) if d.strata else None
-    if found is not None and not len(d.seen):
-        return found
-    values, variances = d.kriging(np.concatenate([halves[d.seen], total[None] / 2]), means[d.seen])
+    regression = _regression(design, halves, total) if design.strata else None
+    pairs = design.process_pairs
+    if regression is not None and not len(pairs):
+        return regression
+    values, variances = design.process(np.concatenate([halves[pairs], total[None] / 2]), means[pairs])
     values += (total - values.sum(axis=0)) / len(values)  # rounding
-    if found is not None:
-        better = found[1].sum(axis=0) < variances.sum(axis=0)
-        values, variances = (np.where(better, a, b) for a, b in zip(found, (values, variances), strict=True))
+    if regression is not None:
+        better = regression[1].sum(axis=0) < variances.sum(axis=0)
+        values, variances = (np.where(better, a, b) for a, b in zip(regression, (values, variances), strict=True))
     return values, variances
 
 
-def _regression(d: Design, halves: Floats, total: Floats) -> tuple[Floats, Floats]:
-    players = d.coalitions.shape[1]
-    weights = d.weights
-    centred = d.coalitions - 0.5
+def _regression(design: Design, halves: Floats, total: Floats) -> tuple[Floats, Floats]:
+    """Values and variances by the regression on all pairs, (players, outputs) each."""
+    players = design.coalitions.shape[1]
+    weights = design.weights
+    centred = design.coalitions - 0.5
     # an orthonormal basis of what adds up to zero: with it the constraint is gone from the regression
     basis = np.linalg.qr(np.column_stack([np.ones(players), np.eye(players)[:, 1:]]))[0][:, 1:]
     x = centred @ basis
@@ -221,21 +237,21 @@ def _regression(d: Design, halves: Floats, total: Floats) -> tuple[Floats, Float
     inverse = np.linalg.inv((x * weights[:, None]).T @ x)
     slopes = inverse @ ((x * weights[:, None]).T @ y)
     values = total / players + basis @ slopes
-    reach = x @ inverse
+    scaled = x @ inverse
     residual = y - x @ slopes
-    leverage = np.einsum("ij,ij->i", reach, x) * weights
-    residual = residual / np.maximum(1 - leverage, 0.05)[:, None]  # does not know its own pair
+    leverage = np.einsum("ij,ij->i", scaled, x) * weights
+    residual = residual / np.maximum(1 - leverage, 0.05)[:, None]  # as if the pair itself had been left out
     values += (total - values.sum(axis=0)) / players  # rounding
-    pull = reach @ basis.T
+    influence = scaled @ basis.T
     # 1.96 errors are to hold 95 %: Student's t of few drawn pairs is wider than a normal, by about this much
-    drawn = sum(s.at.stop - s.at.start - 1 for s in d.strata if s.left)
+    drawn = sum(stratum.count - 1 for stratum in design.strata if stratum.undrawn)
     wider = (1 + 1.2 / max(drawn, 1)) ** 2
     variances = np.zeros_like(values)
-    for s in d.strata:
-        n = s.at.stop - s.at.start
-        if not s.left or n < 2:
+    for stratum in design.strata:
+        n = stratum.count
+        if not stratum.undrawn or n < 2:
             continue
-        p, e = pull[s.at], residual[s.at]
+        p, e = influence[stratum.pairs], residual[stratum.pairs]
         spread = (p * p).T @ (e * e) - (p.T @ e) ** 2 / n
-        variances += wider * s.share**2 * s.left * np.maximum(spread, 0.0) / (n * (n - 1))
+        variances += wider * stratum.kernel_share**2 * stratum.undrawn * np.maximum(spread, 0.0) / (n * (n - 1))
     return values, variances

@@ -1,4 +1,4 @@
-"""Kernels that take many rows at a time, one row a lane: compiled once for a model, its players and an index, run as rows come."""
+"""Kernels that take many rows at a time, one row a lane: compiled once for a model, its players and an index, run on any number of rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from whybox.errors import OptionError
 from whybox.kernels.tree_shap import PlayerOf, Rules, native
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["Arithmetic", "Attribution", "Instructions", "forced", "instruction_sets", "threads_available", "work"]
+__all__ = ["Arithmetic", "Attribution", "Instructions", "count_work", "forced", "instruction_sets"]
 
 Arithmetic = Literal["float32", "float64"]
 MAX_COMPILED_KEPT: Final = 256 * 2**20  # bytes of compiled trees that an explainer keeps between calls
@@ -49,7 +49,7 @@ _FORCED: ContextVar[dict[str, Any] | None] = ContextVar("forced", default=None)
 
 @contextmanager
 def forced(*, instructions: str | None = None, kernel: str | None = None, bits: int | None = None) -> Iterator[None]:
-    """Take this choice instead of the planned one, where it can be taken at all: for tests and for comparing kernels."""
+    """Use this choice instead of the planned one, where that is possible: for tests and for comparing kernels."""
     token = _FORCED.set({"instructions": instructions, "kernel": kernel, "bits": bits})
     try:
         yield
@@ -58,12 +58,12 @@ def forced(*, instructions: str | None = None, kernel: str | None = None, bits: 
 
 
 def forced_choice(what: str) -> Any:
-    """Return what `forced` says about one part of the choice, or None."""
+    """Return one part of the choice that `forced` makes, or None."""
     return (_FORCED.get() or {}).get(what)
 
 
-def forced_now() -> tuple[object, ...]:
-    """Return all that `forced` says, as a key."""
+def forced_key() -> tuple[object, ...]:
+    """Return the choice that `forced` makes, as a key."""
     return tuple((_FORCED.get() or {}).values())
 
 
@@ -78,7 +78,7 @@ def instruction_sets() -> tuple[Instructions, ...]:
     return _sets()
 
 
-def fastest() -> str:
+def fastest_instructions() -> str:
     """Return the name of the best instruction set, or of the one that `forced` names."""
     return forced_choice("instructions") or instruction_sets()[0].name
 
@@ -89,22 +89,14 @@ def _sets() -> tuple[Instructions, ...]:
         Instructions(name, {"float32": rows32, "float64": rows64}, {"float32": bits32, "float64": bits64})
         for name, bits32, bits64, rows32, rows64 in _native.instruction_sets()
     )
-    asked = os.environ.get("WHYBOX_INSTRUCTIONS")
-    if asked is not None and sets[0].name != asked:
+    wanted = os.environ.get("WHYBOX_INSTRUCTIONS")
+    if wanted is not None and sets[0].name != wanted:
         names = ", ".join(s.name for s in sets)
-        raise OptionError(f"WHYBOX_INSTRUCTIONS={asked!r}: this processor has {names}. Take one of them, or unset it.")
+        raise OptionError(f"WHYBOX_INSTRUCTIONS={wanted!r}: this processor has {names}. Take one of them, or unset it.")
     return sets
 
 
-def threads_available() -> int:
-    """How many processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS or Windows
-        return os.cpu_count() or 1
-
-
-def work(  # noqa: PLR0913  # what there is to count has this many ingredients
+def count_work(  # noqa: PLR0913  # what there is to count has this many ingredients
     e: TreeEnsemble,
     player_of: PlayerOf,
     count: int,
@@ -118,7 +110,7 @@ def work(  # noqa: PLR0913  # what there is to count has this many ingredients
     background: int,
     step: int,
 ) -> tuple[float, float, float]:
-    """How much work every `step`-th tree is: vector instructions a block of rows, table entries, multiplications to make those."""
+    """Return how much work every `step`-th tree is: vector instructions a block of rows, table entries, multiplications to make those."""
     out = np.zeros((len(range(0, e.n_trees, step)), 3))
     if kernel == "lane walk":
         native(e).walk_work(player_of, count, rules.sizes, bits, step, out)

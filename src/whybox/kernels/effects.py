@@ -1,4 +1,4 @@
-"""Feature effects of tree ensembles, exactly: what the model puts out when a player is set to each point of a grid.
+"""Feature effects of tree ensembles, exactly: the model's outputs with a player set to each point of a grid.
 
 Everything is in the model's encoded columns and on its raw scale, base included. The specification is in reference_effects.py.
 """
@@ -17,17 +17,16 @@ from whybox import _native
 from whybox.core.progress import timed_batches
 from whybox.data.table import Floats
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
-from whybox.kernels.compiled_trees import fastest
-from whybox.kernels.reproducible_sum import each, means, parts_of
-from whybox.kernels.tree_shap import native, predict
-from whybox.kernels.tree_shap import pairs as pairs_of
+from whybox.kernels.compiled_trees import fastest_instructions
+from whybox.kernels.reproducible_sum import count_parts, for_each_thread, means
+from whybox.kernels.tree_shap import interacting_pairs, native, predict
 from whybox.kernels.value_intervals import bin_of, breakpoints, classes_of, representatives
 from whybox.models.trees import TreeEnsemble
 
 __all__ = [
+    "InteractionStrength",
     "Levels",
     "Moments",
-    "Strength",
     "bin_of",
     "breakpoints",
     "individual",
@@ -47,9 +46,9 @@ SURFACE_BYTES: Final = 256 * 2**20  # bytes of surfaces that are added up at a t
 MOMENT_ROWS: Final = 256  # rows whose moments are added up together
 
 
-# Trees of so few leaves give whole curves, of so many points in all, in less time than the two ways of a shifted row.
-_LEAVES: Final = 64
-_POINTS: Final = 4096
+# Whole curves of trees with so few leaves, at so many points in all, take less time than both walks of a shifted row.
+MAX_LEAVES_FOR_CURVES: Final = 64
+MAX_POINTS_FOR_CURVES: Final = 4096
 
 
 @final
@@ -72,7 +71,7 @@ class Moments:
     """Mean and spread over rows of one player's individual curves, each (points, outputs).
 
     Attributes:
-        mean: the weighted mean of what was asked for.
+        mean: the weighted mean.
         variance: the weighted mean of its squared distance from that mean (divided by the sum of weights, not by one less).
     """
 
@@ -82,7 +81,7 @@ class Moments:
 
 @final
 @dataclass(frozen=True)
-class Strength:
+class InteractionStrength:
     """What Friedman's H squared is a ratio of, for each pair (or player) and output: weighted sums over rows.
 
     Attributes:
@@ -96,16 +95,16 @@ class Strength:
 
 @final
 class _Grid:
-    """A native grid and the way back from its own points to those that were given."""
+    """A native grid, and how its own points map to those that were given."""
 
     def __init__(self, e: TreeEnsemble, levels: Sequence[Levels]) -> None:
         if e.has_linear_leaves:
             raise UnsupportedModelError(
                 "this model's leaves are linear functions: its effects are not step functions and have no tree kernel."
             )
-        taken = [c for one in levels for c in one.columns]
-        if len(set(taken)) != len(taken):
-            raise OptionError("a model column belongs to two players; ask for them in two calls.")
+        columns = [c for one in levels for c in one.columns]
+        if len(set(columns)) != len(columns):
+            raise OptionError("a model column belongs to two players; compute them in two calls.")
         for one in levels:
             if one.values.ndim != 2 or one.values.shape[1] != len(one.columns) or not one.values.size:
                 raise OptionError("the values of a player's levels must be (points, columns), with at least one point.")
@@ -113,7 +112,7 @@ class _Grid:
         self.native = _native.Effects(
             native(e),
             classes_of(e),
-            np.array(taken, dtype=np.int32),
+            np.array(columns, dtype=np.int32),
             np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             np.concatenate([np.asarray(one.values, dtype=np.float64).ravel() for one in levels]),
             np.array([len(one.values) for one in levels], dtype=np.int64),
@@ -171,12 +170,12 @@ def partial_dependence(
     if not levels:
         return []
     grid = _Grid(e, levels)
-    many = parts_of(e, len(X), pairs=False)
-    sums, total = means(e, grid.native, np.empty((0, 2), dtype=np.int64), X, w, threads=threads, many=many)
-    return [_one(e, grid, sums, j)[grid.index[j]] / total + e.base_values for j in range(len(levels))]
+    n_parts = count_parts(e, len(X), pairs=False)
+    sums, total = means(e, grid.native, np.empty((0, 2), dtype=np.int64), X, w, threads=threads, n_parts=n_parts)
+    return [_partial_dependence(e, grid, sums, j)[grid.index[j]] / total + e.base_values for j in range(len(levels))]
 
 
-def _one(e: TreeEnsemble, grid: _Grid, sums: _native.Means, j: int) -> Floats:
+def _partial_dependence(e: TreeEnsemble, grid: _Grid, sums: _native.Means, j: int) -> Floats:
     out = np.empty((grid.points[j], len(e.base_values)))
     sums.one(j, out)
     return out
@@ -219,22 +218,22 @@ def _surfaces(
     size = [len(one.values) + 1 for one in levels]
     waiting = list(enumerate(pairs))
     bytes_ = 8.0 * len(e.base_values) * sum(size[a] * size[b] for a, b in pairs)
-    parts = parts_of(e, len(X), pairs=True, most=SURFACE_BYTES / max(bytes_, 1.0))
+    parts = count_parts(e, len(X), pairs=True, max_parts=SURFACE_BYTES / max(bytes_, 1.0))
     while waiting:
-        room, many = SURFACE_BYTES / (8 * len(e.base_values) * parts), 0
-        while many < len(waiting) and (many == 0 or room >= size[waiting[many][1][0]] * size[waiting[many][1][1]]):
-            room -= size[waiting[many][1][0]] * size[waiting[many][1][1]]
-            many += 1
-        some, waiting = waiting[:many], waiting[many:]
+        room, count = SURFACE_BYTES / (8 * len(e.base_values) * parts), 0
+        while count < len(waiting) and (count == 0 or room >= size[waiting[count][1][0]] * size[waiting[count][1][1]]):
+            room -= size[waiting[count][1][0]] * size[waiting[count][1][1]]
+            count += 1
+        some, waiting = waiting[:count], waiting[count:]
         used = sorted({j for _, pair in some for j in pair})
         grid = _Grid(e, [levels[j] for j in used])
-        asked = sorted({(used.index(min(p)), used.index(max(p))) for _, p in some})
-        chosen = np.array(asked, dtype=np.int64).reshape(-1, 2)
-        sums, total = means(e, grid.native, chosen, X, w, threads=threads, many=parts)
+        requested = sorted({(used.index(min(p)), used.index(max(p))) for _, p in some})
+        chosen = np.array(requested, dtype=np.int64).reshape(-1, 2)
+        sums, total = means(e, grid.native, chosen, X, w, threads=threads, n_parts=parts)
         for k, (a, b) in some:
             low, high = used.index(min(a, b)), used.index(max(a, b))
             surface = np.empty((grid.points[low], grid.points[high], len(e.base_values)))
-            sums.pair(asked.index((low, high)), surface)
+            sums.pair(requested.index((low, high)), surface)
             surface = surface[np.ix_(grid.index[low], grid.index[high])] / total + e.base_values
             yield k, surface if a < b else np.ascontiguousarray(surface.transpose(1, 0, 2))
 
@@ -254,8 +253,8 @@ def individual(e: TreeEnsemble, levels: Levels, X: Floats, *, threads: int = 1) 
 
 
 def _individual(grid: _Grid, X: Floats, out: Floats, threads: int) -> None:
-    instructions = fastest()
-    each(threads, slice(0, len(X)), lambda some: grid.native.individual(X[some], instructions, out[some]))
+    instructions = fastest_instructions()
+    for_each_thread(threads, slice(0, len(X)), lambda some: grid.native.individual(X[some], instructions, out[some]))
 
 
 def individual_blocks(
@@ -274,8 +273,8 @@ def individual_blocks(
         return
     grid = _Grid(e, levels)
     points = [len(one.values) for one in levels]
-    most = max(1, numbers // (sum(points) * grid.outputs))
-    for rows in timed_batches(len(X), description="individual curves", first_size=256, max_size=most):
+    max_rows = max(1, numbers // (sum(points) * grid.outputs))
+    for rows in timed_batches(len(X), description="individual curves", first_size=256, max_size=max_rows):
         block = np.empty((rows.stop - rows.start, sum(points), grid.outputs))
         _individual(grid, X[rows], block, threads)
         yield rows, np.split(block, np.cumsum(points)[:-1], axis=1)
@@ -293,7 +292,7 @@ def individual_moments(
 ) -> list[Moments]:
     """Mean and variance over rows of individual curves, without keeping them.
 
-    Squares are taken of distances from the curves of one row, and put right by the mean distance: little cancels, and where all rows agree the variance is
+    Squares are taken of distances from the curves of one row, and corrected by the mean distance: little cancels, and where all rows agree the variance is
     zero but for rounding.
 
     Args:
@@ -317,19 +316,19 @@ def individual_moments(
         return []
     grid = _Grid(e, levels)
     sums, squares, centre = (np.zeros((sum(grid.points), grid.outputs)) for _ in range(3))
-    instructions = fastest()
+    instructions = fastest_instructions()
 
-    def added(rows: slice, weights: Floats) -> tuple[Floats, Floats]:
+    def summed(rows: slice, weights: Floats) -> tuple[Floats, Floats]:
         own = np.zeros_like(sums), np.zeros_like(sums)
         grid.native.moments(X[rows], instructions, weights, LINKS.index(link), center == "row", centre.ravel(), *own)
         return own
 
     median = _median_row(e, X, w)
-    centre = added(slice(median, median + 1), np.ones(1))[0]
+    centre = summed(slice(median, median + 1), np.ones(1))[0]
 
     def chunk(which: int) -> tuple[Floats, Floats]:
         rows = slice(which * MOMENT_ROWS, (which + 1) * MOMENT_ROWS)
-        return added(rows, w[rows])
+        return summed(rows, w[rows])
 
     with ThreadPoolExecutor(threads) as pool:
         for some in timed_batches(
@@ -381,13 +380,13 @@ def shifted(
     low, high = (np.ascontiguousarray(a, dtype=np.int32) for a in (low, high))
     if low.shape != (len(X), len(levels)) or high.shape != low.shape:
         raise OptionError("low and high must be (rows, players).")
-    most = np.array([len(one.values) for one in levels])
-    if (low < 0).any() or (high < 0).any() or (low >= most).any() or (high >= most).any():
+    n_points = np.array([len(one.values) for one in levels])
+    if (low < 0).any() or (high < 0).any() or (low >= n_points).any() or (high >= n_points).any():
         raise OptionError("low and high must be positions among the player's points.")
     out = np.empty((len(X), len(levels), len(e.base_values)))
     if not levels:
         return out
-    if np.diff(e.tree_offsets).max(initial=0) < 2 * _LEAVES and most.sum() <= _POINTS:
+    if np.diff(e.tree_offsets).max(initial=0) < 2 * MAX_LEAVES_FOR_CURVES and n_points.sum() <= MAX_POINTS_FOR_CURVES:
         for rows, curves in individual_blocks(e, levels, X, threads=threads):
             at = np.arange(rows.stop - rows.start)
             for j, curve in enumerate(curves):
@@ -399,7 +398,7 @@ def shifted(
         grid.native.shifted(X[rows], low[rows].ravel(), high[rows].ravel(), out[rows])
 
     for rows in timed_batches(len(X), description="shifted rows", first_size=256):
-        each(threads, rows, work)
+        for_each_thread(threads, rows, work)
     return out
 
 
@@ -411,31 +410,31 @@ def pair_interactions(
     weights: Floats | None = None,
     *,
     threads: int = 1,
-) -> Strength:
+) -> InteractionStrength:
     """Friedman and Popescu's pairwise interactions, at the rows themselves.
 
     With PD centred over the rows, ``interaction`` is the sum of weight * (PD_jk - PD_j - PD_k)^2 and ``whole`` that of weight * PD_jk^2;
     H squared is their ratio, and sqrt(interaction / sum of weights) the size of the interaction in the output's units.
 
-    Two players that no path of a tree asks for together do not interact: theirs is exactly zero, and no surface is computed for them.
+    Two players that no path of a tree tests together do not interact: theirs is exactly zero, and no surface is computed for them.
 
     Args:
-        levels: points such that every row lies at one (`representatives`).
+        levels: points such that every row is at one (`representatives`).
 
     Returns:
         (pairs, outputs) each.
 
     Raises:
-        UnsupportedModelError, OptionError, InputError: as `partial_dependence`; a row lies at none of the points.
+        UnsupportedModelError, OptionError, InputError: as `partial_dependence`; a row is at none of the points.
     """
     X = _rows(e, X)
     w = _weights(X, weights)
     used = sorted({j for pair in pairs for j in pair})
-    together = _together(e, levels)
+    together = _interacting_pairs(e, levels)
     at = {j: bin_of(e, levels[j].columns, levels[j].values, X[:, list(levels[j].columns)]) for j in used}
     curves = dict(zip(used, partial_dependence(e, [levels[j] for j in used], X, w, threads=threads), strict=True))
     alone = {j: _centred(curves[j][at[j]], w) for j in used}
-    out = Strength(*(np.zeros((len(pairs), len(e.base_values))) for _ in range(2)))
+    out = InteractionStrength(*(np.zeros((len(pairs), len(e.base_values))) for _ in range(2)))
     joined = [k for k, (a, b) in enumerate(pairs) if (min(a, b), max(a, b)) in together]
     for k, (a, b) in enumerate(pairs):
         out.whole[k] = w @ (alone[a] + alone[b]) ** 2
@@ -448,24 +447,24 @@ def pair_interactions(
     return out
 
 
-def _together(e: TreeEnsemble, levels: Sequence[Levels]) -> set[tuple[int, int]]:
-    """Pairs of players that some path asks for together, the lower position first; columns of nobody are one player more, the last."""
+def _interacting_pairs(e: TreeEnsemble, levels: Sequence[Levels]) -> set[tuple[int, int]]:
+    """Pairs of players that some path tests together, the lower position first; columns of nobody are one player more, the last."""
     of_column = np.full(e.inputs.width, len(levels), dtype=np.int32)
     for j, one in enumerate(levels):
         of_column[list(one.columns)] = j
-    return {(min(a, b), max(a, b)) for a, b in pairs_of(e, of_column, len(levels) + 1).tolist()}
+    return {(min(a, b), max(a, b)) for a, b in interacting_pairs(e, of_column, len(levels) + 1).tolist()}
 
 
 def overall_interactions(
     e: TreeEnsemble, levels: Sequence[Levels], X: Floats, weights: Floats | None = None, *, threads: int = 1
-) -> Strength:
+) -> InteractionStrength:
     """How strongly each player interacts with all others together, at the rows themselves.
 
     With f, PD_j and the mean over the player's own distribution F_j centred over the rows, ``interaction`` is the sum of
-    weight * (f - PD_j - F_j)^2 and ``whole`` that of weight * f^2. A player that no path of a tree asks for together with another has exactly zero.
+    weight * (f - PD_j - F_j)^2 and ``whole`` that of weight * f^2. A player that no path of a tree tests together with another has exactly zero.
 
     Args:
-        levels: points such that every row lies at one (`representatives`).
+        levels: points such that every row is at one (`representatives`).
 
     Returns:
         (players, outputs) each.
@@ -475,21 +474,21 @@ def overall_interactions(
     """
     X = _rows(e, X)
     w = _weights(X, weights)
-    out = Strength(*(np.empty((len(levels), len(e.base_values))) for _ in range(2)))
+    out = InteractionStrength(*(np.empty((len(levels), len(e.base_values))) for _ in range(2)))
     if not levels:
         return out
     at = [bin_of(e, one.columns, one.values, X[:, list(one.columns)]) for one in levels]
     grid = _Grid(e, levels)
     masses = [np.bincount(grid.index[j][at[j]], w, minlength=grid.points[j]) / w.sum() for j in range(len(levels))]
     without = np.empty((len(X), len(levels), grid.outputs))
-    mass, instructions = np.concatenate(masses), fastest()
+    mass, instructions = np.concatenate(masses), fastest_instructions()
     for rows in timed_batches(len(X), description="interactions", first_size=256):
-        each(threads, rows, lambda some: grid.native.averages(X[some], instructions, mass, without[some]))
+        for_each_thread(threads, rows, lambda some: grid.native.averages(X[some], instructions, mass, without[some]))
     f = _centred(predict(e, X), w)
-    met = {j for pair in _together(e, levels) for j in pair}
+    interacting = {j for pair in _interacting_pairs(e, levels) for j in pair}
     for j, curve in enumerate(partial_dependence(e, levels, X, w, threads=threads)):
         rest = f - _centred(curve[at[j]], w) - _centred(without[:, j], w)
-        out.interaction[j] = w @ rest**2 if j in met else 0.0
+        out.interaction[j] = w @ rest**2 if j in interacting else 0.0
         out.whole[j] = w @ f**2
     return out
 

@@ -1,4 +1,4 @@
-"""What our reading of a model puts out for encoded rows, and whether the model's own predict says the same."""
+"""Outputs of our reading of a model for encoded rows, compared with the model's own predict."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import numpy as np
 from whybox.data.table import Floats, Table
 from whybox.errors import NonFiniteError, UnsupportedModelError, shown
 from whybox.kernels.tree_shap import predict
-from whybox.models.agreement import ask, compare
+from whybox.models.agreement import call_own_predict, compare_predictions
 from whybox.models.base import Model
 from whybox.models.linear import Linear
-from whybox.models.mixed_rows import ASKED, Mixed, Sample, mix, sample
+from whybox.models.mixed_rows import MAX_MIXED_ROWS, MixedRows, RowSample, mix_rows, sample_rows
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["advice", "agreement", "mixed_agreement", "raw", "sampled", "size"]
@@ -31,11 +31,11 @@ def size(model: Model, X: Floats) -> Floats:
     Raises:
         UnsupportedModelError: as `raw`.
     """
-    return model.size(X) if isinstance(model, Linear) else _forest(model).size
+    return model.rounding_scale(X) if isinstance(model, Linear) else _forest(model).rounding_scale
 
 
 def agreement(model: Model, table: Table, X: Floats, *, rows: str, row: str) -> float:
-    """Hold our reading of encoded rows against the model's own predict; return the largest difference, zero where there is no own predict.
+    """Compare our reading of encoded rows with the model's own predict; return the largest difference, zero where there is no own predict.
 
     Args:
         rows, row: what they are called in messages.
@@ -43,38 +43,38 @@ def agreement(model: Model, table: Table, X: Floats, *, rows: str, row: str) -> 
     Raises:
         ModelMismatchError: they differ by more than rounding. InputError: the library refuses the rows.
     """
-    own = model.own
+    own = model.own_predict
     if own is None:
         return 0.0
-    theirs = ask(own, table, what=rows)
-    return compare(
+    theirs = call_own_predict(own, table, what=rows)
+    return compare_predictions(
         model,
         raw(model, X),
         theirs,
         scale=own.scale,
-        relative=own.relative,
-        size=size(model, X),
+        relative=own.relative_rounding,
+        rounding_scale=size(model, X),
         what=row,
-        advice=advice(model, table),
+        what_to_do=advice(model, table),
     )[0]
 
 
-def sampled(model: Model, table: Table, weights: Floats | None = None) -> Sample:
+def sampled(model: Model, table: Table, weights: Floats | None = None) -> RowSample:
     """Return some of a table's rows, those of weight zero left out, encoded; errors name rows of the whole.
 
     Raises:
         NonFiniteError: as of the whole table.
     """
     kept = np.arange(len(table)) if weights is None else np.flatnonzero(weights > 0)
-    rows, at = sample(table, kept)
+    rows, at = sample_rows(table, kept)
     try:
-        return Sample(rows, model.inputs.matrix(rows), at)
+        return RowSample(rows, model.inputs.matrix(rows), at)
     except NonFiniteError as error:
-        raise NonFiniteError(error.args[0], None if error.row is None else int(at[error.row])) from None
+        raise error.at_row(None if error.row is None else int(at[error.row])) from None
 
 
-def mixed_agreement(model: Model, here: Sample, there: Sample | None) -> tuple[float, int]:
-    """Hold our reading of mixed rows against the model's own predict; return the largest difference and how many rows that asked about.
+def mixed_agreement(model: Model, here: RowSample, there: RowSample | None) -> tuple[float, int]:
+    """Compare our reading of mixed rows with the model's own predict; return the largest difference and how many rows were evaluated.
 
     Args:
         here: rows explained. there: background rows; None: the rows explained are mixed with each other.
@@ -83,28 +83,28 @@ def mixed_agreement(model: Model, here: Sample, there: Sample | None) -> tuple[f
         ModelMismatchError: they differ by more than rounding; the message names a row and both numbers.
         InputError: the library refuses mixed rows.
     """
-    own, inputs = model.own, model.inputs
+    own, inputs = model.own_predict, model.inputs
     players = inputs.players()
-    if own is None or len(players) < 2 or (there is None and len(here.at) < 2):
+    if own is None or len(players) < 2 or (there is None and len(here.positions) < 2):
         return 0.0, 0
     of = {j: p for p, members in enumerate(players) for j in members}
     of_column = np.array([of[s[0]] if s else -1 for s in inputs.sources], dtype=np.int64)
     worst, count, other = 0.0, 0, "row" if there is None else "the background's row"
-    for some in mix(here, there or here, players, of_column, ASKED):
+    for some in mix_rows(here, there or here, players, of_column, MAX_MIXED_ROWS):
 
-        def what(i: int, some: Mixed = some) -> str:
-            names = [here.table.names[j] for p in np.flatnonzero(some.taken[i]) for j in players[p]]
-            return f"row {some.here[i]:,} with {shown(names)} of {other} {some.there[i]:,}"
+        def what(i: int, some: MixedRows = some) -> str:
+            names = [here.table.names[j] for p in np.flatnonzero(some.from_donor[i]) for j in players[p]]
+            return f"row {some.row_positions[i]:,} with {shown(names)} of {other} {some.donor_positions[i]:,}"
 
-        difference, _ = compare(
+        difference, _ = compare_predictions(
             model,
             raw(model, some.matrix),
-            ask(own, some.table, what="rows that mix two of these rows"),
+            call_own_predict(own, some.table, what="rows that mix two of these rows"),
             scale=own.scale,
-            relative=own.relative,
-            size=size(model, some.matrix),
+            relative=own.relative_rounding,
+            rounding_scale=size(model, some.matrix),
             what=what,
-            advice=advice(model, some.table),
+            what_to_do=advice(model, some.table),
         )
         worst, count = max(worst, difference), count + len(some.table)
     return worst, count
@@ -113,7 +113,7 @@ def mixed_agreement(model: Model, here: Sample, there: Sample | None) -> tuple[f
 def advice(model: Model, table: Table) -> str:
     """What to do about a reading that differs from the model's own predict."""
     found = []
-    if not model.inputs.encoder.elementwise:
+    if not model.inputs.encoder.is_elementwise:
         found.append(
             "A step of the pipeline may read several columns together: wrap that step in a transformer class of your own, which is taken as one that mixes its columns."
         )

@@ -18,11 +18,11 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.models.trees import (
     CATEGORICAL,
+    FLOAT32_SPLIT,
     LESS_EQUAL,
     MISSING_LEFT,
     NAN_AS_ZERO,
     SET_RIGHT,
-    SINGLE,
     TINY_AS_ZERO,
     ZERO_MISSING,
     TreeEnsemble,
@@ -37,7 +37,7 @@ Bools = npt.NDArray[np.bool_]
 def goes_left(e: TreeEnsemble, node: int, x: Floats) -> Bools:
     """Route values through one node (its index among all nodes)."""
     flags = int(e.flags[node])
-    if flags & SINGLE:
+    if flags & FLOAT32_SPLIT:
         with np.errstate(over="ignore"):
             x = x.astype(np.float32).astype(np.float64)
     missing = np.isnan(x)
@@ -114,14 +114,14 @@ def _linear(e: TreeEnsemble, leaf: npt.NDArray[np.int32], X: Floats) -> Floats:
 
 @dataclass
 class _Leaf:
-    """What a leaf asks: for each player on its path, the (node, goes left) steps and the share r."""
+    """The conditions of a leaf: for each player on its path, the (node, goes left) steps and the share r."""
 
     value: Floats
     first: int
     steps: dict[int, list[tuple[int, bool]]] = field(default_factory=dict)
     share: dict[int, float] = field(default_factory=dict)
 
-    def met(self, e: TreeEnsemble, X: Floats) -> dict[int, Bools]:
+    def satisfied(self, e: TreeEnsemble, X: Floats) -> dict[int, Bools]:
         out = {}
         for player, steps in self.steps.items():
             yes = np.ones(len(X), dtype=bool)
@@ -169,12 +169,12 @@ def path_dependent(
     """
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
     for leaf in _leaves_of(e, player_of):
-        met = {j: yes.astype(np.float64) for j, yes in leaf.met(e, X).items()}
+        satisfied = {j: yes.astype(np.float64) for j, yes in leaf.satisfied(e, X).items()}
         for target in combinations(leaf.steps, order):
             total = np.zeros(len(X))
             for p, w in zip(*rule, strict=True):
                 term = np.full(len(X), w)
-                for j, a in met.items():
+                for j, a in satisfied.items():
                     r = leaf.share[j]
                     term *= (a - r) if j in target else p * a + (1 - p) * r
                 total += term
@@ -200,7 +200,7 @@ def interventional(
     """
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
     for leaf in _leaves_of(e, player_of):
-        a, b = leaf.met(e, X), leaf.met(e, B)
+        a, b = leaf.satisfied(e, X), leaf.satisfied(e, B)
         sign = {j: a[j][:, None].astype(int) - b[j][None, :].astype(int) for j in leaf.steps}
         alive = np.ones((len(X), len(B)), dtype=bool)
         for j in leaf.steps:

@@ -1,4 +1,4 @@
-"""Adding up over trees and rows by threads, so that their number changes no bit of a sum."""
+"""Sums over trees and rows by threads, the same to the bit for any number of threads."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from whybox import _native
 from whybox.core.progress import timed_batches
 from whybox.data.table import Floats
 from whybox.errors import OptionError
-from whybox.kernels.compiled_trees import fastest
+from whybox.kernels.compiled_trees import fastest_instructions
 from whybox.kernels.value_intervals import Ints
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["each", "means", "parts_of"]
+__all__ = ["count_parts", "for_each_thread", "means"]
 
 MAX_BLOCK_ROWS: Final = 32768  # rows a native block holds at most
 # Sums are made in parts that depend on the question alone and are added in order.
@@ -25,28 +25,28 @@ MAX_PARTS: Final = 16  # of trees, at most
 PART_SECONDS: Final = 0.05  # of work that make a part worth its own sums
 
 
-def _effort(e: TreeEnsemble, rows: int, *, pairs: bool) -> float:
-    """Seconds that adding up all trees over rows takes, about, by the words of bits that are touched."""
+def _seconds_of_work(e: TreeEnsemble, rows: int, *, pairs: bool) -> float:
+    """Return about how many seconds it takes to add up all trees over rows, by the words of bits that are touched."""
     return len(e.left) * rows / 64 * 4e-9 * (1 + 4 * pairs)
 
 
-def parts_of(e: TreeEnsemble, rows: int, *, pairs: bool, most: float = np.inf) -> int:
+def count_parts(e: TreeEnsemble, rows: int, *, pairs: bool, max_parts: float = np.inf) -> int:
     """Return how many parts the trees are added up in, one at least."""
-    worth = min(_effort(e, rows, pairs=pairs) / PART_SECONDS, most, MAX_PARTS, e.n_trees)
+    worth = min(_seconds_of_work(e, rows, pairs=pairs) / PART_SECONDS, max_parts, MAX_PARTS, e.n_trees)
     return max(1, int(worth))
 
 
 def means(
-    e: TreeEnsemble, grid: _native.Effects, pairs: Ints, X: Floats, w: Floats, *, threads: int, many: int
+    e: TreeEnsemble, grid: _native.Effects, pairs: Ints, X: Floats, w: Floats, *, threads: int, n_parts: int
 ) -> tuple[_native.Means, float]:
-    """Add up all trees, in `many` parts, over all rows; returns the sums and the rows' weight in them."""
+    """Add up all trees, in `n_parts` parts, over all rows; returns the sums and the rows' weight in them."""
     if threads < 1:
         raise OptionError("threads must be at least 1.")
     equal = bool((w == w[0]).all())
-    instructions = fastest()
+    instructions = fastest_instructions()
     first, second = (np.ascontiguousarray(pairs[:, k], dtype=np.int32) for k in (0, 1))
-    bounds = np.linspace(0, e.n_trees, many + 1).astype(int)
-    parts = [grid.means(first, second, instructions) for _ in range(many)]
+    bounds = np.linspace(0, e.n_trees, n_parts + 1).astype(int)
+    parts = [grid.means(first, second, instructions) for _ in range(n_parts)]
     steps = int(np.diff(bounds).max())
     blocks = [slice(s, min(s + MAX_BLOCK_ROWS, len(X))) for s in range(0, len(X), MAX_BLOCK_ROWS)]
 
@@ -57,24 +57,26 @@ def means(
         parts[part].add(min(low + some.start, high), min(low + some.stop, high))
 
     # about a tenth of a second at first: most calls need one step
-    effort = _effort(e, min(len(X), MAX_BLOCK_ROWS), pairs=bool(len(pairs))) / max(steps, 1) / min(threads, many)
-    with ThreadPoolExecutor(min(threads, many)) as pool:
+    seconds = (
+        _seconds_of_work(e, min(len(X), MAX_BLOCK_ROWS), pairs=bool(len(pairs))) / max(steps, 1) / min(threads, n_parts)
+    )
+    with ThreadPoolExecutor(min(threads, n_parts)) as pool:
         for some in timed_batches(
-            steps * len(blocks), description="effects", first_size=max(1, int(0.1 / max(effort, 1e-9))), unit="trees"
+            steps * len(blocks), description="effects", first_size=max(1, int(0.1 / max(seconds, 1e-9))), unit="trees"
         ):
             for block, trees in _in_blocks(some, steps, blocks):
-                if min(threads, many) == 1:
-                    for part in range(many):
+                if min(threads, n_parts) == 1:
+                    for part in range(n_parts):
                         work(part, block, trees)
                 else:
-                    list(pool.map(work, range(many), [block] * many, [trees] * many))
+                    list(pool.map(work, range(n_parts), [block] * n_parts, [trees] * n_parts))
     for other in parts[1:]:
         parts[0].merge(other)
     return parts[0], float(len(X)) if equal else float(w.sum())
 
 
-def each(threads: int, rows: slice, work: Callable[[slice], None]) -> None:
-    """Work on rows, an even part a thread: for what is made of each row by itself."""
+def for_each_thread(threads: int, rows: slice, work: Callable[[slice], None]) -> None:
+    """Work on rows, an even part a thread: for results of each row by itself."""
     if threads < 1:
         raise OptionError("threads must be at least 1.")
     cuts = np.linspace(rows.start, rows.stop, min(threads, max((rows.stop - rows.start) // 16, 1)) + 1).astype(int)

@@ -17,10 +17,10 @@ from whybox.models.trees import TreeEnsemble
 __all__ = [
     "Rules",
     "expectation",
-    "hybrids",
+    "hybrid_outputs",
+    "interacting_pairs",
     "interventional",
     "leaves",
-    "pairs",
     "path_pairs",
     "players_on_path",
     "predict",
@@ -83,8 +83,8 @@ def expectation(e: TreeEnsemble) -> Floats:
     return out
 
 
-def pairs(e: TreeEnsemble, player_of: PlayerOf, count: int) -> npt.NDArray[np.int32]:
-    """Pairs of players that some path of a tree asks for together, sorted, (pairs, 2). Any other pair's interaction is exactly zero."""
+def interacting_pairs(e: TreeEnsemble, player_of: PlayerOf, count: int) -> npt.NDArray[np.int32]:
+    """Pairs of players that some path of a tree tests together, sorted, (pairs, 2). Any other pair's interaction is exactly zero."""
     return native(e).pairs(player_of, count)
 
 
@@ -172,7 +172,7 @@ def interventional(  # noqa: PLR0913, PLR0917  # the mathematics has this many i
     )
 
 
-def hybrids(e: TreeEnsemble, player_of: PlayerOf, count: int, x: Floats, B: Floats) -> Floats:
+def hybrid_outputs(e: TreeEnsemble, player_of: PlayerOf, count: int, x: Floats, B: Floats) -> Floats:
     """Raw outputs of one row for every coalition against each background row, without base: (background rows, 2^players, outputs)."""
     out = np.empty((len(B), 2**count, len(e.base_values)))
     native(e).hybrids(x=x, of_column=player_of, count=count, b=B, out=out)

@@ -1,4 +1,4 @@
-"""Where a tree ensemble's answers change: thresholds of a column, and values that stand for all others."""
+"""Where a tree ensemble's output changes: thresholds of a column, and a representative of each interval between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from whybox import _native
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.kernels.tree_shap import native
-from whybox.models.trees import CATEGORICAL, SINGLE, TreeEnsemble
+from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, TreeEnsemble
 
 __all__ = ["bin_of", "breakpoints", "classes_of", "edges_of", "representatives"]
 
@@ -24,20 +24,20 @@ _CLASSES: Final[WeakKeyDictionary[TreeEnsemble, _native.Classes]] = WeakKeyDicti
 def breakpoints(e: TreeEnsemble, column: int) -> Floats:
     """Return the different thresholds that the model compares a numeric column with, sorted.
 
-    Where the library rounds values to float32, the largest float32 that is not above the threshold: the same question.
+    Where the library rounds values to float32, the largest float32 that is not above the threshold, which splits values alike.
     """
     here = (e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL == 0)
     t = e.threshold[here]
     with np.errstate(over="ignore", under="ignore"):
         near = t.astype(np.float32)
         near = np.where(near > t, np.nextafter(near, np.float32(-np.inf)), near)
-    return np.unique(np.where(e.flags[here] & SINGLE > 0, near.astype(np.float64), t))
+    return np.unique(np.where(e.flags[here] & FLOAT32_SPLIT > 0, near.astype(np.float64), t))
 
 
 def representatives(e: TreeEnsemble, column: int, seen: Floats) -> Floats:
     """Return values of a column such that the model cannot tell any value apart from exactly one of them.
 
-    One for each interval between the values at which some question changes its answer (thresholds, borders of the categories in sets, of what
+    One for each interval between the values at which some split changes (thresholds, borders of the categories in sets, of what
     counts as zero), in increasing order, then NaN. Values of `seen` are preferred, else the middle of the interval (of category codes the first).
 
     Args:
@@ -82,15 +82,17 @@ def bin_of(e: TreeEnsemble, columns: Sequence[int], points: Floats, X: Floats) -
     Raises:
         OptionError: a row is at none of the points.
     """
-    at, asked = (np.column_stack([class_of(e, c, a[:, k]) for k, c in enumerate(columns)]) for a in (points, X))
-    different, first = np.unique(at, axis=0, return_index=True)
-    both, back = np.unique(np.concatenate([different, asked]), axis=0, return_inverse=True)
-    place = np.full(len(both), -1)
-    place[back.ravel()[: len(different)]] = first
-    out = place[back.ravel()[len(different) :]]
+    of_points, of_rows = (
+        np.column_stack([class_of(e, c, a[:, k]) for k, c in enumerate(columns)]) for a in (points, X)
+    )
+    different, first = np.unique(of_points, axis=0, return_index=True)
+    both, inverse = np.unique(np.concatenate([different, of_rows]), axis=0, return_inverse=True)
+    position = np.full(len(both), -1)
+    position[inverse.ravel()[: len(different)]] = first
+    out = position[inverse.ravel()[len(different) :]]
     if (out < 0).any():
         raise OptionError(
-            f"row {int(np.argmax(out < 0))} lies at none of the points; use representatives of each column."
+            f"row {int(np.argmax(out < 0))} is at none of the points; use representatives of each column."
         )
     return np.asarray(out, dtype=np.int64)
 
@@ -101,7 +103,7 @@ def class_of(e: TreeEnsemble, column: int, x: Floats) -> Ints:
 
 
 def classes_of(e: TreeEnsemble) -> _native.Classes:
-    """Return the native classes of values that no question tells apart, made once and kept while the ensemble lives."""
+    """Return the native classes of values that no split tells apart, made once and kept while the ensemble lives."""
     found = _CLASSES.get(e)
     if found is None:
         found = _CLASSES[e] = _native.Classes(native(e))

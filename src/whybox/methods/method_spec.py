@@ -26,6 +26,7 @@ class MethodSpec:
         run: ``"module:name"`` of what computes it. shap: a class of explainers; effects: a class of methods/effects/kinds.py; interactions, regions,
             importance: a function of the problem; saliency: the frozen dataclass that is both the options and the method.
         options: ``"module:Dataclass"``, a frozen dataclass of the method's options; empty: it has none of its own.
+        plan: ``"module:function"`` of what says its cost beforehand; empty: its family knows, or nothing can be said.
         needs: what it cannot do without, of NEEDS. takes: what it can use besides, of NEEDS.
         estimand: what the numbers estimate, or what "absent" means; empty where that depends on the options.
         quantity: what one number is, as the axis of a figure says it.
@@ -46,6 +47,7 @@ class MethodSpec:
     takes: tuple[str, ...] = ()
     estimand: str = ""
     options: str = ""
+    plan: str = ""
     quantity: str = "attribution"
     exact: bool = True
     signed: bool = True
@@ -63,7 +65,7 @@ class MethodSpec:
         for name in (*self.needs, *self.takes):
             if name not in NEEDS:
                 raise OptionError(f"method {self.id!r}: {name!r} is not among what methods need: {shown(NEEDS)}.")
-        for name in (self.run, *([self.options] if self.options else [])):
+        for name in (self.run, *(n for n in (self.options, self.plan) if n)):
             if name.count(":") != 1:
                 raise OptionError(f"method {self.id!r}: {name!r} must read 'module:name'.")
 

@@ -1,4 +1,4 @@
-"""What every model is here: inputs, outputs, and the user's own predict to be held against."""
+"""The base class of models: inputs, outputs, and the library's own predict to compare with."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Scale = Literal["raw", "response"]
 @final
 @dataclass(frozen=True)
 class Verdict:
-    """How far our reading of a model was compared with its own predict before anything was explained.
+    """How our reading of a model was compared with its own predict before anything was explained.
 
     Attributes:
-        rows: made rows that both predicted.
-        thresholds: different split points that a row was put exactly on and just beside.
-        thresholds_total: different split points in the model.
-        difference: largest absolute difference seen, on the scale compared.
+        rows: number of probe rows that both predicted.
+        thresholds: number of split points tested by rows exactly on them and just beside.
+        thresholds_total: number of split points in the model.
+        difference: largest absolute difference found, on the compared scale.
         tolerance: the largest difference that rounding explains.
-        against: what was compared with, in words.
-        mixed: how many of the rows are mixed of two others.
+        against: description of what the model was compared with.
+        mixed: number of rows that mix two others.
     """
 
     rows: int = 0
@@ -46,20 +46,20 @@ class Verdict:
 @final
 @dataclass(frozen=True)
 class OwnPredict:
-    """The user's own predict.
+    """The predict function of the user's own model.
 
     Attributes:
         predict: aligned table -> (rows, outputs).
-        scale: whether that is the raw or the response scale.
-        relative: rounding of that predict, relative to the size of the sums it makes (float32 libraries: about 1e-6).
-        what: what is called, in words.
-        library: the package whose predict it is, as installed.
+        scale: the scale of its predictions, raw or response.
+        relative: rounding of its predictions, relative to the size of its sums (float32 libraries: about 1e-6).
+        what: the call as text, for messages.
+        library: name of the installed package that it belongs to.
     """
 
     predict: Callable[[Table], Floats]
     scale: Scale
-    relative: float
-    what: str
+    relative_rounding: float
+    call_name: str
     library: str
 
 
@@ -68,28 +68,28 @@ class Model(ABC):
     """Anything that can be explained. Concrete models are frozen, final, and checked once when made.
 
     Attributes:
-        inputs, outputs: what goes in and what comes out.
-        kind: the model in words.
-        own: the user's own predict, None for files.
-        verdict: how the reading was checked.
-        rounds: boosting rounds that count and rounds there are, where fewer count (early stopping).
-        notes: what the user should know about the reading.
-        single: whether the library itself computes in float32, so that float32 sums are as good as its own.
+        inputs, outputs: its input columns and its outputs.
+        kind: description of the model.
+        own_predict: the library's own predict; None for files.
+        verdict: how our reading was checked.
+        rounds_used: boosting rounds used and rounds stored, if fewer are used (early stopping).
+        notes: remarks for the user.
+        float32_sums: whether the library itself sums in float32, so that float32 sums are as exact as its own.
     """
 
     inputs: Inputs
     outputs: Outputs
     kind: str
-    own: OwnPredict | None = field(default=None, repr=False)
+    own_predict: OwnPredict | None = field(default=None, repr=False)
     verdict: Verdict = Verdict()
-    rounds: tuple[int, int] | None = None
+    rounds_used: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
-    single: bool = False
+    float32_sums: bool = False
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """SHA-256 of everything that decides the model's numbers."""
+        """SHA-256 of everything that determines the model's predictions."""
 
     @property
     @abstractmethod
@@ -99,12 +99,12 @@ class Model(ABC):
 
 def digest(*parts: object) -> str:
     """Return the SHA-256 of arrays and printable things, in order."""
-    h = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
-            h.update(f"{part.dtype.str}{part.shape}".encode())
-            h.update(np.ascontiguousarray(part).data)
+            sha256.update(f"{part.dtype.str}{part.shape}".encode())
+            sha256.update(np.ascontiguousarray(part).data)
         else:
-            h.update(repr(part).encode())
-        h.update(b"\0")
-    return h.hexdigest()
+            sha256.update(repr(part).encode())
+        sha256.update(b"\0")
+    return sha256.hexdigest()

@@ -1,4 +1,4 @@
-"""A model on the columns that it reads alone: of a hundred thousand columns of a text, trees split on a few thousand."""
+"""Reduce a model to the columns that it reads: trees on a hundred thousand text columns split on a few thousand."""
 
 from __future__ import annotations
 
@@ -11,42 +11,44 @@ from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["columns_read", "narrowed"]
+__all__ = ["columns_read", "narrow_to_columns_read"]
 
 
 def columns_read(model: Model) -> npt.NDArray[np.int64]:
-    """Model columns that some split, linear leaf or weight reads, in rising order; at least one."""
+    """Model columns that a split, linear leaf or weight reads, in increasing order; at least one."""
     if isinstance(model, TreeEnsemble):
-        found = np.unique(np.concatenate([model.feature[model.feature >= 0], model.linear_feature])).astype(np.int64)
+        columns = np.unique(np.concatenate([model.feature[model.feature >= 0], model.linear_feature])).astype(np.int64)
     elif isinstance(model, Linear):
-        found = np.flatnonzero(model.weights.any(axis=1))
+        columns = np.flatnonzero(model.weights.any(axis=1))
     else:
-        found = np.arange(model.inputs.width)
-    return found if len(found) else np.zeros(1, dtype=np.int64)
+        columns = np.arange(model.inputs.width)
+    return columns if len(columns) else np.zeros(1, dtype=np.int64)
 
 
-def narrowed(model: Model) -> Model:
-    """Return the same function of the same rows, under the same fingerprint, whose matrix has only the columns that it reads."""
+def narrow_to_columns_read(model: Model) -> Model:
+    """Return the same model, with the same fingerprint, whose matrix has only the columns that it reads."""
     columns = columns_read(model)
     if len(columns) == model.inputs.width:
         return model
     if isinstance(model, Linear):
         weights = np.ascontiguousarray(model.weights[columns])
-        found: Model = replace(model, inputs=model.inputs.only(columns), weights=weights)
+        narrow_model: Model = replace(model, inputs=model.inputs.select_columns(columns), weights=weights)
     elif isinstance(model, TreeEnsemble):
-        found = _forest(model, columns)
+        narrow_model = _narrow_trees(model, columns)
     else:
         return model
-    vars(found)["fingerprint"] = model.fingerprint
-    return found
+    vars(narrow_model)["fingerprint"] = model.fingerprint
+    return narrow_model
 
 
-def _forest(model: TreeEnsemble, columns: npt.NDArray[np.int64]) -> TreeEnsemble:
-    place = np.full(model.inputs.width + 1, -1, dtype=np.int32)  # the last one for leaves, whose feature is -1
-    place[columns] = np.arange(len(columns), dtype=np.int32)
+def _narrow_trees(model: TreeEnsemble, columns: npt.NDArray[np.int64]) -> TreeEnsemble:
+    new_position = np.full(
+        model.inputs.width + 1, -1, dtype=np.int32
+    )  # the last element is for leaves, whose feature is -1
+    new_position[columns] = np.arange(len(columns), dtype=np.int32)
     return replace(
         model,
-        inputs=model.inputs.only(columns),
-        feature=place[model.feature],
-        linear_feature=place[model.linear_feature] if len(model.linear_feature) else model.linear_feature,
+        inputs=model.inputs.select_columns(columns),
+        feature=new_position[model.feature],
+        linear_feature=new_position[model.linear_feature] if len(model.linear_feature) else model.linear_feature,
     )

@@ -1,7 +1,7 @@
-"""Networks, which are explained by derivatives: a small interface, and what some libraries can do beyond it.
+"""The interface of networks, which are explained by derivatives: a minimal part, and what some libraries add.
 
-A network is called as ``outputs, pull = net(x)``, where ``pull(cotangent)`` is the vector-Jacobian product. Arrays stay in the network's own library, on
-its device; methods use only ``+ - *``, broadcasting, ``reshape`` and the functions below, so they are the same for every library.
+A network returns ``outputs, pull = net(x)``, where ``pull(cotangent)`` is the vector-Jacobian product. Arrays stay in the network's own library, on
+its device; methods use nothing but ``+ - *``, broadcasting, ``reshape`` and the four functions below, so they are the same for every library.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, Literal, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import UnsupportedModelError
+from whybox.errors import Argument, UnsupportedModelError
 
-__all__ = ["Array", "Differentiable", "LayerTap", "PassCounter", "Pull", "RuleBackward", "neighbours"]
+__all__ = ["Array", "Differentiable", "LayerTap", "PassCounter", "Pull", "RuleBackward", "consecutive_slice"]
 
 Array = Any  # an array of the network's own library, on its own device
 Pull = Callable[..., tuple[Array | None, ...]]
@@ -27,7 +27,7 @@ Indices = npt.NDArray[np.intp]
 @final
 @dataclass
 class PassCounter:
-    """Rows that passed through the network: forward, and backward (to the input, or to a layer)."""
+    """Rows that went through the network: forwards and backwards (to the input, or to a layer)."""
 
     forward: int = 0
     backward: int = 0
@@ -36,7 +36,7 @@ class PassCounter:
 @final
 @dataclass(frozen=True)
 class LayerTap:
-    """Outputs, a layer's output, and ``pull(cotangent, last=)``, the vector-Jacobian product that ends at that layer."""
+    """Outputs, the activation of a layer, and ``pull(cotangent, last=)``, which differentiates back to that layer."""
 
     outputs: Array
     activation: Array
@@ -45,16 +45,16 @@ class LayerTap:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Differentiable(ABC):
-    """A network as its library runs it. Concrete ones are frozen and final.
+    """A network run by its own library. Concrete classes are frozen and final.
 
     Attributes:
-        kind: the network in words. library: its library.
-        output_names: labels of its outputs, () if unknown.
-        channels: the channel axis of pictures, ``"first"`` or ``"last"``.
-        max_batch_size: number of rows in a batch beyond which larger batches are not faster.
-        arithmetic: the type it computes in, in words.
-        passes: counts rows, see PassCounter; shared by networks that are made of this one.
-        remarks: notes for the evidence; shared in the same way.
+        kind: description of the network. library: its library.
+        output_names: labels of its outputs, () when unknown.
+        channels: where its images have their channels, ``"first"`` or ``"last"``.
+        max_batch_size: number of rows to evaluate together.
+        arithmetic: the number type that it computes in, as text.
+        passes: counts rows, see PassCounter; shared by copies of this network.
+        remarks: remarks for the evidence, collected while it runs; shared in the same way.
     """
 
     kind: str
@@ -66,184 +66,188 @@ class Differentiable(ABC):
     passes: PassCounter = field(default_factory=PassCounter, repr=False)
     remarks: list[str] = field(default_factory=list, repr=False)
 
-    def fresh(self) -> Self:
-        """The same network with no passes counted and no remarks."""
+    def fresh_copy(self) -> Self:
+        """Return the same network with a new pass counter and no remarks."""
         return replace(self, passes=PassCounter(), remarks=[])
 
     @property
-    def bad_index_is_fatal(self) -> bool:
-        """True if an index outside of a table (of embeddings) ends all work on the device, as on accelerators."""
+    def may_break_device(self) -> bool:
+        """Whether larger rows may break the device permanently: an index beyond an embedding table ends all work on an accelerator."""
         return False
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """SHA-256 of everything that decides the network's numbers, as far as it can be read."""
+        """SHA-256 of everything that determines the network's outputs, as far as it is visible."""
 
     @abstractmethod
     def array(self, x: npt.NDArray[Any]) -> Array:
-        """Bring numbers to the network's device, in the type that it computes in; whole numbers stay whole."""
+        """Move numbers to the network's device, in the type it computes in; integers stay integers."""
 
     @abstractmethod
     def numpy(self, a: Array) -> npt.NDArray[Any]:
-        """Bring an array back as numpy float64 (whole numbers stay whole)."""
+        """Return an array as numpy float64 (integers stay integers)."""
 
     @abstractmethod
     def take(self, a: Array, rows: Indices) -> Array:
-        """Rows of an array; rows may repeat."""
+        """Return rows of an array; rows may repeat."""
 
     @abstractmethod
     def add_at(self, total: Array, rows: Indices, more: Array) -> Array:
         """``total[rows[i]] += more[i]`` for each i; rows may repeat. May change `total`; use what is returned."""
 
     @abstractmethod
-    def evaluate(self, x: tuple[Array, ...]) -> Array:
-        """Outputs, (rows, ...); nothing is kept for derivatives."""
+    def forward(self, x: tuple[Array, ...]) -> Array:
+        """Return the outputs, (rows, ...), without keeping anything for derivatives."""
 
     @abstractmethod
     def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
-        """Outputs, and ``pull(cotangent, last=False)`` -> one gradient an input (None for whole numbers).
+        """Return the outputs, and ``pull(cotangent, last=False)`` -> one gradient an input (None for integers).
 
-        ``last=True`` says that no more pulls follow, so that memory can be freed.
+        ``last=True`` means that no more pulls follow, so that memory can be freed on the way.
         """
 
     @abstractmethod
-    def measure_backward(self, x: tuple[Array, ...]) -> tuple[Array, int]:
-        """Outputs, and the bytes that derivatives at these rows keep, measured by one forward."""
+    def forward_and_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+        """Return the outputs, and the bytes that a derivative at these rows keeps, measured by one forward pass."""
 
-    def with_input_types(self, given: Sequence[str], sample: tuple[npt.NDArray[Any], ...]) -> Iterator[Differentiable]:
-        """The same network with one type of input floats after the other, the likeliest first; the caller stops at one that works.
+    def with_input_dtypes(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[Differentiable]:
+        """Yield the network with float inputs in one type after the other, the likeliest first, until one works.
 
         Args:
-            given: types in which the user gave the inputs, ``"float32"``, ``"bfloat16"``: these come first if the network's own type is shorter.
-            sample: some rows of all inputs.
+            given: the types of the given float inputs, ``"float32"``, ``"bfloat16"``; tried first if the network's own is shorter.
+            few: a few rows of all its inputs.
         """
         yield self
 
-    def check_unreached(self, x: tuple[Array, ...], cut: Sequence[int], ways: str) -> None:
-        """Check that outputs do not depend on inputs that no derivative reaches (`cut`, by position). `ways`: how this library cuts derivatives off.
+    def check_unreached(self, x: tuple[Array, ...], cut: Sequence[int], how_cut: str) -> None:
+        """Check that the outputs do not depend on inputs that no derivative reaches (`cut`, by position). `how_cut`: how this library cuts derivatives.
 
         Raises:
-            UnsupportedModelError: they do: derivatives would all be 0.
+            UnsupportedModelError: they depend on them, so all derivatives would be 0.
         """
         if not cut:
             return
-        plain = self.numpy(self.evaluate(x))
+        unchanged = self.numpy(self.forward(x))
         for scale, shift in ((0, 0), (2, 1)):
-            changed = self.evaluate(tuple(scale * a + shift if i in cut else a for i, a in enumerate(x)))
-            if not np.array_equal(self.numpy(changed), plain, equal_nan=True):
-                which = "the input" if len(x) == 1 else f"input {cut[0]}"
+            changed = self.forward(tuple(scale * a + shift if i in cut else a for i, a in enumerate(x)))
+            if not np.array_equal(self.numpy(changed), unchanged, equal_nan=True):
+                input_name = "the input" if len(x) == 1 else f"input {cut[0]}"
                 raise UnsupportedModelError(
-                    f"no derivative reaches {which}, yet the output depends on it: the network cuts derivatives off ({ways}, whole numbers in between), and all of them would "
-                    "be 0. Take that out of the network, or use a method without derivatives: 'occlusion', 'shapley'."
+                    f"no derivative reaches {input_name}, yet the output depends on it: the network cuts derivatives off ({how_cut}, whole numbers on the way), so all would "
+                    "be 0. Remove that from the network, or use a method without derivatives: 'occlusion', 'shapley'."
                 )
 
     def gradient_breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
-        """Operations that derivatives do not follow, by name: cuts, rounding, a backward of the user's own; as far as the library shows them."""
+        """Return the names of operations on these rows that derivatives do not follow (detach, rounding, custom backward), as far as the library shows them."""
         return ()
 
-    def measure_forward(self, x: tuple[Array, ...]) -> tuple[Array, int]:
-        """Outputs, and the most bytes in use while these rows are evaluated without derivatives; by default those that derivatives keep."""
-        return self.measure_backward(x)
+    def forward_and_live_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+        """Return the outputs, and the peak bytes of a forward pass without derivatives; by default the bytes that derivatives keep."""
+        return self.forward_and_memory(x)
 
     @abstractmethod
     def with_head(self, head: Callable[[Any], Array]) -> Differentiable:
-        """The same network followed by a function of its outputs, which is differentiated with it."""
+        """Return the network followed by a function of its outputs, which is differentiated with it."""
 
-    def with_output(self, output: Any) -> Differentiable:
-        """The same network with one of its several outputs: a key, a position, the name of an attribute."""
-        raise UnsupportedModelError(f"{self.kind} has a single output; leave output out.")
+    def select_output(self, output: Any) -> Differentiable:
+        """Return the network with one of its several outputs: a key, a position, the name of an attribute."""
+        raise UnsupportedModelError(f"{self.kind} answers with one thing; leave ", Argument("output"), " out.")
 
     def session(self) -> AbstractContextManager[None]:
-        """Within it the network may be evaluated; modes and states are restored afterwards, also after an exception.
+        """Return a context in which the network may run; modes and states are restored afterwards, also after an exception.
 
         Raises:
             UnsupportedModelError: the network is in train mode.
         """
         return nullcontext()
 
-    def is_array(self, x: Any) -> bool:
-        """True for an array of the network's library."""
+    def is_own_array(self, x: Any) -> bool:
+        """Whether `x` is an array of the network's library."""
         return False
 
-    # What some libraries can do beyond this.
+    # Optional: what some libraries add.
 
     def layers(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
-        """Names of layers in the order they run, with the shapes of their outputs for these rows."""
+        """Return the names of layers in the order they run, with their output shapes for these rows."""
         raise UnsupportedModelError(
             f"layers cannot be reached in {self.kind}; use a method that needs the inputs only."
         )
 
     def blocks(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
-        """As layers, with blocks of several layers, if the library has such."""
+        """As `layers`, and also blocks of several layers, if the library has them."""
         return self.layers(x)
 
-    def layer_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
-        """As blocks, as far as the network runs: rows of another size than it was made for may cause an error after some layer. Never raises."""
+    def reachable_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+        """As `blocks`, up to the first error: rows of an unusual size may fail at some layer. Never raises."""
         try:
             return self.blocks(x)
-        except Exception:  # a network may fail in any way on rows of another size
+        except Exception:  # any error of a network on rows of another size
             return []
 
-    def sequence_inputs(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
-        """Layers that tell time from features: name, axes of the input ("row", "time", "feature" in some order), and that input."""
+    def sequence_layers(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+        """Yield layers with known time and feature axes: name, axes of its input ("row", "time", "feature" in some order), and its input."""
         return iter(())
 
-    def tap(self, x: tuple[Array, ...], layer: str) -> LayerTap:
-        """Evaluate, and keep the output of one layer.
+    def tap_layer(self, x: tuple[Array, ...], layer: str) -> LayerTap:
+        """Run the network and keep the activation of one layer.
 
         Raises:
-            UnsupportedModelError: layers cannot be reached in this kind of network, or this one runs more than once, or its output is not one array.
-            OptionError: there is no such layer.
+            UnsupportedModelError: layers cannot be reached in this kind of network, or this one runs more than once or returns no array.
+            OptionError: no such layer.
         """
         raise UnsupportedModelError(
             f"layers cannot be reached in {self.kind}; use a method that needs the inputs only."
         )
 
-    def from_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[Differentiable, Array]:
-        """The network from a layer on (such as the embedding of tokens), and the layer's output for these rows.
+    def split_at_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[Differentiable, Array]:
+        """Return the network after a layer (such as the embedding of tokens), and the layer's output for these rows.
 
-        The inner network takes the layer's output first, then all inputs of the whole network (for what does not pass through the layer).
+        The inner network takes the layer's output first, then all inputs of the whole network (for the paths that bypass the layer).
         """
         raise UnsupportedModelError(f"layers cannot be reached in {self.kind}; explain its inputs.")
 
     def with_input_names(self, names: tuple[str, ...]) -> Differentiable:
-        """The same network with inputs passed by name, ``net(name=array, ...)``, in this order."""
-        raise UnsupportedModelError(f"{self.kind} takes its inputs by position: pass a tuple, not a dict.")
+        """Return the network with inputs passed by name, ``net(name=array, ...)``, in this order."""
+        raise UnsupportedModelError(f"{self.kind} takes its inputs by place: pass a tuple, not a dict.")
 
-    def input_names(self, *, required: bool = False) -> tuple[str, ...]:
-        """Names of the inputs, as far as they can be read; ``"**"`` if any name is taken. `required`: those that must be given."""
+    def accepted_inputs(self, *, required: bool = False) -> tuple[str, ...]:
+        """Return the names of the inputs, as far as they are known; ``"**"`` if any name is accepted. `required`: only the mandatory ones."""
         return ()
 
     def with_dtype(self, dtype: str) -> Differentiable:
-        """The same network computing in a shorter type, if its library can."""
-        raise UnsupportedModelError(f"{self.kind} computes in {self.arithmetic} only; leave dtype out.")
-
-    def rule_backward(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
-        """The network as a graph of operators, each with its own backward rule (``"deeplift"``, ``"guided"``).
-
-        Raises:
-            UnsupportedModelError: an operator has no rule, by name; or the library has no operator rules.
-        """
+        """Return the network computing in a shorter type, if its library can."""
         raise UnsupportedModelError(
-            f"operator rules exist for torch modules only; this is {self.kind}. Use method='integrated_gradients', which needs derivatives only."
+            f"{self.kind} computes in {self.arithmetic} only; leave ", Argument("dtype"), " out."
         )
 
-    def randomised(self, seed: int, layer: str | None = None) -> Differentiable:
-        """A copy with randomised parameters (all, or those of one layer), for sanity checks."""
-        raise UnsupportedModelError(f"the parameters of {self.kind} cannot be randomised here.")
+    def with_rules(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
+        """Return the network traced into operators, each with its own backward rule (``"deeplift"``, ``"guided"``).
+
+        Raises:
+            UnsupportedModelError: an operator without a rule, by name; or a library without operator rules.
+        """
+        raise UnsupportedModelError(
+            f"operator rules are there for torch modules; this is {self.kind}. Use ",
+            Argument("method", "integrated_gradients"),
+            ", which needs derivatives only.",
+        )
+
+    def with_random_parameters(self, seed: int, layer: str | None = None) -> Differentiable:
+        """Return a copy with random parameters (all, or those of one layer), for sanity checks."""
+        raise UnsupportedModelError(f"the parameters of {self.kind} cannot be drawn anew here.")
 
 
 @final
 @dataclass(frozen=True)
 class RuleBackward:
-    """A network whose operators have backward rules.
+    """A network whose operators are differentiated by rules.
 
     Attributes:
         run: ``run(rows, references, paired=False)`` -> outputs, outputs of the references, pull as of Differentiable. References are any number of rows that
-            all rows are compared with, and ``pull(..., reference=k)`` says which; or one for each row (`paired`). None for rules that need none.
+            all rows are compared with, and ``pull(..., reference=k)`` says with which; or one for each row (`paired`). None for rules that need none.
             The same tuple of references is run once.
-        operators: names of the operators that have a rule of their own, with their counts.
+        operators: names of the operators with a rule of their own, and their number.
         row_bytes: bytes that one row keeps until its pull.
     """
 
@@ -252,8 +256,8 @@ class RuleBackward:
     row_bytes: int
 
 
-def neighbours(rows: Indices) -> slice | None:
-    """Consecutive rows as a slice, which copies nothing; None if they are not consecutive, or there are none."""
+def consecutive_slice(rows: Indices) -> slice | None:
+    """Return consecutive rows as a slice, which copies nothing; None if they are not consecutive, or there are none."""
     if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return None

@@ -18,7 +18,7 @@ __all__ = ["Linear"]
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Linear(Model):
-    """Weights and base, checked when made.
+    """Weights and base values, checked when made.
 
     Attributes:
         weights: (model columns, outputs).
@@ -51,8 +51,8 @@ class Linear(Model):
             self.weights, self.base_values, self.outputs.names, self.outputs.link.name, self.outputs.link.scale
         )
 
-    def size(self, X: Floats) -> Floats:
-        """How large the summands of each row are, the yardstick for rounding; (rows, outputs)."""
+    def rounding_scale(self, X: Floats) -> Floats:
+        """Size of the summands of each row, to which rounding is relative; (rows, outputs)."""
         return np.asarray(np.abs(self.base_values) + np.abs(np.nan_to_num(X)) @ np.abs(self.weights))
 
     def raw(self, X: Floats) -> Floats:

@@ -1,17 +1,17 @@
-"""From a model's additive (raw) scale to the scale of its predictions."""
+"""Link functions from a model's additive (raw) scale to the scale of its predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, Literal, final
 
 import numpy as np
 
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 
-__all__ = ["ELEMENTWISE", "PREDICTION", "Link", "Outputs"]
+__all__ = ["ELEMENTWISE_LINKS", "PREDICTION", "Link", "Outputs"]
 
 PREDICTION: Final = "prediction"  # the units, and the name of the only output, of a model that names neither
 
@@ -24,21 +24,21 @@ def _sigmoid(raw: Floats, scale: float) -> Floats:
 
 def _softmax(raw: Floats, scale: float) -> Floats:
     shifted = scale * (raw - raw.max(axis=-1, keepdims=True))
-    e = np.exp(shifted)
-    return np.asarray(e / e.sum(axis=-1, keepdims=True))
+    exponentials = np.exp(shifted)
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
 def _cumulative(raw: Floats, _: float) -> Floats:
-    """First output, then each one above the one before by softplus: levels that never cross (XGBoost's expectiles)."""
+    """First output, then softplus increments, so that levels never cross (XGBoost's expectiles)."""
     return np.asarray(np.cumsum(np.concatenate([raw[..., :1], np.logaddexp(0.0, raw[..., 1:])], axis=-1), axis=-1))
 
 
 def _mean_and_variance(raw: Floats, _: float) -> Floats:
-    """A mean as it is, and a variance from the log of a standard deviation."""
+    """A mean unchanged, and a variance from the log of a standard deviation."""
     return np.asarray(np.concatenate([raw[..., :1], np.exp(2.0 * raw[..., 1:])], axis=-1))
 
 
-_FUNCTIONS: Final[dict[str, Callable[[Floats, float], Floats]]] = {
+_LINK_FUNCTIONS: Final[dict[str, Callable[[Floats, float], Floats]]] = {
     "identity": lambda raw, _: raw,
     "sigmoid": _sigmoid,
     "softmax": _softmax,
@@ -50,7 +50,7 @@ _FUNCTIONS: Final[dict[str, Callable[[Floats, float], Floats]]] = {
     "mean and variance": _mean_and_variance,
     "anomaly score": lambda raw, scale: -np.exp2(-raw / scale),
 }
-ELEMENTWISE: Final = frozenset(_FUNCTIONS) - {"softmax", "cumulative softplus", "mean and variance"}
+ELEMENTWISE_LINKS: Final = frozenset(_LINK_FUNCTIONS) - {"softmax", "cumulative softplus", "mean and variance"}
 
 
 @final
@@ -66,43 +66,45 @@ class Link:
     function: Callable[[Floats], Floats] | None = None
 
     def __post_init__(self) -> None:
-        if self.function is None and self.name not in _FUNCTIONS:
+        if self.function is None and self.name not in _LINK_FUNCTIONS:
             raise OptionError(f"no link is named {self.name!r}.")
 
     @property
-    def identity(self) -> bool:
+    def is_identity(self) -> bool:
         """Whether raw outputs are predictions already."""
         return self.function is None and self.name == "identity"
 
     def __call__(self, raw: Floats) -> Floats:
         """Return the predictions for raw outputs of shape (..., outputs)."""
-        return self.function(raw) if self.function is not None else _FUNCTIONS[self.name](raw, self.scale)
+        return self.function(raw) if self.function is not None else _LINK_FUNCTIONS[self.name](raw, self.scale)
 
 
 @final
 @dataclass(frozen=True)
 class Outputs:
-    """What a model puts out: one name per raw output, the link to predictions, and the units of both scales.
+    """The outputs of a model: one name per raw output, the link to predictions, and the units of both scales.
 
-    ``negative`` is the name of the other class of a binary classifier, whose single output is about the positive class.
-    ``single`` says that the output axis has length one and is dropped from results (regression, binary classification).
+    ``negative_class`` is the name of the other class of a binary classifier, whose single output is about the positive class.
+    ``scale`` is the only scale that is explained, where a method of an estimator was passed; None: any.
+    ``is_single`` is True if the output axis has length one and is dropped from results (regression, binary classification).
     """
 
     names: tuple[str, ...]
     link: Link = Link()
     raw_units: str = PREDICTION
     response_units: str = PREDICTION
-    negative: str | None = None
+    negative_class: str | None = None
+    scale: Literal["raw", "response"] | None = None
 
     @property
-    def single(self) -> bool:
+    def is_single(self) -> bool:
         """Whether there is one output, so that results have no output axis."""
         return len(self.names) == 1
 
     @property
     def additive_probability(self) -> bool:
         """Whether the raw output already is a probability (forests), so that probabilities are explained exactly as they are."""
-        return self.link.identity and self.raw_units == "probability"
+        return self.link.is_identity and self.raw_units == "probability"
 
     @property
     def has_probability(self) -> bool:

@@ -1,7 +1,7 @@
-"""Rows that take some of their columns from one row and the others from another: what an absent feature means, asked of the model itself.
+"""Mixed rows, which take some columns from one row and the others from another, to test how the model itself treats absent features.
 
-Rows as they come cannot show that a step reads two columns together, or that an empty cell is read otherwise than thought: only a row that
-mixes two can. So a few of them are made of the rows explained and the background, in the user's own columns, for the model's own predict.
+Unchanged rows cannot show that a step reads two columns together, or that an empty cell is read in another way than assumed: only a row that
+mixes two can. So a few are mixed from the explained rows and the background, in the user's own columns, for the model's own predict.
 """
 
 from __future__ import annotations
@@ -18,130 +18,160 @@ from whybox.data.cells import object_cells
 from whybox.data.table import Floats, Table
 from whybox.errors import InputError
 
-__all__ = ["ASKED", "Mixed", "Sample", "check_kinds", "masks", "mix", "sample"]
+__all__ = [
+    "MAX_MIXED_ROWS",
+    "MixedRows",
+    "RowSample",
+    "check_same_kind",
+    "mix_cells",
+    "mix_rows",
+    "random_masks",
+    "sample_rows",
+]
 
-ASKED: Final = 48  # mixed rows
-_TOGETHER: Final = 6  # mixed rows that take the same columns, where a frame is mixed column by column
+MAX_MIXED_ROWS: Final = 48  # mixed rows
+_ROWS_PER_PATTERN: Final = 6  # mixed rows with the same pattern, where a frame is mixed column by column
 
-_Bools = npt.NDArray[np.bool_]
-_Ints = npt.NDArray[np.int64]
+_BoolArray = npt.NDArray[np.bool_]
+_IntArray = npt.NDArray[np.int64]
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Sample:
-    """Some rows from all over a table.
+class RowSample:
+    """Evenly spaced rows of a table.
 
     Attributes:
         table: the rows, aligned with the model.
-        matrix: the same as the model reads them, (rows, model columns).
-        at: their positions in the whole table.
+        matrix: their encoding, (rows, model columns).
+        positions: their positions in the whole table.
     """
 
     table: Table
     matrix: Floats
-    at: _Ints
+    positions: _IntArray
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Mixed:
+class MixedRows:
     """Mixed rows.
 
     Attributes:
         table: in the user's own columns.
-        matrix: what the model reads if each of its columns depends on its own of the user's columns alone.
-        here, there: positions of the rows they are made of.
-        taken: (rows, players): which come from `there`.
+        matrix: their expected encoding, if each model column depends only on its declared columns.
+        row_positions, donor_positions: positions of the rows that each is mixed from.
+        from_donor: (rows, players): which players come from the donor row.
     """
 
     table: Table
     matrix: Floats
-    here: _Ints
-    there: _Ints
-    taken: _Bools
+    row_positions: _IntArray
+    donor_positions: _IntArray
+    from_donor: _BoolArray
 
 
-def check_kinds(here: Table, there: Table, *, elementwise: bool) -> None:
-    """Refuse rows and a background of which one is a sparse matrix, unless a cell that is not stored is surely zero to the model.
+def check_same_kind(rows: Table, donors: Table, *, elementwise: bool) -> None:
+    """Refuse rows and a background if only one is a sparse matrix, unless the model surely reads an absent cell as zero.
 
     Raises:
-        InputError: they are not of one kind.
+        InputError: they are of different kinds.
     """
-    if here.is_matrix != there.is_matrix and (here.absent != 0.0 or not elementwise):
+    if rows.is_matrix != donors.is_matrix and (rows.absent != 0.0 or not elementwise):
         raise InputError(
             "of the rows and the background, one is a sparse matrix and the other is not. An empty cell of a sparse matrix may be missing to this model, "
             "while a zero elsewhere is zero; pass both as sparse matrices, or both dense."
         )
 
 
-def sample(table: Table, kept: _Ints, most: int = ASKED) -> tuple[Table, _Ints]:
-    """Return at most so many of the rows at `kept`, evenly spaced, and their positions."""
-    at = kept[np.unique(np.linspace(0, len(kept) - 1, most).astype(np.int64))]
-    return table.rows(at), at
+def sample_rows(table: Table, eligible: _IntArray, max_rows: int = MAX_MIXED_ROWS) -> tuple[Table, _IntArray]:
+    """Return at most `max_rows` of the rows at `eligible`, evenly spaced, and their positions."""
+    positions = eligible[np.unique(np.linspace(0, len(eligible) - 1, max_rows).astype(np.int64))]
+    return table.rows(positions), positions
 
 
-def masks(rows: int, players: int, rng: np.random.Generator, together: int = 1) -> _Bools:
-    """Which players each mixed row takes from elsewhere, (rows, players): a half, but for some rows one player alone, or all but one."""
-    kinds = -(-rows // together)
-    out = rng.random((kinds, players)) < 0.5
-    alone = np.arange(kinds) % 4 == 3
-    out[alone] = False
-    out[alone, rng.integers(0, players, int(alone.sum()))] = True
-    out[np.arange(kinds) % 8 == 7] ^= True
-    return np.repeat(out, together, axis=0)[:rows]
+def random_masks(n_rows: int, n_players: int, rng: np.random.Generator, rows_per_pattern: int = 1) -> _BoolArray:
+    """Which players each mixed row takes from its donor, (rows, players): a random half, or in a quarter of the rows one player or all but one."""
+    n_patterns = -(-n_rows // rows_per_pattern)
+    from_donor = rng.random((n_patterns, n_players)) < 0.5
+    single = np.arange(n_patterns) % 4 == 3
+    from_donor[single] = False
+    from_donor[single, rng.integers(0, n_players, int(single.sum()))] = True
+    from_donor[np.arange(n_patterns) % 8 == 7] ^= True
+    return np.repeat(from_donor, rows_per_pattern, axis=0)[:n_rows]
 
 
-def mix(
-    here: Sample, there: Sample, players: Sequence[Sequence[int]], of_column: npt.NDArray[np.integer], rows: int = ASKED
-) -> Iterator[Mixed]:
-    """Mix rows of two tables, so many in all: together, or, where columns of the two differ in dtype, those that take the same columns at a time.
+def mix_rows(
+    rows: RowSample,
+    donors: RowSample,
+    players: Sequence[Sequence[int]],
+    player_of_column: npt.NDArray[np.integer],
+    n_rows: int = MAX_MIXED_ROWS,
+) -> Iterator[MixedRows]:
+    """Mix rows of two tables, `n_rows` in total: all at once, or, if their columns differ in dtype, rows with the same pattern at a time.
 
     Args:
-        here, there: rows, encoded.
-        players: the user's columns that go together.
-        of_column: (model columns,), the player of each; -1: of none.
+        rows, donors: rows with their encoding.
+        players: groups of the user's columns.
+        player_of_column: (model columns,), the player of each, or -1.
     """
     rng = np.random.default_rng(0)
-    i = rng.permutation(np.arange(rows) % len(here.table))
-    j = rng.permutation(np.arange(rows) % len(there.table))
-    taken = masks(rows, len(players), rng)
-    columns = np.zeros(sum(map(len, players)), dtype=np.int64)
-    for p, members in enumerate(players):
-        columns[list(members)] = p
-    table = _together(here.table.rows(i), there.table.rows(j), taken[:, columns])
+    row_order = rng.permutation(np.arange(n_rows) % len(rows.table))
+    donor_order = rng.permutation(np.arange(n_rows) % len(donors.table))
+    from_donor = random_masks(n_rows, len(players), rng)
+    player_of_user_column = np.zeros(sum(map(len, players)), dtype=np.int64)
+    for player, members in enumerate(players):
+        player_of_user_column[list(members)] = player
+    table = mix_cells(rows.table.rows(row_order), donors.table.rows(donor_order), from_donor[:, player_of_user_column])
     if table is not None:
-        yield Mixed(table, _matrix(here, there, i, j, taken, of_column), here.at[i], there.at[j], taken)
+        yield MixedRows(
+            table,
+            _mixed_matrix(rows, donors, row_order, donor_order, from_donor, player_of_column),
+            rows.positions[row_order],
+            donors.positions[donor_order],
+            from_donor,
+        )
         return
-    taken = masks(rows, len(players), rng, _TOGETHER)
-    for start in range(0, rows, _TOGETHER):
-        some = slice(start, start + _TOGETHER)
-        one, two, mask = i[some], j[some], taken[some]
-        positions = np.flatnonzero(mask[0, columns]).tolist()
-        table = _by_column(here.table.rows(one), there.table.rows(two), positions)
-        yield Mixed(table, _matrix(here, there, one, two, mask, of_column), here.at[one], there.at[two], mask)
+    from_donor = random_masks(n_rows, len(players), rng, _ROWS_PER_PATTERN)
+    for start in range(0, n_rows, _ROWS_PER_PATTERN):
+        block = slice(start, start + _ROWS_PER_PATTERN)
+        block_rows, block_donors, block_mask = row_order[block], donor_order[block], from_donor[block]
+        positions = np.flatnonzero(block_mask[0, player_of_user_column]).tolist()
+        table = _mix_columns(rows.table.rows(block_rows), donors.table.rows(block_donors), positions)
+        yield MixedRows(
+            table,
+            _mixed_matrix(rows, donors, block_rows, block_donors, block_mask, player_of_column),
+            rows.positions[block_rows],
+            donors.positions[block_donors],
+            block_mask,
+        )
 
 
-def _matrix(
-    here: Sample, there: Sample, i: _Ints, j: _Ints, taken: _Bools, of_column: npt.NDArray[np.integer]
+def _mixed_matrix(
+    rows: RowSample,
+    donors: RowSample,
+    row_positions: _IntArray,
+    donor_positions: _IntArray,
+    from_donor: _BoolArray,
+    player_of_column: npt.NDArray[np.integer],
 ) -> Floats:
-    from_there = np.where(of_column >= 0, taken[:, np.maximum(of_column, 0)], False)
-    return np.ascontiguousarray(np.where(from_there, there.matrix[j], here.matrix[i]))
+    cells_from_donor = np.where(player_of_column >= 0, from_donor[:, np.maximum(player_of_column, 0)], False)
+    return np.ascontiguousarray(np.where(cells_from_donor, donors.matrix[donor_positions], rows.matrix[row_positions]))
 
 
-def _together(here: Table, there: Table, taken: _Bools) -> Table | None:
-    """Rows mixed cell by cell; None where their columns are of different dtypes."""
-    if here.is_matrix or there.is_matrix:
-        a, b = (t.native if t.is_matrix else sparse_rows.from_dense(t.matrix()) for t in (here, there))
-        return replace(here, native=sparse_rows.mix_cells(a, b, taken), library="scipy")
-    if isinstance(here.native, np.ndarray) and isinstance(there.native, np.ndarray):
-        return replace(here, native=np.where(taken, there.native, here.native))
-    return here.interleaved(there, taken)
+def mix_cells(rows: Table, donors: Table, from_donor: _BoolArray) -> Table | None:
+    """Return rows with the cells of donors where `from_donor`, (rows, columns); None where columns of the two differ in dtype."""
+    if rows.is_matrix or donors.is_matrix:
+        row_csr, donor_csr = (t.native if t.is_matrix else sparse_rows.from_dense(t.matrix()) for t in (rows, donors))
+        return replace(rows, native=sparse_rows.mix_cells(row_csr, donor_csr, from_donor), library="scipy")
+    if isinstance(rows.native, np.ndarray) and isinstance(donors.native, np.ndarray):
+        return replace(rows, native=np.where(from_donor, donors.native, rows.native))
+    return rows.interleaved(donors, from_donor)
 
 
-def _by_column(here: Table, there: Table, positions: list[int]) -> Table:
-    if here.library == there.library:
-        return here.mixed(there, positions)
-    for p in positions:
-        here = here.with_values(p, list(object_cells(there, p)))
-    return here
+def _mix_columns(rows: Table, donors: Table, positions: list[int]) -> Table:
+    if rows.library == donors.library:
+        return rows.mixed(donors, positions)
+    for position in positions:
+        rows = rows.with_values(position, list(object_cells(donors, position)))
+    return rows

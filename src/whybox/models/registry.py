@@ -11,20 +11,26 @@ from typing import Any
 
 from whybox.models.base import Model
 from whybox.models.blackbox import RawScores
+from whybox.models.bound_method import bound_method
 from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["as_model", "as_network", "learnt_categories", "raw_scores"]
+__all__ = ["as_model", "as_network", "learned_categories", "raw_scores"]
 
 
 def as_model(obj: Any, **options: Any) -> Model:
     """Return the model behind any supported object or file, verified against its own predict; models pass through.
+
+    A predict method taken from an estimator is that estimator, explained on the scale of the method.
 
     Raises:
         ModelError: see whybox.errors; the message says what to do.
     """
     if isinstance(obj, Model):
         return obj
+    method = bound_method(obj)
+    if method is not None:
+        return method.restrict(as_model(method.estimator, **options))
     from importlib import import_module
 
     adapted: Model = import_module("whybox.adapters").adapt(obj, **options)
@@ -39,11 +45,11 @@ def raw_scores(obj: Any) -> RawScores | None:
     return found
 
 
-def learnt_categories(obj: Any, width: int) -> Mapping[int, Vocabulary]:
-    """Return what categories an estimator that is only asked learnt of each of its `width` columns, as far as it lists them."""
+def learned_categories(obj: Any, width: int) -> Mapping[int, Vocabulary]:
+    """Return the categories that a black-box estimator learned for each of its `width` columns, if it lists them."""
     from importlib import import_module
 
-    found: Mapping[int, Vocabulary] = import_module("whybox.adapters").learnt(obj, width)
+    found: Mapping[int, Vocabulary] = import_module("whybox.adapters").learned_categories(obj, width)
     return found
 
 
@@ -54,7 +60,7 @@ def as_network(obj: Any, output: Any = None) -> Differentiable:
         ModelError: see whybox.errors; the message says what to do.
     """
     if isinstance(obj, Differentiable):
-        return obj if output is None else obj.with_output(output)
+        return obj if output is None else obj.select_output(output)
     from importlib import import_module
 
     wrapped: Differentiable = import_module("whybox.adapters").network(obj, output)

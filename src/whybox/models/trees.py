@@ -1,4 +1,4 @@
-"""A tree ensemble as frozen parallel arrays: the one representation behind every tree library."""
+"""A tree ensemble as frozen parallel arrays: the common representation of all tree libraries."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from whybox.models.base import Model, digest
 
 __all__ = [
     "CATEGORICAL",
+    "FLOAT32_SPLIT",
     "KEEP_ALL_OUTPUTS",
     "LESS_EQUAL",
     "MISSING_LEFT",
     "NAN_AS_ZERO",
     "SET_RIGHT",
-    "SINGLE",
     "TINY_AS_ZERO",
     "ZERO_MISSING",
-    "Stack",
+    "StackedTrees",
     "Tree",
     "TreeEnsemble",
 ]
 
 LESS_EQUAL: Final = 1  # x <= threshold goes left (else x < threshold)
-SINGLE: Final = 2  # the library rounds x to float32 first
+FLOAT32_SPLIT: Final = 2  # the library rounds x to float32 first
 MISSING_LEFT: Final = 4  # a missing value goes left
 ZERO_MISSING: Final = 8  # zero counts as missing
 NAN_AS_ZERO: Final = 16  # NaN is read as zero
 CATEGORICAL: Final = 32  # membership of a set instead of a comparison
 SET_RIGHT: Final = 64  # members of the set go right (else left)
 TINY_AS_ZERO: Final = 128  # a value within 1e-35 of zero is read as zero; of a category, the fraction is cut off
-_BITS: Final = 64  # words of a category set that are held as bits, however few categories they hold
+_MAX_BIT_WORDS: Final = 64  # sets of up to so many words are always stored as bits
 KEEP_ALL_OUTPUTS: Final = -1  # tree_output of a tree whose leaves hold every output
 
 _I32 = npt.NDArray[np.int32]
@@ -47,7 +47,7 @@ _I64 = npt.NDArray[np.int64]
 @final
 @dataclass
 class Tree:
-    """One tree as an adapter found it, before stacking; nodes in any order with the root first.
+    """One tree as an adapter reads it, before stacking; nodes in any order with the root first.
 
     ``left`` is negative at leaves. ``value`` is (nodes,) or (nodes, outputs), read at leaves only. ``sets`` maps a categorical node
     to its member categories. ``linear`` maps a leaf to (constant, columns, coefficients).
@@ -69,8 +69,8 @@ class Tree:
 
 @final
 @dataclass
-class Stack:
-    """Several trees end to end, for adapters that read them all at once.
+class StackedTrees:
+    """Several concatenated trees, for adapters that read all trees at once.
 
     Attributes:
         nodes: the fields of `Tree` for all of them; children count from their tree's first node, ``sets`` and ``linear`` from the first of all.
@@ -83,31 +83,31 @@ class Stack:
     weight: Floats
 
     @classmethod
-    def of(cls, trees: Sequence[Tree]) -> Stack:
-        """Put trees end to end.
+    def from_trees(cls, trees: Sequence[Tree]) -> StackedTrees:
+        """Concatenate trees.
 
         Raises:
             ModelFileError: lengths differ.
         """
-        if any(_ragged(t, len(t.left)) for t in trees):
-            raise ModelFileError(_RAGGED)
+        if any(_has_unequal_lengths(t, len(t.left)) for t in trees):
+            raise ModelFileError(_UNEQUAL_LENGTHS)
         sizes = np.array([len(t.left) for t in trees], dtype=np.int64)
         values = [t.value if t.value.ndim == 2 else t.value[:, None] for t in trees]
         if len({v.shape[1] for v in values}) > 1:
             raise ModelFileError("some leaves of the model hold one value and others several.")
-        offsets = _offsets(sizes).tolist()
+        first_nodes = _offsets_of(sizes).tolist()
         gains = [t.gain for t in trees if t.gain is not None]
         nodes = Tree(
-            left=_join([t.left for t in trees], np.int64),
-            right=_join([t.right for t in trees], np.int64),
-            feature=_join([t.feature for t in trees], np.int32),
-            threshold=_join([t.threshold for t in trees], np.float64),
-            flags=_join([t.flags for t in trees], np.uint8),
-            cover=_join([t.cover for t in trees], np.float64),
+            left=_concatenate([t.left for t in trees], np.int64),
+            right=_concatenate([t.right for t in trees], np.int64),
+            feature=_concatenate([t.feature for t in trees], np.int32),
+            threshold=_concatenate([t.threshold for t in trees], np.float64),
+            flags=_concatenate([t.flags for t in trees], np.uint8),
+            cover=_concatenate([t.cover for t in trees], np.float64),
             value=np.concatenate(values) if values else np.empty((0, 1)),
-            gain=_join(gains, np.float64) if len(gains) == len(trees) else None,
-            sets={o + node: v for o, t in zip(offsets, trees, strict=False) for node, v in t.sets.items()},
-            linear={o + node: v for o, t in zip(offsets, trees, strict=False) for node, v in t.linear.items()},
+            gain=_concatenate(gains, np.float64) if len(gains) == len(trees) else None,
+            sets={o + node: v for o, t in zip(first_nodes, trees, strict=False) for node, v in t.sets.items()},
+            linear={o + node: v for o, t in zip(first_nodes, trees, strict=False) for node, v in t.linear.items()},
         )
         return cls(nodes, sizes, np.array([t.output for t in trees], np.int32), np.array([t.weight for t in trees]))
 
@@ -117,7 +117,7 @@ class Stack:
 class TreeEnsemble(Model):
     """``prediction = link(base + sum over trees of weight * leaf)``; every array is read-only and checked when made.
 
-    Nodes of all trees stand end to end; ``left``/``right`` count from the tree's first node, children after their parent, -1 at leaves.
+    The nodes of all trees are concatenated; ``left``/``right`` count from the tree's first node, children after their parent, -1 at leaves.
 
     Attributes:
         tree_offsets: (trees + 1,) first node of each tree.
@@ -154,7 +154,7 @@ class TreeEnsemble(Model):
     linear_const: Floats = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
-        for name in ARRAYS:
+        for name in ARRAY_FIELDS:
             array = getattr(self, name)
             if array is not None:
                 array.flags.writeable = False
@@ -187,136 +187,142 @@ class TreeEnsemble(Model):
 
     @property
     def has_covers(self) -> bool:
-        """Whether the model kept its training weights, without which nothing path-dependent is defined."""
+        """Whether the model stores its training weights, which path-dependent values need."""
         roots = self.cover[self.tree_offsets[:-1]]
         return bool((roots > 0).all())
 
     @cached_property
-    def read(self) -> npt.NDArray[np.int64]:
-        """The columns that some split or linear leaf reads, in order; all others change nothing."""
+    def columns_read(self) -> npt.NDArray[np.int64]:
+        """The columns that a split or linear leaf reads, in order; all others have no effect."""
         return np.unique(np.concatenate([self.feature[self.left >= 0], self.linear_feature])).astype(np.int64)
 
     @cached_property
-    def size(self) -> Floats:
-        """The largest raw output there can be, by absolute value, per output: the yardstick for rounding; (outputs,)."""
-        return self.size_of(slice(None))
+    def rounding_scale(self) -> Floats:
+        """A bound on the absolute raw output, to which rounding is relative; (outputs,)."""
+        return self.rounding_scale_of(slice(None))
 
-    def size_of(self, some: slice) -> Floats:
-        """As `size`, of the base values and some of the trees."""
-        out = np.abs(self.base_values).astype(np.float64)
-        largest = self._largest[some]
+    def rounding_scale_of(self, trees: slice) -> Floats:
+        """The same bound for the base values and some of the trees."""
+        scale = np.abs(self.base_values).astype(np.float64)
+        largest = self._largest_leaf_values[trees]
         if self.leaf_values.shape[1] > 1 or (self.tree_output < 0).all():
-            return np.asarray(out + largest.sum(axis=0))
-        np.add.at(out, np.maximum(self.tree_output[some], 0), largest[:, 0])
-        return out
+            return np.asarray(scale + largest.sum(axis=0))
+        np.add.at(scale, np.maximum(self.tree_output[trees], 0), largest[:, 0])
+        return scale
 
     @cached_property
-    def _largest(self) -> Floats:
+    def _largest_leaf_values(self) -> Floats:
         """The largest leaf value by absolute value, with its weight; (trees, outputs of a leaf)."""
         is_leaf = self.leaf >= 0
         trees = np.repeat(np.arange(self.n_trees), np.diff(self.tree_offsets))[is_leaf]
-        out = np.zeros((self.n_trees, self.leaf_values.shape[1]))
+        largest = np.zeros((self.n_trees, self.leaf_values.shape[1]))
         starts = np.flatnonzero(np.diff(trees, prepend=-1))  # every tree has a leaf
         if len(starts):
-            out[:] = np.maximum.reduceat(np.abs(self.leaf_values[self.leaf[is_leaf]]), starts)
-        return np.asarray(out * np.abs(self.tree_weight)[:, None])
+            largest[:] = np.maximum.reduceat(np.abs(self.leaf_values[self.leaf[is_leaf]]), starts)
+        return np.asarray(largest * np.abs(self.tree_weight)[:, None])
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over every array, the link and the class names."""
         return digest(
-            *(a for a in (getattr(self, name) for name in ARRAYS) if a is not None),
+            *(a for a in (getattr(self, name) for name in ARRAY_FIELDS) if a is not None),
             self.outputs.names,
             self.outputs.link.name,
             self.outputs.link.scale,
         )
 
     @classmethod
-    def stack(cls, trees: Sequence[Tree] | Stack, *, base: Floats | Sequence[float], **model: Any) -> TreeEnsemble:
-        """Build an ensemble from trees as adapters find them; `model` holds the fields of :class:`Model`. Arrays may be shared.
+    def from_trees(
+        cls, trees: Sequence[Tree] | StackedTrees, *, base: Floats | Sequence[float], **model: Any
+    ) -> TreeEnsemble:
+        """Build an ensemble from trees as adapters read them; `model` holds the fields of :class:`Model`. Arrays may be shared.
 
         Raises:
             ModelFileError: a child points outside its tree or back up, or lengths differ.
         """
-        found = _ordered(trees if isinstance(trees, Stack) else Stack.of(trees))
-        nodes = found.nodes
-        offsets = _offsets(found.sizes)
-        left = _as(nodes.left, np.int32)
+        stacked = _parents_first(trees if isinstance(trees, StackedTrees) else StackedTrees.from_trees(trees))
+        nodes = stacked.nodes
+        offsets = _offsets_of(stacked.sizes)
+        left = _contiguous(nodes.left, np.int32)
         is_leaf = left < 0
         leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, -1).astype(np.int32)
         value = nodes.value if nodes.value.ndim == 2 else nodes.value[:, None]
-        begin, words, sets = _pack_sets(nodes)
+        set_begin, set_words, sets = _pack_sets(nodes)
         return cls(
             tree_offsets=offsets,
             left=left,
-            right=_as(nodes.right, np.int32),
-            feature=_as(nodes.feature, np.int32),
+            right=_contiguous(nodes.right, np.int32),
+            feature=_contiguous(nodes.feature, np.int32),
             leaf=leaf,
-            threshold=_as(nodes.threshold, np.float64),
-            cover=_as(nodes.cover, np.float64),
-            flags=_as(nodes.flags, np.uint8),
-            set_begin=begin,
-            set_words=words,
+            threshold=_contiguous(nodes.threshold, np.float64),
+            cover=_contiguous(nodes.cover, np.float64),
+            flags=_contiguous(nodes.flags, np.uint8),
+            set_begin=set_begin,
+            set_words=set_words,
             sets=sets,
-            leaf_values=_as(value[is_leaf], np.float64),
-            tree_output=_as(found.output, np.int32),
-            tree_weight=_as(found.weight, np.float64),
+            leaf_values=_contiguous(value[is_leaf], np.float64),
+            tree_output=_contiguous(stacked.output, np.int32),
+            tree_weight=_contiguous(stacked.weight, np.float64),
             base_values=np.asarray(base, dtype=np.float64).copy(),
-            gain=None if nodes.gain is None else _as(nodes.gain, np.float64),
+            gain=None if nodes.gain is None else _contiguous(nodes.gain, np.float64),
             **_pack_linear(nodes, leaf),
             **model,
         )
 
-    def unstack(self) -> list[Tree]:
-        """Return the trees one by one, as `stack` takes them."""
-        out = []
+    def to_trees(self) -> list[Tree]:
+        """Return the trees one by one, as `from_trees` takes them."""
+        trees = []
         for t, (start, end) in enumerate(zip(self.tree_offsets[:-1], self.tree_offsets[1:], strict=True)):
-            at = slice(int(start), int(end))
-            leaf = self.leaf[at]
+            nodes = slice(int(start), int(end))
+            leaf = self.leaf[nodes]
             value = np.where((leaf >= 0)[:, None], self.leaf_values[leaf], 0.0)
-            out.append(
+            trees.append(
                 Tree(
-                    left=self.left[at],
-                    right=self.right[at],
-                    feature=self.feature[at],
-                    threshold=self.threshold[at],
-                    flags=self.flags[at],
-                    cover=self.cover[at],
+                    left=self.left[nodes],
+                    right=self.right[nodes],
+                    feature=self.feature[nodes],
+                    threshold=self.threshold[nodes],
+                    flags=self.flags[nodes],
+                    cover=self.cover[nodes],
                     value=value,
-                    gain=None if self.gain is None else self.gain[at],
-                    sets=self._sets(at),
-                    linear=self._linear(leaf),
+                    gain=None if self.gain is None else self.gain[nodes],
+                    sets=self._sets_by_node(nodes),
+                    linear=self._linear_by_node(leaf),
                     output=int(self.tree_output[t]),
                     weight=float(self.tree_weight[t]),
                 )
             )
-        return out
+        return trees
 
-    def _sets(self, at: slice) -> dict[int, npt.NDArray[np.integer[Any]]]:
-        out: dict[int, npt.NDArray[np.integer[Any]]] = {}
-        for node in np.flatnonzero((self.flags[at] & CATEGORICAL > 0) & (self.left[at] >= 0)):
-            out[int(node)] = self.members(at.start + int(node))
-        return out
+    def _sets_by_node(self, nodes: slice) -> dict[int, npt.NDArray[np.integer[Any]]]:
+        sets: dict[int, npt.NDArray[np.integer[Any]]] = {}
+        for node in np.flatnonzero((self.flags[nodes] & CATEGORICAL > 0) & (self.left[nodes] >= 0)):
+            sets[int(node)] = self.set_members(nodes.start + int(node))
+        return sets
 
-    def members(self, node: int) -> _I64:
+    def set_members(self, node: int) -> _I64:
         """Return the categories in a node's set, in increasing order."""
-        begin, words = int(self.set_begin[node]), int(self.set_words[node])
-        held = self.sets[begin : begin + abs(words)]
-        if words < 0:
-            return held.astype(np.int64)
-        return np.flatnonzero((held[:, None] >> np.arange(32, dtype=np.uint32)) & 1)
+        first_word, n_words = int(self.set_begin[node]), int(self.set_words[node])
+        stored_words = self.sets[first_word : first_word + abs(n_words)]
+        if n_words < 0:
+            return stored_words.astype(np.int64)
+        return np.flatnonzero((stored_words[:, None] >> np.arange(32, dtype=np.uint32)) & 1)
 
-    def _linear(self, leaf: _I32) -> dict[int, tuple[float, npt.NDArray[np.integer[Any]], Floats]]:
+    def _linear_by_node(self, leaf: _I32) -> dict[int, tuple[float, npt.NDArray[np.integer[Any]], Floats]]:
         if not self.has_linear_leaves:
             return {}
-        out: dict[int, tuple[float, npt.NDArray[np.integer[Any]], Floats]] = {}
+        linear: dict[int, tuple[float, npt.NDArray[np.integer[Any]], Floats]] = {}
         for node in np.flatnonzero(leaf >= 0):
-            one = int(leaf[node])
-            span = slice(int(self.linear_offset[one]), int(self.linear_offset[one + 1]))
-            out[int(node)] = (float(self.linear_const[one]), self.linear_feature[span], self.linear_coef[span])
-        return out
+            leaf_row = int(leaf[node])
+            terms = slice(int(self.linear_offset[leaf_row]), int(self.linear_offset[leaf_row + 1]))
+            linear[int(node)] = (
+                float(self.linear_const[leaf_row]),
+                self.linear_feature[terms],
+                self.linear_coef[terms],
+            )
+        return linear
 
-    def only(self, output: int) -> TreeEnsemble:
+    def select_output(self, output: int) -> TreeEnsemble:
         """Return the sub-model of one output."""
         outputs = replace(self.outputs, names=(self.outputs.names[output],))
         if (self.tree_output < 0).any():
@@ -336,118 +342,124 @@ class TreeEnsemble(Model):
         )
 
 
-ARRAYS: Final = tuple(
+ARRAY_FIELDS: Final = tuple(
     f.name
     for f in fields(TreeEnsemble)
-    if f.name not in {"inputs", "outputs", "kind", "own", "verdict", "rounds", "notes", "single"}
+    if f.name not in {"inputs", "outputs", "kind", "own_predict", "verdict", "rounds_used", "notes", "float32_sums"}
 )
 
 
-def _join(parts: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    return _as(np.concatenate(parts) if parts else np.empty(0), dtype)
+def _concatenate(parts: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    return _contiguous(np.concatenate(parts) if parts else np.empty(0), dtype)
 
 
-def _as(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def _contiguous(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return np.ascontiguousarray(array, dtype=dtype)
 
 
-def _offsets(sizes: _I64) -> _I64:
+def _offsets_of(sizes: _I64) -> _I64:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
-_RAGGED: Final = "a tree's arrays are empty or differ in length."
+_UNEQUAL_LENGTHS: Final = "a tree's arrays are empty or differ in length."
 
 
-def _ragged(nodes: Tree, n: int) -> bool:
+def _has_unequal_lengths(nodes: Tree, n_nodes: int) -> bool:
     arrays = (nodes.left, nodes.right, nodes.feature, nodes.threshold, nodes.flags, nodes.cover, nodes.value)
-    return n == 0 or any(len(a) != n for a in arrays)
+    return n_nodes == 0 or any(len(a) != n_nodes for a in arrays)
 
 
-def _ordered(found: Stack) -> Stack:
-    """Renumber nodes so that children come after parents; drop nodes that no root reaches. Trees in order stay as they are."""
-    if not len(found.sizes):
-        return found
-    nodes, sizes = found.nodes, found.sizes
-    if (sizes <= 0).any() or _ragged(nodes, int(sizes.sum())):
-        raise ModelFileError(_RAGGED)
-    roots = _offsets(sizes)[:-1]
-    first = np.repeat(roots, sizes)  # of each node's tree
+def _parents_first(stacked: StackedTrees) -> StackedTrees:
+    """Renumber nodes so that children follow their parents; drop nodes that no root reaches. Ordered trees stay unchanged."""
+    if not len(stacked.sizes):
+        return stacked
+    nodes, sizes = stacked.nodes, stacked.sizes
+    if (sizes <= 0).any() or _has_unequal_lengths(nodes, int(sizes.sum())):
+        raise ModelFileError(_UNEQUAL_LENGTHS)
+    roots = _offsets_of(sizes)[:-1]
+    first_node = np.repeat(roots, sizes)  # of each node's tree
     inner = np.flatnonzero(nodes.left >= 0)
-    base = first[inner]
+    base = first_node[inner]
     left, right = base + nodes.left[inner], base + nodes.right[inner]
     if (np.minimum(left, right) < base).any() or (
         np.maximum(left, right) >= base + np.repeat(sizes, sizes)[inner]
     ).any():
         raise ModelFileError("a tree's child points outside the tree.")
-    parents = np.bincount(left, minlength=len(first)) + np.bincount(right, minlength=len(first))
+    parents = np.bincount(left, minlength=len(first_node)) + np.bincount(right, minlength=len(first_node))
     if parents.max() > 1 or parents[roots].any():
         raise ModelFileError("a tree's node has two parents, or the root has one.")
-    bad = parents == 0
-    bad[roots] = False
-    bad[inner] |= (left <= inner) | (right <= inner)
-    if not bad.any():
-        return found
-    which = np.repeat(np.arange(len(sizes)), sizes)
-    wrong = np.isin(np.arange(len(sizes)), which[bad])
-    order = np.concatenate([np.flatnonzero(~wrong[which]), _reachable(nodes, first, roots[wrong])])
-    order = order[np.argsort(which[order], kind="stable")]
-    return _renumbered(found, order, first, np.bincount(which[order], minlength=len(sizes)))
+    misplaced = parents == 0
+    misplaced[roots] = False
+    misplaced[inner] |= (left <= inner) | (right <= inner)
+    if not misplaced.any():
+        return stacked
+    tree_of_node = np.repeat(np.arange(len(sizes)), sizes)
+    unordered = np.isin(np.arange(len(sizes)), tree_of_node[misplaced])
+    order = np.concatenate(
+        [np.flatnonzero(~unordered[tree_of_node]), _reachable_nodes(nodes, first_node, roots[unordered])]
+    )
+    order = order[np.argsort(tree_of_node[order], kind="stable")]
+    return _keep_nodes(stacked, order, first_node, np.bincount(tree_of_node[order], minlength=len(sizes)))
 
 
-def _renumbered(found: Stack, order: _I64, first: _I64, sizes: _I64) -> Stack:
-    """Keep the nodes that `order` names, in that order; `sizes` of them a tree."""
-    nodes = found.nodes
-    new = np.full(len(first), -1)
-    new[order] = np.arange(len(order)) - np.repeat(_offsets(sizes)[:-1], sizes)
-    at = np.full(len(first), -1)
-    at[order] = np.arange(len(order))
-    keep, base = nodes.left[order] >= 0, first[order]
-    kept = replace(
+def _keep_nodes(stacked: StackedTrees, order: _I64, first_node: _I64, sizes: _I64) -> StackedTrees:
+    """Keep the nodes in `order`, in that order; `sizes` nodes a tree."""
+    nodes = stacked.nodes
+    new_in_tree = np.full(len(first_node), -1)
+    new_in_tree[order] = np.arange(len(order)) - np.repeat(_offsets_of(sizes)[:-1], sizes)
+    new_position = np.full(len(first_node), -1)
+    new_position[order] = np.arange(len(order))
+    is_inner, tree_start = nodes.left[order] >= 0, first_node[order]
+    renumbered = replace(
         nodes,
-        left=np.where(keep, new[np.where(keep, base + nodes.left[order], 0)], -1),
-        right=np.where(keep, new[np.where(keep, base + nodes.right[order], 0)], -1),
+        left=np.where(is_inner, new_in_tree[np.where(is_inner, tree_start + nodes.left[order], 0)], -1),
+        right=np.where(is_inner, new_in_tree[np.where(is_inner, tree_start + nodes.right[order], 0)], -1),
         feature=nodes.feature[order],
         threshold=nodes.threshold[order],
         flags=nodes.flags[order],
         cover=nodes.cover[order],
         value=nodes.value[order],
         gain=None if nodes.gain is None else nodes.gain[order],
-        sets={int(at[k]): v for k, v in nodes.sets.items() if at[k] >= 0},
-        linear={int(at[k]): v for k, v in nodes.linear.items() if at[k] >= 0},
+        sets={int(new_position[k]): v for k, v in nodes.sets.items() if new_position[k] >= 0},
+        linear={int(new_position[k]): v for k, v in nodes.linear.items() if new_position[k] >= 0},
     )
-    return replace(found, nodes=kept, sizes=sizes)
+    return replace(stacked, nodes=renumbered, sizes=sizes)
 
 
-def _reachable(nodes: Tree, first: _I64, roots: _I64) -> _I64:
-    """Return the nodes that the roots reach, level by level; no node has two parents and no root has one, so there is no loop."""
+def _reachable_nodes(nodes: Tree, first_node: _I64, roots: _I64) -> _I64:
+    """Return the nodes that the roots reach, level by level; no node has two parents and no root has one, so there is no cycle."""
     level = roots
     order = [level]
     while level.size:
-        at = level[nodes.left[level] >= 0]
-        level = (first[at][:, None] + np.column_stack([nodes.left[at], nodes.right[at]])).reshape(-1).astype(np.int64)
+        inner = level[nodes.left[level] >= 0]
+        level = (
+            (first_node[inner][:, None] + np.column_stack([nodes.left[inner], nodes.right[inner]]))
+            .reshape(-1)
+            .astype(np.int64)
+        )
         order.append(level)
     return np.concatenate(order)
 
 
 def _pack_sets(nodes: Tree) -> tuple[_I64, _I32, npt.NDArray[np.uint32]]:
-    """Sets as bits; those of few large categories as lists, so that they take memory by how many they are."""
-    begin, words = np.zeros(len(nodes.left), np.int64), np.zeros(len(nodes.left), np.int32)
+    """Category sets as bits, or as lists if they have few large categories."""
+    set_begin, set_words = np.zeros(len(nodes.left), np.int64), np.zeros(len(nodes.left), np.int32)
     packed: list[npt.NDArray[np.uint32]] = []
-    used = 0
-    for node, found in nodes.sets.items():
-        members = np.asarray(found, dtype=np.int64)
-        size = int(members.max()) // 32 + 1 if len(members) else 0
-        if size > _BITS and size > 2 * len(members):
-            held = np.unique(members).astype(np.uint32)
-            words[node] = -len(held)
+    n_words = 0
+    for node, categories in nodes.sets.items():
+        members = np.asarray(categories, dtype=np.int64)
+        n_bit_words = int(members.max()) // 32 + 1 if len(members) else 0
+        if n_bit_words > _MAX_BIT_WORDS and n_bit_words > 2 * len(members):
+            stored_words = np.unique(members).astype(np.uint32)
+            set_words[node] = -len(stored_words)
         else:
-            held = np.zeros(size, np.uint32)
-            np.bitwise_or.at(held, members // 32, np.uint32(1) << (members % 32).astype(np.uint32))
-            words[node] = size
-        begin[node] = used
-        packed.append(held)
-        used += len(held)
-    return begin, words, np.concatenate(packed) if packed else np.empty(0, np.uint32)
+            stored_words = np.zeros(n_bit_words, np.uint32)
+            np.bitwise_or.at(stored_words, members // 32, np.uint32(1) << (members % 32).astype(np.uint32))
+            set_words[node] = n_bit_words
+        set_begin[node] = n_words
+        packed.append(stored_words)
+        n_words += len(stored_words)
+    return set_begin, set_words, np.concatenate(packed) if packed else np.empty(0, np.uint32)
 
 
 def _pack_linear(nodes: Tree, leaf: _I32) -> dict[str, Any]:
@@ -458,12 +470,12 @@ def _pack_linear(nodes: Tree, leaf: _I32) -> dict[str, Any]:
     for node, term in nodes.linear.items():
         terms[leaf[node]] = term
     const = np.array([0.0 if t is None else t[0] for t in terms])
-    plain = nodes.value.reshape(len(leaf), -1)[leaf >= 0, 0]
-    const = np.where([t is None for t in terms], plain, const)
+    constant_values = nodes.value.reshape(len(leaf), -1)[leaf >= 0, 0]
+    const = np.where([t is None for t in terms], constant_values, const)
     sizes = [0 if t is None else len(t[1]) for t in terms]
     return {
         "linear_offset": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        "linear_feature": _join([t[1] for t in terms if t is not None], np.int32),
-        "linear_coef": _join([t[2] for t in terms if t is not None], np.float64),
+        "linear_feature": _concatenate([t[1] for t in terms if t is not None], np.int32),
+        "linear_coef": _concatenate([t[2] for t in terms if t is not None], np.float64),
         "linear_const": const.astype(np.float64),
     }

@@ -1,10 +1,10 @@
-"""Where to take gradients along a straight path, and with what weights, until the integral is known well enough: numbers only, no network.
+"""At which points of a straight path to take gradients, and with what weights, until the integral is known well enough: numbers only, no network.
 
-A row begins with Patterson's nested rules of 1, 3, 7, 15 and 31 points (Patterson 1968, Math. Comp. 22, 847-856), which converge faster than any power where
-the network is smooth. Where two levels show that it is not (kinks of ReLU, a jump near a baseline that a normalisation sees), the nodes found so far
-become those of a trapezoidal rule that is refined in places. Between neighbouring nodes a and b the change of the score is known from the forwards:
-f(b) - f(a) is what the rule's share of that stretch should come to, so each stretch has a completeness error of its own, and only the worst are halved
-(Doerfler 1996, SIAM J. Numer. Anal. 33, 1106-1124, for the share of them). Weights depend on the places of nodes alone, never on what was found there.
+A row starts with Patterson's nested rules of 1, 3, 7, 15 and 31 points (Patterson 1968, Math. Comp. 22, 847-856), which converge faster than any power where
+the network is smooth. Where two levels show that it is not (kinks of ReLU, a jump near a baseline that a normalisation sees), the nodes so far
+become those of a trapezoidal rule that is refined locally. Between neighbouring nodes a and b the change of the score is known from the forwards:
+the rule's share of that interval should be f(b) - f(a), so each interval has a completeness error of its own, and only the worst are bisected
+(Doerfler 1996, SIAM J. Numer. Anal. 33, 1106-1124, for how many). Weights depend on the positions of nodes alone, never on the gradients there.
 The gradient at the start is known besides: no rule uses it, but where it is far from that of the first node, something happens between them.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from whybox.data.table import Floats
 
-__all__ = ["MIN_NODES", "Walk", "every_other", "gauss_legendre", "stretches"]
+__all__ = ["MIN_NODES", "AdaptiveQuadrature", "coarser_weights", "gauss_legendre", "interval_weights"]
 
 _LOWER: Final = (
     (0.112701665379258311,),
@@ -48,7 +48,7 @@ _WEIGHTS: Final = (
 
 
 def _both_sides(middle: float | None, lower: tuple[tuple[float, ...], ...], mirrored: float) -> Floats:
-    """Values at the middle and below it, continued above it, in the order in which nodes are asked."""
+    """Return values at the middle and below it, continued above it, in the order in which nodes are evaluated."""
     out = [] if middle is None else [middle]
     for level in lower:
         out += [*level, *((mirrored - v if mirrored else v) for v in reversed(level))]
@@ -65,41 +65,45 @@ QUADRATURE_NODES: Final = _both_sides(0.5, _LOWER, 1.0)
 QUADRATURE_LEVELS: Final = tuple(_weights(level) for level in range(len(_WEIGHTS)))
 MIN_NODES: Final = 7  # nodes before a row's rule is chosen
 SMOOTH_RATIO: Final = (
-    0.25  # of the change from one level to the next: less says that the network is smooth along this path
+    0.25  # of the change from one level to the next: less means that the network is smooth along this path
 )
-MIN_HALVED_SHARE: Final = 0.5  # of the squared errors, how much the stretches that are halved must hold
+MIN_HALVED_SHARE: Final = 0.5  # of the squared errors: how much the intervals that are bisected must hold
 
 
 def gauss_legendre(steps: int) -> tuple[Floats, Floats]:
-    """Nodes and weights on [0, 1]."""
+    """Return nodes and weights on [0, 1]."""
     t, w = np.polynomial.legendre.leggauss(steps)
     return np.asarray((t + 1) / 2), np.asarray(w / 2)
 
 
-def stretches(t: Floats) -> Floats:
-    """Weights of sorted nodes: each stands for what is nearer to it than to its neighbours."""
+def interval_weights(t: Floats) -> Floats:
+    """Return weights of sorted nodes: each stands for what is nearer to it than to its neighbours."""
     return np.diff(np.concatenate([[0.0], (t[1:] + t[:-1]) / 2, [1.0]]))
 
 
-def every_other(t: Floats) -> Floats:
-    """Weights of the same rule on every other of the sorted nodes, the outermost ones left out where their number allows."""
+def coarser_weights(t: Floats) -> Floats:
+    """Return weights of the same rule on every other of the sorted nodes, the outermost ones left out where their number allows."""
     w = np.zeros(len(t))
-    w[len(t) % 2 :: 2] = stretches(t[len(t) % 2 :: 2])
+    w[len(t) % 2 :: 2] = interval_weights(t[len(t) % 2 :: 2])
     return w
 
 
 @final
 @dataclass
-class Walk:
-    """One row's way along one path, for all targets at once.
+class AdaptiveQuadrature:
+    """The rule of one row along one path, for all targets at once.
 
     Attributes:
-        first, last: scores at the two ends, (targets,).
-        aim: completeness error wanted, (targets,); rounding: what cannot be told apart from it.
-        tol, settled: of the sum, relative; and of the map, from one level to the next.
-        most: nodes at most.
-        t: nodes so far, in the order they were asked; f, h: scores and derivatives along the path there, (nodes, targets); shadow: random projections
-            of the gradients, (nodes, targets, k), which show how far maps are apart. start: the same at the start, (targets, k); what is not finite there is not used.
+        first, last: scores at the two ends, (targets,). scale: |score - base| of the row, (targets,).
+        rounding: completeness error that rounding explains, (targets,).
+        tol: of the sum, relative. map_tol: of the map, from one level to the next, relative.
+        max_nodes: nodes at most.
+        t: positions of the nodes so far, in the order of evaluation; f, h: scores and derivatives along the path there, (nodes, targets).
+        projections: random projections of the gradients, (nodes, targets, k), which show how far maps are apart. start: the same at the start,
+            (targets, k); what is not finite there is not used.
+        level: of the nested rules. local: whether intervals are bisected instead.
+        rejected: whether the last check of the whole map found that it still changes.
+        projection_factor: how far the whole map moves for what its projections move.
     """
 
     first: Floats
@@ -107,56 +111,56 @@ class Walk:
     scale: Floats
     rounding: Floats
     tol: float
-    settled: float
-    most: int
+    map_tol: float
+    max_nodes: int
     t: Floats
     f: Floats
     h: Floats
     start: Floats
-    shadow: Floats | None = None
+    projections: Floats | None = None
     level: int = 1
     local: bool = False
-    refused: bool = False  # the last check of the whole map found that it had not settled
-    trust: float = 1 / 1.2  # how far the map moves for what its shadow moves
-    _known: dict[str, Any] = field(default_factory=dict)  # worked out since nodes or rule last changed
+    rejected: bool = False
+    projection_factor: float = 1 / 1.2
+    _cache: dict[str, Any] = field(default_factory=dict)  # computed since nodes or rule last changed
 
     @classmethod
-    def begin(
+    def at_start(
         cls,
         first: Floats,
         last: Floats,
         scale: Floats,
         rounding: Floats,
         tol: float,
-        settled: float,
-        most: int,
+        map_tol: float,
+        max_nodes: int,
         start: Floats,
-    ) -> Walk:
-        """At the start: nothing known but the ends. `scale`: |score - base| of the row, (targets,)."""
+    ) -> AdaptiveQuadrature:
+        """Return the rule before any node: nothing is known but the ends."""
         none = np.zeros((0, len(first)))
-        return cls(first, last, scale, rounding, tol, settled, most, np.zeros(0), none, none, start)
+        return cls(first, last, scale, rounding, tol, map_tol, max_nodes, np.zeros(0), none, none, start)
 
-    def wants(self) -> Floats:
-        """Nodes to ask next."""
+    def next_nodes(self) -> Floats:
+        """Return the nodes to evaluate next."""
         if not self.local:
             return QUADRATURE_NODES[len(self.t) : len(QUADRATURE_LEVELS[self.level])]
-        return self._halved()[: self.most - len(self.t)]
+        return self._bisected()[: self.max_nodes - len(self.t)]
 
-    def learn(self, t: Floats, f: Floats, h: Floats, shadow: Floats) -> None:
-        """Take what was found at the nodes asked for."""
+    def add_nodes(self, t: Floats, f: Floats, h: Floats, projections: Floats) -> None:
+        """Take scores, derivatives and projections at the nodes that were evaluated."""
         self.t, self.f, self.h = np.append(self.t, t), np.vstack([self.f, f]), np.vstack([self.h, h])
-        self.shadow = shadow if self.shadow is None else np.concatenate([self.shadow, shadow])
-        self.refused = False
-        self._known.clear()
+        self.projections = projections if self.projections is None else np.concatenate([self.projections, projections])
+        self.rejected = False
+        self._cache.clear()
 
-    def _once(self, name: str, work: Callable[[], Any]) -> Any:
-        if name not in self._known:
-            self._known[name] = work()
-        return self._known[name]
+    def _cached(self, name: str, work: Callable[[], Any]) -> Any:
+        if name not in self._cache:
+            self._cache[name] = work()
+        return self._cache[name]
 
     def weights(self) -> tuple[Floats, Floats]:
-        """Of the rule, and of the coarser one it is compared with; in the order of asking."""
-        found: tuple[Floats, Floats] = self._once("weights", self._weights)
+        """Return the weights of the rule, and of the coarser one it is compared with, in the order of evaluation."""
+        found: tuple[Floats, Floats] = self._cached("weights", self._weights)
         return found
 
     def _weights(self) -> tuple[Floats, Floats]:
@@ -167,13 +171,13 @@ class Walk:
             )
         order = np.argsort(self.t)
         w, coarse = np.empty(len(order)), np.empty(len(order))
-        w[order], coarse[order] = stretches(self.t[order]), every_other(self.t[order])
+        w[order], coarse[order] = interval_weights(self.t[order]), coarser_weights(self.t[order])
         return w, coarse
 
     @property
     def allowed(self) -> Floats:
-        """Completeness error that is allowed, (targets,): where the ends differ by less than a hundredth of the way between, of that."""
-        return np.asarray(self._once("allowed", self._allowed))
+        """Completeness error that is allowed, (targets,): relative to a hundredth of the path's whole variation where the ends differ by less."""
+        return np.asarray(self._cached("allowed", self._allowed))
 
     def _allowed(self) -> Floats:
         w, _ = self.weights()
@@ -182,80 +186,80 @@ class Walk:
     @property
     def gap(self) -> Floats:
         """Completeness error, (targets,)."""
-        return np.asarray(self._once("gap", lambda: self.weights()[0] @ self.h - (self.last - self.first)))
+        return np.asarray(self._cached("gap", lambda: self.weights()[0] @ self.h - (self.last - self.first)))
 
-    def worth_checking(self) -> bool:
-        """Whether the sum is known well enough, and the map seems to have settled: then the whole map is compared."""
+    def seems_converged(self) -> bool:
+        """Whether the sum is known well enough, and the projections hardly change: then the whole map is compared."""
         short = np.abs(self.gap) > self.allowed
-        moves = np.maximum(self._change() * self.trust, self.begins())
-        return not self.refused and not short.any() and bool((moves <= self.settled).all())
+        moves = np.maximum(self._change() * self.projection_factor, self.start_change())
+        return not self.rejected and not short.any() and bool((moves <= self.map_tol).all())
 
-    def begins(self) -> Floats:
-        """How far the map might move for what happens before the first node, (targets,): by half of what the gradient changes up to there, times the way to it."""
-        return np.asarray(self._once("begins", self._begins))
+    def start_change(self) -> Floats:
+        """How far the map might move for what happens before the first node, (targets,): half the change of the gradient up to there, times the distance."""
+        return np.asarray(self._cached("start_change", self._start_change))
 
-    def _begins(self) -> Floats:
-        return np.asarray(self._turn() * self.t.min() / 2 / self._size(self.weights()[0]))
+    def _start_change(self) -> Floats:
+        return np.asarray(self._first_change() * self.t.min() / 2 / self._size(self.weights()[0]))
 
-    def _turn(self) -> Floats:
+    def _first_change(self) -> Floats:
         """How far the gradient at the start is from that of the first node, (targets,)."""
-        assert self.shadow is not None  # noqa: S101  # asked after learning
-        apart = np.linalg.norm(self.start - self.shadow[self.t.argmin()], axis=-1)
+        assert self.projections is not None  # noqa: S101  # there are nodes
+        apart = np.linalg.norm(self.start - self.projections[self.t.argmin()], axis=-1)
         return np.where(np.isfinite(apart), apart, 0.0)
 
-    def refuse(self, change: Floats) -> None:
-        """The whole map moves by so much, (targets,), which is too much; it also tells how far shadows can be trusted here."""
-        self.refused = True
-        self.trust = float(np.clip((change / np.maximum(self._change(), 1e-30)).max(), 0.5, 1.0))
+    def reject(self, change: Floats) -> None:
+        """Record that the whole map still changes by `change`, (targets,), and how much more that is than its projections change."""
+        self.rejected = True
+        self.projection_factor = float(np.clip((change / np.maximum(self._change(), 1e-30)).max(), 0.5, 1.0))
 
-    def full(self) -> bool:
-        """Whether no more nodes may be asked."""
-        return len(self.t) >= self.most
+    def is_full(self) -> bool:
+        """Whether no more nodes may be evaluated."""
+        return len(self.t) >= self.max_nodes
 
-    def proceed(self) -> None:
-        """Choose what comes next: another level, or halving."""
+    def refine(self) -> None:
+        """Choose what comes next: another level, or bisection."""
         if self.local:
             return
         if len(self.t) < MIN_NODES:
             self.level += 1
-            self._known.clear()
+            self._cache.clear()
             return
         now = self._change().max()
         before = self._difference(QUADRATURE_LEVELS[self.level - 1], QUADRATURE_LEVELS[self.level - 2]).max()
-        more = self.level + 1 < len(QUADRATURE_LEVELS) and len(QUADRATURE_LEVELS[self.level + 1]) <= self.most
-        if more and now <= SMOOTH_RATIO * before and (self.begins() <= self.settled).all():
+        more = self.level + 1 < len(QUADRATURE_LEVELS) and len(QUADRATURE_LEVELS[self.level + 1]) <= self.max_nodes
+        if more and now <= SMOOTH_RATIO * before and (self.start_change() <= self.map_tol).all():
             self.level += 1
         else:
             self.local = True
-        self._known.clear()
+        self._cache.clear()
 
     def _change(self) -> Floats:
-        return np.asarray(self._once("change", lambda: self._difference(*self.weights())))
+        return np.asarray(self._cached("change", lambda: self._difference(*self.weights())))
 
     def _difference(self, w: Floats, coarse: Floats) -> Floats:
-        """Distance of two rules' maps as their shadows show it, relative to the map, (targets,)."""
-        assert self.shadow is not None  # noqa: S101  # asked after learning
+        """Distance of two rules' maps in the projections, relative to the map, (targets,)."""
+        assert self.projections is not None  # noqa: S101  # there are nodes
         n = len(w)
-        delta = np.tensordot(w - np.append(coarse, np.zeros(n - len(coarse))), self.shadow[:n], 1)
+        delta = np.tensordot(w - np.append(coarse, np.zeros(n - len(coarse))), self.projections[:n], 1)
         return np.asarray(np.linalg.norm(delta, axis=-1) / self._size(w))
 
     def _size(self, w: Floats) -> Floats:
-        """What changes of the map are relative to: its length, or a hundredth of the mean length on the way where gradients cancel, (targets,)."""
-        assert self.shadow is not None  # noqa: S101  # asked after learning
-        length = np.linalg.norm(np.tensordot(w, self.shadow[: len(w)], 1), axis=-1)
+        """What changes of the map are relative to: its length, or a hundredth of the mean length along the path where gradients cancel, (targets,)."""
+        assert self.projections is not None  # noqa: S101  # there are nodes
+        length = np.linalg.norm(np.tensordot(w, self.projections[: len(w)], 1), axis=-1)
         return np.asarray(np.maximum(np.maximum(length, 0.01 * self.mean_length()), 1e-30))
 
     def mean_length(self) -> Floats:
-        """Mean length of gradient times way, (targets,)."""
-        assert self.shadow is not None  # noqa: S101  # asked after learning
-        w, shadow = self.weights()[0], self.shadow
-        return np.asarray(self._once("length", lambda: w @ np.linalg.norm(shadow, axis=-1)))
+        """Mean length of gradient times path, (targets,)."""
+        assert self.projections is not None  # noqa: S101  # there are nodes
+        w, projections = self.weights()[0], self.projections
+        return np.asarray(self._cached("length", lambda: w @ np.linalg.norm(projections, axis=-1)))
 
-    def _halved(self) -> Floats:
-        """Nodes inside the stretches that are worst."""
-        assert self.shadow is not None  # noqa: S101  # asked after learning
+    def _bisected(self) -> Floats:
+        """Return nodes inside the worst intervals."""
+        assert self.projections is not None  # noqa: S101  # there are nodes
         order = np.argsort(self.t)
-        t, h, shadow = self.t[order], self.h[order], self.shadow[order]
+        t, h, projections = self.t[order], self.h[order], self.projections[order]
         ends = np.concatenate([[0.0], t, [1.0]])
         width = np.diff(ends)[:, None]
         f = np.vstack([self.first, self.f[order], self.last])
@@ -263,21 +267,21 @@ class Walk:
         missing = np.abs(width * (at[1:] + at[:-1]) / 2 - np.diff(f, axis=0))
         short = np.abs(self.gap) > self.allowed
         worst = (missing / np.maximum(self.allowed, 1e-300) * short).max(axis=1) / 10
-        moved = np.maximum(self._change(), self.begins()) > self.settled
-        if self.refused or moved.any() or not worst.any():
-            turned = np.zeros((len(width), shadow.shape[1]))
-            turned[0] = self._turn() * width[0] / 2
-            turned[1:-1] = np.linalg.norm(np.diff(shadow, axis=0), axis=-1) * width[1:-1] / 2
-            share = turned / (self._size(self.weights()[0]) * self.settled)
-            worst = worst + (share * moved if moved.any() and not self.refused else share).max(axis=1)
+        moved = np.maximum(self._change(), self.start_change()) > self.map_tol
+        if self.rejected or moved.any() or not worst.any():
+            turned = np.zeros((len(width), projections.shape[1]))
+            turned[0] = self._first_change() * width[0] / 2
+            turned[1:-1] = np.linalg.norm(np.diff(projections, axis=0), axis=-1) * width[1:-1] / 2
+            share = turned / (self._size(self.weights()[0]) * self.map_tol)
+            worst = worst + (share * moved if moved.any() and not self.rejected else share).max(axis=1)
         if not worst.any():
             worst = width[:, 0]
         first = np.argsort(-worst, kind="stable")
         held = np.cumsum(worst[first] ** 2)
         count = min(int(np.searchsorted(held, MIN_HALVED_SHARE * held[-1])) + 1, max(1, len(t) // 4))
-        return np.array([self._inside(ends, k) for k in first[:count]])
+        return np.array([self._midpoint(ends, k) for k in first[:count]])
 
-    def _inside(self, ends: Floats, k: int) -> float:
-        """Halfway between neighbours; at the ends so that the new node is in the middle of what it stands for."""
+    def _midpoint(self, ends: Floats, k: int) -> float:
+        """The middle between neighbours; at the ends so that the new node is in the middle of what it stands for."""
         a, b = ends[k], ends[k + 1]
         return float(b / 3 if k == 0 else a + (b - a) * 2 / 3 if k == len(ends) - 2 else (a + b) / 2)

@@ -1,4 +1,4 @@
-"""Coarse grids drawn larger, linearly along each axis."""
+"""Coarse grids upsampled, linearly along each axis."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["apply", "enlarged", "linear"]
+__all__ = ["apply_along_axes", "interpolation_weights", "upsample"]
 
 
-def linear(coarse: int, fine: int) -> npt.NDArray[np.float64]:
-    """Weights (fine, coarse) of linear interpolation between centres of cells, flat beyond the outermost (what libraries call half-pixel centres)."""
+def interpolation_weights(coarse: int, fine: int) -> npt.NDArray[np.float64]:
+    """Return weights (fine, coarse) of linear interpolation between centres of cells, flat beyond the outermost (what libraries call half-pixel centres)."""
     at = np.clip((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0, coarse - 1)
     low = np.minimum(at.astype(int), max(coarse - 2, 0))
     out = np.zeros((fine, coarse))
@@ -22,8 +22,8 @@ def linear(coarse: int, fine: int) -> npt.NDArray[np.float64]:
     return out
 
 
-def apply(a: npt.NDArray[Any], weights: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Multiply each axis of (m, ...) by weights (fine, coarse), or by one's own of each of the m, (m, fine, coarse)."""
+def apply_along_axes(a: npt.NDArray[Any], weights: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Multiply each axis of (m, ...) by weights (fine, coarse), or by weights of its own for each of the m, (m, fine, coarse)."""
     for axis, w in enumerate(weights, start=1):
         moved = np.moveaxis(a, axis, -1)
         lead = moved.shape[1:-1]
@@ -32,6 +32,8 @@ def apply(a: npt.NDArray[Any], weights: Sequence[npt.NDArray[Any]]) -> npt.NDArr
     return a
 
 
-def enlarged(a: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
-    """Maps (m, *grid) -> (m, *shape); bilinear for two axes."""
-    return apply(a, [linear(n, to).astype(a.dtype) for n, to in zip(a.shape[1:], shape, strict=True)])
+def upsample(a: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
+    """Return maps (m, *grid) as (m, *shape); bilinear for two axes."""
+    return apply_along_axes(
+        a, [interpolation_weights(n, to).astype(a.dtype) for n, to in zip(a.shape[1:], shape, strict=True)]
+    )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 from whybox.numerics.rounding import floor, varies
 
 __all__ = [
@@ -33,7 +33,7 @@ ADJUSTMENTS: Final = ("holm", "benjamini-hochberg", "benjamini-yekutieli")
 
 
 def spearman(a: Floats, b: Floats) -> float:
-    """Return the rank correlation of two flat arrays; 0 where one of them is constant, but for rounding, so that it says nothing of the other."""
+    """Return the rank correlation of two flat arrays; 0 where one of them is constant but for rounding."""
     from scipy.stats import rankdata
 
     return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1]) if varies(a) and varies(b) else 0.0
@@ -219,7 +219,7 @@ def adjust_p_values(p_values: npt.ArrayLike, method: Adjustment = "holm") -> Flo
         Annals of Statistics 29 (2001).
     """
     if method not in ADJUSTMENTS:
-        raise OptionError(f"method={method!r} is not known.{did_you_mean(method, ADJUSTMENTS)}")
+        raise OptionError(Argument("method", method), " is not known.", known=ADJUSTMENTS)
     p = np.asarray(p_values, dtype=np.float64)
     known = ~np.isnan(p)
     if (p[known] < 0).any() or (p[known] > 1).any():

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.axis_points import with_plain_durations, words
 from whybox.explanation.feature_values import as_numbers
 from whybox.explanation.html import number
@@ -116,7 +116,7 @@ def _check(e: Explanation) -> None:
             "curve draws an effect along its points, and one of them was picked here; draw the effect as it came."
         )
     if "point_2" in e.dims and "row" in e.dims:
-        raise OptionError("individual surfaces are not drawn; average them or take kind='pdp'.")
+        raise OptionError("individual surfaces are not drawn; average them or take ", Argument("kind", "pdp"), ".")
 
 
 def _what(e: Explanation) -> str:

@@ -14,10 +14,10 @@ from whybox.plots.style import short
 if TYPE_CHECKING:
     from whybox.explanation.effects import Effects
 
-__all__ = ["panels"]
+__all__ = ["grid"]
 
 
-def panels(
+def grid(
     effects: Effects,
     *,
     max_display: int = 9,
@@ -45,11 +45,11 @@ def panels(
     names = effects.ordered(max_display)
     columns = min(columns, len(names))
     lines = -(-len(names) // columns)
-    figure, grid = plt.subplots(
+    figure, cells = plt.subplots(
         lines, columns, figsize=(3.7 * columns, 2.9 * lines), layout="constrained", squeeze=False
     )
     drawn = []
-    for at, name in zip(grid.flat, names, strict=False):
+    for at, name in zip(cells.flat, names, strict=False):
         e = effects[name]
         curve(
             e,
@@ -59,10 +59,10 @@ def panels(
             legend=False,
             title="" if name in (next(iter(e.players)), tuple(e.players)) else short(str(name), 34),
         )
-        if at not in grid[:, 0]:
+        if at not in cells[:, 0]:
             at.set_ylabel("")
         drawn.append((at, "point_2" in e.dims))
-    for at in grid.flat[len(names) :]:
+    for at in cells.flat[len(names) :]:
         at.remove()
     lone = [at for at, surface in drawn if not surface]
     if share_y and lone:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.plots.style import NEGATIVE, POSITIVE, axes, diverging, ink, muted, one_output, short, thousands
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
             f"overlay shows maps with the axes y and x; this one has {', '.join(e.dims)}. {_OTHERWISE.get(e.dims, _OTHERWISE[()])}"
         )
     if percentile is not None and not 50 < percentile <= 100:
-        raise OptionError(f"percentile={percentile!r} must be above 50 and at most 100.")
+        raise OptionError(Argument("percentile", percentile), " must be above 50 and at most 100.")
     values = e.values
     signed, most, beyond = scale(values, percentile)
     height, width = values.shape
@@ -129,7 +129,7 @@ def of_row(e: Explanation, row: int, output: Any) -> Explanation:
     if "row" not in e.dims:
         return e
     if isinstance(row, bool) or not isinstance(row, (int, np.integer)) or not -len(e) <= row < len(e):
-        raise OptionError(f"row={row!r}: there are {len(e)} rows, 0 to {len(e) - 1}.")
+        raise OptionError(Argument("row", row), f": there are {len(e)} rows, 0 to {len(e) - 1}.")
     return e[int(row)]
 
 
@@ -244,9 +244,9 @@ def _show(under: npt.NDArray[Any], e: Explanation, ax: Axes) -> Axes:
 
 
 def beside(
-    explanations: Sequence[Explanation],
+    e: Explanation,
+    *others: Explanation,
     row: int = 0,
-    *,
     output: Any = None,
     image: Any = None,
     percentile: float | None = None,
@@ -257,21 +257,19 @@ def beside(
     """Draw the picture, then the maps of several methods of the same row, each on its own scale.
 
     Args:
-        explanations: maps of the same rows. columns: pictures a line. width: of each, in inches. Others as :func:`overlay`.
+        e, others: maps of the same rows. row: position. columns: pictures a line. width: of each, in inches. Others as :func:`overlay`.
 
     Returns:
         The axes, one a map, after that of the picture.
 
     Raises:
-        OptionError: none, or maps of different shapes.
+        OptionError: maps of different shapes.
     """
     import matplotlib.pyplot as plt
 
-    if not explanations:
-        raise OptionError("give at least one map.")
-    singles = [of_row(e, row, output) for e in explanations]
+    singles = [of_row(each, row, output) for each in (e, *others)]
     first = singles[0]
-    shapes = list(dict.fromkeys(e.values.shape for e in singles))
+    shapes = list(dict.fromkeys(single.values.shape for single in singles))
     if len(shapes) > 1:
         raise OptionError(f"maps side by side must have one shape; these have {' and '.join(map(str, shapes))}.")
     if first.dims != ("y", "x"):
@@ -280,7 +278,7 @@ def beside(
         )
     under = _picture(first, image)
     extra = int(under is not None)
-    count = len(explanations) + extra
+    count = len(singles) + extra
     columns = min(columns, count)
     lines = -(-count // columns)
     figure, grid = plt.subplots(
@@ -291,8 +289,8 @@ def beside(
         cell.set_axis_off()
     if under is not None:
         _show(under, first, cells[0])
-    for cell, e in zip(cells[extra:], singles, strict=False):
-        overlay(e, image=image, percentile=percentile, blend=blend, ax=cell, title=narrow_title(e, width))
+    for cell, single in zip(cells[extra:], singles, strict=False):
+        overlay(single, image=image, percentile=percentile, blend=blend, ax=cell, title=narrow_title(single, width))
     del figure
     return np.asarray(cells[:count])
 

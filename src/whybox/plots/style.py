@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from whybox.core.label_choice import matching_positions, output_position
 from whybox.data.table import Floats
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.explanation import PAIR_SEPARATOR
 from whybox.explanation.html import number
 
@@ -227,15 +227,17 @@ def one_output(e: Explanation, output: Any, what: str) -> Explanation:
     """
     if "output" not in e.dims:
         if output is not None and not matching_positions(output, list(e.coords.get("output", ()))):
-            raise OptionError(f"output={output!r}: this explanation has one output only; leave it out.")
+            raise OptionError(Argument("output", output), ": this explanation has one output only; leave it out.")
         return e
     if output is None:
         raise OptionError(
-            f"a {what} shows one output; say which, for example output={e.output_names[0]!r}. {did_you_mean('', e.output_names).strip()}"
+            f"a {what} shows one output; say which, for example ",
+            Argument("output", e.output_names[0]),
+            f". {did_you_mean('', e.output_names).strip()}",
         )
     at = output_position("output", output, e.output_names, from_end=True)
     if at is None:
-        raise OptionError(f"output {output!r} is not there.{did_you_mean(output, e.output_names)}")
+        raise OptionError(Argument("output"), f" {output!r} is not there.{did_you_mean(output, e.output_names)}")
     return e[..., at]
 
 

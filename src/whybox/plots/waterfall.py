@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.explanation.feature_values import shown_values
 from whybox.explanation.html import number
 from whybox.plots.style import (
@@ -66,11 +66,13 @@ def waterfall(
     if e.dims == ("row", "feature"):
         if row is None:
             raise OptionError(
-                f"a waterfall shows one of the {len(e)} rows; say which: waterfall(row=0), or slice first: e[0].plot.waterfall()."
+                f"a waterfall shows one of the {len(e)} rows; say which: waterfall(",
+                Argument("row", 0),
+                "), or slice first: e[0].plot.waterfall().",
             )
         e = e[int(row)]
     elif row is not None:
-        raise OptionError("this explanation has one row only; leave row out.")
+        raise OptionError("this explanation has one row only; leave ", Argument("row"), " out.")
     order = np.argsort(-np.abs(e.values), kind="stable")
     top, rest = order[:max_display], order[max_display:]
     steps = [(_label(e, j), float(e.values[j])) for j in top]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
 from whybox.checks.check import CHECK_GROUPS
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.make_method import make
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.prepare_inputs import prepare_inputs
 from whybox.methods.saliency.problem import first_pass
-from whybox.methods.saliency.token_options import TokenOptions
 from whybox.models.registry import as_network
 
-__all__ = ["Plan", "bytes_per_row", "choose_checks", "requested_checks"]
+__all__ = ["CheckChoice", "bytes_per_row", "choose_checks", "requested_checks"]
 
 MAX_WORK_BYTES: Final = 100e9  # of intermediate results: about a minute of one core, for a method
 MIN_PASS_BYTES: Final = 100e3  # that a pass counts at least: small networks spend their time outside of arithmetic
@@ -25,7 +25,7 @@ BY_COST: Final = sorted(CHECK_GROUPS, key=lambda g: (g.cost.forwards > 0, g.cost
 
 @final
 @dataclass(frozen=True)
-class Plan:
+class CheckChoice:
     """The checks to run: groups of them and the number of rows; `reason` in words; `complete`: True if none is left out."""
 
     groups: Sequence[str] | str
@@ -34,24 +34,21 @@ class Plan:
     complete: bool
 
 
-def requested_checks(requested: Sequence[str] | str) -> Plan:
+def requested_checks(requested: Sequence[str] | str) -> CheckChoice:
     """The checks that the caller asks for, whatever they cost."""
     named = requested if isinstance(requested, str) else ", ".join(requested)
-    return Plan(requested, MAX_ROWS_CHECKED[0], f"Checks asked for: {named}.", True)
+    return CheckChoice(requested, MAX_ROWS_CHECKED[0], f"Checks asked for: {named}.", True)
 
 
-def bytes_per_row(net: Any, inputs: Any, reading: Mapping[str, Any]) -> int:
+def bytes_per_row(net: Any, inputs: Any, reading: ReadingOptions) -> int:
     """Bytes that a derivative at one row keeps: a size of the network that is the same on every machine."""
     network = as_network(net)
     with network.session():
-        tokens = TokenOptions(reading.get("embedding"), reading.get("tokenizer"))
-        prepared = prepare_inputs(
-            network, inputs, make("gradient", {}), tokens, channel_axis=reading.get("channel_axis", "auto")
-        )
+        prepared = prepare_inputs(network, inputs, make("gradient", {}), reading)
         return first_pass(prepared.net, tuple(i.x[:1] for i in prepared.inputs), prepared.inputs)[2]
 
 
-def choose_checks(e: Explanation, row_bytes: int) -> Plan:
+def choose_checks(e: Explanation, row_bytes: int) -> CheckChoice:
     """Choose checks and the number of rows, by the passes that a map took and the bytes that a row keeps."""
     counted = e.evidence.passes
     map_passes = (counted["forward"] + counted["backward"]) / len(e)
@@ -74,7 +71,7 @@ def choose_checks(e: Explanation, row_bytes: int) -> Plan:
 
 def _plan(
     groups: list[str], rows: int, too_few_rows: Sequence[str], expensive: Sequence[str], passes: dict[str, float], e: Explanation, row_bytes: int
-) -> Plan:  # fmt: skip
+) -> CheckChoice:  # fmt: skip
     count = min(rows, len(e)) * sum(passes[g] for g in groups)
     pass_bytes = max(row_bytes, MIN_PASS_BYTES)
     reason = (
@@ -84,7 +81,7 @@ def _plan(
     left_out = [f"{_listed(too_few_rows)} (fewer than {MIN_ROWS_COUNTED} rows tell nothing)"] if too_few_rows else []
     left_out += [f"{_listed(expensive)} (more than {_size(MAX_WORK_BYTES)})"] if expensive else []
     reason += f" Left out: {'; '.join(left_out)}; checks='all' leaves out nothing." if left_out else ""
-    return Plan(groups, rows, reason, not left_out)
+    return CheckChoice(groups, rows, reason, not left_out)
 
 
 def _listed(names: Sequence[str]) -> str:

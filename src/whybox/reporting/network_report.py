@@ -11,13 +11,15 @@ from whybox.checks.check import check
 from whybox.checks.result import Checks
 from whybox.core.atomic_write import atomic_write
 from whybox.core.progress import progress_counter
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.evidence import LINES
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.methods.registry import of_id
+from whybox.methods.saliency.options import ReadingOptions
+from whybox.methods.saliency.plan import first_rows, first_targets
 from whybox.methods.saliency.saliency import saliency
-from whybox.reporting.check_budget import Plan, bytes_per_row, choose_checks, requested_checks
+from whybox.reporting.check_budget import CheckChoice, bytes_per_row, choose_checks, requested_checks
 from whybox.reporting.page import page, table
 from whybox.reporting.sections.saliency_maps import ROWWISE, MethodMaps, saliency_maps_section
 
@@ -41,7 +43,7 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
     background: Any = None,
     methods: Sequence[str] | None = None,
     checks: Sequence[str] | str | None = None,
-    reading: Mapping[str, Any] | None = None,
+    reading: ReadingOptions | None = None,
     seed: int = 0,
     title: str | None = None,
     source: str = "",
@@ -54,7 +56,7 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
         net, inputs, output_names, background: as for ``whybox.saliency``, several inputs as a tuple or a dict; output: its target.
         methods: names; None: gradient, integrated gradients, and Grad-CAM where there is a layer for it.
         checks: as for ``whybox.check``; None: those that a count of passes finds cheap, see whybox.reporting.check_budget.
-        reading: channel_axis, embedding, tokenizer, words of ``whybox.saliency``. seed: of what methods and checks draw.
+        reading: how inputs are read, as by ``whybox.saliency``. seed: of what methods and checks draw.
 
     Returns:
         The explanation by the first method; of several inputs the tuple of them.
@@ -64,15 +66,22 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
     """
     if output == "all" or (isinstance(output, list) and all(isinstance(o, str) for o in output)):
         raise OptionError(
-            "a report of a network shows one output a row; name one, or leave output out for the largest of each row."
+            "a report of a network shows one output a row; name one, or leave ",
+            Argument("output"),
+            " out for the largest of each row.",
         )
-    options = {"output_names": output_names, "seed": seed, **(reading or {})}
+    reading = reading or ReadingOptions()
+    options = {"output_names": output_names, "seed": seed, **reading.changed()}
     shown = _maps(net, inputs, output, background, methods, options)
     first = shown[0].e
     about = [
         ("asked", "What was asked", _asked(shown[0])),
         ("maps", "Where it looks", saliency_maps_section(shown, ROWS_DRAWN)),
-        ("checks", "Do the maps hold?", _judged(shown, net, checks, output if callable(output) else None, options)),
+        (
+            "checks",
+            "Do the maps hold?",
+            _judged(shown, net, checks, output if callable(output) else None, reading, seed),
+        ),
         ("evidence", "Evidence", "".join(_evidence(s.e) for s in shown)),
     ]
     html = page(
@@ -94,7 +103,7 @@ def _maps(
         behind = background if _takes_background(method) else None
         asked, target = inputs, output
         if made and len(made[0].e) > ROWS_DRAWN and any(e.dims[1:] in ROWWISE for e in made[0].parts):
-            asked, target = _first_rows(inputs), _first(output, len(made[0].e))
+            asked, target = first_rows(inputs, ROWS_DRAWN), first_targets(output, len(made[0].e), ROWS_DRAWN)
         try:
             found = saliency(net, asked, target, method, background=behind, **options)
         except UnsupportedModelError:
@@ -104,7 +113,7 @@ def _maps(
         parts = found if isinstance(found, tuple) else (found,)
         made.append(MethodMaps(parts, isinstance(found, tuple), _names(inputs), asked, behind))
     if not made:
-        raise OptionError("methods= is empty: name at least one.")
+        raise OptionError(Argument("methods", example=""), " is empty: name at least one.")
     return made
 
 
@@ -120,19 +129,6 @@ def _names(inputs: Any) -> tuple[str, ...]:
     if isinstance(inputs, Mapping):
         return tuple(map(str, inputs))
     return tuple(f"input {k}" for k in range(len(inputs))) if isinstance(inputs, tuple) else ("input",)
-
-
-def _first_rows(inputs: Any) -> Any:
-    """The rows shown, of every input."""
-    if isinstance(inputs, Mapping):
-        return {name: a[:ROWS_DRAWN] for name, a in inputs.items()}
-    return tuple(a[:ROWS_DRAWN] for a in inputs) if isinstance(inputs, tuple) else inputs[:ROWS_DRAWN]
-
-
-def _first(output: Any, rows: int) -> Any:
-    """The targets of the rows shown, where there is one a row."""
-    each = not isinstance(output, (str, tuple)) and hasattr(output, "__len__") and len(output) == rows
-    return output[:ROWS_DRAWN] if each else output
 
 
 def _asked(shown: MethodMaps) -> str:
@@ -165,25 +161,30 @@ def _size(e: Explanation) -> str:
 
 
 def _judged(
-    shown: Sequence[MethodMaps], net: Any, asked: Sequence[str] | str | None, function: Any, options: Mapping[str, Any]
+    shown: Sequence[MethodMaps],
+    net: Any,
+    asked: Sequence[str] | str | None,
+    function: Any,
+    reading: ReadingOptions,
+    seed: int,
 ) -> str:
     """The checks of each method, of all its inputs together, and which were left out."""
     parts, kept = [], 0
     with progress_counter(len(shown), description="checks", unit="methods") as done:
         for s in shown:
             if asked is None:
-                kept = kept or bytes_per_row(net, s.inputs, options)
+                kept = kept or bytes_per_row(net, s.inputs, reading)
             plan = requested_checks(asked) if asked is not None else choose_checks(s.e, kept)
             found = check(
-                s.found, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=options["seed"],
-                tokenizer=options.get("tokenizer"),
+                s.found, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=seed,
+                **reading.changed("tokenizer"),
             )  # fmt: skip
             parts.append(_checked(s, found, plan))
             done(1)
     return "".join(parts)
 
 
-def _checked(s: MethodMaps, found: Checks, plan: Plan) -> str:
+def _checked(s: MethodMaps, found: Checks, plan: CheckChoice) -> str:
     colour = {"pass": "good", "fail": "bad", "disagree": "bad"}
     verdict = (
         f"holds in every check {'that applies' if plan.complete else 'made'}"

@@ -14,9 +14,11 @@ from whybox.adapters import is_network
 from whybox.api.explain import explain
 from whybox.core.atomic_write import atomic_write
 from whybox.data.table import Table, as_table
-from whybox.errors import InputError, OptionError, did_you_mean
+from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.kernels.predict import raw
+from whybox.methods.method_spec import MethodSpec
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.models.base import Model
 from whybox.models.registry import as_model
 from whybox.reporting.contents import SECTIONS, Section
@@ -24,6 +26,7 @@ from whybox.reporting.facts import ReportData
 from whybox.reporting.network_report import network_report
 from whybox.reporting.page import page
 from whybox.reporting.performance import Performance, measure
+from whybox.reporting.sections.more_methods import method_block, methods_of_tables
 
 __all__ = ["report"]
 
@@ -61,7 +64,8 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         path: where to write; the file appears whole or not at all.
         y: the truth, one value a row, or the name of a column of X that holds it.
         title: of the page. source: where the rows come from, in words. sections: which parts, in order.
-        methods, output_names: of networks only: saliency methods (None: gradient, integrated gradients, Grad-CAM where it fits); names of the outputs.
+        methods: of networks, ids of saliency methods (None: gradient, integrated gradients, Grad-CAM where it fits); of other models, ids of methods of
+            importance and kinds of effects that are shown beside those of every report. output_names: of networks only: names of the outputs.
         checks: of networks only: as for ``whybox.check``; None: those that a count of passes finds cheap, and the page says which and why.
         channel_axis: of networks only, as for ``whybox.saliency``; seed: of what methods and checks draw (None: 0).
         embedding, tokenizer, words: of networks that read texts, as for ``whybox.saliency``.
@@ -72,19 +76,30 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     Raises:
         InputError: y does not fit the rows or the model. OptionError: an option that does not go with the kind of model, or a path that is none.
         Others as for ``whybox.explain`` and ``whybox.saliency``.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.tree import DecisionTreeRegressor
+        >>> import whybox as wb
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> X = X[["bmi", "bp"]]
+        >>> model = DecisionTreeRegressor(max_depth=3).fit(X, y)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = Path(folder) / "report.html"
+        ...     explanation = wb.report(model, X[:20], path=page)
+        ...     page.read_text()[:15].lower()
+        '<!doctype html>'
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise OptionError(
-            f"path= says where to write the page, for example path='report.html'; a {type(path).__name__} is no path. The truth goes to y=: report(model, X, path=..., y=...)."
-        )
-    if not Path(path).resolve().parent.is_dir():
-        raise InputError(f"the folder {str(Path(path).parent)!r} does not exist.")
-    if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
-        raise InputError(f"{path} cannot be written: it is a folder, or in one that you may not write to.")
+    _check_path(path)
+    reading = ReadingOptions(channel_axis=channel_axis, embedding=embedding, tokenizer=tokenizer, words=words)
     if is_network(model):
         if any(given is not None for given in (y, players, scale)) or sections is not SECTIONS:
+            of_tables = [(Argument(name, example=""), ", ") for name in ("y", "players", "scale")]
+            of_tables[-1] = of_tables[-1][0], " and "
             raise OptionError(
-                "y=, players=, scale= and sections= are for models of tables; a report about a network takes output=, methods= and output_names=."
+                *of_tables, Argument("sections", example=""), " are for models of tables; leave them out for a network."
             )
         return network_report(
             model,
@@ -95,32 +110,33 @@ def report(  # noqa: PLR0913  # the promise of the public surface
             background=background,
             methods=(methods,) if isinstance(methods, str) else methods,
             checks=checks,
-            reading={"channel_axis": channel_axis, "embedding": embedding, "tokenizer": tokenizer, "words": words},
+            reading=reading,
             seed=0 if seed is None else seed,
             title=title,
             source=source,
         )
     of_networks = {
-        "methods": methods,
         "output_names": output_names,
         "checks": checks,
-        "embedding": embedding,
-        "tokenizer": tokenizer,
         "seed": seed,
-        "channel_axis": None if channel_axis == "auto" else channel_axis,
+        **reading.changed(),
     }
     for name, value in of_networks.items():
         if value is not None:
-            raise OptionError(f"{name}= is for neural networks.")
+            raise OptionError(Argument(name, example=""), " is for neural networks.")
+    more = methods_of_tables([methods] if isinstance(methods, str) else methods or [])
     adapted = as_model(model)
     table = as_table(X)
     truth, truth_name = _truth(table, y)
-    if isinstance(y, str) and not adapted.inputs.reads(y):
+    if isinstance(y, str) and not adapted.inputs.reads_column(y):
         table = table.select([i for i, name in enumerate(table.names) if name != y])
     explanation = explain(adapted, table, background, output=output, scale=scale, players=players)
     performance = None if truth is None else _performance(adapted, explanation, truth)
     facts = ReportData(adapted, explanation, performance, truth_name, source, output, scale)
-    built = [(s.anchor, s.heading, s.build(facts)) for s in sections]
+    built = [
+        (s.anchor, s.heading, _with_methods(s.build(facts), [m for m in more if m.section == s.anchor], facts, truth))
+        for s in sections
+    ]
     html = page(
         title or f"Explanation of {adapted.kind}",
         f"{len(explanation):,} rows" + (f" from {source}" if source else ""),
@@ -131,21 +147,41 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     return explanation
 
 
+def _with_methods(html: str | None, more: Sequence[MethodSpec], facts: ReportData, truth: Any) -> str | None:
+    """A section with the methods that were named beside its own."""
+    blocks = [method_block(facts, spec, truth) for spec in more]
+    return "".join([html or "", *blocks]) if blocks else html
+
+
+def _check_path(path: Any) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise OptionError(
+            Argument("path", example=""),
+            f" says where to write the page, for example 'report.html'; a {type(path).__name__} is no path. The truth goes to ",
+            Argument("y", example=""),
+            ".",
+        )
+    if not Path(path).resolve().parent.is_dir():
+        raise InputError(f"the folder {str(Path(path).parent)!r} does not exist.")
+    if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):
+        raise InputError(f"{path} cannot be written: it is a folder, or in one that you may not write to.")
+
+
 def _truth(table: Table, y: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
     if y is None:
         return None, None
     if isinstance(y, str):
         if y not in table.names:
-            raise OptionError(f"y={y!r} is not a column of the rows.{did_you_mean(y, table.names)}")
+            raise OptionError(Argument("y", y), " is not a column of the rows.", known=table.names)
         return table.column(table.names.index(y)).objects(), y
     values = np.asarray(y, dtype=object).reshape(-1)
     if len(values) != len(table):
-        raise InputError(f"y has {len(values)} values for {len(table)} rows.")
+        raise InputError(Argument("y"), f" has {len(values)} values for {len(table)} rows.")
     name = getattr(y, "name", None)
     return values, None if name is None else str(name)
 
 
 def _performance(model: Model, explanation: Explanation, truth: npt.NDArray[Any]) -> Performance | None:
     assert explanation.data is not None  # noqa: S101  # explanations of rows keep them
-    blocks = [model.inputs.block(block, start) for start, block in explanation.data.blocks(65536)]
+    blocks = [model.inputs.matrix_of_block(block, start) for start, block in explanation.data.blocks(65536)]
     return measure(model, np.concatenate([raw(model, b) for b in blocks]), truth)

@@ -8,119 +8,131 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["category_hash", "combine"]
+__all__ = ["category_hash", "combine_hashes"]
 
-_64: Final = (1 << 64) - 1
+_MASK_64: Final = (1 << 64) - 1
 _K0: Final = 0xC3A5C85C97CB3127
 _K1: Final = 0xB492B66FBE98F273
 _K2: Final = 0x9AE16A3B2F90404F
 _K3: Final = 0xC949D7C7509E6557
-_MUL: Final = 0x9DDFEA08EB382D69
-_MIX: Final = 0x4906BA494954CB65
+_PAIR_MULTIPLIER: Final = 0x9DDFEA08EB382D69
+_COMBINE_MULTIPLIER: Final = 0x4906BA494954CB65
 
 
 def category_hash(text: str) -> int:
-    """Return the signed 32-bit number that stands for a category."""
+    """Return the signed 32-bit hash of a category."""
     low = _city64(text.encode()) & 0xFFFFFFFF
     return low - (1 << 32) if low >> 31 else low
 
 
-def combine(hashes: list[int]) -> int:
-    """Return the 64-bit hash of several categories (and 0/1 conditions) together, as counters are indexed."""
+def combine_hashes(hashes: list[int]) -> int:
+    """Return the combined 64-bit hash of several categories (and 0/1 conditions), the key of CTR tables."""
     result = 0
     for h in hashes:
-        result = (_MIX * ((result + _MIX * h) & _64)) & _64
+        result = (_COMBINE_MULTIPLIER * ((result + _COMBINE_MULTIPLIER * h) & _MASK_64)) & _MASK_64
     return result
 
 
-def _rotate(v: int, by: int) -> int:
+def _rotate_right(v: int, by: int) -> int:
     by &= 63
-    return ((v >> by) | (v << (64 - by))) & _64
+    return ((v >> by) | (v << (64 - by))) & _MASK_64
 
 
 def _shift_mix(v: int) -> int:
     return v ^ (v >> 47)
 
 
-def _pair(low: int, high: int) -> int:
-    """Two 64-bit words into one."""
-    a = _shift_mix(((low ^ high) * _MUL) & _64)
-    b = _shift_mix(((high ^ a) * _MUL) & _64)
-    return (b * _MUL) & _64
+def _hash_of_two_words(low: int, high: int) -> int:
+    """Hash two 64-bit words to one."""
+    a = _shift_mix(((low ^ high) * _PAIR_MULTIPLIER) & _MASK_64)
+    b = _shift_mix(((high ^ a) * _PAIR_MULTIPLIER) & _MASK_64)
+    return (b * _PAIR_MULTIPLIER) & _MASK_64
 
 
 def _city64(s: bytes) -> int:
     n = len(s)
     if n <= 16:
-        return _short(s, n)
+        return _hash_up_to_16(s, n)
     if n <= 32:
-        return _middle(s, n)
-    return _long(s, n) if n <= 64 else _longest(s, n)
+        return _hash_17_to_32(s, n)
+    return _hash_33_to_64(s, n) if n <= 64 else _hash_over_64(s, n)
 
 
-def _word(s: bytes, at: int, size: int = 8) -> int:
+def _read_word(s: bytes, at: int, size: int = 8) -> int:
     return int.from_bytes(s[at : at + size], "little")
 
 
-def _short(s: bytes, n: int) -> int:
+def _hash_up_to_16(s: bytes, n: int) -> int:
     if n > 8:
-        last = _word(s, n - 8)
-        return _pair(_word(s, 0), _rotate((last + n) & _64, n)) ^ last
+        last = _read_word(s, n - 8)
+        return _hash_of_two_words(_read_word(s, 0), _rotate_right((last + n) & _MASK_64, n)) ^ last
     if n >= 4:
-        return _pair((n + (_word(s, 0, 4) << 3)) & _64, _word(s, n - 4, 4))
+        return _hash_of_two_words((n + (_read_word(s, 0, 4) << 3)) & _MASK_64, _read_word(s, n - 4, 4))
     if n == 0:
         return _K2
     y, z = s[0] + (s[n >> 1] << 8), n + (s[n - 1] << 2)
-    return (_shift_mix(((y * _K2) ^ (z * _K3)) & _64) * _K2) & _64
+    return (_shift_mix(((y * _K2) ^ (z * _K3)) & _MASK_64) * _K2) & _MASK_64
 
 
-def _middle(s: bytes, n: int) -> int:
-    a, b = _word(s, 0) * _K1 & _64, _word(s, 8)
-    c, d = _word(s, n - 8) * _K2 & _64, _word(s, n - 16) * _K0 & _64
-    return _pair((_rotate((a - b) & _64, 43) + _rotate(c, 30) + d) & _64, (a + _rotate(b ^ _K3, 20) - c + n) & _64)
+def _hash_17_to_32(s: bytes, n: int) -> int:
+    a, b = _read_word(s, 0) * _K1 & _MASK_64, _read_word(s, 8)
+    c, d = _read_word(s, n - 8) * _K2 & _MASK_64, _read_word(s, n - 16) * _K0 & _MASK_64
+    return _hash_of_two_words(
+        (_rotate_right((a - b) & _MASK_64, 43) + _rotate_right(c, 30) + d) & _MASK_64,
+        (a + _rotate_right(b ^ _K3, 20) - c + n) & _MASK_64,
+    )
 
 
-def _half(first: int, words: tuple[int, int, int]) -> tuple[int, int]:
+def _hash_half(first: int, words: tuple[int, int, int]) -> tuple[int, int]:
     """One side of the 33 to 64 byte hash: a running sum over words with three rotations."""
     x, y, z = words
-    b, c = _rotate((first + z) & _64, 52), _rotate(first, 37)
-    a = (first + x) & _64
-    c = (c + _rotate(a, 7)) & _64
-    a = (a + y) & _64
-    return (a + z) & _64, (b + _rotate(a, 31) + c) & _64
+    b, c = _rotate_right((first + z) & _MASK_64, 52), _rotate_right(first, 37)
+    a = (first + x) & _MASK_64
+    c = (c + _rotate_right(a, 7)) & _MASK_64
+    a = (a + y) & _MASK_64
+    return (a + z) & _MASK_64, (b + _rotate_right(a, 31) + c) & _MASK_64
 
 
-def _long(s: bytes, n: int) -> int:
-    v = _half((_word(s, 0) + (n + _word(s, n - 16)) * _K0) & _64, (_word(s, 8), _word(s, 16), _word(s, 24)))
-    w = _half((_word(s, 16) + _word(s, n - 32)) & _64, (_word(s, n - 24), _word(s, n - 16), _word(s, n - 8)))
-    r = _shift_mix(((v[0] + w[1]) * _K2 + (w[0] + v[1]) * _K0) & _64)
-    return (_shift_mix((r * _K0 + v[1]) & _64) * _K2) & _64
+def _hash_33_to_64(s: bytes, n: int) -> int:
+    v = _hash_half(
+        (_read_word(s, 0) + (n + _read_word(s, n - 16)) * _K0) & _MASK_64,
+        (_read_word(s, 8), _read_word(s, 16), _read_word(s, 24)),
+    )
+    w = _hash_half(
+        (_read_word(s, 16) + _read_word(s, n - 32)) & _MASK_64,
+        (_read_word(s, n - 24), _read_word(s, n - 16), _read_word(s, n - 8)),
+    )
+    r = _shift_mix(((v[0] + w[1]) * _K2 + (w[0] + v[1]) * _K0) & _MASK_64)
+    return (_shift_mix((r * _K0 + v[1]) & _MASK_64) * _K2) & _MASK_64
 
 
-def _weak(s: bytes, at: int, a: int, b: int) -> tuple[int, int]:
-    w, x, y, z = (_word(s, at + 8 * i) for i in range(4))
-    a = (a + w) & _64
-    b = _rotate((b + a + z) & _64, 21)
+def _weak_hash_of_32(s: bytes, at: int, a: int, b: int) -> tuple[int, int]:
+    w, x, y, z = (_read_word(s, at + 8 * i) for i in range(4))
+    a = (a + w) & _MASK_64
+    b = _rotate_right((b + a + z) & _MASK_64, 21)
     c = a
-    a = (a + x + y) & _64
-    b = (b + _rotate(a, 44)) & _64
-    return (a + z) & _64, (b + c) & _64
+    a = (a + x + y) & _MASK_64
+    b = (b + _rotate_right(a, 44)) & _MASK_64
+    return (a + z) & _MASK_64, (b + c) & _MASK_64
 
 
-def _longest(s: bytes, n: int) -> int:
-    x, y, z = _word(s, 0), _word(s, n - 16) ^ _K1, _word(s, n - 56) ^ _K0
-    v = _weak(s, n - 64, n, y)
-    w = _weak(s, n - 32, n * _K1 & _64, _K0)
-    z = (z + _shift_mix(v[1]) * _K1) & _64
-    x = _rotate((z + x) & _64, 39) * _K1 & _64
-    y = _rotate(y, 33) * _K1 & _64
+def _hash_over_64(s: bytes, n: int) -> int:
+    x, y, z = _read_word(s, 0), _read_word(s, n - 16) ^ _K1, _read_word(s, n - 56) ^ _K0
+    v = _weak_hash_of_32(s, n - 64, n, y)
+    w = _weak_hash_of_32(s, n - 32, n * _K1 & _MASK_64, _K0)
+    z = (z + _shift_mix(v[1]) * _K1) & _MASK_64
+    x = _rotate_right((z + x) & _MASK_64, 39) * _K1 & _MASK_64
+    y = _rotate_right(y, 33) * _K1 & _MASK_64
     for at in range(0, (n - 1) & ~63, 64):
-        x = _rotate((x + y + v[0] + _word(s, at + 16)) & _64, 37) * _K1 & _64
-        y = _rotate((y + v[1] + _word(s, at + 48)) & _64, 42) * _K1 & _64
+        x = _rotate_right((x + y + v[0] + _read_word(s, at + 16)) & _MASK_64, 37) * _K1 & _MASK_64
+        y = _rotate_right((y + v[1] + _read_word(s, at + 48)) & _MASK_64, 42) * _K1 & _MASK_64
         x ^= w[1]
         y ^= v[0]
-        z = _rotate(z ^ w[0], 33)
-        v = _weak(s, at, v[1] * _K1 & _64, (x + w[0]) & _64)
-        w = _weak(s, at + 32, (z + w[1]) & _64, y)
+        z = _rotate_right(z ^ w[0], 33)
+        v = _weak_hash_of_32(s, at, v[1] * _K1 & _MASK_64, (x + w[0]) & _MASK_64)
+        w = _weak_hash_of_32(s, at + 32, (z + w[1]) & _MASK_64, y)
         z, x = x, z
-    return _pair((_pair(v[0], w[0]) + _shift_mix(y) * _K1 + z) & _64, (_pair(v[1], w[1]) + x) & _64)
+    return _hash_of_two_words(
+        (_hash_of_two_words(v[0], w[0]) + _shift_mix(y) * _K1 + z) & _MASK_64,
+        (_hash_of_two_words(v[1], w[1]) + x) & _MASK_64,
+    )

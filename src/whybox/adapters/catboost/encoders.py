@@ -14,19 +14,19 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.adapters.catboost.cityhash import category_hash, combine
+from whybox.adapters.catboost.cityhash import category_hash, combine_hashes
 from whybox.data.table import Column, Floats, Table, is_missing
 from whybox.errors import DtypeError
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Encoder
 
-__all__ = ["CatBoostEncoder", "Counter", "Counts", "Element"]
+__all__ = ["CatBoostEncoder", "CtrElement", "CtrFeature", "CtrTable"]
 
 
 @final
 @dataclass(frozen=True)
-class Element:
-    """One ingredient of a counter: a categorical column, a float column above a border, or a category equal to a value."""
+class CtrElement:
+    """One element of a CTR feature: a categorical column, a float column above a border, or a category equal to a value."""
 
     column: int
     border: float | None = None
@@ -35,8 +35,8 @@ class Element:
 
 @final
 @dataclass(frozen=True)
-class Counts:
-    """A learnt table: what was counted for each hash."""
+class CtrTable:
+    """A learned CTR table: the counts of each hash."""
 
     kind: str
     values: Mapping[int, tuple[float, ...]]
@@ -45,11 +45,11 @@ class Counts:
 
 @final
 @dataclass(frozen=True)
-class Counter:
-    """One derived column: (good + prior) / (total + weight), shifted and scaled, from a table of counts."""
+class CtrFeature:
+    """A CTR (target statistics) feature: (count + prior) / (total + prior weight), shifted and scaled, from a table of counts."""
 
-    elements: tuple[Element, ...]
-    table: Counts
+    elements: tuple[CtrElement, ...]
+    table: CtrTable
     prior: float
     prior_weight: float
     shift: float
@@ -63,26 +63,26 @@ class Counter:
 
     def value(self, key: int) -> float:
         """Return the column's value for one hash, in float32 as CatBoost computes it."""
-        good, total = self._counted(self.table.values.get(key))
-        f = np.float32
-        ratio = (f(good) + f(self.prior)) / (f(total) + f(self.prior_weight))
-        return float((ratio + f(self.shift)) * f(self.scale))
+        count, total = self._count_and_total(self.table.values.get(key))
+        float32 = np.float32
+        ratio = (float32(count) + float32(self.prior)) / (float32(total) + float32(self.prior_weight))
+        return float((ratio + float32(self.shift)) * float32(self.scale))
 
-    def _counted(self, found: tuple[float, ...] | None) -> tuple[float, float]:
-        if found is None:
+    def _count_and_total(self, counts: tuple[float, ...] | None) -> tuple[float, float]:
+        if counts is None:
             return 0.0, 0.0
         kind = self.table.kind
         if kind in ("BinarizedTargetMeanValue", "FloatTargetMeanValue"):
-            return found[0], found[1]
+            return counts[0], counts[1]
         if kind in ("Counter", "FeatureFreq"):
-            return found[0], self.table.denominator
+            return counts[0], self.table.denominator
         if kind == "Buckets":
-            return found[self.target], sum(found)
-        return sum(found[self.target + 1 :]), sum(found)
+            return counts[self.target], sum(counts)
+        return sum(counts[self.target + 1 :]), sum(counts)
 
 
 @lru_cache(maxsize=200_000)
-def _hash(text: str) -> int:
+def _cached_hash(text: str) -> int:
     return category_hash(text)
 
 
@@ -100,109 +100,123 @@ class CatBoostEncoder(Encoder):
 
     floats: tuple[int, ...]
     one_hot: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    counters: tuple[Counter, ...] = ()
+    ctr_features: tuple[CtrFeature, ...] = ()
     categorical: frozenset[int] = frozenset()
 
     @property
-    def elementwise(self) -> bool:
-        """Whether there is nothing to confirm: every model column reads one of the user's."""
-        return all(len(c.columns) == 1 for c in self.counters)
+    def is_elementwise(self) -> bool:
+        """Whether every model column reads one column of the user, so that nothing has to be confirmed."""
+        return all(len(c.columns) == 1 for c in self.ctr_features)
 
     @property
     def sources(self) -> tuple[tuple[int, ...], ...]:
         """For each model column, the user's columns."""
-        return (*((p,) for p in self.floats), *((p,) for p in self.one_hot), *(c.columns for c in self.counters))
+        return (
+            *((position,) for position in self.floats),
+            *((position,) for position in self.one_hot),
+            *(c.columns for c in self.ctr_features),
+        )
 
-    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
-        """Return what categories the model knows by their hashes: all of training where a counter of the column alone lists them."""
-        found = {}
-        for p in sorted(self.categorical):
-            alone = [c.table.values for c in self.counters if c.elements == (Element(p),)]
-            known = frozenset(self.one_hot.get(p, ()))
-            found[p] = Vocabulary(knows_text=_Known(known, tuple(alone)), complete=bool(alone))
-        return found
+    def learned_categories(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """Return the categories that the model knows by their hashes; complete if a CTR feature of the column alone lists them."""
+        vocabularies = {}
+        for position in sorted(self.categorical):
+            own_tables = [
+                counter.table.values for counter in self.ctr_features if counter.elements == (CtrElement(position),)
+            ]
+            one_hot_hashes = frozenset(self.one_hot.get(position, ()))
+            vocabularies[position] = Vocabulary(
+                contains_text=_KnownHashes(one_hot_hashes, tuple(own_tables)), is_complete=bool(own_tables)
+            )
+        return vocabularies
 
     def __call__(self, table: Table) -> Floats:
         """Return the model's matrix of an aligned table."""
-        parts = [self._floats(table)]
-        hashes = {p: self._hashes(table.column(p)) for p in sorted(self.categorical) if self._needed(p)}
-        for p, values in self.one_hot.items():
-            code = {h: float(i) for i, h in enumerate(values)}
-            parts.append(np.array([[code.get(int(h), float(len(values)))] for h in hashes[p]]))
-        parts += [self._counter(c, table, hashes) for c in self.counters]
+        parts = [self._float_columns(table)]
+        hashes = {
+            position: self._category_hashes(table.column(position))
+            for position in sorted(self.categorical)
+            if self._is_read(position)
+        }
+        for position, values in self.one_hot.items():
+            code_of_hash = {category: float(i) for i, category in enumerate(values)}
+            parts.append(
+                np.array([[code_of_hash.get(int(category), float(len(values)))] for category in hashes[position]])
+            )
+        parts += [self._ctr_column(feature, table, hashes) for feature in self.ctr_features]
         return np.concatenate(parts, axis=1)
 
-    def _needed(self, position: int) -> bool:
-        return position in self.one_hot or any(position in c.columns for c in self.counters)
+    def _is_read(self, position: int) -> bool:
+        return position in self.one_hot or any(position in c.columns for c in self.ctr_features)
 
-    def _floats(self, table: Table) -> Floats:
+    def _float_columns(self, table: Table) -> Floats:
         rows = table.select(self.floats).matrix() if self.floats else np.empty((len(table), 0))
         with np.errstate(over="ignore"):
             return np.asarray(rows.astype(np.float32).astype(np.float64))
 
-    def _hashes(self, column: Column) -> npt.NDArray[np.int64]:
-        """Hashes of the text that CatBoost makes of each category."""
+    def _category_hashes(self, column: Column) -> npt.NDArray[np.int64]:
+        """Hashes of the text of each category."""
         if column.categories is not None:
             if (column.values < 0).any():
-                raise DtypeError(_missing(column))
-            table = np.array([_hash(_text(column, c)) for c in column.categories], dtype=np.int64)
-            return np.asarray(table[column.values])
+                raise DtypeError(_missing_message(column))
+            hash_of_code = np.array([_cached_hash(_hashed_text(column, c)) for c in column.categories], dtype=np.int64)
+            return np.asarray(hash_of_code[column.values])
         values = column.values if column.originals is None else column.originals
         if values.dtype.kind == "f":  # floats, or whole numbers or booleans that turned into them with a missing value
-            raise DtypeError(_missing(column) if column.kind == "boolean" else _floats(column))
-        return np.array([_hash(_text(column, v)) for v in values.tolist()], dtype=np.int64)
+            raise DtypeError(_missing_message(column) if column.kind == "boolean" else _floats_message(column))
+        return np.array([_cached_hash(_hashed_text(column, value)) for value in values.tolist()], dtype=np.int64)
 
-    def _counter(self, counter: Counter, table: Table, hashes: Mapping[int, npt.NDArray[np.int64]]) -> Floats:
+    def _ctr_column(self, counter: CtrFeature, table: Table, hashes: Mapping[int, npt.NDArray[np.int64]]) -> Floats:
         columns: list[npt.NDArray[np.int64]] = []
-        for e in counter.elements:
-            if e.border is not None:
+        for element in counter.elements:
+            if element.border is not None:
                 with np.errstate(over="ignore"):
                     columns.append(
                         (
-                            np.asarray(table.column(e.column).values, dtype=np.float64).astype(np.float32)
-                            > np.float32(e.border)
+                            np.asarray(table.column(element.column).values, dtype=np.float64).astype(np.float32)
+                            > np.float32(element.border)
                         ).astype(np.int64)
                     )
-            elif e.equals is not None:
-                columns.append((hashes[e.column] == e.equals).astype(np.int64))
+            elif element.equals is not None:
+                columns.append((hashes[element.column] == element.equals).astype(np.int64))
             else:
-                columns.append(hashes[e.column])
-        keys, back = np.unique(np.column_stack(columns), axis=0, return_inverse=True)
-        values = np.array([counter.value(combine([int(k) for k in key])) for key in keys])
-        return np.asarray(values[back.reshape(-1)][:, None])
+                columns.append(hashes[element.column])
+        keys, key_of_row = np.unique(np.column_stack(columns), axis=0, return_inverse=True)
+        values = np.array([counter.value(combine_hashes([int(k) for k in key])) for key in keys])
+        return np.asarray(values[key_of_row.reshape(-1)][:, None])
 
 
 @final
 @dataclass(frozen=True)
-class _Known:
-    """Whether a category is one of some hashes, or of those that counters have counted."""
+class _KnownHashes:
+    """Whether the hash of a category is a one-hot value or in a CTR table."""
 
     hashes: frozenset[int]
-    counted: tuple[Mapping[int, tuple[float, ...]], ...]
+    ctr_tables: tuple[Mapping[int, tuple[float, ...]], ...]
 
     def __call__(self, text: str) -> bool:
-        found = _hash(text)
-        return found in self.hashes or any(combine([found]) in values for values in self.counted)
+        found = _cached_hash(text)
+        return found in self.hashes or any(combine_hashes([found]) in values for values in self.ctr_tables)
 
 
-def _text(column: Column, value: object) -> str:
-    """Return a category as CatBoost writes it before it hashes it."""
+def _hashed_text(column: Column, value: object) -> str:
+    """Return the text of a category that CatBoost hashes."""
     if isinstance(value, (bool, np.bool_)):
         return str(int(value))
     if is_missing(value):
-        raise DtypeError(_missing(column))
+        raise DtypeError(_missing_message(column))
     if isinstance(value, (float, np.floating)):
-        raise DtypeError(_floats(column))
+        raise DtypeError(_floats_message(column))
     return str(value)
 
 
-def _missing(column: Column) -> str:
+def _missing_message(column: Column) -> str:
     return (
         f"column {column.name!r} has missing categories; CatBoost refuses those, so give them a name such as 'missing'."
     )
 
 
-def _floats(column: Column) -> str:
+def _floats_message(column: Column) -> str:
     return (
         f"column {column.name!r} is categorical for CatBoost but holds floats or missing values; CatBoost refuses those, "
         "so cast it to integers or text."

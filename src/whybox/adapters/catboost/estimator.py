@@ -1,4 +1,4 @@
-"""CatBoost: live models, saved as JSON by CatBoost and parsed by document.py, as a file is."""
+"""CatBoost: live models, saved as JSON by CatBoost and parsed by document.py, like a file."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.adapters.catboost.document import raw_units, read
+from whybox.adapters.catboost.document import read_document
 from whybox.adapters.catboost.encoders import CatBoostEncoder
-from whybox.adapters.common import as_columns, class_names, import_path, quietly, refuse_overridden
+from whybox.adapters.catboost.losses import raw_units
+from whybox.adapters.common import as_columns, class_names, import_path, refuse_overridden, suppress_warnings
 from whybox.adapters.files.strict_document import parse_json
-from whybox.adapters.verification.verify import Domain, verified
+from whybox.adapters.verification.verify import Domain, verify_trees
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model, OwnPredict
 from whybox.models.blackbox import RawScores
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["ROUNDING", "adapt", "decoder", "raw_scores"]
+__all__ = ["ROUNDING", "adapt", "raw_scores", "row_decoder"]
 
 ROUNDING: Final = 1e-12  # CatBoost sums leaves in float64
 
@@ -35,40 +36,46 @@ def adapt(obj: Any) -> Model:
         try:
             obj.save_model(str(path), format="json")
         except Exception as error:  # CatBoost does not write every model as JSON
-            raise UnsupportedModelError(_unwritten(obj, _first_line(error))) from error
+            raise UnsupportedModelError(_why_not_json(obj, _first_line(error))) from error
         doc = parse_json(path.read_bytes())
     classes = class_names(obj.classes_) if len(obj.classes_) else None
-    model = read(doc, import_path(obj), classes)
-    predict = _Raw(obj)
-    model = verified(
+    model = read_document(doc, import_path(obj), classes)
+    predict = _RawPredict(obj)
+    model = verify_trees(
         model,
         predict,
         scale="raw",
         relative=ROUNDING,
         domain=Domain(categories={}),
-        decode=decoder(model),
+        decode=row_decoder(model),
         against=f"{import_path(obj)}, raw values",
     )
     return replace(
         model,
-        own=OwnPredict(
-            predict.table, "raw", ROUNDING, f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')", "catboost"
+        own_predict=OwnPredict(
+            predict.of_table,
+            "raw",
+            ROUNDING,
+            f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')",
+            "catboost",
         ),
     )
 
 
 def raw_scores(obj: Any) -> RawScores | None:
-    """Return how a model of CatBoost answers on its additive scale; None for a ranker, which predicts on it."""
+    """Return the raw scores of a CatBoost model; None for a ranker, whose predictions are raw scores."""
     if type(obj).__name__ == "CatBoostRanker" or not obj.is_fitted():
         return None
     loss = str(obj.get_all_params().get("loss_function", "")).partition(":")[0]
-    return RawScores(_Raw(obj), raw_units(loss), f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')")
+    return RawScores(
+        _RawPredict(obj), raw_units(loss), f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')"
+    )
 
 
-def _unwritten(obj: Any, said: str) -> str:
-    """Why CatBoost does not write a model as JSON, and what to do."""
-    start = f"CatBoost cannot write this {type(obj).__name__} as JSON, from which it is read ({said}). "
-    if "invalid float value" in said:
+def _why_not_json(obj: Any, message: str) -> str:
+    """Explain why CatBoost does not write a model as JSON, and what to do."""
+    start = f"CatBoost cannot write this {type(obj).__name__} as JSON, from which it is read ({message}). "
+    if "invalid float value" in message:
         return (
             f"{start}It was trained with infinite values, and splits at them, which JSON has no number for. Train it with finite numbers in their place, "
             "for example numpy.clip(X, -1e30, 1e30)."
@@ -80,20 +87,22 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def decoder(model: TreeEnsemble) -> _Decode | None:
-    """Return how to turn a model matrix into rows for CatBoost, where they differ."""
+def row_decoder(model: TreeEnsemble) -> _RowDecoder | None:
+    """Return a converter from the model matrix to rows for CatBoost, or None if they are equal."""
     encoder = model.inputs.encoder
-    plain = (
+    is_plain = (
         isinstance(encoder, CatBoostEncoder)
         and not encoder.categorical
         and encoder.floats == tuple(range(len(model.inputs.names)))
     )
-    return None if plain or not isinstance(encoder, CatBoostEncoder) else _Decode(encoder, len(model.inputs.names))
+    return (
+        None if is_plain or not isinstance(encoder, CatBoostEncoder) else _RowDecoder(encoder, len(model.inputs.names))
+    )
 
 
 @final
 @dataclass(frozen=True)
-class _Decode:
+class _RowDecoder:
     """Float columns as made; categories cannot be made from hashes, so these rows hold categories that training did not have.
 
     Real categories are compared on the user's own rows, whenever something is explained.
@@ -113,28 +122,28 @@ class _Decode:
 
 @final
 @dataclass(frozen=True)
-class _Raw:
+class _RawPredict:
     model: Any
 
     def __call__(self, rows: Any) -> Floats:
         ranker = type(self.model).__name__ == "CatBoostRanker"  # whose predict is raw and takes no prediction_type
-        with quietly():
+        with suppress_warnings():
             return as_columns(
                 self.model.predict(rows) if ranker else self.model.predict(rows, prediction_type="RawFormulaVal")
             )
 
-    def table(self, table: Table) -> Floats:
-        """Raw values of the user's rows; frames CatBoost does not read go as pandas."""
+    def of_table(self, table: Table) -> Floats:
+        """Raw values of the user's rows; frames that CatBoost does not read are converted to pandas."""
         native = table.native
         if table.is_matrix:
-            native = _for_catboost(native)
+            native = _as_csr_of_32_bits(native)
         elif not isinstance(native, np.ndarray) and table.library != "pandas":
             native = as_table(table.to_pandas()).native
         return self(native)
 
 
-def _for_catboost(rows: Any) -> Any:
-    """A sparse matrix as CatBoost takes it: not an array of scipy's newer kind, and with indices of 32 bits."""
+def _as_csr_of_32_bits(rows: Any) -> Any:
+    """A sparse matrix that CatBoost accepts: csr_matrix, not csr_array, with 32-bit indices."""
     from scipy.sparse import csr_matrix
 
     rows = csr_matrix(rows)

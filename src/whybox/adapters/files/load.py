@@ -1,4 +1,4 @@
-"""Model files. Formats that cannot run code are read by our own parsers; the others are refused until the caller vouches for them."""
+"""Read model files. Formats that cannot run code are read by our own parsers; others are refused unless the caller trusts them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from whybox.adapters.catboost.encoders import CatBoostEncoder
 from whybox.adapters.files import subprocess_predict
 from whybox.adapters.files.strict_document import CheckedNode, parse_json
 from whybox.adapters.files.ubjson import parse_ubjson
-from whybox.adapters.verification.verify import Domain, verified, verified_linear
+from whybox.adapters.verification.verify import Domain, verify_linear, verify_trees
 from whybox.data.table import Floats
-from whybox.errors import MissingDependencyError, ModelFileError, UntrustedPickleError, shown
+from whybox.errors import Argument, MissingDependencyError, ModelFileError, UntrustedPickleError, shown
 from whybox.models.base import Model
 from whybox.models.linear import Linear
-from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["load"]
+__all__ = ["load_model_file"]
 
 MAX_FILE_BYTES: Final = 4 * 2**30
 
 
-def load(path: Path, *, trust_pickle: bool = False, verify: bool = True) -> Model:
+def load_model_file(
+    path: Path, adapt: Callable[[Any], Model], *, trust_pickle: bool = False, verify: bool = True
+) -> Model:
     """Read a model file: XGBoost JSON or UBJSON, LightGBM text, CatBoost JSON or cbm, skops; pickle and joblib when trusted.
 
     Args:
-        path: the file.
+        path: the file. adapt: reads an estimator that was in it, object -> model.
         trust_pickle: allow formats that run whatever code is in them.
         verify: compare with the library's own predict, in a process of its own, where it is installed.
 
@@ -49,29 +50,31 @@ def load(path: Path, *, trust_pickle: bool = False, verify: bool = True) -> Mode
             else f"{path.name} has {size / 2**30:.1f} GiB; model files of up to {MAX_FILE_BYTES // 2**30} GiB are read."
         )
     data = path.read_bytes()
-    reader = _reader(path, data)
+    reader = _reader_of(path, data)
     if reader is None:
-        return _pickle(path, data, trust_pickle)
+        return adapt(_read_pickle(path, data, trust_pickle))
+    if reader is _read_skops:
+        return _whole(path, adapt, _read_skops(path, data))
     model = reader(path, data)
-    return model if not verify else _VERIFY[reader](path, model)
+    return model if not verify else _VERIFIERS[reader](path, model)
 
 
-Reader = Callable[[Path, bytes], Model]
+FileReader = Callable[[Path, bytes], Model]
 
 
-def _reader(path: Path, data: bytes) -> Reader | None:
-    """Tell formats by their content, not by their name; None for pickles."""
+def _reader_of(path: Path, data: bytes) -> FileReader | None:
+    """Return the reader for a file by its content, not its name; None for pickles."""
     head = data[:64].lstrip()
     if data[:1] == b"{" and data[1:2] in (b"L", b"i", b"U", b"I", b"l", b"$", b"#"):
-        return _xgboost_ubj
+        return _read_xgboost_ubjson
     if head[:1] == b"{":
-        return _json
+        return _read_json
     if data[:5] == b"tree\n" or data[:6] == b"tree\r\n":
-        return _lightgbm
+        return _read_lightgbm
     if data[:4] == b"CBM1":
-        return _cbm
+        return _read_cbm
     if data[:4] == b"PK\x03\x04" and path.suffix != ".npz":
-        return _skops
+        return _read_skops
     if _is_pickle(data) or path.suffix in (".pkl", ".pickle", ".joblib"):
         return None
     if data[:4] in (b"binf", b"\0\0\0\0") or path.suffix == ".deprecated":
@@ -95,14 +98,14 @@ def _is_pickle(data: bytes) -> bool:
     )
 
 
-def _json(path: Path, data: bytes) -> Model:
+def _read_json(path: Path, data: bytes) -> Model:
     doc = parse_json(data)
     if not isinstance(doc.value, dict):
         raise ModelFileError(f"{path.name} is JSON but not a model.")
     if "learner" in doc.value:
-        return _xgboost(doc)
+        return _read_xgboost(doc)
     if "features_info" in doc.value or "oblivious_trees" in doc.value:
-        return _catboost(doc)
+        return _read_catboost(doc)
     if "tree_info" in doc.value and "feature_names" in doc.value:
         raise ModelFileError(
             f"{path.name} looks like LightGBM's dump_model, which drops what predict needs; save the model with booster.save_model('model.txt')."
@@ -112,48 +115,56 @@ def _json(path: Path, data: bytes) -> Model:
     )
 
 
-def _xgboost(doc: CheckedNode) -> Model:
-    from whybox.adapters.xgboost.document import Document, read
+def _read_xgboost(doc: CheckedNode) -> Model:
+    from whybox.adapters.xgboost.document import ReadContext, read_document
 
     version = doc.value.get("version")
-    label = ".".join(str(v) for v in version) if isinstance(version, (list, tuple)) else "?"
-    model = read(doc, Document(f"XGBoost model file (saved by {label})"))
-    return replace(model, notes=(*model.notes, _NO_MISSING))
+    version_text = ".".join(str(v) for v in version) if isinstance(version, (list, tuple)) else "?"
+    model = read_document(doc, ReadContext(f"XGBoost model file (saved by {version_text})"))
+    return replace(model, notes=(*model.notes, _MISSING_NOTE))
 
 
-_NO_MISSING: Final = (
+_MISSING_NOTE: Final = (
     "Only NaN counts as missing here: an XGBoost file does not record an estimator's missing=... value. "
     "If yours was fitted with one, pass the estimator itself, or put NaN in its place."
 )
 
 
-def _xgboost_ubj(path: Path, data: bytes) -> Model:
+def _read_xgboost_ubjson(path: Path, data: bytes) -> Model:
     del path
-    return _xgboost(parse_ubjson(data))
+    return _read_xgboost(parse_ubjson(data))
 
 
-def _catboost(doc: CheckedNode) -> Model:
-    from whybox.adapters.catboost.document import read
+def _read_catboost(doc: CheckedNode) -> Model:
+    from whybox.adapters.catboost.document import read_document
 
-    return read(doc, "CatBoost model file")
+    return read_document(doc, "CatBoost model file")
 
 
-def _cbm(path: Path, data: bytes) -> Model:
+def _read_cbm(path: Path, data: bytes) -> Model:
     del data
-    return _catboost(parse_json(subprocess_predict.as_json(path)))
+    return _read_catboost(parse_json(subprocess_predict.cbm_as_json(path)))
 
 
-def _lightgbm(path: Path, data: bytes) -> Model:
-    from whybox.adapters.lightgbm.text_format import read
+def _read_lightgbm(path: Path, data: bytes) -> Model:
+    from whybox.adapters.lightgbm.text_format import read_text_model
 
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise ModelFileError(f"{path.name} begins like a LightGBM model but is not text; it was edited.") from None
-    return read(text.replace("\r\n", "\n"), "LightGBM model file")
+    return read_text_model(text.replace("\r\n", "\n"), "LightGBM model file")
 
 
-def _skops(path: Path, data: bytes) -> Model:
+def _whole(path: Path, adapt: Callable[[Any], Model], estimator: Any) -> Model:
+    """Adapt an estimator of a file that may have been edited."""
+    try:
+        return adapt(estimator)
+    except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ModelFileError(f"the model in {path.name} is not whole: {type(error).__name__}: {error}.") from error
+
+
+def _read_skops(path: Path, data: bytes) -> Any:
     del data
     try:
         from skops import io
@@ -161,26 +172,22 @@ def _skops(path: Path, data: bytes) -> Model:
         raise MissingDependencyError("skops", f"reading {path.name}", "skops") from None
     try:
         types = io.get_untrusted_types(file=path)
-        foreign = [t for t in types if not t.startswith(_SKOPS_ALLOWED)]
-        if foreign:
+        foreign_types = [t for t in types if not t.startswith(_SKOPS_ALLOWED_PREFIXES)]
+        if foreign_types:
             raise ModelFileError(
-                f"{path.name} holds types that are not on the allow-list: {shown(foreign)}. Models of other libraries inside a skops file reach those libraries' native "
+                f"{path.name} holds types that are not on the allow-list: {shown(foreign_types)}. Models of other libraries inside a skops file reach those libraries' native "
                 "loaders; save them in their own format (XGBoost .json, LightGBM .txt, CatBoost .json)."
             )
-        model = io.load(path, trusted=types)
+        return io.load(path, trusted=types)
     except ModelFileError:
         raise
     except Exception as error:
         raise ModelFileError(
             f"skops cannot read {path.name}: {error}. It may be truncated, edited, or written by an incompatible version."
         ) from error
-    try:
-        return as_model(model)
-    except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"the model in {path.name} is not whole: {type(error).__name__}: {error}.") from error
 
 
-_SKOPS_ALLOWED: Final = (
+_SKOPS_ALLOWED_PREFIXES: Final = (
     "sklearn.tree.",
     "sklearn.ensemble.",
     "sklearn.pipeline.",
@@ -201,101 +208,101 @@ _SKOPS_ALLOWED: Final = (
 )
 
 
-def _pickle(path: Path, data: bytes, trusted: bool) -> Model:
+def _read_pickle(path: Path, data: bytes, trusted: bool) -> Any:
     if not trusted:
-        found = _imports(data)
+        imported_names = _imported_names(data)
         raise UntrustedPickleError(
-            f"{path.name} is a pickle or joblib file, and reading one runs whatever code is in it{f' (it names {shown(found, 6)})' if found else ''}. "
-            "If you made it yourself or trust who did, say so: --trust-pickle on the command line, trust_pickle=True in Python. Safer: save the model in its library's own "
-            "format (XGBoost .json, LightGBM .txt, CatBoost .json) or with skops."
+            f"{path.name} is a pickle or joblib file, and reading one runs whatever code is in it{f' (it names {shown(imported_names, 6)})' if imported_names else ''}"
+            ". If you made it yourself or trust who did, say so: ",
+            Argument("trust_pickle", True),
+            ". Safer: save the model in its library's own format (XGBoost .json, LightGBM .txt, CatBoost .json) or with skops.",
         )
     import joblib
 
     try:
-        model = joblib.load(path)
+        return joblib.load(path)
     except Exception as error:
         raise ModelFileError(
             f"{path.name} cannot be unpickled: {type(error).__name__}: {error}. It may be truncated, or need another version of its library."
         ) from error
-    return as_model(model)
 
 
-def _imports(data: bytes) -> list[str]:
-    """Return the names that a plain pickle would import, read without running it."""
+def _imported_names(data: bytes) -> list[str]:
+    """Return the names that a plain pickle would import, without running it."""
     import pickletools
 
-    found: list[str] = []
+    imported: list[str] = []
     strings: list[str] = []
     try:
-        for code, argument, _ in pickletools.genops(data):
-            if code.name == "GLOBAL":
-                found.append(str(argument).replace(" ", "."))
-            elif code.name == "STACK_GLOBAL" and len(strings) > 1:
-                found.append(".".join(strings[-2:]))
+        for opcode, argument, _ in pickletools.genops(data):
+            if opcode.name == "GLOBAL":
+                imported.append(str(argument).replace(" ", "."))
+            elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
+                imported.append(".".join(strings[-2:]))
             elif isinstance(argument, str):
                 strings.append(argument)
     except Exception:  # compressed or damaged: there is nothing to show
-        return sorted(set(found))
-    return sorted(set(found))
+        return sorted(set(imported))
+    return sorted(set(imported))
 
 
 def _verify_xgboost(path: Path, model: Model) -> Model:
-    if not subprocess_predict.installed("xgboost"):
+    if not subprocess_predict.is_installed("xgboost"):
         return model
-    rounds = model.rounds[0] if model.rounds else 0  # 0: all
+    rounds = model.rounds_used[0] if model.rounds_used else 0  # 0: all
 
     def predict(rows: Floats) -> Floats:
-        return subprocess_predict.predictions("xgboost", path, rows, str(rounds))
+        return subprocess_predict.predict_in_subprocess("xgboost", path, rows, str(rounds))
 
     from whybox.adapters.xgboost.document import ROUNDING
-    from whybox.adapters.xgboost.estimator import domain
+    from whybox.adapters.xgboost.estimator import predict_domain
 
     against = "XGBoost's own predict of the file, in a process of its own"
     if isinstance(model, Linear):
-        return verified_linear(model, predict, relative=ROUNDING, against=against)
+        return verify_linear(model, predict, relative=ROUNDING, against=against)
     if not isinstance(model, TreeEnsemble):
         return model
-    return verified(model, predict, scale="raw", relative=ROUNDING, domain=domain(model), against=against)
+    return verify_trees(model, predict, scale="raw", relative=ROUNDING, domain=predict_domain(model), against=against)
 
 
 def _verify_lightgbm(path: Path, model: Model) -> Model:
-    if not isinstance(model, TreeEnsemble) or not subprocess_predict.installed("lightgbm"):
+    if not isinstance(model, TreeEnsemble) or not subprocess_predict.is_installed("lightgbm"):
         return model
-    from whybox.adapters.lightgbm.estimator import ROUNDING, domain
+    from whybox.adapters.lightgbm.estimator import ROUNDING, predict_domain
 
     raw = bool((model.tree_weight == 1.0).all())
 
     def predict(rows: Floats) -> Floats:
-        return subprocess_predict.predictions("lightgbm", path, rows, "raw" if raw else "response")
+        return subprocess_predict.predict_in_subprocess("lightgbm", path, rows, "raw" if raw else "response")
 
     against = "LightGBM's own predict of the file, in a process of its own"
-    return verified(
+    return verify_trees(
         model,
         predict,
         scale="raw" if raw else "response",
         relative=ROUNDING,
-        domain=domain(model.inputs),
+        domain=predict_domain(model.inputs),
         against=against,
     )
 
 
 def _verify_catboost(path: Path, model: Model) -> Model:
-    if not isinstance(model, TreeEnsemble) or not subprocess_predict.installed("catboost"):
+    if not isinstance(model, TreeEnsemble) or not subprocess_predict.is_installed("catboost"):
         return model
-    from whybox.adapters.catboost.estimator import ROUNDING, decoder
+    from whybox.adapters.catboost.estimator import ROUNDING, row_decoder
 
     encoder = model.inputs.encoder
-    extra = ["cbm" if path.read_bytes()[:4] == b"CBM1" else "json"]
-    decode = decoder(model)
+    arguments = ["cbm" if path.read_bytes()[:4] == b"CBM1" else "json"]
+    decode = row_decoder(model)
     if decode is not None and isinstance(encoder, CatBoostEncoder):
-        extra += [",".join(map(str, encoder.floats)), str(len(model.inputs.names))]
+        arguments += [",".join(map(str, encoder.floats)), str(len(model.inputs.names))]
 
     def predict(rows: Any) -> Floats:
         matrix = rows if decode is None else rows[:, list(decode.encoder.floats)].astype(float)
-        return subprocess_predict.predictions("catboost", path, matrix, *extra)
+        return subprocess_predict.predict_in_subprocess("catboost", path, matrix, *arguments)
 
     against = "CatBoost's own predict of the file, in a process of its own"
-    return verified(
+    return verify_trees(
         model, predict, scale="raw", relative=ROUNDING, domain=Domain(categories={}), decode=decode, against=against
     )
 
@@ -304,16 +311,9 @@ def _verify_json(path: Path, model: Model) -> Model:
     return _verify_catboost(path, model) if model.kind.startswith("CatBoost") else _verify_xgboost(path, model)
 
 
-def _keep(path: Path, model: Model) -> Model:
-    """A live object was adapted, and verified then."""
-    del path
-    return replace(model)
-
-
-_VERIFY: Final[dict[Reader, Callable[[Path, Model], Model]]] = {
-    _xgboost_ubj: _verify_xgboost,
-    _json: _verify_json,
-    _lightgbm: _verify_lightgbm,
-    _cbm: _verify_catboost,
-    _skops: _keep,
+_VERIFIERS: Final[dict[FileReader, Callable[[Path, Model], Model]]] = {
+    _read_xgboost_ubjson: _verify_xgboost,
+    _read_json: _verify_json,
+    _read_lightgbm: _verify_lightgbm,
+    _read_cbm: _verify_catboost,
 }

@@ -1,4 +1,4 @@
-"""Reading untrusted documents: every access checked, every error with the path of the bad element, every unknown field refused."""
+"""Read untrusted documents: every access is checked, every error names the path of the bad element, unknown fields are refused."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ import numpy.typing as npt
 
 from whybox.errors import ModelFileError, UnknownFieldError, did_you_mean, shown
 
-__all__ = ["CheckedNode", "parse_json", "plain_number", "plain_numbers", "together"]
+__all__ = ["CheckedNode", "parse_json", "parse_plain_number", "parse_plain_numbers", "read_concatenated"]
 
 MAX_EXACT_INTEGER = (-(2**53), 2**53)  # what float64 holds exactly
 
 
 # Python's own int() and float() also take underscores, foreign digits and odd blanks, which the libraries do not.
-_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,20}")
-_DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?|[+-]?(inf|nan)", re.IGNORECASE)
+_WHOLE_NUMBER_PATTERN: Final = re.compile(r"[+-]?[0-9]{1,20}")
+_DECIMAL_PATTERN: Final = re.compile(
+    r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?|[+-]?(inf|nan)", re.IGNORECASE
+)
 
 
-def plain_number(text: str) -> float | None:
-    """Return the number that a text spells in plain ASCII, or None."""
-    return float(text) if _DECIMAL.fullmatch(text) else None
+def parse_plain_number(text: str) -> float | None:
+    """Return the number written in plain ASCII, or None."""
+    return float(text) if _DECIMAL_PATTERN.fullmatch(text) else None
 
 
 _NUMBER_LETTERS: Final = b"0123456789+-.eEinfaINFA "
 _LONG_EXPONENT: Final = re.compile(r"[eE][+-]?[0-9]{5}")
 
 
-def plain_numbers(texts: Sequence[str]) -> tuple[npt.NDArray[np.float64], list[int]] | None:
+def parse_plain_numbers(texts: Sequence[str]) -> tuple[npt.NDArray[np.float64], list[int]] | None:
     """Return the numbers, separated by blanks, that texts spell, end to end, and how many each spells; None where some is not plain.
 
     The same language as `plain_number`: of these letters Python's float() takes nothing else but exponents of more digits.
     """
-    whole = " ".join(texts)
-    if not whole.isascii() or whole.encode().translate(None, _NUMBER_LETTERS) or _LONG_EXPONENT.search(whole):
+    joined = " ".join(texts)
+    if not joined.isascii() or joined.encode().translate(None, _NUMBER_LETTERS) or _LONG_EXPONENT.search(joined):
         return None
     counts: list[int] = []
 
     def words() -> Iterator[list[str]]:
         for text in texts:  # one at a time: words take ten times the memory of their numbers
-            found = text.split()
-            counts.append(len(found))
-            yield found
+            words_of_text = text.split()
+            counts.append(len(words_of_text))
+            yield words_of_text
 
     try:
         return np.fromiter(map(float, chain.from_iterable(words())), np.float64), counts
@@ -58,13 +60,13 @@ def plain_numbers(texts: Sequence[str]) -> tuple[npt.NDArray[np.float64], list[i
 @final
 @dataclass(frozen=True)
 class CheckedNode:
-    """A value inside a parsed document, knowing where it stands (``$.learner.trees[3]``)."""
+    """A value of a parsed document with its path (``$.learner.trees[3]``)."""
 
     value: Any
     path: str = "$"
 
     def fail(self, what: str) -> NoReturn:
-        """Raise about this element."""
+        """Raise an error about this element."""
         raise ModelFileError(f"the model file is damaged or not what it seems: {what} at {self.path}.")
 
     def fields(self, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, CheckedNode]:
@@ -104,7 +106,7 @@ class CheckedNode:
         """Return an integer (or its decimal text) within bounds."""
         value = self.value
         if isinstance(value, str):
-            value = int(value) if _WHOLE.fullmatch(value) else self.fail("a whole number was expected")
+            value = int(value) if _WHOLE_NUMBER_PATTERN.fullmatch(value) else self.fail("a whole number was expected")
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
             self.fail(f"a whole number from {low} to {high} was expected")
         return int(value)
@@ -113,60 +115,64 @@ class CheckedNode:
         """Return a finite number (or its decimal text)."""
         value = self.value
         if isinstance(value, str):
-            value = plain_number(value) if plain_number(value) is not None else self.fail("a number was expected")
+            value = (
+                parse_plain_number(value)
+                if parse_plain_number(value) is not None
+                else self.fail("a number was expected")
+            )
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
             self.fail("a finite number was expected")
         return float(value)
 
-    def floats(self, length: int | None = None, *, finite: bool = True) -> npt.NDArray[np.float64]:
+    def float_array(self, length: int | None = None, *, finite: bool = True) -> npt.NDArray[np.float64]:
         """Return a list of numbers."""
-        out = self._array(np.float64, length)
-        if finite and not np.isfinite(out).all():
+        array = self._number_array(np.float64, length)
+        if finite and not np.isfinite(array).all():
             self.fail("a number that is not finite stands")
-        return out
+        return array
 
-    def single(self) -> float:
-        """Return a number that stands for a float32 one, rounded to it."""
-        return float(CheckedNode([self.number()], self.path).singles()[0])
+    def float32(self) -> float:
+        """Return a number rounded to float32."""
+        return float(CheckedNode([self.number()], self.path).float32_array()[0])
 
-    def singles(self, length: int | None = None, *, finite: bool = True) -> npt.NDArray[np.float64]:
-        """Return a list of numbers that stand for float32 ones, rounded to them (JSON writes short decimals)."""
+    def float32_array(self, length: int | None = None, *, finite: bool = True) -> npt.NDArray[np.float64]:
+        """Return a list of numbers rounded to float32 (JSON writes short decimals)."""
         with np.errstate(over="ignore"):
-            out = self.floats(length, finite=finite).astype(np.float32).astype(np.float64)
-        if finite and not np.isfinite(out).all():
+            array = self.float_array(length, finite=finite).astype(np.float32).astype(np.float64)
+        if finite and not np.isfinite(array).all():
             self.fail("a number too large for float32 stands")
-        return out
+        return array
 
-    def integers(
+    def integer_array(
         self, length: int | None = None, low: int = MAX_EXACT_INTEGER[0], high: int = MAX_EXACT_INTEGER[1]
     ) -> npt.NDArray[np.int64]:
         """Return a list of whole numbers within bounds."""
-        out = self._array(np.float64, length)
-        if not (np.isfinite(out).all() and (out == np.floor(out)).all()):
+        array = self._number_array(np.float64, length)
+        if not (np.isfinite(array).all() and (array == np.floor(array)).all()):
             self.fail("whole numbers were expected")
-        if len(out) and (out.min() < low or out.max() > high):
+        if len(array) and (array.min() < low or array.max() > high):
             self.fail(f"a number outside {low} .. {high} stands")
-        return out.astype(np.int64)
+        return array.astype(np.int64)
 
-    def _array(self, dtype: npt.DTypeLike, length: int | None) -> npt.NDArray[Any]:
+    def _number_array(self, dtype: npt.DTypeLike, length: int | None) -> npt.NDArray[Any]:
         if not isinstance(self.value, (list, np.ndarray)):
             self.fail("a list of numbers was expected")
         if isinstance(self.value, list) and not all(_is_number(v) for v in self.value):
             self.fail("a list of numbers was expected")
         try:
-            out = np.asarray(self.value, dtype=dtype)
+            array = np.asarray(self.value, dtype=dtype)
         except (ValueError, OverflowError, TypeError):
             self.fail("a list of numbers was expected")
-        if out.ndim != 1 or (length is not None and len(out) != length):
-            self.fail(f"{length} numbers were expected, not {out.size},")
-        return out
+        if array.ndim != 1 or (length is not None and len(array) != length):
+            self.fail(f"{length} numbers were expected, not {array.size},")
+        return array
 
 
-def together(
-    docs: Sequence[CheckedNode], lengths: Sequence[int], read: Callable[[CheckedNode, int | None], npt.NDArray[Any]]
+def read_concatenated(
+    nodes: Sequence[CheckedNode], lengths: Sequence[int], read: Callable[[CheckedNode, int | None], npt.NDArray[Any]]
 ) -> npt.NDArray[Any]:
-    """Read lists of given lengths end to end: as one, unless something is wrong; then each by itself, which says what and where."""
-    values = [d.value for d in docs]
+    """Read lists of given lengths as one concatenated array; after an error read each by itself, for a message with its path."""
+    values = [d.value for d in nodes]
     if all(isinstance(v, (list, np.ndarray)) and len(v) == n for v, n in zip(values, lengths, strict=True)):
         try:
             if all(isinstance(v, np.ndarray) for v in values):
@@ -175,11 +181,11 @@ def together(
                 return read(CheckedNode(list(chain.from_iterable(values))), None)
         except ModelFileError:
             pass
-    return np.concatenate([read(d, n) for d, n in zip(docs, lengths, strict=True)])
+    return np.concatenate([read(d, n) for d, n in zip(nodes, lengths, strict=True)])
 
 
 def _is_number(value: Any) -> bool:
-    """Whether JSON's value is a number that float64 holds: not a boolean, not a whole number of too many digits."""
+    """Whether a JSON value is a number that float64 holds exactly, not a boolean or a larger integer."""
     return isinstance(value, float) or (
         isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_EXACT_INTEGER[1]
     )
@@ -192,18 +198,18 @@ def parse_json(data: bytes) -> CheckedNode:
         ModelFileError: not JSON, truncated, nested too deeply, or with a name twice in one object.
     """
     try:
-        return CheckedNode(json.loads(data, object_pairs_hook=_unique))
+        return CheckedNode(json.loads(data, object_pairs_hook=_fields_once))
     except RecursionError:
         raise ModelFileError("the model file is nested more deeply than any model is.") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise ModelFileError(f"the model file is not valid JSON (truncated or edited?): {error}.") from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) != len(pairs):
+def _fields_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         names = [k for k, _ in pairs]
         raise ModelFileError(
             f"the model file names {shown([n for n in set(names) if names.count(n) > 1])} twice in one object."
         )
-    return out
+    return fields

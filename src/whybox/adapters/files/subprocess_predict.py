@@ -1,4 +1,4 @@
-"""A model file's own library, in another process: it may crash, hang or run out of memory there, never here.
+"""Run a model file's own library in another process, where it may crash, hang or run out of memory.
 
 The parent asks for predictions of made rows (or for a JSON copy of a cbm file) and reads plain arrays back.
 """
@@ -18,12 +18,12 @@ from whybox.data.sparse_rows import is_sparse
 from whybox.data.table import Floats
 from whybox.errors import MissingDependencyError, ModelFileError
 
-__all__ = ["as_json", "installed", "predictions"]
+__all__ = ["cbm_as_json", "is_installed", "predict_in_subprocess"]
 
 MAX_SECONDS: Final = 120
 MAX_MEMORY_GIGABYTES: Final = 8
 
-_LIMITS: Final = """
+_RESOURCE_LIMITS: Final = """
 import sys
 try:
     import resource
@@ -34,7 +34,7 @@ except (ImportError, ValueError, OSError):
     pass
 """.format(seconds=MAX_SECONDS, bytes=MAX_MEMORY_GIGABYTES * 2**30)
 
-_READ: Final = """
+_READ_ROWS: Final = """
 def read(path):
     import numpy as np
     found = np.load(path, allow_pickle=False)
@@ -44,7 +44,7 @@ def read(path):
     return csr_matrix((found["data"], found["indices"], found["indptr"]), shape=tuple(found["shape"]))
 """
 
-_PROGRAMS: Final = {
+_PROGRAM_TEXTS: Final = {
     "xgboost": """
 import numpy as np, xgboost
 b = xgboost.Booster({"nthread": 1}); b.load_model(sys.argv[1])
@@ -82,51 +82,51 @@ m.save_model(sys.argv[2], format="json")
 }
 
 
-def installed(library: str) -> bool:
-    """Whether the library could be asked."""
+def is_installed(library: str) -> bool:
+    """Whether the library is installed."""
     return find_spec(library) is not None
 
 
-def predictions(library: str, path: Path, rows: Any, *extra: str) -> Floats:
+def predict_in_subprocess(library: str, path: Path, rows: Any, *extra: str) -> Floats:
     """Return what the library itself, loading the file in a process of its own, predicts for rows of the model's matrix, dense or sparse.
 
     Raises:
         ModelFileError: it refuses the file, crashes on it, or takes more than its time or memory.
     """
     with tempfile.TemporaryDirectory() as folder:
-        given, got = Path(folder) / "rows", Path(folder) / "out.npy"
-        with given.open("wb") as file:
+        rows_path, predictions_path = Path(folder) / "rows", Path(folder) / "out.npy"
+        with rows_path.open("wb") as file:
             if is_sparse(rows):
                 np.savez(file, data=rows.data, indices=rows.indices, indptr=rows.indptr, shape=rows.shape)
             else:
                 np.save(file, rows, allow_pickle=False)
-        _run(library, library, str(path), str(given), str(got), *extra)
-        return np.asarray(np.load(got, allow_pickle=False))
+        _run_program(library, library, str(path), str(rows_path), str(predictions_path), *extra)
+        return np.asarray(np.load(predictions_path, allow_pickle=False))
 
 
-def as_json(path: Path) -> bytes:
+def cbm_as_json(path: Path) -> bytes:
     """Return a cbm file as CatBoost's JSON.
 
     Raises:
         MissingDependencyError: CatBoost, the only reader of this format, is not installed.
         ModelFileError: CatBoost refuses the file or crashes on it.
     """
-    if not installed("catboost"):
+    if not is_installed("catboost"):
         raise MissingDependencyError(
             "catboost",
             f"reading {path.name} (cbm is CatBoost's own binary format; save_model(..., format='json') needs nothing)",
             "catboost",
         )
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "model.json"
-        _run("cbm", "CatBoost", str(path), str(out))
-        return out.read_bytes()
+        json_path = Path(folder) / "model.json"
+        _run_program("cbm", "CatBoost", str(path), str(json_path))
+        return json_path.read_bytes()
 
 
-def _run(program: str, library: str, *arguments: str) -> None:
+def _run_program(program: str, library: str, *arguments: str) -> None:
     try:
-        done = subprocess.run(  # noqa: S603  # our own programs, on paths that are passed as arguments
-            [sys.executable, "-c", _LIMITS + _READ + _PROGRAMS[program], *arguments],
+        process = subprocess.run(  # noqa: S603  # our own programs, on paths that are passed as arguments
+            [sys.executable, "-c", _RESOURCE_LIMITS + _READ_ROWS + _PROGRAM_TEXTS[program], *arguments],
             capture_output=True,
             timeout=MAX_SECONDS,
             check=False,
@@ -135,10 +135,10 @@ def _run(program: str, library: str, *arguments: str) -> None:
         raise ModelFileError(
             f"{library} did not finish reading the file within {MAX_SECONDS} s, so it cannot be checked; the file is damaged or enormous."
         ) from None
-    if done.returncode < 0:
+    if process.returncode < 0:
         raise ModelFileError(
-            f"{library} crashed on this file (signal {-done.returncode}), in a process of its own. The file is damaged; it is not explained."
+            f"{library} crashed on this file (signal {-process.returncode}), in a process of its own. The file is damaged; it is not explained."
         )
-    if done.returncode:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no reason given"]
-        raise ModelFileError(f"{library} itself refuses this file: {last[0][:300]}")
+    if process.returncode:
+        last_line = process.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no reason given"]
+        raise ModelFileError(f"{library} itself refuses this file: {last_line[0][:300]}")

@@ -12,109 +12,109 @@ from whybox.errors import ModelFileError
 
 __all__ = ["parse_ubjson"]
 
-_SCALARS: Final = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q", b"d": ">f", b"D": ">d"}
-_ARRAYS: Final = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}
+_SCALAR_FORMATS: Final = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q", b"d": ">f", b"D": ">d"}
+_ARRAY_FORMATS: Final = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}
 _CONSTANTS: Final = {b"Z": None, b"T": True, b"F": False}
-_DTYPES: Final = {kind: np.dtype(form) for kind, form in _ARRAYS.items()}
-_LENGTHS: Final = {kind[0]: struct.Struct(form) for kind, form in _SCALARS.items() if form[1] in "bBhiq"}
-_DEEPEST: Final = 60
+_ARRAY_DTYPES: Final = {kind: np.dtype(form) for kind, form in _ARRAY_FORMATS.items()}
+_LENGTH_STRUCTS: Final = {kind[0]: struct.Struct(form) for kind, form in _SCALAR_FORMATS.items() if form[1] in "bBhiq"}
+_MAX_DEPTH: Final = 60
 
 
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.at = 0
+        self.offset = 0
 
-    def take(self, n: int) -> bytes:
-        at = self.at
-        if n < 0 or n > len(self.data) - at:
+    def read_bytes(self, n_bytes: int) -> bytes:
+        start = self.offset
+        if n_bytes < 0 or n_bytes > len(self.data) - start:
             raise ModelFileError(
-                f"the UBJSON file ends inside a value (byte {at}, {n} more needed); it is truncated or edited."
+                f"the UBJSON file ends inside a value (byte {start}, {n_bytes} more needed); it is truncated or edited."
             )
-        self.at = at + n
-        return self.data[at : at + n]
+        self.offset = start + n_bytes
+        return self.data[start : start + n_bytes]
 
-    def marker(self) -> bytes:
-        m = self.take(1)
-        while m == b"N":
-            m = self.take(1)
-        return m
+    def read_marker(self) -> bytes:
+        marker = self.read_bytes(1)
+        while marker == b"N":
+            marker = self.read_bytes(1)
+        return marker
 
-    def peek(self) -> bytes:
-        return self.data[self.at : self.at + 1]
+    def peek_byte(self) -> bytes:
+        return self.data[self.offset : self.offset + 1]
 
-    def scalar(self, marker: bytes) -> Any:
-        form = _SCALARS.get(marker)
-        if form is None:
-            raise ModelFileError(f"the UBJSON file holds an unknown marker {marker!r} at byte {self.at - 1}.")
-        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+    def read_scalar(self, marker: bytes) -> Any:
+        struct_format = _SCALAR_FORMATS.get(marker)
+        if struct_format is None:
+            raise ModelFileError(f"the UBJSON file holds an unknown marker {marker!r} at byte {self.offset - 1}.")
+        return struct.unpack(struct_format, self.read_bytes(struct.calcsize(struct_format)))[0]
 
-    def length(self) -> int:
-        at = self.at
-        form = _LENGTHS.get(self.data[at]) if at < len(self.data) else None
-        if form is not None and at + 1 + form.size <= len(self.data):
-            self.at = at + 1 + form.size
-            n = form.unpack_from(self.data, at + 1)[0]
+    def read_length(self) -> int:
+        start = self.offset
+        length_struct = _LENGTH_STRUCTS.get(self.data[start]) if start < len(self.data) else None
+        if length_struct is not None and start + 1 + length_struct.size <= len(self.data):
+            self.offset = start + 1 + length_struct.size
+            length = length_struct.unpack_from(self.data, start + 1)[0]
         else:
-            n = self.scalar(self.marker())
-        if not isinstance(n, int) or n < 0:
-            raise ModelFileError(f"the UBJSON file gives a length of {n!r} at byte {self.at}.")
-        return n
+            length = self.read_scalar(self.read_marker())
+        if not isinstance(length, int) or length < 0:
+            raise ModelFileError(f"the UBJSON file gives a length of {length!r} at byte {self.offset}.")
+        return length
 
-    def text(self) -> str:
+    def read_text(self) -> str:
         try:
-            return self.take(self.length()).decode()
+            return self.read_bytes(self.read_length()).decode()
         except UnicodeDecodeError:
-            raise ModelFileError(f"the UBJSON file holds text that is not UTF-8 before byte {self.at}.") from None
+            raise ModelFileError(f"the UBJSON file holds text that is not UTF-8 before byte {self.offset}.") from None
 
-    def value(self, depth: int = 0) -> Any:
-        marker = self.marker()
-        if depth > _DEEPEST:
+    def read_value(self, depth: int = 0) -> Any:
+        marker = self.read_marker()
+        if depth > _MAX_DEPTH:
             raise ModelFileError("the UBJSON file is nested more deeply than any model is.")
         if marker == b"[":
-            return self.array(depth)
+            return self.read_array(depth)
         if marker == b"S":
-            return self.text()
+            return self.read_text()
         if marker == b"{":
-            return self.object(depth)
+            return self.read_object(depth)
         if marker in _CONSTANTS:
             return _CONSTANTS[marker]
         if marker == b"C":
-            return self.take(1).decode("ascii", "replace")
-        return self.scalar(marker)
+            return self.read_bytes(1).decode("ascii", "replace")
+        return self.read_scalar(marker)
 
-    def array(self, depth: int) -> Any:
-        if self.peek() == b"$":
-            self.take(1)
-            kind = self.take(1)
-            dtype = _DTYPES.get(kind)
-            if dtype is None or self.take(1) != b"#":
-                raise ModelFileError(f"the UBJSON file holds a typed array of an unknown kind at byte {self.at}.")
-            n = self.length()
-            return np.frombuffer(self.take(n * dtype.itemsize), dtype=dtype)
-        if self.peek() == b"#":
-            self.take(1)
-            n = self.length()
-            if n > len(self.data) - self.at:
+    def read_array(self, depth: int) -> Any:
+        if self.peek_byte() == b"$":
+            self.read_bytes(1)
+            type_marker = self.read_bytes(1)
+            dtype = _ARRAY_DTYPES.get(type_marker)
+            if dtype is None or self.read_bytes(1) != b"#":
+                raise ModelFileError(f"the UBJSON file holds a typed array of an unknown kind at byte {self.offset}.")
+            length = self.read_length()
+            return np.frombuffer(self.read_bytes(length * dtype.itemsize), dtype=dtype)
+        if self.peek_byte() == b"#":
+            self.read_bytes(1)
+            length = self.read_length()
+            if length > len(self.data) - self.offset:
                 raise ModelFileError(
-                    f"the UBJSON file announces {n} elements at byte {self.at}, more than it has bytes."
+                    f"the UBJSON file announces {length} elements at byte {self.offset}, more than it has bytes."
                 )
-            return [self.value(depth + 1) for _ in range(n)]
-        out = []
-        while self.peek() != b"]":
-            out.append(self.value(depth + 1))
-        self.take(1)
-        return out
+            return [self.read_value(depth + 1) for _ in range(length)]
+        values = []
+        while self.peek_byte() != b"]":
+            values.append(self.read_value(depth + 1))
+        self.read_bytes(1)
+        return values
 
-    def object(self, depth: int) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        while self.peek() != b"}":
-            name = self.text()
-            if name in out:
+    def read_object(self, depth: int) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        while self.peek_byte() != b"}":
+            name = self.read_text()
+            if name in fields:
                 raise ModelFileError(f"the UBJSON file names {name!r} twice in one object.")
-            out[name] = self.value(depth + 1)
-        self.take(1)
-        return out
+            fields[name] = self.read_value(depth + 1)
+        self.read_bytes(1)
+        return fields
 
 
 def parse_ubjson(data: bytes) -> CheckedNode:
@@ -124,7 +124,7 @@ def parse_ubjson(data: bytes) -> CheckedNode:
         ModelFileError: truncated, edited, nested too deeply, or followed by more bytes.
     """
     reader = _Reader(data)
-    value = reader.value()
-    if reader.at != len(data):
-        raise ModelFileError(f"the UBJSON file goes on for {len(data) - reader.at} bytes after its end.")
+    value = reader.read_value()
+    if reader.offset != len(data):
+        raise ModelFileError(f"the UBJSON file goes on for {len(data) - reader.offset} bytes after its end.")
     return CheckedNode(value)

@@ -25,7 +25,7 @@ from whybox.adapters.jax.modules import (
     parameter_path,
 )
 from whybox.adapters.network_outputs import OutputPart, first_line, parameter_names
-from whybox.errors import DtypeError, OptionError, UnsupportedModelError
+from whybox.errors import Argument, DtypeError, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pull
 
 __all__ = ["JaxNetwork", "network", "wrap", "wrap_body"]
@@ -59,7 +59,7 @@ def wrap(
         OptionError, UnsupportedModelError: see whybox.adapters.jax.modules.body_of.
     """
     if channels not in (None, "first", "last"):
-        raise OptionError(f"channels={channels!r} is not known: 'first' or 'last'.")
+        raise OptionError(Argument("channels", channels), " is not known: 'first' or 'last'.")
     body, params, kind = make_body(obj, params, batched=batched)
     first = 1 if params is not None and "(JAX function)" in kind else 0
     signature = parameter_names(obj)[first:], parameter_names(obj, required=True)[first:]
@@ -250,7 +250,7 @@ class JaxNetwork(Differentiable):
 
     # numbers there and back
 
-    def is_array(self, x: Any) -> bool:
+    def is_own_array(self, x: Any) -> bool:
         """Whether this is an array of JAX."""
         return isinstance(x, jax.Array)
 
@@ -271,7 +271,7 @@ class JaxNetwork(Differentiable):
         """Bring an array back."""
         return np.asarray(a).astype(np.float64) if jnp.issubdtype(a.dtype, jnp.floating) else np.array(a)
 
-    def with_input_types(self, given: Sequence[str], sample: tuple[npt.NDArray[Any], ...]) -> Iterator[JaxNetwork]:
+    def with_input_dtypes(self, given: Sequence[str], sample: tuple[npt.NDArray[Any], ...]) -> Iterator[JaxNetwork]:
         """See Differentiable."""
         wider = [jnp.dtype(d) for d in given if jnp.finfo(d).eps < jnp.finfo(self.dtype).eps]
         if wider:
@@ -301,7 +301,7 @@ class JaxNetwork(Differentiable):
         self.compiled_sizes.add(size)
         return x if size == rows else tuple(a[np.minimum(np.arange(size), rows - 1)] for a in x)
 
-    def evaluate(self, x: tuple[Array, ...]) -> Array:
+    def forward(self, x: tuple[Array, ...]) -> Array:
         """Outputs alone."""
         self.passes.forward += len(x[0])
         with _clear_errors():
@@ -337,9 +337,9 @@ class JaxNetwork(Differentiable):
 
         return outputs[:rows], back
 
-    def measure_backward(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+    def forward_and_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that the pull keeps for these rows, read off the program: what twice as many rows keep more."""
-        outputs = self.evaluate(x)
+        outputs = self.forward(x)
         with _clear_errors():
             (output, back), (_, twice) = self._traced(x, 1), self._traced(x, 2)
             self.check_unreached(x, self._unreached(x, output, back), "jax.lax.stop_gradient, rounding")
@@ -356,9 +356,9 @@ class JaxNetwork(Differentiable):
         with _clear_errors():
             return tuple(dict.fromkeys(_break_names(jax.make_jaxpr(self.run)(self.params, x).jaxpr)))
 
-    def measure_forward(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+    def forward_and_live_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and what derivatives would keep; where there are none, the bytes of these rows and of what is answered."""
-        outputs = self.evaluate(x)
+        outputs = self.forward(x)
         try:
             return outputs, _bytes(self._traced(x, 2)[1]) - _bytes(self._traced(x, 1)[1])
         except (TypeError, ValueError, NotImplementedError):
@@ -376,7 +376,7 @@ class JaxNetwork(Differentiable):
         before = self.run.head
         return replace(self, run=replace(self.run, head=lambda output: head(before(output))))
 
-    def with_output(self, output: Any) -> JaxNetwork:
+    def select_output(self, output: Any) -> JaxNetwork:
         """Another of its outputs."""
         return replace(self, run=replace(self.run, head=OutputPart(output, jax.Array)))
 
@@ -384,7 +384,7 @@ class JaxNetwork(Differentiable):
         """Inputs go in under names."""
         return replace(self, run=replace(self.run, names=names))
 
-    def input_names(self, *, required: bool = False) -> tuple[str, ...]:
+    def accepted_inputs(self, *, required: bool = False) -> tuple[str, ...]:
         """Names of what the function or module takes."""
         return self.run.signature[required]
 
@@ -403,7 +403,7 @@ class JaxNetwork(Differentiable):
                 found.append((name, tuple(layer_value.shape)))
         return found
 
-    def layer_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+    def reachable_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """See Differentiable; nothing is computed."""
         found, rows = [], () if self.run.body.batched else (len(x[0]),)
         try:
@@ -421,7 +421,7 @@ class JaxNetwork(Differentiable):
                 continue
         return found
 
-    def sequence_inputs(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+    def sequence_layers(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
         """See Differentiable; in the order of the module's parts."""
         body = self.run.body
         try:
@@ -453,7 +453,7 @@ class JaxNetwork(Differentiable):
             raise UnsupportedModelError(f"layer {layer!r} does not answer with one array of numbers; name another.")
         return layer_value
 
-    def tap(self, x: tuple[Array, ...], layer: str) -> LayerTap:
+    def tap_layer(self, x: tuple[Array, ...], layer: str) -> LayerTap:
         """Up to the layer once, then from it: together one forward, since the compiler drops what is not asked for."""
         layer_value = self._layer_output(x, layer)
         run = replace(self.run, layer=layer, mode="from")
@@ -464,13 +464,13 @@ class JaxNetwork(Differentiable):
 
         return LayerTap(outputs, layer_value, pull)
 
-    def from_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, Array]:
+    def split_at_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, Array]:
         """From a layer on."""
         self.passes.forward += len(x[0])
         layer_value = self._layer_output(x, layer)
         return replace(self, run=replace(self.run, layer=layer, mode="from"), dtype=layer_value.dtype), layer_value
 
-    def randomised(self, seed: int, layer: str | None = None) -> JaxNetwork:
+    def with_random_parameters(self, seed: int, layer: str | None = None) -> JaxNetwork:
         """A copy with weights drawn anew, normal with the same spread; those with one axis (biases, scales) are shuffled."""
         count = 0
 

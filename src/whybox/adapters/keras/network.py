@@ -80,7 +80,7 @@ def _torch(model: Any, output: Any) -> Differentiable:
             super().__init__()
             known = dict(leaf_layers(model))
             held = {"layers_of": known, "values": [], "copied": weights is not None}
-            functions = {"any_size": partial(any_size, model), "sequence_inputs": partial(sequence_layer_inputs, known)}
+            functions = {"any_size": partial(any_size, model), "sequence_layers": partial(sequence_layer_inputs, known)}
             self.__dict__.update(held | functions)
             seen: set[int] = set()
             for name, layer in self.layers_of.items():

@@ -1,4 +1,4 @@
-"""LightGBM: live boosters and scikit-learn estimators, dumped as text and parsed by text_format.py, as a file is."""
+"""LightGBM: live boosters and scikit-learn estimators, whose text model is parsed by text_format.py, like a file."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from whybox.adapters.common import (
     as_columns,
     class_names,
     import_path,
-    quietly,
     refuse_one_class,
     refuse_overridden,
+    suppress_warnings,
 )
-from whybox.adapters.lightgbm.text_format import of_estimator, read
-from whybox.adapters.verification.verify import Domain, Rounds, verified
+from whybox.adapters.lightgbm.encoders import encoder_of_estimator
+from whybox.adapters.lightgbm.text_format import read_text_model
+from whybox.adapters.verification.verify import Domain, PredictOfRounds, verify_trees
 from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model, OwnPredict, Scale
 from whybox.models.blackbox import RawScores
 from whybox.models.inputs import Inputs, NumberEncoder
 
-__all__ = ["ROUNDING", "adapt", "domain", "raw_scores"]
+__all__ = ["ROUNDING", "adapt", "predict_domain", "raw_scores"]
 
 ROUNDING: Final = 1e-12  # LightGBM sums leaves in float64 and writes them with 17 digits
 
 
 def adapt(obj: Any) -> Model:
-    """Read a Booster or an LGBM* estimator; after early stopping, the rounds up to the best one count, as in its own predict."""
+    """Read a Booster or an LGBM* estimator; after early stopping, the rounds up to the best one are used, as in its own predict."""
     refuse_overridden(obj, "lightgbm")
     booster, classes = obj, None
-    kinds = {c.__name__ for c in type(obj).__mro__}
-    if "Booster" not in kinds:
-        if "LGBMModel" not in kinds or not hasattr(obj, "booster_"):
+    class_names_of_bases = {c.__name__ for c in type(obj).__mro__}
+    if "Booster" not in class_names_of_bases:
+        if "LGBMModel" not in class_names_of_bases or not hasattr(obj, "booster_"):
             raise UnsupportedModelError(
                 f"this lightgbm {type(obj).__name__} is not a fitted model; call fit first, or pass the Booster inside."
             )
@@ -44,50 +45,59 @@ def adapt(obj: Any) -> Model:
         classes = class_names(obj.classes_) if hasattr(obj, "_n_classes") and hasattr(obj, "classes_") else None
     if classes is not None:
         refuse_one_class(type(obj).__name__, classes)
-    model = read(booster.model_to_string(), import_path(obj), classes)
+    model = read_text_model(booster.model_to_string(), import_path(obj), classes)
     if booster is not obj:
-        model = replace(model, inputs=replace(model.inputs, encoder=of_estimator(model.inputs.encoder)))
-    k = len(model.outputs.names)
+        model = replace(model, inputs=replace(model.inputs, encoder=encoder_of_estimator(model.inputs.encoder)))
+    n_outputs = len(model.outputs.names)
     # Random-forest mode averages its trees for predictions but not for raw scores, so there predictions are what we hold ourselves against.
-    raw = bool((model.tree_weight == 1.0).all())
-    predict = _OnMatrix(booster, raw)
-    scale: Scale = "raw" if raw else "response"
-    model = verified(
+    is_raw = bool((model.tree_weight == 1.0).all())
+    predict = _PredictMatrix(booster, is_raw)
+    scale: Scale = "raw" if is_raw else "response"
+    model = verify_trees(
         model,
         predict,
         scale=scale,
         relative=ROUNDING,
-        domain=domain(model.inputs),
-        against=f"{import_path(obj)}, {'raw scores' if raw else 'predictions'}",
-        rounds=Rounds(predict.rounds, k) if raw else None,
+        domain=predict_domain(model.inputs),
+        against=f"{import_path(obj)}, {'raw scores' if is_raw else 'predictions'}",
+        rounds=PredictOfRounds(predict.predict_rounds, n_outputs) if is_raw else None,
     )
-    total, kept = booster.current_iteration(), model.n_trees // k
-    notes = (f"Early stopping: {kept} of {total} rounds count.",) if kept < total else ()
-    own = OwnPredict(
-        _OnTable(predict, model.inputs),
+    all_rounds, used_rounds = booster.current_iteration(), model.n_trees // n_outputs
+    notes = (f"Early stopping: {used_rounds} of {all_rounds} rounds count.",) if used_rounds < all_rounds else ()
+    own_predict = OwnPredict(
+        _PredictTable(predict, model.inputs),
         scale,
         ROUNDING,
-        f"{type(obj).__name__}.predict({'raw_score=True' if raw else ''})",
+        f"{type(obj).__name__}.predict({'raw_score=True' if is_raw else ''})",
         "lightgbm",
     )
-    return replace(model, own=own, rounds=(kept, total) if kept < total else None, notes=notes)
+    return replace(
+        model,
+        own_predict=own_predict,
+        rounds_used=(used_rounds, all_rounds) if used_rounds < all_rounds else None,
+        notes=notes,
+    )
 
 
 def raw_scores(obj: Any) -> RawScores | None:
-    """Return how a Booster or a fitted LGBM* estimator answers on its additive scale."""
+    """Return the raw scores of a Booster or a fitted LGBM* estimator."""
     booster = getattr(obj, "booster_", None) if hasattr(obj, "get_params") else obj
     if booster is None:
         return None
     objective = str(booster.params.get("objective", getattr(obj, "objective_", "")))
-    several = objective in ("multiclass", "softmax")
+    is_multiclass = objective in ("multiclass", "softmax")
     units = (
-        "log-odds (softmax)" if several else "log-odds" if objective.startswith(("binary", "multi")) else "raw score"
+        "log-odds (softmax)"
+        if is_multiclass
+        else "log-odds"
+        if objective.startswith(("binary", "multi"))
+        else "raw score"
     )
     return RawScores(PredictWith(obj, "raw_score"), units, f"{type(obj).__name__}.predict(raw_score=True)")
 
 
 def _refuse_early_stop(estimator: Any) -> None:
-    """Refuse pred_early_stop: predict then skips trees, by the row; a Booster takes no such parameter from its training."""
+    """Refuse pred_early_stop, with which predict skips trees row by row; a Booster does not keep this parameter from training."""
     if str(estimator.get_params().get("pred_early_stop", False)).lower() not in ("false", "none", "0", "-"):
         raise UnsupportedModelError(
             f"this {type(estimator).__name__} has pred_early_stop=True, so its predict leaves out trees row by row and is not a sum over all of them. "
@@ -95,28 +105,30 @@ def _refuse_early_stop(estimator: Any) -> None:
         )
 
 
-def domain(inputs: Inputs) -> Domain:
-    """What rows LightGBM's predict takes."""
+def predict_domain(inputs: Inputs) -> Domain:
+    """The inputs that LightGBM's predict accepts."""
     encoder = inputs.encoder
-    cats = (
-        {c: len(known or ()) for c, known in encoder.categories.items()} if isinstance(encoder, NumberEncoder) else {}
+    n_categories = (
+        {c: len(categories or ()) for c, categories in encoder.categories.items()}
+        if isinstance(encoder, NumberEncoder)
+        else {}
     )
-    return Domain(nan=True, infinite=True, categories=cats, unseen=True, sparse=True)
+    return Domain(nan=True, infinite=True, categories=n_categories, unseen=True, sparse=True)
 
 
 @final
 @dataclass(frozen=True)
-class _OnMatrix:
+class _PredictMatrix:
     booster: Any
     raw: bool
 
     def __call__(self, rows: Any) -> Floats:
-        with quietly():
+        with suppress_warnings():
             return as_columns(self.booster.predict(rows, raw_score=self.raw, validate_features=False))
 
-    def rounds(self, rows: Floats, first: int, last: int) -> Floats:
-        """Predict from some rounds only."""
-        with quietly():
+    def predict_rounds(self, rows: Floats, first: int, last: int) -> Floats:
+        """Predict with some rounds."""
+        with suppress_warnings():
             return as_columns(
                 self.booster.predict(
                     rows,
@@ -130,10 +142,10 @@ class _OnMatrix:
 
 @final
 @dataclass(frozen=True)
-class _OnTable:
-    """The booster's own reading of pandas frames (its categories too); other rows through our encoding."""
+class _PredictTable:
+    """The booster's predict on pandas frames as they are (with categories), and on other rows through our encoding."""
 
-    predict: _OnMatrix
+    predict: _PredictMatrix
     inputs: Inputs
 
     def __call__(self, table: Table) -> Floats:

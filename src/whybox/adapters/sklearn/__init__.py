@@ -7,45 +7,45 @@ from dataclasses import replace
 from typing import Any, Final
 
 from whybox.adapters.sklearn import boosting, ensembles, pipeline, trees
-from whybox.adapters.sklearn.assemble import Reading, finish
+from whybox.adapters.sklearn.assemble import UnverifiedModel, verify_and_attach
 from whybox.errors import UnsupportedModelError, shown
 from whybox.models.base import Model
 from whybox.models.blackbox import RawScores
 from whybox.models.registry import as_model
-from whybox.models.registry import raw_scores as raw_of
+from whybox.models.registry import raw_scores as raw_scores_of
 
 __all__ = ["adapt", "raw_scores"]
 
-_READERS: Final[dict[str, Callable[[Any], Reading]]] = {
-    "DecisionTreeRegressor": trees.single_tree,
-    "DecisionTreeClassifier": trees.single_tree,
-    "ExtraTreeRegressor": trees.single_tree,
-    "ExtraTreeClassifier": trees.single_tree,
-    "RandomForestRegressor": trees.forest,
-    "RandomForestClassifier": trees.forest,
-    "ExtraTreesRegressor": trees.forest,
-    "ExtraTreesClassifier": trees.forest,
-    "IsolationForest": trees.isolation_forest,
-    "GradientBoostingRegressor": boosting.gradient_boosting,
-    "GradientBoostingClassifier": boosting.gradient_boosting,
-    "HistGradientBoostingRegressor": boosting.hist_gradient_boosting,
-    "HistGradientBoostingClassifier": boosting.hist_gradient_boosting,
-    "AdaBoostClassifier": boosting.adaboost_classifier,
-    "AdaBoostRegressor": boosting.adaboost_regressor,
+_READERS: Final[dict[str, Callable[[Any], UnverifiedModel]]] = {
+    "DecisionTreeRegressor": trees.read_single_tree,
+    "DecisionTreeClassifier": trees.read_single_tree,
+    "ExtraTreeRegressor": trees.read_single_tree,
+    "ExtraTreeClassifier": trees.read_single_tree,
+    "RandomForestRegressor": trees.read_forest,
+    "RandomForestClassifier": trees.read_forest,
+    "ExtraTreesRegressor": trees.read_forest,
+    "ExtraTreesClassifier": trees.read_forest,
+    "IsolationForest": trees.read_isolation_forest,
+    "GradientBoostingRegressor": boosting.read_gradient_boosting,
+    "GradientBoostingClassifier": boosting.read_gradient_boosting,
+    "HistGradientBoostingRegressor": boosting.read_hist_gradient_boosting,
+    "HistGradientBoostingClassifier": boosting.read_hist_gradient_boosting,
+    "AdaBoostClassifier": boosting.read_adaboost_classifier,
+    "AdaBoostRegressor": boosting.refuse_adaboost_regressor,
 }
 _WRAPPERS: Final[dict[str, Callable[[Any, Callable[[Any], Model]], Model]]] = {
-    "BaggingRegressor": ensembles.bagging,
-    "BaggingClassifier": ensembles.bagging,
-    "VotingRegressor": ensembles.voting,
-    "VotingClassifier": ensembles.voting,
-    "MultiOutputRegressor": ensembles.multi_output,
-    "MultiOutputClassifier": ensembles.multi_output,
-    "Pipeline": pipeline.pipeline,
-    "GridSearchCV": pipeline.search,
-    "RandomizedSearchCV": pipeline.search,
-    "HalvingGridSearchCV": pipeline.search,
-    "HalvingRandomSearchCV": pipeline.search,
-    "TransformedTargetRegressor": pipeline.transformed_target,
+    "BaggingRegressor": ensembles.read_bagging,
+    "BaggingClassifier": ensembles.read_bagging,
+    "VotingRegressor": ensembles.read_voting,
+    "VotingClassifier": ensembles.read_voting,
+    "MultiOutputRegressor": ensembles.read_multi_output,
+    "MultiOutputClassifier": ensembles.read_multi_output,
+    "Pipeline": pipeline.read_pipeline,
+    "GridSearchCV": pipeline.read_search,
+    "RandomizedSearchCV": pipeline.read_search,
+    "HalvingGridSearchCV": pipeline.read_search,
+    "HalvingRandomSearchCV": pipeline.read_search,
+    "TransformedTargetRegressor": pipeline.read_transformed_target,
 }
 _REASONS: Final = {
     "StackingRegressor": "its final estimator is a function of other models' predictions, so there is no sum over trees of your columns",
@@ -64,7 +64,7 @@ def adapt(estimator: Any) -> Model:
             continue
         if cls.__name__ in _READERS:
             _refuse_unfitted(estimator)
-            return finish(_READERS[cls.__name__](estimator), estimator)
+            return verify_and_attach(_READERS[cls.__name__](estimator), estimator)
         if cls.__name__ in _WRAPPERS:
             _refuse_unfitted(estimator)
             return _WRAPPERS[cls.__name__](estimator, as_model)
@@ -75,7 +75,7 @@ def adapt(estimator: Any) -> Model:
     )
 
 
-_DECISIONS: Final = {
+_DECISION_UNITS: Final = {
     "GradientBoostingClassifier": "log-odds",
     "HistGradientBoostingClassifier": "log-odds",
     "AdaBoostClassifier": "vote margin",
@@ -83,18 +83,18 @@ _DECISIONS: Final = {
 
 
 def raw_scores(estimator: Any) -> RawScores | None:
-    """Return how an estimator answers on its additive scale, where its kind is read on another scale than it predicts; else None."""
+    """Return the raw scores of an estimator whose raw scale is not the scale of its predictions; else None."""
     for cls in type(estimator).__mro__:
         name = cls.__name__ if cls.__module__.partition(".")[0] == "sklearn" else ""
-        if name in _DECISIONS:
-            units = "margin" if getattr(estimator, "loss", "") == "exponential" else _DECISIONS[name]
+        if name in _DECISION_UNITS:
+            units = "margin" if getattr(estimator, "loss", "") == "exponential" else _DECISION_UNITS[name]
             units += " (softmax)" if units == "log-odds" and len(estimator.classes_) > 2 else ""
             return RawScores(estimator.decision_function, units, f"{type(estimator).__name__}.decision_function")
         if name == "Pipeline":
-            inner = raw_of(estimator.steps[-1][1])
-            return inner and replace(inner, call=pipeline.Transformed(estimator[:-1], inner.call))
+            inner = raw_scores_of(estimator.steps[-1][1])
+            return inner and replace(inner, call=pipeline.TransformThenCall(estimator[:-1], inner.call))
         if name.endswith("SearchCV"):
-            return raw_of(getattr(estimator, "best_estimator_", None))
+            return raw_scores_of(getattr(estimator, "best_estimator_", None))
     return None
 
 

@@ -1,4 +1,4 @@
-"""What every scikit-learn reader returns, and how a reading becomes a verified model."""
+"""The result of scikit-learn readers, and its verification."""
 
 from __future__ import annotations
 
@@ -8,23 +8,31 @@ from typing import Any, final
 
 import numpy as np
 
-from whybox.adapters.common import as_columns, import_path, quietly
-from whybox.adapters.verification.verify import Domain, Rounds, verified
+from whybox.adapters.common import as_columns, import_path, suppress_warnings
+from whybox.adapters.verification.verify import Domain, PredictOfRounds, verify_trees
 from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model, OwnPredict, Scale
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["ROUNDING", "Reading", "allows_nan", "finish", "fitted", "number_inputs", "outer"]
+__all__ = [
+    "ROUNDING",
+    "UnverifiedModel",
+    "allows_nan",
+    "fitted_attribute",
+    "number_inputs",
+    "verify_and_attach",
+    "wrap_model",
+]
 
 ROUNDING = 1e-12  # scikit-learn sums in float64
 
 
 @final
 @dataclass(frozen=True)
-class Reading:
-    """A model as read, with the estimator's own predict on the model's matrix, to verify it by.
+class UnverifiedModel:
+    """A model as read, with the estimator's own predict to verify it.
 
     Attributes:
         model: as read, not yet verified.
@@ -45,92 +53,96 @@ class Reading:
     per_round: int = 1
 
 
-def finish(reading: Reading, estimator: Any) -> Model:
-    """Verify a reading on made rows and attach the user's own predict."""
-    outputs, some = len(reading.model.outputs.names), reading.rounds
-    call = _Predict(reading.predict, outputs)
+def verify_and_attach(reading: UnverifiedModel, estimator: Any) -> Model:
+    """Verify a model on probe rows and attach the estimator's own predict."""
+    n_outputs, predict_of_rounds = len(reading.model.outputs.names), reading.rounds
+    predict = _PredictAsColumns(reading.predict, n_outputs)
 
     def of_rounds(rows: Floats, first: int, last: int) -> Floats:
-        assert some is not None  # noqa: S101  # not called without
-        return _Predict(some(first, last), outputs).rows(rows)
+        assert predict_of_rounds is not None  # noqa: S101  # not called without
+        return _PredictAsColumns(predict_of_rounds(first, last), n_outputs).rows(rows)
 
-    model = verified(
+    model = verify_trees(
         reading.model,
-        call.rows,
+        predict.rows,
         scale=reading.scale,
         relative=ROUNDING,
         domain=reading.domain,
         decode=reading.decode,
-        against=f"{import_path(estimator)}.{_name(reading.predict)}",
-        rounds=None if some is None else Rounds(of_rounds, reading.per_round),
+        against=f"{import_path(estimator)}.{_method_name(reading.predict)}",
+        rounds=None if predict_of_rounds is None else PredictOfRounds(of_rounds, reading.per_round),
     )
     return replace(
         model,
-        own=OwnPredict(
-            call, reading.scale, ROUNDING, f"{type(estimator).__name__}.{_name(reading.predict)}", "scikit-learn"
+        own_predict=OwnPredict(
+            predict,
+            reading.scale,
+            ROUNDING,
+            f"{type(estimator).__name__}.{_method_name(reading.predict)}",
+            "scikit-learn",
         ),
     )
 
 
-def outer(
+def wrap_model(
     model: Model, predict: Callable[[Any], Any], scale: Scale, estimator: Any, relative: float = ROUNDING
 ) -> Model:
-    """Return a verified inner model under the predict of what wraps it (Pipeline, search, ensemble)."""
-    call = _Predict(predict, len(model.outputs.names))
-    own = OwnPredict(
-        call,
+    """Return a verified inner model with the predict of its wrapper (Pipeline, search, ensemble)."""
+    own_call = _PredictAsColumns(predict, len(model.outputs.names))
+    own_predict = OwnPredict(
+        own_call,
         scale,
-        max(relative, model.own.relative if model.own else 0.0),
-        f"{type(estimator).__name__}.{_name(predict)}",
+        max(relative, model.own_predict.relative_rounding if model.own_predict else 0.0),
+        f"{type(estimator).__name__}.{_method_name(predict)}",
         "scikit-learn",
     )
-    return replace(model, own=own, kind=f"{import_path(estimator)} of {model.kind}")
+    return replace(model, own_predict=own_predict, kind=f"{import_path(estimator)} of {model.kind}")
 
 
 @final
 @dataclass(frozen=True)
-class _Predict:
+class _PredictAsColumns:
     """The estimator's predict as (rows, outputs); a binary classifier's column for its first class is dropped."""
 
     method: Callable[[Any], Any]
-    outputs: int
+    n_outputs: int
 
     def __call__(self, table: Table) -> Floats:
         return self.rows(table.for_transformers())
 
     def rows(self, rows: Any) -> Floats:
-        with quietly():
-            out = self.method(rows)
-        if isinstance(out, list):  # multi-output classifiers
-            out = np.column_stack([p[:, 1:] if p.shape[1] == 2 else p for p in out])
-        out = as_columns(out)
-        return out[:, 1:] if out.shape[1] == 2 and self.outputs == 1 else out
+        with suppress_warnings():
+            predictions = self.method(rows)
+        if isinstance(predictions, list):  # multi-output classifiers
+            predictions = np.column_stack([p[:, 1:] if p.shape[1] == 2 else p for p in predictions])
+        predictions = as_columns(predictions)
+        return predictions[:, 1:] if predictions.shape[1] == 2 and self.n_outputs == 1 else predictions
 
 
-def _name(method: Any) -> str:
+def _method_name(method: Any) -> str:
     return str(getattr(method, "__name__", type(method).__name__))
 
 
 def allows_nan(estimator: Any) -> bool:
-    """Whether scikit-learn's own tags say that the estimator takes missing values."""
+    """Whether the estimator accepts missing values, by scikit-learn's own tags."""
     from sklearn.utils import get_tags
 
     return bool(get_tags(estimator).input_tags.allow_nan)
 
 
-def number_inputs(estimator: Any, *, single: bool, nan: bool, infinite: bool) -> Inputs:
+def number_inputs(estimator: Any, *, float32: bool, nan: bool, infinite: bool) -> Inputs:
     """Return the inputs of an estimator that reads a plain matrix of numbers."""
     named = hasattr(estimator, "feature_names_in_")
     width = int(estimator.n_features_in_)
     names = tuple(map(str, estimator.feature_names_in_)) if named else tuple(f"x{i}" for i in range(width))
     encoder = NumberEncoder(
-        type(estimator).__name__, single=single, allow_nan=nan, allow_infinite=infinite, sparse_nan=False
+        type(estimator).__name__, float32=float32, allow_nan=nan, allow_infinite=infinite, sparse_nan=False
     )
     return Inputs(names, named, encoder, tuple((i,) for i in range(width)))
 
 
-def fitted(estimator: Any, attribute: str) -> Any:
-    """Return a fitted attribute, or say that the estimator is not fitted."""
+def fitted_attribute(estimator: Any, attribute: str) -> Any:
+    """Return a fitted attribute, or raise an error that the estimator is not fitted."""
     try:
         return getattr(estimator, attribute)
     except AttributeError:

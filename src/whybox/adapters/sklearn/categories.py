@@ -1,4 +1,4 @@
-"""Which categories did a fitted Pipeline learn of the user's own columns? Its encoders list them; steps before must have left the cells as they were."""
+"""The categories that a fitted Pipeline learned for the user's own columns: its encoders list them, if earlier steps leave cells unchanged."""
 
 from __future__ import annotations
 
@@ -7,96 +7,100 @@ from typing import Any, Final
 
 import numpy as np
 
-from whybox.adapters.sklearn.column_lineage import positions, trace
+from whybox.adapters.sklearn.column_lineage import selected_positions, trace_columns
 from whybox.data.table import is_missing
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
 
-__all__ = ["learnt_by", "learnt_of"]
+__all__ = ["categories_of_estimator", "categories_of_steps"]
 
-Origins = list[int | None]  # for each column here, the user's column whose cells it still holds
+ColumnOrigins = list[int | None]  # for each column here, the user's column whose cells it still holds
 _ENCODERS: Final = ("OneHotEncoder", "OrdinalEncoder", "TargetEncoder")
 
 
-def learnt_by(steps: Sequence[Any], width: int, inner: Inputs | None) -> dict[int, Vocabulary]:
+def categories_of_steps(steps: Sequence[Any], width: int, inner: Inputs | None) -> dict[int, Vocabulary]:
     """Return the categories learnt of each of the user's columns.
 
     Args:
         steps: fitted transformers, one after the other. width: of the user's columns.
         inner: what the model behind them reads; None: nothing is known of it.
     """
-    found: dict[int, Vocabulary] = {}
-    origins: Origins = list(range(width))
+    by_column: dict[int, Vocabulary] = {}
+    origins: ColumnOrigins = list(range(width))
     for step in steps:
-        origins = _walk(step, origins, found)
-    for at, vocabulary in (inner.encoder.learnt(None) if inner is not None else {}).items():
-        if at < len(origins) and vocabulary.stored:
-            _note(found, origins[at], vocabulary)
-    return found
+        origins = _follow_step(step, origins, by_column)
+    for position, vocabulary in (inner.encoder.learned_categories(None) if inner is not None else {}).items():
+        if position < len(origins) and vocabulary.is_stored:
+            _add_vocabulary(by_column, origins[position], vocabulary)
+    return by_column
 
 
-def learnt_of(estimator: Any, width: int) -> dict[int, Vocabulary]:
-    """Return the categories that the transformers of a Pipeline learnt, or of the one that a search found best; of other estimators none."""
+def categories_of_estimator(estimator: Any, width: int) -> dict[int, Vocabulary]:
+    """Return the categories that the transformers of a Pipeline, or of the best estimator of a search, learned; {} for other estimators."""
     estimator = getattr(estimator, "best_estimator_", estimator)
     steps = [step for _, step in getattr(estimator, "steps", ())[:-1]]
-    return learnt_by(steps, width, None) if steps else {}
+    return categories_of_steps(steps, width, None) if steps else {}
 
 
-def _note(found: dict[int, Vocabulary], origin: int | None, vocabulary: Vocabulary) -> None:
+def _add_vocabulary(by_column: dict[int, Vocabulary], origin: int | None, vocabulary: Vocabulary) -> None:
     if origin is not None:
-        old = found.get(origin)
-        both = old is not None and old.words is not None and vocabulary.words is not None
-        found[origin] = old.shared(vocabulary) if both and old is not None else vocabulary
+        known = by_column.get(origin)
+        are_listed = known is not None and known.categories is not None and vocabulary.categories is not None
+        by_column[origin] = known.intersection(vocabulary) if are_listed and known is not None else vocabulary
 
 
-def _walk(step: Any, origins: Origins, found: dict[int, Vocabulary]) -> Origins:
-    """Note what a step learnt; return the origins of the columns that it puts out."""
+def _follow_step(step: Any, origins: ColumnOrigins, by_column: dict[int, Vocabulary]) -> ColumnOrigins:
+    """Add the categories that a step learned; return the origins of its output columns."""
     if step is None or isinstance(step, str):
         return [] if step == "drop" else origins
     name = type(step).__name__
     if type(step).__module__.partition(".")[0] != "sklearn":
-        return _lost(step, origins)
+        return _untraceable(step, origins)
     if name in _ENCODERS and hasattr(step, "categories_"):
-        for origin, words in zip(origins, map(np.asarray, step.categories_), strict=True):
-            if words.dtype.kind not in "mM":
-                _note(found, origin, Vocabulary(tuple(w for w in words.tolist() if not is_missing(w))))
-        return _lost(step, origins)
+        for origin, categories in zip(origins, map(np.asarray, step.categories_), strict=True):
+            if categories.dtype.kind not in "mM":
+                _add_vocabulary(
+                    by_column, origin, Vocabulary(tuple(w for w in categories.tolist() if not is_missing(w)))
+                )
+        return _untraceable(step, origins)
     if name == "Pipeline":
         for _, inner in step.steps:
-            origins = _walk(inner, origins, found)
+            origins = _follow_step(inner, origins, by_column)
         return origins
     if name == "FeatureUnion":
-        return [o for _, inner in step.transformer_list for o in _walk(inner, origins, found)]
+        return [o for _, inner in step.transformer_list for o in _follow_step(inner, origins, by_column)]
     if name == "ColumnTransformer":
-        return _column_transformer(step, origins, found)
+        return _column_transformer(step, origins, by_column)
     if name == "FunctionTransformer" and step.func is None:
         return origins
     if name == "SimpleImputer":
-        kept = [
-            o for o, s in zip(origins, step.statistics_, strict=True) if step.keep_empty_features or not is_missing(s)
+        kept_origins = [
+            o
+            for o, statistic in zip(origins, step.statistics_, strict=True)
+            if step.keep_empty_features or not is_missing(statistic)
         ]
-        return kept + [None] * (len(trace(step, [frozenset()] * len(origins))) - len(kept))
+        return kept_origins + [None] * (len(trace_columns(step, [frozenset()] * len(origins))) - len(kept_origins))
     if hasattr(step, "get_support"):
         return [origins[i] for i in np.flatnonzero(step.get_support())]
-    return _lost(step, origins)
+    return _untraceable(step, origins)
 
 
-def _lost(step: Any, origins: Origins) -> Origins:
-    """No column that comes out holds the user's own cells."""
+def _untraceable(step: Any, origins: ColumnOrigins) -> ColumnOrigins:
+    """No output column holds the user's own cells."""
     try:
-        return [None] * len(trace(step, [frozenset()] * len(origins)))
+        return [None] * len(trace_columns(step, [frozenset()] * len(origins)))
     except Exception:  # it does not say how many columns it makes: none of them is known then
         return []
 
 
-def _column_transformer(step: Any, origins: Origins, found: dict[int, Vocabulary]) -> Origins:
+def _column_transformer(step: Any, origins: ColumnOrigins, by_column: dict[int, Vocabulary]) -> ColumnOrigins:
     spans = step.output_indices_
-    out: Origins = [None] * max((s.stop for s in spans.values()), default=0)
+    origins_out: ColumnOrigins = [None] * max((s.stop for s in spans.values()), default=0)
     names = [str(n) for n in getattr(step, "feature_names_in_", [])]
     for name, inner, columns in step.transformers_:
-        picked = [origins[i] for i in positions(columns, names, len(origins))]
-        after = _walk(inner, picked, found) if picked else []
+        selected = [origins[i] for i in selected_positions(columns, names, len(origins))]
+        origins_after = _follow_step(inner, selected, by_column) if selected else []
         span = spans.get(name, slice(0, 0))
-        if len(after) == span.stop - span.start:
-            out[span] = after
-    return out
+        if len(origins_after) == span.stop - span.start:
+            origins_out[span] = origins_after
+    return origins_out

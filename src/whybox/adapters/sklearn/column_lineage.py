@@ -1,7 +1,7 @@
 """Which of its input columns does each output column of a fitted transformer depend on?
 
 Known transformers are traced exactly. Anything else counts as mixing all its inputs: then those columns are one player, and the
-explanation of that player is still exact. What is declared here is confirmed on real rows (Inputs.confirm).
+explanation of that player is still exact. What is declared here is confirmed on real rows (Inputs.confirm_structure).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 
 from whybox.errors import UnsupportedModelError
 
-__all__ = ["Sources", "positions", "trace"]
+__all__ = ["ColumnSources", "selected_positions", "trace_columns"]
 
-Sources = list[frozenset[int]]
+ColumnSources = list[frozenset[int]]
 
 # Transformers that turn column i into column i and look at nothing else.
 ONE_TO_ONE: Final = frozenset(
@@ -33,7 +33,7 @@ ONE_TO_ONE: Final = frozenset(
 )
 
 
-def trace(transformer: Any, inputs: Sources, width_out: int | None = None) -> Sources:
+def trace_columns(transformer: Any, inputs: ColumnSources, width_out: int | None = None) -> ColumnSources:
     """Return the sources of each output column, given those of the input columns.
 
     Args:
@@ -44,24 +44,24 @@ def trace(transformer: Any, inputs: Sources, width_out: int | None = None) -> So
     if transformer is None or transformer == "passthrough":
         return list(inputs)
     name = type(transformer).__name__
-    known = type(transformer).__module__.partition(".")[0] == "sklearn"
-    if known and name in ONE_TO_ONE:
+    is_sklearn = type(transformer).__module__.partition(".")[0] == "sklearn"
+    if is_sklearn and name in ONE_TO_ONE:
         return list(inputs)
-    if known and name in _TRACERS:
+    if is_sklearn and name in _TRACERS:
         return _TRACERS[name](transformer, inputs)
-    if known and hasattr(transformer, "get_support"):  # every feature selector
+    if is_sklearn and hasattr(transformer, "get_support"):  # every feature selector
         return [inputs[i] for i in np.flatnonzero(transformer.get_support())]
-    mixed = frozenset().union(*inputs)
-    if known and name == "FunctionTransformer":
-        if _columnwise(transformer):
+    all_sources = frozenset().union(*inputs)
+    if is_sklearn and name == "FunctionTransformer":
+        if _is_columnwise(transformer):
             return list(inputs)
         if width_out is None and transformer.feature_names_out is None:
-            return [mixed] * len(inputs)
-    count = width_out if width_out is not None else _width(transformer)
-    return [mixed] * count
+            return [all_sources] * len(inputs)
+    count = width_out if width_out is not None else _output_width(transformer)
+    return [all_sources] * count
 
 
-def _width(transformer: Any) -> int:
+def _output_width(transformer: Any) -> int:
     try:
         return len(transformer.get_feature_names_out())
     except Exception as error:
@@ -71,89 +71,99 @@ def _width(transformer: Any) -> int:
         ) from None
 
 
-def _repeated(inputs: Sources, counts: Sequence[int]) -> Sources:
+def _repeat_sources(inputs: ColumnSources, counts: Sequence[int]) -> ColumnSources:
     return [source for source, n in zip(inputs, counts, strict=True) for _ in range(n)]
 
 
-def _one_hot(t: Any, inputs: Sources) -> Sources:
-    drop = [None] * len(inputs) if t.drop_idx_ is None else list(t.drop_idx_)
-    rare = getattr(t, "infrequent_categories_", None) or [None] * len(inputs)
+def _trace_one_hot(encoder: Any, inputs: ColumnSources) -> ColumnSources:
+    drop = [None] * len(inputs) if encoder.drop_idx_ is None else list(encoder.drop_idx_)
+    infrequent_indices = getattr(encoder, "infrequent_categories_", None) or [None] * len(inputs)
     counts = []
-    for categories, dropped, few in zip(t.categories_, drop, rare, strict=True):
-        n = len(categories) - (len(few) - 1 if few is not None and len(few) else 0)
-        counts.append(n - (dropped is not None))
-    return _repeated(inputs, counts)
+    for categories, dropped, infrequent in zip(encoder.categories_, drop, infrequent_indices, strict=True):
+        count = len(categories) - (len(infrequent) - 1 if infrequent is not None and len(infrequent) else 0)
+        counts.append(count - (dropped is not None))
+    return _repeat_sources(inputs, counts)
 
 
-def _imputer(t: Any, inputs: Sources) -> Sources:
+def _trace_imputer(imputer: Any, inputs: ColumnSources) -> ColumnSources:
     """Impute column by column; columns without any training value are dropped; missingness indicators come last."""
     # With strategy="constant" newer versions drop such columns too, and older ones keep them: the statistics tell.
     # NaN stands for "no value"; None can be the most frequent value of a column of objects.
-    empty = [isinstance(v, (float, np.floating)) and bool(np.isnan(v)) for v in t.statistics_]
-    keep = list(inputs) if t.keep_empty_features else [s for s, e in zip(inputs, empty, strict=True) if not e]
-    return keep + (_indicator(t.indicator_, inputs) if t.add_indicator else [])
+    is_empty = [isinstance(v, (float, np.floating)) and bool(np.isnan(v)) for v in imputer.statistics_]
+    kept_sources = (
+        list(inputs) if imputer.keep_empty_features else [s for s, e in zip(inputs, is_empty, strict=True) if not e]
+    )
+    return kept_sources + (_trace_indicator(imputer.indicator_, inputs) if imputer.add_indicator else [])
 
 
-def _indicator(t: Any, inputs: Sources) -> Sources:
-    return [inputs[i] for i in t.features_]
+def _trace_indicator(indicator: Any, inputs: ColumnSources) -> ColumnSources:
+    return [inputs[i] for i in indicator.features_]
 
 
-def _bins(t: Any, inputs: Sources) -> Sources:
-    return list(inputs) if t.encode == "ordinal" else _repeated(inputs, [int(n) for n in t.n_bins_])
+def _trace_bins(discretizer: Any, inputs: ColumnSources) -> ColumnSources:
+    return (
+        list(inputs)
+        if discretizer.encode == "ordinal"
+        else _repeat_sources(inputs, [int(n) for n in discretizer.n_bins_])
+    )
 
 
-def _target(t: Any, inputs: Sources) -> Sources:
-    return _repeated(inputs, [len(t.encodings_) // len(inputs)] * len(inputs))
+def _trace_target_encoder(encoder: Any, inputs: ColumnSources) -> ColumnSources:
+    return _repeat_sources(inputs, [len(encoder.encodings_) // len(inputs)] * len(inputs))
 
 
-def _splines(t: Any, inputs: Sources) -> Sources:
-    return _repeated(inputs, [t.n_features_out_ // len(inputs)] * len(inputs))
+def _trace_splines(transformer: Any, inputs: ColumnSources) -> ColumnSources:
+    return _repeat_sources(inputs, [transformer.n_features_out_ // len(inputs)] * len(inputs))
 
 
-def _polynomial(t: Any, inputs: Sources) -> Sources:
-    return [frozenset().union(*(inputs[i] for i in np.flatnonzero(powers))) for powers in t.powers_]
+def _trace_polynomial(transformer: Any, inputs: ColumnSources) -> ColumnSources:
+    return [frozenset().union(*(inputs[i] for i in np.flatnonzero(powers))) for powers in transformer.powers_]
 
 
-def _columnwise(t: Any) -> bool:
-    """Whether a FunctionTransformer surely works column by column: its feature_names_out says what columns are called, not how they are made."""
-    return t.func is None or (isinstance(t.func, np.ufunc) and (t.func.nin, t.func.nout) == (1, 1) and not t.kw_args)
+def _is_columnwise(transformer: Any) -> bool:
+    """Whether a FunctionTransformer surely works column by column; its feature_names_out does not tell this."""
+    return transformer.func is None or (
+        isinstance(transformer.func, np.ufunc)
+        and (transformer.func.nin, transformer.func.nout) == (1, 1)
+        and not transformer.kw_args
+    )
 
 
-def _pipeline(t: Any, inputs: Sources) -> Sources:
-    for _, step in t.steps:
-        inputs = trace(step, inputs)
+def _trace_pipeline(pipeline: Any, inputs: ColumnSources) -> ColumnSources:
+    for _, step in pipeline.steps:
+        inputs = trace_columns(step, inputs)
     return inputs
 
 
-def _union(t: Any, inputs: Sources) -> Sources:
-    out: Sources = []
-    for _, step in t.transformer_list:
+def _trace_union(union: Any, inputs: ColumnSources) -> ColumnSources:
+    sources: ColumnSources = []
+    for _, step in union.transformer_list:
         if step != "drop":
-            out += trace(step, inputs)
-    return out
+            sources += trace_columns(step, inputs)
+    return sources
 
 
-def _column_transformer(t: Any, inputs: Sources) -> Sources:
-    spans = t.output_indices_
+def _trace_column_transformer(transformer: Any, inputs: ColumnSources) -> ColumnSources:
+    spans = transformer.output_indices_
     total = max((s.stop for s in spans.values()), default=0)
-    out: Sources = [frozenset()] * total
-    names = [str(n) for n in getattr(t, "feature_names_in_", [])]
-    for name, step, columns in t.transformers_:
+    sources: ColumnSources = [frozenset()] * total
+    names = [str(n) for n in getattr(transformer, "feature_names_in_", [])]
+    for name, step, columns in transformer.transformers_:
         span = spans.get(name, slice(0, 0))
         if isinstance(step, str) and step == "drop":
             continue
-        picked = [inputs[i] for i in positions(columns, names, len(inputs))]
+        selected = [inputs[i] for i in selected_positions(columns, names, len(inputs))]
         width = span.stop - span.start
-        if picked and width:
-            traced = trace(step, picked, width)
+        if selected and width:
+            traced = trace_columns(step, selected, width)
             if len(traced) != width:  # traced wrongly: fall back to the safe reading, one player of all its columns
-                traced = [frozenset().union(*picked)] * width
-            out[span] = traced
-    return out
+                traced = [frozenset().union(*selected)] * width
+            sources[span] = traced
+    return sources
 
 
-def positions(columns: Any, names: Sequence[str], width: int) -> list[int]:
-    """Return which columns a ColumnTransformer's selection means."""
+def selected_positions(columns: Any, names: Sequence[str], width: int) -> list[int]:
+    """Return the positions of the columns that a ColumnTransformer selects."""
     if isinstance(columns, slice):
         if isinstance(columns.start, str) or isinstance(columns.stop, str):
             start = names.index(columns.start) if columns.start is not None else 0
@@ -165,15 +175,15 @@ def positions(columns: Any, names: Sequence[str], width: int) -> list[int]:
     return [names.index(v) if isinstance(v, str) else int(v) % width for v in values]
 
 
-_TRACERS: Final[dict[str, Callable[[Any, Sources], Sources]]] = {
-    "OneHotEncoder": _one_hot,
-    "SimpleImputer": _imputer,
-    "MissingIndicator": _indicator,
-    "KBinsDiscretizer": _bins,
-    "TargetEncoder": _target,
-    "SplineTransformer": _splines,
-    "PolynomialFeatures": _polynomial,
-    "Pipeline": _pipeline,
-    "FeatureUnion": _union,
-    "ColumnTransformer": _column_transformer,
+_TRACERS: Final[dict[str, Callable[[Any, ColumnSources], ColumnSources]]] = {
+    "OneHotEncoder": _trace_one_hot,
+    "SimpleImputer": _trace_imputer,
+    "MissingIndicator": _trace_indicator,
+    "KBinsDiscretizer": _trace_bins,
+    "TargetEncoder": _trace_target_encoder,
+    "SplineTransformer": _trace_splines,
+    "PolynomialFeatures": _trace_polynomial,
+    "Pipeline": _trace_pipeline,
+    "FeatureUnion": _trace_union,
+    "ColumnTransformer": _trace_column_transformer,
 }

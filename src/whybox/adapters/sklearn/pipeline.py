@@ -9,23 +9,23 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.adapters.common import as_columns, quietly
-from whybox.adapters.sklearn.assemble import outer
-from whybox.adapters.sklearn.categories import learnt_by
-from whybox.adapters.sklearn.column_lineage import Sources, trace
+from whybox.adapters.common import as_columns, suppress_warnings
+from whybox.adapters.sklearn.assemble import wrap_model
+from whybox.adapters.sklearn.categories import categories_of_steps
+from whybox.adapters.sklearn.column_lineage import ColumnSources, trace_columns
 from whybox.data.table import Floats, Table, as_table
-from whybox.errors import UnsupportedModelError, WhyboxError
+from whybox.errors import InputError, UnsupportedModelError, WhyboxError
 from whybox.models.base import Model, Scale
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
 from whybox.models.links import Link, Outputs
 
-__all__ = ["Transformed", "pipeline", "search", "transformed_target"]
+__all__ = ["TransformThenCall", "read_pipeline", "read_search", "read_transformed_target"]
 
 Adapt = Callable[[Any], Model]
 
 
-def pipeline(estimator: Any, adapt: Adapt) -> Model:
+def read_pipeline(estimator: Any, adapt: Adapt) -> Model:
     """Read a Pipeline: its transformers become the inputs' encoder, its last step is the model."""
     steps = [(name, step) for name, step in estimator.steps[:-1] if step is not None and step != "passthrough"]
     last = estimator.steps[-1][1]
@@ -36,14 +36,14 @@ def pipeline(estimator: Any, adapt: Adapt) -> Model:
     inner = adapt(last)
     method, scale = own_predict(estimator, inner)
     if not steps:
-        return outer(inner, method, scale, estimator)
-    inputs = _inputs(estimator, steps, inner)
-    return outer(replace(inner, inputs=inputs), method, scale, estimator)
+        return wrap_model(inner, method, scale, estimator)
+    inputs = _pipeline_inputs(estimator, steps, inner)
+    return wrap_model(replace(inner, inputs=inputs), method, scale, estimator)
 
 
 def own_predict(estimator: Any, inner: Model) -> tuple[Callable[[Any], Any], Scale]:
-    """The wrapper's predict that can be held against the inner model: probabilities for classifiers, else predictions."""
-    if inner.own is None:
+    """The wrapper's predict to compare with the inner model: probabilities for classifiers, else predictions."""
+    if inner.own_predict is None:
         raise UnsupportedModelError(f"{inner.kind} has no predict to be held against.")
     if hasattr(estimator, "predict_proba") and inner.outputs.has_probability:
         return estimator.predict_proba, "response"
@@ -52,20 +52,20 @@ def own_predict(estimator: Any, inner: Model) -> tuple[Callable[[Any], Any], Sca
     return estimator.predict, "response"
 
 
-def _inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) -> Inputs:
-    first = steps[0][1]
-    named = hasattr(first, "feature_names_in_")
-    width = int(getattr(first, "n_features_in_", 0) or getattr(estimator, "n_features_in_", 0))
+def _pipeline_inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) -> Inputs:
+    first_step = steps[0][1]
+    named = hasattr(first_step, "feature_names_in_")
+    width = int(getattr(first_step, "n_features_in_", 0) or getattr(estimator, "n_features_in_", 0))
     if not width:
         raise UnsupportedModelError(
-            f"the first step of the Pipeline, {type(first).__name__}, does not say how many columns it was fitted on (n_features_in_)."
+            f"the first step of the Pipeline, {type(first_step).__name__}, does not say how many columns it was fitted on (n_features_in_)."
         )
-    names = tuple(map(str, first.feature_names_in_)) if named else tuple(f"x{i}" for i in range(width))
-    sources: Sources = [frozenset({i}) for i in range(width)]
+    names = tuple(map(str, first_step.feature_names_in_)) if named else tuple(f"x{i}" for i in range(width))
+    sources: ColumnSources = [frozenset({i}) for i in range(width)]
     for i, (_, step) in enumerate(steps):
-        after = steps[i + 1][1] if i + 1 < len(steps) else None
-        known = getattr(after, "n_features_in_", None) if after is not None else len(inner.inputs.names)
-        sources = trace(step, sources, None if known is None else int(known))
+        next_step = steps[i + 1][1] if i + 1 < len(steps) else None
+        n_columns = getattr(next_step, "n_features_in_", None) if next_step is not None else len(inner.inputs.names)
+        sources = trace_columns(step, sources, None if n_columns is None else int(n_columns))
     if len(sources) != len(inner.inputs.names):
         raise UnsupportedModelError(
             f"the transformers of the Pipeline make {len(sources)} columns by our reading, but its model was fitted on {len(inner.inputs.names)}; report these transformers."
@@ -73,60 +73,76 @@ def _inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) -> Input
     per_column = tuple(
         tuple(sorted(frozenset().union(*(sources[p] for p in source)))) for source in inner.inputs.sources
     )
-    learnt = learnt_by([step for _, step in steps], width, inner.inputs)
-    remembered = () if named else _remembered([step for _, step in steps[1:]], inner.inputs)
-    return Inputs(names, named, _Steps(tuple(steps), inner.inputs, learnt), per_column, remembered=remembered)
+    learned_categories = categories_of_steps([step for _, step in steps], width, inner.inputs)
+    remembered = () if named else _names_of_later_steps([step for _, step in steps[1:]], inner.inputs)
+    return Inputs(
+        names,
+        named,
+        _PipelineEncoder(tuple(steps), inner.inputs, learned_categories),
+        per_column,
+        pipeline_names=remembered,
+    )
 
 
-def _remembered(steps: list[Any], inner: Inputs) -> tuple[str, ...]:
-    """The column names that a later step was fitted with, where the first one keeps none."""
+def _names_of_later_steps(steps: list[Any], inner: Inputs) -> tuple[str, ...]:
+    """The column names that a later step was fitted with, if the first step stores none."""
     known = (tuple(map(str, s.feature_names_in_)) for s in steps if hasattr(s, "feature_names_in_"))
     return next(known, inner.names if inner.named else ())
 
 
 @final
 @dataclass(frozen=True)
-class _Steps:
-    """Run the user's own transformers, then the model's own encoder."""
+class _PipelineEncoder:
+    """Runs the user's own transformers, then the model's own encoder."""
 
     steps: tuple[tuple[str, Any], ...]
     inner: Inputs
     categories: Mapping[int, Vocabulary]
 
     @property
-    def elementwise(self) -> bool:
-        """False: what the transformers do is confirmed on real rows."""
+    def is_elementwise(self) -> bool:
+        """False: the structure of the transformers is confirmed on real rows."""
         return False
 
-    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
-        """Return the categories that the transformers, or the model behind them, learnt of the user's own columns."""
+    def learned_categories(self, table: Table | None) -> Mapping[int, Vocabulary]:
+        """Return the categories that the transformers, or the model after them, learned for the user's own columns."""
         del table
         return self.categories
 
-    def only(self, columns: npt.NDArray[np.int64]) -> _Steps:
-        """Return the encoder of some model columns: all steps run, but what they make stays sparse."""
-        return replace(self, inner=self.inner.only(columns))
+    def select_columns(self, columns: npt.NDArray[np.int64]) -> _PipelineEncoder:
+        """Return the encoder of some model columns: all steps run, but their output stays sparse."""
+        return replace(self, inner=self.inner.select_columns(columns))
 
     def __call__(self, table: Table) -> Floats:
         rows = table.for_transformers()
         for name, step in self.steps:
             try:
-                with quietly():
+                with suppress_warnings():
                     rows = step.transform(rows)
             except WhyboxError:
                 raise
-            except Exception as error:
-                raise UnsupportedModelError(
-                    f"the step {name!r} ({type(step).__name__}) of the Pipeline refuses these rows: {error}"
-                ) from error
+            except Exception as error:  # libraries raise whatever they like about rows
+                raise _refusal(name, step, error) from error
         # a sparse matrix stays one: what its empty cells mean is for the model to say
         return self.inner.matrix(self.inner.align(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0])
 
 
+def _refusal(name: str, step: Any, error: Exception) -> WhyboxError:
+    from sklearn.exceptions import NotFittedError
+
+    if isinstance(error, NotFittedError):
+        return UnsupportedModelError(f"the step {name!r} of the Pipeline is not fitted: {error}")
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return InputError(
+        f"the step {name!r} ({type(step).__name__}) of the Pipeline refuses these rows: {reason}. "
+        "Pass rows as they were in training: the same columns and types, and no category that the step has not met and does not ignore."
+    )
+
+
 @final
 @dataclass(frozen=True)
-class Transformed:
-    """What a model's own function answers to rows that the steps before it have transformed."""
+class TransformThenCall:
+    """A model's own function applied to rows after the preceding steps."""
 
     steps: Any
     call: Callable[[Any], Any]
@@ -136,25 +152,25 @@ class Transformed:
         return self.call(self.steps.transform(rows))
 
 
-def search(estimator: Any, adapt: Adapt) -> Model:
+def read_search(estimator: Any, adapt: Adapt) -> Model:
     """Read GridSearchCV and its kin: the refitted best model."""
-    best = getattr(estimator, "best_estimator_", None)
-    if best is None:
+    best_estimator = getattr(estimator, "best_estimator_", None)
+    if best_estimator is None:
         raise UnsupportedModelError(f"this {type(estimator).__name__} has no best_estimator_: fit it, with refit=True.")
-    inner = adapt(best)
+    inner = adapt(best_estimator)
     return replace(inner, kind=f"best model of {type(estimator).__name__}: {inner.kind}")
 
 
-def transformed_target(estimator: Any, adapt: Adapt) -> Model:
+def read_transformed_target(estimator: Any, adapt: Adapt) -> Model:
     """Read TransformedTargetRegressor: the raw scale is the inner regressor's, the link is the inverse transform."""
     inner = adapt(estimator.regressor_)
-    if not inner.outputs.link.identity:
+    if not inner.outputs.link.is_identity:
         raise UnsupportedModelError(
             f"TransformedTargetRegressor of {inner.kind}: two links on top of each other; explain estimator.regressor_ by itself."
         )
-    link = Link("inverse target transform", function=_Inverse(estimator.transformer_, estimator._training_dim))  # noqa: SLF001
+    link = Link("inverse target transform", function=_InverseTransform(estimator.transformer_, estimator._training_dim))  # noqa: SLF001
     outputs = Outputs(inner.outputs.names, link, raw_units="transformed target", response_units="prediction")
-    return outer(replace(inner, outputs=outputs), _FlatPredict(estimator), "response", estimator)
+    return wrap_model(replace(inner, outputs=outputs), _FlatPredict(estimator), "response", estimator)
 
 
 @final
@@ -169,13 +185,13 @@ class _FlatPredict:
 
 @final
 @dataclass(frozen=True)
-class _Inverse:
+class _InverseTransform:
     """The fitted transformer's inverse, on arrays of any shape (..., outputs)."""
 
     transformer: Any
     dimensions: int
 
     def __call__(self, raw: Floats) -> Floats:
-        with quietly():
+        with suppress_warnings():
             flat = self.transformer.inverse_transform(raw.reshape(-1, raw.shape[-1]))
         return np.asarray(flat, dtype=np.float64).reshape(raw.shape)

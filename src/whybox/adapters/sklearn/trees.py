@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.adapters.common import class_names, import_path
-from whybox.adapters.sklearn.assemble import Reading, allows_nan, fitted, number_inputs
+from whybox.adapters.sklearn.assemble import UnverifiedModel, allows_nan, fitted_attribute, number_inputs
 from whybox.adapters.verification.verify import Domain
 from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
 from whybox.models.links import Link, Outputs
-from whybox.models.trees import LESS_EQUAL, MISSING_LEFT, SINGLE, Tree, TreeEnsemble
+from whybox.models.trees import FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT, Tree, TreeEnsemble
 
-__all__ = ["forest", "isolation_forest", "read_tree", "single_tree"]
+__all__ = ["read_forest", "read_isolation_forest", "read_single_tree", "read_tree"]
 
 
 def read_tree(
@@ -25,13 +25,13 @@ def read_tree(
     columns: npt.NDArray[np.integer] | None = None,
     output: int = -1,
     weight: float = 1.0,
-    share: float | None = 1.0,
+    gain_total: float | None = 1.0,
 ) -> Tree:
     """Return one fitted ``sklearn.tree._tree.Tree`` with the given leaf values (nodes,) or (nodes, outputs).
 
     Args:
         columns: for a tree grown on some columns only, their positions among all.
-        share: what the tree's impurity decreases add up to in ``feature_importances_`` of the ensemble; None: they stay as they are.
+        gain_total: what the tree's impurity decreases add up to in ``feature_importances_`` of the ensemble; None: they stay as they are.
     """
     feature = np.where(tree.children_left < 0, -1, tree.feature)
     if columns is not None:
@@ -40,9 +40,9 @@ def read_tree(
     decrease = cover * tree.impurity
     inner = tree.children_left >= 0
     gain = np.where(inner, decrease - decrease[tree.children_left] - decrease[tree.children_right], 0.0) / cover[0]
-    if share is not None and gain.sum() > 0:
-        gain *= share / gain.sum()
-    flags = np.full(len(feature), LESS_EQUAL | SINGLE, dtype=np.uint8)
+    if gain_total is not None and gain.sum() > 0:
+        gain *= gain_total / gain.sum()
+    flags = np.full(len(feature), LESS_EQUAL | FLOAT32_SPLIT, dtype=np.uint8)
     flags |= np.where(np.asarray(tree.missing_go_to_left, dtype=bool), MISSING_LEFT, 0).astype(np.uint8)
     return Tree(
         left=tree.children_left,
@@ -60,15 +60,17 @@ def read_tree(
 
 def class_shares(estimator: Any) -> tuple[list[Floats], list[npt.NDArray[Any]]]:
     """Return, for each target of a tree classifier, the class probabilities at every node, and the classes."""
-    raw = np.asarray(estimator.tree_.value, dtype=np.float64)
-    many = estimator.n_outputs_ > 1
-    classes = estimator.classes_ if many else [estimator.classes_]
-    return [raw[:, k, : len(c)] for k, c in enumerate(classes)], list(classes)
+    shares = np.asarray(estimator.tree_.value, dtype=np.float64)
+    is_multi_output = estimator.n_outputs_ > 1
+    classes = estimator.classes_ if is_multi_output else [estimator.classes_]
+    return [shares[:, target, : len(classes_of_target)] for target, classes_of_target in enumerate(classes)], list(
+        classes
+    )
 
 
-def probabilities(estimator: Any) -> Floats:
+def node_probabilities(estimator: Any) -> Floats:
     """Node values (nodes, outputs) of a tree classifier: one column for a binary target, one a class otherwise."""
-    return np.column_stack([p[:, 1:] if p.shape[1] == 2 else p for p in class_shares(estimator)[0]])
+    return np.column_stack([shares[:, 1:] if shares.shape[1] == 2 else shares for shares in class_shares(estimator)[0]])
 
 
 def probability_outputs(classes: list[npt.NDArray[Any]]) -> Outputs:
@@ -76,7 +78,7 @@ def probability_outputs(classes: list[npt.NDArray[Any]]) -> Outputs:
     if len(classes) == 1:
         names = class_names(classes[0])
         if len(names) == 2:
-            return Outputs(names[1:], raw_units="probability", response_units="probability", negative=names[0])
+            return Outputs(names[1:], raw_units="probability", response_units="probability", negative_class=names[0])
         return Outputs(names, raw_units="probability", response_units="probability")
     names = tuple(
         f"y{k}={name}"
@@ -91,23 +93,23 @@ def value_outputs(count: int) -> Outputs:
     return Outputs(("prediction",) if count == 1 else tuple(f"y{k}" for k in range(count)))
 
 
-def single_tree(estimator: Any) -> Reading:
+def read_single_tree(estimator: Any) -> UnverifiedModel:
     """Read DecisionTree* and ExtraTree*."""
-    fitted(estimator, "tree_")
-    return _average(estimator, [estimator])
+    fitted_attribute(estimator, "tree_")
+    return _mean_of_trees(estimator, [estimator])
 
 
-def forest(estimator: Any) -> Reading:
+def read_forest(estimator: Any) -> UnverifiedModel:
     """Read RandomForest* and ExtraTrees*: the mean over trees."""
-    return _average(estimator, fitted(estimator, "estimators_"))
+    return _mean_of_trees(estimator, fitted_attribute(estimator, "estimators_"))
 
 
-def _average(estimator: Any, members: list[Any]) -> Reading:
+def _mean_of_trees(estimator: Any, members: list[Any]) -> UnverifiedModel:
     classifier = hasattr(estimator, "classes_")
     weight = 1.0 / len(members)
     trees = []
     for member in members:
-        value = probabilities(member) if classifier else np.asarray(member.tree_.value, dtype=np.float64)[:, :, 0]
+        value = node_probabilities(member) if classifier else np.asarray(member.tree_.value, dtype=np.float64)[:, :, 0]
         trees.append(read_tree(member.tree_, value, weight=weight, output=0 if value.shape[1] == 1 else -1))
     if classifier:
         outputs = probability_outputs(
@@ -117,37 +119,40 @@ def _average(estimator: Any, members: list[Any]) -> Reading:
             outputs = probability_outputs([np.asarray(estimator.classes_)])
     else:
         outputs = value_outputs(int(estimator.n_outputs_))
-    nan = allows_nan(estimator)
-    model = TreeEnsemble.stack(
+    takes_nan = allows_nan(estimator)
+    model = TreeEnsemble.from_trees(
         trees,
         base=np.zeros(len(outputs.names)),
-        inputs=number_inputs(estimator, single=True, nan=nan, infinite=False),
+        inputs=number_inputs(estimator, float32=True, nan=takes_nan, infinite=False),
         outputs=outputs,
         kind=import_path(estimator),
     )
-    return Reading(
-        model, estimator.predict_proba if classifier else estimator.predict, "raw", Domain(nan=nan, infinite=False)
+    return UnverifiedModel(
+        model,
+        estimator.predict_proba if classifier else estimator.predict,
+        "raw",
+        Domain(nan=takes_nan, infinite=False),
     )
 
 
-def isolation_forest(estimator: Any) -> Reading:
+def read_isolation_forest(estimator: Any) -> UnverifiedModel:
     """Read IsolationForest. The raw output is the mean path length (units: splits); the link gives ``score_samples``."""
-    members = fitted(estimator, "estimators_")
+    members = fitted_attribute(estimator, "estimators_")
     trees = []
     for member, columns in zip(members, estimator.estimators_features_, strict=True):
-        t = member.tree_
-        length = _depths(t) + _average_path_length(np.asarray(t.n_node_samples))
-        trees.append(read_tree(t, length, columns=columns, output=0, weight=1.0 / len(members)))
+        tree = member.tree_
+        length = _node_depths(tree) + _average_path_length(np.asarray(tree.n_node_samples))
+        trees.append(read_tree(tree, length, columns=columns, output=0, weight=1.0 / len(members)))
     scale = float(_average_path_length(np.array([estimator.max_samples_]))[0])
     if scale == 0:
         raise UnsupportedModelError(
             "this IsolationForest was fitted with max_samples=1, so every path has length zero and there is nothing to explain."
         )
-    nan = allows_nan(estimator)
-    model = TreeEnsemble.stack(
+    takes_nan = allows_nan(estimator)
+    model = TreeEnsemble.from_trees(
         trees,
         base=[0.0],
-        inputs=number_inputs(estimator, single=True, nan=nan, infinite=False),
+        inputs=number_inputs(estimator, float32=True, nan=takes_nan, infinite=False),
         kind=import_path(estimator),
         outputs=Outputs(
             ("path length",),
@@ -156,10 +161,10 @@ def isolation_forest(estimator: Any) -> Reading:
             response_units="score_samples",
         ),
     )
-    return Reading(model, estimator.score_samples, "response", Domain(nan=nan, infinite=False))
+    return UnverifiedModel(model, estimator.score_samples, "response", Domain(nan=takes_nan, infinite=False))
 
 
-def _depths(tree: Any) -> Floats:
+def _node_depths(tree: Any) -> Floats:
     """Edges from the root to each node."""
     depth = np.zeros(tree.node_count)
     for node in range(tree.node_count):  # parents come first
@@ -169,11 +174,14 @@ def _depths(tree: Any) -> Floats:
     return depth
 
 
-def _average_path_length(n: npt.NDArray[np.integer]) -> Floats:
+def _average_path_length(n_points: npt.NDArray[np.integer]) -> Floats:
     """Mean path length of an unsuccessful search in a binary tree of n points (Liu, Ting & Zhou, Isolation Forest, ICDM 2008, eq. 1)."""
-    n = n.astype(np.float64)
-    out = np.zeros(len(n))
-    out[n == 2] = 1.0
-    many = n > 2
-    out[many] = 2.0 * (np.log(n[many] - 1.0) + np.euler_gamma) - 2.0 * (n[many] - 1.0) / n[many]
-    return out
+    n_points = n_points.astype(np.float64)
+    length = np.zeros(len(n_points))
+    length[n_points == 2] = 1.0
+    more_than_two = n_points > 2
+    length[more_than_two] = (
+        2.0 * (np.log(n_points[more_than_two] - 1.0) + np.euler_gamma)
+        - 2.0 * (n_points[more_than_two] - 1.0) / n_points[more_than_two]
+    )
+    return length

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any, Final
 
-from whybox.errors import ModelFileError, UntrustedPickleError
+from whybox.errors import Argument, ModelFileError, Part, UntrustedPickleError
 
 __all__ = ["check_archive"]
 
@@ -79,8 +79,9 @@ def check_archive(raw: bytes, name: str) -> None:
                 raise UntrustedPickleError(_refusal(name, f"it has {text[:60]!r} in place of {key}"))
 
 
-def _refusal(name: str, what: str) -> str:
-    return f"{name} could run code when it is loaded: {what}. If you trust whoever made it: --trust-pickle on the command line, trust_pickle=True in Python."
+def _refusal(name: str, what: str) -> tuple[Part, ...]:
+    about = f"{name} could run code when it is loaded: {what}. If you trust whoever made it: "
+    return about, Argument("trust_pickle", True), "."
 
 
 def _check_pickle(raw: bytes, name: str, part: str) -> None:

@@ -40,7 +40,7 @@ def types_in_call_order(net: TorchForward, few: tuple[npt.NDArray[Any], ...]) ->
     ]
     try:
         with without_compilation():
-            net.evaluate(tuple(net.array(x) for x in few))
+            net.forward(tuple(net.array(x) for x in few))
     except Exception:  # noqa: S110  # it failed before, and fails again after its first layer
         pass
     finally:

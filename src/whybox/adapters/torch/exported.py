@@ -17,7 +17,7 @@ from whybox.adapters.network_outputs import first_line
 from whybox.adapters.torch.archive_safety import check_archive
 from whybox.adapters.torch.module import TorchNetwork, wrap
 from whybox.adapters.torch.training_mode import refuse_training
-from whybox.errors import ModelFileError, UnsupportedModelError, UntrustedPickleError
+from whybox.errors import Argument, ModelFileError, UnsupportedModelError, UntrustedPickleError
 
 __all__ = ["Program", "read"]
 
@@ -62,8 +62,10 @@ def read(path: Path, *, trust_pickle: bool = False) -> TorchNetwork:
 def _read_pickle(path: Path, *, trust_pickle: bool) -> TorchNetwork:
     if not trust_pickle:
         raise UntrustedPickleError(
-            f"{path.name} is a pickle, and reading it would run whatever code is in it. {_EXPORT_HINT}. If you trust whoever made the file: --trust-pickle on the "
-            "command line, trust_pickle=True in Python."
+            f"{path.name} is a pickle, and reading it would run whatever code is in it. {_EXPORT_HINT}. If you trust whoever made the "
+            "file: --trust-pickle on the command line, ",
+            Argument("trust_pickle", True),
+            " in Python.",
         )
     try:
         loaded = torch.load(path, weights_only=False, map_location="cpu")

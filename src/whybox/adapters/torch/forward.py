@@ -16,7 +16,7 @@ import torch
 from whybox.adapters.network_outputs import first_line
 from whybox.adapters.torch.state import State, without_compilation
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
-from whybox.models.differentiable import Array, Differentiable, Indices, neighbours
+from whybox.models.differentiable import Array, Differentiable, Indices, consecutive_slice
 
 __all__ = ["TorchForward"]
 
@@ -42,7 +42,7 @@ class TorchForward(Differentiable):
     Attributes:
         module: the module. state: what the module is put back to after each forward. device, dtype: of its inputs.
         head: takes the module's result and gives one tensor of outputs. autocast: type of autocast, None for none.
-        layer: None, or the layer whose output is the first input (see `from_layer`).
+        layer: None, or the layer whose output is the first input (see `split_at_layer`).
         observed: what forwards showed about the module. keywords: names that inputs are passed under, () for positions.
         declared_names: names of the inputs, if forward does not show them. bytes_as_given: True if whole numbers keep their type.
     """
@@ -59,16 +59,16 @@ class TorchForward(Differentiable):
     declared_names: tuple[str, ...] = ()
     bytes_as_given: bool = False
 
-    def fresh(self) -> Self:
+    def fresh_copy(self) -> Self:
         """See Differentiable."""
-        return replace(super().fresh(), observed=_Observed())
+        return replace(super().fresh_copy(), observed=_Observed())
 
     @property
-    def bad_index_is_fatal(self) -> bool:
+    def may_break_device(self) -> bool:
         """See Differentiable."""
         return bool(self.device.type != "cpu")
 
-    def is_array(self, x: Any) -> bool:
+    def is_own_array(self, x: Any) -> bool:
         """True for a tensor."""
         return isinstance(x, torch.Tensor)
 
@@ -93,7 +93,7 @@ class TorchForward(Differentiable):
 
     def take(self, a: Array, rows: Indices) -> Array:
         """Rows of a tensor; consecutive rows are not copied."""
-        if (consecutive := neighbours(rows)) is not None:
+        if (consecutive := consecutive_slice(rows)) is not None:
             return a[consecutive]
         return a.index_select(0, torch.as_tensor(rows, device=a.device))
 
@@ -151,7 +151,7 @@ class TorchForward(Differentiable):
     def _call(self, x: tuple[Any, ...]) -> Any:
         return self.module(**dict(zip(self.keywords, x, strict=True))) if self.keywords else self.module(*x)
 
-    def evaluate(self, x: tuple[Array, ...]) -> Array:
+    def forward(self, x: tuple[Array, ...]) -> Array:
         """See Differentiable."""
         with torch.no_grad():
             return self._run(self._laid_out(x))

@@ -24,12 +24,12 @@ from torch.fx.node import map_arg
 
 from whybox.adapters.network_outputs import first_line
 from whybox.adapters.torch.dispatch_tracer import NumpyGuard, RecordedGraph, record_operators
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 
 __all__ = ["INSTEAD_HINT", "Graph", "capture", "operator_name"]
 
 aten: Final = torch.ops.aten
-INSTEAD_HINT: Final = "use method='integrated_gradients', which needs derivatives only"
+INSTEAD_HINT: Final = "use ", Argument("method", "integrated_gradients"), ", which needs derivatives only."
 
 # Operators that use the shape of their tensor only.
 _SHAPE_ONLY: Final = frozenset(
@@ -193,7 +193,8 @@ def capture(function: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], 
         reason = next((function for sign, function in _CAUSES.items() if sign in str(error)), None)
         raise UnsupportedModelError(
             "operators of the network cannot be traced without its numbers"
-            f"{f': {reason}' if reason else f' ({type(error).__name__}: {message}); most often a branch or a loop in it depends on the numbers of a row'}; {INSTEAD_HINT}."
+            f"{f': {reason}' if reason else f' ({type(error).__name__}: {message}); most often a branch or a loop in it depends on the numbers of a row'}; ",
+            INSTEAD_HINT,
         ) from error
     return _graph(module, row)
 

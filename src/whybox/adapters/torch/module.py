@@ -27,7 +27,7 @@ from whybox.adapters.torch.memory import LiveBytes, saved_bytes, storages
 from whybox.adapters.torch.sequences import inputs_of_sequence_layers
 from whybox.adapters.torch.state import State, rng_state, without_compilation
 from whybox.adapters.torch.training_mode import exported_in_eval
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, LayerTap, Pull, RuleBackward
 
 __all__ = ["TorchNetwork", "wrap"]
@@ -84,7 +84,7 @@ class TorchNetwork(TorchForward):
 
     # numbers there and back
 
-    def with_input_types(self, given: Sequence[str], sample: tuple[npt.NDArray[Any], ...]) -> Iterator[TorchNetwork]:
+    def with_input_dtypes(self, given: Sequence[str], sample: tuple[npt.NDArray[Any], ...]) -> Iterator[TorchNetwork]:
         """See Differentiable: then the type of the first layer that is called, and single precision; last, whole numbers in the type they came in."""
         longer = [
             d for d in (getattr(torch, name) for name in given) if torch.finfo(d).eps < torch.finfo(self.dtype).eps
@@ -126,7 +126,7 @@ class TorchNetwork(TorchForward):
             return
         self.observed.channels_last = True
         try:
-            output = self.evaluate(x)
+            output = self.forward(x)
             same = bool(torch.allclose(output, plain, rtol=1e-3, atol=1e-4 * float(plain.abs().max())))
         except (RuntimeError, UnsupportedModelError):  # a view that needs rows in one piece of memory
             same = False
@@ -148,7 +148,7 @@ class TorchNetwork(TorchForward):
 
         return outputs.detach(), pull
 
-    def measure_backward(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+    def forward_and_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes of all tensors that autograd keeps, parameters left out."""
         rng_before = rng_state(self.device)
         with saved_bytes((*self.module.parameters(), *self.module.buffers())) as sizes:
@@ -180,7 +180,7 @@ class TorchNetwork(TorchForward):
         if torch.equal(rng_before, rng_state(self.device)):
             return
         near = 1e-5 * float(outputs.abs().max()) if outputs.numel() else 0.0
-        if not all(torch.allclose(self.evaluate(x), outputs, rtol=1e-5, atol=near) for _ in range(3)):
+        if not all(torch.allclose(self.forward(x), outputs, rtol=1e-5, atol=near) for _ in range(3)):
             raise UnsupportedModelError(
                 "the network draws random numbers, and its outputs for the same rows differ from call to call (dropout with training=True, noise): there is no single output to "
                 "explain. Switch that off in forward, or fix the random numbers (a torch.Generator seeded there)."
@@ -189,17 +189,17 @@ class TorchNetwork(TorchForward):
     def _compiled(self) -> bool:
         return any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) for m in self.module.modules())
 
-    def measure_forward(self, x: tuple[Array, ...]) -> tuple[Array, int]:
+    def forward_and_live_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the most bytes of tensors in use at a time, parameters left out; see whybox.adapters.torch.memory."""
         if self._compiled():
-            return self.measure_backward(x)  # memory of compiled code is not seen
+            return self.forward_and_memory(x)  # memory of compiled code is not seen
         rng_before = rng_state(self.device)
         with LiveBytes(storages((*self.module.parameters(), *self.module.buffers()))) as met:
-            outputs = self.evaluate(x)
+            outputs = self.forward(x)
         self._check_deterministic(x, outputs, rng_before)
-        return self.measure_backward(x) if met.incomplete else (outputs, met.peak)
+        return self.forward_and_memory(x) if met.incomplete else (outputs, met.peak)
 
-    def with_output(self, output: Any) -> TorchNetwork:
+    def select_output(self, output: Any) -> TorchNetwork:
         """See Differentiable."""
         return replace(self, head=OutputPart(output, torch.Tensor))
 
@@ -207,7 +207,7 @@ class TorchNetwork(TorchForward):
         """See Differentiable."""
         return replace(self, keywords=names)
 
-    def input_names(self, *, required: bool = False) -> tuple[str, ...]:
+    def accepted_inputs(self, *, required: bool = False) -> tuple[str, ...]:
         """See Differentiable."""
         return self.declared_names or parameter_names(self.module.forward, required=required)
 
@@ -220,7 +220,7 @@ class TorchNetwork(TorchForward):
         """Under autocast in bfloat16."""
         if dtype not in ("bfloat16", "float32"):
             raise OptionError(
-                f"dtype={dtype!r} is not known: float32, or bfloat16, which is compared with float32 on a few rows."
+                Argument("dtype", dtype), " is not known: float32, or bfloat16 (compared with float32 on a few rows)."
             )
         return replace(
             self,
@@ -237,17 +237,17 @@ class TorchNetwork(TorchForward):
             for name, m in self._named_layers()
             if not [c for c, _ in m.named_children() if c != PARAMETRIZED_SUFFIXES]
         ]
-        return self._record_layers(lambda: self.evaluate(x), leaves)
+        return self._record_layers(lambda: self.forward(x), leaves)
 
     def blocks(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """See Differentiable: all named modules whose output is one tensor, in the order they run."""
-        return self._record_layers(lambda: self.evaluate(x), [name for name, _ in self._named_layers()])
+        return self._record_layers(lambda: self.forward(x), [name for name, _ in self._named_layers()])
 
     def _named_layers(self) -> Iterator[tuple[str, torch.nn.Module]]:
         """Named modules that rows pass through; those that compute weights (weight_norm and the like) are left out."""
         return ((n, m) for n, m in self.module.named_modules() if n and PARAMETRIZED_SUFFIXES not in n.split("."))
 
-    def layer_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
+    def reachable_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """See Differentiable. A check of input sizes before the first layer is switched off."""
 
         def run() -> None:
@@ -281,16 +281,16 @@ class TorchNetwork(TorchForward):
                 handle.remove()
         return met
 
-    def sequence_inputs(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
+    def sequence_layers(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
         """See Differentiable."""
-        own = getattr(self.module, "sequence_inputs", None)  # a model of Keras
+        own = getattr(self.module, "sequence_layers", None)  # a model of Keras
         yield from (
-            own(lambda: self.evaluate(x))
+            own(lambda: self.forward(x))
             if own
-            else inputs_of_sequence_layers(self.module, len(x[0]), lambda: self.evaluate(x))
+            else inputs_of_sequence_layers(self.module, len(x[0]), lambda: self.forward(x))
         )
 
-    def tap(self, x: tuple[Array, ...], layer: str) -> LayerTap:
+    def tap_layer(self, x: tuple[Array, ...], layer: str) -> LayerTap:
         """See Differentiable: nothing before the layer is kept for derivatives."""
         layer_outputs: list[torch.Tensor] = []
 
@@ -317,7 +317,7 @@ class TorchNetwork(TorchForward):
 
         return LayerTap(outputs.detach(), layer_outputs[0].detach(), pull)
 
-    def from_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[TorchNetwork, Array]:
+    def split_at_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[TorchNetwork, Array]:
         """See Differentiable."""
         layer_outputs: list[Any] = []
         handle = self._layer(layer).register_forward_hook(
@@ -325,7 +325,7 @@ class TorchNetwork(TorchForward):
         )
         try:
             with without_compilation():
-                self.evaluate(x)
+                self.forward(x)
         finally:
             handle.remove()
         if (
@@ -338,13 +338,13 @@ class TorchNetwork(TorchForward):
             )
         return replace(self, layer=layer, dtype=layer_outputs[0].dtype), layer_outputs[0].detach()
 
-    def rule_backward(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
+    def with_rules(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
         """Operator rules; see whybox.adapters.torch.rules."""
         from whybox.adapters.torch.rules import rule_backward
 
         return rule_backward(self, rules, x, reference)
 
-    def randomised(self, seed: int, layer: str | None = None) -> TorchNetwork:
+    def with_random_parameters(self, seed: int, layer: str | None = None) -> TorchNetwork:
         """A copy with parameters drawn anew by each layer's own initialisation, else as normal numbers of the same spread (those with one axis are shuffled)."""
         module = _deep_copy(self.module)
         with torch.random.fork_rng(devices=[]):

@@ -29,7 +29,7 @@ from whybox.adapters.torch.rules_elementwise import ELEMENTWISE, Call, Rule
 from whybox.adapters.torch.rules_guided import GUIDED, undefined
 from whybox.adapters.torch.rules_pooling import POOLING
 from whybox.adapters.torch.rules_products import BILINEAR, PRODUCTS
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Pull, RuleBackward
 
 __all__ = ["rule_backward"]
@@ -151,10 +151,12 @@ def rule_backward(
         OptionError: there are no such rules. UnsupportedModelError: an operator has no rule, or the network cannot be traced.
     """
     if rules not in ("deeplift", "guided"):
-        raise OptionError(f"rules={rules!r} are not known: 'deeplift' or 'guided'.")
+        raise OptionError(f"rules {rules!r} are not known: 'deeplift' or 'guided'.")
     if net.autocast is not None or "mixed" in net.arithmetic:
         raise UnsupportedModelError(
-            "operator rules divide small differences and are not computed under autocast or mixed precision; leave dtype out, or make the network in float32."
+            "operator rules divide small differences and are not computed under autocast or mixed precision; leave ",
+            Argument("dtype"),
+            " out, or make the network in float32.",
         )
     graph = captured(net, x)
     rules_of, operators = _deeplift_rules(graph) if rules == "deeplift" else _guided_rules(graph)
@@ -236,7 +238,7 @@ def _only_first_outputs(graph: Graph, rules_of: dict[Node, Rule]) -> None:
 
 
 def _refusal(op: Any, reason: str) -> UnsupportedModelError:
-    return UnsupportedModelError(f"operator {operator_name(op)!r} has no rule here ({reason}); {INSTEAD_HINT}.")
+    return UnsupportedModelError(f"operator {operator_name(op)!r} has no rule here ({reason}); ", INSTEAD_HINT)
 
 
 def _guided_rules(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
@@ -247,13 +249,17 @@ def _guided_rules(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
         reason = undefined(node, graph.output)
         if reason:
             raise UnsupportedModelError(
-                f"guided backpropagation is not defined for operator {operator_name(node.target)!r} ({reason}); use method='deeplift' or 'integrated_gradients'."
+                f"guided backpropagation is not defined for operator {operator_name(node.target)!r} ({reason}); use ",
+                Argument("method", "deeplift"),
+                " or 'integrated_gradients'.",
             )
         if node.target in GUIDED and GUIDED[node.target].refuse(node.args) == "":  # type: ignore[misc]
             rules_of[node] = GUIDED[node.target]
     if not rules_of:
         raise UnsupportedModelError(
-            "there is no ReLU in this network: guided backpropagation would be the plain gradient; use method='gradient'."
+            "there is no ReLU in this network: guided backpropagation would be the plain gradient; use ",
+            Argument("method", "gradient"),
+            ".",
         )
     return rules_of, dict(Counter(operator_name(n.target) for n in rules_of))
 
@@ -383,9 +389,9 @@ class _GraphRunner:
         with saved_bytes(t for t in self.constants.values() if isinstance(t, Tensor)) as sizes:
             outputs, base, _ = self.run(x, reference)
         self._last = None
-        self._compare(self.net.evaluate(x), outputs)
+        self._compare(self.net.forward(x), outputs)
         if reference is not None and base is not None:
-            self._compare(self.net.evaluate(reference), base)
+            self._compare(self.net.forward(reference), base)
         return sum(sizes.values()) // len(x[0])
 
     def _compare(self, expected: Tensor, ours: Tensor) -> None:
@@ -397,7 +403,8 @@ class _GraphRunner:
         if not difference <= allowed * scale:
             raise UnsupportedModelError(
                 f"the traced graph does not reproduce the network (it differs by {difference:.3g}, outputs up to {scale:.3g}): the network depends on the numbers of a "
-                f"row in a branch, on the other rows in its batch, or on something outside; {INSTEAD_HINT}."
+                f"row in a branch, on the other rows in its batch, or on something outside; ",
+                INSTEAD_HINT,
             )
 
     def references(self, reference: tuple[Tensor, ...]) -> tuple[_Reference, Tensor]:

@@ -1,4 +1,4 @@
-"""XGBoost's category names beyond ASCII, which its releases before 3.4 store cut into wrong pieces."""
+"""XGBoost's category names beyond ASCII, which releases before 3.4 store damaged, cut at wrong places."""
 
 from __future__ import annotations
 
@@ -14,92 +14,100 @@ from whybox.errors import DtypeError, shown
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Encoder, NumberEncoder
 
-__all__ = ["Garbled"]
+__all__ = ["DamagedNamesEncoder"]
 
 
 @final
 @dataclass(frozen=True)
-class Garbled(Encoder):
-    """Category names beyond ASCII, which XGBoost before 3.4 cuts by characters where it should cut by bytes.
+class DamagedNamesEncoder(Encoder):
+    """Encodes columns with category names beyond ASCII, which XGBoost before 3.4 cuts by characters instead of bytes.
 
-    A column whose own list of categories is cut to the very same pieces is the training column, and its codes are the model's.
+    If a column's own list of categories is cut to the same pieces, it is the training column, and its codes are the model's.
     """
 
-    base: NumberEncoder
-    fixed: bool = False  # written by a version that cuts right; the names may still be older than the file
+    numbers: NumberEncoder
+    names_are_cut_right: bool = (
+        False  # written by a version that cuts right; the names may still be older than the file
+    )
 
     @property
-    def elementwise(self) -> bool:
+    def is_elementwise(self) -> bool:
         """True: columns are read one to one."""
         return True
 
-    def learnt(self, table: Table | None) -> Mapping[int, Vocabulary]:
+    def learned_categories(self, table: Table | None) -> Mapping[int, Vocabulary]:
         """Return the categories of training where their names are whole; damaged names are refused when codes are looked up."""
-        whole = (c for c, known in self.base.categories.items() if known is None or not self._damaged(known))
-        every = self.base.learnt(table)
-        return {c: every[c] for c in whole}
+        undamaged = (
+            column
+            for column, categories in self.numbers.categories.items()
+            if categories is None or not self._is_damaged(categories)
+        )
+        vocabularies = self.numbers.learned_categories(table)
+        return {column: vocabularies[column] for column in undamaged}
 
     @property
     def absent(self) -> float:
-        """What XGBoost reads where a sparse matrix stores nothing."""
-        return self.base.absent
+        """The value that XGBoost reads where a sparse matrix stores nothing."""
+        return self.numbers.absent
 
     def __call__(self, table: Table) -> Floats:
-        """Return the matrix, codes taken from the frame's own where names are damaged."""
-        found = dict(self.base.categories)
-        for i, known in found.items():
-            if known is not None and self._damaged(known):
-                found[i] = self._codes(table.column(i), known)
-        return replace(self.base, categories=found)(table)
+        """Return the matrix, with the frame's own codes where names are damaged."""
+        categories = dict(self.numbers.categories)
+        for i, names in categories.items():
+            if names is not None and self._is_damaged(names):
+                categories[i] = self._names_with_certain_codes(table.column(i), names)
+        return replace(self.numbers, categories=categories)(table)
 
-    def _damaged(self, known: tuple[Any, ...]) -> bool:
+    def _is_damaged(self, known: tuple[Any, ...]) -> bool:
         names = [str(n) for n in known]
-        return not all(n.isascii() for n in names) and not (self.fixed and all(map(_whole, names)))
+        return not all(n.isascii() for n in names) and not (
+            self.names_are_cut_right and all(map(_is_valid_text, names))
+        )
 
     @staticmethod
-    def _codes(column: Column, known: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the names whose codes are certain: the column's own list where it fits, else those before the first damaged one."""
-        if column.categories is not None and _cut(column.categories) == known:
-            _refuse_twins(column, known)
+    def _names_with_certain_codes(column: Column, stored: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the names with certain codes: the column's own list if it fits, else the names before the first damaged one."""
+        if column.categories is not None and _cut_like_xgboost(column.categories) == stored:
+            _refuse_ambiguous_names(column, stored)
             return column.categories
-        whole = known[: next(i for i, n in enumerate(known) if not str(n).isascii())]
-        asked = column.categories if column.categories is not None else tuple(column.objects())
-        unknown = sorted({str(v) for v in asked if not is_missing(v) and v not in whole})
-        if unknown:
+        certain = stored[: next(i for i, n in enumerate(stored) if not str(n).isascii())]
+        given = column.categories if column.categories is not None else tuple(column.objects())
+        uncertain = sorted({str(v) for v in given if not is_missing(v) and v not in certain})
+        if uncertain:
             raise DtypeError(
-                f"column {column.name!r} holds {shown(unknown, most=4)}, which cannot be matched with the model's categories: {_reason(known)} "
+                f"column {column.name!r} holds {shown(uncertain, most=4)}, which cannot be matched with the model's categories: {_damage_message(stored)} "
                 "Pass a frame whose column has the very categories of the "
                 f"training column in their order (its pandas Categorical dtype), or {_REMEDY}."
             )
-        return whole
+        return certain
 
 
 _REMEDY: Final = "train again with XGBoost 3.4 or newer, or with ASCII names"
 
 
-def _reason(known: tuple[Any, ...]) -> str:
-    pieces = [str(n).encode("utf-8", "surrogateescape").decode("utf-8", "replace") for n in known]
+def _damage_message(stored: tuple[Any, ...]) -> str:
+    pieces = [str(n).encode("utf-8", "surrogateescape").decode("utf-8", "replace") for n in stored]
     return (
         f"XGBoost before 3.4 damages category names beyond ASCII when it stores them (here: {shown(pieces, most=4)})."
     )
 
 
-def _refuse_twins(column: Column, known: tuple[Any, ...]) -> None:
-    """Refuse rows with a category whose piece is that of an earlier one: XGBoost itself takes it for that one."""
+def _refuse_ambiguous_names(column: Column, stored: tuple[Any, ...]) -> None:
+    """Refuse rows with a category cut to the same piece as an earlier one, which XGBoost itself confuses with it."""
     assert column.categories is not None  # noqa: S101  # asked by the caller
-    first = {piece: code for code, piece in reversed(tuple(enumerate(known)))}
-    taken_for = {code: first[piece] for code, piece in enumerate(known) if first[piece] != code}
-    held = [code for code in np.unique(column.values).tolist() if code in taken_for]
-    if held:
-        names = [(column.categories[code], column.categories[taken_for[code]]) for code in held]
+    first_code = {piece: code for code, piece in reversed(tuple(enumerate(stored)))}
+    taken_for = {code: first_code[piece] for code, piece in enumerate(stored) if first_code[piece] != code}
+    ambiguous = [code for code in np.unique(column.values).tolist() if code in taken_for]
+    if ambiguous:
+        names = [(column.categories[code], column.categories[taken_for[code]]) for code in ambiguous]
         raise DtypeError(
-            f"column {column.name!r} holds {', '.join(f'{a!r} (taken for {b!r})' for a, b in names[:4])}{' and more' if len(names) > 4 else ''}: {_reason(known)} "
-            f"Here different names leave the same pieces, so XGBoost's own predict takes one category for another. To explain what the trees learnt, {_REMEDY}."
+            f"column {column.name!r} holds {', '.join(f'{a!r} (taken for {b!r})' for a, b in names[:4])}{' and more' if len(names) > 4 else ''}: {_damage_message(stored)} "
+            f"Here different names leave the same pieces, so XGBoost's own predict takes one category for another. To explain what the trees learned, {_REMEDY}."
         )
 
 
-def _whole(name: str) -> bool:
-    """Whether these are characters, not pieces of some."""
+def _is_valid_text(name: str) -> bool:
+    """Whether a name is valid text, not a piece of a character."""
     try:
         name.encode()
     except UnicodeEncodeError:  # bytes that are no text were read as surrogates
@@ -107,8 +115,8 @@ def _whole(name: str) -> bool:
     return True
 
 
-def _cut(categories: tuple[Any, ...]) -> tuple[str, ...]:
+def _cut_like_xgboost(categories: tuple[Any, ...]) -> tuple[str, ...]:
     names = [str(c) for c in categories]
     text = "".join(names).encode()
-    ends = np.cumsum([0, *(len(n) for n in names)]).tolist()
-    return tuple(text[a:b].decode("utf-8", "surrogateescape") for a, b in pairwise(ends))
+    boundaries = np.cumsum([0, *(len(n) for n in names)]).tolist()
+    return tuple(text[a:b].decode("utf-8", "surrogateescape") for a, b in pairwise(boundaries))

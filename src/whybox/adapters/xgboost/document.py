@@ -1,4 +1,4 @@
-"""XGBoost's model document (JSON or UBJSON): the one parser behind live boosters and files.
+"""Parser of XGBoost's model document (JSON or UBJSON), for live boosters and files.
 
 Every field is known or refused. What they mean is fixed by XGBoost's doc/model.schema and verified against its predict.
 """
@@ -13,7 +13,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.adapters.files.strict_document import CheckedNode
-from whybox.adapters.xgboost.category_names import Garbled
+from whybox.adapters.xgboost.category_names import DamagedNamesEncoder
 from whybox.adapters.xgboost.trees import read_trees
 from whybox.data.table import Floats
 from whybox.errors import ModelFileError, UnknownFieldError, UnsupportedModelError
@@ -21,11 +21,11 @@ from whybox.models.base import Model
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.linear import Linear
 from whybox.models.links import Link, Outputs
-from whybox.models.trees import CATEGORICAL, Stack, TreeEnsemble
+from whybox.models.trees import CATEGORICAL, StackedTrees, TreeEnsemble
 
-__all__ = ["ROUNDING", "Document", "read"]
+__all__ = ["ROUNDING", "ReadContext", "read_document"]
 
-_Said = tuple[tuple[int, int] | None, tuple[str, ...]]  # rounds that count and rounds there are; notes
+_RoundsAndNotes = tuple[tuple[int, int] | None, tuple[str, ...]]  # rounds that count and rounds there are; notes
 ROUNDING: Final = 2e-6  # XGBoost sums leaves in float32
 MAJOR_VERSIONS: Final = (1, 2, 3)
 
@@ -42,11 +42,11 @@ def _log(x: Floats) -> Floats:
     return np.asarray(np.log(x))
 
 
-def _same(x: Floats) -> Floats:
+def _unchanged(x: Floats) -> Floats:
     return x
 
 
-def _steps(x: Floats) -> Floats:
+def _inverse_cumulative_softplus(x: Floats) -> Floats:
     """Inverse of the cumulative softplus."""
     if not (np.diff(x) > 0).all():
         raise ModelFileError(f"the model's base_score {x} does not rise, though its levels never cross.")
@@ -58,48 +58,63 @@ def _steps(x: Floats) -> Floats:
 class _Objective:
     link: Link
     margin_of: Callable[[Floats], Floats]  # base_score is kept on the scale of predictions
-    raw: str
-    response: str = "prediction"
-    params: tuple[str, ...] = ("reg_loss_param",)
+    raw_units: str
+    response_units: str = "prediction"
+    parameter_blocks: tuple[str, ...] = ("reg_loss_param",)
 
 
-_PLAIN, _LOGIT, _EXP = Link(), Link("sigmoid"), Link("exp")
+_IDENTITY_LINK, _SIGMOID_LINK, _EXP_LINK = Link(), Link("sigmoid"), Link("exp")
 _LOG_UNITS: Final = "log of the prediction"
 _OBJECTIVES: Final[dict[str, _Objective]] = {
-    "reg:squarederror": _Objective(_PLAIN, _same, "prediction"),
-    "reg:linear": _Objective(_PLAIN, _same, "prediction"),
-    "reg:squaredlogerror": _Objective(_PLAIN, _same, "prediction"),
-    "reg:pseudohubererror": _Objective(_PLAIN, _same, "prediction", params=("reg_loss_param", "pseudo_huber_param")),
-    "reg:absoluteerror": _Objective(_PLAIN, _same, "prediction"),
-    "reg:quantileerror": _Objective(_PLAIN, _same, "prediction", params=("quantile_loss_param",)),
-    "reg:expectileerror": _Objective(
-        Link("cumulative softplus"), _steps, "rise over the level below (softplus)", params=("expectile_loss_param",)
+    "reg:squarederror": _Objective(_IDENTITY_LINK, _unchanged, "prediction"),
+    "reg:linear": _Objective(_IDENTITY_LINK, _unchanged, "prediction"),
+    "reg:squaredlogerror": _Objective(_IDENTITY_LINK, _unchanged, "prediction"),
+    "reg:pseudohubererror": _Objective(
+        _IDENTITY_LINK, _unchanged, "prediction", parameter_blocks=("reg_loss_param", "pseudo_huber_param")
     ),
-    "reg:logistic": _Objective(_LOGIT, _logit, "log-odds", "probability"),
-    "binary:logistic": _Objective(_LOGIT, _logit, "log-odds", "probability"),
-    "binary:logitraw": _Objective(_PLAIN, _same, "log-odds", "log-odds"),
-    "binary:hinge": _Objective(Link("step"), _same, "margin", "class"),
+    "reg:absoluteerror": _Objective(_IDENTITY_LINK, _unchanged, "prediction"),
+    "reg:quantileerror": _Objective(
+        _IDENTITY_LINK, _unchanged, "prediction", parameter_blocks=("quantile_loss_param",)
+    ),
+    "reg:expectileerror": _Objective(
+        Link("cumulative softplus"),
+        _inverse_cumulative_softplus,
+        "rise over the level below (softplus)",
+        parameter_blocks=("expectile_loss_param",),
+    ),
+    "reg:logistic": _Objective(_SIGMOID_LINK, _logit, "log-odds", "probability"),
+    "binary:logistic": _Objective(_SIGMOID_LINK, _logit, "log-odds", "probability"),
+    "binary:logitraw": _Objective(_IDENTITY_LINK, _unchanged, "log-odds", "log-odds"),
+    "binary:hinge": _Objective(Link("step"), _unchanged, "margin", "class"),
     "multi:softprob": _Objective(
-        Link("softmax"), _same, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)
+        Link("softmax"), _unchanged, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)
     ),
     "multi:softmax": _Objective(
-        Link("softmax"), _same, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)
+        Link("softmax"), _unchanged, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)
     ),
-    "count:poisson": _Objective(_EXP, _log, _LOG_UNITS, params=("poisson_regression_param",)),
-    "reg:gamma": _Objective(_EXP, _log, _LOG_UNITS, params=("reg_loss_param", "gamma_regression_param")),
-    "reg:tweedie": _Objective(_EXP, _log, _LOG_UNITS, params=("tweedie_regression_param",)),
-    "survival:cox": _Objective(_EXP, _log, "log hazard ratio", "hazard ratio"),
-    "survival:aft": _Objective(_EXP, _log, "log of survival time", "survival time", ("aft_loss_param",)),
-    "rank:pairwise": _Objective(_PLAIN, _same, "score", "score", ("lambdarank_param", "lambda_rank_param")),
-    "rank:ndcg": _Objective(_PLAIN, _same, "score", "score", ("lambdarank_param", "lambda_rank_param")),
-    "rank:map": _Objective(_PLAIN, _same, "score", "score", ("lambdarank_param", "lambda_rank_param")),
+    "count:poisson": _Objective(_EXP_LINK, _log, _LOG_UNITS, parameter_blocks=("poisson_regression_param",)),
+    "reg:gamma": _Objective(_EXP_LINK, _log, _LOG_UNITS, parameter_blocks=("reg_loss_param", "gamma_regression_param")),
+    "reg:tweedie": _Objective(_EXP_LINK, _log, _LOG_UNITS, parameter_blocks=("tweedie_regression_param",)),
+    "survival:cox": _Objective(_EXP_LINK, _log, "log hazard ratio", "hazard ratio"),
+    "survival:aft": _Objective(_EXP_LINK, _log, "log of survival time", "survival time", ("aft_loss_param",)),
+    "rank:pairwise": _Objective(
+        _IDENTITY_LINK, _unchanged, "score", "score", ("lambdarank_param", "lambda_rank_param")
+    ),
+    "rank:ndcg": _Objective(_IDENTITY_LINK, _unchanged, "score", "score", ("lambdarank_param", "lambda_rank_param")),
+    "rank:map": _Objective(_IDENTITY_LINK, _unchanged, "score", "score", ("lambdarank_param", "lambda_rank_param")),
 }
-_STATE: Final = ("num_pairs", "ti+", "tj-", "ti_plus", "tj_minus")  # ranking objectives keep position-bias state
+_RANKING_STATE_FIELDS: Final = (
+    "num_pairs",
+    "ti+",
+    "tj-",
+    "ti_plus",
+    "tj_minus",
+)  # ranking objectives keep position-bias state
 
 
 @final
 @dataclass(frozen=True)
-class Document:
+class ReadContext:
     """What a reading needs besides the document itself.
 
     Attributes:
@@ -119,35 +134,37 @@ class Document:
     saved_by: tuple[int, ...] = ()
 
 
-def read(doc: CheckedNode, about: Document) -> Model:
+def read_document(node: CheckedNode, context: ReadContext) -> Model:
     """Read a document into a model (not yet verified).
 
     Raises:
         ModelFileError: something is missing, out of range or inconsistent.
         UnknownFieldError: a field, booster or objective that this version does not know.
     """
-    top = doc.fields(["learner", "version"])
+    root = node.fields(["learner", "version"])
     version = (
-        [v.integer() for v in top["version"].items()]
-        if isinstance(top["version"].value, list)
-        else top["version"].integers().tolist()
+        [v.integer() for v in root["version"].items()]
+        if isinstance(root["version"].value, list)
+        else root["version"].integer_array().tolist()
     )
     if not version or version[0] not in MAJOR_VERSIONS:
         raise ModelFileError(
             f"the model was saved by XGBoost {'.'.join(map(str, version))}; this version of whybox reads {MAJOR_VERSIONS[0]}.x to {MAJOR_VERSIONS[-1]}.x."
         )
-    about = replace(about, saved_by=tuple(version))
-    learner = top["learner"].fields(
+    context = replace(context, saved_by=tuple(version))
+    learner = root["learner"].fields(
         ["gradient_booster", "learner_model_param", "objective"],
         ["attributes", "feature_names", "feature_types", "metrics", "learner_train_param"],
     )
     objective = _objective(learner["objective"])
-    param = learner["learner_model_param"].fields(
+    parameters = learner["learner_model_param"].fields(
         ["base_score", "num_class", "num_feature"], ["num_target", "boost_from_average"]
     )
-    width = param["num_feature"].integer(1)
-    groups = max(param["num_class"].integer(), param["num_target"].integer() if "num_target" in param else 1, 1)
-    base = _base_score(param["base_score"], objective, groups)
+    width = parameters["num_feature"].integer(1)
+    n_outputs = max(
+        parameters["num_class"].integer(), parameters["num_target"].integer() if "num_target" in parameters else 1, 1
+    )
+    base = _base_score(parameters["base_score"], objective, n_outputs)
     booster = learner["gradient_booster"]
     name = (
         CheckedNode(booster.value.get("name"), f"{booster.path}.name").text()
@@ -158,91 +175,95 @@ def read(doc: CheckedNode, about: Document) -> Model:
     types = [d.text() for d in learner["feature_types"].items()] if "feature_types" in learner else []
     if (names and len(names) != width) or (types and len(types) != width):
         learner["gradient_booster"].fail(f"{len(names)} feature names and {len(types)} types for {width} features")
-    outputs = _outputs(learner["objective"], objective, groups, about)
+    outputs = _outputs(learner["objective"], objective, n_outputs, context)
     attributes = learner["attributes"].value if "attributes" in learner else {}
     if name == "gblinear":
-        return _linear(booster, base, groups, outputs, _inputs(names, width, {}, about), about)
-    trees, cats, (rounds, notes) = _booster(
-        booster, name, width, groups, types, about, attributes if isinstance(attributes, dict) else {}
+        return _read_linear(booster, base, n_outputs, outputs, _inputs(names, width, {}, context), context)
+    trees, categories, (rounds, notes) = _read_booster(
+        booster, name, width, n_outputs, types, context, attributes if isinstance(attributes, dict) else {}
     )
-    return TreeEnsemble.stack(
+    return TreeEnsemble.from_trees(
         trees,
         base=base,
-        inputs=_inputs(names, width, cats, about),
+        inputs=_inputs(names, width, categories, context),
         outputs=outputs,
-        kind=about.kind,
-        rounds=rounds,
+        kind=context.kind,
+        rounds_used=rounds,
         notes=notes,
-        single=True,
+        float32_sums=True,
     )
 
 
-def _objective(doc: CheckedNode) -> _Objective:
+def _objective(node: CheckedNode) -> _Objective:
     name = (
-        CheckedNode(doc.value.get("name"), f"{doc.path}.name").text()
-        if isinstance(doc.value, dict)
-        else doc.fail("an object was expected")
+        CheckedNode(node.value.get("name"), f"{node.path}.name").text()
+        if isinstance(node.value, dict)
+        else node.fail("an object was expected")
     )
     if name not in _OBJECTIVES:
         raise UnknownFieldError(
             f"the objective {name!r} is not known to this version of whybox, so its link from margin to prediction is not either."
         )
-    doc.fields(["name"], [*_OBJECTIVES[name].params, *_STATE])
+    node.fields(["name"], [*_OBJECTIVES[name].parameter_blocks, *_RANKING_STATE_FIELDS])
     return _OBJECTIVES[name]
 
 
-def _base_score(doc: CheckedNode, objective: _Objective, groups: int) -> Floats:
-    text = doc.text() if isinstance(doc.value, str) else str(doc.value)
-    parts = text.strip().removeprefix("[").removesuffix("]").split(",")
-    values = [CheckedNode(p.strip(), doc.path).single() for p in parts]
-    if len(values) not in (1, groups):
-        doc.fail(f"{len(values)} base scores for {groups} outputs")
-    return objective.margin_of(np.array(values * groups if len(values) == 1 else values))
+def _base_score(node: CheckedNode, objective: _Objective, n_outputs: int) -> Floats:
+    text = node.text() if isinstance(node.value, str) else str(node.value)
+    texts = text.strip().removeprefix("[").removesuffix("]").split(",")
+    values = [CheckedNode(p.strip(), node.path).float32() for p in texts]
+    if len(values) not in (1, n_outputs):
+        node.fail(f"{len(values)} base scores for {n_outputs} outputs")
+    return objective.margin_of(np.array(values * n_outputs if len(values) == 1 else values))
 
 
-def _outputs(doc: CheckedNode, objective: _Objective, groups: int, about: Document) -> Outputs:
-    negative = None
+def _outputs(node: CheckedNode, objective: _Objective, n_outputs: int, context: ReadContext) -> Outputs:
+    negative_class = None
     if objective.link.name == "softmax":
-        names = about.classes or tuple(str(k) for k in range(groups))
-    elif groups > 1:
-        names = _level_names(doc, groups)
-    elif objective.response == "probability" or objective.raw in ("log-odds", "margin"):
-        both = about.classes or ("0", "1")
-        names, negative = (both[-1],), both[0]
+        names = context.classes or tuple(str(k) for k in range(n_outputs))
+    elif n_outputs > 1:
+        names = _level_names(node, n_outputs)
+    elif objective.response_units == "probability" or objective.raw_units in ("log-odds", "margin"):
+        classes = context.classes or ("0", "1")
+        names, negative_class = (classes[-1],), classes[0]
     else:
         names = ("prediction",)
-    if objective.link.name == "cumulative softplus" and groups == 1:  # one level has none below it
+    if objective.link.name == "cumulative softplus" and n_outputs == 1:  # one level has none below it
         return Outputs(names)
-    if len(names) != groups:
-        raise ModelFileError(f"the model has {groups} outputs but {len(names)} classes.")
-    return Outputs(names, objective.link, objective.raw, objective.response, negative)
+    if len(names) != n_outputs:
+        raise ModelFileError(f"the model has {n_outputs} outputs but {len(names)} classes.")
+    return Outputs(names, objective.link, objective.raw_units, objective.response_units, negative_class)
 
 
-def _level_names(doc: CheckedNode, groups: int) -> tuple[str, ...]:
-    for param, key, word in (
+def _level_names(node: CheckedNode, n_outputs: int) -> tuple[str, ...]:
+    for block, key, kind in (
         ("quantile_loss_param", "quantile_alpha", "quantile"),
         ("expectile_loss_param", "expectile_alpha", "expectile"),
     ):
-        if param in doc.value:
-            levels = str(doc.value[param].get(key, "")).strip("[]() ").split(",")
-            if len(levels) == groups:
-                return tuple(f"{word} {float(v):g}" for v in levels)
-    return tuple(f"y{k}" for k in range(groups))
+        if block in node.value:
+            levels = str(node.value[block].get(key, "")).strip("[]() ").split(",")
+            if len(levels) == n_outputs:
+                return tuple(f"{kind} {float(v):g}" for v in levels)
+    return tuple(f"y{k}" for k in range(n_outputs))
 
 
-def _inputs(names: list[str], width: int, cats: dict[int, tuple[Any, ...] | None], about: Document) -> Inputs:
+def _inputs(
+    names: list[str], width: int, categories: dict[int, tuple[Any, ...] | None], context: ReadContext
+) -> Inputs:
     numbers = NumberEncoder(
         "XGBoost",
-        single=True,
-        missing=about.missing,
+        float32=True,
+        missing_value=context.missing,
         allow_infinite=False,
-        categories=cats,
-        unseen=None,
+        categories=categories,
+        unseen_code=None,
         array_codes=True,
         absent=float("nan"),
     )
-    garbled = any(not str(name).isascii() for known in cats.values() for name in known or ())
-    encoder = Garbled(numbers, about.saved_by >= (3, 4)) if garbled else numbers
+    has_damaged_names = any(
+        not str(name).isascii() for categories_of_column in categories.values() for name in categories_of_column or ()
+    )
+    encoder = DamagedNamesEncoder(numbers, context.saved_by >= (3, 4)) if has_damaged_names else numbers
     return Inputs(
         tuple(names) if names else tuple(f"x{i}" for i in range(width)),
         bool(names),
@@ -251,109 +272,113 @@ def _inputs(names: list[str], width: int, cats: dict[int, tuple[Any, ...] | None
     )
 
 
-def _linear(
-    booster: CheckedNode, base: Floats, groups: int, outputs: Outputs, inputs: Inputs, about: Document
+def _read_linear(
+    booster: CheckedNode, base: Floats, n_outputs: int, outputs: Outputs, inputs: Inputs, context: ReadContext
 ) -> Linear:
     model = booster.fields(["model", "name"])["model"].fields(["weights"], ["boosted_rounds"])
     if isinstance(model["weights"].value, (list, np.ndarray)) and not len(model["weights"].value):
         raise UnsupportedModelError("the model has no boosting rounds, so there is nothing to explain; train it first.")
-    weights = model["weights"].singles((inputs.width + 1) * groups).reshape(-1, groups)
-    if not about.live and len(np.unique(base)) > 1:
+    weights = model["weights"].float32_array((inputs.width + 1) * n_outputs).reshape(-1, n_outputs)
+    if not context.live and len(np.unique(base)) > 1:
         raise UnsupportedModelError(
             "versions of XGBoost disagree about which of several base scores counts for gblinear, so the file alone does not say what it predicts. "
             "Load it with the version that trained it and pass the live model."
         )
     return Linear(
-        weights=weights[:-1].copy(), base_values=base + weights[-1], inputs=inputs, outputs=outputs, kind=about.kind
+        weights=weights[:-1].copy(), base_values=base + weights[-1], inputs=inputs, outputs=outputs, kind=context.kind
     )
 
 
-def _booster(
+def _read_booster(
     booster: CheckedNode,
     name: str,
     width: int,
-    groups: int,
+    n_outputs: int,
     types: list[str],
-    about: Document,
+    context: ReadContext,
     attributes: dict[str, Any],
-) -> tuple[Stack, dict[int, tuple[Any, ...] | None], _Said]:
-    drop = None
+) -> tuple[StackedTrees, dict[int, tuple[Any, ...] | None], _RoundsAndNotes]:
+    dropout_weights = None
     if name == "dart":
-        outer = booster.fields(["gbtree", "name", "weight_drop"])
-        drop, booster = outer["weight_drop"].singles(), outer["gbtree"]
+        dart = booster.fields(["gbtree", "name", "weight_drop"])
+        dropout_weights, booster = dart["weight_drop"].float32_array(), dart["gbtree"]
     elif name != "gbtree":
         raise UnknownFieldError(f"the booster {name!r} is not known to this version of whybox.")
     model = booster.fields(["model", "name"])["model"].fields(
         ["gbtree_model_param", "tree_info", "trees"], ["iteration_indptr", "cats", "weight_drop"]
     )
     if "weight_drop" in model:
-        drop = model["weight_drop"].singles()
-    param = model["gbtree_model_param"].fields(["num_trees"], ["num_parallel_tree", "size_leaf_vector"])
-    count, parallel = (
-        param["num_trees"].integer(),
-        param["num_parallel_tree"].integer() if "num_parallel_tree" in param else 1,
+        dropout_weights = model["weight_drop"].float32_array()
+    parameters = model["gbtree_model_param"].fields(["num_trees"], ["num_parallel_tree", "size_leaf_vector"])
+    n_trees, trees_per_output = (
+        parameters["num_trees"].integer(),
+        parameters["num_parallel_tree"].integer() if "num_parallel_tree" in parameters else 1,
     )
-    if count == 0:  # versions of XGBoost disagree about which constant it predicts
+    if n_trees == 0:  # versions of XGBoost disagree about which constant it predicts
         raise UnsupportedModelError("the model has no trees, so there is nothing to explain; train it first.")
-    info = model["tree_info"].integers(count, 0, groups - 1)
+    tree_outputs = model["tree_info"].integer_array(n_trees, 0, n_outputs - 1)
     documents = list(model["trees"].items())
-    if len(documents) != count or (drop is not None and len(drop) not in (0, count)):
-        model["trees"].fail(f"{len(documents)} trees where {count} are announced")
-    use, said = _counting(model, count, max(parallel, 1) * groups, about, attributes)
-    categorical: set[int] = {i for i, t in enumerate(types) if t == "c"}
-    weight = np.ones(use) if drop is None or not len(drop) else drop[:use].copy()
-    trees = read_trees(documents[:use], width, groups, info[:use], weight)
-    categorical.update(np.unique(trees.nodes.feature[trees.nodes.flags & CATEGORICAL > 0]).tolist())
-    return trees, _categories(model.get("cats"), categorical), said
-
-
-def _counting(
-    model: dict[str, CheckedNode], count: int, per_round: int, about: Document, attributes: dict[str, Any]
-) -> tuple[int, _Said]:
-    """How many trees count, and what to say about it."""
-    bounds = (
-        model["iteration_indptr"].integers(low=0, high=count).tolist()
-        if "iteration_indptr" in model
-        else list(range(0, count + 1, per_round))
+    if len(documents) != n_trees or (dropout_weights is not None and len(dropout_weights) not in (0, n_trees)):
+        model["trees"].fail(f"{len(documents)} trees where {n_trees} are announced")
+    n_used, rounds_and_notes = _count_used_trees(
+        model, n_trees, max(trees_per_output, 1) * n_outputs, context, attributes
     )
-    if not bounds or bounds[0] != 0 or bounds[-1] != count or sorted(set(bounds)) != bounds:
+    categorical: set[int] = {i for i, t in enumerate(types) if t == "c"}
+    weight = np.ones(n_used) if dropout_weights is None or not len(dropout_weights) else dropout_weights[:n_used].copy()
+    trees = read_trees(documents[:n_used], width, n_outputs, tree_outputs[:n_used], weight)
+    categorical.update(np.unique(trees.nodes.feature[trees.nodes.flags & CATEGORICAL > 0]).tolist())
+    return trees, _training_categories(model.get("cats"), categorical), rounds_and_notes
+
+
+def _count_used_trees(
+    model: dict[str, CheckedNode], n_trees: int, trees_per_round: int, context: ReadContext, attributes: dict[str, Any]
+) -> tuple[int, _RoundsAndNotes]:
+    """The number of trees used, and the notes about it."""
+    first_trees = (
+        model["iteration_indptr"].integer_array(low=0, high=n_trees).tolist()
+        if "iteration_indptr" in model
+        else list(range(0, n_trees + 1, trees_per_round))
+    )
+    if not first_trees or first_trees[0] != 0 or first_trees[-1] != n_trees or sorted(set(first_trees)) != first_trees:
         model["trees"].fail("boosting rounds that do not cover the trees")
-    rounds = about.iterations
-    best = attributes.get("best_iteration")
-    if rounds is None and best is not None and "scikit_learn" in attributes:
+    rounds = context.iterations
+    best_iteration = attributes.get("best_iteration")
+    if rounds is None and best_iteration is not None and "scikit_learn" in attributes:
         rounds = (
-            CheckedNode(best, "$.learner.attributes.best_iteration").integer() + 1
+            CheckedNode(best_iteration, "$.learner.attributes.best_iteration").integer() + 1
         )  # as the estimator that saved it predicts
-    if rounds is None or rounds >= len(bounds) - 1:
+    if rounds is None or rounds >= len(first_trees) - 1:
         note = (
-            (f"The file records best_iteration={best}, but all {len(bounds) - 1} rounds count, as in Booster.predict.",)
-            if best is not None and rounds is None
+            (
+                f"The file records best_iteration={best_iteration}, but all {len(first_trees) - 1} rounds count, as in Booster.predict.",
+            )
+            if best_iteration is not None and rounds is None
             else ()
         )
-        return count, (None, note)
-    return int(bounds[rounds]), (
-        (rounds, len(bounds) - 1),
-        (f"Early stopping: {rounds} of {len(bounds) - 1} rounds count.",),
+        return n_trees, (None, note)
+    return int(first_trees[rounds]), (
+        (rounds, len(first_trees) - 1),
+        (f"Early stopping: {rounds} of {len(first_trees) - 1} rounds count.",),
     )
 
 
-def _categories(cats: CheckedNode | None, categorical: set[int]) -> dict[int, tuple[Any, ...] | None]:
-    """Training categories of each categorical column, where the model keeps them (XGBoost 3.1 and newer)."""
-    known: dict[int, tuple[Any, ...] | None] = dict.fromkeys(sorted(categorical))
-    if cats is None:
-        return known
-    for i, enc in enumerate(cats.fields(["enc", "feature_segments", "sorted_idx"])["enc"].items()):
-        f = enc.fields([], ["offsets", "values", "type"])
-        if "values" not in f or not len(f["values"].value):
+def _training_categories(encodings: CheckedNode | None, categorical: set[int]) -> dict[int, tuple[Any, ...] | None]:
+    """Training categories of each categorical column, if the model stores them (XGBoost 3.1 and newer)."""
+    by_column: dict[int, tuple[Any, ...] | None] = dict.fromkeys(sorted(categorical))
+    if encodings is None:
+        return by_column
+    for i, encoding in enumerate(encodings.fields(["enc", "feature_segments", "sorted_idx"])["enc"].items()):
+        fields = encoding.fields([], ["offsets", "values", "type"])
+        if "values" not in fields or not len(fields["values"].value):
             continue
-        if "offsets" in f:
+        if "offsets" in fields:
             text, offsets = (
-                bytes(f["values"].integers(low=-128, high=255).astype(np.uint8)),
-                f["offsets"].integers(low=0).tolist(),
+                bytes(fields["values"].integer_array(low=-128, high=255).astype(np.uint8)),
+                fields["offsets"].integer_array(low=0).tolist(),
             )
             if offsets != sorted(offsets) or (offsets and offsets[-1] != len(text)):
-                f["offsets"].fail("text offsets out of order")
-            known[i] = tuple(text[a:b].decode("utf-8", "surrogateescape") for a, b in pairwise(offsets))
+                fields["offsets"].fail("text offsets out of order")
+            by_column[i] = tuple(text[a:b].decode("utf-8", "surrogateescape") for a, b in pairwise(offsets))
         else:
-            known[i] = tuple(f["values"].floats().tolist())
-    return known
+            by_column[i] = tuple(fields["values"].float_array().tolist())
+    return by_column

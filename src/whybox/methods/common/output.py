@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 from whybox.models.links import Outputs
 
 __all__ = ["EVERY_OUTPUT", "SCALES", "OutputSelection", "resolve_output"]
@@ -63,8 +63,8 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
         outputs: the model's.
         output: None: every output of the model. A label or position of an output or class: that one alone; see
             :func:`whybox.core.label_choice.output_position` for which is meant. ``"all"``: every output and class, with an output axis even for one.
-        scale: None or ``"raw"``: the additive scale. ``"probability"``: probabilities. ``"response"``: the scale of the model's predictions,
-            whatever it is.
+        scale: ``"raw"``: the additive scale. ``"probability"``: probabilities. ``"response"``: the scale of the model's predictions, whatever it is.
+            None: the scale of the method that was passed as the model (``model.predict_proba``), else the additive scale.
 
     Raises:
         OptionError: no such output or scale, a number that is the label of one and the position of another, or the model has no probabilities.
@@ -72,13 +72,17 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
     several = isinstance(output, (Sequence, Mapping, Set)) and not isinstance(output, str)
     if several or getattr(output, "shape", None) not in (None, ()):
         raise OptionError(
-            f"output takes one name, not a {type(output).__name__}: leave it out for all outputs, and pick some afterwards by e[..., [names]]."
+            Argument("output"),
+            f" takes one name, not a {type(output).__name__}: leave it out for all outputs, and pick some afterwards by e[..., [names]].",
         )
     response, units = _scale(outputs, scale)
     known = _labels(outputs)
     if isinstance(output, str) and output == EVERY_OUTPUT and output in known:
         raise OptionError(
-            f"output={output!r} names a class or output of this model, and also all of them. Give the position, output={known.index(output)}, for the one called so."
+            Argument("output", output),
+            " names a class or output of this model, and also all of them. Give the position, ",
+            Argument("output", known.index(output)),
+            ", for the one called so.",
         )
     axis, positions = len(outputs.names) > 1, range(len(known))
     if output is None:
@@ -90,10 +94,10 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
         positions = range(at, at + 1)
     # the other class of a binary model is the negative of its one output, and as a probability one less it
     whole = 1.0 if response == "response" or outputs.additive_probability else 0.0
-    other = [outputs.negative is not None and at == 0 for at in positions]
+    other = [outputs.negative_class is not None and at == 0 for at in positions]
     return OutputSelection(
         response,
-        tuple(0 if outputs.negative is not None else at for at in positions),
+        tuple(0 if outputs.negative_class is not None else at for at in positions),
         tuple(-1.0 if negative else 1.0 for negative in other),
         tuple(whole if negative else 0.0 for negative in other),
         tuple(known[at] for at in positions),
@@ -104,17 +108,34 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
 
 def _scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "response"], str]:
     """Return whether values are additive (raw) or predictions, and their units."""
-    if scale is None or (isinstance(scale, str) and scale == "raw"):
+    own = None if outputs.link.is_identity else outputs.scale  # without a link both scales are the same
+    if scale is None:
+        scale = own or "raw"
+    elif own is not None and isinstance(scale, str) and scale in SCALES and (scale == "raw") != (own == "raw"):
+        raise OptionError(
+            Argument("scale", scale),
+            f": a method of an estimator was passed, which is on another scale ({own}); pass the estimator itself, or leave ",
+            Argument("scale"),
+            " out.",
+        )
+    if isinstance(scale, str) and scale == "raw":
         return "raw", outputs.raw_units
     if not isinstance(scale, str) or scale not in SCALES:
         named = isinstance(scale, str) and scale in (*_labels(outputs), EVERY_OUTPUT)
-        hint = f" For the class or output, write output={scale!r}." if named else did_you_mean(scale, SCALES)
-        raise OptionError(f"scale={scale!r} is not a scale.{hint}")
+        if named:
+            hint = " For the class or output, write ", Argument("output", scale), "."
+            raise OptionError(Argument("scale", scale), " is not a scale.", hint)
+        raise OptionError(Argument("scale", scale), " is not a scale.", known=SCALES)
     if scale == "probability" and not outputs.has_probability:
         raise OptionError(
-            f"scale='probability': this model predicts {outputs.response_units}, not probabilities. Leave scale out, or use scale='response' for its predictions."
+            Argument("scale", "probability"),
+            f": this model predicts {outputs.response_units}, not probabilities. Leave ",
+            Argument("scale"),
+            " out, or use ",
+            Argument("scale", "response"),
+            " for its predictions.",
         )
-    return "raw" if outputs.link.identity else "response", outputs.response_units
+    return "raw" if outputs.link.is_identity else "response", outputs.response_units
 
 
 def _position(output: Any, known: Sequence[str]) -> int:
@@ -123,13 +144,16 @@ def _position(output: Any, known: Sequence[str]) -> int:
         return at
     if isinstance(output, str) and output in SCALES:
         raise OptionError(
-            f"output={output!r} is not an output of this model: output= says which class or output. For the scale, write scale={output!r}."
+            Argument("output", output),
+            " is not an output of this model: ",
+            Argument("output"),
+            " says which class or output. For the scale, write ",
+            Argument("scale", output),
+            ".",
         )
-    raise OptionError(
-        f"output={output!r} is not an output of this model.{did_you_mean(output, [*known, EVERY_OUTPUT])}"
-    )
+    raise OptionError(Argument("output", output), " is not an output of this model.", known=[*known, EVERY_OUTPUT])
 
 
 def _labels(outputs: Outputs) -> tuple[str, ...]:
     """Names of all outputs or classes, in the order of their positions."""
-    return outputs.names if outputs.negative is None else (outputs.negative, *outputs.names)
+    return outputs.names if outputs.negative_class is None else (outputs.negative_class, *outputs.names)

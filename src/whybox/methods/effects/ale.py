@@ -1,8 +1,8 @@
 """Accumulated local effects: how the prediction moves when a feature moves a little, added up along its axis.
 
-Numbers and dates, with edges z_0 < ... < z_K: a row of interval k = (z_(k-1), z_k] (the first one with its lower end) is asked at both ends of its own
+Numbers and dates, with edges z_0 < ... < z_K: a row of interval k = (z_(k-1), z_k] (the first one with its lower end) is evaluated at both ends of its own
 interval. With m_k the weighted mean of these differences, the curve at edge k is ``m_1 + ... + m_k - c``, and c centres it over the rows: the
-mean of the curve's middle in each row's interval. Categories stand in an order; for neighbours in it the rows of both are moved from the one to the
+mean of the curve's middle in each row's interval. Categories have an order; for neighbours in it the rows of both are moved from the one to the
 other, and the curve is centred over the levels' shares.
 
 The standard error follows each row's influence. With a_kb how much m_b counts in the curve at k (1 if b <= k, less its part in c), W_b the weight in b,
@@ -30,10 +30,12 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError
-from whybox.methods.effects.curves import TOO_CLOSE, Curve
-from whybox.methods.effects.grid import Feature, Grid, Ints
-from whybox.methods.effects.predict_evaluator import Evaluator, Request, Rows
+from whybox.errors import Argument, OptionError
+from whybox.methods.common.columns import Feature, Ints
+from whybox.methods.common.rows import Rows
+from whybox.methods.effects.curves import Curve, too_close
+from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.predict_evaluator import Evaluator, Request
 
 __all__ = ["ale", "edges_of", "requests"]
 
@@ -43,14 +45,14 @@ _NONE: Final = -1
 @final
 @dataclass(frozen=True, eq=False)
 class _Steps:
-    """Differences of rows: row, interval, difference (m, outputs); ``place`` (rows,) is where each row stands, -1 if left out."""
+    """Differences of rows: row, interval, difference (m, outputs); ``place`` (rows,) is the interval or level of each row, -1 if left out."""
 
     row: Ints
     interval: Ints
     difference: Floats
     place: Ints
     count: int
-    middle: bool  # rows stand in intervals (numbers), else on levels (categories)
+    middle: bool  # rows are in intervals (numbers), else at levels (categories)
 
 
 def ale(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
@@ -65,7 +67,7 @@ def ale(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
 
 
 def requests(rows: Rows, grids: Sequence[Grid]) -> list[Request]:
-    """Return what :func:`ale` asks an evaluator.
+    """Return the requests that :func:`ale` makes of an evaluator.
 
     Raises:
         OptionError: as :func:`ale`.
@@ -76,7 +78,7 @@ def requests(rows: Rows, grids: Sequence[Grid]) -> list[Request]:
 @final
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """What to ask for a curve, and how to finish it from the answers: so that all features can be asked about together."""
+    """The requests for a curve, and how it is computed from the sums: so that all features are evaluated together."""
 
     requests: list[Request]
     finish: Callable[[list[Floats]], Curve]
@@ -89,33 +91,37 @@ def _plans(rows: Rows, grids: Sequence[Grid]) -> list[_Plan]:
 def _line(rows: Rows, grid: Grid) -> _Plan:
     edges, order = edges_of(rows, grid)
     made = grid.pick(order)
-    asked, steps = _levels(made) if grid.place is None else _intervals(rows, made, edges)
+    wanted, steps = _levels(made) if grid.place is None else _intervals(rows, made, edges)
     _some_rows(
-        grid, np.min([at for _, at in asked[0][1]], axis=0) >= 0 if grid.place is not None else made.at >= 0, rows
+        grid, np.min([at for _, at in wanted[0][1]], axis=0) >= 0 if grid.place is not None else made.at >= 0, rows
     )
 
     def finish(moved: list[Floats]) -> Curve:
-        found = steps(moved)
-        values, error = _accumulate(rows, found)
-        left = float(rows.weights[found.place < 0].sum())
+        differences = steps(moved)
+        values, error = _accumulate(rows, differences)
+        left = float(rows.weights[differences.place < 0].sum())
         notes = []
         if left > 0:
             notes.append(f"{100 * left:.3g} % of the rows (by weight) have no value on this axis and are left out.")
-        empty = found.count - int((np.bincount(found.interval, rows.weights[found.row], found.count) > 0).sum())
+        count = differences.count
+        full = np.bincount(differences.interval, rows.weights[differences.row], count) > 0
+        empty = count - int(full.sum())
         if empty:
             notes.append(
-                f"No row stands in {empty} of the {found.count} intervals; nothing is moved there, and the curve is flat."
+                f"No row is in {empty} of the {count} intervals; nothing is moved there, and the curve is flat."
             )
         return Curve(made, values, error, points=made.points, notes=tuple(notes))
 
-    return _Plan(asked, finish)
+    return _Plan(wanted, finish)
 
 
 def _some_rows(grid: Grid, inside: npt.NDArray[np.bool_], rows: Rows) -> None:
-    """Refuse points among which no row stands."""
+    """Refuse points among which no row is."""
     if not (rows.weights[inside] > 0).any():
         raise OptionError(
-            f"kind='ale' moves rows that stand among the points, and no row that counts has a value of {grid.name} there; give a grid that spans the data."
+            Argument("kind", "ale"),
+            f" moves rows that stand among the points, and no row that counts has a value of {grid.name} there; give a grid that spans "
+            "the data.",
         )
 
 
@@ -133,17 +139,19 @@ def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
         seen = np.isin(np.arange(len(grid)), grid.at[rows.weights > 0])
         order = np.flatnonzero(seen) if not grid.given else np.arange(len(grid))
         if not grid.given and not feature.ordered:
-            order = _by_likeness(rows, grid, order)
+            order = _by_similarity(rows, grid, order)
         places = np.arange(len(order), dtype=np.float64)
     else:
         order = np.flatnonzero(np.isfinite(place))
         order = order[np.argsort(place[order], kind="stable")]
         places = place[order]
         if (np.diff(places) <= 0).any():
-            raise OptionError(f"kind='ale': {TOO_CLOSE.format(feature.name)}")
+            raise too_close("ale", feature.name)
     if len(order) < 2:
         raise OptionError(
-            f"{feature.name!r} has fewer than two values, so there is nothing to move between; leave it out of features."
+            f"{feature.name!r} has fewer than two values, so there is nothing to move between; leave it out of ",
+            Argument("features"),
+            ".",
         )
     return places, order.astype(np.int64)
 
@@ -169,7 +177,7 @@ def interval(x: Floats, edges: Floats) -> Ints:
 
 
 def _levels(grid: Grid) -> tuple[list[Request], _Finish]:
-    """Each row one level up and one down; at the ends of the order one way only. Where it stands it is asked once for all features."""
+    """Move each row one level up and one down; at the ends of the order in one direction only."""
     own, last = grid.at, len(grid) - 1
     up = np.where((own < 0) | (own == last), _NONE, own + 1)
     down = np.where(own <= 0, _NONE, own - 1)
@@ -197,9 +205,9 @@ def _accumulate(rows: Rows, s: _Steps) -> tuple[Floats, Floats]:
     mean = np.column_stack([np.bincount(s.interval, weight * d, minlength=s.count) for d in s.difference.T])
     curve = np.concatenate([np.zeros((1, outputs)), np.cumsum(mean, axis=0)])
     here = (curve[1:] + curve[:-1]) / 2 if s.middle else curve
-    stand = np.asarray(np.bincount(s.place[inside], w[inside], minlength=len(here)), dtype=np.float64)
-    values = curve - stand @ here
-    counts = _counts(stand, s)
+    share = np.asarray(np.bincount(s.place[inside], w[inside], minlength=len(here)), dtype=np.float64)
+    values = curve - share @ here
+    counts = _counts(share, s)
     off = s.difference - mean[s.interval]
     several = n > 1.0 + 1e-9
     stretch = np.sqrt(np.divide(n, n - 1.0, out=np.ones_like(n), where=several))
@@ -207,7 +215,7 @@ def _accumulate(rows: Rows, s: _Steps) -> tuple[Floats, Floats]:
         mass.sum(), 1e-300
     )
     total = 1.0 / (w**2).sum()
-    centre = np.where(inside[:, None], here[np.maximum(s.place, 0)] - stand @ here, 0.0)
+    centre = np.where(inside[:, None], here[np.maximum(s.place, 0)] - share @ here, 0.0)
     centre = w[:, None] * centre * np.sqrt(total / max(total - 1.0, 1e-9))
     moved = (weight * stretch[s.interval])[:, None] * off
     variance = np.column_stack([_spread(counts, s, moved[:, j], centre[:, j]) for j in range(outputs)])
@@ -224,21 +232,21 @@ def _spread(counts: Floats, s: _Steps, moved: Floats, centre: Floats) -> Floats:
     z = csr_array((moved, (s.row, s.interval)), shape=(len(centre), s.count))
     together = (z.T @ z).toarray()
     crossed = z.T @ centre
-    found = np.einsum("ki,ij,kj->k", counts, together, counts) - 2 * counts @ crossed + centre @ centre
-    return np.asarray(np.maximum(found, 0.0))
+    squares = np.einsum("ki,ij,kj->k", counts, together, counts) - 2 * counts @ crossed + centre @ centre
+    return np.asarray(np.maximum(squares, 0.0))
 
 
-def _counts(stand: Floats, s: _Steps) -> Floats:
+def _counts(share: Floats, s: _Steps) -> Floats:
     """How much the mean of each interval counts in the curve at each point, (points, intervals)."""
     below = np.tril(np.ones((s.count + 1, s.count)), -1)
     part = (below[1:] + below[:-1]) / 2 if s.middle else below
-    return np.asarray(below - stand @ part)
+    return np.asarray(below - share @ part)
 
 
-def _by_likeness(rows: Rows, grid: Grid, order: Ints) -> Ints:
-    """Levels in an order in which alike ones stand together: one-dimensional scaling of how differently other features are spread in them.
+def _by_similarity(rows: Rows, grid: Grid, order: Ints) -> Ints:
+    """Levels in an order in which similar ones are neighbours: one-dimensional scaling of how different the distributions of other features are in them.
 
-    For each other feature two levels are as far apart as their distributions: the largest difference of distribution functions for numbers, half the
+    For each other feature the distance of two levels is that of their distributions: the largest difference of distribution functions for numbers, half the
     summed difference of shares for categories.
     """
     if len(order) < 3:
@@ -275,14 +283,16 @@ def _surface(rows: Rows, grid: Grid) -> _Plan:
     for feature, points in zip(grid.features, grid.points, strict=True):
         if feature.kind == "category":
             raise OptionError(
-                f"{feature.name!r} has categories; a surface of kind 'ale' needs two numbers. Use kind='pdp'."
+                f"{feature.name!r} has categories; a surface of kind 'ale' needs two numbers. Use ",
+                Argument("kind", "pdp"),
+                ".",
             )
         place = feature.place(points)
         order = np.flatnonzero(np.isfinite(place))
         if len(order) < 2:
             raise OptionError(f"{feature.name!r} has fewer than two values, so there is nothing to move between.")
         if (np.diff(place[order]) <= 0).any():
-            raise OptionError(f"kind='ale': {TOO_CLOSE.format(feature.name)}")
+            raise too_close("ale", feature.name)
         axes.append((order, place[order], feature.numbers))
     (left, a, x), (right, b, z) = axes
     i, j = interval(np.asarray(x), a), interval(np.asarray(z), b)
@@ -329,8 +339,8 @@ class _Cells:
         if not empty.any():
             return _second_order(mean, mass.reshape(shape)), ()
         mean = _filled(mean, empty, self.a, self.b)
-        said = f"{100 * empty.mean():.0f} % of the cells hold no row and take the nearest cell's value."
-        return _second_order(mean, mass.reshape(shape)), (said,)
+        note = f"{100 * empty.mean():.0f} % of the cells hold no row and take the nearest cell's value."
+        return _second_order(mean, mass.reshape(shape)), (note,)
 
 
 def _filled(mean: Floats, empty: npt.NDArray[np.bool_], a: Floats, b: Floats) -> Floats:

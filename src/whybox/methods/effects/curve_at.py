@@ -1,4 +1,4 @@
-"""A curve at other points than its grid: who computed it is asked again; and what of that can be saved with it."""
+"""A curve at points beside its grid: computed again by the same evaluator; and the steps of a curve, which can be saved with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from whybox.data.table import Floats, is_missing
 from whybox.errors import ModelMismatchError, OptionError, WhyboxError
 from whybox.explanation.curve_functions import TOO_MANY, Axis, SavedCurve, Steps, UnavailableCurve, listed
 from whybox.kernels.value_intervals import class_of, edges_of
-from whybox.methods.effects.grid import Feature, Grid, product
+from whybox.methods.common.columns import Feature
+from whybox.methods.effects.grid import Grid, product
 from whybox.methods.effects.points import own_grid, placed
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
@@ -30,78 +31,78 @@ _INSTEAD: Final = "Pass the points you need in grid= before saving, or keep the 
 @final
 @dataclass(frozen=True, eq=False)
 class CurveAt:
-    """A curve at other points: asks whoever computed it."""
+    """A curve at other points, computed by the evaluator of the curve."""
 
-    asked: EffectsProblem
+    problem: EffectsProblem
     grid: Grid
 
     def __call__(self, points: Any) -> Floats:
         """Return the values at points, in the order given, (points,) [, outputs], rows first where there are rows."""
         made, where = self._grid(points)
-        self.asked.repeats.later()
+        self.problem.repeats.check_unchanged()
         values = self._values(made)
-        return np.ascontiguousarray(self.asked.target.drop(np.take(values, where, axis=values.ndim - 2)))
+        return np.ascontiguousarray(self.problem.target.drop(np.take(values, where, axis=values.ndim - 2)))
 
     def _values(self, made: Grid) -> Floats:
         """Values at the points of a grid, ([rows,] points, outputs)."""
-        evaluator = self.asked.evaluator(self.grid.members)
-        return self.asked.effect_kind.values_at(evaluator, made, self._first)
+        evaluator = self.problem.evaluator(self.grid.members)
+        return self.problem.effect_kind.values_at(evaluator, made, self._first)
 
     def _first(self) -> Grid:
         """The curve's own first point."""
-        return _of(self.asked, self.grid.features, [list(p[:1]) for p in self.grid.points])
+        return _of(self.problem, self.grid.features, [list(p[:1]) for p in self.grid.points])
 
     def _grid(self, points: Any) -> tuple[Grid, npt.NDArray[np.int64]]:
-        table, features = self.asked.rows.table, self.grid.features
+        table, features = self.problem.rows.table, self.grid.features
         if len(features) == 1:
             return placed(table, features[0], listed(points))
         pairs = [listed(p) for p in listed(points)]
         if any(len(p) != 2 for p in pairs):
-            raise OptionError("a surface is asked at pairs of values: [(a, b), ...].")
+            raise OptionError("a surface is evaluated at pairs of values: [(a, b), ...].")
         sides = [[p[i] for p in pairs] for i in (0, 1)]
         (a, i), (b, j) = (placed(table, f, s) for f, s in zip(features, sides, strict=True))
         return product(a, b), i * len(b) + j
 
     def keep(self, most: int | None = None) -> SavedCurve:
-        """Return the curve at every point there is, if its trees say that in not too many steps (`most` numbers, where fewer are wanted); else why not."""
-        trees, kind = self.asked.evaluator(self.grid.members), self.asked.effect_kind
+        """Return all steps of the curve, if its trees make not too many (`most` numbers, where fewer are wanted); else the reason why not."""
+        trees, kind = self.problem.evaluator(self.grid.members), self.problem.effect_kind
         if not isinstance(trees, TreeEvaluator) or not kind.saves_steps:
             return UnavailableCurve(
                 "at() asks the model again, and this curve was saved without it; its grid is all there is."
             )
         try:
-            self.asked.repeats.later()
+            self.problem.repeats.check_unchanged()
         except ModelMismatchError as error:
             return UnavailableCurve(f"the steps of this curve were not saved: {error}")
         axes, points = [], []
         for feature in self.grid.features:
-            found = _axis(trees, self.asked, feature)
-            if isinstance(found, str):
-                return UnavailableCurve(f"the steps of this curve were not saved, because {found}. {_INSTEAD}")
-            axes.append(found[0])
-            points.append(found[1])
+            axis = _axis(trees, self.problem, feature)
+            if isinstance(axis, str):
+                return UnavailableCurve(f"the steps of this curve were not saved, because {axis}. {_INSTEAD}")
+            axes.append(axis[0])
+            points.append(axis[1])
         many = int(np.prod([len(p) for p in points]))
         rows = kind.by_row
-        n, outputs = len(self.asked.rows), len(self.asked.target.names)
+        n, outputs = len(self.problem.rows), len(self.problem.target.names)
         if many * outputs * (n if rows else 1) > MAX_NUMBERS_SAVED or (trees.curved and many * n > MAX_SAVED_WORK):
             return UnavailableCurve(f"the steps of this curve were not saved, because they are too many. {_INSTEAD}")
         if most is not None and many * outputs * (n if rows else 1) > most:
             return UnavailableCurve(TOO_MANY)
-        made = _of(self.asked, self.grid.features, points)
+        made = _of(self.problem, self.grid.features, points)
         values = trees.means([made])[0] if kind.plain_mean else self._values(made)
         shape = (*((n,) if rows else ()), *(len(p) for p in points), outputs)
-        return Steps(tuple(axes), np.ascontiguousarray(self.asked.target.drop(values.reshape(shape))), rows)
+        return Steps(tuple(axes), np.ascontiguousarray(self.problem.target.drop(values.reshape(shape))), rows)
 
 
-def _of(asked: EffectsProblem, features: Sequence[Feature], points: Sequence[list[Any]]) -> Grid:
+def _of(problem: EffectsProblem, features: Sequence[Feature], points: Sequence[list[Any]]) -> Grid:
     """A grid of these points, which are sorted and different, in their order."""
-    table = asked.rows.table
+    table = problem.rows.table
     sides = [own_grid(table, f, p) for f, p in zip(features, points, strict=True)]
     return sides[0] if len(sides) == 1 else product(*sides)
 
 
-def _axis(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature) -> tuple[Axis, list[Any]] | str:
-    """What stands for every value of a feature: an axis and a point for each of its values; or why there is no such thing."""
+def _axis(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature) -> tuple[Axis, list[Any]] | str:
+    """An axis that holds every value of a feature, and a point for each step; or the reason why there is none."""
     if feature.kind == "category":
         words = [*feature.declared, *(w for w in feature.unique if not feature.declared or w not in feature.declared)]
         if any(map(is_missing, words)):
@@ -111,29 +112,29 @@ def _axis(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature) -> tupl
         gap = feature.missing
         return Axis(feature.name, None, tuple(words), gap), [*words, *([None] if gap else [])]
     try:
-        edges = _edges(trees, asked, feature)
-    except WhyboxError:  # numbers that stand for categories
+        edges = _edges(trees, problem, feature)
+    except WhyboxError:  # numbers that are codes of categories
         edges = None
     if edges is None:
         return f"the values of {feature.name!r} are transformed before the trees compare them"
     points: list[Any] = [*edges.tolist(), _above(edges)]
-    if not _stand_apart(trees, asked, feature, points):
+    if not _in_different_classes(trees, problem, feature, points):
         return f"the values of {feature.name!r} are rounded before the trees compare them"
-    gap = _takes_missing(trees, asked, feature)
+    gap = _takes_missing(trees, problem, feature)
     return Axis(feature.name, edges, None, gap), [*points, *([None] if gap else [])]
 
 
-def _edges(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature) -> Floats | None:
-    """The largest of the user's values in each class but the last, asked of the encoder itself; None where it does more than round."""
+def _edges(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature) -> Floats | None:
+    """The largest of the user's values in each class but the last, found by the encoder itself; None where it does more than round."""
     model, columns = trees.model, trees.columns((feature.position,))
     encoder = model.inputs.encoder
-    if not encoder.elementwise or feature.kind == "datetime" or len(columns) > 1 or not _plain(encoder):
+    if not encoder.is_elementwise or feature.kind == "datetime" or len(columns) > 1 or not _plain(encoder):
         return None
     if not columns:
         return np.empty(0)
     edges = edges_of(model, columns[0])
     edges = edges[np.abs(edges) < np.finfo(np.float64).max]  # no number is beyond
-    native = asked.rows.table.native
+    native = problem.rows.table.native
     rounded = isinstance(native, np.ndarray) and native.dtype.kind != "f"
     if rounded and len(edges) and np.abs(edges).max() >= _EXACT:
         return None
@@ -146,19 +147,21 @@ def _edges(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature) -> Flo
         middle = near.astype(np.float64) + (after - near) / 2  # where float32 turns
     out = np.full(len(edges), np.nan)
     for tried in (edges, middle, np.nextafter(middle, -np.inf)):
-        here, beyond = (_classes(trees, asked, feature, columns[0], v) for v in (tried, np.nextafter(tried, np.inf)))
+        here, beyond = (_classes(trees, problem, feature, columns[0], v) for v in (tried, np.nextafter(tried, np.inf)))
         right = (here == np.arange(len(edges))) & (beyond == here + 1)
         out = np.where(np.isnan(out) & right, tried, out)
     return None if np.isnan(out).any() or (np.diff(out) <= 0).any() else out
 
 
 def _classes(
-    trees: TreeEvaluator, asked: EffectsProblem, feature: Feature, column: int, values: Floats
+    trees: TreeEvaluator, problem: EffectsProblem, feature: Feature, column: int, values: Floats
 ) -> npt.NDArray[np.int64]:
     """The class that each value is of, as the trees read it."""
     if not len(values):
         return np.empty(0, dtype=np.int64)
-    table = asked.rows.table.rows(np.zeros(len(values), dtype=np.int64)).with_values(feature.position, values.tolist())
+    table = problem.rows.table.rows(np.zeros(len(values), dtype=np.int64)).with_values(
+        feature.position, values.tolist()
+    )
     return class_of(trees.model, column, trees.model.inputs.matrix(table)[:, column])
 
 
@@ -171,7 +174,7 @@ def _above(edges: Floats) -> float:
     return near if np.isfinite(near) else float(edges[-1]) * 2.0
 
 
-def _stand_apart(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature, points: list[Any]) -> bool:
+def _in_different_classes(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature, points: list[Any]) -> bool:
     """Whether points are one of each class, in order, as a grid of them is read."""
     columns = trees.columns((feature.position,))
     if not np.isfinite(points[-1]):
@@ -179,7 +182,7 @@ def _stand_apart(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature, 
     if not columns:
         return True
     try:
-        made = own_grid(asked.rows.table, feature, points)
+        made = own_grid(problem.rows.table, feature, points)
         at = class_of(trees.model, columns[0], trees.model.inputs.matrix(made.table)[:, columns[0]])
     except WhyboxError:
         return False
@@ -189,13 +192,13 @@ def _stand_apart(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature, 
 def _plain(encoder: Encoder) -> bool:
     """Whether no number but NaN means a missing value."""
     inner = [getattr(encoder, "base", None), *(e for _, e in getattr(encoder, "members", ()))]
-    own = not isinstance(encoder, NumberEncoder) or bool(np.isnan(encoder.missing))
+    own = not isinstance(encoder, NumberEncoder) or bool(np.isnan(encoder.missing_value))
     return own and all(_plain(e) for e in inner if e is not None)
 
 
-def _takes_missing(trees: TreeEvaluator, asked: EffectsProblem, feature: Feature) -> bool:
+def _takes_missing(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature) -> bool:
     try:
-        trees.model.inputs.matrix(own_grid(asked.rows.table, feature, [None]).table)
+        trees.model.inputs.matrix(own_grid(problem.rows.table, feature, [None]).table)
     except (WhyboxError, ValueError, TypeError):
         return False
     return True

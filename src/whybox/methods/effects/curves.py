@@ -1,18 +1,21 @@
-"""Partial dependence, individual curves and marginal means of one feature or two, from what an evaluator answers."""
+"""Partial dependence, individual curves, means by value and ANOVA components of one feature or two, from the predictions of an evaluator."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import LimitError, OptionError
-from whybox.methods.effects.grid import Feature, Grid, Ints
-from whybox.methods.effects.predict_evaluator import Evaluator, Rows
+from whybox.errors import Argument, LimitError, OptionError
+from whybox.methods.common.columns import Feature, Ints
+from whybox.methods.common.extrapolation import OffDataShare
+from whybox.methods.common.rows import Rows
+from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.predict_evaluator import Evaluator
 
 __all__ = [
     "Curve",
@@ -22,11 +25,24 @@ __all__ = [
     "individual",
     "marginal",
     "partial_dependence",
+    "too_close",
+    "with_off_data",
     "with_sides",
 ]
 
 MAX_RESULT_BYTES: Final = 2**33  # bytes of one result
-TOO_CLOSE: Final = "some values of {!r} are too close together for a float to tell apart; are they ids? Leave it out of features, or use kind='pdp'."
+
+
+def too_close(kind: str, name: str) -> OptionError:
+    """Return the refusal of a feature whose values no float tells apart."""
+    return OptionError(
+        Argument("kind", kind),
+        f": some values of {name!r} are too close together for a float to tell apart; are they ids? Leave it out of ",
+        Argument("features"),
+        ", or use ",
+        Argument("kind", "pdp"),
+        ".",
+    )
 
 
 @final
@@ -87,7 +103,9 @@ def check_individual(evaluator: Evaluator, grid: Grid, kind: str) -> tuple[int, 
     shape = (len(evaluator.rows), len(grid), len(evaluator.target.names))
     if 8 * np.prod(shape, dtype=np.float64) > MAX_RESULT_BYTES:
         raise LimitError(
-            f"{shape[0]:,} rows x {shape[1]:,} points x {shape[2]} outputs do not fit; pass fewer rows or points, or kind='pdp'."
+            f"{shape[0]:,} rows x {shape[1]:,} points x {shape[2]} outputs do not fit; pass fewer rows or points, or ",
+            Argument("kind", "pdp"),
+            ".",
         )
     if kind == "d-ice":
         _check_slopes(grid)
@@ -103,7 +121,7 @@ def _as_kind(grid: Grid, values: Floats, kind: str) -> Curve:
     known = np.flatnonzero(~np.isnan(x))
     x = x[known]
     if (np.diff(x) <= 0).any():
-        raise OptionError(f"kind='d-ice': {TOO_CLOSE.format(grid.name)}")
+        raise too_close("d-ice", grid.name)
     with np.errstate(over="ignore"):  # a step between numbers next to each other may be steeper than any number
         slopes = np.diff(values[:, known], axis=1) / np.diff(x)[None, :, None]
     gone = ("A missing value has no slope; its point is left out.",) if len(known) < len(grid) else ()
@@ -113,21 +131,24 @@ def _as_kind(grid: Grid, values: Floats, kind: str) -> Curve:
 def _check_slopes(grid: Grid) -> None:
     if len(grid.features) != 1 or grid.features[0].kind not in ("number", "integer"):
         raise OptionError(
-            f"kind='d-ice' is about slopes, and {grid.name!r} has no numbers along an axis; use 'ice' or 'c-ice'."
+            Argument("kind", "d-ice"),
+            f" is about slopes, and {grid.name!r} has no numbers along an axis; use 'ice' or 'c-ice'.",
         )
     if np.isfinite(grid.points[0].astype(np.float64)).sum() < 2:
-        raise OptionError(f"kind='d-ice': {grid.name!r} has fewer than two values, so there is no slope.")
+        raise OptionError(
+            Argument("kind", "d-ice"), f": {grid.name!r} has fewer than two values, so there is no slope."
+        )
 
 
 def marginal(evaluator: Evaluator, grid: Grid) -> Curve:
-    """Return the mean prediction of the rows at each point as they are: what is observed there, correlated features and all.
+    """Return the mean prediction of the rows at each point as they are, correlated features included.
 
     Each row counts at the point nearest to its own value (for categories and missing values, at its own). The standard error is that of a
     mean of those rows. A point that no row is nearest to has NaN.
     """
     place = nearest(evaluator.rows, grid)
-    w, said = evaluator.rows.weights, evaluator.answers()
-    values = np.full((len(grid), said.shape[1]), np.nan)
+    w, predictions = evaluator.rows.weights, evaluator.predictions()
+    values = np.full((len(grid), predictions.shape[1]), np.nan)
     error = np.full(values.shape, np.nan)
     for g in range(len(grid)):
         here = place == g
@@ -135,9 +156,9 @@ def marginal(evaluator: Evaluator, grid: Grid) -> Curve:
         if mass > 0:
             share = w[here] / mass
             n = 1.0 / (share**2).sum()
-            values[g] = share @ said[here]
+            values[g] = share @ predictions[here]
             if n > 1:
-                error[g] = np.sqrt(share @ (said[here] - values[g]) ** 2 / (n - 1.0))
+                error[g] = np.sqrt(share @ (predictions[here] - values[g]) ** 2 / (n - 1.0))
     return Curve(grid, values, error)
 
 
@@ -153,8 +174,8 @@ def components(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
     """
     rows = evaluator.rows
     every, sides = with_sides(grids)
-    evaluator.reserve(every, answers=True)
-    whole = rows.weights @ evaluator.answers()
+    evaluator.reserve(every, predictions=True)
+    whole = rows.weights @ evaluator.predictions()
     means = evaluator.means(every)
     notes = ("No standard error is computed for components; partial dependence has one.",)
     out = []
@@ -216,3 +237,12 @@ def grid_share(rows: Rows, grid: Grid) -> Floats:
     return np.asarray(
         np.bincount(place[on], rows.weights[on], minlength=len(grid)).reshape(grid.shape), dtype=np.float64
     )
+
+
+def with_off_data(rows: Rows, curves: list[Curve]) -> list[Curve]:
+    """Return the curves, those of a single feature with the off-data share at each point."""
+    share = OffDataShare(rows)
+    return [
+        replace(c, off_data=share(c.grid.features[0], c.grid.points[0], c.grid.at)) if len(c.grid.features) == 1 else c
+        for c in curves
+    ]

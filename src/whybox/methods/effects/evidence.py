@@ -1,11 +1,11 @@
-"""The evidence of what was computed about effects."""
+"""The evidence of an effect."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
 from whybox.explanation.evidence import Evidence, versions
-from whybox.methods.effects.predict_evaluator import Rows
+from whybox.methods.common.rows import Rows
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.method_spec import MethodSpec
 from whybox.models.blackbox import BlackBox
@@ -14,7 +14,7 @@ __all__ = ["evidence"]
 
 
 def evidence(  # noqa: PLR0913  # evidence has this many parts
-    asked: EffectsProblem,
+    problem: EffectsProblem,
     rows: Rows,
     *,
     spec: MethodSpec,
@@ -25,9 +25,9 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
     seed: int = 0,
     seconds: float,
 ) -> Evidence:
-    """Return how something was computed over these rows; `calls` are predictions of single rows beside those that showed or checked the model."""
-    model = asked.model
-    box = isinstance(model, BlackBox)
+    """Return how something was computed over these rows; `calls` are predictions of single rows beside those that checked the model."""
+    model = problem.model
+    black_box = isinstance(model, BlackBox)
     return Evidence(
         **spec.evidence_fields(),
         kernel=kernel,
@@ -36,19 +36,21 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
         index="none",
         additive=False,
         residual=0.0,
-        residual_units=asked.target.units,
+        residual_units=problem.target.units,
         residual_against="nothing",
-        agreement=asked.agreement,
+        agreement=problem.agreement,
         tolerance=0.0,
         model=model.kind,
-        verdict={"against": f"nothing: it is asked, not read; {asked.repeats.said}"} if box else asdict(model.verdict),
-        model_calls=asked.checked + (calls if box else 0),
+        verdict={"against": f"nothing: it is a black box; {problem.repeats.summary}"}
+        if black_box
+        else asdict(model.verdict),
+        model_calls=problem.checked + (calls if black_box else 0),
         seed=seed,
         rows=len(rows),
         fingerprints={"model": model.fingerprint, "rows": rows.fingerprint},
-        versions=versions(model.own.library if model.own else None),
+        versions=versions(model.own_predict.library if model.own_predict else None),
         seconds=seconds,
         notes=notes,
-        by_position=asked.received.by_position,
-        unseen=asked.received.unseen_as_data(),
+        by_position=problem.received.by_position,
+        unseen=problem.received.unseen_as_data(),
     )

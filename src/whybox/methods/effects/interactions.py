@@ -23,13 +23,15 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import LimitError, OptionError
+from whybox.errors import Argument, LimitError, OptionError
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
 from whybox.kernels import effects
+from whybox.methods.common.rows import Rows
 from whybox.methods.effects.evidence import evidence
 from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, Rows
+from whybox.methods.effects.options import JACKKNIFE_GROUPS
+from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.methods.registry import find
@@ -38,9 +40,8 @@ from whybox.numerics.rounding import floor
 from whybox.numerics.rounding import ratio as over
 from whybox.numerics.statistics import jackknife_std_error, leave_group_out
 
-__all__ = ["check_sample", "interactions"]
+__all__ = ["InteractionsWork", "interactions", "prepared"]
 
-JACKKNIFE_GROUPS: Final = 10
 MAX_PREDICTIONS: Final = 20_000_000  # predictions, where the caller sets no limit
 
 
@@ -67,17 +68,51 @@ class Sizes:
         return Sizes(put(self.size), put(self.ratio), *errors)
 
 
-def check_sample(sample: Any) -> int | None:
-    """Refuse what is not a number of rows.
+@final
+@dataclass(frozen=True, eq=False)
+class InteractionsWork:
+    """What is left to do once the way is chosen.
+
+    Attributes:
+        members: columns asked about; used: those of them that the model may read. evaluator: over the rows used.
+        sample: how many rows were drawn; None: all are used. predictions: at most, of single rows; 0 where trees answer.
+    """
+
+    members: list[int]
+    used: list[int]
+    evaluator: Evaluator
+    from_leaves: bool
+    sample: int | None
+    predictions: int
+
+    def sizes(self) -> Sizes:
+        """Compute the interactions of the columns used."""
+        evaluator = self.evaluator
+        if self.from_leaves and isinstance(evaluator, TreeEvaluator):
+            return _of_trees(evaluator, self.used)
+        return _of_curves(evaluator, self.used, jackknife=self.sample is not None)
+
+
+def prepared(asked: EffectsProblem, sample: int | None, seed: int) -> InteractionsWork:
+    """Choose the way: all rows, exactly, from the leaves, or predictions at every pair of rows.
 
     Raises:
-        OptionError: not a whole number of at least 20.
+        OptionError: fewer than two features, or a surface among them. LimitError: more predictions than allowed.
     """
-    if sample is None:
-        return None
-    if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or sample < 2 * JACKKNIFE_GROUPS:
-        raise OptionError(f"sample={sample!r} must be a whole number of rows, at least {2 * JACKKNIFE_GROUPS}.")
-    return int(sample)
+    members = [m[0] for m in asked.wanted]
+    if any(len(m) != 1 for m in asked.wanted) or len(members) < 2:
+        raise OptionError("interactions are of single features, two at least; name them without tuples.")
+    rows, model, used = asked.rows, asked.model, _read(asked, members)
+    exact = asked.target.scale == "raw" and all(asked.reason((p,)) is None for p in members)
+    if exact and isinstance(model, TreeEnsemble):
+        trees = TreeEvaluator(model, rows, asked.target, threads=asked.threads)
+        return InteractionsWork(members, used, trees, True, None, 0)
+    drawn = sample if sample is not None and sample < len(rows) else None
+    rows = rows if drawn is None else _sampled(rows, drawn, seed)
+    evaluator = _evaluator(asked, rows, members)
+    needed = _afford(asked, rows, used)
+    answered = isinstance(evaluator, PredictEvaluator)
+    return InteractionsWork(members, used, evaluator, False, drawn, needed if answered else 0)
 
 
 def interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> Explanation:
@@ -87,32 +122,16 @@ def interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> Exp
         OptionError: fewer than two features, or a surface among them. LimitError: more predictions than allowed.
     """
     began = time.perf_counter()
-    members = [m[0] for m in asked.wanted]
-    if any(len(m) != 1 for m in asked.wanted) or len(members) < 2:
-        raise OptionError("interactions are of single features, two at least; name them without tuples.")
-    exact = asked.target.scale == "raw" and all(asked.reason((p,)) is None for p in members)
+    work = prepared(asked, sample, seed)
     notes: tuple[str, ...] = asked.notes
-    rows, model = asked.rows, asked.model
-    used = _read(asked, members)
-    if exact and isinstance(model, TreeEnsemble):
-        trees = TreeEvaluator(model, rows, asked.target, threads=asked.threads)
-        found, kernel, calls = _of_trees(trees, used), trees.kernel, 0
-        if sample is not None:
-            notes = (*notes, f"sample={sample} was not needed: all rows are used, exactly.")
-            sample = None
-    else:
-        sample = sample if sample is not None and sample < len(rows) else None
-        rows = rows if sample is None else _sampled(rows, sample, seed)
-        evaluator = _evaluator(asked, rows, members)
-        _afford(asked, rows, used)
-        found, kernel, calls = (
-            _of_curves(evaluator, used, jackknife=sample is not None),
-            evaluator.kernel,
-            evaluator.spent,
-        )
-        if calls:
-            notes = (*notes, f"{calls:,} predictions of single rows.")
-    asked.repeats.end()
+    members, rows, kernel = work.members, work.evaluator.rows, work.evaluator.kernel
+    found, calls = work.sizes(), work.evaluator.spent
+    if work.from_leaves and sample is not None:
+        notes = (*notes, f"sample={sample} was not needed: all rows are used, exactly.")
+    if calls:
+        notes = (*notes, f"{calls:,} predictions of single rows.")
+    sample = work.sample
+    asked.repeats.check_after()
     if sample is not None:
         notes = (
             *notes,
@@ -121,7 +140,7 @@ def interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> Exp
     return _labelled(
         asked,
         members,
-        found.among(members, used),
+        found.among(members, work.used),
         evidence(
             asked,
             rows,
@@ -141,7 +160,7 @@ def _read(asked: EffectsProblem, members: Sequence[int]) -> list[int]:
     model = asked.model
     if not isinstance(model, TreeEnsemble):
         return list(members)
-    read = {p for column in model.read.tolist() for p in model.inputs.sources[column]}
+    read = {p for column in model.columns_read.tolist() for p in model.inputs.sources[column]}
     return [p for p in members if p in read]
 
 
@@ -161,20 +180,25 @@ def _evaluator(asked: EffectsProblem, rows: Rows, members: Sequence[int]) -> Eva
     return PredictEvaluator(model, rows, asked.target, repeats=asked.repeats)
 
 
-def _afford(asked: EffectsProblem, rows: Rows, members: Sequence[int]) -> None:
-    """Refuse before any work what would take too many predictions; the trees' own curves count alike."""
+def _afford(asked: EffectsProblem, rows: Rows, members: Sequence[int]) -> int:
+    """Count predictions, and refuse before any work what would take too many predictions; the trees' own curves count alike."""
     needed = asked.probed
     for m in [(p,) for p in members] + list(combinations(members, 2)):
         others = [p for p in range(rows.table.width) if p not in m]
         needed += len(np.unique(rows.codes[:, list(m)], axis=0)) * (
             len(np.unique(rows.codes[:, others], axis=0)) if others else 1
         )
-    most = MAX_PREDICTIONS if asked.max_evals is None else asked.max_evals
+    most = MAX_PREDICTIONS if asked.options.max_evals is None else asked.options.max_evals
     if needed > most:
         raise LimitError(
-            f"interactions of {len(members)} features over {len(rows):,} rows take up to {needed:,} answers of this model, more than the {most:,} allowed. "
-            f"Pass sample=300 (rows drawn, with standard errors), fewer features, or raise max_evals."
+            f"interactions of {len(members)} features over {len(rows):,} rows take up to {needed:,} answers of this model, more than the {most:,}"
+            " allowed. Pass ",
+            Argument("sample", 300),
+            " (rows drawn, with standard errors), fewer features, or raise ",
+            Argument("max_evals"),
+            ".",
         )
+    return needed - asked.probed
 
 
 def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
@@ -182,7 +206,7 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     model, X, w = trees.model, trees.matrix, trees.rows.weights
     columns = {p: trees.columns((p,)) for p in members}
     used = [
-        p for p in members if set(columns[p]) & set(model.read.tolist())
+        p for p in members if set(columns[p]) & set(model.columns_read.tolist())
     ]  # of the others nothing is computed: exactly zero
     levels = []
     for p in used:
@@ -193,7 +217,7 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     count = len(trees.target.names)
     size, ratio = (np.zeros((len(members), len(members), count)) for _ in range(2))
     picks = list(trees.target.picks)
-    least = floor(trees.answers(), w, size=model.size[picks]) ** 2
+    least = floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
     together = effects.pair_interactions(model, levels, pairs, X, w, threads=trees.threads) if pairs else None
@@ -232,9 +256,9 @@ def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool)
     """Every pair of rows asked about; with a jackknife the same without each of ten groups of rows."""
     w = evaluator.rows.weights
     shares = leave_group_out(w, JACKKNIFE_GROUPS if jackknife else 0)
-    answers = evaluator.answers()
-    f = np.broadcast_to(answers, (len(shares), *answers.shape))
-    least = floor(answers, w) ** 2
+    predictions = evaluator.predictions()
+    f = np.broadcast_to(predictions, (len(shares), *predictions.shape))
+    least = floor(predictions, w) ** 2
     own = {p: _Means(evaluator, (p,), shares) for p in members}
     shape = (len(shares), len(members), len(members), len(evaluator.target.names))
     size, ratio = np.zeros(shape), np.zeros(shape)

@@ -24,6 +24,7 @@ from whybox.methods.effects.curves import (
     with_sides,
 )
 from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.options import PredictionOptions
 from whybox.methods.effects.predict_evaluator import Evaluator
 
 __all__ = [
@@ -61,6 +62,11 @@ class EffectKind(ABC):
     mean_cost: ClassVar[bool] = False
     surface_quantity: ClassVar[str] = ""
     bytes_per_row: ClassVar[float] = 0.0
+
+    @classmethod
+    def of(cls, options: PredictionOptions) -> EffectKind:
+        """Return the kind with those of its own options that it needs; here none."""
+        return cls()
 
     @abstractmethod
     def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
@@ -164,7 +170,7 @@ class AccumulatedLocalEffects(EffectKind):
         return evaluator.reserve(requests=requests(evaluator.rows, grids))
 
     def brute_force(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
-        """Rows of categories are asked where they stand, once for the step up and once for the step down: the definition asks once for both."""
+        """Rows of categories are evaluated at their own level, once for the step up and once for the step down: the definition needs one for both."""
         total = 0
         for grid, corners in requests(evaluator.rows, grids):
             used = int((np.min([at for _, at in corners], axis=0) >= 0).sum())
@@ -192,7 +198,7 @@ class MeanByValue(EffectKind):
 
     def reserve(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
         """Rows as they are, once."""
-        return evaluator.reserve(answers=True)
+        return evaluator.reserve(predictions=True)
 
     def brute_force(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
         """Each row once."""
@@ -212,7 +218,7 @@ class AnovaComponents(EffectKind):
 
     def reserve(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
         """The curves, those of both features of each surface, and the mean."""
-        return evaluator.reserve(with_sides(grids)[0], answers=True)
+        return evaluator.reserve(with_sides(grids)[0], predictions=True)
 
     def brute_force(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
         """The mean takes every row once more."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError, shown
+from whybox.errors import Argument, OptionError, shown
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
 from whybox.methods.registry import find, load, methods
@@ -41,7 +41,9 @@ def check_refits(refits: Any, kind: str) -> list[Any] | None:
         )
     if load(find("effects", kind, argument="kind").run).by_row:
         means = [s.id for s in methods("effects") if not load(s.run).by_row]
-        raise OptionError(f"refits go with kind={shown(means)}: {kind!r} has a curve for each row.")
+        raise OptionError(
+            "refits go with ", Argument("kind", example=shown(means)), f": {kind!r} has a curve for each row."
+        )
     return list(refits)
 
 
@@ -56,7 +58,7 @@ def with_learner_error(
     Raises:
         OptionError: a model with other outputs.
     """
-    found: dict[Key, list[Floats]] = {key: [] for key in effects}
+    curves_of: dict[Key, list[Floats]] = {key: [] for key in effects}
     lines: list[Key] = [key for key in effects if isinstance(key, str)]
     calls: list[list[Key]] = [lines] * bool(lines) + [[key] for key in effects if not isinstance(key, str)]
     for model in refits:
@@ -68,16 +70,16 @@ def with_learner_error(
                     raise OptionError(
                         "a model among refits has other outputs than the model itself; fit the same kind again."
                     )
-                found[key].append(curves[key].values)
-    return Effects({key: _told(e, np.stack(found[key])) for key, e in effects.items()}, effects.library)
+                curves_of[key].append(curves[key].values)
+    return Effects({key: _with_error(e, np.stack(curves_of[key])) for key, e in effects.items()}, effects.library)
 
 
 def _points(e: Explanation) -> dict[str, Any]:
-    """The points of a curve as they would be asked for."""
+    """The points of a curve, as a grid argument."""
     return {name: list(e.coords[dim]) for name, dim in zip(e.players, ("point", "point_2"), strict=False)}
 
 
-def _told(e: Explanation, values: Floats) -> Explanation:
+def _with_error(e: Explanation, values: Floats) -> Explanation:
     dims = e.dims
     error = np.asarray(values.std(axis=0, ddof=1))
     note = f"learner_error: standard deviation of {len(values)} fits at the same points."

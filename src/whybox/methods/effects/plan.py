@@ -14,15 +14,22 @@ from typing import Final, final
 import numpy as np
 
 from whybox.core.progress import expected_batch_sizes
-from whybox.methods.effects.extrapolation import OffData
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.extrapolation import OffDataShare
+from whybox.methods.common.plan import MethodPlan
+from whybox.methods.common.rows import Rows
 from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, FIRST, MOST, Evaluator, PredictEvaluator, Rows
+from whybox.methods.effects.interactions import InteractionsWork, prepared
+from whybox.methods.effects.options import JACKKNIFE_GROUPS
+from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import grouped
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
+from whybox.methods.registry import find
 from whybox.models.blackbox import BlackBox
+from whybox.models.trees import TreeEnsemble
 
-__all__ = ["EffectsPlan", "plan_effects"]
+__all__ = ["EffectsPlan", "plan_effects", "plan_interactions", "plan_regions"]
 
 _PILOT: Final = (256, 1024)  # rows that trees are timed with
 _MANY: Final = (2048, 8192)  # the same, for means, which come out of all rows at once
@@ -38,7 +45,7 @@ class EffectsPlan:
     """What :func:`whybox.effects` will do with the same arguments.
 
     Attributes:
-        method: what will be computed, in words. estimand: of what, as evidence records it.
+        method: what will be computed, in words. method_id: its id in the registry of methods. estimand: of what, as evidence records it.
         exact: whether the values are exact for the rows given (they are, of all kinds there are).
         kernel: how answers are found: ``"the trees' own leaves"``, or whose predictions.
         rows, curves, points: how many; points of all curves together.
@@ -51,6 +58,7 @@ class EffectsPlan:
     """
 
     method: str
+    method_id: str
     estimand: str
     exact: bool
     kernel: str
@@ -65,6 +73,11 @@ class EffectsPlan:
     seconds: float
     memory_bytes: float
     spent: int
+
+    def repeated(self, times: int) -> EffectsPlan:
+        """Return the plan of the same work done so many times, for models fitted again."""
+        names = ("predictions", "brute", "checks", "model_calls", "batches", "seconds")
+        return replace(self, **{name: times * getattr(self, name) for name in names})
 
     @property
     def line(self) -> str:
@@ -118,7 +131,8 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
         seconds += time.perf_counter() - began  # this much is done again
         if isinstance(evaluator, PredictEvaluator):
             overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(asked, sum(here)))
-            sizes = [expected_batch_sizes(n, overhead, each, first_size=FIRST, max_size=MOST) for n in here]
+            first, most = evaluator.hybrids.batch_sizes(asked.rows.table)
+            sizes = [expected_batch_sizes(n, overhead, each, first_size=first, max_size=most) for n in here]
             batches += sum(map(len, sizes))
             seconds += sum(map(len, sizes)) * overhead + sum(here) * each
             spent += used if box else 0
@@ -131,6 +145,7 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
         every += grids
     return EffectsPlan(
         method=asked.spec.title,
+        method_id=asked.spec.method_id,
         estimand=asked.spec.estimand,
         exact=asked.spec.exact,
         kernel="; ".join(kernels),
@@ -148,9 +163,77 @@ def plan_effects(asked: EffectsProblem) -> EffectsPlan:
     )
 
 
+def plan_interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> MethodPlan:
+    """Return what :func:`whybox.interactions` will cost.
+
+    Raises:
+        LimitError, OptionError: as :func:`whybox.interactions`.
+    """
+    spec = find("interactions", "friedman_h")
+    work = prepared(asked, sample, seed)
+    rows, outputs = work.evaluator.rows, len(asked.target.names)
+    sets = 1 if work.sample is None else 1 + JACKKNIFE_GROUPS
+    if isinstance(work.evaluator, PredictEvaluator):
+        _, each, _ = _pace(work.evaluator, [], work.predictions, _allowed(asked, work.predictions))
+        seconds = each * work.predictions
+    else:
+        seconds = _seconds_of_rows(asked, work)
+    return MethodPlan(
+        method=spec.title,
+        method_id=spec.method_id,
+        kernel=work.evaluator.kernel,
+        exact=work.sample is None,
+        rows=len(rows),
+        model_calls=asked.checked + (work.predictions if isinstance(asked.model, BlackBox) else 0),
+        memory_bytes=8.0 * len(rows) * (3 * rows.table.width + 4 + outputs * sets * (2 * len(work.used) + 3)),
+        seconds=seconds,
+    )
+
+
+def _seconds_of_rows(asked: EffectsProblem, work: InteractionsWork) -> float:
+    """Time the leaves on two samples of the rows, and draw a straight line through them."""
+    times = []
+    count = len(work.evaluator.rows)
+    for size in sorted({min(n, count) for n in _PILOT}):
+        evaluator, _ = _some_of(asked, size)
+        began = time.perf_counter()
+        replace(work, evaluator=evaluator).sizes()
+        times.append((size, time.perf_counter() - began))
+    return _line(times, count)
+
+
+def plan_regions(asked: EffectsProblem) -> MethodPlan:
+    """Return what :func:`whybox.regions` will cost.
+
+    Raises:
+        LimitError: more predictions than allowed.
+    """
+    spec = find("regions", "regional")
+    members = asked.wanted[0]
+    evaluator, grid = asked.evaluator(members), asked.make(members)
+    predictions = sum(evaluator.reserve([grid]))
+    if isinstance(evaluator, PredictEvaluator):
+        _, each, _ = _pace(evaluator, [grid], predictions, _allowed(asked, predictions))
+        seconds = each * predictions
+    else:
+        assert isinstance(evaluator, TreeEvaluator)  # noqa: S101  # the only other one
+        seconds = _growth(asked, evaluator, [grid], lambda e, g: list(e.curves(g)), len(asked.rows), _PILOT)
+    return MethodPlan(
+        method=spec.title,
+        method_id=spec.method_id,
+        kernel=evaluator.kernel,
+        exact=spec.exact,
+        rows=len(asked.rows),
+        model_calls=asked.checked + (predictions if isinstance(asked.model, BlackBox) else 0),
+        memory_bytes=24.0 * len(asked.rows) * len(grid) * len(asked.target.names),
+        seconds=seconds,
+        notes=("The time is that of the curves, without the search for splits.",),
+    )
+
+
 def _allowed(asked: EffectsProblem, needed: int) -> int:
     """How many questions may be asked for a timing."""
-    return needed if asked.max_evals is None else min(needed, max(asked.max_evals - asked.probed, 0))
+    return min(needed, max(asked.allowed - asked.probed, 0))
 
 
 def _pace(evaluator: PredictEvaluator, grids: Sequence[Grid], needed: int, most: int) -> tuple[float, float, int]:
@@ -192,7 +275,7 @@ def _tree_seconds(asked: EffectsProblem, trees: TreeEvaluator, grids: Sequence[G
 
 def _growth(
     asked: EffectsProblem,
-    trees: TreeEvaluator,
+    evaluator: TreeEvaluator,
     grids: list[Grid],
     work: Callable[[Evaluator, list[Grid]], object],
     rows: int,
@@ -201,18 +284,33 @@ def _growth(
     """Seconds for so many rows, by a straight line through the times of two samples of them."""
     times = []
     for size in sorted({min(n, rows) for n in sizes}):
-        picked = np.unique(np.linspace(0, len(asked.rows) - 1, size).astype(np.int64))
-        part = Rows(asked.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
+        few, picked = _some_of(asked, size)
         made = [
             replace(
-                g, features=tuple(part.feature(p) for p in g.members), at=g.at[picked], same=g.same[picked], given=True
+                g,
+                features=tuple(few.rows.feature(p) for p in g.members),
+                at=g.at[picked],
+                same=g.same[picked],
+                given=True,
             )
             for g in grids
         ]
-        few = TreeEvaluator(trees.model, part, trees.target, threads=trees.threads)
         began = time.perf_counter()
         work(few, made)
         times.append((len(picked), time.perf_counter() - began))
+    return _line(times, rows)
+
+
+def _some_of(asked: EffectsProblem, size: int) -> tuple[TreeEvaluator, Ints]:
+    """The trees over so many of the rows, taken evenly; and which."""
+    assert isinstance(asked.model, TreeEnsemble)  # noqa: S101  # asked by the caller
+    picked = np.unique(np.linspace(0, len(asked.rows) - 1, size).astype(np.int64))
+    part = Rows(asked.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
+    return TreeEvaluator(asked.model, part, asked.target, threads=asked.threads), picked
+
+
+def _line(times: Sequence[tuple[int, float]], rows: int) -> float:
+    """Seconds for so many rows, by a straight line through the first and the last timing, (rows, seconds)."""
     (size, seconds), (before, less) = times[-1], times[0]
     if size == before:
         return seconds * rows / size if rows > size else seconds
@@ -226,11 +324,12 @@ def _off_seconds(asked: EffectsProblem, grids: Sequence[Grid]) -> float:
     if not curves:
         return 0.0
     times = [time.perf_counter()]
-    prepared = OffData(asked.rows)
+    share = OffDataShare(asked.rows)
     times.append(time.perf_counter())
     sizes = [min(n, len(curves[0])) for n in _OFF]
     for size in sizes:
-        prepared(curves[0].pick(np.unique(np.linspace(0, len(curves[0]) - 1, size).astype(np.int64))))
+        few = curves[0].pick(np.unique(np.linspace(0, len(curves[0]) - 1, size).astype(np.int64)))
+        share(few.features[0], few.points[0], few.at)
         times.append(time.perf_counter())
     ready, less, more = np.diff(times)
     point = max(more - less, 0.0) / max(sizes[1] - sizes[0], 1)
@@ -246,7 +345,7 @@ def _memory(asked: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], 
     codes = 8.0 * n * (3 * width + 4)
     result = 8.0 * cells * outputs * (n if kind.by_row else 2) + 8.0 * n * outputs
     if isinstance(evaluator, PredictEvaluator):
-        batch = min(max(rounds, default=0), MOST)
+        batch = min(max(rounds, default=0), evaluator.hybrids.batch_sizes(asked.rows.table)[1])
         return (
             codes
             + result

@@ -16,9 +16,10 @@ import numpy.typing as npt
 from whybox.data.cells import cell_key, cell_positions, column_dtype, object_cells, rows_with_cells
 from whybox.data.series import time_zone_of
 from whybox.data.table import Floats, Table, is_missing
-from whybox.errors import OptionError, did_you_mean, shown
+from whybox.errors import Argument, OptionError, did_you_mean, shown
 from whybox.explanation.curve_functions import as_dates, as_place
-from whybox.methods.effects.grid import Feature, Grid, Ints, numbers_of, with_gap
+from whybox.methods.common.columns import Feature, Ints, numbers_of, with_gap
+from whybox.methods.effects.grid import Grid
 
 __all__ = ["make_grid", "own_grid", "placed"]
 
@@ -26,7 +27,7 @@ _NEW: Final = -1
 
 
 def make_grid(table: Table, feature: Feature, wanted: Any, weights: Floats, *, most: int) -> Grid:
-    """Return the default points of a feature, or the number of them, or the values asked for.
+    """Return the default points of a feature, or as many as wanted, or the values wanted.
 
     Numbers and dates: the different values the data have if there are at most `most`, else that many weighted quantiles, each a value of the
     data. Categories: those of the data and those its dtype declares. A missing value is a point of its own where the data have one.
@@ -39,10 +40,10 @@ def make_grid(table: Table, feature: Feature, wanted: Any, weights: Floats, *, m
     """
     if isinstance(wanted, (int, np.integer)) and not isinstance(wanted, bool):
         if wanted < 2:
-            raise OptionError(f"grid={wanted!r}: a curve needs at least 2 points.")
+            raise OptionError(Argument("grid", wanted), ": a curve needs at least 2 points.")
         most, wanted = int(wanted), None
     if wanted is not None:
-        return _at_different_places(own_grid(table, feature, wanted))
+        return _at_different_positions(own_grid(table, feature, wanted))
     first = feature.first
     count = len(feature.unique)
     keep = np.arange(count)
@@ -51,7 +52,11 @@ def make_grid(table: Table, feature: Feature, wanted: Any, weights: Floats, *, m
         keep = keep[finite]
         if not len(keep) and not feature.missing:
             raise OptionError(
-                f"{feature.name!r} has no finite value, so there is no point to set it to; leave it out of features, or give its points in grid=."
+                f"{feature.name!r} has no finite value, so there is no point to set it to; leave it out of ",
+                Argument("features"),
+                ", or give its points in ",
+                Argument("grid", example=""),
+                ".",
             )
         if len(keep) > most:
             keep = _quantiles(feature.codes, weights, finite, most)
@@ -76,8 +81,8 @@ def _quantiles(codes: Ints, weights: Floats, finite: npt.NDArray[np.bool_], most
     return np.unique(np.clip(place, seen[0], seen[-1]))
 
 
-def _at_different_places(grid: Grid) -> Grid:
-    """The first of points that stand at the same place, as 0.0 and -0.0 do."""
+def _at_different_positions(grid: Grid) -> Grid:
+    """The first of points at the same position, such as 0.0 and -0.0."""
     if grid.place is None or grid.points[0].dtype.kind != "f":
         return grid
     _, first = np.unique(grid.place, return_index=True)
@@ -96,7 +101,7 @@ def own_grid(table: Table, feature: Feature, wanted: Any, *, given: bool = True)
 @final
 @dataclass(frozen=True)
 class _Point:
-    """A value asked about: the row whose cell it is, or -1 and a new cell; the code that it stands at, -1 for a missing one."""
+    """A value wanted: the row whose cell it is, or -1 and a new cell; its code among the values of the data, -1 for a missing one."""
 
     row: int
     value: Any = None
@@ -105,19 +110,19 @@ class _Point:
 
 
 def placed(table: Table, feature: Feature, wanted: Any, *, given: bool = True) -> tuple[Grid, Ints]:
-    """Return the grid of :func:`own_grid`, and for each value asked about its position on it.
+    """Return the grid of :func:`own_grid`, and for each value wanted its position on it.
 
     Raises:
         OptionError: as :func:`own_grid`.
     """
     try:
-        asked = _items(wanted)
+        values = _items(wanted)
     except TypeError:
-        raise OptionError(f"grid of {feature.name!r}: give a list of values, not {wanted!r}.") from None
-    if not asked:
-        raise OptionError(f"grid of {feature.name!r} is empty.")
+        raise OptionError(Argument("grid"), f" of {feature.name!r}: give a list of values, not {wanted!r}.") from None
+    if not values:
+        raise OptionError(Argument("grid"), f" of {feature.name!r} is empty.")
     find = {"category": _categories, "datetime": _dates}.get(feature.kind, _numbers)
-    points = find(table, feature, asked)
+    points = find(table, feature, values)
     keys = [(p.row, None if p.row >= 0 else cell_key(p.value)) for p in points]
     different = dict(reversed(list(zip(keys, points, strict=True))))
     order = _order(feature, different, list(dict.fromkeys(keys)))
@@ -140,7 +145,7 @@ def placed(table: Table, feature: Feature, wanted: Any, *, given: bool = True) -
 
 
 def _order(feature: Feature, points: Mapping[Any, _Point], keys: list[Any]) -> list[Any]:
-    """Keys in the order of the points: by value where there is an order, else as asked; missing ones last."""
+    """Keys in the order of the points: by value where there is an order, else as given; missing ones last."""
     if feature.kind != "category":
         known = [k for k in keys if not points[k].missing]
         known.sort(key=lambda k: feature.unique[points[k].code] if points[k].row >= 0 else points[k].value)
@@ -165,24 +170,25 @@ def _labels(feature: Feature, filled: Table, chosen: Sequence[_Point]) -> npt.ND
 
 
 def _known_gap(feature: Feature, value: Any) -> _Point:
-    """The missing value that the data have, else the one asked about."""
+    """The missing value that the data have, else the one given."""
     if feature.missing:
         return _Point(int(feature.first[-1]), code=-1, missing=True)
     return _Point(_NEW, value, missing=True)
 
 
-def _categories(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_Point]:
+def _categories(table: Table, feature: Feature, values: Sequence[Any]) -> list[_Point]:
     del table
     known = list(feature.unique)
     if feature.declared:
-        there = cell_positions(list(feature.declared), asked)
-        strange = [v for v, i in zip(asked, there, strict=True) if i < 0 and not is_missing(v)]
-        if strange:
+        there = cell_positions(list(feature.declared), values)
+        unknown = [v for v, i in zip(values, there, strict=True) if i < 0 and not is_missing(v)]
+        if unknown:
             raise OptionError(
-                f"grid of {feature.name!r}: {strange[0]!r} is not one of its categories.{did_you_mean(strange[0], feature.declared)}"
+                Argument("grid"),
+                f" of {feature.name!r}: {unknown[0]!r} is not one of its categories.{did_you_mean(unknown[0], feature.declared)}",
             )
     out = []
-    for value, i in zip(asked, cell_positions(known, asked), strict=True):
+    for value, i in zip(values, cell_positions(known, values), strict=True):
         if i >= 0:
             out.append(_Point(int(feature.first[i]), code=i, missing=is_missing(value)))
         else:
@@ -190,14 +196,14 @@ def _categories(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_P
     return out
 
 
-def _numbers(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_Point]:
-    values = [v for v in asked if not is_missing(v)]
-    if not all(_is_number(v) for v in values):
-        raise OptionError(f"grid of {feature.name!r}: give finite numbers, not {shown(values)}.")
+def _numbers(table: Table, feature: Feature, values: Sequence[Any]) -> list[_Point]:
+    numbers = [v for v in values if not is_missing(v)]
+    if not all(_is_number(v) for v in numbers):
+        raise OptionError(Argument("grid"), f" of {feature.name!r}: give finite numbers, not {shown(numbers)}.")
     raw = _Raw(table, feature) if column_dtype(table, feature.position) == np.dtype(object) else None
-    whole = all(float(v).is_integer() for v in values) and _integers(table, feature.position)
+    whole = all(float(v).is_integer() for v in numbers) and _integers(table, feature.position)
     out = []
-    for value in asked:
+    for value in values:
         same = None if raw is None else raw.same.get(cell_key(value))
         if same is not None:
             out.append(_Point(same, code=int(feature.codes[same]), missing=is_missing(value)))
@@ -220,7 +226,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _code(unique: npt.NDArray[Any], value: Any) -> int:
-    """Where a number stands among different ones, rounded to the width of their floats; -1 for nowhere, and for a zero of the other sign."""
+    """Position of a number among sorted ones, rounded to their precision; -1 if it is not there, or is a zero of the other sign."""
     if unique.dtype.kind == "f":
         near = unique.dtype.type(value)
         i = int(np.searchsorted(unique, near))
@@ -256,17 +262,19 @@ def _integers(table: Table, position: int) -> bool:
     return "int" in str(column_dtype(table, position)).lower()
 
 
-def _dates(table: Table, feature: Feature, asked: Sequence[Any]) -> list[_Point]:
+def _dates(table: Table, feature: Feature, values: Sequence[Any]) -> list[_Point]:
     unique = feature.unique
-    known = [v for v in asked if not is_missing(v)]
+    known = [v for v in values if not is_missing(v)]
     zoned = time_zone_of(column_dtype(table, feature.position)) is not None
     try:
         dates = iter(as_dates(known, unique.dtype, zoned=zoned))
     except (ValueError, TypeError, OverflowError) as error:
         what = "dates" if unique.dtype.kind == "M" else "durations"
-        raise OptionError(f"grid of {feature.name!r}: give {what}, not {shown(known)} ({error}).") from None
+        raise OptionError(
+            Argument("grid"), f" of {feature.name!r}: give {what}, not {shown(known)} ({error})."
+        ) from None
     out = []
-    for value in asked:
+    for value in values:
         if is_missing(value):
             out.append(_known_gap(feature, None))
             continue

@@ -5,39 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.background.marginal import shares
-from whybox.core.validation import check_jobs
+from whybox.core.workers import thread_count
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
-from whybox.errors import InputError, OptionError, UnknownFieldError, UnsupportedModelError, did_you_mean
+from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.effects import Key
-from whybox.kernels.compiled_trees import threads_available
 from whybox.kernels.effects import representatives
 from whybox.kernels.predict import agreement
+from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection, resolve_output
+from whybox.methods.common.repeatability import RepeatCheck
+from whybox.methods.common.rows import Rows, weighted_rows
 from whybox.methods.effects.grid import Grid, product
 from whybox.methods.effects.kinds import EffectKind
+from whybox.methods.effects.options import PredictionOptions
 from whybox.methods.effects.points import make_grid
-from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator, Rows, caller
-from whybox.methods.effects.repeatability import Repeats
+from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load
 from whybox.models.base import Model
-from whybox.models.blackbox import BlackBox, as_black_box
-from whybox.models.columns_read import narrowed
-from whybox.models.receive import Received, receive
-from whybox.models.registry import as_model, learnt_categories, raw_scores
+from whybox.models.blackbox import BlackBox
+from whybox.models.columns_read import narrow_to_columns_read
+from whybox.models.prepare_rows import PreparedRows, prepare_rows
+from whybox.models.readable import readable
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["EffectsProblem", "check_kind", "readable", "settle", "weighted_rows"]
+__all__ = ["EffectsProblem", "settle"]
 
 ROWS_VERIFIED: Final = 65536
+DEFAULT_MAX_EVALS: Final = 10**8  # predictions of single rows in total, when the caller sets no limit
 MOST_SPARSE: Final = 2000  # columns of sparse rows that all have effects found unless they are named
 
 
@@ -52,18 +53,27 @@ class EffectsProblem:
 
     model: Model
     rows: Rows
-    repeats: Repeats
+    repeats: RepeatCheck
     target: OutputSelection
     wanted: tuple[tuple[int, ...], ...]
     kind: str
     grid: Any
-    received: Received
-    max_evals: int | None = None
+    received: PreparedRows
+    options: PredictionOptions
     agreement: float = 0.0
     checked: int = 0
     shown: int = 0
-    threads: int = 1
     _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
+
+    @property
+    def allowed(self) -> int:
+        """How many predictions of single rows may be made in total."""
+        return DEFAULT_MAX_EVALS if self.options.max_evals is None else self.options.max_evals
+
+    @property
+    def threads(self) -> int:
+        """Threads of tree ensembles."""
+        return thread_count(self.options.n_jobs)
 
     @property
     def spec(self) -> MethodSpec:
@@ -73,13 +83,13 @@ class EffectsProblem:
     @cached_property
     def effect_kind(self) -> EffectKind:
         """What computes this kind of effect."""
-        made: EffectKind = load(self.spec.run)()
+        made: EffectKind = load(self.spec.run).of(self.options)
         return made
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about the model and the rows."""
-        return (*self.model.notes, *self.received.about())
+        return (*self.model.notes, *self.received.remarks())
 
     def name(self, members: Sequence[int]) -> Key:
         """Return the name of a feature, or the names of two."""
@@ -95,7 +105,7 @@ class EffectsProblem:
                 TreeEvaluator(model, self.rows, self.target, threads=self.threads)
                 if kind == "trees" and isinstance(model, TreeEnsemble)
                 else PredictEvaluator(
-                    model, self.rows, self.target, repeats=self.repeats, most=self.max_evals, before=self.probed
+                    model, self.rows, self.target, repeats=self.repeats, max_evals=self.allowed, reserved=self.probed
                 )
             )
         return self._engines[kind]
@@ -137,130 +147,91 @@ class EffectsProblem:
         return () if why is None else (f"Found by predictions, because {why}.",)
 
     def _thresholds(self, position: int) -> Any:
-        """Values of a numeric column between which the trees see no difference, one for each step; None (all of them) for categories."""
+        """Values of a numeric column between which the trees see no difference, one for each step; all values of the rows for categories."""
         name = self.rows.table.names[position]
         feature = self.rows.feature(position)
         trees, model = self.evaluator((position,)), self.model
         if not isinstance(trees, TreeEvaluator) or not isinstance(model, TreeEnsemble):
             raise OptionError(
-                f"grid='thresholds' of {name!r}: {self.reason((position,))}. Give a number of points or values."
+                Argument("grid", "thresholds"),
+                f" of {name!r}: {self.reason((position,))}. Give a number of points or values.",
             )
         if feature.kind == "category":
             return None
+        if position in model.inputs.encoder.learned_categories(self.rows.table) and feature.numbers is not None:
+            values = np.unique(
+                feature.numbers[np.isfinite(feature.numbers)]
+            )  # numbers that are categories: no steps between them
+            return [*values.tolist(), *([None] if feature.missing else [])]
         columns = trees.columns((position,))
         if (
-            not model.inputs.encoder.elementwise
+            not model.inputs.encoder.is_elementwise
             or feature.numbers is None
             or feature.kind == "datetime"
             or len(columns) != 1
         ):
             raise OptionError(
-                f"grid='thresholds' of {name!r}: its values are transformed before the trees compare them. Give a number of points or values."
+                Argument("grid", "thresholds"),
+                f" of {name!r}: its values are transformed before the trees compare them. Give a number of points or values.",
             )
         steps = representatives(model, columns[0], feature.numbers)
         return [*steps[np.isfinite(steps)].tolist(), *([None] if feature.missing else [])]
 
 
-def check_kind(kind: Any) -> str:
-    """Refuse what is not a kind of effect.
-
-    Raises:
-        OptionError: unknown kind.
-    """
-    return find("effects", kind, argument="kind").id
-
-
-def readable(model: Any, rows: Table, response_method: str | None = None, scale: Any = None) -> Model:
-    """Return the model as we read it, or as what can only be asked: functions, and estimators that we do not read.
-
-    An estimator of a kind that is read on its additive scale is asked on that scale too, unless `scale` asks for another: one that
-    cannot be read must not move from log-odds to probabilities.
-
-    Raises:
-        ModelError: a file we cannot read, or a model that is not what it seems. InputError: it refuses the rows.
-    """
-    if isinstance(model, Model):
-        if response_method is not None:
-            raise OptionError(
-                "response_method names a method of an estimator; this model is adapted already. Use scale=."
-            )
-        return model
-    if response_method is not None or (callable(model) and not hasattr(model, "predict")):
-        return as_black_box(model, rows, response_method=response_method, learnt=learnt_categories)
-    if isinstance(model, (str, Path)):
-        return as_model(model)
-    try:
-        return as_model(model)
-    except (UnsupportedModelError, UnknownFieldError) as reason:
-        if not hasattr(model, "predict") and not hasattr(model, "predict_proba"):
-            raise
-        scores = None if isinstance(scale, str) and scale in ("probability", "response") else raw_scores(model)
-        through = "its own predict" if scores is None else scores.what
-        note = f"Asked through {through}, because it is not read: {reason}"
-        return as_black_box(model, rows, notes=(note,), scores=scores, learnt=learnt_categories)
-
-
-def weighted_rows(table: Table, sample_weight: Any) -> Rows:
-    """Return the rows with their shares.
-
-    Raises:
-        InputError: sample weights that are negative, not finite, all zero, or not one a row.
-    """
-    if isinstance(sample_weight, str):
-        raise InputError("sample_weight must be numbers, one a row; pass the column itself, not its name.")
-    return Rows(table, shares(sample_weight, len(table), "sample_weight", "row"))
-
-
-def settle(  # noqa: PLR0913  # the options there are
+def settle(
     model: Any,
     X: Any,
     features: Any,
+    options: PredictionOptions,
     *,
-    kind: str,
-    grid: Any,
-    output: Any,
-    scale: Any = None,
-    sample_weight: Any,
-    response_method: str | None,
-    max_evals: int | None,
-    n_jobs: int | None = None,
+    kind: str = "pdp",
+    grid: Any = None,
     check: bool = True,
     known: float | None = None,
 ) -> EffectsProblem:
     """Settle a question, holding our reading of the model against its own predict on these rows.
 
     Args:
-        model, X, features, kind, grid, output, scale, sample_weight, response_method, max_evals, n_jobs: as for whybox.effects.
+        model, X, features, kind, grid: as for whybox.effects. options: the others.
         check: False where there is only a plan to make, and nothing is compared yet.
         known: how far our reading is from the model's own predict at most, where these rows were compared before: the model is not asked again.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
     """
-    check_kind(kind)
-    if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
-        raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
-    threads = check_jobs(n_jobs) or threads_available()
+    find("effects", kind, argument="kind")
+    output, scale = options.output, options.scale
     given = as_table(X)
-    adapted = readable(model, given, response_method, scale)
-    received = receive(adapted, given)
+    adapted = readable(model, given, options.response_method, scale)
+    received = prepare_rows(adapted, given)
     table = snapshot_table(received.table)
     if table.is_sparse:
         _check_width(table, features)
-        adapted = narrowed(adapted)
+        adapted = narrow_to_columns_read(adapted)
     if not isinstance(adapted, BlackBox):
-        adapted.inputs.confirm(table)
-    rows = weighted_rows(table, sample_weight)
+        adapted.inputs.confirm_structure(table)
+    rows = weighted_rows(table, options.sample_weight)
     target = resolve_output(adapted.outputs, output, scale)
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table, check=check, known=known)
     box = isinstance(adapted, BlackBox)
-    repeats = Repeats(caller(adapted, target), table, asked=box)
+    repeats = RepeatCheck(prediction_function(adapted, target), table, black_box=box)
     shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
     calls = shown_rows + repeats.count if box else calls
     return EffectsProblem(
-        adapted, rows, repeats, target, wanted, kind, grid, received, max_evals, agreement, calls, shown_rows, threads
+        adapted,
+        rows,
+        repeats,
+        target,
+        wanted,
+        kind,
+        grid,
+        received,
+        options,
+        agreement=agreement,
+        checked=calls,
+        shown=shown_rows,
     )
 
 
@@ -273,20 +244,24 @@ def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...
         out = [tuple(_position(names, f) for f in (k if isinstance(k, (tuple, list)) else (k,))) for k in listed]
     except TypeError:
         raise OptionError(
-            f"features={features!r}: give names or positions, and a tuple of two for a surface."
+            Argument("features", features), ": give names or positions, and a tuple of two for a surface."
         ) from None
     for members in out:
         if len(members) not in (1, 2) or len(set(members)) != len(members):
-            raise OptionError("features: an effect is of one column, or of two different ones in a tuple.")
+            raise OptionError(
+                Argument("features"), ": an effect is of one column, or of two different ones in a tuple."
+            )
     if not out:
-        raise OptionError("features is empty; leave it out for all columns.")
+        raise OptionError(Argument("features"), " is empty; leave it out for all columns.")
     return tuple(dict.fromkeys(out))
 
 
 def _check_width(table: Table, features: Any) -> None:
     if features is None and table.width > MOST_SPARSE:
         raise OptionError(
-            f"these sparse rows have {table.width:,} columns; name the features to find effects of: features=[...]."
+            f"these sparse rows have {table.width:,} columns; name the features to find effects of: ",
+            Argument("features", example="[...]"),
+            ".",
         )
 
 
@@ -307,22 +282,25 @@ def _check_grid(names: Sequence[str], grid: Any) -> None:
         return
     if not isinstance(grid, Mapping):
         raise OptionError(
-            f"grid={grid!r}: give a number of points, 'thresholds', or a dict from a feature to its values (or one of these)."
+            Argument("grid", grid),
+            ": give a number of points, 'thresholds', or a dict from a feature to its values (or one of these).",
         )
     for name, wanted in grid.items():
         _position(names, name)
         if isinstance(wanted, str) and wanted != "thresholds":
-            raise OptionError(f"grid of {name!r}: {wanted!r} is not known; give values, their number, or 'thresholds'.")
+            raise OptionError(
+                Argument("grid"), f" of {name!r}: {wanted!r} is not known; give values, their number, or 'thresholds'."
+            )
 
 
 def _agreement(model: Model, table: Table, *, check: bool, known: float | None) -> tuple[float, int]:
     """Hold our reading of the rows against the model's own predict; return the largest difference and how many rows that asks about."""
-    if model.own is None or isinstance(model, BlackBox):
+    if model.own_predict is None or isinstance(model, BlackBox):
         return 0.0, 0
     if not check or known is not None:
         return float("nan") if known is None else known, len(table)
     worst = 0.0
     for start, block in table.blocks(ROWS_VERIFIED):
-        X = model.inputs.block(block, start)
+        X = model.inputs.matrix_of_block(block, start)
         worst = max(worst, agreement(model, block, X, rows="these rows", row="row"))
     return worst, len(table)

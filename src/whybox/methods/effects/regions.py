@@ -1,8 +1,8 @@
 """Regions: where the individual curves of a feature disagree, the rows are split so that they agree better inside each part.
 
-Each curve is taken less its own mean over the points, each point counting as many rows as stand there, so that only its shape is left. The heterogeneity of a
-set of rows is the root mean square distance of their curves from the set's mean curve, in the units of the prediction; it is zero where the feature acts
-alike in every row. A set is split by the value of one other feature, where that takes most off the sum of squares, as long as a split takes off at least a
+Each curve is taken less its own mean over the points, each point weighted by the rows near it, so that only its shape is left. The heterogeneity of a
+set of rows is the root mean square distance of their curves from the set's mean curve, in the units of the prediction; it is zero where the effect is
+the same in every row. A set is split by the value of one other feature, where that reduces the sum of squares most, as long as a split reduces it by at least a
 tenth of what all rows have and leaves a twentieth of the rows (and 20) on either side.
 
 References:
@@ -23,16 +23,16 @@ from whybox.data.table import Floats
 from whybox.errors import LimitError, OptionError
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
-from whybox.methods.effects.curves import MAX_RESULT_BYTES, Curve, grid_share
-from whybox.methods.effects.extrapolation import with_off_data
-from whybox.methods.effects.grid import Feature, Grid, Ints
-from whybox.methods.effects.predict_evaluator import Rows
+from whybox.methods.common.columns import Feature, Ints
+from whybox.methods.common.rows import Rows
+from whybox.methods.effects.curves import MAX_RESULT_BYTES, Curve, grid_share, with_off_data
+from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import labelled
 from whybox.methods.registry import find
 from whybox.numerics.rounding import floor
 
-__all__ = ["GRID_POINTS", "check_depth", "regions"]
+__all__ = ["GRID_POINTS", "regions"]
 
 GRID_POINTS: Final = 30  # of the grid, by default
 CUTS_TRIED: Final = 20  # of a number that are tried
@@ -71,7 +71,7 @@ class _Shapes:
         return 0.0 if total == 0 else max(float(w @ (x**2).sum(axis=1) - ((w @ x) ** 2).sum() / total), 0.0)
 
     def heterogeneity(self, rows: Ints) -> float:
-        """Root mean square distance of the curves from their mean, taken from the mean itself: zero where they agree, not the root of what cancelled."""
+        """Root mean square distance of the curves from their mean, computed from the differences, so that it is zero where they agree."""
         w, x = self.weights[rows], self.lines[rows]
         if not w.sum() > 0:
             return 0.0
@@ -79,78 +79,67 @@ class _Shapes:
         return float(np.sqrt(w @ ((x - w @ x) ** 2).sum(axis=1)))
 
 
-def check_depth(depth: Any) -> int:
-    """Refuse what is not a depth.
-
-    Raises:
-        OptionError: not a whole number from 1 to 4.
-    """
-    if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)) or not 1 <= depth <= 4:
-        raise OptionError(f"depth={depth!r} must be 1, 2, 3 or 4: how many splits a region may be deep.")
-    return int(depth)
-
-
-def regions(asked: EffectsProblem, *, depth: int) -> Effects:
+def regions(problem: EffectsProblem, *, depth: int) -> Effects:
     """Return the effect over all rows and in each region, keyed by its conditions.
 
     Raises:
         OptionError: not one single feature. LimitError: the individual curves do not fit.
     """
     began = time.perf_counter()
-    if len(asked.wanted) != 1 or len(asked.wanted[0]) != 1:
+    if len(problem.wanted) != 1 or len(problem.wanted[0]) != 1:
         raise OptionError("regions are found for one feature at a time; name a single one.")
-    members = asked.wanted[0]
-    evaluator, grid = asked.evaluator(members), asked.make(members)
-    values = np.empty((len(asked.rows), len(grid), len(asked.target.names)))
+    members = problem.wanted[0]
+    evaluator, grid = problem.evaluator(members), problem.make(members)
+    values = np.empty((len(problem.rows), len(grid), len(problem.target.names)))
     if values.nbytes > MAX_RESULT_BYTES:
         raise LimitError(
-            f"{len(asked.rows):,} rows x {len(grid)} points do not fit; pass fewer rows or a smaller grid."
+            f"{len(problem.rows):,} rows x {len(grid)} points do not fit; pass fewer rows or a smaller grid."
         )
     for _, rows, block in evaluator.curves([grid]):
         values[rows] = block
-    asked.repeats.end()
-    shapes = _shapes(asked, grid, values)
-    whole = _Region(np.arange(len(asked.rows)))
+    problem.repeats.check_after()
+    shapes = _shapes(problem, grid, values)
+    whole = _Region(np.arange(len(problem.rows)))
     every = values.reshape(-1, values.shape[2])  # the prediction at each point of each row
-    rounding = float((floor(every, np.repeat(asked.rows.weights, len(grid))) ** 2).sum())
+    rounding = float((floor(every, np.repeat(problem.rows.weights, len(grid))) ** 2).sum())
     least = max(MIN_GAIN * shapes.squares(whole.rows), rounding)
-    found = [whole, *_split(asked, shapes, whole, members[0], depth, least)]
-    if len(found) == 2:
-        found = found[:1]  # nothing was split
-    said = (f"{evaluator.spent:,} predictions of single rows for all regions.",) if evaluator.spent else ()
+    split = [whole, *_split(problem, shapes, whole, members[0], depth, least)]
+    if len(split) == 2:
+        split = split[:1]  # nothing was split
+    cost = (f"{evaluator.spent:,} predictions of single rows for all regions.",) if evaluator.spent else ()
     out: dict[Key, Explanation] = {}
-    for region in found:
-        notes = (*asked.notes, *asked.apart(members), f"Rows: {region.name}.", *said)
-        part, curve = _curve(asked, grid, values, shapes, region)
+    for region in split:
+        notes = (*problem.notes, *problem.apart(members), f"Rows: {region.name}.", *cost)
+        part, curve = _curve(problem, grid, values, shapes, region)
         out[region.name] = labelled(
             part, evaluator, curve, notes, evaluator.spent, time.perf_counter() - began, find("regions", "regional")
         )
-    return Effects(out, asked.rows.table.library)
+    return Effects(out, problem.rows.table.library)
 
 
-def _shapes(asked: EffectsProblem, grid: Grid, values: Floats) -> _Shapes:
-    share = grid_share(asked.rows, grid)
+def _shapes(problem: EffectsProblem, grid: Grid, values: Floats) -> _Shapes:
+    share = grid_share(problem.rows, grid)
     share = share / share.sum() if share.sum() > 0 else np.full(len(grid), 1.0 / len(grid))
     centred = values - np.einsum("p,rpk->rk", share, values)[:, None]
-    centred = centred - np.einsum("r,rpk->pk", asked.rows.weights, centred)  # what all rows share would only cancel
+    centred = centred - np.einsum("r,rpk->pk", problem.rows.weights, centred)  # what all rows share would only cancel
     lines = centred * np.sqrt(share)[None, :, None]
-    return _Shapes(lines.reshape(len(values), -1), asked.rows.weights)
+    return _Shapes(lines.reshape(len(values), -1), problem.rows.weights)
 
 
 def _split(
-    asked: EffectsProblem, shapes: _Shapes, region: _Region, own: int, depth: int, least: float
+    problem: EffectsProblem, shapes: _Shapes, region: _Region, own: int, depth: int, least: float
 ) -> list[_Region]:
-    """Return the parts of a region, or the region itself where no split takes enough off."""
+    """Return the parts of a region, or the region itself where no split reduces the sum of squares enough."""
     if depth == 0:
         return [region]
     before = shapes.squares(region.rows)
     best: tuple[float, npt.NDArray[np.bool_], str, str] | None = None
-    for position in range(asked.rows.table.width):
+    for position in range(problem.rows.table.width):
         if position == own:
             continue
-        feature = asked.rows.feature(position)
+        feature = problem.rows.feature(position)
         for left, yes, no in _candidates(feature, region.rows):
-            if not _large_enough(asked.rows, region.rows, left):
+            if not _large_enough(problem.rows, region.rows, left):
                 continue
             gain = before - shapes.squares(region.rows[left]) - shapes.squares(region.rows[~left])
             if gain > least and (best is None or gain > best[0] * (1 + 1e-9)):
@@ -162,7 +151,7 @@ def _split(
         _Region(region.rows[left], (*region.rules, yes)),
         _Region(region.rows[~left], (*region.rules, no)),
     )
-    return [leaf for part in parts for leaf in _split(asked, shapes, part, own, depth - 1, least)]
+    return [leaf for part in parts for leaf in _split(problem, shapes, part, own, depth - 1, least)]
 
 
 def _large_enough(rows: Rows, here: Ints, left: npt.NDArray[np.bool_]) -> bool:
@@ -199,7 +188,7 @@ def _candidates(feature: Feature, rows: Ints) -> Iterator[tuple[npt.NDArray[np.b
 
 
 def _short_between(edge: float, above: float) -> str:
-    """The shortest number from `edge` up to, but not with, the next value: what it says is exactly how the rows are split."""
+    """The shortest number from `edge` up to, but not including, the next value: it splits the rows exactly so."""
     if edge < above < np.inf:
         for digits in range(2, 17):
             word = f"{(edge + above) / 2:.{digits}g}"
@@ -209,13 +198,13 @@ def _short_between(edge: float, above: float) -> str:
 
 
 def _curve(
-    asked: EffectsProblem, grid: Grid, values: Floats, shapes: _Shapes, region: _Region
+    problem: EffectsProblem, grid: Grid, values: Floats, shapes: _Shapes, region: _Region
 ) -> tuple[EffectsProblem, Curve]:
-    """The mean curve of a region with its standard error, and the question put to the region's rows alone."""
+    """The mean curve of a region with its standard error, and the problem of the region's rows alone."""
     picked = region.rows
-    w = asked.rows.weights[picked]
-    part = Rows(asked.rows.table.rows(picked), w / w.sum())
-    inner = replace(asked, rows=part, kind="pdp", _engines={})
+    w = problem.rows.weights[picked]
+    part = Rows(problem.rows.table.rows(picked), w / w.sum())
+    inner = replace(problem, rows=part, kind="pdp", _engines={})
     own = replace(grid, features=(part.feature(grid.members[0]),), at=grid.at[picked], same=grid.same[picked])
     mean = np.einsum("r,rpk->pk", part.weights, values[picked])
     spread = np.einsum("r,rpk->pk", part.weights, (values[picked] - mean) ** 2)

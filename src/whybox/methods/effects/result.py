@@ -1,4 +1,4 @@
-"""Run a settled question about effects and label what came out."""
+"""Compute effects, with their axes named and their evidence."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from whybox.data.table import Floats
 from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation, labels
 from whybox.methods.effects.curve_at import CurveAt
-from whybox.methods.effects.curves import Curve, grid_share
+from whybox.methods.effects.curves import Curve, grid_share, with_off_data
 from whybox.methods.effects.evidence import evidence
-from whybox.methods.effects.extrapolation import with_off_data
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator
 from whybox.methods.effects.problem import EffectsProblem
@@ -28,52 +27,52 @@ LARGEST: Final = float(np.finfo(np.float64).max)
 HISTOGRAM_BINS: Final = 30  # of the histogram below a curve
 
 
-def run(asked: EffectsProblem) -> Effects:
+def run(problem: EffectsProblem) -> Effects:
     """Return the effects asked for.
 
     Raises:
         LimitError: more predictions or memory than allowed. Others as whybox.effects.
     """
     began = time.perf_counter()
-    found: dict[tuple[int, ...], Explanation] = {}
-    for evaluator, wanted in grouped(asked):
+    effects: dict[tuple[int, ...], Explanation] = {}
+    for evaluator, wanted in grouped(problem):
         before = evaluator.spent
-        grids = [asked.make(m) for m in wanted]
-        curves = asked.effect_kind.compute(evaluator, grids)
-        asked.repeats.end()
-        if asked.effect_kind.off_data:
-            curves = with_off_data(asked.rows, curves)
-        spent = _said(asked, evaluator.spent - before, sum(len(g) for g in grids) * len(asked.rows))
+        grids = [problem.make(m) for m in wanted]
+        curves = problem.effect_kind.compute(evaluator, grids)
+        problem.repeats.check_after()
+        if problem.effect_kind.off_data:
+            curves = with_off_data(problem.rows, curves)
+        cost = _cost_note(problem, evaluator.spent - before, sum(len(g) for g in grids) * len(problem.rows))
         calls = evaluator.spent - before
         for members, curve in zip(wanted, curves, strict=True):
-            notes = (*asked.notes, *asked.apart(members), *curve.notes, *spent)
-            found[members] = labelled(asked, evaluator, curve, notes, calls, time.perf_counter() - began)
-    return Effects({asked.name(m): found[m] for m in asked.wanted}, asked.rows.table.library)
+            notes = (*problem.notes, *problem.apart(members), *curve.notes, *cost)
+            effects[members] = labelled(problem, evaluator, curve, notes, calls, time.perf_counter() - began)
+    return Effects({problem.name(m): effects[m] for m in problem.wanted}, problem.rows.table.library)
 
 
-def grouped(asked: EffectsProblem) -> list[tuple[Evaluator, list[tuple[int, ...]]]]:
-    """Return who answers about which features."""
+def grouped(problem: EffectsProblem) -> list[tuple[Evaluator, list[tuple[int, ...]]]]:
+    """Return each evaluator with the features that it computes."""
     groups: dict[str, tuple[Evaluator, list[tuple[int, ...]]]] = {}
-    for members in asked.wanted:
-        evaluator = asked.evaluator(members)
+    for members in problem.wanted:
+        evaluator = problem.evaluator(members)
         groups.setdefault(evaluator.kernel, (evaluator, []))[1].append(members)
     return list(groups.values())
 
 
-def _said(asked: EffectsProblem, spent: int, floor: int) -> tuple[str, ...]:
+def _cost_note(problem: EffectsProblem, spent: int, without_sharing: int) -> tuple[str, ...]:
     """What the curves of one call cost, in words."""
     if not spent:
         return ()
     less = (
-        f" instead of {floor:,}, because equal rows are asked about once"
-        if asked.effect_kind.plain_mean and spent < floor
+        f" instead of {without_sharing:,}, because equal rows are evaluated once"
+        if problem.effect_kind.plain_mean and spent < without_sharing
         else ""
     )
     return (f"{spent:,} predictions of single rows for the curves of this call{less}.",)
 
 
 def labelled(
-    asked: EffectsProblem,
+    problem: EffectsProblem,
     evaluator: Evaluator,
     curve: Curve,
     notes: tuple[str, ...],
@@ -82,16 +81,16 @@ def labelled(
     spec: MethodSpec | None = None,
 ) -> Explanation:
     """Return a curve with its axes named, and its evidence; `spec` is of the method, where it is not the problem's own."""
-    grid, target = curve.grid, asked.target
+    grid, target = curve.grid, problem.target
     points = curve.points or grid.points
     rows = curve.values.ndim == 3
-    lead = (len(asked.rows),) if rows else ()
+    lead = (len(problem.rows),) if rows else ()
     shape = (*lead, *(len(p) for p in points))
     dims = (*(("row",) if rows else ()), "point", "point_2")[: len(shape)]
     values = target.drop(curve.values.reshape(*shape, -1))
     error = None if curve.std_error is None else target.drop(curve.std_error.reshape(*shape, -1))
     coords: dict[str, Any] = dict(zip(("point", "point_2"), points, strict=False))
-    coords["row"], coords["output"] = asked.rows.table.row_labels, labels(target.names)
+    coords["row"], coords["output"] = problem.rows.table.row_labels, labels(target.names)
     names = [f.name for f in grid.features]
     off = {} if curve.off_data is None else {"off_data": (("point",), curve.off_data)}
     return Explanation(
@@ -100,50 +99,50 @@ def labelled(
         dims=(*dims, "output") if target.axis else dims,
         coords={d: np.array(v) for d, v in coords.items() if d in (*dims, "output")},
         base=np.asarray(target.drop(np.full(len(target.names), np.nan))),
-        units=asked.effect_kind.units(target.units, names[0]),
+        units=problem.effect_kind.units(target.units, names[0]),
         evidence=evidence(
-            asked,
-            asked.rows,
-            spec=_spec(asked, len(points)) if spec is None else spec,
+            problem,
+            problem.rows,
+            spec=_spec(problem, len(points)) if spec is None else spec,
             kernel=evaluator.kernel,
             calls=calls,
             notes=(*notes, *(note for f in grid.features for note in f.notes)),
             seconds=seconds,
         ),
         std_error=None if error is None else np.ascontiguousarray(error),
-        data=asked.rows.table if rows else None,
+        data=problem.rows.table if rows else None,
         players={name: (name,) for name in names},
         extras={
-            **_about(asked, grid, points),
+            **_data_near_points(problem, grid, points),
             **curve.extras,
             **off,
-            **({"weight": (("row",), asked.rows.weights)} if rows else {}),
+            **({"weight": (("row",), problem.rows.weights)} if rows else {}),
         },
-        again=_again(asked, curve, np.ascontiguousarray(values)),
+        again=_curve_function(problem, curve, np.ascontiguousarray(values)),
     )
 
 
-def _spec(asked: EffectsProblem, features: int) -> MethodSpec:
+def _spec(problem: EffectsProblem, features: int) -> MethodSpec:
     """What the registry says of this kind of effect, with the words for a surface where there are two features."""
-    of_two = asked.effect_kind.surface_quantity
-    return replace(asked.spec, quantity=of_two) if features == 2 and of_two else asked.spec
+    of_two = problem.effect_kind.surface_quantity
+    return replace(problem.spec, quantity=of_two) if features == 2 and of_two else problem.spec
 
 
-def _about(
-    asked: EffectsProblem, grid: Grid, points: Sequence[npt.NDArray[Any]]
+def _data_near_points(
+    problem: EffectsProblem, grid: Grid, points: Sequence[npt.NDArray[Any]]
 ) -> dict[str, tuple[tuple[str, ...], Any]]:
-    """How the data lie about the points: shares of rows, and a histogram of numbers."""
+    """The data near the points: shares of rows, and a histogram of numbers."""
     axes = ("point", "point_2")[: len(points)]
     out: dict[str, tuple[tuple[str, ...], Any]] = {}
     if grid.shape == tuple(len(p) for p in points):
-        out["share"] = (axes, grid_share(asked.rows, grid))
+        out["share"] = (axes, grid_share(problem.rows, grid))
     for feature, tag in zip(grid.features, ("", "_2"), strict=False):
         x = feature.numbers
         if x is not None and np.isfinite(x).any():
             if feature.zero:
                 continue  # numbers beyond 2**53 are kept as distances, which no edge of a bin can name
             known = np.isfinite(x)
-            mass, edges = np.histogram(x[known], bins=_bins(x[known]), weights=asked.rows.weights[known])
+            mass, edges = np.histogram(x[known], bins=_bins(x[known]), weights=problem.rows.weights[known])
             out[f"histogram{tag}"], out[f"histogram_edges{tag}"] = (("bin",), mass), (("edge",), edges)
     return out
 
@@ -162,9 +161,9 @@ def _bins(x: Floats) -> Floats:
     return np.unique(np.clip(edges, low, high))
 
 
-def _again(asked: EffectsProblem, curve: Curve, values: Floats) -> Callable[[Any], Floats] | None:
-    """What answers at(points): the accumulated curve itself, or whoever computed the others."""
-    known = asked.effect_kind.curve_function(curve, values)
-    if known is not None:
-        return known
-    return None if curve.points else CurveAt(asked, curve.grid)
+def _curve_function(problem: EffectsProblem, curve: Curve, values: Floats) -> Callable[[Any], Floats] | None:
+    """The function behind at(points): the accumulated curve itself, or the evaluator of the others; None where there is none."""
+    own = problem.effect_kind.curve_function(curve, values)
+    if own is not None:
+        return own
+    return None if curve.points else CurveAt(problem, curve.grid)

@@ -1,4 +1,4 @@
-"""Tree ensembles answer about changed rows out of their leaves: exactly, and without predicting the changed rows one by one."""
+"""Effects of tree ensembles from their leaves: exact, and without predicting the changed rows one by one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.kernels import effects
 from whybox.kernels.tree_shap import predict
+from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
-from whybox.methods.effects.grid import Grid, Ints
-from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Corners, Moments, Request, Rows, moments
+from whybox.methods.common.rows import Rows
+from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Corners, Moments, Request, moments
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["TreeEvaluator", "tree_evaluator_unavailable"]
@@ -32,7 +34,7 @@ SPREAD_ROWS: Final = {
 
 
 def tree_evaluator_unavailable(model: TreeEnsemble, members: Sequence[int]) -> str | None:
-    """Say why the trees cannot answer about these of the user's columns by themselves; None where they can."""
+    """Return why the leaves alone do not give the effect of these of the user's columns; None where they do."""
     if model.has_linear_leaves:
         return "the leaves of this model are linear functions, so its effects are not steps"
     taken = set(members)
@@ -45,7 +47,7 @@ def tree_evaluator_unavailable(model: TreeEnsemble, members: Sequence[int]) -> s
 
 @final
 class TreeEvaluator:
-    """A tree ensemble whose leaves say what changed rows come to (kernels/effects.py); the number of threads changes no bit of it."""
+    """Predictions of changed rows from the leaves of a tree ensemble (kernels/effects.py); the number of threads changes no bit."""
 
     def __init__(self, model: TreeEnsemble, rows: Rows, target: OutputSelection, *, threads: int = 1) -> None:
         self.model, self.rows, self.target, self.threads = model, rows, target, threads
@@ -53,31 +55,31 @@ class TreeEvaluator:
 
     @property
     def kernel(self) -> str:
-        """How answers are found."""
+        """How predictions are computed, in words."""
         return "the trees' own leaves"
 
     def reserve(
-        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, answers: bool = False
+        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, predictions: bool = False
     ) -> list[int]:
-        """Nobody is asked."""
-        del grids, requests, answers
+        """Return no rounds: leaves take no predictions."""
+        del grids, requests, predictions
         return []
 
     def spread(self, features: int) -> int:
-        """How many rows have curves made of them for the standard errors of partial dependence of one feature, or two."""
+        """How many rows the standard errors of partial dependence are estimated from, for one feature or two."""
         return len(self._sample(self._link or "", SPREAD_ROWS[features])[0])
 
     @cached_property
     def matrix(self) -> Floats:
         """The rows as the trees read them, (rows, model columns)."""
         inputs = self.model.inputs
-        return np.concatenate([inputs.block(b, start) for start, b in self.rows.table.blocks(ROWS_ENCODED)])
+        return np.concatenate([inputs.matrix_of_block(b, start) for start, b in self.rows.table.blocks(ROWS_ENCODED)])
 
     @cached_property
     def _raw(self) -> Floats:
         return predict(self.model, self.matrix)
 
-    def answers(self) -> Floats:
+    def predictions(self) -> Floats:
         """Return the prediction of each row, (rows, outputs)."""
         return self._scaled(self._raw)
 
@@ -96,14 +98,14 @@ class TreeEvaluator:
         levels = [self.levels(g) for g in grids]
         for together in _disjoint([one.columns for one in levels]):
             chosen = [levels[i] for i in together]
-            for part, found in effects.individual_blocks(
+            for part, curves in effects.individual_blocks(
                 self.model, chosen, self.matrix, numbers=CURVE_NUMBERS_HELD, threads=self.threads
             ):
-                for i, values in zip(together, found, strict=True):
+                for i, values in zip(together, curves, strict=True):
                     yield i, np.arange(part.start, part.stop), self._scaled(values)
         for i, (grid, one) in enumerate(zip(grids, levels, strict=True)):
             if not one.columns:  # no tree reads the feature, so every row stays as it is
-                yield i, np.arange(len(self.rows)), np.repeat(self.answers()[:, None], len(grid), axis=1)
+                yield i, np.arange(len(self.rows)), np.repeat(self.predictions()[:, None], len(grid), axis=1)
 
     def means(self, grids: Sequence[Grid]) -> list[Floats]:
         """Return the means alone: on the trees' own scale they need no curves."""
@@ -122,7 +124,7 @@ class TreeEvaluator:
             )
             for i, mean in zip(together, found, strict=True):
                 out[i] = self.target.levels(mean)
-        flat = self.rows.weights @ self.answers() if any(v is None for v in out) else np.empty(0)
+        flat = self.rows.weights @ self.predictions() if any(v is None for v in out) else np.empty(0)
         return [np.repeat(flat[None], len(g), axis=0) if v is None else v for g, v in zip(grids, out, strict=True)]
 
     def _apart(self, grid: Grid) -> bool:
@@ -192,17 +194,17 @@ class TreeEvaluator:
         return moments(self, grid, ((rows, values) for _, rows, values in self.curves([grid])))
 
     def _sample(self, link: str, spread: int) -> tuple[Ints, tuple[str, ...]]:
-        """Rows whose curves say how far values spread: all, or where means need no curves, some, drawn evenly; and a note."""
+        """Rows from whose curves variances are estimated: all, or where means need no curves, some drawn at random; and a note."""
         n = len(self.rows)
         if link != "identity" or n <= 2 * spread:
             return np.arange(n), ()
         some = np.random.default_rng(0).choice(n, spread, replace=False)
         return some, (
-            f"Means are of all rows; standard errors are estimated from the curves of {spread:,} of the {n:,} rows, drawn evenly (seed 0).",
+            f"Means are of all rows; standard errors are estimated from the curves of {spread:,} of the {n:,} rows, drawn at random (seed 0).",
         )
 
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
-        """Return signed sums of answers at corners; on the trees' own scale all features walk together, a pair of corners at a time."""
+        """Return signed sums of predictions at corners; on the trees' own scale all features are walked together, a pair of corners at a time."""
         out = [np.zeros((len(self.rows), len(self.target.names))) for _ in requests]
         levels = [self.levels(grid) for grid, _ in requests]
         if self.target.scale == "response":
@@ -227,20 +229,20 @@ class TreeEvaluator:
         size = max(1, CURVE_NUMBERS_HELD // (points * len(self.model.base_values)))
         for start in range(0, len(used), size):
             rows = used[start : start + size]
-            said = self._scaled(self._individual(levels, rows, points))
+            values = self._scaled(self._individual(levels, rows, points))
             for sign, at in corners:
-                out[rows] += sign * said[np.arange(len(rows)), at[rows]]
+                out[rows] += sign * values[np.arange(len(rows)), at[rows]]
 
     @property
     def curved(self) -> bool:
-        """Whether means are behind a link, so that they take every row's curve."""
+        """Whether means are taken after a link, so that they need every row's curve."""
         return self._link != "identity"
 
     @property
     def _link(self) -> Literal["identity", "logistic", "exp", "softmax"] | None:
-        """The kernel's name of the link to average behind, where it knows it."""
+        """The kernel's name of the link that is applied before averaging; None where the kernel does not have it."""
         link = self.model.outputs.link
-        if self.target.scale == "raw" or link.identity:
+        if self.target.scale == "raw" or link.is_identity:
             return "identity"
         return _LINKS.get(link.name) if link.function is None and link.scale == 1.0 else None
 
@@ -255,7 +257,7 @@ class TreeEvaluator:
 
 
 def _disjoint(columns: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """Groups of positions in which no model column comes twice, as the kernel wants it; those without columns are left out."""
+    """Groups of positions in which no model column occurs twice, as the kernel needs it; those without columns are left out."""
     groups: list[tuple[set[int], list[int]]] = []
     for i, own in enumerate(columns):
         if not own:

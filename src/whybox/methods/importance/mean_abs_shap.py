@@ -6,30 +6,29 @@ from dataclasses import replace
 
 import numpy as np
 
-from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.methods.common.plan import Plan
+from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.registry import find
 
-__all__ = ["mean_absolute"]
+__all__ = ["mean_abs_shap", "plan_mean_abs_shap"]
 
 
-def mean_absolute(explanation: Explanation) -> Explanation:
-    """Return the mean absolute attribution of each feature over the rows explained.
+def mean_abs_shap(problem: ImportanceProblem) -> Explanation:
+    """Return the mean absolute attribution of each feature over the rows.
 
     Args:
-        explanation: attributions with a row axis, (rows, features) [, outputs].
+        problem: a model and the rows to explain.
 
     Returns:
         Explanation of kind ``"importance"``, (features,) [, outputs], in the units of the attributions.
 
     Raises:
-        OptionError: not attributions of several rows.
+        OptionError: there are no rows. Others as for ``whybox.explain``.
     """
-    if explanation.kind != "attribution" or explanation.dims[:2] != ("row", "feature"):
-        raise OptionError("importance is taken over the rows of attributions (order 1).")
+    explanation = problem.attributions("shap")
     own = find("importance", "shap").evidence_fields()
     title = f"Mean |{explanation.evidence.method}| over the rows"
-    evidence = replace(explanation.evidence, **(own | {"method": title}))
     return replace(
         explanation,
         kind="importance",
@@ -38,5 +37,17 @@ def mean_absolute(explanation: Explanation) -> Explanation:
         coords={d: v for d, v in explanation.coords.items() if d != "row"},
         prediction=None,
         data=None,
-        evidence=evidence,
+        evidence=replace(explanation.evidence, **(own | {"method": title})),
     )
+
+
+def plan_mean_abs_shap(problem: ImportanceProblem) -> Plan:
+    """Plan :func:`mean_abs_shap`: the plan of the attributions.
+
+    Raises:
+        OptionError: there are no rows.
+    """
+    made = problem.plan_attributions("shap")
+    method_id = find("importance", "shap").method_id
+    averaged: Plan = replace(made, method=f"Mean |{made.method}| over the rows", method_id=method_id)
+    return averaged

@@ -81,9 +81,9 @@ def growing_axes(
     larger: list[Shapes] = []
     for axis in input_.position_axes:
         length = input_.x.shape[axis]
-        at = np.arange(-(-length // 2) if problem.net.bad_index_is_fatal else 2 * length) % length
+        at = np.arange(-(-length // 2) if problem.net.may_break_device else 2 * length) % length
         longer = [np.take(x, at, axis) if i == input_index else x for i, x in enumerate(first)]
-        met = problem.net.layer_shapes(tuple(problem.net.array(x) for x in longer))
+        met = problem.net.reachable_shapes(tuple(problem.net.array(x) for x in longer))
         times = Counter(name for name, _ in met)
         larger.append({name: shape for name, shape in met if times[name] == 1})
 
@@ -282,7 +282,7 @@ def _activations(
             problem.net.array(some if i == input_index else np.repeat(other.x[:1], len(some), axis=0))
             for i, other in enumerate(problem.inputs)
         )
-        found = problem.net.from_layer(layer, xs)[1]
+        found = problem.net.split_at_layer(layer, xs)[1]
         if len(found) != len(some):
             raise UnsupportedModelError(
                 f"layer {layer!r} does not output one array whose first axis is the rows; name another."

@@ -49,7 +49,7 @@ class DeepLift(Method):
         problem.require_derivatives(self.name)
         baselines = resolve_baselines(problem, self.baseline)
         net, some = problem.net, _comparison_rows(problem)
-        rule_backward = net.rule_backward(
+        rule_backward = net.with_rules(
             "deeplift",
             problem.to_device(some),
             _baseline_rows(problem, baselines[0], some[:1])
@@ -111,7 +111,7 @@ class GuidedBackprop(Method):
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         problem.require_derivatives(self.name)
-        rule_backward = problem.net.rule_backward("guided", problem.to_device(_comparison_rows(problem)), None)
+        rule_backward = problem.net.with_rules("guided", problem.to_device(_comparison_rows(problem)), None)
         out = problem.zeros()
         max_rows_in_budget = max(1, problem.budget // max(rule_backward.row_bytes, problem.row_bytes))
         for rows in replace(problem, batch_size=int(min(problem.net.max_batch_size, max_rows_in_budget))).row_batches(

@@ -13,7 +13,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import DtypeError, InputError, NonFiniteError, OptionError
+from whybox.errors import Argument, DtypeError, InputError, NonFiniteError, OptionError
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 
@@ -76,10 +76,12 @@ def resolve_baselines(problem: SaliencyProblem, given: Any = None) -> tuple[Base
         given = 0 if problem.background is None else "background"
     listed = list(given) if isinstance(given, list) else [given]
     if not listed:
-        raise OptionError(f"baseline=[] is empty; give {_KINDS}.")
+        raise OptionError(Argument("baseline", []), f" is empty; give {_KINDS}.")
     if problem.background is not None and not any(_uses_background(problem, one) for one in listed):
         raise OptionError(
-            f"background rows were given and baseline={given!r} does not use them; leave one of the two out."
+            "background rows were given and ",
+            Argument("baseline", given),
+            " does not use them; leave one of the two out.",
         )
     out: list[Baseline] = []
     for one in listed:
@@ -166,7 +168,7 @@ def _input_baseline(problem: SaliencyProblem, input_index: int, given: Any) -> _
     if isinstance(given, (int, float, np.number)) and not isinstance(given, (bool, np.bool_)):
         value = float(np.real(given))
         if not np.isfinite(value):
-            raise NonFiniteError(f"baseline={given!r} is not finite.")
+            raise NonFiniteError(Argument("baseline", given), " is not finite.")
         return _InputBaseline(
             f"{value:g}", True, lambda rows: np.full((len(rows), *input_.x.shape[1:]), value, dtype=input_.x.dtype)
         )
@@ -178,9 +180,11 @@ def _input_baseline(problem: SaliencyProblem, input_index: int, given: Any) -> _
         return _blur_baseline(input_, given[1])
     if isinstance(given, str) and given == "background":
         raise OptionError("'background' means whole background rows: give it for all inputs, not inside a tuple.")
-    if problem.net.is_array(given) or isinstance(given, np.ndarray):
-        return _array_baseline(input_, np.asarray(problem.net.numpy(given) if problem.net.is_array(given) else given))
-    raise OptionError(f"baseline={given!r} for {input_.name} is not known: {_KINDS}.")
+    if problem.net.is_own_array(given) or isinstance(given, np.ndarray):
+        return _array_baseline(
+            input_, np.asarray(problem.net.numpy(given) if problem.net.is_own_array(given) else given)
+        )
+    raise OptionError(Argument("baseline", given), f" for {input_.name} is not known: {_KINDS}.")
 
 
 def _held_baseline(input_: Input) -> _InputBaseline:
@@ -199,8 +203,12 @@ def _mean_baseline(problem: SaliencyProblem, input_index: int) -> _InputBaseline
         return _InputBaseline("each row's own mean of every channel", False, own)
     if problem.background is None:
         raise OptionError(
-            f"baseline='mean' for {input_.name} of shape {input_.x.shape}, which has no channels, is the mean of background rows; give background=..., "
-            "or say channel_axis=... if these are pictures."
+            Argument("baseline", "mean"),
+            f" for {input_.name} of shape {input_.x.shape}, which has no channels, is the mean of background rows; give ",
+            Argument("background", example="..."),
+            ", or say ",
+            Argument("channel_axis", example="..."),
+            " if these are pictures.",
         )
     centre = problem.background[input_index].x.mean(axis=0, dtype=np.float64).astype(input_.x.dtype)
     return _InputBaseline("the mean of the background", True, lambda rows: repeat_row(centre, rows))
@@ -209,7 +217,10 @@ def _mean_baseline(problem: SaliencyProblem, input_index: int) -> _InputBaseline
 def _blur_baseline(input_: Input, sigma: Any) -> _InputBaseline:
     if input_.channel is None or len(input_.position_axes) < 2:
         raise OptionError(
-            f"baseline='blur' is for pictures; {input_.name} has the axes {', '.join(input_.dims)}. Say channel_axis=... if these are pictures."
+            Argument("baseline", "blur"),
+            f" is for pictures; {input_.name} has the axes {', '.join(input_.dims)}. Say ",
+            Argument("channel_axis", example="..."),
+            " if these are pictures.",
         )
     if sigma is None:
         sigma = max(1.0, BLUR_SHARE * min(input_.x.shape[i] for i in input_.position_axes))
@@ -219,7 +230,9 @@ def _blur_baseline(input_: Input, sigma: Any) -> _InputBaseline:
         or not np.isfinite(sigma)
         or not sigma > 0
     ):
-        raise OptionError(f"baseline=('blur', {sigma!r}): the width must be a number of pixels above 0.")
+        raise OptionError(
+            Argument("baseline", example=""), f"('blur', {sigma!r}): the width must be a number of pixels above 0."
+        )
     widths = [float(sigma) if i in input_.position_axes else 0.0 for i in range(input_.x.ndim)]
 
     def blurred(rows: Indices) -> npt.NDArray[Any]:
@@ -249,7 +262,9 @@ def _array_baseline(input_: Input, a: npt.NDArray[Any]) -> _InputBaseline:
 def _background_baselines(problem: SaliencyProblem) -> list[Baseline]:
     """Every background row is a baseline."""
     if problem.background is None:
-        raise OptionError("baseline='background' needs background rows: background=...")
+        raise OptionError(
+            Argument("baseline", "background"), " needs background rows: ", Argument("background", example="...")
+        )
     count = len(problem.background[0].x)
 
     def fixed(input_: Input, background: Input, k: int) -> _Rows:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput, list_rows
 from whybox.methods.saliency.layer_axes import KnownAxes, LayerAxes, checked_axes, checked_grid
 from whybox.methods.saliency.layer_search import find_layer, read_layer
@@ -24,7 +24,7 @@ from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import evaluate_masked
 from whybox.methods.saliency.problem import Grads, Indices, SaliencyProblem
 from whybox.models.differentiable import Array
-from whybox.numerics.interpolation import enlarged
+from whybox.numerics.interpolation import upsample
 
 __all__ = ["GradCam", "GradCamPlusPlus", "LayerCam", "ScoreCam"]
 
@@ -52,16 +52,21 @@ class _Cam(Method):
 
     def __post_init__(self) -> None:
         if self.layer is not None and not isinstance(self.layer, str):
-            raise OptionError(f"layer={self.layer!r} must be the name of a layer.")
+            raise OptionError(Argument("layer", self.layer), " must be the name of a layer.")
         if not isinstance(self.upsample, bool):
-            raise OptionError(f"upsample={self.upsample!r} must be True or False.")
+            raise OptionError(Argument("upsample", self.upsample), " must be True or False.")
         if self.reshape is not None and not callable(self.reshape):
-            raise OptionError(f"reshape={self.reshape!r} must be a function of the layer's output.")
+            raise OptionError(Argument("reshape", self.reshape), " must be a function of the layer's output.")
         object.__setattr__(self, "layer_axes", checked_axes(self.layer_axes))
         object.__setattr__(self, "grid", checked_grid(self.grid))
         for name in ("layer_axes", "grid", "reshape"):
             if self.layer is None and getattr(self, name) is not None:
-                raise OptionError(f"{name}= is about one layer: name it, layer='...'.")
+                raise OptionError(
+                    Argument(name, example=""),
+                    " is about one layer: name it, ",
+                    Argument("layer", example="'...'"),
+                    ".",
+                )
 
     def resolved(self, settings: Mapping[str, Any]) -> Method:
         """See Method: the axes are those that were found before."""
@@ -89,7 +94,7 @@ class _Cam(Method):
                 layer_maps[t].append(np.maximum(axes.to_input_order(combined), 0.0))
                 gradients.append((gradient,))
             if not problem.row_outputs.derivatives_checked:
-                inner, _ = problem.net.from_layer(axes.layer, problem.to_device(rows[:1]))
+                inner, _ = problem.net.split_at_layer(axes.layer, problem.to_device(rows[:1]))
                 network_inputs = problem.to_device(rows)[
                     1 if problem.after_embedding else 0 :
                 ]  # what the whole network takes
@@ -114,7 +119,7 @@ class _Cam(Method):
         sizes = input_.sizes
         maps: Maps = [
             [
-                (enlarged(of, sizes) if self.upsample else of) if i == input_index else None
+                (upsample(of, sizes) if self.upsample else of) if i == input_index else None
                 for i in range(len(problem.inputs))
             ]
             for of in layer_maps
@@ -155,8 +160,8 @@ def _picture_input(problem: SaliencyProblem) -> int:
     usable = [i for i, input_ in enumerate(problem.inputs) if input_.channel is not None]
     if len(usable) != 1:
         raise UnsupportedModelError(
-            f"class activation maps need one input with channels and positions, and {len(usable)} of {len(problem.inputs)} inputs have channels"
-            + ("; give channel_axis=... if there are some." if not usable else ".")
+            f"class activation maps need one input with channels and positions, and {len(usable)} of {len(problem.inputs)} inputs have channels",
+            "." if usable else ("; give ", Argument("channel_axis", example="..."), " if there are some."),
         )
     return usable[0]
 
@@ -204,7 +209,9 @@ class GradCamPlusPlus(_Cam):
         divisor = up * sums + 2
         if float(problem.net.numpy(sums).min()) < 0 and float(problem.net.numpy(divisor).min()) < 1e-3:
             raise UnsupportedModelError(
-                "method='gradcam++' divides by 2 + derivative x sum of a channel, which is 0 or less here, since the layer's output has negative numbers; name one after a ReLU."
+                Argument("method", "gradcam++"),
+                " divides by 2 + derivative x sum of a channel, which is 0 or less here, since the layer's output has negative numbers; name "
+                "one after a ReLU.",
             )
         weights, _ = _over_places(up / divisor, channel)
         return (weights * activation).sum(channel)
@@ -245,7 +252,8 @@ class ScoreCam(_Cam):
         input_index = _picture_input(problem)
         if problem.inputs[input_index].whole:
             raise UnsupportedModelError(
-                "method='scorecam' scales the input by masks between 0 and 1, which whole numbers cannot take; pass floats."
+                Argument("method", "scorecam"),
+                " scales the input by masks between 0 and 1, which whole numbers cannot take; pass floats.",
             )
         axes = self._axes(problem, input_index)
         replacement = resolve_replacement(problem, self.baseline)
@@ -281,7 +289,7 @@ class ScoreCam(_Cam):
         def masks(mask_rows: Indices, mask_numbers: Indices) -> list[npt.NDArray[Any] | None]:
             local = mask_rows - first
             channel = np.array([usable[i][k] for i, k in zip(local, mask_numbers, strict=True)])
-            drawn = enlarged(activations[local, channel], sizes)
+            drawn = upsample(activations[local, channel], sizes)
             span = tuple(range(1, drawn.ndim))
             least, most = drawn.min(axis=span, keepdims=True), drawn.max(axis=span, keepdims=True)
             mask = np.expand_dims((drawn - least) / np.where(most > least, most - least, 1), input_.channel or 1)

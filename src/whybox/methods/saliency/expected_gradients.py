@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from whybox.core.validation import check_positive, check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import LimitError, OptionError
+from whybox.errors import Argument, LimitError, OptionError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput
 from whybox.methods.saliency.baselines import mean_baseline, resolve_baselines
 from whybox.methods.saliency.integrated_gradients import baseline_scores, path_gradients
@@ -53,7 +53,9 @@ class ExpectedGradients(Method):
         check_positive("tol", self.tol, 1.0)
         if self.samples % GROUPS:
             raise OptionError(
-                f"samples={self.samples} must be a multiple of {GROUPS} (say {-(-self.samples // GROUPS) * GROUPS}): the standard error comes from {GROUPS} equal groups."
+                Argument("samples", self.samples),
+                f" must be a multiple of {GROUPS} (say {-(-self.samples // GROUPS) * GROUPS}): the standard error comes from {GROUPS} "
+                "equal groups.",
             )
 
     def reference(self, problem: SaliencyProblem) -> Sequence[npt.NDArray[Any] | None] | None:
@@ -68,7 +70,12 @@ class ExpectedGradients(Method):
         """
         problem.require_derivatives(self.name)
         if problem.background is None:
-            raise OptionError("method='expected_gradients' averages over background rows; give background=....")
+            raise OptionError(
+                Argument("method", "expected_gradients"),
+                " averages over background rows; give ",
+                Argument("background", example="..."),
+                ".",
+            )
         numbers = problem.target.count * sum(int(np.prod(i.x.shape[1:])) for i in problem.inputs if not i.whole)
         if (held := 2 * GROUPS * 8 * numbers) > problem.budget:
             raise LimitError(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import Any, final
 
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.make_method import make
+from whybox.methods.saliency.options import CALL_OPTIONS, SaliencyOptions
 from whybox.methods.saliency.saliency import saliency
 
 __all__ = ["Saliency"]
-
-_CALL = {name for name, p in signature(saliency).parameters.items() if p.kind is p.KEYWORD_ONLY}
 
 
 @final
@@ -27,8 +25,9 @@ class Saliency:
 
     def __init__(self, net: Any, method: Any = "gradient", **options: Any) -> None:
         self.net = net
-        self.options = {name: value for name, value in options.items() if name in _CALL}
-        self.method = make(method, {name: value for name, value in options.items() if name not in _CALL})
+        self.options = {name: value for name, value in options.items() if name in CALL_OPTIONS}
+        SaliencyOptions(**self.options)
+        self.method = make(method, {name: value for name, value in options.items() if name not in CALL_OPTIONS})
 
     def __call__(self, inputs: Any, target: Any = None) -> Explanation | tuple[Explanation, ...]:
         """Explain rows; see ``whybox.saliency`` for what is returned and raised."""

@@ -65,7 +65,7 @@ class RowCheck:
                 continue
             arrays.append(self.net.array(x if moves is None else x + moves[i]))
             actual[i] = self.net.numpy(arrays[-1]) - x
-        outputs = self.net.numpy(self.net.evaluate(tuple(arrays))).reshape(-1)
+        outputs = self.net.numpy(self.net.forward(tuple(arrays))).reshape(-1)
         return outputs[self.output_positions], float(np.abs(outputs).max(initial=0.0)), actual
 
     def moved_input(self, input_index: int, move: Floats | None) -> npt.NDArray[Any]:

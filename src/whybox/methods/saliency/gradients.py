@@ -13,7 +13,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from whybox.core.validation import check_positive, check_whole_number
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput, SampleSums, list_rows
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.models.differentiable import Array
@@ -107,7 +107,7 @@ class _Noisy(Method):
         check_whole_number("samples", self.samples, 4)
         check_positive("noise", self.noise)
         if self.samples % 2:
-            raise OptionError(f"samples={self.samples} must be even: each draw is used with both signs.")
+            raise OptionError(Argument("samples", self.samples), " must be even: each draw is used with both signs.")
 
     def _moments(self, problem: SaliencyProblem, square: _Square) -> tuple[Maps, Maps]:
         """Means over antithetic pairs: of the gradient, and of `square` of the pair's two gradients."""

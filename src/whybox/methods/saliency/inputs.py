@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import as_table
-from whybox.errors import DtypeError, EmptyDataError, InputError, NonFiniteError, OptionError
+from whybox.errors import Argument, DtypeError, EmptyDataError, InputError, NonFiniteError, OptionError
 from whybox.models.differentiable import Differentiable
 
 __all__ = ["Input", "resolve_inputs"]
@@ -106,7 +106,7 @@ def _refuse_single_numbers(given: tuple[Any, ...]) -> None:
 def _read_input(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input:
     names: tuple[str, ...] | None = None
     typed = str(getattr(given, "dtype", "float32")).removeprefix("torch.")
-    if net.is_array(given):
+    if net.is_own_array(given):
         _refuse_complex(name, typed)
         x = net.numpy(given)
         x = x.astype(np.float32) if x.dtype == np.float64 and "64" not in str(getattr(given, "dtype", "")) else x
@@ -117,7 +117,7 @@ def _read_input(net: Differentiable, given: Any, channel_axis: Any, name: str) -
         x, names = np.asarray(table.matrix(), dtype=np.float64), tuple(table.names)
     else:
         x = _array(given, name)
-    if not net.is_array(given) and typed not in ("float32", "float16"):
+    if not net.is_own_array(given) and typed not in ("float32", "float16"):
         typed = "float32"
     if x.ndim < 2:
         raise InputError(
@@ -130,7 +130,7 @@ def _read_input(net: Differentiable, given: Any, channel_axis: Any, name: str) -
         if bad.any():
             raise NonFiniteError(
                 f"{name}: {{row}} contains NaN or infinity.",
-                int(np.argmax(bad)),
+                row=int(np.argmax(bad)),
             )
     channel = _channel(net, x, channel_axis)
     return Input(x, _dims(x.ndim, channel), channel, names, name, given=typed if x.dtype.kind == "f" else "")
@@ -167,7 +167,9 @@ def _channel(net: Differentiable, x: npt.NDArray[Any], axis: Any) -> int | None:
     if axis is None:
         return None
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or not -x.ndim < axis < x.ndim or axis == 0:
-        raise OptionError(f"channel_axis={axis!r}: the input has {x.ndim} axes, and the first holds the rows.")
+        raise OptionError(
+            Argument("channel_axis", axis), f": the input has {x.ndim} axes, and the first holds the rows."
+        )
     return int(axis) % x.ndim
 
 

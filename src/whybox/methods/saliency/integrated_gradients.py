@@ -16,12 +16,12 @@ import numpy.typing as npt
 from whybox.core.progress import progress_counter
 from whybox.core.validation import check_positive, check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import LimitError, NonFiniteError
+from whybox.errors import Argument, LimitError, NonFiniteError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput, SampleSums
 from whybox.methods.saliency.baselines import Baseline, describe_baselines, mean_baseline, resolve_baselines
 from whybox.methods.saliency.problem import Grads, Indices, SaliencyProblem
 from whybox.models.differentiable import Array, Differentiable
-from whybox.numerics.adaptive_quadrature import MIN_NODES, QUADRATURE_LEVELS, Walk, gauss_legendre
+from whybox.numerics.adaptive_quadrature import MIN_NODES, QUADRATURE_LEVELS, AdaptiveQuadrature, gauss_legendre
 
 __all__ = ["IntegratedGradients", "baseline_scores", "path_gradients"]
 
@@ -139,7 +139,7 @@ def baseline_scores(problem: SaliencyProblem, baselines: Sequence[Baseline]) -> 
         some = same[n : n + problem.batch_size]
         parts = zip(*(baselines[k].rows(all_rows[:1]) for k in some), strict=True)
         estimand = problem.net.numpy(
-            problem.net.evaluate(tuple(problem.net.array(np.concatenate(segment)) for segment in parts))
+            problem.net.forward(tuple(problem.net.array(np.concatenate(segment)) for segment in parts))
         )
         for k, answer in zip(some, estimand, strict=True):
             out[k] = problem.target.scores(np.broadcast_to(answer, (problem.rows, *answer.shape)), all_rows)
@@ -151,7 +151,7 @@ def baseline_scores(problem: SaliencyProblem, baselines: Sequence[Baseline]) -> 
         k, row, _ = map(int, np.argwhere(~np.isfinite(out))[0])
         raise NonFiniteError(
             f"the network's output for the baseline of {{row}} ({baselines[k].description}) is NaN or infinite; choose another baseline.",
-            row,
+            row=row,
         )
     return out
 
@@ -212,7 +212,7 @@ class _PathPool:
         self._scores = problem.scores
         self._signs = [None if i.whole else problem.net.array(_signs(i.x.shape[1:])) for i in problem.inputs]
         self._start_projections = [self._baseline_projections(baseline) for baseline in baselines]
-        self._pool: dict[int, Walk] = {}
+        self._pool: dict[int, AdaptiveQuadrature] = {}
         self._starts: dict[int, list[npt.NDArray[Any]]] = {}
         self._may_use_all: set[int] = set()
         self._chunks: list[_Chunk] = []
@@ -233,8 +233,12 @@ class _PathPool:
         self.max_nodes = int(min(self.method.max_steps, self._node_capacity))
         if self.max_nodes < min(self.method.max_steps, 2 * MIN_NODES):
             raise LimitError(
-                f"method='integrated_gradients' keeps {node / 1e6:,.1f} MB a step and row until the row is finished, beside {problem.row_bytes / 1e6:,.0f} MB for a derivative: "
-                f"that does not fit into the budget of {problem.budget / 1e6:,.0f} MB. Raise it, explain fewer targets at a time, or give steps=50."
+                Argument("method", "integrated_gradients"),
+                f" keeps {node / 1000000.0:,.1f} MB a step and row until the row is finished, beside {problem.row_bytes / 1000000.0:,.0f} MB "
+                f"for a derivative: that does not fit into the budget of {problem.budget / 1000000.0:,.0f} MB. Raise it, explain fewer targets "
+                "at a time, or give ",
+                Argument("steps", 50),
+                ".",
             )
         self.expected_nodes = min(EXPECTED_NODES, self.max_nodes)
         self.max_paths = int(
@@ -272,14 +276,16 @@ class _PathPool:
             return (f"the budget allowed {self.max_nodes} steps a row, fewer than max_steps={self.method.max_steps}",)
         return ()
 
-    def _begin(self, task: int) -> Walk:
+    def _begin(self, task: int) -> AdaptiveQuadrature:
         problem, (k, row) = self.problem, divmod(task, self.problem.rows)
         last, first = self._scores[row], self.bases[k, row]
         rounding = (4e-3 if "16" in problem.net.arithmetic else 1e-6) * (np.abs(last) + np.abs(first)) + 1e-12
         scale = np.abs(last - self.bases[:, row].mean(axis=0))
         self._starts[task] = self.baselines[k].rows(np.array([row]))
         tol = self.method.tol
-        return Walk.begin(first, last, scale, rounding, tol, 3 * tol, self.max_nodes, self._start_projections[k][row])
+        return AdaptiveQuadrature.at_start(
+            first, last, scale, rounding, tol, 3 * tol, self.max_nodes, self._start_projections[k][row]
+        )
 
     def _baseline_projections(self, baseline: Baseline) -> Floats:
         """Projections of the gradient at the baseline times displacement, (rows, targets, k). If all rows share the baseline, one gradient for each target."""
@@ -324,7 +330,7 @@ class _PathPool:
         """Evaluate the nodes that the walks need next, one micro-batch at a time."""
         requests: list[tuple[int, Floats]] = []
         for task, walk in self._pool.items():
-            t = walk.wants()
+            t = walk.next_nodes()
             if len(walk.t) + len(t) > self.expected_nodes and task not in self._may_use_all:
                 if not self._fits_budget(len(self._may_use_all) + 1, len(self._pool)):
                     continue  # it waits until another one is finished
@@ -342,7 +348,7 @@ class _PathPool:
         start = 0
         for task, t in requests:
             mine = np.arange(start, start + len(t))
-            self._pool[task].learn(t, f[mine], h[mine], projection[mine])
+            self._pool[task].add_nodes(t, f[mine], h[mine], projection[mine])
             start += len(t)
 
     def _gradients(self, tasks: Indices, slots: Indices, t: Floats) -> tuple[Floats, Floats, Floats]:
@@ -363,22 +369,22 @@ class _PathPool:
 
     def _retire_finished(self) -> int:
         """Compare maps of rows that may be finished, and remove those that are; return their number."""
-        candidates = [task for task, walk in self._pool.items() if walk.full() or walk.worth_checking()]
+        candidates = [task for task, walk in self._pool.items() if walk.is_full() or walk.seems_converged()]
         finished: list[int] = []
         if candidates:
             maps, change = self._compare_maps(candidates)
             for n, task in enumerate(candidates):
                 walk = self._pool[task]
-                if (change[n] <= walk.settled).all() or walk.full():
+                if (change[n] <= walk.map_tol).all() or walk.is_full():
                     self._finish(task, n, maps, change[n])
                     finished.append(task)
                 else:
-                    walk.refuse(change[n])
+                    walk.reject(change[n])
         for task in finished:
             del self._pool[task], self._starts[task]
         self._may_use_all -= set(finished)
         for walk in self._pool.values():
-            walk.proceed()
+            walk.refine()
         if finished:
             self._free_memory(np.array(finished))
         return len(finished)
@@ -386,7 +392,7 @@ class _PathPool:
     def _finish(self, task: int, n: int, maps: Maps, change: Floats) -> None:
         walk, (k, row) = self._pool[task], divmod(task, self.problem.rows)
         self.steps[k, row], self.allowed[k, row] = len(walk.t), walk.allowed
-        self.change[k, row] = np.maximum(change, walk.begins())
+        self.change[k, row] = np.maximum(change, walk.start_change())
         for of, mine in zip(self.maps, maps, strict=True):
             for total, a in zip(of, mine, strict=True):
                 if total is not None and a is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.models.differentiable import Array
 
@@ -102,11 +102,14 @@ def checked_axes(given: Any) -> tuple[str, ...] | KnownAxes | None:
     names = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
     if not isinstance(names, (list, tuple)) or not names or not all(isinstance(n, str) and n for n in names):
         raise OptionError(
-            f"layer_axes={given!r}: name the axes of the layer after the rows, in its own order, such as ('y', 'x', 'channel') or ('token', 'channel')."
+            Argument("layer_axes", given),
+            ": name the axes of the layer after the rows, in its own order, such as ('y', 'x', 'channel') or ('token', 'channel').",
         )
     names = tuple("channel" if n == "channels" else "token" if n == "tokens" else n for n in names)
     if len(set(names)) < len(names) or CHANNEL not in names:
-        raise OptionError(f"layer_axes={given!r}: each axis has a name of its own, and one of them is 'channel'.")
+        raise OptionError(
+            Argument("layer_axes", given), ": each axis has a name of its own, and one of them is 'channel'."
+        )
     return names
 
 
@@ -124,7 +127,9 @@ def checked_grid(given: Any) -> tuple[int, ...] | None:
         or not sizes
         or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes)
     ):
-        raise OptionError(f"grid={given!r}: give the number of tokens along each axis of the input, such as (14, 14).")
+        raise OptionError(
+            Argument("grid", given), ": give the number of tokens along each axis of the input, such as (14, 14)."
+        )
     return tuple(map(int, sizes))
 
 
@@ -135,17 +140,21 @@ def check_reshape(problem: SaliencyProblem, reshape: Any, layer: str, shape: tup
         OptionError: it does something else.
     """
     if not callable(reshape):
-        raise OptionError(f"reshape={reshape!r} must be a function of what the layer outputs.")
+        raise OptionError(Argument("reshape", reshape), " must be a function of what the layer outputs.")
     rows = 2
     count = rows * int(np.prod(shape[1:]))
     index = np.arange(count).reshape(rows, *shape[1:])
     positions, base = None, 1
     while base < count or positions is None:
         digits = reshape(problem.net.array((index // base % 128).astype(np.float32)))
-        out = problem.net.numpy(digits) if hasattr(digits, "shape") and problem.net.is_array(digits) else None
+        out = problem.net.numpy(digits) if hasattr(digits, "shape") and problem.net.is_own_array(digits) else None
         if out is None or out.ndim < 2 or len(out) != rows:
-            raise OptionError(f"reshape= must return an array of the network's library whose first axis is the rows; of layer {layer!r}, {shape[1:]} for a row, it made "
-                              f"{type(digits).__name__}{'' if out is None else f' of shape {out.shape}'}.")  # fmt: skip
+            kind = type(digits).__name__ + ("" if out is None else f" of shape {out.shape}")
+            raise OptionError(
+                Argument("reshape", example=""),
+                " must return an array of the network's library whose first axis is the rows; for "
+                f"layer {layer!r}, {shape[1:]} for a row, it returned {kind}.",
+            )
         positions, base = (0 if positions is None else positions) + out * base, base * 128
     flat = np.asarray(positions).reshape(rows, -1)
     each = [np.unique(row) for row in flat]
@@ -155,5 +164,7 @@ def check_reshape(problem: SaliencyProblem, reshape: Any, layer: str, shape: tup
     )
     if not own:
         raise OptionError(
-            "reshape= may select, move and reshape the layer's output, within each row and each number once; it must not compute with it, since derivatives pass through it too."
+            Argument("reshape", example=""),
+            " may select, move and reshape the layer's output, within each row and each number once; it must not compute with it, since "
+            "derivatives pass through it too.",
         )

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.saliency.axis_probe import Changes, Order, growing_axes, possible_orders, probe_changes
 from whybox.methods.saliency.layer_axes import CHANNEL, TOKEN, KnownAxes, LayerAxes, axis_names, check_reshape
 from whybox.methods.saliency.problem import SaliencyProblem
@@ -53,13 +53,21 @@ def find_layer(problem: SaliencyProblem, input_index: int) -> LayerAxes:
             break
     if not fit:
         raise UnsupportedModelError(
-            f"no layer of {problem.net.kind} outputs channels on a grid of more than one position (among those that run once); name one: layer=... "
-            "(of transformers with layer_axes=('token', 'channel'))."
+            f"no layer of {problem.net.kind} outputs channels on a grid of more than one position (among those that run once); name one: ",
+            Argument("layer", example="..."),
+            " (of transformers with ",
+            Argument("layer_axes", ("token", "channel")),
+            ").",
         )
     raise UnsupportedModelError(
-        f"no layer of {problem.net.kind} has axes that can be found for certain: which are {_join_words(_position_names(problem, input_index))} and "
-        f"which holds channels (looked at: {', '.join(repr(n) for n, _ in fit[:MAX_LAYERS_TRIED])}); name one, and its axes in its own order: layer=..., "
-        f"layer_axes={_example(problem, input_index)}. If axis {problem.inputs[input_index].channel} of the input does not hold its channels: channel_axis=..."
+        f"no layer of {problem.net.kind} has axes that can be found for certain: which are "
+        f"{_join_words(_position_names(problem, input_index))} and which holds channels (looked at: "
+        f"{', '.join((repr(n) for n, _ in fit[:MAX_LAYERS_TRIED]))}); name one, and its axes in its own order: ",
+        Argument("layer", example="..."),
+        ", ",
+        Argument("layer_axes", example=str(_example(problem, input_index))),
+        f". If axis {problem.inputs[input_index].channel} of the input does not hold its channels: ",
+        Argument("channel_axis", example="..."),
     )
 
 
@@ -101,25 +109,32 @@ def read_layer(
         given_axes = _given_axes(problem, input_index, layer, shape, names, grid, reshape)
         return _check_given_axes(problem, input_index, shape, given_axes, sized=grid is not None)
     if grid is not None:
-        raise OptionError("grid= needs a token axis: layer_axes=('token', 'channel').")
+        raise OptionError(
+            Argument("grid", example=""), " needs a token axis: ", Argument("layer_axes", ("token", "channel")), "."
+        )
     if len(shape) != problem.inputs[input_index].x.ndim:
         raise OptionError(
             f"layer {layer!r} outputs the shape {shape[1:]} for a row; a class activation map needs channels and the input's position axes "
-            f"({_join_words(_position_names(problem, input_index))}). Leave layer out, name another"
-            + (
-                ", or say layer_axes=('token', 'channel') where these are tokens."
-                if len(shape) == 3
-                else ", or bring it into such axes: reshape=..."
-            )
+            f"({_join_words(_position_names(problem, input_index))}). Leave ",
+            Argument("layer"),
+            " out, name another, or ",
+            ("say ", Argument("layer_axes", ("token", "channel")), " if these are tokens.")
+            if len(shape) == 3
+            else ("bring it into such axes: ", Argument("reshape", example="...")),
         )
     moved = growing_axes(problem, input_index)(layer, shape) if reshape is None else {}
     found = _find_axes(problem, input_index, layer, shape, possible_orders(shape, moved), reshape)
     if isinstance(found, LayerAxes):
         return found
     raise UnsupportedModelError(
-        f"which axes of layer {layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, are {_join_words(_position_names(problem, input_index))} and which holds "
-        f"channels cannot be found for certain: {found}. Name them in the layer's own order, such as layer_axes={_example(problem, input_index)}, or bring them into "
-        f"order first: reshape=... If axis {problem.inputs[input_index].channel} of the input does not hold its channels: channel_axis=..."
+        f"which axes of layer {layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, are "
+        f"{_join_words(_position_names(problem, input_index))} and which holds channels cannot be found for certain: {found}. Name "
+        "them in the layer's own order, such as ",
+        Argument("layer_axes", example=str(_example(problem, input_index))),
+        ", or bring them into order first: ",
+        Argument("reshape", example="..."),
+        f" If axis {problem.inputs[input_index].channel} of the input does not hold its channels: ",
+        Argument("channel_axis", example="..."),
     )
 
 
@@ -130,10 +145,10 @@ def _shape(problem: SaliencyProblem, layer: str, reshape: Any) -> tuple[int, ...
         OptionError: there is no such layer, or the arrangement is wrong. UnsupportedModelError: it does not run once with one array as its output.
     """
     first = problem.to_device(np.zeros(1, dtype=np.intp))
-    layers = [shape for name, shape in problem.net.layer_shapes(first) if name == layer] if reshape is None else []
+    layers = [shape for name, shape in problem.net.reachable_shapes(first) if name == layer] if reshape is None else []
     if len(layers) == 1 and layers[0][:1] == (1,):
         return layers[0]
-    one = problem.net.tap(first, layer).activation
+    one = problem.net.tap_layer(first, layer).activation
     if reshape is not None:
         check_reshape(problem, reshape, layer, tuple(map(int, one.shape)))
         one = reshape(one)
@@ -207,14 +222,19 @@ def _given_axes(
     tokens = TOKEN in names and TOKEN not in places
     if set(names) != ({CHANNEL, TOKEN} if tokens else {CHANNEL, *places}):
         raise OptionError(
-            f"layer_axes={names}: the input's position axes are {_join_words(places)}; name these and 'channel', or 'token' and 'channel', in the layer's own order."
+            Argument("layer_axes", example=str(names)),
+            f": the input's position axes are {_join_words(places)}; name these and 'channel', or 'token' and 'channel', in the layer's "
+            "own order.",
         )
     if len(names) != len(shape) - 1:
         raise OptionError(
-            f"layer_axes={names} are {len(names)}, and layer {layer!r} outputs {len(shape) - 1} axes after the rows: {' x '.join(map(str, shape[1:]))}."
+            Argument("layer_axes", example=str(names)),
+            f" are {len(names)}, and layer {layer!r} outputs {len(shape) - 1} axes after the rows: {' x '.join(map(str, shape[1:]))}.",
         )
     if grid is not None and not tokens:
-        raise OptionError("grid= needs a token axis: layer_axes=('token', 'channel').")
+        raise OptionError(
+            Argument("grid", example=""), " needs a token axis: ", Argument("layer_axes", ("token", "channel")), "."
+        )
     if not tokens:
         return LayerAxes(layer, names, GIVEN_AXES, _axis_order(places, names), reshape=reshape)
     count = shape[names.index(TOKEN) + 1]
@@ -244,8 +264,9 @@ def _check_given_axes(
         for k, grown in growing_axes(problem, input_index)(axes.layer, shape).items():
             if len(grown) == 1 and grown[0] != order.places[k]:
                 raise OptionError(
-                    f"layer_axes={axes.names}: of layer {axes.layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, axis {grown[0]} (rows being axis 0) grows "
-                    f"when the input is made larger along {places[k]}, and axis {order.places[k]} was said to."
+                    Argument("layer_axes", axes.names),
+                    f": of layer {axes.layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, axis {grown[0]} (rows being axis 0) grows "
+                    f"when the input is made larger along {places[k]}, and axis {order.places[k]} was said to.",
                 )
     if axes.grid is not None:
         return _on_grid(problem, input_index, axes, order, sized=sized)
@@ -283,8 +304,10 @@ def _on_grid(problem: SaliencyProblem, input_index: int, axes: LayerAxes, order:
     if not sized:
         assert axes.grid is not None  # noqa: S101  # asked by the caller
         raise OptionError(
-            f"the tokens of layer {axes.layer!r} would form a grid of {_size_text(axes.grid)} by their number, and do not change accordingly when parts of the input are "
-            "changed; give grid=(...), tokens along each axis of the input."
+            f"the tokens of layer {axes.layer!r} would form a grid of {_size_text(axes.grid)} by their number, and do not change "
+            "accordingly when parts of the input are changed; give ",
+            Argument("grid", example="(...)"),
+            ", tokens along each axis of the input.",
         )
     return replace(axes, notes=(_axes_note(axes, against=lost or not seen.allows(order)),))
 
@@ -317,7 +340,9 @@ def _grid(
     if grid is not None:
         if len(grid) != len(sizes) or int(np.prod(grid)) > count:
             raise OptionError(
-                f"grid={grid}: layer {layer!r} has {count} tokens, and the input {len(sizes)} ax{'is' if len(sizes) == 1 else 'es'} of positions ({_size_text(sizes)})."
+                Argument("grid", example=str(grid)),
+                f": layer {layer!r} has {count} tokens, and the input {len(sizes)} ax{'is' if len(sizes) == 1 else 'es'} of positions ("
+                f"{_size_text(sizes)}).",
             )
         return grid
     fit = {
@@ -328,8 +353,9 @@ def _grid(
     if len(fit) != 1:
         possible = " or ".join(map(_size_text, sorted(fit))) if fit else "none of square patches"
         raise OptionError(
-            f"the {count} tokens of layer {layer!r} form a grid that their number does not decide ({possible}); give grid=(...), tokens along each axis of the input; what is "
-            "tokens than that are left out at the beginning."
+            f"the {count} tokens of layer {layer!r} form a grid that their number does not decide ({possible}); give ",
+            Argument("grid", example="(...)"),
+            ", tokens along each axis of the input; what is tokens than that are left out at the beginning.",
         )
     return fit.pop()
 

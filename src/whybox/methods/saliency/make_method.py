@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.methods.registry import find, load
 from whybox.methods.saliency.base import Method
 
@@ -21,7 +21,9 @@ def make(method: Any, options: dict[str, Any]) -> Method:
     if isinstance(method, Method):
         if options:
             raise OptionError(
-                f"{', '.join(options)}: options go into the method itself: method={type(method).__name__}(...)."
+                f"{', '.join(options)}: options go into the method itself: ",
+                Argument("method", example=f"{type(method).__name__}(...)"),
+                ".",
             )
         return method
     cls: type[Method] = load(find("saliency", method).run)
@@ -29,6 +31,9 @@ def make(method: Any, options: dict[str, Any]) -> Method:
     for name in options:
         if name not in known:
             raise OptionError(
-                f"{name}= is no option of method={method!r}.{did_you_mean(name, known) if known else ' It has none.'}"
+                Argument(name, example=""),
+                " is no option of ",
+                Argument("method", method),
+                f".{did_you_mean(name, known) if known else ' It has none.'}",
             )
     return cls(**options)

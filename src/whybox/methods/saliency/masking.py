@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import InputError, OptionError
+from whybox.errors import Argument, InputError, OptionError
 from whybox.methods.saliency.baselines import repeat_row, resolve_baselines
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
@@ -157,8 +157,9 @@ def _per_input(problem: SaliencyProblem, one: Any) -> list[Any]:
         request = one[0] if isinstance(one, tuple) and len(one) == 1 else one
         if request is None or isinstance(request, str):
             raise OptionError(
-                f"{problem.inputs[0].name} holds whole numbers: give the number that replaces them, such as the id of a mask or padding token (baseline=0), "
-                "or pass floats if they are quantities."
+                f"{problem.inputs[0].name} holds whole numbers: give the number that replaces them, such as the id of a mask or padding token (",
+                Argument("baseline", 0),
+                "), or pass floats if they are quantities.",
             )
         return [request]
     if isinstance(one, tuple) and len(one) == len(problem.inputs):
@@ -176,7 +177,9 @@ def _whole_replacement(given: Input, request: Any) -> tuple[str, bool, Callable[
             f"{given.name} holds whole numbers; its replacement must be one whole number, or an array of them of shape {given.x.shape[1:]}, and is {request!r}."
         )
     if a.size and (a.min() < np.iinfo(np.int64).min or (given.x.dtype != bool and not _fits(a, given.x.dtype))):
-        raise OptionError(f"baseline={request!r} does not fit into {given.x.dtype}, the type of {given.name}.")
+        raise OptionError(
+            Argument("baseline", request), f" does not fit into {given.x.dtype}, the type of {given.name}."
+        )
     a = a.astype(given.x.dtype)
     if a.shape == given.x.shape:
         return "a given replacement for each row", False, lambda rows: a[rows]

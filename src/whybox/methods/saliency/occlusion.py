@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
@@ -212,10 +212,13 @@ class Occlusion(Method):
         )
         for w, s, n in zip(window, stride, sizes, strict=True):
             if w > n:
-                raise OptionError(f"window={self.window!r} is larger than {input_.name}, whose positions are {sizes}.")
+                raise OptionError(
+                    Argument("window", self.window), f" is larger than {input_.name}, whose positions are {sizes}."
+                )
             if s > w:
                 raise OptionError(
-                    f"stride={s} is larger than the window of {w}: positions between windows would never be masked."
+                    Argument("stride", example=str(s)),
+                    f" is larger than the window of {w}: positions between windows would never be masked.",
                 )
         starts = [
             sorted({min(k, n - w) for k in range(0, n - w + s, s)})

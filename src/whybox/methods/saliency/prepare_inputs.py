@@ -9,10 +9,11 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import InputError, OptionError, UnsupportedModelError, WhyboxError
+from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input, resolve_inputs
+from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.problem import input_refusal
 from whybox.methods.saliency.series_axes import named_axes
 from whybox.methods.saliency.text import (
@@ -23,7 +24,6 @@ from whybox.methods.saliency.text import (
     replace_tokens,
     resolve_absent_token,
 )
-from whybox.methods.saliency.token_options import TokenOptions
 from whybox.models.differentiable import Differentiable
 
 __all__ = ["PreparedInputs", "apply_embedding", "cut_to_rows", "has_baseline", "match_names", "prepare_inputs"]
@@ -61,10 +61,9 @@ def prepare_inputs(
     net: Differentiable,
     inputs: Any,
     method: Method,
-    tokens: TokenOptions = TokenOptions(),  # noqa: B008  # frozen
+    reading: ReadingOptions,
     *,
     background: Any = None,
-    channel_axis: Any = "auto",
 ) -> PreparedInputs:
     """Read the inputs; see :func:`whybox.saliency` for the arguments.
 
@@ -74,42 +73,49 @@ def prepare_inputs(
     """
     texts: Texts | None = None
     notes: tuple[str, ...] = ()
-    if is_text(inputs) or is_text(background) or tokens.tokenizer is not None:
-        net, texts, inputs, background, notes = prepare_texts(net, inputs, tokens.tokenizer, background)
-    if tokens.words and texts is None:
-        raise OptionError("words=True needs texts and a tokenizer.")
+    if is_text(inputs) or is_text(background) or reading.tokenizer is not None:
+        net, texts, inputs, background, notes = prepare_texts(net, inputs, reading.tokenizer, background)
+    if reading.words and texts is None:
+        raise OptionError(Argument("words", True), " needs texts and a tokenizer.")
     several = isinstance(inputs, tuple) or (isinstance(inputs, Mapping) and len(inputs) > 1)
     names = tuple(map(str, inputs)) if isinstance(inputs, Mapping) else ()
     if names:
         net, inputs = net.with_input_names(names), tuple(inputs.values())
-        background = match_names(background, names, unnamed=tokens.embedding is not None)
-    resolved = resolve_inputs(net, inputs, channel_axis)
+        background = match_names(background, names, unnamed=reading.embedding is not None)
+    resolved = resolve_inputs(net, inputs, reading.channel_axis)
     if names:
         resolved = tuple(replace(i, name=n) for i, n in zip(resolved, names, strict=True))
-    reads_tokens = texts is not None or tokens.embedding is not None
-    if not reads_tokens and (channel_axis is None or isinstance(channel_axis, str)):
-        resolved, notes = named_axes(net, resolved, channels=method.channels and channel_axis is not None)
+    reads_tokens = texts is not None or reading.embedding is not None
+    if not reads_tokens and (reading.channel_axis is None or isinstance(reading.channel_axis, str)):
+        resolved, notes = named_axes(net, resolved, channels=method.channels and reading.channel_axis is not None)
     if reads_tokens:
         resolved = (replace(resolved[0], dims=("row", "token")), *(replace(i, held=True) for i in resolved[1:]))
-    elif tokens.baseline_token is not None:
-        raise OptionError("baseline_token= needs texts, or embedding='...'.")
+    elif reading.baseline_token is not None:
+        raise OptionError(
+            Argument("baseline_token", example=""), " needs texts, or ", Argument("embedding", example="'...'"), "."
+        )
     return apply_embedding(
-        PreparedInputs(net, resolved, method, several, texts, tokens.words, notes, background), tokens
+        PreparedInputs(net, resolved, method, several, texts, reading.words, notes, background), reading
     )
 
 
-def apply_embedding(prepared: PreparedInputs, tokens: TokenOptions) -> PreparedInputs:
-    """Give the method its baseline of tokens, and let the network begin after the embedding, if one is named; the same for background tokens.
+def apply_embedding(prepared: PreparedInputs, reading: ReadingOptions) -> PreparedInputs:
+    """Give the method its baseline of tokens, and let the network begin after the embedding, if one is named; the same for background reading.
 
     Raises:
         OptionError, InputError, UnsupportedModelError: as prepare_inputs.
     """
-    embedding, net = tokens.embedding, prepared.net
+    embedding, net = reading.embedding, prepared.net
     if prepared.texts is None and embedding is None:
         return prepared
-    if prepared.background is not None and tokens.baseline_token is not None:
-        raise OptionError("baseline_token= and background= both give the baseline; leave one of the two out.")
-    token = resolve_absent_token(tokens.baseline_token, prepared.texts) if prepared.background is None else None
+    if prepared.background is not None and reading.baseline_token is not None:
+        raise OptionError(
+            Argument("baseline_token", example=""),
+            " and ",
+            Argument("background", example=""),
+            " both give the baseline; leave one of the two out.",
+        )
+    token = resolve_absent_token(reading.baseline_token, prepared.texts) if prepared.background is None else None
     if embedding is not None:
         prepared = _from_embedding(prepared, embedding, token)
     elif token is not None:
@@ -144,7 +150,9 @@ def _from_embedding(prepared: PreparedInputs, layer: str, token: tuple[int, str]
     """The network from the embedding on: its first input is the embedding's output, and the inputs of the whole network are held."""
     ids = prepared.inputs[0]
     if not ids.whole:
-        raise InputError(f"embedding={layer!r} needs token ids (whole numbers), and {ids.name} holds {ids.x.dtype}.")
+        raise InputError(
+            Argument("embedding", layer), f" needs token ids (whole numbers), and {ids.name} holds {ids.x.dtype}."
+        )
     held = tuple(replace(i, held=True) for i in prepared.inputs)
     inner, out = _layer_outputs(prepared.net, layer, held)
     first = Input(out, ("row", "token", "channel"), 2, None, "embedding")
@@ -173,7 +181,11 @@ def _embed_background(net: Differentiable, prepared: PreparedInputs, layer: str 
         return replace(prepared, background=given)
     wish = prepared.method.baseline  # type: ignore[attr-defined]
     if wish is not None and not (isinstance(wish, str) and wish == "background"):
-        raise OptionError("background rows were given and baseline= does not use them; leave one of the two out.")
+        raise OptionError(
+            "background rows were given and ",
+            Argument("baseline", example=""),
+            " does not use them; leave one of the two out.",
+        )
     others = (None,) * (len(given) - 1)
     each = [(x, *others) if others else x for x in given[0].x]
     return replace(prepared, method=replace(prepared.method, baseline=each), background=None)  # type: ignore[call-arg]
@@ -195,7 +207,7 @@ def _layer_outputs(
     for start in range(0, len(arrays[0]), net.max_batch_size):
         some = [a[start : start + net.max_batch_size] for a in arrays]
         try:
-            inner, out = net.from_layer(layer, tuple(map(net.array, some)))
+            inner, out = net.split_at_layer(layer, tuple(map(net.array, some)))
         except Exception as error:
             if isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
                 raise
@@ -236,7 +248,10 @@ def _with_baseline(prepared: PreparedInputs, baseline_ids: npt.NDArray[Any], tok
     known = next(f for f in fields(prepared.method) if f.name == "baseline")
     if getattr(prepared.method, known.name) is not known.default:
         raise OptionError(
-            "baseline= is for numbers; for tokens name the one that replaces absent tokens: baseline_token='[MASK]'."
+            Argument("baseline", example=""),
+            " is for numbers; for tokens name the one that replaces absent tokens: ",
+            Argument("baseline_token", "[MASK]"),
+            ".",
         )
     baseline = baseline_ids if len(prepared.inputs) == 1 else (baseline_ids, *(None for _ in prepared.inputs[1:]))
     note = f"baseline: {token_name} in place of every token" + (

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from whybox.core.progress import timed_batches
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
+from whybox.errors import Argument, InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, input_sizes, typical_size
 from whybox.methods.saliency.inputs import Input, resolve_inputs
 from whybox.methods.saliency.targets import Target, resolve_target
-from whybox.models.differentiable import Array, Differentiable, LayerTap, Pull, neighbours
+from whybox.models.differentiable import Array, Differentiable, LayerTap, Pull, consecutive_slice
 
 __all__ = [
     "DEFAULT_MEMORY",
@@ -92,7 +92,7 @@ class SaliencyProblem:
         missing = np.unique(rows[~self.row_outputs.evaluated[rows]])
         for start in range(0, len(missing), self.batch_size):
             some = missing[start : start + self.batch_size]
-            self.record_outputs(some, self.net.numpy(self.net.evaluate(self.to_device(some))))
+            self.record_outputs(some, self.net.numpy(self.net.forward(self.to_device(some))))
 
     def record_outputs(self, rows: Indices, outputs: Floats) -> None:
         """Keep the network's outputs of these rows."""
@@ -105,7 +105,7 @@ class SaliencyProblem:
 
     def to_device(self, rows: Indices) -> tuple[Array, ...]:
         """Inputs of these rows as arrays on the network's device."""
-        consecutive = neighbours(rows)
+        consecutive = consecutive_slice(rows)
         return tuple(self.net.array(i.x[rows if consecutive is None else consecutive]) for i in self.inputs)
 
     def row_batches(self, task: str, *, passes: int = 1) -> Iterator[Indices]:
@@ -198,14 +198,14 @@ class SaliencyProblem:
 
     def tap_layer(self, rows: Indices, layer: str) -> LayerTap:
         """Evaluate these rows and keep the output of a layer."""
-        tap = self.net.tap(self.to_device(rows), layer)
+        tap = self.net.tap_layer(self.to_device(rows), layer)
         self.record_outputs(rows, self.net.numpy(tap.outputs))
         return tap
 
     def evaluate(self, xs: tuple[Array, ...], rows: Indices) -> Floats:
         """Scores (m, targets) at these points, without derivatives."""
         self.evaluate_rows(rows)
-        return self.target.scores(self.net.numpy(self.net.evaluate(xs)), rows)
+        return self.target.scores(self.net.numpy(self.net.forward(xs)), rows)
 
     def zeros(self) -> list[list[Floats | None]]:
         """Zeros in the input's shape for each target and input; None for inputs of whole numbers."""
@@ -219,12 +219,15 @@ class SaliencyProblem:
         """
         if all(i.whole for i in self.inputs):
             raise UnsupportedModelError(
-                f"method={method!r} takes derivatives, and whole numbers ({self.inputs[0].x.dtype}) have none. "
-                + (
-                    BYTES_HINT
-                    if _is_picture(self.inputs[0].x)
-                    else "For tokens name the embedding layer by its path in the network: embedding='...'; for pictures pass floats, scaled as for training."
-                )
+                Argument("method", method),
+                f" takes derivatives, and whole numbers ({self.inputs[0].x.dtype}) have none. ",
+                BYTES_HINT
+                if _is_picture(self.inputs[0].x)
+                else (
+                    "For tokens name the embedding layer by its path in the network: ",
+                    Argument("embedding", example="'...'"),
+                    "; for pictures pass floats, scaled as for training.",
+                ),
             )
 
 
@@ -257,19 +260,24 @@ def resolve_problem(  # noqa: PLR0913  # a problem has this many parts
     first = net.numpy(outputs)
     if first.dtype.kind == "c":
         raise UnsupportedModelError(
-            f"the network's outputs are complex numbers ({first.dtype}), and a map needs one real number a row; take .abs() or .real in a function: "
-            "target=lambda outputs: outputs.abs()[:, 0]."
+            f"the network's outputs are complex numbers ({first.dtype}), and a map needs one real number a row; take .abs() or .real in a "
+            "function: ",
+            Argument("target", example=""),
+            "lambda outputs: outputs.abs()[:, 0].",
         )
     if derivatives and first.dtype.kind != "f":
         raise UnsupportedModelError(
-            f"the network's outputs are whole numbers ({first.dtype}), which have no derivatives; explain what they are computed from (logits; see output=), "
-            "or use a method without derivatives: 'occlusion', 'shapley'."
+            f"the network's outputs are whole numbers ({first.dtype}), which have no derivatives; explain what they are computed from "
+            "(logits; see ",
+            Argument("output", example=""),
+            "), or use a method without derivatives: 'occlusion', 'shapley'.",
         )
     saved = max(-(-kept // len(first)), 2 * sum(x[:1].nbytes for x in sample), 1)
     if saved > max_bytes:
         raise LimitError(
-            f"{'a derivative at one row keeps' if derivatives else 'evaluating one row takes'} {saved / 1e6:,.0f} MB, more than budget={budget!r}; "
-            "raise it, or explain smaller inputs."
+            f"{'a derivative at one row keeps' if derivatives else 'evaluating one row takes'} {saved / 1000000.0:,.0f} MB, more than ",
+            Argument("budget", budget),
+            "; raise it, or explain smaller inputs.",
         )
     row_outputs = RowOutputs(np.full((rows, *first.shape[1:]), np.nan), np.zeros(rows, dtype=bool), first[-1])
     resolved_target = resolve_target(target, first.shape[1:], rows, net.output_names)
@@ -307,9 +315,9 @@ def first_pass(
         InputError: the network cannot compute with such arrays.
     """
     failed: Exception | None = None
-    for typed in net.with_input_types([i.given for i in inputs if i.given], sample):
+    for typed in net.with_input_dtypes([i.given for i in inputs if i.given], sample):
         try:
-            measure = typed.measure_backward if derivatives else typed.measure_forward
+            measure = typed.forward_and_memory if derivatives else typed.forward_and_live_memory
             return typed, *measure(tuple(typed.array(x) for x in sample))
         except Exception as error:
             if isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
@@ -441,7 +449,7 @@ def parse_bytes(budget: Any) -> int:
         re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", str(budget).upper()) if isinstance(budget, str) else None
     )
     if not match or float(match[1]) <= 0:
-        raise OptionError(f"budget={budget!r} is not a number of bytes: '1GB', '512MB', or a whole number.")
+        raise OptionError(Argument("budget", budget), " is not a number of bytes: '1GB', '512MB', or a whole number.")
     return int(float(match[1]) * _UNITS[match[2] or ""])
 
 

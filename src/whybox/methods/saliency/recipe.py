@@ -9,7 +9,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.errors import InputError, OptionError
+from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.registry import family_ids
 from whybox.methods.saliency.base import Method
@@ -199,16 +199,19 @@ def rebuild_method(recipe: Recipe, method: Any = None, options: Mapping[str, Any
     if isinstance(method, Method):
         if method.name != recipe.method or plain_options(method) != dict(recipe.options):
             raise InputError(
-                f"method={method!r} is not the method that made this explanation: {recipe.method!r} with {dict(recipe.options)}."
+                Argument("method", method),
+                f" is not the method that made this explanation: {recipe.method!r} with {dict(recipe.options)}.",
             )
         return method.resolved(recipe.resolved) if recipe.resolved else method
     if method is not None:
         raise OptionError(
-            "method= takes a method object of a class of your own; the library's own methods are known from the explanation."
+            Argument("method", example=""),
+            " takes a method object of a class of your own; the library's own methods are known from the explanation.",
         )
     if recipe.method not in family_ids("saliency"):
         raise OptionError(
-            f"the explanation was made by {recipe.method!r}, which is not a method of this library; pass the method object: method=..."
+            f"the explanation was made by {recipe.method!r}, which is not a method of this library; pass the method object: ",
+            Argument("method", example="..."),
         )
     kept = dict(recipe.options)
     for name, value in (options or {}).items():
@@ -217,7 +220,9 @@ def rebuild_method(recipe: Recipe, method: Any = None, options: Mapping[str, Any
     missing = [name for name, value in kept.items() if only_digest(value) and name not in (options or {})]
     if missing:
         raise OptionError(
-            f"an explanation does not keep option {missing[0]!r} of method {recipe.method!r}; pass it again: options={{{missing[0]!r}: ...}}."
+            f"an explanation does not keep option {missing[0]!r} of method {recipe.method!r}; pass it again: ",
+            Argument("options", example=""),
+            f"{{{missing[0]!r}: ...}}.",
         )
     made = make(recipe.method, {name: _tuples(value) for name, value in kept.items()} | dict(options or {}))
     return made.resolved(recipe.resolved) if recipe.resolved else made

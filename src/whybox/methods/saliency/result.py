@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Floats, Table, as_table
-from whybox.errors import NonFiniteError
+from whybox.errors import Argument, NonFiniteError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import Explanation, labels
 from whybox.methods.registry import load, of_id
@@ -22,9 +22,8 @@ from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.recipe import Recipe, input_digest, make_recipe
 from whybox.numerics.rounding import SINGLE, relative
 
-__all__ = ["CHANNEL_REDUCTIONS", "run_method"]
+__all__ = ["run_method"]
 
-CHANNEL_REDUCTIONS: Final = ("auto", "max", "sum", None)
 ROUNDING: Final = 1e-3  # of |score - base| and of the scores, for methods that add up exactly but for float32
 
 
@@ -58,9 +57,11 @@ def _finite(output: MethodOutput, method: Method) -> None:
     for a in (a for of in output.maps for a in of if a is not None):
         if (bad := ~np.isfinite(a.reshape(len(a), -1)).all(axis=1)).any():
             raise NonFiniteError(
-                f"the map of {{row}} by method={method.name!r} has NaN or infinity: there, or on the path from its baseline, the network has no finite derivative "
-                f"(a root, a logarithm or a quotient at zero, numbers too large for its type). Leave the row out, or choose another baseline.",
-                int(np.argmax(bad)),
+                "the map of {row} by ",
+                Argument("method", method.name),
+                " has NaN or infinity: there, or on the path from its baseline, the network has no finite derivative (a root, a logarithm or "
+                "a quotient at zero, numbers too large for its type). Leave the row out, or choose another baseline.",
+                row=int(np.argmax(bad)),
             )
 
 

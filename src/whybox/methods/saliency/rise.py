@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from whybox.core.validation import check_positive, check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.masking import resolve_replacement
 from whybox.methods.saliency.occlusion import empty_maps, evaluate_masked
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
-from whybox.numerics.interpolation import apply, linear
+from whybox.numerics.interpolation import apply_along_axes, interpolation_weights
 
 __all__ = ["Rise"]
 
@@ -60,9 +60,9 @@ class Rise(Method):
         check_whole_number("samples", self.samples, 8)
         check_whole_number("cells", self.cells, 2)
         if check_positive("keep", self.keep, 1) == 1:
-            raise OptionError("keep=1 masks nothing; it must be below 1.")
+            raise OptionError(Argument("keep", 1), " masks nothing; it must be below 1.")
         if not isinstance(self.centred, bool):
-            raise OptionError(f"centred={self.centred!r} must be True or False.")
+            raise OptionError(Argument("centred", self.centred), " must be True or False.")
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
@@ -149,8 +149,8 @@ class Rise(Method):
         steps = [1 if n <= self.cells else -(-n // self.cells) for n in sizes]
         shifts = [draw.integers(0, s, size=self.samples) for s in steps]
         weights = [
-            np.eye(n, dtype=np.float32) if s == 1 else linear(c, c * s).astype(np.float32)
+            np.eye(n, dtype=np.float32) if s == 1 else interpolation_weights(c, c * s).astype(np.float32)
             for n, c, s in zip(sizes, cells, steps, strict=True)
         ]
         windows = [np.stack([w[k : k + n] for k in range(s)]) for w, n, s in zip(weights, sizes, steps, strict=True)]
-        return lambda ks: apply(grid[ks], [w[at[ks]] for w, at in zip(windows, shifts, strict=True)])
+        return lambda ks: apply_along_axes(grid[ks], [w[at[ks]] for w, at in zip(windows, shifts, strict=True)])

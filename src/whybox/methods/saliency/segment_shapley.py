@@ -1,6 +1,6 @@
 """Shapley values of parts of one row: exact if `samples` suffice for all coalitions, else estimated with standard errors.
 
-Sources: Lundberg & Lee 2017 (arXiv:1705.07874); Covert & Lee 2021 (arXiv:2012.01536); see whybox.games.sampling and kriging.
+Sources: Lundberg & Lee 2017 (arXiv:1705.07874); Covert & Lee 2021 (arXiv:2012.01536); see whybox.games.sampling and gaussian_process.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import LimitError
+from whybox.errors import Argument, LimitError
 from whybox.games.exact import all_coalitions, exact_values
-from whybox.games.sampling import Design, design, least, solve
+from whybox.games.sampling import Design, draw_design, estimate_values, min_evaluations
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import evaluate_masked
@@ -103,14 +103,19 @@ class ShapleyParts(Method):
             LimitError: `samples` are too few for an estimate with standard errors.
         """
         player_counts = sorted({int(n) for n in parts.active.sum(axis=1)} - {0})
-        min_samples = max((least(m) for m in player_counts), default=2)
+        min_samples = max((min_evaluations(m) for m in player_counts), default=2)
         samples = max(DEFAULT_SAMPLES, 2 * min_samples * replacement.count) if self.samples is None else self.samples
         calls = samples // replacement.count
         if calls < min_samples:
             over = f" over {replacement.count} references" if replacement.count > 1 else ""
             raise LimitError(
-                f"samples={samples} are too few for the Shapley values of {player_counts[-1]} parts{over}: standard errors need "
-                f"{min_samples * replacement.count:,} or more. Raise samples, or take fewer parts (patches=..., parts=...)."
+                Argument("samples", samples),
+                f" are too few for the Shapley values of {player_counts[-1]} parts{over}: standard errors need "
+                f"{min_samples * replacement.count:,} or more. Raise samples, or take fewer parts (",
+                Argument("patches", example="..."),
+                ", ",
+                Argument("parts", example="..."),
+                ").",
             )
         return {m: _game(m, calls, problem.rng_for(m)) for m in player_counts}
 
@@ -130,7 +135,7 @@ class _Game:
             return found, np.zeros_like(found)
         pairs = len(self.design.coalitions)
         with_half, without_half = coalition_scores[1 : 1 + pairs], coalition_scores[1 + pairs :]
-        return solve(
+        return estimate_values(
             self.design, (with_half - without_half) / 2, (with_half + without_half) / 2, full - coalition_scores[0]
         )
 
@@ -138,7 +143,7 @@ class _Game:
 def _game(players: int, calls: int, draw: np.random.Generator) -> _Game:
     if players < 30 and 2**players <= calls:
         return _Game(all_coalitions(players)[:-1], None)
-    d = design(players, calls, draw)
+    d = draw_design(players, calls, draw)
     none = np.zeros((1, players), dtype=bool)
     return _Game(np.concatenate([none, d.coalitions, ~d.coalitions]), d)
 

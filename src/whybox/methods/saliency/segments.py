@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import InputError, OptionError
+from whybox.errors import Argument, InputError, OptionError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
@@ -139,11 +139,12 @@ def _input_segments(
     if isinstance(request, str):
         if request != "channels":
             raise OptionError(
-                f"parts={request!r} is not known: 'channels', an array of whole numbers, or None for patches."
+                Argument("parts", request), " is not known: 'channels', an array of whole numbers, or None for patches."
             )
         if input_.channel is None:
             raise OptionError(
-                f"{input_.name} has the axes {', '.join(input_.dims)} and no channels; give channel_axis=..."
+                f"{input_.name} has the axes {', '.join(input_.dims)} and no channels; give ",
+                Argument("channel_axis", example="..."),
             )
         shape = [1] * (input_.x.ndim - 1)
         shape[input_.channel - 1] = -1
@@ -168,7 +169,7 @@ def _given_segments(
     problem: SaliencyProblem, input_: Input, request: Any, sizes: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.intp], str]:
     """The user's superpixels, renumbered 0, 1, ... in each row, in their order."""
-    a = np.asarray(problem.net.numpy(request) if problem.net.is_array(request) else request)
+    a = np.asarray(problem.net.numpy(request) if problem.net.is_own_array(request) else request)
     if a.dtype.kind not in "iu":
         raise InputError(f"parts holds {a.dtype}; it must be whole numbers, the part of each position.")
     if a.shape not in (sizes, (problem.rows, *sizes)):

@@ -54,7 +54,7 @@ def _sequence_values(net: Differentiable, x: tuple[Array, ...]) -> Iterator[tupl
     """Inputs of layers that tell time from features, as (rows, time, features)."""
     rows = len(x[0])
     try:
-        for layer, axes, input_ in net.sequence_inputs(x):
+        for layer, axes, input_ in net.sequence_layers(x):
             values = np.transpose(net.numpy(input_), [axes.index(name) for name in ("row", "time", "feature")])
             if len(values) == rows:
                 yield layer, values

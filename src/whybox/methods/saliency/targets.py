@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
-from whybox.errors import OptionError, did_you_mean
+from whybox.errors import Argument, OptionError
 from whybox.models.links import PREDICTION
 
 __all__ = ["Target", "resolve_target"]
@@ -88,7 +88,9 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
             return one_output(0)
         if len(shape) != 1:
             raise OptionError(
-                f"a row's outputs have the shape {shape}; say which one to explain: target=(index, index, ...), or a function of the outputs."
+                f"a row's outputs have the shape {shape}; say which one to explain: ",
+                Argument("target", example=""),
+                "(index, index, ...), or a function of the outputs.",
             )
         unknown = np.full((1, rows), -1, dtype=np.intp)
         return Target(unknown, shape, ("predicted",), False, per_row=True, predicted=True)
@@ -96,7 +98,8 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
         if target == "all":
             if len(shape) != 1:
                 raise OptionError(
-                    f"target='all' needs outputs along one axis; one row's outputs have the shape {shape}."
+                    Argument("target", "all"),
+                    f" needs outputs along one axis; one row's outputs have the shape {shape}.",
                 )
             positions = np.repeat(np.arange(count)[:, None], rows, axis=1)
             return Target(positions, shape, tuple(labels), True)
@@ -116,19 +119,25 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
     if listed and all(isinstance(t, (int, np.integer)) and not isinstance(t, (bool, np.bool_)) for t in listed):
         if len(listed) != rows:
             raise OptionError(
-                f"target has {len(listed)} numbers and there are {rows} rows: a list of numbers is one target for each row. "
-                "For several outputs of every row pass their names as text (target=['0', '3']), or target='all'."
+                Argument("target"),
+                f" has {len(listed)} numbers and there are {rows} rows: a list of numbers is one target for each row. For several "
+                "outputs of every row pass their names as text (",
+                Argument("target", ["0", "3"]),
+                "), or ",
+                Argument("target", "all"),
+                ".",
             )
         chosen = [_numbered_position(t, shape, labels) for t in listed]
         return Target(np.array([chosen], dtype=np.intp), shape, ("given",), False, per_row=True)
     raise OptionError(
-        f"target={target!r} is not an output: give a number, a name, one number a row, 'all', or a function of the outputs."
+        Argument("target", target),
+        " is not an output: give a number, a name, one number a row, 'all', or a function of the outputs.",
     )
 
 
 def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[str]:
     if names and len(shape) == 1 and len(names) != count:
-        raise OptionError(f"output_names has {len(names)} names and the network has {count} outputs.")
+        raise OptionError(Argument("output_names"), f" has {len(names)} names and the network has {count} outputs.")
     if len(shape) == 1:
         return list(map(str, names)) if names else [str(i) for i in range(count)]
     if not shape:
@@ -140,16 +149,19 @@ def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[st
     )
 
 
-_NAMELESS: Final = " Names are given with output_names=[...]."
+_NAMELESS: Final = "Names are given with ", Argument("output_names", example="[...]"), "."
 
 
 def _named_position(name: str, labels: list[str]) -> int:
     if name not in labels:
         raise OptionError(
-            f"target={name!r} is not an output.{did_you_mean(name, labels)}{_NAMELESS if labels == [str(i) for i in range(len(labels))] else ''}"
+            Argument("target", name),
+            " is not an output.",
+            known=labels,
+            hint=_NAMELESS if labels == [str(i) for i in range(len(labels))] else (),
         )
     if labels.count(name) > 1:
-        raise OptionError(f"target={name!r}: {labels.count(name)} outputs have this name; give a number.")
+        raise OptionError(Argument("target", name), f": {labels.count(name)} outputs have this name; give a number.")
     return labels.index(name)
 
 
@@ -171,10 +183,13 @@ def _position(index: tuple[Any, ...], shape: tuple[int, ...]) -> int:
         and not isinstance(index[0], bool)
         and index[0] not in (0, -1)
     ):
-        raise OptionError(f"target={index[0]!r}: the network has one output a row; leave target out.")
+        raise OptionError(
+            Argument("target", index[0]), ": the network has one output a row; leave ", Argument("target"), " out."
+        )
     if len(index) != len(shape):
         raise OptionError(
-            f"target={index if len(index) != 1 else index[0]!r}: one row's outputs have the shape {shape}; give {len(shape)} numbers in a tuple."
+            Argument("target", index if len(index) != 1 else index[0]),
+            f": one row's outputs have the shape {shape}; give {len(shape)} numbers in a tuple.",
         )
     position = []
     for i, n in zip(index, shape, strict=True):

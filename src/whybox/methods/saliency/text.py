@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import InputError, OptionError, did_you_mean
+from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation, labels
 from whybox.models.differentiable import Differentiable
 
@@ -94,12 +94,15 @@ def prepare_texts(
     """
     if not is_text(inputs):
         if tokenizer is None:
-            raise InputError("background= holds texts and the rows do not; give both in the same form.")
+            raise InputError(
+                Argument("background", example=""), " holds texts and the rows do not; give both in the same form."
+            )
         raise OptionError(
-            "tokenizer= needs texts: pass a text, a list of texts, or a list of pairs: [('question', 'context'), ...]."
+            Argument("tokenizer", example=""),
+            " needs texts: pass a text, a list of texts, or a list of pairs: [('question', 'context'), ...].",
         )
     if tokenizer is None:
-        raise InputError("these are texts: give tokenizer=..., or pass token ids.")
+        raise InputError("these are texts: give ", Argument("tokenizer", example="..."), ", or pass token ids.")
     texts = read_texts(tokenizer, inputs)
     net, names, notes = bind_text_inputs(net, texts)
     if is_text(background):
@@ -202,7 +205,8 @@ def _encode(tokenizer: Any, texts: tuple[Text, ...]) -> list[Any]:
         return list(tokenizer(list(texts), padding=pads).encodings)
     if not callable(tokenizer):
         raise OptionError(
-            f"tokenizer={type(tokenizer).__name__} is not a tokenizer: give a tokenizers.Tokenizer, a fast tokenizer of transformers, or a function of one text."
+            Argument("tokenizer", example=str(type(tokenizer).__name__)),
+            " is not a tokenizer: give a tokenizers.Tokenizer, a fast tokenizer of transformers, or a function of one text.",
         )
     each = [(t,) if isinstance(t, str) else t for t in texts]
     try:
@@ -267,7 +271,7 @@ def bind_text_inputs(net: Differentiable, texts: Texts) -> tuple[Differentiable,
     Raises:
         InputError: texts of different length for a network that takes no mask.
     """
-    takes, needed = net.input_names(), net.input_names(required=True)
+    takes, needed = net.accepted_inputs(), net.accepted_inputs(required=True)
     plain = [t for t in takes if t != "**"]
     informative = texts.paired and texts.segmented and bool(texts.types.any())
     notes = []
@@ -338,7 +342,9 @@ def resolve_absent_token(token: Any, texts: Texts | None) -> tuple[int, str] | N
         return found, token
     known = [n for n in _ABSENT if texts is not None and texts.lookup(n) is not None]
     raise OptionError(
-        f"baseline_token={token!r} is not a token of the tokenizer, and not an id.{did_you_mean(token, known)}"
+        Argument("baseline_token", token),
+        " is not a token of the tokenizer, and not an id.",
+        known=known,
     )
 
 
@@ -378,10 +384,15 @@ def label_texts(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
         )
     if texts.words is None:
         raise OptionError(
-            "words=True needs a tokenizer that says which word a token belongs to (word_ids); leave words out for a map of tokens."
+            Argument("words", True),
+            " needs a tokenizer that says which word a token belongs to (word_ids); leave ",
+            Argument("words"),
+            " out for a map of tokens.",
         )
     if texts.paired and texts.sequence_of is None:
-        raise OptionError("words=True for pairs needs a tokenizer that says which text a token is from (sequence_ids).")
+        raise OptionError(
+            Argument("words", True), " for pairs needs a tokenizer that says which text a token is from (sequence_ids)."
+        )
     position_of, names = group_into_words(texts)
     count = max(map(len, names))
     full = np.array([[*n, *[""] * (count - len(n))] for n in names])

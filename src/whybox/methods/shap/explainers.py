@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
@@ -10,21 +11,22 @@ import numpy as np
 from whybox.background.marginal import make_background
 from whybox.data.cells import snapshot_table
 from whybox.data.table import as_table
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
-from whybox.games.indices import Index
-from whybox.games.players import Players, resolve_players, those_read
+from whybox.games.players import Players, players_of_columns, resolve_players
+from whybox.methods.common.options import make_options, parameters_of
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
-from whybox.methods.shap.plan import Plan, measured
-from whybox.methods.shap.problem import Question, check_options, settle
+from whybox.methods.shap.options import AUTOMATIC, ShapOptions
+from whybox.methods.shap.plan import KernelPlan, measured
+from whybox.methods.shap.problem import ShapProblem, resolve_problem
 from whybox.methods.shap.result import run
 from whybox.models.base import Model
-from whybox.models.columns_read import columns_read, narrowed
+from whybox.models.columns_read import columns_read, narrow_to_columns_read
 from whybox.models.linear import Linear
-from whybox.models.mixed_rows import check_kinds
-from whybox.models.receive import receive
+from whybox.models.mixed_rows import check_same_kind
+from whybox.models.prepare_rows import prepare_rows
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
@@ -37,42 +39,21 @@ __all__ = ["LinearShap", "TreeShap"]
 class _Explainer:
     """What both explainers share: options in ``__init__``, work in ``__call__``, nothing written by queries."""
 
+    __signature__: ClassVar[Signature] = Signature(
+        [
+            Parameter("model", Parameter.POSITIONAL_OR_KEYWORD),
+            Parameter("background", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            Parameter("options", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            *parameters_of(ShapOptions),
+        ]
+    )
     method_id: ClassVar[str]  # of the family "shap"
     needs: type[Model]
 
-    def __init__(  # noqa: PLR0913  # the promise of the public surface
-        self,
-        model: Any,
-        background: Any = None,
-        *,
-        output: Any = None,
-        scale: str | None = None,
-        order: int = 1,
-        players: Any = None,
-        index: str | Index = "shapley",
-        background_weight: Any = None,
-        method: str = "auto",
-        seed: int = 0,
-        additivity_tol: float | None = None,
-        max_evals: int | None = None,
-        n_jobs: int | None = None,
-        dtype: Any = None,
-        sparse: bool = False,
-    ) -> None:
-        self.options = check_options(
-            output=output,
-            scale=scale,
-            order=order,
-            players=players,
-            index=index,
-            method=method,
-            seed=seed,
-            additivity_tol=additivity_tol,
-            max_evals=max_evals,
-            n_jobs=n_jobs,
-            dtype=dtype,
-            sparse=sparse,
-        )
+    def __init__(self, model: Any, background: Any = None, options: ShapOptions | None = None, **given: Any) -> None:
+        made = make_options(ShapOptions, options, given)
+        self.options = replace(made, background_weight=None)  # the background keeps them
+        self._check_method()
         self._kept: dict[tuple[tuple[str, ...], bool], CompiledProblem] = {}
         self._lists: dict[int, tuple[Any, ...]] = {}  # of columns of which the model reads the codes, as they came
         self.model = as_model(model)
@@ -80,36 +61,54 @@ class _Explainer:
             raise UnsupportedModelError(
                 f"{type(self).__name__} explains {self.needs.__name__} models; this is {self.model.kind}."
             )
-        if background_weight is not None and background is None:
+        if made.background_weight is not None and background is None:
             raise OptionError("background_weight weighs background rows; pass background too.")
         rows = None if background is None else as_table(background, what="the background")
         # of sparse rows, columns that the model does not read are never made dense
         self._narrow = (self.options.sparse and self.options.order == 1) or (rows is not None and rows.is_sparse)
-        self._read = narrowed(self.model) if self._narrow else self.model
-        self.background = None if rows is None else make_background(self._read, rows, background_weight)
-        if self.model.inputs.named or players is None:  # else players may be named by the columns of the rows to come
+        self._read = narrow_to_columns_read(self.model) if self._narrow else self.model
+        self.background = None if rows is None else make_background(self._read, rows, made.background_weight)
+        if self.model.inputs.named or made.players is None:  # else players may be named by columns of the rows to come
             self._compiled(self.model.inputs.names)
 
+    def _check_method(self) -> None:
+        """Refuse a method of another explainer.
+
+        Raises:
+            OptionError: it is.
+        """
+        method = self.options.method
+        if method not in (*AUTOMATIC, "rescaled", self.method_id):
+            raise OptionError(
+                Argument("method", method), f" is not what {type(self).__name__} computes; use whybox.explain."
+            )
+
     def _compiled(self, names: tuple[str, ...], *, sparse: bool = False) -> CompiledProblem:
-        """The question for columns of these names, with what was compiled for it; `sparse`: as the rows are."""
+        """The problem for columns of these names, with what was compiled for it; `sparse`: as the rows are."""
         narrow = sparse or self._narrow
         key = names, narrow
         found = self._kept.get(key)
         if found is None:
             players = resolve_players(self.model, names, self.options.players)
             if narrow:
-                found = CompiledProblem(self._settled_narrow(players))
+                found = CompiledProblem(self._narrow_problem(players))
             else:
-                found = CompiledProblem(settle(self.model, players, self.background, self.options))
+                found = CompiledProblem(resolve_problem(self.model, players, self.background, self.options))
             self._kept = {key: found}  # one is enough: rows nearly always come under the same names
         return found
 
-    def _settled_narrow(self, every: Players) -> Question:
-        """The question about the columns and players alone that the model reads."""
+    def _narrow_problem(self, all_players: Players) -> ShapProblem:
+        """The problem about the columns and players alone that the model reads."""
         columns, background = columns_read(self.model), self.background
         if background is not None and not self._narrow:
             background = background.only(columns)
-        return settle(narrowed(self.model), those_read(every, columns), background, self.options, every)
+        return resolve_problem(
+            narrow_to_columns_read(self.model),
+            players_of_columns(all_players, columns),
+            background,
+            self.options,
+            all_players,
+        )
 
     def __call__(self, X: Any, *, out: npt.NDArray[Any] | None = None) -> Explanation:
         """Explain rows.
@@ -124,27 +123,31 @@ class _Explainer:
             with ``sparse`` (n, players + pairs) [, outputs].
 
         Raises:
-            LimitError: the result would take too much memory; the message says how much, and what to do.
+            LimitError: the result would take too much memory, or more predictions than ``max_evals``; the message says how much, and what to do.
             InputError: the rows do not fit the model (see whybox.errors for its kinds).
             ModelMismatchError: the attributions do not add up to the model's own prediction.
         """
-        received = receive(self.model, X)
+        received = prepare_rows(self.model, X)
         if out is None:
             received = replace(received, table=snapshot_table(received.table))
         if self.background is not None:
-            received.agree(self.background.received)
-        received.agree_on_codes(self._lists, "in earlier rows")
-        for i, words in received.lists.items():
-            self._lists[i] = max(self._lists.get(i, ()), words, key=len)
+            received.check_agreement(self.background.received)
+        received.check_codes_agree(self._lists, "in earlier rows")
         table = received.table
         compiled = self._compiled(table.names, sparse=table.is_sparse)
         if self.background is not None:
-            check_kinds(table, self.background.some.table, elementwise=self.model.inputs.encoder.elementwise)
-        compiled.question.model.inputs.confirm(table)
-        return run(compiled, received, self._spec(compiled.question), out=out)
+            check_same_kind(table, self.background.some.table, elementwise=self.model.inputs.encoder.is_elementwise)
+        compiled.problem.model.inputs.confirm_structure(table)
+        explanation = run(compiled, received, self._spec(compiled.problem), out=out)
+        for (
+            i,
+            categories,
+        ) in received.category_lists.items():  # now that the rows were explained: what is refused binds nobody
+            self._lists[i] = max(self._lists.get(i, ()), categories, key=len)
+        return explanation
 
-    def plan(self, rows: int, *, sparse: bool = False) -> Plan:
-        """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`Plan`.
+    def plan(self, rows: int, *, sparse: bool = False) -> KernelPlan:
+        """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`KernelPlan`.
 
         Args:
             rows: how many.
@@ -152,19 +155,29 @@ class _Explainer:
 
         Raises:
             OptionError: rows is not a positive whole number, or players are named by columns of rows not seen yet.
+            LimitError: coalitions are enumerated, and that takes more predictions than ``max_evals``.
         """
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
-            raise OptionError(f"rows={rows!r} must be a positive whole number.")
+            raise OptionError(Argument("rows", rows), " must be a positive whole number.")
         compiled, order = self._compiled(self.model.inputs.names, sparse=sparse), self.options.order
-        return measured(compiled.plan(order, int(rows)), compiled.question, order)
+        problem, spec = compiled.problem, self._spec(compiled.problem)
+        problem.check_evals(int(rows))
+        made = measured(compiled.plan(order, int(rows)), problem, order)
+        return replace(
+            made,
+            method=spec.title,
+            method_id=spec.method_id,
+            exact=spec.exact,
+            model_calls=0 if problem.model.own_predict is None else int(rows),
+        )
 
-    def _spec(self, question: Question) -> MethodSpec:
-        """What the registry says of the method that answers a question."""
-        return find("shap", "rescaled" if question.kernel == "rescaled" else self.method_id)
+    def _spec(self, problem: ShapProblem) -> MethodSpec:
+        """Return the registry's entry of the method that computes a problem."""
+        return find("shap", "rescaled" if problem.kernel == "rescaled" else self.method_id)
 
     def __repr__(self) -> str:
         rows = "" if self.background is None else f", {len(self.background.matrix):,} background rows"
-        return f"{type(self).__name__}({self.model.kind}{rows}, index={self.options.index.name!r}, order={self.options.order})"
+        return f"{type(self).__name__}({self.model.kind}{rows}, index={self.options.game_index.name!r}, order={self.options.order})"
 
 
 @final
@@ -179,6 +192,7 @@ class TreeShap(_Explainer):
     Args:
         model: any supported model object, the path of a model file, or an adapted model.
         background: rows (m, d) to draw absent features from.
+        options: a ShapOptions object (whybox.methods.shap.options), in place of those by name that follow.
         output: None (every output of the model), the label or position of a class or output, or ``"all"`` (every class, with an axis).
         scale: None or ``"raw"`` (the additive scale), ``"probability"``, ``"response"`` (the scale of predictions).
         order: 1 for attributions; 2 for pairwise interactions: half of each on either side of the diagonal, main effects on it, so that
@@ -188,14 +202,14 @@ class TreeShap(_Explainer):
         background_weight: (m,) weights of background rows.
         method: ``"auto"`` and ``"exact"`` are exact or refuse; ``"rescaled"`` is the known approximation behind a link.
         seed: recorded in the evidence; nothing is drawn.
-        additivity_tol: largest additivity residual accepted; None: what rounding explains.
-        max_evals: largest number of evaluations a row for enumerated outputs.
-        n_jobs: threads; None or -1: as many as there are processors.
+        additivity_tol: largest additivity residual accepted, in the units of the prediction; None: what rounding explains.
+        max_evals: most predictions of one call in total where coalitions are enumerated: 2^features x rows x background rows; None: a billion.
+        n_jobs: threads. None: as many as this process may use (see :func:`whybox.core.workers.threads_allowed`). -1: one for each processor.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values. None: values in float64, computed in float32 for models whose library
             does so itself (XGBoost), where that is within the rounding of its own predict.
         sparse: for order 1: only players that the model reads; all others get exactly zero.
             For order 2: not matrices but terms, main effects first and then the whole interaction of every pair of players that some path
-            of a tree asks for together, named after both; any other pair's interaction is exactly zero. Terms add up as attributions do.
+            of a tree tests together, named after both; any other pair's interaction is exactly zero. Terms add up as attributions do.
 
     Raises:
         ModelError: the model is not supported or not what it seems. OptionError, InputError: bad arguments.

@@ -12,14 +12,24 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
+from whybox.core.workers import thread_count
 from whybox.data.table import Floats
 from whybox.kernels import compiled_trees, tree_shap
 from whybox.kernels.compiled_trees import Arithmetic, Instructions
 from whybox.kernels.tree_shap import Rules
-from whybox.methods.shap.problem import Question
+from whybox.methods.shap.problem import ShapProblem
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["ROWS_PER_BLOCK", "Plan", "attribution", "cheapest", "choices", "measured", "rules", "with_attributions"]
+__all__ = [
+    "ROWS_PER_BLOCK",
+    "KernelPlan",
+    "attribution",
+    "cheapest",
+    "choices",
+    "measured",
+    "rules",
+    "with_attributions",
+]
 
 # Nanoseconds a vector instruction of the estimate takes, on a 2.6 GHz server core; only their ratios decide.
 _WALK: Final = {
@@ -40,9 +50,7 @@ _TABLE: Final = {
 }
 _BUILD_WALK, _BUILD_TABLE = 3.5e-9, 1.5e-9  # seconds a multiplication
 _FAR: Final = 60e6  # bytes of tables that double the time of a look-up: they no longer lie near
-ROWS_PER_BLOCK: Final = (
-    16384  # rows that are encoded and explained before the next are: trees that are not kept are compiled anew for each
-)
+ROWS_PER_BLOCK: Final = 16384  # rows that are encoded and explained before the next are: trees that are not kept are compiled again for each
 _NEAR: Final = 32768  # bytes that lie nearest to a core: a block's columns and sums, if they fit
 _MOVE: Final = 1.2e-9  # seconds to bring one number of a row into its lane, or back
 _HALVE, _SPREAD = 2.5e-9, 3e-9  # seconds a number of the result, for matrices and for terms
@@ -54,8 +62,8 @@ _SAMPLE: Final = 30_000  # nodes looked at for an estimate; more are scaled up f
 
 @final
 @dataclass(frozen=True)
-class Plan:
-    """How a question will be computed.
+class KernelPlan:
+    """How a problem will be computed.
 
     Attributes:
         kernel: ``"lane walk"`` (quadrature along every path, rows in lanes, bottoms of trees in tables), ``"pattern tables"`` (one look-up a
@@ -67,6 +75,7 @@ class Plan:
         memory_bytes: at most, beyond the rows given and the result.
         considered: (kernel, bits, seconds) of each choice there was.
         block: rows that are taken together; fewer cost as much.
+        method, method_id, exact, model_calls: as of every plan; calls without those about mixed rows.
     """
 
     kernel: str
@@ -82,6 +91,10 @@ class Plan:
     memory_bytes: float = float("nan")
     considered: tuple[tuple[str, int | None, float], ...] = ()
     block: int = 1
+    method: str = ""
+    method_id: str = ""
+    exact: bool = True
+    model_calls: int = 0
 
     @property
     def seconds(self) -> float:
@@ -102,8 +115,9 @@ class Plan:
         return f"{self.kernel}, {self.instructions}, {self.arithmetic}"
 
     def __str__(self) -> str:
+        about = f"{self.method}, {'exact' if self.exact else 'approximate'}\n" if self.method else ""
         lines = [
-            f"{self.name}: {self.trees:,} trees, {self.rows:,} rows, {self.threads} thread{'s' * (self.threads > 1)}",
+            f"{about}{self.name}: {self.trees:,} trees, {self.rows:,} rows, {self.threads} thread{'s' * (self.threads > 1)}",
             f"time    {_seconds(self.seconds)} ({_seconds(self.build_seconds)} to build, {_seconds(self.row_seconds)} a row on one thread)",
         ]
         if not np.isnan(self.memory_bytes):
@@ -124,52 +138,53 @@ def _seconds(s: float) -> str:
     return f"{s:.3g} s" if s >= 1 else f"{s * 1e3:.3g} ms" if s >= 1e-3 else f"{s * 1e6:.3g} us"
 
 
-def rules(question: Question, order: int, arithmetic: Arithmetic) -> Rules:
+def rules(problem: ShapProblem, order: int, arithmetic: Arithmetic) -> Rules:
     """Quadrature for each tree: exact for its longest path, or, in float32, exact to its rounding with eight nodes."""
-    q, forest = question, question.model
-    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
-    most = tree_shap.players_on_path(forest, q.players.of_column, q.players.count)
+    forest = problem.model
+    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
+    most = tree_shap.players_on_path(forest, problem.players.of_column, problem.players.count)
     degrees = np.maximum(most - order, 0)
     if arithmetic == "float32":
         degrees = np.minimum(degrees, 15)
     different, of_tree = np.unique(degrees, return_inverse=True)
     return Rules.of(
-        [q.options.index.rule(int(d)) for d in different] or [q.options.index.rule(0)], of_tree.astype(np.int32)
+        [problem.options.game_index.rule(int(d)) for d in different] or [problem.options.game_index.rule(0)],
+        of_tree.astype(np.int32),
     )
 
 
-def choices(question: Question, order: int) -> tuple[Plan, ...]:
-    """Return the ways there are to answer, each with its cost for one row.
+def choices(problem: ShapProblem, order: int) -> tuple[KernelPlan, ...]:
+    """Return the possible kernels, each with its cost for one row.
 
-    `compiled_trees.forced` overrides kernel, instruction set or table size where the question allows it.
+    `compiled_trees.forced` overrides kernel, instruction set or table size where the problem allows it.
     """
-    q, forest = question, question.model
-    threads = q.options.n_jobs or compiled_trees.threads_available()
-    if q.kernel not in ("path-dependent", "interventional") or not isinstance(forest, TreeEnsemble):
-        return (Plan(q.kernel, threads=1, trees=forest.n_trees if isinstance(forest, TreeEnsemble) else 0),)
+    forest = problem.model
+    threads = thread_count(problem.options.n_jobs)
+    if problem.kernel not in ("path-dependent", "interventional") or not isinstance(forest, TreeEnsemble):
+        return (KernelPlan(problem.kernel, threads=1, trees=forest.n_trees if isinstance(forest, TreeEnsemble) else 0),)
     wanted = compiled_trees.forced_choice("instructions")
     sets = [s for s in compiled_trees.instruction_sets() if wanted in (None, s.name)]
-    arithmetic: Arithmetic = q.options.dtype or ("float32" if forest.single else "float64")
-    blank = Plan(
-        "", arithmetic=arithmetic, threads=threads, trees=forest.n_trees, memory_bytes=_scratch(q, order, threads)
+    arithmetic: Arithmetic = problem.options.dtype or ("float32" if forest.float32_sums else "float64")
+    blank = KernelPlan(
+        "", arithmetic=arithmetic, threads=threads, trees=forest.n_trees, memory_bytes=_scratch(problem, order, threads)
     )
-    found = _lanes(q, order, blank, sets[0]) if forest.n_trees and not forest.has_linear_leaves else []
+    found = _lanes(problem, order, blank, sets[0]) if forest.n_trees and not forest.has_linear_leaves else []
     # the lane walk can do whatever the walk of one row at a time can, faster
     if not any(p.kernel == "lane walk" for p in found):
-        found.append(_walk(q, order, blank))
+        found.append(_walk(problem, order, blank))
     if order == 2:
-        found = [replace(p, row_seconds=p.row_seconds + _assembled(q)) for p in found]
+        found = [replace(p, row_seconds=p.row_seconds + _assembled(problem)) for p in found]
     kernel, bits = compiled_trees.forced_choice("kernel"), compiled_trees.forced_choice("bits")
     return tuple([p for p in found if kernel in (None, p.kernel) and bits in (None, p.bits)] or found)
 
 
-def _assembled(q: Question) -> float:
+def _assembled(problem: ShapProblem) -> float:
     """Seconds to write a row's interactions into fresh memory and to make its main effects of them."""
-    numbers = float(np.prod(q.shape(2))) * len(q.model.outputs.names)
-    return numbers * (_SPREAD if q.options.sparse else _HALVE)
+    numbers = float(np.prod(problem.shape(2))) * len(problem.model.outputs.names)
+    return numbers * (_SPREAD if problem.options.sparse else _HALVE)
 
 
-def with_attributions(pairs: Plan, attributions: Plan) -> Plan:
+def with_attributions(pairs: KernelPlan, attributions: KernelPlan) -> KernelPlan:
     """Add what attributions cost to a plan of interactions: main effects are attributions less their interactions, so both are computed.
 
     The block of rows at hand is the same for both; each keeps tables of its own.
@@ -189,38 +204,38 @@ def _tables_held(table_bytes: float) -> float:
     return min(table_bytes, compiled_trees.MAX_COMPILED_KEPT + compiled_trees.MAX_COMPILED_AT_ONCE)
 
 
-def cheapest(found: tuple[Plan, ...], rows: int) -> Plan:
+def cheapest(found: tuple[KernelPlan, ...], rows: int) -> KernelPlan:
     """Return the choice that costs least for this many rows."""
     planned = [replace(p, rows=rows) for p in found]
     best = min(planned, key=lambda p: p.seconds)
     return replace(best, considered=tuple((p.kernel, p.bits, p.seconds) for p in planned))
 
 
-def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> list[Plan]:
-    forest = q.model
-    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
+def _lanes(problem: ShapProblem, order: int, blank: KernelPlan, instructions: Instructions) -> list[KernelPlan]:
+    forest = problem.model
+    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
     single = blank.arithmetic == "float32"
     step = max(1, len(forest.left) // _SAMPLE)
     scale = forest.n_trees / len(range(0, forest.n_trees, step))
-    every = rules(q, order, blank.arithmetic)
-    background = 0 if q.background is None else len(q.background.matrix)
-    longest = int(tree_shap.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
-    moved = forest.inputs.width + q.players.count**order * len(forest.outputs.names)
+    every = rules(problem, order, blank.arithmetic)
+    background = 0 if problem.background is None else len(problem.background.matrix)
+    longest = int(tree_shap.players_on_path(forest, problem.players.of_column, problem.players.count).max(initial=0))
+    moved = forest.inputs.width + problem.players.count**order * len(forest.outputs.names)
     largest, deepest = int(np.diff(forest.tree_offsets).max(initial=0)), tree_shap.native(forest).depth
     # background rows by columns, and which way each goes in the tree that is being compiled
     sorting = background * (16.0 * forest.inputs.width + blank.threads * (largest + 4.0 * deepest + 8))
     wide = moved * instructions.rows[blank.arithmetic] * (4 if single else 8)
     tries: list[tuple[Literal["lane walk", "pattern tables"], int]] = []
-    if q.background is None and order == 1:
+    if problem.background is None and order == 1:
         tries += [("lane walk", b) for b in (2, 4, 5)]
     if longest <= _MOST_PLAYERS:
         tries += [("pattern tables", b) for b in (6, 7, 8)]
     out = []
     for kernel, bits in tries:
-        vectors, entries, build = compiled_trees.work(
+        vectors, entries, build = compiled_trees.count_work(
             forest,
-            q.players.of_column,
-            q.players.count,
+            problem.players.of_column,
+            problem.players.count,
             every,
             kernel=kernel,
             order=order,
@@ -253,40 +268,40 @@ def _lanes(q: Question, order: int, blank: Plan, instructions: Instructions) -> 
     return out
 
 
-def _walk(q: Question, order: int, blank: Plan) -> Plan:
+def _walk(problem: ShapProblem, order: int, blank: KernelPlan) -> KernelPlan:
     """Row by row: against every background row, or along every path."""
-    forest = q.model
-    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
+    forest = problem.model
+    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
     sizes = np.diff(forest.tree_offsets).astype(np.float64)
-    if q.background is not None:
-        many = len(q.background.matrix)
+    if problem.background is not None:
+        many = len(problem.background.matrix)
         if forest.has_linear_leaves:  # really one pair of rows at a time
             row = many * 0.058e-6 * float(((sizes / 110) ** 0.82).sum()) * order**0.6
             return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row)
         row = 1e-6 * (0.028 + 0.0023 * many) * float((sizes**0.6).sum()) * (5.0 if order == 2 else 1.0)
         # the first of 64 rows that walk together costs as much as these
         return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row, build_seconds=5.5 * row)
-    most = tree_shap.players_on_path(forest, q.players.of_column, q.players.count)
+    most = tree_shap.players_on_path(forest, problem.players.of_column, problem.players.count)
     nodes = np.ceil(most / 2)
     work = sizes / 2 * (0.05 + 0.0003 * most * (most - 1) / 2 * nodes)
     return replace(blank, kernel="path walk", arithmetic="float64", block=16, row_seconds=1e-6 * float(work.sum()))
 
 
-def _scratch(q: Question, order: int, threads: int) -> float:
+def _scratch(problem: ShapProblem, order: int, threads: int) -> float:
     """Bytes of the block at hand: encoded rows, and what the threads work on."""
-    block = ROWS_PER_BLOCK * q.model.inputs.width * 8 * 3.0
-    cells = q.players.count**order * len(q.model.outputs.names)
+    block = ROWS_PER_BLOCK * problem.model.inputs.width * 8 * 3.0
+    cells = problem.players.count**order * len(problem.model.outputs.names)
     beside = min(8.0 * ROWS_PER_BLOCK * cells, 64.0 * 2**20) * (order - 1)
-    return float(block + beside + threads * (2**20 + 64 * 8.0 * (cells + q.model.inputs.width)))
+    return float(block + beside + threads * (2**20 + 64 * 8.0 * (cells + problem.model.inputs.width)))
 
 
-def measured(plan: Plan, question: Question, order: int) -> Plan:
+def measured(plan: KernelPlan, problem: ShapProblem, order: int) -> KernelPlan:
     """Return the plan with its speed corrected by timing a block of rows on some of the trees on this machine."""
-    forest = question.model
+    forest = problem.model
     if plan.instructions is None or not isinstance(forest, TreeEnsemble):
         return plan
     part, share = _some_trees(forest)
-    pilot = replace(question, model=part)
+    pilot = replace(problem, model=part)
     small = next(
         (
             p
@@ -298,7 +313,7 @@ def measured(plan: Plan, question: Question, order: int) -> Plan:
     if small is None or small.row_seconds <= 0:
         return plan
     rows = np.zeros((1024, forest.inputs.width))
-    out = np.zeros((len(rows), *question.shape(order), len(forest.outputs.names)))
+    out = np.zeros((len(rows), *problem.shape(order), len(forest.outputs.names)))
     began = time.thread_time()  # processor time: other programs on the machine do not enter
     work = attribution(pilot, order, small)
     work.add(rows[:1], out[:1], threads=1, what="", quiet=True)
@@ -341,23 +356,27 @@ def _some_trees(forest: TreeEnsemble) -> tuple[TreeEnsemble, float]:
     return part, len(forest.left) / end
 
 
-def attribution(question: Question, order: int, plan: Plan) -> compiled_trees.Attribution:
+def attribution(problem: ShapProblem, order: int, plan: KernelPlan) -> compiled_trees.Attribution:
     """Compile nothing yet; return what will, when rows come."""
-    q, forest = question, question.model
-    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # settled by the question
+    forest = problem.model
+    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
     background: tuple[Floats, Floats, Floats] | None = None
-    if q.background is not None:
-        most = int(tree_shap.players_on_path(forest, q.players.of_column, q.players.count).max(initial=0))
-        background = (q.background.matrix, q.background.weights, q.options.index.moments(max(most, 1) + 1))
+    if problem.background is not None:
+        most = int(tree_shap.players_on_path(forest, problem.players.of_column, problem.players.count).max(initial=0))
+        background = (
+            problem.background.matrix,
+            problem.background.weights,
+            problem.options.game_index.moments(max(most, 1) + 1),
+        )
     made: dict[str, Any] = {"instructions": plan.instructions, "arithmetic": plan.arithmetic, "bits": plan.bits}
     return compiled_trees.Attribution(
         forest,
-        q.players.of_column,
-        q.players.count,
-        rules(q, order, plan.arithmetic),
+        problem.players.of_column,
+        problem.players.count,
+        rules(problem, order, plan.arithmetic),
         kernel=plan.kernel,
         order=order,
-        sparse=q.options.sparse,
+        sparse=problem.options.sparse,
         background=background,
         **made,
     )

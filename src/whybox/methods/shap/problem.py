@@ -1,141 +1,64 @@
-"""A question, settled before any work is done: which model, players, output, background, index, order; and so which kernel."""
+"""The problem, resolved before any work is done: which model, players, output, background, index, order; and so which kernel."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.background.marginal import Background
-from whybox.core.validation import check_jobs, check_whole_number
-from whybox.errors import LimitError, OptionError, UnsupportedModelError, did_you_mean
-from whybox.games.indices import Index, as_index
+from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelError
 from whybox.games.players import Players
 from whybox.kernels import tree_shap
 from whybox.methods.common.output import OutputSelection, resolve_output
+from whybox.methods.shap.options import ShapOptions
 from whybox.models.base import Model
 from whybox.models.linear import Linear
-from whybox.models.links import ELEMENTWISE
+from whybox.models.links import ELEMENTWISE_LINKS
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["MAX_ENUMERATED_PLAYERS", "Options", "Question", "check_options", "settle"]
+__all__ = ["MAX_ENUMERATED_PLAYERS", "ShapProblem", "resolve_problem"]
 
 MAX_ENUMERATED_PLAYERS = 15  # 2^15 coalitions of every row against every background row
-DEFAULT_MAX_EVALS = 2 * 10**8  # per row, when the caller sets no limit
-_METHODS = ("auto", "exact", "rescaled")
+DEFAULT_MAX_EVALS = 10**9  # predictions in total, when the caller sets no limit
 Kernel = Literal["path-dependent", "interventional", "enumeration", "rescaled", "linear"]
 
 
 @final
-@dataclass(frozen=True)
-class Options:
-    """What the caller asked, checked as far as it can be without rows."""
-
-    output: Any
-    scale: Any
-    order: int
-    players: Any
-    index: Index
-    method: str
-    seed: int
-    additivity_tol: float | None
-    max_evals: int | None
-    n_jobs: int | None = None
-    dtype: Literal["float32", "float64"] | None = None
-    sparse: bool = False
-
-
-def check_options(  # noqa: PLR0913  # every option there is
-    *,
-    output: Any,
-    scale: Any = None,
-    order: int,
-    players: Any,
-    index: str | Index,
-    method: str,
-    seed: int,
-    additivity_tol: float | None,
-    max_evals: int | None,
-    n_jobs: int | None = None,
-    dtype: Any = None,
-    sparse: bool = False,
-) -> Options:
-    """Check options that need no rows.
-
-    Raises:
-        OptionError: a value that is not known or out of range.
-    """
-    if not isinstance(order, (int, np.integer)) or order not in (1, 2):
-        raise OptionError(f"order={order!r}: 1 gives attributions, 2 gives pairwise interactions.")
-    if not isinstance(method, str) or method not in _METHODS:
-        raise OptionError(f"method={method!r} is not known here.{did_you_mean(method, _METHODS)}")
-    check_whole_number("seed", seed, None)
-    if additivity_tol is not None and not (isinstance(additivity_tol, (int, float)) and additivity_tol > 0):
-        raise OptionError(
-            f"additivity_tol={additivity_tol!r} must be a positive number: the largest residual you accept."
-        )
-    if max_evals is not None and not (isinstance(max_evals, (int, np.integer)) and max_evals > 0):
-        raise OptionError(f"max_evals={max_evals!r} must be a positive whole number.")
-    jobs = check_jobs(n_jobs)
-    if dtype is not None and str(dtype) not in ("float32", "float64") and dtype not in (np.float32, np.float64):
-        raise OptionError(
-            f"dtype={dtype!r}: attributions are computed in 'float32' or 'float64'; None takes what the model's library computes in."
-        )
-    if not isinstance(sparse, bool):
-        raise OptionError(
-            f"sparse={sparse!r}: True keeps what can differ from zero alone, the features that the model reads or, with order=2, pairs that share a path; else leave it out."
-        )
-    return Options(
-        output,
-        scale,
-        int(order),
-        players,
-        as_index(index),
-        method,
-        int(seed),
-        None if additivity_tol is None else float(additivity_tol),
-        None if max_evals is None else int(max_evals),
-        jobs,
-        None if dtype is None else "float32" if np.dtype(dtype) == np.float32 else "float64",
-        sparse,
-    )
-
-
-@final
 @dataclass(frozen=True, eq=False)
-class Question:
-    """Everything settled."""
+class ShapProblem:
+    """A model, what is explained of it, and the kernel that computes it."""
 
     model: Model
     players: Players
     target: OutputSelection
     background: Background | None
-    options: Options
+    options: ShapOptions
     kernel: Kernel
-    used: npt.NDArray[np.int64]  # players whose columns the model reads (enumeration only)
-    every: Players | None = None  # all players, where the question is about those alone that the model reads
+    players_read: npt.NDArray[np.int64]  # players whose columns the model reads (enumeration only)
+    all_players: Players | None = None  # where the problem is about those alone that the model reads
 
     @property
     def exact(self) -> bool:
-        """Whether the numbers are exact for what is asked."""
+        """Whether the numbers are exact for the problem."""
         return self.kernel != "rescaled"
 
     @property
     def additive(self) -> bool:
         """Whether attributions must add up to prediction minus base."""
-        return self.options.index.efficient
+        return self.options.game_index.efficient
 
     @cached_property
     def pairs(self) -> npt.NDArray[np.int32]:
-        """Pairs of players that can interact at all, (pairs, 2): those that some path of a tree asks for together."""
-        assert isinstance(self.model, TreeEnsemble)  # noqa: S101  # settled
-        return tree_shap.pairs(self.model, self.players.of_column, self.players.count)
+        """Pairs of players that can interact at all, (pairs, 2): those that some path of a tree tests together."""
+        assert isinstance(self.model, TreeEnsemble)  # noqa: S101  # resolved
+        return tree_shap.interacting_pairs(self.model, self.players.of_column, self.players.count)
 
     @cached_property
-    def unseen(self) -> bool:
+    def has_unreached_nodes(self) -> bool:
         """Whether some node of a tree was never reached in training."""
         m = self.model
         return isinstance(m, TreeEnsemble) and bool(((m.cover == 0) & (m.left >= 0)).any())
@@ -148,16 +71,16 @@ class Question:
         return (count,) * order
 
     @cached_property
-    def places(self) -> npt.NDArray[np.int64]:
-        """Where what is computed, players and pairs, stands among what is shown; players that are not read stay zero."""
+    def result_positions(self) -> npt.NDArray[np.int64]:
+        """Positions of computed players and pairs in the result; players that are not read stay zero."""
         count, pairs = self.players.count, len(self.pairs) if self.options.order == 2 and self.options.sparse else 0
-        if self.every is None or self.compact:
+        if self.all_players is None or self.compact:
             return np.arange(count + pairs)
-        position = {name: i for i, name in enumerate(self.every.names)}
+        position = {name: i for i, name in enumerate(self.all_players.names)}
         return np.array(
             [
                 *(position[n] for n in self.players.names),
-                *range(self.every.count, self.every.count + pairs),
+                *range(self.all_players.count, self.all_players.count + pairs),
             ]
         )
 
@@ -167,14 +90,36 @@ class Question:
         return self.options.sparse and self.options.order == 1
 
     @property
-    def shown(self) -> Players:
+    def players_shown(self) -> Players:
         """Players of the result."""
-        return self.players if self.every is None or self.compact else self.every
+        return self.players if self.all_players is None or self.compact else self.all_players
 
-    def shape_shown(self) -> tuple[int, ...]:
+    def check_evals(self, rows: int) -> None:
+        """Refuse more predictions than allowed for this many rows.
+
+        Raises:
+            LimitError: enumerating coalitions takes more than ``max_evals``; the message says how many.
+        """
+        if self.kernel != "enumeration" or self.background is None:
+            return
+        coalitions, background = 2 ** len(self.players_read), len(self.background.matrix)
+        needed = rows * coalitions * background
+        allowed = DEFAULT_MAX_EVALS if self.options.max_evals is None else self.options.max_evals
+        if needed > allowed:
+            raise LimitError(
+                Argument("scale", self.options.scale),
+                f" needs {needed:,} predictions ({rows:,} row{'s' * (rows != 1)} x 2^{len(self.players_read)} coalitions x {background:,} "
+                f"background rows), more than the {allowed:,} allowed. Pass fewer rows or background rows, group columns with ",
+                Argument("players", example="{...}"),
+                ", or raise ",
+                Argument("max_evals"),
+                ".",
+            )
+
+    def result_shape(self) -> tuple[int, ...]:
         """Axes of one row's values in the result, before its outputs."""
         pairs = len(self.pairs) if self.options.order == 2 and self.options.sparse else 0
-        count = self.shown.count
+        count = self.players_shown.count
         return (count + pairs,) if pairs or self.options.sparse else (count,) * self.options.order
 
     @property
@@ -187,45 +132,63 @@ class Question:
         )
 
 
-def settle(
-    model: Model, players: Players, background: Background | None, options: Options, every: Players | None = None
-) -> Question:
+def resolve_problem(
+    model: Model,
+    players: Players,
+    background: Background | None,
+    options: ShapOptions,
+    all_players: Players | None = None,
+) -> ShapProblem:
     """Choose the kernel, or refuse with the reason.
 
     Args:
-        every: all players, where `model` and `players` were narrowed to what is read.
+        all_players: all of them, where `model` and `players` were narrowed to what is read.
 
     Raises:
         OptionError: arguments that do not go together.
-        UnsupportedModelError: there is no exact answer to this question for this model.
-        LimitError: the exact answer would take more evaluations than allowed.
+        UnsupportedModelError: the problem has no exact solution for this model.
+        LimitError: the exact values would take more evaluations than allowed.
     """
     target = resolve_output(model.outputs, options.output, options.scale)
-    used = _used(model, players)
+    if options.scale is None and target.scale == "response":  # a predict method was passed as the model
+        options = replace(options, scale="response")
+    players_read = _players_read(model, players)
     kernel = _kernel(model, background, options, target)
     if options.sparse and options.order == 2 and kernel not in ("path-dependent", "interventional"):
         raise OptionError(
-            "sparse=True keeps the pairs that share a path of a tree; other pairs are zero only on the additive scale of tree ensembles. Leave scale (or sparse) out."
+            Argument("sparse", True),
+            " keeps the pairs that share a path of a tree; other pairs are zero only on the additive scale of tree ensembles. Leave ",
+            Argument("scale"),
+            " (or ",
+            Argument("sparse"),
+            ") out.",
         )
     if kernel == "enumeration":
-        _check_enumeration(background, options, used)
-    return Question(model, players, target, background, options, kernel, used, every)
+        _check_enumeration(options, players_read)
+    problem = ShapProblem(model, players, target, background, options, kernel, players_read, all_players)
+    problem.check_evals(1)
+    return problem
 
 
-def _kernel(model: Model, background: Background | None, options: Options, target: OutputSelection) -> Kernel:
+def _kernel(model: Model, background: Background | None, options: ShapOptions, target: OutputSelection) -> Kernel:
     if options.method == "rescaled":
         return _rescaled(model, background, options, target)
     if target.scale == "response":
         if background is None:
             raise OptionError(
-                f"scale={options.scale!r} of this model is {model.outputs.link.name} of a sum over trees. Trees alone do not say how their sums vary together, so the "
-                "probability of a row with absent features needs background rows: pass background=X_train (or a sample of it)."
+                Argument("scale", options.scale),
+                f" of this model is {model.outputs.link.name} of a sum over trees. Trees alone do not say how their sums vary together, so "
+                "the probability of a row with absent features needs training rows, or a sample of them, as background: pass ",
+                Argument("background", example="X_train"),
+                ".",
             )
         return "enumeration"
     if isinstance(model, Linear):
         if background is None:
             raise OptionError(
-                "a linear model keeps no training weights, so absent features need background rows: pass background=X_train (or a sample of it)."
+                "a linear model keeps no training weights, so absent features need training rows, or a sample of them, as background: pass ",
+                Argument("background", example="X_train"),
+                ".",
             )
         return "linear"
     if not isinstance(model, TreeEnsemble):
@@ -234,37 +197,52 @@ def _kernel(model: Model, background: Background | None, options: Options, targe
         return "interventional"
     if model.has_linear_leaves:
         raise OptionError(
-            "the leaves of this model are linear functions, for which training weights say nothing about absent features: pass background=X_train."
+            "the leaves of this model are linear functions, for which training weights say nothing about absent features: pass ",
+            Argument("background", example="X_train"),
+            ".",
         )
     if not model.has_covers:
         raise OptionError(
-            "this model keeps no training weights in its nodes, so nothing path-dependent is defined: pass background=X_train."
+            "this model keeps no training weights in its nodes, so nothing path-dependent is defined: pass ",
+            Argument("background", example="X_train"),
+            ".",
         )
     return "path-dependent"
 
 
-def _rescaled(model: Model, background: Background | None, options: Options, target: OutputSelection) -> Kernel:
+def _rescaled(model: Model, background: Background | None, options: ShapOptions, target: OutputSelection) -> Kernel:
     link = model.outputs.link
     if target.scale != "response":
         raise OptionError(
-            "method='rescaled' approximates attributions behind a link; use it with scale='probability' or 'response' of a model that has one."
+            Argument("method", "rescaled"),
+            " approximates attributions behind a link; use it with ",
+            Argument("scale", "probability"),
+            " or 'response' of a model that has one.",
         )
-    if background is None or options.order != 1 or not options.index.efficient:
-        raise OptionError("method='rescaled' needs a background, order=1 and index='shapley'.")
+    if background is None or options.order != 1 or not options.game_index.efficient:
+        raise OptionError(
+            Argument("method", "rescaled"),
+            " needs a background, ",
+            Argument("order", 1),
+            " and ",
+            Argument("index", "shapley"),
+            ".",
+        )
     if (
         not isinstance(model, TreeEnsemble)
-        or (link.function is None and link.name not in ELEMENTWISE)
+        or (link.function is None and link.name not in ELEMENTWISE_LINKS)
         or (link.function is not None and len(model.outputs.names) > 1)
     ):
         raise OptionError(
-            f"method='rescaled' is not defined for the link {link.name!r}, which mixes outputs, or for models other than trees."
+            Argument("method", "rescaled"),
+            f" is not defined for the link {link.name!r}, which mixes outputs, or for models other than trees.",
         )
     return "rescaled"
 
 
-def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
+def _players_read(model: Model, players: Players) -> npt.NDArray[np.int64]:
     if isinstance(model, TreeEnsemble):
-        columns = model.read
+        columns = model.columns_read
     elif isinstance(model, Linear):
         columns = np.flatnonzero(model.weights.any(axis=1))
     else:
@@ -272,17 +250,17 @@ def _used(model: Model, players: Players) -> npt.NDArray[np.int64]:
     return np.unique(players.of_column[columns]).astype(np.int64)
 
 
-def _check_enumeration(background: Background | None, options: Options, used: npt.NDArray[np.int64]) -> None:
-    if len(used) > MAX_ENUMERATED_PLAYERS:
+def _check_enumeration(options: ShapOptions, players_read: npt.NDArray[np.int64]) -> None:
+    count = len(players_read)
+    if count > MAX_ENUMERATED_PLAYERS:
         raise UnsupportedModelError(
-            f"scale={options.scale!r} needs all 2^{len(used)} coalitions of the {len(used)} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are enumerated. Explain "
-            "the additive scale "
-            "(leave scale out), group columns with players={...}, or ask for the known approximation by its name: method='rescaled'."
-        )
-    rows = 0 if background is None else len(background.matrix)
-    needed, allowed = 2 ** len(used) * rows, DEFAULT_MAX_EVALS if options.max_evals is None else options.max_evals
-    if needed > allowed:
-        raise LimitError(
-            f"scale={options.scale!r} needs {needed:,} evaluations a row (2^{len(used)} coalitions x {rows:,} background rows), more than the {allowed:,} allowed. "
-            "Pass fewer background rows, group columns with players={...}, or raise max_evals."
+            Argument("scale", options.scale),
+            f" needs all 2^{count} coalitions of the {count} features this model uses; up to {MAX_ENUMERATED_PLAYERS} are "
+            "enumerated. Explain the additive scale (leave ",
+            Argument("scale"),
+            " out), group columns with ",
+            Argument("players", example="{...}"),
+            ", or ask for the known approximation by its name: ",
+            Argument("method", "rescaled"),
+            ".",
         )

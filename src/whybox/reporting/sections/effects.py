@@ -15,6 +15,7 @@ from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.methods.effects.interactions import interactions
+from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import EffectsProblem, settle
 from whybox.methods.effects.result import run
 from whybox.plots.curve import curve
@@ -25,7 +26,7 @@ from whybox.reporting.svg import figure
 if TYPE_CHECKING:
     from whybox.reporting.facts import ReportData
 
-__all__ = ["effects_section"]
+__all__ = ["curve_figure", "effects_section", "evenly_taken", "top_features"]
 
 MAX_FEATURES_DRAWN: Final = 6  # with a picture
 FEATURES_PAIRED: Final = 10  # that are paired up
@@ -36,21 +37,15 @@ MAX_TABLE_LINES: Final = 12
 def effects_section(f: ReportData) -> str | None:
     """Partial dependence of the top features with standard errors and the share off the data, and the sizes of their interactions."""
     assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
-    rows = _rows(f.explanation.data)
-    features = _top(f.explanation)
+    rows = evenly_taken(f.explanation.data)
+    features = top_features(f.explanation)
     if not features:
         return None
     asked = settle(
         f.model,
         rows,
         features,
-        kind="pdp",
-        grid=None,
-        output=f.output,
-        scale=f.scale,
-        sample_weight=None,
-        response_method=None,
-        max_evals=None,
+        EffectsOptions(output=f.output, scale=f.scale),
         known=f.explanation.evidence.agreement,  # explaining these rows has compared each of them
     )
     effects = run(asked)
@@ -62,34 +57,35 @@ def effects_section(f: ReportData) -> str | None:
         "kind. Grey bars show where the rows are; red along the top shows how many of them the value takes to where there are no such rows.</p>"
     )
     names = effects.ordered(MAX_FEATURES_DRAWN)
-    drawn = "".join(_curve(effects, str(n)) for n in names)
+    drawn = "".join(curve_figure(effects, str(n)) for n in names)
     return f"{said}<div class=grid>{drawn}</div>{_pairs(asked)}{_small(first)}"
 
 
-def _rows(data: Table) -> Table:
+def evenly_taken(data: Table) -> Table:
+    """Return the rows that effects are taken over: all, or as many as are enough."""
     if len(data) <= MAX_ROWS:
         return data
     return data.rows(np.unique(np.linspace(0, len(data) - 1, MAX_ROWS).astype(np.int64)))
 
 
-def _top(e: Explanation) -> list[str]:
-    """Columns of the features that move predictions most; groups of columns have no axis to draw them on."""
+def top_features(e: Explanation) -> list[str]:
+    """Return columns of the features that move predictions most; groups of columns have no axis to draw them on."""
     single = [e.players[e.feature_names[j]] for j in e.ordered()]
     return [columns[0] for columns in single if len(columns) == 1][:FEATURES_PAIRED]
 
 
-def _curve(effects: Effects, name: str) -> str:
+def curve_figure(effects: Effects, name: str) -> str:
+    """Return the curve of a feature with its numbers; of individual curves their mean."""
     e = effects[name]
     at = np.unique(np.linspace(0, len(e.grid) - 1, MAX_TABLE_LINES).astype(np.int64))
-    several = e.output_names if "output" in e.dims else ("Mean prediction",)
-    values = e.values.reshape(len(e.grid), -1)
-    assert e.std_error is not None  # noqa: S101  # partial dependence has standard errors
-    errors = e.std_error.reshape(len(e.grid), -1)
+    several = e.output_names if "output" in e.dims else (e.evidence.quantity.capitalize(),)
+    values = (e.values.mean(axis=0) if "row" in e.dims else e.values).reshape(len(e.grid), -1)
+    errors = np.full(values.shape, np.nan) if e.std_error is None else e.std_error.reshape(values.shape)
     off = e.off_data
     lines = [
         (
             w,
-            *(f"{number(float(v))} ± {number(float(s), 2)}" for v, s in zip(values[i], errors[i], strict=True)),
+            *(_with_error(float(v), float(s)) for v, s in zip(values[i], errors[i], strict=True)),
             "" if off is None or np.isnan(off[i]) else f"{100 * off[i]:.0f} %",
         )
         for i, w in zip(at, _shown(e.grid[at]), strict=True)
@@ -97,9 +93,13 @@ def _curve(effects: Effects, name: str) -> str:
     return figure(
         lambda: curve(e, legend="output" in e.dims),
         title=f"Effect of {name}",
-        description=f"{name}: partial dependence, {e.units}.",
+        description=f"{name}: {e.evidence.method.lower()}, {e.units}.",
         table=table((name, *several, "Off the data"), lines, caption="Value, with its standard error"),
     )
+
+
+def _with_error(value: float, error: float) -> str:
+    return number(value) if np.isnan(error) else f"{number(value)} ± {number(error, 2)}"
 
 
 def _shown(points: Any) -> list[str]:
@@ -112,7 +112,7 @@ def _pairs(asked: EffectsProblem) -> str:
     """Sizes of the interactions, where the trees say them exactly; elsewhere they cost too much for a report."""
     if len(asked.wanted) < 2:
         return ""
-    asked = replace(asked, max_evals=1, _engines={})
+    asked = replace(asked, options=replace(asked.options, max_evals=1), _engines={})
     try:
         found = interactions(asked, sample=None, seed=0)
     except (OptionError, WhyboxError):

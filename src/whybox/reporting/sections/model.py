@@ -22,7 +22,7 @@ def model_section(f: ReportData) -> str:
         (
             "Predicts",
             f"{m.outputs.response_units} ({m.outputs.link.name} of the sum)"
-            if not m.outputs.link.identity
+            if not m.outputs.link.is_identity
             else m.outputs.response_units,
         ),
     ]
@@ -30,7 +30,10 @@ def model_section(f: ReportData) -> str:
         leaves = int((m.left < 0).sum())
         rows += [
             ("Trees", f"{m.n_trees:,} with {leaves:,} leaves"),
-            ("Boosting rounds", f"{m.rounds[0]} of {m.rounds[1]} count (early stopping)" if m.rounds else "all count"),
+            (
+                "Boosting rounds",
+                f"{m.rounds_used[0]} of {m.rounds_used[1]} count (early stopping)" if m.rounds_used else "all count",
+            ),
         ]
     elif isinstance(m, Linear):
         rows.append(("Weights", f"{m.weights.size:,}"))

@@ -24,9 +24,9 @@ def performance_section(f: ReportData) -> str | None:
     cards = "".join(f"<div class=card><b>{number(v)}</b><span>{escape(name)}</span></div>" for name, v, _ in p.scores)
     meaning = table(("Score", "Value", "Meaning"), [(name, number(v), what) for name, v, what in p.scores], text=(2,))
     against = "the target given" if f.y_name is None else f"the column <code>{escape(f.y_name)}</code>"
-    said = f"<p class=faint>Measured on the {len(p.truth):,} rows of this report against {against}. If the model was trained on these rows, the scores flatter it.</p>"
+    note = f"<p class=faint>Measured on the {len(p.truth):,} rows of this report against {against}. If the model was trained on these rows, the scores flatter it.</p>"
     picture = _fit(p) if p.task == "regression" else _confusion(p)
-    return f"<div class=cards>{cards}</div>{said}{picture}<details><summary>What the scores mean</summary>{meaning}</details>"
+    return f"<div class=cards>{cards}</div>{note}{picture}<details><summary>What the scores mean</summary>{meaning}</details>"
 
 
 def _fit(p: Performance) -> str:

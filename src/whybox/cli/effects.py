@@ -1,0 +1,151 @@
+"""The command ``whybox effects``: how the prediction moves with each feature."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+from whybox.cli.method_help import methods_help
+from whybox.cli.parser import CommandParser
+from whybox.cli.shared import (
+    add_jobs,
+    add_max_evals,
+    add_model,
+    add_output,
+    add_result,
+    add_rows,
+    column_of,
+    declare,
+    model_of,
+    name_rows,
+    print_evidence,
+    read_rows,
+    refuse_overwriting,
+)
+from whybox.methods.registry import family_ids
+
+__all__ = ["EffectsQuestion", "add_command", "add_question", "question_of"]
+
+_TEXT: Final = """Write how the prediction moves with each feature, one line a number: feature, value, effect, std_error, off_data.
+Tree models are answered out of their leaves, exactly; the evidence of every curve goes into the metadata of a Parquet file."""
+_EXAMPLES: Final = """\
+  whybox effects model.json customers.parquet -o curves.parquet
+  whybox effects model.json customers.csv -o ale.csv --kind ale --feature age --feature age,income"""
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the others."""
+    declare(
+        commands,
+        "effects",
+        _effects,
+        _add_options,
+        about="write how the prediction moves with each feature",
+        text=_TEXT,
+        examples=_EXAMPLES,
+    )
+
+
+def _add_options(parser: CommandParser) -> None:
+    add_model(parser)
+    add_rows(parser)
+    add_result(parser, ".parquet, .csv or .arrow")
+    add_question(parser)
+
+
+def add_question(parser: CommandParser) -> None:
+    """Add what is computed, and how."""
+    add_output(parser)
+    add = parser.add_argument
+    add(
+        "--feature",
+        action="append",
+        default=[],
+        metavar="NAME[,NAME]",
+        help="of this feature, or of two together (repeatable; default: of every one)",
+    )
+    kinds = family_ids("effects")
+    parser.list_methods = lambda: methods_help("effects", "kinds:")
+    add("--kind", choices=kinds, default="pdp", metavar="KIND", help="one of those below (default: %(default)s)")
+    add("--grid", metavar="N", help="how many points, or thresholds: one for each step of the trees")
+    add("--sample-weight", metavar="COLUMN", help="column of DATA with a weight for each row")
+    add_max_evals(parser)
+    add_jobs(parser)
+
+
+@final
+@dataclass(frozen=True)
+class EffectsQuestion:
+    """What is asked about a model and rows.
+
+    Attributes:
+        model: as read. rows: a table. features: None for every one. settings: as ``whybox.effects`` takes them.
+    """
+
+    model: Any
+    rows: Any
+    features: list[Any] | None
+    settings: dict[str, Any]
+
+
+def question_of(options: argparse.Namespace) -> EffectsQuestion:
+    """Read the model and the rows.
+
+    Raises:
+        WhyboxError: they cannot be read, or a column that an option names is not there.
+    """
+    from whybox.data.table_files import count_rows
+
+    count_rows(options.data)
+    model = model_of(options)
+    rows = read_rows(options.data, model, [options.sample_weight])
+    sample_weight = None
+    if options.sample_weight:
+        sample_weight = column_of(options.sample_weight, "sample_weight", rows, options.data).to_numpy(
+            zero_copy_only=False
+        )
+        if not model.inputs.reads_column(options.sample_weight):
+            rows = rows.drop_columns([options.sample_weight])
+    features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
+    grid = int(options.grid) if (options.grid or "").isdigit() else options.grid
+    settings = {
+        "kind": options.kind,
+        "grid": grid,
+        "output": options.output,
+        "scale": options.scale,
+        "sample_weight": sample_weight,
+        "max_evals": options.max_evals,
+        "n_jobs": options.n_jobs,
+    }
+    return EffectsQuestion(model, rows, features, settings)
+
+
+def _effects(options: argparse.Namespace) -> None:
+    from whybox.api.effects import effects
+    from whybox.core.atomic_write import atomic_write
+    from whybox.data.table_files import check_output, table_writer
+    from whybox.methods.effects.options import EffectsOptions
+    from whybox.methods.effects.plan import plan_effects
+    from whybox.methods.effects.problem import settle
+
+    refuse_overwriting(options)
+    out = check_output(options.out)
+    q = question_of(options)
+    chosen = EffectsOptions(**q.settings)
+    how: dict[str, Any] = {"kind": chosen.kind, "grid": chosen.grid, "check": False}
+    settled = name_rows(lambda rows: settle(q.model, rows, q.features, chosen, **how), q.rows, options.data)
+    if settled.asks:
+        print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)
+    curves = name_rows(lambda rows: effects(q.model, rows, q.features, chosen), q.rows, options.data)
+    with atomic_write(out) as part:
+        write = table_writer(part, out)
+        write(curves.to_arrow())
+        evidence = {e if isinstance(e, str) else ",".join(e): curves[e].evidence.to_dict() for e in curves}
+        write.add_metadata("whybox", json.dumps({"evidence": evidence}))
+        write.close()
+    first = curves[0].evidence
+    print(f"{out}: {first.method} of {len(curves):,} feature{'s' if len(curves) != 1 else ''} over {first.rows:,} rows")
+    print_evidence(first)

@@ -1,0 +1,167 @@
+"""The command ``whybox explain``: attributions of every row of a table, in a file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any, Final
+
+from whybox.cli.parser import CommandParser, number_at_least
+from whybox.cli.shared import (
+    add_background,
+    add_jobs,
+    add_max_evals,
+    add_model,
+    add_output,
+    add_players,
+    add_result,
+    add_rows,
+    coded_columns,
+    column_of,
+    declare,
+    model_of,
+    name_rows,
+    players_of,
+    print_evidence,
+    read_rows,
+    refuse_overwriting,
+    spelled_columns,
+)
+from whybox.errors import OptionError
+
+__all__ = ["add_command", "add_question", "explainer_of"]
+
+_TEXT: Final = """Write the attributions of every row: one column a feature, then base_value and prediction.
+base_value + the sum of a row's features is the row's prediction on the scale explained (log-odds for boosted
+classifiers, probabilities for forests; see --scale). A model of several classes or outputs gets columns for
+every one of them, named FEATURE|OUTPUT; --output NAME writes one alone. A Parquet result carries the evidence
+in its metadata; CSV and Arrow results hold the numbers only."""
+_EXAMPLES: Final = """\
+  whybox explain model.json customers.parquet -o shap.parquet
+  whybox explain model.txt customers.csv -o shap.csv --id customer_id --background train.parquet
+  whybox explain forest.joblib rows.csv -o shap.parquet --trust-pickle --player address=street,city,zip"""
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the others."""
+    declare(
+        commands,
+        "explain",
+        _explain,
+        _add_options,
+        about="write the attributions of every row of a table",
+        text=_TEXT,
+        examples=_EXAMPLES,
+    )
+
+
+def _add_options(parser: CommandParser) -> None:
+    add_model(parser)
+    add_rows(parser)
+    add_result(parser, ".parquet, .csv or .arrow")
+    add_question(parser)
+    add = parser.add_argument
+    add(
+        "--id",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="copy this column of DATA to the result (repeatable)",
+    )
+    layouts = ("auto", "wide", "long")
+    add("--layout", choices=layouts, default="auto", help="wide: a column a feature; long: a line a number")
+
+
+def add_question(parser: argparse.ArgumentParser) -> None:
+    """Add what is computed, and how."""
+    add_output(parser)
+    add_background(parser)
+    add_players(parser)
+    add = parser.add_argument
+    add(
+        "--order",
+        type=number_at_least(1),
+        choices=(1, 2),
+        default=1,
+        help="1: attributions; 2: pairwise interactions, one line a number",
+    )
+    add(
+        "--sparse",
+        action="store_true",
+        help="leave out features that the model does not read; "
+        "with --order 2: a column a feature and one for each pair that a path of a tree asks for together",
+    )
+    add("--index", default="shapley", help="shapley, banzhaf, 'banzhaf(p)' or 'beta(a, b)' (default: %(default)s)")
+    methods = ("auto", "exact", "rescaled")
+    add(
+        "--method",
+        choices=methods,
+        default="auto",
+        help="auto, exact: exact or refused; rescaled: approximate, for probabilities",
+    )
+    add_max_evals(parser)
+    add_jobs(parser)
+    add("--dtype", choices=("float32", "float64"), help="arithmetic (default: what the model's library computes in)")
+
+
+def explainer_of(options: argparse.Namespace, model: Any) -> Any:
+    """Return the explainer that answers the question."""
+    from dataclasses import fields
+
+    from whybox.api.explain import explainer_of as explainer
+    from whybox.methods.shap.options import ShapOptions
+
+    given = {f.name: getattr(options, f.name) for f in fields(ShapOptions) if hasattr(options, f.name)}
+    background = read_rows(options.background, model) if options.background else None
+    return explainer(model, background, ShapOptions(**given, players=players_of(options)))
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from whybox.core.atomic_write import atomic_write
+    from whybox.data.table_files import check_output, count_rows, read_batches, table_writer
+    from whybox.explanation.evidence import Evidence, merged
+    from whybox.explanation.explanation import Explanation
+
+    refuse_overwriting(options)
+    out = check_output(options.out)
+    count_rows(options.data)
+    model = model_of(options)
+    explainer = explainer_of(options, model)
+    spelled, coded = spelled_columns(options.data, model, options.id), coded_columns(options.data, model, options.id)
+    copied = [c for c in options.id if not model.inputs.reads_column(c)]
+    parts: list[Evidence] = []
+    last: Explanation | None = None
+    with atomic_write(out) as part:
+        write = table_writer(part, out)
+        for rows in read_batches(options.data, spelled, coded, copied):
+            given = _without_ids(rows, model, options)
+            last = name_rows(explainer, given, options.data, sum(p.rows for p in parts))
+            write(_with_ids(last, rows, options))
+            parts.append(last.evidence)
+        evidence = merged(parts)
+        write.add_metadata("whybox", json.dumps({"evidence": evidence.to_dict()}))
+        write.close()
+    assert last is not None  # noqa: S101  # there is at least one batch
+    print(f"{out}: {evidence.rows:,} rows x {len(last.feature_names):,} features, in {last.units}")
+    print_evidence(evidence)
+
+
+def _without_ids(rows: Any, model: Any, options: argparse.Namespace) -> Any:
+    """Take the columns that are only to be copied away from those the model is given."""
+    for name in options.id:
+        column_of(name, "id", rows, options.data)
+    return rows.drop_columns([c for c in dict.fromkeys(options.id) if not model.inputs.reads_column(c)])
+
+
+def _with_ids(explanation: Any, rows: Any, options: argparse.Namespace) -> Any:
+    table = explanation.to_arrow(layout=options.layout).replace_schema_metadata(None)
+    if not options.id:
+        return table
+    if table.num_rows != rows.num_rows:
+        raise OptionError("--id goes with the wide layout, which has one line a row.")
+    for at, column in enumerate(options.id):
+        name = column
+        while name in table.column_names:
+            name += "_"
+        table = table.add_column(at, name, rows.column(column))
+    return table

@@ -1,0 +1,32 @@
+"""The methods of a command and their options as its help lists them, from the registry and the dataclasses of options."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import MISSING
+from typing import Final
+
+from whybox.methods.registry import methods, options_of
+
+__all__ = ["methods_help"]
+
+_WIDTH: Final = 100
+_INDENT: Final = 24
+
+
+def methods_help(family: str, heading: str) -> str:
+    """Return a heading, then each method of a family with what it computes and the options that not all of them have, with their defaults."""
+    lines = [heading]
+    shared = set.intersection(*({o.name for o in options_of(spec)} for spec in methods(family)))
+    for spec in methods(family):
+        head = f"  {spec.id:<{_INDENT - 3}} "
+        lines.append(textwrap.fill(spec.summary, _WIDTH, initial_indent=head, subsequent_indent=" " * _INDENT))
+        options = [
+            o.name if o.default is MISSING or o.default is None else f"{o.name}={o.default}"
+            for o in options_of(spec)
+            if o.name not in shared
+        ]
+        if options:
+            indent = " " * _INDENT
+            lines.append(textwrap.fill(", ".join(options), _WIDTH, initial_indent=indent, subsequent_indent=indent))
+    return "\n".join(lines) + "\n\n"

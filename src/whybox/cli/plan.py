@@ -1,0 +1,76 @@
+"""The command ``whybox plan``: what a command will cost, before it is run."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Final
+
+from whybox.cli import effects, explain
+from whybox.cli.parser import EXIT_CODES, CommandParser
+from whybox.cli.shared import add_model, add_rows, declare, model_of, name_rows, read_rows
+
+__all__ = ["add_command"]
+
+_TEXT: Final = """Print how a command would go about its work, how long it takes and how much memory; compute and write nothing else.
+The options after COMMAND are its own, without -o."""
+_EXPLAIN: Final = """Print the kernel, the time and the memory of whybox explain with the same options.
+A block of rows is timed on this machine; the model's own predict, which checks every row, is not counted."""
+_EFFECTS: Final = (
+    """Print how many predictions, how long and how much memory whybox effects takes with the same options."""
+)
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the others."""
+    parser: CommandParser = commands.add_parser(
+        "plan", help="say what explain or effects will cost", description=_TEXT, epilog=EXIT_CODES
+    )
+    inner = parser.add_subparsers(title="commands", metavar="COMMAND", dest="planned", required=True)
+    declare(
+        inner,
+        "explain",
+        _plan_explain,
+        _add_explain,
+        about="of the attributions of a table",
+        text=_EXPLAIN,
+        examples="  whybox plan explain model.json customers.parquet --order 2\n  whybox plan explain model.json 1000000",
+    )
+    declare(
+        inner,
+        "effects",
+        _plan_effects,
+        _add_effects,
+        about="of how the prediction moves with each feature",
+        text=_EFFECTS,
+        examples="  whybox plan effects model.json customers.parquet --kind ale",
+    )
+
+
+def _add_explain(parser: CommandParser) -> None:
+    add_model(parser)
+    add_rows(parser, "how many rows, or the rows themselves", "ROWS")
+    explain.add_question(parser)
+
+
+def _add_effects(parser: CommandParser) -> None:
+    add_model(parser)
+    add_rows(parser)
+    effects.add_question(parser)
+
+
+def _plan_explain(options: argparse.Namespace) -> None:
+    from whybox.data.table_files import count_rows
+
+    number = options.data.replace(",", "").replace("_", "")
+    rows = int(number) if number.isdecimal() else count_rows(options.data)
+    model = model_of(options)
+    if rows is None:
+        rows = len(read_rows(options.data, model))
+    print(explain.explainer_of(options, model).plan(rows))
+
+
+def _plan_effects(options: argparse.Namespace) -> None:
+    from whybox.api.effects import plan_effects
+
+    q = effects.question_of(options)
+    print(name_rows(lambda rows: plan_effects(q.model, rows, q.features, **q.settings), q.rows, options.data))

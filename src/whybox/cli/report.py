@@ -1,0 +1,85 @@
+"""The command ``whybox report``: one offline page about a model and its decisions."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Final
+
+from whybox.cli.parser import CommandParser
+from whybox.cli.shared import (
+    add_background,
+    add_model,
+    add_output,
+    add_players,
+    add_result,
+    add_rows,
+    declare,
+    model_of,
+    name_rows,
+    players_of,
+    print_evidence,
+    read_rows,
+    refuse_overwriting,
+)
+from whybox.errors import InputError, OptionError
+
+__all__ = ["add_command"]
+
+_TEXT: Final = """Write one HTML file: what the model is, how well it does, what it relies on, single decisions, evidence.
+It needs no network and no script."""
+_EXAMPLES: Final = """\
+  whybox report model.json customers.parquet -o report.html --y churned --title "Who leaves, and why"
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the others."""
+    declare(
+        commands,
+        "report",
+        _report,
+        _add_options,
+        about="write one offline HTML page about a model and its decisions",
+        text=_TEXT,
+        examples=_EXAMPLES.rstrip("\n"),
+    )
+
+
+def _add_options(parser: CommandParser) -> None:
+    add_model(parser)
+    add_rows(parser)
+    add_result(parser, "the page (.html)")
+    parser.add_argument(
+        "--y", metavar="COLUMN", help="column of DATA that holds the truth, to say how well the model does"
+    )
+    add_output(parser)
+    add_background(parser)
+    add_players(parser)
+    parser.add_argument("--title", help="title of the page")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from whybox.data.table_files import count_rows
+    from whybox.reporting.report import report
+
+    refuse_overwriting(options)
+    if Path(options.out).suffix.lower() not in (".html", ".htm"):
+        raise OptionError(f"{options.out}: a report is an .html file.")
+    if not Path(options.out).resolve().parent.is_dir():
+        raise InputError(f"the folder {str(Path(options.out).parent)!r} does not exist.")
+    count_rows(options.data)
+    model = model_of(options)
+    rows = read_rows(options.data, model, [options.y])
+    settings = {
+        "y": options.y,
+        "background": read_rows(options.background, model) if options.background else None,
+        "output": options.output,
+        "scale": options.scale,
+        "players": players_of(options),
+        "title": options.title,
+        "source": Path(options.data).name,
+    }
+    explanation = name_rows(lambda rows: report(model, rows, options.out, **settings), rows, options.data)
+    print(f"{options.out}: a report on {len(explanation):,} rows; open it in a browser")
+    print_evidence(explanation.evidence)

@@ -1,0 +1,82 @@
+"""Tables of the same columns, one below the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import narwhals.stable.v1 as nw
+import numpy as np
+
+from whybox.data.series import import_library
+from whybox.data.table import Table
+from whybox.errors import OptionError
+
+__all__ = ["join_tables"]
+
+
+def join_tables(tables: Sequence[Table]) -> Table | None:
+    """Return the rows of all tables in one, with their labels; None for no tables.
+
+    Rows without labels are counted through. A column takes a dtype that holds the values of all tables.
+
+    Raises:
+        OptionError: the tables are of different libraries or columns.
+    """
+    if not tables:
+        return None
+    first = tables[0]
+    for table in tables[1:]:
+        if (table.library, table.names, table.absent) != (first.library, first.names, first.absent):
+            raise OptionError(
+                f"rows of {first.library} with the columns {first.names} and of {table.library} with the columns {table.names} cannot be joined; use one kind of table."
+            )
+    if len(tables) == 1:
+        return first
+    labelled = any(table.labels is not None for table in tables)
+    index = _joined_index(tables) if labelled else None
+    labels = np.concatenate([table.row_labels for table in tables]) if labelled else None
+    return replace(
+        first,
+        native=_joined_native(tables, labelled=labelled),
+        labels=labels,
+        index=index,
+        arbitrary_codes=frozenset().union(*(table.arbitrary_codes for table in tables)),
+    )
+
+
+def _joined_native(tables: Sequence[Table], *, labelled: bool) -> Any:
+    library = tables[0].library
+    natives = [_with_names(table, tables[0]) for table in tables]
+    if tables[0].is_matrix:
+        from scipy import sparse
+
+        return sparse.vstack(natives, format="csr")
+    if library == "numpy":
+        return np.concatenate(natives)
+    if library == "pandas":
+        return import_library("pandas").concat(natives, ignore_index=not labelled)
+    if library == "pyarrow":
+        return import_library("pyarrow").concat_tables(natives, promote_options="permissive")
+    if library == "polars":
+        return import_library("polars").concat(natives, how="vertical_relaxed")
+    return nw.to_native(nw.concat([nw.from_native(native, eager_only=True) for native in natives]))
+
+
+def _with_names(table: Table, first: Table) -> Any:
+    """Return the native rows under the native names of the first table: columns belong together by their position here."""
+    native, names = table.native, getattr(first.native, "columns", ())
+    if table.library == "pandas":
+        return native.set_axis(names, axis=1)
+    if table.library == "polars":
+        return native.rename(dict(zip(native.columns, names, strict=True)))
+    return native.rename_columns(first.native.column_names) if table.library == "pyarrow" else native
+
+
+def _joined_index(tables: Sequence[Table]) -> Any:
+    """Return the pandas index of all rows, None where a table has none of its own."""
+    if tables[0].library != "pandas":
+        return None
+    first, *others = (table.native.index if table.index is None else table.index for table in tables)
+    return first.append(others)

@@ -1,0 +1,93 @@
+"""Names of the figures, and where each is drawn: a result finds its figures by name and imports none of them.
+
+Every figure is a function of one explanation (or of effects) in a file of plots/. A new one is that file and one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MethodType
+from typing import Any, Final, final
+
+from whybox.errors import did_you_mean
+
+__all__ = ["EFFECTS_FIGURES", "FIGURES", "EffectsFigures", "Figure", "Figures"]
+
+
+@final
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        drawn_by: ``"module:function"``; its first argument is what is drawn. kinds: of explanations that it can draw.
+    """
+
+    drawn_by: str
+    kinds: tuple[str, ...]
+
+    def load(self) -> Callable[..., Any]:
+        """Import the function."""
+        module, _, name = self.drawn_by.partition(":")
+        function: Callable[..., Any] = getattr(import_module(module), name)
+        return function
+
+
+FIGURES: Final[Mapping[str, Figure]] = {
+    "bar": Figure("whybox.plots.bar:bar", ("attribution", "importance", "saliency")),
+    "beeswarm": Figure("whybox.plots.beeswarm:beeswarm", ("attribution", "saliency")),
+    "waterfall": Figure("whybox.plots.waterfall:waterfall", ("attribution",)),
+    "scatter": Figure("whybox.plots.scatter:scatter", ("attribution", "interaction", "saliency")),
+    "heatmap": Figure("whybox.plots.heatmap:heatmap", ("attribution", "interaction", "interaction_size", "saliency")),
+    "curve": Figure("whybox.plots.curve:curve", ("effect",)),
+    "overlay": Figure("whybox.plots.saliency_image:overlay", ("saliency",)),
+    "beside": Figure("whybox.plots.saliency_image:beside", ("saliency",)),
+    "track": Figure("whybox.plots.saliency_series:track", ("saliency",)),
+    "words": Figure("whybox.plots.saliency_image:words", ("saliency",)),
+}
+EFFECTS_FIGURES: Final[Mapping[str, Figure]] = {"grid": Figure("whybox.plots.effects_grid:grid", ("effects",))}
+
+
+class _Named:
+    """Figures of one result, by name."""
+
+    def __init__(self, result: Any, kind: str, figures: Mapping[str, Figure]) -> None:
+        self._result, self._kind, self._figures = result, kind, figures
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the function that draws, with the result in its first place.
+
+        Raises:
+            AttributeError: there is no figure of this name.
+        """
+        if name.startswith("_") or name not in self._figures:
+            raise AttributeError(f"there is no figure {name!r}.{did_you_mean(name, self._figures)}")
+        return MethodType(self._figures[name].load(), self._result)
+
+    def __dir__(self) -> list[str]:
+        return [name for name, figure in self._figures.items() if self._kind in figure.kinds]
+
+    def __repr__(self) -> str:
+        return f"figures: {', '.join(dir(self))}"
+
+
+@final
+class Figures(_Named):
+    """``explanation.plot``: ``explanation.plot.bar()``."""
+
+    def __init__(self, explanation: Any) -> None:
+        super().__init__(explanation, explanation.kind, FIGURES)
+
+
+@final
+class EffectsFigures(_Named):
+    """``effects.plot``: ``effects.plot()`` and ``effects.plot.grid()``."""
+
+    def __init__(self, effects: Any) -> None:
+        super().__init__(effects, "effects", EFFECTS_FIGURES)
+
+    def __call__(self, **options: Any) -> Any:
+        """Draw the features that move the prediction most side by side; see whybox.plots.effects_grid."""
+        return self.grid(**options)

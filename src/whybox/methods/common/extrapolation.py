@@ -1,0 +1,186 @@
+"""The off-data share: how many of the rows that have a feature set to a value lie where there are no data.
+
+Partial dependence sets a feature to a value in every row, also in rows whose other values never come with that value. The share is computed so. Take a
+point g of feature j. Its *neighbours* are the rows whose own value of j is nearest to g: a twentieth of the rows, 20 to 100. The *partners* of j are the
+features that depend most on j: up to three, none less than half as much as the first. A changed row is off the data if, in the values of the partners, its
+nearest neighbour is farther than 95 % of the neighbours are from their own nearest one (each leaves itself out). So about 5 % are off the data if
+features are independent, and nearly all if another feature follows j.
+
+Values are ranks between 0 and 1; two categories are 1 apart, and so is a missing value from any other. A value outside the range of the data is off the data
+in every row.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.methods.common.columns import Feature, Ints
+from whybox.methods.common.rows import Rows
+from whybox.numerics.rounding import floor, ratio
+
+__all__ = ["OffDataShare"]
+
+ROWS_CHANGED: Final = 400  # rows that are changed
+MAX_NEIGHBOURS: Final = 100  # rows near a point
+MIN_NEIGHBOURS: Final = 20
+MAX_PARTNERS: Final = 3
+MAX_SPARSE_COLUMNS: Final = 500  # of a sparse matrix, columns among which partners are looked for
+USUAL_SHARE: Final = 0.95
+_BINS: Final = 10
+
+
+@final
+class OffDataShare:
+    """The off-data share at points of a feature.
+
+    Ranks of all columns and a sample of rows are computed once and serve all features.
+
+    Args:
+        rows: the rows that are changed; weights zero leave rows out.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        count = len(rows)
+        rng = np.random.default_rng(0)
+        chosen = rng.choice(count, ROWS_CHANGED, replace=False) if count > ROWS_CHANGED else np.arange(count)
+        self._sample = np.sort(chosen)
+        self._coordinates = {p: _coordinates(rows.feature(p)) for p in _candidates(rows)}
+
+    def __call__(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> Floats:
+        """Return the share of rows that each point takes off the data, (points,), from 0 to 1; NaN where too few rows are near to tell.
+
+        Args:
+            feature: a column of the rows. points: its values, as a grid has them. at: (rows,) the point that each row is at, -1 for none.
+        """
+        outside = _outside(feature, points, at)
+        partners = self._partners(feature)
+        if partners is None:
+            return outside
+        shares = np.zeros(len(points))
+        known: dict[bytes, float] = {}
+        weights = self.rows.weights[self._sample]
+        for g, near in enumerate(self._neighbours(feature, points, at)):
+            if len(near) < 2:
+                shares[g] = 1.0 if len(near) == 0 else np.nan
+                continue
+            key = near.tobytes()
+            if key not in known:
+                off = _far(partners[self._sample], partners[near], self._sample, near)
+                known[key] = float((weights * off).sum() / weights.sum()) if weights.sum() > 0 else np.nan
+            shares[g] = known[key]
+        return np.maximum(shares, outside)
+
+    def _partners(self, feature: Feature) -> Floats | None:
+        """Coordinates of the features that depend most on this one, (rows, dimensions)."""
+        others = [p for p in self._coordinates if p != feature.position]
+        scores = {p: _dependence(feature, self._coordinates[p]) for p in others}
+        best = max(scores.values(), default=0.0)
+        top = sorted((p for p in others if scores[p] > best / 2), key=lambda p: -scores[p])[:MAX_PARTNERS]
+        return np.column_stack([self._coordinates[p] for p in top]) if top else None
+
+    def _neighbours(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> list[Ints]:
+        """Rows nearest to each point: those of the category, or a window of ranks around a number."""
+        counted = self.rows.weights > 0
+        missing = np.flatnonzero((feature.codes < 0) & counted)[:MAX_NEIGHBOURS]
+        if feature.kind == "category":
+            return [
+                missing if v is None else _evenly(np.flatnonzero((at == g) & counted)) for g, v in enumerate(points)
+            ]
+        x = feature.numbers
+        assert x is not None  # noqa: S101  # only categories have none
+        known = np.flatnonzero(np.isfinite(x) & counted)
+        order = known[np.argsort(x[known], kind="stable")]
+        size = min(len(order), max(MIN_NEIGHBOURS, min(MAX_NEIGHBOURS, len(order) // 20)))
+        ordered = x[order]
+        out = []
+        for place in feature.place(points):
+            if np.isnan(place):
+                out.append(missing)
+                continue
+            low, high = np.searchsorted(ordered, place, "left"), np.searchsorted(ordered, place, "right")
+            if high - low >= size:  # many rows have this very value
+                out.append(_evenly(order[low:high]))
+                continue
+            start = int(np.clip((low + high) // 2 - size // 2, 0, len(order) - size))
+            out.append(order[start : start + size])
+        return out
+
+
+def _candidates(rows: Rows) -> list[int]:
+    """Columns that may be partners: all, but of a wide sparse matrix those with the most stored cells."""
+    table = rows.table
+    if not table.is_matrix or table.width <= MAX_SPARSE_COLUMNS:
+        return list(range(table.width))
+    cells = np.bincount(table.native.indices, minlength=table.width)
+    return [int(c) for c in np.sort(np.argsort(-cells, kind="stable")[:MAX_SPARSE_COLUMNS])]
+
+
+def _evenly(rows: Ints) -> Ints:
+    """At most as many rows as a point has neighbours, taken evenly."""
+    return rows if len(rows) <= MAX_NEIGHBOURS else rows[np.linspace(0, len(rows) - 1, MAX_NEIGHBOURS).astype(np.int64)]
+
+
+def _far(changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows: Ints) -> npt.NDArray[np.bool_]:
+    """Whether each changed row is farther from its nearest neighbour than neighbours usually are; a row is no neighbour of its own."""
+    between = _distances(neighbours, neighbours)
+    np.fill_diagonal(between, np.inf)
+    usual = np.quantile(between.min(axis=1), USUAL_SHARE, method="higher")
+    distances = _distances(changed, neighbours)
+    distances[changed_rows[:, None] == neighbour_rows[None, :]] = np.inf
+    return np.asarray(distances.min(axis=1) > usual + 1e-12)
+
+
+def _distances(a: Floats, b: Floats) -> Floats:
+    square = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2.0 * a @ b.T
+    return np.asarray(np.sqrt(np.maximum(square, 0.0)))
+
+
+def _coordinates(feature: Feature) -> Floats:
+    """A feature as coordinates, (rows, dimensions): its rank (the mean rank of ties), or one column a category, so that two are 1 apart."""
+    gap = feature.codes < 0
+    if feature.numbers is None:
+        different = len(feature.unique) + bool(gap.any())
+        at = np.where(gap, len(feature.unique), feature.codes)
+        common = np.argsort(-np.bincount(at, minlength=different), kind="stable")[: _BINS * 2]
+        return np.asarray((at[:, None] == common[None, :]) / np.sqrt(2.0), dtype=np.float64)
+    counts = np.bincount(feature.codes[~gap], minlength=len(feature.unique))
+    middle = (np.cumsum(counts) - counts / 2.0) / max(counts.sum(), 1)
+    rank = np.where(gap, 0.5, middle[feature.codes] if len(middle) else 0.5)
+    return np.column_stack([rank, gap]) if gap.any() else rank[:, None]
+
+
+def _dependence(feature: Feature, other: Floats) -> float:
+    """Correlation ratio: the share of another feature's variance that lies between ten ranges of this one."""
+    gap = feature.codes < 0
+    count = max(len(feature.unique), 1)
+    if feature.numbers is None:
+        bins = np.where(gap, count, feature.codes)
+    else:
+        ranks = np.cumsum(np.bincount(feature.codes[~gap], minlength=count))
+        place = np.minimum((ranks - 1) * _BINS // max(int(ranks[-1]), 1), _BINS - 1)
+        bins = np.where(gap, _BINS, place[feature.codes])
+    total = other.var(axis=0).sum()
+    _, cell = np.unique(bins, return_inverse=True)
+    size = np.bincount(cell)
+    means = np.column_stack([np.bincount(cell, c) / size for c in other.T])
+    between = (size[:, None] * (means - other.mean(axis=0)) ** 2).sum() / len(other)
+    return float(ratio(between, total, (floor(other) ** 2).sum()))
+
+
+def _outside(feature: Feature, points: npt.NDArray[Any], at: Ints) -> Floats:
+    """1 at points outside the data: numbers beyond either end, categories that no row has."""
+    if feature.kind == "category":
+        return np.asarray(~np.isin(np.arange(len(points)), at), dtype=np.float64)
+    x, place = feature.numbers, feature.place(points)
+    assert x is not None  # noqa: S101  # only categories have none
+    known = x[np.isfinite(x)]
+    if not len(known):
+        return np.where(np.isnan(place), 0.0, 1.0)
+    with np.errstate(invalid="ignore"):
+        outside = (place < known.min()) | (place > known.max()) | (np.isnan(place) & (not feature.missing))
+    return np.asarray(outside, dtype=np.float64)

@@ -1,0 +1,75 @@
+"""Options of a method: one frozen dataclass, in which each option is written once, with its default, its check and its help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import field, fields
+from inspect import Parameter, signature
+from numbers import Integral
+from typing import Any, TypeVar, get_overloads
+
+from whybox.errors import Argument, OptionError, did_you_mean
+
+__all__ = ["check_max_evals", "make_options", "option", "parameters_of", "shows_first_overload"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Options = TypeVar("_Options")
+
+
+def option(default: Any, help: str, *, choices: tuple[Any, ...] = (), as_text: bool = True) -> Any:  # noqa: A002  # as argparse calls it
+    """Declare an option of a dataclass.
+
+    Args:
+        default: what it is where it is not given. help: one line without a full stop, for the command line and the docs.
+        choices: its values, if they are few. as_text: whether it can be written as text, and so be an option of the command line.
+    """
+    return field(default=default, metadata={"help": help, "choices": choices, "as_text": as_text})
+
+
+def make_options(kind: type[_Options], options: _Options | None, given: Mapping[str, Any]) -> _Options:
+    """Return the options object, or one made of what was given by name.
+
+    Raises:
+        OptionError: both, or a name that is no option; a value that cannot be, by the dataclass itself.
+    """
+    if options is not None:
+        if not isinstance(options, kind):
+            raise OptionError(Argument("options", options), f" must be made by {kind.__name__}(...).")
+        if given:
+            raise OptionError(
+                Argument(next(iter(given))), f": options go into the object itself: {kind.__name__}(...)."
+            )
+        return options
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # a dataclass
+    for name in given:
+        if name not in known:
+            raise OptionError(Argument(name, example=""), f" is no option here.{did_you_mean(name, known)}")
+    return kind(**given)
+
+
+def parameters_of(kind: type[Any], *without: str) -> list[Parameter]:
+    """Return the options as keyword parameters, for the signature of a class that takes them all."""
+    return [
+        Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+        for f in fields(kind)
+        if f.name not in without
+    ]
+
+
+def shows_first_overload(function: _Function) -> _Function:
+    """Give a verb the signature of its first overload, which names every option; at run time they all go into one options object."""
+    function.__signature__ = signature(get_overloads(function)[0])  # type: ignore[attr-defined]  # read by inspect
+    return function
+
+
+def check_max_evals(max_evals: Any) -> int | None:
+    """Return how many predictions are allowed.
+
+    Raises:
+        OptionError: not a positive whole number.
+    """
+    if max_evals is None:
+        return None
+    if isinstance(max_evals, bool) or not isinstance(max_evals, Integral) or max_evals <= 0:
+        raise OptionError(Argument("max_evals", max_evals), " must be a positive whole number.")
+    return int(max_evals)

@@ -1,0 +1,89 @@
+"""Options of effects, of interactions and of regions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+
+from whybox.core.validation import check_whole_number
+from whybox.core.workers import check_jobs
+from whybox.errors import Argument, OptionError
+from whybox.methods.common.options import check_max_evals, option
+from whybox.methods.effects.learner_error import check_refits
+from whybox.methods.registry import find
+
+__all__ = ["JACKKNIFE_GROUPS", "EffectsOptions", "InteractionsOptions", "PredictionOptions", "RegionsOptions"]
+
+JACKKNIFE_GROUPS: Final = 10  # of rows, each left out in turn
+MAX_DEPTH: Final = 4  # splits one below the other
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionOptions:
+    """What everything that is computed from predictions takes: which output on which scale, how rows are weighed, what may be spent.
+
+    Raises:
+        OptionError: a value that is not known or out of range.
+    """
+
+    output: Any = option(None, "name of a class or output, or all")
+    scale: str | None = option(None, "raw, probability or response", choices=(None, "raw", "probability", "response"))
+    sample_weight: Any = option(None, "one weight a row", as_text=False)
+    response_method: str | None = option(None, "method of the estimator to evaluate instead of reading it")
+    max_evals: int | None = option(None, "most predictions of single rows")
+    n_jobs: int | None = option(None, "threads of tree ensembles")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_evals", check_max_evals(self.max_evals))
+        object.__setattr__(self, "n_jobs", check_jobs(self.n_jobs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectsOptions(PredictionOptions):
+    """What ``wb.effects`` takes beside model, rows and features; see there for each in full. A kind with options of its own derives from this."""
+
+    kind: str = option("pdp", "kind of effect")
+    grid: Any = option(None, "how many points, or thresholds: one for each step of the trees")
+    refits: Any = option(None, "the same model refitted on bootstrap samples", as_text=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        find("effects", self.kind, argument="kind")
+        object.__setattr__(self, "refits", check_refits(self.refits, self.kind))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class InteractionsOptions(PredictionOptions):
+    """What ``wb.interactions`` takes beside model, rows and features; see there for each in full."""
+
+    sample: int | None = option(None, "rows to draw where the model is evaluated at every pair of rows")
+    seed: int = option(0, "of the rows drawn")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "seed", check_whole_number("seed", self.seed, None))
+        sample, least = self.sample, 2 * JACKKNIFE_GROUPS
+        if sample is None:
+            return
+        if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or sample < least:
+            raise OptionError(Argument("sample", sample), f" must be a whole number of rows, at least {least}.")
+        object.__setattr__(self, "sample", int(sample))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RegionsOptions(PredictionOptions):
+    """What ``wb.regions`` takes beside model, rows and feature; see there for each in full."""
+
+    depth: int = option(2, "how many splits a region may be deep, 1 to 4")
+    grid: Any = option(None, "how many points, or thresholds: one for each step of the trees")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        depth = self.depth
+        if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)) or not 1 <= depth <= MAX_DEPTH:
+            raise OptionError(Argument("depth", depth), " must be 1, 2, 3 or 4: how many splits a region may be deep.")
+        object.__setattr__(self, "depth", int(depth))

@@ -1,0 +1,87 @@
+"""What maps will cost: a few rows are explained, and their passes, their time and their memory are scaled up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from whybox.explanation.explanation import Explanation
+from whybox.methods.common.plan import MethodPlan
+from whybox.methods.saliency.saliency import saliency
+
+__all__ = ["first_rows", "first_targets", "plan_saliency", "row_count"]
+
+MAX_PILOT_ROWS: Final = 4  # rows that are explained to see what a row costs
+
+
+def plan_saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient", **options: Any) -> Any:
+    """Plan ``whybox.saliency``, by explaining one row, and up to four together.
+
+    Returns:
+        MethodPlan: ``model_calls`` counts rows forward and backward through the network; of a list of methods a dict of them.
+
+    Raises:
+        WhyboxError: as ``whybox.saliency``.
+    """
+    if isinstance(method, (list, tuple)):
+        return {str(getattr(m, "name", m)): plan_saliency(net, inputs, target, m, **options) for m in method}
+    rows = row_count(inputs)
+    one, seconds_one = _timed(net, inputs, target, method, rows, 1, options)
+    pilot = min(MAX_PILOT_ROWS, rows)
+    e, seconds = _timed(net, inputs, target, method, rows, pilot, options) if pilot > 1 else (one, seconds_one)
+    each = (_passes(e) - _passes(one)) / (pilot - 1) if pilot > 1 else 0.0
+    slope = max(seconds - seconds_one, 0.0) / (pilot - 1) if pilot > 1 else 0.0
+    return MethodPlan(
+        method=e.evidence.method,
+        method_id=e.method_id,
+        kernel=e.evidence.kernel,
+        exact=e.evidence.exact,
+        rows=rows,
+        model_calls=round(_passes(e) + each * (rows - pilot)),
+        seconds=seconds + slope * (rows - pilot),
+        notes=(
+            f"Scaled up from the maps of {pilot} row{'s' * (pilot != 1)}; model calls are rows forward and backward.",
+        ),
+    )
+
+
+def _timed(
+    net: Any, inputs: Any, target: Any, method: Any, rows: int, count: int, options: Mapping[str, Any]
+) -> tuple[Explanation, float]:
+    began = time.perf_counter()
+    found = saliency(net, first_rows(inputs, count), first_targets(target, rows, count), method, **options)
+    seconds = time.perf_counter() - began
+    return (found[0] if isinstance(found, tuple) else found), seconds
+
+
+def _passes(e: Explanation) -> int:
+    return e.evidence.passes["forward"] + e.evidence.passes["backward"]
+
+
+def row_count(inputs: Any) -> int:
+    """How many rows there are, of one input or of several."""
+    if isinstance(inputs, str):
+        return 1
+    if isinstance(inputs, Mapping):
+        inputs = next(iter(inputs.values()))
+    elif isinstance(inputs, tuple):
+        inputs = inputs[0]
+    shape = getattr(inputs, "shape", None)
+    return len(inputs) if shape is None else int(shape[0])
+
+
+def first_rows(inputs: Any, count: int) -> Any:
+    """The first rows, of every input."""
+    if isinstance(inputs, str):
+        return inputs
+    if isinstance(inputs, Mapping):
+        return {name: a[:count] for name, a in inputs.items()}
+    return tuple(a[:count] for a in inputs) if isinstance(inputs, tuple) else inputs[:count]
+
+
+def first_targets(target: Any, rows: int, count: int) -> Any:
+    """The targets of the first rows, where there is one a row."""
+    each = not isinstance(target, (str, tuple)) and hasattr(target, "__len__") and len(target) == rows
+    names = isinstance(target, list) and all(isinstance(t, str) for t in target)  # an axis of outputs
+    return target[:count] if each and not names else target

@@ -1,0 +1,140 @@
+"""``wb.plan(verb, ...)`` takes the verb's own arguments, and every plan says the same things."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+
+import whybox as wb
+import zoo
+from whybox.errors import LimitError, OptionError
+from whybox.methods.effects.options import EffectsOptions
+from whybox.methods.importance.options import ImportanceOptions
+from whybox.methods.shap.options import ShapOptions
+
+MODEL, X = zoo.built("RandomForestRegressor")
+
+
+def counted(rows):
+    """A model that can only be evaluated."""
+    return np.asarray(rows)[:, 0] * np.asarray(rows)[:, 1]
+
+
+TABLE = np.column_stack([np.arange(60.0), np.arange(60) % 7, np.arange(60) % 2])
+
+
+@pytest.mark.parametrize(
+    ("plan", "method_id", "exact"),
+    [
+        (lambda: wb.plan(wb.explain, MODEL, X), "shap.tree_shap", True),
+        (lambda: wb.plan(wb.explain, MODEL, 1_000_000, order=2), "shap.tree_shap", True),
+        (lambda: wb.plan(wb.effects, MODEL, X, ["bmi"], kind="ale"), "effects.ale", True),
+        (lambda: wb.plan(wb.effects, counted, TABLE), "effects.pdp", True),
+        (lambda: wb.plan(wb.interactions, MODEL, X, ["bmi", "age"]), "interactions.friedman_h", True),
+        (lambda: wb.plan(wb.interactions, counted, TABLE, [0, 1], sample=20), "interactions.friedman_h", False),
+        (lambda: wb.plan(wb.regions, MODEL, X, "bmi"), "regions.regional", True),
+        (lambda: wb.plan(wb.regions, counted, TABLE, 0), "regions.regional", True),
+        (lambda: wb.plan(wb.importance, MODEL, X), "importance.shap", True),
+        (lambda: wb.plan(wb.importance, MODEL, 500), "importance.shap", True),
+        (lambda: wb.plan(wb.importance, MODEL, method="impurity"), "importance.impurity", True),
+    ],
+)
+def test_every_plan_says_method_cost_and_exactness(plan, method_id, exact):
+    made = plan()
+    assert isinstance(made, wb.Plan)
+    assert (made.method_id, made.exact) == (method_id, exact)
+    assert made.method in str(made)
+    assert made.seconds >= 0
+    assert made.memory_bytes >= 0
+    assert made.model_calls >= 0
+
+
+def test_plans_of_maps_and_of_their_checks():
+    import torch
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1)).eval()
+    rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    plan = wb.plan(wb.saliency, net, rows, method="rise", samples=40)
+    e = wb.saliency(net, rows, method="rise", samples=40)
+    spent = e.evidence.passes["forward"] + e.evidence.passes["backward"]
+    assert abs(plan.model_calls - spent) < 0.1 * spent
+    assert (plan.method_id, plan.rows, plan.exact) == ("saliency.rise", 30, False)
+    several = wb.plan(wb.saliency, net, rows, method=["gradient", "rise"])
+    assert list(several) == ["gradient", "rise"]
+    checks = wb.plan(wb.check, e, net, rows, checks=["numerical", "faithfulness"])
+    assert checks.kernel == "numerical, faithfulness"
+    assert checks.rows == 16
+    done = wb.check(e, net, rows, checks=["numerical", "faithfulness"]).about
+    assert 0 < done["forward"] + done["backward"] <= 1.1 * checks.model_calls
+    with pytest.raises(OptionError, match="checks='none' is not known"):
+        wb.plan(wb.check, e, net, rows, checks="none")
+
+
+def test_interactions_take_no_more_than_planned():
+    plan = wb.plan(wb.interactions, counted, TABLE, [0, 1], sample=20)
+    assert wb.interactions(counted, TABLE, [0, 1], sample=20).evidence.model_calls <= plan.model_calls
+    with pytest.raises(LimitError, match="more than the 10 allowed"):
+        wb.plan(wb.interactions, counted, TABLE, [0, 1], max_evals=10)
+
+
+def test_regions_take_what_was_planned():
+    plan = wb.plan(wb.regions, counted, TABLE, 0, grid=5)
+    assert wb.regions(counted, TABLE, 0, grid=5)["all rows"].evidence.model_calls == plan.model_calls
+
+
+def test_refits_take_as_much_each():
+    one = wb.plan(wb.effects, counted, TABLE, [0], grid=5)
+    four = wb.plan(wb.effects, counted, TABLE, [0], grid=5, refits=[counted] * 3)
+    assert four.predictions == 4 * one.predictions
+
+
+def test_what_cannot_be_planned():
+    with pytest.raises(OptionError, match=r"not a verb that can be planned; those are 'wb\.explain'"):
+        wb.plan(wb.load, "file")
+    with pytest.raises(TypeError, match="kindd"):
+        wb.plan(wb.effects, MODEL, X, kindd="ale")
+    with pytest.raises(TypeError, match="missing"):
+        wb.plan(wb.regions, MODEL, X)
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "named"),
+    [
+        (wb.explain, ShapOptions, "method"),
+        (wb.effects, EffectsOptions, "kind"),
+        (wb.importance, ImportanceOptions, "method"),
+    ],
+)
+def test_a_verb_shows_the_options_with_their_defaults(verb, options, named):
+    from dataclasses import fields
+
+    shown = inspect.signature(verb).parameters
+    for f in fields(options):
+        default = "shapley" if f.name == "index" else f.default
+        assert shown[f.name].default == default, f.name
+    assert shown[named].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+
+def test_a_method_is_an_id_an_options_object_or_a_list_of_these():
+    one = wb.explain(MODEL, X[:5])
+    same = wb.explain(MODEL, X[:5], method=ShapOptions(order=1))
+    assert same.values.tobytes() == one.values.tobytes()
+    several = wb.explain(MODEL, X[:5], method=["tree_shap", ShapOptions(method="exact", order=2)])
+    assert list(several) == ["tree_shap", "exact"]
+    assert several["tree_shap"].values.tobytes() == one.values.tobytes()
+    assert several["exact"].kind == "interaction"
+    for wrong, said in (
+        ({"method": []}, "is empty"),
+        ({"method": ["exact", "exact"]}, "names 'exact' twice"),
+        ({"method": ShapOptions(), "order": 2}, "options go into the object itself"),
+        ({"method": "exakt"}, "Did you mean 'exact'"),
+        ({"method": "linear_shap"}, "explains Linear models"),
+        ({"ordr": 2}, "Did you mean 'order'"),
+    ):
+        with pytest.raises(wb.errors.WhyboxError, match=said):
+            wb.explain(MODEL, X[:5], **wrong)
+    with pytest.raises(OptionError, match="is not what TreeShap computes"):
+        wb.explainers.TreeShap(MODEL, method="linear_shap")
