@@ -63,7 +63,7 @@ def _read_pickle(path: Path, *, trust_pickle: bool) -> TorchNetwork:
     if not trust_pickle:
         raise UntrustedPickleError(
             f"{path.name} is a pickle, and reading it would run whatever code is in it. {_EXPORT_HINT}. If you trust whoever made the "
-            "file: --trust-pickle on the command line, ",
+            "file: ",
             Argument("trust_pickle", True),
             " in Python.",
         )
