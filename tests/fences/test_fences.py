@@ -138,13 +138,8 @@ def test_games_are_about_players_and_worths_alone():
 
 
 def test_no_cycles():
-    """Of adapters/torch only what is imported when it runs: its types refer to each other."""
     known = set(modules().values()) - {"whybox"}
-
-    def found(path):
-        return imports(path) if "torch" in path.parts else every_import(path)
-
-    graph = {m: {t for t in found(p) if t in known and t != m} for p, m in modules().items() if m in known}
+    graph = {m: {t for t in every_import(p) if t in known and t != m} for p, m in modules().items() if m in known}
     done, path = set(), []
 
     def visit(m):

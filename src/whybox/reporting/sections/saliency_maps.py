@@ -14,6 +14,7 @@ from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.explanation.negligible import negligible
+from whybox.methods.saliency.recipe import read_recipe
 from whybox.plots.bar import bar
 from whybox.plots.saliency_image import legend_of, overlay, picture_of, tints, title_of
 from whybox.plots.saliency_series import SERIES_DIMS, TEXT_DIMS, tracks
@@ -59,7 +60,7 @@ class MethodMaps:
     @property
     def named(self) -> dict[str, Explanation]:
         """The explanations under the names of their inputs."""
-        which = self.e.evidence.settings["inputs"] if self.several else [0]
+        which = read_recipe(self.e).inputs if self.several else (0,)
         return {self.names[k]: e for k, e in zip(which, self.parts, strict=True)}
 
 
