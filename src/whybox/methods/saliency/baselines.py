@@ -30,12 +30,15 @@ class Baseline:
     """One reference for every row.
 
     Attributes:
-        said: in words. same: whether it is the same for all rows.
+        said: in words. same: whether it is the same for all rows. of_background: whether it is a row of the background.
+        holds: whether whole numbers are held as the rows have them.
     """
 
     said: str
     same: bool
     _parts: tuple[_Rows, ...]
+    of_background: bool = False
+    holds: bool = False
 
     def rows(self, rows: Indices) -> list[npt.NDArray[Any]]:
         """Return the references of these rows: one array an input, (m, *shape of the input). Whole numbers are the rows' own."""
@@ -90,10 +93,11 @@ def resolve_baselines(q: Question, given: Any = None) -> tuple[Baseline, ...]:
 
 def in_words(baselines: Sequence[Baseline]) -> str:
     """Name them for the evidence: ``"0"``, ``"the mean over 0; the row blurred by 2 pixels"``, ``"the mean over 100 background rows"``."""
-    behind = [b.said for b in baselines if b.said.startswith("background row")]
-    others = [b.said for b in baselines if not b.said.startswith("background row")]
+    of_background = [b for b in baselines if b.of_background]
+    others = [b.said for b in baselines if not b.of_background]
+    behind = [b.said for b in of_background]
     if len(behind) > 1:
-        held = ", whole numbers held" if behind[0].endswith("held") else ""
+        held = ", whole numbers held" if of_background[0].holds else ""
         behind = [f"{len(behind)} background rows{held}"]
     words = "; ".join([*others, *behind])
     return words if len(baselines) == 1 else f"the mean over {words}"
@@ -271,6 +275,8 @@ def _background(q: Question) -> list[Baseline]:
             f"background row {k}" + (", whole numbers held" if held else ""),
             not held,
             tuple(fixed(i, b, k) for i, b in zip(q.inputs, q.background, strict=True)),
+            of_background=True,
+            holds=held,
         )
         for k in range(count)
     ]
