@@ -157,6 +157,27 @@ def test_no_cycles():
         visit(m)
 
 
+WORDS_FOR_PEOPLE = {"method", "kernel", "estimand", "title", "summary", "notes", "said", "quantity", "residual_against"}
+
+
+def test_nothing_reads_words_for_people_to_decide():
+    """Titles, notes and the like are shown, never compared with a text: what decides is data (an id, a flag)."""
+    wrong = []
+    for path, module in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                tested = node.func.value if node.func.attr in ("startswith", "endswith") else None
+            elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
+                texts = isinstance(node.left, ast.Constant) and isinstance(node.left.value, str)
+                tested = node.comparators[0] if texts else None
+            else:
+                continue
+            owner = ast.unparse(tested.value).split(".")[-1] if isinstance(tested, ast.Attribute) else ""
+            if isinstance(tested, ast.Attribute) and tested.attr in WORDS_FOR_PEOPLE and owner != "options":
+                wrong.append(f"{module}:{node.lineno}: {ast.unparse(node)}")
+    assert not wrong, "\n".join(wrong)
+
+
 LIBRARIES = {
     "sklearn",
     "xgboost",
