@@ -1,4 +1,5 @@
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -61,8 +62,14 @@ def figures_closed():
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory):
-    """A folder of exported networks, pictures, arrays and tables; tests write into copies of it."""
+def exported_programs(tmp_path_factory):
+    """A folder of exported networks, pictures, arrays and tables, written once."""
     from networks import programs
 
     return programs.fill(tmp_path_factory.mktemp("programs"))
+
+
+@pytest.fixture(scope="module")
+def program_folder(exported_programs, tmp_path_factory):
+    """A copy of it, for tests that write beside the programs."""
+    return shutil.copytree(exported_programs, tmp_path_factory.mktemp("programs") / "copy")

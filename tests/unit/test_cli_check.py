@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 import whybox as wb
-from networks.programs import fill
 from whybox.checks.check import GROUPS
 from whybox.cli.main import main
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return fill(tmp_path_factory.mktemp("programs"))
+def folder(program_folder):
+    return program_folder
 
 
 def run(folder, *arguments):

@@ -1,6 +1,5 @@
 """What ``whybox saliency`` reads and draws: several inputs by name, pictures of every kind, tables, series, tokens; and what an interrupt leaves."""
 
-import shutil
 import sys
 
 import numpy as np
@@ -13,8 +12,8 @@ from whybox.cli.main import main
 
 
 @pytest.fixture(scope="module")
-def folder(programs, tmp_path_factory):
-    return shutil.copytree(programs, tmp_path_factory.mktemp("programs") / "copy")
+def folder(program_folder):
+    return program_folder
 
 
 def run(folder, *arguments):

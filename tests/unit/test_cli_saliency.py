@@ -3,7 +3,6 @@
 import io
 import json
 import pickle
-import shutil
 import sys
 import zipfile
 
@@ -19,8 +18,8 @@ from whybox.errors import ModelFileError, UnsupportedModelError, UntrustedPickle
 
 
 @pytest.fixture(scope="module")
-def folder(programs, tmp_path_factory):
-    return shutil.copytree(programs, tmp_path_factory.mktemp("programs") / "copy")
+def folder(program_folder):
+    return program_folder
 
 
 def run(folder, *arguments):
