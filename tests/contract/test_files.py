@@ -81,7 +81,7 @@ def test_early_stopping_in_files(tmp_path):
     model.get_booster().set_attr(scikit_learn=None)
     model.get_booster().save_model(tmp_path / "booster.json")
     bare = load_model_file(tmp_path / "booster.json")
-    assert bare.rounds is None
+    assert bare.rounds_used is None
     assert "best_iteration" in bare.notes[0]
     zoo.built.cache_clear()
 

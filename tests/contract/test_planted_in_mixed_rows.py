@@ -22,7 +22,7 @@ from whybox.errors import ModelMismatchError, UnsupportedModelError
 from whybox.kernels import tree_shap
 from whybox.kernels.predict import agreement, raw, sampled
 from whybox.models.inputs import Inputs
-from whybox.models.mixed_rows import _mix_cells, mix_rows, random_masks
+from whybox.models.mixed_rows import mix_cells, mix_rows, random_masks
 from whybox.models.registry import as_model
 
 TEN = range(10)
@@ -70,7 +70,7 @@ def pair(model, rows):
         return None
     i, j = (np.repeat(rng.choice(shown, 200), 8) for _ in range(2))
     taken = rng.random((1600, table.width)) < 0.5
-    mixed = _mix_cells(table.rows(i), table.rows(j), taken)
+    mixed = mix_cells(table.rows(i), table.rows(j), taken)
     off = np.ones(1600, dtype=bool)
     off[unseen(model, mixed.native)] = False
     best = off.reshape(200, 8).mean(axis=1).argmax()

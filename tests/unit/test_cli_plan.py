@@ -26,8 +26,8 @@ def run(folder, *arguments):
 def test_explain_names_the_kernel_for_the_rows_of_a_file_or_their_number(folder, capsys, rows):
     assert run(folder, "explain", "@model.txt", rows, "--n-jobs", "1") == 0
     printed = capsys.readouterr().out
-    plan = wb.plan(folder / "model.txt", 442, n_jobs=1)
-    assert printed.startswith(f"{plan.kernel}, ")
+    plan = wb.plan(wb.explain, folder / "model.txt", 442, n_jobs=1)
+    assert f"\n{plan.kernel}, " in printed
     assert "442 rows, 1 thread" in printed
     assert {p.name for p in folder.iterdir()} == {"model.txt", "rows.csv", "rows.parquet"}
 
@@ -51,6 +51,19 @@ def test_effects_counts_predictions(folder, capsys):
     assert "no predictions" in printed.out
     assert printed.err == ""
     assert run(folder, "effects", "@model.txt", "@rows.csv", "--feature", "bmy") == 2
+
+
+def test_saliency_counts_passes(tmp_path, capsys):
+    from networks.programs import fill
+
+    folder = fill(tmp_path)
+    asked = [f"{folder}/net.pt2", f"{folder}/rows.npy", "--method", "smoothgrad", "--option", "samples=4"]
+    assert main(["plan", "saliency", *asked]) == 0
+    printed = capsys.readouterr().out
+    assert "SmoothGrad" in printed
+    assert "rows" in printed
+    assert main(["plan", "saliency", *asked[:2], "--method", "smothgrad"]) == 2
+    assert "Did you mean 'smoothgrad'" in capsys.readouterr().err
 
 
 def test_a_file_with_a_column_too_few_is_refused(folder, capsys):

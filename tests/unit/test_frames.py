@@ -63,7 +63,7 @@ def test_rows_blocks_select_and_mix(library):
     assert [len(b) for _, b in table.blocks(2)] == [2, 1]
     assert table.select([1, 0]).names == table.names[1::-1]
     other = table.rows(np.array([2, 1, 0]))
-    mixed = table.mixed(other, [0])
+    mixed = table.with_columns_from(other, [0])
     assert [str(v) for v in mixed.column(0).objects()] == [str(v) for v in other.column(0).objects()]
     assert [str(v) for v in mixed.column(1).objects()] == [str(v) for v in table.column(1).objects()]
 

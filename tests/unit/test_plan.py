@@ -18,7 +18,7 @@ from interrupts import interrupt, work
 from whybox.errors import OptionError
 from whybox.explainers import TreeShap
 from whybox.kernels import compiled_trees
-from whybox.methods.shap.plan import _some_trees
+from whybox.methods.shap.plan import _sampled_trees
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_plan_corrects_its_speed_by_the_smallest_of_several_timings(forest, mo
     monkeypatch.setattr("time.thread_time", lambda: now[0])
     explainer = TreeShap(model, n_jobs=1)
     plan = explainer.plan(1000 * len(X))
-    part, share = _some_trees(explainer.model)
+    part, share = _sampled_trees(explainer.model)
     assert plan.row_seconds / share == pytest.approx(0.001 / 1024, rel=0.3)  # 1,024 rows on some of the trees
     assert plan.build_seconds >= 0.25 * share
     assert part.n_trees < explainer.model.n_trees or share == 1

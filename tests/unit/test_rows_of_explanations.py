@@ -201,7 +201,7 @@ def test_labels_are_kept_and_rows_without_labels_are_counted_through():
 def test_dtypes_that_differ_are_widened_and_columns_belong_by_position():
     a, b = as_table(pd.DataFrame({"a": [1, 2]})), as_table(pd.DataFrame({"a": [0.5]}))
     assert join_tables([a, b])["a"].tolist() == [1, 2, 0.5]
-    b = as_table(pd.DataFrame({"other": [3]})).renamed(["a"])
+    b = as_table(pd.DataFrame({"other": [3]})).with_names(["a"])
     assert join_tables([a, b])["a"].tolist() == [1, 2, 3]
     assert join_tables([as_table(pl.DataFrame({"a": [1]})), as_table(pl.DataFrame({"a": [0.5]}))])["a"].tolist() == [
         1,

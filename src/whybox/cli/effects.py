@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from whybox.cli.method_help import methods_help
+from whybox.cli.option_fields import add_fields, given_fields
 from whybox.cli.parser import CommandParser
 from whybox.cli.shared import (
-    add_jobs,
-    add_max_evals,
     add_model,
-    add_output,
     add_result,
     add_rows,
     column_of,
@@ -25,7 +23,7 @@ from whybox.cli.shared import (
     read_rows,
     refuse_overwriting,
 )
-from whybox.methods.registry import family_ids
+from whybox.methods.registry import family_ids, find, load_options, methods
 
 __all__ = ["EffectsQuestion", "add_command", "add_question", "question_of"]
 
@@ -58,7 +56,6 @@ def _add_options(parser: CommandParser) -> None:
 
 def add_question(parser: CommandParser) -> None:
     """Add what is computed, and how."""
-    add_output(parser)
     add = parser.add_argument
     add(
         "--feature",
@@ -67,13 +64,18 @@ def add_question(parser: CommandParser) -> None:
         metavar="NAME[,NAME]",
         help="of this feature, or of two together (repeatable; default: of every one)",
     )
-    kinds = family_ids("effects")
     parser.list_methods = lambda: methods_help("effects", "kinds:")
-    add("--kind", choices=kinds, default="pdp", metavar="KIND", help="one of those below (default: %(default)s)")
-    add("--grid", metavar="N", help="how many points, or thresholds: one for each step of the trees")
     add("--sample-weight", metavar="COLUMN", help="column of DATA with a weight for each row")
-    add_max_evals(parser)
-    add_jobs(parser)
+    for kind in options_of_kinds():
+        add_fields(parser, kind, apart=("sample_weight",), choices={"kind": family_ids("effects")})
+
+
+def options_of_kinds() -> tuple[type[Any], ...]:
+    """Return the dataclasses of options: that of all kinds, then those of kinds that have their own."""
+    from whybox.methods.effects.options import EffectsOptions
+
+    own = [load_options(spec) for spec in methods("effects") if spec.options]
+    return tuple(dict.fromkeys([EffectsOptions, *own]))
 
 
 @final
@@ -99,6 +101,12 @@ def question_of(options: argparse.Namespace) -> EffectsQuestion:
     """
     from whybox.data.table_files import count_rows
 
+    spec = find("effects", options.kind, argument="kind")
+    kind = load_options(spec) if spec.options else options_of_kinds()[0]
+    settings = given_fields(options, kind, apart=("sample_weight",))
+    if (options.grid or "").isdigit():
+        settings["grid"] = int(options.grid)
+    kind(**settings)  # refuses what it can before anything is read
     count_rows(options.data)
     model = model_of(options)
     rows = read_rows(options.data, model, [options.sample_weight])
@@ -110,16 +118,7 @@ def question_of(options: argparse.Namespace) -> EffectsQuestion:
         if not model.inputs.reads_column(options.sample_weight):
             rows = rows.drop_columns([options.sample_weight])
     features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
-    grid = int(options.grid) if (options.grid or "").isdigit() else options.grid
-    settings = {
-        "kind": options.kind,
-        "grid": grid,
-        "output": options.output,
-        "scale": options.scale,
-        "sample_weight": sample_weight,
-        "max_evals": options.max_evals,
-        "n_jobs": options.n_jobs,
-    }
+    settings["sample_weight"] = sample_weight
     return EffectsQuestion(model, rows, features, settings)
 
 
@@ -127,16 +126,16 @@ def _effects(options: argparse.Namespace) -> None:
     from whybox.api.effects import effects
     from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import check_output, table_writer
-    from whybox.methods.effects.options import EffectsOptions
     from whybox.methods.effects.plan import plan_effects
-    from whybox.methods.effects.problem import settle
+    from whybox.methods.effects.problem import resolve_effects
 
     refuse_overwriting(options)
     out = check_output(options.out)
     q = question_of(options)
-    chosen = EffectsOptions(**q.settings)
+    spec = find("effects", options.kind, argument="kind")
+    chosen = (load_options(spec) if spec.options else options_of_kinds()[0])(**q.settings)
     how: dict[str, Any] = {"kind": chosen.kind, "grid": chosen.grid, "check": False}
-    settled = name_rows(lambda rows: settle(q.model, rows, q.features, chosen, **how), q.rows, options.data)
+    settled = name_rows(lambda rows: resolve_effects(q.model, rows, q.features, chosen, **how), q.rows, options.data)
     if settled.asks:
         print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)
     curves = name_rows(lambda rows: effects(q.model, rows, q.features, chosen), q.rows, options.data)

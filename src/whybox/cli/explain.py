@@ -6,13 +6,11 @@ import argparse
 import json
 from typing import Any, Final
 
-from whybox.cli.parser import CommandParser, number_at_least
+from whybox.cli.option_fields import add_fields, given_fields
+from whybox.cli.parser import CommandParser
 from whybox.cli.shared import (
     add_background,
-    add_jobs,
-    add_max_evals,
     add_model,
-    add_output,
     add_players,
     add_result,
     add_rows,
@@ -28,6 +26,7 @@ from whybox.cli.shared import (
     spelled_columns,
 )
 from whybox.errors import OptionError
+from whybox.methods.registry import family_ids
 
 __all__ = ["add_command", "add_question", "explainer_of"]
 
@@ -72,48 +71,27 @@ def _add_options(parser: CommandParser) -> None:
     add("--layout", choices=layouts, default="auto", help="wide: a column a feature; long: a line a number")
 
 
-def add_question(parser: argparse.ArgumentParser) -> None:
+def add_question(parser: CommandParser) -> None:
     """Add what is computed, and how."""
-    add_output(parser)
+    from whybox.methods.shap.options import AUTOMATIC, ShapOptions
+
     add_background(parser)
     add_players(parser)
-    add = parser.add_argument
-    add(
-        "--order",
-        type=number_at_least(1),
-        choices=(1, 2),
-        default=1,
-        help="1: attributions; 2: pairwise interactions, one line a number",
-    )
-    add(
-        "--sparse",
-        action="store_true",
-        help="leave out features that the model does not read; "
-        "with --order 2: a column a feature and one for each pair that a path of a tree asks for together",
-    )
-    add("--index", default="shapley", help="shapley, banzhaf, 'banzhaf(p)' or 'beta(a, b)' (default: %(default)s)")
-    methods = ("auto", "exact", "rescaled")
-    add(
-        "--method",
-        choices=methods,
-        default="auto",
-        help="auto, exact: exact or refused; rescaled: approximate, for probabilities",
-    )
-    add_max_evals(parser)
-    add_jobs(parser)
-    add("--dtype", choices=("float32", "float64"), help="arithmetic (default: what the model's library computes in)")
+    add_fields(parser, ShapOptions, choices={"method": (*AUTOMATIC, *family_ids("shap"))})
 
 
 def explainer_of(options: argparse.Namespace, model: Any) -> Any:
     """Return the explainer that answers the question."""
-    from dataclasses import fields
+    from whybox.api.explain import explainer_of as make_explainer
 
-    from whybox.api.explain import explainer_of as explainer
+    background = read_rows(options.background, model) if options.background else None
+    return make_explainer(model, background, _options_of(options))
+
+
+def _options_of(options: argparse.Namespace) -> Any:
     from whybox.methods.shap.options import ShapOptions
 
-    given = {f.name: getattr(options, f.name) for f in fields(ShapOptions) if hasattr(options, f.name)}
-    background = read_rows(options.background, model) if options.background else None
-    return explainer(model, background, ShapOptions(**given, players=players_of(options)))
+    return ShapOptions(**given_fields(options, ShapOptions), players=players_of(options))
 
 
 def _explain(options: argparse.Namespace) -> None:
@@ -124,6 +102,7 @@ def _explain(options: argparse.Namespace) -> None:
 
     refuse_overwriting(options)
     out = check_output(options.out)
+    _options_of(options)  # refuses what it can before anything is read
     count_rows(options.data)
     model = model_of(options)
     explainer = explainer_of(options, model)

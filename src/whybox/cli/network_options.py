@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from whybox.cli.method_help import methods_help
-from whybox.cli.parser import CommandParser, number_at_least
+from whybox.cli.option_fields import add_fields, given_fields
+from whybox.cli.parser import CommandParser
 from whybox.cli.wording import Wording
 from whybox.errors import InputError, ModelFileError, OptionError, WhyboxError
 from whybox.methods.registry import family_ids
@@ -59,6 +60,8 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 def add_method(parser: CommandParser) -> None:
     """Add which map is made, and how."""
+    from whybox.methods.saliency.options import SaliencyOptions
+
     add = parser.add_argument
     methods = family_ids("saliency")
     parser.list_methods = lambda: methods_help("saliency", "methods, and what --option can set:")
@@ -79,20 +82,12 @@ def add_method(parser: CommandParser) -> None:
         metavar="[NAME=]FILE",
         help="rows that absent parts take their values from, in methods that use them, as for INPUT (repeatable)",
     )
-    add("--embedding", metavar="LAYER", help="of a network that reads token ids: path of the layer that embeds them")
     add(
         "--channel-axis",
         metavar="N",
         help="axis of the channels, rows being axis 0, or none (default: of pictures; for class activation maps of series too)",
     )
-    add("--reduce", choices=("auto", "max", "sum"), default="auto", help="how channels become one number")
-    add(
-        "--budget",
-        default="1GB",
-        metavar="BYTES",
-        help="memory that derivatives may keep at a time (default: %(default)s)",
-    )
-    add("--seed", type=number_at_least(0), default=0, metavar="N", help="of what is drawn (default: %(default)s)")
+    add_fields(parser, SaliencyOptions, apart=APART)
     _add_pictures(parser)
 
 
@@ -114,6 +109,9 @@ def is_method_option(name: str) -> bool:
 
 
 NETWORK_WORDING: Final = Wording({"output_names": "names", "net": "model", "checks": "check"}, is_method_option)
+
+
+APART: Final = ("channel_axis", "words")  # read in another way; goes with a tokenizer, which is no text
 
 
 @final
@@ -153,6 +151,7 @@ def question_of(options: argparse.Namespace, files: dict[str, list[str]]) -> Map
         WhyboxError: they cannot be read, or do not fit together.
     """
     from whybox.cli.network_inputs import read_inputs
+    from whybox.methods.saliency.options import SaliencyOptions
 
     method_options, axis = _method_options(options.option), _channel_axis(options.channel_axis)
     names = _names(options.names)
@@ -164,13 +163,12 @@ def question_of(options: argparse.Namespace, files: dict[str, list[str]]) -> Map
         "target": _target(options.target, names),
         "method": options.method,
         "background": _background(options, net, read),
-        "reduce": options.reduce,
         "channel_axis": axis,
         "output_names": names,
-        "embedding": options.embedding,
-        "budget": options.budget,
-        "seed": options.seed,
+        **given_fields(options, SaliencyOptions, apart=APART),
     }
+    for name in ("output", "baseline_token"):
+        settings[name] = _number_or_name(settings[name])
     return MapQuestion(net, read, settings, method_options)
 
 
@@ -235,9 +233,11 @@ def _arguments_of_saliency() -> frozenset[str]:
 
 def _target(text: str | None, names: Sequence[str] | None) -> Any:
     """A name of the outputs, where one is spelled so; else a number is a position."""
-    if text is None or text in (names or ()):
-        return text
-    return int(text) if re.fullmatch(r"-?\d+", text, re.ASCII) else text
+    return text if text in (names or ()) else _number_or_name(text)
+
+
+def _number_or_name(text: str | None) -> Any:
+    return int(text) if text is not None and re.fullmatch(r"-?\d+", text, re.ASCII) else text
 
 
 def _network(model: str, *, trust_pickle: bool) -> Any:

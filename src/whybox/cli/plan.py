@@ -6,10 +6,14 @@ import argparse
 from typing import Any, Final
 
 from whybox.cli import effects, explain
+from whybox.cli.network_options import NETWORK_WORDING, add_method, add_network, files_of_inputs, question_of
 from whybox.cli.parser import EXIT_CODES, CommandParser
 from whybox.cli.shared import add_model, add_rows, declare, model_of, name_rows, read_rows
 
 __all__ = ["add_command"]
+
+_SALIENCY: Final = """Print how many passes through the network and how long whybox saliency takes with the same options.
+The maps of up to four of the rows are made for it."""
 
 _TEXT: Final = """Print how a command would go about its work, how long it takes and how much memory; compute and write nothing else.
 The options after COMMAND are its own, without -o."""
@@ -23,7 +27,7 @@ _EFFECTS: Final = (
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
     parser: CommandParser = commands.add_parser(
-        "plan", help="say what explain or effects will cost", description=_TEXT, epilog=EXIT_CODES
+        "plan", help="say what explain, effects or saliency will cost", description=_TEXT, epilog=EXIT_CODES
     )
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", dest="planned", required=True)
     declare(
@@ -44,6 +48,16 @@ def add_command(commands: Any) -> None:
         text=_EFFECTS,
         examples="  whybox plan effects model.json customers.parquet --kind ale",
     )
+    declare(
+        inner,
+        "saliency",
+        _plan_saliency,
+        _add_saliency,
+        about="of the maps of a network",
+        text=_SALIENCY,
+        examples="  whybox plan saliency network.pt2 scans/*.png --method shapley --option samples=2000",
+        wording=NETWORK_WORDING,
+    )
 
 
 def _add_explain(parser: CommandParser) -> None:
@@ -56,6 +70,11 @@ def _add_effects(parser: CommandParser) -> None:
     add_model(parser)
     add_rows(parser)
     effects.add_question(parser)
+
+
+def _add_saliency(parser: CommandParser) -> None:
+    add_network(parser)
+    add_method(parser)
 
 
 def _plan_explain(options: argparse.Namespace) -> None:
@@ -74,3 +93,10 @@ def _plan_effects(options: argparse.Namespace) -> None:
 
     q = effects.question_of(options)
     print(name_rows(lambda rows: plan_effects(q.model, rows, q.features, **q.settings), q.rows, options.data))
+
+
+def _plan_saliency(options: argparse.Namespace) -> None:
+    from whybox.methods.saliency.plan import plan_saliency
+
+    q = question_of(options, files_of_inputs(options))
+    print(plan_saliency(q.net, q.read.inputs, **q.settings, **q.method_options))

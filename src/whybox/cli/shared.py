@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.cli.parser import EXIT_CODES, CommandParser, number_at_least
+from whybox.cli.parser import EXIT_CODES, CommandParser
 from whybox.cli.wording import Wording
 from whybox.errors import Argument, DtypeError, InputError, NonFiniteError, OptionError, UnsupportedModelError
 
 __all__ = [
     "add_background",
-    "add_jobs",
-    "add_max_evals",
     "add_model",
     "add_output",
     "add_players",
@@ -120,26 +118,6 @@ def add_players(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=COL,COL",
         help="explain these columns as one (repeatable)",
-    )
-
-
-def add_jobs(parser: argparse.ArgumentParser) -> None:
-    """Add the number of threads."""
-    parser.add_argument(
-        "--n-jobs",
-        type=number_at_least(None),
-        metavar="N",
-        help="threads (default: as many as this process may use; -1: one a processor)",
-    )
-
-
-def add_max_evals(parser: argparse.ArgumentParser) -> None:
-    """Add the largest number of predictions."""
-    parser.add_argument(
-        "--max-evals",
-        type=number_at_least(1),
-        metavar="N",
-        help="predictions that may be made in total; more is refused before the first",
     )
 
 

@@ -171,7 +171,7 @@ class Table:
         frame = nw.from_native(self.native, eager_only=True)
         return replace(self, native=frame[:, list(positions)].to_native(), names=names)
 
-    def mixed(self, other: Table, positions: Sequence[int]) -> Table:
+    def with_columns_from(self, other: Table, positions: Sequence[int]) -> Table:
         """Return these rows with the columns at `positions` taken from another table of the same shape and kind."""
         if self.is_matrix:
             taken = np.zeros(self.width, dtype=bool)
@@ -193,7 +193,7 @@ class Table:
         columns = [other_frame[:, p] if p in from_other else own_frame[:, p] for p in range(self.width)]
         return replace(self, native=own_frame.select(*columns).to_native())
 
-    def interleaved(self, other: Table, taken: npt.NDArray[np.bool_]) -> Table | None:
+    def with_cells_from(self, other: Table, taken: npt.NDArray[np.bool_]) -> Table | None:
         """Return these rows with the cells of another frame where `taken`; None if they differ in library, width or a column's dtype."""
         if self.library != other.library or self.width != other.width:
             return None
@@ -229,11 +229,11 @@ class Table:
         moves = [_shifted_by_one(c) if c.dtype.is_numeric() and c.dtype != nw.Decimal else c for c in columns]
         return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None)
 
-    def renamed(self, names: Sequence[str]) -> Table:
+    def with_names(self, names: Sequence[str]) -> Table:
         """Return the same columns under other names (the native frame keeps its names)."""
         return replace(self, names=tuple(names), named=True)
 
-    def replaced(self, position: int, cells: Sequence[Any]) -> Table:
+    def with_column(self, position: int, cells: Sequence[Any]) -> Table:
         """Return these rows with new cells (None: missing) in one column, in the dtype that the library infers."""
         if isinstance(self.native, np.ndarray):
             array = self.native.astype(object)

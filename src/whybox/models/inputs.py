@@ -84,7 +84,9 @@ class Inputs:
             known_names = self.names if self.named else self.own_names
             library_spellings = tuple(self._library_spelling(n) for n in table.names)
             return _restore_names(
-                *align_columns(table.renamed(library_spellings), known_names, what=what), table.names, library_spellings
+                *align_columns(table.with_names(library_spellings), known_names, what=what),
+                table.names,
+                library_spellings,
             )
         if table.width != len(self.names):
             raise ColumnsError(
@@ -92,7 +94,7 @@ class Inputs:
                 f" has {table.width} columns, the model was trained on {len(self.names)}",
                 f": {shown(self.names)}." if self.named else ". Pass the same columns in the same order.",
             )
-        return (table if table.named else table.renamed(self.names)), ()
+        return (table if table.named else table.with_names(self.names)), ()
 
     def by_name(self, table: Table) -> bool:
         """Whether the table's columns are matched by name; else by position."""
@@ -166,7 +168,7 @@ class Inputs:
             donor = np.roll(np.arange(n_rows), int(rng.integers(1, n_rows)))
             changed = from_other[player_of_column] & (player_of_column >= 0)
             mixed = self.matrix(
-                rows.mixed(rows.rows(donor), [j for p in np.flatnonzero(from_other) for j in players[p]])
+                rows.with_columns_from(rows.rows(donor), [j for p in np.flatnonzero(from_other) for j in players[p]])
             )
             wrong_columns = np.flatnonzero(~_same_columns(mixed, np.where(changed, encoded[donor], encoded)))
             if len(wrong_columns):
@@ -257,7 +259,7 @@ def _restore_names(
     table: Table, unused: tuple[str, ...], names: Sequence[str], respelled: Sequence[str]
 ) -> tuple[Table, tuple[str, ...]]:
     original_name = dict(zip(respelled, names, strict=True))
-    return table.renamed([original_name[n] for n in table.names]), tuple(original_name[n] for n in unused)
+    return table.with_names([original_name[n] for n in table.names]), tuple(original_name[n] for n in unused)
 
 
 @final

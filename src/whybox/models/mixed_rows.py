@@ -166,12 +166,12 @@ def mix_cells(rows: Table, donors: Table, from_donor: _BoolArray) -> Table | Non
         return replace(rows, native=sparse_rows.mix_cells(row_csr, donor_csr, from_donor), library="scipy")
     if isinstance(rows.native, np.ndarray) and isinstance(donors.native, np.ndarray):
         return replace(rows, native=np.where(from_donor, donors.native, rows.native))
-    return rows.interleaved(donors, from_donor)
+    return rows.with_cells_from(donors, from_donor)
 
 
 def _mix_columns(rows: Table, donors: Table, positions: list[int]) -> Table:
     if rows.library == donors.library:
-        return rows.mixed(donors, positions)
+        return rows.with_columns_from(donors, positions)
     for position in positions:
         rows = rows.with_values(position, list(object_cells(donors, position)))
     return rows

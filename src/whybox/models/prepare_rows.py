@@ -255,7 +255,7 @@ def _restore_training_type(
         )
     cells = [None if is_missing(v) else _training_value(v, resolved, text=is_text) for v in _cells_of(column)]
     remark = f"Column {column.name!r} came as {_describe_type(value)} and was read as the {_describe_training_type(vocabulary)} that training had."
-    return table.replaced(table.names.index(column.name), cells), [remark]
+    return table.with_column(table.names.index(column.name), cells), [remark]
 
 
 def _cells_of(column: Column) -> list[Any]:

@@ -89,41 +89,49 @@ class _ModelColumns:
                 raise UnsupportedModelError(
                     f"the model uses CatBoost {kind.replace('_', ' ')}, which it turns into numbers by other models; that cannot be explained exactly."
                 )
-        self.floats = [_FloatFeature(d) for d in info["float_features"].items()] if "float_features" in info else []
-        self.cats = (
+        self.float_features = (
+            [_FloatFeature(d) for d in info["float_features"].items()] if "float_features" in info else []
+        )
+        self.category_features = (
             [_CatFeature(d) for d in info["categorical_features"].items()] if "categorical_features" in info else []
         )
-        flat_indices = sorted([f.flat_index for f in self.floats] + [c.flat_index for c in self.cats])
+        flat_indices = sorted(
+            [f.flat_index for f in self.float_features] + [c.flat_index for c in self.category_features]
+        )
         if (
             flat_indices != list(range(len(flat_indices)))
-            or [f.index for f in self.floats] != list(range(len(self.floats)))
-            or [c.index for c in self.cats] != list(range(len(self.cats)))
+            or [f.index for f in self.float_features] != list(range(len(self.float_features)))
+            or [c.index for c in self.category_features] != list(range(len(self.category_features)))
         ):
             root["features_info"].fail("feature numbers that are not 0, 1, 2, ...")
-        name_of_column = {f.flat_index: f.name for f in self.floats} | {c.flat_index: c.name for c in self.cats}
+        name_of_column = {f.flat_index: f.name for f in self.float_features} | {
+            c.flat_index: c.name for c in self.category_features
+        }
         self.names = tuple(name_of_column[i] for i in flat_indices)
-        self.named = bool(self.names) and all(
-            self.names
-        )  # trained on arrays, CatBoost stores empty names; "0", "1", ... are names like others
+        # trained on arrays, CatBoost stores empty names; "0", "1", ... are names like others
+        self.named = bool(self.names) and all(self.names)
         if not self.named:
             self.names = tuple(f"x{i}" for i in flat_indices)
         ctr_tables = _read_ctr_tables(root["ctr_data"]) if "ctr_data" in root else {}
         ctr_features = [_read_ctr(d, self, ctr_tables) for d in info["ctrs"].items()] if "ctrs" in info else []
-        one_hot = {c.flat_index: c.values for c in self.cats if c.values}
+        one_hot = {c.flat_index: c.values for c in self.category_features if c.values}
         self.encoder = CatBoostEncoder(
-            tuple(f.flat_index for f in self.floats),
+            tuple(f.flat_index for f in self.float_features),
             one_hot,
             tuple(c for c, _ in ctr_features),
-            frozenset(c.flat_index for c in self.cats),
+            frozenset(c.flat_index for c in self.category_features),
         )
-        # split_index counts borders of floats, then one-hot values, then borders of counters
-        self.splits: list[tuple[int, float, int]] = []  # (model column, border or code, flags)
-        for i, f in enumerate(self.floats):
-            self.splits += [(i, b, LESS_EQUAL | FLOAT32_SPLIT | f.nan_flag) for b in f.borders]
-        for i, values in enumerate(one_hot.values()):
-            self.splits += [(len(self.floats) + i, float(k), CATEGORICAL | SET_RIGHT) for k in range(len(values))]
-        for i, (_, borders) in enumerate(ctr_features):
-            self.splits += [(len(self.floats) + len(one_hot) + i, b, LESS_EQUAL | FLOAT32_SPLIT) for b in borders]
+        self.splits = self._list_splits([borders for _, borders in ctr_features])
+
+    def _list_splits(self, ctr_borders: list[list[float]]) -> list[tuple[int, float, int]]:
+        """The (model column, border or code, flags) of each split_index: borders of floats, one-hot values, borders of CTR features."""
+        floats, one_hot = self.float_features, self.encoder.one_hot
+        splits = [(i, b, LESS_EQUAL | FLOAT32_SPLIT | f.nan_flag) for i, f in enumerate(floats) for b in f.borders]
+        for i, values in enumerate(one_hot.values(), len(floats)):
+            splits += [(i, float(k), CATEGORICAL | SET_RIGHT) for k in range(len(values))]
+        for i, borders in enumerate(ctr_borders, len(floats) + len(one_hot)):
+            splits += [(i, b, LESS_EQUAL | FLOAT32_SPLIT) for b in borders]
+        return splits
 
     def inputs(self) -> Inputs:
         return Inputs(self.names, self.named, self.encoder, self.encoder.sources)
@@ -160,7 +168,7 @@ class _ModelColumns:
         return column, border, flags
 
     def _hash_of(self, column: int, code: float) -> int:
-        return list(self.encoder.one_hot.values())[column - len(self.floats)][int(code)]
+        return list(self.encoder.one_hot.values())[column - len(self.float_features)][int(code)]
 
 
 class _FloatFeature:
@@ -290,15 +298,23 @@ def _read_ctr_element(node: CheckedNode, columns: _ModelColumns) -> CtrElement:
     fields = node.fields(["combination_element"], ["cat_feature_index", "float_feature_index", "border", "value"])
     kind = fields["combination_element"].text()
     if kind == "cat_feature_value" and "cat_feature_index" in fields:
-        return CtrElement(columns.cats[fields["cat_feature_index"].integer(0, len(columns.cats) - 1)].flat_index)
+        return CtrElement(
+            columns.category_features[
+                fields["cat_feature_index"].integer(0, len(columns.category_features) - 1)
+            ].flat_index
+        )
     if kind == "float_feature" and "float_feature_index" in fields and "border" in fields:
         return CtrElement(
-            columns.floats[fields["float_feature_index"].integer(0, len(columns.floats) - 1)].flat_index,
+            columns.float_features[
+                fields["float_feature_index"].integer(0, len(columns.float_features) - 1)
+            ].flat_index,
             border=fields["border"].number(),
         )
     if kind == "cat_feature_exact_value" and "cat_feature_index" in fields and "value" in fields:
         return CtrElement(
-            columns.cats[fields["cat_feature_index"].integer(0, len(columns.cats) - 1)].flat_index,
+            columns.category_features[
+                fields["cat_feature_index"].integer(0, len(columns.category_features) - 1)
+            ].flat_index,
             equals=fields["value"].integer(-(2**31), 2**31 - 1),
         )
     raise UnknownFieldError(f"the counter ingredient {kind!r} at {node.path} is not known to this version of whybox.")

@@ -54,7 +54,7 @@ class CtrFeature:
     prior_weight: float
     shift: float
     scale: float
-    target: int
+    target_border: int
 
     @property
     def columns(self) -> tuple[int, ...]:
@@ -77,8 +77,8 @@ class CtrFeature:
         if kind in ("Counter", "FeatureFreq"):
             return counts[0], self.table.denominator
         if kind == "Buckets":
-            return counts[self.target], sum(counts)
-        return sum(counts[self.target + 1 :]), sum(counts)
+            return counts[self.target_border], sum(counts)
+        return sum(counts[self.target_border + 1 :]), sum(counts)
 
 
 @lru_cache(maxsize=200_000)
@@ -98,10 +98,10 @@ class CatBoostEncoder(Encoder):
         categorical: positions of all categorical columns.
     """
 
-    floats: tuple[int, ...]
+    float_positions: tuple[int, ...]
     one_hot: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     ctr_features: tuple[CtrFeature, ...] = ()
-    categorical: frozenset[int] = frozenset()
+    categorical_positions: frozenset[int] = frozenset()
 
     @property
     def is_elementwise(self) -> bool:
@@ -112,7 +112,7 @@ class CatBoostEncoder(Encoder):
     def sources(self) -> tuple[tuple[int, ...], ...]:
         """For each model column, the user's columns."""
         return (
-            *((position,) for position in self.floats),
+            *((position,) for position in self.float_positions),
             *((position,) for position in self.one_hot),
             *(c.columns for c in self.ctr_features),
         )
@@ -120,7 +120,7 @@ class CatBoostEncoder(Encoder):
     def learned_categories(self, table: Table | None) -> Mapping[int, Vocabulary]:
         """Return the categories that the model knows by their hashes; complete if a CTR feature of the column alone lists them."""
         vocabularies = {}
-        for position in sorted(self.categorical):
+        for position in sorted(self.categorical_positions):
             own_tables = [
                 counter.table.values for counter in self.ctr_features if counter.elements == (CtrElement(position),)
             ]
@@ -135,7 +135,7 @@ class CatBoostEncoder(Encoder):
         parts = [self._float_columns(table)]
         hashes = {
             position: self._category_hashes(table.column(position))
-            for position in sorted(self.categorical)
+            for position in sorted(self.categorical_positions)
             if self._is_read(position)
         }
         for position, values in self.one_hot.items():
@@ -150,7 +150,7 @@ class CatBoostEncoder(Encoder):
         return position in self.one_hot or any(position in c.columns for c in self.ctr_features)
 
     def _float_columns(self, table: Table) -> Floats:
-        rows = table.select(self.floats).matrix() if self.floats else np.empty((len(table), 0))
+        rows = table.select(self.float_positions).matrix() if self.float_positions else np.empty((len(table), 0))
         with np.errstate(over="ignore"):
             return np.asarray(rows.astype(np.float32).astype(np.float64))
 

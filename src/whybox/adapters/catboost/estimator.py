@@ -21,9 +21,9 @@ from whybox.models.base import Model, OwnPredict
 from whybox.models.blackbox import RawScores
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["ROUNDING", "adapt", "raw_scores", "row_decoder"]
+__all__ = ["RELATIVE_ROUNDING", "adapt", "raw_scores", "row_decoder"]
 
-ROUNDING: Final = 1e-12  # CatBoost sums leaves in float64
+RELATIVE_ROUNDING: Final = 1e-12  # CatBoost sums leaves in float64
 
 
 def adapt(obj: Any) -> Model:
@@ -45,7 +45,7 @@ def adapt(obj: Any) -> Model:
         model,
         predict,
         scale="raw",
-        relative=ROUNDING,
+        relative=RELATIVE_ROUNDING,
         domain=Domain(categories={}),
         decode=row_decoder(model),
         against=f"{import_path(obj)}, raw values",
@@ -55,7 +55,7 @@ def adapt(obj: Any) -> Model:
         own_predict=OwnPredict(
             predict.of_table,
             "raw",
-            ROUNDING,
+            RELATIVE_ROUNDING,
             f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')",
             "catboost",
         ),
@@ -92,8 +92,8 @@ def row_decoder(model: TreeEnsemble) -> _RowDecoder | None:
     encoder = model.inputs.encoder
     is_plain = (
         isinstance(encoder, CatBoostEncoder)
-        and not encoder.categorical
-        and encoder.floats == tuple(range(len(model.inputs.names)))
+        and not encoder.categorical_positions
+        and encoder.float_positions == tuple(range(len(model.inputs.names)))
     )
     return (
         None if is_plain or not isinstance(encoder, CatBoostEncoder) else _RowDecoder(encoder, len(model.inputs.names))
@@ -113,9 +113,9 @@ class _RowDecoder:
 
     def __call__(self, matrix: Floats) -> Any:
         rows = np.empty((len(matrix), self.width), dtype=object)
-        for i, position in enumerate(self.encoder.floats):
+        for i, position in enumerate(self.encoder.float_positions):
             rows[:, position] = matrix[:, i]
-        for position in self.encoder.categorical:
+        for position in self.encoder.categorical_positions:
             rows[:, position] = [f"category {i % 5} that training did not have" for i in range(len(matrix))]
         return rows
 

@@ -254,21 +254,23 @@ def _verify_xgboost(path: Path, model: Model) -> Model:
     def predict(rows: Floats) -> Floats:
         return subprocess_predict.predict_in_subprocess("xgboost", path, rows, str(rounds))
 
-    from whybox.adapters.xgboost.document import ROUNDING
+    from whybox.adapters.xgboost.document import RELATIVE_ROUNDING
     from whybox.adapters.xgboost.estimator import predict_domain
 
     against = "XGBoost's own predict of the file, in a process of its own"
     if isinstance(model, Linear):
-        return verify_linear(model, predict, relative=ROUNDING, against=against)
+        return verify_linear(model, predict, relative=RELATIVE_ROUNDING, against=against)
     if not isinstance(model, TreeEnsemble):
         return model
-    return verify_trees(model, predict, scale="raw", relative=ROUNDING, domain=predict_domain(model), against=against)
+    return verify_trees(
+        model, predict, scale="raw", relative=RELATIVE_ROUNDING, domain=predict_domain(model), against=against
+    )
 
 
 def _verify_lightgbm(path: Path, model: Model) -> Model:
     if not isinstance(model, TreeEnsemble) or not subprocess_predict.is_installed("lightgbm"):
         return model
-    from whybox.adapters.lightgbm.estimator import ROUNDING, predict_domain
+    from whybox.adapters.lightgbm.estimator import RELATIVE_ROUNDING, predict_domain
 
     raw = bool((model.tree_weight == 1.0).all())
 
@@ -280,7 +282,7 @@ def _verify_lightgbm(path: Path, model: Model) -> Model:
         model,
         predict,
         scale="raw" if raw else "response",
-        relative=ROUNDING,
+        relative=RELATIVE_ROUNDING,
         domain=predict_domain(model.inputs),
         against=against,
     )
@@ -289,21 +291,27 @@ def _verify_lightgbm(path: Path, model: Model) -> Model:
 def _verify_catboost(path: Path, model: Model) -> Model:
     if not isinstance(model, TreeEnsemble) or not subprocess_predict.is_installed("catboost"):
         return model
-    from whybox.adapters.catboost.estimator import ROUNDING, row_decoder
+    from whybox.adapters.catboost.estimator import RELATIVE_ROUNDING, row_decoder
 
     encoder = model.inputs.encoder
     arguments = ["cbm" if path.read_bytes()[:4] == b"CBM1" else "json"]
     decode = row_decoder(model)
     if decode is not None and isinstance(encoder, CatBoostEncoder):
-        arguments += [",".join(map(str, encoder.floats)), str(len(model.inputs.names))]
+        arguments += [",".join(map(str, encoder.float_positions)), str(len(model.inputs.names))]
 
     def predict(rows: Any) -> Floats:
-        matrix = rows if decode is None else rows[:, list(decode.encoder.floats)].astype(float)
+        matrix = rows if decode is None else rows[:, list(decode.encoder.float_positions)].astype(float)
         return subprocess_predict.predict_in_subprocess("catboost", path, matrix, *arguments)
 
     against = "CatBoost's own predict of the file, in a process of its own"
     return verify_trees(
-        model, predict, scale="raw", relative=ROUNDING, domain=Domain(categories={}), decode=decode, against=against
+        model,
+        predict,
+        scale="raw",
+        relative=RELATIVE_ROUNDING,
+        domain=Domain(categories={}),
+        decode=decode,
+        against=against,
     )
 
 

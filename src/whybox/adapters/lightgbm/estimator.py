@@ -25,9 +25,9 @@ from whybox.models.base import Model, OwnPredict, Scale
 from whybox.models.blackbox import RawScores
 from whybox.models.inputs import Inputs, NumberEncoder
 
-__all__ = ["ROUNDING", "adapt", "predict_domain", "raw_scores"]
+__all__ = ["RELATIVE_ROUNDING", "adapt", "predict_domain", "raw_scores"]
 
-ROUNDING: Final = 1e-12  # LightGBM sums leaves in float64 and writes them with 17 digits
+RELATIVE_ROUNDING: Final = 1e-12  # LightGBM sums leaves in float64 and writes them with 17 digits
 
 
 def adapt(obj: Any) -> Model:
@@ -57,7 +57,7 @@ def adapt(obj: Any) -> Model:
         model,
         predict,
         scale=scale,
-        relative=ROUNDING,
+        relative=RELATIVE_ROUNDING,
         domain=predict_domain(model.inputs),
         against=f"{import_path(obj)}, {'raw scores' if is_raw else 'predictions'}",
         rounds=PredictOfRounds(predict.predict_rounds, n_outputs) if is_raw else None,
@@ -67,7 +67,7 @@ def adapt(obj: Any) -> Model:
     own_predict = OwnPredict(
         _PredictTable(predict, model.inputs),
         scale,
-        ROUNDING,
+        RELATIVE_ROUNDING,
         f"{type(obj).__name__}.predict({'raw_score=True' if is_raw else ''})",
         "lightgbm",
     )
@@ -120,11 +120,11 @@ def predict_domain(inputs: Inputs) -> Domain:
 @dataclass(frozen=True)
 class _PredictMatrix:
     booster: Any
-    raw: bool
+    is_raw: bool
 
     def __call__(self, rows: Any) -> Floats:
         with suppress_warnings():
-            return as_columns(self.booster.predict(rows, raw_score=self.raw, validate_features=False))
+            return as_columns(self.booster.predict(rows, raw_score=self.is_raw, validate_features=False))
 
     def predict_rounds(self, rows: Floats, first: int, last: int) -> Floats:
         """Predict with some rounds."""
@@ -132,7 +132,7 @@ class _PredictMatrix:
             return as_columns(
                 self.booster.predict(
                     rows,
-                    raw_score=self.raw,
+                    raw_score=self.is_raw,
                     start_iteration=first,
                     num_iteration=last - first,
                     validate_features=False,

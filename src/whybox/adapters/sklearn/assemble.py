@@ -17,7 +17,7 @@ from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.trees import TreeEnsemble
 
 __all__ = [
-    "ROUNDING",
+    "RELATIVE_ROUNDING",
     "UnverifiedModel",
     "allows_nan",
     "fitted_attribute",
@@ -26,7 +26,7 @@ __all__ = [
     "wrap_model",
 ]
 
-ROUNDING = 1e-12  # scikit-learn sums in float64
+RELATIVE_ROUNDING = 1e-12  # scikit-learn sums in float64
 
 
 @final
@@ -66,7 +66,7 @@ def verify_and_attach(reading: UnverifiedModel, estimator: Any) -> Model:
         reading.model,
         predict.rows,
         scale=reading.scale,
-        relative=ROUNDING,
+        relative=RELATIVE_ROUNDING,
         domain=reading.domain,
         decode=reading.decode,
         against=f"{import_path(estimator)}.{_method_name(reading.predict)}",
@@ -77,7 +77,7 @@ def verify_and_attach(reading: UnverifiedModel, estimator: Any) -> Model:
         own_predict=OwnPredict(
             predict,
             reading.scale,
-            ROUNDING,
+            RELATIVE_ROUNDING,
             f"{type(estimator).__name__}.{_method_name(reading.predict)}",
             "scikit-learn",
         ),
@@ -85,7 +85,7 @@ def verify_and_attach(reading: UnverifiedModel, estimator: Any) -> Model:
 
 
 def wrap_model(
-    model: Model, predict: Callable[[Any], Any], scale: Scale, estimator: Any, relative: float = ROUNDING
+    model: Model, predict: Callable[[Any], Any], scale: Scale, estimator: Any, relative: float = RELATIVE_ROUNDING
 ) -> Model:
     """Return a verified inner model with the predict of its wrapper (Pipeline, search, ensemble)."""
     own_call = _PredictAsColumns(predict, len(model.outputs.names))

@@ -206,13 +206,13 @@ class _CodesToCategories:
     """Converts codes back to categories, so that the estimator's public predict can evaluate probe rows."""
 
     categories: dict[int, tuple[Any, ...]]
-    objects: bool
+    as_objects: bool
 
     def __call__(self, matrix: Floats) -> Any:
         is_numeric = all(
             isinstance(v, (int, float, np.number)) for categories in self.categories.values() for v in categories
         )
-        rows: Any = matrix.astype(object) if self.objects or not is_numeric else matrix.copy()
+        rows: Any = matrix.astype(object) if self.as_objects or not is_numeric else matrix.copy()
         for column, categories in self.categories.items():
             unseen: Any = max(categories, default=0) + 1 if is_numeric else "a category that training did not have"
             category_of_code = np.array([*categories, unseen], dtype=object)

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from whybox.adapters.common import refuse_one_class
-from whybox.adapters.sklearn.assemble import ROUNDING, wrap_model
+from whybox.adapters.sklearn.assemble import RELATIVE_ROUNDING, wrap_model
 from whybox.adapters.sklearn.trees import probability_outputs
 from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
@@ -187,7 +187,8 @@ def _joined_verdict(parts: Sequence[_Member]) -> Verdict:
 def _members_rounding(parts: Sequence[_Member]) -> float:
     """Relative rounding of the members' own sums."""
     return max(
-        (p.model.own_predict.relative_rounding for p in parts if p.model.own_predict is not None), default=ROUNDING
+        (p.model.own_predict.relative_rounding for p in parts if p.model.own_predict is not None),
+        default=RELATIVE_ROUNDING,
     )
 
 

@@ -89,7 +89,7 @@ def verify_trees(
             for position, column in enumerate(columns)
             if int(column) in (domain.categories or {})
         }
-        checked = _verify(
+        checked = _compare_on_probe_rows(
             narrowed_trees(model),
             wide_rows.predict_of_narrow_rows(predict),
             scale,
@@ -99,7 +99,7 @@ def verify_trees(
             None if rounds is None else replace(rounds, predict=wide_rows.rounds_of_narrow_rows(rounds.predict)),
         )
     else:
-        checked = _verify(model, predict, scale, relative, domain, decode, rounds)
+        checked = _compare_on_probe_rows(model, predict, scale, relative, domain, decode, rounds)
     return replace(model, verdict=replace(checked, against=against))
 
 
@@ -110,7 +110,7 @@ def narrowed_trees(model: TreeEnsemble) -> TreeEnsemble:
     return narrow_model
 
 
-def _verify(
+def _compare_on_probe_rows(
     model: TreeEnsemble,
     predict: Callable[[Any], Floats],
     scale: Scale,

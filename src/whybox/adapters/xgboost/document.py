@@ -23,26 +23,26 @@ from whybox.models.linear import Linear
 from whybox.models.links import Link, Outputs
 from whybox.models.trees import CATEGORICAL, StackedTrees, TreeEnsemble
 
-__all__ = ["ROUNDING", "ReadContext", "read_document"]
+__all__ = ["RELATIVE_ROUNDING", "ReadContext", "read_document"]
 
 _RoundsAndNotes = tuple[tuple[int, int] | None, tuple[str, ...]]  # rounds that count and rounds there are; notes
-ROUNDING: Final = 2e-6  # XGBoost sums leaves in float32
+RELATIVE_ROUNDING: Final = 2e-6  # XGBoost sums leaves in float32
 MAJOR_VERSIONS: Final = (1, 2, 3)
 
 
-def _logit(p: Floats) -> Floats:
+def _logit_of_score(p: Floats) -> Floats:
     if not ((p > 0) & (p < 1)).all():
         raise ModelFileError(f"the model's base_score {p} is not a probability, though its objective is logistic.")
     return np.asarray(np.log(p) - np.log1p(-p))
 
 
-def _log(x: Floats) -> Floats:
+def _log_of_score(x: Floats) -> Floats:
     if not (x > 0).all():
         raise ModelFileError(f"the model's base_score {x} is not positive, though its objective has a log link.")
     return np.asarray(np.log(x))
 
 
-def _unchanged(x: Floats) -> Floats:
+def _unchanged_score(x: Floats) -> Floats:
     return x
 
 
@@ -55,7 +55,7 @@ def _inverse_cumulative_softplus(x: Floats) -> Floats:
 
 @final
 @dataclass(frozen=True)
-class _Objective:
+class _ObjectiveFacts:
     link: Link
     margin_of: Callable[[Floats], Floats]  # base_score is kept on the scale of predictions
     raw_units: str
@@ -65,43 +65,55 @@ class _Objective:
 
 _IDENTITY_LINK, _SIGMOID_LINK, _EXP_LINK = Link(), Link("sigmoid"), Link("exp")
 _LOG_UNITS: Final = "log of the prediction"
-_OBJECTIVES: Final[dict[str, _Objective]] = {
-    "reg:squarederror": _Objective(_IDENTITY_LINK, _unchanged, "prediction"),
-    "reg:linear": _Objective(_IDENTITY_LINK, _unchanged, "prediction"),
-    "reg:squaredlogerror": _Objective(_IDENTITY_LINK, _unchanged, "prediction"),
-    "reg:pseudohubererror": _Objective(
-        _IDENTITY_LINK, _unchanged, "prediction", parameter_blocks=("reg_loss_param", "pseudo_huber_param")
+_OBJECTIVES: Final[dict[str, _ObjectiveFacts]] = {
+    "reg:squarederror": _ObjectiveFacts(_IDENTITY_LINK, _unchanged_score, "prediction"),
+    "reg:linear": _ObjectiveFacts(_IDENTITY_LINK, _unchanged_score, "prediction"),
+    "reg:squaredlogerror": _ObjectiveFacts(_IDENTITY_LINK, _unchanged_score, "prediction"),
+    "reg:pseudohubererror": _ObjectiveFacts(
+        _IDENTITY_LINK, _unchanged_score, "prediction", parameter_blocks=("reg_loss_param", "pseudo_huber_param")
     ),
-    "reg:absoluteerror": _Objective(_IDENTITY_LINK, _unchanged, "prediction"),
-    "reg:quantileerror": _Objective(
-        _IDENTITY_LINK, _unchanged, "prediction", parameter_blocks=("quantile_loss_param",)
+    "reg:absoluteerror": _ObjectiveFacts(_IDENTITY_LINK, _unchanged_score, "prediction"),
+    "reg:quantileerror": _ObjectiveFacts(
+        _IDENTITY_LINK, _unchanged_score, "prediction", parameter_blocks=("quantile_loss_param",)
     ),
-    "reg:expectileerror": _Objective(
+    "reg:expectileerror": _ObjectiveFacts(
         Link("cumulative softplus"),
         _inverse_cumulative_softplus,
         "rise over the level below (softplus)",
         parameter_blocks=("expectile_loss_param",),
     ),
-    "reg:logistic": _Objective(_SIGMOID_LINK, _logit, "log-odds", "probability"),
-    "binary:logistic": _Objective(_SIGMOID_LINK, _logit, "log-odds", "probability"),
-    "binary:logitraw": _Objective(_IDENTITY_LINK, _unchanged, "log-odds", "log-odds"),
-    "binary:hinge": _Objective(Link("step"), _unchanged, "margin", "class"),
-    "multi:softprob": _Objective(
-        Link("softmax"), _unchanged, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)
+    "reg:logistic": _ObjectiveFacts(_SIGMOID_LINK, _logit_of_score, "log-odds", "probability"),
+    "binary:logistic": _ObjectiveFacts(_SIGMOID_LINK, _logit_of_score, "log-odds", "probability"),
+    "binary:logitraw": _ObjectiveFacts(_IDENTITY_LINK, _unchanged_score, "log-odds", "log-odds"),
+    "binary:hinge": _ObjectiveFacts(Link("step"), _unchanged_score, "margin", "class"),
+    "multi:softprob": _ObjectiveFacts(
+        Link("softmax"), _unchanged_score, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)
     ),
-    "multi:softmax": _Objective(
-        Link("softmax"), _unchanged, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)
+    "multi:softmax": _ObjectiveFacts(
+        Link("softmax"), _unchanged_score, "log-odds (softmax)", "probability", ("softmax_multiclass_param",)
     ),
-    "count:poisson": _Objective(_EXP_LINK, _log, _LOG_UNITS, parameter_blocks=("poisson_regression_param",)),
-    "reg:gamma": _Objective(_EXP_LINK, _log, _LOG_UNITS, parameter_blocks=("reg_loss_param", "gamma_regression_param")),
-    "reg:tweedie": _Objective(_EXP_LINK, _log, _LOG_UNITS, parameter_blocks=("tweedie_regression_param",)),
-    "survival:cox": _Objective(_EXP_LINK, _log, "log hazard ratio", "hazard ratio"),
-    "survival:aft": _Objective(_EXP_LINK, _log, "log of survival time", "survival time", ("aft_loss_param",)),
-    "rank:pairwise": _Objective(
-        _IDENTITY_LINK, _unchanged, "score", "score", ("lambdarank_param", "lambda_rank_param")
+    "count:poisson": _ObjectiveFacts(
+        _EXP_LINK, _log_of_score, _LOG_UNITS, parameter_blocks=("poisson_regression_param",)
     ),
-    "rank:ndcg": _Objective(_IDENTITY_LINK, _unchanged, "score", "score", ("lambdarank_param", "lambda_rank_param")),
-    "rank:map": _Objective(_IDENTITY_LINK, _unchanged, "score", "score", ("lambdarank_param", "lambda_rank_param")),
+    "reg:gamma": _ObjectiveFacts(
+        _EXP_LINK, _log_of_score, _LOG_UNITS, parameter_blocks=("reg_loss_param", "gamma_regression_param")
+    ),
+    "reg:tweedie": _ObjectiveFacts(
+        _EXP_LINK, _log_of_score, _LOG_UNITS, parameter_blocks=("tweedie_regression_param",)
+    ),
+    "survival:cox": _ObjectiveFacts(_EXP_LINK, _log_of_score, "log hazard ratio", "hazard ratio"),
+    "survival:aft": _ObjectiveFacts(
+        _EXP_LINK, _log_of_score, "log of survival time", "survival time", ("aft_loss_param",)
+    ),
+    "rank:pairwise": _ObjectiveFacts(
+        _IDENTITY_LINK, _unchanged_score, "score", "score", ("lambdarank_param", "lambda_rank_param")
+    ),
+    "rank:ndcg": _ObjectiveFacts(
+        _IDENTITY_LINK, _unchanged_score, "score", "score", ("lambdarank_param", "lambda_rank_param")
+    ),
+    "rank:map": _ObjectiveFacts(
+        _IDENTITY_LINK, _unchanged_score, "score", "score", ("lambdarank_param", "lambda_rank_param")
+    ),
 }
 _RANKING_STATE_FIELDS: Final = (
     "num_pairs",
@@ -156,7 +168,7 @@ def read_document(node: CheckedNode, context: ReadContext) -> Model:
         ["gradient_booster", "learner_model_param", "objective"],
         ["attributes", "feature_names", "feature_types", "metrics", "learner_train_param"],
     )
-    objective = _objective(learner["objective"])
+    objective = _read_objective(learner["objective"])
     parameters = learner["learner_model_param"].fields(
         ["base_score", "num_class", "num_feature"], ["num_target", "boost_from_average"]
     )
@@ -175,17 +187,17 @@ def read_document(node: CheckedNode, context: ReadContext) -> Model:
     types = [d.text() for d in learner["feature_types"].items()] if "feature_types" in learner else []
     if (names and len(names) != width) or (types and len(types) != width):
         learner["gradient_booster"].fail(f"{len(names)} feature names and {len(types)} types for {width} features")
-    outputs = _outputs(learner["objective"], objective, n_outputs, context)
+    outputs = _read_outputs(learner["objective"], objective, n_outputs, context)
     attributes = learner["attributes"].value if "attributes" in learner else {}
     if name == "gblinear":
-        return _read_linear(booster, base, n_outputs, outputs, _inputs(names, width, {}, context), context)
+        return _read_linear(booster, base, n_outputs, outputs, _read_inputs(names, width, {}, context), context)
     trees, categories, (rounds, notes) = _read_booster(
         booster, name, width, n_outputs, types, context, attributes if isinstance(attributes, dict) else {}
     )
     return TreeEnsemble.from_trees(
         trees,
         base=base,
-        inputs=_inputs(names, width, categories, context),
+        inputs=_read_inputs(names, width, categories, context),
         outputs=outputs,
         kind=context.kind,
         rounds_used=rounds,
@@ -194,7 +206,7 @@ def read_document(node: CheckedNode, context: ReadContext) -> Model:
     )
 
 
-def _objective(node: CheckedNode) -> _Objective:
+def _read_objective(node: CheckedNode) -> _ObjectiveFacts:
     name = (
         CheckedNode(node.value.get("name"), f"{node.path}.name").text()
         if isinstance(node.value, dict)
@@ -208,7 +220,7 @@ def _objective(node: CheckedNode) -> _Objective:
     return _OBJECTIVES[name]
 
 
-def _base_score(node: CheckedNode, objective: _Objective, n_outputs: int) -> Floats:
+def _base_score(node: CheckedNode, objective: _ObjectiveFacts, n_outputs: int) -> Floats:
     text = node.text() if isinstance(node.value, str) else str(node.value)
     texts = text.strip().removeprefix("[").removesuffix("]").split(",")
     values = [CheckedNode(p.strip(), node.path).float32() for p in texts]
@@ -217,7 +229,7 @@ def _base_score(node: CheckedNode, objective: _Objective, n_outputs: int) -> Flo
     return objective.margin_of(np.array(values * n_outputs if len(values) == 1 else values))
 
 
-def _outputs(node: CheckedNode, objective: _Objective, n_outputs: int, context: ReadContext) -> Outputs:
+def _read_outputs(node: CheckedNode, objective: _ObjectiveFacts, n_outputs: int, context: ReadContext) -> Outputs:
     negative_class = None
     if objective.link.name == "softmax":
         names = context.classes or tuple(str(k) for k in range(n_outputs))
@@ -247,7 +259,7 @@ def _level_names(node: CheckedNode, n_outputs: int) -> tuple[str, ...]:
     return tuple(f"y{k}" for k in range(n_outputs))
 
 
-def _inputs(
+def _read_inputs(
     names: list[str], width: int, categories: dict[int, tuple[Any, ...] | None], context: ReadContext
 ) -> Inputs:
     numbers = NumberEncoder(

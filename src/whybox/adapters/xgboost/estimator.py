@@ -20,7 +20,7 @@ from whybox.adapters.files.strict_document import CheckedNode
 from whybox.adapters.files.ubjson import parse_ubjson
 from whybox.adapters.verification.verify import Domain, PredictOfRounds, verify_linear, verify_trees
 from whybox.adapters.xgboost.category_names import DamagedNamesEncoder
-from whybox.adapters.xgboost.document import ROUNDING, ReadContext, read_document
+from whybox.adapters.xgboost.document import RELATIVE_ROUNDING, ReadContext, read_document
 from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model, OwnPredict
@@ -93,7 +93,7 @@ def _read_and_verify(booster: Any, estimator: Any, obj: Any) -> Model:
             model,
             predict,
             scale="raw",
-            relative=ROUNDING,
+            relative=RELATIVE_ROUNDING,
             domain=predict_domain(model),
             against=f"{import_path(obj)}, margins",
             rounds=None if per_round is None else PredictOfRounds(predict.predict_rounds, per_round),
@@ -102,16 +102,16 @@ def _read_and_verify(booster: Any, estimator: Any, obj: Any) -> Model:
         predict = _PredictMatrix(booster, used_rounds, len(model.outputs.names))
         # Which base score counts for several outputs differs between versions: hold on to what this one predicts for a row of zeros.
         base = predict(np.zeros((1, model.inputs.width)))[0]
-        if np.abs(base - model.base_values).max() > ROUNDING * np.abs(base).max():
+        if np.abs(base - model.base_values).max() > RELATIVE_ROUNDING * np.abs(base).max():
             model = replace(model, base_values=base)
-        model = verify_linear(model, predict, relative=ROUNDING, against=f"{import_path(obj)}, margins")
+        model = verify_linear(model, predict, relative=RELATIVE_ROUNDING, against=f"{import_path(obj)}, margins")
     what = f"{type(obj).__name__}.predict(output_margin=True)"
     return replace(
         model,
         own_predict=OwnPredict(
             _PredictTable(booster, used_rounds, missing, len(model.outputs.names), isinstance(model, TreeEnsemble)),
             "raw",
-            ROUNDING,
+            RELATIVE_ROUNDING,
             what,
             "xgboost",
         ),
@@ -152,8 +152,8 @@ class _PredictMatrix:
     """Margins of the booster on the model's own matrix."""
 
     booster: Any
-    rounds: tuple[int, int] | None
-    outputs: int
+    used_rounds: tuple[int, int] | None
+    n_outputs: int
 
     def __call__(self, matrix: Floats) -> Floats:
         import xgboost
@@ -165,7 +165,7 @@ class _PredictMatrix:
             enable_categorical=True,
         )
         margins = self.booster.predict(
-            data, output_margin=True, iteration_range=self.rounds or (0, 0), strict_shape=True
+            data, output_margin=True, iteration_range=self.used_rounds or (0, 0), strict_shape=True
         )
         return as_columns(margins)
 
@@ -184,10 +184,10 @@ class _PredictTable:
     """Margins of the booster on the user's rows, through the library's own reading of the frame."""
 
     booster: Any
-    rounds: tuple[int, int] | None
+    used_rounds: tuple[int, int] | None
     missing: float
-    outputs: int
-    trees: bool
+    n_outputs: int
+    is_tree_model: bool
 
     def __call__(self, table: Table) -> Floats:
         import xgboost
@@ -196,7 +196,7 @@ class _PredictTable:
             with suppress_warnings():
                 margins = self.booster.inplace_predict(
                     table.native,
-                    iteration_range=self.rounds or (0, 0),
+                    iteration_range=self.used_rounds or (0, 0),
                     predict_type="margin",
                     missing=self.missing,
                     strict_shape=True,
@@ -217,17 +217,21 @@ class _PredictTable:
                 enable_categorical=True,
             )
             return as_columns(
-                self.booster.predict(data, output_margin=True, iteration_range=self.rounds or (0, 0), strict_shape=True)
+                self.booster.predict(
+                    data, output_margin=True, iteration_range=self.used_rounds or (0, 0), strict_shape=True
+                )
             )
 
     def _reads_array_directly(self, rows: Any) -> bool:
         is_float_array = isinstance(rows, np.ndarray) and rows.dtype in (np.float32, np.float64)
-        return is_float_array and self.trees and "c" not in (self.booster.feature_types or [])
+        return is_float_array and self.is_tree_model and "c" not in (self.booster.feature_types or [])
 
     def _as_frame(self, table: Table, names: list[str] | None) -> Any:
         if table.library in ("pandas", "polars"):
             return (
-                table.native if names is None or list(table.names) == list(names) else table.renamed(names).to_pandas()
+                table.native
+                if names is None or list(table.names) == list(names)
+                else table.with_names(names).to_pandas()
             )
         frame = table.to_pandas()
         for i, feature_type in enumerate(self.booster.feature_types or []):

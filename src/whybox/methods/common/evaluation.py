@@ -234,7 +234,7 @@ class HybridEvaluator:
             here = np.flatnonzero(pattern == p)
             block = base if len(here) == len(row) else base.rows(here)
             if patterns[p]:
-                block = block.mixed(donors.rows(donor[here]), patterns[p])
+                block = block.with_columns_from(donors.rows(donor[here]), patterns[p])
             outputs.append(self._checked(self._predict(block), row[here]))
         return np.concatenate(outputs)
 

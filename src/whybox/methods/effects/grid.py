@@ -82,7 +82,7 @@ def product(a: Grid, b: Grid) -> Grid:
     """Return every point of one feature with every point of another."""
     left = np.repeat(np.arange(len(a)), len(b))
     right = np.tile(np.arange(len(b)), len(a))
-    both = a.table.rows(left).mixed(b.table.rows(right), b.members)
+    both = a.table.rows(left).with_columns_from(b.table.rows(right), b.members)
     at = np.where((a.at >= 0) & (b.at >= 0), a.at * len(b) + b.at, -1)
     features, points = (*a.features, *b.features), (*a.points, *b.points)
     return Grid(features, points, both, at, a.same & b.same, given=a.given or b.given, sides=(a, b))

@@ -189,7 +189,7 @@ class PredictEvaluator:
         rows = np.arange(size) % len(self.rows)
         block = self.rows.table.rows(rows)
         if grid is not None:
-            block = block.mixed(grid.table.rows(np.arange(size) % len(grid)), grid.members)
+            block = block.with_columns_from(grid.table.rows(np.arange(size) % len(grid)), grid.members)
         self.hybrids.predict(block)
 
     def _start(self, grids: Sequence[Grid] = (), requests: Sequence[Request] = ()) -> None:

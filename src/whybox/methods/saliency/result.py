@@ -221,7 +221,7 @@ def _one(q: Question, found: MethodOutput, which: int, balance: _Balance | None,
 def _table(given: Input) -> Table:
     """Rows of features under the names they came with."""
     table = snapshot_table(as_table(given.x))
-    return table.renamed(given.names if given.names is not None else [f"x{i}" for i in range(table.width)])
+    return table.with_names(given.names if given.names is not None else [f"x{i}" for i in range(table.width)])
 
 
 def _shown(given: Input, coords: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:

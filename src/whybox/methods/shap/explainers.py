@@ -19,7 +19,7 @@ from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
 from whybox.methods.shap.options import AUTOMATIC, ShapOptions
-from whybox.methods.shap.plan import KernelPlan, measured
+from whybox.methods.shap.plan import KernelPlan, measure
 from whybox.methods.shap.problem import ShapProblem, resolve_problem
 from whybox.methods.shap.result import run
 from whybox.models.base import Model
@@ -162,7 +162,7 @@ class _Explainer:
         compiled, order = self._compiled(self.model.inputs.names, sparse=sparse), self.options.order
         problem, spec = compiled.problem, self._spec(compiled.problem)
         problem.check_evals(int(rows))
-        made = measured(compiled.plan(order, int(rows)), problem, order)
+        made = measure(compiled.plan(order, int(rows)), problem, order)
         return replace(
             made,
             method=spec.title,

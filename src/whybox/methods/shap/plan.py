@@ -26,13 +26,13 @@ __all__ = [
     "attribution",
     "cheapest",
     "choices",
-    "measured",
+    "measure",
     "rules",
     "with_attributions",
 ]
 
 # Nanoseconds a vector instruction of the estimate takes, on a 2.6 GHz server core; only their ratios decide.
-_WALK: Final = {
+WALK_NANOSECONDS: Final = {
     ("avx512", "float32"): 0.22,
     ("avx512", "float64"): 0.22,
     ("avx2", "float32"): 0.24,
@@ -40,7 +40,7 @@ _WALK: Final = {
     ("plain", "float32"): 1.2,
     ("plain", "float64"): 2.0,
 }
-_TABLE: Final = {
+TABLE_NANOSECONDS: Final = {
     ("avx512", "float32"): 0.38,
     ("avx512", "float64"): 0.37,
     ("avx2", "float32"): 0.22,
@@ -48,16 +48,16 @@ _TABLE: Final = {
     ("plain", "float32"): 0.24,
     ("plain", "float64"): 0.45,
 }
-_BUILD_WALK, _BUILD_TABLE = 3.5e-9, 1.5e-9  # seconds a multiplication
-_FAR: Final = 60e6  # bytes of tables that double the time of a look-up: they no longer lie near
+SECONDS_TO_BUILD_WALK, SECONDS_TO_BUILD_TABLE = 3.5e-9, 1.5e-9  # seconds a multiplication
+LOOKUP_DOUBLING_BYTES: Final = 60e6  # bytes of tables that double the time of a look-up: they leave the caches
 ROWS_PER_BLOCK: Final = 16384  # rows that are encoded and explained before the next are: trees that are not kept are compiled again for each
-_NEAR: Final = 32768  # bytes that lie nearest to a core: a block's columns and sums, if they fit
-_MOVE: Final = 1.2e-9  # seconds to bring one number of a row into its lane, or back
-_HALVE, _SPREAD = 2.5e-9, 3e-9  # seconds a number of the result, for matrices and for terms
-_MOST_TABLES: Final = 1 << 29  # bytes; beyond, tables are not considered
-_MOST_PLAYERS: Final = 12  # on one path, for tables of whole patterns
-_PILOT_RUNS: Final = 3  # timings of the pilot, of which the smallest counts
-_SAMPLE: Final = 30_000  # nodes looked at for an estimate; more are scaled up from evenly spaced trees
+NEAREST_CACHE_BYTES: Final = 32768  # bytes of the first cache of a core, for the columns and sums of a block
+SECONDS_PER_NUMBER_MOVED: Final = 1.2e-9  # seconds to bring one number of a row into its lane, or back
+SECONDS_PER_MATRIX_NUMBER, SECONDS_PER_TERM = 2.5e-9, 3e-9  # seconds a number of the result, for matrices and for terms
+MAX_TABLE_BYTES: Final = 1 << 29  # bytes; beyond, tables are not considered
+MAX_TABLE_PLAYERS: Final = 12  # on one path, for tables of whole patterns
+PILOT_RUNS: Final = 3  # timings of the pilot, of which the smallest counts
+NODES_SAMPLED: Final = 30_000  # nodes looked at for an estimate; more are scaled up from evenly spaced trees
 
 
 @final
@@ -166,22 +166,26 @@ def choices(problem: ShapProblem, order: int) -> tuple[KernelPlan, ...]:
     sets = [s for s in compiled_trees.instruction_sets() if wanted in (None, s.name)]
     arithmetic: Arithmetic = problem.options.dtype or ("float32" if forest.float32_sums else "float64")
     blank = KernelPlan(
-        "", arithmetic=arithmetic, threads=threads, trees=forest.n_trees, memory_bytes=_scratch(problem, order, threads)
+        "",
+        arithmetic=arithmetic,
+        threads=threads,
+        trees=forest.n_trees,
+        memory_bytes=_working_bytes(problem, order, threads),
     )
-    found = _lanes(problem, order, blank, sets[0]) if forest.n_trees and not forest.has_linear_leaves else []
+    plans = _vector_plans(problem, order, blank, sets[0]) if forest.n_trees and not forest.has_linear_leaves else []
     # the lane walk can do whatever the walk of one row at a time can, faster
-    if not any(p.kernel == "lane walk" for p in found):
-        found.append(_walk(problem, order, blank))
+    if not any(p.kernel == "lane walk" for p in plans):
+        plans.append(_row_walk_plan(problem, order, blank))
     if order == 2:
-        found = [replace(p, row_seconds=p.row_seconds + _assembled(problem)) for p in found]
+        plans = [replace(p, row_seconds=p.row_seconds + _seconds_to_assemble(problem)) for p in plans]
     kernel, bits = compiled_trees.forced_choice("kernel"), compiled_trees.forced_choice("bits")
-    return tuple([p for p in found if kernel in (None, p.kernel) and bits in (None, p.bits)] or found)
+    return tuple([p for p in plans if kernel in (None, p.kernel) and bits in (None, p.bits)] or plans)
 
 
-def _assembled(problem: ShapProblem) -> float:
+def _seconds_to_assemble(problem: ShapProblem) -> float:
     """Seconds to write a row's interactions into fresh memory and to make its main effects of them."""
     numbers = float(np.prod(problem.shape(2))) * len(problem.model.outputs.names)
-    return numbers * (_SPREAD if problem.options.sparse else _HALVE)
+    return numbers * (SECONDS_PER_TERM if problem.options.sparse else SECONDS_PER_MATRIX_NUMBER)
 
 
 def with_attributions(pairs: KernelPlan, attributions: KernelPlan) -> KernelPlan:
@@ -204,18 +208,18 @@ def _tables_held(table_bytes: float) -> float:
     return min(table_bytes, compiled_trees.MAX_COMPILED_KEPT + compiled_trees.MAX_COMPILED_AT_ONCE)
 
 
-def cheapest(found: tuple[KernelPlan, ...], rows: int) -> KernelPlan:
+def cheapest(plans: tuple[KernelPlan, ...], rows: int) -> KernelPlan:
     """Return the choice that costs least for this many rows."""
-    planned = [replace(p, rows=rows) for p in found]
+    planned = [replace(p, rows=rows) for p in plans]
     best = min(planned, key=lambda p: p.seconds)
     return replace(best, considered=tuple((p.kernel, p.bits, p.seconds) for p in planned))
 
 
-def _lanes(problem: ShapProblem, order: int, blank: KernelPlan, instructions: Instructions) -> list[KernelPlan]:
+def _vector_plans(problem: ShapProblem, order: int, blank: KernelPlan, instructions: Instructions) -> list[KernelPlan]:
     forest = problem.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
     single = blank.arithmetic == "float32"
-    step = max(1, len(forest.left) // _SAMPLE)
+    step = max(1, len(forest.left) // NODES_SAMPLED)
     scale = forest.n_trees / len(range(0, forest.n_trees, step))
     every = rules(problem, order, blank.arithmetic)
     background = 0 if problem.background is None else len(problem.background.matrix)
@@ -225,13 +229,8 @@ def _lanes(problem: ShapProblem, order: int, blank: KernelPlan, instructions: In
     # background rows by columns, and which way each goes in the tree that is being compiled
     sorting = background * (16.0 * forest.inputs.width + blank.threads * (largest + 4.0 * deepest + 8))
     wide = moved * instructions.rows[blank.arithmetic] * (4 if single else 8)
-    tries: list[tuple[Literal["lane walk", "pattern tables"], int]] = []
-    if problem.background is None and order == 1:
-        tries += [("lane walk", b) for b in (2, 4, 5)]
-    if longest <= _MOST_PLAYERS:
-        tries += [("pattern tables", b) for b in (6, 7, 8)]
     out = []
-    for kernel, bits in tries:
+    for kernel, bits in _vector_choices(walk=problem.background is None and order == 1, longest=longest):
         vectors, entries, build = compiled_trees.count_work(
             forest,
             problem.players.of_column,
@@ -246,11 +245,15 @@ def _lanes(problem: ShapProblem, order: int, blank: KernelPlan, instructions: In
             step=step,
         )
         size = entries * scale * (4 if single else 8)
-        if kernel == "pattern tables" and size > _MOST_TABLES:
+        if kernel == "pattern tables" and size > MAX_TABLE_BYTES:
             continue
         key = (instructions.name, blank.arithmetic)
-        speed = _WALK[key] if kernel == "lane walk" else _TABLE[key] * (1 + size / _FAR)
-        if wide > _NEAR and order == 1:
+        speed = (
+            WALK_NANOSECONDS[key]
+            if kernel == "lane walk"
+            else TABLE_NANOSECONDS[key] * (1 + size / LOOKUP_DOUBLING_BYTES)
+        )
+        if wide > NEAREST_CACHE_BYTES and order == 1:
             speed *= 1.1 if kernel == "lane walk" else 1.6  # tables take more of the nearest cache, so they lose more
         out.append(
             replace(
@@ -260,15 +263,28 @@ def _lanes(problem: ShapProblem, order: int, blank: KernelPlan, instructions: In
                 bits=bits,
                 block=instructions.rows[blank.arithmetic],
                 table_bytes=size,
-                build_seconds=build * scale * (_BUILD_WALK if kernel == "lane walk" else _BUILD_TABLE),
-                row_seconds=vectors * scale * speed * 1e-9 / instructions.rows[blank.arithmetic] + moved * _MOVE,
+                build_seconds=build
+                * scale
+                * (SECONDS_TO_BUILD_WALK if kernel == "lane walk" else SECONDS_TO_BUILD_TABLE),
+                row_seconds=vectors * scale * speed * 1e-9 / instructions.rows[blank.arithmetic]
+                + moved * SECONDS_PER_NUMBER_MOVED,
                 memory_bytes=blank.memory_bytes + _tables_held(size) + sorting,
             )
         )
     return out
 
 
-def _walk(problem: ShapProblem, order: int, blank: KernelPlan) -> KernelPlan:
+def _vector_choices(*, walk: bool, longest: int) -> list[tuple[Literal["lane walk", "pattern tables"], int]]:
+    """Return vector kernels and bits of their tables, where the longest path has this many players."""
+    choices: list[tuple[Literal["lane walk", "pattern tables"], int]] = []
+    if walk:
+        choices += [("lane walk", bits) for bits in (2, 4, 5)]
+    if longest <= MAX_TABLE_PLAYERS:
+        choices += [("pattern tables", bits) for bits in (6, 7, 8)]
+    return choices
+
+
+def _row_walk_plan(problem: ShapProblem, order: int, blank: KernelPlan) -> KernelPlan:
     """Row by row: against every background row, or along every path."""
     forest = problem.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
@@ -287,7 +303,7 @@ def _walk(problem: ShapProblem, order: int, blank: KernelPlan) -> KernelPlan:
     return replace(blank, kernel="path walk", arithmetic="float64", block=16, row_seconds=1e-6 * float(work.sum()))
 
 
-def _scratch(problem: ShapProblem, order: int, threads: int) -> float:
+def _working_bytes(problem: ShapProblem, order: int, threads: int) -> float:
     """Bytes of the block at hand: encoded rows, and what the threads work on."""
     block = ROWS_PER_BLOCK * problem.model.inputs.width * 8 * 3.0
     cells = problem.players.count**order * len(problem.model.outputs.names)
@@ -295,17 +311,17 @@ def _scratch(problem: ShapProblem, order: int, threads: int) -> float:
     return float(block + beside + threads * (2**20 + 64 * 8.0 * (cells + problem.model.inputs.width)))
 
 
-def measured(plan: KernelPlan, problem: ShapProblem, order: int) -> KernelPlan:
+def measure(plan: KernelPlan, problem: ShapProblem, order: int) -> KernelPlan:
     """Return the plan with its speed corrected by timing a block of rows on some of the trees on this machine."""
     forest = problem.model
     if plan.instructions is None or not isinstance(forest, TreeEnsemble):
         return plan
-    part, share = _some_trees(forest)
+    part, share = _sampled_trees(forest)
     pilot = replace(problem, model=part)
     small = next(
         (
             p
-            for p in _lanes(pilot, order, replace(plan, rows=1), _named(plan.instructions))
+            for p in _vector_plans(pilot, order, replace(plan, rows=1), _instructions_named(plan.instructions))
             if (p.kernel, p.bits) == (plan.kernel, plan.bits)
         ),
         None,
@@ -319,26 +335,26 @@ def measured(plan: KernelPlan, problem: ShapProblem, order: int) -> KernelPlan:
     work.add(rows[:1], out[:1], threads=1, what="", quiet=True)
     built = time.thread_time() - began
     runs = []
-    for _ in range(_PILOT_RUNS):
+    for _ in range(PILOT_RUNS):
         began = time.thread_time()
         work.add(rows, out, threads=1, what="", quiet=True)
         runs.append(time.thread_time() - began)
-    faster = min(runs) / (small.row_seconds * len(rows))
-    building = built / max(small.build_seconds, 1e-4)
+    row_ratio = min(runs) / (small.row_seconds * len(rows))
+    build_ratio = built / max(small.build_seconds, 1e-4)
     return replace(
         plan,
-        row_seconds=plan.row_seconds * faster,
-        build_seconds=max(plan.build_seconds * building, built * share),
+        row_seconds=plan.row_seconds * row_ratio,
+        build_seconds=max(plan.build_seconds * build_ratio, built * share),
     )
 
 
-def _named(name: str) -> Instructions:
+def _instructions_named(name: str) -> Instructions:
     return next(s for s in compiled_trees.instruction_sets() if s.name == name)
 
 
-def _some_trees(forest: TreeEnsemble) -> tuple[TreeEnsemble, float]:
+def _sampled_trees(forest: TreeEnsemble) -> tuple[TreeEnsemble, float]:
     """The first trees, up to about thirty thousand nodes, and how many times those the whole is."""
-    many = max(1, int(np.searchsorted(forest.tree_offsets, _SAMPLE)) - 1)
+    many = max(1, int(np.searchsorted(forest.tree_offsets, NODES_SAMPLED)) - 1)
     if many >= forest.n_trees:
         return forest, 1.0
     end = int(forest.tree_offsets[many])

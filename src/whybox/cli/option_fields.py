@@ -1,0 +1,65 @@
+"""Options of a command out of the dataclass that holds them in Python: each is written once, there."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, fields
+from typing import Any, Final
+
+from whybox.cli.parser import CommandParser, number, number_at_least
+
+__all__ = ["add_fields", "given_fields"]
+
+_NOTHING: Final[Mapping[str, Sequence[str]]] = {}
+
+
+def add_fields(
+    parser: CommandParser,
+    kind: type[Any],
+    *,
+    apart: Sequence[str] = (),
+    choices: Mapping[str, Sequence[str]] = _NOTHING,
+) -> None:
+    """Add an option for every field that can be written as text, with its type, its default and its help.
+
+    Args:
+        parser: of the command. kind: a dataclass whose fields are made by ``whybox.methods.common.options.option``.
+        apart: names of fields that the command adds in its own way. choices: values of fields that do not say them, by name.
+    """
+    for field in _written(kind, apart):
+        name, about = "--" + field.name.replace("_", "-"), field.metadata["help"]
+        if parser.knows(name):  # of a dataclass that this one derives from
+            continue
+        if str(field.type) == "bool":
+            parser.add_argument(name, action="store_true", help=about)
+            continue
+        known = [c for c in field.metadata["choices"] if c is not None] or choices.get(field.name)
+        default = "" if field.default is None else f" (default: {field.default})"
+        parser.add_argument(
+            name,
+            type=_reader(str(field.type)),
+            default=field.default,
+            choices=known,
+            metavar=None if known and len(known) <= 3 else _metavar(field),
+            help=f"{about}{default}".replace("%", "%%"),
+        )
+
+
+def given_fields(options: argparse.Namespace, kind: type[Any], *, apart: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what was typed for these fields, by name, ready for the dataclass."""
+    return {field.name: getattr(options, field.name) for field in _written(kind, apart)}
+
+
+def _written(kind: type[Any], apart: Sequence[str]) -> list[Field[Any]]:
+    return [f for f in fields(kind) if f.metadata.get("as_text", False) and f.name not in apart]
+
+
+def _reader(annotation: str) -> Any:
+    """What turns text into a value of this type; anything but a number stays text."""
+    types = {part.strip() for part in annotation.split("|")} - {"None"}
+    return {frozenset({"int"}): number_at_least(None), frozenset({"float"}): number}.get(frozenset(types), str)
+
+
+def _metavar(field: Field[Any]) -> str:
+    return "N" if _reader(str(field.type)) is not str else field.name.rpartition("_")[2].upper()
