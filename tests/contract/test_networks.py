@@ -127,7 +127,7 @@ NETS = {
 }
 
 
-@pytest.fixture(params=NETS)
+@pytest.fixture(scope="module", params=NETS)
 def other(request):
     make, x = NETS[request.param]
     return make(), x
