@@ -19,7 +19,7 @@ from whybox.methods.effects.ale import ale
 from whybox.methods.effects.curves import individual, partial_dependence
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.predict_evaluator import PredictEvaluator
-from whybox.methods.effects.problem import settle
+from whybox.methods.effects.problem import resolve_effects
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.models.blackbox import BlackBox
 from whybox.models.links import Outputs
@@ -59,7 +59,7 @@ def test_trees_against_the_librarys_own_predict(case):
         pytest.skip("no trees")
     own_is_raw = model.own_predict.scale == "raw" or model.outputs.link.is_identity
     weights = np.linspace(0.5, 2.0, ROWS)
-    asked = settle(
+    asked = resolve_effects(
         model,
         first(rows),
         None,
@@ -89,7 +89,7 @@ def test_most_kinds_are_answered_by_their_trees():
     by_trees = 0
     for case in EXACT[:: max(1, len(EXACT) // 12)]:
         live, rows = zoo.built(case.name)
-        asked = settle(
+        asked = resolve_effects(
             live,
             first(rows),
             None,
@@ -106,7 +106,7 @@ def test_surfaces_of_trees_against_predictions(kind):
     X = zoo.holes()
     model = as_model(HistGradientBoostingClassifier(max_iter=15).fit(X, zoo.binary()))
     for scale in (None, "probability"):
-        asked = settle(
+        asked = resolve_effects(
             model, X.iloc[:60], [("bmi", "age"), ("s5", "bp")], EffectsOptions(scale=scale), kind=kind, grid=6
         )
         ask = PredictEvaluator(model, asked.rows, asked.target)
@@ -242,7 +242,7 @@ def test_all_surfaces_come_out_of_one_walk_and_are_those_of_each_alone(n, monkey
     means = wb.effects(model, X, pairs, "anova", grid=6, sample_weight=weights)
     assert len(walks) == 1 + (n > 800)
     assert len(walks[-1][2]) == len(pairs)
-    asked = settle(model, X, pairs, EffectsOptions(sample_weight=weights), grid=6)
+    asked = resolve_effects(model, X, pairs, EffectsOptions(sample_weight=weights), grid=6)
     ask = PredictEvaluator(asked.model, asked.rows, asked.target)
     for members in asked.wanted[::3]:
         key = asked.name(members)

@@ -13,7 +13,7 @@ from whybox.errors import LimitError, OptionError
 from whybox.methods.effects.interactions import _of_curves, _of_trees
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.predict_evaluator import PredictEvaluator
-from whybox.methods.effects.problem import settle
+from whybox.methods.effects.problem import resolve_effects
 
 
 def design():
@@ -73,7 +73,7 @@ def test_against_plain_python_with_weights():
 @pytest.mark.parametrize("name", ["LGBMRegressor, categories", "RandomForestClassifier, 3 classes, sample weights"])
 def test_trees_say_the_same_as_predictions(name):
     model, rows = zoo.built(name)
-    asked = settle(
+    asked = resolve_effects(
         model,
         rows.iloc[:40],
         None,

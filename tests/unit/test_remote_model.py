@@ -44,7 +44,7 @@ def test_interactions_regions_and_plans_take_it_too():
     model = wb.RemoteModel(service, batch_size=10, retries=1, wait=0.0)
     assert wb.interactions(model, X[:20]).values.shape == (3, 3)
     assert len(wb.regions(model, X, 0)) == 1
-    plan = wb.plan_effects(model, X, 0)
+    plan = wb.plan(wb.effects, model, X, 0)
     assert plan.batches >= plan.predictions / 10
 
 

@@ -13,7 +13,7 @@ from whybox.methods.common.plan import Plan
 from whybox.methods.effects.learner_error import with_learner_error
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.plan import plan_effects as plan_problem
-from whybox.methods.effects.problem import EffectsProblem, settle
+from whybox.methods.effects.problem import EffectsProblem, resolve_effects
 from whybox.methods.effects.result import run
 
 __all__ = ["effects", "plan_effects"]
@@ -105,7 +105,7 @@ def _problem(
     model: Any, rows: Table, features: Any, options: EffectsOptions, grid: Any, *, check: bool = True
 ) -> EffectsProblem:
     kept = replace(options, refits=None)  # the problem lives as long as the curves, and does not need them
-    return settle(model, rows, features, kept, kind=options.kind, grid=grid, check=check)
+    return resolve_effects(model, rows, features, kept, kind=options.kind, grid=grid, check=check)
 
 
 def plan_effects(model: Any, X: Any, features: Any = None, kind: Any = "pdp", **options: Any) -> Plan | dict[str, Plan]:

@@ -9,7 +9,7 @@ from whybox.methods.common.plan import Plan
 from whybox.methods.effects.interactions import interactions as find_interactions
 from whybox.methods.effects.options import InteractionsOptions
 from whybox.methods.effects.plan import plan_interactions as plan_problem
-from whybox.methods.effects.problem import settle
+from whybox.methods.effects.problem import resolve_effects
 
 __all__ = ["interactions", "plan_interactions"]
 
@@ -65,10 +65,10 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         max_evals=max_evals,
         n_jobs=n_jobs,
     )
-    return find_interactions(settle(model, X, features, options), sample=options.sample, seed=options.seed)
+    return find_interactions(resolve_effects(model, X, features, options), sample=options.sample, seed=options.seed)
 
 
 def plan_interactions(model: Any, X: Any, features: Any = None, **options: Any) -> Plan:
     """Plan :func:`interactions`: how many predictions at most, and how long, about."""
     made = InteractionsOptions(**options)
-    return plan_problem(settle(model, X, features, made, check=False), sample=made.sample, seed=made.seed)
+    return plan_problem(resolve_effects(model, X, features, made, check=False), sample=made.sample, seed=made.seed)

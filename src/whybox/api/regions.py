@@ -8,7 +8,7 @@ from whybox.explanation.effects import Effects
 from whybox.methods.common.plan import Plan
 from whybox.methods.effects.options import RegionsOptions
 from whybox.methods.effects.plan import plan_regions as plan_problem
-from whybox.methods.effects.problem import EffectsProblem, settle
+from whybox.methods.effects.problem import EffectsProblem, resolve_effects
 from whybox.methods.effects.regions import GRID_POINTS
 from whybox.methods.effects.regions import regions as find_regions
 
@@ -68,7 +68,7 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
 
 def _problem(model: Any, X: Any, feature: Any, options: RegionsOptions, *, check: bool = True) -> EffectsProblem:
     points = GRID_POINTS if options.grid is None else options.grid
-    return settle(model, X, [feature], options, grid=points, check=check)
+    return resolve_effects(model, X, [feature], options, grid=points, check=check)
 
 
 def plan_regions(model: Any, X: Any, feature: Any, **options: Any) -> Plan:

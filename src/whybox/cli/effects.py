@@ -127,7 +127,7 @@ def _effects(options: argparse.Namespace) -> None:
     from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import check_output, table_writer
     from whybox.methods.effects.plan import plan_effects
-    from whybox.methods.effects.problem import settle
+    from whybox.methods.effects.problem import resolve_effects
 
     refuse_overwriting(options)
     out = check_output(options.out)
@@ -135,7 +135,7 @@ def _effects(options: argparse.Namespace) -> None:
     spec = find("effects", options.kind, argument="kind")
     chosen = (load_options(spec) if spec.options else options_of_kinds()[0])(**q.settings)
     how: dict[str, Any] = {"kind": chosen.kind, "grid": chosen.grid, "check": False}
-    settled = name_rows(lambda rows: settle(q.model, rows, q.features, chosen, **how), q.rows, options.data)
+    settled = name_rows(lambda rows: resolve_effects(q.model, rows, q.features, chosen, **how), q.rows, options.data)
     if settled.asks:
         print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)
     curves = name_rows(lambda rows: effects(q.model, rows, q.features, chosen), q.rows, options.data)

@@ -5,7 +5,7 @@ mean of I_jk^2, in the units of the prediction; Friedman's H squared is ``sum w 
 ``f - PD_j - PD_without_j`` in place of I and f in place of PD_jk. H squared is a ratio and is large where both effects are next to nothing, so pairs are ranked
 by size. Where the effect of both is no more than rounding beside the predictions, H squared is 0.
 
-Tree ensembles on their own scale give this exactly for all rows. Any other model is asked about every pair of rows, which is exact too and costs up to
+Tree ensembles on their own scale give this exactly for all rows. Any other model is evaluated on every pair of rows, which is exact too and costs up to
 rows^2 predictions a pair; with ``sample`` it is done for so many rows drawn without repeats, and the standard error is that of a jackknife over ten groups of them.
 
 References:
@@ -74,7 +74,7 @@ class InteractionsWork:
     """What is left to do once the way is chosen.
 
     Attributes:
-        members: columns asked about; used: those of them that the model may read. evaluator: over the rows used.
+        members: columns wanted; used: those of them that the model may read. evaluator: over the rows used.
         sample: how many rows were drawn; None: all are used. predictions: at most, of single rows; 0 where trees answer.
     """
 
@@ -93,37 +93,37 @@ class InteractionsWork:
         return _of_curves(evaluator, self.used, jackknife=self.sample is not None)
 
 
-def prepared(asked: EffectsProblem, sample: int | None, seed: int) -> InteractionsWork:
+def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> InteractionsWork:
     """Choose the way: all rows, exactly, from the leaves, or predictions at every pair of rows.
 
     Raises:
         OptionError: fewer than two features, or a surface among them. LimitError: more predictions than allowed.
     """
-    members = [m[0] for m in asked.wanted]
-    if any(len(m) != 1 for m in asked.wanted) or len(members) < 2:
+    members = [m[0] for m in problem.wanted]
+    if any(len(m) != 1 for m in problem.wanted) or len(members) < 2:
         raise OptionError("interactions are of single features, two at least; name them without tuples.")
-    rows, model, used = asked.rows, asked.model, _read(asked, members)
-    exact = asked.target.scale == "raw" and all(asked.reason((p,)) is None for p in members)
+    rows, model, used = problem.rows, problem.model, _read(problem, members)
+    exact = problem.target.scale == "raw" and all(problem.reason((p,)) is None for p in members)
     if exact and isinstance(model, TreeEnsemble):
-        trees = TreeEvaluator(model, rows, asked.target, threads=asked.threads)
+        trees = TreeEvaluator(model, rows, problem.target, threads=problem.threads)
         return InteractionsWork(members, used, trees, True, None, 0)
     drawn = sample if sample is not None and sample < len(rows) else None
     rows = rows if drawn is None else _sampled(rows, drawn, seed)
-    evaluator = _evaluator(asked, rows, members)
-    needed = _afford(asked, rows, used)
+    evaluator = _evaluator(problem, rows, members)
+    needed = _afford(problem, rows, used)
     answered = isinstance(evaluator, PredictEvaluator)
     return InteractionsWork(members, used, evaluator, False, drawn, needed if answered else 0)
 
 
-def interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> Explanation:
-    """Return the interactions of all pairs of the features asked about.
+def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> Explanation:
+    """Return the interactions of all pairs of the features wanted.
 
     Raises:
         OptionError: fewer than two features, or a surface among them. LimitError: more predictions than allowed.
     """
     began = time.perf_counter()
-    work = prepared(asked, sample, seed)
-    notes: tuple[str, ...] = asked.notes
+    work = prepared(problem, sample, seed)
+    notes: tuple[str, ...] = problem.notes
     members, rows, kernel = work.members, work.evaluator.rows, work.evaluator.kernel
     found, calls = work.sizes(), work.evaluator.spent
     if work.from_leaves and sample is not None:
@@ -131,18 +131,18 @@ def interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> Exp
     if calls:
         notes = (*notes, f"{calls:,} predictions of single rows.")
     sample = work.sample
-    asked.repeats.check_after()
+    problem.repeats.check_after()
     if sample is not None:
         notes = (
             *notes,
-            f"Of {sample:,} rows drawn from {len(asked.rows):,}; standard errors by jackknife over {JACKKNIFE_GROUPS} groups.",
+            f"Of {sample:,} rows drawn from {len(problem.rows):,}; standard errors by jackknife over {JACKKNIFE_GROUPS} groups.",
         )
     return _labelled(
-        asked,
+        problem,
         members,
         found.among(members, work.used),
         evidence(
-            asked,
+            problem,
             rows,
             spec=find("interactions", "friedman_h"),
             kernel=kernel,
@@ -155,9 +155,9 @@ def interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> Exp
     )
 
 
-def _read(asked: EffectsProblem, members: Sequence[int]) -> list[int]:
+def _read(problem: EffectsProblem, members: Sequence[int]) -> list[int]:
     """Those of the features that the model may read: of the others nothing is computed."""
-    model = asked.model
+    model = problem.model
     if not isinstance(model, TreeEnsemble):
         return list(members)
     read = {p for column in model.columns_read.tolist() for p in model.inputs.sources[column]}
@@ -172,23 +172,23 @@ def _sampled(rows: Rows, sample: int, seed: int) -> Rows:
     return Rows(rows.table.rows(picked), w / w.sum())
 
 
-def _evaluator(asked: EffectsProblem, rows: Rows, members: Sequence[int]) -> Evaluator:
-    model = asked.model
+def _evaluator(problem: EffectsProblem, rows: Rows, members: Sequence[int]) -> Evaluator:
+    model = problem.model
     pairs = [(p,) for p in members] + list(combinations(members, 2))
-    if isinstance(model, TreeEnsemble) and all(asked.reason(p) is None for p in pairs):
-        return TreeEvaluator(model, rows, asked.target, threads=asked.threads)
-    return PredictEvaluator(model, rows, asked.target, repeats=asked.repeats)
+    if isinstance(model, TreeEnsemble) and all(problem.reason(p) is None for p in pairs):
+        return TreeEvaluator(model, rows, problem.target, threads=problem.threads)
+    return PredictEvaluator(model, rows, problem.target, repeats=problem.repeats)
 
 
-def _afford(asked: EffectsProblem, rows: Rows, members: Sequence[int]) -> int:
+def _afford(problem: EffectsProblem, rows: Rows, members: Sequence[int]) -> int:
     """Count predictions, and refuse before any work what would take too many predictions; the trees' own curves count alike."""
-    needed = asked.probed
+    needed = problem.probed
     for m in [(p,) for p in members] + list(combinations(members, 2)):
         others = [p for p in range(rows.table.width) if p not in m]
         needed += len(np.unique(rows.codes[:, list(m)], axis=0)) * (
             len(np.unique(rows.codes[:, others], axis=0)) if others else 1
         )
-    most = MAX_PREDICTIONS if asked.options.max_evals is None else asked.options.max_evals
+    most = MAX_PREDICTIONS if problem.options.max_evals is None else problem.options.max_evals
     if needed > most:
         raise LimitError(
             f"interactions of {len(members)} features over {len(rows):,} rows take up to {needed:,} answers of this model, more than the {most:,}"
@@ -198,7 +198,7 @@ def _afford(asked: EffectsProblem, rows: Rows, members: Sequence[int]) -> int:
             Argument("max_evals"),
             ".",
         )
-    return needed - asked.probed
+    return needed - problem.probed
 
 
 def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
@@ -253,7 +253,7 @@ class _Means:
 
 
 def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool) -> Sizes:
-    """Every pair of rows asked about; with a jackknife the same without each of ten groups of rows."""
+    """Every pair of rows evaluated; with a jackknife the same without each of ten groups of rows."""
     w = evaluator.rows.weights
     shares = leave_group_out(w, JACKKNIFE_GROUPS if jackknife else 0)
     predictions = evaluator.predictions()
@@ -283,9 +283,9 @@ def _centred(values: Floats, shares: Floats) -> Floats:
     return np.asarray(near - np.einsum("sr,srk->sk", shares, near)[:, None])
 
 
-def _labelled(asked: EffectsProblem, members: Sequence[int], found: Sizes, made: Evidence) -> Explanation:
-    target = asked.target
-    names = [asked.rows.table.names[p] for p in members]
+def _labelled(problem: EffectsProblem, members: Sequence[int], found: Sizes, made: Evidence) -> Explanation:
+    target = problem.target
+    names = [problem.rows.table.names[p] for p in members]
     dims: tuple[str, ...] = ("feature", "feature_2")
     dims = (*dims, "output") if target.axis else dims
 

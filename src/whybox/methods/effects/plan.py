@@ -1,7 +1,7 @@
 """What effects will cost: how many predictions, how long, how much memory; said before any of it is done.
 
-Predictions are counted, not guessed: the rows are compared and the questions are made as they will be, and only the answers are left out. Seconds come from
-timing: a model that is asked answers a few of the very questions, trees answer about some of the rows.
+Predictions are counted, not guessed: the rows are compared and the hybrids are made as they will be, but not evaluated. Seconds come from timing: a black box
+is evaluated on a few of these hybrids, trees on some of the rows.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ __all__ = ["EffectsPlan", "plan_effects", "plan_interactions", "plan_regions"]
 _PILOT: Final = (256, 1024)  # rows that trees are timed with
 _MANY: Final = (2048, 8192)  # the same, for means, which come out of all rows at once
 _CURVES, _SURFACES = 6, 2  # curves and surfaces that they are timed with
-_FEW: Final = (32, 512, 4096)  # questions that a model is timed with: more only where that is next to nothing
-_QUICK: Final = (0.2, 0.02)  # seconds after which no more of them are asked
+_FEW: Final = (32, 512, 4096)  # predictions that a model is timed with: more only where they take next to no time
+_QUICK: Final = (0.2, 0.02)  # seconds after which no more of them are made
 _OFF: Final = (2, 12)  # points timed
 
 
@@ -49,12 +49,12 @@ class EffectsPlan:
         exact: whether the values are exact for the rows given (they are, of all kinds there are).
         kernel: how answers are found: ``"the trees' own leaves"``, or whose predictions.
         rows, curves, points: how many; points of all curves together.
-        predictions: of single rows, to be asked for the curves; exactly as many, equal ones once. 0 where trees answer.
+        predictions: of single rows, for the curves; exactly as many, equal ones once. 0 where the leaves of trees suffice.
         brute: what these would be, each row and point by itself: points x rows for curves of means and of rows.
-        checks: rows that the model's own predict is asked about beside these: to see what comes out, or to check our reading of it.
+        checks: rows that the model's own predict is evaluated on beside these: to learn its output shape, or to check our reading of it.
         model_calls: what evidence will count: checks, and the predictions where the model's own predict answers them.
         batches: calls of the model, about. seconds: about. memory_bytes: at most, about, beyond the rows given.
-        spent: rows that the model's own predict was asked about to make this plan.
+        spent: rows that the model's own predict was evaluated on to make this plan.
     """
 
     method: str
@@ -113,127 +113,127 @@ def _seconds(s: float) -> str:
     return f"{s:.2g} s" if s >= 0.1 else f"{max(s, 1e-3) * 1e3:.0f} ms"
 
 
-def plan_effects(asked: EffectsProblem) -> EffectsPlan:
-    """Return what it will cost to answer a settled question.
+def plan_effects(problem: EffectsProblem) -> EffectsPlan:
+    """Return the cost of a resolved problem.
 
     Raises:
         LimitError: more predictions than allowed, or curves that do not fit. OptionError: as :func:`whybox.effects`.
     """
-    box = isinstance(asked.model, BlackBox)
+    box = isinstance(problem.model, BlackBox)
     rounds: list[int] = []
-    brute, seconds, memory, spent, kernels = 0, 0.0, 0.0, asked.shown, []
+    brute, seconds, memory, spent, kernels = 0, 0.0, 0.0, problem.shown, []
     every: list[Grid] = []
     batches = 0
-    for evaluator, wanted in grouped(asked):
+    for evaluator, wanted in grouped(problem):
         began = time.perf_counter()
-        grids = [asked.make(m) for m in wanted]
-        here = asked.effect_kind.reserve(evaluator, grids)
+        grids = [problem.make(m) for m in wanted]
+        here = problem.effect_kind.reserve(evaluator, grids)
         seconds += time.perf_counter() - began  # this much is done again
         if isinstance(evaluator, PredictEvaluator):
-            overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(asked, sum(here)))
-            first, most = evaluator.hybrids.batch_sizes(asked.rows.table)
+            overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(problem, sum(here)))
+            first, most = evaluator.hybrids.batch_sizes(problem.rows.table)
             sizes = [expected_batch_sizes(n, overhead, each, first_size=first, max_size=most) for n in here]
             batches += sum(map(len, sizes))
             seconds += sum(map(len, sizes)) * overhead + sum(here) * each
             spent += used if box else 0
-            brute += asked.effect_kind.brute_force(evaluator, grids)
+            brute += problem.effect_kind.brute_force(evaluator, grids)
         elif isinstance(evaluator, TreeEvaluator):
-            seconds += _tree_seconds(asked, evaluator, grids)
-        memory = max(memory, _memory(asked, evaluator, grids, here))
+            seconds += _tree_seconds(problem, evaluator, grids)
+        memory = max(memory, _memory(problem, evaluator, grids, here))
         kernels.append(evaluator.kernel)
         rounds += here
         every += grids
     return EffectsPlan(
-        method=asked.spec.title,
-        method_id=asked.spec.method_id,
-        estimand=asked.spec.estimand,
-        exact=asked.spec.exact,
+        method=problem.spec.title,
+        method_id=problem.spec.method_id,
+        estimand=problem.spec.estimand,
+        exact=problem.spec.exact,
         kernel="; ".join(kernels),
-        rows=len(asked.rows),
+        rows=len(problem.rows),
         curves=len(every),
         points=sum(len(g) for g in every),
         predictions=sum(rounds),
         brute=brute,
-        checks=asked.checked,
-        model_calls=asked.checked + (sum(rounds) if box else 0),
+        checks=problem.checked,
+        model_calls=problem.checked + (sum(rounds) if box else 0),
         batches=batches,
-        seconds=seconds + _off_seconds(asked, every),
+        seconds=seconds + _off_seconds(problem, every),
         memory_bytes=memory,
         spent=spent,
     )
 
 
-def plan_interactions(asked: EffectsProblem, *, sample: int | None, seed: int) -> MethodPlan:
+def plan_interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> MethodPlan:
     """Return what :func:`whybox.interactions` will cost.
 
     Raises:
         LimitError, OptionError: as :func:`whybox.interactions`.
     """
     spec = find("interactions", "friedman_h")
-    work = prepared(asked, sample, seed)
-    rows, outputs = work.evaluator.rows, len(asked.target.names)
+    work = prepared(problem, sample, seed)
+    rows, outputs = work.evaluator.rows, len(problem.target.names)
     sets = 1 if work.sample is None else 1 + JACKKNIFE_GROUPS
     if isinstance(work.evaluator, PredictEvaluator):
-        _, each, _ = _pace(work.evaluator, [], work.predictions, _allowed(asked, work.predictions))
+        _, each, _ = _pace(work.evaluator, [], work.predictions, _allowed(problem, work.predictions))
         seconds = each * work.predictions
     else:
-        seconds = _seconds_of_rows(asked, work)
+        seconds = _seconds_of_rows(problem, work)
     return MethodPlan(
         method=spec.title,
         method_id=spec.method_id,
         kernel=work.evaluator.kernel,
         exact=work.sample is None,
         rows=len(rows),
-        model_calls=asked.checked + (work.predictions if isinstance(asked.model, BlackBox) else 0),
+        model_calls=problem.checked + (work.predictions if isinstance(problem.model, BlackBox) else 0),
         memory_bytes=8.0 * len(rows) * (3 * rows.table.width + 4 + outputs * sets * (2 * len(work.used) + 3)),
         seconds=seconds,
     )
 
 
-def _seconds_of_rows(asked: EffectsProblem, work: InteractionsWork) -> float:
+def _seconds_of_rows(problem: EffectsProblem, work: InteractionsWork) -> float:
     """Time the leaves on two samples of the rows, and draw a straight line through them."""
     times = []
     count = len(work.evaluator.rows)
     for size in sorted({min(n, count) for n in _PILOT}):
-        evaluator, _ = _some_of(asked, size)
+        evaluator, _ = _some_of(problem, size)
         began = time.perf_counter()
         replace(work, evaluator=evaluator).sizes()
         times.append((size, time.perf_counter() - began))
     return _line(times, count)
 
 
-def plan_regions(asked: EffectsProblem) -> MethodPlan:
+def plan_regions(problem: EffectsProblem) -> MethodPlan:
     """Return what :func:`whybox.regions` will cost.
 
     Raises:
         LimitError: more predictions than allowed.
     """
     spec = find("regions", "regional")
-    members = asked.wanted[0]
-    evaluator, grid = asked.evaluator(members), asked.make(members)
+    members = problem.wanted[0]
+    evaluator, grid = problem.evaluator(members), problem.make(members)
     predictions = sum(evaluator.reserve([grid]))
     if isinstance(evaluator, PredictEvaluator):
-        _, each, _ = _pace(evaluator, [grid], predictions, _allowed(asked, predictions))
+        _, each, _ = _pace(evaluator, [grid], predictions, _allowed(problem, predictions))
         seconds = each * predictions
     else:
         assert isinstance(evaluator, TreeEvaluator)  # noqa: S101  # the only other one
-        seconds = _growth(asked, evaluator, [grid], lambda e, g: list(e.curves(g)), len(asked.rows), _PILOT)
+        seconds = _growth(problem, evaluator, [grid], lambda e, g: list(e.curves(g)), len(problem.rows), _PILOT)
     return MethodPlan(
         method=spec.title,
         method_id=spec.method_id,
         kernel=evaluator.kernel,
         exact=spec.exact,
-        rows=len(asked.rows),
-        model_calls=asked.checked + (predictions if isinstance(asked.model, BlackBox) else 0),
-        memory_bytes=24.0 * len(asked.rows) * len(grid) * len(asked.target.names),
+        rows=len(problem.rows),
+        model_calls=problem.checked + (predictions if isinstance(problem.model, BlackBox) else 0),
+        memory_bytes=24.0 * len(problem.rows) * len(grid) * len(problem.target.names),
         seconds=seconds,
         notes=("The time is that of the curves, without the search for splits.",),
     )
 
 
-def _allowed(asked: EffectsProblem, needed: int) -> int:
-    """How many questions may be asked for a timing."""
-    return min(needed, max(asked.allowed - asked.probed, 0))
+def _allowed(problem: EffectsProblem, needed: int) -> int:
+    """How many predictions may be made for timing."""
+    return min(needed, max(problem.allowed - problem.probed, 0))
 
 
 def _pace(evaluator: PredictEvaluator, grids: Sequence[Grid], needed: int, most: int) -> tuple[float, float, int]:
@@ -257,24 +257,24 @@ def _pace(evaluator: PredictEvaluator, grids: Sequence[Grid], needed: int, most:
     return max(less - each * before, 0.0), each, used
 
 
-def _tree_seconds(asked: EffectsProblem, trees: TreeEvaluator, grids: Sequence[Grid]) -> float:
+def _tree_seconds(problem: EffectsProblem, trees: TreeEvaluator, grids: Sequence[Grid]) -> float:
     """Time trees on some of the rows, curves and surfaces."""
-    total, kind = 0.0, asked.effect_kind
+    total, kind = 0.0, problem.effect_kind
     for many, most in ((1, _CURVES), (2, _SURFACES)):
         those = [g for g in grids if len(g.features) == many]
         some = [those[i] for i in np.unique(np.linspace(0, len(those) - 1, most).astype(int))] if those else []
         if not some:
             continue
-        spread = trees.spread(many) if kind.samples_variance else len(asked.rows)
-        here = _growth(asked, trees, some, kind.compute, spread, _MANY if kind.mean_cost else _PILOT)
-        if spread < len(asked.rows):
-            here += _growth(asked, trees, some, lambda e, g: e.means(g), len(asked.rows), _MANY)
+        spread = trees.spread(many) if kind.samples_variance else len(problem.rows)
+        here = _growth(problem, trees, some, kind.compute, spread, _MANY if kind.mean_cost else _PILOT)
+        if spread < len(problem.rows):
+            here += _growth(problem, trees, some, lambda e, g: e.means(g), len(problem.rows), _MANY)
         total += here * len(those) / len(some)
     return total
 
 
 def _growth(
-    asked: EffectsProblem,
+    problem: EffectsProblem,
     evaluator: TreeEvaluator,
     grids: list[Grid],
     work: Callable[[Evaluator, list[Grid]], object],
@@ -284,7 +284,7 @@ def _growth(
     """Seconds for so many rows, by a straight line through the times of two samples of them."""
     times = []
     for size in sorted({min(n, rows) for n in sizes}):
-        few, picked = _some_of(asked, size)
+        few, picked = _some_of(problem, size)
         made = [
             replace(
                 g,
@@ -301,12 +301,12 @@ def _growth(
     return _line(times, rows)
 
 
-def _some_of(asked: EffectsProblem, size: int) -> tuple[TreeEvaluator, Ints]:
+def _some_of(problem: EffectsProblem, size: int) -> tuple[TreeEvaluator, Ints]:
     """The trees over so many of the rows, taken evenly; and which."""
-    assert isinstance(asked.model, TreeEnsemble)  # noqa: S101  # asked by the caller
-    picked = np.unique(np.linspace(0, len(asked.rows) - 1, size).astype(np.int64))
-    part = Rows(asked.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
-    return TreeEvaluator(asked.model, part, asked.target, threads=asked.threads), picked
+    assert isinstance(problem.model, TreeEnsemble)  # noqa: S101  # asked by the caller
+    picked = np.unique(np.linspace(0, len(problem.rows) - 1, size).astype(np.int64))
+    part = Rows(problem.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
+    return TreeEvaluator(problem.model, part, problem.target, threads=problem.threads), picked
 
 
 def _line(times: Sequence[tuple[int, float]], rows: int) -> float:
@@ -318,13 +318,13 @@ def _line(times: Sequence[tuple[int, float]], rows: int) -> float:
     return seconds + slope * (rows - size)
 
 
-def _off_seconds(asked: EffectsProblem, grids: Sequence[Grid]) -> float:
+def _off_seconds(problem: EffectsProblem, grids: Sequence[Grid]) -> float:
     """Time of the share off the data, by a few points of the first curve."""
-    curves = [g for g in grids if len(g.features) == 1] if asked.effect_kind.off_data else []
+    curves = [g for g in grids if len(g.features) == 1] if problem.effect_kind.off_data else []
     if not curves:
         return 0.0
     times = [time.perf_counter()]
-    share = OffDataShare(asked.rows)
+    share = OffDataShare(problem.rows)
     times.append(time.perf_counter())
     sizes = [min(n, len(curves[0])) for n in _OFF]
     for size in sizes:
@@ -336,16 +336,16 @@ def _off_seconds(asked: EffectsProblem, grids: Sequence[Grid]) -> float:
     return float(ready + len(curves) * max(less - sizes[0] * point, 0.0) + point * sum(len(g) for g in curves))
 
 
-def _memory(asked: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], rounds: Sequence[int]) -> float:
+def _memory(problem: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], rounds: Sequence[int]) -> float:
     """Bytes at most, about: codes of the rows, the result, and the blocks that are worked on."""
-    n, outputs, kind = len(asked.rows), len(asked.target.names), asked.effect_kind
-    width = asked.rows.table.width
-    raw = outputs if isinstance(evaluator, PredictEvaluator) else max(outputs, len(asked.model.outputs.names))
+    n, outputs, kind = len(problem.rows), len(problem.target.names), problem.effect_kind
+    width = problem.rows.table.width
+    raw = outputs if isinstance(evaluator, PredictEvaluator) else max(outputs, len(problem.model.outputs.names))
     cells = sum(len(g) for g in grids)
     codes = 8.0 * n * (3 * width + 4)
     result = 8.0 * cells * outputs * (n if kind.by_row else 2) + 8.0 * n * outputs
     if isinstance(evaluator, PredictEvaluator):
-        batch = min(max(rounds, default=0), evaluator.hybrids.batch_sizes(asked.rows.table)[1])
+        batch = min(max(rounds, default=0), evaluator.hybrids.batch_sizes(problem.rows.table)[1])
         return (
             codes
             + result
@@ -354,7 +354,7 @@ def _memory(asked: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], 
             + 32.0 * min(max(rounds, default=0) * outputs, CURVE_NUMBERS_HELD)
             + kind.bytes_per_row * n
         )
-    columns = asked.model.inputs.width
+    columns = problem.model.inputs.width
     block = min(8.0 * n * kind.numbers_per_row(grids) * raw, 8.0 * CURVE_NUMBERS_HELD)
-    sums = 8.0 * cells * raw * (8 + 6 * asked.threads)
+    sums = 8.0 * cells * raw * (8 + 6 * problem.threads)
     return codes + result + 16.0 * n * columns + 2 * block + sums

@@ -1,4 +1,4 @@
-"""A question about effects, settled before any work is done: which model, rows, output, features and kind; and who answers."""
+"""The problem of an effect, resolved before any work: which model, rows, output, features, kind and points; and which evaluator computes it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from whybox.models.prepare_rows import PreparedRows, prepare_rows
 from whybox.models.readable import readable
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["EffectsProblem", "settle"]
+__all__ = ["EffectsProblem", "resolve_effects"]
 
 ROWS_VERIFIED: Final = 65536
 DEFAULT_MAX_EVALS: Final = 10**8  # predictions of single rows in total, when the caller sets no limit
@@ -45,10 +45,10 @@ MOST_SPARSE: Final = 2000  # columns of sparse rows that all have effects found 
 @final
 @dataclass(frozen=True, eq=False)
 class EffectsProblem:
-    """Everything settled. ``wanted`` holds the features asked about, each one column's position or two.
+    """A resolved problem. ``wanted`` holds the features, each one column's position or two.
 
-    ``checked`` is how many rows the model's own predict is asked about beside the curves: all, to compare our reading; of a model that is only asked,
-    those that show what comes out (``shown``), and those that are asked about several times (`repeats`).
+    ``checked`` is how many rows the model's own predict is evaluated on beside the curves: of a model that is read all rows, to compare our reading; of a
+    black box those that give its output shape (``shown``), and those that are evaluated several times (`repeats`).
     """
 
     model: Model
@@ -63,7 +63,7 @@ class EffectsProblem:
     agreement: float = 0.0
     checked: int = 0
     shown: int = 0
-    _engines: dict[str, Evaluator] = field(default_factory=dict, repr=False)
+    _evaluators: dict[str, Evaluator] = field(default_factory=dict, repr=False)
 
     @property
     def allowed(self) -> int:
@@ -97,21 +97,21 @@ class EffectsProblem:
         return names[0] if len(names) == 1 else names
 
     def evaluator(self, members: Sequence[int]) -> Evaluator:
-        """Return who answers about these columns: the trees themselves where they can, else predictions."""
+        """Return the evaluator of these columns: the leaves of trees where they suffice, else predictions."""
         kind = "predicts" if self.reason(members) is not None else "trees"
-        if kind not in self._engines:
+        if kind not in self._evaluators:
             model = self.model
-            self._engines[kind] = (
+            self._evaluators[kind] = (
                 TreeEvaluator(model, self.rows, self.target, threads=self.threads)
                 if kind == "trees" and isinstance(model, TreeEnsemble)
                 else PredictEvaluator(
                     model, self.rows, self.target, repeats=self.repeats, max_evals=self.allowed, reserved=self.probed
                 )
             )
-        return self._engines[kind]
+        return self._evaluators[kind]
 
     def reason(self, members: Sequence[int]) -> str | None:
-        """Say why the model is asked for predictions about these columns; None where its trees answer."""
+        """Return why these columns take predictions; None where the leaves of trees suffice."""
         if isinstance(self.model, TreeEnsemble):
             return tree_evaluator_unavailable(self.model, members)
         return "the model is no tree ensemble that is read"
@@ -123,7 +123,7 @@ class EffectsProblem:
 
     @property
     def probed(self) -> int:
-        """Rows that a model that is only asked is asked about beside the curves."""
+        """Rows that a black box is evaluated on beside the curves."""
         return self.checked if isinstance(self.model, BlackBox) else 0
 
     def make(self, members: Sequence[int]) -> Grid:
@@ -142,7 +142,7 @@ class EffectsProblem:
         return make_grid(self.rows.table, self.rows.feature(position), wanted, self.rows.weights, most=most)
 
     def apart(self, members: Sequence[int]) -> tuple[str, ...]:
-        """Return a note where a tree ensemble is asked for predictions, with the reason."""
+        """Return a note where a tree ensemble takes predictions, with the reason."""
         why = self.reason(members) if isinstance(self.model, TreeEnsemble) else None
         return () if why is None else (f"Found by predictions, because {why}.",)
 
@@ -178,7 +178,7 @@ class EffectsProblem:
         return [*steps[np.isfinite(steps)].tolist(), *([None] if feature.missing else [])]
 
 
-def settle(
+def resolve_effects(
     model: Any,
     X: Any,
     features: Any,
@@ -189,12 +189,12 @@ def settle(
     check: bool = True,
     known: float | None = None,
 ) -> EffectsProblem:
-    """Settle a question, holding our reading of the model against its own predict on these rows.
+    """Resolve a problem, and compare our reading of the model with its own predict on these rows.
 
     Args:
         model, X, features, kind, grid: as for whybox.effects. options: the others.
         check: False where there is only a plan to make, and nothing is compared yet.
-        known: how far our reading is from the model's own predict at most, where these rows were compared before: the model is not asked again.
+        known: how far our reading is from the model's own predict at most, where these rows were compared before: they are not compared again.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
@@ -236,7 +236,7 @@ def settle(
 
 
 def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...]:
-    """Positions of the columns asked about: each a single one, or two in a tuple."""
+    """Positions of the columns wanted: each a single one, or two in a tuple."""
     if features is None:
         return tuple((i,) for i in range(len(names)))
     listed = [features] if isinstance(features, (str, int, np.integer, tuple)) else features
@@ -294,7 +294,7 @@ def _check_grid(names: Sequence[str], grid: Any) -> None:
 
 
 def _agreement(model: Model, table: Table, *, check: bool, known: float | None) -> tuple[float, int]:
-    """Hold our reading of the rows against the model's own predict; return the largest difference and how many rows that asks about."""
+    """Compare our reading of the rows with the model's own predict; return the largest difference and how many rows were compared."""
     if model.own_predict is None or isinstance(model, BlackBox):
         return 0.0, 0
     if not check or known is not None:

@@ -204,7 +204,7 @@ def _curve(
     picked = region.rows
     w = problem.rows.weights[picked]
     part = Rows(problem.rows.table.rows(picked), w / w.sum())
-    inner = replace(problem, rows=part, kind="pdp", _engines={})
+    inner = replace(problem, rows=part, kind="pdp", _evaluators={})
     own = replace(grid, features=(part.feature(grid.members[0]),), at=grid.at[picked], same=grid.same[picked])
     mean = np.einsum("r,rpk->pk", part.weights, values[picked])
     spread = np.einsum("r,rpk->pk", part.weights, (values[picked] - mean) ** 2)

@@ -16,7 +16,7 @@ from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.methods.effects.interactions import interactions
 from whybox.methods.effects.options import EffectsOptions
-from whybox.methods.effects.problem import EffectsProblem, settle
+from whybox.methods.effects.problem import EffectsProblem, resolve_effects
 from whybox.methods.effects.result import run
 from whybox.plots.curve import curve
 from whybox.plots.heatmap import heatmap
@@ -41,7 +41,7 @@ def effects_section(f: ReportData) -> str | None:
     features = top_features(f.explanation)
     if not features:
         return None
-    asked = settle(
+    asked = resolve_effects(
         f.model,
         rows,
         features,
@@ -112,7 +112,7 @@ def _pairs(asked: EffectsProblem) -> str:
     """Sizes of the interactions, where the trees say them exactly; elsewhere they cost too much for a report."""
     if len(asked.wanted) < 2:
         return ""
-    asked = replace(asked, options=replace(asked.options, max_evals=1), _engines={})
+    asked = replace(asked, options=replace(asked.options, max_evals=1), _evaluators={})
     try:
         found = interactions(asked, sample=None, seed=0)
     except (OptionError, WhyboxError):
