@@ -18,8 +18,8 @@ class Fixed(Method):
     name: ClassVar[str] = "fixed"
     title: ClassVar[str] = "Fixed"
 
-    def __call__(self, q):
-        value = np.array(self.maps[: q.rows], dtype=float).reshape(q.inputs[0].x.shape)
-        value = value + self.draws * np.random.default_rng(q.seed).normal(size=value.shape)
-        base = None if self.base is None else np.full((q.rows, 1), self.base)
+    def __call__(self, problem):
+        value = np.array(self.maps[: problem.rows], dtype=float).reshape(problem.inputs[0].x.shape)
+        value = value + self.draws * np.random.default_rng(problem.seed).normal(size=value.shape)
+        base = None if self.base is None else np.full((problem.rows, 1), self.base)
         return MethodOutput([[value]], "none", "none", base=base, exact=not self.draws)

@@ -184,7 +184,7 @@ private:
     Compile compile_;
 };
 
-// Calls make.operator()<T, C>(walker) for the arithmetic and the columns that the setting and the model ask for.
+// Calls make.operator()<T, C>(walker) for the arithmetic that the setting names and the precision of the model's columns.
 template <class Make>
 std::unique_ptr<Attributor> choose(const Ensemble& e, const Setting& s, const Make& make) {
     const InstructionSet& set = instruction_set(s.instructions);

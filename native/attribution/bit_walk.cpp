@@ -109,7 +109,7 @@ private:
     Columns background_;
     Bits everyone_{};
 
-    // Of the path: players, by place; for each, who meets all of its questions so far.
+    // Of the path: players, by place; for each, which rows meet all of its conditions so far.
     std::vector<int> place_;   // of a player, or -1
     std::vector<int> path_;
     std::vector<Bits> theirs_; // background rows
@@ -146,7 +146,7 @@ private:
 
     // Of the block.
     Columns columns_;
-    std::vector<std::uint32_t> rows_;  // in the order of the leaves they end in: neighbours share most of their way
+    std::vector<std::uint32_t> rows_;  // in the order of the leaves they reach: neighbours share most of their path
     std::vector<std::pair<Mask, std::uint32_t>> ways_;
     std::size_t start_ = 0, per_row_ = 0;
     double* out_ = nullptr;
@@ -170,7 +170,7 @@ private:
         if (!asked_[static_cast<std::size_t>(j)]) asked_[static_cast<std::size_t>(j)] = 1, asks_.push_back(j);
     }
 
-    // By the first 64 turns of their way.
+    // By the first 64 splits of their paths.
     void sort_rows(Rows x) {
         ways_.clear();
         for (std::size_t i = 0; i < x.rows; ++i) {

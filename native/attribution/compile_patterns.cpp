@@ -197,7 +197,7 @@ private:
         for (int side = 0; side < 2; ++side) {
             const std::int32_t kid = side ? n.right : n.left;
             needs[at] = {j, before.mask | bit, before.value | (side ? 0 : bit), before.share * Ensemble::ratio(n, root_[kid])};
-            if (before.mask & bit && (before.value & bit) != (side ? 0 : bit)) needs[at].value |= kNever;  // asked before, and answered otherwise
+            if (before.mask & bit && (before.value & bit) != (side ? 0 : bit)) needs[at].value |= kNever;  // the path already went the other way at this split
             leaves(kid, b, needs);
         }
         needs[at] = before;

@@ -29,7 +29,7 @@ struct PatternTree {
     }
 };
 
-// Which sums are kept: one per player (order 1), or one per pair of players that some path asks for together (order 2), sorted.
+// Which sums are kept: one per player (order 1), or one per pair of players that are on one path together (order 2), sorted.
 class Cells {
 public:
     Cells(const Ensemble& e, Players players, int order);

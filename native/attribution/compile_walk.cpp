@@ -22,7 +22,7 @@ public:
     }
 
 private:
-    // A leaf of the bottom at hand: for each player, in bits of the pattern, what the subtree asks; and its share of training weight.
+    // A leaf of the bottom at hand: for each player, the subtree's conditions as bits of the pattern, and its share of training weight.
     struct LeafOf {
         const Node* node;
         unsigned mask[8], value[8];
@@ -147,7 +147,7 @@ private:
         for (int side = 0; side < 2; ++side) {
             LeafOf next = so_far;
             const unsigned wanted = side ? 0 : bit;
-            if (next.mask[j] & bit && (next.value[j] & bit) != wanted) next.value[j] |= kNever;  // asked before, and answered otherwise
+            if (next.mask[j] & bit && (next.value[j] & bit) != wanted) next.value[j] |= kNever;  // the path already went the other way at this split
             next.mask[j] |= bit;
             next.value[j] |= wanted;
             next.share[j] *= Ensemble::ratio(n, root_[side ? n.right : n.left]);

@@ -1,4 +1,4 @@
-// The questions of a tree's nodes, as kernels ask them.
+// The splits of a tree's nodes in the form that kernels compare: one comparison, or a call of goes_left.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ Split split_of(const Ensemble& e, std::size_t tree, std::int32_t node, bool sing
 // Whether every numeric node reads its column as float32.
 bool reads_single(const Ensemble& e);
 
-// The questions of a tree and how many different ones each subtree asks. Trees that ask the same question in many nodes (CatBoost's symmetric
-// trees: one for each level) then need one bit for it instead of many; in others every node counts as a question of its own.
+// The distinct splits ("questions") of a tree, and how many of them each subtree has. Trees with the same split in many nodes (CatBoost's symmetric
+// trees: one for each level) then need one bit for it instead of many; in other trees every node counts as a split of its own.
 class Questions {
 public:
     Questions(const Ensemble& e, std::size_t tree);

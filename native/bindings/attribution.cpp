@@ -90,7 +90,7 @@ int longest_path(const Ensemble& e, const Players& p) { return most_on_path(e, p
 void bind_attribution(nb::module_& m, nb::class_<Ensemble>& ensemble) {
     // everywhere: nodes and weights hold all quadrature rules end to end; rule r spans rule_offsets[r] .. rule_offsets[r + 1]
     ensemble
-        // pairs of players that some path asks for together, sorted: (pairs, 2)
+        // pairs of players that are on one path together, sorted: (pairs, 2)
         .def("pairs",
              [](const Ensemble& e, Vector<std::int32_t> of_column, int count) {
                  const Cells cells(e, players(e, of_column, count), 2);

@@ -13,7 +13,7 @@
 namespace whybox::bindings {
 namespace {
 
-// The points of a grid and what they are asked of; the values are copied.
+// The points of a grid with all that kernels need of the model; the values are copied.
 class Effects {
 public:
     std::vector<double> values;
@@ -21,7 +21,7 @@ public:
     std::unique_ptr<whybox::Grid> grid;
     std::size_t given = 0;  // points of all players
 
-    // Made when first asked for, by whichever thread comes first.
+    // Made at the first call, by whichever thread comes first.
     const whybox::CurvePlan& curves() const {
         std::call_once(once_, [&] { plan_ = std::make_unique<whybox::CurvePlan>(*grid); });
         return *plan_;

@@ -30,7 +30,7 @@ struct Node {
     std::uint8_t flags;
 };
 
-struct Arrays {  // what the caller hands over, one entry a node unless said
+struct Arrays {  // the caller's arrays, one entry a node unless a comment says otherwise
     std::span<const std::int64_t> tree_offsets;  // trees + 1
     std::span<const std::int32_t> left, right, feature, leaf;
     std::span<const double> threshold, cover;

@@ -144,7 +144,7 @@ void moments(const CurvePlan& plan, Rows x, const InstructionSet& set, const dou
             const double *own = curves.prediction(i), *delta = curves.delta(i), weight = weights[first + i];
             std::fill_n(from.data(), outputs, 0.0);
             std::copy_n(own, outputs, add.data());
-            // without a link, what is added only to be taken away is left out
+            // without a link the row's own prediction cancels, so it is never added
             if (less_own && link == Link::identity) std::fill_n(add.data(), outputs, 0.0);
             else if (less_own) {
                 std::copy_n(own, outputs, from.data());

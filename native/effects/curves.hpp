@@ -1,9 +1,9 @@
 // Row by row: what a row's prediction becomes when one player is set to each of its points, for all players at once.
 //
-// Three ways through a tree, chosen once for a grid. Trees of few leaves: leaves as bits, eight rows side by side, no way is walked at all
-// (lanes_leaves.hpp). Larger ones: each row's own way, and a list of the ways on which one player differs; a round takes each way of the list one
-// node further, so that many reads of memory are under way at a time (lists.cpp). Larger ones with questions that a cut among the points does
-// not answer (categories, players of several columns): one way after the other.
+// Three methods, one chosen for each tree of a grid. Trees of few leaves: leaves as bits, eight rows side by side, no path is walked at all
+// (simd/lanes_leaves.hpp). Larger ones: each row's own path, and a list of the paths on which one player differs; a round moves each path of the list one
+// node further, so that many reads of memory are in flight at a time (lists.cpp). Larger ones with splits that no single cut among the points
+// expresses (categories, players of several columns): one path after the other (ways.cpp).
 #pragma once
 
 #include <optional>
@@ -21,8 +21,8 @@ struct Inner {
     std::uint16_t column, point;
 };
 
-// Every column of the model stands twice among the columns that are asked: with a missing value above all others, where it goes right, and below them,
-// where it goes left; so that a question is one comparison. Trees of few leaves have kAsked more, for questions that are no comparison.
+// Every column of the model is there twice among the columns compared: with a missing value above all others, where it goes right, and below them,
+// where it goes left; so that a split is one comparison. Trees of few leaves have kAsked more, for splits that are no comparison.
 constexpr std::size_t kAsked = 63;
 
 // What the curves of a grid need of the model, whatever the rows.
@@ -79,7 +79,7 @@ struct Bench {
     double* steps_of(std::size_t row) const { return steps + row / kBeside * steps_stride + row % kBeside; }
 };
 
-// The ways through large trees, in lists.
+// The paths through large trees, in lists.
 class Lists {
 public:
     explicit Lists(const CurvePlan& plan);
@@ -98,7 +98,7 @@ private:
         Points before(std::uint64_t point, bool nan_too) const { return {from(), std::max(from(), std::min(to(), point)), (nan_too & nan()) != 0}; }
         Points after(std::uint64_t point, bool nan_before) const { return {std::min(to(), std::max(from(), point)), to(), (!nan_before & nan()) != 0}; }
     };
-    struct Item {  // on its way: its node, its row, the player that differs, in 32, 16 and 16 bits
+    struct Item {  // a path under way: its node, its row, the player that differs, in 32, 16 and 16 bits
         std::uint64_t way;
         Points points;
         std::uint32_t node() const { return static_cast<std::uint32_t>(way); }
@@ -131,7 +131,7 @@ private:
     std::span<const Inner> nodes_;
 };
 
-// One way after the other.
+// One path after the other.
 class Ways {
 public:
     explicit Ways(const CurvePlan& plan);

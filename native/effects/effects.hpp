@@ -1,8 +1,8 @@
-// Feature effects of tree ensembles: what a model puts out when a player is set to each point of a grid. docs/mathematics.md, "Effects".
+// Feature effects of tree ensembles: a model's output with a player set to each point of a grid. docs/mathematics.md, "Effects".
 //
 // Two ideas carry all of it. A column's values fall into classes that no question of the model tells apart, so a row or a grid is a few small
 // integers (`Classes`); and a condition on a player is a set of grid points, a few ranges of them, whatever the split asks (`Grid`). Both are
-// made by asking goes_left (split.hpp): nothing here knows `<`, `<=`, missing values or categories.
+// made with goes_left (core/split.hpp): nothing here knows `<`, `<=`, missing values or categories.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +27,7 @@ public:
     std::uint32_t missing(std::size_t column) const { return static_cast<std::uint32_t>(edges_[column].size()) + 1; }
     void of(std::size_t column, const double* x, std::size_t stride, std::size_t count, std::uint32_t* out) const;
     double example(std::size_t column, std::uint32_t which) const;  // a value of a class
-    // The classes below this one go left and the others right, but for NaN; -1: ask for each class (categories, zero as missing).
+    // The classes below this one go left and the others right, but for NaN; -1: goes_left decides for each class (categories, zero as missing).
     std::int32_t cut(std::int64_t node) const { return cuts_[static_cast<std::size_t>(node)]; }
 
 private:
@@ -62,7 +62,7 @@ public:
     std::span<const std::uint32_t> index(std::size_t player) const { return index_[player]; }  // of the points as they were given
     bool missing(std::size_t player) const { return missing_[player] != 0; }                   // the player's last point is NaN
 
-    // Where the points that go left end, NaN apart; kAsk: the node has to be asked with side().
+    // Where the points that go left end, NaN apart; kAsk: side() finds them with goes_left.
     static constexpr std::uint32_t kAsk = 0xffffffff;
     std::uint32_t cut(const Node& n) const { return plain_[static_cast<std::size_t>(&n - e.nodes.data())].cut; }
 
@@ -125,7 +125,7 @@ private:
     const Classes& classes_;
     const Ensemble& e_;
     const InstructionSet& set_;
-    std::vector<char> wanted_;                        // columns that are asked for
+    std::vector<char> wanted_;                        // columns of splits
     std::size_t rows_ = 0, lanes_ = 0;
     Aligned<std::uint16_t> of_row_;                   // columns x lanes
     Aligned<std::uint64_t> missing_;                  // columns x words
@@ -157,7 +157,7 @@ private:
     using Row = std::uint64_t;                                     // the same, a row at a time: 16 bits each for row, p, q (kNobody)
     using List = std::span<const Row>;
     struct Level { std::vector<Set> sets; Aligned<std::uint64_t> room, left, those[2]; };
-    struct Place { std::int32_t player; std::uint32_t begin, end; };  // points that meet the player's questions so far, in ranges_
+    struct Place { std::int32_t player; std::uint32_t begin, end; };  // points that meet the player's conditions so far, in ranges_
     struct Surface { std::size_t body, one, two, rest; };             // in surfaces_
     struct Step { std::int32_t place; bool fresh; Place before, sides[2]; std::size_t kept; };
 

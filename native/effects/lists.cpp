@@ -1,4 +1,4 @@
-// Large trees: the ways that one player's points lead to, a round of them at a time.
+// Large trees: the paths that one player's points take, a round of them at a time.
 #include <algorithm>
 
 #include "effects/curves.hpp"
@@ -26,7 +26,7 @@ Lists::Lists(const CurvePlan& plan) : plan_(plan), player_(plan.columns(), -1) {
     const Grid& grid = plan.grid;
     for (std::size_t j = 0; j < grid.players(); ++j) {
         for (const auto c : grid.columns(j)) player_[static_cast<std::size_t>(c)] = player_[static_cast<std::size_t>(c + grid.e.columns)] = static_cast<std::int32_t>(j);
-        // a player of more points is asked nothing by trees that are walked here
+        // trees that are walked here have no split of a player with more points
         const std::size_t regular = std::min<std::size_t>(grid.points(j), 0xffff) - grid.missing(j);
         whole_.push_back(Points(0, regular, grid.missing(j)));
     }

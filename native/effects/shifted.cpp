@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t kWork = std::size_t{1} << 16;  // numbers worked on side by side
 
-// A row with one player's values replaced goes its own way from the first node where it turns off; before, it ends where the row does.
+// A row with one player's values replaced takes another path from the first node where it goes to the other side; if there is none, it reaches the row's own leaf.
 class Shifts {
 public:
     Shifts(const Ensemble& e, std::span<const Levels> levels) : e_(e), player_(static_cast<std::size_t>(e.columns), -1), slot_(player_.size()), gone_(2 * levels.size()) {

@@ -1,4 +1,4 @@
-// Large trees with questions that a cut does not answer: one way after the other.
+// Large trees with splits that no single cut expresses: one path after the other.
 #include "core/split.hpp"
 #include "effects/curves.hpp"
 

@@ -1,4 +1,4 @@
-// What every lane kernel begins with: asking a block of rows a tree's questions.
+// What every lane kernel begins with: comparing a block of rows at a tree's splits.
 #pragma once
 
 #include "simd/operations.hpp"

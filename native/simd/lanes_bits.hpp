@@ -62,7 +62,7 @@ inline void part(const Parting& how, const std::uint64_t* rows, std::size_t many
         const std::uint64_t r = rows[i], row = r & 0xffff, p = r >> 16 & 0xffff;
         const std::uint32_t c = how.of_row[row];
         const unsigned left = (c < how.cut) | (c == how.also), mine = p == how.place, free = p == kNobody;
-        const std::uint64_t other = mine ? r : row | astray;  // where the row does not go by itself
+        const std::uint64_t other = mine ? r : row | astray;  // the row on the side that it does not take itself
         *left_to = left ? r : other;
         *right_to = left ? other : r;
         left_to += (left & ~mine & 1U) | ((mine | (free & ~left)) & stays_left);

@@ -1,4 +1,4 @@
-// Every way one player could turn eight rows, in a tree of few leaves (program.hpp, LeafBits).
+// The leaves that eight rows reach with one player set to each of its points, in a tree of few leaves (program.hpp, LeafBits).
 //
 // A player leaves a row those leaves that its questions do not take. With the player set to some points, the row ends in the first leaf that those points
 // leave, and the row's other players.

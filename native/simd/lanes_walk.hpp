@@ -1,6 +1,6 @@
 // Path-dependent attributions by quadrature (Quadrature-TreeSHAP, arXiv 2605.04497; docs/mathematics.md), rows in lanes, the bottom of every tree in tables.
 //
-// A leaf of value v whose path asks about players F contributes, with a_j = 1 if the row meets player j's condition and r_j the share of training
+// A leaf of value v whose path has the players F contributes, with a_j = 1 if the row meets player j's condition and r_j the share of training
 // weight that does,
 //     phi_j = v * E_p[ (a_j - r_j) * prod_{k in F, k != j} (p a_k + (1-p) r_k) ] = v * E_p[ P * K(a_j, r_j) ]
 // with P the full product and K(a, r) = (a - r) / (p a + (1-p) r). K summed over the edges that change (a_j, r_j) telescopes, so one walk is enough.
@@ -52,7 +52,7 @@ private:
     // For each quadrature node eight numbers: both and lost of the left edge, of the right; K of left, of right, of lost; then two ratios.
     const T* constants(const Edge& e) const { return t_.constants + e.top->constants; }
 
-    // An edge with its masks in registers. `repeat`: the player was asked for before, so some lanes had lost it already.
+    // An edge with its masks in registers. `repeat`: the player has another split above, so some lanes may have failed its condition already.
     template <bool repeat>
     struct Choice {
         M now[kGroups], old[kGroups];

@@ -13,7 +13,7 @@ enum Compare : std::uint8_t {  // x < t, x <= t; or NaN
     kLessOrNan = 1,
     kNotAbove = 2,
     kNotAboveOrNan = 3,
-    kScalar = 4,  // a split that no comparison says (categories, zero as missing): asked row by row
+    kScalar = 4,  // a split that is no comparison (categories, zero as missing): goes_left decides row by row
 };
 
 struct Split {
@@ -29,10 +29,10 @@ struct Top {
     std::int32_t kid[2];   // left, right: another top, or ~bottom
     std::int32_t place;    // tables: bit of the path index that is this player's
     std::int64_t constants;
-    bool repeat;           // the player was already asked for on the path
+    bool repeat;           // the player has another split above on the path
 };
 
-// A bottom's index has one bit per split (the row goes left), then one per player that the path already asked for (met so far).
+// A bottom's index has one bit per split (the row goes left), then one per player with splits above (all met so far).
 struct Bottom {
     std::int64_t table;
     std::int32_t first_split, first_player;  // into splits; into ints: the players of the table, then the players with a bit
@@ -98,7 +98,7 @@ struct Walker {
     void (*look_up)(const PatternView<T>& tree, Desk<T, C>& desk);
 };
 
-// A tree of at most 64 leaves, its leaves as bits, the leftmost the highest: a row ends in the first leaf that no question takes from it (Lucchese
+// A tree of at most 64 leaves, its leaves as bits, the leftmost the highest: a row reaches the first leaf that no split excludes (Lucchese
 // et al., "QuickScorer", SIGIR 2015). Rows stand eight side by side.
 constexpr int kBeside = 8;
 struct Question { std::int32_t column, cut; std::uint64_t keeps; };  // classes that are not under the cut keep these leaves
@@ -112,11 +112,11 @@ struct LeafBits {
     std::int32_t many, bits, width, first_output;                    // many: parties
 };
 
-// Rows under way, each in one word: itself, and the places of the (at most two) players whose conditions it does not meet; 16 bits each.
+// Rows on their paths, each in one word: its number, and the places of the (at most two) players whose conditions it does not meet; 16 bits each.
 constexpr std::uint64_t kNobody = 0xffff;
 constexpr std::uint64_t as_row(std::uint64_t row, std::uint64_t p, std::uint64_t q) { return row | p << 16 | q << 32; }
 
-// How a node parts rows that miss one player at most: classes under the cut and one more (beyond 16 bits: none) go left. A row also goes the other way if it
+// How a node splits rows that miss one player at most: classes under the cut and one more (beyond 16 bits: none) go left. A row also goes the other way if it
 // misses nobody else than the node's player, at this place, and points of that player go there (open: right, left).
 struct Parting {
     const std::uint16_t* of_row;

@@ -231,7 +231,7 @@ def test_where_no_layer_knows_it_is_noted():
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 2)).eval()
     e = wb.saliency(net, S, 1)
     assert e.dims == ("row", "time", "feature")
-    assert any("no layer says which axis is time" in note and "channel_axis=1" in note for note in e.evidence.notes)
+    assert any("no layer shows which axis is time" in note and "channel_axis=1" in note for note in e.evidence.notes)
     mixed = torch.nn.Sequential(
         torch.nn.Flatten(),
         torch.nn.Linear(36, 36),
@@ -239,7 +239,7 @@ def test_where_no_layer_knows_it_is_noted():
         torch.nn.Conv1d(4, 2, 9),
         torch.nn.Flatten(),
     )
-    assert any("no layer says" in note for note in wb.saliency(mixed.eval(), S, 1).evidence.notes)
+    assert any("no layer shows" in note for note in wb.saliency(mixed.eval(), S, 1).evidence.notes)
     assert wb.saliency(net, S, 1, channel_axis=1).evidence.notes == ()
     with pytest.raises(UnsupportedModelError, match="channel_axis="):
         wb.saliency(net, S, 1, "gradcam")
@@ -278,7 +278,7 @@ def test_series_of_equinox_and_flax():
         named(Equinox(eqx.nn.Conv1d(4, 5, 3, key=jax.random.key(0)), turned), turned=turned, layer="conv")
         named(Flax(turned=turned), turned=turned, layer="conv")
     e = wb.saliency(wb.networks.jax(lambda x: x.mean(1)), S, 1)
-    assert any("no layer says" in note for note in e.evidence.notes)
+    assert any("no layer shows" in note for note in e.evidence.notes)
 
 
 def keras_series():

@@ -8,6 +8,7 @@ contributions where those are right, and against scikit-learn's own tree arrays.
 from __future__ import annotations
 
 import warnings
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -69,15 +70,23 @@ def _unlink(link, out):
     }[link.name](out)
 
 
-def mixed(x, background, columns):
-    """Background rows with some columns from the row x, in the user's own container."""
-    out = background.copy()
+def game_of_rows(predict, x, background, groups, weights=None):
+    """The mean prediction of background rows with a coalition's columns from the row x: all coalitions are evaluated in one table of the user's own kind."""
+    players = range(len(groups))
+    coalitions = [frozenset(S) for k in range(len(groups) + 1) for S in combinations(players, k)]
+    rows = np.tile(np.arange(len(background)), len(coalitions))
+    out = take(background, rows)
     if isinstance(out, pd.DataFrame):
-        for c in columns:
-            out.isetitem(c, pd.concat([x.iloc[:, c]] * len(out)).array)
-    else:
-        out[:, list(columns)] = x[:, list(columns)]
-    return out
+        out = out.reset_index(drop=True)
+    for j in players:
+        at = np.where(np.repeat([j in S for S in coalitions], len(background)), len(background), rows)
+        for c in groups[j]:
+            if isinstance(out, pd.DataFrame):
+                out.isetitem(c, pd.concat([background.iloc[:, c], x.iloc[:, c]]).array.take(at))
+            else:
+                out[:, c] = np.append(background[:, c], x[:, c])[at]
+    outputs = predict(out).reshape(len(coalitions), len(background), -1)
+    return dict(zip(coalitions, np.average(outputs, axis=1, weights=weights), strict=True)).__getitem__
 
 
 @pytest.mark.parametrize("case", EXACT, ids=ids)
@@ -91,12 +100,7 @@ def test_interventional_against_all_coalitions_of_the_library_predict(case):
     values = got.values if "output" in got.dims else got.values[..., None]
     for i, row in enumerate(ROWS):
         x = take(rows, [row])
-
-        def game(coalition, x=x):
-            columns = [c for j in coalition for c in groups[j]]
-            return np.average(own(got, adapted, mixed(x, background, columns)), axis=0, weights=weights)
-
-        game = every_coalition(game, len(groups))
+        game = game_of_rows(lambda table: own(got, adapted, table), x, background, groups, weights)
         want = semivalue(game, len(groups), shapley)
         assert np.abs(values[i] - want).max() <= tolerance(case, want, adapted)
         base = np.atleast_1d(got.base)
@@ -235,7 +239,7 @@ def test_probabilities_against_all_coalitions_of_predict_proba(case):
     values = got.values if several else got.values[..., None]
     for i in range(2):
         x = take(rows, [ROWS[i]])
-        game = lambda S, x=x: proba(mixed(x, background, [c for j in S for c in groups[j]])).mean(axis=0)
+        game = game_of_rows(proba, x, background, groups)
         want = semivalue(game, len(groups), shapley)
         assert np.abs(values[i] - want).max() <= (2e-6 if case.single else 1e-9)
 

@@ -127,7 +127,7 @@ NETS = {
 }
 
 
-@pytest.fixture(params=NETS)
+@pytest.fixture(scope="module", params=NETS)
 def other(request):
     make, x = NETS[request.param]
     return make(), x
@@ -350,7 +350,7 @@ def test_noise_that_hangs_on_a_rows_place_is_refused():
     key = jax.random.key(0)
     net = wb.networks.jax(lambda x: (x * jax.random.normal(key, x.shape)).sum(axis=1))
     for rows in (1, 4):
-        with pytest.raises(UnsupportedModelError, match="its place among them"):
+        with pytest.raises(UnsupportedModelError, match="its position among them"):
             wb.saliency(net, np.ones((rows, 3), np.float32))
     same = wb.networks.jax(lambda x: (x * jax.random.normal(key, x.shape[1:])).sum(axis=1))
     assert wb.saliency(same, np.ones((4, 3), np.float32)).shape == (4, 3)

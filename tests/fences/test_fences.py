@@ -138,13 +138,8 @@ def test_games_are_about_players_and_worths_alone():
 
 
 def test_no_cycles():
-    """Of adapters/torch only what is imported when it runs: its types refer to each other."""
     known = set(modules().values()) - {"whybox"}
-
-    def found(path):
-        return imports(path) if "torch" in path.parts else every_import(path)
-
-    graph = {m: {t for t in found(p) if t in known and t != m} for p, m in modules().items() if m in known}
+    graph = {m: {t for t in every_import(p) if t in known and t != m} for p, m in modules().items() if m in known}
     done, path = set(), []
 
     def visit(m):
@@ -160,6 +155,27 @@ def test_no_cycles():
 
     for m in graph:
         visit(m)
+
+
+WORDS_FOR_PEOPLE = {"method", "kernel", "estimand", "title", "summary", "notes", "said", "quantity", "residual_against"}
+
+
+def test_nothing_reads_words_for_people_to_decide():
+    """Titles, notes and the like are shown, never compared with a text: what decides is data (an id, a flag)."""
+    wrong = []
+    for path, module in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                tested = node.func.value if node.func.attr in ("startswith", "endswith") else None
+            elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
+                texts = isinstance(node.left, ast.Constant) and isinstance(node.left.value, str)
+                tested = node.comparators[0] if texts else None
+            else:
+                continue
+            owner = ast.unparse(tested.value).split(".")[-1] if isinstance(tested, ast.Attribute) else ""
+            if isinstance(tested, ast.Attribute) and tested.attr in WORDS_FOR_PEOPLE and owner != "options":
+                wrong.append(f"{module}:{node.lineno}: {ast.unparse(node)}")
+    assert not wrong, "\n".join(wrong)
 
 
 LIBRARIES = {

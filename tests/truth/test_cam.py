@@ -60,7 +60,7 @@ def test_gradcam_plus_plus_by_hand():
         alpha = g**2 / (2 * g**2 + a.sum(axis=(2, 3), keepdims=True) * g**3)
         weights = (alpha * relu(g)).sum(axis=(2, 3), keepdims=True)
         np.testing.assert_allclose(e.values[..., t], relu((weights * a).sum(axis=1)), rtol=1e-4, atol=1e-5)
-    with pytest.raises(UnsupportedModelError, match="behind a ReLU"):
+    with pytest.raises(UnsupportedModelError, match="after a ReLU"):
         wb.saliency(net, -x, 0, "gradcam++")
 
 
@@ -187,11 +187,11 @@ def test_channels_last():
 
 def test_what_has_no_grid_is_refused():
     net = cnn()
-    with pytest.raises(OptionError, match="axes of places"):
+    with pytest.raises(OptionError, match="position axes"):
         wb.saliency(net, pictures(), 0, "gradcam", layer="6")
     with pytest.raises(OptionError, match="there is no layer"):
         wb.saliency(net, pictures(), 0, "gradcam", layer="conv9")
-    with pytest.raises(UnsupportedModelError, match="channels and places"):
+    with pytest.raises(UnsupportedModelError, match="channels and positions"):
         wb.saliency(nn.Linear(3, 2).eval(), np.ones((2, 3)), 0, "gradcam")
     with pytest.raises(UnsupportedModelError, match="name one"):
         wb.saliency(nn.Sequential(nn.Flatten(), nn.Linear(240, 2)).eval(), pictures(), 0, "gradcam")

@@ -196,9 +196,9 @@ def test_axes_that_are_named_are_taken_and_held_against_the_network():
         ({"layer": "grid", "layer_axes": 3}, "in its own order"),
         ({"layer": "grid", "layer_axes": ("y", "x")}, "'channel'"),
         ({"layer": "grid", "layer_axes": ("y", "y", "channel")}, "a name of its own"),
-        ({"layer": "grid", "layer_axes": ("y", "z", "channel")}, "places are y and x"),
-        ({"layer": "grid", "layer_axes": ("token", "channel")}, "3 axes behind the rows"),
-        ({"layer": "grid", "grid": (2, 2)}, "goes with an axis of tokens"),
+        ({"layer": "grid", "layer_axes": ("y", "z", "channel")}, "position axes are y and x"),
+        ({"layer": "grid", "layer_axes": ("token", "channel")}, "3 axes after the rows"),
+        ({"layer": "grid", "grid": (2, 2)}, "needs a token axis"),
         ({"layer": "grid", "grid": (0, 2), "layer_axes": ("token", "channel")}, "along each axis"),
         ({"layer": "grid", "grid": "wide"}, "along each axis"),
         ({"layer": "grid", "reshape": 3}, "must be a function"),
@@ -206,7 +206,7 @@ def test_axes_that_are_named_are_taken_and_held_against_the_network():
         ({"layer": "grid", "reshape": lambda a: a[:, :1].expand_as(a)}, "must not compute"),
         ({"layer": "grid", "reshape": lambda a: a.flip(0)}, "must not compute"),
         ({"layer": "grid", "reshape": lambda a: a.numpy()}, "array of the network's library"),
-        ({"layer": "grid", "reshape": lambda a: a.flatten(1)}, "axes of places"),
+        ({"layer": "grid", "reshape": lambda a: a.flatten(1)}, "position axes"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options, message):
@@ -364,7 +364,7 @@ def test_a_grid_of_tokens_that_their_number_does_not_decide_is_asked_for():
         nn.Conv2d(3, 5, (2, 3), (2, 3)), nn.Flatten(2), nn.Identity(), nn.Flatten(), nn.Linear(5 * 12, 2)
     ).eval()
     x = np.random.default_rng(0).normal(size=(2, 3, 6, 12)).astype(np.float32)
-    with pytest.raises(OptionError, match=r"say grid="):
+    with pytest.raises(OptionError, match=r"give grid="):
         wb.saliency(net, x, 1, "gradcam", layer="2", layer_axes="channel, token")
     want = wb.saliency(net, x, 1, "gradcam", layer="0")
     got = wb.saliency(net, x, 1, "gradcam", layer="2", layer_axes="channel, token", grid=(3, 4))
@@ -458,7 +458,7 @@ def test_the_embedding_itself_as_the_layer():
 def test_a_grid_of_one_place_is_refused():
     torch.manual_seed(0)
     net = Transformer((4, 4)).eval()
-    with pytest.raises(OptionError, match="one place has no map"):
+    with pytest.raises(OptionError, match="one position has no map"):
         wb.saliency(
             net,
             np.ones((2, 3, 4, 4), dtype=np.float32),

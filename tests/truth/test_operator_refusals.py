@@ -74,7 +74,7 @@ def test_guided_refuses_what_it_is_not_defined_for():
         (lambda h: h.sort(1)[0], "'sort'"),
         (lambda h: h.gather(1, h.argmax(1, keepdim=True)).expand(-1, 16), "'argmax'"),
         (torch.floor, "'floor'"),
-        (lambda h: h + torch.rand(16), "draws at random"),
+        (lambda h: h + torch.rand(16), "draws random numbers"),
         (lambda h: torch.cumprod(h, 1), "'cumprod'"),
         (lambda h: h**h.abs(), "'pow'"),
         (lambda h: F.fold(h.reshape(-1, 4, 4), (3, 3), 2) .flatten(1).repeat(1, 2)[:, :16].cummax(1)[0], "'cummax'"),

@@ -438,10 +438,10 @@ def test_background_rows_stand_for_absent():
 
 def test_too_few_calls_are_refused_with_the_number_that_is_needed():
     x = pictures(1)
-    with pytest.raises(LimitError, match=f"{min_evaluations(16):,} are the least"):
+    with pytest.raises(LimitError, match=f"{min_evaluations(16):,} or more"):
         wb.saliency(pooled_cnn(2, 1), x, None, "shapley", samples=min_evaluations(16) - 1)
     wb.saliency(pooled_cnn(2, 1), x, None, "shapley", samples=min_evaluations(16))
-    with pytest.raises(OptionError, match="2 axes of places"):
+    with pytest.raises(OptionError, match="2 position axes"):
         wb.saliency(pooled_cnn(2, 1), x, None, "shapley", patches=(2, 2, 2))
 
 

@@ -8,7 +8,7 @@ from torch import nn
 import whybox as wb
 from networks.small import Formula, rows
 from whybox.errors import InputError, LimitError, NonFiniteError, OptionError, UnsupportedModelError
-from whybox.methods.saliency.integrated_gradients import IntegratedGradients, _Walks
+from whybox.methods.saliency.integrated_gradients import IntegratedGradients, _PathPool
 from whybox.numerics.adaptive_quadrature import QUADRATURE_LEVELS, QUADRATURE_NODES, coarser_weights, interval_weights
 
 IG, EG = "integrated_gradients", "expected_gradients"
@@ -270,14 +270,14 @@ def test_the_budget_bounds_rows_together_and_what_is_kept(monkeypatch):
     net, x = cnn(nn.ReLU), pictures(20)
     seen, kept = [], []
     net[0].register_forward_hook(lambda _m, given, _s: seen.append(len(given[0]) * torch.is_grad_enabled()))
-    sort_out = _Walks._sort_out
+    sort_out = _PathPool._retire_finished
 
     def spied(self):
-        kept.append(sum(len(c.task) for c in self._chunks) * x[0].nbytes + self.at_once * self.q.row_saved)
-        assert kept[-1] <= self.q.budget
+        kept.append(sum(len(c.task) for c in self._chunks) * x[0].nbytes + self.batch_size * self.problem.row_bytes)
+        assert kept[-1] <= self.problem.budget
         return sort_out(self)
 
-    monkeypatch.setattr(_Walks, "_sort_out", spied)
+    monkeypatch.setattr(_PathPool, "_retire_finished", spied)
     wide = wb.saliency(net, x, 0, IG)
     assert 24 < max(seen) <= 32
     seen.clear()
@@ -319,15 +319,15 @@ def test_baselines_are_what_they_are_called():
 @pytest.mark.parametrize(
     ("baseline", "error", "words"),
     [
-        ("meen", OptionError, "is not one that is known"),
+        ("meen", OptionError, "is not known"),
         ([], OptionError, "empty"),
-        (True, OptionError, "not one that is known"),
+        (True, OptionError, "is not known"),
         (float("nan"), NonFiniteError, "not finite"),
         (np.full((2, 8, 8), np.inf), NonFiniteError, "infinite"),
         (np.zeros((3, 3)), InputError, "must be"),
         ((0, 0), OptionError, "one input"),
         (("blur", 0), OptionError, "above 0"),
-        ("background", OptionError, "give background"),
+        ("background", OptionError, "needs background rows"),
     ],
 )
 def test_baselines_that_are_refused(baseline, error, words):
@@ -412,7 +412,7 @@ def test_expected_gradients_say_when_they_do_not_add_up():
 
 
 def test_expected_gradients_refuse():
-    with pytest.raises(OptionError, match="give background"):
+    with pytest.raises(OptionError, match="needs background rows"):
         wb.saliency(cnn(nn.ReLU), pictures(2), 0, EG)
     with pytest.raises(OptionError, match="multiple of"):
         wb.saliency(cnn(nn.ReLU), pictures(2), 0, EG, background=pictures(3), samples=50)

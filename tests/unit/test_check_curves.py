@@ -8,11 +8,11 @@ import torch
 
 import whybox as wb
 from fixed_maps import Fixed
-from whybox.checks.deletion_curves import Game, parts_of
+from whybox.checks.deletion_curves import RemovalGame, segment_ids
 from whybox.checks.faithfulness import TOGETHER_LINE
-from whybox.checks.trivial_maps import edges
+from whybox.checks.trivial_maps import edge_map
 from whybox.methods.saliency.inputs import resolve_inputs
-from whybox.methods.saliency.problem import settle
+from whybox.methods.saliency.problem import resolve_problem
 from whybox.models.registry import as_network
 
 nn = torch.nn
@@ -22,7 +22,7 @@ def test_edges_are_where_they_are():
     x = np.zeros((1, 2, 6, 6))
     x[0, :, :, 3:] = 1.0
     given = resolve_inputs(as_network(nn.Identity()), x)[0]
-    found = edges(given, x)[0]
+    found = edge_map(given, x)[0]
     assert (found[:, 2:4] == 8.0).all()  # 4 from the kernel, 2 channels
     assert (np.delete(found, [2, 3], axis=1) == 0).all()
 
@@ -39,11 +39,11 @@ def nonlinear(q_rows=3, d=5, seed=0):
 
 def test_curves_are_those_of_brute_force():
     net, x = nonlinear()
-    q = settle(as_network(net), x, None, derivatives=False)
+    problem = resolve_problem(as_network(net), x, None, derivatives=False)
     absent = np.full_like(x, 0.3)
-    game = Game(q, ((0, parts_of(q.inputs[0])),), 5, (absent,))
+    game = RemovalGame(problem, ((0, segment_ids(problem.inputs[0])),), 5, (absent,))
     orders = [np.argsort(np.random.default_rng(s).random((3, 5)), axis=1) for s in range(2)]
-    found = game.areas(orders)
+    found = game.curve_areas(orders)
     for k, order in enumerate(orders):
         for row in range(3):
             steps, z = [], x[row].copy()
@@ -56,12 +56,12 @@ def test_curves_are_those_of_brute_force():
 
 def test_the_oracle_lies_between_chance_and_the_best_of_all_orders():
     net, x = nonlinear(4)
-    q = settle(as_network(net), x, None, derivatives=False)
-    game = Game(q, ((0, parts_of(q.inputs[0])),), 5, (np.zeros_like(x),))
-    everything = game.areas([np.tile(p, (4, 1)) for p in itertools.permutations(range(5))])
-    away, alone = game.greedy(away=True)
-    come, _ = game.greedy(away=False)
-    least, most = game.areas([away, np.flip(come, axis=1)])
+    problem = resolve_problem(as_network(net), x, None, derivatives=False)
+    game = RemovalGame(problem, ((0, segment_ids(problem.inputs[0])),), 5, (np.zeros_like(x),))
+    everything = game.curve_areas([np.tile(p, (4, 1)) for p in itertools.permutations(range(5))])
+    away, alone = game.greedy_order(removing=True)
+    come, _ = game.greedy_order(removing=False)
+    least, most = game.curve_areas([away, np.flip(come, axis=1)])
     assert (least >= everything.min(axis=0) - 1e-6).all()
     assert (most <= everything.max(axis=0) + 1e-6).all()
     assert (least < np.median(everything, axis=0)).all()
@@ -75,7 +75,7 @@ def test_the_oracle_lies_between_chance_and_the_best_of_all_orders():
 def test_parts_are_blocks_of_neighbours(shape, count):
     x = np.zeros((2, *shape), dtype=np.float32)
     given = resolve_inputs(as_network(nn.Identity()), x, 1)[0]
-    ids = parts_of(given)
+    ids = segment_ids(given)
     assert ids.shape == shape[1:]
     assert sorted(np.unique(ids)) == list(range(count))
 

@@ -120,11 +120,11 @@ class Told(Method):
     title: ClassVar[str] = "Told"
     derivatives: ClassVar[bool] = False
 
-    def __call__(self, q):
-        x = q.inputs[0].x
+    def __call__(self, problem):
+        x = problem.inputs[0].x
         own = np.random.default_rng(7).normal(size=x.shape) if self.drawn else np.arange(x.shape[1], dtype=float)
         value = np.array(self.worth)[x] if self.worth else np.broadcast_to(own, x.shape).copy()
-        return MethodOutput([[value, *(None for _ in q.inputs[1:])]], "none", "none", exact=True)
+        return MethodOutput([[value, *(None for _ in problem.inputs[1:])]], "none", "none", exact=True)
 
 
 LENGTHS = Told(tuple(float(len(w)) for w in WORDS))
@@ -148,7 +148,7 @@ def test_right_maps_of_words_pass(net, texts, tokenizer, method):
     assert found[SMALL_NOISE_LINE].verdict == ("pass" if embedding else "not applicable"), str(found)
     assert found["completeness"].verdict == ("not applicable" if method in RIGHT[2:5] else "pass")
     controls = set(found[ALL_LAYERS].details["controls"])
-    assert controls == {"the place in the text", "the length in letters"} | (
+    assert controls == {"the position in the text", "the length in letters"} | (
         {"the size of the embedding's vector"} if embedding else set()
     )
 
@@ -201,9 +201,9 @@ def test_numbers_of_tokens_and_their_mask(net, texts, tokenizer):
         assert found[TOGETHER_LINE].verdict == "pass", str(found)
         assert "to 13 parts" in found["deletion, token 1"].reason  # of 16 places
         assert found[SMALL_NOISE_LINE].verdict == "pass"
-    with pytest.raises(InputError, match="numbers of tokens"):
+    with pytest.raises(InputError, match="other token ids"):
         wb.check(e, net, {**given, "input_ids": ids[::-1].copy()})
-    with pytest.raises(InputError, match="stands for absent tokens"):
+    with pytest.raises(InputError, match="baseline of tokens is not the one"):
         wb.check(e, net, given, baseline_token=2)
     with pytest.raises(OptionError, match="'hidden' is not there"):  # the mean of nothing is no number
         wb.check(e, net, given, checks="faithfulness", absent=("hidden", "other tokens"))
@@ -228,7 +228,7 @@ def test_a_network_without_a_mask_takes_other_tokens(texts, tokenizer):
     ]
     alone = wb.saliency(bag, ids[:1], 0, "gradient", embedding="embed")
     lonely = wb.check(alone, bag, ids[:1], checks="faithfulness")[TOGETHER_LINE]
-    assert (lonely.verdict, "two stand-ins" in lonely.reason) == ("not applicable", True)
+    assert (lonely.verdict, "two replacements" in lonely.reason) == ("not applicable", True)
 
 
 def test_short_texts_say_that_nothing_can_be_said(net, tokenizer):
@@ -251,13 +251,13 @@ def test_what_is_not_kept_is_brought_again(net, texts, tokenizer, tmp_path):
     tk = pytest.importorskip("tokenizers")
     options = dict(tokenizer=tokenizer, embedding="embed", words=True)
     e = wb.saliency(net, texts, 1, "integrated_gradients", baseline_token="[PAD]", **options)
-    with pytest.raises(OptionError, match="pass tokenizer="):
+    with pytest.raises(OptionError, match="pass the same one: tokenizer="):
         wb.check(e, net, texts)
     with pytest.raises(InputError, match="another tokenizer"):
         wb.check(e, net, texts, tokenizer=made(tk, "[CLS] $A"))
     with pytest.raises(InputError, match="text 2 is"):
         wb.check(e, net, [*texts[:2], "bad", *texts[3:]], tokenizer=tokenizer)
-    with pytest.raises(InputError, match="not numbers of tokens"):
+    with pytest.raises(InputError, match="not token ids"):
         wb.check(e, net, np.ones((10, 4), dtype=int), tokenizer=tokenizer)
     with pytest.raises(InputError, match="another network"):
         wb.check(e, Reader().eval(), texts, tokenizer=tokenizer)
@@ -267,7 +267,7 @@ def test_what_is_not_kept_is_brought_again(net, texts, tokenizer, tmp_path):
         wb.check(e, net, texts, tokenizer=tokenizer, baseline_token="[MASK]")
     with pytest.raises(OptionError, match="'absent token', 'hidden'"):
         wb.check(e, net, texts, tokenizer=tokenizer, absent=("zero", "blur"))
-    with pytest.raises(OptionError, match="goes with maps of tokens"):
+    with pytest.raises(OptionError, match="is for maps of tokens"):
         wb.check(
             wb.saliency(nn.Linear(4, 1).eval(), np.ones((2, 4))),
             nn.Linear(4, 1).eval(),

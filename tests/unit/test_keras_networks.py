@@ -49,7 +49,7 @@ def test_errors_are_said_in_our_words_alone():
     i = keras.Input((6, 6, 3))
     twice = layers.Conv2D(3, 3, padding="same", name="shared")
     net = keras.Model(i, layers.Dense(2)(layers.GlobalAveragePooling2D()(twice(twice(i)))))
-    with pytest.raises(UnsupportedModelError, match="^layer 'shared' answers more than once") as caught:
+    with pytest.raises(UnsupportedModelError, match="^layer 'shared' runs more than once") as caught:
         wb.saliency(net, X, 0, "gradcam", layer="shared")
     assert "Arguments received" not in str(caught.value)
     assert keras.config.is_traceback_filtering_enabled()

@@ -163,7 +163,7 @@ def test_pictures_of_bytes():
     x = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
     for method in ("gradient", "occlusion"):
         with pytest.raises(
-            (InputError, UnsupportedModelError), match=r"bytes go in as floats.*astype\('float32'\) / 255"
+            (InputError, UnsupportedModelError), match=r"Pass pictures of bytes as floats.*astype\('float32'\) / 255"
         ):
             wb.saliency(conv, x, 1, method)
     want = wb.saliency(conv, x / 255, 1, "occlusion", window=4)
@@ -175,7 +175,7 @@ def test_pictures_of_bytes():
     for net in (Formula(lambda x: conv(x.float() / 255)), Formula(only_bytes)):
         e = wb.saliency(net, x, 1, "occlusion", window=4, baseline=0)
         assert np.allclose(e.values, want.values, atol=1e-6)
-    with pytest.raises(UnsupportedModelError, match="bytes go in as floats"):
+    with pytest.raises(UnsupportedModelError, match="Pass pictures of bytes as floats"):
         wb.saliency(Formula(only_bytes), x, 1)
 
 
@@ -208,7 +208,7 @@ def test_targets_of_networks_with_one_output():
         for target in (0, -1, np.int64(0), torch.tensor(0)):
             assert np.array_equal(wb.saliency(net, EXACT, target).values, want)
         for target in (1, -2, torch.tensor(3)):
-            with pytest.raises(OptionError, match="answers one number a row; leave target out"):
+            with pytest.raises(OptionError, match="has one output a row; leave target out"):
                 wb.saliency(net, EXACT, target)
 
 

@@ -11,7 +11,6 @@ import torch
 
 import whybox as wb
 from networks.small import convolutional, digits, digits_network, seeded
-from whybox.checks.check import GROUPS
 from whybox.errors import InputError, OptionError, UnsupportedModelError
 from whybox.reporting import check_budget, network_report
 
@@ -70,7 +69,7 @@ def test_pictures_stand_side_by_side_with_checks_and_evidence(pictures):
     for line in ("parameters drawn anew: all layers", "deletion, zero", "completeness", "Rows through the network"):
         assert line in text
     assert "Left out" not in text  # a small network is checked in every way
-    assert "Made unasked: numerical, stability, model dependence and faithfulness" in text
+    assert "Run by default: numerical, stability, model dependence and faithfulness" in text
     assert "Wall time" not in text
     assert text.count("SHA-256 of model") == 3
 
@@ -126,9 +125,9 @@ def test_the_checks_made_unasked_hang_on_counts_and_not_on_the_clock(tmp_path, m
     ):
         plan = check_budget.choose_checks(at, kept)
         assert (len(plan.groups), plan.rows) == (groups, rows), (kept, plan)
-        assert plan.whole == (len(plan.groups) == 4)
-        for group in GROUPS:
-            assert group in plan.said  # as made, or as left out
+        assert plan.complete == (len(plan.groups) == 4)
+        for group in check_budget.BY_COST:
+            assert group.name in plan.reason  # as made, or as left out
     monkeypatch.setattr("time.perf_counter", iter(np.arange(0.0, 1e9, 1e5)).__next__)
     pages = []
     for name in ("a.html", "b.html"):
@@ -237,7 +236,7 @@ def test_few_rows_are_not_failed_for_being_few(tmp_path):
     text = words((tmp_path / "two.html").read_text(encoding="utf-8"))
     assert "model dependence and faithfulness (fewer than 4 rows tell nothing)" in text
     assert "too few rows" not in text
-    assert "not told apart from chance" not in text
+    assert "cannot tell it from chance" not in text
 
 
 def test_a_target_for_each_row_and_a_function_are_taken(tmp_path, monkeypatch):

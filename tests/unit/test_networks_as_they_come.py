@@ -201,7 +201,7 @@ def test_maps_that_are_no_numbers_are_refused_by_row():
 def test_what_the_network_itself_refuses_is_told_with_the_shape():
     with pytest.raises(
         InputError,
-        match=r"does not take these inputs .input: float32 of shape \(4, 5\)., asked about 1 of the rows: RuntimeError",
+        match=r"does not take these inputs .input: float32 of shape \(4, 5\)., tried on 1 of the rows: RuntimeError",
     ):
         wb.saliency(flat(), rows(4, 5))
 

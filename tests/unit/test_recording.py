@@ -10,12 +10,12 @@ from torch import nn
 
 from networks.operators import COMPLETE, between, made
 from whybox.adapters.torch import graph as captured
-from whybox.adapters.torch.dispatch_tracer import Recorded
-from whybox.adapters.torch.graph import capture, named
+from whybox.adapters.torch.dispatch_tracer import RecordedGraph
+from whybox.adapters.torch.graph import capture, operator_name
 
 
 def operators(graph):
-    return Counter(named(step.target) for step in graph.steps)
+    return Counter(operator_name(step.target) for step in graph.steps)
 
 
 @pytest.mark.parametrize(
@@ -30,10 +30,10 @@ def test_both_ways_find_the_same_operators(name, monkeypatch):
     monkeypatch.setattr(captured, "_graph", lambda module, row: met.append(type(module)) or plain(module, row))
     with torch.no_grad():
         quick = capture(net, (torch.tensor(x),), lambda: None)
-        assert met == [Recorded]
-        monkeypatch.setattr(captured, "recorded", lambda *_: 1 / 0)
+        assert met == [RecordedGraph]
+        monkeypatch.setattr(captured, "record_operators", lambda *_: 1 / 0)
         slow = capture(net, (torch.tensor(x),), lambda: None)
-    assert met[1] is not Recorded
+    assert met[1] is not RecordedGraph
     moved = {"clone", "detach", "alias", "expand", "view", "_unsafe_view", "reshape", "getitem", "lift_fresh_copy"}
     ours, torchs = ({k: n for k, n in operators(g).items() if k not in moved} for g in (quick, slow))
     assert ours == torchs
@@ -54,8 +54,8 @@ def test_both_ways_find_the_same_operators(name, monkeypatch):
 def test_numbers_are_not_told(f):
     net = between(f)().eval()
     table = captured._table()
-    with captured._plainly(), pytest.raises(Exception):  # noqa: B017, PT011  # torch says it in many ways; none is passed on
-        captured.recorded(net, (torch.randn(1, 8),), table, captured._shape_only)
+    with captured._without_fused_kernels(), pytest.raises(Exception):  # noqa: B017, PT011  # torch says it in many ways; none is passed on
+        captured.record_operators(net, (torch.randn(1, 8),), table, captured._shape_only)
 
 
 def test_caches_met_on_the_way_hold_plain_tensors_afterwards():

@@ -23,7 +23,7 @@ from whybox.errors import (
     UnsupportedModelError,
 )
 from whybox.methods.saliency.gradients import SmoothGrad
-from whybox.methods.saliency.problem import bytes_of
+from whybox.methods.saliency.problem import parse_bytes
 
 
 def flat():
@@ -185,12 +185,12 @@ def test_train_mode_is_refused():
 
 def test_rows_that_influence_each_other_are_refused():
     net = Formula(lambda x: (x - x.mean(0)) ** 2)
-    with pytest.raises(UnsupportedModelError, match="beside it"):
+    with pytest.raises(UnsupportedModelError, match="other rows in its batch"):
         wb.saliency(net, rows(5, 4), 0)
     noisy = Formula(lambda x: (x * torch.randn_like(x)).sum(1))
-    with pytest.raises(UnsupportedModelError, match="draws at random"):
+    with pytest.raises(UnsupportedModelError, match="draws random numbers"):
         wb.saliency(noisy, rows(5, 4))
-    with pytest.raises(UnsupportedModelError, match="beside it"):
+    with pytest.raises(UnsupportedModelError, match="other rows in its batch"):
         wb.saliency(net, rows(1, 4), 0)
 
 
@@ -223,7 +223,7 @@ def test_the_network_is_left_as_it_was_also_after_an_exception():
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert not any(m._forward_hooks for m in net.modules())
     broken = Fails().eval()
-    with pytest.raises(UnsupportedModelError, match=r"answered 1 rows, and fails with 32 \(RuntimeError: no more"):
+    with pytest.raises(UnsupportedModelError, match=r"works with 1 rows and fails with 32 \(RuntimeError: no more"):
         wb.saliency(broken, rows(50, 4), 0, "smoothgrad")
     assert all(p.requires_grad for p in broken.parameters())
 
@@ -253,7 +253,7 @@ def test_memory_is_bounded_by_the_budget():
     ("text", "number"), [("1GB", 10**9), ("512 MiB", 512 * 2**20), ("2.5kb", 2500), (77, 77), ("9", 9)]
 )
 def test_budgets(text, number):
-    assert bytes_of(text) == number
+    assert parse_bytes(text) == number
 
 
 def test_bfloat16_is_named_in_the_evidence():

@@ -111,8 +111,8 @@ def test_networks_are_given_segments_under_the_names_they_have(net):
         assert np.array_equal(wb.saliency(other.eval(), PAIRS, **options).values, known.values, equal_nan=True)
     blind = wb.saliency(Blind().eval(), PAIRS, **options)
     assert blind.values[0, 5] == pytest.approx(blind.values[0, 2])
-    assert any("special tokens alone" in n for n in blind.evidence.notes)
-    assert not any("special tokens alone" in n for n in known.evidence.notes)
+    assert any("only special tokens" in n for n in blind.evidence.notes)
+    assert not any("only special tokens" in n for n in known.evidence.notes)
 
 
 def test_a_switch_is_no_mask(net):
@@ -254,11 +254,11 @@ def test_background_tokens_by_number_and_pairs(net):
     assert np.abs(pairs.values[1, [1, 3, 4]]).min() > 0
     with pytest.raises(InputError, match="background holds single texts"):
         wb.saliency(net, PAIRS, background=["good"], **options)
-    with pytest.raises(InputError, match="the rows are none"):
+    with pytest.raises(InputError, match="the rows do not"):
         wb.saliency(net, whole, 0, "expected_gradients", embedding="embed", background=["good"])
     with pytest.raises(InputError, match="same names"):
         wb.saliency(net, whole, 0, "expected_gradients", embedding="embed", background={"input_ids": ids})
     with pytest.raises(OptionError, match="leave one of the two out"):
         wb.saliency(net, PAIRS, background=PAIRS, baseline_token=1, **options)
-    with pytest.raises(InputError, match="texts behind texts"):
+    with pytest.raises(InputError, match="texts for texts"):
         wb.saliency(net, PAIRS, background=ids, **options)

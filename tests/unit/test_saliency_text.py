@@ -113,21 +113,25 @@ class Absent(Method):
     name: ClassVar[str] = "absent"
     title: ClassVar[str] = "Absent"
 
-    def __call__(self, q):
+    def __call__(self, problem):
         given = self.baseline[0] if isinstance(self.baseline, tuple) else self.baseline
         if isinstance(self.baseline, tuple):
             assert all(b is None for b in self.baseline[1:])
-            assert len(self.baseline) == len(q.inputs)
-        assert all(i.held for i in q.inputs[1:])
-        difference = np.zeros(q.inputs[0].x.shape)
+            assert len(self.baseline) == len(problem.inputs)
+        assert all(i.held for i in problem.inputs[1:])
+        difference = np.zeros(problem.inputs[0].x.shape)
         for k in range(difference.shape[1]):
-            x = q.inputs[0].x.copy()
+            x = problem.inputs[0].x.copy()
             x[:, k] = given[:, k]
-            scores = q.asked((q.net.array(x), *(q.net.array(i.x) for i in q.inputs[1:])), np.arange(q.rows))
-            difference[:, k] = (q.scores - scores).reshape(-1, *(1,) * (x.ndim - 2)) / np.prod(x.shape[2:], dtype=int)
-        x = (given.astype(q.inputs[0].x.dtype), *(i.x for i in q.inputs[1:]))
-        base = q.asked(tuple(map(q.net.array, x)), np.arange(q.rows))
-        return MethodOutput([[difference, *(None for _ in q.inputs[1:])]], "by hand", "absent tokens", base=base)
+            scores = problem.evaluate(
+                (problem.net.array(x), *(problem.net.array(i.x) for i in problem.inputs[1:])), np.arange(problem.rows)
+            )
+            difference[:, k] = (problem.scores - scores).reshape(-1, *(1,) * (x.ndim - 2)) / np.prod(
+                x.shape[2:], dtype=int
+            )
+        x = (given.astype(problem.inputs[0].x.dtype), *(i.x for i in problem.inputs[1:]))
+        base = problem.evaluate(tuple(map(problem.net.array, x)), np.arange(problem.rows))
+        return MethodOutput([[difference, *(None for _ in problem.inputs[1:])]], "by hand", "absent tokens", base=base)
 
 
 @pytest.mark.parametrize("embedding", [None, "embed"])
@@ -208,7 +212,7 @@ def test_refusals(net):
     ids, tk = np.array([[2, 3]]), tokenizer()
     with pytest.raises(InputError, match="tokenizer="):
         wb.saliency(net, "good", 0)
-    with pytest.raises(OptionError, match="tokenizer= goes with texts"):
+    with pytest.raises(OptionError, match="tokenizer= needs texts"):
         wb.saliency(net, ids, 0, tokenizer=tk, embedding="embed")
     with pytest.raises(OptionError, match="words=True"):
         wb.saliency(net, ids, 0, embedding="embed", words=True)
@@ -228,11 +232,11 @@ def test_refusals(net):
         )
     with pytest.raises(InputError, match="whole numbers"):
         wb.saliency(net, ids.astype(np.float32), 0, embedding="embed")
-    with pytest.raises(OptionError, match="is none"):
+    with pytest.raises(OptionError, match="is not a tokenizer"):
         wb.saliency(net, "good", 0, tokenizer=3)
     with pytest.raises(InputError, match="no tokens"):
         wb.saliency(net, "x", 0, tokenizer=lambda _: {"ids": [], "tokens": []}, embedding="embed")
-    with pytest.raises(OptionError, match="say which one"):
+    with pytest.raises(OptionError, match="name the one that replaces"):
         wb.saliency(net, "good", 0, Absent(baseline=3), tokenizer=tk, embedding="embed")
 
 

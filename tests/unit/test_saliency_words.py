@@ -67,7 +67,7 @@ def test_what_went_wrong_stands_in_the_one_line():
 def test_parts_of_several_places_say_that_their_worth_is_shared_out():
     picture = np.random.default_rng(0).normal(size=(1, 3, 9, 9)).astype(np.float32)
     shared = wb.saliency(convolutional(), picture, 0, "ablation", patches=3)
-    assert shared.units == "score per place of a part"
+    assert shared.units == "score per position of a part"
     assert np.allclose(shared.values[0].reshape(3, 3, 3, 3).sum(axis=(1, 3)).ravel(), shared.extras["part"][1][0])
     assert wb.saliency(convolutional(), picture, 0, "ablation", patches=9).units == "score"
 

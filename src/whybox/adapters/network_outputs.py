@@ -1,4 +1,4 @@
-"""What networks of every library share: one array out of what they return, names of what they take, what their library says in short."""
+"""What networks of every library share: one array out of their results, names of their inputs, short error messages."""
 
 from __future__ import annotations
 
@@ -10,79 +10,79 @@ from typing import Any, final
 
 from whybox.errors import Argument, OptionError
 
-__all__ = ["Part", "first_line", "parameters_of"]
+__all__ = ["OutputPart", "first_line", "parameter_names"]
 
 
 @final
 @dataclass(frozen=True)
-class Part:
-    """One array out of what a network returns.
+class OutputPart:
+    """One array out of a network's result.
 
     Attributes:
-        key: of the part: a key, a position, the name of an attribute, or a tuple of these, one inside the other; None where there is one part.
-        kind: the type of arrays of its library.
+        key: a key, a position, the name of an attribute, or a tuple of these, one inside the other; None if there is only one array.
+        kind: the array type of the library.
     """
 
     key: Any
     kind: Any
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the type by its public name, for the one it is defined under cannot always be imported."""
-        return _restored, (self.key, self.kind.__module__.partition(".")[0], self.kind.__name__.rpartition(".")[2])
+        """Pickle the type by its public name, for its defining module cannot always be imported."""
+        return _restore_part, (self.key, self.kind.__module__.partition(".")[0], self.kind.__name__.rpartition(".")[2])
 
-    def __call__(self, said: Any) -> Any:
-        """Find it.
+    def __call__(self, output: Any) -> Any:
+        """Return the array.
 
         Raises:
-            OptionError: no such part, or several and none is named.
+            OptionError: there is no such part, or there are several and none is named.
         """
         if self.key is not None:
-            said = _chosen(said, self.key)
-        if isinstance(said, (tuple, list)) and len(said) == 1:
-            said = said[0]
-        if not isinstance(said, self.kind):
+            output = _select(output, self.key)
+        if isinstance(output, (tuple, list)) and len(output) == 1:
+            output = output[0]
+        if not isinstance(output, self.kind):
             keys = (
-                list(said)
-                if isinstance(said, dict)
-                else list(range(len(said)))
-                if isinstance(said, (tuple, list))
-                else [name for name, part in getattr(said, "__dict__", {}).items() if isinstance(part, self.kind)]
+                list(output)
+                if isinstance(output, dict)
+                else list(range(len(output)))
+                if isinstance(output, (tuple, list))
+                else [name for name, part in getattr(output, "__dict__", {}).items() if isinstance(part, self.kind)]
             )
             raise OptionError(
-                f"the network answers with {type(said).__name__}"
+                f"the network returns {type(output).__name__}"
                 if self.key is None
-                else (Argument("output", self.key), f" is a {type(said).__name__} itself"),
-                "; say which part to explain with ",
+                else (Argument("output", self.key), f" is a {type(output).__name__} itself"),
+                "; name the part to explain: ",
                 Argument("output", example="..."),
                 "" if self.key is None else ", a tuple for a part of a part",
                 f" (one of {keys})." if keys else ".",
             )
-        return said
+        return output
 
 
-def _restored(key: Any, library: str, kind: str) -> Part:
-    return Part(key, getattr(import_module(library), kind))
+def _restore_part(key: Any, library: str, kind: str) -> OutputPart:
+    return OutputPart(key, getattr(import_module(library), kind))
 
 
-def _chosen(said: Any, key: Any) -> Any:
-    """A part by key, position, attribute, or by several of these one after the other.
+def _select(output: Any, key: Any) -> Any:
+    """A part by key, position, attribute, or by several of these in turn.
 
     Raises:
-        OptionError: there is none.
+        OptionError: there is no such part.
     """
     try:
-        return said[key]
+        return output[key]
     except (KeyError, IndexError, TypeError):
-        if isinstance(key, str) and hasattr(said, key):
-            return getattr(said, key)
+        if isinstance(key, str) and hasattr(output, key):
+            return getattr(output, key)
         if isinstance(key, tuple) and key:
-            return _chosen(_chosen(said, key[0]), key[1:]) if len(key) > 1 else _chosen(said, key[0])
-        known = list(said) if isinstance(said, dict) else []
-        raise OptionError(Argument("output", key), ": the network's answer has no such part.", known=known) from None
+            return _select(_select(output, key[0]), key[1:]) if len(key) > 1 else _select(output, key[0])
+        known = list(output) if isinstance(output, dict) else []
+        raise OptionError(Argument("output", key), ": the network's result has no such part.", known=known) from None
 
 
-def parameters_of(function: Callable[..., Any], *, required: bool = False) -> tuple[str, ...]:
-    """Names of what a function takes, in order; ``"**"`` at the end where it takes any name; () where it cannot be read. `required`: those without a default."""
+def parameter_names(function: Callable[..., Any], *, required: bool = False) -> tuple[str, ...]:
+    """Names of a function's parameters, in order; ``"**"`` at the end if it takes any name; () if they cannot be read. `required`: those without a default."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -94,5 +94,5 @@ def parameters_of(function: Callable[..., Any], *, required: bool = False) -> tu
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in short."""
+    """The first line of an error message, in short."""
     return str(error).strip().partition("\n")[0][:200]

@@ -22,7 +22,7 @@ _PLANNERS: Final = {
     "whybox.api.interactions.interactions": "whybox.api.interactions:plan_interactions",
     "whybox.api.regions.regions": "whybox.api.regions:plan_regions",
     "whybox.methods.saliency.saliency.saliency": "whybox.methods.saliency.plan:plan_saliency",
-    "whybox.checks.check.check": "whybox.checks.cost:plan_check",
+    "whybox.checks.check.check": "whybox.checks.plan:plan_check",
 }
 
 

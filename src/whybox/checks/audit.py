@@ -1,35 +1,35 @@
-"""An explanation, the network and the inputs it belongs to, and the means to ask for its maps again under changed circumstances."""
+"""An explanation, the network and inputs that it belongs to, and how its maps are computed again with changes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
-from whybox.checks.token_maps import Tokens, made_tokens, of_tokens
+from whybox.checks.cost import is_expensive
+from whybox.checks.supplied import Supplied
+from whybox.checks.token_maps import Tokens, is_token_map, resolve_tokens
 from whybox.data.table import Floats
 from whybox.errors import Argument, EmptyDataError, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input, resolve_inputs
-from whybox.methods.saliency.options import ReadingOptions
-from whybox.methods.saliency.prepare_inputs import cut
-from whybox.methods.saliency.problem import Indices, Question, settle
-from whybox.methods.saliency.recipe import digest, rebuilt, same_network
-from whybox.methods.saliency.result import explained
+from whybox.methods.saliency.prepare_inputs import cut_to_rows
+from whybox.methods.saliency.problem import Indices, SaliencyProblem, resolve_problem
+from whybox.methods.saliency.recipe import Recipe, check_same_network, input_digest, read_recipe, rebuild_method
+from whybox.methods.saliency.result import run_method
 from whybox.methods.saliency.saliency import saliency
-from whybox.methods.saliency.text import only
+from whybox.methods.saliency.text import nan_where_absent
 from whybox.models.differentiable import Differentiable, PassCounter
 
-__all__ = ["CheckSubject", "flat", "made_case"]
+__all__ = ["CheckSubject", "check_explanations", "flatten_maps", "resolve_subject"]
 
 Arrays = tuple[npt.NDArray[Any], ...]
 Maps = tuple[Floats, ...]
 ORIGINAL: Final = "as it was"
-EXPENSIVE_PASSES: Final = 300  # passes a row
 
 
 @final
@@ -38,85 +38,91 @@ class CheckSubject:
     """What checks work on.
 
     Attributes:
-        net: the network, in its own type. inputs: all rows that were explained. several: whether they came as a tuple.
-        parts: explanations, one for each input that has a map. of: which input each belongs to.
-        rows: those checked, positions in the inputs. at: where they stand in the explanations.
-        method: with its options. settings: of the evidence. background: rows for "absent", as given.
-        places: of each explained row, the position of the output it is checked for (of the outputs flattened); None where `function` is the target.
-        chosen: of each explained row, which of several explained outputs that is.
-        seed: of what checks draw. budget: bytes. tokens: of maps of tokens and words, how they are read; None for others.
-        spent: passes of everything asked so far. kept: maps asked for before.
+        net: the network, in its own type. inputs: all rows that were explained. several: True if they were given as a tuple.
+        explanations: one for each input that has a map. input_of: index of the input that each belongs to.
+        rows: rows to be checked, positions in the inputs. explained_rows: their positions in the explanations.
+        method: with its options. recipe: of the explanation. background: background rows, as given.
+        target_positions: of each explained row, the position of the output to be checked (in the flattened outputs); None: `function` is the target.
+        output_of: of each explained row, which of several explained outputs that is.
+        seed: of the checks' random numbers. budget: bytes. tokens: how maps of tokens and words are read; None for others.
+        replacements: names of what replaces removed parts, as the user gave them. passes: of all evaluations so far. cache: maps that were computed before.
     """
 
     net: Differentiable
     inputs: tuple[Input, ...]
     several: bool
-    parts: tuple[Explanation, ...]
-    of: tuple[int, ...]
+    explanations: tuple[Explanation, ...]
+    input_of: tuple[int, ...]
     rows: Indices
-    at: Indices
+    explained_rows: Indices
     method: Method
-    settings: Mapping[str, Any]
+    recipe: Recipe
     background: Any
-    places: Indices | None
-    chosen: Indices
+    target_positions: Indices | None
+    output_of: Indices
     function: Any
     seed: int
     budget: Any
     tokens: Tokens | None = None
-    spent: PassCounter = field(default_factory=PassCounter)
-    kept: dict[Any, Any] = field(default_factory=dict)
+    replacements: Sequence[str] | None = None
+    passes: PassCounter = field(default_factory=PassCounter)
+    cache: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
-        """How many rows are checked."""
+        """Number of rows that are checked."""
         return len(self.rows)
 
     @property
     def expensive(self) -> bool:
-        """True if one map needs more than EXPENSIVE_PASSES passes a row; fewer repetitions are run then."""
-        return float(self.kept.get("passes", 0.0)) > EXPENSIVE_PASSES
+        """True if a map needs many passes a row (see whybox.checks.cost); fewer repetitions are run then."""
+        return is_expensive(float(self.cache.get("passes", 0.0)))
 
     @property
     def sensitivity(self) -> bool:
-        """Whether maps say how steep the score is (any sign alike), not what a place gives to it."""
+        """True if maps show how steep the score is, without a sign, and not what a position contributes to it."""
         return self.method.reduces == "max"
 
-    def maps(self, at: Indices | None = None) -> Maps:
-        """The explanation's own maps of the rows checked, (rows, *places)."""
-        where = self.at if at is None else at
-        return tuple(self._one(e, where) for e in self.parts)
+    def maps(self, explained_rows: Indices | None = None) -> Maps:
+        """The explanation's own maps of the rows that are checked, (rows, *positions)."""
+        at = self.explained_rows if explained_rows is None else explained_rows
+        return tuple(self._values_of(e, at) for e in self.explanations)
 
-    def errors(self) -> Maps | None:
-        """Their standard errors, None where there are none."""
-        if any(e.std_error is None for e in self.parts):
+    def std_errors(self) -> Maps | None:
+        """Standard errors of these maps; None if there are none."""
+        if any(e.std_error is None for e in self.explanations):
             return None
-        return tuple(self._one(replace(e, values=e.std_error), self.at) for e in self.parts)  # type: ignore[arg-type]
+        return tuple(self._values_of(replace(e, values=e.std_error), self.explained_rows) for e in self.explanations)  # type: ignore[arg-type]
 
-    def _one(self, e: Explanation, at: Indices) -> Floats:
-        values = e.values[at]
-        if self.tokens is not None:  # what the mask hides is no place of the text
-            values = only(values, self.tokens.on_map(self.tokens.which >= 0, self.standing(at)))
+    def _values_of(self, e: Explanation, explained_rows: Indices) -> Floats:
+        values = e.values[explained_rows]
+        if self.tokens is not None:  # masked tokens are not part of the text
+            values = nan_where_absent(
+                values, self.tokens.positions_with(self.tokens.position_of >= 0, self.input_rows(explained_rows))
+            )
         if "output" not in e.dims:
             return values
-        return np.asarray(values[np.arange(len(at)), ..., self.chosen[at]])
+        return np.asarray(values[np.arange(len(explained_rows)), ..., self.output_of[explained_rows]])
 
     def arrays(self, rows: Indices | None = None) -> Arrays:
-        """Inputs of the rows checked."""
-        where = self.rows if rows is None else rows
-        return tuple(i.x[where] for i in self.inputs)
+        """Inputs of the rows that are checked."""
+        at = self.rows if rows is None else rows
+        return tuple(i.x[at] for i in self.inputs)
 
-    def target(self, at: Indices | None = None) -> Any:
-        """What a rerun is asked to explain: the same outputs, whatever another network would predict."""
-        if self.places is None:
+    def target(self, explained_rows: Indices | None = None) -> Any:
+        """The target of a rerun: the same outputs, whatever another network predicts."""
+        if self.target_positions is None:
             return self.function
-        shape = tuple(self.settings["target"]["shape"])
+        shape = () if self.recipe.target is None else self.recipe.target.shape
         if not shape:
             return None
-        wanted = self.places[self.at if at is None else at]
-        return [int(p) for p in wanted] if len(shape) == 1 else tuple(map(int, np.unravel_index(int(wanted[0]), shape)))
+        at = self.explained_rows if explained_rows is None else explained_rows
+        positions = self.target_positions[at]
+        if len(shape) == 1:
+            return [int(p) for p in positions]
+        return tuple(map(int, np.unravel_index(int(positions[0]), shape)))
 
-    def again(  # what a rerun may change
+    def recompute(
         self,
         net: Differentiable | None = None,
         arrays: Arrays | None = None,
@@ -125,107 +131,113 @@ class CheckSubject:
         seed: int | None = None,
         reduce: Any = ORIGINAL,
         dtype: Any = ORIGINAL,
-        at: Indices | None = None,
+        explained_rows: Indices | None = None,
         background: Any = ORIGINAL,
     ) -> Maps:
-        """Maps by the same method with the same options, but for what is given. Of tokens `arrays` is what the embedding gives.
+        """Maps by the same recipe, with the changes that are given. Of tokens `arrays` holds the embedding's output.
 
         Raises:
             WhyboxError: as wb.saliency.
         """
         net = self.net if net is None else net
-        rows = self.rows if at is None else self.standing(at)
-        dtype = self.settings.get("dtype") if dtype == ORIGINAL else dtype
-        seed = self.parts[0].evidence.seed if seed is None else seed
+        rows = self.rows if explained_rows is None else self.input_rows(explained_rows)
+        dtype = self.recipe.dtype if dtype == ORIGINAL else dtype
+        seed = self.explanations[0].evidence.seed if seed is None else seed
         if self.tokens is not None:
-            return self._read_again(net, rows, arrays, self.target(at), dtype, seed)
+            return self._recompute_tokens(net, rows, arrays, self.target(explained_rows), dtype, seed)
         xs = self.arrays(rows) if arrays is None else arrays
-        found = saliency(
+        result = saliency(
             net,
             xs if self.several else xs[0],
-            self.target(at),
-            self.cut(rows) if method is None else method,
+            self.target(explained_rows),
+            self.cut_to_rows(rows) if method is None else method,
             background=self.background if background is ORIGINAL else background,
-            reduce=self.settings["reduce"] if reduce == ORIGINAL else reduce,
-            channel_axis=self.settings["channel_axis"],
+            reduce=self.recipe.reduce if reduce == ORIGINAL else reduce,
+            channel_axis=self.recipe.channel_axis,
             dtype=dtype,
             budget=self.budget,
             seed=seed,
         )
-        listed = found if isinstance(found, tuple) else (found,)
-        self._paid(listed[0], len(rows))
+        listed = result if isinstance(result, tuple) else (result,)
+        self._count_passes(listed[0], len(rows))
         return tuple(e.values for e in listed)
 
-    def _paid(self, e: Explanation, rows: int) -> None:
-        self.kept["passes"] = sum(e.evidence.passes[way] for way in ("forward", "backward")) / rows
-        self.spent.forward += e.evidence.passes["forward"]
-        self.spent.backward += e.evidence.passes["backward"]
+    def _count_passes(self, e: Explanation, rows: int) -> None:
+        self.cache["passes"] = sum(e.evidence.passes[way] for way in ("forward", "backward")) / rows
+        self.passes.forward += e.evidence.passes["forward"]
+        self.passes.backward += e.evidence.passes["backward"]
 
-    def _read_again(
+    def _recompute_tokens(
         self, net: Differentiable, rows: Indices, arrays: Arrays | None, target: Any, dtype: Any, seed: int
     ) -> Maps:
-        """Maps of tokens or words, fed as wb.saliency feeds them: a network drawn anew embeds them anew, and what stands for absent ones too."""
+        """Maps of tokens or words, prepared as in wb.saliency: a randomised network has its own embedding, of baselines too."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
-        wide = (net if dtype is None else net.with_dtype(dtype)).fresh_copy()
-        made = self.tokens.fed(self.cut(rows), wide, rows)
-        inputs = made.inputs if arrays is None else (replace(made.inputs[0], x=arrays[0]), *made.inputs[1:])
-        q = settle(
-            made.net,
+        net = (net if dtype is None else net.with_dtype(dtype)).fresh_copy()
+        prepared = self.tokens.prepared(self.cut_to_rows(rows), net, rows)
+        inputs = prepared.inputs if arrays is None else (replace(prepared.inputs[0], x=arrays[0]), *prepared.inputs[1:])
+        problem = resolve_problem(
+            prepared.net,
             inputs,
             target,
             budget=self.budget,
             seed=seed,
-            derivatives=made.method.derivatives,
-            reduce=self.settings["reduce"],
-            background=made.background,
+            derivatives=prepared.method.derivatives,
+            reduce=self.recipe.reduce,
+            background=prepared.background,
         )
-        found = explained(q, made.method)[0]
-        self._paid(found, len(rows))
-        return (self.tokens.collected(found.values, rows),)
+        result = run_method(problem, prepared.method)[0]
+        self._count_passes(result, len(rows))
+        return (self.tokens.sum_over_positions(result.values, rows),)
 
-    def embedded(self) -> Question:
-        """Of tokens: the rows checked as a question about scores from the embedding on, whose first input is what it gives."""
+    def embedded_problem(self) -> SaliencyProblem:
+        """Of tokens: a problem of scores from the embedding on, for the rows that are checked; its first input is the embedding's output."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
-        net = replace(self.net, passes=self.spent)
-        made = self.tokens.fed(self.cut(self.rows), net, self.rows)
-        return settle(made.net, made.inputs, self.target(), budget=self.budget, seed=self.seed, derivatives=False)
+        net = replace(self.net, passes=self.passes)
+        prepared = self.tokens.prepared(self.cut_to_rows(self.rows), net, self.rows)
+        return resolve_problem(
+            prepared.net, prepared.inputs, self.target(), budget=self.budget, seed=self.seed, derivatives=False
+        )
 
-    def standing(self, at: Indices) -> Indices:
-        """Which rows of the inputs these rows of the explanation are."""
-        e = self.parts[0]
-        return at if len(e) == len(self.inputs[0].x) else np.array([int(r) for r in e.coords["row"][at]], dtype=np.intp)
+    def input_rows(self, explained_rows: Indices) -> Indices:
+        """Positions in the inputs of these rows of the explanation."""
+        e = self.explanations[0]
+        return (
+            explained_rows
+            if len(e) == len(self.inputs[0].x)
+            else np.array([int(r) for r in e.coords["row"][explained_rows]], dtype=np.intp)
+        )
 
-    def cut(self, rows: Indices) -> Method:
-        """The method, with those of its options that hold one array a row cut to these rows."""
+    def cut_to_rows(self, rows: Indices) -> Method:
+        """The method for some of the rows: options that hold one array a row are cut to these rows."""
         if len(rows) >= len(self.inputs[0].x):
             return self.method
         shapes = {i.x.shape for i in self.inputs}
-        words = None if self.tokens is None else self.tokens.ids.shape  # one array a token, of what the embedding gives
-        return cut(self.method, rows, lambda shape: shape in shapes or (len(shape) == 3 and shape[:2] == words))
+        words = None if self.tokens is None else self.tokens.ids.shape  # one vector a token, as the embedding outputs
+        return cut_to_rows(self.method, rows, lambda shape: shape in shapes or (len(shape) == 3 and shape[:2] == words))
 
-    def repeated(self, seed: int | None = None) -> Maps:
-        """Maps of the rows checked on the same network, with the explanation's seed or another; asked once."""
-        if seed not in self.kept:
-            self.kept[seed] = self.again(seed=seed)
-        found: Maps = self.kept[seed]
-        return found
+    def rerun(self, seed: int | None = None) -> Maps:
+        """Maps of the rows that are checked on the same network, with the explanation's seed or another one; computed once."""
+        if seed not in self.cache:
+            self.cache[seed] = self.recompute(seed=seed)
+        result: Maps = self.cache[seed]
+        return result
 
     def other_seed(self, k: int) -> int:
-        """Seeds that are not the explanation's own."""
+        """A seed that is not the explanation's own."""
         return int(np.random.default_rng([self.seed, 77, k]).integers(1 << 30)) + (1 << 30)
 
-    def question(self) -> Question:
-        """The rows checked as a question about scores alone."""
+    def score_problem(self) -> SaliencyProblem:
+        """A problem of scores, without derivatives, for the rows that are checked."""
         xs = self.arrays()
-        net = replace(self.net, passes=self.spent)
+        net = replace(self.net, passes=self.passes)
         if self.tokens is not None:
             whole = tuple(replace(i, x=x) for i, x in zip(self.inputs, xs, strict=True))
-            return settle(net, whole, self.target(), budget=self.budget, seed=self.seed, derivatives=False)
-        return settle(
+            return resolve_problem(net, whole, self.target(), budget=self.budget, seed=self.seed, derivatives=False)
+        return resolve_problem(
             net,
             xs if self.several else xs[0],
             self.target(),
-            channel_axis=self.settings["channel_axis"],
+            channel_axis=self.recipe.channel_axis,
             budget=self.budget,
             seed=self.seed,
             derivatives=False,
@@ -233,167 +245,159 @@ class CheckSubject:
         )
 
 
-def flat(maps: Sequence[Floats]) -> Floats:
-    """Maps of several inputs side by side, (rows, places)."""
+def flatten_maps(maps: Sequence[Floats]) -> Floats:
+    """Maps of several inputs side by side, (rows, positions)."""
     return np.concatenate([np.asarray(m, dtype=np.float64).reshape(len(m), -1) for m in maps], axis=1)
 
 
-def made_case(  # noqa: PLR0913  # what an auditor brings
-    explanation: Any,
+def resolve_subject(
+    explanations: tuple[Explanation, ...],
     net: Differentiable,
     inputs: Any,
+    supplied: Supplied,
     *,
-    method: Any,
-    options: Mapping[str, Any] | None,
-    target: Any,
-    background: Any,
-    reading: ReadingOptions,
     max_rows: int,
     seed: int,
     budget: Any,
+    replacements: Sequence[str] | None = None,
 ) -> CheckSubject:
-    """Hold an explanation against what it is said to belong to.
+    """Compare explanations with the network and the inputs that they are said to belong to.
+
+    Args:
+        explanations: of :func:`check_explanations`. net, inputs: what they are said to be made from. supplied: what they do not keep.
+        max_rows, seed, budget, replacements: of the checks, see :func:`whybox.check`.
 
     Raises:
-        InputError: it was made from another network, other inputs, another background, or is no map.
+        InputError: they were made from another network, other inputs or another background.
         OptionError: something that is not kept in an explanation is needed and was not given.
     """
-    parts = explanation if isinstance(explanation, tuple) else (explanation,)
-    _check_parts(parts)
-    settings = parts[0].evidence.settings
-    tokens: Tokens | None = None
-    of: tuple[int, ...] = (0,)
-    if of_tokens(parts[0]):
-        at, rows = _chosen_rows(parts[0], parts[0].evidence.rows, max_rows)
-        tokens, made = made_tokens(
-            parts[0],
-            net,
-            inputs,
-            method=method,
-            options=options,
-            reading=reading,
-            background=background,
-            rows=rows,
-        )
-        net, settled, several = tokens.net, tokens.inputs, True
+    recipe, tokens = read_recipe(explanations[0]), None
+    input_of: tuple[int, ...] = (0,)
+    if is_token_map(explanations[0]):
+        explained_rows, rows = _choose_rows(explanations[0], explanations[0].evidence.rows, max_rows)
+        tokens, method = resolve_tokens(explanations[0], recipe, net, inputs, supplied, rows)
+        net, resolved, several = tokens.net, tokens.inputs, True
     else:
-        _no_text(reading)
-        settled, several = resolve_inputs(net, inputs, settings["channel_axis"]), isinstance(inputs, tuple)
-        of = _belonging(parts, settled, net)
-        at, rows = _chosen_rows(parts[0], len(settled[0].x), max_rows)
-        made = rebuilt(settings, method, options)
-        _same_background(settings, net, background)
-    places, chosen = _targets(parts[0], settings, target)
+        if given := list(supplied.reading.changed()):
+            raise OptionError(f"{given[0]}= is for maps of tokens and words; leave it out.")
+        resolved, several = resolve_inputs(net, inputs, recipe.channel_axis), isinstance(inputs, tuple)
+        input_of = _inputs_of_maps(explanations, recipe, resolved, net)
+        explained_rows, rows = _choose_rows(explanations[0], len(resolved[0].x), max_rows)
+        method = rebuild_method(recipe, supplied.method, supplied.options)
+        _check_background(recipe, net, supplied.background)
+    target_positions, output_of = _targets(explanations[0], recipe, supplied.target)
     return CheckSubject(
-        net,
-        settled,
-        several,
-        parts,
-        of,
-        rows,
-        at,
-        made,
-        settings,
-        background,
-        places,
-        chosen,
-        target,
-        seed,
-        budget,
-        tokens,
+        net=net,
+        inputs=resolved,
+        several=several,
+        explanations=explanations,
+        input_of=input_of,
+        rows=rows,
+        explained_rows=explained_rows,
+        method=method,
+        recipe=recipe,
+        background=supplied.background,
+        target_positions=target_positions,
+        output_of=output_of,
+        function=supplied.target,
+        seed=seed,
+        budget=budget,
+        tokens=tokens,
+        replacements=replacements,
     )
 
 
-def _same_background(settings: Mapping[str, Any], net: Differentiable, background: Any) -> None:
-    if settings["background"] is not None:
+def _check_background(recipe: Recipe, net: Differentiable, background: Any) -> None:
+    if recipe.background is not None:
         if background is None:
             raise OptionError(
                 "the explanation was made with a background, which it does not keep; pass ",
                 Argument("background", example=""),
                 ", the same rows.",
             )
-        if digest(resolve_inputs(net, background, settings["channel_axis"])) != settings["background"]:
+        if input_digest(resolve_inputs(net, background, recipe.channel_axis)) != recipe.background:
             raise InputError("the background is not the one the explanation was made with (its SHA-256 differs).")
     elif background is not None:
         raise OptionError("the explanation was made without a background; leave ", Argument("background"), " out.")
 
 
-def _no_text(reading: ReadingOptions) -> None:
-    for name in reading.changed():
-        raise OptionError(f"{name}= goes with maps of tokens and words; leave it out.")
+def check_explanations(explanation: Any) -> tuple[tuple[Explanation, ...], Recipe]:
+    """Return what is to be checked as a tuple of explanations, and the recipe that they share.
 
-
-def _check_parts(parts: tuple[Any, ...]) -> None:
-    if not parts or not all(isinstance(e, Explanation) for e in parts):
+    Raises:
+        InputError: these are not maps of wb.saliency, or they were not made together.
+    """
+    explanations = explanation if isinstance(explanation, tuple) else (explanation,)
+    if not explanations or not all(isinstance(e, Explanation) for e in explanations):
         raise InputError(
             "check takes an explanation of wb.saliency, or the tuple of them for a network of several inputs."
         )
-    if len(parts) > 1 and any(of_tokens(e) for e in parts):
+    if len(explanations) > 1 and any(is_token_map(e) for e in explanations):
         raise InputError("maps of tokens come one at a time: the network's other inputs are held.")
-    for e in parts:
-        if e.kind != "saliency" or not e.evidence.settings:
-            raise InputError(
-                f"check is for the maps of wb.saliency; this is an explanation of kind {e.kind!r} without settings in its evidence."
-            )
+    for e in explanations:
+        read_recipe(e)
         if e.dims[0] != "row":
             raise InputError(
-                "the explanation was cut to a single row and has no axis of rows any more; pass it whole, or cut it with e[0:1]."
+                "the explanation was cut to a single row and has no row axis any more; pass it whole, or cut it with e[0:1]."
             )
         if (
-            e.evidence.settings != parts[0].evidence.settings
-            or e.evidence.fingerprints != parts[0].evidence.fingerprints
+            e.evidence.settings != explanations[0].evidence.settings
+            or e.evidence.fingerprints != explanations[0].evidence.fingerprints
         ):
             raise InputError("the explanations of the tuple were not made together.")
+    return explanations, read_recipe(explanations[0])
 
 
-def _belonging(parts: tuple[Explanation, ...], inputs: tuple[Input, ...], net: Differentiable) -> tuple[int, ...]:
-    """Which input each explanation belongs to; network and inputs are those they were made from."""
-    prints = parts[0].evidence.fingerprints
-    same_network(prints, net)
-    if prints.get("rows") != digest(inputs):
+def _inputs_of_maps(
+    explanations: tuple[Explanation, ...], recipe: Recipe, inputs: tuple[Input, ...], net: Differentiable
+) -> tuple[int, ...]:
+    """Index of the input that each explanation belongs to, after a check that network and inputs are the right ones."""
+    fingerprints = explanations[0].evidence.fingerprints
+    check_same_network(fingerprints, net)
+    if fingerprints.get("rows") != input_digest(inputs):
         raise InputError(
             "the explanation was made from other inputs: their SHA-256 differs. Pass all rows that were explained, as they were, in the same type."
         )
-    if len(parts) == len(inputs):
+    if len(explanations) == len(inputs):
         return tuple(range(len(inputs)))
-    mapped = tuple(parts[0].evidence.settings.get("inputs") or (i for i, given in enumerate(inputs) if not given.whole))
-    if len(parts) != len(mapped):
+    mapped = recipe.inputs or tuple(i for i, given in enumerate(inputs) if not given.whole)
+    if len(explanations) != len(mapped):
         raise InputError(
-            f"the network has {len(inputs)} inputs; pass the tuple of all explanations that wb.saliency gave, not {len(parts)} of them."
+            f"the network has {len(inputs)} inputs; pass the tuple of all explanations that wb.saliency gave, not {len(explanations)} of them."
         )
     return mapped
 
 
-def _chosen_rows(e: Explanation, rows: int, most: int) -> tuple[Indices, Indices]:
-    """Positions in the explanation and in the inputs, evenly spread."""
+def _choose_rows(e: Explanation, rows: int, max_rows: int) -> tuple[Indices, Indices]:
+    """Rows to be checked, evenly spread: their positions in the explanation and in the inputs."""
     if not len(e):
         raise EmptyDataError("the explanation has no rows.")
-    at = np.unique(np.linspace(0, len(e) - 1, min(most, len(e))).round().astype(np.intp))
+    explained_rows = np.unique(np.linspace(0, len(e) - 1, min(max_rows, len(e))).round().astype(np.intp))
     if len(e) == rows:
-        return at, at
+        return explained_rows, explained_rows
     own = e.coords["row"]
     if not all(isinstance(r, (int, np.integer)) and 0 <= r < rows for r in own):
         raise InputError(f"the explanation has {len(e)} rows and the inputs have {rows}; pass the explanation whole.")
-    return at, np.array([int(r) for r in own[at]], dtype=np.intp)
+    return explained_rows, np.array([int(r) for r in own[explained_rows]], dtype=np.intp)
 
 
-def _targets(e: Explanation, settings: Mapping[str, Any], target: Any) -> tuple[Indices | None, Indices]:
-    """Of each explained row the output to check, and which of several explained outputs that is."""
-    chosen = np.zeros(len(e), dtype=np.intp)
-    if settings["target"] is None:
+def _targets(e: Explanation, recipe: Recipe, target: Any) -> tuple[Indices | None, Indices]:
+    """The output of each explained row that is checked, and which of several explained outputs that is."""
+    output_of = np.zeros(len(e), dtype=np.intp)
+    if recipe.target is None:
         if not callable(target):
             raise OptionError(
                 "the explanation's target was a function, which it does not keep; pass ",
                 Argument("target", example=""),
                 ", the same function.",
             )
-        return None, chosen
+        return None, output_of
     if target is not None:
         raise OptionError("the explanation knows its target; leave ", Argument("target"), " out.")
-    places = settings["target"]["places"]
-    if places == "one a row":
-        return np.asarray(e.extras["target"][1], dtype=np.intp), chosen
+    positions = recipe.target.positions
+    if positions is None:
+        return np.asarray(e.extras["target"][1], dtype=np.intp), output_of
     if "output" in e.dims and e.prediction is not None:
-        chosen = np.asarray(e.prediction.argmax(axis=1), dtype=np.intp)
-        return np.asarray(places, dtype=np.intp)[chosen], chosen
-    return np.full(len(e), int(places[0]), dtype=np.intp), chosen
+        output_of = np.asarray(e.prediction.argmax(axis=1), dtype=np.intp)
+        return np.asarray(positions, dtype=np.intp)[output_of], output_of
+    return np.full(len(e), int(positions[0]), dtype=np.intp), output_of

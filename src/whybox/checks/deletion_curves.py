@@ -1,7 +1,7 @@
-"""What the score does as parts of the input are taken away one after another: the engine of deletion and insertion.
+"""The score as parts of the input are removed one after another: deletion and insertion.
 
-Taking parts away in an order, and putting them back in that order, is one thing: putting back in order o passes through the same inputs as taking away in o
-reversed. So one kind of curve is enough: its area, as parts go away.
+Removing parts and putting them back are one thing: insertion in an order passes through the same inputs as deletion in the reversed order. So one kind of
+curve is enough: its area, as parts are removed.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.methods.saliency.inputs import Input
-from whybox.methods.saliency.problem import Indices, Question
+from whybox.methods.saliency.problem import Indices, SaliencyProblem
 
-__all__ = ["Game", "ordered", "parts_of"]
+__all__ = ["RemovalGame", "rank_segments", "segment_ids"]
 
 MAX_SEGMENTS: Final = 64
-MIN_SEGMENTS: Final = 3  # parts of a row that have orders to speak of: two have an order and its reverse, which are one curve and its mirror
+MIN_SEGMENTS: Final = 3  # two parts have one order and its reverse only, which are one curve and its mirror image
 CURVE_POINTS: Final = 12  # points of a curve
-FEW_SEGMENTS: Final = 12  # so few are met in the same company again and again, and asked about once
-RESCORE_ROUNDS: Final = 2  # how often the oracle looks again at what each part does, given what went before
+FEW_SEGMENTS: Final = 12  # with so few parts the same coalitions come again, and are evaluated once
+RESCORE_ROUNDS: Final = 2  # how often the greedy order evaluates each part again, given those before it
 Bools = npt.NDArray[np.bool_]
 
 
-def parts_of(given: Input) -> Indices:
-    """A number for each place, (*places): the places themselves up to 64, else a grid of about as many blocks of neighbours."""
-    shape = given.sizes
+def segment_ids(input_: Input) -> Indices:
+    """The part of each position, (*positions): positions themselves up to 64, else a grid of about as many blocks of consecutive_slice."""
+    shape = input_.sizes
     if int(np.prod(shape)) <= MAX_SEGMENTS:
         return np.arange(int(np.prod(shape)), dtype=np.intp).reshape(shape)
     side = int(MAX_SEGMENTS ** (1 / len(shape)) + 1e-9)
@@ -41,93 +41,95 @@ def parts_of(given: Input) -> Indices:
     return out
 
 
-def ordered(values: Floats, seed: int) -> Indices:
-    """Parts of each row, largest first. Equal ones come by chance: by their place they would have an order the map never gave them, and a good one on centred pictures."""
+def rank_segments(values: Floats, seed: int) -> Indices:
+    """Parts of each row, largest first. Ties are broken at random: by position they would get an order that is not the map's, and a good one on centred pictures."""
     ties = np.random.default_rng([seed, 84]).random(values.shape)
     return np.asarray(np.lexsort((ties, -values), axis=1), dtype=np.intp)
 
 
 @final
 @dataclass(frozen=True)
-class Game:
-    """Rows, what stands for an absent part, and the score of any part of the parts.
+class RemovalGame:
+    """Rows, what replaces removed parts, and the score of any subset of the parts.
 
     Attributes:
-        q: the question. ids: for each input that takes part, its number and the parts of its places: (*places), or (rows, *places) where each row has its own;
-            -1 where a place stays. parts: how many in all, of the row that has most.
-        absent: for each input, rows that stand in, in its shape.
-        live: (rows, parts), which parts a row has; None: all of them. Orders put those it does not have at the end.
+        problem: the rows. input_segments: for each input with parts, its index and the part of each position: (*positions), or (rows, *positions) if each row
+            has its own; -1 where a position stays. count: number of parts, of the row that has most.
+        replacements: for each input, rows that replace removed parts, in its shape.
+        present: (rows, parts), which parts a row has; None: all. Orders put those it does not have at the end. segment_counts: parts of each row.
     """
 
-    q: Question
-    ids: tuple[tuple[int, Indices], ...]
-    parts: int
-    absent: tuple[npt.NDArray[Any], ...]
-    live: Bools | None = None
-    own: Indices = field(init=False)
+    problem: SaliencyProblem
+    input_segments: tuple[tuple[int, Indices], ...]
+    count: int
+    replacements: tuple[npt.NDArray[Any], ...]
+    present: Bools | None = None
+    segment_counts: Indices = field(init=False)
 
     def __post_init__(self) -> None:
-        own = np.full(self.q.rows, self.parts) if self.live is None else self.live.sum(axis=1)
-        object.__setattr__(self, "own", own.astype(np.intp))
+        segment_counts = np.full(self.problem.rows, self.count) if self.present is None else self.present.sum(axis=1)
+        object.__setattr__(self, "segment_counts", segment_counts.astype(np.intp))
 
     def scores(self, rows: Indices, kept: Bools) -> Floats:
-        """Scores (m,) of rows with the parts `kept` (m, parts) as they are and the others absent."""
-        if self.parts <= FEW_SEGMENTS and len(rows) > 1:
-            told = rows.astype(np.int64) << FEW_SEGMENTS | (kept @ (1 << np.arange(self.parts)))
-            _, first, back = np.unique(told, return_index=True, return_inverse=True)
-            return np.asarray(self._scores(rows[first], kept[first])[back.reshape(-1)])
+        """Scores (m,) of rows with the parts `kept` (m, parts) as they are and the others replaced."""
+        if self.count <= FEW_SEGMENTS and len(rows) > 1:
+            codes = rows.astype(np.int64) << FEW_SEGMENTS | (kept @ (1 << np.arange(self.count)))
+            _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+            return np.asarray(self._scores(rows[first], kept[first])[inverse.reshape(-1)])
         return self._scores(rows, kept)
 
     def _scores(self, rows: Indices, kept: Bools) -> Floats:
         out = np.empty(len(rows))
-        for some in self.q.passes(len(rows), "deletion and insertion"):
-            which = rows[some]
-            xs = [i.x[which] for i in self.q.inputs]
-            for number, ids in self.ids:
-                given = self.q.inputs[number]
+        for some in self.problem.index_batches(len(rows), "deletion and insertion"):
+            selected = rows[some]
+            xs = [i.x[selected] for i in self.problem.inputs]
+            for number, ids in self.input_segments:
+                input_ = self.problem.inputs[number]
                 mask = (
                     kept[some][:, ids]
-                    if ids.ndim == len(given.places)
+                    if ids.ndim == len(input_.position_axes)
                     else (
-                        np.take_along_axis(kept[some], np.maximum(flat := ids[which].reshape(len(which), -1), 0), 1)
-                        | (flat < 0)
-                    ).reshape(len(which), *ids.shape[1:])
+                        np.take_along_axis(
+                            kept[some], np.maximum(flat_ids := ids[selected].reshape(len(selected), -1), 0), 1
+                        )
+                        | (flat_ids < 0)
+                    ).reshape(len(selected), *ids.shape[1:])
                 )
-                mask = mask if given.channel is None else np.expand_dims(mask, given.channel)
-                xs[number] = np.where(mask, xs[number], self.absent[number][which])
-            lifted = tuple(self.q.net.array(np.ascontiguousarray(x)) for x in xs)
-            out[some] = self.q.asked(lifted, which)[:, 0]
+                mask = mask if input_.channel is None else np.expand_dims(mask, input_.channel)
+                xs[number] = np.where(mask, xs[number], self.replacements[number][selected])
+            lifted = tuple(self.problem.net.array(np.ascontiguousarray(x)) for x in xs)
+            out[some] = self.problem.evaluate(lifted, selected)[:, 0]
         return out
 
-    def counts(self) -> Indices:
-        """How many parts of each row are gone at each point of a curve, (rows, points)."""
-        steps = min(CURVE_POINTS, self.parts)
-        return np.asarray(self.own[:, None] * np.arange(steps + 1) // steps, dtype=np.intp)
+    def removal_counts(self) -> Indices:
+        """Number of removed parts of each row at each point of a curve, (rows, points)."""
+        steps = min(CURVE_POINTS, self.count)
+        return np.asarray(self.segment_counts[:, None] * np.arange(steps + 1) // steps, dtype=np.intp)
 
-    def drawn(self, rng: np.random.Generator) -> Indices:
+    def random_orders(self, rng: np.random.Generator) -> Indices:
         """A random order, (rows, parts)."""
-        at = rng.random((self.q.rows, self.parts))
-        return np.argsort(at if self.live is None else at + ~self.live, axis=1)
+        at = rng.random((self.problem.rows, self.count))
+        return np.argsort(at if self.present is None else at + ~self.present, axis=1)
 
-    def turned(self, order: Indices) -> Indices:
-        """An order from its end."""
-        j, own = np.arange(self.parts), self.own[:, None]
-        return np.asarray(np.take_along_axis(order, np.where(j < own, own - 1 - j, j), axis=1))
+    def reversed_orders(self, order: Indices) -> Indices:
+        """The reversed order."""
+        j, segment_counts = np.arange(self.count), self.segment_counts[:, None]
+        return np.asarray(np.take_along_axis(order, np.where(j < segment_counts, segment_counts - 1 - j, j), axis=1))
 
-    def areas(self, orders: Sequence[Indices]) -> Floats:
-        """Mean score along each order, (orders, rows); an order is (rows, parts), first to go first."""
-        n, counts = self.q.rows, self.counts()
-        inner = counts[:, 1:-1]
+    def curve_areas(self, orders: Sequence[Indices]) -> Floats:
+        """Mean score along each order, (orders, rows); an order is (rows, parts), the first part is removed first."""
+        n, removal_counts = self.problem.rows, self.removal_counts()
+        inner = removal_counts[:, 1:-1]
         points = inner.shape[1]
         ends = self.scores(
-            np.tile(np.arange(n), 2), np.repeat([[True], [False]], n, axis=0) & np.ones((1, self.parts), dtype=bool)
+            np.tile(np.arange(n), 2), np.repeat([[True], [False]], n, axis=0) & np.ones((1, self.count), dtype=bool)
         )
         rows = np.tile(np.repeat(np.arange(n), points), len(orders))
-        kept = np.empty((len(rows), self.parts), dtype=bool)
+        kept = np.empty((len(rows), self.count), dtype=bool)
         for k, order in enumerate(orders):
-            place = np.argsort(order, axis=1)  # when each part goes
+            place = np.argsort(order, axis=1)  # when each part is removed
             at = slice(k * n * points, (k + 1) * n * points)
-            kept[at] = (place[:, None, :] >= inner[:, :, None]).reshape(-1, self.parts)
+            kept[at] = (place[:, None, :] >= inner[:, :, None]).reshape(-1, self.count)
         middle = self.scores(rows, kept).reshape(len(orders), n, points)
         curves = np.concatenate(
             [
@@ -137,26 +139,26 @@ class Game:
             ],
             axis=2,
         )
-        width = np.diff(counts, axis=1) / np.maximum(self.own, 1)[:, None]
+        width = np.diff(removal_counts, axis=1) / np.maximum(self.segment_counts, 1)[:, None]
         return np.asarray(((curves[..., 1:] + curves[..., :-1]) / 2 * width).sum(axis=2))
 
-    def greedy(self, *, away: bool) -> tuple[Indices, Floats]:
-        """An order found by looking: parts go away by what the score loses (`away`), or come by what it gains; and what each part did alone, (rows, parts).
+    def greedy_order(self, *, removing: bool) -> tuple[Indices, Floats]:
+        """A greedy order: parts are removed by the loss of score (`removing`), or put back by its gain; and the effect of each part alone, (rows, parts).
 
-        Looked at again at the half. It may be beaten: it is the best order known, not the best there is.
+        Effects are evaluated again half-way. It need not be the best order that there is.
         """
-        n, P = self.q.rows, self.parts
-        left = np.ones((n, P), dtype=bool) if self.live is None else self.live.copy()
-        order = np.argsort(~left, axis=1, kind="stable")  # parts that a row does not have stand at the end
+        n, P = self.problem.rows, self.count
+        left = np.ones((n, P), dtype=bool) if self.present is None else self.present.copy()
+        order = np.argsort(~left, axis=1, kind="stable")  # parts that a row does not have come last
         first = np.zeros((n, P))
         done = np.zeros(n, dtype=np.intp)
         for k in range(RESCORE_ROUNDS):
-            until = self.own * (k + 1) // RESCORE_ROUNDS
+            until = self.segment_counts * (k + 1) // RESCORE_ROUNDS
             rows, part = np.nonzero(left)
-            kept = (left if away else ~left)[rows]
-            kept[np.arange(len(rows)), part] = not away
+            kept = (left if removing else ~left)[rows]
+            kept[np.arange(len(rows)), part] = not removing
             effect = np.full((n, P), np.inf)
-            effect[rows, part] = self.scores(rows, kept) * (1.0 if away else -1.0)
+            effect[rows, part] = self.scores(rows, kept) * (1.0 if removing else -1.0)
             if not k:
                 first = effect
             best = np.argsort(effect, axis=1, kind="stable")

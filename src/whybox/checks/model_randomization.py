@@ -1,7 +1,7 @@
-"""Does the map hang on what the network learned? Its parameters are drawn anew, and the map must change.
+"""Does the map depend on what the network learned? Its parameters are randomised, and the map must change.
 
-Source: Adebayo et al. 2018 (Sanity checks for saliency maps, arXiv:1810.03292), section 3. Maps that are products with the input are judged before that
-product, for the input alone keeps them alike (integrated gradients of sparse pictures: 0.86 after all was drawn anew).
+Source: Adebayo et al. 2018 (Sanity checks for saliency maps, arXiv:1810.03292), section 3. Maps that are products with the input are compared before that
+product, for the input alone keeps them similar (integrated gradients of sparse pictures: 0.86 after all parameters were randomised).
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.checks.audit import CheckSubject, flat
-from whybox.checks.faithfulness import games_of
+from whybox.checks.audit import CheckSubject, flatten_maps
+from whybox.checks.cost import CheckCost
+from whybox.checks.faithfulness import removal_games
+from whybox.checks.group import CheckGroup
 from whybox.checks.result import Check
 from whybox.checks.token_maps import Tokens
-from whybox.checks.trivial_maps import edges, itself, picture
+from whybox.checks.trivial_maps import edge_map, input_size, is_picture
 from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
 from whybox.methods.saliency.base import Method
@@ -27,213 +29,223 @@ from whybox.models.differentiable import Differentiable
 from whybox.numerics.rounding import floor, ratio, varies
 from whybox.numerics.statistics import format_mean, mean_interval, spearman
 
-__all__ = ["dependence"]
+__all__ = ["GROUP", "model_dependence"]
 
 MODEL_DEPENDENCE: Final = "model dependence"
 ALL_LAYERS: Final = "parameters drawn anew: all layers"
 TOP_LAYER: Final = "parameters drawn anew: top layer"
-# A map of nothing but the picture keeps all. The top layer leaves all that lies below as it was, so more is allowed there. Three digits networks: all layers,
-# gradients, paths, DeepLIFT, occlusion, Grad-CAM and LayerCAM 0 to 0.18, guided backpropagation and VarGrad 0.29 to 0.42, Score-CAM and Grad-CAM++ 0.57 to 0.71;
-# top layer 0.02 to 0.36 (LayerCAM once 0.46), 0.57 to 0.75, 0.70 to 0.99. The middle group falls on either side of the second threshold, from network to network.
+# A map of the picture alone keeps everything. Randomising the top layer leaves all layers below as they were, so more is allowed there. Three digits networks:
+# all layers, gradients, paths, DeepLIFT, occlusion, Grad-CAM and LayerCAM 0 to 0.18, guided backpropagation and VarGrad 0.29 to 0.42, Score-CAM and Grad-CAM++ 0.57 to 0.71;
+# top layer 0.02 to 0.36 (LayerCAM once 0.46), 0.57 to 0.75, 0.70 to 0.99. The middle group falls on either side of the second threshold, depending on the network.
 MAX_KEPT_ALL_LAYERS: Final = 0.5
 MAX_KEPT_TOP_LAYER: Final = 2 / 3
-NETWORKS_DRAWN: Final = 4  # networks drawn; more where maps are so small that one of them says little
+NETWORKS_DRAWN: Final = 4  # randomised networks; more if maps are so small that one says little
 MAX_NETWORKS_DRAWN: Final = 8
 MIN_NETWORKS_DRAWN: Final = 3
 SMALL_MAP_SIZE: Final = 64
-MIN_POSITIONS: Final = 4  # places that a rank correlation needs
-MAX_SCORE_CORRELATION: Final = 0.5  # correlation of the scores of covered rows before and after the top was drawn anew, its sign dropped; 0.24 by chance
-ROWS_EVALUATED: Final = 4  # rows of which that is asked
-HALF_SPLITS: Final = 12  # how often each
-NEAR_REFERENCE: Final = (
-    1e-3  # of the range: places this close to the reference say nothing about what they are multiplied with
-)
+MIN_POSITIONS: Final = 4  # that a rank correlation needs
+MAX_SCORE_CORRELATION: Final = 0.5  # absolute correlation of the scores of masked rows before and after the top layers were randomised; 0.24 by chance
+ROWS_EVALUATED: Final = 4  # for that correlation
+HALF_SPLITS: Final = 12  # of each row
+NEAR_REFERENCE: Final = 1e-3  # of the range: positions this close to the reference do not show the factor beside it
 
 
-def dependence(case: CheckSubject) -> list[Check]:
-    """Compare maps of the network with maps of networks that know nothing."""
+def model_dependence(subject: CheckSubject) -> list[Check]:
+    """Compare maps of the network with maps of randomised networks."""
     names = (ALL_LAYERS, TOP_LAYER)
     try:
-        case.net.with_random_parameters(case.other_seed(0))
+        subject.net.with_random_parameters(subject.other_seed(0))
     except UnsupportedModelError as error:
         return [Check(MODEL_DEPENDENCE, name, "not applicable", None, str(error)) for name in names]
-    judged = _Judged(case)
-    if judged.places < MIN_POSITIONS:
-        why = (
-            f"a map of {judged.places} places has no order to speak of; {MIN_POSITIONS} are needed."
-            if case.tokens is None
-            else f"no text checked has {MIN_POSITIONS} tokens or words that can be ranked (special ones cannot, nor what stands for absent); the longest has {judged.places}."
+    compared = _ComparedMap(subject)
+    if compared.positions < MIN_POSITIONS:
+        reason = (
+            f"a map of {compared.positions} positions has too few ranks; {MIN_POSITIONS} are needed."
+            if subject.tokens is None
+            else f"no text checked has {MIN_POSITIONS} tokens or words that can be ranked (special tokens and the baseline token cannot); the longest has {compared.positions}."
         )
-        return [Check(MODEL_DEPENDENCE, name, "not applicable", None, why) for name in names]
-    if not judged.told.any():
+        return [Check(MODEL_DEPENDENCE, name, "not applicable", None, reason) for name in names]
+    if not compared.usable.any():
         return [
             Check(MODEL_DEPENDENCE, name, "not applicable", None, "every map checked is constant.") for name in names
         ]
-    out = [_one(judged, ALL_LAYERS, (), MAX_KEPT_ALL_LAYERS, "half")]
-    top, why = _top(case)
+    out = [_layer_check(compared, ALL_LAYERS, (), MAX_KEPT_ALL_LAYERS, "half")]
+    top, reason = _top_layers(subject)
     if not top:
-        return [*out, Check(MODEL_DEPENDENCE, TOP_LAYER, "not applicable", None, why)]
-    return [*out, _one(judged, TOP_LAYER, top, MAX_KEPT_TOP_LAYER, "two thirds")]
+        return [*out, Check(MODEL_DEPENDENCE, TOP_LAYER, "not applicable", None, reason)]
+    return [*out, _layer_check(compared, TOP_LAYER, top, MAX_KEPT_TOP_LAYER, "two thirds")]
 
 
-class _Judged:
-    """The quantity that is compared: the map, or what it was before it was multiplied by the input."""
+class _ComparedMap:
+    """The quantity that is compared: the map, or the map before its product with the input."""
 
-    def __init__(self, case: CheckSubject) -> None:
-        self.case = case
-        q = case.question()
-        # an embedding is learned, and drawn anew with the rest: products with what it gives are no products with the input
-        reference = case.cut(case.rows).reference(q) if case.tokens is None else None
-        self.even = None if reference is not None else _even(case)
-        self.how = (
-            "judged before the product with the input"
+    def __init__(self, subject: CheckSubject) -> None:
+        self.subject = subject
+        problem = subject.score_problem()
+        # an embedding is randomised with the rest: a product with its output is not a product with the input
+        reference = subject.cut_to_rows(subject.rows).reference(problem) if subject.tokens is None else None
+        self.equidistant = None if reference is not None else _equidistant_method(subject)
+        self.adjustment = (
+            "compared before the product with the input"
             if reference is not None
-            else "judged with every number as far from its stand-in as any other"
-            if self.even is not None
+            else "compared with replacements at the same distance from every number"
+            if self.equidistant is not None
             else ""
         )
-        self._far: list[tuple[int, Floats]] = []
+        self._displacements: list[tuple[int, Floats]] = []
         if reference is not None:
-            for which in case.of:
-                x, start = q.inputs[which].x.astype(np.float64), reference[which]
+            for which in subject.input_of:
+                x, start = problem.inputs[which].x.astype(np.float64), reference[which]
                 away = x - np.broadcast_to(np.asarray(start, dtype=np.float64), x.shape)
                 span = np.ptp(x.reshape(len(x), -1), axis=1).reshape(-1, *(1,) * (x.ndim - 1))
-                self._far.append(
+                self._displacements.append(
                     (which, np.where(np.abs(away) > NEAR_REFERENCE * np.where(span > 0, span, 1.0), away, np.nan))
                 )
-        self.map = self.again() if self.how else flat(case.maps())
-        self.used = np.isfinite(self.map)
-        if case.tokens is not None:
-            self.used &= self._told_of(case.tokens)
-        enough = self.used.sum(axis=1) >= MIN_POSITIONS
-        order = np.array([varies(m[u]) for m, u in zip(self.map, self.used, strict=True)])
-        self.told = enough & order  # a constant map has no order to keep
-        self.short = int((~enough).sum())
-        self.places = (
-            int(self.used.sum(axis=1).max()) if case.tokens is not None else int(np.median(self.used.sum(axis=1)))
+        self.map = self.recompute() if self.adjustment else flatten_maps(subject.maps())
+        self.finite = np.isfinite(self.map)
+        if subject.tokens is not None:
+            self.finite &= self._informative_positions(subject.tokens)
+        enough = self.finite.sum(axis=1) >= MIN_POSITIONS
+        order = np.array([varies(m[u]) for m, u in zip(self.map, self.finite, strict=True)])
+        self.usable = enough & order  # a constant map has no ranks
+        self.too_few_positions = int((~enough).sum())
+        self.positions = (
+            int(self.finite.sum(axis=1).max())
+            if subject.tokens is not None
+            else int(np.median(self.finite.sum(axis=1)))
         )
-        self.floor = self._chance() if self.told.any() else 0.0
+        self.floor = self._chance_similarity() if self.usable.any() else 0.0
 
-    def _told_of(self, tokens: Tokens) -> npt.NDArray[np.bool_]:
-        """Places of texts that can tell something: no special tokens; nor, of methods that compare with an absent token, those that are that token."""
-        free = tokens.free
-        if tokens.absent is not None and has_baseline(self.case.method):
-            free = free & (tokens.ids != tokens.absent[0])
-        places = tokens.on_map(free, self.case.rows)
-        return np.repeat(places, self.map.shape[1] // places.shape[1], axis=1)
+    def _informative_positions(self, tokens: Tokens) -> npt.NDArray[np.bool_]:
+        """Map positions that are informative: no special tokens; and for methods with a baseline token, not that token."""
+        free = tokens.removable
+        if tokens.absent_token is not None and has_baseline(self.subject.method):
+            free = free & (tokens.ids != tokens.absent_token[0])
+        positions = tokens.positions_with(free, self.subject.rows)
+        return np.repeat(positions, self.map.shape[1] // positions.shape[1], axis=1)
 
-    def again(self, net: Differentiable | None = None, seed: int | None = None) -> Floats:
-        """The quantity of another network, or with another seed, (rows, places); NaN where it cannot be told."""
-        if not self.how:
-            return flat(self.case.repeated(seed) if net is None else self.case.again(net, seed=seed))
-        if self.even is not None:
-            return flat(self.case.again(net, method=self.even, seed=seed, background=None))
-        maps = self.case.again(net, seed=seed, reduce=None)
+    def recompute(self, net: Differentiable | None = None, seed: int | None = None) -> Floats:
+        """The quantity for another network, or with another seed, (rows, positions); NaN where it is not defined."""
+        if not self.adjustment:
+            return flatten_maps(self.subject.rerun(seed) if net is None else self.subject.recompute(net, seed=seed))
+        if self.equidistant is not None:
+            return flatten_maps(self.subject.recompute(net, method=self.equidistant, seed=seed, background=None))
+        maps = self.subject.recompute(net, seed=seed, reduce=None)
         out = []
-        for found, (which, away) in zip(maps, self._far, strict=True):
-            channel = self.case.inputs[which].channel
+        for found, (which, away) in zip(maps, self._displacements, strict=True):
+            channel = self.subject.inputs[which].channel
             slopes = found / away
             if channel is not None:
                 size = np.abs(slopes)
                 largest = np.where(np.isfinite(size), size, -1.0).max(axis=channel)
                 slopes = np.where(largest >= 0, largest, np.nan)
             out.append(slopes)
-        return flat(out)
+        return flatten_maps(out)
 
-    def alike(self, other: Floats) -> Floats:
-        """|Spearman| of each row with the map: of sizes, or of signed values where that is larger."""
+    def similarity(self, other: Floats) -> Floats:
+        """|Spearman correlation| of each row with the map: of absolute values, or of signed values if that is larger."""
         out = np.zeros(len(self.map))
-        for k, (a, b, used) in enumerate(zip(self.map, other, self.used, strict=True)):
-            if used.sum() >= MIN_POSITIONS:
-                x, y = a[used], np.where(np.isfinite(b[used]), b[used], 0.0)
+        for k, (a, b, finite) in enumerate(zip(self.map, other, self.finite, strict=True)):
+            if finite.sum() >= MIN_POSITIONS:
+                x, y = a[finite], np.where(np.isfinite(b[finite]), b[finite], 0.0)
                 out[k] = max(abs(spearman(np.abs(x), np.abs(y))), abs(spearman(x, y)))
-        return np.asarray(out[self.told])
+        return np.asarray(out[self.usable])
 
-    def _chance(self) -> float:
-        rng = np.random.default_rng([self.case.seed, 78])
-        return float(np.mean([self.alike(rng.normal(size=self.map.shape)) for _ in range(20)]))
+    def _chance_similarity(self) -> float:
+        rng = np.random.default_rng([self.subject.seed, 78])
+        return float(np.mean([self.similarity(rng.normal(size=self.map.shape)) for _ in range(20)]))
 
     @cached_property
-    def same(self) -> Floats:
-        """With a rerun on the same network with another seed."""
-        return self.alike(self.again(seed=self.case.other_seed(1)))
+    def rerun_similarity(self) -> Floats:
+        """Similarity to a rerun on the same network with another seed."""
+        return self.similarity(self.recompute(seed=self.subject.other_seed(1)))
 
     @cached_property
     def controls(self) -> dict[str, float]:
-        """With maps that know nothing of the network, on average over the rows."""
-        case, out = self.case, {}
-        if case.tokens is not None:
-            wide = self.map.shape[1] // case.tokens.places
-            known = case.tokens.trivial(case.rows).items()
-            return {name: float(self.alike(np.repeat(control, wide, axis=1)).mean()) for name, control in known}
-        given = [(case.inputs[i], case.inputs[i].x[case.rows]) for i in case.of]
-        sizes = [case.maps()[k].shape for k in range(len(case.of))]
+        """Similarity to trivial maps, mean over the rows."""
+        subject, out = self.subject, {}
+        if subject.tokens is not None:
+            wide = self.map.shape[1] // subject.tokens.positions
+            known = subject.tokens.trivial_maps(subject.rows).items()
+            return {name: float(self.similarity(np.repeat(control, wide, axis=1)).mean()) for name, control in known}
+        given = [(subject.inputs[i], subject.inputs[i].x[subject.rows]) for i in subject.input_of]
+        sizes = [subject.maps()[k].shape for k in range(len(subject.input_of))]
         plain = not any(g.whole for g, _ in given)
-        asked = {"the input itself": (itself, plain), "an edge detector": (edges, all(picture(g) for g, _ in given))}
+        asked = {
+            "the input itself": (input_size, plain),
+            "an edge detector": (edge_map, all(is_picture(g) for g, _ in given)),
+        }
         for name, (control, fits) in asked.items():
             if fits:
                 maps = [control(g, x) for g, x in given]
-                if flat(maps).shape == self.map.shape and (
-                    self.how or all(m.shape == s for m, s in zip(maps, sizes, strict=True))
+                if flatten_maps(maps).shape == self.map.shape and (
+                    self.adjustment or all(m.shape == s for m, s in zip(maps, sizes, strict=True))
                 ):
-                    out[name] = float(self.alike(flat(maps)).mean())
+                    out[name] = float(self.similarity(flatten_maps(maps)).mean())
         return out
 
 
-def _even(case: CheckSubject) -> Method | None:
-    """For methods that cover places: the same with stand-ins half the input's range away from every number, to the side where the range goes on.
+def _equidistant_method(subject: CheckSubject) -> Method | None:
+    """For masking methods: the same method with replacements half the input's range away from every number, on the side with more room.
 
-    A place that is what stands for absent gets nothing whatever the network knows; on sparse pictures that alone keeps maps alike.
+    A position that equals its replacement gets 0 whatever the network does; on sparse pictures that alone keeps maps similar.
     """
     if (
-        case.method.derivatives
-        or case.tokens is not None
-        or not has_baseline(case.method)
-        or any(i.whole for i in case.inputs)
+        subject.method.derivatives
+        or subject.tokens is not None
+        or not has_baseline(subject.method)
+        or any(i.whole for i in subject.inputs)
     ):
         return None
     out = []
-    for given in case.inputs:
-        x = given.x[case.rows].astype(np.float64)
+    for given in subject.inputs:
+        x = given.x[subject.rows].astype(np.float64)
         least, most = given.x.min(axis=0, keepdims=True), given.x.max(axis=0, keepdims=True)
-        if given.x.ndim > 2:  # of all pictures, not place by place
+        if given.x.ndim > 2:  # of all pictures, not of each position
             least, most = least.min(), most.max()
         half = (most - least) / 2.0 + 0.0
         out.append((x + np.where(x > least + half, -half, half)).astype(given.x.dtype))
-    return replace(case.cut(case.rows), baseline=tuple(out) if case.several else out[0])  # type: ignore[call-arg]
+    return replace(subject.cut_to_rows(subject.rows), baseline=tuple(out) if subject.several else out[0])  # type: ignore[call-arg]
 
 
-def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: str) -> Check:
-    case = judged.case
-    before, controls = judged.same, judged.controls
+def _layer_check(compared: _ComparedMap, name: str, layers: Sequence[str], most: float, words: str) -> Check:
+    subject = compared.subject
+    before, controls = compared.rerun_similarity, compared.controls
     draws = (
         MIN_NETWORKS_DRAWN
-        if case.expensive
+        if subject.expensive
         else MAX_NETWORKS_DRAWN
-        if judged.places <= SMALL_MAP_SIZE
+        if compared.positions <= SMALL_MAP_SIZE
         else NETWORKS_DRAWN
     )
     dead, table = 0, []
     for k in range(draws):
-        other = judged.again(_drawn(case.net, case.other_seed(10 + k), layers))
-        dead += sum(not varies(m[u]) for m, u in zip(other[judged.told], judged.used[judged.told], strict=True))
-        table.append(judged.alike(other))
+        other = compared.recompute(_redraw(subject.net, subject.other_seed(10 + k), layers))
+        dead += sum(
+            not varies(m[u]) for m, u in zip(other[compared.usable], compared.finite[compared.usable], strict=True)
+        )
+        table.append(compared.similarity(other))
     mean, half = mean_interval(np.array(table))
-    same, chance = float(before.mean()), judged.floor
-    said = f"rank correlation with the map: {format_mean(mean, half)} after drawing ({draws} networks); {same:.2f} with another seed on the same network, {chance:.2f} by chance"
-    said += "".join(f", {value:.2f} with {control}" for control, value in controls.items())
-    if judged.how:
-        said += f"; {judged.how}"
-    if judged.short:
-        said += f"; left out for fewer than {MIN_POSITIONS} places: {judged.short} of {case.count} rows"
-    if constant := case.count - judged.short - int(judged.told.sum()):
-        said += f"; left out for a constant map: {constant} of {case.count} rows"
+    rerun_similarity, chance = float(before.mean()), compared.floor
+    text = (
+        f"rank correlation with the map: {format_mean(mean, half)} after randomisation ({draws} networks); {rerun_similarity:.2f} with another seed on the same "
+        f"network, {chance:.2f} by chance"
+    )
+    text += "".join(f", {value:.2f} with {control}" for control, value in controls.items())
+    if compared.adjustment:
+        text += f"; {compared.adjustment}"
+    if compared.too_few_positions:
+        text += (
+            f"; left out for fewer than {MIN_POSITIONS} positions: {compared.too_few_positions} of {subject.count} rows"
+        )
+    if constant := subject.count - compared.too_few_positions - int(compared.usable.sum()):
+        text += f"; left out for a constant map: {constant} of {subject.count} rows"
     if layers:
-        said += f"; drawn: layer {layers[0]!r}"
+        text += f"; randomised: layer {layers[0]!r}"
     if len(layers) > 1:
-        said += f" and {len(layers) - 1} before it, down to {layers[-1]!r}: with fewer the score goes on answering to covered parts as it did"
+        text += f" and {len(layers) - 1} before it, down to {layers[-1]!r}: with fewer, the score still reacts to masked parts as before"
     if dead:
-        said += f"; {dead} of {draws * int(judged.told.sum())} maps came out constant and count as 0"
+        text += f"; {dead} of {draws * int(compared.usable.sum())} maps are constant and count as 0"
     details = {
         "after": np.array(table),
         "same network": before,
@@ -241,24 +253,24 @@ def _one(judged: _Judged, name: str, layers: Sequence[str], most: float, words: 
         "controls": controls,
         "networks": draws,
     }
-    if same - chance < 0.1:
-        why = "; the map does not repeat on the same network, so there is nothing to lose"
-        return Check(MODEL_DEPENDENCE, name, "fail", mean, said + why + ".", details)
-    kept = (mean - chance) / (same - chance)
-    below = mean + half < same
+    if rerun_similarity - chance < 0.1:
+        reason = "; the map is not reproduced on the same network, so nothing can be compared"
+        return Check(MODEL_DEPENDENCE, name, "fail", mean, text + reason + ".", details)
+    kept = (mean - chance) / (rerun_similarity - chance)
+    below = mean + half < rerun_similarity
     verdict = "fail" if kept > most else "pass" if below else "not applicable"
-    said += f"; kept {max(kept, 0.0):.0%} of the way from chance to the same network, and up to {words} passes"
+    text += f"; that is {max(kept, 0.0):.0%} of the distance from chance to the same network, and up to {words} passes"
     if verdict != "pass":
-        said += (
+        text += (
             ": much of this map does not come from what the network learned"
             if kept > most
-            else ": but these rows are too few, or too short, to tell it from the same network"
+            else ": but these rows are too few, or too short, to distinguish it from the same network"
         )
-    return Check(MODEL_DEPENDENCE, name, verdict, mean, said + ".", details)
+    return Check(MODEL_DEPENDENCE, name, verdict, mean, text + ".", details)
 
 
-def _drawn(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentiable:
-    """A network with all parameters drawn anew, or those of some layers."""
+def _redraw(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentiable:
+    """A network with randomised parameters, of all layers or of some."""
     if not layers:
         return net.with_random_parameters(seed)
     for name in layers:
@@ -266,54 +278,61 @@ def _drawn(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentia
     return net
 
 
-def _top(case: CheckSubject) -> tuple[tuple[str, ...], str]:
-    """The last layer to answer that has parameters; and why there is none to draw.
+def _top_layers(subject: CheckSubject) -> tuple[tuple[str, ...], str]:
+    """The last layer with parameters; or the reason why there is none to randomise.
 
-    Where the score goes on answering to covered parts of a row as it did (scales of a LayerNorm, a layer beside a skip connection, features that all say one
-    thing), a right map stays as well. So the last 2, 4, 8 ... layers are drawn until it does not.
+    If the score still reacts to masked parts of a row as before (scales of a LayerNorm, a layer beside a skip connection, redundant features), a correct map
+    stays the same too. So the last 2, 4, 8 ... layers are randomised until it does not.
     """
-    q = case.question()
+    problem = subject.score_problem()
     try:
-        names = [name for name, _ in q.net.layers(q.lift(np.arange(1)))]
+        names = [name for name, _ in problem.net.layers(problem.to_device(np.arange(1)))]
     except UnsupportedModelError as error:
         return (), str(error)
-    own, before, count = case.net.fingerprint, _answers(case, case.net), 1
-    met: list[str] = []
+    fingerprint, before, count = subject.net.fingerprint, _masked_scores(subject, subject.net), 1
+    candidates: list[str] = []
     for name in dict.fromkeys(reversed(names)):
-        if case.net.with_random_parameters(case.other_seed(0), name).fingerprint == own:
+        if subject.net.with_random_parameters(subject.other_seed(0), name).fingerprint == fingerprint:
             continue
-        met.append(name)
-        if len(met) <= count:  # one more must be left as it is
+        candidates.append(name)
+        if len(candidates) <= count:  # at least one layer must be left as it is
             continue
-        top = tuple(met[:count])
-        nets = (_drawn(case.net, case.other_seed(10 + k), top) for k in range(MIN_NETWORKS_DRAWN))
-        if np.mean([_kept(before, _answers(case, net)) for net in nets]) <= MAX_SCORE_CORRELATION:
+        top = tuple(candidates[:count])
+        nets = (_redraw(subject.net, subject.other_seed(10 + k), top) for k in range(MIN_NETWORKS_DRAWN))
+        if np.mean([_score_correlation(before, _masked_scores(subject, net)) for net in nets]) <= MAX_SCORE_CORRELATION:
             return top, ""
         count *= 2
-    if len(met) < 2:
+    if len(candidates) < 2:
         return (), "the network has no layer with parameters below its top layer; see all layers."
     return (
         (),
-        "the score answers to covered parts as before, however many of the last layers are drawn anew; see all layers.",
+        "the score reacts to masked parts as before, however many of the last layers are randomised; see all layers.",
     )
 
 
-def _answers(case: CheckSubject, net: Differentiable) -> Floats:
-    """Scores of a few rows with random halves of their parts covered, (rows, halves); without parts, of the rows themselves, (1, rows)."""
-    q = replace(case, net=net).question()
-    games = games_of(case, q, None)[0]
+def _masked_scores(subject: CheckSubject, net: Differentiable) -> Floats:
+    """Scores of a few rows with random halves of their parts masked, (rows, halves); without parts, of the rows themselves, (1, rows)."""
+    problem = replace(subject, net=net).score_problem()
+    games = removal_games(subject, problem, None)[0]
     if not games:
-        return np.asarray(q.scores.T)
+        return np.asarray(problem.scores.T)
     game = next(reversed(games.values()))  # not zeros, which change nothing in sparse pictures
-    rows = np.repeat(np.flatnonzero(game.own >= MIN_POSITIONS)[:ROWS_EVALUATED], HALF_SPLITS)
-    kept = np.random.default_rng([case.seed, 83]).random((len(rows), game.parts)) < 0.5
+    rows = np.repeat(np.flatnonzero(game.segment_counts >= MIN_POSITIONS)[:ROWS_EVALUATED], HALF_SPLITS)
+    kept = np.random.default_rng([subject.seed, 83]).random((len(rows), game.count)) < 0.5
     return game.scores(rows, kept).reshape(-1, HALF_SPLITS)
 
 
-def _kept(before: Floats, after: Floats) -> float:
-    """Correlation within rows, its sign dropped."""
+def _score_correlation(before: Floats, after: Floats) -> float:
+    """Absolute correlation within rows, mean over rows."""
     a, b = (x - x.mean(axis=1, keepdims=True) for x in (before, after))
     one, two = (np.sqrt((x * x).mean(axis=1)) for x in (a, b))
-    told = (one > floor(before.T)) & (two > floor(after.T))  # else the score does not move
-    found = ratio(np.abs((a * b).mean(axis=1)) * told, one * two, 0.0)
+    usable = (one > floor(before.T)) & (two > floor(after.T))  # else the score does not change
+    found = ratio(np.abs((a * b).mean(axis=1)) * usable, one * two, 0.0)
     return float(found.mean()) if len(found) else 0.0
+
+
+GROUP: Final = CheckGroup(
+    MODEL_DEPENDENCE,
+    model_dependence,
+    CheckCost(maps=2 * MAX_NETWORKS_DRAWN + 2, maps_if_expensive=2 * MIN_NETWORKS_DRAWN + 2, needs_rows=True),
+)

@@ -1,4 +1,4 @@
-"""What checks found: a table of verdicts, each with its number and the reason in words."""
+"""Results of checks: a table of verdicts, each with its number and the reason in words."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _COLOURS: Final = {"pass": "#2a7f3f", "fail": "#c0392b", "disagree": "#b7791f", 
 @final
 @dataclass(frozen=True)
 class Check:
-    """One line.
+    """One line of the table.
 
     Attributes:
-        group: which of the checks it belongs to. name: what was looked at. verdict: one of VERDICTS. number: what decided, None where there is none.
-        reason: in words, with the threshold and why it is that one.
-        details: numbers behind it, of each row checked and the like, plain.
+        group: name of its group of checks. name: what was checked. verdict: one of VERDICTS. number: that decided, None if there is none.
+        reason: in words, with the threshold and the reason for it.
+        details: the numbers behind it, such as those of each row, as plain data.
     """
 
     group: str
@@ -43,7 +43,7 @@ class Check:
 @final
 @dataclass(frozen=True)
 class Checks:
-    """All lines, and what they cost.
+    """All lines, and their cost.
 
     Attributes:
         rows: the lines. about: the method, rows checked, seed, passes through the network, seconds.
@@ -60,7 +60,7 @@ class Checks:
 
     @property
     def passed(self) -> bool:
-        """Whether no line says "fail" or "disagree". What does not apply does not count; look at the table for what was looked at at all."""
+        """True if no line has the verdict "fail" or "disagree". Checks that do not apply do not count; the table shows which ran."""
         return all(c.verdict in ("pass", "not applicable") for c in self.rows)
 
     def __getitem__(self, name: str) -> Check:
@@ -112,7 +112,7 @@ class Checks:
         ]
         return {"about": _plain(dict(self.about)), "passed": self.passed, "checks": lines}
 
-    def _said(self) -> str:
+    def _summary(self) -> str:
         a = self.about
         return (
             f"{a['method']}: {a['rows']} of {a['rows explained']} rows checked, seed {a['seed']}; "
@@ -121,7 +121,7 @@ class Checks:
 
     def __str__(self) -> str:
         wide = max([len(c.name) for c in self.rows], default=0)
-        lines = [self._said()]
+        lines = [self._summary()]
         for c in self.rows:
             value = "" if c.number is None else short(c.number, 3)
             head = f"{c.name:<{wide}}  {c.verdict:<14}  {value:>9}  "
@@ -141,7 +141,7 @@ class Checks:
             for c in self.rows
         )
         head = "".join(f'<th style="text-align:left">{h}</th>' for h in ("check", "verdict", "number", "reason"))
-        return f'<div style="font:13px/1.5 system-ui,sans-serif"><div>{escape(self._said())}</div><table><tr>{head}</tr>{body}</table></div>'
+        return f'<div style="font:13px/1.5 system-ui,sans-serif"><div>{escape(self._summary())}</div><table><tr>{head}</tr>{body}</table></div>'
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Does the map stay where it is when the input hardly moves, or when the seed changes?
+"""Does the map stay the same when the input hardly changes, or when the seed changes?
 
 Source of max-sensitivity: Yeh et al. 2019 (On the (in)fidelity and sensitivity of explanations, arXiv:1901.09392), definition 3; here relative to the map's size.
 """
@@ -9,100 +9,104 @@ from typing import Final
 
 import numpy as np
 
-from whybox.checks.audit import Arrays, CheckSubject, Maps, flat
-from whybox.checks.reproduction import apart
+from whybox.checks.audit import Arrays, CheckSubject, Maps, flatten_maps
+from whybox.checks.cost import CheckCost
+from whybox.checks.group import CheckGroup
+from whybox.checks.reproduction import relative_distance
 from whybox.checks.result import Check
 from whybox.data.table import Floats
-from whybox.methods.saliency.problem import Question
+from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.numerics.rounding import floor, relative
 from whybox.numerics.statistics import abs_rank_correlations, format_mean, mean_interval
 
-__all__ = ["stability"]
+__all__ = ["GROUP", "stability"]
 
 STABILITY: Final = "stability"
 SMALL_NOISE_LINE: Final = "stability: small noise"
 OTHER_SEEDS_LINE: Final = "stability: other seeds"
-NOISE_RADIUS: Final = 0.02  # of the input's range: less than an eye sees, more than rounding
+NOISE_RADIUS: Final = 0.02  # of the input's range: less than is visible, more than rounding
 NOISE_TRIALS: Final = 6
 MIN_TRIALS: Final = 2
-MAX_SHARE_MOVED: Final = 0.5  # of the distance to the map with its places shuffled, which is a map of something else
+MAX_SHARE_MOVED: Final = 0.5  # of the distance to the map with its positions shuffled, which is a different map
 MIN_SEED_CORRELATION: Final = 0.8  # rank correlation with other seeds
 SEEDS_TRIED: Final = 2
 MAP_ROUNDING: Final = 1e-3
-MIN_SHUFFLED_DISTANCE: Final = 0.05  # a shuffled map this near is no other map
-EMBEDDED_REASON: Final = "4 % of the spread of what the embedding gives"  # standard deviation, which is NOISE_RADIUS of the range of even numbers
+MIN_SHUFFLED_DISTANCE: Final = 0.05  # a shuffled map closer than this is not a different map
+EMBEDDED_REASON: Final = "4 % of the standard deviation of the embedding's output"  # which is about NOISE_RADIUS of the range of uniform numbers
 
 
-def stability(case: CheckSubject) -> list[Check]:
-    """Move the input a little; draw again."""
-    return [_noise(case), _seeds(case)]
+def stability(subject: CheckSubject) -> list[Check]:
+    """Change the input a little, and the seed."""
+    return [_noise(subject), _seeds(subject)]
 
 
-def _noise(case: CheckSubject) -> Check:
-    if case.tokens is not None and case.tokens.embedding is None:
-        why = "tokens are replaced as they are, without an embedding: nothing is a little beside a token."
+def _noise(subject: CheckSubject) -> Check:
+    if subject.tokens is not None and subject.tokens.embedding is None:
+        why = "tokens are replaced as they are, without an embedding: there is no small change of a token."
         return Check(STABILITY, SMALL_NOISE_LINE, "not applicable", None, why)
-    if case.tokens is None and all(i.whole for i in case.inputs):
+    if subject.tokens is None and all(i.whole for i in subject.inputs):
         return Check(
             STABILITY,
             SMALL_NOISE_LINE,
             "not applicable",
             None,
-            "the inputs are whole numbers (tokens, categories): nothing is a little beside them.",
+            "the inputs are whole numbers (tokens, categories), which have no small changes.",
         )
-    before = case.repeated()
-    q = case.question() if case.tokens is None else case.embedded()
-    scores = q.scores[:, 0]
-    worst, order, moved = np.zeros(case.count), np.ones(case.count), np.zeros(case.count)
-    trials = MIN_TRIALS if case.expensive else NOISE_TRIALS
+    before = subject.rerun()
+    problem = subject.score_problem() if subject.tokens is None else subject.embedded_problem()
+    scores = problem.scores[:, 0]
+    worst, order, moved = np.zeros(subject.count), np.ones(subject.count), np.zeros(subject.count)
+    trials = MIN_TRIALS if subject.expensive else NOISE_TRIALS
     for k in range(trials):
-        near = _near(case, k) if case.tokens is None else _near_embedded(case, q, k)
-        after = case.again(arrays=near)
-        worst = np.maximum(worst, apart(after, before))
-        order = np.minimum(order, abs_rank_correlations(flat(after), flat(before)))
-        lifted = tuple(q.net.array(x) for x in near)
-        rows = np.arange(case.count)
-        for start in range(0, case.count, q.at_once):
-            some = slice(start, start + q.at_once)
+        near = _near(subject, k) if subject.tokens is None else _near_embedded(subject, problem, k)
+        after = subject.recompute(arrays=near)
+        worst = np.maximum(worst, relative_distance(after, before))
+        order = np.minimum(order, abs_rank_correlations(flatten_maps(after), flatten_maps(before)))
+        lifted = tuple(problem.net.array(x) for x in near)
+        rows = np.arange(subject.count)
+        for start in range(0, subject.count, problem.batch_size):
+            some = slice(start, start + problem.batch_size)
             moved[some] = np.maximum(
-                moved[some], np.abs(q.asked(tuple(a[some] for a in lifted), rows[some])[:, 0] - scores[some])
+                moved[some], np.abs(problem.evaluate(tuple(a[some] for a in lifted), rows[some])[:, 0] - scores[some])
             )
     mean, half = mean_interval(worst)
-    unlike = _unlike(case, before)
+    unlike = _unlike(subject, before)
     share = float(relative(moved, scores, floor(scores)).mean())
-    what = f"{NOISE_RADIUS:.0%} of the input's range" if case.tokens is None else EMBEDDED_REASON
+    what = f"{NOISE_RADIUS:.0%} of the input's range" if subject.tokens is None else EMBEDDED_REASON
     said = (
-        f"noise of {what} moves the map by {format_mean(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "
-        f"{float(order.mean()):.2f}; the score moves by {share:.1%}. A map with its places shuffled is {unlike:.2f} away, and up to half of that passes"
+        f"noise of {what} changes the map by {format_mean(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "
+        f"{float(order.mean()):.2f}; the score changes by {share:.1%}. A map with its positions shuffled is {unlike:.2f} away, and up to half of that passes"
     )
     details = {"rows": worst, "rank correlation": order, "score": moved}
     if unlike < MIN_SHUFFLED_DISTANCE and mean > MAP_ROUNDING:
-        why = ": these maps have too few places, or too even ones, for a shuffled one to be another map."
+        why = ": these maps have too few positions, or too similar values, for a shuffled one to be different."
         return Check(STABILITY, SMALL_NOISE_LINE, "not applicable", mean, said + why, details)
     verdict = "pass" if mean <= max(MAX_SHARE_MOVED * unlike, MAP_ROUNDING) else "fail"
     return Check(STABILITY, SMALL_NOISE_LINE, verdict, mean, said + ".", details)
 
 
-def _unlike(case: CheckSubject, maps: Maps) -> float:
-    """How far a map of the same numbers in other places is."""
-    rng = np.random.default_rng([case.seed, 82])
-    table = flat(maps)
+def _unlike(subject: CheckSubject, maps: Maps) -> float:
+    """Distance of the map to itself with its positions shuffled."""
+    rng = np.random.default_rng([subject.seed, 82])
+    table = flatten_maps(maps)
     if np.isfinite(table).all():
-        return float(np.mean([apart((rng.permuted(table, axis=1),), (table,)).mean() for _ in range(NOISE_TRIALS)]))
+        return float(
+            np.mean([relative_distance((rng.permuted(table, axis=1),), (table,)).mean() for _ in range(NOISE_TRIALS)])
+        )
     found = []
     for _ in range(NOISE_TRIALS):
         other = table.copy()
-        for row in other:  # a view: places that the row has, among themselves
+        for row in other:  # a view: only positions that the row has
             row[np.isfinite(row)] = rng.permutation(row[np.isfinite(row)])
-        found.append(apart((other,), (table,)).mean())
+        found.append(relative_distance((other,), (table,)).mean())
     return float(np.mean(found))
 
 
-def _near(case: CheckSubject, trial: int) -> Arrays:
-    """Inputs with uniform noise: of a picture's own range, of each feature's range over the rows."""
+def _near(subject: CheckSubject, trial: int) -> Arrays:
+    """Inputs with uniform noise, relative to a picture's own range, or to each feature's range over the rows."""
     out = []
-    for number, given in enumerate(case.inputs):
-        x = given.x[case.rows]
+    for number, given in enumerate(subject.inputs):
+        x = given.x[subject.rows]
         if given.whole:
             out.append(x)
             continue
@@ -112,32 +116,34 @@ def _near(case: CheckSubject, trial: int) -> Arrays:
             if table
             else np.ptp(x.reshape(len(x), -1), axis=1).reshape(-1, *(1,) * (x.ndim - 1))
         )
-        rng = np.random.default_rng([case.seed, 81, number, trial])
+        rng = np.random.default_rng([subject.seed, 81, number, trial])
         out.append((x + rng.uniform(-NOISE_RADIUS, NOISE_RADIUS, size=x.shape) * span).astype(x.dtype))
     return tuple(out)
 
 
-def _near_embedded(case: CheckSubject, q: Question, trial: int) -> Arrays:
-    """What the embedding gives with noise, and the other inputs as they are.
+def _near_embedded(subject: CheckSubject, problem: SaliencyProblem, trial: int) -> Arrays:
+    """The embedding's output with noise, and the other inputs as they are.
 
-    A few of its numbers lie far out, so noise is measured not by their range but by their spread over the text: as much of it as NOISE_RADIUS of the range is for
-    numbers that are spread evenly.
+    It has outliers, so noise is relative to its standard deviation over the text and not to its range: the same as NOISE_RADIUS of the range of uniform
+    numbers.
     """
-    assert case.tokens is not None  # noqa: S101  # asked by the caller
-    x = q.inputs[0].x
-    there = case.tokens.which[case.rows] >= 0
+    assert subject.tokens is not None  # noqa: S101  # asked by the caller
+    x = problem.inputs[0].x
+    there = subject.tokens.position_of[subject.rows] >= 0
     spread = np.array([float(a[t].std()) if t.any() else 0.0 for a, t in zip(x, there, strict=True)])
-    rng = np.random.default_rng([case.seed, 81, 0, trial])
+    rng = np.random.default_rng([subject.seed, 81, 0, trial])
     noise = rng.uniform(-NOISE_RADIUS, NOISE_RADIUS, size=x.shape) * (np.sqrt(12.0) * spread)[:, None, None]
-    return ((x + noise * there[:, :, None]).astype(x.dtype), *(i.x for i in q.inputs[1:]))
+    return ((x + noise * there[:, :, None]).astype(x.dtype), *(i.x for i in problem.inputs[1:]))
 
 
-def _seeds(case: CheckSubject) -> Check:
-    own = flat(case.maps())
-    found = [flat(case.repeated(case.other_seed(1 + k))) for k in range(SEEDS_TRIED)]
-    if case.parts[0].evidence.exact or np.array_equal(found[0], flat(case.repeated()), equal_nan=True):
+def _seeds(subject: CheckSubject) -> Check:
+    own = flatten_maps(subject.maps())
+    found = [flatten_maps(subject.rerun(subject.other_seed(1 + k))) for k in range(SEEDS_TRIED)]
+    if subject.explanations[0].evidence.exact or np.array_equal(
+        found[0], flatten_maps(subject.rerun()), equal_nan=True
+    ):
         return Check(
-            STABILITY, OTHER_SEEDS_LINE, "not applicable", None, "nothing is drawn: another seed gives the same map."
+            STABILITY, OTHER_SEEDS_LINE, "not applicable", None, "nothing is sampled: another seed gives the same map."
         )
     table = np.array([abs_rank_correlations(own, other) for other in found])
     mean, half = mean_interval(table)
@@ -151,3 +157,10 @@ def _seeds(case: CheckSubject) -> Check:
         said + ("." if verdict == "pass" else ": take more samples before reading details."),
         {"rows": table},
     )
+
+
+GROUP: Final = CheckGroup(
+    STABILITY,
+    stability,
+    CheckCost(maps=NOISE_TRIALS + SEEDS_TRIED, maps_if_expensive=MIN_TRIALS + SEEDS_TRIED + 1),
+)

@@ -1,4 +1,4 @@
-"""Taking tokens and words away from texts: their parts, what stands for them, and maps that know nothing of the network."""
+"""Removing tokens and words from texts: their parts, their replacements, and trivial maps for comparison."""
 
 from __future__ import annotations
 
@@ -9,67 +9,69 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.checks.audit import CheckSubject
-from whybox.checks.deletion_curves import MAX_SEGMENTS, MIN_SEGMENTS, Game, ordered
+from whybox.checks.deletion_curves import MAX_SEGMENTS, MIN_SEGMENTS, RemovalGame, rank_segments
 from whybox.checks.token_maps import Tokens
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
-from whybox.methods.saliency.problem import Indices, Question
+from whybox.methods.saliency.problem import Indices, SaliencyProblem
 
-__all__ = ["REPLACEMENTS", "orders_of_tokens", "removal"]
+__all__ = ["REPLACEMENTS", "token_games", "token_orders"]
 
 REPLACEMENTS: Final = ("absent token", "hidden", "neutral token", "other tokens")
 _NEUTRAL: Final = ("[UNK]", "<unk>", "[PAD]", "<pad>", "[MASK]", "<mask>")
 Bools = npt.NDArray[np.bool_]
 
 
-def removal(case: CheckSubject, q: Question, asked: Sequence[str] | None) -> tuple[dict[str, Game], str]:
-    """The ways to take tokens away, two of them unless others are asked for, by the words that name them; and why there are none.
+def token_games(
+    subject: CheckSubject, problem: SaliencyProblem, requested: Sequence[str] | None
+) -> tuple[dict[str, RemovalGame], str]:
+    """Removal of tokens with each replacement, by its description: two unless others are asked for; or the reason why there is none.
 
     Raises:
-        OptionError: stand-ins that are not known, or that these texts do not have.
+        OptionError: replacements that are not known, or not possible for these texts.
     """
-    assert case.tokens is not None  # noqa: S101  # asked by the caller
-    tokens, rows = case.tokens, case.rows
-    ids, live = _parts(tokens, rows)
-    if not (live.sum(axis=1) >= MIN_SEGMENTS).any():
+    assert subject.tokens is not None  # noqa: S101  # asked by the caller
+    tokens, rows = subject.tokens, subject.rows
+    ids, present = _token_segments(tokens, rows)
+    if not (present.sum(axis=1) >= MIN_SEGMENTS).any():
         what = "words" if tokens.words else "tokens"
-        return {}, f"no text checked has three {what} that may be taken away (special ones stay)."
+        return {}, f"no text checked has three {what} that may be removed (special ones stay)."
     found: dict[str, tuple[str, int, npt.NDArray[Any]]] = {}
-    for name, (said, number, behind) in _stand_ins(case, tokens, rows).items():
+    for name, (description, number, replacement) in _replacements(subject, tokens, rows).items():
         xs = [i.x[rows] for i in tokens.inputs]
-        xs[number] = np.where(ids >= 0, behind, xs[number])
-        if _finite(q, xs):  # nothing left to look at may be a division by zero
-            found[name] = (said, number, behind)
-    chosen = _chosen(list(found), asked)
+        xs[number] = np.where(ids >= 0, replacement, xs[number])
+        if _all_finite(problem, xs):  # without any token the network may divide by zero
+            found[name] = (description, number, replacement)
+    chosen = _choose(list(found), requested)
     if len(chosen) < 2:
-        why = "what stands for a token that is gone decides the result, so two stand-ins are needed, and there is "
+        reason = "the result depends on what replaces a removed token, so two replacements are needed, and there is "
         have = f"only {found[chosen[0]][0]}" if chosen else "none"
-        return {}, f"{why}{have}: name a token (baseline_token=), bring a mask, or explain several texts at once."
+        return {}, f"{reason}{have}: name a token (baseline_token=), pass a mask, or explain several texts at once."
     games = {}
     for name in chosen:
-        said, number, behind = found[name]
+        description, number, replacement = found[name]
         full = [i.x[rows] for i in tokens.inputs]
-        full[number] = behind
-        games[said] = Game(q, ((number, ids),), live.shape[1], tuple(full), live)
+        full[number] = replacement
+        games[description] = RemovalGame(problem, ((number, ids),), present.shape[1], tuple(full), present)
     return games, ""
 
 
-def orders_of_tokens(case: CheckSubject, games: Mapping[str, Game]) -> dict[str, Indices]:
-    """Orders of the parts, largest first: by the map, and by maps that know nothing of the network."""
-    assert case.tokens is not None  # noqa: S101  # asked by the caller
-    tokens, rows, game = case.tokens, case.rows, next(iter(games.values()))
-    own = case.maps()[0]
-    own = np.abs(own) if case.sensitivity else own
+def token_orders(subject: CheckSubject, games: Mapping[str, RemovalGame]) -> dict[str, Indices]:
+    """Orders of the parts, largest first: by the map, and by trivial maps."""
+    assert subject.tokens is not None  # noqa: S101  # asked by the caller
+    tokens, rows, game = subject.tokens, subject.rows, next(iter(games.values()))
+    own = subject.maps()[0]
+    own = np.abs(own) if subject.sensitivity else own
     own = own if own.ndim == 2 else own.sum(axis=-1)
-    maps = {"the map": own, **tokens.trivial(rows)}
-    ids, live = game.ids[0][1], game.live
-    assert live is not None  # noqa: S101  # made by removal
-    return {name: _order(a, tokens.which[rows], ids, live, case.seed) for name, a in maps.items()}
+    maps = {"the map": own, **tokens.trivial_maps(rows)}
+    ids, present = game.input_segments[0][1], game.present
+    assert present is not None  # noqa: S101  # as token_games makes it
+    return {name: _order(a, tokens.position_of[rows], ids, present, subject.seed) for name, a in maps.items()}
 
 
-def _parts(tokens: Tokens, rows: Indices) -> tuple[Indices, Bools]:
-    """The part of each token, (rows, tokens), -1 for those that stay; and which parts a row has. More than MAX_SEGMENTS are taken with their neighbours."""
-    free, which = tokens.free[rows], tokens.which[rows]
+def _token_segments(tokens: Tokens, rows: Indices) -> tuple[Indices, Bools]:
+    """The part of each token, (rows, tokens), -1 for those that stay; and which parts a row has. More than MAX_SEGMENTS are joined with their consecutive_slice."""
+    free, which = tokens.removable[rows], tokens.position_of[rows]
     ids = np.full(free.shape, -1, dtype=np.intp)
     counts = np.zeros(len(rows), dtype=np.intp)
     for row in range(len(rows)):
@@ -81,56 +83,62 @@ def _parts(tokens: Tokens, rows: Indices) -> tuple[Indices, Bools]:
     return ids, np.arange(max(int(counts.max(initial=0)), 1)) < counts[:, None]
 
 
-def _order(values: Floats, which: Indices, ids: Indices, live: Bools, seed: int) -> Indices:
-    total = np.zeros(live.shape)
+def _order(values: Floats, which: Indices, ids: Indices, present: Bools, seed: int) -> Indices:
+    total = np.zeros(present.shape)
     for row in range(len(ids)):
         pairs = np.unique(
             np.stack([ids[row], which[row]])[:, ids[row] >= 0], axis=1
         )  # a word of several tokens counts once
-        total[row] = np.bincount(pairs[0], weights=values[row][pairs[1]], minlength=live.shape[1])
-    return ordered(np.where(live, total, -np.inf), seed)
+        total[row] = np.bincount(pairs[0], weights=values[row][pairs[1]], minlength=present.shape[1])
+    return rank_segments(np.where(present, total, -np.inf), seed)
 
 
-def _stand_ins(case: CheckSubject, tokens: Tokens, rows: Indices) -> dict[str, tuple[str, int, npt.NDArray[Any]]]:
-    """By name: in words, the input that changes, and what it is when all is gone, (rows, tokens)."""
+def _replacements(subject: CheckSubject, tokens: Tokens, rows: Indices) -> dict[str, tuple[str, int, npt.NDArray[Any]]]:
+    """By name: description, index of the input that changes, and that input with all tokens removed, (rows, tokens)."""
     ids = tokens.ids[rows]
     out: dict[str, tuple[str, int, npt.NDArray[Any]]] = {}
     used = set()
-    if tokens.absent is not None:
-        out["absent token"] = (tokens.absent[1], 0, np.full_like(ids, tokens.absent[0]))
-        used.add(tokens.absent[0])
+    if tokens.absent_token is not None:
+        out["absent token"] = (tokens.absent_token[1], 0, np.full_like(ids, tokens.absent_token[0]))
+        used.add(tokens.absent_token[0])
     if tokens.mask is not None:
         out["hidden"] = ("hidden by the mask", tokens.mask, np.zeros_like(tokens.inputs[tokens.mask].x[rows]))
     if tokens.texts is not None:
         known = [(found, n) for n in _NEUTRAL if (found := tokens.texts.lookup(n)) is not None and found not in used]
         if known:
             out["neutral token"] = (known[0][1], 0, np.full_like(ids, known[0][0]))
-    pool = tokens.ids[tokens.free]
+    pool = tokens.ids[tokens.removable]
     if len(tokens.ids) > 1 and len(np.unique(pool)) > 1:
-        drawn = np.random.default_rng([case.seed, 80]).choice(pool, size=ids.shape)
+        drawn = np.random.default_rng([subject.seed, 80]).choice(pool, size=ids.shape)
         out["other tokens"] = ("tokens drawn from all texts", 0, drawn.astype(ids.dtype))
     return out
 
 
-def _chosen(have: list[str], asked: Sequence[str] | None) -> list[str]:
-    if asked is None:
+def _choose(have: list[str], requested: Sequence[str] | None) -> list[str]:
+    if requested is None:
         return have[:2]
-    unknown = [a for a in asked if a not in REPLACEMENTS]
-    if unknown or isinstance(asked, str):
-        raise OptionError(Argument("absent", asked), f": of tokens a tuple of {', '.join(map(repr, REPLACEMENTS))}.")
-    if missing := [a for a in asked if a not in have]:
+    unknown = [a for a in requested if a not in REPLACEMENTS]
+    if unknown or isinstance(requested, str):
+        raise OptionError(
+            Argument("absent", requested), f": of tokens a tuple of {', '.join(map(repr, REPLACEMENTS))}."
+        )
+    if missing := [a for a in requested if a not in have]:
         raise OptionError(
             Argument("absent", missing[0]),
-            f" is not there for these texts and this network; there are: {', '.join(map(repr, have))}.",
+            f" is not possible for these texts and this network; possible are: {', '.join(map(repr, have))}.",
         )
-    if len(set(asked)) < 2:
-        raise OptionError("absent: what stands for a part that is gone decides the result, so at least two are needed.")
-    return list(dict.fromkeys(asked))
+    if len(set(requested)) < 2:
+        raise OptionError(
+            "absent: the result depends on what replaces a removed part, so at least two replacements are needed."
+        )
+    return list(dict.fromkeys(requested))
 
 
-def _finite(q: Question, xs: Sequence[npt.NDArray[Any]]) -> bool:
-    for start in range(0, q.rows, q.at_once):
-        some = np.arange(start, min(start + q.at_once, q.rows))
-        if not np.isfinite(q.asked(tuple(q.net.array(np.ascontiguousarray(x[some])) for x in xs), some)).all():
+def _all_finite(problem: SaliencyProblem, xs: Sequence[npt.NDArray[Any]]) -> bool:
+    for start in range(0, problem.rows, problem.batch_size):
+        some = np.arange(start, min(start + problem.batch_size, problem.rows))
+        if not np.isfinite(
+            problem.evaluate(tuple(problem.net.array(np.ascontiguousarray(x[some])) for x in xs), some)
+        ).all():
             return False
     return True

@@ -1,4 +1,4 @@
-"""Maps that know nothing of the network: edges of the input, the input itself, chance. What a map is compared with."""
+"""Maps that do not depend on the network, for comparison: edges of the input, and the input itself."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.methods.saliency.inputs import Input
 
-__all__ = ["edges", "itself", "picture"]
+__all__ = ["edge_map", "input_size", "is_picture"]
 
 
-def picture(given: Input) -> bool:
-    """Whether there is a neighbourhood in which edges can be."""
-    return not given.whole and given.x.ndim > 2 and len(given.places) >= 1 and "feature" not in given.dims
+def is_picture(given: Input) -> bool:
+    """True for pictures, series and volumes, where positions have consecutive_slice and edges."""
+    return not given.whole and given.x.ndim > 2 and len(given.position_axes) >= 1 and "feature" not in given.dims
 
 
-def itself(given: Input, x: Floats) -> Floats:
-    """The size of the input at each place, (rows, *places); tokens have none."""
+def input_size(given: Input, x: Floats) -> Floats:
+    """The size of the input at each position, (rows, *positions)."""
     size = np.abs(x.astype(np.float64))
     return size if given.channel is None else np.asarray(size.sum(axis=given.channel))
 
 
-def edges(given: Input, x: Floats) -> Floats:
-    """Sobel's edge detector, (rows, *places): slopes along each axis of places, smoothed across the others; channels added.
+def edge_map(given: Input, x: Floats) -> Floats:
+    """Sobel's edge detector, (rows, *positions): slopes along each position axis, smoothed across the others; summed over channels.
 
     Sobel & Feldman 1968; in three axes its natural extension.
     """
     total = np.zeros(x.shape, dtype=np.float64)
-    for along in given.places:
+    for along in given.position_axes:
         slope = x.astype(np.float64)
-        for axis in given.places:
-            slope = _along(slope, axis, (-1.0, 0.0, 1.0) if axis == along else (1.0, 2.0, 1.0))
+        for axis in given.position_axes:
+            slope = _weigh_axis(slope, axis, (-1.0, 0.0, 1.0) if axis == along else (1.0, 2.0, 1.0))
         total += slope * slope
     size = np.sqrt(total)
     return size if given.channel is None else np.asarray(size.sum(axis=given.channel))
 
 
-def _along(x: Floats, axis: int, weights: Sequence[float]) -> Floats:
+def _weigh_axis(x: Floats, axis: int, weights: Sequence[float]) -> Floats:
     """Three weights along an axis; the border is repeated."""
     wide = np.pad(x, [(1, 1) if i == axis else (0, 0) for i in range(x.ndim)], mode="edge")
     n = x.shape[axis]

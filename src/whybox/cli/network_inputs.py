@@ -97,8 +97,8 @@ def read_inputs(options: argparse.Namespace, net: Any, files: Mapping[str, list[
     for path in (p for paths in files.values() for p in paths):
         require_file(path)
     program = getattr(net, "module", None)
-    expects: Sequence[Shape] | None = getattr(program, "expects", None)
-    input_names: Sequence[str] = getattr(program, "called", ())
+    expects: Sequence[Shape] | None = getattr(program, "input_shapes", None)
+    input_names: Sequence[str] = getattr(program, "declared_names", ())
     order = _input_order(list(files), expects, input_names)
     read = {}
     for at, name in enumerate(order):

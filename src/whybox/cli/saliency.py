@@ -73,12 +73,13 @@ def _saliency(options: argparse.Namespace) -> None:
 def maps_of(q: MapQuestion) -> dict[str, Any]:
     """Return the map of each input by its name, "" where there is one without a name; rows are called as their files."""
     from whybox.explanation.explanation import labels
+    from whybox.methods.saliency.recipe import read_recipe
     from whybox.methods.saliency.saliency import saliency
 
     maps = saliency(q.net, q.read.inputs, **q.settings, **q.method_options)
     several = isinstance(maps, tuple)
     parts = maps if isinstance(maps, tuple) else (maps,)
-    which = parts[0].evidence.settings["inputs"] if several else [0]
+    which = read_recipe(parts[0]).inputs if several else (0,)
     row_labels = [q.read.labels[k] for k in which]
     parts = tuple(
         e if of is None else replace(e, coords={**e.coords, "row": labels(of)})

@@ -115,6 +115,12 @@ class Evidence:
         return cls(**known, unknown={name: value for name, value in data.items() if name not in own})
 
     @property
+    def warnings(self) -> list[str]:
+        """Marks of notes about numbers that may not be trusted: words in capitals before a colon (``NOT CONVERGED: ...``), sorted."""
+        marks = {note.partition(":")[0] for note in self.notes}
+        return sorted(mark for mark in marks if mark.isupper())
+
+    @property
     def caution(self) -> str:
         """What a picture should say below itself in a few words; empty if there is nothing."""
         unseen = {c: u["rows"] for c, u in self.unseen.items() if u["complete"]}

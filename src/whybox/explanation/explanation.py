@@ -365,8 +365,7 @@ class Explanation:
         exact = "exact" if self.evidence.exact else "not exact"
         about = f" of {' x '.join(self.players)}" if self.kind == "effect" else ""
         residual = f"; residual {self.evidence.residual:.2g}" if self.evidence.additive else ""
-        warned = {n.partition(":")[0] for n in self.evidence.notes if n.partition(":")[0].isupper()}
-        notes = f"; {', '.join(sorted(warned))}, see .evidence.notes" if warned else ""
+        notes = f"; {', '.join(self.evidence.warnings)}, see .evidence.notes" if self.evidence.warnings else ""
         return (
             f"Explanation({self.kind}{about}, {axes}; {self.units}; {self.evidence.method}, {exact}{residual}{notes})"
         )

@@ -51,7 +51,7 @@ class Differentiable(ABC):
         kind: description of the network. library: its library.
         output_names: labels of its outputs, () when unknown.
         channels: where its images have their channels, ``"first"`` or ``"last"``.
-        rows_at_once: number of rows to evaluate together.
+        max_batch_size: number of rows to evaluate together.
         arithmetic: the number type that it computes in, as text.
         passes: counts rows, see PassCounter; shared by copies of this network.
         remarks: remarks for the evidence, collected while it runs; shared in the same way.
@@ -61,7 +61,7 @@ class Differentiable(ABC):
     library: str
     output_names: tuple[str, ...] = ()
     channels: Literal["first", "last"] = "first"
-    rows_at_once: int = 32
+    max_batch_size: int = 32
     arithmetic: str = "float32"
     passes: PassCounter = field(default_factory=PassCounter, repr=False)
     remarks: list[str] = field(default_factory=list, repr=False)
@@ -120,7 +120,7 @@ class Differentiable(ABC):
         """
         yield self
 
-    def refuse_cut(self, x: tuple[Array, ...], cut: Sequence[int], how_cut: str) -> None:
+    def check_unreached(self, x: tuple[Array, ...], cut: Sequence[int], how_cut: str) -> None:
         """Check that the outputs do not depend on inputs that no derivative reaches (`cut`, by position). `how_cut`: how this library cuts derivatives.
 
         Raises:
@@ -207,7 +207,7 @@ class Differentiable(ABC):
         """
         raise UnsupportedModelError(f"layers cannot be reached in {self.kind}; explain its inputs.")
 
-    def named(self, names: tuple[str, ...]) -> Differentiable:
+    def with_input_names(self, names: tuple[str, ...]) -> Differentiable:
         """Return the network with inputs passed by name, ``net(name=array, ...)``, in this order."""
         raise UnsupportedModelError(f"{self.kind} takes its inputs by place: pass a tuple, not a dict.")
 
@@ -245,15 +245,15 @@ class RuleBackward:
 
     Attributes:
         run: ``run(rows, references, paired=False)`` -> outputs, outputs of the references, pull as of Differentiable. References are any number of rows that
-            all rows are compared with, and ``pull(..., of=k)`` says with which; or one for each row (`paired`). None for rules that need none.
+            all rows are compared with, and ``pull(..., reference=k)`` says with which; or one for each row (`paired`). None for rules that need none.
             The same tuple of references is run once.
         operators: names of the operators with a rule of their own, and their number.
-        row_saved: bytes that one row keeps until its pull.
+        row_bytes: bytes that one row keeps until its pull.
     """
 
     run: Callable[..., tuple[Array, Array | None, Pull]]
     operators: dict[str, int]
-    row_saved: int
+    row_bytes: int
 
 
 def consecutive_slice(rows: Indices) -> slice | None:

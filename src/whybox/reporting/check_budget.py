@@ -1,4 +1,4 @@
-"""Which checks a report makes unasked: decided by counting what they take, never by the clock, so that the same call gives the same page."""
+"""Which checks a report runs by default: decided by counting passes, never by the clock, so that the same call gives the same page."""
 
 from __future__ import annotations
 
@@ -6,79 +6,82 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from whybox.checks.cost import passes_of_groups
+from whybox.checks.check import CHECK_GROUPS
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.make_method import make
 from whybox.methods.saliency.options import ReadingOptions
-from whybox.methods.saliency.prepare_inputs import feed
+from whybox.methods.saliency.prepare_inputs import prepare_inputs
 from whybox.methods.saliency.problem import first_pass
 from whybox.models.registry import as_network
 
 __all__ = ["CheckChoice", "bytes_per_row", "choose_checks", "requested_checks"]
 
-MAX_WORK_BYTES: Final = 100e9  # bytes of intermediate results: about a minute of one core, for a method
-MIN_PASS_BYTES: Final = 100e3  # what a pass counts at least: small networks spend their time between the numbers
-MAX_ROWS_CHECKED: Final = (16, 8, 4)  # rows: as many as may be within that
-MIN_ROWS_COUNTED: Final = 4  # rows over which a check that counts rows can tell anything
-ROWS_COUNTED: Final = ("model dependence", "faithfulness")  # verdicts hang on an interval over rows
+MAX_WORK_BYTES: Final = 100e9  # of intermediate results: about a minute of one core, for a method
+MIN_PASS_BYTES: Final = 100e3  # that a pass counts at least: small networks spend their time outside of arithmetic
+MAX_ROWS_CHECKED: Final = (16, 8, 4)  # the most that stay within MAX_WORK_BYTES
+MIN_ROWS_COUNTED: Final = 4  # fewer rows tell nothing in a check that needs rows
+BY_COST: Final = sorted(CHECK_GROUPS, key=lambda g: (g.cost.forwards > 0, g.cost.maps))  # those of few maps first
 
 
 @final
 @dataclass(frozen=True)
 class CheckChoice:
-    """The checks to make: groups of them, of how many rows; `said` is why, `whole` whether nothing is left out."""
+    """The checks to run: groups of them and the number of rows; `reason` in words; `complete`: True if none is left out."""
 
     groups: Sequence[str] | str
     rows: int
-    said: str
-    whole: bool
+    reason: str
+    complete: bool
 
 
-def requested_checks(asked: Sequence[str] | str) -> CheckChoice:
-    """What the caller asked for, whatever it takes."""
-    named = asked if isinstance(asked, str) else ", ".join(asked)
-    return CheckChoice(asked, MAX_ROWS_CHECKED[0], f"Checks asked for: {named}.", True)
+def requested_checks(requested: Sequence[str] | str) -> CheckChoice:
+    """The checks that the caller asks for, whatever they cost."""
+    named = requested if isinstance(requested, str) else ", ".join(requested)
+    return CheckChoice(requested, MAX_ROWS_CHECKED[0], f"Checks asked for: {named}.", True)
 
 
 def bytes_per_row(net: Any, inputs: Any, reading: ReadingOptions) -> int:
-    """Bytes that a derivative at one row keeps: the size of the network at work, the same on every machine."""
+    """Bytes that a derivative at one row keeps: a size of the network that is the same on every machine."""
     network = as_network(net)
     with network.session():
-        made = feed(network, inputs, make("gradient", {}), reading)
-        return first_pass(made.net, tuple(i.x[:1] for i in made.inputs), made.inputs)[2]
+        prepared = prepare_inputs(network, inputs, make("gradient", {}), reading)
+        return first_pass(prepared.net, tuple(i.x[:1] for i in prepared.inputs), prepared.inputs)[2]
 
 
-def choose_checks(e: Explanation, kept: int) -> CheckChoice:
-    """Choose checks, and of how many rows, by the passes that a map took and the bytes that a row keeps."""
-    passes = passes_of_groups(e)
-    most = MAX_WORK_BYTES / max(kept, MIN_PASS_BYTES)
-    able = [g for g in passes if len(e) >= MIN_ROWS_COUNTED or g not in ROWS_COUNTED]
-    few = [g for g in passes if g not in able]
+def choose_checks(e: Explanation, row_bytes: int) -> CheckChoice:
+    """Choose checks and the number of rows, by the passes that a map took and the bytes that a row keeps."""
+    counted = e.evidence.passes
+    map_passes = (counted["forward"] + counted["backward"]) / len(e)
+    passes = {group.name: group.cost.passes(map_passes) for group in BY_COST}
+    max_passes = MAX_WORK_BYTES / max(row_bytes, MIN_PASS_BYTES)
+    possible = [g.name for g in BY_COST if len(e) >= MIN_ROWS_COUNTED or not g.cost.needs_rows]
+    too_few_rows = [name for name in passes if name not in possible]
     for rows in MAX_ROWS_CHECKED:
-        if min(rows, len(e)) * sum(passes[g] for g in able) <= most:
-            return _plan(able, rows, few, [], passes, e, kept)
-    rows, chosen = min(MAX_ROWS_CHECKED[-1], len(e)), ["numerical"]
-    for group in able[1:]:
-        if rows * (passes[group] + sum(passes[g] for g in chosen)) <= most:
-            chosen.append(group)
-    while rows > 1 and len(chosen) == 1 and rows * passes["numerical"] > most:
+        if min(rows, len(e)) * sum(passes[name] for name in possible) <= max_passes:
+            return _plan(possible, rows, too_few_rows, [], passes, e, row_bytes)
+    rows, chosen = min(MAX_ROWS_CHECKED[-1], len(e)), possible[:1]
+    for name in possible[1:]:
+        if rows * (passes[name] + sum(passes[g] for g in chosen)) <= max_passes:
+            chosen.append(name)
+    while rows > 1 and len(chosen) == 1 and rows * passes[chosen[0]] > max_passes:
         rows //= 2
-    return _plan(chosen, rows, few, [g for g in able if g not in chosen], passes, e, kept)
+    expensive = [name for name in possible if name not in chosen]
+    return _plan(chosen, rows, too_few_rows, expensive, passes, e, row_bytes)
 
 
 def _plan(
-    groups: list[str], rows: int, few: Sequence[str], expensive: Sequence[str], passes: dict[str, float], e: Explanation, kept: int
+    groups: list[str], rows: int, too_few_rows: Sequence[str], expensive: Sequence[str], passes: dict[str, float], e: Explanation, row_bytes: int
 ) -> CheckChoice:  # fmt: skip
     count = min(rows, len(e)) * sum(passes[g] for g in groups)
-    each = max(kept, MIN_PASS_BYTES)
-    said = (
-        f"Made unasked: {_listed(groups)}, which take up to about {_round(count)} passes of a row through the network, counted at {_size(each)} each: {_size(count * each)} "
-        f"of the {_size(MAX_WORK_BYTES)} that the checks of a method may take before they are asked for. It is counted, not timed."
+    pass_bytes = max(row_bytes, MIN_PASS_BYTES)
+    reason = (
+        f"Run by default: {_listed(groups)}, up to about {_round(count)} passes of a row through the network at {_size(pass_bytes)} each: {_size(count * pass_bytes)} "
+        f"of the {_size(MAX_WORK_BYTES)} that checks of a method may take by default. This is counted, not timed."
     )
-    why = [f"{_listed(few)} (fewer than {MIN_ROWS_COUNTED} rows tell nothing)"] if few else []
-    why += [f"{_listed(expensive)} (more than {_size(MAX_WORK_BYTES)})"] if expensive else []
-    said += f" Left out: {'; '.join(why)}; checks='all' leaves out nothing." if why else ""
-    return CheckChoice(groups, rows, said, not why)
+    left_out = [f"{_listed(too_few_rows)} (fewer than {MIN_ROWS_COUNTED} rows tell nothing)"] if too_few_rows else []
+    left_out += [f"{_listed(expensive)} (more than {_size(MAX_WORK_BYTES)})"] if expensive else []
+    reason += f" Left out: {'; '.join(left_out)}; checks='all' leaves out nothing." if left_out else ""
+    return CheckChoice(groups, rows, reason, not left_out)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -86,7 +89,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _round(count: float) -> str:
-    """Two digits are enough."""
+    """A number with two digits."""
     return f"{int(float(f'{count:.2g}')):,}"
 
 

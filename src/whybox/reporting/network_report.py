@@ -187,7 +187,7 @@ def _judged(
 def _checked(s: MethodMaps, found: Checks, plan: CheckChoice) -> str:
     colour = {"pass": "good", "fail": "bad", "disagree": "bad"}
     verdict = (
-        f"holds in every check {'that applies' if plan.whole else 'made'}"
+        f"holds in every check {'that applies' if plan.complete else 'made'}"
         if found.passed
         else "does not hold in every check"
     )
@@ -200,7 +200,7 @@ def _checked(s: MethodMaps, found: Checks, plan: CheckChoice) -> str:
     together = f" The maps of {' and '.join(s.named)} are checked as one." if len(s.parts) > 1 else ""
     rows = f"{found.about['rows']} of {found.about['rows explained']:,} rows checked, seed {found.about['seed']}.{together}"
     return (
-        f"<h3>{escape(s.e.evidence.method)}: {verdict}</h3><p class=faint>{escape(rows)}</p><p class=faint>{escape(plan.said)}</p>"
+        f"<h3>{escape(s.e.evidence.method)}: {verdict}</h3><p class=faint>{escape(rows)}</p><p class=faint>{escape(plan.reason)}</p>"
         f"<div class=scroll><table class=checks><thead>{head}</thead><tbody>{lines}</tbody></table></div>"
     )
 

@@ -20,12 +20,12 @@ import numpy as np
 
 from whybox.errors import OptionError, UnsupportedModelError, did_you_mean
 
-__all__ = ["Body", "Equinox", "Flax", "Function", "Reached", "body_of", "bytes_of", "dotted"]
+__all__ = ["Equinox", "Flax", "Function", "LayerReached", "NetworkBody", "array_bytes", "make_body", "parameter_path"]
 
 Mode = Literal["plain", "keep", "from", "stop", "given"]
 
 
-class Reached(Exception):  # noqa: N818  # nothing went wrong
+class LayerReached(Exception):  # noqa: N818  # nothing went wrong
     """A layer was reached that the network was run up to; `shape`: of what it puts out."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -34,7 +34,7 @@ class Reached(Exception):  # noqa: N818  # nothing went wrong
 
 
 @dataclass(frozen=True)
-class Body(ABC):
+class NetworkBody(ABC):
     """What is run: ``batched``: on all rows at once, or on one row at a time (vmapped)."""
 
     batched: bool
@@ -48,7 +48,7 @@ class Body(ABC):
     def structure(self) -> str:
         """All but the parameters, in words that are the same in another process."""
 
-    def put(self, module: Any, layer: str, by: Any) -> Any:
+    def replace_layer(self, module: Any, layer: str, replacement: Any) -> Any:
         """The module with one layer replaced."""
         raise UnsupportedModelError(
             "layers of a plain JAX function cannot be reached; split it into two functions and explain the second."
@@ -74,24 +74,30 @@ class Body(ABC):
 
         def call(*given: Any) -> Any:
             module = self.module(params)
-            said: list[Any] = []
+            noted: list[Any] = []
             if layer is not None:
-                instead, given = (given[0], given[1:]) if mode == "from" else (None, given)
-                module = self.put(
+                replacement_output, given = (given[0], given[1:]) if mode == "from" else (None, given)
+                module = self.replace_layer(
                     module,
                     layer,
-                    _Stub(self.at(module, layer), instead, said, stop=mode == "stop", given=mode == "given"),
+                    _LayerProbe(
+                        self.layer_at(module, layer),
+                        replacement_output,
+                        noted,
+                        stop=mode == "stop",
+                        given=mode == "given",
+                    ),
                 )
             answer = module(**dict(zip(names, given, strict=True))) if names else module(*given)
-            if layer is not None and len(said) != 1:
+            if layer is not None and len(noted) != 1:
                 raise UnsupportedModelError(
-                    f"layer {layer!r} answers {'more than once' if said else 'never'}; name another."
+                    f"layer {layer!r} answers {'more than once' if noted else 'never'}; name another."
                 )
-            return (answer, said[0]) if mode in ("keep", "given") else answer
+            return (answer, noted[0]) if mode in ("keep", "given") else answer
 
         return call(*x) if self.batched else jax.vmap(call)(*x)
 
-    def at(self, module: Any, layer: str) -> Any:
+    def layer_at(self, module: Any, layer: str) -> Any:
         """The layer of this name.
 
         Raises:
@@ -105,11 +111,11 @@ class Body(ABC):
         return found
 
 
-class _Stub:
+class _LayerProbe:
     """Stands where a layer stood: notes what it says, or says what it is given to say."""
 
-    def __init__(self, layer: Any, instead: Any, said: list[Any], *, stop: bool, given: bool) -> None:
-        self._layer, self._instead, self._said, self._stop = layer, instead, said, stop
+    def __init__(self, layer: Any, replacement_output: Any, noted: list[Any], *, stop: bool, given: bool) -> None:
+        self._layer, self._instead, self._said, self._stop = layer, replacement_output, noted, stop
         self._hears = given
 
     def __getattr__(self, name: str) -> Any:
@@ -118,7 +124,7 @@ class _Stub:
     def __call__(self, *given: Any, **named: Any) -> Any:
         out = self._layer(*given, **named)
         if self._stop:
-            raise Reached(tuple(jnp.shape(out)))
+            raise LayerReached(tuple(jnp.shape(out)))
         if self._instead is not None:
             if jnp.shape(out) != jnp.shape(self._instead):
                 raise UnsupportedModelError(
@@ -131,7 +137,7 @@ class _Stub:
 
 @final
 @dataclass(frozen=True)
-class Function(Body):
+class Function(NetworkBody):
     """A function of (params, inputs...) or of (inputs...)."""
 
     function: Callable[..., Any]
@@ -144,47 +150,50 @@ class Function(Body):
     @property
     def structure(self) -> str:
         """Its code, and the numbers it has closed over, is given as defaults or names among its module's."""
-        words = (a if isinstance(a, str) else str((a.shape, a.dtype, bytes_of(a))) for a in _code(self.function, set()))
+        words = (
+            a if isinstance(a, str) else str((a.shape, a.dtype, array_bytes(a)))
+            for a in _code_and_constants(self.function, set())
+        )
         return "".join(words)
 
     @property
     def floats(self) -> list[Any]:
         """Arrays of floats that it holds."""
-        held = (a for a in _code(self.function, set()) if not isinstance(a, str))
+        held = (a for a in _code_and_constants(self.function, set()) if not isinstance(a, str))
         return [a for a in held if jnp.issubdtype(a.dtype, jnp.floating)]
 
 
 @final
 @dataclass(frozen=True)
-class Equinox(Body):
+class Equinox(NetworkBody):
     """A module of equinox: a tree of arrays (the parameters) and of everything else."""
 
     tree: Any
-    still: tuple[Any, ...]
+    static: tuple[Any, ...]
 
     def module(self, params: Any) -> Any:
         """Put together again."""
         import equinox
 
-        return equinox.combine(params, jax.tree_util.tree_unflatten(self.tree, self.still))
+        return equinox.combine(params, jax.tree_util.tree_unflatten(self.tree, self.static))
 
     @property
     def structure(self) -> str:
         """The tree in words."""
-        return _still((self.tree, self.still))
+        return _without_addresses((self.tree, self.static))
 
-    def put(self, module: Any, layer: str, by: Any) -> Any:
+    def replace_layer(self, module: Any, layer: str, replacement: Any) -> Any:
         """Replace a layer in a copy."""
         import equinox
 
-        return equinox.tree_at(lambda m: self.at(m, layer), module, by)
+        return equinox.tree_at(lambda m: self.layer_at(m, layer), module, replacement)
 
     def sequence_axes(self, module: Any, layer: str) -> tuple[str, ...] | None:
         """See Body."""
         import equinox
 
         kinds = (equinox.nn.Conv, equinox.nn.ConvTranspose, equinox.nn.Pool)
-        found = self.at(module, layer)
+        found = self.layer_at(module, layer)
         return ("row", "feature", "time") if isinstance(found, kinds) and found.num_spatial_dims == 1 else None
 
     def layers(self, module: Any) -> list[str]:
@@ -192,13 +201,15 @@ class Equinox(Body):
         import equinox
 
         return [
-            name for name, inner in _within(module, equinox.Module) if not next(_within(inner, equinox.Module), None)
+            name
+            for name, inner in _submodules(module, equinox.Module)
+            if not next(_submodules(inner, equinox.Module), None)
         ]
 
 
 @final
 @dataclass(frozen=True)
-class Flax(Body):
+class Flax(NetworkBody):
     """A module of flax.nnx: a graph, and its state (the parameters)."""
 
     graph: Any
@@ -212,23 +223,23 @@ class Flax(Body):
     @property
     def structure(self) -> str:
         """The graph in words."""
-        return _still(self.graph)
+        return _without_addresses(self.graph)
 
-    def put(self, module: Any, layer: str, by: Any) -> Any:
+    def replace_layer(self, module: Any, layer: str, replacement: Any) -> Any:
         """Replace a layer; the module is a fresh one."""
         path, _, last = layer.rpartition(".")
-        parent = self.at(module, path) if path else module
+        parent = self.layer_at(module, path) if path else module
         if last.isdigit():
-            parent[int(last)] = by
+            parent[int(last)] = replacement
         else:
-            object.__setattr__(parent, last, by)
+            object.__setattr__(parent, last, replacement)
         return module
 
     def sequence_axes(self, module: Any, layer: str) -> tuple[str, ...] | None:
         """See Body."""
         from flax import nnx
 
-        found = self.at(module, layer)
+        found = self.layer_at(module, layer)
         if isinstance(found, nnx.RNN):
             return ("time", "row", "feature") if found.time_major else ("row", "time", "feature")
         conv = isinstance(found, (nnx.Conv, nnx.ConvTranspose)) and len(tuple(np.atleast_1d(found.kernel_size))) == 1
@@ -246,7 +257,7 @@ class Flax(Body):
         return sorted(n for n, _ in found if not any(m.startswith(f"{n}.") for m, _ in found))
 
 
-def body_of(obj: Any, params: Any, *, batched: bool | None) -> tuple[Body, Any, str]:
+def make_body(obj: Any, params: Any, *, batched: bool | None) -> tuple[NetworkBody, Any, str]:
     """Return (body, parameters, in words) of a module or function.
 
     Raises:
@@ -275,17 +286,17 @@ def body_of(obj: Any, params: Any, *, batched: bool | None) -> tuple[Body, Any, 
     return Function(batched is not False, obj, params is not None), params, f"{name} (JAX function)"
 
 
-def _equinox(obj: Any, *, batched: bool) -> tuple[Body, Any, str]:
+def _equinox(obj: Any, *, batched: bool) -> tuple[NetworkBody, Any, str]:
     import equinox
 
-    off = [name or type(obj).__name__ for name, m in [("", obj), *_within(obj, equinox.Module)] if _trains(m)]
+    off = [name or type(obj).__name__ for name, m in [("", obj), *_submodules(obj, equinox.Module)] if _trains(m)]
     if off:
         raise UnsupportedModelError(
             f"the network is in train mode ({off[0]!r}), where dropout and batch statistics change its answers; pass equinox.nn.inference_mode(net)."
         )
     params, rest = equinox.partition(obj, lambda a: isinstance(a, (jax.Array, np.ndarray)))
-    still, tree = jax.tree_util.tree_flatten(rest)
-    return Equinox(batched, tree, tuple(still)), params, f"{type(obj).__name__} (equinox module"
+    static, tree = jax.tree_util.tree_flatten(rest)
+    return Equinox(batched, tree, tuple(static)), params, f"{type(obj).__name__} (equinox module"
 
 
 def _trains(module: Any) -> bool:
@@ -293,7 +304,7 @@ def _trains(module: Any) -> bool:
     return getattr(module, "inference", None) is False and dropped != 0
 
 
-def _flax(obj: Any, *, batched: bool) -> tuple[Body, Any, str]:
+def _flax(obj: Any, *, batched: bool) -> tuple[NetworkBody, Any, str]:
     from flax import nnx
 
     for path, node in nnx.iter_graph(obj):
@@ -307,7 +318,7 @@ def _flax(obj: Any, *, batched: bool) -> tuple[Body, Any, str]:
     return Flax(batched, graph), state, f"{type(obj).__name__} (flax module"
 
 
-def _within(module: Any, kind: type) -> Iterator[tuple[str, Any]]:
+def _submodules(module: Any, kind: type) -> Iterator[tuple[str, Any]]:
     """(dotted name, module) of all modules inside."""
 
     def walk(node: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -327,7 +338,7 @@ def _within(module: Any, kind: type) -> Iterator[tuple[str, Any]]:
     return walk(module, "")
 
 
-def _code(function: Any, seen: set[int]) -> Iterator[Any]:
+def _code_and_constants(function: Any, seen: set[int]) -> Iterator[Any]:
     """Names, code and numbers (arrays as they are): what decides a function's numbers, as far as it can be seen: its code, and that of functions that it holds."""
     inner = function
     while hasattr(inner, "__wrapped__"):
@@ -343,9 +354,9 @@ def _code(function: Any, seen: set[int]) -> Iterator[Any]:
         held += [inner.func, inner.args, inner.keywords]
     code = getattr(inner, "__code__", None)
     if code is not None:
-        yield str((code.co_code, _still(code.co_consts), code.co_names))
+        yield str((code.co_code, _without_addresses(code.co_consts), code.co_names))
         known = getattr(inner, "__globals__", {})
-        held += [c.cell_contents for c in getattr(inner, "__closure__", None) or () if _filled(c)]
+        held += [c.cell_contents for c in getattr(inner, "__closure__", None) or () if _is_filled(c)]
         held += [getattr(inner, "__defaults__", None), getattr(inner, "__kwdefaults__", None)]
         held += [known[n] for n in code.co_names if n in known and not inspect.ismodule(known[n])]
     for a in jax.tree_util.tree_leaves(held):
@@ -354,10 +365,10 @@ def _code(function: Any, seen: set[int]) -> Iterator[Any]:
         elif isinstance(a, (int, float, complex, str)):
             yield repr(a)
         elif inspect.isroutine(a) or isinstance(a, partial) or hasattr(a, "__wrapped__"):
-            yield from _code(a, seen)
+            yield from _code_and_constants(a, seen)
 
 
-def _filled(cell: Any) -> bool:
+def _is_filled(cell: Any) -> bool:
     try:
         cell.cell_contents  # noqa: B018
     except ValueError:
@@ -365,18 +376,18 @@ def _filled(cell: Any) -> bool:
     return True
 
 
-def bytes_of(a: Any) -> bytes:
+def array_bytes(a: Any) -> bytes:
     """An array's numbers; of a key of random numbers those behind it."""
     key = isinstance(a, jax.Array) and jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
     return np.ascontiguousarray(jax.random.key_data(a) if key else a).tobytes()
 
 
-def _still(said: Any) -> str:
+def _without_addresses(noted: Any) -> str:
     """Words without addresses in memory."""
-    return re.sub(r" at 0x[0-9a-f]+", "", str(said))
+    return re.sub(r" at 0x[0-9a-f]+", "", str(noted))
 
 
-def dotted(path: tuple[Any, ...]) -> str:
+def parameter_path(path: tuple[Any, ...]) -> str:
     """A path in a tree of parameters, as layers are named: ``layers.0.weight``."""
     steps = [next(str(getattr(k, a)) for a in ("name", "key", "idx") if hasattr(k, a)) for k in path]
     return ".".join(steps).removesuffix(".value")

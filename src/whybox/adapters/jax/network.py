@@ -15,8 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from whybox.adapters.jax.modules import Body, Function, Mode, Reached, body_of, bytes_of, dotted
-from whybox.adapters.network_outputs import Part, first_line, parameters_of
+from whybox.adapters.jax.modules import (
+    Function,
+    LayerReached,
+    Mode,
+    NetworkBody,
+    array_bytes,
+    make_body,
+    parameter_path,
+)
+from whybox.adapters.network_outputs import OutputPart, first_line, parameter_names
 from whybox.errors import Argument, DtypeError, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pull
 
@@ -52,21 +60,21 @@ def wrap(
     """
     if channels not in (None, "first", "last"):
         raise OptionError(Argument("channels", channels), " is not known: 'first' or 'last'.")
-    body, params, kind = body_of(obj, params, batched=batched)
+    body, params, kind = make_body(obj, params, batched=batched)
     first = 1 if params is not None and "(JAX function)" in kind else 0
-    taken = parameters_of(obj)[first:], parameters_of(obj, required=True)[first:]
+    signature = parameter_names(obj)[first:], parameter_names(obj, required=True)[first:]
     own: Literal["first", "last"] = "first" if "(equinox module" in kind else "last"
-    return wrap_body(body, params, kind, channels=channels or own, output=output, taken=taken)
+    return wrap_body(body, params, kind, channels=channels or own, output=output, signature=signature)
 
 
 def wrap_body(
-    body: Body,
+    body: NetworkBody,
     params: Any,
     kind: str,
     *,
     channels: Literal["first", "last"] = "last",
     output: Any = None,
-    taken: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+    signature: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> JaxNetwork:
     """Make the network of a body and its parameters."""
     arrays = [a for a in jax.tree_util.tree_leaves(params) if hasattr(a, "dtype")]
@@ -84,12 +92,12 @@ def wrap_body(
         kind=kind,
         library="jax",
         channels=channels,
-        rows_at_once=CPU_ROWS if on_cpu else DEVICE_ROWS,
+        max_batch_size=CPU_ROWS if on_cpu else DEVICE_ROWS,
         arithmetic=str(dtype),
         params=params,
         dtype=dtype,
         device=device,
-        run=_Run(body, Part(output, jax.Array), taken=taken),
+        run=_Run(body, OutputPart(output, jax.Array), signature=signature),
     )
 
 
@@ -98,27 +106,30 @@ def wrap_body(
 class _Run:
     """What is compiled: rows in, outputs out. Hashable by what it computes."""
 
-    body: Body
+    body: NetworkBody
     head: Callable[[Any], Any]
     names: tuple[str, ...] = ()
     layer: str | None = None
     mode: Mode = "plain"
-    taken: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # names of all inputs, and of those that must be given
+    signature: tuple[tuple[str, ...], tuple[str, ...]] = (
+        (),
+        (),
+    )  # names of all inputs, and of those that must be given
 
     def __call__(self, params: Any, x: tuple[Any, ...]) -> Any:
-        said = self.body.run(params, x, self.names, self.layer, self.mode)
-        said, kept = said if self.mode in ("keep", "given") else (said, None)
-        out = self.head(said)
+        output = self.body.run(params, x, self.names, self.layer, self.mode)
+        output, layer_value = output if self.mode in ("keep", "given") else (output, None)
+        out = self.head(output)
         if not jnp.ndim(out) or out.shape[0] != len(x[0]):
             raise UnsupportedModelError(
                 f"the network answers {len(x[0])} rows with an array of shape {jnp.shape(out)}; its first axis must be the rows. "
                 "A function of one row is wrapped with whybox.networks.jax(function, params, batched=False)."
             )
-        return out if kept is None else (out, kept)
+        return out if layer_value is None else (out, layer_value)
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
+def _clear_errors() -> Iterator[None]:
     """What JAX cannot trace, or take derivatives through, said in words.
 
     Raises:
@@ -149,7 +160,7 @@ def _refusing() -> Iterator[None]:
         ) from error
 
 
-def _reached(jaxpr: Any) -> list[bool]:
+def _depends_on_last_input(jaxpr: Any) -> list[bool]:
     """Which outputs hang on the last input."""
     found = {jaxpr.invars[-1]}
     for step in jaxpr.eqns:
@@ -158,7 +169,7 @@ def _reached(jaxpr: Any) -> list[bool]:
     return [not hasattr(v, "val") and v in found for v in jaxpr.outvars]
 
 
-def _broken(jaxpr: Any) -> Iterator[str]:
+def _break_names(jaxpr: Any) -> Iterator[str]:
     """Steps of a program, and of those inside them, that derivatives do not follow."""
     for step in jaxpr.eqns:
         name = step.primitive.name
@@ -173,16 +184,16 @@ def _broken(jaxpr: Any) -> Iterator[str]:
         for inner in step.params.values():
             for part in inner if isinstance(inner, (list, tuple)) else (inner,):
                 if hasattr(part, "eqns") or hasattr(getattr(part, "jaxpr", None), "eqns"):
-                    yield from _broken(getattr(part, "jaxpr", part))
+                    yield from _break_names(getattr(part, "jaxpr", part))
 
 
 @partial(jax.jit, static_argnums=0)
-def _answers(run: _Run, params: Any, x: tuple[Any, ...]) -> Any:
+def _outputs(run: _Run, params: Any, x: tuple[Any, ...]) -> Any:
     return run(params, x)
 
 
 @partial(jax.jit, static_argnums=0)
-def _kept(run: _Run, params: Any, x: tuple[Any, ...]) -> Any:
+def _layer_value(run: _Run, params: Any, x: tuple[Any, ...]) -> Any:
     """What a layer puts out; what comes after it is compiled away."""
     return run(params, x)[1]
 
@@ -214,7 +225,7 @@ class JaxNetwork(Differentiable):
     params: Any
     dtype: Any
     device: Any
-    sizes: set[int] = field(default_factory=set, repr=False)
+    compiled_sizes: set[int] = field(default_factory=set, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the device by its kind and number, for it belongs to this process."""
@@ -223,8 +234,8 @@ class JaxNetwork(Differentiable):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Go on with the device of the same number where there is one, else with JAX's own choice."""
-        said = state["device"]
-        alike = [] if said is None else [d for d in jax.devices() if (d.platform, d.id) == said]
+        output = state["device"]
+        alike = [] if output is None else [d for d in jax.devices() if (d.platform, d.id) == output]
         self.__dict__.update({**state, "device": alike[0] if alike else None})
 
     @property
@@ -233,8 +244,8 @@ class JaxNetwork(Differentiable):
         h = hashlib.sha256(self.run.body.structure.encode())
         for path, a in jax.tree_util.tree_leaves_with_path(self.params):
             if hasattr(a, "dtype"):
-                h.update(f"{dotted(path)}{a.dtype}{a.shape}".encode())
-                h.update(bytes_of(a))
+                h.update(f"{parameter_path(path)}{a.dtype}{a.shape}".encode())
+                h.update(array_bytes(a))
         return h.hexdigest()
 
     # numbers there and back
@@ -260,7 +271,7 @@ class JaxNetwork(Differentiable):
         """Bring an array back."""
         return np.asarray(a).astype(np.float64) if jnp.issubdtype(a.dtype, jnp.floating) else np.array(a)
 
-    def with_input_dtypes(self, given: Sequence[str], few: tuple[npt.NDArray[Any], ...]) -> Iterator[JaxNetwork]:
+    def with_input_dtypes(self, given: Sequence[str], sample: tuple[npt.NDArray[Any], ...]) -> Iterator[JaxNetwork]:
         """See Differentiable."""
         wider = [jnp.dtype(d) for d in given if jnp.finfo(d).eps < jnp.finfo(self.dtype).eps]
         if wider:
@@ -280,26 +291,26 @@ class JaxNetwork(Differentiable):
     @contextmanager
     def session(self) -> Iterator[None]:
         """See Differentiable. Which sizes were compiled for is forgotten, so that the same call rounds alike each time."""
-        self.sizes.clear()
+        self.compiled_sizes.clear()
         yield
 
-    def _filled(self, x: tuple[Array, ...]) -> tuple[Array, ...]:
+    def _padded(self, x: tuple[Array, ...]) -> tuple[Array, ...]:
         """Repeat the last row up to a number of rows that was compiled for, where there is one at most twice as large."""
         rows = len(x[0])
-        size = min((s for s in self.sizes if rows <= s <= 2 * rows), default=rows)
-        self.sizes.add(size)
+        size = min((s for s in self.compiled_sizes if rows <= s <= 2 * rows), default=rows)
+        self.compiled_sizes.add(size)
         return x if size == rows else tuple(a[np.minimum(np.arange(size), rows - 1)] for a in x)
 
     def forward(self, x: tuple[Array, ...]) -> Array:
         """Outputs alone."""
         self.passes.forward += len(x[0])
-        with _refusing():
-            return _answers(self.run, self.params, self._filled(x))[: len(x[0])]
+        with _clear_errors():
+            return _outputs(self.run, self.params, self._padded(x))[: len(x[0])]
 
     def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
         """Outputs and pull."""
         floats = _floats(x)
-        outputs, back = self._both(self.run, floats, x)
+        outputs, back = self._forward_and_pullback(self.run, floats, x)
 
         def pull(cotangent: Array, *, last: bool = False) -> tuple[Array | None, ...]:
             found = iter(back(cotangent))
@@ -307,19 +318,21 @@ class JaxNetwork(Differentiable):
 
         return outputs, pull
 
-    def _both(self, run: _Run, floats: tuple[bool, ...], x: tuple[Array, ...]) -> tuple[Array, Callable[[Array], Any]]:
+    def _forward_and_pullback(
+        self, run: _Run, floats: tuple[bool, ...], x: tuple[Array, ...]
+    ) -> tuple[Array, Callable[[Array], Any]]:
         """Outputs, and cotangent -> gradients of the inputs that are floats."""
         rows = len(x[0])
         self.passes.forward += rows
-        with _refusing():
-            outputs, kept = _forward(run, floats, self.params, self._filled(x))
+        with _clear_errors():
+            outputs, layer_value = _forward(run, floats, self.params, self._padded(x))
 
         def back(cotangent: Array) -> Any:
             self.passes.backward += rows
             more = ((0, len(outputs) - rows), *((0, 0) for _ in cotangent.shape[1:]))
             pulled = cotangent.astype(outputs.dtype)
-            with _refusing():
-                found = _back(kept, jnp.pad(pulled, more) if more[0][1] else pulled)
+            with _clear_errors():
+                found = _back(layer_value, jnp.pad(pulled, more) if more[0][1] else pulled)
             return tuple(g[:rows] for g in found)
 
         return outputs[:rows], back
@@ -327,21 +340,21 @@ class JaxNetwork(Differentiable):
     def forward_and_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that the pull keeps for these rows, read off the program: what twice as many rows keep more."""
         outputs = self.forward(x)
-        with _refusing():
-            (said, back), (_, twice) = self._traced(x, 1), self._traced(x, 2)
-            self.refuse_cut(x, self._cut(x, said, back), "jax.lax.stop_gradient, rounding")
+        with _clear_errors():
+            (output, back), (_, twice) = self._traced(x, 1), self._traced(x, 2)
+            self.check_unreached(x, self._unreached(x, output, back), "jax.lax.stop_gradient, rounding")
         return outputs, _bytes(twice) - _bytes(back)
 
     def _traced(self, x: tuple[Array, ...], times: int) -> tuple[Any, Any]:
         """Shapes of the outputs and of what the pull keeps, for so many times these rows; nothing is computed."""
         wide = tuple(jax.ShapeDtypeStruct((times * len(a), *a.shape[1:]), a.dtype) for a in x)
-        said, back = jax.eval_shape(partial(_forward, self.run, _floats(x)), self.params, wide)
-        return said, back
+        output, back = jax.eval_shape(partial(_forward, self.run, _floats(x)), self.params, wide)
+        return output, back
 
     def gradient_breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
         """See Differentiable."""
-        with _refusing():
-            return tuple(dict.fromkeys(_broken(jax.make_jaxpr(self.run)(self.params, x).jaxpr)))
+        with _clear_errors():
+            return tuple(dict.fromkeys(_break_names(jax.make_jaxpr(self.run)(self.params, x).jaxpr)))
 
     def forward_and_live_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and what derivatives would keep; where there are none, the bytes of these rows and of what is answered."""
@@ -351,29 +364,29 @@ class JaxNetwork(Differentiable):
         except (TypeError, ValueError, NotImplementedError):
             return outputs, _bytes((x, outputs))
 
-    def _cut(self, x: tuple[Array, ...], said: Any, back: Any) -> list[int]:
+    def _unreached(self, x: tuple[Array, ...], output: Any, back: Any) -> list[int]:
         """Inputs of floats that no derivative of the outputs reaches."""
-        if not jnp.issubdtype(said.dtype, jnp.floating):  # refused by whoever asked
+        if not jnp.issubdtype(output.dtype, jnp.floating):  # refused by whoever asked
             return []
-        reached = iter(_reached(jax.make_jaxpr(_pulled)(back, said).jaxpr))
+        reached = iter(_depends_on_last_input(jax.make_jaxpr(_pulled)(back, output).jaxpr))
         return [i for i, f in enumerate(_floats(x)) if f and not next(reached)]
 
     def with_head(self, head: Callable[[Any], Array]) -> JaxNetwork:
         """Followed by a function of its outputs, differentiated with it."""
         before = self.run.head
-        return replace(self, run=replace(self.run, head=lambda said: head(before(said))))
+        return replace(self, run=replace(self.run, head=lambda output: head(before(output))))
 
     def select_output(self, output: Any) -> JaxNetwork:
         """Another of its outputs."""
-        return replace(self, run=replace(self.run, head=Part(output, jax.Array)))
+        return replace(self, run=replace(self.run, head=OutputPart(output, jax.Array)))
 
-    def named(self, names: tuple[str, ...]) -> JaxNetwork:
+    def with_input_names(self, names: tuple[str, ...]) -> JaxNetwork:
         """Inputs go in under names."""
         return replace(self, run=replace(self.run, names=names))
 
     def accepted_inputs(self, *, required: bool = False) -> tuple[str, ...]:
         """Names of what the function or module takes."""
-        return self.run.taken[required]
+        return self.run.signature[required]
 
     # layers
 
@@ -383,11 +396,11 @@ class JaxNetwork(Differentiable):
         for name in self.run.body.layers(self.run.body.module(self.params)):
             try:
                 run = replace(self.run, layer=name, mode="keep")
-                kept = jax.eval_shape(partial(run, self.params), x)[1]
+                layer_value = jax.eval_shape(partial(run, self.params), x)[1]
             except (UnsupportedModelError, OptionError, jax.errors.JAXTypeError, TypeError):
                 continue
-            if hasattr(kept, "shape"):
-                found.append((name, tuple(kept.shape)))
+            if hasattr(layer_value, "shape"):
+                found.append((name, tuple(layer_value.shape)))
         return found
 
     def reachable_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
@@ -402,7 +415,7 @@ class JaxNetwork(Differentiable):
             try:
                 with self.run.body.any_size():
                     jax.eval_shape(partial(run, self.params), x)
-            except Reached as reached:
+            except LayerReached as reached:
                 found.append((name, (*rows, *reached.shape)))
             except Exception:  # noqa: S112  # whatever a network says to rows of another size
                 continue
@@ -421,41 +434,41 @@ class JaxNetwork(Differentiable):
             if axes is None:
                 continue
             try:
-                given = _kept(replace(self.run, layer=name, mode="given"), self.params, x)
+                given = _layer_value(replace(self.run, layer=name, mode="given"), self.params, x)
             except (UnsupportedModelError, OptionError, jax.errors.JAXTypeError, TypeError):
                 continue
             self.passes.forward += len(x[0])
             if isinstance(given, jax.Array) and given.ndim == len(axes):
                 yield name, axes, given
 
-    def _said(self, x: tuple[Array, ...], layer: str) -> Array:
+    def _layer_output(self, x: tuple[Array, ...], layer: str) -> Array:
         try:
-            kept = _kept(replace(self.run, layer=layer, mode="keep"), self.params, x)
+            layer_value = _layer_value(replace(self.run, layer=layer, mode="keep"), self.params, x)
         except jax.errors.UnexpectedTracerError:
             raise UnsupportedModelError(
                 f"layer {layer!r} is called under vmap or scan inside the network; name another, or split the network there and explain the function that begins with "
                 "what the layer puts out (whybox.networks.jax)."
             ) from None
-        if not isinstance(kept, jax.Array) or not jnp.issubdtype(kept.dtype, jnp.floating):
+        if not isinstance(layer_value, jax.Array) or not jnp.issubdtype(layer_value.dtype, jnp.floating):
             raise UnsupportedModelError(f"layer {layer!r} does not answer with one array of numbers; name another.")
-        return kept
+        return layer_value
 
     def tap_layer(self, x: tuple[Array, ...], layer: str) -> LayerTap:
         """Up to the layer once, then from it: together one forward, since the compiler drops what is not asked for."""
-        kept = self._said(x, layer)
+        layer_value = self._layer_output(x, layer)
         run = replace(self.run, layer=layer, mode="from")
-        outputs, back = self._both(run, (True, *(False for _ in x)), (kept, *x))
+        outputs, back = self._forward_and_pullback(run, (True, *(False for _ in x)), (layer_value, *x))
 
         def pull(cotangent: Array, *, last: bool = False) -> Array:
             return back(cotangent)[0]
 
-        return LayerTap(outputs, kept, pull)
+        return LayerTap(outputs, layer_value, pull)
 
     def split_at_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, Array]:
         """From a layer on."""
         self.passes.forward += len(x[0])
-        kept = self._said(x, layer)
-        return replace(self, run=replace(self.run, layer=layer, mode="from"), dtype=kept.dtype), kept
+        layer_value = self._layer_output(x, layer)
+        return replace(self, run=replace(self.run, layer=layer, mode="from"), dtype=layer_value.dtype), layer_value
 
     def with_random_parameters(self, seed: int, layer: str | None = None) -> JaxNetwork:
         """A copy with weights drawn anew, normal with the same spread; those with one axis (biases, scales) are shuffled."""
@@ -466,7 +479,7 @@ class JaxNetwork(Differentiable):
             count += 1
             if not hasattr(a, "dtype") or not jnp.issubdtype(a.dtype, jnp.floating) or not a.size:
                 return a
-            if layer is not None and not dotted(path).startswith(f"{layer}."):
+            if layer is not None and not parameter_path(path).startswith(f"{layer}."):
                 return a
             known, draws = np.asarray(a, dtype=np.float64), np.random.default_rng([seed, count])
             new = draws.permutation(known) if known.ndim < 2 else known.std() * draws.standard_normal(known.shape)

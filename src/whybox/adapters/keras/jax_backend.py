@@ -8,22 +8,29 @@ from typing import Any, final
 
 import keras
 
-from whybox.adapters.jax.modules import Body
-from whybox.adapters.keras.layers import any_size, call_model, instead, leaves, sequence_axes, structure_of
+from whybox.adapters.jax.modules import NetworkBody
+from whybox.adapters.keras.layers import (
+    any_size,
+    call_model,
+    leaf_layers,
+    model_structure,
+    replaced_call,
+    sequence_axes,
+)
 from whybox.errors import OptionError, did_you_mean
 
-__all__ = ["Stateless", "keys_of"]
+__all__ = ["Stateless", "variable_names"]
 
 
-def keys_of(model: Any) -> list[str]:
+def variable_names(model: Any) -> list[str]:
     """A name for each of the model's variables, which begins with its layer's."""
-    names = {id(v): f"{name}.{v.name}" for name, layer in leaves(model) for v in layer.variables}
+    names = {id(v): f"{name}.{v.name}" for name, layer in leaf_layers(model) for v in layer.variables}
     return [f"{names.get(id(v), 'model.' + v.name)}_{i}" for i, v in enumerate(model.variables)]
 
 
 @final
 @dataclass(frozen=True)
-class Stateless(Body):
+class Stateless(NetworkBody):
     """See Body; layers are reached by what they compute being another for the time of a call."""
 
     model: Any
@@ -32,7 +39,7 @@ class Stateless(Body):
         """The model with these variables."""
 
         def call(*x: Any, **named: Any) -> Any:
-            variables = [(v, params[k]) for v, k in zip(self.model.variables, keys_of(self.model), strict=True)]
+            variables = [(v, params[k]) for v, k in zip(self.model.variables, variable_names(self.model), strict=True)]
             with keras.StatelessScope(state_mapping=variables):
                 return call_model(self.model, x, named)
 
@@ -41,24 +48,24 @@ class Stateless(Body):
     @property
     def structure(self) -> str:
         """Its configuration."""
-        return structure_of(self.model)
+        return model_structure(self.model)
 
-    def at(self, module: Any, layer: str) -> Any:
+    def layer_at(self, module: Any, layer: str) -> Any:
         """What a layer computes.
 
         Raises:
             OptionError: there is no such layer.
         """
-        known = dict(leaves(self.model))
+        known = dict(leaf_layers(self.model))
         if layer not in known:
             raise OptionError(f"there is no layer {layer!r}.{did_you_mean(layer, known)}")
         return known[layer].call
 
-    def put(self, module: Any, layer: str, by: Any) -> Any:
+    def replace_layer(self, module: Any, layer: str, replacement: Any) -> Any:
         """The model with one layer computing something else."""
 
         def call(*x: Any, **named: Any) -> Any:
-            with instead(dict(leaves(self.model))[layer], by):
+            with replaced_call(dict(leaf_layers(self.model))[layer], replacement):
                 return module(*x, **named)
 
         return call
@@ -69,8 +76,8 @@ class Stateless(Body):
 
     def sequence_axes(self, module: Any, layer: str) -> tuple[str, ...] | None:
         """See Body."""
-        return sequence_axes(dict(leaves(self.model))[layer])
+        return sequence_axes(dict(leaf_layers(self.model))[layer])
 
     def layers(self, module: Any) -> list[str]:
         """Layers without layers of their own."""
-        return [name for name, _ in leaves(self.model)]
+        return [name for name, _ in leaf_layers(self.model)]

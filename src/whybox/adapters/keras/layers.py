@@ -10,22 +10,22 @@ from typing import Any
 
 import keras
 
-from whybox.adapters.network_outputs import parameters_of
+from whybox.adapters.network_outputs import parameter_names
 
 __all__ = [
     "any_size",
     "call_model",
-    "given_to",
-    "inputs_of",
-    "instead",
     "is_functional",
-    "leaves",
+    "leaf_layers",
+    "model_inputs",
+    "model_structure",
+    "replaced_call",
     "sequence_axes",
-    "structure_of",
+    "sequence_layer_inputs",
 ]
 
 
-def leaves(model: Any) -> Iterator[tuple[str, Any]]:
+def leaf_layers(model: Any) -> Iterator[tuple[str, Any]]:
     """(name, layer) of layers without layers of their own; of models inside models ``outer/inner``, the second of a name ``name:2``."""
     met: Counter[str] = Counter()
     for name, layer in _leaves(model, ""):
@@ -42,12 +42,12 @@ def _leaves(model: Any, before: str) -> Iterator[tuple[str, Any]]:
             yield name, layer
 
 
-def inputs_of(model: Any, *, required: bool = False) -> tuple[str, ...]:
+def model_inputs(model: Any, *, required: bool = False) -> tuple[str, ...]:
     """Names of what a model takes: of the functional kind those of its inputs, else what `call` takes but for ``training``."""
     if is_functional(model):
         given = model.inputs if isinstance(model, keras.Sequential) else model.input
         return tuple(given) if isinstance(given, dict) else tuple(i.name for i in keras.tree.flatten(given))
-    return tuple(n for n in parameters_of(model.call, required=required) if n != "training")
+    return tuple(n for n in parameter_names(model.call, required=required) if n != "training")
 
 
 def is_functional(model: Any) -> bool:
@@ -57,11 +57,11 @@ def is_functional(model: Any) -> bool:
 
 def call_model(model: Any, x: tuple[Any, ...], named: dict[str, Any]) -> Any:
     """Models of the functional kind take several inputs as a list or a dict, others as they were written."""
-    with _plainly():
+    with _unfiltered_errors():
         if is_functional(model):
             return model(named or (x[0] if len(x) == 1 else list(x)), training=False)
-        takes = set(parameters_of(model.call))
-        if len([n for n in inputs_of(model) if n not in ("mask", "**")]) == 1:  # Keras's habit: all inputs in one
+        takes = set(parameter_names(model.call))
+        if len([n for n in model_inputs(model) if n not in ("mask", "**")]) == 1:  # Keras's habit: all inputs in one
             if len(x) > 1:
                 x = (list(x),)
             elif named and not takes & {*named, "**"}:
@@ -70,7 +70,7 @@ def call_model(model: Any, x: tuple[Any, ...], named: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
+def _unfiltered_errors() -> Iterator[None]:
     """Within it Keras passes errors on as they are."""
     filtered = keras.config.is_traceback_filtering_enabled()
     keras.config.disable_traceback_filtering()
@@ -82,7 +82,7 @@ def _plainly() -> Iterator[None]:
 
 
 @contextmanager
-def instead(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
+def replaced_call(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
     """Within it a layer computes something else."""
     object.__setattr__(layer, "call", call)
     try:
@@ -116,7 +116,7 @@ def sequence_axes(layer: Any) -> tuple[str, ...] | None:
     return None
 
 
-def given_to(layers: Mapping[str, Any], run: Callable[[], Any]) -> list[tuple[str, tuple[str, ...], Any]]:
+def sequence_layer_inputs(layers: Mapping[str, Any], run: Callable[[], Any]) -> list[tuple[str, tuple[str, ...], Any]]:
     """What those of these layers that know time from features are given while the model is run: name, axes, array, in the order they are called."""
     met: list[tuple[str, tuple[str, ...], Any]] = []
 
@@ -130,16 +130,16 @@ def given_to(layers: Mapping[str, Any], run: Callable[[], Any]) -> list[tuple[st
     with ExitStack() as stack:
         for name, layer in layers.items():
             if (axes := sequence_axes(layer)) is not None:
-                stack.enter_context(instead(layer, noting(name, axes, layer.call)))
+                stack.enter_context(replaced_call(layer, noting(name, axes, layer.call)))
         run()
     return met
 
 
-def structure_of(model: Any) -> str:
+def model_structure(model: Any) -> str:
     """The model without its weights, in words that are the same in another process."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of functions in it, which are only read here
             return str(model.to_json())
     except (NotImplementedError, TypeError, ValueError):
-        return f"{type(model).__qualname__} {[(name, type(layer).__qualname__) for name, layer in leaves(model)]}"
+        return f"{type(model).__qualname__} {[(name, type(layer).__qualname__) for name, layer in leaf_layers(model)]}"

@@ -11,7 +11,15 @@ from typing import Any
 
 import keras
 
-from whybox.adapters.keras.layers import any_size, call_model, given_to, inputs_of, instead, leaves, structure_of
+from whybox.adapters.keras.layers import (
+    any_size,
+    call_model,
+    leaf_layers,
+    model_inputs,
+    model_structure,
+    replaced_call,
+    sequence_layer_inputs,
+)
 from whybox.errors import UnsupportedModelError
 from whybox.models.differentiable import Differentiable
 
@@ -48,7 +56,7 @@ def network(obj: Any, output: Any = None) -> Differentiable:
 
 def _arithmetic(model: Any, weights: str) -> str:
     """What layers compute in, where it is shorter than their weights."""
-    shorter = {d for _, layer in leaves(model) if "16" in (d := str(getattr(layer, "compute_dtype", "")))}
+    shorter = {d for _, layer in leaf_layers(model) if "16" in (d := str(getattr(layer, "compute_dtype", "")))}
     if "mixed" in weights:
         return weights
     return weights if not shorter - {weights} else f"{min(shorter)} mixed with {weights}"
@@ -59,24 +67,24 @@ def _torch(model: Any, output: Any) -> Differentiable:
 
     from whybox.adapters.torch.module import wrap
 
-    class Own(torch.nn.Module):  # type: ignore[misc]
+    class LayerWeights(torch.nn.Module):  # type: ignore[misc]
         """What one layer owns; whoever listens here hears what the layer says."""
 
-        def forward(self, said: Any) -> Any:
-            return said
+        def forward(self, output: Any) -> Any:
+            return output
 
     class Evaluated(torch.nn.Module):  # type: ignore[misc]
         """The model with ``training=False``, its layers' weights by name. A copy has weights of its own and shares the model."""
 
         def __init__(self, weights: Callable[[Any], Any] | None = None) -> None:
             super().__init__()
-            known = dict(leaves(model))
+            known = dict(leaf_layers(model))
             held = {"layers_of": known, "values": [], "copied": weights is not None}
-            asked = {"any_size": partial(any_size, model), "sequences": partial(given_to, known)}
-            self.__dict__.update(held | asked)
+            functions = {"any_size": partial(any_size, model), "sequence_layers": partial(sequence_layer_inputs, known)}
+            self.__dict__.update(held | functions)
             seen: set[int] = set()
             for name, layer in self.layers_of.items():
-                own = Own()
+                own = LayerWeights()
                 self._keep(own, layer.variables, seen, weights)
                 self.add_module(name, own)
             self._keep(self, model.variables, seen, weights)
@@ -100,7 +108,7 @@ def _torch(model: Any, output: Any) -> Differentiable:
             return Evaluated(lambda v: torch.nn.Parameter(known[id(v)].detach().clone(), requires_grad=False))
 
         def extra_repr(self) -> str:
-            return structure_of(model)
+            return model_structure(model)
 
         def forward(self, *x: Any, **named: Any) -> Any:
             with ExitStack() as stack:
@@ -109,7 +117,7 @@ def _torch(model: Any, output: Any) -> Differentiable:
                 for name, own in self.named_children():
                     if own._forward_hooks:  # noqa: SLF001  # torch has no public word for it
                         layer = self.layers_of[name]
-                        stack.enter_context(instead(layer, _heard(own, layer.call)))
+                        stack.enter_context(replaced_call(layer, _through(own, layer.call)))
                 return call_model(model, x, named)
 
         forward.__signature__ = _signature(model)  # type: ignore[attr-defined]  # what it takes, for those who read it off
@@ -119,21 +127,23 @@ def _torch(model: Any, output: Any) -> Differentiable:
 
 def _signature(model: Any) -> Signature:
     """What a model takes, after self."""
-    needed = inputs_of(model, required=True)
+    needed = model_inputs(model, required=True)
     kind = Parameter.POSITIONAL_OR_KEYWORD
-    own = [Parameter(n, kind, default=Parameter.empty if n in needed else None) for n in inputs_of(model) if n != "**"]
-    any_name = [Parameter("named", Parameter.VAR_KEYWORD)] if "**" in inputs_of(model) else []
+    own = [
+        Parameter(n, kind, default=Parameter.empty if n in needed else None) for n in model_inputs(model) if n != "**"
+    ]
+    any_name = [Parameter("named", Parameter.VAR_KEYWORD)] if "**" in model_inputs(model) else []
     return Signature([Parameter("self", kind), *sorted(own, key=lambda p: p.default is None), *any_name])
 
 
-def _heard(own: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+def _through(own: Any, call: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *given, **named: own(call(*given, **named))
 
 
 def _jax(model: Any, output: Any) -> Differentiable:
     from whybox.adapters.jax.network import wrap_body
-    from whybox.adapters.keras.jax_backend import Stateless, keys_of
+    from whybox.adapters.keras.jax_backend import Stateless, variable_names
 
-    params = {k: v.value for k, v in zip(keys_of(model), model.variables, strict=True)}
-    taken = inputs_of(model), inputs_of(model, required=True)
-    return wrap_body(Stateless(True, model), params, "keras model", output=output, taken=taken)
+    params = {k: v.value for k, v in zip(variable_names(model), model.variables, strict=True)}
+    signature = model_inputs(model), model_inputs(model, required=True)
+    return wrap_body(Stateless(True, model), params, "keras model", output=output, signature=signature)

@@ -1,6 +1,6 @@
 """Is a ``.pt2`` file safe to load? Torch's own reader evaluates expressions in it as Python, looks operators up by dotted names and unpickles parts.
 
-So the file is read here first, as zip and JSON, and everything in it that is not known to be plain data is refused.
+So the file is first read here, as zip and JSON, and everything in it that is not known to be plain data is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from whybox.errors import Argument, ModelFileError, Part, UntrustedPickleError
 
-__all__ = ["checked"]
+__all__ = ["check_archive"]
 
 _PLAIN: Final = re.compile(r"[\w.]*")
 _TARGET: Final = re.compile(
@@ -41,11 +41,11 @@ _SPECS: Final = frozenset(
 )
 
 
-def checked(raw: bytes, name: str) -> None:
-    """Return if nothing in the file can run code.
+def check_archive(raw: bytes, name: str) -> None:
+    """Check that nothing in the file can run code.
 
     Raises:
-        UntrustedPickleError: something could, or is not known not to. ModelFileError: no such file, or damaged.
+        UntrustedPickleError: something could, or may. ModelFileError: there is no such file, or it is damaged.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -68,15 +68,15 @@ def checked(raw: bytes, name: str) -> None:
                     root = n.rpartition("/")[0]
                     pickled += [f"{root}/{w['path_name']}" for w in page["config"].values() if w["use_pickle"]]
             for n in pickled:
-                _unpickled_safely(archive.read(n), name, n)
+                _check_pickle(archive.read(n), name, n)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ModelFileError(
-            f"{name} is no file of torch.export.save, or it is damaged ({type(error).__name__}: {error})."
+            f"{name} is not a file of torch.export.save, or it is damaged ({type(error).__name__}: {error})."
         ) from None
     for page in pages.values():
-        for key, said in _strings(page):
-            if not _harmless(key, said):
-                raise UntrustedPickleError(_refusal(name, f"it says {said[:60]!r} where {key} should stand"))
+        for key, text in _strings(page):
+            if not _is_plain(key, text):
+                raise UntrustedPickleError(_refusal(name, f"it has {text[:60]!r} in place of {key}"))
 
 
 def _refusal(name: str, what: str) -> tuple[Part, ...]:
@@ -84,8 +84,8 @@ def _refusal(name: str, what: str) -> tuple[Part, ...]:
     return about, Argument("trust_pickle", True), "."
 
 
-def _unpickled_safely(raw: bytes, name: str, part: str) -> None:
-    """Torch's restricted reader must be able to read what the loader will read unrestricted."""
+def _check_pickle(raw: bytes, name: str, part: str) -> None:
+    """Check that torch's restricted reader can read what the loader will read without restriction."""
     import pickle
 
     import torch
@@ -113,22 +113,22 @@ def _strings(page: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield key, page
 
 
-def _harmless(key: str, said: str) -> bool:
+def _is_plain(key: str, text: str) -> bool:
     if key == "target":
-        return _TARGET.fullmatch(said) is not None
+        return _TARGET.fullmatch(text) is not None
     if key in ("expr_str", "guards_code"):
-        return _arithmetic(said)
+        return _arithmetic(text)
     if key in ("in_spec", "out_spec"):
-        return _nested(json.loads(said))
+        return _nested(json.loads(text))
     if key in ("as_string", "as_strings"):  # arguments of operators: kept as texts
         return True
-    return _PLAIN.fullmatch(said) is not None or (key == "torch_version" and re.fullmatch(r"[\w.+]*", said) is not None)
+    return _PLAIN.fullmatch(text) is not None or (key == "torch_version" and re.fullmatch(r"[\w.+]*", text) is not None)
 
 
-def _arithmetic(said: str) -> bool:
-    """Sums, comparisons and known functions of symbols, and sizes of inputs: nothing that reaches further."""
+def _arithmetic(text: str) -> bool:
+    """True for sums, comparisons and known functions of symbols and sizes of inputs."""
     try:
-        nodes = list(ast.walk(ast.parse(said, mode="eval")))
+        nodes = list(ast.walk(ast.parse(text, mode="eval")))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     for node in nodes:
@@ -150,7 +150,7 @@ def _arithmetic(said: str) -> bool:
 
 
 def _nested(spec: Any) -> bool:
-    """A tree of tuples, lists and dicts with plain names."""
+    """True for a tree of tuples, lists and dicts with plain names."""
     if isinstance(spec, list):
         return all(map(_nested, spec))
     if isinstance(spec, dict):

@@ -1,6 +1,6 @@
-"""Taking down the operators of one row while it runs: a tensor that writes down what is done to it and does not tell its numbers.
+"""Recording the operators of one row while it runs, by a tensor that records its operators and hides its numbers.
 
-Much faster than tracing by torch, and less able: whatever it does not know it leaves to that (`Unknown`).
+Much faster than tracing by torch, but less general: what it does not know is left to torch (`CannotRecord`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.fx import Graph, Node
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-__all__ = ["NumpyGuard", "Recorded", "Unknown", "recorded"]
+__all__ = ["CannotRecord", "NumpyGuard", "RecordedGraph", "record_operators"]
 
 aten: Final = torch.ops.aten
 _BY_NUMBERS: Final = (
@@ -28,22 +28,22 @@ _COMPOSITE: dict[Any, bool] = {}
 
 @final
 class NumpyGuard(TorchFunctionMode):  # type: ignore[misc]  # torch has no types here
-    """Tensors that are taken down do not go to numpy, where nothing is seen."""
+    """Traced tensors must not go to numpy, where nothing is recorded."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Refuse that, run all else."""
+        """Refuse numpy, run everything else."""
         if getattr(func, "__name__", "") in _OUTSIDE and torch._is_functional_tensor(args[0]):  # noqa: SLF001
-            raise Unknown("data-dependent: it goes through numpy")
+            raise CannotRecord("data-dependent: it goes through numpy")
         return func(*args, **(kwargs or {}))
 
 
-class Unknown(Exception):  # noqa: N818  # no error: the other way is taken
-    """Something that cannot be taken down like this."""
+class CannotRecord(Exception):  # noqa: N818  # not an error: torch traces instead
+    """Something that cannot be recorded in this way."""
 
 
 @final
-class Recorded:
-    """Nodes in order, and the tensors that come from outside: ``graph``, and one attribute for each of its ``get_attr`` nodes."""
+class RecordedGraph:
+    """Nodes in order (``graph``), and tensors from outside, one attribute for each of its ``get_attr`` nodes."""
 
     def __init__(self, table: dict[Any, Callable[..., Any]], shape_only: Callable[[Any], bool]) -> None:
         self.graph = Graph()
@@ -55,90 +55,90 @@ class Recorded:
         """The node of a tensor from outside."""
         if id(t) not in self._known:
             name = f"constant_{len(self._known)}"
-            setattr(self, name, t)  # which also keeps it alive, and its identity with it
+            setattr(self, name, t)  # which also keeps it alive, so that its id stays valid
             self._known[id(t)] = node = self.graph.create_node("get_attr", name)
-            node.meta["val"] = _bare(t)
+            node.meta["val"] = _shape_and_type(t)
         return self._known[id(t)]
 
 
-def _bare(t: Any) -> Any:
-    """Shape and type alone."""
+def _shape_and_type(t: Any) -> Any:
+    """Shape and type only."""
     if isinstance(t, (tuple, list)):
-        return type(t)(map(_bare, t))
+        return type(t)(map(_shape_and_type, t))
     return torch.empty(t.shape, dtype=t.dtype, device="meta") if isinstance(t, torch.Tensor) else t
 
 
-class _Seen(torch.Tensor):  # type: ignore[misc]  # torch has no types here
-    """A tensor of the row at hand, or made of it."""
+class _TracedTensor(torch.Tensor):  # type: ignore[misc]  # torch has no types here
+    """A tensor of the traced row, or computed from it."""
 
-    of: Recorded
+    recording: RecordedGraph
     inner: torch.Tensor
     node: Node
 
     @staticmethod
-    def __new__(cls, inner: torch.Tensor, node: Node, of: Recorded) -> Any:
-        made = torch.Tensor._make_wrapper_subclass(  # noqa: SLF001  # torch has no public word for it
+    def __new__(cls, inner: torch.Tensor, node: Node, recording: RecordedGraph) -> Any:
+        output = torch.Tensor._make_wrapper_subclass(  # noqa: SLF001  # torch has no public word for it
             cls, inner.shape, strides=inner.stride(), dtype=inner.dtype, device=inner.device
         )
-        made.inner, made.node, made.of = inner, node, of
-        return made
+        output.inner, output.node, output.recording = inner, node, recording
+        return output
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # noqa: SLF001
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Write down and run."""
+        """Record the operator and run it."""
         kwargs = kwargs or {}
-        of = _first((*args, *kwargs.values())).of
-        if func in of.table:
-            done = of.table[func](*args, **kwargs)
-            if done is not NotImplemented:
-                return done
+        recording = _first_traced((*args, *kwargs.values())).recording
+        if func in recording.table:
+            result = recording.table[func](*args, **kwargs)
+            if result is not NotImplemented:
+                return result
         if _composite(func):
             return func.decompose(*args, **kwargs)
         if func._schema.is_mutable or any(tag in func.tags for tag in _BY_NUMBERS):  # noqa: SLF001
-            raise Unknown(str(func))
-        plain = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
-        if of.shape_only(func):
+            raise CannotRecord(str(func))
+        plain = func(*tree_map(_unwrapped, args), **tree_map(_unwrapped, kwargs))
+        if recording.shape_only(func):
             return plain
 
-        def noted(a: Any) -> Any:
-            if isinstance(a, _Seen):
+        def as_node(a: Any) -> Any:
+            if isinstance(a, _TracedTensor):
                 return a.node
-            return of.constant(a) if isinstance(a, torch.Tensor) else a
+            return recording.constant(a) if isinstance(a, torch.Tensor) else a
 
-        node = of.graph.call_function(func, tree_map(noted, tuple(args)), tree_map(noted, dict(kwargs)))
-        node.meta["val"] = _bare(plain)
+        node = recording.graph.call_function(func, tree_map(as_node, tuple(args)), tree_map(as_node, dict(kwargs)))
+        node.meta["val"] = _shape_and_type(plain)
         if isinstance(plain, torch.Tensor):
-            return cls(plain, node, of)
+            return cls(plain, node, recording)
         if not isinstance(plain, (tuple, list)):
-            raise Unknown(str(func))
-        return type(plain)(_part(t, node, k, of) for k, t in enumerate(plain))
+            raise CannotRecord(str(func))
+        return type(plain)(_output_item(t, node, k, recording) for k, t in enumerate(plain))
 
 
-def _part(t: Any, node: Node, k: int, of: Recorded) -> Any:
+def _output_item(t: Any, node: Node, k: int, recording: RecordedGraph) -> Any:
     if not isinstance(t, torch.Tensor):
         if t is None:
             return None
-        raise Unknown("a number among tensors")
-    item = of.graph.call_function(operator.getitem, (node, k))
-    item.meta["val"] = _bare(t)
-    return _Seen(t, item, of)
+        raise CannotRecord("a number among tensors")
+    item = recording.graph.call_function(operator.getitem, (node, k))
+    item.meta["val"] = _shape_and_type(t)
+    return _TracedTensor(t, item, recording)
 
 
-def _inner(a: Any) -> Any:
-    return a.inner if isinstance(a, _Seen) else a
+def _unwrapped(a: Any) -> Any:
+    return a.inner if isinstance(a, _TracedTensor) else a
 
 
-def _first(args: Any) -> _Seen:
+def _first_traced(args: Any) -> _TracedTensor:
     for a in args:
-        if isinstance(a, _Seen):
+        if isinstance(a, _TracedTensor):
             return a
         if isinstance(a, (list, tuple)):
             for b in a:
-                if isinstance(b, _Seen):
+                if isinstance(b, _TracedTensor):
                     return b
-    raise Unknown("nothing of the row")
+    raise CannotRecord("nothing of the row")
 
 
 def _composite(func: Any) -> bool:
@@ -148,26 +148,26 @@ def _composite(func: Any) -> bool:
     return _COMPOSITE[func]
 
 
-def recorded(
-    said: Callable[..., Any],
+def record_operators(
+    function: Callable[..., Any],
     row: tuple[torch.Tensor, ...],
     table: dict[Any, Callable[..., Any]],
     shape_only: Callable[[Any], bool],
-) -> Recorded:
-    """Run a function of one row and take it down.
+) -> RecordedGraph:
+    """Run a function of one row and record its operators.
 
     Raises:
-        Unknown: it asks for numbers, or does what is not known here.
+        CannotRecord: it reads numbers, or uses something that is not known here.
     """
-    of = Recorded(table, shape_only)
+    recording = RecordedGraph(table, shape_only)
     given = []
     for i, t in enumerate(row):
-        node = of.graph.placeholder(f"input_{i}")
-        node.meta["val"] = _bare(t)
-        given.append(_Seen(t, node, of))
+        node = recording.graph.placeholder(f"input_{i}")
+        node.meta["val"] = _shape_and_type(t)
+        given.append(_TracedTensor(t, node, recording))
 
-    made = torch.func.functionalize(said)(*given)
-    if not isinstance(made, torch.Tensor):
-        raise Unknown("no tensor")
-    of.graph.output(made.node if isinstance(made, _Seen) else of.constant(made))
-    return of
+    output = torch.func.functionalize(function)(*given)
+    if not isinstance(output, torch.Tensor):
+        raise CannotRecord("no tensor")
+    recording.graph.output(output.node if isinstance(output, _TracedTensor) else recording.constant(output))
+    return recording

@@ -1,4 +1,4 @@
-"""What a module computes in, and in which type its inputs go in."""
+"""Types: what a module computes in, and what its inputs must be."""
 
 from __future__ import annotations
 
@@ -6,31 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from whybox.adapters.torch.state import eagerly
+from whybox.adapters.torch.forward import TorchForward
+from whybox.adapters.torch.state import without_compilation
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from whybox.adapters.torch.module import TorchNetwork
-
-__all__ = ["arithmetic", "called_types", "quantised_by_range"]
+__all__ = ["arithmetic", "quantised_by_range", "types_in_call_order"]
 
 
 def quantised_by_range(module: torch.nn.Module) -> bool:
-    """Whether layers quantise what comes in by the range of the whole batch: then a row's answer is what it is alone."""
+    """True if layers quantise their inputs by the range of the whole batch: then rows are evaluated one by one."""
     return any(".quantized.dynamic." in f"{type(m).__module__}." for m in module.modules())
 
 
 def arithmetic(module: torch.nn.Module, dtype: torch.dtype) -> str:
-    """What it computes in: of its first parameter, and where only some are of 16 bits, that."""
+    """The type that a module computes in, in words: that of its first parameter, or a mixture if only some have 16 bits."""
     met = {p.dtype for p in (*module.parameters(), *module.buffers()) if p.is_floating_point()}
     shorter = sorted(str(d).removeprefix("torch.") for d in met if d.itemsize == 2)
     wider = sorted(str(d).removeprefix("torch.") for d in met if d.itemsize > 2)
     return f"{shorter[0]} mixed with {wider[0]}" if shorter and wider else str(dtype).removeprefix("torch.")
 
 
-def called_types(net: TorchNetwork, few: tuple[npt.NDArray[Any], ...]) -> list[torch.dtype]:
-    """Types of weights in the order in which their layers are called, as far as one fails; [] where all weights are of one type."""
+def types_in_call_order(net: TorchForward, few: tuple[npt.NDArray[Any], ...]) -> list[torch.dtype]:
+    """Types of weights in the order in which their layers are called, up to the one that fails; [] if all weights have one type."""
     if len(set(_floats_of(net.module, recurse=True))) < 2:
         return []
     called: list[torch.dtype] = []
@@ -40,9 +39,9 @@ def called_types(net: TorchNetwork, few: tuple[npt.NDArray[Any], ...]) -> list[t
         if not isinstance(m, torch.jit.ScriptModule)
     ]
     try:
-        with eagerly():
+        with without_compilation():
             net.forward(tuple(net.array(x) for x in few))
-    except Exception:  # noqa: S110  # it failed before, and fails behind its first layer
+    except Exception:  # noqa: S110  # it failed before, and fails again after its first layer
         pass
     finally:
         for handle in handles:

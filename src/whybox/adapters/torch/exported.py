@@ -1,4 +1,4 @@
-"""Networks out of files: programs of ``torch.export``, which carry their own graph and need no code; pickles of modules only where they are trusted."""
+"""Networks from files: programs of ``torch.export``, which hold their own graph and need no code; pickled modules only if the file is trusted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 
 from whybox.adapters.network_outputs import first_line
-from whybox.adapters.torch.archive_safety import checked
+from whybox.adapters.torch.archive_safety import check_archive
 from whybox.adapters.torch.module import TorchNetwork, wrap
 from whybox.adapters.torch.training_mode import refuse_training
 from whybox.errors import Argument, ModelFileError, UnsupportedModelError, UntrustedPickleError
@@ -22,8 +22,8 @@ from whybox.errors import Argument, ModelFileError, UnsupportedModelError, Untru
 __all__ = ["Program", "read"]
 
 _PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
-_HOW: Final = (
-    "Export the network instead, where its code is: program = torch.export.export(net.eval(), (example,), "
+_EXPORT_HINT: Final = (
+    "Export the network where its code is: program = torch.export.export(net.eval(), (example,), "
     "dynamic_shapes=({0: torch.export.Dim('rows')},)); torch.export.save(program, 'net.pt2')"
 )
 
@@ -37,12 +37,12 @@ def read(path: Path, *, trust_pickle: bool = False) -> TorchNetwork:
     if not path.is_file():
         raise ModelFileError(f"there is no file {str(path)!r}.")
     if path.suffix.lower() in _PICKLES:
-        return _pickled(path, trust_pickle=trust_pickle)
+        return _read_pickle(path, trust_pickle=trust_pickle)
     if path.suffix.lower() != ".pt2":
-        raise ModelFileError(f"{path.name}: networks are read from .pt2 files. {_HOW}.")
+        raise ModelFileError(f"{path.name}: networks are read from .pt2 files. {_EXPORT_HINT}.")
     raw = path.read_bytes()
     if not trust_pickle:
-        checked(raw, path.name)
+        check_archive(raw, path.name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -54,35 +54,36 @@ def read(path: Path, *, trust_pickle: bool = False) -> TorchNetwork:
     refuse_training(program.graph, path.name)
     net = wrap(Program(program))
     count = sum(p.numel() for p in net.module.parameters())
-    at_once = min(net.rows_at_once, net.module.most)  # a layer answers once for all rows that go through together
+    at_once = min(net.max_batch_size, net.module.max_rows)  # a layer runs once for all rows of a batch
     kind = f"{path.name} (exported torch program, {count:,} parameters)"
-    return replace(net, rows_at_once=at_once, called=net.module.called, kind=kind)
+    return replace(net, max_batch_size=at_once, declared_names=net.module.declared_names, kind=kind)
 
 
-def _pickled(path: Path, *, trust_pickle: bool) -> TorchNetwork:
+def _read_pickle(path: Path, *, trust_pickle: bool) -> TorchNetwork:
     if not trust_pickle:
         raise UntrustedPickleError(
-            f"{path.name} is a pickle, and reading it would run whatever code is in it. {_HOW}. If you trust whoever made the file: ",
+            f"{path.name} is a pickle, and reading it would run whatever code is in it. {_EXPORT_HINT}. If you trust whoever made the "
+            "file: ",
             Argument("trust_pickle", True),
-            ".",
+            " in Python.",
         )
     try:
-        said = torch.load(path, weights_only=False, map_location="cpu")
+        loaded = torch.load(path, weights_only=False, map_location="cpu")
     except Exception as error:
         raise ModelFileError(f"{path.name} cannot be read ({type(error).__name__}: {error}).") from error
-    if not isinstance(said, torch.nn.Module):
+    if not isinstance(loaded, torch.nn.Module):
         raise UnsupportedModelError(
-            f"{path.name} holds {type(said).__name__}, not a network: weights alone do not say what is done with them. {_HOW}."
+            f"{path.name} holds {type(loaded).__name__}, not a network: weights alone are not a network. {_EXPORT_HINT}."
         )
-    return wrap(said.eval())
+    return wrap(loaded.eval())
 
 
 _PATH: Final = re.compile(r"(?!.*__)[A-Za-z0-9_.@]*")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.@]*")
 
 
-def _layered(program: Any) -> torch.nn.Module:
-    """The program in the layers it was exported from, so that they can be named; in one piece where it does not say them, or would answer otherwise."""
+def _with_layers(program: Any) -> torch.nn.Module:
+    """The program with the layers it was exported from, so that they have names; in one piece if it does not keep them, or would give other outputs."""
     flat = program.module()
     stacks = [node.meta.get("nn_module_stack", {}) for node in program.graph.nodes]
     plain = all(
@@ -98,22 +99,22 @@ def _layered(program: Any) -> torch.nn.Module:
             layered = torch.export.unflatten(program)
             for part in layered.modules():
                 part.training = False
-            given = _made_up(program)
-            ours, theirs = (_leaves(m(*given)) for m in (layered, flat))
-    except Exception:  # torch says in many ways that it cannot; the program in one piece answers all the same
+            given = _example_inputs(program)
+            ours, theirs = (_flatten(m(*given)) for m in (layered, flat))
+    except Exception:  # torch fails in many ways; the program in one piece still runs
         return flat
     same = len(ours) == len(theirs) and all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     return layered if same else flat
 
 
-def _leaves(said: Any) -> list[torch.Tensor]:
-    """All arrays of an answer, in order."""
-    if isinstance(said, dict):
-        said = [said[k] for k in sorted(said, key=str)]
-    return [leaf for part in said for leaf in _leaves(part)] if isinstance(said, (list, tuple)) else [said]
+def _flatten(loaded: Any) -> list[torch.Tensor]:
+    """All arrays of a result, in order."""
+    if isinstance(loaded, dict):
+        loaded = [loaded[k] for k in sorted(loaded, key=str)]
+    return [leaf for part in loaded for leaf in _flatten(part)] if isinstance(loaded, (list, tuple)) else [loaded]
 
 
-def _made_up(program: Any) -> list[torch.Tensor]:
+def _example_inputs(program: Any) -> list[torch.Tensor]:
     """Inputs of the shapes that the program was exported with."""
     out = []
     wanted = set(program.graph_signature.user_inputs)
@@ -131,7 +132,7 @@ class Program(torch.nn.Module):  # type: ignore[misc]
     """An exported program that takes any number of rows.
 
     Attributes:
-        expects: shapes of its inputs, None where an axis may have any length. called: their names.
+        input_shapes: of its inputs, None for axes of any length. declared_names: names of the inputs.
     """
 
     def __init__(self, program: Any) -> None:
@@ -139,27 +140,27 @@ class Program(torch.nn.Module):  # type: ignore[misc]
         self.program = program
         wanted = set(program.graph_signature.user_inputs)
         held = {n.name: n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.name in wanted}
-        self.called = tuple(name for name, v in held.items() if isinstance(v, torch.Tensor))
-        shapes = [tuple(held[name].shape) for name in self.called]
+        self.declared_names = tuple(name for name, v in held.items() if isinstance(v, torch.Tensor))
+        shapes = [tuple(held[name].shape) for name in self.declared_names]
         if not shapes or any(not s for s in shapes):
             raise UnsupportedModelError("the program takes no arrays of rows.")
-        self.expects = tuple(tuple(n if type(n) is int else None for n in s) for s in shapes)
-        self.least, self.most = _bounds(program, shapes[0][0])
-        # where rows are filled up, layers put out rows that nobody asked about
-        self.inner = _layered(program) if self.least == 1 else program.module()
+        self.input_shapes = tuple(tuple(n if type(n) is int else None for n in s) for s in shapes)
+        self.min_rows, self.max_rows = _bounds(program, shapes[0][0])
+        # if rows are padded, layers output rows that were not given
+        self.inner = _with_layers(program) if self.min_rows == 1 else program.module()
         for part in self.modules():
             part.training = False
 
     @contextmanager
     def any_size(self) -> Iterator[None]:
-        """Within it the program runs as far as it can on inputs of another size than it was exported with."""
-        checked = [part for part in self.modules() if getattr(part, "check_input_constraints", False)]
-        for part in checked:
+        """Within it the program runs as far as it can on inputs of another size than that of the export."""
+        check_archive = [part for part in self.modules() if getattr(part, "check_input_constraints", False)]
+        for part in check_archive:
             part.check_input_constraints = False
         try:
             yield
         finally:
-            for part in checked:
+            for part in check_archive:
                 part.check_input_constraints = True
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -169,32 +170,32 @@ class Program(torch.nn.Module):  # type: ignore[misc]
         return _unpickled, (buffer.getvalue(), self.state_dict())
 
     def forward(self, *x: torch.Tensor, **named: torch.Tensor) -> Any:
-        """Rows in as many pieces as the program allows, the last one filled up with rows repeated."""
-        if named and (x or set(named) != set(self.called)):
-            raise TypeError(f"the program takes {', '.join(self.called)}, not {', '.join(named)}")
-        x = tuple(named[name] for name in self.called) if named else x
+        """Run rows in as many pieces as the program needs, the last one padded with repeated rows."""
+        if named and (x or set(named) != set(self.declared_names)):
+            raise TypeError(f"the program takes {', '.join(self.declared_names)}, not {', '.join(named)}")
+        x = tuple(named[name] for name in self.declared_names) if named else x
         rows = len(x[0])
-        if self.least <= rows <= self.most:
+        if self.min_rows <= rows <= self.max_rows:
             return self.inner(*x)
-        said = []
-        for start in range(0, rows, self.most):
-            part = tuple(a[start : start + self.most] for a in x)
+        loaded = []
+        for start in range(0, rows, self.max_rows):
+            part = tuple(a[start : start + self.max_rows] for a in x)
             n = len(part[0])
-            if n < self.least:
-                part = tuple(torch.cat([a, a[-1:].expand(self.least - n, *a.shape[1:])]) for a in part)
+            if n < self.min_rows:
+                part = tuple(torch.cat([a, a[-1:].expand(self.min_rows - n, *a.shape[1:])]) for a in part)
             out = self.inner(*part)
             if not isinstance(out, torch.Tensor):
                 raise UnsupportedModelError(
-                    f"the program takes {self.most} rows at a time and answers with {type(out).__name__}; export it with a dynamic number of rows, or with one output."
+                    f"the program takes {self.max_rows} rows at a time and returns {type(out).__name__}; export it with a dynamic number of rows, or with one output."
                 )
-            said.append(out[:n])
-        return torch.cat(said)
+            loaded.append(out[:n])
+        return torch.cat(loaded)
 
 
-def _unpickled(saved: bytes, parameters: dict[str, torch.Tensor]) -> Program:
+def _unpickled(saved_bytes: bytes, parameters: dict[str, torch.Tensor]) -> Program:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = Program(torch.export.load(io.BytesIO(saved)))
+        made = Program(torch.export.load(io.BytesIO(saved_bytes)))
     for tensor in parameters.values():
         made.to(tensor.device)
         break
@@ -203,11 +204,11 @@ def _unpickled(saved: bytes, parameters: dict[str, torch.Tensor]) -> Program:
 
 
 def _bounds(program: Any, rows: Any) -> tuple[int, int]:
-    """Between how many rows a call may have."""
+    """The least and the most rows of a call."""
     if type(rows) is int:
         return rows, rows
     known = program.range_constraints.get(rows.node.expr)
     if known is None:
         return 1, 2**31
-    most = int(known.upper) if bool(known.upper < 2**31) else 2**31
-    return max(1, int(known.lower)), most
+    max_rows = int(known.upper) if bool(known.upper < 2**31) else 2**31
+    return max(1, int(known.lower)), max_rows

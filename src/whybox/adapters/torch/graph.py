@@ -1,8 +1,8 @@
-"""The operators that a torch module really runs for one row, in order: the graph that rules walk along.
+"""The operators that a torch module runs for one row, in order: the graph that operator rules use.
 
-The module is run once on a tensor that writes down what is done to it and does not tell its numbers; where that does not go, it is traced by torch on tensors
-without numbers, which takes ten times as long. So nothing in it can depend on the numbers of the row at hand unseen. Composites (attention, encoder layers,
-recurrent layers, norms of every spelling) come apart into operators of ATen; what is left is either linear, or has a rule, or is refused.
+The module is run once on a tensor that records its operators and hides its numbers; if that fails, torch traces it on tensors without numbers, which takes
+ten times as long. So no part of it can depend on the numbers of the row unnoticed. Composites (attention, encoder layers, recurrent layers, all kinds of
+norms) are decomposed into operators of ATen; each of these is linear, or has a rule, or is refused.
 """
 
 # ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
@@ -23,15 +23,15 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
 from whybox.adapters.network_outputs import first_line
-from whybox.adapters.torch.dispatch_tracer import NumpyGuard, Recorded, recorded
+from whybox.adapters.torch.dispatch_tracer import NumpyGuard, RecordedGraph, record_operators
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 
-__all__ = ["INSTEAD_HINT", "Graph", "capture", "named"]
+__all__ = ["INSTEAD_HINT", "Graph", "capture", "operator_name"]
 
 aten: Final = torch.ops.aten
 INSTEAD_HINT: Final = "use ", Argument("method", "integrated_gradients"), ", which needs derivatives only."
 
-# Made from shapes alone, whatever the tensor they are given holds.
+# Operators that use the shape of their tensor only.
 _SHAPE_ONLY: Final = frozenset(
     {
         "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "new_empty_strided",
@@ -41,7 +41,7 @@ _SHAPE_ONLY: Final = frozenset(
 
 
 def _variance(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
-    """Variance by means and a product, which have rules."""
+    """Variance by means and products, which have rules."""
     dims = list(range(x.dim())) if dim is None or dim == [] else [d % x.dim() for d in dim]
     count = 1
     for d in dims:
@@ -63,7 +63,7 @@ def _norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype
 
 
 def _strided(x: Any, size: Any, stride: Any, storage_offset: Any = None) -> Any:
-    """The same numbers in the same order, said by steps in memory (pooling of networks with channels innermost)."""
+    """The same numbers in the same order, given by strides (pooling of networks with channels innermost)."""
     same = list(size) == list(x.shape) and not storage_offset
     if not same or any(n > 1 and s != t for n, s, t in zip(size, stride, x.stride(), strict=True)):
         return NotImplemented
@@ -71,7 +71,7 @@ def _strided(x: Any, size: Any, stride: Any, storage_offset: Any = None) -> Any:
 
 
 def _filled(x: Any, value: Any) -> Any:
-    """Numbers of another tensor; nothing of `x` but its shape."""
+    """Numbers of another tensor in the shape of `x`."""
     return aten.expand.default(value.to(x.dtype), list(x.shape))
 
 
@@ -82,7 +82,7 @@ def _bounded(x: Any, low: Any = None, high: Any = None) -> Any:
 
 
 def _table() -> dict[Any, Callable[..., Any]]:
-    """Composites that are taken apart, beside those that torch takes apart by itself."""
+    """Composites that are decomposed, beside those that torch decomposes by itself."""
     own = get_decompositions(
         [
             aten._scaled_dot_product_flash_attention_for_cpu,
@@ -119,35 +119,35 @@ def _table() -> dict[Any, Callable[..., Any]]:
 @final
 @dataclass(frozen=True)
 class Graph:
-    """What runs for one row.
+    """The operators that run for one row.
 
     Attributes:
         inputs: nodes of the inputs. steps: nodes that the output depends on and that depend on an input, in order.
-        output: its node. constants: what depends on no input.
-        rowed: nodes that differ from row to row. moving: those of them that depend on inputs of floats, which explanations change.
-        dies: nodes that are needed for the last time at a step.
+        output: its node. constants: values of nodes that depend on no input.
+        per_row: nodes that differ from row to row. moving: those of them that depend on inputs of floats, which explanations change.
+        last_used: nodes that are needed for the last time at a step.
     """
 
     inputs: tuple[Node, ...]
     steps: tuple[Node, ...]
     output: Node
     constants: dict[Node, Any]
-    rowed: frozenset[Node]
+    per_row: frozenset[Node]
     moving: frozenset[Node]
-    dies: dict[Node, tuple[Node, ...]]
+    last_used: dict[Node, tuple[Node, ...]]
 
 
-_REASONS: Final = {  # what torch says, and what stands behind it
-    "ata-dependent": "a branch, a loop or a length in it hangs on the numbers of a row, or they leave torch (numpy)",
-    "autograd.Function": "it has an operator of its own (autograd.Function), and what that computes is not seen",
+_CAUSES: Final = {  # part of torch's message, and the cause
+    "ata-dependent": "a branch, a loop or a length in it depends on the numbers of a row, or they leave torch (numpy)",
+    "autograd.Function": "it has an operator of its own (autograd.Function), which cannot be traced",
     "requires_grad_()": "it takes derivatives itself, in forward",
-    "dynamo-optimized": "a function in it was compiled (torch.compile); explain the network as it was before",
+    "dynamo-optimized": "a function in it was compiled (torch.compile); explain the network before compilation",
 }
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
-    """No fused kernels: what they compute is spelled out instead. Switches are as before afterwards."""
+def _without_fused_kernels() -> Iterator[None]:
+    """Within it there are no fused kernels, whose operators could not be seen. Switches are restored afterwards."""
     fast = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
@@ -164,44 +164,44 @@ def _plainly() -> Iterator[None]:
         yield
 
 
-def capture(said: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], back: Callable[[], None]) -> Graph:
+def capture(function: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], restore: Callable[[], None]) -> Graph:
     """Trace a function of one row.
 
     Args:
-        said: what answers tensors of rows, its parameters fixed. x: inputs; the first row is traced by its shape alone. back: puts what `said` runs back as
-            it was, which is done before each way is tried.
+        function: takes tensors of rows, its parameters fixed. x: inputs; the first row is traced by its shape only. restore: restores the state of the
+            module, and is called before each attempt.
 
     Raises:
-        UnsupportedModelError: what the function does hangs on numbers in the row (branches, lengths), or on chance, or it cannot be traced.
+        UnsupportedModelError: the function depends on numbers of the row (branches, lengths), or on chance, or it cannot be traced.
     """
     row = tuple(a[:1].detach().clone() for a in x)
-    back()
+    restore()
     try:
-        with _plainly():
-            return _graph(recorded(said, row, _table(), _shape_only), row)
-    except Exception:  # whatever it is, the other way knows better, or says why not
-        back()
+        with _without_fused_kernels():
+            return _graph(record_operators(function, row, _table(), _shape_only), row)
+    except Exception:  # tracing by torch may still work, or gives the reason
+        restore()
     try:
-        with _plainly():
-            module = _trace(said, row)
+        with _without_fused_kernels():
+            module = _trace(function, row)
             if any(_in_place(n) for n in module.graph.nodes):
                 module = _trace(module, row)
     except (UnsupportedModelError, OptionError):
         raise
     except Exception as error:
-        told = first_line(error)
-        why = next((said for sign, said in _REASONS.items() if sign in str(error)), None)
+        message = first_line(error)
+        reason = next((function for sign, function in _CAUSES.items() if sign in str(error)), None)
         raise UnsupportedModelError(
-            "operators of the network cannot be taken down before its numbers are known"
-            f"{f': {why}' if why else f' ({type(error).__name__}: {told}); most often a branch or a loop in it hangs on the numbers of a row'}; ",
+            "operators of the network cannot be traced without its numbers"
+            f"{f': {reason}' if reason else f' ({type(error).__name__}: {message}); most often a branch or a loop in it depends on the numbers of a row'}; ",
             INSTEAD_HINT,
         ) from error
     return _graph(module, row)
 
 
-def _trace(said: Callable[..., Any], row: tuple[torch.Tensor, ...]) -> GraphModule:
-    def spread(*xs: torch.Tensor) -> Any:  # make_fx counts the arguments of what it is given
-        return said(*xs)
+def _trace(function: Callable[..., Any], row: tuple[torch.Tensor, ...]) -> GraphModule:
+    def spread(*xs: torch.Tensor) -> Any:  # make_fx counts the arguments of its function
+        return function(*xs)
 
     traced = make_fx(
         torch.func.functionalize(spread), decomposition_table=_table(), tracing_mode="fake", _allow_non_fake_inputs=True
@@ -214,14 +214,14 @@ def _in_place(node: Node) -> bool:
     return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
 
 
-def named(op: Any) -> str:
-    """The operator in words: ``gelu``, ``max_pool2d_with_indices``."""
+def operator_name(op: Any) -> str:
+    """The operator's name: ``gelu``, ``max_pool2d_with_indices``."""
     return (
         op._schema.name.split("::")[-1] if isinstance(op, torch._ops.OpOverload) else getattr(op, "__name__", str(op))
     )
 
 
-def _graph(module: GraphModule | Recorded, row: tuple[torch.Tensor, ...]) -> Graph:
+def _graph(module: GraphModule | RecordedGraph, row: tuple[torch.Tensor, ...]) -> Graph:
     nodes = list(module.graph.nodes)
     inputs = tuple(n for n in nodes if n.op == "placeholder")
     output = next(n for n in nodes if n.op == "output").args[0]
@@ -232,27 +232,33 @@ def _graph(module: GraphModule | Recorded, row: tuple[torch.Tensor, ...]) -> Gra
         if node not in live:
             live.add(node)
             todo += [] if _of_shape(node) else node.all_input_nodes
-    rowed, moving = set(inputs), {n for n, a in zip(inputs, row, strict=True) if a.is_floating_point()}
+    per_row, moving = set(inputs), {n for n, a in zip(inputs, row, strict=True) if a.is_floating_point()}
     constants: dict[Node, Any] = {}
     steps: list[Node] = []
     for node in nodes:
         if node not in live or node.op in ("placeholder", "output"):
             continue
         feeds = [] if _of_shape(node) else node.all_input_nodes
-        if any(n in rowed for n in feeds):
+        if any(n in per_row for n in feeds):
             steps.append(node)
-            rowed.add(node)
+            per_row.add(node)
             if any(n in moving for n in feeds):
                 moving.add(node)
         else:
             constants[node] = _constant(module, node, constants)
     return Graph(
-        inputs, tuple(steps), output, constants, frozenset(rowed), frozenset(moving), _dies(steps, inputs, output)
+        inputs,
+        tuple(steps),
+        output,
+        constants,
+        frozenset(per_row),
+        frozenset(moving),
+        _last_uses(steps, inputs, output),
     )
 
 
-def _dies(steps: list[Node], inputs: tuple[Node, ...], output: Node) -> dict[Node, tuple[Node, ...]]:
-    """Where values are needed for the last time."""
+def _last_uses(steps: list[Node], inputs: tuple[Node, ...], output: Node) -> dict[Node, tuple[Node, ...]]:
+    """The step at which each value is needed for the last time."""
     mine = {*steps, *inputs} - {output}
     last: dict[Node, Node] = {}
     for step in steps:
@@ -268,14 +274,14 @@ def _of_shape(node: Node) -> bool:
 
 
 def _shape_only(op: Any) -> bool:
-    return named(op) in _SHAPE_ONLY and op is not aten.fill.Tensor
+    return operator_name(op) in _SHAPE_ONLY and op is not aten.fill.Tensor
 
 
-def _constant(module: GraphModule | Recorded, node: Node, known: dict[Node, Any]) -> Any:
-    """What depends on no input, computed once.
+def _constant(module: GraphModule | RecordedGraph, node: Node, known: dict[Node, Any]) -> Any:
+    """Value of a node that depends on no input, computed once.
 
     Raises:
-        UnsupportedModelError: it is drawn at random.
+        UnsupportedModelError: it is random.
     """
     if node.op == "get_attr":
         value: Any = module
@@ -287,7 +293,7 @@ def _constant(module: GraphModule | Recorded, node: Node, known: dict[Node, Any]
         return known[node.args[0]][node.args[1]]
     if torch.Tag.nondeterministic_seeded in getattr(op, "tags", ()):
         raise UnsupportedModelError(
-            f"operator {named(op)!r} draws at random: the network has no one answer to explain."
+            f"operator {operator_name(op)!r} draws random numbers: there is no single output to explain."
         )
 
     def real(n: Node) -> Any:

@@ -1,4 +1,4 @@
-"""How many bytes of tensors live at a time while a module answers, seen operator by operator; and how many are kept for derivatives."""
+"""Bytes of tensors in use while a module runs, counted operator by operator; and bytes that are kept for derivatives."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 _FUSED: Final = ("_transformer_encoder_layer_fwd", "_native_multi_head_attention")  # whole layers in one operator
 
-__all__ = ["Alive", "saved", "storages"]
+__all__ = ["LiveBytes", "saved_bytes", "storages"]
 
 
 def storages(tensors: Iterable[torch.Tensor]) -> set[int]:
-    """Which storages hold these tensors. By torch's own number of a storage: an address is not had of every kind of tensor."""
+    """Storages of these tensors, by torch's own number of a storage: not every kind of tensor has an address."""
     return {t.untyped_storage()._cdata for t in tensors}  # noqa: SLF001  # torch has no public word for it
 
 
 @contextmanager
-def saved(own: Iterable[torch.Tensor]) -> Iterator[dict[int, int]]:
-    """Bytes of each storage that is kept for derivatives meanwhile, those of `own` (parameters) left out."""
+def saved_bytes(own: Iterable[torch.Tensor]) -> Iterator[dict[int, int]]:
+    """Within it: bytes of each storage that is kept for derivatives, those of `own` (parameters) left out."""
     known, sizes = storages(own), dict[int, int]()
 
     def pack(t: torch.Tensor) -> torch.Tensor:
@@ -36,29 +36,29 @@ def saved(own: Iterable[torch.Tensor]) -> Iterator[dict[int, int]]:
 
 
 @final
-class Alive(TorchDispatchMode):  # type: ignore[misc]  # torch has no types here
-    """Counts storages from the operator that makes them until their last tensor goes.
+class LiveBytes(TorchDispatchMode):  # type: ignore[misc]  # torch has no types here
+    """Counts storages from the operator that makes them until their last tensor is freed.
 
-    What a kernel takes for itself is not seen; `blind` says that there was an operator that takes much.
+    Memory inside kernels is not seen; `incomplete` is True if there was an operator that uses much of it. `peak`: most bytes in use at a time.
     """
 
     def __init__(self, own: set[int]) -> None:
         """`own`: storages that are not counted, of parameters."""
         super().__init__()
-        self.most = 0
-        self.blind = False
+        self.peak = 0
+        self.incomplete = False
         self._own = own
         self._now = 0
         self._tensors: dict[int, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operator and count what it puts out."""
-        said = func(*args, **(kwargs or {}))
-        self.blind |= any(name in str(func) for name in _FUSED)
-        for t in said if isinstance(said, (tuple, list)) else (said,):
+        """Run the operator and count its outputs."""
+        output = func(*args, **(kwargs or {}))
+        self.incomplete |= any(name in str(func) for name in _FUSED)
+        for t in output if isinstance(output, (tuple, list)) else (output,):
             if isinstance(t, torch.Tensor):
                 self._born(t)
-        return said
+        return output
 
     def _born(self, t: torch.Tensor) -> None:
         storage = t.untyped_storage()
@@ -67,7 +67,7 @@ class Alive(TorchDispatchMode):  # type: ignore[misc]  # torch has no types here
             return
         if not self._tensors.get(which):
             self._now += size
-            self.most = max(self.most, self._now)
+            self.peak = max(self.peak, self._now)
         self._tensors[which] = self._tensors.get(which, 0) + 1
         weakref.finalize(t, self._gone, which, size)
 

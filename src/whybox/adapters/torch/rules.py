@@ -1,7 +1,7 @@
-"""A torch module taken apart into operators, each of which goes back by a rule: DeepLIFT, guided backpropagation.
+"""A torch module as a graph of operators, each with a backward rule: DeepLIFT, guided backpropagation.
 
-Two walks go along one graph: one at reference rows, once, which keeps what rules need; one at the rows, under autograd, where linear operators go back as
-they are and every other one by its rule. An operator that is neither is refused by its name.
+The graph is run twice: once at reference rows, which keeps what rules need; and at the rows, under autograd, where linear operators have their own backward
+and every other one has its rule. An operator that is neither is refused by its name.
 """
 
 # ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
@@ -12,18 +12,19 @@ import operator
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from whybox.adapters.torch.batching_rules import Rows, evaluate
+from whybox.adapters.torch.batching_rules import RowTensor, evaluate
 from whybox.adapters.torch.capture_on_device import captured
-from whybox.adapters.torch.gradient_check import back
-from whybox.adapters.torch.graph import INSTEAD_HINT, Graph, named
-from whybox.adapters.torch.memory import saved
+from whybox.adapters.torch.forward import TorchForward
+from whybox.adapters.torch.gradient_check import input_gradients
+from whybox.adapters.torch.graph import INSTEAD_HINT, Graph, operator_name
+from whybox.adapters.torch.memory import saved_bytes
 from whybox.adapters.torch.rules_elementwise import ELEMENTWISE, Call, Rule
 from whybox.adapters.torch.rules_guided import GUIDED, undefined
 from whybox.adapters.torch.rules_pooling import POOLING
@@ -31,10 +32,7 @@ from whybox.adapters.torch.rules_products import BILINEAR, PRODUCTS
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Pull, RuleBackward
 
-if TYPE_CHECKING:
-    from whybox.adapters.torch.module import TorchNetwork
-
-__all__ = ["ruled"]
+__all__ = ["rule_backward"]
 
 aten: Final = torch.ops.aten
 
@@ -42,7 +40,7 @@ Env = dict[Node, Any]
 
 DEEPLIFT: Final[dict[Any, Rule]] = {**ELEMENTWISE, **PRODUCTS, **POOLING}
 
-# Linear in all their tensors together (or only moving them about); what selects must stand still.
+# Linear in all their tensors together (or only moving numbers); indices must not depend on the input.
 _LINEAR: Final = frozenset(
     getattr(aten, name)
     for name in [
@@ -125,7 +123,7 @@ _LINEAR: Final = frozenset(
     ]
     if hasattr(aten, name)
 )
-# Linear in these operands while the others stand still.
+# Linear in these operands while the others are constant.
 _LINEAR_IN: Final[dict[Any, tuple[int, ...]]] = {
     aten.convolution: (0,),
     aten._convolution: (0,),
@@ -140,15 +138,17 @@ _LINEAR_IN: Final[dict[Any, tuple[int, ...]]] = {
 _SELECTING: Final = {aten.gather: (0,), aten.index_select: (0,), aten.index: (0,)}
 
 
-def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None) -> RuleBackward:
-    """Take a network apart.
+def rule_backward(
+    net: TorchForward, rules: str, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None
+) -> RuleBackward:
+    """Build the graph of a network with backward rules.
 
     Args:
         net: in its session. rules: ``"deeplift"`` or ``"guided"``.
-        x: some rows; reference: some rows of references. What was taken down is compared with the module at all of them.
+        x: some rows; reference: some rows of references. The traced graph is compared with the module at all of them.
 
     Raises:
-        OptionError: no such rules. UnsupportedModelError: an operator without a rule, by name, or a network that cannot be taken down.
+        OptionError: there are no such rules. UnsupportedModelError: an operator has no rule, or the network cannot be traced.
     """
     if rules not in ("deeplift", "guided"):
         raise OptionError(f"rules {rules!r} are not known: 'deeplift' or 'guided'.")
@@ -159,24 +159,24 @@ def ruled(net: TorchNetwork, rules: str, x: tuple[Tensor, ...], reference: tuple
             " out, or make the network in float32.",
         )
     graph = captured(net, x)
-    plan, operators = _planned(graph) if rules == "deeplift" else _guided(graph)
-    walk = _Walk(net, graph, plan)
-    return RuleBackward(walk.run, operators, walk.tried(x, None if rules == "guided" else reference))
+    rules_of, operators = _deeplift_rules(graph) if rules == "deeplift" else _guided_rules(graph)
+    runner = _GraphRunner(net, graph, rules_of)
+    return RuleBackward(runner.run, operators, runner.check_and_measure(x, None if rules == "guided" else reference))
 
 
-# Which operator goes back how.
+# The backward rule of each operator.
 
 
-def _planned(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
-    plan: dict[Node, Rule] = {}
+def _deeplift_rules(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
+    rules_of: dict[Node, Rule] = {}
     for node in graph.steps:
         if node not in graph.moving:
             continue
         rule = _rule(node, graph)
         if rule is not None:
-            plan[node] = rule
-    _only_first_outputs(graph, plan)
-    return plan, dict(Counter(named(n.target) for n in plan))
+            rules_of[node] = rule
+    _only_first_outputs(graph, rules_of)
+    return rules_of, dict(Counter(operator_name(n.target) for n in rules_of))
 
 
 def _rule(node: Node, graph: Graph) -> Rule | None:
@@ -191,22 +191,22 @@ def _rule(node: Node, graph: Graph) -> Rule | None:
     packet = getattr(op, "overloadpacket", None)
     places = _moving_places(node, graph)
     if not node.meta["val"].is_floating_point() if isinstance(node.meta.get("val"), Tensor) else False:
-        raise _refusal(op, "its answer is no number that moves with the input (a comparison, a position)")
+        raise _refusal(op, "its output is not a number that changes with the input (a comparison, an index)")
     if packet in _LINEAR or packet in _LINEAR_IN:
         allowed = _SELECTING.get(packet) if packet in _LINEAR else _LINEAR_IN[packet]
-        training = packet is not None and "batch_norm" in named(op) and _training(node)
+        training = packet is not None and "batch_norm" in operator_name(op) and _training(node)
         if not training and (allowed is None or set(places) <= set(allowed)):
             return None
     if op in BILINEAR and len(set(places) & set(BILINEAR[op])) <= 1:
         return None
     rule = DEEPLIFT.get(op)
     if rule is None:
-        raise _refusal(op, f"operands {', '.join(map(str, places))} move")
+        raise _refusal(op, f"operands {', '.join(map(str, places))} change with the input")
     if len(places) > rule.most or (rule.most == 1 and places != [_own_place(op)]):
-        raise _refusal(op, "more of it moves than its rule knows")
-    why = "" if rule.refuse is None else rule.refuse(node.args)
-    if why:
-        raise _refusal(op, why)
+        raise _refusal(op, "more of its operands change with the input than its rule allows")
+    reason = "" if rule.refuse is None else rule.refuse(node.args)
+    if reason:
+        raise _refusal(op, reason)
     return rule
 
 
@@ -217,7 +217,7 @@ def _own_place(op: Any) -> int:
 def _training(node: Node) -> bool:
     if node.target is aten._native_batch_norm_legit.no_stats:
         return True
-    return named(node.target) != "_native_batch_norm_legit_no_training" and bool(node.args[5])
+    return operator_name(node.target) != "_native_batch_norm_legit_no_training" and bool(node.args[5])
 
 
 def _moving_places(node: Node, graph: Graph) -> list[int]:
@@ -230,41 +230,41 @@ def _moving_places(node: Node, graph: Graph) -> list[int]:
     return out
 
 
-def _only_first_outputs(graph: Graph, plan: dict[Node, Rule]) -> None:
+def _only_first_outputs(graph: Graph, rules_of: dict[Node, Rule]) -> None:
     """Rules know the first output of an operator (the largest values, not where they are)."""
     for node in graph.steps:
-        if node.target is operator.getitem and node.args[0] in plan and node.args[1] != 0:
+        if node.target is operator.getitem and node.args[0] in rules_of and node.args[1] != 0:
             raise _refusal(node.args[0].target, f"output {node.args[1]} of it is used")
 
 
-def _refusal(op: Any, why: str) -> UnsupportedModelError:
-    return UnsupportedModelError(f"operator {named(op)!r} has no rule here ({why}); ", INSTEAD_HINT)
+def _refusal(op: Any, reason: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"operator {operator_name(op)!r} has no rule here ({reason}); ", INSTEAD_HINT)
 
 
-def _guided(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
-    plan: dict[Node, Rule] = {}
+def _guided_rules(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
+    rules_of: dict[Node, Rule] = {}
     for node in graph.steps:
         if node not in graph.moving or node.target is operator.getitem:
             continue
-        why = undefined(node, graph.output)
-        if why:
+        reason = undefined(node, graph.output)
+        if reason:
             raise UnsupportedModelError(
-                f"guided backpropagation is not defined for operator {named(node.target)!r} ({why}); use ",
+                f"guided backpropagation is not defined for operator {operator_name(node.target)!r} ({reason}); use ",
                 Argument("method", "deeplift"),
                 " or 'integrated_gradients'.",
             )
         if node.target in GUIDED and GUIDED[node.target].refuse(node.args) == "":  # type: ignore[misc]
-            plan[node] = GUIDED[node.target]
-    if not plan:
+            rules_of[node] = GUIDED[node.target]
+    if not rules_of:
         raise UnsupportedModelError(
             "there is no ReLU in this network: guided backpropagation would be the plain gradient; use ",
             Argument("method", "gradient"),
             ".",
         )
-    return plan, dict(Counter(named(n.target) for n in plan))
+    return rules_of, dict(Counter(operator_name(n.target) for n in rules_of))
 
 
-# Walking.
+# Running the graph.
 
 
 @final
@@ -273,7 +273,7 @@ class _Reference:
     """What rules need of reference rows: for each operator its operands and its output, (references, ...).
 
     Attributes:
-        of: which reference is meant now; None: row i's own is reference i.
+        of: the reference in use; None: row i has reference i.
     """
 
     kept: dict[Node, tuple[list[Tensor], Tensor]] = field(default_factory=dict)
@@ -287,7 +287,7 @@ class _Reference:
         return [v[some] for v in values], y[some]
 
 
-class _ByRule(torch.autograd.Function):  # type: ignore[misc]
+class _RuleFunction(torch.autograd.Function):  # type: ignore[misc]
     """An operator whose derivative is its rule."""
 
     @staticmethod
@@ -301,15 +301,15 @@ class _ByRule(torch.autograd.Function):  # type: ignore[misc]
     def backward(ctx: Any, *grads: Tensor) -> Any:
         *x, y = ctx.saved_tensors
         r, ry = ([], y) if ctx.reference is None else ctx.reference.at(ctx.node)
-        return (None, None, None, None, *ctx.rule.back(ctx.call, grads[0], x, y, r, ry))
+        return (None, None, None, None, *ctx.rule.backward(ctx.call, grads[0], x, y, r, ry))
 
 
 @final
-class _Walk:
-    """Runs of a graph."""
+class _GraphRunner:
+    """Runs a graph."""
 
-    def __init__(self, net: TorchNetwork, graph: Graph, plan: dict[Node, Rule]) -> None:
-        self.net, self.graph, self.plan = net, graph, plan
+    def __init__(self, net: TorchForward, graph: Graph, rules_of: dict[Node, Rule]) -> None:
+        self.net, self.graph, self.rules_of = net, graph, rules_of
         self.half = net.dtype in (torch.float16, torch.bfloat16)
         self.constants = {n: self._wide(v) for n, v in graph.constants.items()}
         self._last: tuple[Any, _Reference, Tensor] | None = None
@@ -321,16 +321,16 @@ class _Walk:
         half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
         return value.float() if half else value
 
-    def walk(self, x: tuple[Tensor, ...], apply: Callable[[Call, Rule, Node, list[Tensor]], Tensor]) -> Tensor:
-        self.net.state.back()  # buffers are constants here
+    def run_graph(self, x: tuple[Tensor, ...], apply: Callable[[Call, Rule, Node, list[Tensor]], Tensor]) -> Tensor:
+        self.net.state.restore()  # buffers are constants here
         graph, n = self.graph, len(x[0])
         env: Env = dict(zip(graph.inputs, x, strict=True))
         for node in graph.steps:
             env[node] = self._step(node, env, n, apply)
-            for gone in graph.dies.get(node, ()):
+            for gone in graph.last_used.get(node, ()):
                 env.pop(gone, None)
         y: Any = env.get(graph.output, self.constants.get(graph.output))
-        return y if graph.output in graph.rowed else y.expand(n, *y.shape)
+        return y if graph.output in graph.per_row else y.expand(n, *y.shape)
 
     def _step(self, node: Node, env: Env, n: int, apply: Callable[..., Tensor]) -> Any:
         graph = self.graph
@@ -338,14 +338,14 @@ class _Walk:
             return env[node.args[0]][node.args[1]]
 
         def value(m: Node) -> Any:
-            return Rows(env[m]) if m in graph.rowed else self.constants[m]
+            return RowTensor(env[m]) if m in graph.per_row else self.constants[m]
 
-        args = tuple(_filled(a, value) for a in node.args)
-        kwargs = {k: self._dtype(_filled(a, value)) for k, a in node.kwargs.items()}
+        args = tuple(_substitute(a, value) for a in node.args)
+        kwargs = {k: self._dtype(_substitute(a, value)) for k, a in node.kwargs.items()}
         made = node.meta["val"]
         several = isinstance(made, (list, tuple))
         shape = tuple(made[0].shape if several else made.shape)
-        rule = self.plan.get(node)
+        rule = self.rules_of.get(node)
         if rule is None:
             return evaluate(node.target, args, kwargs, shape, n)
         places = tuple(_moving_places(node, graph))
@@ -356,8 +356,8 @@ class _Walk:
     def _dtype(self, a: Any) -> Any:
         return torch.float32 if self.half and a in (torch.float16, torch.bfloat16) else a
 
-    def plainly(self, x: tuple[Tensor, ...], keep: _Reference | None = None) -> Tensor:
-        """Without derivatives."""
+    def run_plain(self, x: tuple[Tensor, ...], keep: _Reference | None = None) -> Tensor:
+        """Outputs without derivatives."""
 
         def apply(call: Call, rule: Rule, node: Node, moving: list[Tensor]) -> Tensor:
             y = call(*moving) if rule.value is None else rule.value(call, *moving)
@@ -366,27 +366,27 @@ class _Walk:
             return y
 
         with torch.no_grad():
-            return self._single(self.walk(self._lifted(x), apply))
+            return self._single(self.run_graph(self._lifted(x), apply))
 
     def _lifted(self, x: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The traced shape has a batch axis of length 1 behind the rows."""
+        """Inputs with a batch axis of length 1 after the rows, as in the traced shape."""
         return tuple(self._wide(a.detach()).unsqueeze(1) for a in x)
 
     def _single(self, y: Tensor) -> Tensor:
         if y.dim() < 2 or y.shape[1] != 1:
             raise UnsupportedModelError(
-                f"the network answers one row alone with a tensor of shape {tuple(y.shape[1:])}; its first axis must be the rows "
-                "(a squeeze without an axis takes it away)."
+                f"for a single row the network outputs a tensor of shape {tuple(y.shape[1:])}; its first axis must be the rows "
+                "(a squeeze without an axis removes it)."
             )
         return y.flatten(0, 1)
 
-    def tried(self, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None) -> int:
-        """Compare what was taken down with the module, and return the bytes that one row keeps until it is pulled.
+    def check_and_measure(self, x: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None) -> int:
+        """Compare the traced graph with the module, and return the bytes that one row keeps until its pull.
 
         Raises:
-            UnsupportedModelError: they differ.
+            UnsupportedModelError: the outputs differ.
         """
-        with saved(t for t in self.constants.values() if isinstance(t, Tensor)) as sizes:
+        with saved_bytes(t for t in self.constants.values() if isinstance(t, Tensor)) as sizes:
             outputs, base, _ = self.run(x, reference)
         self._last = None
         self._compare(self.net.forward(x), outputs)
@@ -394,23 +394,25 @@ class _Walk:
             self._compare(self.net.forward(reference), base)
         return sum(sizes.values()) // len(x[0])
 
-    def _compare(self, said: Tensor, ours: Tensor) -> None:
-        scale = float(said.abs().max()) + 1e-6
-        apart = float((said.to(ours.dtype) - ours).abs().max()) if said.shape == ours.shape else float("inf")
+    def _compare(self, expected: Tensor, ours: Tensor) -> None:
+        scale = float(expected.abs().max()) + 1e-6
+        difference = (
+            float((expected.to(ours.dtype) - ours).abs().max()) if expected.shape == ours.shape else float("inf")
+        )
         allowed = {torch.float64: 1e-9, torch.float32: 1e-3}.get(self.net.dtype, 2e-2)
-        if not apart <= allowed * scale:
+        if not difference <= allowed * scale:
             raise UnsupportedModelError(
-                f"the network taken apart answers otherwise than as it is (by {apart:.3g}, outputs up to {scale:.3g}): what it does hangs on the numbers of a row, "
-                f"on the rows beside it, or on something outside; ",
+                f"the traced graph does not reproduce the network (it differs by {difference:.3g}, outputs up to {scale:.3g}): the network depends on the numbers of a "
+                f"row in a branch, on the other rows in its batch, or on something outside; ",
                 INSTEAD_HINT,
             )
 
     def references(self, reference: tuple[Tensor, ...]) -> tuple[_Reference, Tensor]:
-        """Walk along reference rows, once for the same tensors."""
+        """Run the graph at reference rows, once for the same tensors."""
         if self._last is None or self._last[0] is not reference:
             self.net.passes.forward += len(reference[0])
             kept = _Reference()
-            self._last = (reference, kept, self.plainly(reference, kept))
+            self._last = (reference, kept, self.run_plain(reference, kept))
         return self._last[1:]
 
     def run(
@@ -421,25 +423,25 @@ class _Walk:
         kept, base = (None, None) if reference is None else self.references(reference)
 
         def apply(call: Call, rule: Rule, node: Node, moving: list[Tensor]) -> Tensor:
-            return _ByRule.apply(call, rule, node, kept, *moving)
+            return _RuleFunction.apply(call, rule, node, kept, *moving)
 
         with torch.enable_grad():
             leaves = tuple(a.detach().requires_grad_(a.is_floating_point()) for a in (self._wide(a) for a in x))
-            outputs = self._single(self.walk(tuple(a.unsqueeze(1) for a in leaves), apply))
+            outputs = self._single(self.run_graph(tuple(a.unsqueeze(1) for a in leaves), apply))
 
-        def pull(cotangent: Array, *, last: bool = False, of: int = 0) -> tuple[Array | None, ...]:
+        def pull(cotangent: Array, *, last: bool = False, reference: int = 0) -> tuple[Array | None, ...]:
             self.net.passes.backward += len(x[0])
             if kept is not None:
-                kept.of = None if paired else of
-            return back(outputs, leaves, cotangent.to(outputs.dtype), last=last)
+                kept.of = None if paired else reference
+            return input_gradients(outputs, leaves, cotangent.to(outputs.dtype), last=last)
 
         return outputs.detach(), base, pull
 
 
-def _filled(a: Any, value: Callable[[Node], Any]) -> Any:
-    """Arguments with values in the place of nodes (map_arg would take Rows apart)."""
+def _substitute(a: Any, value: Callable[[Node], Any]) -> Any:
+    """Arguments with values in place of nodes (map_arg would split a RowTensor)."""
     if isinstance(a, Node):
         return value(a)
     if isinstance(a, (list, tuple)):
-        return [_filled(b, value) for b in a]
+        return [_substitute(b, value) for b in a]
     return a

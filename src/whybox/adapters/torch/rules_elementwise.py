@@ -1,7 +1,7 @@
 """Rules of functions of one number: the rescale rule of DeepLIFT.
 
-Source: Shrikumar, Greenside & Kundaje 2017 (arXiv:1704.02685), section 3.5.1: what a unit puts out more than at the reference, over what it is given
-more: (f(x) - f(r)) / (x - r). Where that is 0 / 0, or nothing but rounding, it is the derivative half way, to which it tends. Functions whose quotient has
+Source: Shrikumar, Greenside & Kundaje 2017 (arXiv:1704.02685), section 3.5.1: the change of a unit's output from the reference over the change
+of its input: (f(x) - f(r)) / (x - r). If that is 0 / 0, or only rounding, it is the derivative at the midpoint, to which it tends. Functions whose quotient has
 a closed form without cancellation (square root, reciprocal) use that.
 """
 
@@ -16,21 +16,21 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
-from whybox.adapters.torch.batching_rules import Rows, evaluate
+from whybox.adapters.torch.batching_rules import RowTensor, evaluate
 
 __all__ = ["ELEMENTWISE", "Call", "Rule", "by_rows"]
 
 aten: Final = torch.ops.aten
-_PIECE: Final = 2**18  # numbers that are worked on at a time
+MAX_PIECE_SIZE: Final = 2**18  # numbers that are computed at a time
 
 
 @final
 @dataclass(frozen=True)
 class Call:
-    """One operator at work: `args` as traced, with Rows at those `places` that move.
+    """One operator with its arguments: `args` as traced, with RowTensor at the `places` that change with the input.
 
     Attributes:
-        shape: of what it puts out for one row, of its first output where it has several. n: rows.
+        shape: of its (first) output for one row. n: rows.
     """
 
     op: Any
@@ -41,82 +41,82 @@ class Call:
     n: int
 
     def __call__(self, *moving: Tensor) -> Any:
-        """Run it on these in the places of what moves."""
+        """Run it with these values at its places."""
         args = list(self.args)
         for place, t in zip(self.places, moving, strict=True):
-            args[place] = Rows(t)
+            args[place] = RowTensor(t)
         found = evaluate(self.op, tuple(args), self.kwargs, self.shape, self.n)
         return found[0] if isinstance(found, (tuple, list)) else found
 
 
-# (call, gradient, moving values at the rows, output there, moving values at the reference, output there) -> gradients of what moves
-Back = Callable[[Call, Tensor, list[Tensor], Tensor, list[Tensor], Tensor], list[Tensor | None]]
+# (call, gradient, operands at the rows, output there, operands at the reference, output there) -> gradients of the operands
+Backward = Callable[[Call, Tensor, list[Tensor], Tensor, list[Tensor], Tensor], list[Tensor | None]]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How one operator goes back.
+    """The backward rule of one operator.
 
     Attributes:
-        back: see Back. The first axis of each tensor holds rows; at a reference that all rows share it has length 1.
-        value: computes it; None: the operator itself.
-        most: how many operands may move. first: whether only the first may.
+        backward: see Backward. The first axis of each tensor holds rows; at a reference that all rows share it has length 1.
+        value: computes the output; None: the operator itself.
+        most: number of operands that may change with the input. refuse: the reason why it cannot be used, from its arguments; "" if it can.
     """
 
-    back: Back
+    backward: Backward
     value: Callable[..., Tensor] | None = None
     most: int = 1
     refuse: Callable[[tuple[Any, ...]], str] | None = None
 
 
-def by_rows(back: Back, *, times: bool = False) -> Back:
-    """The same for a few rows at a time on a processor, so that what is computed on the way stays in its cache. For operators of which one operand moves.
+def by_rows(backward: Backward, *, times: bool = False) -> Backward:
+    """The same for a few rows at a time on a processor, so that intermediate results stay in its cache. For operators with one changing operand.
 
-    `times`: what `back` answers is to be multiplied by the gradient.
+    `times`: the result of `backward` is to be multiplied by the gradient.
     """
 
     def pieces(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
         (t,), n = x, len(x[0])
-        step = max(1, _PIECE * n // max(t.numel(), 1))
-        others = any(isinstance(a, Rows) for i, a in enumerate(call.args) if i not in call.places)
+        step = max(1, MAX_PIECE_SIZE * n // max(t.numel(), 1))
+        others = any(isinstance(a, RowTensor) for i, a in enumerate(call.args) if i not in call.places)
         if step >= n or others or t.device.type != "cpu":
-            found = back(call, g, x, y, r, ry)
+            found = backward(call, g, x, y, r, ry)
             return [None if f is None else f.mul_(g) for f in found] if times else found
         out = torch.empty_like(t, dtype=g.dtype)
         shared = not r or len(r[0]) == 1
         for start in range(0, n, step):
-            some = slice(start, start + step)
-            there = (r, ry) if shared else ([r[0][some]], ry[some])
-            (piece,) = back(call, g[some], [t[some]], y[some], *there)
+            rows = slice(start, start + step)
+            reference = (r, ry) if shared else ([r[0][rows]], ry[rows])
+            (piece,) = backward(call, g[rows], [t[rows]], y[rows], *reference)
             if times:
-                torch.mul(piece, g[some], out=out[some])
+                torch.mul(piece, g[rows], out=out[rows])
             else:
-                out[some] = piece
+                out[rows] = piece
         return [out]
 
     return pieces
 
 
 def _rescale(slope: Callable[[Call, Tensor, Tensor, Tensor, Tensor], Tensor]) -> Rule:
-    def back(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    def backward(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
         return [slope(call, x[0], y, r[0], ry)]
 
-    return Rule(by_rows(back, times=True))
+    return Rule(by_rows(backward, times=True))
 
 
 def _derivative(call: Call, at: Tensor) -> Tensor:
-    """Of an operator on single numbers, by torch."""
+    """Derivative of an elementwise operator, by torch."""
     with torch.enable_grad():
         at = at.detach().requires_grad_()
         args = list(call.args)
         args[call.places[0]] = at
-        said = call.op(*args, **call.kwargs)
-        said = said[0] if isinstance(said, (tuple, list)) else said
-        return torch.autograd.grad(said.sum(), at)[0]
+        output = call.op(*args, **call.kwargs)
+        output = output[0] if isinstance(output, (tuple, list)) else output
+        return torch.autograd.grad(output.sum(), at)[0]
 
 
 def _kinked(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
-    """Straight pieces: differences are exact, and only equal values need a derivative."""
+    """Piecewise linear: differences are exact, and only equal values need a derivative."""
     d = x - r
     m = (y - ry).div_(d)
     same = d == 0
@@ -134,26 +134,26 @@ def _smooth(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
     """Curved on the scale of 1."""
     d = x - r
     m = (y - ry).div_(d)
-    return _mended(call, x, r, m, d.abs_() < _near(x))
+    return _replace_near(call, x, r, m, d.abs_() < _nearness(x))
 
 
 def _smooth_by_size(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
     """Curved on the scale of the number itself, singular at zero."""
     d = x - r
     m = (y - ry).div_(d)
-    return _mended(call, x, r, m, d.abs_() <= _near(x) * torch.minimum(x.abs(), r.abs()))
+    return _replace_near(call, x, r, m, d.abs_() <= _nearness(x) * torch.minimum(x.abs(), r.abs()))
 
 
-def _near(x: Tensor) -> float:
-    """Below this the derivative half way is nearer to the quotient than the quotient as it is rounded: the cube root of rounding, or less."""
+def _nearness(x: Tensor) -> float:
+    """Below this the derivative at the midpoint is more accurate than the rounded quotient: the cube root of rounding, or less."""
     return 1e-3 if x.dtype == torch.float32 else 1e-5
 
 
-def _mended(call: Call, x: Tensor, r: Tensor, m: Tensor, near: Tensor) -> Tensor:
-    """Derivatives half way in the places that are `near`, which are few."""
+def _replace_near(call: Call, x: Tensor, r: Tensor, m: Tensor, near: Tensor) -> Tensor:
+    """Derivatives at the midpoint for the numbers that are `near`, which are few."""
     at = near.reshape(-1).nonzero()[:, 0]
     if len(at):
-        flat = r.reshape(-1)  # of one row, where all share it
+        flat = r.reshape(-1)  # of one row, if all rows share it
         half = (x.reshape(-1)[at] + flat[at if len(flat) == x.numel() else at % len(flat)]) * 0.5
         m = m.contiguous()
         m.view(-1)[at] = _derivative(call, half)
@@ -162,7 +162,7 @@ def _mended(call: Call, x: Tensor, r: Tensor, m: Tensor, near: Tensor) -> Tensor
 
 def _sqrt(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
     both = y + ry
-    return torch.where(both == 0, both, both.reciprocal())  # no derivative at zero, and nothing to share out
+    return torch.where(both == 0, both, both.reciprocal())  # no derivative at zero, and no change either
 
 
 def _rsqrt(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:

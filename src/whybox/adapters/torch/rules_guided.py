@@ -1,4 +1,4 @@
-"""Guided backpropagation: through a ReLU passes what is positive on the way there and on the way back.
+"""Guided backpropagation: a ReLU passes values that are positive in the forward and in the backward pass.
 
 Source: Springenberg, Dosovitskiy, Brox & Riedmiller 2015 (arXiv:1412.6806), section 3.4.
 """
@@ -23,7 +23,7 @@ aten: Final = torch.ops.aten
 
 
 def _passing(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
-    """Where the operator neither clips nor is given a negative gradient."""
+    """The gradient where the operator does not clip and the gradient is positive."""
     open_ = (x[0] > 0) & (g > 0)
     if call.op in (aten.hardtanh.default, aten.clamp.default):
         top = call.args[2] if len(call.args) > 2 else call.kwargs.get("max")
@@ -32,7 +32,7 @@ def _passing(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor],
 
 
 def _from_zero(args: tuple[Any, ...]) -> str:
-    """Whether it clips at zero from below, as a ReLU does."""
+    """The reason why it is not a ReLU; empty if it clips at zero from below."""
     if len(args) == 1:
         return ""
     return "" if isinstance(args[1], (int, float)) and args[1] == 0 else "it does not clip at zero"
@@ -60,15 +60,15 @@ _BY_CHANCE: Final = torch.Tag.nondeterministic_seeded
 
 
 def undefined(node: Node, output: Node) -> str:
-    """Why guided backpropagation cannot go through this operator; empty where it can. The last of all, which turns a score into a probability, may be anything."""
+    """Why guided backpropagation is not defined for this operator; empty if it is. The last operator, which turns a score into a probability, may be any."""
     op: Any = node.target
     name = op._schema.name.split("::")[-1]
     if _BY_CHANCE in op.tags:
-        return "it draws at random"
+        return "it draws random numbers"
     if name in ("maximum", "minimum"):
-        return "write a ReLU as one"
+        return "write it as a ReLU"
     if op in GUIDED and GUIDED[op].refuse is not None and not GUIDED[op].refuse(node.args):  # type: ignore[misc]
         return ""
     if name in _OTHERS and node is not output:
-        return "an activation that is no ReLU"
+        return "an activation other than ReLU"
     return ""

@@ -1,9 +1,9 @@
 """Rules of the largest and smallest of several numbers.
 
-Between reference and row every operand moves along a straight line, and their maximum is, at each point of the way, one of them. An operand's multiplier
-is the share of the way on which it is the largest; these shares times the changes of the operands add up to the change of the maximum. For two
-operands that is the rescale rule of max(a, b) = b + relu(a - b) (Shrikumar et al. 2017); for more it does not hang on their order, as pairs of pairs would.
-Where two are equal all the way, the first has the share, as in torch.
+Between reference and row every operand moves along a straight line, and their maximum is, at each point of the path, one of them. An operand's multiplier
+is the fraction of the path on which it is the largest; these fractions times the changes of the operands add up to the change of the maximum. For two
+operands that is the rescale rule of max(a, b) = b + relu(a - b) (Shrikumar et al. 2017); for more it does not depend on their order, as pairs of pairs would.
+If two are equal on the whole path, the first has the fraction, as in torch.
 """
 
 # ruff: noqa: SLF001  # ATen has operators whose names begin with an underscore
@@ -17,7 +17,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from whybox.adapters.torch.batching_rules import Rows, aligned, folded
+from whybox.adapters.torch.batching_rules import RowTensor, align_rank, merge_row_axes
 from whybox.adapters.torch.rules_elementwise import Call, Rule, by_rows
 
 __all__ = ["POOLING"]
@@ -26,7 +26,7 @@ aten: Final = torch.ops.aten
 
 
 def _shares(x: Sequence[Tensor], r: Sequence[Tensor]) -> list[Tensor]:
-    """The share of the way from `r` to `x` on which each is the largest; they add up to 1."""
+    """The fraction of the path from `r` to `x` on which each is the largest; they add up to 1."""
     begins = [torch.zeros_like(a) for a in x]
     ends = [torch.ones_like(a) for a in x]
     one, zero = (
@@ -49,8 +49,8 @@ def _shares(x: Sequence[Tensor], r: Sequence[Tensor]) -> list[Tensor]:
     return [s / total for s in shares]
 
 
-def _along(x: Tensor, r: Tensor) -> Tensor:
-    """Shares along the first axis, (k, ...), of many operands: one sweep for each."""
+def _shares_along_axis(x: Tensor, r: Tensor) -> Tensor:
+    """Fractions along the first axis, (k, ...), of many operands: one sweep for each."""
     begin, end = torch.zeros_like(x), torch.ones_like(x)
     order = torch.arange(len(x), device=x.device).reshape(-1, *(1,) * (x.dim() - 1))
     for j in range(len(x)):
@@ -76,24 +76,26 @@ def _over_axes(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor
     wanted = [wanted] if isinstance(wanted, int) else wanted
     dims = sorted(d % rank + 1 for d in wanted) or list(range(1, rank + 1))
     rest = [d for d in range(t.dim()) if d not in dims]
-    there = [*dims, *rest]
-    moved = [a.permute(there).reshape(-1, *(a.shape[d] for d in rest)) for a in (t, ref)]
-    shares = _along(moved[0] * sign, moved[1] * sign)
-    back = shares * g.reshape([t.shape[d] for d in rest])
-    home = [there.index(d) for d in range(t.dim())]
-    return [back.reshape([t.shape[d] for d in there]).permute(home)]
+    permutation = [*dims, *rest]
+    moved = [a.permute(permutation).reshape(-1, *(a.shape[d] for d in rest)) for a in (t, ref)]
+    shares = _shares_along_axis(moved[0] * sign, moved[1] * sign)
+    gradient = shares * g.reshape([t.shape[d] for d in rest])
+    inverse = [permutation.index(d) for d in range(t.dim())]
+    return [gradient.reshape([t.shape[d] for d in permutation]).permute(inverse)]
 
 
-def _pair(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
-    """Maximum and minimum of two, of which one may stand still."""
+def _of_two(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+    """Maximum and minimum of two, of which one may be constant."""
     sign, rank = _sign(call), y.dim() - 1
     at: list[tuple[Tensor, Tensor]] = []
     moving = dict(zip(call.places, zip(x, r, strict=True), strict=True))
     for place in (0, 1):
-        still = call.args[place].t if isinstance(call.args[place], Rows) else call.args[place]
+        still = call.args[place].t if isinstance(call.args[place], RowTensor) else call.args[place]
         a, b = moving.get(place, (still, still))
         at.append(
-            tuple(aligned(t, rank) if place in moving or isinstance(call.args[place], Rows) else t for t in (a, b))
+            tuple(
+                align_rank(t, rank) if place in moving or isinstance(call.args[place], RowTensor) else t for t in (a, b)
+            )
         )
     whole = (
         [a.to(y.dtype).expand(y.shape) * sign for a, _ in at],
@@ -103,14 +105,14 @@ def _pair(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry
     out: list[Tensor | None] = []
     for place in call.places:
         like = at[place][0]
-        back = g * shares[place]
-        dims = [i for i in range(1, back.dim()) if like.shape[i] == 1 and back.shape[i] != 1]
-        out.append((back.sum(dims, keepdim=True) if dims else back).reshape(moving[place][0].shape))
+        gradient = g * shares[place]
+        dims = [i for i in range(1, gradient.dim()) if like.shape[i] == 1 and gradient.shape[i] != 1]
+        out.append((gradient.sum(dims, keepdim=True) if dims else gradient).reshape(moving[place][0].shape))
     return out
 
 
-def _windows(call: Call, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor, list[tuple[slice, ...]], list[int]]:
-    """Padded values at row and reference, where each operand of every window lies, and the padding of each axis in front."""
+def _pool_windows(call: Call, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor, list[tuple[slice, ...]], list[int]]:
+    """Padded values at row and reference, the slices of each operand of every window, and the leading padding of each axis."""
     spatial = 3 if "3d" in call.op._schema.name else 2
     given = [*call.args[1:6], None, None, None, None, None][:5]
     kernel, stride, padding, dilation = (
@@ -123,14 +125,14 @@ def _windows(call: Call, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor, list[tup
     for i in reversed(range(spatial)):
         size = x.shape[i - spatial]
         pads += [padding[i], max(0, need[i] - size - padding[i])]
-    places = [
+    window_slices = [
         tuple(
             slice(o * d, o * d + (n - 1) * s + 1, s) for o, d, n, s in zip(offset, dilation, out, stride, strict=True)
         )
         for offset in product(*(range(k) for k in kernel))
     ]
     pad = torch.nn.functional.pad
-    return pad(x, pads, value=low), pad(r, pads, value=low), places, padding
+    return pad(x, pads, value=low), pad(r, pads, value=low), window_slices, padding
 
 
 def _each(given: Any, count: int, otherwise: Any) -> list[int]:
@@ -139,38 +141,40 @@ def _each(given: Any, count: int, otherwise: Any) -> list[int]:
 
 
 def _max_pool(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
-    t, ref, places, padding = _windows(call, x[0], r[0])
-    shares = _shares([t[..., *at] for at in places], [ref[..., *at] for at in places])
-    back = torch.zeros_like(t)
-    for at, share in zip(places, shares, strict=True):
-        back[..., *at] += share * g
+    t, ref, window_slices, padding = _pool_windows(call, x[0], r[0])
+    shares = _shares([t[..., *at] for at in window_slices], [ref[..., *at] for at in window_slices])
+    gradient = torch.zeros_like(t)
+    for at, share in zip(window_slices, shares, strict=True):
+        gradient[..., *at] += share * g
     inner = [slice(p, p + n) for p, n in zip(padding, x[0].shape[-len(padding) :], strict=True)]
-    return [back[..., *inner]]
+    return [gradient[..., *inner]]
 
 
-def _adaptive(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+def _adaptive_pool(
+    call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor
+) -> list[Tensor | None]:
     """Windows of one size: the largest over axes of their own."""
     spatial = len(call.args[1])
     lead, out = x[0].dim() - spatial, call.shape[-spatial:]
 
-    def cut(t: Tensor) -> Tensor:
+    def to_windows(t: Tensor) -> Tensor:
         sizes = [n for o, s in zip(out, t.shape[-spatial:], strict=True) for n in (o, s // o)]
         split = t.reshape(*t.shape[:lead], *sizes)
         inside = [lead + 2 * i + 1 for i in range(spatial)]
         return split.permute(*inside, *(d for d in range(split.dim()) if d not in inside)).flatten(0, spatial - 1)
 
-    shares = _along(cut(x[0]), cut(r[0])) * g
+    shares = _shares_along_axis(to_windows(x[0]), to_windows(r[0])) * g
     windows = [s // o for o, s in zip(out, x[0].shape[-spatial:], strict=True)]
-    back = shares.unflatten(0, windows)
+    gradient = shares.unflatten(0, windows)
     order = [*range(spatial, spatial + lead)]
     for i in range(spatial):
         order += [spatial + lead + i, i]
-    return [back.permute(order).reshape(x[0].shape)]
+    return [gradient.permute(order).reshape(x[0].shape)]
 
 
 def _adaptive_value(call: Call, x: Tensor) -> Tensor:
-    flat, back = folded(x, len(call.shape))
-    return back(call.op(flat, *call.args[1:])[0])
+    flat, unmerge = merge_row_axes(x, len(call.shape))
+    return unmerge(call.op(flat, *call.args[1:])[0])
 
 
 def _uneven(args: tuple[Any, ...]) -> str:
@@ -185,13 +189,14 @@ POOLING: Final[dict[Any, Rule]] = {
         Rule(_over_axes),
     ),
     **dict.fromkeys(
-        (aten.maximum.default, aten.minimum.default, aten.clamp_min.Tensor, aten.clamp_max.Tensor), Rule(_pair, most=2)
+        (aten.maximum.default, aten.minimum.default, aten.clamp_min.Tensor, aten.clamp_max.Tensor),
+        Rule(_of_two, most=2),
     ),
     **dict.fromkeys(
         (aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default), Rule(by_rows(_max_pool))
     ),
     **dict.fromkeys(
         (aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default),
-        Rule(_adaptive, _adaptive_value, refuse=_uneven),
+        Rule(_adaptive_pool, _adaptive_value, refuse=_uneven),
     ),
 }

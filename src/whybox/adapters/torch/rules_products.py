@@ -1,8 +1,8 @@
 """Rules of products, quotients, softmax and norms.
 
-A product of two operands that both move shares its change equally: a b - a_r b_r = (a - a_r)(b + b_r) / 2 + (b - b_r)(a + a_r) / 2, which is exact, and
+A product of two operands that both change shares its change equally: a b - a_r b_r = (a - a_r)(b + b_r) / 2 + (b - b_r)(a + a_r) / 2, which is exact, and
 the Shapley value of two players (Lundberg & Lee 2017, arXiv:1705.07874, section 4.2, for elements of networks). Norms are means, products and a
-reciprocal root, and go back as these do. Softmax is exp(z - log sum exp z): the rescale rule of exp needs the logarithmic means of both ends,
+reciprocal root, and have the rules of these. Softmax is exp(z - log sum exp z): the rescale rule of exp needs the logarithmic means of both ends,
 L = (p - p_r) / (log p - log p_r), and as probabilities always add up to one, the change of log sum exp is the mean of those of z with weights L
 (exact; the weights of Sato 1976 and Vartia 1976 for index numbers). It does not change when a constant is added to all z.
 """
@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from whybox.adapters.torch.batching_rules import Rows, aligned, folded
+from whybox.adapters.torch.batching_rules import RowTensor, align_rank, merge_row_axes
 from whybox.adapters.torch.rules_elementwise import Call, Rule, by_rows
 
 __all__ = ["BILINEAR", "PRODUCTS"]
@@ -24,7 +24,7 @@ __all__ = ["BILINEAR", "PRODUCTS"]
 aten: Final = torch.ops.aten
 
 
-# Operators that are linear in each of these operands while the others stand still.
+# Operators that are linear in each of these operands while the others are constant.
 BILINEAR: Final[dict[Any, tuple[int, ...]]] = {
     aten.mul.Tensor: (0, 1),
     aten.mul.Scalar: (0,),
@@ -35,7 +35,7 @@ BILINEAR: Final[dict[Any, tuple[int, ...]]] = {
 }
 
 
-def _shrunk(g: Tensor, like: Tensor) -> Tensor:
+def _sum_to_shape(g: Tensor, like: Tensor) -> Tensor:
     """The gradient of an operand that was repeated to the shape of `g`; rows are not summed over."""
     dims = [i for i in range(1, g.dim()) if like.shape[i] == 1 and g.shape[i] != 1]
     return g.sum(dims, keepdim=True) if dims else g
@@ -43,25 +43,25 @@ def _shrunk(g: Tensor, like: Tensor) -> Tensor:
 
 def _mul(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     rank = y.dim() - 1
-    a, b, ar, br = (aligned(t, rank) for t in (*x, *r))
+    a, b, ar, br = (align_rank(t, rank) for t in (*x, *r))
     return [
-        _shrunk(g * (b + br), a).mul_(0.5).reshape(x[0].shape),
-        _shrunk(g * (a + ar), b).mul_(0.5).reshape(x[1].shape),
+        _sum_to_shape(g * (b + br), a).mul_(0.5).reshape(x[0].shape),
+        _sum_to_shape(g * (a + ar), b).mul_(0.5).reshape(x[1].shape),
     ]
 
 
 def _div(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     """A / b as a times 1 / b; the quotient of differences of 1 / b is -1 / (b b_r)."""
     rank = y.dim() - 1
-    b, br = aligned(x[-1], rank), aligned(r[-1], rank)
-    if call.places == (1,):  # only the divisor moves
-        over = call.args[0]
-        top: Any = aligned(over.t, rank) if isinstance(over, Rows) else over
-        return [_shrunk(-g * top / (b * br), b).reshape(x[0].shape)]
-    a, ar = aligned(x[0], rank), aligned(r[0], rank)
+    b, br = align_rank(x[-1], rank), align_rank(r[-1], rank)
+    if call.places == (1,):  # only the divisor changes
+        gradient_in = call.args[0]
+        top: Any = align_rank(gradient_in.t, rank) if isinstance(gradient_in, RowTensor) else gradient_in
+        return [_sum_to_shape(-g * top / (b * br), b).reshape(x[0].shape)]
+    a, ar = align_rank(x[0], rank), align_rank(r[0], rank)
     return [
-        _shrunk(g * (1 / b + 1 / br), a).mul_(0.5).reshape(x[0].shape),
-        _shrunk(g * (a + ar) / (b * br), b).mul_(-0.5).reshape(x[1].shape),
+        _sum_to_shape(g * (1 / b + 1 / br), a).mul_(0.5).reshape(x[0].shape),
+        _sum_to_shape(g * (a + ar) / (b * br), b).mul_(-0.5).reshape(x[1].shape),
     ]
 
 
@@ -72,8 +72,8 @@ def _matmul(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], 
     first, second = (1, 2) if added else (0, 1)
     for place in call.places:
         if place == 0 and added:
-            to = aligned(values[0][0], y.dim() - 1)
-            out.append(_shrunk(g * call.kwargs.get("beta", 1), to).reshape(values[0][0].shape))
+            to = align_rank(values[0][0], y.dim() - 1)
+            out.append(_sum_to_shape(g * call.kwargs.get("beta", 1), to).reshape(values[0][0].shape))
             continue
         gain = g * call.kwargs.get("alpha", 1)
         if place == first:
@@ -84,12 +84,12 @@ def _matmul(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], 
 
 
 def _half_way(call: Call, values: dict[int, tuple[Tensor, Tensor]], place: int) -> Tensor:
-    """An operand, half way between reference and row."""
+    """An operand at the midpoint between reference and row."""
     if place in values:
         x, r = values[place]
         return (x + r) * 0.5
     still = call.args[place]
-    return still.t if isinstance(still, Rows) else still
+    return still.t if isinstance(still, RowTensor) else still
 
 
 def _log_mean(p: Tensor, pr: Tensor, log: Tensor, log_r: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ def _log_softmax(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tens
 
 def _logsumexp(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     axes = _softmax_axis(call, x[0])
-    if not (len(call.args) > 2 and call.args[2]):  # the axes are gone
+    if not (len(call.args) > 2 and call.args[2]):  # the axes were reduced
         for axis in sorted(axes):
             g, y, ry = (t.unsqueeze(axis) for t in (g, y, ry))
     log, log_r = x[0] - y, r[0] - ry
@@ -141,7 +141,7 @@ def _logsumexp(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor
 
 
 def _safe_softmax_value(call: Call, x: Tensor) -> Tensor:
-    """Where all is masked: 0."""
+    """Softmax; 0 if all is masked."""
     axes = _softmax_axis(call, x)
     y = torch.softmax(x, axes[0], dtype=call.kwargs.get("dtype"))
     none = x.amax(axes, keepdim=True) == -torch.inf
@@ -151,22 +151,22 @@ def _safe_softmax_value(call: Call, x: Tensor) -> Tensor:
 # Norms: c = x - mean, s = 1 / sqrt(mean c^2 + eps), c s.
 
 
-def _normed(g: Tensor, x: Tensor, r: Tensor, eps: float) -> Tensor:
-    """Back through a norm over the last axis. `g`, `x`: (rows, ..., n)."""
+def _norm_gradient(g: Tensor, x: Tensor, r: Tensor, eps: float) -> Tensor:
+    """Backward rule of a norm over the last axis. `g`, `x`: (rows, ..., n)."""
     (mean, s), (mean_r, sr) = (torch.native_layer_norm(t, [t.shape[-1]], None, None, eps)[1:] for t in (x, r))
     both, scale = (x - mean).add_(r - mean_r), s * sr
     of_s = (g * both).sum(-1, keepdim=True).mul_(0.5)
     of_variance = of_s * (scale * scale) / -(s + sr)
-    back = both.mul_(of_variance / x.shape[-1]).addcmul_(g, (s + sr) * 0.5)
-    return back.sub_(back.mean(-1, keepdim=True))
+    gradient = both.mul_(of_variance / x.shape[-1]).addcmul_(g, (s + sr) * 0.5)
+    return gradient.sub_(gradient.mean(-1, keepdim=True))
 
 
 def _layer_norm(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     _, normal, weight, _, eps = call.args[:5]
     g = g if weight is None else g * weight
     lead = x[0].dim() - len(normal)
-    over, at, ref = (t.flatten(lead) for t in (g, x[0], r[0]))
-    return [_normed(over, at, ref, eps).reshape(x[0].shape)]
+    gradient_in, at, ref = (t.flatten(lead) for t in (g, x[0], r[0]))
+    return [_norm_gradient(gradient_in, at, ref, eps).reshape(x[0].shape)]
 
 
 def _grouped(call: Call) -> tuple[int, Any, Any, float]:
@@ -180,20 +180,20 @@ def _grouped(call: Call) -> tuple[int, Any, Any, float]:
 
 def _group_value(call: Call, x: Tensor) -> Tensor:
     groups, weight, bias, eps = _grouped(call)
-    flat, back = folded(x, x.dim() - 1)
-    return back(torch.nn.functional.group_norm(flat, groups, weight, bias, eps))
+    flat, unmerge = merge_row_axes(x, x.dim() - 1)
+    return unmerge(torch.nn.functional.group_norm(flat, groups, weight, bias, eps))
 
 
 def _group_norm(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     groups, weight, _, eps = _grouped(call)
     if weight is not None:
         g = g * weight.reshape(-1, *(1,) * (g.dim() - 3))
-    over, at, ref = (t.reshape(*t.shape[:2], groups, -1) for t in (g, x[0], r[0]))
-    return [_normed(over, at, ref, eps).reshape(x[0].shape)]
+    gradient_in, at, ref = (t.reshape(*t.shape[:2], groups, -1) for t in (g, x[0], r[0]))
+    return [_norm_gradient(gradient_in, at, ref, eps).reshape(x[0].shape)]
 
 
 def _instance_only(args: tuple[Any, ...]) -> str:
-    """Batch statistics are those of the row alone only where the traced batch is one row."""
+    """Batch statistics are those of a single row only if the traced batch is one row."""
     val = args[0].meta["val"]
     return "" if val.shape[0] == 1 else "statistics over a batch"
 

@@ -1,4 +1,4 @@
-"""Which layers of a torch module know time from features, and what they are given."""
+"""Layers of a torch module that tell time from features, and the inputs they get."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from whybox.adapters.torch.state import eagerly
+from whybox.adapters.torch.state import without_compilation
 
-__all__ = ["given_to"]
+__all__ = ["inputs_of_sequence_layers"]
 
 FEATURES_FIRST: Final = ("row", "feature", "time")
 FEATURES_LAST: Final = ("row", "time", "feature")
@@ -19,35 +19,35 @@ _FIRST: Final = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1
 _BY_OPTION: Final = (nn.RNNBase, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 
-def given_to(
+def inputs_of_sequence_layers(
     module: nn.Module, rows: int, run: Callable[[], Any]
 ) -> Iterator[tuple[str, tuple[str, ...], torch.Tensor]]:
-    """What those layers are given while the module is run on so many rows, in the order they are called, with the names of its axes."""
-    met: list[tuple[str, tuple[str, ...], torch.Tensor]] = []
+    """Name, names of axes and input of each such layer, in the order they are called while `run` runs the module on so many rows."""
+    recorded: list[tuple[str, tuple[str, ...], torch.Tensor]] = []
 
     def note(name: str, layer: nn.Module) -> Callable[..., None]:
-        def hear(_module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        def record(_module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
             first = next((a for a in (*given, *named.values()) if isinstance(a, torch.Tensor)), None)
             axes = None if first is None or first.ndim != 3 else _axes(layer, first, rows)
             if first is not None and axes is not None and first.shape[axes.index("row")] == rows:
-                met.append((name, axes, first.detach().clone()))
+                recorded.append((name, axes, first.detach().clone()))
 
-        return hear
+        return record
 
-    able = [(name, m) for name, m in module.named_modules() if _kind(m) is not None]
-    handles = [m.register_forward_pre_hook(note(name, m), with_kwargs=True) for name, m in able]
+    sequence_layers = [(name, m) for name, m in module.named_modules() if _kind(m) is not None]
+    handles = [m.register_forward_pre_hook(note(name, m), with_kwargs=True) for name, m in sequence_layers]
     try:
-        with eagerly():
-            if able:
+        with without_compilation():
+            if sequence_layers:
                 run()
     finally:
         for handle in handles:
             handle.remove()
-    return iter(met)
+    return iter(recorded)
 
 
 def _kind(layer: nn.Module) -> type | None:
-    """The class of a layer that knows; of layers of an exported program, the class they were made from."""
+    """The class of such a layer, None for others; of layers of an exported program, the class they were made from."""
     known = {f"{c.__module__}.{c.__name__}": c for c in (*_FIRST, nn.RNN, nn.LSTM, nn.GRU)}
     called = getattr(layer, "type_name", None)
     if callable(called):
@@ -60,7 +60,7 @@ def _axes(layer: nn.Module, given: torch.Tensor, rows: int) -> tuple[str, ...] |
     if kind is None or issubclass(kind, _FIRST):
         return FEATURES_FIRST
     option = getattr(layer, "batch_first", getattr(getattr(layer, "self_attn", None), "batch_first", None))
-    if option is None:  # an exported program does not keep it
+    if option is None:  # an exported program does not keep the option
         where = [i for i in (0, 1) if given.shape[i] == rows]
         option = where == [0] if len(where) == 1 else None
     return None if option is None else FEATURES_LAST if option else ROWS_SECOND

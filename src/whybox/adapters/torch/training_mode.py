@@ -1,4 +1,4 @@
-"""The mode that a program of torch.export is frozen in: its flags say nothing, its operators do."""
+"""The mode that a program of torch.export is frozen in: its operators show it, its flags do not."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["exported_in_eval", "refuse_training"]
 
 
 def exported_in_eval(module: torch.nn.Module) -> bool:
-    """Whether this is what ``program.module()`` of torch.export answers, with nothing in it that trains.
+    """True for the result of ``program.module()`` of torch.export in eval mode.
 
     Raises:
-        UnsupportedModelError: something in it does.
+        UnsupportedModelError: it was exported in train mode.
     """
     maker = sys.modules.get("torch.export._unlift")  # torch has no public word for it
     if maker is None or not isinstance(module, maker._StatefulGraphModule):  # noqa: SLF001
@@ -27,16 +27,16 @@ def exported_in_eval(module: torch.nn.Module) -> bool:
 
 
 def refuse_training(graph: Any, name: str) -> None:
-    """A program is frozen in the mode it was exported in.
+    """Check the mode that a program was exported in.
 
     Raises:
-        UnsupportedModelError: that was train mode.
+        UnsupportedModelError: train mode.
     """
     for node in graph.nodes:
         schema = getattr(node.target, "_schema", None)
         for i, argument in enumerate(schema.arguments if schema is not None else ()):
-            said = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name, False)
-            if argument.name in ("train", "training") and said is True:
+            value = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name, False)
+            if argument.name in ("train", "training") and value is True:
                 raise UnsupportedModelError(
-                    f"{name} was exported in train mode ({node.name} draws or keeps batch statistics); call net.eval() and export it again."
+                    f"{name} was exported in train mode ({node.name} drops units or uses batch statistics); call net.eval() and export it again."
                 )

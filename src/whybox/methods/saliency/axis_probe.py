@@ -1,4 +1,4 @@
-"""Which axes of a layer follow which axes of the input, found by asking the network: about larger inputs, and about inputs changed in one part."""
+"""Which axes of a layer follow which axes of the input: found by evaluating the network on larger inputs, and on inputs changed in one part."""
 
 from __future__ import annotations
 
@@ -14,70 +14,76 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
 from whybox.methods.saliency.inputs import Input
-from whybox.methods.saliency.problem import Question
+from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.models.differentiable import Array
 
-__all__ = ["Changes", "Order", "Response", "changed_rows", "growth", "observe", "orders"]
+__all__ = ["Changes", "Order", "Response", "changed_rows", "growing_axes", "possible_orders", "probe_changes"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 BANDS: Final = 4  # parts of an axis that are changed, one after the other
-CLEAR: Final = 0.3  # correlation between where the input was changed and where the layer changed, from which on an axis is believed to follow
-FEW: Final = 1.2  # small layers need FEW / sqrt(bands x length), about four standard deviations of random weights
-ALONE: Final = 0.5  # where nothing but changes says which axis is which; and twice as much of FEW
-EXACT: Final = 0.95  # and never more than this
-APART: Final = 0.4  # how much more clearly than any other axis it must, unless twice as clearly
-FAR: Final = 0.1  # in lengths of the axis beyond what the parts' own size explains: changes there are astray
-ASTRAY: Final = 0.75  # how large they may be beside the largest change
-SHUFFLED: Final = 0.95  # and how large they are where places are shuffled
-NARROW: Final = 0.5  # changes are so narrow that the places must be elsewhere, if they are not where they should be
-LONG: Final = 5  # places of an axis that can be seen to be shuffled
-MORE: Final = (
+MIN_CORRELATION: Final = (
+    0.3  # between the position of the change in the input and in the layer, from which on an axis is taken to follow
+)
+SMALL_LAYER_FACTOR: Final = (
+    1.2  # small layers need this / sqrt(bands x length), about four standard deviations of random weights
+)
+MIN_CORRELATION_ALONE: Final = 0.5  # if only changes show which axis is which; and twice the factor for small layers
+MAX_NEEDED_CORRELATION: Final = 0.95  # but never more than this
+MIN_MARGIN: Final = 0.4  # over any other axis, unless the correlation is twice as large
+FAR_SHARE: Final = 0.1  # of the axis length, beyond the size of the part itself: changes there are astray
+MAX_ASTRAY: Final = 0.75  # such changes, relative to the largest change
+MIN_SHUFFLED: Final = 0.95  # of such changes if positions are shuffled
+MIN_NARROW: Final = 0.5  # changes so narrow that the positions must be elsewhere, if not where they should be
+MIN_LENGTH_SHUFFLED: Final = 5  # positions of an axis for which shuffling can be recognised
+EXTRA_DRAWS: Final = (
     3,
     15,
     400_000,
-)  # where one draw does not suffice: at least, at most so many more, and numbers that go in with them
-NOISE: Final = 1e-5  # changes below this share of the largest are rounding
+)  # if one random change does not suffice: least and most further ones, and input numbers in all of them
+NOISE_SHARE: Final = 1e-5  # changes below this share of the largest are rounding
 
 
 @final
 @dataclass(frozen=True)
 class Order:
-    """A reading of a layer's axes: which one holds channels, and which one follows each axis of places of the input. Axis 0 is the rows."""
+    """A reading of a layer's axes: the channel axis, and the axis that follows each position axis of the input. Axis 0 is the rows."""
 
     channel: int
     places: tuple[int, ...]
 
 
-def orders(shape: Sequence[int], moved: Mapping[int, tuple[int, ...]]) -> list[Order]:
-    """Readings that larger inputs allow, one of those that make the same map.
+def possible_orders(shape: Sequence[int], grown_axes: Mapping[int, tuple[int, ...]]) -> list[Order]:
+    """Readings that larger inputs allow, one of those that give the same map.
 
     Args:
-        shape: of what the layer outputs, rows first. moved: for each axis of places, by its position, the layer's axes that grow with it, as far as known.
+        shape: of the layer's output, rows first. grown_axes: for each position axis of the input, by its index, the layer's axes that grow with it, if known.
     """
     found: dict[tuple[int | None, ...], Order] = {}
-    if any(len(axes) > 1 for axes in moved.values()):  # scores of attention between places, say
+    if any(len(axes) > 1 for axes in grown_axes.values()):  # such as attention scores between positions
         return []
     for channel, *places in permutations(range(1, len(shape))):
-        if all(axes == (places[k],) for k, axes in moved.items()):
+        if all(axes == (places[k],) for k, axes in grown_axes.items()):
             alike = tuple(axis if shape[axis] > 1 else None for axis in (channel, *places))
             found.setdefault(alike, Order(channel, tuple(places)))
     return list(found.values())
 
 
-def growth(q: Question, which: int) -> Callable[[str, tuple[int, ...]], dict[int, tuple[int, ...]]]:
-    """Ask about the first row made twice as long along each axis of places in turn; half as long where positions beyond a table would break the device.
+def growing_axes(
+    problem: SaliencyProblem, input_index: int
+) -> Callable[[str, tuple[int, ...]], dict[int, tuple[int, ...]]]:
+    """Evaluate the first row made twice as long along each position axis in turn; half as long if an index outside of a table is fatal for the device.
 
     Returns:
-        (layer, its shape for one row) -> for each axis of places, by its position, the axes of the layer that grew; without those that nothing is known of.
+        (layer, its shape for one row) -> for each position axis, by its index, the axes of the layer that grew; axes of which nothing is known are left out.
     """
-    given = q.inputs[which]
-    first = [i.x[:1] for i in q.inputs]
+    input_ = problem.inputs[input_index]
+    first = [i.x[:1] for i in problem.inputs]
     larger: list[Shapes] = []
-    for axis in given.places:
-        length = given.x.shape[axis]
-        at = np.arange(-(-length // 2) if q.net.may_break_device else 2 * length) % length
-        longer = [np.take(x, at, axis) if i == which else x for i, x in enumerate(first)]
-        met = q.net.reachable_shapes(tuple(q.net.array(x) for x in longer))
+    for axis in input_.position_axes:
+        length = input_.x.shape[axis]
+        at = np.arange(-(-length // 2) if problem.net.may_break_device else 2 * length) % length
+        longer = [np.take(x, at, axis) if i == input_index else x for i, x in enumerate(first)]
+        met = problem.net.reachable_shapes(tuple(problem.net.array(x) for x in longer))
         times = Counter(name for name, _ in met)
         larger.append({name: shape for name, shape in met if times[name] == 1})
 
@@ -96,13 +102,13 @@ def growth(q: Question, which: int) -> Callable[[str, tuple[int, ...]], dict[int
 @final
 @dataclass(frozen=True)
 class Response:
-    """How the layer answers changes of the input: for each axis of places (first index) and each axis of the layer (second, without rows).
+    """How the layer changes with the input: for each position axis (first index) and each axis of the layer (second, without rows).
 
     Attributes:
-        follows: correlation, between -1 and 1, of where the input was changed and where the layer changed.
-        astray: the largest change far from where the input was changed, as a share of the largest anywhere; the most of all parts changed. always: the least.
-        local: how narrow the changes are, wherever they lie: 0 for all along the axis alike, 1 for one place of the layer a part.
-        parts: of each axis of places, how many parts of it were changed. lengths: of the layer's axes behind the rows.
+        follows: correlation, between -1 and 1, of the positions of changes in the input and in the layer.
+        astray: the largest change far from the change in the input, relative to the largest anywhere; largest over all changed parts. always: the smallest.
+        local: how narrow the changes are, wherever they are: 0 if equal along the axis, 1 if at one position of the layer for each part.
+        parts: of each position axis, the number of parts that were changed. lengths: of the layer's axes after the rows.
     """
 
     follows: Floats
@@ -112,37 +118,45 @@ class Response:
     parts: tuple[int, ...]
     lengths: tuple[int, ...]
 
-    def clear(self, k: int, axis: int, *, alone: bool = False) -> bool:
-        """Whether this axis of the layer, and no other, follows axis k of the places; `alone`: nothing else says so."""
+    def clear(self, k: int, axis: int, *, by_changes_only: bool = False) -> bool:
+        """True if this axis of the layer, and no other, follows position axis k; `by_changes_only`: nothing else shows it."""
         others = np.delete(np.abs(self.follows[k]), axis - 1).max(initial=0)
-        here, needed = self.follows[k, axis - 1], self._needed(k, axis, alone=alone)
-        return bool(here >= needed and self.astray[k, axis - 1] <= ASTRAY and others <= max(here / 2, here - APART))
+        here, needed = self.follows[k, axis - 1], self._needed(k, axis, by_changes_only=by_changes_only)
+        return bool(
+            here >= needed and self.astray[k, axis - 1] <= MAX_ASTRAY and others <= max(here / 2, here - MIN_MARGIN)
+        )
 
-    def _needed(self, k: int, axis: int, *, alone: bool = False) -> float:
-        """Correlation that is clear for axes of this length; infinity where one of them has one place only."""
+    def _needed(self, k: int, axis: int, *, by_changes_only: bool = False) -> float:
+        """Correlation that is sufficient for axes of this length; infinity if one of them has length 1."""
         bands, length = self.parts[k], self.lengths[axis - 1]
         if min(bands, length) < 2:
             return np.inf
-        few = FEW / float(np.sqrt(bands * length))
-        return min(max(ALONE, 2 * few), EXACT) if alone else max(CLEAR, few)
+        few = SMALL_LAYER_FACTOR / float(np.sqrt(bands * length))
+        return (
+            min(max(MIN_CORRELATION_ALONE, 2 * few), MAX_NEEDED_CORRELATION)
+            if by_changes_only
+            else max(MIN_CORRELATION, few)
+        )
 
     def _against(self, k: int, axis: int) -> bool:
-        """Whether this axis runs the other way, in another order, or another one follows."""
+        """True if this axis is reversed or shuffled, or if another one follows."""
         here, needed = self.follows[k, axis - 1], self._needed(k, axis)
         elsewhere = any(self.clear(k, other + 1) for other in range(len(self.lengths)) if other != axis - 1)
-        copied = here >= needed and self.always[k, axis - 1] > ASTRAY
-        moved = self.local[k, axis - 1] > NARROW and self.astray[k, axis - 1] > SHUFFLED
-        shuffled = self.lengths[axis - 1] >= LONG and (copied or moved)
+        copied = here >= needed and self.always[k, axis - 1] > MAX_ASTRAY
+        grown_axes = self.local[k, axis - 1] > MIN_NARROW and self.astray[k, axis - 1] > MIN_SHUFFLED
+        shuffled = self.lengths[axis - 1] >= MIN_LENGTH_SHUFFLED and (copied or grown_axes)
         return bool(elsewhere or shuffled or here <= -needed)
 
     def allows(self, order: Order) -> bool:
-        """Whether nothing speaks against a reading."""
+        """True if nothing contradicts a reading."""
         return not any(self._against(k, axis) for k, axis in enumerate(order.places))
 
-    def confirms(self, order: Order, *, alone: bool = False) -> bool:
-        """Whether everything speaks for a reading; `alone`: nothing else does, so that an axis of the layer that has one place cannot be left unsaid."""
+    def confirms(self, order: Order, *, by_changes_only: bool = False) -> bool:
+        """True if everything supports a reading; `by_changes_only`: nothing else does, so that an axis of length 1 in the layer does not."""
         return all(
-            self.parts[k] < 2 or (self.lengths[axis - 1] == 1 and not alone) or self.clear(k, axis, alone=alone)
+            self.parts[k] < 2
+            or (self.lengths[axis - 1] == 1 and not by_changes_only)
+            or self.clear(k, axis, by_changes_only=by_changes_only)
             for k, axis in enumerate(order.places)
         )
 
@@ -150,17 +164,17 @@ class Response:
 @final
 @dataclass(frozen=True)
 class Changes:
-    """How much a layer changes where the input was changed in one part.
+    """How much a layer changes when one part of the input is changed.
 
     Attributes:
-        values: squared changes, (parts, *the layer's axes behind the rows). parts: (axis of places by its position, start, end), as shares of that axis.
+        values: squared changes, (parts, *the layer's axes after the rows). parts: (index of the position axis, start, end), as fractions of that axis.
     """
 
     values: Floats
     parts: tuple[tuple[int, float, float], ...]
 
     def response(self) -> Response:
-        """How each axis of the layer follows each axis of places."""
+        """How each axis of the layer follows each position axis."""
         shape = self.values.shape[1:]
         count = 1 + max(k for k, _, _ in self.parts)
         found = np.zeros((4, count, len(shape)))
@@ -177,7 +191,7 @@ class Changes:
         return Response(follows, astray, always, local, parts, tuple(shape))
 
     def single(self, axis: int) -> Floats:
-        """How far each position along an axis of the layer answers single parts: the largest share that one part has, mean over axes of places."""
+        """How much each position along an axis of the layer depends on single parts: the largest share of one part, mean over position axes."""
         over = tuple(i + 1 for i in range(self.values.ndim - 1) if i != axis - 1)
         of = self.values.sum(axis=over)
         found = []
@@ -189,45 +203,47 @@ class Changes:
         return np.asarray(np.mean(found, axis=0))
 
 
-def observe(q: Question, which: int, layer: str, placed: Callable[[Array], Array]) -> Iterator[Changes]:
-    """Change the first row in one part after the other, once, then several times: whoever knows enough stops.
+def probe_changes(
+    problem: SaliencyProblem, input_index: int, layer: str, arrange: Callable[[Array], Array]
+) -> Iterator[Changes]:
+    """Change the first row in one part after the other, once, then several times; the caller stops when it knows enough.
 
     Args:
-        q, which: the question, and the input whose places are shown. layer: its name. placed: turns what it outputs into the axes to be judged, rows first.
+        problem, input_index: the problem, and the input that the map shows. layer: its name. arrange: brings its output into the axes to be read, rows first.
 
     Raises:
-        UnsupportedModelError: what the layer outputs has no rows.
+        UnsupportedModelError: the layer's output has no row axis.
     """
-    given = q.inputs[which]
-    total, parts = _drawn_once(q, which, layer, placed, 0)
+    input_ = problem.inputs[input_index]
+    total, parts = _one_draw(problem, input_index, layer, arrange, 0)
     yield Changes(total, parts)
-    least, most, numbers = MORE
-    more = max(least, min(most, numbers // given.x[0].size))
+    least, most, numbers = EXTRA_DRAWS
+    more = max(least, min(most, numbers // input_.x[0].size))
     for draw in range(1, more + 1):
-        total = total + _drawn_once(q, which, layer, placed, draw)[0]
+        total = total + _one_draw(problem, input_index, layer, arrange, draw)[0]
     yield Changes(total, parts)
 
 
-def _drawn_once(
-    q: Question, which: int, layer: str, placed: Callable[[Array], Array], draw: int
+def _one_draw(
+    problem: SaliencyProblem, input_index: int, layer: str, arrange: Callable[[Array], Array], draw: int
 ) -> tuple[Floats, tuple[tuple[int, float, float], ...]]:
-    """Squared changes of the layer, and the parts of the input that were changed; all but the first draw begin from another row too."""
-    rows, parts = changed_rows(q.inputs[which], draw, q.inputs[which].places)
-    activations = np.concatenate(list(_activations(q, which, layer, rows, placed)))
+    """Squared changes of the layer, and the parts of the input that were changed; all draws but the first begin from another row too."""
+    rows, parts = changed_rows(problem.inputs[input_index], draw, problem.inputs[input_index].position_axes)
+    activations = np.concatenate(list(_activations(problem, input_index, layer, rows, arrange)))
     change = (activations[1:] - activations[0]) ** 2
-    change[change <= NOISE**2 * change.max(initial=0)] = 0
+    change[change <= NOISE_SHARE**2 * change.max(initial=0)] = 0
     return change, tuple(parts)
 
 
 def changed_rows(
-    given: Input, draw: int, axes: Sequence[int]
+    input_: Input, draw: int, axes: Sequence[int]
 ) -> tuple[npt.NDArray[Any], tuple[tuple[int, float, float], ...]]:
-    """A row, and the same changed in one part after the other along each of these axes; and which parts these are, as of Changes."""
-    base = given.x[:1] if not draw else _other(given.x[:1], given.channel, 2 * draw - 1)
-    other = _other(given.x[:1], given.channel, 2 * draw)
+    """A row, and copies of it with one part changed, for all parts along each of these axes; and the parts, see Changes."""
+    base = input_.x[:1] if not draw else _other(input_.x[:1], input_.channel, 2 * draw - 1)
+    other = _other(input_.x[:1], input_.channel, 2 * draw)
     rows, parts = [base], []
     for k, axis in enumerate(axes):
-        length = given.x.shape[axis]
+        length = input_.x.shape[axis]
         for start, stop in _bands(length):
             at = (slice(None),) * axis + (slice(start, stop),)
             changed = base.copy()
@@ -243,35 +259,35 @@ def _bands(length: int) -> list[tuple[int, int]]:
 
 
 def _other(x: npt.NDArray[Any], channel: int | None, seed: int) -> npt.NDArray[Any]:
-    """A row like this one: each channel's numbers in another order, so that no number is of a kind the network does not know."""
+    """A row like this one: each channel's numbers in another order, so that all numbers are of a kind that the network knows."""
     draw = np.random.default_rng(seed)
-    moved = x[..., None] if channel is None else np.moveaxis(x, channel, -1)
-    flat = moved.reshape(-1, moved.shape[-1])
+    channels_last = x[..., None] if channel is None else np.moveaxis(x, channel, -1)
+    flat = channels_last.reshape(-1, channels_last.shape[-1])
     out = np.stack([draw.permutation(column) for column in flat.T], axis=1)
     same = np.ptp(flat, axis=0) == 0
     if same.any() and x.dtype.kind == "f":  # an order of equal numbers changes nothing
-        spread = max(float(flat.std()), 0.1 * float(np.abs(flat).max(initial=0))) or 1.0
-        out[:, same] += (spread * draw.random((len(flat), int(same.sum())))).astype(x.dtype)
-    out = out.reshape(moved.shape)
+        scale = max(float(flat.std()), 0.1 * float(np.abs(flat).max(initial=0))) or 1.0
+        out[:, same] += (scale * draw.random((len(flat), int(same.sum())))).astype(x.dtype)
+    out = out.reshape(channels_last.shape)
     return out[..., 0] if channel is None else np.moveaxis(out, -1, channel)
 
 
 def _activations(
-    q: Question, which: int, layer: str, rows: npt.NDArray[Any], placed: Callable[[Array], Array]
+    problem: SaliencyProblem, input_index: int, layer: str, rows: npt.NDArray[Any], arrange: Callable[[Array], Array]
 ) -> Iterator[Floats]:
-    """What the layer outputs for these rows of one input, the others being those of the first row."""
-    for start in range(0, len(rows), q.at_once):
-        some = rows[start : start + q.at_once]
+    """The layer's output for these rows of one input, with the other inputs of the first row."""
+    for start in range(0, len(rows), problem.batch_size):
+        some = rows[start : start + problem.batch_size]
         xs = tuple(
-            q.net.array(some if i == which else np.repeat(other.x[:1], len(some), axis=0))
-            for i, other in enumerate(q.inputs)
+            problem.net.array(some if i == input_index else np.repeat(other.x[:1], len(some), axis=0))
+            for i, other in enumerate(problem.inputs)
         )
-        found = q.net.split_at_layer(layer, xs)[1]
+        found = problem.net.split_at_layer(layer, xs)[1]
         if len(found) != len(some):
             raise UnsupportedModelError(
-                f"layer {layer!r} does not answer with one array whose first axis is the rows; name another."
+                f"layer {layer!r} does not output one array whose first axis is the rows; name another."
             )
-        yield q.net.numpy(placed(found))
+        yield problem.net.numpy(arrange(found))
 
 
 def _together(change: Floats, ends: Floats) -> tuple[float, float, float, float]:
@@ -285,7 +301,7 @@ def _together(change: Floats, ends: Floats) -> tuple[float, float, float, float]
     dp, dq = parts - of_parts @ parts, places - of_places @ places
     spread = float(np.sqrt((of_parts @ dp**2) * (of_places @ dq**2)))
     together = float(dp @ weights @ dq / weights.sum()) / spread if spread > 0 else 0.0
-    room = (ends[:, 1] - ends[:, 0]) / 2 + 0.5 / weights.shape[1] + FAR
+    room = (ends[:, 1] - ends[:, 0]) / 2 + 0.5 / weights.shape[1] + FAR_SHARE
     far = np.abs(places - parts[:, None]) > room[:, None]
     astray = np.where(far, weights, 0).max(axis=1) / weights.max(axis=1)
     most = weights.max(axis=1) / weights.sum(axis=1) * weights.shape[1]  # 1 where all places change alike

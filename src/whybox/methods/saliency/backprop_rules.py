@@ -2,7 +2,7 @@
 
 Sources: Shrikumar, Greenside & Kundaje 2017 (DeepLIFT, arXiv:1704.02685), equations 1 to 3 and section 3.5.1; Lundberg & Lee 2017 (arXiv:1705.07874),
 section 4.2, and Chen, Lundberg & Lee 2022 (doi:10.1038/s41467-022-31384-3), for the mean over references; Springenberg et al. 2015 (guided
-backpropagation, arXiv:1412.6806); Sixt, Granz & Landgraf 2020 (arXiv:1912.09818), on what the latter ignores.
+backpropagation, arXiv:1412.6806); Sixt, Granz & Landgraf 2020 (arXiv:1912.09818), on what guided backpropagation ignores.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.methods.saliency.base import Maps, Method, MethodOutput
-from whybox.methods.saliency.baselines import Baseline, in_words, middle, resolve_baselines
-from whybox.methods.saliency.problem import Indices, Question
+from whybox.methods.saliency.baselines import Baseline, describe_baselines, mean_baseline, resolve_baselines
+from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.models.differentiable import Array, Pull, RuleBackward
 
 __all__ = ["DeepLift", "GuidedBackprop"]
@@ -25,13 +25,13 @@ __all__ = ["DeepLift", "GuidedBackprop"]
 @final
 @dataclass(frozen=True)
 class DeepLift(Method):
-    """How much of score - base each number of the input brings, by multipliers that hold between a reference and the row.
+    """How much each number of the input contributes to score - base, by multipliers between a baseline and the row.
 
     Maps add up to score - base for every operator that has a rule; others are refused by name. One forward and one backward a row, and one
-    forward for each reference that all rows share; with several references the mean over them, with one backward for each.
+    forward for each baseline that all rows share; with several baselines the mean over them, with one backward for each.
 
     Attributes:
-        baseline: what stands for "absent"; see whybox.methods.saliency.baselines.resolve_baselines. None: 0, or the background rows.
+        baseline: what "absent" means; see whybox.methods.saliency.baselines.resolve_baselines. None: 0, or the background rows.
     """
 
     baseline: Any = None
@@ -40,45 +40,51 @@ class DeepLift(Method):
     title: ClassVar[str] = "DeepLIFT"
     background: ClassVar[bool] = True
 
-    def reference(self, q: Question) -> Sequence[npt.NDArray[Any] | None]:
+    def reference(self, problem: SaliencyProblem) -> Sequence[npt.NDArray[Any] | None]:
         """The mean of the baselines."""
-        return middle(q, self.baseline)
+        return mean_baseline(problem, self.baseline)
 
-    def __call__(self, q: Question) -> MethodOutput:
+    def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
-        q.needs_derivatives(self.name)
-        baselines = resolve_baselines(q, self.baseline)
-        net, some = q.net, _few(q)
-        ruled = net.with_rules(
+        problem.require_derivatives(self.name)
+        baselines = resolve_baselines(problem, self.baseline)
+        net, some = problem.net, _comparison_rows(problem)
+        rule_backward = net.with_rules(
             "deeplift",
-            q.lift(some),
-            _lifted(q, baselines[0], some[:1]) if baselines[0].same else _lifted(q, baselines[0], some),
+            problem.to_device(some),
+            _baseline_rows(problem, baselines[0], some[:1])
+            if baselines[0].same
+            else _baseline_rows(problem, baselines[0], some),
         )
-        room = max(2, q.budget // max(ruled.row_saved, q.row_saved))
-        out, base = q.zeros(), np.zeros((q.rows, q.target.count))
+        max_rows_in_budget = max(2, problem.budget // max(rule_backward.row_bytes, problem.row_bytes))
+        out, base = problem.zeros(), np.zeros((problem.rows, problem.target.count))
         shared, own = [b for b in baselines if b.same], [b for b in baselines if not b.same]
-        together = int(max(1, min(net.rows_at_once, room // 4)))
+        together = int(max(1, min(net.max_batch_size, max_rows_in_budget // 4)))
         for start in range(0, len(shared), together):
-            part = shared[start : start + together]
-            held = replace(q, at_once=int(max(1, min(net.rows_at_once, room - len(part)))))
-            references = _stacked(q, part)
-            for rows in held.blocks(self.name, each=1 + len(part)):
-                xs = q.lift(rows)
-                outputs, of, pull = ruled.run(xs, references)
-                q.learn(rows, net.numpy(outputs))
-                values = net.numpy(of)
-                for k in range(len(part)):
-                    base[rows] += q.target.scores(np.broadcast_to(values[k], (len(rows), *values.shape[1:])), rows)
-                one = [tuple(r[k : k + 1] for r in references) for k in range(len(part))]
-                _add(q, out, rows, _pulled(q, rows, xs, one, pull))
-        paired = replace(q, at_once=int(max(1, min(net.rows_at_once, room // 2))))
+            some_shared = shared[start : start + together]
+            batched = replace(
+                problem, batch_size=int(max(1, min(net.max_batch_size, max_rows_in_budget - len(some_shared))))
+            )
+            references = _stack_shared(problem, some_shared)
+            for rows in batched.row_batches(self.name, passes=1 + len(some_shared)):
+                xs = problem.to_device(rows)
+                outputs, reference_outputs, pull = rule_backward.run(xs, references)
+                problem.record_outputs(rows, net.numpy(outputs))
+                values = net.numpy(reference_outputs)
+                for k in range(len(some_shared)):
+                    base[rows] += problem.target.scores(
+                        np.broadcast_to(values[k], (len(rows), *values.shape[1:])), rows
+                    )
+                single_references = [tuple(r[k : k + 1] for r in references) for k in range(len(some_shared))]
+                _add(problem, out, rows, _attributions(problem, rows, xs, single_references, pull))
+        paired = replace(problem, batch_size=int(max(1, min(net.max_batch_size, max_rows_in_budget // 2))))
         for b in own:
-            for rows in paired.blocks(self.name, each=3):
-                xs, references = q.lift(rows), _lifted(q, b, rows)
-                outputs, of, pull = ruled.run(xs, references, paired=True)
-                q.learn(rows, net.numpy(outputs))
-                base[rows] += q.target.scores(net.numpy(of), rows)
-                _add(q, out, rows, _pulled(q, rows, xs, [references], pull))
+            for rows in paired.row_batches(self.name, passes=3):
+                xs, references = problem.to_device(rows), _baseline_rows(problem, b, rows)
+                outputs, reference_outputs, pull = rule_backward.run(xs, references, paired=True)
+                problem.record_outputs(rows, net.numpy(outputs))
+                base[rows] += problem.target.scores(net.numpy(reference_outputs), rows)
+                _add(problem, out, rows, _attributions(problem, rows, xs, [references], pull))
         for line in out:
             for a in line:
                 if a is not None:
@@ -86,80 +92,84 @@ class DeepLift(Method):
         return MethodOutput(
             out,
             "rules of operators",
-            f"difference from {in_words(baselines)}",
+            f"difference from {describe_baselines(baselines)}",
             base=base / len(baselines),
             exact=True,
-            notes=(_met(ruled),),
+            notes=(_operator_note(rule_backward),),
         )
 
 
 @final
 @dataclass(frozen=True)
 class GuidedBackprop(Method):
-    """The gradient, of which every ReLU lets through only what is positive, at its input and in the gradient."""
+    """The gradient, where every ReLU passes only positive values, at its input and in the gradient."""
 
     name: ClassVar[str] = "guided_backprop"
     title: ClassVar[str] = "Guided backpropagation"
     reduces: ClassVar[str] = "max"
 
-    def __call__(self, q: Question) -> MethodOutput:
+    def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
-        q.needs_derivatives(self.name)
-        ruled = q.net.with_rules("guided", q.lift(_few(q)), None)
-        out = q.zeros()
-        room = max(1, q.budget // max(ruled.row_saved, q.row_saved))
-        for rows in replace(q, at_once=int(min(q.net.rows_at_once, room))).blocks(self.name):
-            xs = q.lift(rows)
-            outputs, _, pull = ruled.run(xs, None)
-            q.learn(rows, q.net.numpy(outputs))
-            for t in range(q.target.count):
-                cotangent = q.net.array(q.target.cotangent(t, rows))
-                found = pull(cotangent, last=t == q.target.count - 1)
-                _add(q, out, rows, [(t, found)])
+        problem.require_derivatives(self.name)
+        rule_backward = problem.net.with_rules("guided", problem.to_device(_comparison_rows(problem)), None)
+        out = problem.zeros()
+        max_rows_in_budget = max(1, problem.budget // max(rule_backward.row_bytes, problem.row_bytes))
+        for rows in replace(problem, batch_size=int(min(problem.net.max_batch_size, max_rows_in_budget))).row_batches(
+            self.name
+        ):
+            xs = problem.to_device(rows)
+            outputs, _, pull = rule_backward.run(xs, None)
+            problem.record_outputs(rows, problem.net.numpy(outputs))
+            for t in range(problem.target.count):
+                cotangent = problem.net.array(problem.target.cotangent(t, rows))
+                grads = pull(cotangent, last=t == problem.target.count - 1)
+                _add(problem, out, rows, [(t, grads)])
         return MethodOutput(
             out,
             "rules of operators",
-            "derivative of the score at the row, of which ReLUs let positive parts through",
+            "derivative of the score at the row, where ReLUs pass positive parts only",
             exact=True,
             notes=(
-                _met(ruled),
+                _operator_note(rule_backward),
                 (
-                    "guided backpropagation is known to ignore much of what later layers do: its maps change little when these are drawn anew "
-                    "(Sixt, Granz & Landgraf 2020); do not take it for evidence of why this output was chosen"
+                    "guided backpropagation is known to ignore much of what later layers do: its maps change little when their parameters are randomised "
+                    "(Sixt, Granz & Landgraf 2020); it is no evidence of why this output was chosen"
                 ),
             ),
         )
 
 
-def _met(ruled: RuleBackward) -> str:
-    return "operators with a rule: " + (", ".join(f"{k} x {n}" for k, n in sorted(ruled.operators.items())) or "none")
+def _operator_note(rule_backward: RuleBackward) -> str:
+    return "operators with a rule: " + (
+        ", ".join(f"{k} x {n}" for k, n in sorted(rule_backward.operators.items())) or "none"
+    )
 
 
-def _few(q: Question) -> Indices:
-    """Rows at which what was taken down of the network is compared with it."""
-    return np.unique(np.array([0, q.rows - 1], dtype=np.intp))
+def _comparison_rows(problem: SaliencyProblem) -> Indices:
+    """Rows at which the traced graph is compared with the network."""
+    return np.unique(np.array([0, problem.rows - 1], dtype=np.intp))
 
 
-def _lifted(q: Question, baseline: Baseline, rows: Indices) -> tuple[Array, ...]:
-    return tuple(q.net.array(a) for a in baseline.rows(rows))
+def _baseline_rows(problem: SaliencyProblem, baseline: Baseline, rows: Indices) -> tuple[Array, ...]:
+    return tuple(problem.net.array(a) for a in baseline.rows(rows))
 
 
-def _stacked(q: Question, baselines: Sequence[Baseline]) -> tuple[Array, ...]:
-    """References that all rows share, one after the other."""
+def _stack_shared(problem: SaliencyProblem, baselines: Sequence[Baseline]) -> tuple[Array, ...]:
+    """Baselines that all rows share, stacked."""
     each = [b.rows(np.zeros(1, dtype=np.intp)) for b in baselines]
-    return tuple(q.net.array(np.concatenate(parts)) for parts in zip(*each, strict=True))
+    return tuple(problem.net.array(np.concatenate(parts)) for parts in zip(*each, strict=True))
 
 
-def _pulled(
-    q: Question, rows: Indices, xs: tuple[Array, ...], references: Sequence[tuple[Array, ...]], pull: Pull
+def _attributions(
+    problem: SaliencyProblem, rows: Indices, xs: tuple[Array, ...], references: Sequence[tuple[Array, ...]], pull: Pull
 ) -> Iterator[tuple[int, list[Array | None]]]:
     """For each target: multipliers times differences, summed over references."""
-    count = q.target.count
+    count = problem.target.count
     for t in range(count):
-        cotangent = q.net.array(q.target.cotangent(t, rows))
+        cotangent = problem.net.array(problem.target.cotangent(t, rows))
         total: list[Array | None] = [None] * len(xs)
         for k, reference in enumerate(references):
-            grads = pull(cotangent, last=t == count - 1 and k == len(references) - 1, of=k)
+            grads = pull(cotangent, last=t == count - 1 and k == len(references) - 1, reference=k)
             for i, g in enumerate(grads):
                 if g is not None:
                     change = xs[i] * g - reference[i] * g  # in the type of g, where inputs have 16 bits
@@ -167,9 +177,9 @@ def _pulled(
         yield t, total
 
 
-def _add(q: Question, out: Maps, rows: Indices, found: Any) -> None:
-    for t, of in found:
-        for i, a in enumerate(of):
-            to = out[t][i]
-            if to is not None and a is not None:
-                to[rows[0] : rows[-1] + 1] += q.net.numpy(a)
+def _add(problem: SaliencyProblem, out: Maps, rows: Indices, grads: Any) -> None:
+    for t, target_grads in grads:
+        for i, a in enumerate(target_grads):
+            total = out[t][i]
+            if total is not None and a is not None:
+                total[rows[0] : rows[-1] + 1] += problem.net.numpy(a)

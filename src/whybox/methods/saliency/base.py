@@ -1,4 +1,4 @@
-"""What every method of saliency is: options, checked when made, and a call that turns a question into maps."""
+"""The base class of saliency methods: a frozen dataclass of options, called with a problem to compute maps."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.methods.saliency.problem import Indices, Question
+from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.models.differentiable import Array
 
-__all__ = ["Maps", "Method", "MethodOutput", "SampleSums", "those"]
+__all__ = ["Maps", "Method", "MethodOutput", "SampleSums", "list_rows"]
 
 Maps = list[list[Floats | None]]  # for each target, for each input: (rows, *shape of the input), None for whole numbers
 
@@ -22,21 +22,21 @@ Maps = list[list[Floats | None]]  # for each target, for each input: (rows, *sha
 @final
 @dataclass(frozen=True)
 class MethodOutput:
-    """What a method computed.
+    """Maps as a method computed them, and how.
 
     Attributes:
-        maps: signed, channels and all; of CAM and perturbation methods without the channel axis (`reduced`).
-        kernel: how it was computed. estimand: what "absent" means, or what the numbers are.
-        variances: of each number where they were sampled (already reduced over channels as `Question.reduce` says), else None.
-        base: scores without anything, (rows, targets), where maps add up to score - base; None where they need not.
-        exact: whether nothing was drawn and nothing approximated.
-        tolerance: of the completeness error, relative to |score - base|; rows beyond are marked. 0: what float32 rounding explains.
-        allowed: the completeness error that is allowed instead, (rows, targets); None: by `tolerance`. settled: (rows, targets), whether what was refined
-            step by step came to rest; None: nothing was. Rows where it did not are marked.
-        reduced: whether the channel axis is gone already. kept: whether it stays whatever was asked, since channels are the parts.
-        units: of the maps; None: the score's where they add up, else score per unit of input.
-        operators: operators without a rule that were met.
-        resolved: what the method settled by asking the network, as plain data that ``Method.resolved`` takes; {} where it settled nothing.
+        maps: signed, channels included; CAM and perturbation methods leave the channel axis out (`reduced`).
+        kernel: how the maps were computed. estimand: what the numbers are, and what "absent" means.
+        variances: of each number if the maps were sampled (already reduced over channels as `SaliencyProblem.reduce` says), else None.
+        base: baseline scores, (rows, targets), if maps add up to score - base; else None.
+        exact: True if nothing was sampled or approximated.
+        tolerance: of the completeness error, relative to |score - base|; rows outside it are marked. 0: what float32 rounding explains.
+        allowed: completeness error allowed instead, (rows, targets); None: by `tolerance`.
+        converged: (rows, targets), whether a refined computation came to rest; None: nothing was refined. Rows that did not are marked.
+        reduced: True if the channel axis is gone already. keep_channels: True if it stays whatever `reduce` says, since channels are the parts.
+        units: of the maps; None: of the score if they add up, else score per unit of input.
+        operators: operators without a rule.
+        resolved: what the method found out about the network, as plain data that ``Method.resolved`` takes; {}: nothing.
     """
 
     maps: Maps
@@ -47,9 +47,9 @@ class MethodOutput:
     exact: bool = False
     tolerance: float = 0.0
     allowed: Floats | None = None
-    settled: npt.NDArray[np.bool_] | None = None
+    converged: npt.NDArray[np.bool_] | None = None
     reduced: bool = False
-    kept: bool = False
+    keep_channels: bool = False
     index: str = "none"
     units: str | None = None
     operators: tuple[str, ...] = ()
@@ -60,10 +60,11 @@ class MethodOutput:
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """Options of a method; unknown ones cannot be given, wrong ones are refused when made.
+    """Options of a method. Wrong options are refused when the method is made.
 
-    Class attributes: ``name`` as the user types it; ``title`` in words; ``reduces`` how channels become one number by default (``"max"``: largest
-    absolute value, ``"sum"``); ``derivatives``: whether it takes any; ``background``: whether it takes background rows; ``channels``: whether it needs an axis of channels.
+    Class attributes: ``name``: the id that the user types. ``title``: in words. ``reduces``: how channels become one number by default, ``"max"`` (largest
+    absolute value) or ``"sum"``. ``derivatives``: True if it needs gradients. ``background``: True if it takes background rows. ``channels``: True if it
+    needs a channel axis.
     """
 
     name: ClassVar[str]
@@ -74,39 +75,39 @@ class Method(ABC):
     channels: ClassVar[bool] = False
 
     @abstractmethod
-    def __call__(self, q: Question) -> MethodOutput:
+    def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
 
-    def resolved(self, found: Mapping[str, Any]) -> Method:
-        """The method with what it found about the network before (``Found.resolved``), which it need not find out again."""
+    def resolved(self, settings: Mapping[str, Any]) -> Method:
+        """The method with what it found out about the network before (``MethodOutput.resolved``), so that it need not again."""
         return self
 
-    def reference(self, q: Question) -> Sequence[npt.NDArray[Any] | None] | None:
-        """For maps that are something times (input - reference): the reference of each input, to be broadcast to its rows. None: they are no such product."""
+    def reference(self, problem: SaliencyProblem) -> Sequence[npt.NDArray[Any] | None] | None:
+        """If maps are a product with (input - reference): the reference of each input, to be broadcast to its rows. None: they are not."""
         return None
 
 
 @final
 class SampleSums:
-    """Sums over samples, for each target and input, kept where the network computes."""
+    """Sums over samples for each target and input, kept on the network's device."""
 
-    def __init__(self, q: Question) -> None:
-        self._q = q
-        self._sums: list[list[Array | None]] = [[None] * len(q.inputs) for _ in range(q.target.count)]
+    def __init__(self, problem: SaliencyProblem) -> None:
+        self._problem = problem
+        self._sums: list[list[Array | None]] = [[None] * len(problem.inputs) for _ in range(problem.target.count)]
 
-    def add(self, target: int, which: int, rows: Indices, values: Array) -> None:
-        """Add the values of samples, (m, ...), to those of their rows."""
-        q, total = self._q, self._sums[target][which]
+    def add(self, target: int, input_index: int, rows: Indices, values: Array) -> None:
+        """Add values of samples, (m, ...), to the sums of their rows."""
+        problem, total = self._problem, self._sums[target][input_index]
         if total is None:
-            total = q.net.array(np.zeros((q.rows, *map(int, values.shape[1:])), dtype=np.float32))
-        self._sums[target][which] = q.net.add_at(total, rows, values)
+            total = problem.net.array(np.zeros((problem.rows, *map(int, values.shape[1:])), dtype=np.float32))
+        self._sums[target][input_index] = problem.net.add_at(total, rows, values)
 
     def maps(self, scale: float = 1.0) -> Maps:
-        """Return the sums, scaled, as numpy."""
-        return [[None if a is None else self._q.net.numpy(a) * scale for a in of] for of in self._sums]
+        """Return the sums, scaled, as numpy arrays."""
+        return [[None if a is None else self._problem.net.numpy(a) * scale for a in maps] for maps in self._sums]
 
 
-def those(which: npt.NDArray[np.bool_]) -> str:
-    """Which rows, in words: ``"2 of 10 rows (3, 7)"``; the first five by number."""
-    at = np.flatnonzero(which)
-    return f"{len(at):,} of {len(which):,} rows ({', '.join(map(str, at[:5]))}{', ...' if len(at) > 5 else ''})"
+def list_rows(selected: npt.NDArray[np.bool_]) -> str:
+    """Which rows, in words: ``"2 of 10 rows (3, 7)"``; the first five are listed."""
+    positions = np.flatnonzero(selected)
+    return f"{len(positions):,} of {len(selected):,} rows ({', '.join(map(str, positions[:5]))}{', ...' if len(positions) > 5 else ''})"

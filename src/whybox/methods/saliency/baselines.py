@@ -1,4 +1,4 @@
-"""Baselines: what stands for "absent" in a network's input. Read once, checked, and named in words for the evidence.
+"""Baselines: inputs that mean "absent". Read once, checked, and described in words for the evidence.
 
 Sources: Sundararajan, Taly & Yan 2017 (arXiv:1703.01365), section 2.2 (a baseline conveys no signal); Fong & Vedaldi 2017 (arXiv:1704.03296), section 4.1
 (blur of 10 pixels in pictures of 224); Sturmfels, Lundberg & Lee 2020 (doi:10.23915/distill.00022), which compares them.
@@ -15,65 +15,69 @@ import numpy.typing as npt
 
 from whybox.errors import Argument, DtypeError, InputError, NonFiniteError, OptionError
 from whybox.methods.saliency.inputs import Input
-from whybox.methods.saliency.problem import Indices, Question
+from whybox.methods.saliency.problem import Indices, SaliencyProblem
 
-__all__ = ["Baseline", "in_words", "middle", "repeated", "resolve_baselines"]
+__all__ = ["Baseline", "describe_baselines", "mean_baseline", "repeat_row", "resolve_baselines"]
 
 BLUR_SHARE: Final = 10 / 224  # standard deviation as a share of the shorter side
 _KINDS: Final = "a number, 'mean', 'blur', ('blur', sigma), 'background', an array, a list of these, or a tuple with one for each input"
+_HELD: Final = ", whole numbers held"
 _Rows = Callable[[Indices], npt.NDArray[Any]]
 
 
 @final
 @dataclass(frozen=True)
 class Baseline:
-    """One reference for every row.
+    """One baseline for every row.
 
     Attributes:
-        said: in words. same: whether it is the same for all rows.
+        description: in words. same: True if all rows share it.
+        holds: True if inputs of whole numbers are held. background: True if it is a background row.
     """
 
-    said: str
+    description: str
     same: bool
     _parts: tuple[_Rows, ...]
+    holds: bool = False
+    background: bool = False
 
     def rows(self, rows: Indices) -> list[npt.NDArray[Any]]:
-        """Return the references of these rows: one array an input, (m, *shape of the input). Whole numbers are the rows' own."""
+        """Return the baselines of these rows: one array an input, (m, *shape of the input). Whole numbers are the rows' own."""
         return [part(rows) for part in self._parts]
 
 
 @final
 @dataclass(frozen=True)
-class _Part:
-    """The references of one input."""
+class _InputBaseline:
+    """The baseline of one input."""
 
-    said: str
+    description: str
     same: bool
     rows: _Rows
 
 
-def resolve_baselines(q: Question, given: Any = None) -> tuple[Baseline, ...]:
+def resolve_baselines(problem: SaliencyProblem, given: Any = None) -> tuple[Baseline, ...]:
     """Read what was given as ``baseline=``.
 
     Args:
-        q: the question, which knows inputs and background.
+        problem: knows inputs and background.
         given: None: 0, or the background rows where there are any. A number. ``"mean"``: each picture's own mean per channel; for other inputs the mean
             of the background. ``"blur"`` or ``("blur", sigma)``: the picture under a Gaussian of `sigma` pixels. ``"background"``: every background row.
-            An array: one reference, or one a row. A list of these: several references, to be averaged. A tuple, for a network of several
+            An array: one baseline, or one a row. A list of these: several baselines, to be averaged over. A tuple, for a network of several
             inputs: one of these for each input, None for whole numbers, which are held as they are.
 
     Returns:
-        One or more references; methods average over them.
+        One or more baselines; methods average over them.
 
     Raises:
         OptionError: not one of these, or one that does not suit the input. InputError: an array of another shape. NonFiniteError: NaN or infinity in it.
     """
     if given is None:
-        given = 0 if q.background is None else "background"
+        given = 0 if problem.background is None else "background"
     listed = list(given) if isinstance(given, list) else [given]
     if not listed:
         raise OptionError(Argument("baseline", []), f" is empty; give {_KINDS}.")
-    if q.background is not None and not any(_asks_background(q, one) for one in listed):
+    if problem.background is not None and not any(_uses_background(problem, one) for one in listed):
         raise OptionError(
             "background rows were given and ",
             Argument("baseline", given),
@@ -82,200 +86,206 @@ def resolve_baselines(q: Question, given: Any = None) -> tuple[Baseline, ...]:
     out: list[Baseline] = []
     for one in listed:
         if isinstance(one, str) and one == "background":
-            out += _background(q)
+            out += _background_baselines(problem)
         else:
-            out.append(_joined(q, [_part(q, i, s) for i, s in enumerate(_shared_out(q, one))]))
+            out.append(_join(problem, [_input_baseline(problem, i, s) for i, s in enumerate(_per_input(problem, one))]))
     return tuple(out)
 
 
-def in_words(baselines: Sequence[Baseline]) -> str:
-    """Name them for the evidence: ``"0"``, ``"the mean over 0; the row blurred by 2 pixels"``, ``"the mean over 100 background rows"``."""
-    behind = [b.said for b in baselines if b.said.startswith("background row")]
-    others = [b.said for b in baselines if not b.said.startswith("background row")]
-    if len(behind) > 1:
-        held = ", whole numbers held" if behind[0].endswith("held") else ""
-        behind = [f"{len(behind)} background rows{held}"]
-    words = "; ".join([*others, *behind])
+def describe_baselines(baselines: Sequence[Baseline]) -> str:
+    """Describe them for the evidence: ``"0"``, ``"the mean over 0; the row blurred by 2 pixels"``, ``"the mean over 100 background rows"``."""
+    background = [b for b in baselines if b.background]
+    described = [b.description for b in baselines if not b.background]
+    if len(background) > 1:
+        described.append(f"{len(background)} background rows{_HELD if background[0].holds else ''}")
+    else:
+        described += [b.description for b in background]
+    words = "; ".join(described)
     return words if len(baselines) == 1 else f"the mean over {words}"
 
 
-def middle(q: Question, given: Any = None) -> list[npt.NDArray[Any] | None]:
-    """For each input the mean of its references, (rows, *shape); None for whole numbers: what Method.reference answers for maps between row and baseline."""
-    each = [b.rows(np.arange(q.rows)) for b in resolve_baselines(q, given)]
+def mean_baseline(problem: SaliencyProblem, given: Any = None) -> list[npt.NDArray[Any] | None]:
+    """The mean baseline of each input, (rows, *shape); None for whole numbers. See Method.reference."""
+    each = [b.rows(np.arange(problem.rows)) for b in resolve_baselines(problem, given)]
     out: list[npt.NDArray[Any] | None] = []
-    for k, to in enumerate(q.inputs):
-        out.append(None if to.whole else np.asarray(np.mean([of[k] for of in each], axis=0, dtype=np.float64)))
+    for k, input_ in enumerate(problem.inputs):
+        out.append(None if input_.whole else np.asarray(np.mean([of[k] for of in each], axis=0, dtype=np.float64)))
     return out
 
 
-def _asks_background(q: Question, one: Any) -> bool:
-    """Whether this is made from the background."""
+def _uses_background(problem: SaliencyProblem, one: Any) -> bool:
+    """True if this baseline is made from the background."""
     if isinstance(one, str) and one == "background":
         return True
     return any(
         isinstance(s, str) and s == "mean" and not i.whole and i.channel is None
-        for i, s in zip(q.inputs, _shared_out(q, one), strict=True)
+        for i, s in zip(problem.inputs, _per_input(problem, one), strict=True)
     )
 
 
-def _shared_out(q: Question, one: Any) -> list[Any]:
-    """One wish for each input."""
-    if len(q.inputs) == 1:
+def _per_input(problem: SaliencyProblem, one: Any) -> list[Any]:
+    """What was given for each input."""
+    if len(problem.inputs) == 1:
         if isinstance(one, tuple) and not (len(one) == 2 and isinstance(one[0], str)):
             if len(one) != 1:
                 raise OptionError(
-                    Argument("baseline"),
-                    f" has {len(one)} parts in a tuple and the network has one input; a list holds several baselines.",
+                    f"baseline is a tuple of {len(one)} and the network has one input; give several baselines as a list."
                 )
             return [one[0]]
         return [one]
     if isinstance(one, tuple):
-        if len(one) != len(q.inputs):
+        if len(one) != len(problem.inputs):
             raise OptionError(
-                Argument("baseline"),
-                f" has {len(one)} parts and the network {len(q.inputs)} inputs: a tuple holds one for each input (None for whole numbers).",
+                f"baseline is a tuple of {len(one)} and the network has {len(problem.inputs)} inputs: give one for each input (None for whole numbers)."
             )
-        for given, part in zip(q.inputs, one, strict=True):
+        for given, part in zip(problem.inputs, one, strict=True):
             if given.whole and part is not None:
                 raise OptionError(
-                    f"{given.name} holds whole numbers, which are held as they are; its baseline must be None."
+                    f"{given.name} holds whole numbers, which stay as they are; its baseline must be None."
                 )
         return list(one)
     if not isinstance(one, (str, int, float, np.number)):
-        raise OptionError(f"the network has {len(q.inputs)} inputs: give baseline as a tuple with one for each input.")
-    return [None if i.whole else one for i in q.inputs]
+        raise OptionError(
+            f"the network has {len(problem.inputs)} inputs: give baseline as a tuple with one for each input."
+        )
+    return [None if i.whole else one for i in problem.inputs]
 
 
-def _joined(q: Question, parts: list[_Part]) -> Baseline:
-    floats = [p.said for i, p in zip(q.inputs, parts, strict=True) if not i.whole]
+def _join(problem: SaliencyProblem, parts: list[_InputBaseline]) -> Baseline:
+    floats = [p.description for i, p in zip(problem.inputs, parts, strict=True) if not i.whole]
     if len(set(floats)) > 1:
-        words = "; ".join(f"{i.name}: {p.said}" for i, p in zip(q.inputs, parts, strict=True))
+        words = "; ".join(f"{i.name}: {p.description}" for i, p in zip(problem.inputs, parts, strict=True))
     else:
-        words = (floats or ["the row itself"])[0] + (", whole numbers held" if len(floats) < len(parts) else "")
-    return Baseline(words, all(p.same for p in parts), tuple(p.rows for p in parts))
+        words = (floats or ["the row itself"])[0] + (_HELD if len(floats) < len(parts) else "")
+    return Baseline(words, all(p.same for p in parts), tuple(p.rows for p in parts), len(floats) < len(parts))
 
 
-def _part(q: Question, which: int, given: Any) -> _Part:
-    """Read the wish for one input."""
-    to = q.inputs[which]
-    if to.whole:
-        return _held(to)
+def _input_baseline(problem: SaliencyProblem, input_index: int, given: Any) -> _InputBaseline:
+    """Read what was given for one input."""
+    input_ = problem.inputs[input_index]
+    if input_.whole:
+        return _held_baseline(input_)
     if isinstance(given, (int, float, np.number)) and not isinstance(given, (bool, np.bool_)):
         value = float(np.real(given))
         if not np.isfinite(value):
             raise NonFiniteError(Argument("baseline", given), " is not finite.")
-        return _Part(f"{value:g}", True, lambda rows: np.full((len(rows), *to.x.shape[1:]), value, dtype=to.x.dtype))
+        return _InputBaseline(
+            f"{value:g}", True, lambda rows: np.full((len(rows), *input_.x.shape[1:]), value, dtype=input_.x.dtype)
+        )
     if isinstance(given, str) and given == "mean":
-        return _mean(q, which)
+        return _mean_baseline(problem, input_index)
     if isinstance(given, str) and given == "blur":
-        return _blur(to, None)
+        return _blur_baseline(input_, None)
     if isinstance(given, tuple) and len(given) == 2 and given[0] == "blur":
-        return _blur(to, given[1])
+        return _blur_baseline(input_, given[1])
     if isinstance(given, str) and given == "background":
-        raise OptionError("'background' stands for whole background rows: give it for all inputs, not inside a tuple.")
-    if q.net.is_own_array(given) or isinstance(given, np.ndarray):
-        return _fixed(to, np.asarray(q.net.numpy(given) if q.net.is_own_array(given) else given))
-    raise OptionError(Argument("baseline", given), f" for {to.name} is not one that is known: {_KINDS}.")
+        raise OptionError("'background' means whole background rows: give it for all inputs, not inside a tuple.")
+    if problem.net.is_own_array(given) or isinstance(given, np.ndarray):
+        return _array_baseline(
+            input_, np.asarray(problem.net.numpy(given) if problem.net.is_own_array(given) else given)
+        )
+    raise OptionError(Argument("baseline", given), f" for {input_.name} is not known: {_KINDS}.")
 
 
-def _held(to: Input) -> _Part:
-    return _Part("the row itself", False, lambda rows: to.x[rows])
+def _held_baseline(input_: Input) -> _InputBaseline:
+    return _InputBaseline("the row itself", False, lambda rows: input_.x[rows])
 
 
-def _mean(q: Question, which: int) -> _Part:
-    to = q.inputs[which]
-    if to.channel is not None:
-        places = to.places
+def _mean_baseline(problem: SaliencyProblem, input_index: int) -> _InputBaseline:
+    input_ = problem.inputs[input_index]
+    if input_.channel is not None:
+        places = input_.position_axes
 
         def own(rows: Indices) -> npt.NDArray[Any]:
-            x = to.x[rows]
+            x = input_.x[rows]
             return np.broadcast_to(x.mean(axis=places, keepdims=True, dtype=np.float64), x.shape).astype(x.dtype)
 
-        return _Part("each row's own mean of every channel", False, own)
-    if q.background is None:
+        return _InputBaseline("each row's own mean of every channel", False, own)
+    if problem.background is None:
         raise OptionError(
             Argument("baseline", "mean"),
-            f" for {to.name} of shape {to.x.shape}, which has no channels, is the mean of background rows; give ",
+            f" for {input_.name} of shape {input_.x.shape}, which has no channels, is the mean of background rows; give ",
             Argument("background", example="..."),
             ", or say ",
             Argument("channel_axis", example="..."),
             " if these are pictures.",
         )
-    centre = q.background[which].x.mean(axis=0, dtype=np.float64).astype(to.x.dtype)
-    return _Part("the mean of the background", True, lambda rows: repeated(centre, rows))
+    centre = problem.background[input_index].x.mean(axis=0, dtype=np.float64).astype(input_.x.dtype)
+    return _InputBaseline("the mean of the background", True, lambda rows: repeat_row(centre, rows))
 
 
-def _blur(to: Input, sigma: Any) -> _Part:
-    if to.channel is None or len(to.places) < 2:
+def _blur_baseline(input_: Input, sigma: Any) -> _InputBaseline:
+    if input_.channel is None or len(input_.position_axes) < 2:
         raise OptionError(
             Argument("baseline", "blur"),
-            f" is for pictures; {to.name} has the axes {', '.join(to.dims)}. Say ",
+            f" is for pictures; {input_.name} has the axes {', '.join(input_.dims)}. Say ",
             Argument("channel_axis", example="..."),
             " if these are pictures.",
         )
     if sigma is None:
-        sigma = max(1.0, BLUR_SHARE * min(to.x.shape[i] for i in to.places))
+        sigma = max(1.0, BLUR_SHARE * min(input_.x.shape[i] for i in input_.position_axes))
     if (
         isinstance(sigma, bool)
         or not isinstance(sigma, (int, float, np.number))
         or not np.isfinite(sigma)
         or not sigma > 0
     ):
-        raise OptionError(Argument("baseline", ("blur", sigma)), ": the width must be a number of pixels above 0.")
-    widths = [float(sigma) if i in to.places else 0.0 for i in range(to.x.ndim)]
+        raise OptionError(
+            Argument("baseline", example=""), f"('blur', {sigma!r}): the width must be a number of pixels above 0."
+        )
+    widths = [float(sigma) if i in input_.position_axes else 0.0 for i in range(input_.x.ndim)]
 
     def blurred(rows: Indices) -> npt.NDArray[Any]:
         from scipy.ndimage import gaussian_filter
 
-        return np.asarray(gaussian_filter(to.x[rows], widths, mode="nearest"))
+        return np.asarray(gaussian_filter(input_.x[rows], widths, mode="nearest"))
 
-    return _Part(f"the row blurred by {float(sigma):.3g} pixels", False, blurred)
+    return _InputBaseline(f"the row blurred by {float(sigma):.3g} pixels", False, blurred)
 
 
-def _fixed(to: Input, a: npt.NDArray[Any]) -> _Part:
+def _array_baseline(input_: Input, a: npt.NDArray[Any]) -> _InputBaseline:
     if a.dtype.kind not in "fiu":
-        raise DtypeError(f"the baseline of {to.name} holds {a.dtype}, which is no number.")
+        raise DtypeError(f"the baseline of {input_.name} holds {a.dtype}, not numbers.")
     if not np.isfinite(a).all():
-        raise NonFiniteError(f"the baseline of {to.name} has missing or infinite values.")
-    a = a.astype(to.x.dtype)
-    if a.shape in {to.x.shape[1:], (1, *to.x.shape[1:])}:
-        one = a.reshape(to.x.shape[1:])
-        return _Part("a given reference", True, lambda rows: repeated(one, rows))
-    if a.shape == to.x.shape:
-        return _Part("a given reference for each row", False, lambda rows: a[rows])
+        raise NonFiniteError(f"the baseline of {input_.name} has missing or infinite values.")
+    a = a.astype(input_.x.dtype)
+    if a.shape in {input_.x.shape[1:], (1, *input_.x.shape[1:])}:
+        one = a.reshape(input_.x.shape[1:])
+        return _InputBaseline("a given baseline", True, lambda rows: repeat_row(one, rows))
+    if a.shape == input_.x.shape:
+        return _InputBaseline("a given baseline for each row", False, lambda rows: a[rows])
     raise InputError(
-        f"the baseline of {to.name} has the shape {a.shape}; it must be {to.x.shape[1:]} (one for all rows) or {to.x.shape} (one a row)."
+        f"the baseline of {input_.name} has the shape {a.shape}; it must be {input_.x.shape[1:]} (one for all rows) or {input_.x.shape} (one a row)."
     )
 
 
-def _background(q: Question) -> list[Baseline]:
-    """Every background row is a reference."""
-    if q.background is None:
+def _background_baselines(problem: SaliencyProblem) -> list[Baseline]:
+    """Every background row is a baseline."""
+    if problem.background is None:
         raise OptionError(
-            Argument("baseline", "background"),
-            " needs background rows: give ",
-            Argument("background", example="..."),
-            ".",
+            Argument("baseline", "background"), " needs background rows: ", Argument("background", example="...")
         )
-    count = len(q.background[0].x)
+    count = len(problem.background[0].x)
 
-    def fixed(to: Input, behind: Input, k: int) -> _Rows:
-        if to.whole:
-            return lambda rows: to.x[rows]
-        one = behind.x[k].astype(to.x.dtype)
-        return lambda rows: repeated(one, rows)
+    def fixed(input_: Input, background: Input, k: int) -> _Rows:
+        if input_.whole:
+            return lambda rows: input_.x[rows]
+        one = background.x[k].astype(input_.x.dtype)
+        return lambda rows: repeat_row(one, rows)
 
-    held = any(i.whole for i in q.inputs)
+    held = any(i.whole for i in problem.inputs)
     return [
         Baseline(
-            f"background row {k}" + (", whole numbers held" if held else ""),
+            f"background row {k}" + (_HELD if held else ""),
             not held,
-            tuple(fixed(i, b, k) for i, b in zip(q.inputs, q.background, strict=True)),
+            tuple(fixed(i, b, k) for i, b in zip(problem.inputs, problem.background, strict=True)),
+            held,
+            background=True,
         )
         for k in range(count)
     ]
 
 
-def repeated(one: npt.NDArray[Any], rows: Indices) -> npt.NDArray[Any]:
-    """One row's array for each of these rows: (*shape) -> (m, *shape)."""
+def repeat_row(one: npt.NDArray[Any], rows: Indices) -> npt.NDArray[Any]:
+    """One row's array, repeated for each of these rows: (*shape) -> (m, *shape)."""
     return np.ascontiguousarray(np.broadcast_to(one, (len(rows), *one.shape)))

@@ -1,4 +1,4 @@
-"""Saliency as an object: options once, then rows and targets as often as wanted."""
+"""Saliency as an object: options once, then any number of rows and targets."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from whybox.core.validation import check_positive, check_whole_number
 from whybox.errors import Argument, OptionError
-from whybox.methods.saliency.base import Maps, Method, MethodOutput, SampleSums, those
-from whybox.methods.saliency.problem import Indices, Question
+from whybox.methods.saliency.base import Maps, Method, MethodOutput, SampleSums, list_rows
+from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.models.differentiable import Array
 
 __all__ = ["Gradient", "GradientInput", "SmoothGrad", "VarGrad"]
@@ -32,59 +32,59 @@ class Gradient(Method):
     title: ClassVar[str] = "Gradient"
     reduces: ClassVar[str] = "max"
 
-    def __call__(self, q: Question) -> MethodOutput:
+    def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
-        maps = _at_rows(q, self.name, times_input=False)
+        maps = _at_rows(problem, self.name, times_input=False)
         return MethodOutput(
-            maps, "backpropagation", "derivative of the score at the row", exact=True, notes=_flat(q, maps)
+            maps, "backpropagation", "derivative of the score at the row", exact=True, notes=_zero_notes(problem, maps)
         )
 
 
 @final
 @dataclass(frozen=True)
 class GradientInput(Method):
-    """Gradient times input: what each number would take with it if the network were linear from zero to here."""
+    """Gradient times input: the change that each number would make if the network were linear between zero and the row."""
 
     name: ClassVar[str] = "gradient_x_input"
     title: ClassVar[str] = "Gradient x input"
 
-    def __call__(self, q: Question) -> MethodOutput:
+    def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         return MethodOutput(
-            _at_rows(q, self.name, times_input=True),
+            _at_rows(problem, self.name, times_input=True),
             "backpropagation",
             "first-order change from zero",
             exact=True,
             units="score",
         )
 
-    def reference(self, q: Question) -> list[np.ndarray | None]:
+    def reference(self, problem: SaliencyProblem) -> list[np.ndarray | None]:
         """Zero."""
-        return [None if i.whole else np.zeros(()) for i in q.inputs]
+        return [None if i.whole else np.zeros(()) for i in problem.inputs]
 
 
-def _at_rows(q: Question, name: str, *, times_input: bool) -> Maps:
-    q.needs_derivatives(name)
-    out = q.zeros()
-    for rows in q.blocks(name):
-        xs, grads = q.at_rows(rows)
+def _at_rows(problem: SaliencyProblem, name: str, *, times_input: bool) -> Maps:
+    problem.require_derivatives(name)
+    out = problem.zeros()
+    for rows in problem.row_batches(name):
+        xs, grads = problem.gradients_at_rows(rows)
         for t, of in enumerate(grads):
             for i, g in enumerate(of):
-                to = out[t][i]
-                if to is not None:
-                    to[rows[0] : rows[-1] + 1] = q.net.numpy(xs[i] * g if times_input else g)
+                total = out[t][i]
+                if total is not None:
+                    total[rows[0] : rows[-1] + 1] = problem.net.numpy(xs[i] * g if times_input else g)
     return out
 
 
-def _flat(q: Question, maps: Maps) -> tuple[str, ...]:
-    """Rows at which every derivative is 0 are said to be so, output by output."""
+def _zero_notes(problem: SaliencyProblem, maps: Maps) -> tuple[str, ...]:
+    """Notes on rows at which every derivative is 0, for each output."""
     notes = []
     for t, of in enumerate(maps):
         none = np.all([~a.reshape(len(a), -1).any(axis=1) for a in of if a is not None], axis=0)
         if none.any():
             notes.append(
-                f"ZERO: every derivative{q.target.about(t)} is 0 in {those(none)}: the score is flat there (saturated, a step, units that are "
-                "off), or the network cuts derivatives off"
+                f"ZERO: every derivative{problem.target.phrase(t)} is 0 in {list_rows(none)}: the score is flat there (saturation, a step, inactive "
+                "units), or the network cuts derivatives off"
             )
     return tuple(notes)
 
@@ -94,7 +94,7 @@ class _Noisy(Method):
     """Gradients at rows with noise.
 
     Attributes:
-        samples: how many noisy copies of each row, an even number.
+        samples: number of noisy copies of each row, even.
         noise: standard deviation, as a share of the row's range (largest less smallest value) in each input.
     """
 
@@ -109,54 +109,54 @@ class _Noisy(Method):
         if self.samples % 2:
             raise OptionError(Argument("samples", self.samples), " must be even: each draw is used with both signs.")
 
-    def _moments(self, q: Question, square: _Square) -> tuple[Maps, Maps]:
-        """Means over antithetic pairs: of the gradient, and of what `square` makes of a pair's two."""
-        q.needs_derivatives(self.name)
-        q.know(np.arange(q.rows))
-        first, second = SampleSums(q), SampleSums(q)
+    def _moments(self, problem: SaliencyProblem, square: _Square) -> tuple[Maps, Maps]:
+        """Means over antithetic pairs: of the gradient, and of `square` of the pair's two gradients."""
+        problem.require_derivatives(self.name)
+        problem.evaluate_rows(np.arange(problem.rows))
+        first, second = SampleSums(problem), SampleSums(problem)
         pairs = self.samples // 2
-        for rows, draws in q.pairs(pairs, self.name, each=2):
-            xs, steps = q.lift(rows), self._steps(q, rows, draws)
-            both = []
+        for rows, draws in problem.sample_batches(pairs, self.name, passes=2):
+            xs, steps = problem.to_device(rows), self._steps(problem, rows, draws)
+            pair = []
             for sign in (1.0, -1.0):
                 at = tuple(x if s is None else x + sign * s for x, s in zip(xs, steps, strict=True))
-                both.append(q.gradients(at, rows)[1])
-            for t in range(q.target.count):
-                for i, (up, down) in enumerate(zip(both[0][t], both[1][t], strict=True)):
+                pair.append(problem.gradients(at, rows)[1])
+            for t in range(problem.target.count):
+                for i, (up, down) in enumerate(zip(pair[0][t], pair[1][t], strict=True)):
                     if up is not None and down is not None:
                         first.add(t, i, rows, (up + down) * 0.5)
-                        second.add(t, i, rows, square(up, down, q.summed(i)))
+                        second.add(t, i, rows, square(up, down, problem.summed_channel(i)))
         return first.maps(1 / pairs), second.maps(1 / pairs)
 
-    def _steps(self, q: Question, rows: Indices, draws: Indices) -> tuple[Array | None, ...]:
-        """Noise of these samples: the same for a row whatever stands beside it."""
+    def _steps(self, problem: SaliencyProblem, rows: Indices, draws: Indices) -> tuple[Array | None, ...]:
+        """Noise of these samples: the same for a row whichever rows are in its batch."""
         out: list[Array | None] = []
-        for which, given in enumerate(q.inputs):
-            if given.whole:
+        for input_index, input_ in enumerate(problem.inputs):
+            if input_.whole:
                 out.append(None)
                 continue
-            flat = given.x.reshape(q.rows, -1)
-            steps = np.empty((len(rows), *given.x.shape[1:]), dtype=np.float32)
+            flat = input_.x.reshape(problem.rows, -1)
+            steps = np.empty((len(rows), *input_.x.shape[1:]), dtype=np.float32)
             for k, (row, draw) in enumerate(zip(rows, draws, strict=True)):
-                q.draws(which, int(row), int(draw)).standard_normal(out=steps[k], dtype=np.float32)
+                problem.rng_for(input_index, int(row), int(draw)).standard_normal(out=steps[k], dtype=np.float32)
             width = (np.ptp(flat, axis=1)[rows] * self.noise).astype(np.float32)
-            out.append(q.net.array(steps * width.reshape(-1, *(1,) * (given.x.ndim - 1))))
+            out.append(problem.net.array(steps * width.reshape(-1, *(1,) * (input_.x.ndim - 1))))
         return tuple(out)
 
     def _note(self) -> str:
         return f"noise of {self.noise:g} times each row's range, {self.samples} samples in antithetic pairs"
 
 
-def _paired(up: Array, down: Array, summed: int | None) -> Array:
-    """A pair's mean squared, for its variance: pairs are independent, their halves are not."""
+def _squared_pair_mean(up: Array, down: Array, summed: int | None) -> Array:
+    """The square of a pair's mean, for its variance: pairs are independent, the two of a pair are not."""
     mean = (up + down) * 0.5
     if summed is not None:
         mean = mean.sum(summed)
     return mean * mean
 
 
-def _squared(up: Array, down: Array, summed: int | None) -> Array:
-    """The mean square of both; channels stay, whose variances they are."""
+def _mean_square(up: Array, down: Array, summed: int | None) -> Array:
+    """The mean square of the two; channels stay, for the variances are theirs."""
     return (up * up + down * down) * 0.5
 
 
@@ -168,9 +168,9 @@ class SmoothGrad(_Noisy):
     name: ClassVar[str] = "smoothgrad"
     title: ClassVar[str] = "SmoothGrad"
 
-    def __call__(self, q: Question) -> MethodOutput:
+    def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
-        means, squares = self._moments(q, _paired)
+        means, squares = self._moments(problem, _squared_pair_mean)
         pairs = self.samples // 2
         variances: Maps = []
         for of, sq in zip(means, squares, strict=True):
@@ -179,11 +179,11 @@ class SmoothGrad(_Noisy):
                 if mean is None or square is None:
                     line.append(None)
                     continue
-                axis = q.summed(i)
+                axis = problem.summed_channel(i)
                 centre = mean if axis is None else mean.sum(axis)
                 line.append(np.maximum(square - centre * centre, 0.0) / (pairs - 1))
             variances.append(line)
-        notes = (self._note(), *_flat(q, means))
+        notes = (self._note(), *_zero_notes(problem, means))
         return MethodOutput(
             means, "antithetic noise", "mean derivative of the score around the row", variances, notes=notes
         )
@@ -197,9 +197,9 @@ class VarGrad(_Noisy):
     name: ClassVar[str] = "vargrad"
     title: ClassVar[str] = "VarGrad"
 
-    def __call__(self, q: Question) -> MethodOutput:
+    def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
-        means, squares = self._moments(q, _squared)
+        means, squares = self._moments(problem, _mean_square)
         found: Maps = [
             [None if m is None or s is None else np.maximum(s - m * m, 0.0) for m, s in zip(of, sq, strict=True)]
             for of, sq in zip(means, squares, strict=True)

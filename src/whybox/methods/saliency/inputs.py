@@ -1,4 +1,4 @@
-"""What goes in: arrays of any library, tables, lists of pictures; and what their axes are called."""
+"""Inputs of a network: arrays of any library, tables, lists of pictures; and names of their axes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Input:
 
     Attributes:
         x: (rows, ...), numpy, floats in 32 or 64 bits or whole numbers.
-        dims: names of its axes. channel: which axis holds channels, None for none.
-        names: labels of the last axis, where it is one of features.
-        name: of the input, where there are several.
-        held: whether it goes in as it is and nobody asks about it (the mask of tokens).
-        given: the type of its floats as they came, ``"float32"``, ``"bfloat16"``; numpy's float64, which comes unasked, counts as float32. "" where it is unknown.
+        dims: names of its axes. channel: the channel axis, None for none.
+        names: labels of the last axis, if that holds features.
+        name: of the input, if there are several.
+        held: True if it is never changed and gets no map (the attention mask).
+        given: type of its floats as the user gave them, ``"float32"``, ``"bfloat16"``; numpy's default float64 counts as float32. "" if unknown.
     """
 
     x: npt.NDArray[Any]
@@ -41,21 +41,21 @@ class Input:
 
     @property
     def whole(self) -> bool:
-        """Whether there is no derivative by it: it holds whole numbers (tokens, categories), or is held."""
+        """True if it has no derivative: it holds whole numbers (token ids, categories), or is held."""
         return self.held or self.x.dtype.kind in "iub"
 
     @property
-    def places(self) -> tuple[int, ...]:
-        """Axes that are neither rows nor channels."""
+    def position_axes(self) -> tuple[int, ...]:
+        """Axes of positions: neither rows nor channels."""
         return tuple(i for i in range(1, self.x.ndim) if i != self.channel)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How long the axes of places are."""
-        return tuple(self.x.shape[i] for i in self.places)
+        """Lengths of the position axes."""
+        return tuple(self.x.shape[i] for i in self.position_axes)
 
     def with_channel(self, a: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """(m, *sizes) -> the same with a channel axis of 1 where the input has one."""
+        """(m, *sizes) -> the same with a channel axis of length 1 if the input has channels."""
         return a if self.channel is None else np.expand_dims(a, self.channel)
 
 
@@ -63,9 +63,9 @@ def resolve_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto")
     """Read the inputs.
 
     Args:
-        net: says where its library has channels.
+        net: its library decides where channels are.
         inputs: an array, tensor, frame or list of equal arrays; a tuple of these for a network of several inputs.
-        channel_axis: ``"auto"``: inputs of four axes are pictures and of five volumes, with channels where the library has them; others have none.
+        channel_axis: ``"auto"``: inputs with four axes are pictures and with five volumes, channels as in the library; others have no channels.
             None: no channels. A number: that axis, rows being axis 0.
 
     Raises:
@@ -79,15 +79,17 @@ def resolve_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto")
         raise EmptyDataError("there are no inputs.")
     if several and len(given) > 1:
         _refuse_single_numbers(given)
-    settled = tuple(_one(net, a, channel_axis, f"input {i}" if several else "input") for i, a in enumerate(given))
-    lengths = {len(s.x) for s in settled}
+    resolved = tuple(
+        _read_input(net, a, channel_axis, f"input {i}" if several else "input") for i, a in enumerate(given)
+    )
+    lengths = {len(s.x) for s in resolved}
     if len(lengths) > 1:
-        raise InputError(f"the inputs have different numbers of rows: {', '.join(str(len(s.x)) for s in settled)}.")
-    return settled
+        raise InputError(f"the inputs have different numbers of rows: {', '.join(str(len(s.x)) for s in resolved)}.")
+    return resolved
 
 
 def _refuse_single_numbers(given: tuple[Any, ...]) -> None:
-    """Several inputs, one of which has one number a row and no other axis.
+    """Check that no input of several has one number a row and no other axis.
 
     Raises:
         InputError: there is such an input.
@@ -96,12 +98,12 @@ def _refuse_single_numbers(given: tuple[Any, ...]) -> None:
     for i, shape in enumerate(shapes):
         if len(shape) == 1 and any(len(s) > 1 and s[0] == shape[0] for s in shapes):
             raise InputError(
-                f"input {i} has one number a row and one axis, shape {shape}: pass it with an axis of one number, x[:, None], and take that off in forward, x[:, 0] "
+                f"input {i} has one number a row and one axis, shape {shape}: pass it with an axis of length 1, x[:, None], and drop that axis in forward, x[:, 0] "
                 "(a module of two lines around the network)."
             )
 
 
-def _one(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input:
+def _read_input(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input:
     names: tuple[str, ...] | None = None
     typed = str(getattr(given, "dtype", "float32")).removeprefix("torch.")
     if net.is_own_array(given):
@@ -110,7 +112,7 @@ def _one(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input
         x = x.astype(np.float32) if x.dtype == np.float64 and "64" not in str(getattr(given, "dtype", "")) else x
     elif any(
         hasattr(given, name) for name in ("columns", "column_names", "read_next_batch")
-    ):  # frames, and what gives one
+    ):  # data frames, and readers of them
         table = as_table(given)
         x, names = np.asarray(table.matrix(), dtype=np.float64), tuple(table.names)
     else:
@@ -127,7 +129,7 @@ def _one(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input
         bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
         if bad.any():
             raise NonFiniteError(
-                f"{name}: {{row}} has missing or infinite values, of which a network makes nothing.",
+                f"{name}: {{row}} contains NaN or infinity.",
                 row=int(np.argmax(bad)),
             )
     channel = _channel(net, x, channel_axis)
@@ -137,7 +139,7 @@ def _one(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input
 def _refuse_complex(name: str, dtype: str) -> None:
     if "complex" in dtype:
         raise DtypeError(
-            f"{name} holds complex numbers ({dtype}), of which there are no maps; pass the real and the imaginary parts as two channels, and put them together in forward."
+            f"{name} holds complex numbers ({dtype}), which have no maps; pass the real and the imaginary parts as two channels, and combine them in forward."
         )
 
 
@@ -146,12 +148,12 @@ def _array(given: Any, name: str) -> npt.NDArray[Any]:
         x = np.asarray(given if not isinstance(given, list) else np.stack([np.asarray(a) for a in given]))
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"{name}: the rows do not make one array ({error}); they must have one shape: resize pictures, pad sequences. "
+            f"{name}: the rows do not form one array ({error}); they must have one shape: resize pictures, pad sequences. "
             "A list is rows; several inputs of one network are a tuple."
         ) from None
     _refuse_complex(name, str(x.dtype))
     if x.dtype.kind not in "fiub":
-        raise DtypeError(f"{name} holds {x.dtype}, which is no number.")
+        raise DtypeError(f"{name} holds {x.dtype}, not numbers.")
     if x.dtype.kind == "f" and x.dtype not in (np.float32, np.float64):
         x = x.astype(np.float32)
     return x
@@ -166,7 +168,7 @@ def _channel(net: Differentiable, x: npt.NDArray[Any], axis: Any) -> int | None:
         return None
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or not -x.ndim < axis < x.ndim or axis == 0:
         raise OptionError(
-            Argument("channel_axis", axis), f": the input has {x.ndim} axes, of which the first holds the rows."
+            Argument("channel_axis", axis), f": the input has {x.ndim} axes, and the first holds the rows."
         )
     return int(axis) % x.ndim
 

@@ -1,4 +1,4 @@
-"""Integrated gradients: the gradient averaged along the straight way from a baseline, times the way.
+"""Integrated gradients: the mean gradient on the straight path from a baseline, times the difference from it.
 
 Source: Sundararajan, Taly & Yan 2017 (arXiv:1703.01365), equation 1 (the integral) and proposition 1 (completeness: it adds up to score - baseline's
 score). How many gradients a row takes is decided for that row, see whybox.numerics.adaptive_quadrature.
@@ -18,27 +18,27 @@ from whybox.core.validation import check_positive, check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError, NonFiniteError
 from whybox.methods.saliency.base import Maps, Method, MethodOutput, SampleSums
-from whybox.methods.saliency.baselines import Baseline, in_words, middle, resolve_baselines
-from whybox.methods.saliency.problem import Grads, Indices, Question
+from whybox.methods.saliency.baselines import Baseline, describe_baselines, mean_baseline, resolve_baselines
+from whybox.methods.saliency.problem import Grads, Indices, SaliencyProblem
 from whybox.models.differentiable import Array, Differentiable
 from whybox.numerics.adaptive_quadrature import MIN_NODES, QUADRATURE_LEVELS, AdaptiveQuadrature, gauss_legendre
 
-__all__ = ["IntegratedGradients", "along", "base_scores"]
+__all__ = ["IntegratedGradients", "baseline_scores", "path_gradients"]
 
-EXPECTED_NODES: Final = 48  # nodes of a row that memory is set aside for; more need leave
-PROJECTIONS: Final = 32  # numbers that stand for a gradient when maps are compared
+EXPECTED_NODES: Final = 48  # nodes of a row that memory is reserved for; more need permission
+PROJECTIONS: Final = 32  # random projections by which maps are compared
 
 
 @final
 @dataclass(frozen=True)
 class IntegratedGradients(Method):
-    """The mean gradient on the way from the baseline, times the way. Each row takes as many steps as it needs.
+    """The mean gradient on the path from the baseline, times the difference from it. Each row takes as many steps as it needs.
 
     Attributes:
         baseline: see whybox.methods.saliency.baselines; several are averaged.
-        tol: completeness error wanted, relative to |score - base| (to a hundredth of what the score moves on the way, where that is more). The map must
-            not change by more than three times this (relative, Euclidean) from the next coarser rule. Rows that miss either are marked.
-        steps: a fixed number of Gauss-Legendre points instead; None: as many as `tol` takes.
+        tol: completeness error wanted, relative to |score - base| (to a hundredth of the score's total variation on the path, if that is more). The map must
+            not differ by more than three times this (relative, Euclidean) from that of the next coarser rule. Rows that miss either are marked.
+        steps: a fixed number of Gauss-Legendre points instead; None: as many as `tol` needs.
         max_steps: most gradients for a row and baseline.
     """
 
@@ -57,357 +57,376 @@ class IntegratedGradients(Method):
             check_whole_number("steps", self.steps)
         check_whole_number("max_steps", self.max_steps, MIN_NODES)
 
-    def reference(self, q: Question) -> Sequence[npt.NDArray[Any] | None]:
+    def reference(self, problem: SaliencyProblem) -> Sequence[npt.NDArray[Any] | None]:
         """The mean of the baselines."""
-        return middle(q, self.baseline)
+        return mean_baseline(problem, self.baseline)
 
-    def __call__(self, q: Question) -> MethodOutput:
+    def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps.
 
         Raises:
             LimitError: the gradients of a few steps of one row do not fit into the budget.
             OptionError: see resolve_baselines.
         """
-        q.needs_derivatives(self.name)
-        baselines = resolve_baselines(q, self.baseline)
-        bases = base_scores(q, baselines)
-        said = f"gradient integrated on the straight way from what stands for absent ({in_words(baselines)})"
+        problem.require_derivatives(self.name)
+        baselines = resolve_baselines(problem, self.baseline)
+        bases = baseline_scores(problem, baselines)
+        estimand = f"gradient integrated on the straight path from the baseline ({describe_baselines(baselines)})"
         if self.steps is not None:
             return MethodOutput(
-                self._fixed(q, baselines, self.steps),
+                self._fixed(problem, baselines, self.steps),
                 f"{self.steps} Gauss-Legendre points",
-                said,
+                estimand,
                 base=bases.mean(axis=0),
                 tolerance=self.tol,
-                extras={"steps": (("row",), np.full(q.rows, self.steps * len(baselines)))},
+                extras={"steps": (("row",), np.full(problem.rows, self.steps * len(baselines)))},
             )
-        walks = _Walks(q, baselines, bases, self)
-        walks.run()
-        tail = ("row", "output") if q.target.several else ("row",)
-        change = walks.change.max(axis=0)
+        pool = _PathPool(problem, baselines, bases, self)
+        pool.run()
+        tail = ("row", "output") if problem.target.several else ("row",)
+        change = pool.change.max(axis=0)
         return MethodOutput(
-            walks.maps,
-            f"adaptive, {' '.join(str(len(w)) for w in QUADRATURE_LEVELS)} Patterson points, else a trapezoidal rule halved in places",
-            said,
+            pool.maps,
+            f"adaptive, {' '.join(str(len(w)) for w in QUADRATURE_LEVELS)} Patterson points, else a trapezoidal rule refined locally",
+            estimand,
             base=bases.mean(axis=0),
             tolerance=self.tol,
-            allowed=walks.allowed.mean(axis=0),
-            settled=change <= 3 * self.tol,
-            notes=walks.notes(),
+            allowed=pool.allowed.mean(axis=0),
+            converged=change <= 3 * self.tol,
+            notes=pool.notes(),
             extras={
-                "steps": (("row",), walks.steps.sum(axis=0)),
-                "map_change": (tail, change if q.target.several else change[:, 0]),
+                "steps": (("row",), pool.steps.sum(axis=0)),
+                "map_change": (tail, change if problem.target.several else change[:, 0]),
             },
         )
 
-    def _fixed(self, q: Question, baselines: tuple[Baseline, ...], steps: int) -> Maps:
+    def _fixed(self, problem: SaliencyProblem, baselines: tuple[Baseline, ...], steps: int) -> Maps:
         """The same points for every row."""
         t, w = gauss_legendre(steps)
-        out = q.zeros()
-        everyone = np.arange(q.rows)
+        out = problem.zeros()
+        all_rows = np.arange(problem.rows)
         for k, baseline in enumerate(baselines):
-            sums = SampleSums(q)
-            for rows, step in q.pairs(steps, self.name if len(baselines) == 1 else f"{self.name} {k + 1}"):
-                alone, back = np.unique(rows, return_inverse=True)
-                _, _, grads = along(q, alone, baseline.rows(alone), back, t[step])
-                share = q.net.array(w[step].astype(np.float32))
+            sums = SampleSums(problem)
+            for rows, step in problem.sample_batches(
+                steps, self.name if len(baselines) == 1 else f"{self.name} {k + 1}"
+            ):
+                alone, path_of = np.unique(rows, return_inverse=True)
+                _, _, grads = path_gradients(problem, alone, baseline.rows(alone), path_of, t[step])
+                fractions = problem.net.array(w[step].astype(np.float32))
                 for target, of in enumerate(grads):
                     for i, g in enumerate(of):
                         if g is not None:
-                            sums.add(target, i, rows, g * _column(share, g))
-            starts = baseline.rows(everyone)
+                            sums.add(target, i, rows, g * _column(fractions, g))
+            starts = baseline.rows(all_rows)
             for maps, means in zip(out, sums.maps(1 / len(baselines)), strict=True):
-                for given, start, to, mean in zip(q.inputs, starts, maps, means, strict=True):
-                    if to is not None and mean is not None:
-                        np.add(to, mean * (given.x - start), out=to)
+                for input_, start, total, mean in zip(problem.inputs, starts, maps, means, strict=True):
+                    if total is not None and mean is not None:
+                        np.add(total, mean * (input_.x - start), out=total)
         return out
 
 
-def base_scores(q: Question, baselines: Sequence[Baseline]) -> Floats:
-    """Scores of the baselines, (baselines, rows, targets): one forward each where they are the same for all rows.
+def baseline_scores(problem: SaliencyProblem, baselines: Sequence[Baseline]) -> Floats:
+    """Scores of the baselines, (baselines, rows, targets): one forward each if all rows share them.
 
     Raises:
         NonFiniteError: one of them is NaN or infinite.
     """
-    everyone = np.arange(q.rows)
-    q.know(everyone)
-    out = np.empty((len(baselines), q.rows, q.target.count))
+    all_rows = np.arange(problem.rows)
+    problem.evaluate_rows(all_rows)
+    out = np.empty((len(baselines), problem.rows, problem.target.count))
     same = [k for k, b in enumerate(baselines) if b.same]
-    for n in range(0, len(same), q.at_once):
-        some = same[n : n + q.at_once]
-        parts = zip(*(baselines[k].rows(everyone[:1]) for k in some), strict=True)
-        said = q.net.numpy(q.net.forward(tuple(q.net.array(np.concatenate(part)) for part in parts)))
-        for k, answer in zip(some, said, strict=True):
-            out[k] = q.target.scores(np.broadcast_to(answer, (q.rows, *answer.shape)), everyone)
+    for n in range(0, len(same), problem.batch_size):
+        some = same[n : n + problem.batch_size]
+        parts = zip(*(baselines[k].rows(all_rows[:1]) for k in some), strict=True)
+        estimand = problem.net.numpy(
+            problem.net.forward(tuple(problem.net.array(np.concatenate(segment)) for segment in parts))
+        )
+        for k, answer in zip(some, estimand, strict=True):
+            out[k] = problem.target.scores(np.broadcast_to(answer, (problem.rows, *answer.shape)), all_rows)
     for k, baseline in enumerate(baselines):
-        for start in range(0, 0 if baseline.same else q.rows, q.at_once):
-            rows = everyone[start : start + q.at_once]
-            out[k, rows] = q.asked(tuple(q.net.array(a) for a in baseline.rows(rows)), rows)
+        for start in range(0, 0 if baseline.same else problem.rows, problem.batch_size):
+            rows = all_rows[start : start + problem.batch_size]
+            out[k, rows] = problem.evaluate(tuple(problem.net.array(a) for a in baseline.rows(rows)), rows)
     if not np.isfinite(out).all():
         k, row, _ = map(int, np.argwhere(~np.isfinite(out))[0])
         raise NonFiniteError(
-            f"the network answers what stands for absent in {{row}} ({baselines[k].said}) with NaN or infinity; choose another baseline.",
+            f"the network's output for the baseline of {{row}} ({baselines[k].description}) is NaN or infinite; choose another baseline.",
             row=row,
         )
     return out
 
 
-def along(
-    q: Question, rows: Indices, starts: Sequence[npt.NDArray[Any]], back: Indices, t: Floats
+def path_gradients(
+    problem: SaliencyProblem, rows: Indices, starts: Sequence[npt.NDArray[Any]], path_of: Indices, t: Floats
 ) -> tuple[list[Array], Floats, Grads]:
-    """Go a share `t` (m,) of ways from baselines to rows.
+    """Scores and gradients at fractions `t` (m,) of paths from baselines to rows.
 
     Args:
-        rows: where ways end, (ways,). starts: where they begin, for each input (ways, ...). back: which way each point is on, (m,).
+        rows: ends of the paths, (paths,). starts: their beginnings, for each input (paths, ...). path_of: the path of each point, (m,).
 
     Returns:
-        The ways from baseline to row, for each input (m, ...) (the row itself where it holds whole numbers); scores there, (m, targets); gradients.
+        Row less baseline for each input, (m, ...) (the row itself for whole numbers); scores at the points, (m, targets); gradients.
     """
-    net = q.net
-    share = net.array(t.astype(np.float32))
-    ways, at = [], []
-    for given, end, begin in zip(q.inputs, q.lift(rows), starts, strict=True):
-        if given.whole:
-            ways.append(net.take(end, back))
-            at.append(ways[-1])
+    net = problem.net
+    fractions = net.array(t.astype(np.float32))
+    displacements, at = [], []
+    for input_, end, begin in zip(problem.inputs, problem.to_device(rows), starts, strict=True):
+        if input_.whole:
+            displacements.append(net.take(end, path_of))
+            at.append(displacements[-1])
             continue
         start = net.array(begin)
-        ways.append(net.take(end - start, back))
-        at.append(net.take(start, back) + ways[-1] * _column(share, ways[-1]))
-    scores, grads = q.gradients(tuple(at), rows[back])
-    return ways, scores, grads
+        displacements.append(net.take(end - start, path_of))
+        at.append(net.take(start, path_of) + displacements[-1] * _column(fractions, displacements[-1]))
+    scores, grads = problem.gradients(tuple(at), rows[path_of])
+    return displacements, scores, grads
 
 
-def _column(share: Array, like: Array) -> Array:
+def _column(fractions: Array, like: Array) -> Array:
     """One number a row, to be multiplied with arrays of this shape."""
-    return share.reshape(-1, *(1,) * (len(like.shape) - 1))
+    return fractions.reshape(-1, *(1,) * (len(like.shape) - 1))
 
 
 @final
 @dataclass
 class _Chunk:
-    """Gradients times the way of some nodes, where the network computes: for each, whose it is and which of its nodes."""
+    """Gradients times displacement of some nodes, on the network's device; `task` and `slot`: whose node, and which one."""
 
     task: Indices
     slot: Indices
     values: list[list[Array | None]]
 
 
-class _Walks:
-    """All ways of all rows (a task is a row and a baseline), a pool of them at a time; those that are done leave it."""
+class _PathPool:
+    """All paths of all rows (a task is a row and a baseline), a pool of them at a time; finished ones leave the pool."""
 
     def __init__(
-        self, q: Question, baselines: tuple[Baseline, ...], bases: Floats, method: IntegratedGradients
+        self, problem: SaliencyProblem, baselines: tuple[Baseline, ...], bases: Floats, method: IntegratedGradients
     ) -> None:
-        self.q, self.baselines, self.bases, self.method = q, baselines, bases, method
-        count = (len(baselines), q.rows)
-        self.maps = q.zeros()
+        self.problem, self.baselines, self.bases, self.method = problem, baselines, bases, method
+        count = (len(baselines), problem.rows)
+        self.maps = problem.zeros()
         self.steps = np.zeros(count, dtype=np.int64)
-        self.change = np.zeros((*count, q.target.count))
-        self.allowed = np.zeros((*count, q.target.count))
-        self._scores = q.scores
-        self._signs = [None if i.whole else q.net.array(_signs(i.x.shape[1:])) for i in q.inputs]
-        self._at_start = [self._shadows_at(baseline) for baseline in baselines]
+        self.change = np.zeros((*count, problem.target.count))
+        self.allowed = np.zeros((*count, problem.target.count))
+        self._scores = problem.scores
+        self._signs = [None if i.whole else problem.net.array(_signs(i.x.shape[1:])) for i in problem.inputs]
+        self._start_projections = [self._baseline_projections(baseline) for baseline in baselines]
         self._pool: dict[int, AdaptiveQuadrature] = {}
         self._starts: dict[int, list[npt.NDArray[Any]]] = {}
-        self._leave: set[int] = set()
+        self._may_use_all: set[int] = set()
         self._chunks: list[_Chunk] = []
-        self._share_out()
+        self._divide_budget()
 
-    def _share_out(self) -> None:
+    def _divide_budget(self) -> None:
         """Divide the budget: derivatives in flight, and gradients that are kept until their weights are known."""
-        q = self.q
-        width = 8 if "64" in q.net.arithmetic else 4
-        node = width * q.target.count * sum(int(np.prod(i.x.shape[1:])) for i in q.inputs if not i.whole)
-        kept = max(q.budget // 2, q.budget - q.row_saved * q.at_once)
-        self.at_once = max(1, min(q.at_once, (q.budget - kept) // q.row_saved))
-        if self.at_once * q.row_saved + kept > q.budget:
-            kept = q.budget - q.row_saved * self.at_once
-        self._room = kept // (2 * node)  # as much again while maps are summed and compared
-        self.most = int(min(self.method.max_steps, self._room))
-        if self.most < min(self.method.max_steps, 2 * MIN_NODES):
+        problem = self.problem
+        max_paths = 8 if "64" in problem.net.arithmetic else 4
+        node = (
+            max_paths * problem.target.count * sum(int(np.prod(i.x.shape[1:])) for i in problem.inputs if not i.whole)
+        )
+        kept = max(problem.budget // 2, problem.budget - problem.row_bytes * problem.batch_size)
+        self.batch_size = max(1, min(problem.batch_size, (problem.budget - kept) // problem.row_bytes))
+        if self.batch_size * problem.row_bytes + kept > problem.budget:
+            kept = problem.budget - problem.row_bytes * self.batch_size
+        self._node_capacity = kept // (2 * node)  # the same again while maps are summed and compared
+        self.max_nodes = int(min(self.method.max_steps, self._node_capacity))
+        if self.max_nodes < min(self.method.max_steps, 2 * MIN_NODES):
             raise LimitError(
                 Argument("method", "integrated_gradients"),
-                f" keeps {node / 1e6:,.1f} MB a step and row until the row is done, beside {q.row_saved / 1e6:,.0f} MB for a derivative: "
-                f"that does not fit into the budget of {q.budget / 1e6:,.0f} MB. Raise it, explain fewer targets at a time, or give ",
+                f" keeps {node / 1000000.0:,.1f} MB a step and row until the row is finished, beside {problem.row_bytes / 1000000.0:,.0f} MB "
+                f"for a derivative: that does not fit into the budget of {problem.budget / 1000000.0:,.0f} MB. Raise it, explain fewer targets "
+                "at a time, or give ",
                 Argument("steps", 50),
                 ".",
             )
-        self.soft = min(EXPECTED_NODES, self.most)
-        self.width = int(max(1, min(2 * self.at_once, 1 + (self._room - self.most) // self.soft)))
+        self.expected_nodes = min(EXPECTED_NODES, self.max_nodes)
+        self.max_paths = int(
+            max(1, min(2 * self.batch_size, 1 + (self._node_capacity - self.max_nodes) // self.expected_nodes))
+        )
 
     def run(self) -> None:
-        """Add nodes until every row is done."""
-        tasks = len(self.baselines) * self.q.rows
+        """Evaluate nodes until every row is finished."""
+        tasks = len(self.baselines) * self.problem.rows
         waiting = iter(range(tasks))
         with progress_counter(
             tasks, description=self.method.name, unit="rows" if len(self.baselines) == 1 else "rows x baselines"
         ) as tick:
             while True:
-                while self._fits(len(self._leave), len(self._pool) + 1) and (task := next(waiting, None)) is not None:
-                    self._pool[task] = self._begun(task)
+                while (
+                    self._fits_budget(len(self._may_use_all), len(self._pool) + 1)
+                    and (task := next(waiting, None)) is not None
+                ):
+                    self._pool[task] = self._begin(task)
                 if not self._pool:
                     return
-                self._ask()
-                tick(self._sort_out())
+                self._evaluate_nodes()
+                tick(self._retire_finished())
 
-    def _fits(self, much: int, all_: int) -> bool:
-        """Whether so many ways fit, so many of which may take all steps; one that may is always among them."""
-        return all_ <= self.width and max(much, 1) * self.most + (all_ - max(much, 1)) * self.soft <= self._room
+    def _fits_budget(self, much: int, all_: int) -> bool:
+        """True if so many paths fit, `much` of which may take all steps; at least one always may."""
+        return (
+            all_ <= self.max_paths
+            and max(much, 1) * self.max_nodes + (all_ - max(much, 1)) * self.expected_nodes <= self._node_capacity
+        )
 
     def notes(self) -> tuple[str, ...]:
-        """What the reader should know."""
-        if self.most < self.method.max_steps and (self.steps >= self.most).any():
-            return (f"the budget allowed {self.most} steps a row, fewer than max_steps={self.method.max_steps}",)
+        """Notes for the evidence."""
+        if self.max_nodes < self.method.max_steps and (self.steps >= self.max_nodes).any():
+            return (f"the budget allowed {self.max_nodes} steps a row, fewer than max_steps={self.method.max_steps}",)
         return ()
 
-    def _begun(self, task: int) -> AdaptiveQuadrature:
-        q, (k, row) = self.q, divmod(task, self.q.rows)
+    def _begin(self, task: int) -> AdaptiveQuadrature:
+        problem, (k, row) = self.problem, divmod(task, self.problem.rows)
         last, first = self._scores[row], self.bases[k, row]
-        rounding = (4e-3 if "16" in q.net.arithmetic else 1e-6) * (np.abs(last) + np.abs(first)) + 1e-12
+        rounding = (4e-3 if "16" in problem.net.arithmetic else 1e-6) * (np.abs(last) + np.abs(first)) + 1e-12
         scale = np.abs(last - self.bases[:, row].mean(axis=0))
         self._starts[task] = self.baselines[k].rows(np.array([row]))
         tol = self.method.tol
         return AdaptiveQuadrature.at_start(
-            first, last, scale, rounding, tol, 3 * tol, self.most, self._at_start[k][row]
+            first, last, scale, rounding, tol, 3 * tol, self.max_nodes, self._start_projections[k][row]
         )
 
-    def _shadows_at(self, baseline: Baseline) -> Floats:
-        """Shadows of the gradient at the baseline times the way, (rows, targets, k). Where all rows share it, one gradient for each target there is."""
-        q, net = self.q, self.q.net
-        _, some, which = np.unique(q.target.where, axis=1, return_index=True, return_inverse=True)
-        shared = baseline.same and len(some) <= q.at_once
+    def _baseline_projections(self, baseline: Baseline) -> Floats:
+        """Projections of the gradient at the baseline times displacement, (rows, targets, k). If all rows share the baseline, one gradient for each target."""
+        problem, net = self.problem, self.problem.net
+        _, some, which = np.unique(problem.target.positions, axis=1, return_index=True, return_inverse=True)
+        shared = baseline.same and len(some) <= problem.batch_size
         if shared:
-            grads = q.gradients(tuple(net.array(a) for a in baseline.rows(some)), some, check=False)[1]
+            grads = problem.gradients(tuple(net.array(a) for a in baseline.rows(some)), some, check=False)[1]
         out = []
-        for start in range(0, q.rows, q.at_once):
-            rows = np.arange(start, min(start + q.at_once, q.rows))
-            ends = q.lift(rows)
+        for start in range(0, problem.rows, problem.batch_size):
+            rows = np.arange(start, min(start + problem.batch_size, problem.rows))
+            ends = problem.to_device(rows)
             begins = [
-                x if i.whole else net.array(a) for i, x, a in zip(q.inputs, ends, baseline.rows(rows), strict=True)
+                x if i.whole else net.array(a)
+                for i, x, a in zip(problem.inputs, ends, baseline.rows(rows), strict=True)
             ]
-            ways = [x if i.whole else x - a for i, x, a in zip(q.inputs, ends, begins, strict=True)]
+            displacements = [x if i.whole else x - a for i, x, a in zip(problem.inputs, ends, begins, strict=True)]
             if shared:
                 mine = which.reshape(-1)[rows]
                 here: Grads = [tuple(None if g is None else net.take(g, mine) for g in of) for of in grads]
             else:
-                here = q.gradients(tuple(begins), rows, check=False)[1]
-            out.append(np.stack([self._shadow(of) for of in self._times(ways, here)], axis=1))
+                here = problem.gradients(tuple(begins), rows, check=False)[1]
+            out.append(np.stack([self._project(of) for of in self._gradient_times_path(displacements, here)], axis=1))
         return np.concatenate(out)
 
-    def _times(self, ways: list[Array], grads: Grads) -> list[list[Array | None]]:
-        """Gradients times ways, for each target and input; None for an input that is held, which may have a gradient (a mask of floats)."""
+    def _gradient_times_path(self, displacements: list[Array], grads: Grads) -> list[list[Array | None]]:
+        """Gradients times displacements, for each target and input; None for held inputs, which may have a gradient (a mask of floats)."""
         return [
-            [None if i.whole or g is None else way * g for i, way, g in zip(self.q.inputs, ways, of, strict=True)]
+            [
+                None if i.whole or g is None else displacement * g
+                for i, displacement, g in zip(self.problem.inputs, displacements, of, strict=True)
+            ]
             for of in grads
         ]
 
-    def _shadow(self, values: Sequence[Array | None]) -> Floats:
-        """Shadows of gradients times ways, of all inputs, (m, k)."""
+    def _project(self, values: Sequence[Array | None]) -> Floats:
+        """Projections of gradients times displacements, of all inputs, (m, k)."""
         pairs = zip(values, self._signs, strict=True)
-        return np.concatenate([_shadow(self.q.net, a * signs) for a, signs in pairs if a is not None], axis=1)
+        return np.concatenate([_project(self.problem.net, a * signs) for a, signs in pairs if a is not None], axis=1)
 
-    def _ask(self) -> None:
-        """Take the gradients that the walks want next, as many at a time as may go through together."""
-        wants: list[tuple[int, Floats]] = []
+    def _evaluate_nodes(self) -> None:
+        """Evaluate the nodes that the walks need next, one micro-batch at a time."""
+        requests: list[tuple[int, Floats]] = []
         for task, walk in self._pool.items():
             t = walk.next_nodes()
-            if len(walk.t) + len(t) > self.soft and task not in self._leave:
-                if not self._fits(len(self._leave) + 1, len(self._pool)):
-                    continue  # it waits until another one is done
-                self._leave.add(task)
-            wants.append((task, t))
-        whose = np.concatenate([np.full(len(t), task) for task, t in wants])
-        slots = np.concatenate([len(self._pool[task].t) + np.arange(len(t)) for task, t in wants])
-        at = np.concatenate([t for _, t in wants])
-        f, h = (np.empty((len(at), self.q.target.count)) for _ in range(2))
-        shadows: list[Floats] = []
-        for part in np.array_split(np.arange(len(at)), -(-len(at) // self.at_once)):
-            f[part], h[part], shadow = self._gradients(whose[part], slots[part], at[part])
-            shadows.append(shadow)
-        shadow = np.concatenate(shadows)
+            if len(walk.t) + len(t) > self.expected_nodes and task not in self._may_use_all:
+                if not self._fits_budget(len(self._may_use_all) + 1, len(self._pool)):
+                    continue  # it waits until another one is finished
+                self._may_use_all.add(task)
+            requests.append((task, t))
+        whose = np.concatenate([np.full(len(t), task) for task, t in requests])
+        slots = np.concatenate([len(self._pool[task].t) + np.arange(len(t)) for task, t in requests])
+        at = np.concatenate([t for _, t in requests])
+        f, h = (np.empty((len(at), self.problem.target.count)) for _ in range(2))
+        projections: list[Floats] = []
+        for segment in np.array_split(np.arange(len(at)), -(-len(at) // self.batch_size)):
+            f[segment], h[segment], projection = self._gradients(whose[segment], slots[segment], at[segment])
+            projections.append(projection)
+        projection = np.concatenate(projections)
         start = 0
-        for task, t in wants:
+        for task, t in requests:
             mine = np.arange(start, start + len(t))
-            self._pool[task].add_nodes(t, f[mine], h[mine], shadow[mine])
+            self._pool[task].add_nodes(t, f[mine], h[mine], projection[mine])
             start += len(t)
 
     def _gradients(self, tasks: Indices, slots: Indices, t: Floats) -> tuple[Floats, Floats, Floats]:
-        """Scores, derivatives along the way and shadows of gradients at these nodes; the gradients are kept."""
-        net = self.q.net
-        alone, back = np.unique(tasks, return_inverse=True)
+        """Scores, derivatives along the path and projections of gradients at these nodes; the gradients are kept."""
+        net = self.problem.net
+        alone, path_of = np.unique(tasks, return_inverse=True)
         starts = [np.concatenate(a) for a in zip(*(self._starts[int(task)] for task in alone), strict=True)]
-        ways, f, grads = along(self.q, alone % self.q.rows, starts, back, t)
-        values = self._times(ways, grads)
+        displacements, f, grads = path_gradients(self.problem, alone % self.problem.rows, starts, path_of, t)
+        values = self._gradient_times_path(displacements, grads)
         self._chunks.append(_Chunk(tasks, slots, values))
-        h, shadows = np.zeros(f.shape), []
+        h, projections = np.zeros(f.shape), []
         for target, of in enumerate(values):
             for a in of:
                 if a is not None:
                     h[:, target] += net.numpy(a.reshape(len(t), -1).sum(1))
-            shadows.append(self._shadow(of))
-        return f, h, np.stack(shadows, axis=1)
+            projections.append(self._project(of))
+        return f, h, np.stack(projections, axis=1)
 
-    def _sort_out(self) -> int:
-        """Compare maps where that is worth it, and let go of the rows that are done; return how many."""
-        ripe = [task for task, walk in self._pool.items() if walk.is_full() or walk.seems_converged()]
-        gone: list[int] = []
-        if ripe:
-            maps, change = self._compared(ripe)
-            for n, task in enumerate(ripe):
+    def _retire_finished(self) -> int:
+        """Compare maps of rows that may be finished, and remove those that are; return their number."""
+        candidates = [task for task, walk in self._pool.items() if walk.is_full() or walk.seems_converged()]
+        finished: list[int] = []
+        if candidates:
+            maps, change = self._compare_maps(candidates)
+            for n, task in enumerate(candidates):
                 walk = self._pool[task]
                 if (change[n] <= walk.map_tol).all() or walk.is_full():
                     self._finish(task, n, maps, change[n])
-                    gone.append(task)
+                    finished.append(task)
                 else:
                     walk.reject(change[n])
-        for task in gone:
+        for task in finished:
             del self._pool[task], self._starts[task]
-        self._leave -= set(gone)
+        self._may_use_all -= set(finished)
         for walk in self._pool.values():
             walk.refine()
-        if gone:
-            self._forget(np.array(gone))
-        return len(gone)
+        if finished:
+            self._free_memory(np.array(finished))
+        return len(finished)
 
     def _finish(self, task: int, n: int, maps: Maps, change: Floats) -> None:
-        walk, (k, row) = self._pool[task], divmod(task, self.q.rows)
+        walk, (k, row) = self._pool[task], divmod(task, self.problem.rows)
         self.steps[k, row], self.allowed[k, row] = len(walk.t), walk.allowed
         self.change[k, row] = np.maximum(change, walk.start_change())
         for of, mine in zip(self.maps, maps, strict=True):
-            for to, a in zip(of, mine, strict=True):
-                if to is not None and a is not None:
-                    to[row] += a[n] / len(self.baselines)
+            for total, a in zip(of, mine, strict=True):
+                if total is not None and a is not None:
+                    total[row] += a[n] / len(self.baselines)
 
-    def _compared(self, tasks: list[int]) -> tuple[Maps, Floats]:
-        """Maps of these tasks, and how far they are from those of the coarser rule, (tasks, targets)."""
-        net, place = self.q.net, {task: n for n, task in enumerate(tasks)}
+    def _compare_maps(self, tasks: list[int]) -> tuple[Maps, Floats]:
+        """Maps of these tasks, and their distance from those of the coarser rule, (tasks, targets)."""
+        net, place = self.problem.net, {task: n for n, task in enumerate(tasks)}
         rules = [self._pool[task].weights() for task in tasks]
         maps: Maps = []
-        change = np.zeros((len(tasks), self.q.target.count))
+        change = np.zeros((len(tasks), self.problem.target.count))
         chosen = []
         for chunk in self._chunks:
             here = np.flatnonzero(np.isin(chunk.task, tasks))
             if len(here):
-                to = np.array([place[task] for task in chunk.task[here]])
-                both = np.array([[r[slot] for r in rules[n]] for n, slot in zip(to, chunk.slot[here], strict=True)])
-                chosen.append((chunk, here, to, both.astype(np.float32)))
-        for target in range(self.q.target.count):
+                total = np.array([place[task] for task in chunk.task[here]])
+                both = np.array([[r[slot] for r in rules[n]] for n, slot in zip(total, chunk.slot[here], strict=True)])
+                chosen.append((chunk, here, total, both.astype(np.float32)))
+        for target in range(self.problem.target.count):
             of: list[npt.NDArray[Any] | None] = []
             squares = np.zeros((2, len(tasks)))
-            for i, given in enumerate(self.q.inputs):
-                if given.whole:
+            for i, input_ in enumerate(self.problem.inputs):
+                if input_.whole:
                     of.append(None)
                     continue
-                zeros = np.zeros((len(tasks), *given.x.shape[1:]), dtype=np.float32)
-                fine, apart = net.array(zeros), net.array(zeros.copy())
-                for chunk, here, to, both in chosen:
+                zeros = np.zeros((len(tasks), *input_.x.shape[1:]), dtype=np.float32)
+                fine, difference = net.array(zeros), net.array(zeros.copy())
+                for chunk, here, total, both in chosen:
                     a = chunk.values[target][i]
                     a = a if len(here) == len(chunk.task) else net.take(a, here)
-                    fine = net.add_at(fine, to, a * _column(net.array(np.ascontiguousarray(both[:, 0])), a))
+                    fine = net.add_at(fine, total, a * _column(net.array(np.ascontiguousarray(both[:, 0])), a))
                     weight = np.ascontiguousarray(both[:, 0] - both[:, 1])
-                    apart = net.add_at(apart, to, a * _column(net.array(weight), a))
-                for n, a in enumerate((fine, apart)):
+                    difference = net.add_at(difference, total, a * _column(net.array(weight), a))
+                for n, a in enumerate((fine, difference)):
                     squares[n] += net.numpy((a * a).reshape(len(tasks), -1).sum(1))
                 of.append(net.numpy(fine))
             maps.append(of)
@@ -415,16 +434,16 @@ class _Walks:
             change[:, target] = np.sqrt(squares[1]) / np.maximum(np.maximum(np.sqrt(squares[0]), floor), 1e-30)
         return maps, change
 
-    def _forget(self, gone: Indices) -> None:
-        """Give back the memory of rows that are done."""
+    def _free_memory(self, finished: Indices) -> None:
+        """Free the memory of finished rows."""
         left = []
         for chunk in self._chunks:
-            stay = np.flatnonzero(~np.isin(chunk.task, gone))
+            stay = np.flatnonzero(~np.isin(chunk.task, finished))
             if not len(stay):
                 continue
             if len(stay) < len(chunk.task):
                 chunk.values = [
-                    [None if a is None else self.q.net.take(a, stay) + 0.0 for a in of] for of in chunk.values
+                    [None if a is None else self.problem.net.take(a, stay) + 0.0 for a in of] for of in chunk.values
                 ]
                 chunk.task, chunk.slot = chunk.task[stay], chunk.slot[stay]
             left.append(chunk)
@@ -432,17 +451,17 @@ class _Walks:
 
 
 def _signs(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Signs for random projections; the same in every run, for they decide how a row is walked."""
+    """Signs for random projections; the same in every run, for they decide the nodes of a row."""
     return np.random.default_rng(0).choice(np.array([-1.0, 1.0], dtype=np.float32), size=(1, *shape))
 
 
-def _shadow(net: Differentiable, a: Array) -> Floats:
-    """Sums over parts of each row, (m, at most PROJECTIONS + 1)."""
+def _project(net: Differentiable, a: Array) -> Floats:
+    """Sums over segments of each row, (m, at most PROJECTIONS + 1)."""
     flat = a.reshape(a.shape[0], -1)
     count = flat.shape[1]
     if count <= PROJECTIONS:
         return net.numpy(flat)
-    part = count // PROJECTIONS
-    sums = net.numpy(flat[:, : part * PROJECTIONS].reshape(a.shape[0], PROJECTIONS, part).sum(2))
-    rest = net.numpy(flat[:, part * PROJECTIONS :].sum(1)) if count % PROJECTIONS else np.zeros(len(sums))
+    segment = count // PROJECTIONS
+    sums = net.numpy(flat[:, : segment * PROJECTIONS].reshape(a.shape[0], PROJECTIONS, segment).sum(2))
+    rest = net.numpy(flat[:, segment * PROJECTIONS :].sum(1)) if count % PROJECTIONS else np.zeros(len(sums))
     return np.column_stack([sums, rest])

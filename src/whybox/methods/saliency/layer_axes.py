@@ -1,4 +1,4 @@
-"""How a layer is read: names of its axes, tokens laid out on a grid, the user's own arrangement."""
+"""How a layer's output is read: names of its axes, tokens laid out on a grid, the user's own arrangement."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import Argument, OptionError
-from whybox.methods.saliency.problem import Question
+from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.models.differentiable import Array
 
-__all__ = ["CHANNEL", "TOKEN", "Known", "LayerAxes", "checked_axes", "checked_grid", "only_moves", "spread"]
+__all__ = ["CHANNEL", "TOKEN", "KnownAxes", "LayerAxes", "axis_names", "check_reshape", "checked_axes", "checked_grid"]
 
 CHANNEL: Final = "channel"
 TOKEN: Final = "token"  # noqa: S105  # an axis
@@ -21,8 +21,8 @@ TOKEN: Final = "token"  # noqa: S105  # an axis
 
 @final
 @dataclass(frozen=True)
-class Known:
-    """Names of axes, and how many tokens at the end stand for no place, as they were found before: they are not looked for again."""
+class KnownAxes:
+    """Names of axes, and the number of tokens at the end without a position, as they were found before."""
 
     names: tuple[str, ...]
     spare: int
@@ -31,18 +31,18 @@ class Known:
 @final
 @dataclass(frozen=True)
 class LayerAxes:
-    """How what a layer outputs is read.
+    """How a layer's output is read.
 
     Attributes:
-        layer: its name. names: of its axes behind the rows, once `placed`: ``"channel"`` and those of the input's places.
-        found: how they are known, in words. order: of the axes of places, as the input has them.
-        grid: places that tokens are laid out on; None: the layer has no axis of tokens. skip, spare: how many tokens before and after them stand for no place.
-        reshape: the user's own arrangement, which comes first. notes: what the reader should know.
+        layer: its name. names: of its axes after the rows, once arranged: ``"channel"`` and those of the input's positions.
+        origin: how they are known, in words. order: of the position axes, as the input has them.
+        grid: on which tokens are laid out; None: the layer has no token axis. skip, spare: number of tokens without a position at the beginning and the end.
+        reshape: the user's own arrangement, which is applied first. notes: for the evidence.
     """
 
     layer: str
     names: tuple[str, ...]
-    found: str
+    origin: str
     order: tuple[int, ...]
     grid: tuple[int, ...] | None = None
     skip: int = 0
@@ -52,38 +52,38 @@ class LayerAxes:
 
     @property
     def channel(self) -> int:
-        """The axis of channels, once placed."""
-        return spread(self.names, self.grid).index(CHANNEL) + 1
+        """The channel axis, once arranged."""
+        return axis_names(self.names, self.grid).index(CHANNEL) + 1
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """Options that name all of this, to ask again."""
+        """Options that name all of this, for another run."""
         grid = None if self.grid is None else list(self.grid)
         return {"layer": self.layer, "layer_axes": list(self.names), "grid": grid, "spare": self.spare}
 
-    def placed(self, a: Array) -> Array:
-        """(m, ...) as the layer puts it out -> channels and places as axes of their own, tokens of no place left out."""
+    def arrange(self, a: Array) -> Array:
+        """(m, ...) as the layer outputs it -> channels and positions as axes of their own, without tokens that have no position."""
         if self.reshape is not None:
             a = self.reshape(a)
         if self.grid is None:
             return a
         at = self.names.index(TOKEN) + 1
         shape = tuple(map(int, a.shape))
-        kept = a[(slice(None),) * at + (slice(self.skip, self.skip + int(np.prod(self.grid))),)]
-        return kept.reshape((*shape[:at], *self.grid, *shape[at + 1 :]))
+        selected = a[(slice(None),) * at + (slice(self.skip, self.skip + int(np.prod(self.grid))),)]
+        return selected.reshape((*shape[:at], *self.grid, *shape[at + 1 :]))
 
-    def turned(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Maps (m, *places in the layer's order) -> (m, *places in the input's order)."""
+    def to_input_order(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Maps (m, *positions in the layer's order) -> (m, *positions in the input's order)."""
         return np.transpose(maps, (0, *(1 + k for k in self.order)))
 
     def __str__(self) -> str:
         left = "".join(f", the {end} {n} left out" for end, n in (("first", self.skip), ("last", self.spare)) if n)
         own = " after reshape" if self.reshape is not None else ""
-        return f"{self.layer!r} (row, {', '.join(self.names)}{own}: {self.found}{left})"
+        return f"{self.layer!r} (row, {', '.join(self.names)}{own}: {self.origin}{left})"
 
 
-def spread(names: Sequence[str], grid: Sequence[int] | None) -> list[str]:
-    """Names of axes, tokens laid out on their grid."""
+def axis_names(names: Sequence[str], grid: Sequence[int] | None) -> list[str]:
+    """Names of axes, with the axes of the grid in place of the token axis."""
     return [
         n
         for name in names
@@ -91,19 +91,19 @@ def spread(names: Sequence[str], grid: Sequence[int] | None) -> list[str]:
     ]
 
 
-def checked_axes(given: Any) -> tuple[str, ...] | Known | None:
+def checked_axes(given: Any) -> tuple[str, ...] | KnownAxes | None:
     """Names of axes as an option: a sequence of them, or one text with commas.
 
     Raises:
         OptionError: something else.
     """
-    if given is None or isinstance(given, Known):
+    if given is None or isinstance(given, KnownAxes):
         return given
     names = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
     if not isinstance(names, (list, tuple)) or not names or not all(isinstance(n, str) and n for n in names):
         raise OptionError(
             Argument("layer_axes", given),
-            ": name the axes of the layer behind the rows, in its own order, such as ('y', 'x', 'channel') or ('token', 'channel').",
+            ": name the axes of the layer after the rows, in its own order, such as ('y', 'x', 'channel') or ('token', 'channel').",
         )
     names = tuple("channel" if n == "channels" else "token" if n == "tokens" else n for n in names)
     if len(set(names)) < len(names) or CHANNEL not in names:
@@ -114,10 +114,10 @@ def checked_axes(given: Any) -> tuple[str, ...] | Known | None:
 
 
 def checked_grid(given: Any) -> tuple[int, ...] | None:
-    """Places that tokens are laid out on.
+    """The grid of tokens as an option.
 
     Raises:
-        OptionError: no positive whole numbers.
+        OptionError: these are not positive whole numbers.
     """
     if given is None:
         return None
@@ -128,13 +128,13 @@ def checked_grid(given: Any) -> tuple[int, ...] | None:
         or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes)
     ):
         raise OptionError(
-            Argument("grid", given), ": how many tokens there are along each axis of the input, such as (14, 14)."
+            Argument("grid", given), ": give the number of tokens along each axis of the input, such as (14, 14)."
         )
     return tuple(map(int, sizes))
 
 
-def only_moves(q: Question, reshape: Any, layer: str, shape: tuple[int, ...]) -> None:
-    """A user's arrangement may take and move numbers and nothing else: it is shown the number of each place, in digits that every type holds.
+def check_reshape(problem: SaliencyProblem, reshape: Any, layer: str, shape: tuple[int, ...]) -> None:
+    """Check that a user's arrangement only selects and moves numbers: it is given the index of each position, in digits that every type holds.
 
     Raises:
         OptionError: it does something else.
@@ -144,16 +144,19 @@ def only_moves(q: Question, reshape: Any, layer: str, shape: tuple[int, ...]) ->
     rows = 2
     count = rows * int(np.prod(shape[1:]))
     index = np.arange(count).reshape(rows, *shape[1:])
-    found, base = None, 1
-    while base < count or found is None:
-        digits = reshape(q.net.array((index // base % 128).astype(np.float32)))
-        out = q.net.numpy(digits) if hasattr(digits, "shape") and q.net.is_own_array(digits) else None
+    positions, base = None, 1
+    while base < count or positions is None:
+        digits = reshape(problem.net.array((index // base % 128).astype(np.float32)))
+        out = problem.net.numpy(digits) if hasattr(digits, "shape") and problem.net.is_own_array(digits) else None
         if out is None or out.ndim < 2 or len(out) != rows:
-            raise OptionError(Argument("reshape", example=""),
-f" must answer with an array of the network's library whose first axis is the rows; of layer {layer!r}, {shape[1:]} for a "
-f"row, it made {type(digits).__name__}{'' if out is None else f' of shape {out.shape}'}.")  # fmt: skip
-        found, base = (0 if found is None else found) + out * base, base * 128
-    flat = np.asarray(found).reshape(rows, -1)
+            kind = type(digits).__name__ + ("" if out is None else f" of shape {out.shape}")
+            raise OptionError(
+                Argument("reshape", example=""),
+                " must return an array of the network's library whose first axis is the rows; for "
+                f"layer {layer!r}, {shape[1:]} for a row, it returned {kind}.",
+            )
+        positions, base = (0 if positions is None else positions) + out * base, base * 128
+    flat = np.asarray(positions).reshape(rows, -1)
     each = [np.unique(row) for row in flat]
     own = all(
         len(u) == flat.shape[1] and (u // (count // rows) == r).all() and (u == np.rint(u)).all()
@@ -162,6 +165,6 @@ f"row, it made {type(digits).__name__}{'' if out is None else f' of shape {out.s
     if not own:
         raise OptionError(
             Argument("reshape", example=""),
-            " may choose, move and reshape what the layer outputs, within each row and each number once; it must not compute with it, "
-            "since derivatives go through it too.",
+            " may select, move and reshape the layer's output, within each row and each number once; it must not compute with it, since "
+            "derivatives pass through it too.",
         )

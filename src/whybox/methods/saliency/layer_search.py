@@ -1,4 +1,4 @@
-"""Which layer, and which of its axes are channels, places, tokens: from the user or from the network, never from where libraries usually have them."""
+"""Finds a layer, and which of its axes are channels, positions, tokens: from the user or by evaluating the network, never from a library's habit."""
 
 from __future__ import annotations
 
@@ -11,195 +11,201 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, UnsupportedModelError
-from whybox.methods.saliency.axis_probe import Changes, Order, growth, observe, orders
-from whybox.methods.saliency.layer_axes import CHANNEL, TOKEN, Known, LayerAxes, only_moves, spread
-from whybox.methods.saliency.problem import Question
+from whybox.methods.saliency.axis_probe import Changes, Order, growing_axes, possible_orders, probe_changes
+from whybox.methods.saliency.layer_axes import CHANNEL, TOKEN, KnownAxes, LayerAxes, axis_names, check_reshape
+from whybox.methods.saliency.problem import SaliencyProblem
 
 __all__ = ["find_layer", "read_layer"]
 
-GIVEN: Final = "as given"
-EXTRA: Final = 5  # tokens beside those of places, where no grid is given: class, distillation and register tokens
-LIKE: Final = 0.9  # share of one part of the input in a token's changes, beside the usual one, from which on the token may be a place
-CLEARER: Final = 0.05  # and how much more than the least it must be
-TRIES: Final = 8  # layers whose response is looked at, from the last one back
+GIVEN_AXES: Final = "as given"
+MAX_EXTRA_TOKENS: Final = 5  # tokens without a position, if no grid is given: class, distillation and register tokens
+MIN_LIKENESS: Final = 0.9  # share of one part of the input in a token's changes, relative to the median, from which on the token may be a position
+MIN_MARGIN: Final = 0.05  # by which it must exceed the smallest
+MAX_LAYERS_TRIED: Final = 8  # layers whose response is checked, from the last one back
 
 
-def find_layer(q: Question, which: int) -> LayerAxes:
-    """The last layer that outputs channels on a grid of more than one place, and whose axes can be found.
+def find_layer(problem: SaliencyProblem, input_index: int) -> LayerAxes:
+    """The last layer that outputs channels on a grid of more than one position, and whose axes can be found.
 
     Raises:
         UnsupportedModelError: there is none.
     """
-    met = q.net.blocks(q.lift(np.zeros(1, dtype=np.intp)))
-    times = Counter(name for name, _ in met)
-    rank = q.inputs[which].x.ndim
-    fit = [(n, s) for n, s in reversed(met) if len(s) == rank and s[0] == 1 == times[n] and int(np.prod(s)) > 1]
-    grown, tried = growth(q, which) if fit else None, 0
+    layers = problem.net.blocks(problem.to_device(np.zeros(1, dtype=np.intp)))
+    times = Counter(name for name, _ in layers)
+    rank = problem.inputs[input_index].x.ndim
+    fit = [(n, s) for n, s in reversed(layers) if len(s) == rank and s[0] == 1 == times[n] and int(np.prod(s)) > 1]
+    grown, tried = growing_axes(problem, input_index) if fit else None, 0
     for name, shape in fit:
         assert grown is not None  # noqa: S101  # there is a layer
-        possible = orders(shape, grown(name, shape))
+        possible = possible_orders(shape, grown(name, shape))
         if len(possible) == 1 and all(shape[axis] == 1 for axis in possible[0].places):
             continue
-        if len(possible) > 1 and sum(n > 1 for n in shape[1:]) < 2:  # a vector: channels behind a pool, most likely
+        if len(possible) > 1 and sum(n > 1 for n in shape[1:]) < 2:  # a vector: channels after a pool, most likely
             continue
         try:
-            found = _read(q, which, name, shape, possible)
-        except UnsupportedModelError:  # what it outputs has no rows
+            found = _find_axes(problem, input_index, name, shape, possible)
+        except UnsupportedModelError:  # its output has no row axis
             continue
         if isinstance(found, LayerAxes):
-            return replace(found, notes=(*found.notes, *_tokens_after(met, name, rank)))
+            return replace(found, notes=(*found.notes, *_tokens_after(layers, name, rank)))
         tried += 1
-        if tried == TRIES:
+        if tried == MAX_LAYERS_TRIED:
             break
     if not fit:
         raise UnsupportedModelError(
-            f"no layer of {q.net.kind} outputs channels on a grid of more than one place (among those that are called once); name one: ",
+            f"no layer of {problem.net.kind} outputs channels on a grid of more than one position (among those that run once); name one: ",
             Argument("layer", example="..."),
             " (of transformers with ",
             Argument("layer_axes", ("token", "channel")),
             ").",
         )
     raise UnsupportedModelError(
-        f"no layer of {q.net.kind} has axes that can be found for certain: which are {_listed(_places(q, which))} and which holds "
-        f"channels (looked at: {', '.join(repr(n) for n, _ in fit[:TRIES])}); name one, and its axes in its own order: ",
+        f"no layer of {problem.net.kind} has axes that can be found for certain: which are "
+        f"{_join_words(_position_names(problem, input_index))} and which holds channels (looked at: "
+        f"{', '.join((repr(n) for n, _ in fit[:MAX_LAYERS_TRIED]))}); name one, and its axes in its own order: ",
         Argument("layer", example="..."),
         ", ",
-        Argument("layer_axes", example=_example(q, which)),
-        f". If axis {q.inputs[which].channel} of the input does not hold its channels: ",
+        Argument("layer_axes", example=str(_example(problem, input_index))),
+        f". If axis {problem.inputs[input_index].channel} of the input does not hold its channels: ",
         Argument("channel_axis", example="..."),
     )
 
 
-def _tokens_after(met: Sequence[tuple[str, tuple[int, ...]]], layer: str, rank: int) -> tuple[str, ...]:
-    """A note where layers behind this one output tokens, as those of transformers do: the last grid is then their first layer."""
-    behind = met[[name for name, _ in met].index(layer) + 1 :]
+def _tokens_after(layers: Sequence[tuple[str, tuple[int, ...]]], layer: str, rank: int) -> tuple[str, ...]:
+    """A note if later layers output tokens, as those of transformers do: the last grid is then the first layer."""
+    behind = layers[[name for name, _ in layers].index(layer) + 1 :]
     tokens = [(n, s) for n, s in behind if len(s) == 3 != rank and min(s[1:]) > 1]
     if not tokens:
         return ()
     name, shape = tokens[-1]
     return (
         (
-            f"behind layer {layer!r}, the last one on a grid, {len(tokens)} layers output three axes, as of tokens (the last: {name!r}, {shape[1]} x {shape[2]}); "
+            f"after layer {layer!r}, the last one on a grid, {len(tokens)} layers output three axes, like tokens (the last: {name!r}, {shape[1]} x {shape[2]}); "
             "for a map there: layer=..., layer_axes=('token', 'channel')"
         ),
     )
 
 
 def read_layer(
-    q: Question,
-    which: int,
+    problem: SaliencyProblem,
+    input_index: int,
     layer: str,
-    names: tuple[str, ...] | Known | None,
+    names: tuple[str, ...] | KnownAxes | None,
     grid: tuple[int, ...] | None,
     reshape: Any,
 ) -> LayerAxes:
-    """What the axes of a layer are.
+    """The axes of a layer.
 
     Args:
-        q, which: the question, and the input whose places are shown. layer: its name. names, grid, reshape: as the user gave them.
+        problem, input_index: the problem, and the input that the map shows. layer: its name. names, grid, reshape: as the user gave them.
 
     Raises:
-        OptionError: the layer has other axes than the input has places, or than was said. UnsupportedModelError: they cannot be found for certain.
+        OptionError: the layer's axes do not match the input's, or those that were given. UnsupportedModelError: they cannot be found for certain.
     """
-    shape = _shape(q, layer, reshape)
-    if isinstance(names, Known):
-        return _as_said(q, which, layer, shape, names.names, grid, reshape, names.spare)
+    shape = _shape(problem, layer, reshape)
+    if isinstance(names, KnownAxes):
+        return _given_axes(problem, input_index, layer, shape, names.names, grid, reshape, names.spare)
     if names is not None:
-        said = _as_said(q, which, layer, shape, names, grid, reshape)
-        return _held_against(q, which, shape, said, sized=grid is not None)
+        given_axes = _given_axes(problem, input_index, layer, shape, names, grid, reshape)
+        return _check_given_axes(problem, input_index, shape, given_axes, sized=grid is not None)
     if grid is not None:
         raise OptionError(
-            Argument("grid", example=""),
-            " goes with an axis of tokens: ",
-            Argument("layer_axes", ("token", "channel")),
-            ".",
+            Argument("grid", example=""), " needs a token axis: ", Argument("layer_axes", ("token", "channel")), "."
         )
-    if len(shape) != q.inputs[which].x.ndim:
+    if len(shape) != problem.inputs[input_index].x.ndim:
         raise OptionError(
-            f"layer {layer!r} outputs the shape {shape[1:]} for a row; a class activation map needs channels and the input's axes of places "
-            f"({_listed(_places(q, which))}). Leave ",
+            f"layer {layer!r} outputs the shape {shape[1:]} for a row; a class activation map needs channels and the input's position axes "
+            f"({_join_words(_position_names(problem, input_index))}). Leave ",
             Argument("layer"),
             " out, name another, or ",
-            ("say ", Argument("layer_axes", ("token", "channel")), " where these are tokens.")
+            ("say ", Argument("layer_axes", ("token", "channel")), " if these are tokens.")
             if len(shape) == 3
             else ("bring it into such axes: ", Argument("reshape", example="...")),
         )
-    moved = growth(q, which)(layer, shape) if reshape is None else {}
-    found = _read(q, which, layer, shape, orders(shape, moved), reshape)
+    moved = growing_axes(problem, input_index)(layer, shape) if reshape is None else {}
+    found = _find_axes(problem, input_index, layer, shape, possible_orders(shape, moved), reshape)
     if isinstance(found, LayerAxes):
         return found
     raise UnsupportedModelError(
-        f"which axes of layer {layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, are {_listed(_places(q, which))} and "
-        f"which holds channels cannot be found for certain: {found}. Name them in the layer's own order, such as ",
-        Argument("layer_axes", example=_example(q, which)),
+        f"which axes of layer {layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, are "
+        f"{_join_words(_position_names(problem, input_index))} and which holds channels cannot be found for certain: {found}. Name "
+        "them in the layer's own order, such as ",
+        Argument("layer_axes", example=str(_example(problem, input_index))),
         ", or bring them into order first: ",
         Argument("reshape", example="..."),
-        f" If axis {q.inputs[which].channel} of the input does not hold its channels: ",
+        f" If axis {problem.inputs[input_index].channel} of the input does not hold its channels: ",
         Argument("channel_axis", example="..."),
     )
 
 
-def _shape(q: Question, layer: str, reshape: Any) -> tuple[int, ...]:
-    """What a layer outputs for one row, after the user's own arrangement.
+def _shape(problem: SaliencyProblem, layer: str, reshape: Any) -> tuple[int, ...]:
+    """Shape of a layer's output for one row, after the user's own arrangement.
 
     Raises:
-        OptionError: there is no such layer, or the arrangement is none. UnsupportedModelError: it is not called once with one array.
+        OptionError: there is no such layer, or the arrangement is wrong. UnsupportedModelError: it does not run once with one array as its output.
     """
-    first = q.lift(np.zeros(1, dtype=np.intp))
-    met = [shape for name, shape in q.net.reachable_shapes(first) if name == layer] if reshape is None else []
-    if len(met) == 1 and met[0][:1] == (1,):
-        return met[0]
-    one = q.net.tap_layer(first, layer).activation
+    first = problem.to_device(np.zeros(1, dtype=np.intp))
+    layers = [shape for name, shape in problem.net.reachable_shapes(first) if name == layer] if reshape is None else []
+    if len(layers) == 1 and layers[0][:1] == (1,):
+        return layers[0]
+    one = problem.net.tap_layer(first, layer).activation
     if reshape is not None:
-        only_moves(q, reshape, layer, tuple(map(int, one.shape)))
+        check_reshape(problem, reshape, layer, tuple(map(int, one.shape)))
         one = reshape(one)
     return tuple(map(int, one.shape))
 
 
-def _read(
-    q: Question, which: int, layer: str, shape: tuple[int, ...], possible: list[Order], reshape: Any = None
+def _find_axes(
+    problem: SaliencyProblem,
+    input_index: int,
+    layer: str,
+    shape: tuple[int, ...],
+    possible: list[Order],
+    reshape: Any = None,
 ) -> LayerAxes | str:
-    """The axes, or why they are not known."""
+    """The axes, or the reason why they are not known."""
     if not possible:
-        return "an axis of the input makes several of them grow, or several of the input the same one"
-    placed = (lambda a: a) if reshape is None else reshape
-    alone = len(possible) > 1
-    for times, changes in enumerate(observe(q, which, layer, placed)):
-        if alone and not times:  # one draw may deceive
+        return "one axis of the input makes several of them grow, or several make the same one grow"
+    arrange = (lambda a: a) if reshape is None else reshape
+    by_changes_only = len(possible) > 1
+    for times, changes in enumerate(probe_changes(problem, input_index, layer, arrange)):
+        if by_changes_only and not times:  # one random change may mislead
             continue
         seen = changes.response()
-        sure = [order for order in possible if seen.confirms(order, alone=alone)]
+        sure = [order for order in possible if seen.confirms(order, by_changes_only=by_changes_only)]
         if len(sure) == 1:
-            how = "changing parts of the input" if alone else "resizing the input and by changing parts of it"
-            return _made(q, which, layer, sure[0], f"found by {how}", reshape)
-    if alone:
-        return "the network takes no larger input up to there, and a change of one part of the input changes no single part of the layer"
+            how = "changing parts of the input" if by_changes_only else "resizing the input and by changing parts of it"
+            return _layer_axes(problem, input_index, layer, sure[0], f"found by {how}", reshape)
+    if by_changes_only:
+        return "the network does not take a larger input up to this layer, and a change of one part of the input does not change a single part of the layer"
     if not seen.allows(possible[0]):
-        return "their lengths say one thing, and where the layer changes when parts of the input are changed says another (an axis that runs backwards, or is shuffled?)"
-    found = _made(q, which, layer, possible[0], "found by resizing the input", reshape)
+        return "their lengths suggest one reading, and the changes of the layer when parts of the input are changed another (an axis that runs backwards, or is shuffled?)"
+    found = _layer_axes(problem, input_index, layer, possible[0], "found by resizing the input", reshape)
     note = (
-        f"AXES: by its lengths layer {layer!r} has the axes (row, {', '.join(found.names)}); whether its places stand in the input's order cannot be seen, since a change of "
-        "one part of the input changes all of the layer"
+        f"AXES: by its lengths layer {layer!r} has the axes (row, {', '.join(found.names)}); whether its positions are in the input's order cannot be checked, since a change "
+        "of one part of the input changes all of the layer"
     )
     return replace(found, notes=(note,))
 
 
-def _made(q: Question, which: int, layer: str, order: Order, found: str, reshape: Any) -> LayerAxes:
-    places = _places(q, which)
+def _layer_axes(
+    problem: SaliencyProblem, input_index: int, layer: str, order: Order, found: str, reshape: Any
+) -> LayerAxes:
+    places = _position_names(problem, input_index)
     at = {order.channel: CHANNEL, **dict(zip(order.places, places, strict=True))}
     names = tuple(at[axis] for axis in sorted(at))
-    return LayerAxes(layer, names, found, _sorted_as(places, names), reshape=reshape)
+    return LayerAxes(layer, names, found, _axis_order(places, names), reshape=reshape)
 
 
-def _sorted_as(places: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
-    """Where each of the input's places stands among the layer's."""
+def _axis_order(places: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
+    """Index of each of the input's position axes among the layer's."""
     own = [n for n in names if n != CHANNEL]
     return tuple(own.index(n) for n in places)
 
 
-def _as_said(
-    q: Question,
-    which: int,
+def _given_axes(
+    problem: SaliencyProblem,
+    input_index: int,
     layer: str,
     shape: tuple[int, ...],
     names: tuple[str, ...],
@@ -207,56 +213,55 @@ def _as_said(
     reshape: Any,
     spare: int = 0,
 ) -> LayerAxes:
-    """Axes by their names, held against the layer's shape; `spare`: tokens at the end that stand for no place.
+    """Axes by their names, checked against the layer's shape; `spare`: tokens at the end without a position.
 
     Raises:
-        OptionError: they are others, or more or fewer.
+        OptionError: they do not match.
     """
-    places = _places(q, which)
+    places = _position_names(problem, input_index)
     tokens = TOKEN in names and TOKEN not in places
     if set(names) != ({CHANNEL, TOKEN} if tokens else {CHANNEL, *places}):
         raise OptionError(
-            Argument("layer_axes", names),
-            f": the input's places are {_listed(places)}; name these and 'channel', or 'token' and 'channel', in the layer's own order.",
+            Argument("layer_axes", example=str(names)),
+            f": the input's position axes are {_join_words(places)}; name these and 'channel', or 'token' and 'channel', in the layer's "
+            "own order.",
         )
     if len(names) != len(shape) - 1:
         raise OptionError(
-            Argument("layer_axes", names),
-            f" are {len(names)}, and layer {layer!r} outputs {len(shape) - 1} axes behind the rows: {' x '.join(map(str, shape[1:]))}"
-            ".",
+            Argument("layer_axes", example=str(names)),
+            f" are {len(names)}, and layer {layer!r} outputs {len(shape) - 1} axes after the rows: {' x '.join(map(str, shape[1:]))}.",
         )
     if grid is not None and not tokens:
         raise OptionError(
-            Argument("grid", example=""),
-            " goes with an axis of tokens: ",
-            Argument("layer_axes", ("token", "channel")),
-            ".",
+            Argument("grid", example=""), " needs a token axis: ", Argument("layer_axes", ("token", "channel")), "."
         )
     if not tokens:
-        return LayerAxes(layer, names, GIVEN, _sorted_as(places, names), reshape=reshape)
+        return LayerAxes(layer, names, GIVEN_AXES, _axis_order(places, names), reshape=reshape)
     count = shape[names.index(TOKEN) + 1]
-    grid = _grid(q, which, layer, count, grid)
+    grid = _grid(problem, input_index, layer, count, grid)
     more = count - int(np.prod(grid)) - spare
     if more and int(np.prod(grid)) == 1:
         raise OptionError(
-            f"a grid of one place has no map, and which of the {count} tokens of layer {layer!r} it is cannot be found."
+            f"a grid of one position has no map, and which of the {count} tokens of layer {layer!r} it is cannot be found."
         )
-    return LayerAxes(layer, names, GIVEN, tuple(range(len(grid))), grid, more, spare, reshape)
+    return LayerAxes(layer, names, GIVEN_AXES, tuple(range(len(grid))), grid, more, spare, reshape)
 
 
-def _held_against(q: Question, which: int, shape: tuple[int, ...], axes: LayerAxes, *, sized: bool) -> LayerAxes:
-    """Axes as the user names them, if larger inputs do not say otherwise; with a note if changed parts of the input do.
+def _check_given_axes(
+    problem: SaliencyProblem, input_index: int, shape: tuple[int, ...], axes: LayerAxes, *, sized: bool
+) -> LayerAxes:
+    """Axes as the user names them, unless larger inputs contradict them; with a note if changed parts of the input do.
 
     Raises:
-        OptionError: an axis does not grow with the axis of the input that it is said to follow, and another does.
+        OptionError: another axis grows with the axis of the input that this one is named after.
     """
-    named = spread(axes.names, axes.grid)
-    places = _places(q, which)
+    named = axis_names(axes.names, axes.grid)
+    places = _position_names(problem, input_index)
     channel = named.index(CHANNEL) + 1
     own = [i + 1 for i, n in enumerate(named) if n != CHANNEL]
     order = Order(channel, tuple(own[k] for k in axes.order))
     if axes.grid is None and axes.reshape is None:
-        for k, grown in growth(q, which)(axes.layer, shape).items():
+        for k, grown in growing_axes(problem, input_index)(axes.layer, shape).items():
             if len(grown) == 1 and grown[0] != order.places[k]:
                 raise OptionError(
                     Argument("layer_axes", axes.names),
@@ -264,103 +269,109 @@ def _held_against(q: Question, which: int, shape: tuple[int, ...], axes: LayerAx
                     f"when the input is made larger along {places[k]}, and axis {order.places[k]} was said to.",
                 )
     if axes.grid is not None:
-        return _on_grid(q, which, axes, order, sized=sized)
-    for changes in observe(q, which, axes.layer, axes.placed):
+        return _on_grid(problem, input_index, axes, order, sized=sized)
+    for changes in probe_changes(problem, input_index, axes.layer, axes.arrange):
         seen = changes.response()
         if seen.confirms(order):
             return axes
-    return replace(axes, notes=(_doubt(axes, against=not seen.allows(order)),))
+    return replace(axes, notes=(_axes_note(axes, against=not seen.allows(order)),))
 
 
-def _on_grid(q: Question, which: int, axes: LayerAxes, order: Order, *, sized: bool) -> LayerAxes:
-    """Tokens on their grid; those of no place at the end where these answer the input as a whole, and the first ones single parts of it.
+def _on_grid(problem: SaliencyProblem, input_index: int, axes: LayerAxes, order: Order, *, sized: bool) -> LayerAxes:
+    """Tokens on their grid; tokens without a position are at the end if those depend on the whole input, and the first ones on single parts of it.
 
     Args:
-        q, which: the question, and the input whose places are shown. axes: the reading. order: of its axes, once placed. sized: whether the user named the grid.
+        problem, input_index: the problem, and the input that the map shows. axes: the reading. order: of its axes, once arranged. sized: True if the user gave the grid.
 
     Raises:
-        OptionError: the grid was taken from the number of tokens, and the layer does not answer on it.
+        OptionError: the grid was derived from the number of tokens, and the layer does not change on it.
     """
     at = axes.names.index(TOKEN) + 1
     raw = replace(axes, grid=None)
-    for changes in observe(q, which, axes.layer, raw.placed):
+    for changes in probe_changes(problem, input_index, axes.layer, raw.arrange):
         single = changes.single(at)
-        if axes.skip and _as_places(single[: axes.skip], single) and not _as_places(single[-axes.skip :], single):
+        if (
+            axes.skip
+            and _are_positions(single[: axes.skip], single)
+            and not _are_positions(single[-axes.skip :], single)
+        ):
             axes = replace(axes, skip=0, spare=axes.skip)
-        lost = _as_places(np.concatenate([single[: axes.skip], single[len(single) - axes.spare :]]), single)
-        laid = np.asarray(replace(axes, reshape=None).placed(changes.values))
+        lost = _are_positions(np.concatenate([single[: axes.skip], single[len(single) - axes.spare :]]), single)
+        laid = np.asarray(replace(axes, reshape=None).arrange(changes.values))
         seen = Changes(laid, changes.parts).response()
-        if seen.confirms(order, alone=not sized) and not lost:
+        if seen.confirms(order, by_changes_only=not sized) and not lost:
             return axes
     if not sized:
         assert axes.grid is not None  # noqa: S101  # asked by the caller
         raise OptionError(
-            f"the tokens of layer {axes.layer!r} would lie on a grid of {_by(axes.grid)} by their number, and do not change where that "
-            "says when parts of the input are changed; say ",
+            f"the tokens of layer {axes.layer!r} would form a grid of {_size_text(axes.grid)} by their number, and do not change "
+            "accordingly when parts of the input are changed; give ",
             Argument("grid", example="(...)"),
             ", tokens along each axis of the input.",
         )
-    return replace(axes, notes=(_doubt(axes, against=lost or not seen.allows(order)),))
+    return replace(axes, notes=(_axes_note(axes, against=lost or not seen.allows(order)),))
 
 
-def _as_places(some: Floats, single: Floats) -> bool:
-    """Whether one of these tokens answers single parts of the input as most do; class tokens answer all of it, though some parts more than others."""
+def _are_positions(some: Floats, single: Floats) -> bool:
+    """True if one of these tokens depends on single parts of the input, as most do; class tokens depend on all of it, though not evenly."""
     usual = float(np.median(single))
-    return bool(len(some) and some.max() >= LIKE * usual and some.max() > float(single.min()) + CLEARER)
+    return bool(len(some) and some.max() >= MIN_LIKENESS * usual and some.max() > float(single.min()) + MIN_MARGIN)
 
 
-def _doubt(axes: LayerAxes, *, against: bool) -> str:
-    on = "" if axes.grid is None else f" on a grid of {_by(axes.grid)}"
+def _axes_note(axes: LayerAxes, *, against: bool) -> str:
+    on = "" if axes.grid is None else f" on a grid of {_size_text(axes.grid)}"
     if against:
-        return f"AXES: layer {axes.layer!r} does not change where layer_axes={axes.names}{on} says when parts of the input are changed; the places of the map may be wrong"
+        return f"AXES: layer {axes.layer!r} does not change as layer_axes={axes.names}{on} implies when parts of the input are changed; the positions of the map may be wrong"
     return (
-        f"AXES: layer {axes.layer!r} is read as layer_axes={axes.names}{on}, as given; when one part of the input is changed, no single part of it changes that could "
-        "confirm this"
+        f"AXES: layer {axes.layer!r} is read as layer_axes={axes.names}{on}, as given; this could not be confirmed, since a change of one part of the input "
+        "changes no single part of the layer"
     )
 
 
-def _grid(q: Question, which: int, layer: str, count: int, grid: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The grid of so many tokens.
+def _grid(
+    problem: SaliencyProblem, input_index: int, layer: str, count: int, grid: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """The grid of this number of tokens.
 
     Raises:
         OptionError: it does not fit, or several do.
     """
-    sizes = q.inputs[which].sizes
+    sizes = problem.inputs[input_index].sizes
     if grid is not None:
         if len(grid) != len(sizes) or int(np.prod(grid)) > count:
             raise OptionError(
-                Argument("grid", grid),
-                f": layer {layer!r} has {count} tokens, and the input {len(sizes)} ax{'is' if len(sizes) == 1 else 'es'} of places ({_by(sizes)}"
-                ").",
+                Argument("grid", example=str(grid)),
+                f": layer {layer!r} has {count} tokens, and the input {len(sizes)} ax{'is' if len(sizes) == 1 else 'es'} of positions ("
+                f"{_size_text(sizes)}).",
             )
         return grid
     fit = {
         g
         for p in range(1, max(sizes) + 1)
-        if 0 <= count - int(np.prod(g := tuple(n // p for n in sizes))) <= EXTRA and min(g) > 0
+        if 0 <= count - int(np.prod(g := tuple(n // p for n in sizes))) <= MAX_EXTRA_TOKENS and min(g) > 0
     }
     if len(fit) != 1:
-        said = " or ".join(map(_by, sorted(fit))) if fit else "none of square patches"
+        possible = " or ".join(map(_size_text, sorted(fit))) if fit else "none of square patches"
         raise OptionError(
-            f"the {count} tokens of layer {layer!r} lie on a grid that their number does not decide ({said}); say ",
+            f"the {count} tokens of layer {layer!r} form a grid that their number does not decide ({possible}); give ",
             Argument("grid", example="(...)"),
-            ", tokens along each axis of the input; what is more than that is left out at the beginning.",
+            ", tokens along each axis of the input; what is tokens than that are left out at the beginning.",
         )
     return fit.pop()
 
 
-def _places(q: Question, which: int) -> tuple[str, ...]:
-    given = q.inputs[which]
-    return tuple(given.dims[i] for i in given.places)
+def _position_names(problem: SaliencyProblem, input_index: int) -> tuple[str, ...]:
+    given = problem.inputs[input_index]
+    return tuple(given.dims[i] for i in given.position_axes)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_words(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _example(q: Question, which: int) -> str:
-    return str((*_places(q, which), CHANNEL))
+def _example(problem: SaliencyProblem, input_index: int) -> str:
+    return str((*_position_names(problem, input_index), CHANNEL))
 
 
-def _by(sizes: Sequence[int]) -> str:
+def _size_text(sizes: Sequence[int]) -> str:
     return " x ".join(map(str, sizes))

@@ -1,4 +1,4 @@
-"""A question settled: network, inputs, target, memory. Methods ask it for scores and gradients, a micro-batch at a time."""
+"""A saliency problem: network, inputs, target, memory budget. Methods take scores and gradients from it, one micro-batch at a time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,24 @@ from whybox.core.progress import timed_batches
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
-from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, sizes_of, typical_size
+from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, input_sizes, typical_size
 from whybox.methods.saliency.inputs import Input, resolve_inputs
 from whybox.methods.saliency.targets import Target, resolve_target
 from whybox.models.differentiable import Array, Differentiable, LayerTap, Pull, consecutive_slice
 
-__all__ = ["DEFAULT_MEMORY", "Question", "bytes_of", "first_pass", "part", "refused", "settle"]
+__all__ = [
+    "DEFAULT_MEMORY",
+    "SaliencyProblem",
+    "first_pass",
+    "input_refusal",
+    "parse_bytes",
+    "resolve_problem",
+    "select_rows",
+]
 
 DEFAULT_MEMORY: Final = "1GB"
-BYTES: Final = "Pictures of bytes go in as floats, scaled as for training: x.astype('float32') / 255."
-CHECKING: Final = 77  # sets what checks draw apart from what methods draw
+BYTES_HINT: Final = "Pass pictures of bytes as floats, scaled as for training: x.astype('float32') / 255."
+CHECK_STREAM: Final = 77  # random numbers of the gradient check are not those of the methods
 Indices = npt.NDArray[np.intp]
 Grads = list[tuple[Array | None, ...]]  # for each target, one array an input
 _UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
@@ -31,23 +39,24 @@ _UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2
 
 @final
 @dataclass(frozen=True)
-class Question:
-    """What is asked of a network.
+class SaliencyProblem:
+    """A network, its inputs and the target, ready to be evaluated.
 
     Attributes:
-        net: the network; inputs: what goes in; target: what is explained of what comes out.
-        answers: what the network said to the rows, as far as it was asked.
-        at_once: rows that may go through together: the byte budget over what a derivative at one row keeps, or over what lives at a time
-            where none is taken. row_saved: those bytes. budget: in bytes. seed: for what is drawn.
-        reduce: what becomes of channels: ``"max"``, ``"sum"`` or None. background: rows that stand for "absent", if any were given.
+        net: the network. inputs: its inputs. target: which of its outputs is explained.
+        row_outputs: outputs of the rows that were evaluated so far.
+        batch_size: rows in one micro-batch: `budget` over `row_bytes`.
+        row_bytes: bytes that a derivative at one row keeps; if no derivatives are taken, bytes in use while one row is evaluated.
+        budget: in bytes. seed: of all random numbers.
+        reduce: how channels become one number: ``"max"``, ``"sum"`` or None. background: background rows, if any.
     """
 
     net: Differentiable
     inputs: tuple[Input, ...]
     target: Target
-    answers: Answers
-    at_once: int
-    row_saved: int
+    row_outputs: RowOutputs
+    batch_size: int
+    row_bytes: int
     budget: int
     seed: int
     reduce: str | None = "sum"
@@ -55,102 +64,104 @@ class Question:
 
     @property
     def rows(self) -> int:
-        """How many rows."""
+        """Number of rows."""
         return len(self.inputs[0].x)
 
     @property
-    def behind_embedding(self) -> bool:
-        """Whether the network begins behind its embedding: what that puts out comes first, and all that goes into the whole is held."""
+    def after_embedding(self) -> bool:
+        """True if the network begins after its embedding: the first input is the embedding's output, and the inputs of the whole network are held."""
         return len(self.inputs) > 1 and not self.inputs[0].held and all(i.held for i in self.inputs[1:])
 
     @property
     def outputs(self) -> Floats:
-        """What the network answers to all rows, (rows, ...); those it was not asked about yet are asked now."""
-        self.know(np.arange(self.rows))
-        return self.answers.outputs
+        """Outputs of all rows, (rows, ...); rows that were not evaluated yet are evaluated now."""
+        self.evaluate_rows(np.arange(self.rows))
+        return self.row_outputs.outputs
 
     @property
     def scores(self) -> Floats:
-        """Of the targets at the rows themselves, (rows, targets)."""
+        """Scores of the targets at the rows, (rows, targets)."""
         return self.target.scores(self.outputs, np.arange(self.rows))
 
-    def summed(self, which: int) -> int | None:
-        """The axis of channels of an input, if these are to be summed; None: they stay, or there are none."""
-        return self.inputs[which].channel if self.reduce == "sum" else None
+    def summed_channel(self, input_index: int) -> int | None:
+        """The channel axis of an input if channels are summed; None if they are kept, or if there are none."""
+        return self.inputs[input_index].channel if self.reduce == "sum" else None
 
-    def know(self, rows: Indices) -> None:
-        """Ask about those of these rows that were not answered yet."""
-        missing = np.unique(rows[~self.answers.known[rows]])
-        for start in range(0, len(missing), self.at_once):
-            some = missing[start : start + self.at_once]
-            self.learn(some, self.net.numpy(self.net.forward(self.lift(some))))
+    def evaluate_rows(self, rows: Indices) -> None:
+        """Evaluate those of these rows that were not evaluated yet."""
+        missing = np.unique(rows[~self.row_outputs.evaluated[rows]])
+        for start in range(0, len(missing), self.batch_size):
+            some = missing[start : start + self.batch_size]
+            self.record_outputs(some, self.net.numpy(self.net.forward(self.to_device(some))))
 
-    def learn(self, rows: Indices, outputs: Floats) -> None:
-        """Keep what the network answered to these rows."""
-        self.answers.learn(self.net, rows, outputs)
-        self.target.learn(outputs, rows)
+    def record_outputs(self, rows: Indices, outputs: Floats) -> None:
+        """Keep the network's outputs of these rows."""
+        self.row_outputs.record_outputs(self.net, rows, outputs)
+        self.target.record_outputs(outputs, rows)
 
-    def draws(self, *which: int) -> np.random.Generator:
-        """Random numbers that depend on the seed and on these numbers alone."""
-        return np.random.default_rng([self.seed, *which])
+    def rng_for(self, *key: int) -> np.random.Generator:
+        """A random generator that depends on the seed and on these numbers only."""
+        return np.random.default_rng([self.seed, *key])
 
-    def lift(self, rows: Indices) -> tuple[Array, ...]:
-        """Inputs of these rows on the network's device."""
-        beside = consecutive_slice(rows)
-        return tuple(self.net.array(i.x[rows if beside is None else beside]) for i in self.inputs)
+    def to_device(self, rows: Indices) -> tuple[Array, ...]:
+        """Inputs of these rows as arrays on the network's device."""
+        consecutive = consecutive_slice(rows)
+        return tuple(self.net.array(i.x[rows if consecutive is None else consecutive]) for i in self.inputs)
 
-    def blocks(self, what: str, *, each: int = 1) -> Iterator[Indices]:
-        """Rows, as many at a time as may go through together; `each` passes are counted for a row in the progress bar."""
-        for some in self.pairs(1, what, each=each):
-            yield some[0]
+    def row_batches(self, task: str, *, passes: int = 1) -> Iterator[Indices]:
+        """Micro-batches of rows. `task` is shown in the progress bar, which counts `passes` passes a row."""
+        for rows, _ in self.sample_batches(1, task, passes=passes):
+            yield rows
 
-    def pairs(self, samples: int, what: str, *, each: int = 1) -> Iterator[tuple[Indices, Indices]]:
-        """(row, sample) for every row and sample, as many at a time as may go through together, a row's samples next to each other."""
-        for at in self.passes(self.rows * samples, what, each=each):
-            yield at // samples, at % samples
+    def sample_batches(self, samples: int, task: str, *, passes: int = 1) -> Iterator[tuple[Indices, Indices]]:
+        """Micro-batches of (row, sample) for every row and sample, the samples of a row next to each other."""
+        for index in self.index_batches(self.rows * samples, task, passes=passes):
+            yield index // samples, index % samples
 
-    def passes(self, total: int, what: str, *, each: int = 1) -> Iterator[Indices]:
-        """0, 1, ... `total` - 1, as many at a time as may go through together; always the same ones together, so that bytes come out the same."""
-        unit = f"passes x {each}" if each > 1 else "passes"
-        for some in timed_batches(
-            total, description=what, first_size=self.at_once, max_size=self.at_once, unit=unit, fixed_size=True
+    def index_batches(self, total: int, task: str, *, passes: int = 1) -> Iterator[Indices]:
+        """Micro-batches of 0, 1, ... `total` - 1. They are the same in every run, so that results are equal to the bit."""
+        unit = f"passes x {passes}" if passes > 1 else "passes"
+        for batch in timed_batches(
+            total, description=task, first_size=self.batch_size, max_size=self.batch_size, unit=unit, fixed_size=True
         ):
-            yield np.arange(some.start, some.stop, dtype=np.intp)
+            yield np.arange(batch.start, batch.stop, dtype=np.intp)
 
-    def at_rows(self, rows: Indices) -> tuple[tuple[Array, ...], Grads]:
-        """Inputs of these rows, and for each target the gradients there; one forward, which also answers them."""
-        xs = self.lift(rows)
+    def gradients_at_rows(self, rows: Indices) -> tuple[tuple[Array, ...], Grads]:
+        """Inputs of these rows, and the gradients of each target there; takes one forward, whose outputs are kept."""
+        xs = self.to_device(rows)
         outputs, pull = self.net(xs)
-        self.learn(rows, self.net.numpy(outputs))
-        grads = self._pulled(pull, rows)
+        self.record_outputs(rows, self.net.numpy(outputs))
+        grads = self._pull_targets(pull, rows)
         self._check_derivatives(xs, rows, grads, outputs)
         return xs, grads
 
-    def _pulled(self, pull: Pull, rows: Indices) -> Grads:
+    def _pull_targets(self, pull: Pull, rows: Indices) -> Grads:
         count = self.target.count
         return [pull(self.net.array(self.target.cotangent(t, rows)), last=t == count - 1) for t in range(count)]
 
     def gradients(self, xs: tuple[Array, ...], rows: Indices, *, check: bool = True) -> tuple[Floats, Grads]:
-        """Scores (m, targets) of these points, and for each target its gradients; `rows` says whose points they are.
+        """Scores (m, targets) and gradients of each target at these points.
 
-        `check`: whether derivatives may be checked here; not at baselines, where inputs are all alike and kinks and symmetries meet.
+        Args:
+            xs: the points, one array an input. rows: the row that each point belongs to.
+            check: True if the gradient check may run here. Not at baselines, where inputs are alike, and kinks and symmetries are common.
         """
-        self.know(rows)
+        self.evaluate_rows(rows)
         outputs, pull = self.net(xs)
-        grads = self._pulled(pull, rows)
+        grads = self._pull_targets(pull, rows)
         if check:
             self._check_derivatives(xs, rows, grads, outputs)
         return self.target.scores(self.net.numpy(outputs), rows), grads
 
     def _check_derivatives(self, xs: tuple[Array, ...], rows: Indices, grads: Grads, outputs: Array) -> None:
-        """The first derivatives that are taken are held against differences of answers.
+        """Compare the first derivatives that are taken with differences of outputs.
 
         Raises:
             UnsupportedModelError: see whybox.methods.saliency.gradient_check.
         """
-        if self.answers.derivatives_checked:
+        if self.row_outputs.derivatives_checked:
             return
-        sizes = {i: sizes_of(given.x, given.dims) for i, given in enumerate(self.inputs) if not given.whole}
+        sizes = {i: input_sizes(given.x, given.dims) for i, given in enumerate(self.inputs) if not given.whole}
         self.check_derivatives(self.net, xs, rows, grads, outputs, sizes)
 
     def check_derivatives(
@@ -162,46 +173,46 @@ class Question:
         outputs: Array,
         sizes: Mapping[int, Floats | None],
     ) -> None:
-        """Hold derivatives at the first and the last of these points against differences of answers, once a question.
+        """Compare derivatives at the first and the last of these points with differences of outputs, once for a problem.
 
         Args:
-            net: this question's network, or what of it begins at a layer. xs: what goes into it. rows: whose points these are.
-            grads: for each target one array an input. outputs: what was answered there. sizes: how large an input's numbers are, of those that are differentiated.
-                None: as they are here.
+            net: the problem's network, or its part from a layer on. xs: the inputs of that network. rows: the row that each point belongs to.
+            grads: for each target one array an input. outputs: outputs at these points.
+            sizes: typical size of the numbers of each differentiated input; None: of the point itself.
         """
-        if self.answers.derivatives_checked:
+        if self.row_outputs.derivatives_checked:
             return
-        self.answers.derivatives_checked = True
-        some = np.unique(np.linspace(0, self.target.count - 1, CHECK_TARGETS).astype(np.intp))
-        others = np.flatnonzero(self.target.where[0, rows] != self.target.where[0, rows[0]])
-        for k, at in enumerate((0, others[-1] if len(others) else len(rows) - 1)):  # two directions at a single row
-            one = np.array([at], dtype=np.intp)
+        self.row_outputs.derivatives_checked = True
+        targets = np.unique(np.linspace(0, self.target.count - 1, CHECK_TARGETS).astype(np.intp))
+        others = np.flatnonzero(self.target.positions[0, rows] != self.target.positions[0, rows[0]])
+        for k, point in enumerate((0, others[-1] if len(others) else len(rows) - 1)):  # two directions at a single row
+            one = np.array([point], dtype=np.intp)
             x = tuple(net.numpy(net.take(a, one)) for a in xs)
-            known = {i: typical_size(x[i]) if size is None else size for i, size in sizes.items()}
-            row = RowCheck(net, x, known, self.target.where[some, rows[at]], self.target.shape)
-            slopes = [{i: net.numpy(net.take(grads[t][i], one)) for i in known} for t in some]
+            input_sizes_here = {i: typical_size(x[i]) if size is None else size for i, size in sizes.items()}
+            row = RowCheck(net, x, input_sizes_here, self.target.positions[targets, rows[point]], self.target.shape)
+            slopes = [{i: net.numpy(net.take(grads[t][i], one)) for i in input_sizes_here} for t in targets]
             largest = float(np.abs(net.numpy(net.take(outputs, one))).max())
-            if said := check_row(row, slopes, largest, self.draws(CHECKING, k)):
-                net.remarks.append(said)
+            if remark := check_row(row, slopes, largest, self.rng_for(CHECK_STREAM, k)):
+                net.remarks.append(remark)
                 return
 
-    def tapped(self, rows: Indices, layer: str) -> LayerTap:
-        """Run these rows and keep what a layer puts out; this answers them too."""
-        found = self.net.tap_layer(self.lift(rows), layer)
-        self.learn(rows, self.net.numpy(found.outputs))
-        return found
+    def tap_layer(self, rows: Indices, layer: str) -> LayerTap:
+        """Evaluate these rows and keep the output of a layer."""
+        tap = self.net.tap_layer(self.to_device(rows), layer)
+        self.record_outputs(rows, self.net.numpy(tap.outputs))
+        return tap
 
-    def asked(self, xs: tuple[Array, ...], rows: Indices) -> Floats:
-        """Scores (m, targets) of these points, without derivatives."""
-        self.know(rows)
+    def evaluate(self, xs: tuple[Array, ...], rows: Indices) -> Floats:
+        """Scores (m, targets) at these points, without derivatives."""
+        self.evaluate_rows(rows)
         return self.target.scores(self.net.numpy(self.net.forward(xs)), rows)
 
     def zeros(self) -> list[list[Floats | None]]:
-        """For each target and input, zeros in the input's shape; None for whole numbers."""
+        """Zeros in the input's shape for each target and input; None for inputs of whole numbers."""
         return [[None if i.whole else np.zeros(i.x.shape) for i in self.inputs] for _ in range(self.target.count)]
 
-    def needs_derivatives(self, method: str) -> None:
-        """Refuse what has none.
+    def require_derivatives(self, method: str) -> None:
+        """Check that there is an input to differentiate by.
 
         Raises:
             UnsupportedModelError: all inputs are whole numbers.
@@ -209,18 +220,18 @@ class Question:
         if all(i.whole for i in self.inputs):
             raise UnsupportedModelError(
                 Argument("method", method),
-                f" takes derivatives, and there are none by whole numbers ({self.inputs[0].x.dtype}). ",
-                BYTES
+                f" takes derivatives, and whole numbers ({self.inputs[0].x.dtype}) have none. ",
+                BYTES_HINT
                 if _is_picture(self.inputs[0].x)
                 else (
-                    "For tokens name their embedding layer by its path in the network: ",
+                    "For tokens name the embedding layer by its path in the network: ",
                     Argument("embedding", example="'...'"),
-                    "; for pictures pass floats, scaled as the network was trained.",
+                    "; for pictures pass floats, scaled as for training.",
                 ),
             )
 
 
-def settle(  # noqa: PLR0913  # everything a question of saliency is made of
+def resolve_problem(  # noqa: PLR0913  # a problem has this many parts
     net: Differentiable,
     inputs: Any,
     target: Any,
@@ -231,218 +242,229 @@ def settle(  # noqa: PLR0913  # everything a question of saliency is made of
     derivatives: bool = True,
     reduce: str | None = "sum",
     background: Any = None,
-) -> Question:
-    """Ask the network about one row, and settle everything else by what it says.
+) -> SaliencyProblem:
+    """Evaluate one row, and resolve everything else from its outputs.
 
     Raises:
-        OptionError, InputError, UnsupportedModelError: see whybox.errors. LimitError: one row alone does not fit into the budget.
+        OptionError, InputError, UnsupportedModelError: see whybox.errors. LimitError: a single row does not fit into the budget.
     """
-    limit = bytes_of(budget)
+    max_bytes = parse_bytes(budget)
     seed = check_whole_number("seed", seed, 0)
-    settled = resolve_inputs(net, inputs, channel_axis)
-    if function := callable(target):
-        net, target = net.with_head(_scores(target)), None
-    rows = len(settled[0].x)
-    # the second row alone, to be compared with its answer beside the first; a single row behind a companion, to be compared with its answer alone
-    few = tuple(i.x[1:2] if rows > 1 else i.x if net.rows_at_once == 1 else _accompanied(i.x) for i in settled)
-    net, said, kept = first_pass(net, few, settled, derivatives=derivatives, plain=not function)
-    first = net.numpy(said)
+    resolved = resolve_inputs(net, inputs, channel_axis)
+    if user_function := callable(target):
+        net, target = net.with_head(_checked_scores(target)), None
+    rows = len(resolved[0].x)
+    # the second row alone, to be compared with its output beside the first row; a single row after another one, to be compared with its output alone
+    sample = tuple(i.x[1:2] if rows > 1 else i.x if net.max_batch_size == 1 else _with_other_row(i.x) for i in resolved)
+    net, outputs, kept = first_pass(net, sample, resolved, derivatives=derivatives, user_function=user_function)
+    first = net.numpy(outputs)
     if first.dtype.kind == "c":
         raise UnsupportedModelError(
-            f"the network answers with complex numbers ({first.dtype}), and a map is of one real number a row; take .abs() or .real in a "
+            f"the network's outputs are complex numbers ({first.dtype}), and a map needs one real number a row; take .abs() or .real in a "
             "function: ",
-            Argument("target", example="lambda outputs: outputs.abs()[:, 0]"),
-            ".",
+            Argument("target", example=""),
+            "lambda outputs: outputs.abs()[:, 0].",
         )
     if derivatives and first.dtype.kind != "f":
         raise UnsupportedModelError(
-            f"the network answers with whole numbers ({first.dtype}), which have no derivatives; explain what they are made from "
-            "(logits), say with ",
-            Argument("output", example="..."),
-            ", or use a method that asks without derivatives: 'occlusion', 'shapley'.",
+            f"the network's outputs are whole numbers ({first.dtype}), which have no derivatives; explain what they are computed from "
+            "(logits; see ",
+            Argument("output", example=""),
+            "), or use a method without derivatives: 'occlusion', 'shapley'.",
         )
-    saved = max(-(-kept // len(first)), 2 * sum(x[:1].nbytes for x in few), 1)
-    if saved > limit:
+    saved = max(-(-kept // len(first)), 2 * sum(x[:1].nbytes for x in sample), 1)
+    if saved > max_bytes:
         raise LimitError(
-            f"{'a derivative at one row keeps' if derivatives else 'one row going through takes'} {saved / 1e6:,.0f} MB, more than ",
+            f"{'a derivative at one row keeps' if derivatives else 'evaluating one row takes'} {saved / 1000000.0:,.0f} MB, more than ",
             Argument("budget", budget),
             "; raise it, or explain smaller inputs.",
         )
-    answers = Answers(np.full((rows, *first.shape[1:]), np.nan), np.zeros(rows, dtype=bool), first[-1])
-    wanted = resolve_target(target, first.shape[1:], rows, net.output_names)
-    at_once = int(max(1, min(net.rows_at_once, limit // saved)))
-    behind = None if background is None else _background(net, background, settled, channel_axis)
-    return Question(net, settled, wanted, answers, at_once, saved, limit, seed, reduce, behind)
+    row_outputs = RowOutputs(np.full((rows, *first.shape[1:]), np.nan), np.zeros(rows, dtype=bool), first[-1])
+    resolved_target = resolve_target(target, first.shape[1:], rows, net.output_names)
+    batch_size = int(max(1, min(net.max_batch_size, max_bytes // saved)))
+    background_inputs = None if background is None else _background(net, background, resolved, channel_axis)
+    return SaliencyProblem(
+        net, resolved, resolved_target, row_outputs, batch_size, saved, max_bytes, seed, reduce, background_inputs
+    )
 
 
-def _accompanied(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A row behind another one, of a wider range: quantisation by the range of a batch shows."""
+def _with_other_row(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A row after another one of wider range, which shows quantisation by the range of a batch."""
     other = np.flip(x, -1)
     return np.concatenate([other * x.dtype.type(1.5) if x.dtype.kind == "f" else other, x])
 
 
 def first_pass(
     net: Differentiable,
-    few: tuple[npt.NDArray[Any], ...],
+    sample: tuple[npt.NDArray[Any], ...],
     inputs: tuple[Input, ...],
     *,
     derivatives: bool = True,
-    plain: bool = True,
+    user_function: bool = False,
 ) -> tuple[Differentiable, Array, int]:
-    """Ask for the first time, with floats in the type that the network takes.
+    """Evaluate for the first time, and find the type of floats that the network takes.
 
     Args:
-        net: the network. few: rows of its inputs. inputs: what they are of. derivatives: whether any will be taken.
-        plain: whether nothing of the user's runs behind the network, whose errors would be no fault of the inputs.
+        net: the network. sample: some rows of its inputs. inputs: the inputs themselves. derivatives: True if derivatives will be taken.
+        user_function: True if a function of the user runs after the network; its errors are not due to the inputs, and are raised as they are.
 
     Returns:
-        The network, taking this type; what it answers; and the bytes that a derivative keeps (without: that live at a time).
+        The network, taking this type; its outputs; and the bytes that derivatives at these rows keep (without derivatives: that are in use at a time).
 
     Raises:
-        InputError: the network cannot compute with arrays like these.
+        InputError: the network cannot compute with such arrays.
     """
     failed: Exception | None = None
-    for fed in net.with_input_dtypes([i.given for i in inputs if i.given], few):
+    for typed in net.with_input_dtypes([i.given for i in inputs if i.given], sample):
         try:
-            return fed, *(fed.forward_and_memory if derivatives else fed.forward_and_live_memory)(
-                tuple(fed.array(x) for x in few)
-            )
+            measure = typed.forward_and_memory if derivatives else typed.forward_and_live_memory
+            return typed, *measure(tuple(typed.array(x) for x in sample))
         except Exception as error:
             if isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
                 raise
             failed = failed or error
     assert failed is not None  # noqa: S101  # for the types
-    if not plain:
+    if user_function:
         raise failed
-    raise refused(failed, len(few[0]), inputs) from failed
+    raise input_refusal(failed, len(sample[0]), inputs) from failed
 
 
 def _is_picture(x: npt.NDArray[Any]) -> bool:
     return x.dtype == np.uint8 and x.ndim > 2
 
 
-def refused(error: Exception, asked: int, inputs: tuple[Input, ...]) -> InputError:
-    """What a network says that cannot compute with these inputs, with their types and shapes."""
+def input_refusal(error: Exception, count: int, inputs: tuple[Input, ...]) -> InputError:
+    """The error for a network that cannot compute with these inputs; it names their types and shapes."""
     given = "; ".join(f"{i.name}: {i.x.dtype} of shape {i.x.shape}" for i in inputs)
-    said = " ".join(str(error).split())
+    message = " ".join(str(error).split())
     advice = (
-        BYTES
+        BYTES_HINT
         if any(_is_picture(i.x) for i in inputs)
-        else "Pass what it is called with, rows first: one array, or a tuple (a dict by name) of several; it must take any number of rows."
+        else "Pass the arrays that it is called with, rows first: one array, or a tuple (a dict by name) of several; it must take any number of rows."
     )
     return InputError(
-        f"the network does not take these inputs ({given}), asked about {asked} of the rows: {type(error).__name__}: {said[:300]}. {advice}"
+        f"the network does not take these inputs ({given}), tried on {count} of the rows: {type(error).__name__}: {message[:300]}. {advice}"
     )
 
 
 def _background(
     net: Differentiable, background: Any, inputs: tuple[Input, ...], channel_axis: Any
 ) -> tuple[Input, ...]:
-    behind = resolve_inputs(net, background, channel_axis)
-    if len(behind) == len(inputs):
-        behind = tuple(map(_in_order, behind, inputs))
-    if len(behind) != len(inputs) or any(b.x.shape[1:] != i.x.shape[1:] for b, i in zip(behind, inputs, strict=False)):
+    background_inputs = resolve_inputs(net, background, channel_axis)
+    if len(background_inputs) == len(inputs):
+        background_inputs = tuple(map(_columns_in_order, background_inputs, inputs))
+    if len(background_inputs) != len(inputs) or any(
+        b.x.shape[1:] != i.x.shape[1:] for b, i in zip(background_inputs, inputs, strict=False)
+    ):
         raise InputError(
-            f"the background has rows of shape {', '.join(str(b.x.shape[1:]) for b in behind)}, the inputs of {', '.join(str(i.x.shape[1:]) for i in inputs)}."
+            f"the background has rows of shape {', '.join(str(b.x.shape[1:]) for b in background_inputs)}, the inputs of {', '.join(str(i.x.shape[1:]) for i in inputs)}."
         )
-    return behind
+    return background_inputs
 
 
-def _in_order(behind: Input, given: Input) -> Input:
+def _columns_in_order(background_inputs: Input, given: Input) -> Input:
     """A frame's columns in the order of the inputs' own.
 
     Raises:
         InputError: these are other columns.
     """
-    if behind.names is None or given.names is None or behind.names == given.names:
-        return behind
-    if sorted(behind.names) != sorted(given.names):
-        odd = sorted(set(behind.names) ^ set(given.names))
+    if background_inputs.names is None or given.names is None or background_inputs.names == given.names:
+        return background_inputs
+    if sorted(background_inputs.names) != sorted(given.names):
+        odd = sorted(set(background_inputs.names) ^ set(given.names))
         raise InputError(
-            f"the background has other columns than the inputs: {', '.join(map(repr, odd[:5]))} are in one of them alone."
+            f"the background has other columns than the inputs: only one of the two has {', '.join(map(repr, odd[:5]))}."
         )
-    order = [behind.names.index(name) for name in given.names]
-    return replace(behind, x=np.ascontiguousarray(behind.x[:, order]), names=given.names)
+    order = [background_inputs.names.index(name) for name in given.names]
+    return replace(background_inputs, x=np.ascontiguousarray(background_inputs.x[:, order]), names=given.names)
 
 
 @final
 @dataclass
-class Answers:
-    """What the network answered to the rows: outputs (rows, ...), which of them are known; `first` is what the second (the only) row got in another place."""
+class RowOutputs:
+    """Outputs of the rows that were evaluated.
+
+    Attributes:
+        outputs: (rows, ...), NaN where a row was not evaluated. evaluated: (rows,), which rows were.
+        first: output of the second (or the only) row, evaluated in another batch. batch_difference: largest difference from its output here.
+        checked: True once these two were compared. derivatives_checked: True once the gradient check has run.
+    """
 
     outputs: Floats
-    known: npt.NDArray[np.bool_]
+    evaluated: npt.NDArray[np.bool_]
     first: Floats
-    apart: float = 0.0
+    batch_difference: float = 0.0
     checked: bool = False
     derivatives_checked: bool = False
 
-    def learn(self, net: Differentiable, rows: Indices, outputs: Floats) -> None:
-        """Keep answers.
+    def record_outputs(self, net: Differentiable, rows: Indices, outputs: Floats) -> None:
+        """Keep outputs of these rows.
 
         Raises:
-            UnsupportedModelError: they are not finite, or that row was answered otherwise in other company or another place.
+            UnsupportedModelError: they are not finite, or a row's output changes with the other rows in its batch.
         """
         if not np.isfinite(outputs).all():
             raise UnsupportedModelError(
-                "the network answers some rows with NaN or infinity; there is nothing to explain there."
+                "the network's outputs for some rows are NaN or infinite; there is nothing to explain there."
             )
-        self.outputs[rows], self.known[rows] = outputs, True
-        here = np.flatnonzero(rows == min(1, len(self.known) - 1))
+        self.outputs[rows], self.evaluated[rows] = outputs, True
+        here = np.flatnonzero(rows == min(1, len(self.evaluated) - 1))
         if self.checked or not len(here):
             return
         own = outputs[here[0]]
-        self.apart = float(np.abs(own - self.first).max(initial=0.0))
+        self.batch_difference = float(np.abs(own - self.first).max(initial=0.0))
         scale = float(np.abs(own).max(initial=0.0)) + 1e-6
-        if self.apart > (2e-2 if "16" in net.arithmetic else 1e-3) * scale:
+        if self.batch_difference > (2e-2 if "16" in net.arithmetic else 1e-3) * scale:
             raise UnsupportedModelError(
-                f"a row's answer depends on the rows beside it or on its place among them ({own.ravel()[0]:.6g} here, {self.first.ravel()[0]:.6g} elsewhere): batch "
-                "statistics, numbers quantised by the range of a whole batch (dynamic int8), or noise at prediction time. Such a network has no map of a single row; use running "
-                "statistics (track_running_stats=True) and eval mode, explain it before it was quantised, or wrap it in a module that asks it row by row."
+                f"a row's output changes with the other rows in its batch or with its position among them ({own.ravel()[0]:.6g} here, {self.first.ravel()[0]:.6g} elsewhere): "
+                "batch statistics, numbers quantised by the range of a whole batch (dynamic int8), or noise at prediction time. Such a network has no map of a single row; use "
+                "running statistics (track_running_stats=True) and eval mode, explain it before quantisation, or wrap it in a module that takes it row by row."
             )
 
 
-def _scores(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A user's function of the outputs, whose answer must be one number a row."""
+def _checked_scores(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A user's function of the outputs, checked to return one number a row."""
 
     def head(outputs: Any) -> Any:
-        said = function(outputs)
-        shape = getattr(said, "shape", None)
+        scores = function(outputs)
+        shape = getattr(scores, "shape", None)
         if shape is None or len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
             raise OptionError(
-                f"the target function must answer one number a row, in the network's own arrays; it gave {type(said).__name__} of shape {shape}."
+                f"the target function must return one number a row, as an array of the network's library; it returned {type(scores).__name__} of shape {shape}."
             )
-        return said
+        return scores
 
     return head
 
 
-def bytes_of(budget: Any) -> int:
-    """``"1GB"``, ``"256 MiB"`` or a number of bytes.
+def parse_bytes(budget: Any) -> int:
+    """Bytes of a budget: ``"1GB"``, ``"256 MiB"`` or a number.
 
     Raises:
         OptionError: neither.
     """
     if isinstance(budget, (int, np.integer)) and not isinstance(budget, bool) and budget > 0:
         return int(budget)
-    found = (
+    match = (
         re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", str(budget).upper()) if isinstance(budget, str) else None
     )
-    if not found or float(found[1]) <= 0:
-        raise OptionError(Argument("budget", budget), " is no number of bytes: '1GB', '512MB', or a whole number.")
-    return int(float(found[1]) * _UNITS[found[2] or ""])
+    if not match or float(match[1]) <= 0:
+        raise OptionError(Argument("budget", budget), " is not a number of bytes: '1GB', '512MB', or a whole number.")
+    return int(float(match[1]) * _UNITS[match[2] or ""])
 
 
-def part(q: Question, rows: Indices, net: Differentiable | None = None) -> Question:
-    """The same question about some of the rows, perhaps to another network."""
-    if q.target.predicted:
-        q.know(rows)
-    inputs = tuple(replace(i, x=i.x[rows]) for i in q.inputs)
-    target = replace(q.target, where=q.target.where[:, rows])
-    answers = Answers(q.answers.outputs[rows], q.answers.known[rows], q.answers.first, checked=True)
+def select_rows(problem: SaliencyProblem, rows: Indices, net: Differentiable | None = None) -> SaliencyProblem:
+    """The same problem for some of the rows, perhaps with another network."""
+    if problem.target.predicted:
+        problem.evaluate_rows(rows)
+    inputs = tuple(replace(i, x=i.x[rows]) for i in problem.inputs)
+    target = replace(problem.target, positions=problem.target.positions[:, rows])
+    row_outputs = RowOutputs(
+        problem.row_outputs.outputs[rows], problem.row_outputs.evaluated[rows], problem.row_outputs.first, checked=True
+    )
     if net is not None:
-        answers = Answers(
-            np.full_like(answers.outputs, np.nan), np.zeros(len(rows), dtype=bool), answers.first, checked=True
+        row_outputs = RowOutputs(
+            np.full_like(row_outputs.outputs, np.nan), np.zeros(len(rows), dtype=bool), row_outputs.first, checked=True
         )
-        target = replace(target, predicted=False)  # what was explained there is explained here
-    return replace(q, net=net or q.net, inputs=inputs, target=target, answers=answers)
+        target = replace(target, predicted=False)  # the same outputs, whatever this network predicts
+    return replace(problem, net=net or problem.net, inputs=inputs, target=target, row_outputs=row_outputs)

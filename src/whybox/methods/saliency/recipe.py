@@ -1,27 +1,148 @@
-"""What was asked, as plain data: enough for an auditor to ask it again. Arrays are kept by digest; whoever asks again brings them."""
+"""How a map was made, so that an auditor can make it again. Arrays are kept as digests only; whoever makes the map again brings them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, final
 
 import numpy as np
 
 from whybox.errors import Argument, InputError, OptionError
+from whybox.explanation.explanation import Explanation
 from whybox.methods.registry import family_ids
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.make_method import make
-from whybox.methods.saliency.problem import Question
+from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["digest", "options_of", "rebuilt", "same_network", "settings_of", "unkept"]
+__all__ = [
+    "Recipe",
+    "TargetRecipe",
+    "check_same_network",
+    "input_digest",
+    "make_recipe",
+    "only_digest",
+    "plain_options",
+    "read_recipe",
+    "rebuild_method",
+]
+
+_PER_ROW: Final = "one a row"
 
 
-def digest(inputs: Sequence[Input]) -> str:
-    """SHA-256 of types, shapes and bytes of what went in."""
+@final
+@dataclass(frozen=True)
+class TargetRecipe:
+    """Which outputs were explained.
+
+    Attributes:
+        positions: in the flattened outputs; None: each row has an output of its own, which the explanation keeps as ``extras["target"]``.
+        shape: of one row's outputs.
+    """
+
+    positions: tuple[int, ...] | None
+    shape: tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Recipe:
+    """How a map was made. The evidence keeps it as plain data (`settings`), and :func:`read_recipe` reads it back.
+
+    Attributes:
+        method: id of the method. options: its options as plain data; arrays as SHA-256, other objects by their class.
+        target: None: a function of the outputs, which cannot be kept.
+        reduce, channel_axis, dtype, output, embedding, baseline_token: as for ``whybox.saliency``.
+        background: SHA-256 of the background rows, None for none.
+        inputs: index of the input that each map belongs to; (): not known, as in files of older versions.
+        resolved: what the method found out about the network, see ``Method.resolved``; {}: nothing.
+    """
+
+    method: str
+    options: Mapping[str, Any]
+    target: TargetRecipe | None = None
+    reduce: str | None = None
+    channel_axis: int | str | None = "auto"
+    background: str | None = None
+    dtype: str | None = None
+    output: Any = None
+    embedding: str | None = None
+    baseline_token: Any = None
+    inputs: tuple[int, ...] = ()
+    resolved: Mapping[str, Any] = field(default_factory=dict)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the recipe as plain data, as evidence keeps it."""
+        settings = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name in _PLAIN_FIELDS}
+        settings["options"] = dict(self.options)
+        settings["target"] = None if self.target is None else _target_settings(self.target)
+        settings["inputs"] = list(self.inputs)
+        if self.resolved:
+            settings["resolved"] = dict(self.resolved)
+        return settings
+
+
+_PLAIN_FIELDS: Final = frozenset(f.name for f in fields(Recipe)) - {"options", "target", "inputs", "resolved"}
+
+
+def _target_settings(target: TargetRecipe) -> dict[str, Any]:
+    return {
+        "places": _PER_ROW if target.positions is None else list(target.positions),
+        "shape": list(target.shape),
+    }
+
+
+def read_recipe(e: Explanation) -> Recipe:
+    """Read the recipe that an explanation's evidence keeps. Fields that a file does not have get their defaults; unknown ones are left where they are.
+
+    Raises:
+        InputError: there is none.
+    """
+    settings = e.evidence.settings
+    if e.kind != "saliency" or not {"method", "options"} <= set(settings):
+        raise InputError(
+            f"check is for the maps of wb.saliency; this is an explanation of kind {e.kind!r} without settings in its evidence."
+        )
+    known = {f.name: settings[f.name] for f in fields(Recipe) if f.name in settings}
+    if known.get("target") is not None:
+        positions = known["target"]["places"]
+        known["target"] = TargetRecipe(
+            None if positions == _PER_ROW else tuple(map(int, positions)), tuple(map(int, known["target"]["shape"]))
+        )
+    known["inputs"] = tuple(known.get("inputs", ()))
+    known["output"] = _tuples(known.get("output"))
+    return Recipe(**known)
+
+
+def make_recipe(
+    problem: SaliencyProblem, method: Method, *, target_is_function: bool = False, **request: Any
+) -> Recipe:
+    """Return the recipe of a map before it is computed.
+
+    Args:
+        problem: the problem. method: with its options. target_is_function: True if the target is a function of the outputs.
+        request: more of what the user asked for: dtype, output, embedding, baseline_token.
+    """
+    channels = {i.channel for i in problem.inputs}
+    where = problem.target.positions
+    per_row = problem.target.per_row or bool((where != where[:, :1]).any())
+    positions = None if per_row else tuple(map(int, where[:, 0]))
+    return Recipe(
+        method=method.name,
+        options=plain_options(method),
+        target=None if target_is_function else TargetRecipe(positions, tuple(problem.target.shape)),
+        reduce=problem.reduce,
+        channel_axis=channels.pop() if len(channels) == 1 else "auto",
+        background=None if problem.background is None else input_digest(problem.background),
+        **request,
+    )
+
+
+def input_digest(inputs: Sequence[Input]) -> str:
+    """SHA-256 of types, shapes and bytes of the inputs."""
     h = hashlib.sha256()
     for i in inputs:
         h.update(f"{i.x.dtype.str}{i.x.shape}".encode())
@@ -29,11 +150,11 @@ def digest(inputs: Sequence[Input]) -> str:
     return h.hexdigest()
 
 
-def same_network(fingerprints: Mapping[str, Any], net: Differentiable) -> None:
-    """Hold a network against the one whose SHA-256 an explanation keeps.
+def check_same_network(fingerprints: Mapping[str, Any], net: Differentiable) -> None:
+    """Compare a network with the one whose SHA-256 an explanation keeps.
 
     Raises:
-        InputError: it is another.
+        InputError: it is another one.
     """
     if fingerprints.get("model") != net.fingerprint:
         raise InputError(
@@ -41,38 +162,13 @@ def same_network(fingerprints: Mapping[str, Any], net: Differentiable) -> None:
         )
 
 
-def settings_of(q: Question, method: Method, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return a method's name, its options, and what else decided the maps.
-
-    Args:
-        q: the question as it was settled. method: with its options. asked: more of what the user said (``dtype``, ``output``).
-    """
-    channels = {i.channel for i in q.inputs}
-    target: Any = None  # a function of the outputs, which cannot be kept
-    if asked is None or not callable(asked.get("target")):
-        each = bool((q.target.where != q.target.where[:, :1]).any()) or q.target.names[0] in ("predicted", "given")
-        target = {
-            "places": "one a row" if each else [int(p) for p in q.target.where[:, 0]],
-            "shape": list(q.target.shape),
-        }
-    return {
-        "method": method.name,
-        "options": options_of(method),
-        "target": target,
-        "reduce": q.reduce,
-        "channel_axis": channels.pop() if len(channels) == 1 else "auto",
-        "background": None if q.background is None else digest(q.background),
-        **{name: _plain(value) for name, value in (asked or {}).items() if name != "target"},
-    }
-
-
-def options_of(method: Method) -> dict[str, Any]:
-    """A method's options as they are kept."""
+def plain_options(method: Method) -> dict[str, Any]:
+    """A method's options as plain data."""
     return {f.name: _plain(getattr(method, f.name)) for f in fields(method)}
 
 
 def _plain(value: Any) -> Any:
-    """An option as it is kept: plain data; arrays by their SHA-256, other objects by their kind."""
+    """A value as plain data; arrays as SHA-256, other objects by their class."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
@@ -85,55 +181,53 @@ def _plain(value: Any) -> Any:
     return {"object": type(value).__name__}
 
 
-def unkept(value: Any) -> bool:
-    """Whether an option is, or has in it, something of which only a digest is kept."""
-    return isinstance(value, Mapping) or (isinstance(value, (list, tuple)) and any(map(unkept, value)))
+def only_digest(value: Any) -> bool:
+    """True if an option, or a part of it, is kept as a digest only."""
+    return isinstance(value, Mapping) or (isinstance(value, (list, tuple)) and any(map(only_digest, value)))
 
 
-def rebuilt(settings: Mapping[str, Any], method: Any = None, options: Mapping[str, Any] | None = None) -> Method:
+def rebuild_method(recipe: Recipe, method: Any = None, options: Mapping[str, Any] | None = None) -> Method:
     """Return the method that made an explanation, with its options.
 
     Args:
-        settings: as of settings_of. method: the method itself, where it is not one of the catalogue. options: those that could not be kept (arrays, functions).
+        recipe: of the explanation. method: the method itself, if it is a class of the user's own. options: those that could not be kept (arrays, functions).
 
     Raises:
         OptionError: something could not be kept and is not given; the message names it.
         InputError: what is given is not what was used.
     """
-    said = settings.get("method")
     if isinstance(method, Method):
-        if method.name != said or options_of(method) != dict(settings["options"]):
+        if method.name != recipe.method or plain_options(method) != dict(recipe.options):
             raise InputError(
                 Argument("method", method),
-                f" is not what made this explanation: {said!r} with {dict(settings['options'])}.",
+                f" is not the method that made this explanation: {recipe.method!r} with {dict(recipe.options)}.",
             )
-        return method.resolved(settings["resolved"]) if "resolved" in settings else method
+        return method.resolved(recipe.resolved) if recipe.resolved else method
     if method is not None:
         raise OptionError(
             Argument("method", example=""),
-            " takes a method itself, of a class of your own; a method of the catalogue is known from the explanation.",
+            " takes a method object of a class of your own; the library's own methods are known from the explanation.",
         )
-    if said not in family_ids("saliency"):
+    if recipe.method not in family_ids("saliency"):
         raise OptionError(
-            f"the explanation was made by {said!r}, which is no method of the catalogue; pass ",
-            Argument("method", example=""),
-            ", the method itself.",
+            f"the explanation was made by {recipe.method!r}, which is not a method of this library; pass the method object: ",
+            Argument("method", example="..."),
         )
-    kept = dict(settings["options"])
+    kept = dict(recipe.options)
     for name, value in (options or {}).items():
         if name not in kept or (_plain(value) != kept[name]):
-            raise InputError(f"{name}= is not what made this explanation: {kept.get(name)!r}.")
-    lost = [name for name, value in kept.items() if unkept(value) and name not in (options or {})]
-    if lost:
+            raise InputError(f"{name}= is not the option that made this explanation: {kept.get(name)!r}.")
+    missing = [name for name, value in kept.items() if only_digest(value) and name not in (options or {})]
+    if missing:
         raise OptionError(
-            f"option {lost[0]!r} of method {said!r} is not kept in an explanation; pass it again: ",
-            Argument("options", example=f"{{{lost[0]!r}: ...}}"),
-            ".",
+            f"an explanation does not keep option {missing[0]!r} of method {recipe.method!r}; pass it again: ",
+            Argument("options", example=""),
+            f"{{{missing[0]!r}: ...}}.",
         )
-    made = make(said, {name: _tuples(value) for name, value in kept.items()} | dict(options or {}))
-    return made.resolved(settings["resolved"]) if "resolved" in settings else made
+    made = make(recipe.method, {name: _tuples(value) for name, value in kept.items()} | dict(options or {}))
+    return made.resolved(recipe.resolved) if recipe.resolved else made
 
 
 def _tuples(value: Any) -> Any:
-    """Lists of the file as the tuples they were."""
+    """Lists of a file as the tuples they were."""
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

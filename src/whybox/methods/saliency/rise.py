@@ -18,8 +18,8 @@ from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.masking import resolve_replacement
-from whybox.methods.saliency.occlusion import covered, empty
-from whybox.methods.saliency.problem import Indices, Question
+from whybox.methods.saliency.occlusion import empty_maps, evaluate_masked
+from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.numerics.interpolation import apply_along_axes, interpolation_weights
 
 __all__ = ["Rise"]
@@ -30,19 +30,19 @@ MASKS_PER_BLOCK = 256  # masks made at a time where they are summed over
 @final
 @dataclass(frozen=True)
 class Rise(Method):
-    """How the score hangs on whether a place is seen, from random masks that all rows share.
+    """How the score depends on whether a position is visible, from random masks that all rows share.
 
-    Petsiuk's map is E[f(x m) m] / p, which the paper reads as the mean score when the place is seen; what it mostly shows is the mean score of all masks times
-    the accidents of their mean. Here stands, by default, how much more that is than the mean over all masks, E[f (m - p)] / p, estimated as
-    sum (f - mean f) (m - p) / (p (samples - 1)): unbiased, since the mean of m is p at every place. Its standard error comes from the masks.
+    Petsiuk's map is E[f(x m) m] / p, which the paper reads as the mean score when the position is visible; it mostly shows the mean score of all masks times
+    the random deviation of their mean. The default here is the difference from the mean over all masks, E[f (m - p)] / p, estimated as
+    sum (f - mean f) (m - p) / (p (samples - 1)): unbiased, since the mean of m is p at every position. Its standard error comes from the masks.
 
     Attributes:
         samples: masks, and forwards a row.
-        keep: probability p that a cell of the grid stays.
-        cells: along each axis of places; the grid is drawn a cell larger, interpolated linearly and moved at random. Inputs of whole numbers, inputs of one axis
-            without channels, and axes of no more places than cells have each place drawn for itself.
+        keep: probability p that a cell of the grid stays visible.
+        cells: along each position axis; the grid is drawn one cell larger, interpolated linearly and shifted at random. In inputs of whole numbers, inputs of one
+            axis without channels, and axes of no more positions than cells, each position is drawn by itself.
         centred: False for the paper's own estimate, sum f m / (p samples).
-        baseline: what shows where the mask is 0; see whybox.methods.saliency.masking.
+        baseline: what masked positions hold; see whybox.methods.saliency.masking.
     """
 
     samples: int = 2000
@@ -60,50 +60,52 @@ class Rise(Method):
         check_whole_number("samples", self.samples, 8)
         check_whole_number("cells", self.cells, 2)
         if check_positive("keep", self.keep, 1) == 1:
-            raise OptionError(Argument("keep", 1), " covers nothing; it must be below 1.")
+            raise OptionError(Argument("keep", 1), " masks nothing; it must be below 1.")
         if not isinstance(self.centred, bool):
             raise OptionError(Argument("centred", self.centred), " must be True or False.")
 
-    def __call__(self, q: Question) -> MethodOutput:
+    def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
-        absent = resolve_replacement(q, self.baseline)
-        drawn = [
-            self._kept(q, given, self._drawn(given, q.draws(which))) if may else None
-            for which, (given, may) in enumerate(zip(q.inputs, absent.covered, strict=True))
+        replacement = resolve_replacement(problem, self.baseline)
+        samplers = [
+            self._cached_masks(problem, input_, self._mask_sampler(input_, problem.rng_for(input_index)))
+            if may
+            else None
+            for input_index, (input_, may) in enumerate(zip(problem.inputs, replacement.maskable, strict=True))
         ]
 
         def masks(_rows: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
-            return [None if d is None else i.with_channel(d(ks)) for d, i in zip(drawn, q.inputs, strict=True)]
+            return [None if d is None else i.with_channel(d(ks)) for d, i in zip(samplers, problem.inputs, strict=True)]
 
-        q.know(np.arange(q.rows))
-        out, spread = empty(q, absent), empty(q, absent)
-        counts = np.full(q.rows, self.samples, dtype=np.intp)
-        for row, scores in covered(q, absent, counts, masks, self.name):
-            for which, d in enumerate(drawn):
+        problem.evaluate_rows(np.arange(problem.rows))
+        out, variances = empty_maps(problem, replacement), empty_maps(problem, replacement)
+        counts = np.full(problem.rows, self.samples, dtype=np.intp)
+        for row, scores in evaluate_masked(problem, replacement, counts, masks, self.name):
+            for input_index, d in enumerate(samplers):
                 if d is None:
                     continue
-                means, variances = self._estimate(scores, d)
-                for t in range(q.target.count):
-                    to, error = out[t][which], spread[t][which]
-                    if to is not None and error is not None:
-                        to[row], error[row] = means[t], variances[t]
+                means, squared_errors = self._estimate(scores, d)
+                for t in range(problem.target.count):
+                    total, error = out[t][input_index], variances[t][input_index]
+                    if total is not None and error is not None:
+                        total[row], error[row] = means[t], squared_errors[t]
         seen = (
-            "the score when a place is seen"
+            "the score when a position is visible"
             if not self.centred
-            else "how much more the score is when a place is seen than over all masks"
+            else "the score when a position is visible, less the mean over all masks"
         )
         return MethodOutput(
             out,
             f"{self.samples:,} masks",
-            f"{seen}; covered places hold {absent.said}",
-            spread,
+            f"{seen}; masked positions hold {replacement.description}",
+            variances,
             reduced=True,
             units="score",
-            notes=(f"each cell stays with probability {self.keep:g}; masks are the same for all rows",),
+            notes=(f"each cell stays visible with probability {self.keep:g}; masks are the same for all rows",),
         )
 
-    def _estimate(self, scores: Floats, drawn: Callable[[Indices], npt.NDArray[Any]]) -> tuple[Floats, Floats]:
-        """The map of one row and its variance, (targets, *places), from scores (samples, targets)."""
+    def _estimate(self, scores: Floats, sampler: Callable[[Indices], npt.NDArray[Any]]) -> tuple[Floats, Floats]:
+        """The map of one row and its variance, (targets, *positions), from scores (samples, targets)."""
         n, p = self.samples, self.keep
         f = (scores - scores.mean(axis=0) if self.centred else scores).T
         first: Any = 0.0
@@ -111,7 +113,7 @@ class Rise(Method):
         shape: tuple[int, ...] = ()
         for start in range(0, n, MASKS_PER_BLOCK):
             ks = np.arange(start, min(start + MASKS_PER_BLOCK, n))
-            m = drawn(ks)
+            m = sampler(ks)
             shape = m.shape[1:]
             m = m.reshape(len(ks), -1).astype(np.float64) - (p if self.centred else 0)
             first = first + f[:, ks] @ m
@@ -120,26 +122,26 @@ class Rise(Method):
         variance = np.maximum(second / p**2 / n - (first / (p * n)) ** 2, 0.0) / (n - 1)
         return mean.reshape(-1, *shape), variance.reshape(-1, *shape)
 
-    def _kept(
-        self, q: Question, given: Input, drawn: Callable[[Indices], npt.NDArray[Any]]
+    def _cached_masks(
+        self, problem: SaliencyProblem, input_: Input, sampler: Callable[[Indices], npt.NDArray[Any]]
     ) -> Callable[[Indices], npt.NDArray[Any]]:
-        """All masks made once, where they are a small part of the budget; they are asked for twice a row."""
-        places = int(np.prod(given.sizes))
-        if self.samples * places * 4 * len(q.inputs) * 4 > q.budget:
-            return drawn
+        """All masks, made once if they are a small part of the budget: each row needs them twice."""
+        places = int(np.prod(input_.sizes))
+        if self.samples * places * 4 * len(problem.inputs) * 4 > problem.budget:
+            return sampler
         every = np.concatenate(
             [
-                drawn(np.arange(k, min(k + MASKS_PER_BLOCK, self.samples)))
+                sampler(np.arange(k, min(k + MASKS_PER_BLOCK, self.samples)))
                 for k in range(0, self.samples, MASKS_PER_BLOCK)
             ]
         )
         return lambda ks: every[ks]
 
-    def _drawn(self, given: Input, draw: np.random.Generator) -> Callable[[Indices], npt.NDArray[Any]]:
-        """Masks by number, (m, *places); what was drawn is small and kept, what is made of it is not."""
-        sizes = given.sizes
-        alone = given.whole or (len(sizes) == 1 and given.channel is None)
-        if alone or all(n <= self.cells for n in sizes):
+    def _mask_sampler(self, input_: Input, draw: np.random.Generator) -> Callable[[Indices], npt.NDArray[Any]]:
+        """A function from mask numbers to masks, (m, *positions). Only the random numbers are kept, which are few."""
+        sizes = input_.sizes
+        independent = input_.whole or (len(sizes) == 1 and input_.channel is None)
+        if independent or all(n <= self.cells for n in sizes):
             bits = draw.random((self.samples, *sizes)) < self.keep
             return lambda ks: bits[ks].astype(np.float32)
         cells = [n if n <= self.cells else self.cells + 1 for n in sizes]

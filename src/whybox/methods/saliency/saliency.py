@@ -13,9 +13,10 @@ from whybox.methods.common.options import shows_first_overload
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.make_method import make
 from whybox.methods.saliency.options import CALL_OPTIONS, SaliencyOptions
-from whybox.methods.saliency.prepare_inputs import cut, feed
-from whybox.methods.saliency.problem import DEFAULT_MEMORY, Question, part, settle
-from whybox.methods.saliency.result import explained
+from whybox.methods.saliency.prepare_inputs import cut_to_rows, prepare_inputs
+from whybox.methods.saliency.problem import DEFAULT_MEMORY, SaliencyProblem, resolve_problem, select_rows
+from whybox.methods.saliency.recipe import make_recipe
+from whybox.methods.saliency.result import run_method
 from whybox.models.differentiable import Differentiable
 from whybox.models.registry import as_network
 
@@ -120,34 +121,35 @@ def _saliency(
     network = as_network(net, call.output)
     network = replace(network.fresh_copy(), output_names=tuple(map(str, call.output_names or ())))
     with network.session():
-        wide: Differentiable = network if call.dtype is None else network.with_dtype(call.dtype)
-        made = feed(wide, inputs, method, call, background=call.background)
-        q = settle(
-            made.net,
-            made.inputs,
+        computing: Differentiable = network if call.dtype is None else network.with_dtype(call.dtype)
+        prepared = prepare_inputs(computing, inputs, method, call, background=call.background)
+        problem = resolve_problem(
+            prepared.net,
+            prepared.inputs,
             target,
             channel_axis=call.channel_axis,
             budget=call.budget,
             seed=call.seed,
             derivatives=method.derivatives,
             reduce=method.reduces if call.reduce == "auto" else call.reduce,
-            background=made.background,
+            background=prepared.background,
         )
-        notes = [] if call.dtype is None else [_compared(q, made.method)]
+        notes = [] if call.dtype is None else [_precision_note(problem, prepared.method)]
         kept = {name: getattr(call, name) for name in ("dtype", "output", "embedding", "baseline_token")}
-        found = explained(q, made.method, [*made.notes, *notes], asked={"target": target, **kept})
-    return made.labelled(found)
+        recipe = make_recipe(problem, prepared.method, target_is_function=callable(target), **kept)
+        explanations = run_method(problem, prepared.method, [*prepared.notes, *notes], recipe)
+    return prepared.label_results(explanations)
 
 
-def _compared(q: Question, method: Method) -> str:
-    """Say how far maps in a shorter type are from those in the network's own, on a few rows."""
-    rows = np.arange(min(ROWS_COMPARED, q.rows))
-    network = q.net.with_dtype("float32")
-    method = cut(method, rows, {i.x.shape for i in q.inputs}.__contains__)
-    short, full = method(part(q, rows)), method(part(q, rows, network))
-    apart = []
+def _precision_note(problem: SaliencyProblem, method: Method) -> str:
+    """A note on how far maps in a shorter type are from those in the network's own, on a few rows."""
+    rows = np.arange(min(ROWS_COMPARED, problem.rows))
+    network = problem.net.with_dtype("float32")
+    method = cut_to_rows(method, rows, {i.x.shape for i in problem.inputs}.__contains__)
+    short, full = method(select_rows(problem, rows)), method(select_rows(problem, rows, network))
+    distances = []
     for a, b in zip(short.maps, full.maps, strict=True):
         for x, y in zip(a, b, strict=True):
             if x is not None and y is not None:
-                apart.append(float(np.linalg.norm(x - y)) / max(float(np.linalg.norm(y)), 1e-300))
-    return f"{q.net.arithmetic}: on {len(rows)} rows the maps differ from those in {network.arithmetic} by {max(apart):.2g} of their size (relative L2)"
+                distances.append(float(np.linalg.norm(x - y)) / max(float(np.linalg.norm(y)), 1e-300))
+    return f"{problem.net.arithmetic}: on {len(rows)} rows the maps differ from those in {network.arithmetic} by {max(distances):.2g} of their size (relative L2)"

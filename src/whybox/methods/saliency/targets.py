@@ -23,102 +23,99 @@ class Target:
     """Positions in the flattened outputs.
 
     Attributes:
-        where: (targets, rows): for each target and row, the position.
+        positions: (targets, rows): the position of each target in each row's outputs.
         shape: of one row's outputs.
         names: of the targets.
-        several: whether the result has an axis of outputs.
-        said: in words.
-        predicted: whether it is the largest output of each row, so that `where` is known when the row was answered.
+        several: True if the result has an axis of outputs.
+        per_row: True if each row has an output of its own (predicted, or given by the user).
+        predicted: True if that is the largest output of the row; its position is known once the row is evaluated.
     """
 
-    where: npt.NDArray[np.intp]
+    positions: npt.NDArray[np.intp]
     shape: tuple[int, ...]
     names: tuple[str, ...]
     several: bool
-    said: str
+    per_row: bool = False
     predicted: bool = False
 
     @property
     def count(self) -> int:
-        """How many targets a row has."""
-        return len(self.where)
+        """Number of targets of a row."""
+        return len(self.positions)
 
-    def about(self, t: int) -> str:
-        """``" of output <name>"`` where there are several, for a sentence about one of them."""
+    def phrase(self, t: int) -> str:
+        """``" of output <name>"`` where there are several: part of a sentence about one of them."""
         return f" of output {self.names[t]}" if self.several else ""
 
     def scores(self, outputs: Floats, rows: npt.NDArray[np.intp]) -> Floats:
         """Outputs (m, ...) of these rows -> scores (m, targets)."""
         flat = outputs.reshape(len(rows), -1)
-        return np.take_along_axis(flat, self.where[:, rows].T, axis=1)
+        return np.take_along_axis(flat, self.positions[:, rows].T, axis=1)
 
-    def learn(self, outputs: Floats, rows: npt.NDArray[np.intp]) -> None:
-        """Rows were answered: where the largest output is meant, it is known now."""
+    def record_outputs(self, outputs: Floats, rows: npt.NDArray[np.intp]) -> None:
+        """Note the largest output of these rows, if that is the target."""
         if self.predicted:
-            self.where[0, rows] = outputs.reshape(len(rows), -1).argmax(axis=1)
+            self.positions[0, rows] = outputs.reshape(len(rows), -1).argmax(axis=1)
 
     def cotangent(self, t: int, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-        """What pulls target `t`: ones at its places, (m, ...)."""
+        """Cotangent of target `t`: ones at its positions, (m, ...)."""
         out = np.zeros((len(rows), int(np.prod(self.shape, dtype=int))), dtype=np.float32)
-        out[np.arange(len(rows)), self.where[t, rows]] = 1
+        out[np.arange(len(rows)), self.positions[t, rows]] = 1
         return out.reshape(len(rows), *self.shape)
 
 
 def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequence[str]) -> Target:
-    """Find the places of a target.
+    """Find the positions of a target.
 
     Args:
-        target: None: the only output, or the one with the largest value in each row. A number, a name, a tuple of numbers (a place in
+        target: None: the only output, or the one with the largest value in each row. A number, a name, a tuple of numbers (a position in
             outputs of several axes), one number a row, names, or ``"all"``. A number is the name of an output where one is called so, else a
             position; where it could be both, it is refused.
-        shape: of what the network answers to one row. rows: how many there are.
-        names: of the outputs on their first axis, () when unknown.
+        shape: of one row's outputs. rows: number of rows.
+        names: of the outputs along their first axis, () if unknown.
 
     Raises:
-        OptionError: no such output, or as many numbers as there are not rows.
+        OptionError: there is no such output, or there is not one number for each row.
     """
     count = int(np.prod(shape, dtype=int))
     labels = _labels(names, shape, count)
 
-    def one(place: int) -> Target:
-        return Target(
-            np.full((1, rows), place, dtype=np.intp), shape, (labels[place],), False, f"output {labels[place]}"
-        )
+    def one_output(position: int) -> Target:
+        return Target(np.full((1, rows), position, dtype=np.intp), shape, (labels[position],), False)
 
     if target is None:
         if count == 1:
-            return one(0)
+            return one_output(0)
         if len(shape) != 1:
             raise OptionError(
-                f"the network answers a row with an array of shape {shape}; say what to explain: ",
-                Argument("target", example="(index, index, ...)"),
-                ", or a function of the outputs.",
+                f"a row's outputs have the shape {shape}; say which one to explain: ",
+                Argument("target", example=""),
+                "(index, index, ...), or a function of the outputs.",
             )
         unknown = np.full((1, rows), -1, dtype=np.intp)
-        return Target(
-            unknown, shape, ("predicted",), False, "the output with the largest value in each row", predicted=True
-        )
+        return Target(unknown, shape, ("predicted",), False, per_row=True, predicted=True)
     if isinstance(target, str):
         if target == "all":
             if len(shape) != 1:
                 raise OptionError(
-                    Argument("target", "all"), f" needs outputs along one axis; here one row has the shape {shape}."
+                    Argument("target", "all"),
+                    f" needs outputs along one axis; one row's outputs have the shape {shape}.",
                 )
-            where = np.repeat(np.arange(count)[:, None], rows, axis=1)
-            return Target(where, shape, tuple(labels), True, "every output")
-        return one(_named(target, labels))
+            positions = np.repeat(np.arange(count)[:, None], rows, axis=1)
+            return Target(positions, shape, tuple(labels), True)
+        return one_output(_named_position(target, labels))
     if isinstance(target, tuple):
-        return one(_place(target, shape))
+        return one_output(_position(target, shape))
     if getattr(target, "shape", None) == () and hasattr(target, "item"):  # an array or tensor of one number
         target = target.item()
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
-        return one(_numbered(target, shape, labels))
+        return one_output(_numbered_position(target, shape, labels))
     given = np.asarray(target, dtype=object) if not isinstance(target, (dict, set)) else np.zeros((0, 0))
     listed: list[Any] = list(given.reshape(-1)) if given.ndim < 2 or given.shape[1:] == (1,) else []
     if listed and all(isinstance(t, str) for t in listed):
-        places = [_named(t, labels) for t in listed]
-        where = np.repeat(np.array(places, dtype=np.intp)[:, None], rows, axis=1)
-        return Target(where, shape, tuple(labels[p] for p in places), True, f"outputs {', '.join(listed)}")
+        chosen = [_named_position(t, labels) for t in listed]
+        positions = np.repeat(np.array(chosen, dtype=np.intp)[:, None], rows, axis=1)
+        return Target(positions, shape, tuple(labels[p] for p in chosen), True)
     if listed and all(isinstance(t, (int, np.integer)) and not isinstance(t, (bool, np.bool_)) for t in listed):
         if len(listed) != rows:
             raise OptionError(
@@ -130,8 +127,8 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
                 Argument("target", "all"),
                 ".",
             )
-        places = [_numbered(t, shape, labels) for t in listed]
-        return Target(np.array([places], dtype=np.intp), shape, ("given",), False, "the output given for each row")
+        chosen = [_numbered_position(t, shape, labels) for t in listed]
+        return Target(np.array([chosen], dtype=np.intp), shape, ("given",), False, per_row=True)
     raise OptionError(
         Argument("target", target),
         " is not an output: give a number, a name, one number a row, 'all', or a function of the outputs.",
@@ -146,7 +143,7 @@ def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[st
     if not shape:
         return [PREDICTION]
     return (
-        [",".join(map(str, place)) for place in np.ndindex(shape)]
+        [",".join(map(str, position)) for position in np.ndindex(shape)]
         if count <= 100_000
         else [str(i) for i in range(count)]
     )
@@ -155,7 +152,7 @@ def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[st
 _NAMELESS: Final = "Names are given with ", Argument("output_names", example="[...]"), "."
 
 
-def _named(name: str, labels: list[str]) -> int:
+def _named_position(name: str, labels: list[str]) -> int:
     if name not in labels:
         raise OptionError(
             Argument("target", name),
@@ -164,20 +161,20 @@ def _named(name: str, labels: list[str]) -> int:
             hint=_NAMELESS if labels == [str(i) for i in range(len(labels))] else (),
         )
     if labels.count(name) > 1:
-        raise OptionError(Argument("target", name), f": {labels.count(name)} outputs are called so; give its number.")
+        raise OptionError(Argument("target", name), f": {labels.count(name)} outputs have this name; give a number.")
     return labels.index(name)
 
 
-def _numbered(number: Any, shape: tuple[int, ...], labels: list[str]) -> int:
-    """The place of an output given by a number: its label where labels are numbers, else its position."""
+def _numbered_position(number: Any, shape: tuple[int, ...], labels: list[str]) -> int:
+    """The position of an output given by a number: its label if labels are numbers, else its position."""
     if len(shape) == 1:
         found = output_position("target", number, labels, from_end=True)
         if found is not None:
             return found
-    return _place((int(number),), shape)
+    return _position((int(number),), shape)
 
 
-def _place(index: tuple[Any, ...], shape: tuple[int, ...]) -> int:
+def _position(index: tuple[Any, ...], shape: tuple[int, ...]) -> int:
     if not shape and index in ((0,), (-1,)):
         return 0
     if (
@@ -187,16 +184,16 @@ def _place(index: tuple[Any, ...], shape: tuple[int, ...]) -> int:
         and index[0] not in (0, -1)
     ):
         raise OptionError(
-            Argument("target", index[0]), ": the network answers one number a row; leave ", Argument("target"), " out."
+            Argument("target", index[0]), ": the network has one output a row; leave ", Argument("target"), " out."
         )
     if len(index) != len(shape):
         raise OptionError(
             Argument("target", index if len(index) != 1 else index[0]),
             f": one row's outputs have the shape {shape}; give {len(shape)} numbers in a tuple.",
         )
-    place = []
+    position = []
     for i, n in zip(index, shape, strict=True):
         if isinstance(i, bool) or not isinstance(i, (int, np.integer)) or not -n <= i < n:
-            raise OptionError(Argument("target"), f" {i!r} is out of range: there are {n} outputs, 0 to {n - 1}.")
-        place.append(int(i) % n)
-    return int(np.ravel_multi_index(place, shape))
+            raise OptionError(f"target {i!r} is out of range: there are {n} outputs, 0 to {n - 1}.")
+        position.append(int(i) % n)
+    return int(np.ravel_multi_index(position, shape))

@@ -1,4 +1,4 @@
-"""Texts and pairs of texts: from words to numbers of tokens, from maps of tokens back to words. What stands for an absent token."""
+"""Texts and pairs of texts: from words to token ids, and from maps of tokens back to words; the token that replaces absent ones."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from whybox.models.differentiable import Differentiable
 __all__ = [
     "Text",
     "Texts",
-    "absent_token",
-    "arranged",
-    "bare",
-    "collected",
-    "grouped",
+    "group_into_words",
     "is_text",
-    "labelled",
-    "only",
-    "read",
-    "replaced",
+    "label_texts",
+    "nan_where_absent",
+    "prepare_texts",
+    "read_texts",
+    "replace_tokens",
+    "resolve_absent_token",
+    "strip_word_marks",
+    "sum_over_positions",
 ]
 
 Wholes = npt.NDArray[np.int64]
@@ -40,17 +40,17 @@ _PIECES: Final = ("##", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}", "\N{LOWER O
 @final
 @dataclass(frozen=True)
 class Texts:
-    """Texts as a tokenizer reads them; every array is (texts, tokens), filled up on the right, or as the tokenizer fills them up.
+    """Texts as a tokenizer reads them. Every array is (texts, tokens), padded on the right, or where the tokenizer pads.
 
     Attributes:
-        texts: as given; a pair is a tuple of two. ids, types: numbers of tokens and of segments. mask: 1 where there is a token.
-        tokens: in words, "" where there is none. words: number of the word a token belongs to within its text, -1 for none (special tokens).
-        which: of pairs, the text a token is from, 0 or 1, -1 for neither; None of single texts, and where the tokenizer does not say.
-        places: (texts, tokens, 2): where a token stands in its text; None where the tokenizer does not say.
-        special: whether it is no part of the text ([CLS], <s>).
-        segmented: whether the tokenizer means `types` for its network. pad: the token that fills texts up.
-        absent: the token that stands for an absent one, and its name; None when the tokenizer has none that is known.
-        notes: what the reader should know.
+        texts: as given; a pair is a tuple of two. ids, types: token ids and segment ids. mask: 1 for tokens, 0 for padding.
+        tokens: names of the tokens, "" for padding. words: index of the word that a token belongs to in its text, -1 for none (special tokens).
+        sequence_of: of pairs, the text that a token is from, 0 or 1, -1 for neither; None for single texts, and if the tokenizer does not say.
+        offsets: (texts, tokens, 2): start and end of a token in its text; None if the tokenizer does not say.
+        special: True for tokens that are not part of the text ([CLS], <s>).
+        segmented: True if the tokenizer means `types` for its network. pad: id of the padding token.
+        absent: id and name of the token that replaces absent ones; None if the tokenizer has none that is known.
+        lookup: id of a token by its name. notes: for the evidence.
     """
 
     texts: tuple[Text, ...]
@@ -59,8 +59,8 @@ class Texts:
     mask: Wholes
     tokens: npt.NDArray[np.str_]
     words: Wholes | None
-    which: Wholes | None
-    places: Wholes | None
+    sequence_of: Wholes | None
+    offsets: Wholes | None
     special: npt.NDArray[np.bool_]
     segmented: bool
     pad: int
@@ -70,13 +70,13 @@ class Texts:
 
     @property
     def paired(self) -> bool:
-        """Whether each row is a pair of texts."""
+        """True if each row is a pair of texts."""
         return isinstance(self.texts[0], tuple)
 
 
 def is_text(inputs: Any) -> bool:
-    """Whether this is a text, or rows of texts or of pairs of them."""
-    given = _listed(inputs)
+    """True for a text, and for rows of texts or of pairs of texts."""
+    given = _as_list(inputs)
     if not isinstance(given, (list, tuple)):
         return isinstance(given, str)
     return any(
@@ -84,100 +84,98 @@ def is_text(inputs: Any) -> bool:
     )
 
 
-def arranged(
+def prepare_texts(
     net: Differentiable, inputs: Any, tokenizer: Any, background: Any
 ) -> tuple[Differentiable, Texts, tuple[Wholes, ...], Any, tuple[str, ...]]:
-    """Return the network, the texts, what goes in, the background in the same form where it was texts too, and notes.
+    """Return the network, the texts, the network's inputs, the background (in the same form if it is texts), and notes.
 
     Raises:
-        InputError, OptionError: texts without a tokenizer, or the other way round; see :func:`read` and :func:`fed`.
+        InputError, OptionError: texts without a tokenizer, or the other way round; see :func:`read` and :func:`bind_text_inputs`.
     """
     if not is_text(inputs):
         if tokenizer is None:
             raise InputError(
-                Argument("background", example=""),
-                " holds texts and the rows are none; give it in the form of the rows.",
+                Argument("background", example=""), " holds texts and the rows do not; give both in the same form."
             )
         raise OptionError(
             Argument("tokenizer", example=""),
-            " goes with texts: pass a text, a list of texts, or a list of pairs: [('question', 'context'), ...].",
+            " needs texts: pass a text, a list of texts, or a list of pairs: [('question', 'context'), ...].",
         )
     if tokenizer is None:
-        raise InputError(
-            "these are texts: say how they are read with ",
-            Argument("tokenizer", example="..."),
-            ", or pass numbers of tokens.",
-        )
-    texts = read(tokenizer, inputs)
-    net, names, notes = fed(net, texts)
+        raise InputError("these are texts: give ", Argument("tokenizer", example="..."), ", or pass token ids.")
+    texts = read_texts(tokenizer, inputs)
+    net, names, notes = bind_text_inputs(net, texts)
     if is_text(background):
-        absent = behind(texts, tokenizer, background)
-        background, notes = picked(absent, names), (*notes, *absent.notes)
-    return net, texts, picked(texts, names), background, notes
+        absent = read_background(texts, tokenizer, background)
+        background, notes = network_arrays(absent, names), (*notes, *absent.notes)
+    return net, texts, network_arrays(texts, names), background, notes
 
 
-def _listed(inputs: Any) -> Any:
-    """A column of a frame, or an array, as a list of what is in it."""
+def _as_list(inputs: Any) -> Any:
+    """A column of a frame, or an array, as a list."""
     kind = getattr(getattr(inputs, "dtype", None), "kind", None)
     return inputs.tolist() if kind in ("O", "U", "T") and getattr(inputs, "ndim", 0) == 1 else inputs
 
 
-def _rows(inputs: Any) -> tuple[Text, ...]:
+def _text_rows(inputs: Any) -> tuple[Text, ...]:
     """Rows, each a text or each a pair.
 
     Raises:
-        InputError: something else; it says how rows and pairs are written.
+        InputError: these are not; the message says how rows and pairs are written.
     """
-    given = _listed(inputs)
+    given = _as_list(inputs)
     if isinstance(given, str):
         return (given,)
     if isinstance(given, tuple):
         raise InputError(
-            "a tuple of texts could be one row or several: [('question', 'context')] is one row with a pair of texts, ['one', 'two'] are two rows of one text each"
+            "a tuple of texts may mean one row or several: [('question', 'context')] is one row with a pair of texts, ['one', 'two'] are two rows of one text each"
             ", and list(zip(questions, contexts)) makes pairs of two lists."
         )
     for row, t in enumerate(given):
         if not isinstance(t, str) and not (isinstance(t, tuple) and len(t) == 2 and all(isinstance(s, str) for s in t)):
-            said = f"{type(t).__name__} of {len(t)}" if isinstance(t, (list, tuple)) else type(t).__name__
+            kind = f"{type(t).__name__} of {len(t)}" if isinstance(t, (list, tuple)) else type(t).__name__
             raise InputError(
-                f"row {row} is a {said}; among texts a row is one text, or a tuple of two: [('question', 'context'), ...]."
+                f"row {row} is a {kind}; among texts a row is one text, or a tuple of two: [('question', 'context'), ...]."
             )
     if len({isinstance(t, str) for t in given}) > 1:
         raise InputError("some rows are single texts and some are pairs; explain them in two calls.")
     return tuple(given)
 
 
-def read(tokenizer: Any, inputs: str | Sequence[Text]) -> Texts:
+def read_texts(tokenizer: Any, inputs: str | Sequence[Text]) -> Texts:
     """Read texts with a ``tokenizers.Tokenizer``, a fast tokenizer of transformers, or a function.
 
     Args:
-        tokenizer: a function takes one text (of pairs: two) and answers a dict or object with ``ids`` and ``tokens``, and if it can ``word_ids`` (None for
+        tokenizer: a function takes one text (of pairs: two) and returns a dict or object with ``ids`` and ``tokens``, and if it can ``word_ids`` (None for
             special tokens), ``offsets`` (start and end in the text), ``special_tokens_mask``, and of pairs ``sequence_ids`` (0, 1 or None) and ``type_ids``.
         inputs: a text, a list of texts, or a list of pairs (tuples of two texts).
 
     Raises:
-        OptionError: a tokenizer that is none of these. InputError: a text without tokens, or rows that are neither texts nor pairs.
+        OptionError: the tokenizer is none of these. InputError: a text without tokens, or rows that are neither texts nor pairs.
     """
-    texts = _rows(inputs)
-    rows = _encoded(tokenizer, texts)
-    kept = [_trimmed(_get(r, "attention_mask", [1] * len(_get(r, "ids"))), t) for r, t in zip(rows, texts, strict=True)]
+    texts = _text_rows(inputs)
+    rows = _encode(tokenizer, texts)
+    kept = [
+        _text_length(_field(r, "attention_mask", [1] * len(_field(r, "ids"))), t)
+        for r, t in zip(rows, texts, strict=True)
+    ]
     width = max(kept)
 
     def filled(name: str, fill: Any, default: Any = _NONE) -> npt.NDArray[Any]:
-        each = [list(_get(r, name, default))[:n] for r, n in zip(rows, kept, strict=True)]
+        each = [list(_field(r, name, default))[:n] for r, n in zip(rows, kept, strict=True)]
         return np.array([[*(fill if v is None else v for v in r), *[fill] * (width - len(r))] for r in each])
 
     def known(name: str, fill: Any) -> Wholes | None:
-        there = all(_get(r, name, None) is not None for r in rows)
+        there = all(_field(r, name, None) is not None for r in rows)
         return filled(name, fill).astype(np.int64) if there else None
 
     mask = filled("attention_mask", 0, [1] * width).astype(np.int64)
-    lookup, pad = _lookup(tokenizer), _padding(tokenizer)
-    cut = sum(bool(_get(r, "overflowing", None)) for r in rows)
+    lookup, pad = _lookup(tokenizer), _padding_id(tokenizer)
+    cut = sum(bool(_field(r, "overflowing", None)) for r in rows)
     notes = [f"{cut} of {len(texts)} texts were cut by the tokenizer's own truncation"] if cut else []
     if (mask[:, 0] == 0).any():
         notes.append(
-            "the tokenizer fills texts up on the left: some networks answer a text otherwise beside longer ones"
+            "the tokenizer pads on the left: the output of some networks for a text changes with longer texts in its batch"
         )
     named = (getattr(tokenizer, "mask_token", None), *_ABSENT[:2], getattr(tokenizer, "pad_token", None), *_ABSENT[2:])
     found = [(i, n) for n in named if isinstance(n, str) and (i := lookup(n)) is not None]
@@ -188,8 +186,8 @@ def read(tokenizer: Any, inputs: str | Sequence[Text]) -> Texts:
         mask=mask,
         tokens=np.where(mask > 0, filled("tokens", ""), ""),
         words=known("word_ids", -1),
-        which=known("sequence_ids", -1) if isinstance(texts[0], tuple) else None,
-        places=known("offsets", (0, 0)),
+        sequence_of=known("sequence_ids", -1) if isinstance(texts[0], tuple) else None,
+        offsets=known("offsets", (0, 0)),
         special=filled("special_tokens_mask", 1, [0] * width).astype(bool) | (mask == 0),
         segmented=_NAMES[2] in getattr(tokenizer, "model_input_names", _NAMES),
         pad=pad,
@@ -199,46 +197,46 @@ def read(tokenizer: Any, inputs: str | Sequence[Text]) -> Texts:
     )
 
 
-def _encoded(tokenizer: Any, texts: tuple[Text, ...]) -> list[Any]:
+def _encode(tokenizer: Any, texts: tuple[Text, ...]) -> list[Any]:
     if hasattr(tokenizer, "encode_batch"):  # tokenizers.Tokenizer
         return list(tokenizer.encode_batch(list(texts)))
     if hasattr(tokenizer, "backend_tokenizer"):  # transformers
-        pads = getattr(tokenizer, "pad_token", None) is not None  # without one it refuses to fill up
+        pads = getattr(tokenizer, "pad_token", None) is not None  # without one it refuses to pad
         return list(tokenizer(list(texts), padding=pads).encodings)
     if not callable(tokenizer):
         raise OptionError(
-            Argument("tokenizer", example=type(tokenizer).__name__),
-            " is none: give a tokenizers.Tokenizer, a fast tokenizer of transformers, or a function of one text.",
+            Argument("tokenizer", example=str(type(tokenizer).__name__)),
+            " is not a tokenizer: give a tokenizers.Tokenizer, a fast tokenizer of transformers, or a function of one text.",
         )
     each = [(t,) if isinstance(t, str) else t for t in texts]
     try:
         signature(tokenizer).bind(*each[0])
     except TypeError:
         raise OptionError(
-            f"the tokenizer is a function and cannot be called with {len(each[0])} texts: it takes one text, or the two of a pair."
+            f"the tokenizer is a function and cannot be called with {len(each[0])} texts: it must take one text, or the two of a pair."
         ) from None
-    except ValueError:  # some functions do not say what they take
+    except ValueError:  # some functions have no signature
         pass
     rows = [tokenizer(*t) for t in each]
     for r in rows:
-        if len(_get(r, "ids")) != len(_get(r, "tokens")):
-            raise OptionError("the tokenizer answers with different numbers of ids and tokens.")
+        if len(_field(r, "ids")) != len(_field(r, "tokens")):
+            raise OptionError("the tokenizer returns different numbers of ids and tokens.")
     return rows
 
 
-def _get(row: Any, name: str, default: Any = _NONE) -> Any:
+def _field(row: Any, name: str, default: Any = _NONE) -> Any:
     found = row.get(name, _NONE) if isinstance(row, Mapping) else getattr(row, name, _NONE)
     if found is _NONE or found is None:
         if default is _NONE:
             raise OptionError(
-                f"the tokenizer's answer has no {name!r}; it must be a dict or object with 'ids' and 'tokens', and if it can 'word_ids' and 'offsets'."
+                f"the tokenizer's result has no {name!r}; it must be a dict or object with 'ids' and 'tokens', and if it can 'word_ids' and 'offsets'."
             )
         return default
     return found
 
 
-def _trimmed(mask: Any, text: Text) -> int:
-    """How long a text is without what fills it up on the right."""
+def _text_length(mask: Any, text: Text) -> int:
+    """Length of a text without padding on the right."""
     there = np.flatnonzero(np.asarray(mask))
     if not len(there):
         raise InputError(f"the text {text if isinstance(text, tuple) else text[:40]!r} has no tokens; leave it out.")
@@ -251,8 +249,8 @@ def _lookup(tokenizer: Any) -> Callable[[str], int | None]:
     return ask if callable(ask) else lambda _token: None
 
 
-def _padding(tokenizer: Any) -> int:
-    """The token that the tokenizer itself fills texts up with; some networks find the last token by it."""
+def _padding_id(tokenizer: Any) -> int:
+    """Id of the tokenizer's own padding token; some networks find the last token by it."""
     own = getattr(tokenizer, "pad_token_id", None)  # transformers
     told = getattr(tokenizer, "padding", None)  # tokenizers
     if own is None and isinstance(told, Mapping):
@@ -263,76 +261,78 @@ def _padding(tokenizer: Any) -> int:
     return next((p for n in _ABSENT[2:] if (p := lookup(n)) is not None), 0)
 
 
-def fed(net: Differentiable, texts: Texts) -> tuple[Differentiable, tuple[str, ...], tuple[str, ...]]:
-    """Return the network, which of input_ids, attention_mask and token_type_ids goes in (see :func:`picked`), and notes.
+def bind_text_inputs(net: Differentiable, texts: Texts) -> tuple[Differentiable, tuple[str, ...], tuple[str, ...]]:
+    """Return the network, which of input_ids, attention_mask and token_type_ids it is given (see :func:`network_arrays`), and notes.
 
-    They go in by these names as far as the network takes them. Where it has names of its own, numbers of tokens go in first, the mask as what has "mask" in its name
-    and the segments as what has "type" or "segment" in it; where no name says so, the mask is the second, if it needs a second. Segments are left out
-    where they tell nothing and need not be given.
+    They are passed under these names as far as the network takes them. If it has names of its own, token ids are the first input, the mask is the input with
+    "mask" in its name, and the segments the one with "type" or "segment" in it; if no name says so, the mask is the second input, if one is required.
+    Segments are left out if they carry no information and are not required.
 
     Raises:
         InputError: texts of different length for a network that takes no mask.
     """
     takes, needed = net.accepted_inputs(), net.accepted_inputs(required=True)
     plain = [t for t in takes if t != "**"]
-    told = texts.paired and texts.segmented and bool(texts.types.any())  # zeros alone say nothing
+    informative = texts.paired and texts.segmented and bool(texts.types.any())
     notes = []
     if "input_ids" in takes or takes == ("**",):
-        names = {n: n for n in _NAMES if n in takes or ("**" in takes and n != _NAMES[2]) or (told and "**" in takes)}
+        names = {
+            n: n for n in _NAMES if n in takes or ("**" in takes and n != _NAMES[2]) or (informative and "**" in takes)
+        }
     else:
         masks = [t for t in plain[1:] if "mask" in t.lower()]
         segments = [t for t in plain[1:] if "type" in t.lower() or "segment" in t.lower()]
         names = {n: t[0] for n, t in zip(_NAMES, (plain, masks, segments), strict=True) if t}
-    if not told and names.get(_NAMES[2]) not in needed:  # GPT-2 takes zeros for words
+    if not informative and names.get(_NAMES[2]) not in needed:  # GPT-2 would read zeros as words
         names.pop(_NAMES[2], None)
     if "input_ids" in names.values() or len(names) > 1:
-        net = net.named(tuple(names.values()))
+        net = net.with_input_names(tuple(names.values()))
     elif len(needed) > 1:
         names[_NAMES[1]] = needed[1]
-        notes.append(f"the mask of tokens goes in as the network's second input, which it calls {needed[1]!r}")
+        notes.append(f"the attention mask is passed as the network's second input, {needed[1]!r}")
     if _NAMES[1] not in names and (texts.mask == 0).any():
         raise InputError(
-            "the texts have different lengths and the network takes no attention_mask, so what fills them up would be read; explain them one at a time."
+            "the texts have different lengths and the network takes no attention_mask, so it would read the padding; explain them one at a time."
         )
-    if told and _NAMES[2] not in names:
-        notes.append("the network takes no token_type_ids: special tokens alone tell it where the second text begins")
+    if informative and _NAMES[2] not in names:
+        notes.append("the network takes no token_type_ids: only special tokens show it where the second text begins")
     return net, tuple(names) or _NAMES[:1], tuple(notes)
 
 
-def picked(texts: Texts, names: tuple[str, ...]) -> tuple[Wholes, ...]:
-    """What goes into a network under these names, (texts, tokens) each."""
+def network_arrays(texts: Texts, names: tuple[str, ...]) -> tuple[Wholes, ...]:
+    """A network's inputs under these names, (texts, tokens) each."""
     given = dict(zip(_NAMES, (texts.ids, texts.mask, texts.types), strict=True))
     return tuple(given[n] for n in names)
 
 
-def behind(texts: Texts, tokenizer: Any, background: Any) -> Texts:
-    """Background texts, read like the rows and filled up or cut to their length; the row's own mask decides what is seen.
+def read_background(texts: Texts, tokenizer: Any, background: Any) -> Texts:
+    """Background texts, read like the rows and padded or cut to their length; the row's own mask decides what is visible.
 
     Raises:
-        InputError: single texts behind pairs, or the other way round; see :func:`read`.
+        InputError: single texts as background of pairs, or the other way round; see :func:`read_texts`.
     """
-    found = read(tokenizer, background)
+    found = read_texts(tokenizer, background)
     if found.paired != texts.paired:
         kinds = ["pairs" if t.paired else "single texts" for t in (found, texts)]
-        raise InputError(f"the background holds {kinds[0]} and the rows are {kinds[1]}; give both alike.")
+        raise InputError(f"the background holds {kinds[0]} and the rows are {kinds[1]}; give both in the same form.")
     width = texts.ids.shape[1]
     long = int(found.mask[:, width:].any(axis=1).sum())
 
     def fitted(a: Wholes, fill: int) -> Wholes:
         return np.pad(a[:, :width], ((0, 0), (0, max(0, width - a.shape[1]))), constant_values=fill)
 
-    said = f"{len(found.texts)} background texts stand for absent, place by place; the masks are the rows' own"
+    note = f"baseline: {len(found.texts)} background texts, position by position; the masks are the rows' own"
     if long:
-        said += f"; {long} of them are longer than the longest row and were cut"
+        note += f"; {long} of them are longer than the longest row and were cut"
     ids, types, mask = fitted(found.ids, found.pad), fitted(found.types, 0), fitted(found.mask, 0)
-    return replace(found, ids=ids, types=types, mask=mask, notes=(*found.notes, said))
+    return replace(found, ids=ids, types=types, mask=mask, notes=(*found.notes, note))
 
 
-def absent_token(token: Any, texts: Texts | None) -> tuple[int, str] | None:
-    """The number and name of what stands for an absent token.
+def resolve_absent_token(token: Any, texts: Texts | None) -> tuple[int, str] | None:
+    """Id and name of the token that replaces absent ones.
 
     Raises:
-        OptionError: no such token, or a name without a tokenizer.
+        OptionError: there is no such token, or it is a name without a tokenizer.
     """
     if token is None:
         return None if texts is None else texts.absent
@@ -342,20 +342,22 @@ def absent_token(token: Any, texts: Texts | None) -> tuple[int, str] | None:
         return found, token
     known = [n for n in _ABSENT if texts is not None and texts.lookup(n) is not None]
     raise OptionError(
-        Argument("baseline_token", token), " is no token of the tokenizer, and no number of one.", known=known
+        Argument("baseline_token", token),
+        " is not a token of the tokenizer, and not an id.",
+        known=known,
     )
 
 
-def replaced(ids: Wholes, token: int, texts: Texts | None) -> Wholes:
-    """Every token of the text replaced; special ones and what fills texts up stay."""
+def replace_tokens(ids: Wholes, token: int, texts: Texts | None) -> Wholes:
+    """Replace every token of the text; special tokens and padding stay."""
     return np.full_like(ids, token) if texts is None else np.where(texts.special, ids, token)
 
 
-def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
+def label_texts(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
     """Put tokens, or words, on an explanation of (row, token, ...).
 
     Raises:
-        OptionError: words are asked for and the tokenizer does not tell them.
+        OptionError: words are asked for and the tokenizer does not give them.
     """
     there = texts.mask > 0
     extras = {name: of for name, of in e.extras.items() if not words or "token" not in of[0]}
@@ -369,11 +371,16 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
         if len(texts.texts) == 1:
             coords["token"] = labels(texts.tokens[0].tolist())
         extras["token"] = (("row", "token"), texts.tokens.copy())
-        if texts.which is not None:
-            extras["sequence"] = (("row", "token"), texts.which.copy())
-        error = None if e.std_error is None else only(e.std_error, there)
+        if texts.sequence_of is not None:
+            extras["sequence"] = (("row", "token"), texts.sequence_of.copy())
+        error = None if e.std_error is None else nan_where_absent(e.std_error, there)
         return replace(
-            e, values=only(e.values, there), std_error=error, coords=coords, extras=extras, evidence=evidence
+            e,
+            values=nan_where_absent(e.values, there),
+            std_error=error,
+            coords=coords,
+            extras=extras,
+            evidence=evidence,
         )
     if texts.words is None:
         raise OptionError(
@@ -382,29 +389,29 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
             Argument("words"),
             " out for a map of tokens.",
         )
-    if texts.paired and texts.which is None:
+    if texts.paired and texts.sequence_of is None:
         raise OptionError(
-            Argument("words", True), " of pairs needs a tokenizer that says which text a token is from (sequence_ids)."
+            Argument("words", True), " for pairs needs a tokenizer that says which text a token is from (sequence_ids)."
         )
-    which, names = grouped(texts)
+    position_of, names = group_into_words(texts)
     count = max(map(len, names))
     full = np.array([[*n, *[""] * (count - len(n))] for n in names])
-    error = None if e.std_error is None else collected(e.std_error, which, count)
+    error = None if e.std_error is None else sum_over_positions(e.std_error, position_of, count)
     if error is not None:
         note = "the standard error of a word of several tokens is the sum of theirs, an upper bound"
         evidence = replace(evidence, notes=(*evidence.notes, note))
     coords = {("word" if d == "token" else d): of for d, of in e.coords.items()}
     coords["word"] = labels(names[0] if len(names) == 1 else list(range(count)))
     extras["word"] = (("row", "word"), full)
-    if texts.which is not None:
+    if texts.sequence_of is not None:
         of = np.full(full.shape, -1)
-        rows, places = np.nonzero(which >= 0)
-        of[rows, which[rows, places]] = texts.which[rows, places]
+        rows, offsets = np.nonzero(position_of >= 0)
+        of[rows, position_of[rows, offsets]] = texts.sequence_of[rows, offsets]
         extras["sequence"] = (("row", "word"), of)
     dims = tuple("word" if d == "token" else d for d in e.dims)
     return replace(
         e,
-        values=collected(e.values, which, count),
+        values=sum_over_positions(e.values, position_of, count),
         std_error=error,
         dims=dims,
         coords=coords,
@@ -413,26 +420,26 @@ def labelled(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
     )
 
 
-def only(a: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """Numbers (rows, places, ...) where there is a place, (rows, places), and NaN where a text is shorter."""
+def nan_where_absent(a: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """Values (rows, positions, ...), NaN where `there` (rows, positions) is False because a text is shorter."""
     return np.where(there.reshape(*there.shape, *(1,) * (a.ndim - 2)), a, np.nan)
 
 
-def collected(a: npt.NDArray[Any], which: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
-    """Numbers of tokens (rows, tokens, ...) added up on `count` places, NaN where no token stands; `which`: (rows, tokens), the place of each, -1 for none."""
+def sum_over_positions(a: npt.NDArray[Any], position_of: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """Values of tokens (rows, tokens, ...) summed over `count` positions, NaN where no token is; `position_of`: (rows, tokens), -1 for none."""
     out, there = np.zeros((len(a), count, *a.shape[2:])), np.zeros((len(a), count), dtype=bool)
-    rows, tokens = np.nonzero(which >= 0)
-    at = rows, which[rows, tokens]
+    rows, tokens = np.nonzero(position_of >= 0)
+    at = rows, position_of[rows, tokens]
     np.add.at(out, at, a[rows, tokens])
     there[at] = True
-    return only(out, there)
+    return nan_where_absent(out, there)
 
 
-def grouped(texts: Texts) -> tuple[Wholes, list[list[str]]]:
-    """For each token the number of its word among those of its row, and the words; special tokens are words of their own, what fills texts up is -1."""
+def group_into_words(texts: Texts) -> tuple[Wholes, list[list[str]]]:
+    """The word index of each token in its row, and the words; special tokens are words of their own, padding is -1."""
     assert texts.words is not None  # noqa: S101  # asked by the caller
-    which, names = np.full_like(texts.ids, -1), []
-    of = np.zeros_like(texts.ids) if texts.which is None else texts.which
+    position_of, names = np.full_like(texts.ids, -1), []
+    of = np.zeros_like(texts.ids) if texts.sequence_of is None else texts.sequence_of
     for row in range(len(texts.texts)):
         groups: list[list[int]] = []
         before = None
@@ -442,24 +449,24 @@ def grouped(texts: Texts) -> tuple[Wholes, list[list[str]]]:
                 groups.append([])
             groups[-1].append(place)
             before = word
-            which[row, place] = len(groups) - 1
-        names.append([_name(texts, row, int(of[row, group[0]]), group) for group in groups])
-    return which, names
+            position_of[row, place] = len(groups) - 1
+        names.append([_word_text(texts, row, int(of[row, group[0]]), group) for group in groups])
+    return position_of, names
 
 
-def _name(texts: Texts, row: int, of: int, group: list[int]) -> str:
-    """The piece of text that a group of tokens stands for; `of`: which text of a pair they are from."""
-    if texts.places is not None and of >= 0 and not texts.special[row, group].any():
+def _word_text(texts: Texts, row: int, of: int, group: list[int]) -> str:
+    """The piece of text that a group of tokens covers; `of`: which text of a pair they are from."""
+    if texts.offsets is not None and of >= 0 and not texts.special[row, group].any():
         held = texts.texts[row]
         text = held if isinstance(held, str) else held[of]
-        piece = text[int(texts.places[row, group[0], 0]) : int(texts.places[row, group[-1], 1])].strip()
+        piece = text[int(texts.offsets[row, group[0], 0]) : int(texts.offsets[row, group[-1], 1])].strip()
         if piece:
             return piece
-    return "".join(bare(str(t)) for t in texts.tokens[row, group])
+    return "".join(strip_word_marks(str(t)) for t in texts.tokens[row, group])
 
 
-def bare(token: str) -> str:
-    """A token without the marks by which tokenizers say that a word begins, or goes on."""
+def strip_word_marks(token: str) -> str:
+    """A token without the marks for the beginning or the continuation of a word."""
     for mark in _PIECES:
         token = token.removeprefix(mark)
     return token

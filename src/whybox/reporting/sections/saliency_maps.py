@@ -14,6 +14,8 @@ from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.explanation.negligible import negligible
+from whybox.methods.registry import load, of_id
+from whybox.methods.saliency.recipe import read_recipe
 from whybox.plots.bar import bar
 from whybox.plots.saliency_image import legend_of, overlay, picture_of, tints, title_of
 from whybox.plots.saliency_series import SERIES_DIMS, TEXT_DIMS, tracks
@@ -59,7 +61,7 @@ class MethodMaps:
     @property
     def named(self) -> dict[str, Explanation]:
         """The explanations under the names of their inputs."""
-        which = self.e.evidence.settings["inputs"] if self.several else [0]
+        which = read_recipe(self.e).inputs if self.several else (0,)
         return {self.names[k]: e for k, e in zip(which, self.parts, strict=True)}
 
 
@@ -145,9 +147,15 @@ def _silent(shown: Sequence[MethodMaps]) -> str:
         missing = [n for n in s.names if n not in s.named]
         if missing:
             whole = "whole numbers have no derivative" if s.e.evidence.index == "none" else "they are held as they are"
-            why = "class activation maps are of one input" if "CAM" in s.e.evidence.method else whole
+            why = "class activation maps are of one input" if _needs_channels(s.e) else whole
             lines.append(f"{s.e.evidence.method} has no map of {', '.join(missing)}: {why}.")
     return "".join(f"<p class=faint>{escape(line)}</p>" for line in lines)
+
+
+def _needs_channels(e: Explanation) -> bool:
+    """Whether the method works on the channels of a layer, as class activation maps do."""
+    spec = of_id(e.method_id)
+    return spec is not None and bool(load(spec.run).channels)
 
 
 def _shares(shown: Sequence[MethodMaps]) -> str:
