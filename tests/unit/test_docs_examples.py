@@ -19,10 +19,9 @@ PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def python_of(page):
-    """The Python blocks of a page, each at its line, so that an error names the line of the page; those about networks apart."""
+    """The Python blocks of a page, each at its line, so that an error names the line of the page."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    blocks = [("\n" * text.count("\n", 0, m.start(1)) + m[1]) for m in PYTHON.finditer(text)]
-    return [b for b in blocks if "net, " not in b], [b for b in blocks if "net, " in b]
+    return [("\n" * text.count("\n", 0, m.start(1)) + m[1]) for m in PYTHON.finditer(text)]
 
 
 def commands_of(page):
@@ -43,24 +42,27 @@ def run(blocks, page, names):
 @pytest.mark.parametrize("page", PAGES)
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks, _ = python_of(page)
+    blocks = [b for b in python_of(page) if "net, " not in b]
     assert blocks
     names = {}
     run(blocks, page, names)
     if page == "docs/start.md":  # the list of methods goes on with its model
-        run(python_of("docs/methods.md")[0], "docs/methods.md", names)
+        run(python_of("docs/methods.md"), "docs/methods.md", names)
 
 
-def test_networks_of_the_readme_run(tmp_path, monkeypatch):
+def test_python_about_networks_runs(tmp_path, monkeypatch):
+    """README's block, and the first of the pages about maps and checks; the others need a model of texts."""
     pytest.importorskip("torch")
     from networks.small import digits, digits_network
 
     monkeypatch.chdir(tmp_path)
-    names = {"wb": whybox, "net": digits_network(), "pictures": digits()[0][:2]}
-    _, blocks = python_of("README.md")
-    assert blocks
-    run(blocks, "README.md", names)
+    pictures = digits()[0][:2]
+    names = {"wb": whybox, "net": digits_network(), "pictures": pictures, "images": pictures}
+    for page in ("README.md", "docs/saliency.md", "docs/checks.md"):
+        blocks = [b for b in python_of(page) if "net, " in b]
+        run(blocks[:1], page, names)
     assert (tmp_path / "network.html").is_file()
+    assert (tmp_path / "cat.whybox").is_file()
 
 
 @pytest.mark.parametrize("page", EVERY_PAGE)
