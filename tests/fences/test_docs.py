@@ -10,7 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SRC, NATIVE = ROOT / "src" / "whybox", ROOT / "native"
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *BENCHMARKS]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *BENCHMARKS,
+]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MAX_LINE = 150
 SUFFIXES = (".py", ".pyi", ".cpp", ".hpp")
