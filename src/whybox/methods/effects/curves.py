@@ -100,7 +100,7 @@ def check_individual(evaluator: Evaluator, grid: Grid, kind: str) -> tuple[int, 
     Raises:
         LimitError: it does not fit. OptionError: slopes of what has no numbers, or of two features.
     """
-    shape = (len(evaluator.rows), len(grid), len(evaluator.target.names))
+    shape = (len(evaluator.rows), len(grid), len(evaluator.selection.names))
     if 8 * np.prod(shape, dtype=np.float64) > MAX_RESULT_BYTES:
         raise LimitError(
             f"{shape[0]:,} rows x {shape[1]:,} points x {shape[2]} outputs do not fit; pass fewer rows or points, or ",

@@ -36,7 +36,7 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
         index="none",
         additive=False,
         residual=0.0,
-        residual_units=problem.target.units,
+        residual_units=problem.selection.units,
         residual_against="nothing",
         agreement=problem.agreement,
         tolerance=0.0,

@@ -103,9 +103,9 @@ def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> Interact
     if any(len(m) != 1 for m in problem.wanted) or len(members) < 2:
         raise OptionError("interactions are of single features, two at least; name them without tuples.")
     rows, model, used = problem.rows, problem.model, _read(problem, members)
-    exact = problem.target.scale == "raw" and all(problem.reason((p,)) is None for p in members)
+    exact = problem.selection.scale == "raw" and all(problem.reason((p,)) is None for p in members)
     if exact and isinstance(model, TreeEnsemble):
-        trees = TreeEvaluator(model, rows, problem.target, threads=problem.threads)
+        trees = TreeEvaluator(model, rows, problem.selection, threads=problem.threads)
         return InteractionsWork(members, used, trees, True, None, 0)
     drawn = sample if sample is not None and sample < len(rows) else None
     rows = rows if drawn is None else _sampled(rows, drawn, seed)
@@ -176,8 +176,8 @@ def _evaluator(problem: EffectsProblem, rows: Rows, members: Sequence[int]) -> E
     model = problem.model
     pairs = [(p,) for p in members] + list(combinations(members, 2))
     if isinstance(model, TreeEnsemble) and all(problem.reason(p) is None for p in pairs):
-        return TreeEvaluator(model, rows, problem.target, threads=problem.threads)
-    return PredictEvaluator(model, rows, problem.target, repeats=problem.repeats)
+        return TreeEvaluator(model, rows, problem.selection, threads=problem.threads)
+    return PredictEvaluator(model, rows, problem.selection, repeats=problem.repeats)
 
 
 def _afford(problem: EffectsProblem, rows: Rows, members: Sequence[int]) -> int:
@@ -214,9 +214,9 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
         one = effects.representatives(model, columns[p][0], own[:, 0])[:, None] if len(columns[p]) == 1 else own
         points = np.unique(own, axis=0)
         levels.append(effects.Levels(columns[p], points if len(points) < len(one) else one))
-    count = len(trees.target.names)
+    count = len(trees.selection.names)
     size, ratio = (np.zeros((len(members), len(members), count)) for _ in range(2))
-    picks = list(trees.target.picks)
+    picks = list(trees.selection.picks)
     least = floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
@@ -242,7 +242,7 @@ class _Means:
         at = inverse.reshape(-1)
         features = tuple(rows.feature(p) for p in members)
         grid = Grid(features, (np.arange(len(first)),), rows.table.rows(first), at, np.ones(len(at), dtype=bool))
-        n, k, sets = len(rows), len(evaluator.target.names), len(keep)
+        n, k, sets = len(rows), len(evaluator.selection.names), len(keep)
         here = np.zeros((sets, len(first), k))
         self.without = np.zeros((sets, n, k))
         mass = np.stack([np.bincount(at, w, minlength=len(first)) for w in keep])
@@ -260,7 +260,7 @@ def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool)
     f = np.broadcast_to(predictions, (len(shares), *predictions.shape))
     least = floor(predictions, w) ** 2
     own = {p: _Means(evaluator, (p,), shares) for p in members}
-    shape = (len(shares), len(members), len(members), len(evaluator.target.names))
+    shape = (len(shares), len(members), len(members), len(evaluator.selection.names))
     size, ratio = np.zeros(shape), np.zeros(shape)
 
     def put(i: int, j: int, both: Floats, first: Floats, second: Floats) -> None:
@@ -284,13 +284,13 @@ def _centred(values: Floats, shares: Floats) -> Floats:
 
 
 def _labelled(problem: EffectsProblem, members: Sequence[int], found: Sizes, made: Evidence) -> Explanation:
-    target = problem.target
+    selection = problem.selection
     names = [problem.rows.table.names[p] for p in members]
     dims: tuple[str, ...] = ("feature", "feature_2")
-    dims = (*dims, "output") if target.axis else dims
+    dims = (*dims, "output") if selection.axis else dims
 
     def put(values: Floats) -> Floats:
-        return np.ascontiguousarray(target.drop(values))
+        return np.ascontiguousarray(selection.drop(values))
 
     extras: dict[str, Any] = {"h_squared": (dims, put(found.ratio))}
     if found.ratio_error is not None:
@@ -299,9 +299,9 @@ def _labelled(problem: EffectsProblem, members: Sequence[int], found: Sizes, mad
         kind="interaction_size",
         values=put(found.size),
         dims=dims,
-        coords={"feature": labels(names), "feature_2": labels(names), "output": labels(target.names)},
-        base=np.asarray(target.drop(np.full(len(target.names), np.nan))),
-        units=target.units,
+        coords={"feature": labels(names), "feature_2": labels(names), "output": labels(selection.names)},
+        base=np.asarray(selection.drop(np.full(len(selection.names), np.nan))),
+        units=selection.units,
         evidence=made,
         std_error=None if found.error is None else put(found.error),
         players={n: (n,) for n in names},

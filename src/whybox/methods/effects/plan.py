@@ -171,7 +171,7 @@ def plan_interactions(problem: EffectsProblem, *, sample: int | None, seed: int)
     """
     spec = find("interactions", "friedman_h")
     work = prepared(problem, sample, seed)
-    rows, outputs = work.evaluator.rows, len(problem.target.names)
+    rows, outputs = work.evaluator.rows, len(problem.selection.names)
     sets = 1 if work.sample is None else 1 + JACKKNIFE_GROUPS
     if isinstance(work.evaluator, PredictEvaluator):
         _, each, _ = _pace(work.evaluator, [], work.predictions, _allowed(problem, work.predictions))
@@ -225,7 +225,7 @@ def plan_regions(problem: EffectsProblem) -> MethodPlan:
         exact=spec.exact,
         rows=len(problem.rows),
         model_calls=problem.checked + (predictions if isinstance(problem.model, BlackBox) else 0),
-        memory_bytes=24.0 * len(problem.rows) * len(grid) * len(problem.target.names),
+        memory_bytes=24.0 * len(problem.rows) * len(grid) * len(problem.selection.names),
         seconds=seconds,
         notes=("The time is that of the curves, without the search for splits.",),
     )
@@ -306,7 +306,7 @@ def _some_of(problem: EffectsProblem, size: int) -> tuple[TreeEvaluator, Ints]:
     assert isinstance(problem.model, TreeEnsemble)  # noqa: S101  # asked by the caller
     picked = np.unique(np.linspace(0, len(problem.rows) - 1, size).astype(np.int64))
     part = Rows(problem.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
-    return TreeEvaluator(problem.model, part, problem.target, threads=problem.threads), picked
+    return TreeEvaluator(problem.model, part, problem.selection, threads=problem.threads), picked
 
 
 def _line(times: Sequence[tuple[int, float]], rows: int) -> float:
@@ -338,7 +338,7 @@ def _off_seconds(problem: EffectsProblem, grids: Sequence[Grid]) -> float:
 
 def _memory(problem: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], rounds: Sequence[int]) -> float:
     """Bytes at most, about: codes of the rows, the result, and the blocks that are worked on."""
-    n, outputs, kind = len(problem.rows), len(problem.target.names), problem.effect_kind
+    n, outputs, kind = len(problem.rows), len(problem.selection.names), problem.effect_kind
     width = problem.rows.table.width
     raw = outputs if isinstance(evaluator, PredictEvaluator) else max(outputs, len(problem.model.outputs.names))
     cells = sum(len(g) for g in grids)

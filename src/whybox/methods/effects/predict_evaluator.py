@@ -52,7 +52,7 @@ class Evaluator(Protocol):
     """Predictions of rows with features set to points, on the scale asked for; (…, outputs) everywhere."""
 
     rows: Rows
-    target: OutputSelection
+    selection: OutputSelection
 
     @property
     def spent(self) -> int:
@@ -89,7 +89,7 @@ def moments(evaluator: Evaluator, grid: Grid, blocks: Iterable[tuple[Ints, Float
     The variance is ``sum w (v - mean)^2 * n / (n - 1)`` with shares w and the effective number of rows n.
     """
     w, n = evaluator.rows.weights, evaluator.rows.count
-    running = RunningMoments((len(grid), len(evaluator.target.names)))
+    running = RunningMoments((len(grid), len(evaluator.selection.names)))
     for rows, values in blocks:
         running.add(values, w[rows])
     return Moments(
@@ -125,14 +125,14 @@ class PredictEvaluator:
         self,
         model: Model,
         rows: Rows,
-        target: OutputSelection,
+        selection: OutputSelection,
         *,
         repeats: RepeatCheck | None = None,
         max_evals: int | None = None,
         reserved: int = 0,
     ) -> None:
-        self.model, self.rows, self.target, self.repeats = model, rows, target, repeats
-        self.hybrids = HybridEvaluator(model, target, max_evals, reserved=reserved)
+        self.model, self.rows, self.selection, self.repeats = model, rows, selection, repeats
+        self.hybrids = HybridEvaluator(model, selection, max_evals, reserved=reserved)
         self._predictions: Floats | None = None
         self._total = ""
 
@@ -181,7 +181,7 @@ class PredictEvaluator:
     def _size_of_curves(self, grid: Grid) -> tuple[int, int, int]:
         """How many different cells a grid has, how many of them are rows as they are, and in how many blocks they come."""
         rest = len(self.rows.distinct_rows(grid.members)[0])
-        block = max(1, CURVE_NUMBERS_HELD // (len(grid) * len(self.target.names)))
+        block = max(1, CURVE_NUMBERS_HELD // (len(grid) * len(self.selection.names)))
         return rest * len(grid), len(self._own_cells(grid)[0]), -(-rest // block)
 
     def sample(self, grid: Grid | None, size: int) -> None:
@@ -220,7 +220,7 @@ class PredictEvaluator:
         first, inverse = self.rows.distinct_rows(grid.members)
         order = np.argsort(inverse, kind="stable")
         begins = np.searchsorted(inverse[order], np.arange(len(first) + 1))
-        points, k = len(grid), len(self.target.names)
+        points, k = len(grid), len(self.selection.names)
         known = None if self._predictions is None else self._own_cells(grid)
         size = max(1, CURVE_NUMBERS_HELD // (points * k))
         for start in range(0, len(first), size):
@@ -245,7 +245,7 @@ class PredictEvaluator:
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
         """Return signed sums of predictions at corners; each different cell is evaluated once."""
         self._start(requests=requests)
-        out = [np.zeros((len(self.rows), len(self.target.names))) for _ in requests]
+        out = [np.zeros((len(self.rows), len(self.selection.names))) for _ in requests]
         for grid, corners_of_grid in _by_grid(requests):
             cells = self._distinct_cells(grid, corners_of_grid)
             predictions = self._predict_cells(cells)
@@ -279,7 +279,7 @@ class PredictEvaluator:
         grid, first = cells.grid, self.rows.distinct_rows(cells.grid.members)[0]
         missing = np.ones(len(cells.own), dtype=bool) if self._predictions is None else cells.own < 0
         rest, point = np.divmod(cells.number[missing], len(grid))
-        out = np.empty((len(cells.own), len(self.target.names)))
+        out = np.empty((len(cells.own), len(self.selection.names)))
         out[missing] = self._evaluate(first[rest], grid, point, f"effect of {grid.name}")
         if self._predictions is not None:
             out[~missing] = self._predictions[cells.own[~missing]]

@@ -54,7 +54,7 @@ class EffectsProblem:
     model: Model
     rows: Rows
     repeats: RepeatCheck
-    target: OutputSelection
+    selection: OutputSelection
     wanted: tuple[tuple[int, ...], ...]
     kind: str
     grid: Any
@@ -102,10 +102,10 @@ class EffectsProblem:
         if kind not in self._evaluators:
             model = self.model
             self._evaluators[kind] = (
-                TreeEvaluator(model, self.rows, self.target, threads=self.threads)
+                TreeEvaluator(model, self.rows, self.selection, threads=self.threads)
                 if kind == "trees" and isinstance(model, TreeEnsemble)
                 else PredictEvaluator(
-                    model, self.rows, self.target, repeats=self.repeats, max_evals=self.allowed, reserved=self.probed
+                    model, self.rows, self.selection, repeats=self.repeats, max_evals=self.allowed, reserved=self.probed
                 )
             )
         return self._evaluators[kind]
@@ -211,19 +211,19 @@ def resolve_effects(
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm_structure(table)
     rows = weighted_rows(table, options.sample_weight)
-    target = resolve_output(adapted.outputs, output, scale)
+    selection = resolve_output(adapted.outputs, output, scale)
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table, check=check, known=known)
     box = isinstance(adapted, BlackBox)
-    repeats = RepeatCheck(prediction_function(adapted, target), table, black_box=box)
+    repeats = RepeatCheck(prediction_function(adapted, selection), table, black_box=box)
     shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
     calls = shown_rows + repeats.count if box else calls
     return EffectsProblem(
         adapted,
         rows,
         repeats,
-        target,
+        selection,
         wanted,
         kind,
         grid,

@@ -90,7 +90,7 @@ def regions(problem: EffectsProblem, *, depth: int) -> Effects:
         raise OptionError("regions are found for one feature at a time; name a single one.")
     members = problem.wanted[0]
     evaluator, grid = problem.evaluator(members), problem.make(members)
-    values = np.empty((len(problem.rows), len(grid), len(problem.target.names)))
+    values = np.empty((len(problem.rows), len(grid), len(problem.selection.names)))
     if values.nbytes > MAX_RESULT_BYTES:
         raise LimitError(
             f"{len(problem.rows):,} rows x {len(grid)} points do not fit; pass fewer rows or a smaller grid."

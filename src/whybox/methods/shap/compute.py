@@ -131,7 +131,7 @@ class CompiledProblem:
         if problem.background is None:
             return tree_shap.expectation(_forest(problem))
         outputs = predict.raw(problem.model, problem.background.matrix)
-        if problem.target.scale == "response":
+        if problem.selection.scale == "response":
             outputs = problem.model.outputs.link(outputs)
         return np.asarray(problem.background.weights @ outputs)
 
@@ -140,7 +140,7 @@ class CompiledProblem:
 class KernelRunner:
     """A resolved problem, ready to be run on blocks of rows.
 
-    ``base`` has one entry for each of the *model's* outputs; the target picks and signs them.
+    ``base`` has one entry for each of the *model's* outputs; the selection picks and signs them.
 
     Args:
         compiled: the problem, with what earlier calls have compiled for it.
@@ -180,8 +180,8 @@ class KernelRunner:
         """Write (rows, players[, players], outputs explained) of encoded rows into `out`, which holds zeros."""
         problem = self.problem
         every = (
-            problem.target.plain
-            and len(problem.target.picks) == len(problem.model.outputs.names)
+            problem.selection.plain
+            and len(problem.selection.picks) == len(problem.model.outputs.names)
             and out.flags.c_contiguous
         )
         compiled = self._plans[1][1]
@@ -200,7 +200,7 @@ class KernelRunner:
             if problem.options.order == 2 and every:
                 self._fill_pairs(X[rows], out[rows], what)
             else:
-                out[rows] = problem.target.values(self.run(X[rows], what))
+                out[rows] = problem.selection.values(self.run(X[rows], what))
         return None
 
     def _fill_pairs(self, X: Floats, out: npt.NDArray[Any], what: str) -> None:
