@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from whybox.data.cells import cell_positions
 from whybox.data.table import Floats, is_missing
-from whybox.errors import OptionError, shown
+from whybox.errors import OptionError, quoted_list
 
 __all__ = [
     "TOO_MANY",
@@ -209,7 +209,7 @@ class PiecewiseLinearCurve:
                 whole = [zero and float(v).is_integer() for v in given]
                 out[known] = [float(int(v) - zero) if w else float(v) - zero for v, w in zip(given, whole, strict=True)]
         except (ValueError, TypeError, OverflowError) as error:
-            raise OptionError(f"give points like {axis[0]}, not {shown(asked)} ({error}).") from None
+            raise OptionError(f"give points like {axis[0]}, not {quoted_list(asked)} ({error}).") from None
         return out
 
     def keep(self, most: int | None = None) -> SavedCurve:

@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Final, final
 
-from whybox.errors import ExplanationFileError, OptionError, did_you_mean, shown
+from whybox.errors import ExplanationFileError, OptionError, did_you_mean, quoted_list
 from whybox.explanation.files_before_ids import method_before_ids
 from whybox.models.categories import UnseenCategories, merge_unseen
 from whybox.models.links import PREDICTION
@@ -106,7 +106,7 @@ class Evidence:
         lost = [name for name in needed if name not in data]
         if lost:
             raise ExplanationFileError(
-                f"the saved evidence lacks {shown(lost)}, which every version of whybox writes; the file was edited."
+                f"the saved evidence lacks {quoted_list(lost)}, which every version of whybox writes; the file was edited."
             )
         known: dict[str, Any] = {name: value for name, value in data.items() if name in own}
         known |= {name: tuple(known[name]) for name in ("notes", "operators") if name in known}

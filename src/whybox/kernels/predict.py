@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from whybox.data.table import Floats, Table
-from whybox.errors import NonFiniteError, UnsupportedModelError, shown
+from whybox.errors import NonFiniteError, UnsupportedModelError, quoted_list
 from whybox.kernels.tree_shap import predict
 from whybox.models.agreement import call_own_predict, compare_predictions
 from whybox.models.base import Model
@@ -94,7 +94,7 @@ def mixed_agreement(model: Model, here: RowSample, there: RowSample | None) -> t
 
         def what(i: int, some: MixedRows = some) -> str:
             names = [here.table.names[j] for p in np.flatnonzero(some.from_donor[i]) for j in players[p]]
-            return f"row {some.row_positions[i]:,} with {shown(names)} of {other} {some.donor_positions[i]:,}"
+            return f"row {some.row_positions[i]:,} with {quoted_list(names)} of {other} {some.donor_positions[i]:,}"
 
         difference, _ = compare_predictions(
             model,

@@ -15,7 +15,7 @@ from whybox.core.label_choice import matching_positions
 from whybox.data.cells import cell_key
 from whybox.data.series import is_missing
 from whybox.data.table import Floats
-from whybox.errors import Argument, InputError, OptionError, shown
+from whybox.errors import Argument, InputError, OptionError, quoted_list
 from whybox.models.links import Outputs
 
 __all__ = ["LOSSES", "Loss", "as_loss", "class_labels", "class_probabilities", "true_classes", "true_numbers"]
@@ -213,7 +213,7 @@ def _number(value: Any) -> float:
     except (TypeError, ValueError):
         raise InputError(
             Argument("y"),
-            f" holds {shown([value])}, but the model predicts numbers; give the numbers that it was trained on.",
+            f" holds {quoted_list([value])}, but the model predicts numbers; give the numbers that it was trained on.",
         ) from None
 
 
@@ -241,7 +241,7 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Posi
         known = ", ".join(labels[:8]) + (" ..." if len(labels) > 8 else "")
         raise InputError(
             Argument("y"),
-            f" holds {shown(unknown, most=3)}, which are none of the model's classes ({known}). "
+            f" holds {quoted_list(unknown, most=3)}, which are none of the model's classes ({known}). "
             f"Encode it as the model was trained, for example as a column of {' and '.join(labels) if len(labels) < 4 else 'these values'}.",
         )
     several = [key for key, found in matches.items() if len(found) > 1]
@@ -249,7 +249,7 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Posi
         value, found = different[several[0]], matches[several[0]]
         raise InputError(
             Argument("y"),
-            f" holds {value!r}, which could be any of the model's classes {shown([labels[i] for i in found])}; write the class as text.",
+            f" holds {value!r}, which could be any of the model's classes {quoted_list([labels[i] for i in found])}; write the class as text.",
         )
     return np.array([matches[key][0] for key in keys], dtype=np.int64)
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from whybox.data.cells import cell_key, cell_positions, column_dtype, object_cells, rows_with_cells
 from whybox.data.series import time_zone_of
 from whybox.data.table import Floats, Table, is_missing
-from whybox.errors import Argument, OptionError, did_you_mean, shown
+from whybox.errors import Argument, OptionError, did_you_mean, quoted_list
 from whybox.explanation.curve_functions import as_dates, as_place
 from whybox.methods.common.columns import Feature, Ints, numbers_of, with_gap
 from whybox.methods.effects.grid import Grid
@@ -199,7 +199,7 @@ def _categories(table: Table, feature: Feature, values: Sequence[Any]) -> list[_
 def _numbers(table: Table, feature: Feature, values: Sequence[Any]) -> list[_Point]:
     numbers = [v for v in values if not is_missing(v)]
     if not all(_is_number(v) for v in numbers):
-        raise OptionError(Argument("grid"), f" of {feature.name!r}: give finite numbers, not {shown(numbers)}.")
+        raise OptionError(Argument("grid"), f" of {feature.name!r}: give finite numbers, not {quoted_list(numbers)}.")
     raw = _Raw(table, feature) if column_dtype(table, feature.position) == np.dtype(object) else None
     whole = all(float(v).is_integer() for v in numbers) and _integers(table, feature.position)
     out = []
@@ -271,7 +271,7 @@ def _dates(table: Table, feature: Feature, values: Sequence[Any]) -> list[_Point
     except (ValueError, TypeError, OverflowError) as error:
         what = "dates" if unique.dtype.kind == "M" else "durations"
         raise OptionError(
-            Argument("grid"), f" of {feature.name!r}: give {what}, not {shown(known)} ({error})."
+            Argument("grid"), f" of {feature.name!r}: give {what}, not {quoted_list(known)} ({error})."
         ) from None
     out = []
     for value in values:
