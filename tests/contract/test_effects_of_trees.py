@@ -182,7 +182,7 @@ def test_an_adapted_model_can_be_asked_without_its_library():
     assert np.array_equal(a.values, b.values)
     assert a.evidence.model_calls == 0
     assert b.evidence.model_calls == len(rows)
-    assert weighted_rows(as_table(rows), None).count == pytest.approx(len(rows))
+    assert weighted_rows(as_table(rows), None).effective_count == pytest.approx(len(rows))
 
 
 def boosted(n=900):

@@ -16,7 +16,7 @@ from whybox.core.atomic_write import atomic_write
 from whybox.data.table import Table, as_table
 from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
-from whybox.kernels.predict import raw
+from whybox.kernels.predict import raw_outputs
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.saliency.options import ReadingOptions
 from whybox.models.base import Model
@@ -184,4 +184,4 @@ def _truth(table: Table, y: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
 def _performance(model: Model, explanation: Explanation, truth: npt.NDArray[Any]) -> Performance | None:
     assert explanation.data is not None  # noqa: S101  # explanations of rows keep them
     blocks = [model.inputs.matrix_of_block(block, start) for start, block in explanation.data.blocks(65536)]
-    return measure(model, np.concatenate([raw(model, b) for b in blocks]), truth)
+    return measure(model, np.concatenate([raw_outputs(model, b) for b in blocks]), truth)

@@ -18,7 +18,7 @@ from whybox.data.cells import joint_cell_codes
 from whybox.data.sparse_rows import row_codes
 from whybox.data.table import Floats, Table
 from whybox.errors import Argument, InputError, LimitError, NonFiniteError
-from whybox.kernels.predict import raw
+from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
 from whybox.models.agreement import call_own_predict
@@ -356,7 +356,7 @@ def prediction_function(model: Model, output: OutputSelection) -> Callable[[Tabl
         return lambda table: output.levels(call_own_predict(own, table, what="rows with some of their values replaced"))
 
     def predict(table: Table) -> Floats:
-        outputs = raw(model, model.inputs.matrix(table))
+        outputs = raw_outputs(model, model.inputs.matrix(table))
         return output.levels(outputs if output.scale == "raw" else model.outputs.link(outputs))
 
     return predict

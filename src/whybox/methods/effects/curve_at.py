@@ -45,7 +45,7 @@ class CurveAt:
 
     def _values(self, made: Grid) -> Floats:
         """Values at the points of a grid, ([rows,] points, outputs)."""
-        evaluator = self.problem.evaluator(self.grid.members)
+        evaluator = self.problem.evaluator(self.grid.column_positions)
         return self.problem.effect_kind.values_at(evaluator, made, self._first)
 
     def _first(self) -> Grid:
@@ -65,7 +65,7 @@ class CurveAt:
 
     def keep(self, most: int | None = None) -> SavedCurve:
         """Return all steps of the curve, if its trees make not too many (`most` numbers, where fewer are wanted); else the reason why not."""
-        trees, kind = self.problem.evaluator(self.grid.members), self.problem.effect_kind
+        trees, kind = self.problem.evaluator(self.grid.column_positions), self.problem.effect_kind
         if not isinstance(trees, TreeEvaluator) or not kind.saves_steps:
             return UnavailableCurve(
                 "at() asks the model again, and this curve was saved without it; its grid is all there is."

@@ -27,7 +27,7 @@ from whybox.errors import Argument, LimitError, OptionError
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
 from whybox.kernels import effects
-from whybox.methods.common.rows import Rows
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.evidence import evidence
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.options import JACKKNIFE_GROUPS
@@ -36,8 +36,7 @@ from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.methods.registry import find
 from whybox.models.trees import TreeEnsemble
-from whybox.numerics.rounding import floor
-from whybox.numerics.rounding import ratio as over
+from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
 from whybox.numerics.statistics import jackknife_std_error, leave_group_out
 
 __all__ = ["InteractionsWork", "interactions", "prepared"]
@@ -164,15 +163,15 @@ def _read(problem: EffectsProblem, members: Sequence[int]) -> list[int]:
     return [p for p in members if p in read]
 
 
-def _sampled(rows: Rows, sample: int, seed: int) -> Rows:
+def _sampled(rows: WeightedRows, sample: int, seed: int) -> WeightedRows:
     rng = np.random.default_rng(seed)
     able = np.flatnonzero(rows.weights > 0)
     picked = np.sort(rng.choice(able, min(sample, len(able)), replace=False))
     w = rows.weights[picked]
-    return Rows(rows.table.rows(picked), w / w.sum())
+    return WeightedRows(rows.table.rows(picked), w / w.sum())
 
 
-def _evaluator(problem: EffectsProblem, rows: Rows, members: Sequence[int]) -> Evaluator:
+def _evaluator(problem: EffectsProblem, rows: WeightedRows, members: Sequence[int]) -> Evaluator:
     model = problem.model
     pairs = [(p,) for p in members] + list(combinations(members, 2))
     if isinstance(model, TreeEnsemble) and all(problem.reason(p) is None for p in pairs):
@@ -180,7 +179,7 @@ def _evaluator(problem: EffectsProblem, rows: Rows, members: Sequence[int]) -> E
     return PredictEvaluator(model, rows, problem.selection, repeats=problem.repeats)
 
 
-def _afford(problem: EffectsProblem, rows: Rows, members: Sequence[int]) -> int:
+def _afford(problem: EffectsProblem, rows: WeightedRows, members: Sequence[int]) -> int:
     """Count predictions, and refuse before any work what would take too many predictions; the trees' own curves count alike."""
     needed = problem.probed
     for m in [(p,) for p in members] + list(combinations(members, 2)):
@@ -217,7 +216,7 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     count = len(trees.selection.names)
     size, ratio = (np.zeros((len(members), len(members), count)) for _ in range(2))
     picks = list(trees.selection.picks)
-    least = floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
+    least = rounding_floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
     together = effects.pair_interactions(model, levels, pairs, X, w, threads=trees.threads) if pairs else None
@@ -226,10 +225,12 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
         assert together is not None  # noqa: S101  # there are pairs
         i, j = at[a], at[b]
         size[i, j] = size[j, i] = np.sqrt(together.interaction[k, picks])
-        ratio[i, j] = ratio[j, i] = over(together.interaction[k, picks], together.whole[k, picks], least)
+        ratio[i, j] = ratio[j, i] = ratio_above_rounding(
+            together.interaction[k, picks], together.whole[k, picks], least
+        )
     for a, i in enumerate(at):
         size[i, i] = np.sqrt(alone.interaction[a, picks])
-        ratio[i, i] = over(alone.interaction[a, picks], alone.whole[a, picks], least)
+        ratio[i, i] = ratio_above_rounding(alone.interaction[a, picks], alone.whole[a, picks], least)
     return Sizes(size, ratio)
 
 
@@ -258,7 +259,7 @@ def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool)
     shares = leave_group_out(w, JACKKNIFE_GROUPS if jackknife else 0)
     predictions = evaluator.predictions()
     f = np.broadcast_to(predictions, (len(shares), *predictions.shape))
-    least = floor(predictions, w) ** 2
+    least = rounding_floor(predictions, w) ** 2
     own = {p: _Means(evaluator, (p,), shares) for p in members}
     shape = (len(shares), len(members), len(members), len(evaluator.selection.names))
     size, ratio = np.zeros(shape), np.zeros(shape)
@@ -267,7 +268,7 @@ def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool)
         whole = _centred(both, shares)
         part = np.einsum("sr,srk->sk", shares, (whole - _centred(first, shares) - _centred(second, shares)) ** 2)
         size[:, i, j] = size[:, j, i] = np.sqrt(part)
-        ratio[:, i, j] = ratio[:, j, i] = over(part, np.einsum("sr,srk->sk", shares, whole**2), least)
+        ratio[:, i, j] = ratio[:, j, i] = ratio_above_rounding(part, np.einsum("sr,srk->sk", shares, whole**2), least)
 
     for i, p in enumerate(members):
         put(i, i, f, own[p].at_rows, own[p].without)

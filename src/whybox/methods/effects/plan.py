@@ -17,7 +17,7 @@ from whybox.core.progress import expected_batch_sizes
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.extrapolation import OffDataShare
 from whybox.methods.common.plan import MethodPlan
-from whybox.methods.common.rows import Rows
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.interactions import InteractionsWork, prepared
 from whybox.methods.effects.options import JACKKNIFE_GROUPS
@@ -288,10 +288,10 @@ def _growth(
         made = [
             replace(
                 g,
-                features=tuple(few.rows.feature(p) for p in g.members),
-                at=g.at[picked],
-                same=g.same[picked],
-                given=True,
+                features=tuple(few.rows.feature(p) for p in g.column_positions),
+                point_of_row=g.point_of_row[picked],
+                is_at_point=g.is_at_point[picked],
+                is_custom=True,
             )
             for g in grids
         ]
@@ -305,7 +305,7 @@ def _some_of(problem: EffectsProblem, size: int) -> tuple[TreeEvaluator, Ints]:
     """The trees over so many of the rows, taken evenly; and which."""
     assert isinstance(problem.model, TreeEnsemble)  # noqa: S101  # asked by the caller
     picked = np.unique(np.linspace(0, len(problem.rows) - 1, size).astype(np.int64))
-    part = Rows(problem.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
+    part = WeightedRows(problem.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
     return TreeEvaluator(problem.model, part, problem.selection, threads=problem.threads), picked
 
 
@@ -329,7 +329,7 @@ def _off_seconds(problem: EffectsProblem, grids: Sequence[Grid]) -> float:
     sizes = [min(n, len(curves[0])) for n in _OFF]
     for size in sizes:
         few = curves[0].pick(np.unique(np.linspace(0, len(curves[0]) - 1, size).astype(np.int64)))
-        share(few.features[0], few.points[0], few.at)
+        share(few.features[0], few.points[0], few.point_of_row)
         times.append(time.perf_counter())
     ready, less, more = np.diff(times)
     point = max(more - less, 0.0) / max(sizes[1] - sizes[0], 1)

@@ -13,7 +13,7 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.repeatability import RepeatCheck
-from whybox.methods.common.rows import Rows
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.grid import Grid
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
@@ -51,7 +51,7 @@ class Moments:
 class Evaluator(Protocol):
     """Predictions of rows with features set to points, on the scale asked for; (…, outputs) everywhere."""
 
-    rows: Rows
+    rows: WeightedRows
     selection: OutputSelection
 
     @property
@@ -88,7 +88,7 @@ def moments(evaluator: Evaluator, grid: Grid, blocks: Iterable[tuple[Ints, Float
 
     The variance is ``sum w (v - mean)^2 * n / (n - 1)`` with shares w and the effective number of rows n.
     """
-    w, n = evaluator.rows.weights, evaluator.rows.count
+    w, n = evaluator.rows.weights, evaluator.rows.effective_count
     running = RunningMoments((len(grid), len(evaluator.selection.names)))
     for rows, values in blocks:
         running.add(values, w[rows])
@@ -124,7 +124,7 @@ class PredictEvaluator:
     def __init__(
         self,
         model: Model,
-        rows: Rows,
+        rows: WeightedRows,
         selection: OutputSelection,
         *,
         repeats: RepeatCheck | None = None,
@@ -180,7 +180,7 @@ class PredictEvaluator:
 
     def _size_of_curves(self, grid: Grid) -> tuple[int, int, int]:
         """How many different cells a grid has, how many of them are rows as they are, and in how many blocks they come."""
-        rest = len(self.rows.distinct_rows(grid.members)[0])
+        rest = len(self.rows.distinct_rows(grid.column_positions)[0])
         block = max(1, CURVE_NUMBERS_HELD // (len(grid) * len(self.selection.names)))
         return rest * len(grid), len(self._own_cells(grid)[0]), -(-rest // block)
 
@@ -189,7 +189,7 @@ class PredictEvaluator:
         rows = np.arange(size) % len(self.rows)
         block = self.rows.table.rows(rows)
         if grid is not None:
-            block = block.with_columns_from(grid.table.rows(np.arange(size) % len(grid)), grid.members)
+            block = block.with_columns_from(grid.table.rows(np.arange(size) % len(grid)), grid.column_positions)
         self.hybrids.predict(block)
 
     def _start(self, grids: Sequence[Grid] = (), requests: Sequence[Request] = ()) -> None:
@@ -217,7 +217,7 @@ class PredictEvaluator:
         return [m.mean for m in self.moments(grids)]
 
     def _curves_of(self, grid: Grid) -> Iterator[tuple[Ints, Floats]]:
-        first, inverse = self.rows.distinct_rows(grid.members)
+        first, inverse = self.rows.distinct_rows(grid.column_positions)
         order = np.argsort(inverse, kind="stable")
         begins = np.searchsorted(inverse[order], np.arange(len(first) + 1))
         points, k = len(grid), len(self.selection.names)
@@ -249,7 +249,7 @@ class PredictEvaluator:
         for grid, corners_of_grid in _by_grid(requests):
             cells = self._distinct_cells(grid, corners_of_grid)
             predictions = self._predict_cells(cells)
-            inverse = self.rows.distinct_rows(grid.members)[1]
+            inverse = self.rows.distinct_rows(grid.column_positions)[1]
             for i, (other, corners) in enumerate(requests):
                 if other is not grid:
                     continue
@@ -260,7 +260,7 @@ class PredictEvaluator:
         return out
 
     def _distinct_cells(self, grid: Grid, several: Sequence[Corners]) -> _DistinctCells:
-        inverse = self.rows.distinct_rows(grid.members)[1]
+        inverse = self.rows.distinct_rows(grid.column_positions)[1]
         pairs = [
             inverse[_rows_used(corners)] * len(grid) + at[_rows_used(corners)]
             for corners in several
@@ -276,7 +276,7 @@ class PredictEvaluator:
 
     def _predict_cells(self, cells: _DistinctCells) -> Floats:
         """Predictions of cells, (cells, outputs)."""
-        grid, first = cells.grid, self.rows.distinct_rows(cells.grid.members)[0]
+        grid, first = cells.grid, self.rows.distinct_rows(cells.grid.column_positions)[0]
         missing = np.ones(len(cells.own), dtype=bool) if self._predictions is None else cells.own < 0
         rest, point = np.divmod(cells.number[missing], len(grid))
         out = np.empty((len(cells.own), len(self.selection.names)))
@@ -287,9 +287,9 @@ class PredictEvaluator:
 
     def _own_cells(self, grid: Grid) -> tuple[Ints, Ints]:
         """Cells of a grid that are rows as they are, sorted by number, and a row for each."""
-        on = np.flatnonzero(grid.same & (grid.at >= 0))
+        on = np.flatnonzero(grid.is_at_point & (grid.point_of_row >= 0))
         cells, first = np.unique(
-            self.rows.distinct_rows(grid.members)[1][on] * len(grid) + grid.at[on], return_index=True
+            self.rows.distinct_rows(grid.column_positions)[1][on] * len(grid) + grid.point_of_row[on], return_index=True
         )
         return cells, on[first]
 
@@ -302,7 +302,9 @@ class PredictEvaluator:
         if grid is None or points is None:
             return self.hybrids.evaluate_rows(self.rows.table, rows, what=what)
         only = np.zeros(len(rows), dtype=np.int64)
-        return self.hybrids.evaluate_each(self.rows.table, grid.table, rows, points, only, (grid.members,), what=what)
+        return self.hybrids.evaluate_each(
+            self.rows.table, grid.table, rows, points, only, (grid.column_positions,), what=what
+        )
 
 
 def _by_grid(requests: Sequence[Request]) -> list[tuple[Grid, list[Corners]]]:

@@ -15,11 +15,11 @@ from whybox.data.table import Table, as_table
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.effects import Key
 from whybox.kernels.effects import representatives
-from whybox.kernels.predict import agreement
+from whybox.kernels.predict import compare_with_own_predict
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection, resolve_output
 from whybox.methods.common.repeatability import RepeatCheck
-from whybox.methods.common.rows import Rows, weighted_rows
+from whybox.methods.common.rows import WeightedRows, weighted_rows
 from whybox.methods.effects.grid import Grid, product
 from whybox.methods.effects.kinds import EffectKind
 from whybox.methods.effects.options import PredictionOptions
@@ -52,7 +52,7 @@ class EffectsProblem:
     """
 
     model: Model
-    rows: Rows
+    rows: WeightedRows
     repeats: RepeatCheck
     selection: OutputSelection
     wanted: tuple[tuple[int, ...], ...]
@@ -302,5 +302,5 @@ def _agreement(model: Model, table: Table, *, check: bool, known: float | None) 
     worst = 0.0
     for start, block in table.blocks(ROWS_VERIFIED):
         X = model.inputs.matrix_of_block(block, start)
-        worst = max(worst, agreement(model, block, X, rows="these rows", row="row"))
+        worst = max(worst, compare_with_own_predict(model, block, X, rows="these rows", row="row"))
     return worst, len(table)

@@ -139,7 +139,7 @@ def _data_near_points(
     for feature, tag in zip(grid.features, ("", "_2"), strict=False):
         x = feature.numbers
         if x is not None and np.isfinite(x).any():
-            if feature.zero:
+            if feature.number_origin:
                 continue  # numbers beyond 2**53 are kept as distances, which no edge of a bin can name
             known = np.isfinite(x)
             mass, edges = np.histogram(x[known], bins=_bins(x[known]), weights=problem.rows.weights[known])

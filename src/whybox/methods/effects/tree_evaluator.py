@@ -13,7 +13,7 @@ from whybox.kernels import effects
 from whybox.kernels.tree_shap import predict
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
-from whybox.methods.common.rows import Rows
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Corners, Moments, Request, moments
 from whybox.models.trees import TreeEnsemble
@@ -49,7 +49,9 @@ def tree_evaluator_unavailable(model: TreeEnsemble, members: Sequence[int]) -> s
 class TreeEvaluator:
     """Predictions of changed rows from the leaves of a tree ensemble (kernels/effects.py); the number of threads changes no bit."""
 
-    def __init__(self, model: TreeEnsemble, rows: Rows, selection: OutputSelection, *, threads: int = 1) -> None:
+    def __init__(
+        self, model: TreeEnsemble, rows: WeightedRows, selection: OutputSelection, *, threads: int = 1
+    ) -> None:
         self.model, self.rows, self.selection, self.threads = model, rows, selection, threads
         self.spent = 0
 
@@ -90,7 +92,7 @@ class TreeEvaluator:
 
     def levels(self, grid: Grid) -> effects.Levels:
         """Return the grid's points as the trees read them."""
-        columns = self.columns(grid.members)
+        columns = self.columns(grid.column_positions)
         return effects.Levels(columns, np.ascontiguousarray(self.model.inputs.matrix(grid.table)[:, list(columns)]))
 
     def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
@@ -129,8 +131,8 @@ class TreeEvaluator:
 
     def _apart(self, grid: Grid) -> bool:
         """Whether trees read both features of a surface, and none reads a column made of both."""
-        one, two = (self.columns((p,)) for p in grid.members)
-        return bool(one and two) and {*one, *two} == set(self.columns(grid.members))
+        one, two = (self.columns((p,)) for p in grid.column_positions)
+        return bool(one and two) and {*one, *two} == set(self.columns(grid.column_positions))
 
     def _surfaces(self, grids: Sequence[Grid]) -> Iterator[Floats]:
         """Yield the raw means of surfaces, (points, outputs), all made in one walk; a feature's points of all surfaces are one player's."""
@@ -138,7 +140,7 @@ class TreeEvaluator:
         values: dict[int, list[Floats]] = {}
         places: dict[Any, slice] = {}
         for grid in grids:
-            for side, p in enumerate(grid.members):
+            for side, p in enumerate(grid.column_positions):
                 key = grid.keys[side]
                 if key in places:
                     continue
@@ -150,7 +152,7 @@ class TreeEvaluator:
                 places[key] = slice(start, start + len(own))
         players = list(columns)
         levels = [effects.Levels(columns[p], np.ascontiguousarray(np.concatenate(values[p]))) for p in players]
-        pairs = [(players.index(g.members[0]), players.index(g.members[1])) for g in grids]
+        pairs = [(players.index(g.column_positions[0]), players.index(g.column_positions[1])) for g in grids]
         different = list(dict.fromkeys(pairs))
         found = effects.joint(
             self.model, levels, different, self.matrix, self.rows.weights, threads=self.threads
@@ -177,7 +179,7 @@ class TreeEvaluator:
         """Mean and variance; None for a feature that no tree reads."""
         out: list[Moments | None] = [None] * len(grids)
         levels = [self.levels(g) for g in grids]
-        n = self.rows.count
+        n = self.rows.effective_count
         stretch = n / (n - 1.0) if n > 1 else np.nan
         sample, notes = self._sample(link, spread)
         X, w = (self.matrix[sample], self.rows.weights[sample]) if notes else (self.matrix, self.rows.weights)

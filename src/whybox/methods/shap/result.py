@@ -14,7 +14,7 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument, LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import PAIR_SEPARATOR, Explanation, labels
-from whybox.kernels.predict import advice, mixed_agreement, sampled
+from whybox.kernels.predict import compare_mixed_rows, mismatch_advice, sample_encoded_rows
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.shap.compute import FLOAT32_ROUNDING, CompiledProblem, KernelRunner
 from whybox.methods.shap.plan import ROWS_PER_BLOCK
@@ -146,8 +146,10 @@ class _RowChecks:
         problem = self.runner.problem
         if problem.model.own_predict is None or not compiled.mixed_rows_due(table):
             return
-        background = None if problem.background is None else problem.background.some
-        difference, self.mixed = mixed_agreement(problem.model, sampled(problem.model, table), background)
+        background = None if problem.background is None else problem.background.row_sample
+        difference, self.mixed = compare_mixed_rows(
+            problem.model, sample_encoded_rows(problem.model, table), background
+        )
         self.agreement = max(self.agreement, difference)
         self.calls += self.mixed
         if self.mixed:
@@ -182,7 +184,7 @@ class _RowChecks:
                 scale=own.scale,
                 relative=relative,
                 rounding_scale=self.runner.size(X),
-                what_to_do=advice(problem.model, table),
+                what_to_do=mismatch_advice(problem.model, table),
             )
             self.agreement = max(self.agreement, difference)
             if own.scale == "raw" or problem.model.outputs.link.is_identity:
