@@ -18,7 +18,16 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, OptionError, quoted_list
 from whybox.models.links import Outputs
 
-__all__ = ["LOSSES", "Loss", "as_loss", "class_labels", "class_probabilities", "true_classes", "true_numbers"]
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "as_loss",
+    "class_labels",
+    "class_probabilities",
+    "one_value_a_row",
+    "true_classes",
+    "true_numbers",
+]
 
 Positions = npt.NDArray[np.int64]
 _LOSS_PATTERN: Final = re.compile(r"\s*([a-z_]+)\s*(?:\(\s*([^()]*?)\s*\)\s*)?")
@@ -200,7 +209,7 @@ def true_numbers(y: Any, rows: int | None = None) -> Floats:
     Raises:
         InputError: text, missing or infinite values, several columns, or another number of values.
     """
-    values = _one_a_row(y, rows)
+    values = one_value_a_row(y, rows)
     numbers = np.array([_number(value) for value in values.tolist()], dtype=np.float64)
     if (bad := ~np.isfinite(numbers)).any():
         raise InputError(Argument("y"), f" has {int(bad.sum()):,} missing or infinite values; leave those rows out.")
@@ -229,7 +238,7 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Posi
     Raises:
         InputError: missing values, a class that the model does not have or that could be two of them, several columns, or another number of values.
     """
-    values = _one_a_row(y, rows).tolist()
+    values = one_value_a_row(y, rows).tolist()
     missing = sum(map(is_missing, values))
     if missing:
         raise InputError(Argument("y"), f" has {missing:,} missing values; leave those rows out.")
@@ -261,7 +270,12 @@ def _matching(value: Any, labels: Sequence[str]) -> list[int]:
     return matching_positions(_TRUTH_AS_TEXT[value], labels)
 
 
-def _one_a_row(y: Any, rows: int | None) -> npt.NDArray[np.object_]:
+def one_value_a_row(y: Any, rows: int | None) -> npt.NDArray[np.object_]:
+    """Return the truth as objects, (rows,), unchanged.
+
+    Raises:
+        InputError: several columns, or another number of values than `rows`.
+    """
     values = np.asarray(y, dtype=object)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]

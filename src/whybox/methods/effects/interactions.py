@@ -23,10 +23,11 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import Argument, LimitError, OptionError
+from whybox.errors import Argument, OptionError
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
 from whybox.kernels import effects
+from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.evidence import evidence
 from whybox.methods.effects.grid import Grid
@@ -109,7 +110,7 @@ def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> Interact
     drawn = sample if sample is not None and sample < len(rows) else None
     rows = rows if drawn is None else _sampled(rows, drawn, seed)
     evaluator = _evaluator(problem, rows, members)
-    needed = _afford(problem, rows, used)
+    needed = _count_predictions(problem, rows, used)
     answered = isinstance(evaluator, PredictEvaluator)
     return InteractionsWork(members, used, evaluator, False, drawn, needed if answered else 0)
 
@@ -179,25 +180,25 @@ def _evaluator(problem: EffectsProblem, rows: WeightedRows, members: Sequence[in
     return PredictEvaluator(model, rows, problem.selection, repeats=problem.repeats)
 
 
-def _afford(problem: EffectsProblem, rows: WeightedRows, members: Sequence[int]) -> int:
-    """Count predictions, and refuse before any work what would take too many predictions; the trees' own curves count alike."""
-    needed = problem.probed
+def _count_predictions(problem: EffectsProblem, rows: WeightedRows, members: Sequence[int]) -> int:
+    """Return how many predictions are needed at most; curves from the leaves of trees count alike.
+
+    Raises:
+        LimitError: more than allowed.
+    """
+    needed = 0
     for m in [(p,) for p in members] + list(combinations(members, 2)):
         others = [p for p in range(rows.table.width) if p not in m]
         needed += len(np.unique(rows.codes[:, list(m)], axis=0)) * (
             len(np.unique(rows.codes[:, others], axis=0)) if others else 1
         )
     most = MAX_PREDICTIONS if problem.options.max_evals is None else problem.options.max_evals
-    if needed > most:
-        raise LimitError(
-            f"interactions of {len(members)} features over {len(rows):,} rows take up to {needed:,} answers of this model, more than the {most:,}"
-            " allowed. Pass ",
-            Argument("sample", 300),
-            " (rows drawn, with standard errors), fewer features, or raise ",
-            Argument("max_evals"),
-            ".",
-        )
-    return needed - problem.probed
+    HybridEvaluator(problem.model, problem.selection, most, reserved=problem.probed).check_limit(
+        needed,
+        what=f"a table of interactions of {len(members)} features over {len(rows):,} rows",
+        smaller=(Argument("sample", 300), " (rows drawn, with standard errors), fewer features"),
+    )
+    return needed
 
 
 def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
