@@ -145,7 +145,7 @@ def test_an_interrupt_leaves_nothing_half_written(folder, monkeypatch, kind, tmp
     def interrupted(*_a, **_o):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(saving, "_write", interrupted)
+    monkeypatch.setattr(saving, "_write_archive", interrupted)
     monkeypatch.setattr(np, "savez_compressed", interrupted)
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", interrupted)
     old = tmp_path / f"old.{kind}"

@@ -14,5 +14,5 @@ __all__ = ["negligible"]
 def negligible(e: Labelled) -> Floats:
     """Return the largest attribution that is no more than rounding, () or (outputs,): relative to the predictions explained, or to the base."""
     axes = len(e.base.shape)
-    known = e.base if e.prediction is None else e.prediction
-    return rounding_floor(np.reshape(known, (-1, *known.shape[known.ndim - axes :])))
+    predictions = e.base if e.prediction is None else e.prediction
+    return rounding_floor(np.reshape(predictions, (-1, *predictions.shape[predictions.ndim - axes :])))
