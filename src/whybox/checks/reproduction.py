@@ -11,7 +11,7 @@ from whybox.checks.cost import CheckCost
 from whybox.checks.group import CheckGroup
 from whybox.checks.result import Check
 from whybox.data.table import Floats
-from whybox.numerics.rounding import SINGLE, relative
+from whybox.numerics.rounding import FLOAT32_ROUNDING, relative_size
 from whybox.numerics.statistics import abs_rank_correlations
 
 __all__ = ["GROUP", "numerical_checks", "relative_distance"]
@@ -98,7 +98,7 @@ def _completeness(subject: CheckSubject) -> Check:
     gap = np.abs(subject.explanations[0].extras["completeness_error"][1])
     base = subject.explanations[0].extras["base"][1]
     score = 0.0 if subject.explanations[0].prediction is None else subject.explanations[0].prediction
-    share = relative(gap, score - base, SINGLE * np.maximum(np.abs(score), np.abs(base)))
+    share = relative_size(gap, score - base, FLOAT32_ROUNDING * np.maximum(np.abs(score), np.abs(base)))
     worst, bad = float(share.max()), int((~found[1]).sum())
     said = f"the maps add up to score - base within {worst:.2g} of it at worst, {float(np.median(share)):.2g} in the median, over all {len(gap)} rows explained"
     if bad:

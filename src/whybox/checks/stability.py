@@ -16,7 +16,7 @@ from whybox.checks.reproduction import relative_distance
 from whybox.checks.result import Check
 from whybox.data.table import Floats
 from whybox.methods.saliency.problem import SaliencyProblem
-from whybox.numerics.rounding import floor, relative
+from whybox.numerics.rounding import relative_size, rounding_floor
 from whybox.numerics.statistics import abs_rank_correlations, format_mean, mean_interval
 
 __all__ = ["GROUP", "stability"]
@@ -71,7 +71,7 @@ def _noise(subject: CheckSubject) -> Check:
             )
     mean, half = mean_interval(worst)
     unlike = _unlike(subject, before)
-    share = float(relative(moved, scores, floor(scores)).mean())
+    share = float(relative_size(moved, scores, rounding_floor(scores)).mean())
     what = f"{NOISE_RADIUS:.0%} of the input's range" if subject.tokens is None else EMBEDDED_REASON
     said = (
         f"noise of {what} changes the map by {format_mean(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "

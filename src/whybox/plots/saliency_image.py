@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from whybox.explanation.explanation import Explanation
 
 __all__ = [
-    "beneath",
     "beside",
+    "cut_note",
     "legend_of",
     "narrow_title",
     "of_row",
     "overlay",
     "picture_of",
     "scale",
-    "tints",
     "title_of",
+    "word_colors",
     "words",
 ]
 
@@ -99,8 +99,8 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     )
     if bar:
         _bar(ax, shown, e, colours, (low, most), beyond)
-    said = beneath(values, beyond)
-    ax.set_xlabel(said, fontsize="x-small", loc="left")
+    footnote = cut_note(values, beyond)
+    ax.set_xlabel(footnote, fontsize="x-small", loc="left")
     ax.set_xticks([])
     ax.set_yticks([])
     for side in ax.spines.values():
@@ -181,10 +181,10 @@ def _bar(ax: Axes, shown: Any, e: Explanation, colours: Colormap, limits: tuple[
 def _picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
     """What lies under the map, in grey, from 0 to 1."""
     if image is None:
-        found = e.extras.get("input")
-        if found is None or set(found[0]) - {"channel"} != {"y", "x"}:
+        held_input = e.extras.get("input")
+        if held_input is None or set(held_input[0]) - {"channel"} != {"y", "x"}:
             return None
-        dims, array = found
+        dims, array = held_input
         x = np.asarray(array, dtype=np.float64)
         if "channel" in dims:
             x = np.moveaxis(x, dims.index("channel"), -1)
@@ -207,14 +207,14 @@ def _picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
 
 def title_of(e: Explanation) -> str:
     """The method, what of the answer it is about, and the answer."""
-    name, found, called = e.output_name, e.extras.get("target"), e.extras.get("target_name")
+    name, target, called = e.output_name, e.extras.get("target"), e.extras.get("target_name")
     about = ""
     if name is not None:
         about = f" · {'output ' if name.isdigit() else ''}{short(name, 24)}"
     elif called is not None and np.size(called[1]) == 1:
         about = f" · {short(str(np.ravel(called[1])[0]), 24)}"
-    elif found is not None and np.size(found[1]) == 1:
-        about = f" · output {int(np.ravel(found[1])[0])}"
+    elif target is not None and np.size(target[1]) == 1:
+        about = f" · output {int(np.ravel(target[1])[0])}"
     score = (
         "" if e.prediction is None or np.size(e.prediction) != 1 else f" · score {float(np.ravel(e.prediction)[0]):.3g}"
     )
@@ -313,11 +313,11 @@ def words(
     if e.dims not in (("token",), ("word",)):
         raise OptionError(f"words shows maps over tokens or words; this one has the axes {e.dims}.")
     dim = e.dims[0]
-    found = e.extras.get(dim)
-    texts = [str(t) for t in (found[1] if found is not None else e.coords[dim])]
-    there = np.isfinite(e.values)
-    most = max(float(np.abs(e.values[there]).max(initial=0.0)), 1e-300)
-    placed, height = _laid_out([short(t, 40) for t in texts], there)
+    held_texts = e.extras.get(dim)
+    texts = [str(t) for t in (held_texts[1] if held_texts is not None else e.coords[dim])]
+    has_value = np.isfinite(e.values)
+    most = max(float(np.abs(e.values[has_value]).max(initial=0.0)), 1e-300)
+    placed, height = _laid_out([short(t, 40) for t in texts], has_value)
     ax = axes(ax, 8, 0.95 + 0.36 * height)
     ax.set_xlim(0, _LINE)
     ax.set_ylim(height, -0.7)
@@ -342,7 +342,7 @@ def words(
     return ax
 
 
-def tints(e: Explanation) -> list[str]:
+def word_colors(e: Explanation) -> list[str]:
     """Of each token or word of one row, a colour as pages write it, the clearer the nearer to 0, so that the page's own ink is read on it in light and dark."""
     from matplotlib.colors import to_rgb
 
@@ -357,22 +357,22 @@ def tints(e: Explanation) -> list[str]:
 
 def legend_of(e: Explanation) -> str:
     """What the colours of words mean."""
-    there = e.values[np.isfinite(e.values)]
-    if not there.any():
+    finite = e.values[np.isfinite(e.values)]
+    if not finite.any():
         return "the map is 0 everywhere"
-    said = "red speaks for, blue against" if (there < 0).any() else "the stronger the red, the larger"
-    return f"{said}; largest {float(np.abs(there).max()):.2g} ({e.units})"
+    meaning = "red speaks for, blue against" if (finite < 0).any() else "the stronger the red, the larger"
+    return f"{meaning}; largest {float(np.abs(finite).max()):.2g} ({e.units})"
 
 
 _LINE: Final = 88.0  # signs a line of the figure
 
 
-def _laid_out(texts: Sequence[str], there: npt.NDArray[np.bool_]) -> tuple[list[tuple[int, float, float]], int]:
+def _laid_out(texts: Sequence[str], has_value: npt.NDArray[np.bool_]) -> tuple[list[tuple[int, float, float]], int]:
     """Break words into lines: (which, column, line) of each, and how many lines."""
     placed: list[tuple[int, float, float]] = []
     x, y = 0.0, 0
     for k, text in enumerate(texts):
-        if not there[k]:
+        if not has_value[k]:
             continue
         wide = len(text) + 1.6
         if x + wide > _LINE and x > 0:
@@ -382,7 +382,7 @@ def _laid_out(texts: Sequence[str], there: npt.NDArray[np.bool_]) -> tuple[list[
     return placed, y + 1
 
 
-def beneath(values: Floats, beyond: float) -> str:
+def cut_note(values: Floats, beyond: float) -> str:
     """What is said beneath a map: that there is nothing on it, or how much of it lies beyond the colours."""
     if not values.any():
         return "the map is 0 everywhere"

@@ -11,7 +11,7 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.explanation.html import number
-from whybox.plots.saliency_image import beneath, of_row, overlay, scale, title_of, words
+from whybox.plots.saliency_image import cut_note, of_row, overlay, scale, title_of, words
 from whybox.plots.style import NEGATIVE, POSITIVE, axes, ink, name_of, thousands, tidy
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def track(
     bar.set_label("\n".join(wrap(e.units, 14)), color=ink(), fontsize="x-small")
     bar.locator = _few()
     bar.update_ticks()
-    said = beneath(values, beyond)
-    ax.set_xlabel("time" + (f"; {said}" if said else ""), fontsize="small")
+    footnote = cut_note(values, beyond)
+    ax.set_xlabel("time" + (f"; {footnote}" if footnote else ""), fontsize="small")
     ax.set_title(title if title is not None else title_of(e), loc="left", fontsize="medium")
     tidy(ax, grid=None)
     if e.values.ndim == 1:
@@ -102,11 +102,11 @@ def _few(most: int = 3, *, integer: bool = False) -> Any:
 
 def _line(ax: Axes, e: Explanation) -> None:
     """The series itself over its map: each channel over its own range, one above the other."""
-    found = e.extras.get("input")
-    if found is None or "time" not in found[0]:
+    held_input = e.extras.get("input")
+    if held_input is None or "time" not in held_input[0]:
         return
-    x = np.asarray(found[1], dtype=np.float64)
-    x = x[None] if x.ndim == 1 else np.moveaxis(x, found[0].index("time"), -1)
+    x = np.asarray(held_input[1], dtype=np.float64)
+    x = x[None] if x.ndim == 1 else np.moveaxis(x, held_input[0].index("time"), -1)
     if x.ndim != 2:
         return
     for k, series in enumerate(x[:MAX_CHANNEL_LINES]):

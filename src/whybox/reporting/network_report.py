@@ -72,17 +72,17 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
         )
     reading = reading or ReadingOptions()
     options = {"output_names": output_names, "seed": seed, **reading.changed()}
-    shown = _maps(net, inputs, output, background, methods, options)
-    first = shown[0].e
+    method_maps = _maps_of_methods(net, inputs, output, background, methods, options)
+    first = method_maps[0].e
     about = [
-        ("asked", "What was asked", _asked(shown[0])),
-        ("maps", "Where it looks", saliency_maps_section(shown, ROWS_DRAWN)),
+        ("asked", "What was asked", _question(method_maps[0])),
+        ("maps", "Where it looks", saliency_maps_section(method_maps, ROWS_DRAWN)),
         (
             "checks",
             "Do the maps hold?",
-            _judged(shown, net, checks, output if callable(output) else None, reading, seed),
+            _checks_of_methods(method_maps, net, checks, output if callable(output) else None, reading, seed),
         ),
-        ("evidence", "Evidence", "".join(_evidence(s.e) for s in shown)),
+        ("evidence", "Evidence", "".join(_evidence_block(s.e) for s in method_maps)),
     ]
     html = page(
         title or f"Where {first.evidence.model.split(' (')[0]} looks",
@@ -91,30 +91,30 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
     )
     with atomic_write(path) as part:
         part.write_text(html, encoding="utf-8")
-    return shown[0].found
+    return method_maps[0].answer
 
 
-def _maps(
+def _maps_of_methods(
     net: Any, inputs: Any, output: Any, background: Any, methods: Sequence[str] | None, options: Mapping[str, Any]
 ) -> list[MethodMaps]:
     """The maps of each method; of those nobody asked for, the ones that do not fit are left out."""
-    made: list[MethodMaps] = []
+    maps: list[MethodMaps] = []
     for method in DEFAULT_METHODS if methods is None else methods:
         behind = background if _takes_background(method) else None
-        asked, target = inputs, output
-        if made and len(made[0].e) > ROWS_DRAWN and any(e.dims[1:] in ROWWISE for e in made[0].parts):
-            asked, target = first_rows(inputs, ROWS_DRAWN), first_targets(output, len(made[0].e), ROWS_DRAWN)
+        rows, target = inputs, output
+        if maps and len(maps[0].e) > ROWS_DRAWN and any(e.dims[1:] in ROWWISE for e in maps[0].parts):
+            rows, target = first_rows(inputs, ROWS_DRAWN), first_targets(output, len(maps[0].e), ROWS_DRAWN)
         try:
-            found = saliency(net, asked, target, method, background=behind, **options)
+            answer = saliency(net, rows, target, method, background=behind, **options)
         except UnsupportedModelError:
             if methods is not None or method == "gradient":
                 raise
             continue
-        parts = found if isinstance(found, tuple) else (found,)
-        made.append(MethodMaps(parts, isinstance(found, tuple), _names(inputs), asked, behind))
-    if not made:
+        parts = answer if isinstance(answer, tuple) else (answer,)
+        maps.append(MethodMaps(parts, isinstance(answer, tuple), _input_names(inputs), rows, behind))
+    if not maps:
         raise OptionError(Argument("methods", example=""), " is empty: name at least one.")
-    return made
+    return maps
 
 
 def _takes_background(method: Any) -> bool:
@@ -125,13 +125,13 @@ def _takes_background(method: Any) -> bool:
     return spec is not None and "background" in (*spec.needs, *spec.takes)
 
 
-def _names(inputs: Any) -> tuple[str, ...]:
+def _input_names(inputs: Any) -> tuple[str, ...]:
     if isinstance(inputs, Mapping):
         return tuple(map(str, inputs))
     return tuple(f"input {k}" for k in range(len(inputs))) if isinstance(inputs, tuple) else ("input",)
 
 
-def _asked(shown: MethodMaps) -> str:
+def _question(shown: MethodMaps) -> str:
     e = shown.e
     names = [str(n) for n in e.coords.get("output", ())]
     about = (
@@ -142,9 +142,9 @@ def _asked(shown: MethodMaps) -> str:
         else "its only output"
     )
     maps = (
-        "; ".join(f"a map of {name} has {_size(part)}" for name, part in shown.named.items())
+        "; ".join(f"a map of {name} has {_map_size(part)}" for name, part in shown.named.items())
         if shown.several
-        else f"a map has {_size(e)}"
+        else f"a map has {_map_size(e)}"
     )
     return (
         f"<p>{escape(e.evidence.model)}. It was asked about {len(e):,} row{'s' if len(e) != 1 else ''}; {escape(maps)}. Explained is {escape(about)}.</p>"
@@ -153,59 +153,59 @@ def _asked(shown: MethodMaps) -> str:
     )
 
 
-def _size(e: Explanation) -> str:
+def _map_size(e: Explanation) -> str:
     places = list(zip(e.dims[1:], e.shape[1:], strict=True))
     if len(places) > 1 or places[0][0] == "time":
         return " x ".join(f"{n:,}" for _, n in places) + " places (" + ", ".join(d for d, _ in places) + ")"
     return f"{places[0][1]:,} {places[0][0]}{'s' if places[0][1] != 1 else ''}"
 
 
-def _judged(
+def _checks_of_methods(
     shown: Sequence[MethodMaps],
     net: Any,
-    asked: Sequence[str] | str | None,
+    wanted: Sequence[str] | str | None,
     function: Any,
     reading: ReadingOptions,
     seed: int,
 ) -> str:
     """The checks of each method, of all its inputs together, and which were left out."""
-    parts, kept = [], 0
+    parts, row_bytes = [], 0
     with progress_counter(len(shown), description="checks", unit="methods") as done:
         for s in shown:
-            if asked is None:
-                kept = kept or bytes_per_row(net, s.inputs, reading)
-            plan = requested_checks(asked) if asked is not None else choose_checks(s.e, kept)
-            found = check(
-                s.found, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=seed,
+            if wanted is None:
+                row_bytes = row_bytes or bytes_per_row(net, s.inputs, reading)
+            plan = requested_checks(wanted) if wanted is not None else choose_checks(s.e, row_bytes)
+            checks_made = check(
+                s.answer, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=seed,
                 **reading.changed("tokenizer"),
             )  # fmt: skip
-            parts.append(_checked(s, found, plan))
+            parts.append(_check_table(s, checks_made, plan))
             done(1)
     return "".join(parts)
 
 
-def _checked(s: MethodMaps, found: Checks, plan: CheckChoice) -> str:
+def _check_table(s: MethodMaps, checks_made: Checks, plan: CheckChoice) -> str:
     colour = {"pass": "good", "fail": "bad", "disagree": "bad"}
     verdict = (
         f"holds in every check {'that applies' if plan.complete else 'made'}"
-        if found.passed
+        if checks_made.passed
         else "does not hold in every check"
     )
     lines = "".join(
         f"<tr><td>{escape(c.name)}</td><td class='word {colour.get(c.verdict, 'faint')}'>{escape(c.verdict)}</td>"
         f"<td class=whole>{'' if c.number is None else escape(number(c.number, 3))}</td><td class=text>{escape(c.reason)}</td></tr>"
-        for c in found.rows
+        for c in checks_made.rows
     )
     head = "<tr><th>Check</th><th class=word>Verdict</th><th>Number</th><th class=text>Why</th></tr>"
     together = f" The maps of {' and '.join(s.named)} are checked as one." if len(s.parts) > 1 else ""
-    rows = f"{found.about['rows']} of {found.about['rows explained']:,} rows checked, seed {found.about['seed']}.{together}"
+    rows = f"{checks_made.about['rows']} of {checks_made.about['rows explained']:,} rows checked, seed {checks_made.about['seed']}.{together}"
     return (
         f"<h3>{escape(s.e.evidence.method)}: {verdict}</h3><p class=faint>{escape(rows)}</p><p class=faint>{escape(plan.reason)}</p>"
         f"<div class=scroll><table class=checks><thead>{head}</thead><tbody>{lines}</tbody></table></div>"
     )
 
 
-def _evidence(e: Explanation) -> str:
+def _evidence_block(e: Explanation) -> str:
     shown = [key for key in LINES if key != "seconds"]  # of this run alone: the page is of the numbers
     lines = e.evidence.lines(*shown)
     return f"<h3>{escape(e.evidence.method)}</h3>" + table(("What", "Is"), lines, text=(1,))
