@@ -9,6 +9,7 @@ from matplotlib.collections import QuadMesh
 import whybox as wb
 from drawn import inside
 from whybox.errors import OptionError
+from whybox.numerics.statistics import critical_value
 
 
 def rows(n=120):
@@ -46,7 +47,7 @@ def test_a_curve_draws_its_own_numbers():
     ax = e.plot.curve()
     assert np.allclose(ax.lines[0].get_ydata(), e.values)
     band = ax.collections[0].get_paths()[0].vertices[:, 1]
-    assert np.isclose(band.max(), (e.values + 1.96 * e.std_error).max())
+    assert np.isclose(band.max(), (e.values + critical_value() * e.std_error).max())
     bars = wb.effects(one, rows(), "word")["word"]
     ax = bars.plot.curve()
     assert {round(p.get_y() + p.get_height(), 9) for p in ax.patches[:3]} >= {round(v, 9) for v in bars.values}

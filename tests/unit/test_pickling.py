@@ -286,4 +286,5 @@ def test_checks_and_errors_come_back():
         OptionError("no"),
     ):
         assert str(through(error)) == str(error)
+        assert vars(through(error)) == vars(error)
         assert type(through(error)) is type(error)

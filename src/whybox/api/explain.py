@@ -129,8 +129,8 @@ def plan_explain(
 
     def plan(each: ShapOptions) -> Plan:
         explainer = explainer_of(adapted, background, each)
-        made: Plan = explainer.plan(X) if table is None else explainer.plan(len(table), sparse=table.is_sparse)
-        return made
+        method_plan: Plan = explainer.plan(X) if table is None else explainer.plan(len(table), sparse=table.is_sparse)
+        return method_plan
 
     return for_each(chosen, plan)
 

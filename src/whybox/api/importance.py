@@ -90,8 +90,8 @@ def plan_importance(
         spec = find("importance", each.method)
         problem = _problem(model, rows, y, each)
         if spec.plan:
-            made: Plan = load(spec.plan)(problem)
-            return made
+            method_plan: Plan = load(spec.plan)(problem)
+            return method_plan
         count = 0 if rows is None else int(rows) if isinstance(rows, Integral) else len(rows)
         return MethodPlan(
             method=spec.title, method_id=spec.method_id, kernel=spec.cost or spec.summary, exact=spec.exact, rows=count

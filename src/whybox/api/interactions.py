@@ -70,5 +70,9 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
 
 def plan_interactions(model: Any, X: Any, features: Any = None, **options: Any) -> Plan:
     """Plan :func:`interactions`: how many predictions at most, and how long, about."""
-    made = InteractionsOptions(**options)
-    return plan_problem(resolve_effects(model, X, features, made, check=False), sample=made.sample, seed=made.seed)
+    checked_options = InteractionsOptions(**options)
+    return plan_problem(
+        resolve_effects(model, X, features, checked_options, check=False),
+        sample=checked_options.sample,
+        seed=checked_options.seed,
+    )

@@ -32,11 +32,11 @@ def chosen_options(
         raise OptionError(Argument(argument, example=""), " is empty: name at least one.")
     out: dict[str, _Options] = {}
     for each in chosen:
-        made = _one(kind, argument, each, {} if isinstance(each, kind) else given)
-        name = str(getattr(made, argument))
+        options = _one(kind, argument, each, {} if isinstance(each, kind) else given)
+        name = str(getattr(options, argument))
         if name in out:
             raise OptionError(Argument(argument, example=""), f" names {name!r} twice.")
-        out[name] = made
+        out[name] = options
     return out
 
 

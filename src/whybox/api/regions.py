@@ -73,5 +73,5 @@ def _problem(model: Any, X: Any, feature: Any, options: RegionsOptions, *, check
 
 def plan_regions(model: Any, X: Any, feature: Any, **options: Any) -> Plan:
     """Plan :func:`regions`: how many predictions, and how long, about."""
-    made = RegionsOptions(**options)
-    return plan_problem(_problem(model, X, feature, made, check=False))
+    checked_options = RegionsOptions(**options)
+    return plan_problem(_problem(model, X, feature, checked_options, check=False))

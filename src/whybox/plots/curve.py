@@ -12,6 +12,7 @@ from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.axis_points import point_labels, with_plain_durations
 from whybox.explanation.feature_values import as_numbers
 from whybox.explanation.html import number
+from whybox.numerics.statistics import critical_value
 from whybox.plots.style import (
     NEGATIVE,
     NEUTRAL,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["curve"]
 
 MAX_CURVES: Final = 300  # individual curves drawn
-INTERVAL_FACTOR: Final = 1.96
 HISTOGRAM_HEIGHT: Final = 0.16  # of the height of the axes, for the histogram
 _WORDS: Final = 4  # categories that stand side by side without turning
 
@@ -58,7 +58,7 @@ def curve(
     """Draw a curve with its band, the data below it, and above it how many rows each point takes off the data.
 
     Categories are bars from the curve's mean over the rows; a missing value has a place of its own. Individual curves are drawn faint, their mean
-    strong. Dashed lines are 1.96 learner errors, where there were refits. A surface is drawn as a heatmap.
+    strong. The band is a 95 % confidence interval; dashed lines show that of the learner error, where there were refits. A surface is drawn as a heatmap.
 
     Args:
         e: an effect of one feature or two. color: a feature to colour individual curves by.
@@ -168,18 +168,18 @@ def _lines(ax: Axes, e: Explanation, place: npt.NDArray[Any]) -> None:
     learner = e.extras["learner_error"][1].reshape(len(place), -1) if "learner_error" in e.extras else None
     for k, (label, color, values, error) in enumerate(_series(e)):
         if learner is not None:
-            wide = INTERVAL_FACTOR * learner[:, k]
+            wide = critical_value() * learner[:, k]
             for side in (values - wide, values + wide):
                 ax.plot(place[known], side[known], color=color, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2)
         ax.plot(place[known], values[known], color=color, linewidth=1.8, label=label or None, zorder=3)
         if known.sum() == 1:
             ax.plot(place[known], values[known], "o", color=color, zorder=3)
         if error is not None:
-            low, high = values - INTERVAL_FACTOR * error, values + INTERVAL_FACTOR * error
+            low, high = values - critical_value() * error, values + critical_value() * error
             ax.fill_between(place[known], low[known], high[known], color=color, alpha=0.18, linewidth=0, zorder=2)
         if not known.all():
             at = _missing_place(place)
-            bar = None if error is None else INTERVAL_FACTOR * error[~known]
+            bar = None if error is None else critical_value() * error[~known]
             ax.errorbar([at], values[~known], yerr=bar, fmt="o", color=color, markersize=5, elinewidth=1.4, zorder=3)
 
 
@@ -195,11 +195,11 @@ def _bars(ax: Axes, e: Explanation, place: npt.NDArray[Any]) -> None:
         ax.bar(x, values - middle, bottom=middle, width=0.92 * width, color=shades, label=label or None, zorder=2)
         if error is not None:
             ax.errorbar(
-                x, values, yerr=INTERVAL_FACTOR * error, fmt="none", ecolor=ink(), elinewidth=1.0, capsize=2, zorder=3
+                x, values, yerr=critical_value() * error, fmt="none", ecolor=ink(), elinewidth=1.0, capsize=2, zorder=3
             )
         ax.axhline(middle, color=color if len(series) > 1 else muted(0.6), linewidth=0.8, zorder=1)
-    low = min(float(np.nanmin(v - (0 if s is None else INTERVAL_FACTOR * np.nan_to_num(s)))) for _, _, v, s in series)
-    high = max(float(np.nanmax(v + (0 if s is None else INTERVAL_FACTOR * np.nan_to_num(s)))) for _, _, v, s in series)
+    low = min(float(np.nanmin(v - (0 if s is None else critical_value() * np.nan_to_num(s)))) for _, _, v, s in series)
+    high = max(float(np.nanmax(v + (0 if s is None else critical_value() * np.nan_to_num(s)))) for _, _, v, s in series)
     room = max(high - low, 1e-12)
     ax.set_ylim(low - 0.08 * room, high + 0.08 * room)
 

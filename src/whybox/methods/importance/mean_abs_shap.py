@@ -47,7 +47,7 @@ def plan_mean_abs_shap(problem: ImportanceProblem) -> Plan:
     Raises:
         OptionError: there are no rows.
     """
-    made = problem.plan_attributions("shap")
+    plan = problem.plan_attributions("shap")
     method_id = find("importance", "shap").method_id
-    averaged: Plan = replace(made, method=f"Mean |{made.method}| over the rows", method_id=method_id)
+    averaged: Plan = replace(plan, method=f"Mean |{plan.method}| over the rows", method_id=method_id)
     return averaged

@@ -44,8 +44,8 @@ class ImportanceProblem:
         """
         if self.X is None:
             raise OptionError(Argument("method", method), " averages over rows: pass X.")
-        found: Explanation = self.explain(self.model, self.X, players=self.players, **self.attribution_options)
-        return found
+        explanation: Explanation = self.explain(self.model, self.X, players=self.players, **self.attribution_options)
+        return explanation
 
     def plan_attributions(self, method: str) -> Any:
         """Plan :meth:`attributions`; the rows may be a number of rows.
