@@ -12,6 +12,7 @@ import torch
 import whybox as wb
 from networks.small import convolutional, digits, digits_network, seeded
 from whybox.errors import InputError, OptionError, UnsupportedModelError
+from whybox.methods.saliency.occlusion import Occlusion
 from whybox.reporting import check_budget, network_report
 
 NAMES = [f"digit {i}" for i in range(10)]
@@ -164,7 +165,7 @@ def test_a_picture_and_a_table_are_shown_each_in_its_own_way_and_share_the_sum(t
     assert page.count("<figure>") == 6 + 2  # a picture a row, bars a method
     assert "a map of image has 12 x 10 places (y, x); a map of age has 4 features" in text
     assert "The maps of image and age are checked as one." in text
-    assert "Grad-CAM has no map of age" in text
+    assert "Grad-CAM has no map of age: class activation maps are of one input." in text
     ours = wb.saliency(seeded(Both), {k: v[:6] for k, v in given.items()}, None, "integrated_gradients")
     sums = np.stack([e.values.reshape(6, -1).sum(axis=1) for e in ours], axis=1)
     assert np.allclose(sums.sum(axis=1), ours[0].prediction - ours[0].extras["base"][1], atol=1e-2)
@@ -172,6 +173,19 @@ def test_a_picture_and_a_table_are_shown_each_in_its_own_way_and_share_the_sum(t
     share /= share.sum()
     assert re.search(rf"image {sums[:, 0].mean():.3g} {share[0]:.1%} age \S+ {share[1]:.1%} together", text)
     assert "None of these methods adds up" not in text
+
+
+def test_inputs_without_a_map_are_named_with_the_reason_of_each_method(tmp_path):
+    from networks.small import Formula
+
+    net = Formula(lambda picture, kind: picture.sum((1, 2, 3)) * (1 + kind.float().sum(1)))
+    picture = np.random.default_rng(0).normal(size=(3, 1, 8, 8)).astype(np.float32)
+    kind = np.arange(6).reshape(3, 2)
+    methods = ["gradient", Occlusion(window=4, baseline=(0, None))]
+    wb.report(net, (picture, kind), tmp_path / "kinds.html", checks="numerical", methods=methods)
+    text = words((tmp_path / "kinds.html").read_text(encoding="utf-8"))
+    assert "Gradient has no map of input 1: whole numbers and masks have no derivative." in text
+    assert "Occlusion has no map of input 1: the method never changes these inputs." in text
 
 
 def test_two_pictures_and_a_series_beside_a_table(tmp_path):

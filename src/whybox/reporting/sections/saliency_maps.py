@@ -14,7 +14,7 @@ from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.explanation.negligible import negligible
-from whybox.methods.registry import load, of_id
+from whybox.methods.registry import MethodSpec, of_id
 from whybox.methods.saliency.recipe import read_recipe
 from whybox.plots.bar import bar
 from whybox.plots.saliency_image import legend_of, overlay, picture_of, tints, title_of
@@ -103,7 +103,7 @@ def saliency_maps_section(shown: Sequence[MethodMaps], rows: int) -> str:
     )
     if not shown[0].several:
         return said + "".join(_single([s.e for s in shown], drawn))
-    return said + _shares(shown) + "".join(_several(shown, drawn)) + _silent(shown)
+    return said + _shares(shown) + "".join(_several(shown, drawn)) + _inputs_without_map(shown)
 
 
 def _single(found: Sequence[Explanation], rows: range) -> Iterator[str]:
@@ -140,22 +140,26 @@ def _several(shown: Sequence[MethodMaps], rows: range) -> Iterator[str]:
             yield f"<p>{_NO_PICTURE}</p>"
 
 
-def _silent(shown: Sequence[MethodMaps]) -> str:
+def _inputs_without_map(shown: Sequence[MethodMaps]) -> str:
     """Which inputs have no map, and why."""
     lines = []
     for s in shown:
         missing = [n for n in s.names if n not in s.named]
         if missing:
-            whole = "whole numbers have no derivative" if s.e.evidence.index == "none" else "they are held as they are"
-            why = "class activation maps are of one input" if _needs_channels(s.e) else whole
-            lines.append(f"{s.e.evidence.method} has no map of {', '.join(missing)}: {why}.")
+            reason = _no_map_reason(of_id(s.e.method_id))
+            lines.append(f"{s.e.evidence.method} has no map of {', '.join(missing)}{reason}.")
     return "".join(f"<p class=faint>{escape(line)}</p>" for line in lines)
 
 
-def _needs_channels(e: Explanation) -> bool:
-    """Whether the method works on the channels of a layer, as class activation maps do."""
-    spec = of_id(e.method_id)
-    return spec is not None and bool(load(spec.run).channels)
+def _no_map_reason(spec: MethodSpec | None) -> str:
+    """Why a method leaves inputs without a map, after a colon; "" for a method that this version does not know."""
+    if spec is None:
+        return ""
+    if "layer" in spec.needs:
+        return ": class activation maps are of one input"
+    if "gradients" in spec.needs:
+        return ": whole numbers and masks have no derivative"
+    return ": the method never changes these inputs"
 
 
 def _shares(shown: Sequence[MethodMaps]) -> str:
