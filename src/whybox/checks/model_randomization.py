@@ -170,7 +170,7 @@ class _ComparedMap:
             return {name: float(self.similarity(np.repeat(control, wide, axis=1)).mean()) for name, control in known}
         given = [(subject.inputs[i], subject.inputs[i].x[subject.rows]) for i in subject.input_of]
         sizes = [subject.maps()[k].shape for k in range(len(subject.input_of))]
-        plain = not any(g.whole for g, _ in given)
+        plain = not any(g.without_gradient for g, _ in given)
         asked = {
             "the input itself": (input_size, plain),
             "an edge detector": (edge_map, all(is_picture(g) for g, _ in given)),
@@ -194,7 +194,7 @@ def _equidistant_method(subject: CheckSubject) -> Method | None:
         subject.method.derivatives
         or subject.tokens is not None
         or not has_baseline(subject.method)
-        or any(i.whole for i in subject.inputs)
+        or any(i.without_gradient for i in subject.inputs)
     ):
         return None
     out = []

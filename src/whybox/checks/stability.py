@@ -44,7 +44,7 @@ def _noise(subject: CheckSubject) -> Check:
     if subject.tokens is not None and subject.tokens.embedding is None:
         why = "tokens are replaced as they are, without an embedding: there is no small change of a token."
         return Check(STABILITY, SMALL_NOISE_LINE, "not applicable", None, why)
-    if subject.tokens is None and all(i.whole for i in subject.inputs):
+    if subject.tokens is None and all(i.without_gradient for i in subject.inputs):
         return Check(
             STABILITY,
             SMALL_NOISE_LINE,
@@ -107,7 +107,7 @@ def _near(subject: CheckSubject, trial: int) -> Arrays:
     out = []
     for number, given in enumerate(subject.inputs):
         x = given.x[subject.rows]
-        if given.whole:
+        if given.without_gradient:
             out.append(x)
             continue
         table = given.x.ndim == 2 and len(given.x) > 1
