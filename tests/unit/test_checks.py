@@ -191,7 +191,7 @@ def test_a_map_that_stops_below_the_top_fails_there(digits):
     found = wb.check(wb.saliency(net, rows, method=Below()), net, rows, method=Below(), checks="model dependence")
     assert found[TOP_LAYER].verdict == "fail"
     assert found[TOP_LAYER].number == pytest.approx(1.0)
-    assert "drawn: layer '8'" in found[TOP_LAYER].reason
+    assert "randomised: layer '8'" in found[TOP_LAYER].reason
 
 
 def test_networks_of_one_layer_and_of_few_places():
