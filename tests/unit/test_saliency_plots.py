@@ -204,7 +204,7 @@ def test_long_names_do_not_reach_into_the_next_picture():
     found = [wb.saliency(convolutional(places=(9, 12)), x, 1, m, output_names=names) for m in ("gradient", "deeplift")]
     from whybox.plots.saliency_image import beside
 
-    figure = beside(found, width=2.4)[0].figure
+    figure = beside(*found, width=2.4)[0].figure
     inside(figure)
 
 
