@@ -148,7 +148,7 @@ def refuse_misplaced(options: argparse.Namespace) -> None:
         )
     if of_networks and _ends(model) in TABLE_MODELS:
         raise UnsupportedModelError(
-            f"{model} holds a model of tables, and {options.command.prog} reads networks (.pt2, or MODULE:FUNCTION); "
+            f"{model} holds a model of tables, and {options.command.prog} reads networks (.pt2 of torch.export, or MODULE:FUNCTION); "
             "for models of tables there are whybox explain and whybox effects."
         )
 

@@ -1,0 +1,97 @@
+"""The pages: lines short enough to read in any window, links that lead somewhere, and a CONTRIBUTING.md that names what exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SRC, NATIVE = ROOT / "src" / "whybox", ROOT / "native"
+BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.md"))
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *BENCHMARKS,
+]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+MAX_LINE = 150
+SUFFIXES = (".py", ".pyi", ".cpp", ".hpp")
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
+def prose(page):
+    """The lines of a page that are no table and no code, with their numbers."""
+    fenced = False
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        if line.startswith("```"):
+            fenced = not fenced
+        elif not fenced and not line.startswith(("|", "    ")):
+            yield number, line
+
+
+def spans(text):
+    """What stands in backticks outside of code blocks."""
+    return re.findall(r"`([^`\n]+)`", "\n".join(line for line in text.splitlines() if not line.startswith("    ")))
+
+
+def rooms():
+    """The folders of the layout in CONTRIBUTING.md with the files that it names: folder -> names."""
+    layout = CONTRIBUTING.split("## Where is what?")[1].split("\n\n")[1]
+    found, base = {}, ROOT
+    for line in re.sub(r"\n {14,}", " ", layout).splitlines():
+        folder = re.match(r" +(\w[\w/]*)/( +.*: (.*))?$", line)
+        if folder and folder[2] is None:
+            base = ROOT / folder[1]
+        elif folder:
+            found[base / folder[1]] = folder[3].split(", ")
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_lines_are_short(page):
+    long = [f"{name(page)}:{number}: {len(line)}" for number, line in prose(page) if len(line) > MAX_LINE]
+    assert not long, f"longer than {MAX_LINE} characters: {long}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", "\n".join(line for _, line in prose(page)))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_layout_names_every_room_and_files_that_exist():
+    named = rooms()
+    for base in (SRC, NATIVE):
+        folders = {p for p in base.iterdir() if p.is_dir() and any(f.suffix in SUFFIXES for f in p.iterdir())}
+        assert folders == {p for p in named if p.parent == base}
+    for folder, files in named.items():
+        for file in files:
+            there = [(folder / file).with_suffix(s) for s in SUFFIXES]
+            assert (folder / file).is_dir() or any(p.is_file() for p in there), f"{name(folder)} has no {file}"
+
+
+def test_contributing_names_files_that_exist():
+    files = [s for s in spans(CONTRIBUTING) if re.fullmatch(r"[\w./*]+(\.(py|cpp|hpp|md|txt)|/)|\.ci/run", s)]
+    assert len(files) > 50
+    wrong = [
+        s
+        for s in files
+        if not any(list(b.glob(s if "/" in s else f"**/{s}")) for b in (ROOT, SRC, SRC / "methods" / "common"))
+    ]
+    assert not wrong, wrong
+
+
+def test_contributing_names_symbols_that_exist():
+    text = "\n".join(p.read_text(encoding="utf-8") for p in SRC.rglob("*.py"))
+    words = set(re.findall(r"\w+", text))
+    symbols = [s for s in spans(CONTRIBUTING) if re.fullmatch(r"[A-Za-z_]+(\.[A-Za-z_]+)?", s) and "/" not in s]
+    symbols = [s for s in symbols if not s.endswith((".py", ".cpp", ".hpp", ".txt", ".md"))]
+    assert len(symbols) > 10
+    assert [s for s in symbols if not set(s.split(".")) <= words | {"pytest"}] == []

@@ -1,0 +1,76 @@
+"""What README.md and docs/start.md show runs: their Python in one go on the data they load, their commands as far as the parser."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+import whybox
+from whybox.cli.main import build_parser
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "docs/start.md")
+EVERY_PAGE = ("README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))))
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def python_of(page):
+    """The Python blocks of a page, each at its line, so that an error names the line of the page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [("\n" * text.count("\n", 0, m.start(1)) + m[1]) for m in PYTHON.finditer(text)]
+
+
+def commands_of(page):
+    """The command lines of whybox in code blocks, fenced or indented."""
+    fenced = False
+    for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
+        fenced ^= line.startswith("```")
+        if (fenced or line.startswith("    ")) and re.match(r" *whybox [a-z]", line):
+            yield shlex.split(line, comments=True)[1:]
+
+
+def run(blocks, page, names):
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)  # noqa: S102  # our own pages
+    plt.close("all")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = [b for b in python_of(page) if "net, " not in b]
+    assert blocks
+    names = {}
+    run(blocks, page, names)
+    if page == "docs/start.md":  # the list of methods goes on with its model
+        run(python_of("docs/methods.md"), "docs/methods.md", names)
+
+
+def test_python_about_networks_runs(tmp_path, monkeypatch):
+    """README's block, and the first of the pages about maps and checks; the others need a model of texts."""
+    pytest.importorskip("torch")
+    from networks.small import digits, digits_network
+
+    monkeypatch.chdir(tmp_path)
+    pictures = digits()[0][:2]
+    names = {"wb": whybox, "net": digits_network(), "pictures": pictures, "images": pictures}
+    for page in ("README.md", "docs/saliency.md", "docs/checks.md"):
+        blocks = [b for b in python_of(page) if "net, " in b]
+        run(blocks[:1], page, names)
+    assert (tmp_path / "network.html").is_file()
+    assert (tmp_path / "cat.whybox").is_file()
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE)
+def test_commands_of_a_page_are_understood(page):
+    parser, _ = build_parser()
+    for words in commands_of(page):
+        parser.parse_args(words[: words.index(">")] if ">" in words else words)
+
+
+def test_there_are_commands_to_understand():
+    assert len(list(commands_of("README.md"))) >= 6
