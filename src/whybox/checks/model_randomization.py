@@ -32,8 +32,8 @@ from whybox.numerics.statistics import format_mean, mean_interval, spearman
 __all__ = ["GROUP", "model_dependence"]
 
 MODEL_DEPENDENCE: Final = "model dependence"
-ALL_LAYERS: Final = "parameters drawn anew: all layers"
-TOP_LAYER: Final = "parameters drawn anew: top layer"
+ALL_LAYERS: Final = "randomised parameters: all layers"
+TOP_LAYER: Final = "randomised parameters: top layer"
 # A map of the picture alone keeps everything. Randomising the top layer leaves all layers below as they were, so more is allowed there. Three digits networks:
 # all layers, gradients, paths, DeepLIFT, occlusion, Grad-CAM and LayerCAM 0 to 0.18, guided backpropagation and VarGrad 0.29 to 0.42, Score-CAM and Grad-CAM++ 0.57 to 0.71;
 # top layer 0.02 to 0.36 (LayerCAM once 0.46), 0.57 to 0.75, 0.70 to 0.99. The middle group falls on either side of the second threshold, depending on the network.

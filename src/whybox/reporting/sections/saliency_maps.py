@@ -1,4 +1,4 @@
-"""Where a network looks: a figure for every input of every row shown, and how much comes from each input."""
+"""The section with saliency maps: a figure for each input of each row shown, and the share of each input."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ from whybox.reporting.svg import figure, folded, panels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ROWWISE", "MethodMaps", "saliency_maps_section", "share_lines", "sums"]
+__all__ = ["ROWWISE", "MethodMaps", "input_sums", "saliency_maps_section", "share_lines"]
 
-PANEL_INCHES: Final = (2.35, 2.15)  # inches; four beside each other on a wide page
+PANEL_INCHES: Final = (2.35, 2.15)  # four fit side by side on a wide page
 MAX_TABLE_POSITIONS: Final = 5  # in the table behind a picture
-ROWWISE: Final = (("y", "x"), *SERIES_DIMS, *TEXT_DIMS)  # maps that are drawn one row at a time
+ROWWISE: Final = (("y", "x"), *SERIES_DIMS, *TEXT_DIMS)  # maps with a figure for each row
 
 
 @final
 @dataclass(frozen=True)
 class MethodMaps:
-    """The maps of one method, and what they were made from: of pictures and texts, methods but the first are asked about the rows that are shown.
+    """The maps of one method, and the inputs that they explain. The first method explains all rows; others only rows that are shown, if each row has a figure.
 
     Attributes:
         parts: one explanation for each input that has a map. several: whether there are several inputs. names: of all inputs.
+        inputs: of the rows explained. background: rows that the method averages over; None: none.
     """
 
     parts: tuple[Explanation, ...]
@@ -50,101 +51,104 @@ class MethodMaps:
 
     @property
     def e(self) -> Explanation:
-        """The first, which speaks for all about the method, the rows and the answers."""
+        """The first explanation: method, rows and outputs are the same in all."""
         return self.parts[0]
 
     @property
-    def found(self) -> Explanation | tuple[Explanation, ...]:
-        """As ``whybox.saliency`` gave them."""
+    def result(self) -> Explanation | tuple[Explanation, ...]:
+        """What ``whybox.saliency`` returned."""
         return self.parts if self.several else self.parts[0]
 
     @property
-    def named(self) -> dict[str, Explanation]:
-        """The explanations under the names of their inputs."""
-        which = read_recipe(self.e).inputs if self.several else (0,)
-        return {self.names[k]: e for k, e in zip(which, self.parts, strict=True)}
+    def by_input(self) -> dict[str, Explanation]:
+        """The explanations by the names of their inputs."""
+        indices = read_recipe(self.e).inputs if self.several else (0,)
+        return {self.names[k]: e for k, e in zip(indices, self.parts, strict=True)}
 
 
-def sums(parts: Sequence[Explanation]) -> Floats | None:
-    """Sum of each input's attributions, (rows, inputs) [, outputs], which together make score - base; None where maps need not add up."""
+def input_sums(parts: Sequence[Explanation]) -> Floats | None:
+    """Sum of each input's attributions, (rows, inputs[, outputs]); together they equal score - base. None if maps need not add up."""
     if not parts[0].evidence.additive:
         return None
-    out = []
+    sums = []
     for e in parts:
         last = e.values.ndim - ("output" in e.dims)
-        out.append(np.nansum(e.values, axis=tuple(range(1, last))))
-    return np.stack(out, axis=1)
+        sums.append(np.nansum(e.values, axis=tuple(range(1, last))))
+    return np.stack(sums, axis=1)
 
 
-def share_lines(found: Floats, names: Sequence[str], least: float = 0.0) -> list[tuple[str, str, str]]:
-    """(input, sum, share) of each input, then of all: the mean sum over the rows, and its share of the sizes of these sums, whatever their signs.
+def share_lines(sums: Floats, names: Sequence[str], rounding: float = 0.0) -> list[tuple[str, str, str]]:
+    """Lines (input, sum, share) of each input and of all together: mean sum over the rows, and share of the mean absolute sums.
 
     Args:
-        found: (rows, inputs), of :func:`sums`. names: of the inputs. least: what rounding explains, of which there are no shares.
+        sums: (rows, inputs), of :func:`input_sums`. names: of the inputs. rounding: total size that rounding explains; below it there are no shares.
     """
-    sizes = np.abs(found).mean(axis=0)
-    whole = float(sizes.sum())
-    shares = [f"{s / whole:.1%}" if whole > least else "" for s in sizes]
-    means = found.mean(axis=0)
+    sizes = np.abs(sums).mean(axis=0)
+    total = float(sizes.sum())
+    shares = [f"{s / total:.1%}" if total > rounding else "" for s in sizes]
+    means = sums.mean(axis=0)
     lines = [(n, number(float(m), 3), s) for n, m, s in zip(names, means, shares, strict=True)]
-    return [*lines, ("together", number(float(means.sum()), 3), "100%" if whole > least else "")]
+    return [*lines, ("together", number(float(means.sum()), 3), "100%" if total > rounding else "")]
 
 
 def saliency_maps_section(shown: Sequence[MethodMaps], rows: int) -> str:
-    """The section, with a figure for each of the first `rows` rows where maps are of single rows, and one for each method where they are of tables."""
+    """Write the section: a figure for each of the first `rows` rows; for maps of tables one for each method."""
     first = shown[0].e
     drawn = range(min(rows, len(first)))
-    fewer = "; methods but the first were asked about these alone" if any(len(s.e) < len(first) for s in shown) else ""
+    fewer = "; all methods but the first explain these rows only" if any(len(s.e) < len(first) for s in shown) else ""
     rowwise = any(e.dims[1:] in ROWWISE for s in shown for e in s.parts)
-    said = (
+    remark = (
         f"<p class=faint>The first {len(drawn)} of {len(first):,} rows{fewer}.</p>"
         if rowwise and len(drawn) < len(first)
         else ""
     )
     if not shown[0].several:
-        return said + "".join(_single([s.e for s in shown], drawn))
-    return said + _shares(shown) + "".join(_several(shown, drawn)) + _inputs_without_map(shown)
+        return remark + "".join(_single([s.e for s in shown], drawn))
+    return remark + _shares(shown) + "".join(_several(shown, drawn)) + _inputs_without_map(shown)
 
 
-def _single(found: Sequence[Explanation], rows: range) -> Iterator[str]:
-    kind = found[0].dims[1:]
-    if kind in ROWWISE:
+def _single(explanations: Sequence[Explanation], rows: range) -> Iterator[str]:
+    """Figures of the only input."""
+    dims = explanations[0].dims[1:]
+    if dims in ROWWISE:
         for row in rows:
-            yield from _of_row(found, row, _label(found[0], row))
-    elif kind == ("feature",):
-        for e in found:
+            yield from _figures_of_row(explanations, row, _label(explanations[0], row))
+    elif dims == ("feature",):
+        for e in explanations:
             yield _bars(e)
     else:
         yield f"<p>{_NO_PICTURE}</p>"
 
 
-_NO_PICTURE: Final = "Maps of this shape have no picture; the numbers are in the explanation itself."
+_NO_PICTURE: Final = "There is no figure for maps of this shape; the explanation holds the numbers."
 
 
 def _several(shown: Sequence[MethodMaps], rows: range) -> Iterator[str]:
-    """Row by row the inputs that are drawn so, then the others."""
-    inputs: Mapping[str, list[Explanation]] = {n: [s.named[n] for s in shown if n in s.named] for n in shown[0].names}
-    rowwise = {n: found for n, found in inputs.items() if found and found[0].dims[1:] in ROWWISE}
+    """Figures of several inputs: row by row of those that have a figure for each row, then of the others."""
+    inputs: Mapping[str, list[Explanation]] = {
+        n: [s.by_input[n] for s in shown if n in s.by_input] for n in shown[0].names
+    }
+    rowwise = {n: maps for n, maps in inputs.items() if maps and maps[0].dims[1:] in ROWWISE}
     for row in rows if rowwise else ():
         yield f"<h3>{escape(_label(shown[0].e, row))}</h3>"
-        for name, found in rowwise.items():
-            yield from _of_row(found, row, f"{name}, row {row}")
+        for name, maps in rowwise.items():
+            yield from _figures_of_row(maps, row, f"{name}, row {row}")
         yield "".join(_share_of_row(s, row) for s in shown)
-    for name, found in inputs.items():
-        if not found or name in rowwise:
+    for name, maps in inputs.items():
+        if not maps or name in rowwise:
             continue
         yield f"<h3>{escape(name)}</h3>"
-        if found[0].dims[1:] == ("feature",):
-            yield "".join(_bars(e) for e in found)
+        if maps[0].dims[1:] == ("feature",):
+            yield "".join(_bars(e) for e in maps)
         else:
             yield f"<p>{_NO_PICTURE}</p>"
 
 
 def _inputs_without_map(shown: Sequence[MethodMaps]) -> str:
-    """Which inputs have no map, and why."""
+    """Say which inputs have no map, and why."""
     lines = []
     for s in shown:
-        missing = [n for n in s.names if n not in s.named]
+        missing = [n for n in s.names if n not in s.by_input]
         if missing:
             reason = _no_map_reason(of_id(s.e.method_id))
             lines.append(f"{s.e.evidence.method} has no map of {', '.join(missing)}{reason}.")
@@ -163,122 +167,135 @@ def _no_map_reason(spec: MethodSpec | None) -> str:
 
 
 def _shares(shown: Sequence[MethodMaps]) -> str:
-    parts = [_share_table(s) for s in shown]
-    if not any(parts):
-        return "<p class=faint>None of these methods adds up, so no share of the answer belongs to an input.</p>"
-    return "<h3>How much comes from each input</h3>" + "".join(parts)
+    tables = [_share_table(s) for s in shown]
+    if not any(tables):
+        return "<p class=faint>The maps of these methods need not add up, so inputs have no shares of the output.</p>"
+    return "<h3>How much comes from each input</h3>" + "".join(tables)
 
 
 def _share_table(s: MethodMaps) -> str:
-    """Of the rows together."""
-    found = sums(s.parts)
-    if found is None:
+    """The shares of the inputs, over all rows."""
+    sums = input_sums(s.parts)
+    if sums is None:
         return ""
-    over = f"{len(found):,} rows" if len(found) != 1 else "one row"
-    about = (
-        f"{s.e.evidence.method}, mean of {over}. A row's sums make its score less its baseline score; a share is of the mean sizes of the sums, "
-        "whatever their signs."
+    over = f"{len(sums):,} rows" if len(sums) != 1 else "one row"
+    caption = (
+        f"{s.e.evidence.method}, mean of {over}. The sums of a row add up to its score minus its baseline score; shares are of the mean absolute "
+        "sums."
     )
-    return f"<p class=faint>{escape(about)}</p>" + table(
-        ("Input", "Sum", "Share"), share_lines(found, tuple(s.named), float(negligible(s.e).max()))
+    return f"<p class=faint>{escape(caption)}</p>" + table(
+        ("Input", "Sum", "Share"), share_lines(sums, tuple(s.by_input), float(negligible(s.e).max()))
     )
 
 
 def _share_of_row(s: MethodMaps, row: int) -> str:
-    found = sums(s.parts)
-    if found is None or row >= len(found):
+    """The shares of the inputs in one row, as a sentence."""
+    sums = input_sums(s.parts)
+    if sums is None or row >= len(sums):
         return ""
-    *each, whole = share_lines(found[[row]], tuple(s.named), float(negligible(s.e).max()))
+    *each, total = share_lines(sums[[row]], tuple(s.by_input), float(negligible(s.e).max()))
     listed = ", ".join(f"{name} {sum_}{f' ({share})' if share else ''}" for name, sum_, share in each)
-    return f"<p>{escape(f'{s.e.evidence.method} of this row: {listed}; together {whole[1]}.')}</p>"
+    return f"<p>{escape(f'{s.e.evidence.method} of this row: {listed}; together {total[1]}.')}</p>"
 
 
 def _label(e: Explanation, row: int) -> str:
-    found, called = e.extras.get("target"), e.extras.get("target_name")
-    about = (
-        f"{called[1][row]}, " if called is not None else f"output {int(found[1][row])}, " if found is not None else ""
-    )
+    target, target_name = e.extras.get("target"), e.extras.get("target_name")
+    about = ""
+    if target_name is not None:
+        about = f"{target_name[1][row]}, "
+    elif target is not None:
+        about = f"output {int(target[1][row])}, "
     score = "" if e.prediction is None else f"score {number(float(np.asarray(e.prediction)[row]))}"
     return f"Row {e.coords['row'][row]}: {about}{score}"
 
 
-def _of_row(found: Sequence[Explanation], row: int, label: str) -> Iterator[str]:
-    kind = found[0].dims[1:]
-    if kind == ("y", "x"):
-        yield _pictures([e for e in found if e.shape[1:] == found[0].shape[1:]], row, label)
-        yield from (_pictures([e], row, label) for e in found if e.shape[1:] != found[0].shape[1:])
-    elif kind in TEXT_DIMS:
-        yield from (_texts(e, row, label) for e in found)
+def _figures_of_row(explanations: Sequence[Explanation], row: int, label: str) -> Iterator[str]:
+    """Figures of one row: pictures of one shape together."""
+    first = explanations[0]
+    dims = first.dims[1:]
+    if dims == ("y", "x"):
+        yield _pictures([e for e in explanations if e.shape[1:] == first.shape[1:]], row, label)
+        yield from (_pictures([e], row, label) for e in explanations if e.shape[1:] != first.shape[1:])
+    elif dims in TEXT_DIMS:
+        yield from (_texts(e, row, label) for e in explanations)
     else:
-        yield _series(found, row, label)
+        yield _series(explanations, row, label)
 
 
-def _strongest(e: Explanation, row: int, most: int) -> Iterator[tuple[str, str, str]]:
-    """(method, place, value) of the strongest places."""
+def _largest_values(e: Explanation, row: int, count: int) -> Iterator[tuple[str, str, str]]:
+    """(method, position, value) of the largest absolute values."""
     values = e.values[row]
-    for at in np.argsort(-np.abs(values), axis=None, kind="stable")[:most]:
-        where = np.unravel_index(at, values.shape)
-        error = "" if e.std_error is None else f" ± {number(float(e.std_error[(row, *where)]), 2)}"
-        place = ", ".join(f"{d} {e.coords[d][k]}" for d, k in zip(e.dims[1:], where, strict=True))
-        yield e.evidence.method, place, f"{number(float(values[where]))}{error}"
+    for at in np.argsort(-np.abs(values), axis=None, kind="stable")[:count]:
+        index = np.unravel_index(at, values.shape)
+        error = "" if e.std_error is None else f" ± {number(float(e.std_error[(row, *index)]), 2)}"
+        position = ", ".join(f"{d} {e.coords[d][k]}" for d, k in zip(e.dims[1:], index, strict=True))
+        yield e.evidence.method, position, f"{number(float(values[index]))}{error}"
 
 
-def _pictures(found: Sequence[Explanation], row: int, label: str) -> str:
-    lines = [line for e in found for line in _strongest(e, row, MAX_TABLE_POSITIONS)]
+def _pictures(explanations: Sequence[Explanation], row: int, label: str) -> str:
+    lines = [line for e in explanations for line in _largest_values(e, row, MAX_TABLE_POSITIONS)]
     return panels(
-        _small(found, row),
+        _picture_panels(explanations, row),
         title=label,
-        description=f"{label}. The input, then one map a method, each on its own scale; red speaks for, blue against, where a map has signs.",
+        description=f"{label}. The input, then one map a method, each on its own scale; if a map has signs, red is positive and blue negative.",
         table=table(
-            ("Method", "Place", "Value"), lines, caption=f"The {MAX_TABLE_POSITIONS} strongest places", text=(1,)
+            ("Method", "Position", "Value"),
+            lines,
+            caption=f"The {MAX_TABLE_POSITIONS} largest absolute values",
+            text=(1,),
         ),
     )
 
 
-def _small(found: Sequence[Explanation], row: int) -> list[Callable[[], Axes]]:
-    """What draws the input, and the map of each method."""
+def _picture_panels(explanations: Sequence[Explanation], row: int) -> list[Callable[[], Axes]]:
+    """Functions that draw the input, and the map of each method."""
 
-    def input_() -> Axes:
-        drawn = picture_of(found[0], row, ax=axes(None, *PANEL_INCHES))
-        assert drawn is not None  # noqa: S101  # asked for where there is one
-        drawn.set_anchor("NW")  # all at one height
-        return drawn
+    def draw_input() -> Axes:
+        panel = picture_of(explanations[0], row, ax=axes(None, *PANEL_INCHES))
+        assert panel is not None  # noqa: S101  # drawn only if there is an input
+        panel.set_anchor("NW")  # all at one height
+        return panel
 
-    def of(e: Explanation) -> Axes:
-        drawn = overlay(e, row, ax=axes(None, *PANEL_INCHES), title=e.evidence.method)
-        drawn.set_anchor("NW")
-        return drawn
+    def draw_map(e: Explanation) -> Axes:
+        panel = overlay(e, row, ax=axes(None, *PANEL_INCHES), title=e.evidence.method)
+        panel.set_anchor("NW")
+        return panel
 
-    first = [input_] if "input" in found[0].extras else []
-    return [*first, *(partial(of, e) for e in found)]
+    first = [draw_input] if "input" in explanations[0].extras else []
+    return [*first, *(partial(draw_map, e) for e in explanations)]
 
 
-def _series(found: Sequence[Explanation], row: int, label: str) -> str:
-    lines = [line for e in found for line in _strongest(e, row, MAX_TABLE_POSITIONS)]
-    drawn = "The series in black over its own map" if found[0].values.ndim == 2 else "One line a feature"
+def _series(explanations: Sequence[Explanation], row: int, label: str) -> str:
+    lines = [line for e in explanations for line in _largest_values(e, row, MAX_TABLE_POSITIONS)]
+    content = "The series in black over its own map" if explanations[0].values.ndim == 2 else "One line a feature"
     return panels(
-        [lambda: tracks(found, row)],
+        [lambda: tracks(explanations, row)],
         title=label,
-        description=f"{label}. {drawn}, one picture a method, each on its own scale; red speaks for, blue against, where a map has signs.",
+        description=f"{label}. {content}, one figure a method, each on its own scale; if a map has signs, red is positive and blue negative.",
         table=table(
-            ("Method", "Place", "Value"), lines, caption=f"The {MAX_TABLE_POSITIONS} strongest places", text=(1,)
+            ("Method", "Position", "Value"),
+            lines,
+            caption=f"The {MAX_TABLE_POSITIONS} largest absolute values",
+            text=(1,),
         ),
     )
 
 
 def _texts(e: Explanation, row: int, label: str) -> str:
     dim = e.dims[1]
-    held = e.extras.get(dim)
-    texts = [str(t) for t in (held[1][row] if held is not None else e.coords[dim])]
+    stored = e.extras.get(dim)
+    texts = [str(t) for t in (stored[1][row] if stored is not None else e.coords[dim])]
     lines = [(t, number(float(v))) for t, v in zip(texts, e.values[row], strict=True) if np.isfinite(v)]
-    one = e[row]
+    single = e[row]
     spans = " ".join(
         f'<span style="background:{tint}">{escape(t)}</span>'
-        for t, v, tint in zip(texts, one.values, tints(one), strict=True)
+        for t, v, tint in zip(texts, single.values, tints(single), strict=True)
         if np.isfinite(v)
     )
-    drawn = f"<div class=words>{spans}</div>"
-    return folded(drawn, f"{label}, {e.evidence.method}: {legend_of(one)}.", table((dim.capitalize(), "Value"), lines))
+    words = f"<div class=words>{spans}</div>"
+    return folded(
+        words, f"{label}, {e.evidence.method}: {legend_of(single)}.", table((dim.capitalize(), "Value"), lines)
+    )
 
 
 def _bars(e: Explanation) -> str:
