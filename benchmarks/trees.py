@@ -97,7 +97,7 @@ def attribute(
         players = resolve_players(explainer.model, table.names, None)
         question = resolve_problem(explainer.model, players, explainer.background, explainer.options)
         engine = KernelRunner(CompiledProblem(question), len(X))
-        shape = (len(X), *question.shape(work.order), len(question.target.names))
+        shape = (len(X), *question.shape(work.order), len(question.selection.names))
         if given is None:
             out = np.zeros(shape, np.float32 if work.dtype == "float32" else np.float64)
         else:

@@ -270,10 +270,10 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
     close = difflib.get_close_matches(str(name), names, n=2, cutoff=0.65)
     if close:
         return f" Did you mean {' or '.join(repr(c) for c in close)}?"
-    return f" Known: {shown(names)}." if names else ""
+    return f" Known: {quoted_list(names)}." if names else ""
 
 
-def shown(names: Sequence[object], most: int = 8) -> str:
+def quoted_list(names: Sequence[object], most: int = 8) -> str:
     """Return a readable, bounded list of names for a message."""
     text = ", ".join(repr(str(n)) for n in names[:most])
     return text if len(names) <= most else f"{text} and {len(names) - most} more"

@@ -18,7 +18,7 @@ from sklearn.svm import SVC, OneClassSVM
 import whybox as wb
 import zoo
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError
-from whybox.kernels.predict import raw
+from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.output import resolve_output
 from whybox.models.bound_method import PREDICT_METHODS, bound_method, gives_labels
 from whybox.models.prepare_rows import prepare_rows
@@ -70,7 +70,7 @@ def test_every_method_of_every_kind_of_model_is_on_the_scale_it_is_read_on(case)
             continue
         own = method.restrict(model)
         output = resolve_output(own.outputs, None)
-        ours = raw(own, own.inputs.matrix(table))
+        ours = raw_outputs(own, own.inputs.matrix(table))
         ours = output.levels(ours if output.scale == "raw" else own.outputs.link(ours))
         theirs = as_columns(getattr(estimator, name)(table.for_transformers()), own.outputs.negative_class)
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5, nan_ok=True)

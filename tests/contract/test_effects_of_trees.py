@@ -109,7 +109,7 @@ def test_surfaces_of_trees_against_predictions(kind):
         asked = resolve_effects(
             model, X.iloc[:60], [("bmi", "age"), ("s5", "bp")], EffectsOptions(scale=scale), kind=kind, grid=6
         )
-        ask = PredictEvaluator(model, asked.rows, asked.target)
+        ask = PredictEvaluator(model, asked.rows, asked.selection)
         for members in asked.wanted:
             trees, grid = asked.evaluator(members), asked.make(members)
             assert isinstance(trees, TreeEvaluator)
@@ -182,7 +182,7 @@ def test_an_adapted_model_can_be_asked_without_its_library():
     assert np.array_equal(a.values, b.values)
     assert a.evidence.model_calls == 0
     assert b.evidence.model_calls == len(rows)
-    assert weighted_rows(as_table(rows), None).count == pytest.approx(len(rows))
+    assert weighted_rows(as_table(rows), None).effective_count == pytest.approx(len(rows))
 
 
 def boosted(n=900):
@@ -243,7 +243,7 @@ def test_all_surfaces_come_out_of_one_walk_and_are_those_of_each_alone(n, monkey
     assert len(walks) == 1 + (n > 800)
     assert len(walks[-1][2]) == len(pairs)
     asked = resolve_effects(model, X, pairs, EffectsOptions(sample_weight=weights), grid=6)
-    ask = PredictEvaluator(asked.model, asked.rows, asked.target)
+    ask = PredictEvaluator(asked.model, asked.rows, asked.selection)
     for members in asked.wanted[::3]:
         key = asked.name(members)
         brute = partial_dependence(ask, [asked.make(members)])[0]

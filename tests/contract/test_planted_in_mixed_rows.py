@@ -20,7 +20,7 @@ from whybox.background.marginal import make_background
 from whybox.data.table import as_table
 from whybox.errors import ModelMismatchError, UnsupportedModelError
 from whybox.kernels import tree_shap
-from whybox.kernels.predict import agreement, raw, sampled
+from whybox.kernels.predict import compare_with_own_predict, raw_outputs, sample_encoded_rows
 from whybox.models.inputs import Inputs
 from whybox.models.mixed_rows import mix_cells, mix_rows, random_masks
 from whybox.models.registry import as_model
@@ -36,7 +36,7 @@ def seen(model, rows):
     """Whether a mistaken reading shows on rows as they are."""
     table = model.inputs.align(as_table(rows))[0]
     try:
-        agreement(model, table, model.inputs.matrix(table), rows="rows", row="row")
+        compare_with_own_predict(model, table, model.inputs.matrix(table), rows="rows", row="row")
     except ModelMismatchError:
         return True
     return False
@@ -45,17 +45,18 @@ def seen(model, rows):
 def unseen(model, rows):
     """Positions of rows on which the mistake does not show."""
     table = model.inputs.align(as_table(rows))[0]
-    read = model.outputs.link(raw(model, model.inputs.matrix(table)))
+    read = model.outputs.link(raw_outputs(model, model.inputs.matrix(table)))
     return np.flatnonzero(np.abs(read - model.own_predict.predict(table)).max(axis=1) < 1e-6 * np.abs(read).max())
 
 
 def share(model, rows, background):
     """On how many of many mixed rows the mistake shows: one that shows on fewer than a tenth is no test of 48."""
-    here, there = (sampled(model, model.inputs.align(as_table(r))[0]) for r in (rows, background))
+    here, there = (sample_encoded_rows(model, model.inputs.align(as_table(r))[0]) for r in (rows, background))
     players = model.inputs.players()
     of_column = np.array([players.index(s) for s in model.inputs.sources])
     off = [
-        np.abs(model.outputs.link(raw(model, some.matrix)) - model.own_predict.predict(some.table)).max(axis=1) > 1e-4
+        np.abs(model.outputs.link(raw_outputs(model, some.matrix)) - model.own_predict.predict(some.table)).max(axis=1)
+        > 1e-4
         for some in mix_rows(here, there, players, of_column, 400)
     ]
     return np.concatenate(off).mean()

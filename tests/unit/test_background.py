@@ -47,7 +47,7 @@ def test_it_is_a_snapshot_without_rows_of_weight_zero(library):
     model = as_black_box(lambda rows: np.zeros(len(rows)), as_table(given))
     background = make_background_table(model, given, [1.0, 0.0, 1.0, 2.0, 0.0, 0.0])
     assert background.weights.tolist() == [0.25, 0.25, 0.5]
-    assert background.given == 6
+    assert background.rows_given == 6
     if library == "pandas":
         Z.loc[:, "a"] = 0.0
     column = background.table.native["a"]

@@ -71,13 +71,14 @@ def test_each_input_may_be_scaled_in_its_own_way(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.delitem(sys.modules, "pair", raising=False)
     sizes = ("--size", "8x6", "--channels", "1", "--mean", "left=0.5", "--mean", "0.25", "--std", "right=2")
+    sizes += ("--pixel-scale", "right=51")
     assert (
         run(folder, "pair:net", "--input", "left=@0.png", "--input", "right=@gray.jpg", *sizes, "-o", "@pair.npz") == 0
     )
     small = [
         Image.open(folder / n).convert("L").resize((6, 8), Image.Resampling.BILINEAR) for n in ("0.png", "gray.jpg")
     ]
-    left, right = (np.asarray(p) / 255 for p in small)
+    left, right = (np.asarray(p) / s for p, s in zip(small, (255, 51), strict=True))
     with np.load(folder / "pair.npz") as found:
         assert np.allclose(found["left.values"][0], np.abs((right - 0.25) / 2), atol=1e-6)
         assert np.allclose(found["right.values"][0], np.abs(left - 0.5), atol=1e-6)
@@ -144,7 +145,7 @@ def test_an_interrupt_leaves_nothing_half_written(folder, monkeypatch, kind, tmp
     def interrupted(*_a, **_o):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(saving, "_write", interrupted)
+    monkeypatch.setattr(saving, "_write_archive", interrupted)
     monkeypatch.setattr(np, "savez_compressed", interrupted)
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", interrupted)
     old = tmp_path / f"old.{kind}"

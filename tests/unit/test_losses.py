@@ -16,7 +16,7 @@ from sklearn.ensemble import (
 )
 
 from whybox.errors import InputError, OptionError
-from whybox.kernels.predict import raw
+from whybox.kernels.predict import raw_outputs
 from whybox.models.links import Link, Outputs
 from whybox.models.losses import (
     LOSSES,
@@ -251,7 +251,7 @@ def test_classes_are_those_whose_probabilities_a_model_predicts():
     ):
         read = as_model(model.fit(X, truth))
         labels = class_labels(read.outputs)
-        probabilities = class_probabilities(read.outputs, read.outputs.link(raw(read, X)))
+        probabilities = class_probabilities(read.outputs, read.outputs.link(raw_outputs(read, X)))
         np.testing.assert_allclose(probabilities, model.predict_proba(X), atol=1e-12)
         loss = LOSSES["log"](true_classes(truth, labels), probabilities).mean()
         assert loss == pytest.approx(metrics.log_loss(truth, model.predict_proba(X), labels=model.classes_))

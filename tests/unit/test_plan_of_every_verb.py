@@ -76,7 +76,7 @@ def test_plans_of_maps_and_of_their_checks():
 def test_interactions_take_no_more_than_planned():
     plan = wb.plan(wb.interactions, counted, TABLE, [0, 1], sample=20)
     assert wb.interactions(counted, TABLE, [0, 1], sample=20).evidence.model_calls <= plan.model_calls
-    with pytest.raises(LimitError, match="more than the 10 allowed"):
+    with pytest.raises(LimitError, match="more than max_evals=10"):
         wb.plan(wb.interactions, counted, TABLE, [0, 1], max_evals=10)
 
 

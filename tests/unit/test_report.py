@@ -143,6 +143,8 @@ def test_a_column_of_the_rows_can_be_the_target(tmp_path):
         wb.report(model, rows, tmp_path / "s.html", y=np.where(np.arange(442) == 3, np.nan, zoo.y()))
     with pytest.raises(InputError, match="y has 3 values for 442 rows"):
         wb.report(model, rows, tmp_path / "s.html", y=[1, 2, 3])
+    with pytest.raises(InputError, match=r"one value a row; it has the shape \(221, 2\)"):
+        wb.report(model, rows, tmp_path / "s.html", y=zoo.y().reshape(221, 2))
     classifier, rows = zoo.built("GradientBoostingClassifier")
     with pytest.raises(InputError, match="none of the model's classes"):
         wb.report(classifier, rows, tmp_path / "s.html", y=["other"] * 442)

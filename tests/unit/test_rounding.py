@@ -15,7 +15,7 @@ import whybox as wb
 from whybox.explanation.feature_values import partner
 from whybox.kernels import effects
 from whybox.models.registry import as_model
-from whybox.numerics.rounding import floor, ratio, relative, varies
+from whybox.numerics.rounding import ratio_above_rounding, relative_size, rounding_floor, varies
 from whybox.numerics.statistics import kendall, spearman
 from whybox.reporting.performance import measure
 from whybox.reporting.sections.saliency_maps import share_lines
@@ -27,23 +27,25 @@ def h_squared(found):
 
 def test_the_floor_is_relative_to_spread_and_size():
     x = np.array([-1.0, 1.0, -1.0, 1.0]) + 1 / 3
-    assert floor(x) == pytest.approx(1e-9)
-    assert floor(1e6 + x) == pytest.approx(1e-6)  # rounding of numbers of this size, added up
-    assert floor(1e200 * x) == pytest.approx(1e191)
-    assert floor(1e-200 * x) == pytest.approx(1e-209)
-    assert floor(x, np.array([0.0, 1.0, 0.0, 2.0])) == pytest.approx(4 / 3 * 1e-12)
-    assert floor(x.astype(np.float32)) == pytest.approx(1e-6 * np.sqrt(10 / 9))
-    assert floor(np.array([1.0, 2.0, 3e6])) < 1e-2  # whole numbers are exact in any arithmetic
-    assert floor(np.column_stack([x, 1e6 + x])) == pytest.approx([1e-9, 1e-6])
-    assert floor(x, size=1e5) == pytest.approx(1e-7)
-    assert floor([np.nan, np.inf]) == 0
-    assert floor(np.empty((0, 2))).tolist() == [0, 0]
+    assert rounding_floor(x) == pytest.approx(1e-9)
+    assert rounding_floor(1e6 + x) == pytest.approx(1e-6)  # rounding of numbers of this size, added up
+    assert rounding_floor(1e200 * x) == pytest.approx(1e191)
+    assert rounding_floor(1e-200 * x) == pytest.approx(1e-209)
+    assert rounding_floor(x, np.array([0.0, 1.0, 0.0, 2.0])) == pytest.approx(4 / 3 * 1e-12)
+    assert rounding_floor(x.astype(np.float32)) == pytest.approx(1e-6 * np.sqrt(10 / 9))
+    assert rounding_floor(np.array([1.0, 2.0, 3e6])) < 1e-2  # whole numbers are exact in any arithmetic
+    assert rounding_floor(np.column_stack([x, 1e6 + x])) == pytest.approx([1e-9, 1e-6])
+    assert rounding_floor(x, size=1e5) == pytest.approx(1e-7)
+    assert rounding_floor([np.nan, np.inf]) == 0
+    assert rounding_floor(np.empty((0, 2))).tolist() == [0, 0]
 
 
 def test_ratios():
-    assert ratio([1.0, 1e-32, 0.0], [2.0, 1e-32, 0.0], 1e-18).tolist() == [0.5, 0.0, 0.0]
-    assert np.isnan(ratio(1.0, 0.0, 0.0, np.nan))
-    assert relative([0.5, 1e-7, 0.0], [1.0, 0.0, 0.0], [1e-6, 1e-6, 0.0]).tolist() == pytest.approx([0.5, 0.1, 0.0])
+    assert ratio_above_rounding([1.0, 1e-32, 0.0], [2.0, 1e-32, 0.0], 1e-18).tolist() == [0.5, 0.0, 0.0]
+    assert np.isnan(ratio_above_rounding(1.0, 0.0, 0.0, np.nan))
+    assert relative_size([0.5, 1e-7, 0.0], [1.0, 0.0, 0.0], [1e-6, 1e-6, 0.0]).tolist() == pytest.approx(
+        [0.5, 0.1, 0.0]
+    )
     assert varies([1.0, 1.0 + 1e-9])
     assert not varies([0.1, 0.1 + 1e-16, 0.1])
     assert not varies(np.array([0.3, 0.3, 0.3 + 1e-8], np.float32))

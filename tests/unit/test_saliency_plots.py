@@ -15,7 +15,7 @@ from drawn import inside
 from networks.small import convolutional
 from whybox.errors import OptionError
 from whybox.explanation.explanation import labels
-from whybox.reporting.sections.saliency_maps import _small
+from whybox.reporting.sections.saliency_maps import _picture_panels
 from whybox.reporting.svg import _svg
 
 
@@ -209,18 +209,18 @@ def test_long_names_do_not_reach_into_the_next_picture():
 
 
 def test_tints_of_words_leave_the_ink_of_either_page_readable():
-    from whybox.plots.saliency_image import tints
+    from whybox.plots.saliency_image import word_colors
 
     e = maps()
     values = np.array([[-1.0, 0.0, 1.0, np.nan]])
     coords = {"row": labels([0]), "word": labels(list("abcd"))}
     e = replace(e, values=values, dims=("row", "word"), coords=coords, extras={}, prediction=None)
     for paper, ink in (((255, 255, 255), (0x1B, 0x1F, 0x24)), ((0x14, 0x17, 0x1B), (0xE6, 0xE9, 0xEE))):
-        for tint in tints(e[0]):
+        for tint in word_colors(e[0]):
             *colour, alpha = map(float, tint[5:-1].split(","))
             ground = [alpha * c + (1 - alpha) * p for c, p in zip(colour, paper, strict=True)]
             assert contrast(ground, ink) > 4
-    assert tints(e[0])[1].endswith(", 0.000)")
+    assert word_colors(e[0])[1].endswith(", 0.000)")
 
 
 def contrast(a, b):
@@ -268,7 +268,7 @@ def test_labels_of_colour_bars_lie_inside_the_panels_of_a_report():
     e = wb.saliency(net, np.random.default_rng(0).random((1, 1, 8, 8)).astype(np.float32))
     for most in (1.0, 1.9, 0.15):  # the ticks of the colour bar have more digits or fewer
         scaled = replace(e, values=e.values / np.abs(e.values).max() * most)
-        svg = _svg(lambda scaled=scaled: _small([scaled], 0)[1](), "", 100)
+        svg = _svg(lambda scaled=scaled: _picture_panels([scaled], 0)[1](), "", 100)
         width = float(re.search(r'width="([\d.]+)pt"', svg)[1])
         at = float(re.search(r'x="([\d.]+)"[^>]*>score per unit of input', svg)[1])
         assert at < width - 1  # the line that letters stand on, from below: tails of letters reach over it

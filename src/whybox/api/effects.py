@@ -93,19 +93,19 @@ def effects(
 
 
 def _effects(model: Any, rows: Table, features: Any, options: EffectsOptions) -> Effects:
-    found = run(_problem(model, rows, features, options, options.grid))
+    curves = run(_problem(model, rows, features, options, options.grid))
     if options.refits is None:
-        return found
+        return curves
     return with_learner_error(
-        found, options.refits, lambda refit, keys, points: run(_problem(refit, rows, keys, options, points))
+        curves, options.refits, lambda refit, keys, points: run(_problem(refit, rows, keys, options, points))
     )
 
 
 def _problem(
     model: Any, rows: Table, features: Any, options: EffectsOptions, grid: Any, *, check: bool = True
 ) -> EffectsProblem:
-    kept = replace(options, refits=None)  # the problem lives as long as the curves, and does not need them
-    return resolve_effects(model, rows, features, kept, kind=options.kind, grid=grid, check=check)
+    options_kept = replace(options, refits=None)  # the problem lives as long as the curves, and does not need them
+    return resolve_effects(model, rows, features, options_kept, kind=options.kind, grid=grid, check=check)
 
 
 def plan_effects(model: Any, X: Any, features: Any = None, kind: Any = "pdp", **options: Any) -> Plan | dict[str, Plan]:
@@ -119,7 +119,7 @@ def plan_effects(model: Any, X: Any, features: Any = None, kind: Any = "pdp", **
     rows = as_table(X)
 
     def plan(each: EffectsOptions) -> Plan:
-        made = plan_problem(_problem(model, rows, features, each, each.grid, check=False))
-        return made if each.refits is None else made.repeated(1 + len(each.refits))
+        cost = plan_problem(_problem(model, rows, features, each, each.grid, check=False))
+        return cost if each.refits is None else cost.repeated(1 + len(each.refits))
 
     return for_each(chosen, plan)

@@ -113,8 +113,8 @@ def explain(
     )
 
     def run(each: ShapOptions) -> Explanation:
-        found: Explanation = explainer_of(adapted, behind, each)(rows)
-        return found
+        explanation: Explanation = explainer_of(adapted, behind, each)(rows)
+        return explanation
 
     return for_each(chosen, run)
 
@@ -148,5 +148,5 @@ def _spec(model: Model, method: str) -> MethodSpec:
     """The method of an id; of ``"auto"`` and ``"exact"`` the first in the registry that the model fits, else the first, which says why not."""
     if method not in AUTOMATIC:
         return find("shap", method)
-    known = methods("shap")
-    return next((s for s in known if fits(s, model) and (s.exact or method != "exact")), known[0])
+    specs = methods("shap")
+    return next((s for s in specs if fits(s, model) and (s.exact or method != "exact")), specs[0])

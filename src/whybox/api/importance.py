@@ -73,8 +73,8 @@ def importance(
     rows = as_table(X) if isinstance(chosen, dict) and X is not None else X  # once: a reader gives its rows once
 
     def run(each: ImportanceOptions) -> Explanation:
-        found: Explanation = load(find("importance", each.method).run)(_problem(model, rows, y, each))
-        return found
+        ranking: Explanation = load(find("importance", each.method).run)(_problem(model, rows, y, each))
+        return ranking
 
     return for_each(chosen, run)
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from inspect import signature
 from typing import Any, Final, ParamSpec
 
-from whybox.errors import OptionError, shown
+from whybox.errors import OptionError, quoted_list
 from whybox.methods.common.plan import Plan
 
 __all__ = ["plan"]
@@ -58,9 +58,9 @@ def plan(verb: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> Pla
     name = f"{getattr(verb, '__module__', '')}.{getattr(verb, '__qualname__', verb)}"
     where = _PLANNERS.get(name)
     if where is None:
-        known = [f"wb.{known.rpartition('.')[2]}" for known in _PLANNERS]
-        raise OptionError(f"{verb!r} is not a verb that can be planned; those are {shown(known)}.")
+        verbs = [f"wb.{name.rpartition('.')[2]}" for name in _PLANNERS]
+        raise OptionError(f"{verb!r} is not a verb that can be planned; those are {quoted_list(verbs)}.")
     bound = signature(verb).bind(*args, **kwargs)
     module, _, function = where.partition(":")
-    made: Plan = getattr(import_module(module), function)(*bound.args, **bound.kwargs)
-    return made
+    method_plan: Plan = getattr(import_module(module), function)(*bound.args, **bound.kwargs)
+    return method_plan

@@ -11,13 +11,13 @@ import numpy.typing as npt
 from whybox.data.cells import snapshot_table, table_fingerprint
 from whybox.data.table import Floats, Table
 from whybox.errors import InputError, NonFiniteError
-from whybox.kernels.predict import agreement, sampled
+from whybox.kernels.predict import compare_with_own_predict, sample_encoded_rows
 from whybox.models.base import Model, digest
 from whybox.models.blackbox import BlackBox
 from whybox.models.mixed_rows import RowSample
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
 
-__all__ = ["Background", "BackgroundTable", "make_background", "make_background_table", "shares"]
+__all__ = ["Background", "BackgroundTable", "make_background", "make_background_table", "normalized_weights"]
 
 ROWS_VERIFIED: Final = 65536  # rows compared at a time
 
@@ -30,23 +30,23 @@ class Background:
     Attributes:
         matrix: (rows, model columns); rows of weight zero are left out.
         weights: (rows,), positive, summing to one.
-        given: how many rows the caller gave.
+        rows_given: how many rows the caller gave.
         fingerprint: SHA-256 of matrix and weights.
         received: what is known of the rows as they were received, for comparison with the rows that are explained; without the rows themselves.
-        some: rows of it in the user's own columns, to be mixed with those explained.
+        row_sample: rows of it in the user's own columns, to be mixed with those explained.
     """
 
     matrix: Floats
     weights: Floats
-    given: int
+    rows_given: int
     fingerprint: str
     received: PreparedRows
-    some: RowSample
+    row_sample: RowSample
 
-    def only(self, columns: npt.NDArray[np.int64]) -> Background:
+    def select_columns(self, columns: npt.NDArray[np.int64]) -> Background:
         """Return the same rows with some of the model columns."""
-        some = replace(self.some, matrix=np.ascontiguousarray(self.some.matrix[:, columns]))
-        return replace(self, matrix=np.ascontiguousarray(self.matrix[:, columns]), some=some)
+        row_sample = replace(self.row_sample, matrix=np.ascontiguousarray(self.row_sample.matrix[:, columns]))
+        return replace(self, matrix=np.ascontiguousarray(self.matrix[:, columns]), row_sample=row_sample)
 
 
 @final
@@ -57,14 +57,14 @@ class BackgroundTable:
     Attributes:
         table: aligned rows, a snapshot; rows of weight zero are left out.
         weights: (rows,), positive, summing to one.
-        given: how many rows the caller gave.
+        rows_given: how many rows the caller gave.
         fingerprint: SHA-256 of the cells and weights.
         received: what is known of the rows as they were received; without the rows themselves.
     """
 
     table: Table
     weights: Floats
-    given: int
+    rows_given: int
     fingerprint: str
     received: PreparedRows
 
@@ -89,12 +89,14 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
         matrix = model.inputs.matrix(table)
     except NonFiniteError as error:
         raise NonFiniteError(f"the background: {error}") from None
-    w = shares(weights, len(matrix), "background_weight", "background row")
+    w = normalized_weights(weights, len(matrix), "background_weight", "background row")
     # it decides the numbers as much as the rows explained do
-    agreement(model, table, matrix, rows="the background's rows", row="the background's row")
+    compare_with_own_predict(model, table, matrix, rows="the background's rows", row="the background's row")
     keep = w > 0
     kept, share = np.ascontiguousarray(matrix[keep]), np.ascontiguousarray(w[keep])
-    return Background(kept, share, len(matrix), digest(kept, share), _without_rows(received), sampled(model, table, w))
+    return Background(
+        kept, share, len(matrix), digest(kept, share), _without_rows(received), sample_encoded_rows(model, table, w)
+    )
 
 
 def make_background_table(model: Model, rows: Any, weights: Any = None) -> BackgroundTable:
@@ -112,13 +114,13 @@ def make_background_table(model: Model, rows: Any, weights: Any = None) -> Backg
     """
     received = prepare_rows(model, rows, what="the background")
     table = snapshot_table(received.table)
-    w = shares(weights, len(table), "background_weight", "background row")
+    w = normalized_weights(weights, len(table), "background_weight", "background row")
     if not isinstance(model, BlackBox):
         try:
             model.inputs.confirm_structure(table)
             for start, block in table.blocks(ROWS_VERIFIED):
                 matrix = model.inputs.matrix_of_block(block, start)
-                agreement(model, block, matrix, rows="the background's rows", row="the background's row")
+                compare_with_own_predict(model, block, matrix, rows="the background's rows", row="the background's row")
         except NonFiniteError as error:
             raise NonFiniteError(f"the background: {error}") from None
     kept, share = table.rows(w > 0), np.ascontiguousarray(w[w > 0])
@@ -130,7 +132,7 @@ def _without_rows(received: PreparedRows) -> PreparedRows:
     return replace(received, table=received.table.rows(slice(0, 1)))
 
 
-def shares(weights: Any, rows: int, argument: str, what: str) -> Floats:
+def normalized_weights(weights: Any, rows: int, argument: str, what: str) -> Floats:
     """Return weights as shares that sum to one; None: all equal.
 
     Args:

@@ -26,7 +26,7 @@ from whybox.errors import UnsupportedModelError
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.prepare_inputs import has_baseline
 from whybox.models.differentiable import Differentiable
-from whybox.numerics.rounding import floor, ratio, varies
+from whybox.numerics.rounding import ratio_above_rounding, rounding_floor, varies
 from whybox.numerics.statistics import format_mean, mean_interval, spearman
 
 __all__ = ["GROUP", "model_dependence"]
@@ -326,8 +326,8 @@ def _score_correlation(before: Floats, after: Floats) -> float:
     """Absolute correlation within rows, mean over rows."""
     a, b = (x - x.mean(axis=1, keepdims=True) for x in (before, after))
     one, two = (np.sqrt((x * x).mean(axis=1)) for x in (a, b))
-    usable = (one > floor(before.T)) & (two > floor(after.T))  # else the score does not change
-    found = ratio(np.abs((a * b).mean(axis=1)) * usable, one * two, 0.0)
+    usable = (one > rounding_floor(before.T)) & (two > rounding_floor(after.T))  # else the score does not change
+    found = ratio_above_rounding(np.abs((a * b).mean(axis=1)) * usable, one * two, 0.0)
     return float(found.mean()) if len(found) else 0.0
 
 

@@ -11,7 +11,7 @@ from whybox.checks.cost import CheckCost
 from whybox.checks.group import CheckGroup
 from whybox.checks.result import Check
 from whybox.data.table import Floats
-from whybox.numerics.rounding import SINGLE, relative
+from whybox.numerics.rounding import FLOAT32_ROUNDING, relative_size
 from whybox.numerics.statistics import abs_rank_correlations
 
 __all__ = ["GROUP", "numerical_checks", "relative_distance"]
@@ -99,7 +99,7 @@ def _completeness(subject: CheckSubject) -> Check:
     gap = np.abs(first.extras["completeness_error"][1])
     base = first.extras["base"][1]
     score = 0.0 if first.prediction is None else first.prediction
-    relative_gap = relative(gap, score - base, SINGLE * np.maximum(np.abs(score), np.abs(base)))
+    relative_gap = relative_size(gap, score - base, FLOAT32_ROUNDING * np.maximum(np.abs(score), np.abs(base)))
     largest, failed = float(relative_gap.max()), int((~converged[1]).sum())
     reason = f"the maps add up to score - base within {largest:.2g} of it at worst, {float(np.median(relative_gap)):.2g} in the median, over all {len(gap)} rows explained"
     if failed:

@@ -16,7 +16,7 @@ from whybox.checks.reproduction import relative_distance
 from whybox.checks.result import Check
 from whybox.data.table import Floats
 from whybox.methods.saliency.problem import SaliencyProblem
-from whybox.numerics.rounding import floor, relative
+from whybox.numerics.rounding import relative_size, rounding_floor
 from whybox.numerics.statistics import abs_rank_correlations, format_mean, mean_interval
 
 __all__ = ["GROUP", "stability"]
@@ -73,7 +73,7 @@ def _small_noise(subject: CheckSubject) -> Check:
             score_changes[batch] = np.maximum(score_changes[batch], np.abs(noisy_scores - scores[batch]))
     mean, half = mean_interval(distances)
     shuffled_distance = _shuffled_distance(subject, before)
-    score_change = float(relative(score_changes, scores, floor(scores)).mean())
+    score_change = float(relative_size(score_changes, scores, rounding_floor(scores)).mean())
     amount = f"{NOISE_RADIUS:.0%} of the input's range" if subject.tokens is None else EMBEDDED_REASON
     reason = (
         f"noise of {amount} changes the map by {format_mean(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "

@@ -207,9 +207,9 @@ class _Reader:
             raise InputError(f"the program takes pictures of {count} channels; give .npy arrays.")
         size = _size(self._setting("size"), shape, self.channels)
         mean, std = (_numbers(n, self._setting(n), count or 3) for n in ("mean", "std"))
-        scale = _numbers("scale", self._setting("scale") or "255", 1)
-        if (scale is not None and scale[0] <= 0) or (std is not None and (std <= 0).any()):
-            raise OptionError("--scale and --std must be above 0.")
+        pixel_scale = _numbers("pixel-scale", self._setting("pixel-scale") or "255", 1)
+        if (pixel_scale is not None and pixel_scale[0] <= 0) or (std is not None and (std <= 0).any()):
+            raise OptionError("--pixel-scale and --std must be above 0.")
         rows: list[npt.NDArray[Any]] = []
         resized: list[str] = []
         notes: list[str] = []
@@ -217,7 +217,7 @@ class _Reader:
             pixels, is_transparent = _read_picture(path, grey=count == 1, size=size, resized=resized)
             if is_transparent:
                 notes.append(f"{Path(path).name} is transparent in parts; the colours under it were taken as they are")
-            pixels = pixels / (np.float32(255.0) if scale is None else scale[0])
+            pixels = pixels / (np.float32(255.0) if pixel_scale is None else pixel_scale[0])
             pixels = pixels if mean is None else pixels - mean
             pixels = pixels if std is None else pixels / std
             rows.append(pixels.transpose(2, 0, 1) if self.channels == "first" else pixels)
@@ -232,7 +232,7 @@ class _Reader:
         """What an option says for this input, or for all."""
         common: str | None = None
         own: str | None = None
-        for text in getattr(self.options, option) or ():
+        for text in getattr(self.options, option.replace("-", "_")) or ():
             name, equals, value = text.partition("=")
             if equals and self.names == (UNNAMED_INPUT,):
                 raise OptionError(f"--{option} {text!r}: NAME=... is for one of several inputs; here there is one.")

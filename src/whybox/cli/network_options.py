@@ -96,7 +96,7 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     for name, metavar, about in (
         ("size", "HxW", "resize to this height and width (default: what the program takes)"),
         ("channels", "N", "3, or 1 for networks that see grey (default: what the program takes, else 3)"),
-        ("scale", "SCALE", "the largest byte, 255, becomes 255 / SCALE (default: 255)"),
+        ("pixel-scale", "S", "pixels, bytes from 0 to 255, are divided by this (default: 255)"),
         ("mean", "M[,M,M]", "subtracted after scaling, for each channel"),
         ("std", "S[,S,S]", "divided by after that"),
     ):

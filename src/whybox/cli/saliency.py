@@ -90,12 +90,12 @@ def maps_of(q: MapQuestion) -> dict[str, Any]:
 
 def _print_maps(named: Mapping[str, Any], written: list[Path]) -> None:
     """What was written, how much comes from each input, how it was made."""
-    from whybox.reporting.sections.saliency_maps import input_sums, share_lines
+    from whybox.reporting.sections.saliency_maps import share_lines, sums_by_input
 
     first = next(iter(named.values()))
     of = f" of {' and '.join(named)}" if len(named) > 1 else ""
     print(f"{', '.join(map(str, written))}: {first.evidence.method} of {len(first):,} row{'s' if len(first) != 1 else ''}{of}, {first.units}")  # fmt: skip
-    totals = input_sums(list(named.values())) if len(named) > 1 else None
+    totals = sums_by_input(list(named.values())) if len(named) > 1 else None
     if totals is not None and totals.ndim == 2:
         print("  How much comes from each input (mean sum over the rows, share of the sizes):")
         lines = share_lines(totals, list(named))

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from whybox.data import sparse_rows
 from whybox.data.series import dtype_of, widen_array
 from whybox.data.table import Table, is_missing
-from whybox.errors import DtypeError, shown
+from whybox.errors import DtypeError, quoted_list
 
 __all__ = [
     "Ints",
@@ -269,11 +269,11 @@ def _cast_column(source: nw.Series[Any], target: nw.Series[Any]) -> nw.Series[An
         round_trip = nw.from_native(getattr(cast.to_native(), cast_method)(dtype_of(native)), series_only=True)
     except Exception as error:  # each library has errors of its own
         raise DtypeError(
-            f"column {source.name!r} cannot hold {shown(target.to_list())} beside its own values."
+            f"column {source.name!r} cannot hold {quoted_list(target.to_list())} beside its own values."
         ) from error
     if list(map(cell_key, round_trip.to_list())) != list(map(cell_key, source.to_list())):
         raise DtypeError(
-            f"column {source.name!r} holds values that are rounded where {shown(target.to_list())} stand beside them; ask for values of its own dtype."
+            f"column {source.name!r} holds values that are rounded where {quoted_list(target.to_list())} stand beside them; ask for values of its own dtype."
         )
     return cast
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.data import sparse_rows
 from whybox.data.series import category_codes, is_missing
-from whybox.errors import DtypeError, shown
+from whybox.errors import DtypeError, quoted_list
 
 __all__ = ["Column", "array_column", "describe_content", "frame_column"]
 
@@ -122,7 +122,7 @@ def _numeric_values(series: nw.Series[Any]) -> npt.NDArray[Any]:
 
 def describe_content(column: Column) -> str:
     """Describe the content of a column that is not numeric, with examples."""
-    examples = shown([v for v in column.objects()[:50] if v is not None], most=2)
+    examples = quoted_list([v for v in column.objects()[:50] if v is not None], most=2)
     several = column.kind == "object" and any(hasattr(v, "__len__") and not isinstance(v, str) for v in column.values)
     what = {"string": "text", "category": "categories", "datetime": "dates", "object": "mixed objects"}[column.kind]
     return ("lists or arrays, of which each number needs a column of its own" if several else what) + (

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
-from whybox.errors import Argument, ColumnsError, EmptyDataError, InputError, did_you_mean, shown
+from whybox.errors import Argument, ColumnsError, EmptyDataError, InputError, did_you_mean, quoted_list
 
 __all__ = ["as_frame"]
 
@@ -102,13 +102,13 @@ def _frame_of_records(data: Sequence[Mapping[Any, Any]], what: str) -> Any:
         if missing:
             raise ColumnsError(
                 Argument(what),
-                f": row {i:,} lacks {shown(missing)}, which row 0 has.{did_you_mean(missing[0], extra)} Write None where a value is "
+                f": row {i:,} lacks {quoted_list(missing)}, which row 0 has.{did_you_mean(missing[0], extra)} Write None where a value is "
                 "missing.",
             )
         if extra:
             raise ColumnsError(
                 Argument(what),
-                f": row {i:,} has {shown(extra)}, which row 0 lacks. Write None where a value is missing.",
+                f": row {i:,} has {quoted_list(extra)}, which row 0 lacks. Write None where a value is missing.",
             )
     if not names:
         raise EmptyDataError(Argument(what), " has no columns.")

@@ -11,7 +11,7 @@ import narwhals.stable.v1 as nw
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import DtypeError, MissingDependencyError, shown
+from whybox.errors import DtypeError, MissingDependencyError, quoted_list
 
 __all__ = [
     "build_frame",
@@ -57,7 +57,7 @@ def like_array(dtype: np.dtype[Any], values: Sequence[Any]) -> npt.NDArray[Any]:
         return objects
     array = np.array([np.nan if is_missing(v) else v for v in values])
     if array.dtype.kind not in "fiub":
-        raise DtypeError(f"an array of {dtype} cannot hold these values: {shown(values)}.")
+        raise DtypeError(f"an array of {dtype} cannot hold these values: {quoted_list(values)}.")
     with np.errstate(invalid="ignore"):
         in_dtype = array.astype(dtype)
     return in_dtype if dtype.kind == "f" or np.array_equal(in_dtype, array) else array
@@ -120,7 +120,7 @@ def like_series(template: Any, values: list[Any], library: str, name: str) -> An
         try:
             return temporal_series(template, dates, library)
         except Exception as error:  # as below
-            raise DtypeError(f"column {name!r} cannot hold these values: {shown(values)} ({error}).") from error
+            raise DtypeError(f"column {name!r} cannot hold these values: {quoted_list(values)} ({error}).") from error
     for dtype in (template.type if library == "pyarrow" else template.dtype, None):
         try:
             if library == "pandas":
@@ -130,7 +130,7 @@ def like_series(template: Any, values: list[Any], library: str, name: str) -> An
             return module.chunked_array([_arrow_array(module, template, values, dtype)])
         except Exception as error:  # each library has errors of its own for what a dtype cannot hold
             last_error = error
-    raise DtypeError(f"column {name!r} cannot hold these values: {shown(values)} ({last_error}).") from last_error
+    raise DtypeError(f"column {name!r} cannot hold these values: {quoted_list(values)} ({last_error}).") from last_error
 
 
 def _keeps_missing_as_is(template: Any, value: Any, library: str) -> bool:
@@ -170,7 +170,9 @@ def series_of_cells(cells: Sequence[Any], library: str, name: str) -> Any:
     try:
         return module.chunked_array([module.array(cells)]) if library == "pyarrow" else module.Series(cells)
     except Exception as error:  # each library has errors of its own
-        raise DtypeError(f"column {name!r} cannot hold these values together: {shown(cells)} ({error}).") from error
+        raise DtypeError(
+            f"column {name!r} cannot hold these values together: {quoted_list(cells)} ({error})."
+        ) from error
 
 
 def same_codes(a: Sequence[Any], b: Sequence[Any]) -> bool:

@@ -43,7 +43,7 @@ from whybox.errors import (
     InputError,
     MissingDependencyError,
     did_you_mean,
-    shown,
+    quoted_list,
 )
 
 __all__ = ["Column", "Floats", "Table", "as_table", "build_frame", "is_missing"]
@@ -355,7 +355,7 @@ def as_table(data: Any, *, what: str = "X") -> Table:
         repeated = [n for n in table.names if n in seen or seen.add(n)]  # type: ignore[func-returns-value]
         raise ColumnsError(
             Argument(what),
-            f" has more than one column named {shown(repeated)}; rename them so that each name is unique.",
+            f" has more than one column named {quoted_list(repeated)}; rename them so that each name is unique.",
         )
     return table
 
@@ -372,10 +372,12 @@ def align_columns(table: Table, expected: Sequence[str], *, what: str = "X") -> 
     position_of = {name: i for i, name in enumerate(table.names)}
     missing = [name for name in expected if name not in position_of]
     if missing:
-        hint = did_you_mean(missing[0], table.names) if len(missing) == 1 else f" {what} has: {shown(table.names)}."
+        hint = (
+            did_you_mean(missing[0], table.names) if len(missing) == 1 else f" {what} has: {quoted_list(table.names)}."
+        )
         raise ColumnsError(
             Argument(what),
-            f" lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {shown(missing)} that the model was trained on.{hint}",
+            f" lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {quoted_list(missing)} that the model was trained on.{hint}",
         )
     used = set(expected)
     return table.select([position_of[name] for name in expected]), tuple(n for n in table.names if n not in used)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from whybox.data.series import same_codes
-from whybox.errors import DtypeError, InputError, OptionError, shown
+from whybox.errors import DtypeError, InputError, OptionError, quoted_list
 
 __all__ = ["column_names", "count_rows", "read_batches", "read_table", "table_writer"]
 
@@ -292,7 +292,7 @@ def _file_dictionaries(source: Any, dictionary_columns: Sequence[str], file: Pat
         if different is not None:
             raise DtypeError(
                 f"column {name!r} of {file.name}: the model stores no category names and reads the codes of the column's dictionary, but parts of the file have different "
-                f"ones ({shown(longest.to_pylist())}; {shown(different.to_pylist())}), so that the codes cannot be known. Write the file with one dictionary, "
+                f"ones ({quoted_list(longest.to_pylist())}; {quoted_list(different.to_pylist())}), so that the codes cannot be known. Write the file with one dictionary, "
                 "that of training in its order (pandas.CategoricalDtype, polars.Enum), or with the codes themselves as numbers."
             )
         longest_by_column[name] = longest
@@ -316,7 +316,7 @@ def _existing_file(path: str | Path) -> Path:
         raise InputError(f"there is no file {str(file)!r}.")
     if file.suffix.lower() not in READABLE_SUFFIXES:
         raise InputError(
-            f"{file.name}: tables are read from {shown(READABLE_SUFFIXES)}; convert it, or load it yourself and use whybox from Python."
+            f"{file.name}: tables are read from {quoted_list(READABLE_SUFFIXES)}; convert it, or load it yourself and use whybox from Python."
         )
     return file
 
@@ -329,7 +329,7 @@ def check_output(path: str | Path) -> Path:
     """
     file = Path(path)
     if file.suffix.lower() not in WRITABLE_SUFFIXES:
-        raise OptionError(f"{file.name}: results are written to {shown(WRITABLE_SUFFIXES)}.")
+        raise OptionError(f"{file.name}: results are written to {quoted_list(WRITABLE_SUFFIXES)}.")
     if not file.parent.is_dir():
         raise InputError(f"the folder {str(file.parent)!r} does not exist.")
     return file

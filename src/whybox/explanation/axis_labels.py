@@ -25,17 +25,17 @@ def one_position(dim: str, key: Any, array: npt.NDArray[Any]) -> int:
     Raises:
         OptionError: no label is called so, or several are.
     """
-    found = where(array, key)
-    if not len(found) and dim != "row":
-        found = np.array(matching_positions(key, array.tolist()), dtype=np.intp)
+    positions = where(array, key)
+    if not len(positions) and dim != "row":
+        positions = np.array(matching_positions(key, array.tolist()), dtype=np.intp)
     key = key.item() if isinstance(key, (np.bool_, np.number)) else key
-    if not len(found):
+    if not len(positions):
         raise OptionError(f"{dim} {key!r} is not there.{did_you_mean(key, array.tolist())}")
-    if len(found) > 1:
+    if len(positions) > 1:
         raise OptionError(
-            f"{len(found)} entries of the axis {dim} are called {key!r}; take them by position, for example e[{int(found[0])}]."
+            f"{len(positions)} entries of the axis {dim} are called {key!r}; take them by position, for example e[{int(positions[0])}]."
         )
-    return int(found[0])
+    return int(positions[0])
 
 
 def where(array: npt.NDArray[Any], key: Any) -> npt.NDArray[np.intp]:
@@ -57,10 +57,12 @@ def _moment(key: Any, kind: str) -> Any:
     if number or getattr(key, "tzinfo", None) is not None:
         return None
     try:
-        made = key.to_numpy() if hasattr(key, "to_numpy") else (np.datetime64 if kind == "M" else np.timedelta64)(key)
+        converted = (
+            key.to_numpy() if hasattr(key, "to_numpy") else (np.datetime64 if kind == "M" else np.timedelta64)(key)
+        )
     except (TypeError, ValueError):
         return None
-    return made if getattr(made, "dtype", np.dtype(object)).kind == kind else None
+    return converted if getattr(converted, "dtype", np.dtype(object)).kind == kind else None
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -11,13 +11,13 @@ import numpy.typing as npt
 from whybox.data.table import is_missing
 from whybox.explanation.labelled import Labelled
 
-__all__ = ["numbers", "size", "with_plain_durations", "words"]
+__all__ = ["curve_spread", "numeric_points", "point_labels", "with_plain_durations"]
 
 _Curve = TypeVar("_Curve", bound=Labelled)
 _UNITS: Final = (("days", 86400e6), ("hours", 3600e6), ("minutes", 60e6), ("seconds", 1e6), ("microseconds", 1.0))
 
 
-def size(e: Labelled) -> float:
+def curve_spread(e: Labelled) -> float:
     """Return how far a curve moves the prediction: its standard deviation over the rows' values, of several outputs the largest."""
     share = e.extras["share"][1] if "share" in e.extras else None
     values = e.values.mean(axis=0) if "row" in e.dims else e.values
@@ -28,12 +28,12 @@ def size(e: Labelled) -> float:
     return float(np.sqrt(spread.max(initial=0.0)))
 
 
-def numbers(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def numeric_points(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return points as floats, NaN where they are no numbers."""
     return values.astype(np.float64) if values.dtype.kind in "fiu" else np.full(len(values), np.nan)
 
 
-def words(values: npt.NDArray[Any]) -> npt.NDArray[np.object_]:
+def point_labels(values: npt.NDArray[Any]) -> npt.NDArray[np.object_]:
     """Return points in words."""
     out = np.empty(len(values), dtype=object)
     for i, v in enumerate(values):
@@ -58,7 +58,7 @@ def with_plain_durations(e: _Curve) -> _Curve:
             extras[f"histogram_edges{tag}"] = axes, edges / size_of_unit
     if names == list(e.players):
         return e
-    made: _Curve = replace(
+    curve_in_units: _Curve = replace(
         cast("Any", e), coords=coords, extras=extras, players=dict(zip(names, e.players.values(), strict=True))
     )
-    return made
+    return curve_in_units

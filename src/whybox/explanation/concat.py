@@ -60,11 +60,11 @@ def concat(explanations: Iterable[Explanation]) -> Explanation:
         first,
         values=np.concatenate([part.values for part in parts]),
         coords={**first.coords, "row": _row_labels(parts)},
-        base=_base(parts),
-        prediction=_joined([part.prediction for part in parts]),
-        std_error=_joined([part.std_error for part in parts]),
+        base=_common_base(parts),
+        prediction=_join_axis([part.prediction for part in parts]),
+        std_error=_join_axis([part.std_error for part in parts]),
         data=join_tables([part.data for part in parts if part.data is not None]),
-        extras=_extras(parts),
+        extras=_join_extras(parts),
         evidence=merged(evidence),
         again=None,
     )
@@ -103,10 +103,10 @@ def _check_alike(one: Explanation, other: Explanation) -> None:
     }
     axes = [dim for dim in {**one.coords, **other.coords} if dim != "row"]
     for dim in axes:
-        here, there = (None if dim not in e.coords else e.coords[dim].tolist() for e in (one, other))
-        differing[f"labels of the axis {dim!r}"] = here, there
-    for what, (here, there) in differing.items():
-        if here != there:
+        first_value, second_value = (None if dim not in e.coords else e.coords[dim].tolist() for e in (one, other))
+        differing[f"labels of the axis {dim!r}"] = first_value, second_value
+    for what, (first_value, second_value) in differing.items():
+        if first_value != second_value:
             raise OptionError(f"these explanations cannot be joined: their {what} differ.")
     if one.kind != "saliency" and not np.array_equal(one.base, other.base, equal_nan=True):
         raise OptionError(
@@ -114,12 +114,12 @@ def _check_alike(one: Explanation, other: Explanation) -> None:
         )
 
 
-def _joined(arrays: Sequence[npt.NDArray[Any] | None]) -> npt.NDArray[Any] | None:
+def _join_axis(arrays: Sequence[npt.NDArray[Any] | None]) -> npt.NDArray[Any] | None:
     given = [a for a in arrays if a is not None]
     return np.concatenate(given) if given else None
 
 
-def _base(parts: Sequence[Explanation]) -> npt.NDArray[Any]:
+def _common_base(parts: Sequence[Explanation]) -> npt.NDArray[Any]:
     """Return the base that all rows share; NaN where those of a network differ by more than rounding (``extras["base"]`` has each row's own)."""
     bases = np.stack([part.base for part in parts])
     if len({b.tobytes() for b in bases}) == 1:
@@ -137,7 +137,7 @@ def _row_labels(parts: Sequence[Explanation]) -> npt.NDArray[Any]:
     return np.concatenate(each)
 
 
-def _extras(parts: Sequence[Explanation]) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+def _join_extras(parts: Sequence[Explanation]) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
     out: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {}
     for name, (dims, array) in parts[0].extras.items():
         arrays = [part.extras[name][1] for part in parts]

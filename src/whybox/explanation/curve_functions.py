@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from whybox.data.cells import cell_positions
 from whybox.data.table import Floats, is_missing
-from whybox.errors import OptionError, shown
+from whybox.errors import OptionError, quoted_list
 
 __all__ = [
     "TOO_MANY",
@@ -52,16 +52,16 @@ def as_dates(values: Sequence[Any], dtype: np.dtype[Any], *, zoned: bool = True)
         ValueError, TypeError, OverflowError: no such thing, or a time zone that the column does not have.
     """
     if dtype.kind == "m":
-        plain: list[Any] = [_duration(v) for v in values]
+        plain: list[Any] = [_as_duration(v) for v in values]
     else:
-        plain = [_date(v, zoned=zoned) for v in values]
+        plain = [_as_date(v, zoned=zoned) for v in values]
     out = np.array(plain, dtype=None if plain else dtype)
-    near = out.astype(dtype)
+    converted = out.astype(dtype)
     with np.errstate(over="ignore"):
-        return near if np.array_equal(near.astype(out.dtype), out) else out
+        return converted if np.array_equal(converted.astype(out.dtype), out) else out
 
 
-def _date(value: Any, *, zoned: bool) -> np.datetime64:
+def _as_date(value: Any, *, zoned: bool) -> np.datetime64:
     if isinstance(value, str):
         parsed = datetime.fromisoformat(value) if _DATE.match(value) else None
         value = np.datetime64(value) if parsed is None or parsed.tzinfo is None else parsed
@@ -78,7 +78,7 @@ def _date(value: Any, *, zoned: bool) -> np.datetime64:
     return np.datetime64(value)
 
 
-def _duration(value: Any) -> np.timedelta64:
+def _as_duration(value: Any) -> np.timedelta64:
     if not isinstance(value, (timedelta, np.timedelta64)):
         raise TypeError(f"{value!r} is not a duration")
     return np.timedelta64(value.to_timedelta64() if hasattr(value, "to_timedelta64") else value)
@@ -115,24 +115,24 @@ class Axis:
         Raises:
             OptionError: not known here.
         """
-        asked = [None if is_missing(v) else v for v in values]
+        wanted = [None if is_missing(v) else v for v in values]
         last = len(self.edges) + 1 if self.edges is not None else len(self.levels or ())
-        if None in asked and not self.missing:
+        if None in wanted and not self.missing:
             raise OptionError(f"grid of {self.name!r}: what a missing value does is not known here.")
-        known = [v for v in asked if v is not None]
+        known = [v for v in wanted if v is not None]
         if self.levels is not None:
-            there = cell_positions(self.levels, asked)
-            strange = [v for v, i in zip(asked, there, strict=True) if v is not None and i < 0]
+            positions = cell_positions(self.levels, wanted)
+            strange = [v for v, i in zip(wanted, positions, strict=True) if v is not None and i < 0]
             if strange:
                 raise OptionError(
                     f"{strange[0]!r} is not one of the categories of {self.name!r} that were saved with this curve."
                 )
-            return np.array([last if v is None else i for v, i in zip(asked, there, strict=True)], dtype=np.int64)
+            return np.array([last if v is None else i for v, i in zip(wanted, positions, strict=True)], dtype=np.int64)
         if any(isinstance(v, (str, bytes, bool)) or not np.isfinite(float(v)) for v in known):
             raise OptionError(f"grid of {self.name!r}: give finite numbers, not {values!r}.")
         assert self.edges is not None  # noqa: S101  # one of the two
-        at = np.searchsorted(self.edges, [0.0 if v is None else float(v) for v in asked], side="left")
-        return np.where([v is None for v in asked], last, at).astype(np.int64)
+        at = np.searchsorted(self.edges, [0.0 if v is None else float(v) for v in wanted], side="left")
+        return np.where([v is None for v in wanted], last, at).astype(np.int64)
 
 
 @final
@@ -146,11 +146,11 @@ class Steps:
 
     def __call__(self, points: Any) -> Floats:
         """Return the values at points, (points,) [, outputs], rows first where there are rows."""
-        asked = listed(points)
+        wanted = listed(points)
         if len(self.axes) == 1:
-            where: tuple[Any, ...] = (self.axes[0].find(asked),)
+            where: tuple[Any, ...] = (self.axes[0].find(wanted),)
         else:
-            pairs = [listed(p) for p in asked]
+            pairs = [listed(p) for p in wanted]
             if any(len(p) != 2 for p in pairs):
                 raise OptionError("a surface is asked at pairs of values: [(a, b), ...].")
             where = tuple(axis.find([p[i] for p in pairs]) for i, axis in enumerate(self.axes))
@@ -177,31 +177,31 @@ class PiecewiseLinearCurve:
         """
         if len(self.axes) != 1:
             raise OptionError("a surface of kind 'ale' is known at its grid only.")
-        axis, asked = self.axes[0], listed(points)
+        axis, wanted = self.axes[0], listed(points)
         if axis.dtype.kind not in "fiumM":
             gap = cell_positions(list(axis), [None])[0]
             where = [
                 gap if i < 0 and is_missing(v) else i
-                for v, i in zip(asked, cell_positions(list(axis), asked), strict=True)
+                for v, i in zip(wanted, cell_positions(list(axis), wanted), strict=True)
             ]
             if -1 in where:
-                raise OptionError(f"{asked[where.index(-1)]!r} is not a level of this curve.")
+                raise OptionError(f"{wanted[where.index(-1)]!r} is not a level of this curve.")
             return np.asarray(self.values[where])
-        place, x = self._places(list(axis)), self._places(asked)
+        place, x = self._places(list(axis)), self._places(wanted)
         if not ((x >= place[0]) & (x <= place[-1])).all():
             raise OptionError(
                 f"an accumulated effect is known from {axis[0]} to {axis[-1]}, where the data are; ask inside."
             )
         flat = self.values.reshape(len(axis), -1)
-        found = np.column_stack([np.interp(x, place, v) for v in flat.T])
-        return found.reshape(len(x), *self.values.shape[1:])
+        interpolated = np.column_stack([np.interp(x, place, v) for v in flat.T])
+        return interpolated.reshape(len(x), *self.values.shape[1:])
 
-    def _places(self, asked: Sequence[Any]) -> Floats:
+    def _places(self, wanted: Sequence[Any]) -> Floats:
         """Values on the axis of numbers or dates, missing as NaN."""
-        axis, out = self.axes[0], np.full(len(asked), np.nan)
-        known = [i for i, v in enumerate(asked) if not is_missing(v)]
+        axis, out = self.axes[0], np.full(len(wanted), np.nan)
+        known = [i for i, v in enumerate(wanted) if not is_missing(v)]
         try:
-            given = [asked[i] for i in known]
+            given = [wanted[i] for i in known]
             if axis.dtype.kind in "mM":
                 out[known] = as_place(as_dates(given, axis.dtype))
             else:  # from the first edge on, as floats cannot tell large ids apart
@@ -209,7 +209,7 @@ class PiecewiseLinearCurve:
                 whole = [zero and float(v).is_integer() for v in given]
                 out[known] = [float(int(v) - zero) if w else float(v) - zero for v, w in zip(given, whole, strict=True)]
         except (ValueError, TypeError, OverflowError) as error:
-            raise OptionError(f"give points like {axis[0]}, not {shown(asked)} ({error}).") from None
+            raise OptionError(f"give points like {axis[0]}, not {quoted_list(wanted)} ({error}).") from None
         return out
 
     def keep(self, most: int | None = None) -> SavedCurve:

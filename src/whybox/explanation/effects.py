@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
-from whybox.explanation.axis_points import numbers, size, words
+from whybox.explanation.axis_points import curve_spread, numeric_points, point_labels
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.figures import EffectsFigures
 
@@ -55,16 +55,16 @@ class Effects(Mapping[Key, Explanation]):
         """
         if isinstance(key, (int, np.integer)):
             return list(self.curves.values())[int(key)]
-        found = self.curves.get(tuple(key) if isinstance(key, list) else key)
-        if found is None:
-            raise OptionError(f"there is no effect of {key!r}.{did_you_mean(key, self._said())}")
-        return found
+        curve = self.curves.get(tuple(key) if isinstance(key, list) else key)
+        if curve is None:
+            raise OptionError(f"there is no effect of {key!r}.{did_you_mean(key, self._names_in_words())}")
+        return curve
 
     def __contains__(self, key: object) -> bool:
         """Whether there is a curve of this name."""
         return key in self.curves
 
-    def _said(self) -> list[str]:
+    def _names_in_words(self) -> list[str]:
         return [k if isinstance(k, str) else repr(k) for k in self.curves]
 
     @property
@@ -74,7 +74,7 @@ class Effects(Mapping[Key, Explanation]):
 
     def ordered(self, most: int | None = None) -> list[Key]:
         """Return names by falling size of their effect: the standard deviation of the curve over the rows (over outputs, the largest)."""
-        order = np.argsort([-size(e) for e in self.curves.values()], kind="stable")
+        order = np.argsort([-curve_spread(e) for e in self.curves.values()], kind="stable")
         names = list(self.curves)
         return [names[i] for i in order[:most]]
 
@@ -111,9 +111,7 @@ class Effects(Mapping[Key, Explanation]):
 
     def __repr__(self) -> str:
         kinds = sorted({e.evidence.method for e in self.curves.values()})
-        return (
-            f"Effects({len(self)}: {', '.join(self._said()[:6])}{', ...' if len(self) > 6 else ''}; {', '.join(kinds)})"
-        )
+        return f"Effects({len(self)}: {', '.join(self._names_in_words()[:6])}{', ...' if len(self) > 6 else ''}; {', '.join(kinds)})"
 
     def _repr_html_(self) -> str:
         from whybox.explanation.html import effects_html
@@ -133,13 +131,13 @@ def _columns(curves: Mapping[Key, Explanation]) -> dict[str, npt.NDArray[Any]]:
         for dim, tag in (("point", ""), ("point_2", "_2")):
             if dim not in several:
                 continue
-            there = dim in e.dims
-            name = names[0 if dim == "point" else 1] if there else ""
+            has_axis = dim in e.dims
+            name = names[0 if dim == "point" else 1] if has_axis else ""
             line[f"feature{tag}"] = np.full(n, name, dtype=object)
-            axis = e.dims.index(dim) if there else 0
-            values = e.coords[dim] if there else np.array([""], dtype=object)
-            where = [-1 if i == axis else 1 for i in range(len(shape))] if there else [1] * len(shape)
-            for what, cells in (("value", numbers(values)), ("level", words(values))):
+            axis = e.dims.index(dim) if has_axis else 0
+            values = e.coords[dim] if has_axis else np.array([""], dtype=object)
+            where = [-1 if i == axis else 1 for i in range(len(shape))] if has_axis else [1] * len(shape)
+            for what, cells in (("value", numeric_points(values)), ("level", point_labels(values))):
                 line[f"{what}{tag}"] = np.broadcast_to(cells.reshape(where), shape).reshape(-1)
         for dim in ("row", "output"):
             if dim in several:

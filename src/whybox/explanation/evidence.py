@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Final, final
 
-from whybox.errors import ExplanationFileError, OptionError, did_you_mean, shown
+from whybox.errors import ExplanationFileError, OptionError, did_you_mean, quoted_list
 from whybox.explanation.files_before_ids import method_before_ids
 from whybox.models.categories import UnseenCategories, merge_unseen
 from whybox.models.links import PREDICTION
@@ -101,18 +101,18 @@ class Evidence:
         """
         if not isinstance(data, dict):
             raise ExplanationFileError("the saved evidence is no table of fields; the file was edited.")
-        own = {f.name: f for f in fields(cls) if f.name != "unknown"}
-        needed = [n for n, f in own.items() if f.default is MISSING and f.default_factory is MISSING]
+        declared = {f.name: f for f in fields(cls) if f.name != "unknown"}
+        needed = [n for n, f in declared.items() if f.default is MISSING and f.default_factory is MISSING]
         lost = [name for name in needed if name not in data]
         if lost:
             raise ExplanationFileError(
-                f"the saved evidence lacks {shown(lost)}, which every version of whybox writes; the file was edited."
+                f"the saved evidence lacks {quoted_list(lost)}, which every version of whybox writes; the file was edited."
             )
-        known: dict[str, Any] = {name: value for name, value in data.items() if name in own}
-        known |= {name: tuple(known[name]) for name in ("notes", "operators") if name in known}
-        if "method_id" not in known:
-            known |= method_before_ids(data)
-        return cls(**known, unknown={name: value for name, value in data.items() if name not in own})
+        values: dict[str, Any] = {name: value for name, value in data.items() if name in declared}
+        values |= {name: tuple(values[name]) for name in ("notes", "operators") if name in values}
+        if "method_id" not in values:
+            values |= method_before_ids(data)
+        return cls(**values, unknown={name: value for name, value in data.items() if name not in declared})
 
     @property
     def warnings(self) -> list[str]:
@@ -195,7 +195,7 @@ class Evidence:
             else "made rows"
         )
         mixed = f" ({v['mixed']:,} mixed of two others)" if v.get("mixed") else ""
-        both = f", {v['mixed_rows']:,} of them mixed of two rows" if v.get("mixed_rows") else ""
+        mixed_calls = f", {v['mixed_rows']:,} of them mixed of two rows" if v.get("mixed_rows") else ""
         verdict = (
             f"{tested}, {v['rows']:,} made rows{mixed}, largest difference {v['difference']:.2g}; compared with {v['against']}"
             if v.get("rows")
@@ -226,11 +226,11 @@ class Evidence:
             ),
             ("model", "Model", self.model),
             ("verdict", "Reading of the model verified", verdict),
-            ("model_calls", "Rows given to the model's own predict", f"{self.model_calls:,}{both}"),
+            ("model_calls", "Rows given to the model's own predict", f"{self.model_calls:,}{mixed_calls}"),
         ]
 
 
-_ONE: Final = {  # what parts of one explanation have in common, in words
+_COMMON_FIELDS: Final = {  # what parts of one explanation have in common, in words
     "method": "method",
     "method_id": "id of the method",
     "exact": "exactness",
@@ -267,9 +267,9 @@ def merged(parts: Sequence[Evidence]) -> Evidence:
     notes = dict.fromkeys(note for p in parts for note in p.notes)
     return replace(
         first,
-        kernel=_listed(p.kernel for p in parts),
+        kernel=_distinct_text(p.kernel for p in parts),
         residual=max(p.residual for p in parts),
-        residual_against=_listed(p.residual_against for p in parts),
+        residual_against=_distinct_text(p.residual_against for p in parts),
         agreement=max(p.agreement for p in parts),
         tolerance=max(p.tolerance for p in parts),
         model_calls=sum(p.model_calls for p in parts),
@@ -278,13 +278,13 @@ def merged(parts: Sequence[Evidence]) -> Evidence:
         fingerprints={**first.fingerprints, **({"rows": digest} if any(digests) else {})},
         verdict=min((p.verdict for p in parts), key=lambda verdict: verdict.get("rows", 0)),
         versions={
-            name: _listed(p.versions[name] for p in parts if name in p.versions)
+            name: _distinct_text(p.versions[name] for p in parts if name in p.versions)
             for name in dict.fromkeys(name for p in parts for name in p.versions)
         },
         notes=(*(note for note in notes if note not in counted), *(u.describe(c) for c, u in unseen.items())),
         by_position=any(p.by_position for p in parts),
         unseen={c: asdict(u) for c, u in unseen.items()},
-        passes=_passes([p.passes for p in parts if p.passes]),
+        passes=_total_passes([p.passes for p in parts if p.passes]),
         operators=tuple(dict.fromkeys(name for p in parts for name in p.operators)),
         unknown={name: value for p in reversed(parts) for name, value in p.unknown.items()},
     )
@@ -296,22 +296,23 @@ def _refuse_differing(one: Evidence, other: Evidence) -> None:
     Raises:
         OptionError: they differ in what was explained, or how.
     """
-    differing = {said: (getattr(one, name), getattr(other, name)) for name, said in _ONE.items()}
+    differing = {label: (getattr(one, name), getattr(other, name)) for name, label in _COMMON_FIELDS.items()}
     for name in ("model", "background"):
         differing[f"SHA-256 of the {name}"] = (one.fingerprints.get(name), other.fingerprints.get(name))
-    for said, (here, there) in differing.items():
-        if here != there:
+    for label, (first_value, second_value) in differing.items():
+        if first_value != second_value:
             raise OptionError(
-                f"these parts are not of one explanation: their {said} differs ({here!r} and {there!r}). Put together only what the same model, background and options gave."
+                f"these parts are not of one explanation: their {label} differs ({first_value!r} and {second_value!r}). "
+                "Put together only what the same model, background and options gave."
             )
 
 
-def _listed(values: Iterable[str]) -> str:
+def _distinct_text(values: Iterable[str]) -> str:
     """All different values, in order."""
     return "; ".join(dict.fromkeys(values))
 
 
-def _passes(parts: Sequence[dict[str, int]]) -> dict[str, int]:
+def _total_passes(parts: Sequence[dict[str, int]]) -> dict[str, int]:
     """Passes of all parts; of rows together the most."""
     names = dict.fromkeys(name for p in parts for name in p)
     return {name: (max if name == "rows together" else sum)(p.get(name, 0) for p in parts) for name in names}
@@ -322,12 +323,12 @@ def versions(library: str | None = None) -> dict[str, str]:
     import platform
 
     out = {"python": platform.python_version()}
-    found = {name: _version(name) for name in ("whybox", "numpy", *([library] if library else []))}
-    return out | {name: version for name, version in found.items() if version is not None}
+    installed = {name: _installed_version(name) for name in ("whybox", "numpy", *([library] if library else []))}
+    return out | {name: version for name, version in installed.items() if version is not None}
 
 
 @cache
-def _version(package: str) -> str | None:
+def _installed_version(package: str) -> str | None:
     from importlib.metadata import PackageNotFoundError, version
 
     try:

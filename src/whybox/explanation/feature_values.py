@@ -69,32 +69,39 @@ def partner(e: Labelled, feature: str) -> str | None:
         strength = np.abs(e.values[:, j]).mean(axis=0).reshape(len(names), -1).sum(axis=1)
         strength[j] = 0
         return names[int(np.argmax(strength))] if strength.max() > negligible(e).sum() else None
-    own = feature_values(e, feature)
-    if own is None or e.dims != ("row", "feature"):
+    feature_cells = feature_values(e, feature)
+    if feature_cells is None or e.dims != ("row", "feature"):
         return None
-    take = np.random.default_rng(0).choice(len(own), _ROWS, replace=False) if len(own) > _ROWS else np.arange(len(own))
-    left = _within(e.values[take, j], _bins(as_numbers(own)[take]))
+    take = (
+        np.random.default_rng(0).choice(len(feature_cells), _ROWS, replace=False)
+        if len(feature_cells) > _ROWS
+        else np.arange(len(feature_cells))
+    )
+    remaining = _within_bin_means(e.values[take, j], _quantile_bins(as_numbers(feature_cells)[take]))
     scores = {}
     sparse = e.data is not None and e.data.is_sparse  # of a hundred thousand words, the others stay zero
     for other in names if not sparse else [names[k] for k in np.flatnonzero(e.values.any(axis=0))]:
         values = None if other == feature else feature_values(e, other)
         if values is not None:
             scores[other] = float(
-                left.var() - _within(left, _bins(as_numbers(values)[take]), _bins(as_numbers(own)[take])).var()
+                remaining.var()
+                - _within_bin_means(
+                    remaining, _quantile_bins(as_numbers(values)[take]), _quantile_bins(as_numbers(feature_cells)[take])
+                ).var()
             )
     best = max(scores, key=lambda name: scores[name], default=None)
-    least = max(1e-12 * float(left.var()), float(negligible(e)) ** 2)
+    least = max(1e-12 * float(remaining.var()), float(negligible(e)) ** 2)
     return best if best is not None and scores[best] > least else None
 
 
-def _bins(x: Floats) -> npt.NDArray[np.int64]:
+def _quantile_bins(x: Floats) -> npt.NDArray[np.int64]:
     """Bins of about equal size; missing values have their own."""
-    known = x[~np.isnan(x)]
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1])) if len(known) else np.empty(0)
+    finite = x[~np.isnan(x)]
+    edges = np.unique(np.quantile(finite, np.linspace(0, 1, _BINS + 1)[1:-1])) if len(finite) else np.empty(0)
     return np.where(np.isnan(x), _BINS + 1, np.searchsorted(edges, x, side="right")).astype(np.int64)
 
 
-def _within(y: Floats, *bins: npt.NDArray[np.int64]) -> Floats:
+def _within_bin_means(y: Floats, *bins: npt.NDArray[np.int64]) -> Floats:
     """Return what is left of y after the mean of each cell of bins is taken off."""
     cell = np.zeros(len(y), dtype=np.int64)
     for b in bins:

@@ -35,5 +35,5 @@ def method_before_ids(evidence: Mapping[str, Any]) -> dict[str, Any]:
     settings = evidence.get("settings") or {}
     if settings.get("method"):
         return {"method_id": f"saliency.{settings['method']}"}
-    found = _TITLES.get(evidence["method"])
-    return {} if found is None else dict(zip(("method_id", "quantity", "signed"), found, strict=True))
+    fields = _TITLES.get(evidence["method"])
+    return {} if fields is None else dict(zip(("method_id", "quantity", "signed"), fields, strict=True))

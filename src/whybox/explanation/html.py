@@ -41,18 +41,18 @@ def table_html(e: Labelled) -> str:
     if "point" in flat.dims:
         body = _curve(flat)
     elif flat.dims == ("row", "feature"):
-        body = _rows(flat)
+        body = _attribution_table(flat)
     else:
-        body = _maps(flat) if e.kind == "saliency" and "row" in flat.dims else _features(flat)
+        body = _saliency_table(flat) if e.kind == "saliency" and "row" in flat.dims else _feature_table(flat)
     many = f" (output {escape(e.output_names[0])} of {len(e.output_names)})" if "output" in e.dims else ""
-    axes = ", ".join(_counted(d, n) for d, n in zip(e.dims, e.shape, strict=True)) or "one number"
+    axes = ", ".join(_counted_features(d, n) for d, n in zip(e.dims, e.shape, strict=True)) or "one number"
     return (
         f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>{escape(e.kind.capitalize())}</b> in {escape(e.units)}: {axes}{many}. '
         f"{escape(e.evidence.method)}{', exact' if e.evidence.exact else ', not exact'}.</div>{body}{evidence_html(e)}</div>"
     )
 
 
-def _counted(dim: str, n: int) -> str:
+def _counted_features(dim: str, n: int) -> str:
     """``5 rows``, ``1 feature``; places are counted along their axes: ``y 224``."""
     name = dim.replace("_", " ")
     if dim in ("x", "y", "z") or dim.startswith("axis"):
@@ -60,10 +60,10 @@ def _counted(dim: str, n: int) -> str:
     return f"{n:,} {name}{'' if n == 1 else 's'}"
 
 
-def _maps(e: Labelled) -> str:
+def _saliency_table(e: Labelled) -> str:
     """One line a row of maps: its score, the largest value and where, and how far the map is from adding up."""
-    found = e.extras.get("completeness_error")
-    head = ["row", "score", "largest value", "at", *(["adds up within"] if found is not None else [])]
+    completeness = e.extras.get("completeness_error")
+    head = ["row", "score", "largest value", "at", *(["adds up within"] if completeness is not None else [])]
     lines = []
     for i in range(min(len(e), MAX_ROWS_SHOWN)):
         size = np.abs(np.nan_to_num(e.values[i]))
@@ -75,8 +75,8 @@ def _maps(e: Labelled) -> str:
             number(float(e.values[i][at])),
             ", ".join(f"{d} {k}" for d, k in zip(e.dims[1:], at, strict=True)),
         ]
-        if found is not None:
-            cells.append(number(abs(float(found[1][i])), 2))
+        if completeness is not None:
+            cells.append(number(abs(float(completeness[1][i])), 2))
         lines.append(
             "<tr>"
             + "".join(f'<td style="text-align:right;padding:1px 10px 1px 0">{escape(c)}</td>' for c in cells)
@@ -91,25 +91,27 @@ def _maps(e: Labelled) -> str:
 
 def effects_html(effects: Mapping[Any, Labelled], names: Sequence[Any]) -> str:
     """Return the sizes of the effects of these names as HTML, and the evidence of the first; the others are counted."""
-    from whybox.explanation.axis_points import size
+    from whybox.explanation.axis_points import curve_spread
 
     names = names[:MAX_FEATURES_SHOWN]
-    most = max((size(effects[n]) for n in names), default=0.0)
+    most = max((curve_spread(effects[n]) for n in names), default=0.0)
     lines = "".join(
         f'<tr><td style="{_NAME};max-width:22em">{escape(n if isinstance(n, str) else " x ".join(n))}</td>'
-        f'<td>{_bar(size(effects[n]), most)}</td><td style="text-align:right">{number(size(effects[n]))}</td></tr>'
+        f'<td>{_bar(curve_spread(effects[n]), most)}</td><td style="text-align:right">{number(curve_spread(effects[n]))}</td></tr>'
         for n in names
     )
     more = len(effects) - len(names)
     tail = f'<tr><td colspan="3" style="text-align:left">and {more} more</td></tr>' if more else ""
     first = effects[names[0]]
-    said = f"{escape(first.evidence.method)}, in {escape(first.units)}: standard deviation of each curve over the rows."
-    return f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>Effects</b>. {said}</div><table>{lines}{tail}</table>{evidence_html(first)}</div>'
+    caption = (
+        f"{escape(first.evidence.method)}, in {escape(first.units)}: standard deviation of each curve over the rows."
+    )
+    return f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>Effects</b>. {caption}</div><table>{lines}{tail}</table>{evidence_html(first)}</div>'
 
 
 def _curve(e: Labelled) -> str:
     """Up to eight points of a curve with their values; of a surface or of many rows, the mean."""
-    from whybox.explanation.axis_points import words
+    from whybox.explanation.axis_points import point_labels
 
     axes = tuple(i for i, d in enumerate(e.dims) if d != "point")
     values = e.values.mean(axis=axes) if axes else e.values
@@ -118,7 +120,7 @@ def _curve(e: Labelled) -> str:
     most = float(np.abs(np.nan_to_num(values)).max(initial=0.0))
     lines = "".join(
         f'<tr><td style="{_NAME}">{escape(w)}</td><td>{_bar(float(values[i]), most)}</td><td style="text-align:right">{number(float(values[i]))}</td></tr>'
-        for i, w in zip(shown, words(e.coords["point"][shown]) if len(shown) else (), strict=True)
+        for i, w in zip(shown, point_labels(e.coords["point"][shown]) if len(shown) else (), strict=True)
     )
     return f"<table>{lines}</table>"
 
@@ -147,7 +149,7 @@ def _most(e: Labelled, values: Floats) -> float:
     return most if most > negligible(e).max() else 0.0
 
 
-def _features(e: Labelled) -> str:
+def _feature_table(e: Labelled) -> str:
     """One line a feature, largest first: for one row, or for an importance."""
     if "feature" not in e.dims:
         return f"<div>{escape(number(float(np.mean(e.values))))}</div>"
@@ -171,7 +173,7 @@ def _heading(name: str) -> str:
     return f'<th style="min-width:5em;max-width:13em;white-space:normal;overflow-wrap:anywhere;text-align:right;vertical-align:bottom">{escape(name)}</th>'
 
 
-def _rows(e: Labelled) -> str:
+def _attribution_table(e: Labelled) -> str:
     """One line a row, the largest features first."""
     order = e.ordered(MAX_FEATURES_SHOWN)
     head = "".join(_heading(e.feature_names[j]) for j in order)
@@ -183,10 +185,12 @@ def _rows(e: Labelled) -> str:
             f'background:{_POSITIVE if v >= 0 else _NEGATIVE}"></span></td>'
             for v in map(float, e.values[i, order])
         )
-        told = (
+        prediction_cell = (
             "" if e.prediction is None else f'<td style="text-align:right"><b>{number(float(e.prediction[i]))}</b></td>'
         )
-        lines.append(f'<tr><td style="text-align:left">{escape(str(e.coords["row"][i]))}</td>{cells}{told}</tr>')
+        lines.append(
+            f'<tr><td style="text-align:left">{escape(str(e.coords["row"][i]))}</td>{cells}{prediction_cell}</tr>'
+        )
     more = []
     if len(e.values) > MAX_ROWS_SHOWN:
         more.append(f"{len(e.values) - MAX_ROWS_SHOWN:,} more rows")
@@ -197,5 +201,5 @@ def _rows(e: Labelled) -> str:
         if more
         else f"<div>base {number(float(e.base))}</div>"
     )
-    told = "" if e.prediction is None else '<th style="vertical-align:bottom">prediction</th>'
-    return f'<div style="overflow-x:auto"><table><tr><th style="text-align:left;vertical-align:bottom">row</th>{head}{told}</tr>{"".join(lines)}</table></div>{note}'
+    prediction_cell = "" if e.prediction is None else '<th style="vertical-align:bottom">prediction</th>'
+    return f'<div style="overflow-x:auto"><table><tr><th style="text-align:left;vertical-align:bottom">row</th>{head}{prediction_cell}</tr>{"".join(lines)}</table></div>{note}'

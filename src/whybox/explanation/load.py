@@ -33,10 +33,10 @@ def load(path: str | Path) -> Explanation | Effects:
     try:
         with zipfile.ZipFile(path) as archive:
             if "effects.json" not in archive.namelist():
-                return _one(path)
+                return _read_explanation(path)
             page = json.loads(archive.read("effects.json"))
             _check_format(page)
-            curves = [_one(io.BytesIO(archive.read(f"{i}.whybox"))) for i in range(len(page["keys"]))]
+            curves = [_read_explanation(io.BytesIO(archive.read(f"{i}.whybox"))) for i in range(len(page["keys"]))]
         keys = [k if isinstance(k, str) else tuple(k) for k in page["keys"]]
         return Effects(dict(zip(keys, curves, strict=True)))
     except ExplanationFileError:
@@ -49,7 +49,7 @@ def load(path: str | Path) -> Explanation | Effects:
         ) from error
 
 
-def _one(path: str | Path | io.BytesIO) -> Explanation:
+def _read_explanation(path: str | Path | io.BytesIO) -> Explanation:
     with zipfile.ZipFile(path) as archive:
         page = json.loads(archive.read("explanation.json"))
         names = set(archive.namelist())
@@ -64,7 +64,7 @@ def _one(path: str | Path | io.BytesIO) -> Explanation:
             n: np.load(io.BytesIO(archive.read(f"{n}.npy")), allow_pickle=False) for n in wanted if f"{n}.npy" in names
         }
         rows, index = (archive.read(n) if n in names else None for n in ("data.arrow", "index.arrow"))
-    return _build(page, arrays, rows, index)
+    return _build_explanation(page, arrays, rows, index)
 
 
 def _check_format(page: dict[str, Any]) -> None:
@@ -82,7 +82,7 @@ def _check_format(page: dict[str, Any]) -> None:
         )
 
 
-def _build(
+def _build_explanation(
     page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], rows: bytes | None, index: bytes | None
 ) -> Explanation:
     _check_format(page)
@@ -96,20 +96,20 @@ def _build(
         about = page["data"]
         table = as_table(pa.ipc.open_file(io.BytesIO(rows)).read_all())
         labelled = about["labels"] and len(coords.get("row", ())) == len(table)
-        found = _index(index, len(table)) if labelled else None
-        if found is not None:
-            coords["row"] = found.to_numpy()
-        own = coords["row"] if labelled else None
+        row_index = _read_index(index, len(table)) if labelled else None
+        if row_index is not None:
+            coords["row"] = row_index.to_numpy()
+        row_labels = coords["row"] if labelled else None
         data = Table(
             table.native,
             tuple(about["names"]),
             about["library"] if about["library"] != "numpy" else "pyarrow",
             named=about["named"],
-            labels=own,
-            index=found,
+            labels=row_labels,
+            index=row_index,
         )
     elif page["data"] is not None and "data.data" in arrays:
-        data = _sparse(page["data"], arrays)
+        data = _read_sparse(page["data"], arrays)
     return Explanation(
         kind=page["kind"],
         values=arrays["values"],
@@ -123,23 +123,23 @@ def _build(
         data=data,
         players={name: tuple(columns) for name, columns in page["players"].items()},
         extras={name: (tuple(dims), arrays[f"extra.{name}"]) for name, dims in page.get("extras", {}).items()},
-        again=_again(page.get("at"), arrays, [coords[d] for d in page["dims"] if d.startswith("point")]),
+        again=_curve_function(page.get("at"), arrays, [coords[d] for d in page["dims"] if d.startswith("point")]),
     )
 
 
-def _index(data: bytes | None, rows: int) -> Any:
+def _read_index(data: bytes | None, rows: int) -> Any:
     """The pandas Index of the rows; None where there was none, or pandas is not installed."""
     if data is None or find_spec("pandas") is None:
         return None
     import pyarrow as pa
 
-    found = as_index(pa.ipc.open_file(io.BytesIO(data)).read_all())
-    if len(found) != rows:
-        raise ExplanationFileError(f"{len(found)} row labels for {rows} rows; the file is damaged.")
-    return found
+    index = as_index(pa.ipc.open_file(io.BytesIO(data)).read_all())
+    if len(index) != rows:
+        raise ExplanationFileError(f"{len(index)} row labels for {rows} rows; the file is damaged.")
+    return index
 
 
-def _sparse(about: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Table:
+def _read_sparse(about: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Table:
     """Rows of a sparse matrix."""
     from scipy.sparse import csr_matrix
 
@@ -151,7 +151,7 @@ def _sparse(about: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Table
     return Table(rows, names, "scipy", named=bool(about["named"]), absent=float(about["absent"]))
 
 
-def _again(
+def _curve_function(
     about: dict[str, Any] | None, arrays: dict[str, npt.NDArray[Any]], points: list[npt.NDArray[Any]]
 ) -> SavedCurve | None:
     """What at() of a curve does."""

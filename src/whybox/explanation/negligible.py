@@ -6,7 +6,7 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.explanation.labelled import Labelled
-from whybox.numerics.rounding import floor
+from whybox.numerics.rounding import rounding_floor
 
 __all__ = ["negligible"]
 
@@ -14,5 +14,5 @@ __all__ = ["negligible"]
 def negligible(e: Labelled) -> Floats:
     """Return the largest attribution that is no more than rounding, () or (outputs,): relative to the predictions explained, or to the base."""
     axes = len(e.base.shape)
-    known = e.base if e.prediction is None else e.prediction
-    return floor(np.reshape(known, (-1, *known.shape[known.ndim - axes :])))
+    predictions = e.base if e.prediction is None else e.prediction
+    return rounding_floor(np.reshape(predictions, (-1, *predictions.shape[predictions.ndim - axes :])))

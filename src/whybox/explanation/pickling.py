@@ -35,24 +35,26 @@ def state(e: Any) -> dict[str, Any]:
     return out
 
 
-def rebuild(kind: type[_Any], kept: dict[str, Any]) -> _Any:
+def rebuild(kind: type[_Any], saved_state: dict[str, Any]) -> _Any:
     """Return the explanation whose fields :func:`state` returned; `kind` is its class."""
-    coords, data = kept["coords"], kept["data"]
+    coords, data = saved_state["coords"], saved_state["data"]
     if coords.get("row", ...) is None:
-        kept = {**kept, "coords": {**coords, "row": data.row_labels}}
-    return kind(**kept)
+        saved_state = {**saved_state, "coords": {**coords, "row": data.row_labels}}
+    return kind(**saved_state)
 
 
 def deep_copy(e: Any, memo: dict[int, Any]) -> Any:
     """Return an explanation with arrays and rows of its own; a curve keeps its model, which is not copied."""
-    own = {f.name: getattr(e, f.name) for f in fields(e) if f.name != "again"}
-    own |= {name: dict(own[name]) for name in MAPPINGS}
-    made = replace(e, **copy.deepcopy(own, memo))
-    memo[id(e)] = made
-    return made
+    fields_to_copy = {f.name: getattr(e, f.name) for f in fields(e) if f.name != "again"}
+    fields_to_copy |= {name: dict(fields_to_copy[name]) for name in MAPPINGS}
+    copied = replace(e, **copy.deepcopy(fields_to_copy, memo))
+    memo[id(e)] = copied
+    return copied
 
 
 def _same(labels: Any, rows: Table) -> bool:
     """Whether the labels are those of the rows, entry by entry and in type."""
-    own = rows.row_labels
-    return own is labels or (own.dtype == labels.dtype and own.shape == labels.shape and bool(np.all(own == labels)))
+    own_labels = rows.row_labels
+    return own_labels is labels or (
+        own_labels.dtype == labels.dtype and own_labels.shape == labels.shape and bool(np.all(own_labels == labels))
+    )

@@ -34,7 +34,7 @@ def save(explanation: Labelled, path: str | Path) -> None:
         InputError: the folder cannot be written to.
     """
     with atomic_write(path) as part:
-        _write(explanation, part)
+        _write_archive(explanation, part)
 
 
 def save_effects(effects: Mapping[Any, Labelled], path: str | Path) -> None:
@@ -45,14 +45,14 @@ def save_effects(effects: Mapping[Any, Labelled], path: str | Path) -> None:
     """
     page = {"format": FORMAT_VERSION, "keys": [k if isinstance(k, str) else list(k) for k in effects]}
     with atomic_write(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-        _add(archive, "effects.json", json.dumps(page).encode())
+        _add_member(archive, "effects.json", json.dumps(page).encode())
         for i, curve in enumerate(effects.values()):
             buffer = io.BytesIO()
-            _write(curve, buffer)
-            _add(archive, f"{i}.whybox", buffer.getvalue())
+            _write_archive(curve, buffer)
+            _add_member(archive, f"{i}.whybox", buffer.getvalue())
 
 
-def _write(e: Labelled, target: Any) -> None:
+def _write_archive(e: Labelled, target: Any) -> None:
     page = {
         "format": FORMAT_VERSION,
         "kind": e.kind,
@@ -60,7 +60,9 @@ def _write(e: Labelled, target: Any) -> None:
         "units": e.units,
         "evidence": e.evidence.to_dict(),
         "players": {name: list(columns) for name, columns in e.players.items()},
-        "coords": {dim: _plain(values) if dim != "row" else _row_labels(values) for dim, values in e.coords.items()},
+        "coords": {
+            dim: _plain_value(values) if dim != "row" else _row_labels(values) for dim, values in e.coords.items()
+        },
         "dtypes": {dim: v.dtype.str for dim, v in e.coords.items() if v.dtype.kind in "iufbMm"},
         "extras": {name: list(dims) for name, (dims, _) in e.extras.items()},
         "data": None
@@ -73,45 +75,47 @@ def _write(e: Labelled, target: Any) -> None:
             **({"shape": list(e.data.native.shape), "absent": e.data.absent} if e.data.is_matrix else {}),
         },
     }
-    known = getattr(e.again, "keep", lambda: None)()
-    page["at"] = _about(known)
+    saved_curve = getattr(e.again, "keep", lambda: None)()
+    page["at"] = _curve_settings(saved_curve)
     arrays = {"values": e.values, "base": e.base, "prediction": e.prediction, "std_error": e.std_error}
     if e.data is not None and e.data.is_matrix:
         arrays |= {f"data.{part}": getattr(e.data.native, part) for part in SPARSE}
     arrays |= {f"extra.{name}": array for name, (_, array) in e.extras.items()}
-    if isinstance(known, Steps):
-        arrays |= {"at.values": known.values} | {f"at.edges.{i}": axis.edges for i, axis in enumerate(known.axes)}
+    if isinstance(saved_curve, Steps):
+        arrays |= {"at.values": saved_curve.values} | {
+            f"at.edges.{i}": axis.edges for i, axis in enumerate(saved_curve.axes)
+        }
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        _add(archive, "explanation.json", json.dumps(page, indent=1, allow_nan=True).encode())
+        _add_member(archive, "explanation.json", json.dumps(page, indent=1, allow_nan=True).encode())
         for name, array in arrays.items():
             if array is not None:
                 buffer = io.BytesIO()
                 np.save(buffer, array, allow_pickle=False)
-                _add(archive, f"{name}.npy", buffer.getvalue())
+                _add_member(archive, f"{name}.npy", buffer.getvalue())
         if e.data is not None and not e.data.is_matrix:
-            _add(archive, "data.arrow", _arrow_bytes(e.data))
+            _add_member(archive, "data.arrow", _arrow_bytes(e.data))
             index = None if e.data.labels is None else _index_bytes(e.data.index)
             if index is not None:
-                _add(archive, "index.arrow", index)
+                _add_member(archive, "index.arrow", index)
 
 
-def _about(known: SavedCurve | None) -> dict[str, Any] | None:
+def _curve_settings(saved_curve: SavedCurve | None) -> dict[str, Any] | None:
     """What at() of a saved curve does, but for its numbers."""
-    if isinstance(known, Steps):
-        axes = [{"name": a.name, "levels": a.levels, "missing": a.missing} for a in known.axes]
-        return {"how": "steps", "axes": axes, "rows": known.rows}
-    if isinstance(known, PiecewiseLinearCurve):
+    if isinstance(saved_curve, Steps):
+        axes = [{"name": a.name, "levels": a.levels, "missing": a.missing} for a in saved_curve.axes]
+        return {"how": "steps", "axes": axes, "rows": saved_curve.rows}
+    if isinstance(saved_curve, PiecewiseLinearCurve):
         return {"how": "line"}
-    return None if known is None else {"how": "not", "why": known.why}
+    return None if saved_curve is None else {"how": "not", "why": saved_curve.why}
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+def _add_member(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     info = zipfile.ZipInfo(name, _STAMP)
     info.compress_type = zipfile.ZIP_DEFLATED
     archive.writestr(info, data)
 
 
-def _plain(values: npt.NDArray[Any]) -> list[Any]:
+def _plain_value(values: npt.NDArray[Any]) -> list[Any]:
     if np.asarray(values).dtype.kind == "m":  # in units of the dtype, which is kept beside
         return list(values.astype(np.int64).tolist())
     return [v if isinstance(v, (str, int, float, bool)) or v is None else str(v) for v in np.asarray(values).tolist()]
@@ -142,7 +146,7 @@ def _index_bytes(index: Any) -> bytes | None:
             return None
     except (pa.ArrowException, TypeError, ValueError, NotImplementedError):
         return None  # labels of mixed kinds: the page has them one by one
-    return _ipc(arrow)
+    return _ipc_bytes(arrow)
 
 
 def _arrow_bytes(table: Table) -> bytes:
@@ -156,10 +160,10 @@ def _arrow_bytes(table: Table) -> bytes:
             columns[name] = pa.array(values, from_pandas=True) if values.dtype != object else pa.array(values.tolist())
         except (pa.ArrowException, ValueError, TypeError, OverflowError):
             columns[name] = pa.array([None if v is None else str(v) for v in values])
-    return _ipc(pa.table(columns))
+    return _ipc_bytes(pa.table(columns))
 
 
-def _ipc(arrow: Any) -> bytes:
+def _ipc_bytes(arrow: Any) -> bytes:
     import pyarrow as pa
 
     sink = io.BytesIO()

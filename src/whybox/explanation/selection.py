@@ -41,20 +41,22 @@ def as_key(key: Any, dim: str, labels: npt.NDArray[Any]) -> Any:
     index: Any = getattr(key, "index", None)
     if array.dtype != bool or not hasattr(index, "to_numpy"):
         return array
-    return _matched(array, index.to_numpy(), dim, labels)
+    return _align_mask(array, index.to_numpy(), dim, labels)
 
 
-def _matched(mask: npt.NDArray[Any], own: npt.NDArray[Any], dim: str, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _align_mask(
+    mask: npt.NDArray[Any], mask_labels: npt.NDArray[Any], dim: str, labels: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
     """A mask in the order of the axis, whose labels its index holds.
 
     Raises:
         OptionError: it holds others.
     """
-    if own.shape == labels.shape and bool(np.all(own == labels)):
+    if mask_labels.shape == labels.shape and bool(np.all(mask_labels == labels)):
         return mask
-    place = {label: i for i, label in enumerate(own.tolist())}
+    place = {label: i for i, label in enumerate(mask_labels.tolist())}
     wanted = labels.tolist()
-    if len(place) != len(own) or len(set(wanted)) != len(wanted) or place.keys() != set(wanted):
+    if len(place) != len(mask_labels) or len(set(wanted)) != len(wanted) or place.keys() != set(wanted):
         raise OptionError(
             f"{dim}: the index of the mask is not that of the axis, so it cannot be matched; pass mask.to_numpy() to go by position."
         )

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import Argument, OptionError, UnsupportedModelError, did_you_mean, shown
+from whybox.errors import Argument, OptionError, UnsupportedModelError, did_you_mean, quoted_list
 from whybox.models.base import Model
 
 __all__ = ["Players", "named_groups", "players_of_columns", "resolve_players"]
@@ -55,7 +55,7 @@ def resolve_players(model: Model, names: Sequence[str], players: Any = None) -> 
     _refuse_split(names, given, tied)
     if len(names) > 1 and not given and len(tied) == 1:
         raise UnsupportedModelError(
-            f"the model mixes all its columns ({shown(names)}) before its trees read them, so they are one player and there is nothing to share out. "
+            f"the model mixes all its columns ({quoted_list(names)}) before its trees read them, so they are one player and there is nothing to share out. "
             "Explain the model on the mixed columns instead (pass its last step and the transformed rows), or, for CatBoost, train with max_ctr_complexity=1."
         )
     groups = named_groups(names, given, tied)
@@ -81,7 +81,7 @@ def named_groups(names: Sequence[str], given: Sequence[Group], tied: Sequence[tu
     if len(set(labels)) != len(labels):
         raise OptionError(
             Argument("players"),
-            f": more than one player is named {shown([name for name in set(labels) if labels.count(name) > 1])}.",
+            f": more than one player is named {quoted_list([name for name in set(labels) if labels.count(name) > 1])}.",
         )
     return groups
 
@@ -103,7 +103,7 @@ def _refuse_split(names: Sequence[str], given: Sequence[Group], tied: Sequence[t
             if inside and outside:
                 raise OptionError(
                     Argument("players"),
-                    f": {group!r} takes {shown([names[j] for j in sorted(inside)])} but not {shown([names[j] for j in sorted(outside)])}, "
+                    f": {group!r} takes {quoted_list([names[j] for j in sorted(inside)])} but not {quoted_list([names[j] for j in sorted(outside)])}, "
                     "and the model mixes these columns before it reads them, so they can only be one player together.",
                 )
 

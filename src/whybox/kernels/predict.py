@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from whybox.data.table import Floats, Table
-from whybox.errors import NonFiniteError, UnsupportedModelError, shown
+from whybox.errors import NonFiniteError, UnsupportedModelError, quoted_list
 from whybox.kernels.tree_shap import predict
 from whybox.models.agreement import call_own_predict, compare_predictions
 from whybox.models.base import Model
@@ -13,10 +13,17 @@ from whybox.models.linear import Linear
 from whybox.models.mixed_rows import MAX_MIXED_ROWS, MixedRows, RowSample, mix_rows, sample_rows
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["advice", "agreement", "mixed_agreement", "raw", "sampled", "size"]
+__all__ = [
+    "compare_mixed_rows",
+    "compare_with_own_predict",
+    "mismatch_advice",
+    "raw_outputs",
+    "rounding_scale",
+    "sample_encoded_rows",
+]
 
 
-def raw(model: Model, X: Floats) -> Floats:
+def raw_outputs(model: Model, X: Floats) -> Floats:
     """Raw outputs of encoded rows, (rows, outputs).
 
     Raises:
@@ -25,7 +32,7 @@ def raw(model: Model, X: Floats) -> Floats:
     return model.raw(X) if isinstance(model, Linear) else predict(_forest(model), X)
 
 
-def size(model: Model, X: Floats) -> Floats:
+def rounding_scale(model: Model, X: Floats) -> Floats:
     """How large the summands can be, (outputs,) or (rows, outputs): the yardstick for rounding.
 
     Raises:
@@ -34,7 +41,7 @@ def size(model: Model, X: Floats) -> Floats:
     return model.rounding_scale(X) if isinstance(model, Linear) else _forest(model).rounding_scale
 
 
-def agreement(model: Model, table: Table, X: Floats, *, rows: str, row: str) -> float:
+def compare_with_own_predict(model: Model, table: Table, X: Floats, *, rows: str, row: str) -> float:
     """Compare our reading of encoded rows with the model's own predict; return the largest difference, zero where there is no own predict.
 
     Args:
@@ -49,17 +56,17 @@ def agreement(model: Model, table: Table, X: Floats, *, rows: str, row: str) -> 
     theirs = call_own_predict(own, table, what=rows)
     return compare_predictions(
         model,
-        raw(model, X),
+        raw_outputs(model, X),
         theirs,
         scale=own.scale,
         relative=own.relative_rounding,
-        rounding_scale=size(model, X),
+        rounding_scale=rounding_scale(model, X),
         what=row,
-        what_to_do=advice(model, table),
+        what_to_do=mismatch_advice(model, table),
     )[0]
 
 
-def sampled(model: Model, table: Table, weights: Floats | None = None) -> RowSample:
+def sample_encoded_rows(model: Model, table: Table, weights: Floats | None = None) -> RowSample:
     """Return some of a table's rows, those of weight zero left out, encoded; errors name rows of the whole.
 
     Raises:
@@ -73,11 +80,11 @@ def sampled(model: Model, table: Table, weights: Floats | None = None) -> RowSam
         raise error.at_row(None if error.row is None else int(at[error.row])) from None
 
 
-def mixed_agreement(model: Model, here: RowSample, there: RowSample | None) -> tuple[float, int]:
+def compare_mixed_rows(model: Model, explained: RowSample, background: RowSample | None) -> tuple[float, int]:
     """Compare our reading of mixed rows with the model's own predict; return the largest difference and how many rows were evaluated.
 
     Args:
-        here: rows explained. there: background rows; None: the rows explained are mixed with each other.
+        explained: rows explained. background: background rows; None: the rows explained are mixed with each other.
 
     Raises:
         ModelMismatchError: they differ by more than rounding; the message names a row and both numbers.
@@ -85,42 +92,42 @@ def mixed_agreement(model: Model, here: RowSample, there: RowSample | None) -> t
     """
     own, inputs = model.own_predict, model.inputs
     players = inputs.players()
-    if own is None or len(players) < 2 or (there is None and len(here.positions) < 2):
+    if own is None or len(players) < 2 or (background is None and len(explained.positions) < 2):
         return 0.0, 0
-    of = {j: p for p, members in enumerate(players) for j in members}
-    of_column = np.array([of[s[0]] if s else -1 for s in inputs.sources], dtype=np.int64)
-    worst, count, other = 0.0, 0, "row" if there is None else "the background's row"
-    for some in mix_rows(here, there or here, players, of_column, MAX_MIXED_ROWS):
+    player_of = {j: p for p, members in enumerate(players) for j in members}
+    player_of_column = np.array([player_of[s[0]] if s else -1 for s in inputs.sources], dtype=np.int64)
+    largest, count, other = 0.0, 0, "row" if background is None else "the background's row"
+    for mixed in mix_rows(explained, background or explained, players, player_of_column, MAX_MIXED_ROWS):
 
-        def what(i: int, some: MixedRows = some) -> str:
-            names = [here.table.names[j] for p in np.flatnonzero(some.from_donor[i]) for j in players[p]]
-            return f"row {some.row_positions[i]:,} with {shown(names)} of {other} {some.donor_positions[i]:,}"
+        def what(i: int, mixed: MixedRows = mixed) -> str:
+            names = [explained.table.names[j] for p in np.flatnonzero(mixed.from_donor[i]) for j in players[p]]
+            return f"row {mixed.row_positions[i]:,} with {quoted_list(names)} of {other} {mixed.donor_positions[i]:,}"
 
         difference, _ = compare_predictions(
             model,
-            raw(model, some.matrix),
-            call_own_predict(own, some.table, what="rows that mix two of these rows"),
+            raw_outputs(model, mixed.matrix),
+            call_own_predict(own, mixed.table, what="rows that mix two of these rows"),
             scale=own.scale,
             relative=own.relative_rounding,
-            rounding_scale=size(model, some.matrix),
+            rounding_scale=rounding_scale(model, mixed.matrix),
             what=what,
-            what_to_do=advice(model, some.table),
+            what_to_do=mismatch_advice(model, mixed.table),
         )
-        worst, count = max(worst, difference), count + len(some.table)
-    return worst, count
+        largest, count = max(largest, difference), count + len(mixed.table)
+    return largest, count
 
 
-def advice(model: Model, table: Table) -> str:
+def mismatch_advice(model: Model, table: Table) -> str:
     """What to do about a reading that differs from the model's own predict."""
-    found = []
+    hints = []
     if not model.inputs.encoder.is_elementwise:
-        found.append(
+        hints.append(
             "A step of the pipeline may read several columns together: wrap that step in a transformer class of your own, which is taken as one that mixes its columns."
         )
     if table.is_sparse:
         empty = "zero" if table.absent == 0.0 else "missing"
-        found.append(f"The rows are sparse, and an empty cell counts as {empty} here: try dense rows, X.toarray().")
-    return " ".join([*found, "Please report this model." if not found else "If that does not help, please report it."])
+        hints.append(f"The rows are sparse, and an empty cell counts as {empty} here: try dense rows, X.toarray().")
+    return " ".join([*hints, "Please report this model." if not hints else "If that does not help, please report it."])
 
 
 def _forest(model: Model) -> TreeEnsemble:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from whybox.errors import OptionError, shown
+from whybox.errors import OptionError, quoted_list
 
 __all__ = ["FAMILIES", "NEEDS", "MethodSpec", "Option"]
 
@@ -60,11 +60,11 @@ class MethodSpec:
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
             raise OptionError(
-                f"family={self.family!r} of method {self.id!r} is not known; families are {shown(FAMILIES)}."
+                f"family={self.family!r} of method {self.id!r} is not known; families are {quoted_list(FAMILIES)}."
             )
         for name in (*self.needs, *self.takes):
             if name not in NEEDS:
-                raise OptionError(f"method {self.id!r}: {name!r} is not among what methods need: {shown(NEEDS)}.")
+                raise OptionError(f"method {self.id!r}: {name!r} is not among what methods need: {quoted_list(NEEDS)}.")
         for name in (self.run, *(n for n in (self.options, self.plan) if n)):
             if name.count(":") != 1:
                 raise OptionError(f"method {self.id!r}: {name!r} must read 'module:name'.")

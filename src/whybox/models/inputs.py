@@ -12,7 +12,15 @@ import numpy.typing as npt
 
 from whybox.data.cells import representative_rows
 from whybox.data.table import Column, Floats, Table, align_columns, is_missing
-from whybox.errors import Argument, ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError, WhyboxError, shown
+from whybox.errors import (
+    Argument,
+    ColumnsError,
+    DtypeError,
+    NonFiniteError,
+    UnsupportedModelError,
+    WhyboxError,
+    quoted_list,
+)
 from whybox.models.categories import Vocabulary, category_key
 
 __all__ = ["Encoder", "Inputs", "NumberEncoder"]
@@ -92,7 +100,7 @@ class Inputs:
             raise ColumnsError(
                 Argument(what),
                 f" has {table.width} columns, the model was trained on {len(self.names)}",
-                f": {shown(self.names)}." if self.named else ". Pass the same columns in the same order.",
+                f": {quoted_list(self.names)}." if self.named else ". Pass the same columns in the same order.",
             )
         return (table if table.named else table.with_names(self.names)), ()
 
@@ -172,7 +180,7 @@ class Inputs:
             )
             wrong_columns = np.flatnonzero(~_same_columns(mixed, np.where(changed, encoded[donor], encoded)))
             if len(wrong_columns):
-                names = shown([self.names[i] for i in self.sources[wrong_columns[0]]])
+                names = quoted_list([self.names[i] for i in self.sources[wrong_columns[0]]])
                 raise UnsupportedModelError(
                     f"a step of the pipeline makes a model column of other columns than {names}, though by its structure it should come from no others. "
                     "Wrap that step so that whybox sees it as one that mixes its columns: any transformer class of your own is taken that way."
@@ -374,7 +382,7 @@ class NumberEncoder:
             return code
         if self.unseen_code is None:
             raise DtypeError(
-                f"column {column.name!r} holds the category {value!r}, which training did not have, and {self.library} refuses such values. Known: {shown(list(code_of))}."
+                f"column {column.name!r} holds the category {value!r}, which training did not have, and {self.library} refuses such values. Known: {quoted_list(list(code_of))}."
             )
         return self.unseen_code
 

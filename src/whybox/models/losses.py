@@ -15,10 +15,19 @@ from whybox.core.label_choice import matching_positions
 from whybox.data.cells import cell_key
 from whybox.data.series import is_missing
 from whybox.data.table import Floats
-from whybox.errors import Argument, InputError, OptionError, shown
+from whybox.errors import Argument, InputError, OptionError, quoted_list
 from whybox.models.links import Outputs
 
-__all__ = ["LOSSES", "Loss", "as_loss", "class_labels", "class_probabilities", "true_classes", "true_numbers"]
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "as_loss",
+    "class_labels",
+    "class_probabilities",
+    "one_value_a_row",
+    "true_classes",
+    "true_numbers",
+]
 
 Positions = npt.NDArray[np.int64]
 _LOSS_PATTERN: Final = re.compile(r"\s*([a-z_]+)\s*(?:\(\s*([^()]*?)\s*\)\s*)?")
@@ -200,7 +209,7 @@ def true_numbers(y: Any, rows: int | None = None) -> Floats:
     Raises:
         InputError: text, missing or infinite values, several columns, or another number of values.
     """
-    values = _one_a_row(y, rows)
+    values = one_value_a_row(y, rows)
     numbers = np.array([_number(value) for value in values.tolist()], dtype=np.float64)
     if (bad := ~np.isfinite(numbers)).any():
         raise InputError(Argument("y"), f" has {int(bad.sum()):,} missing or infinite values; leave those rows out.")
@@ -213,7 +222,7 @@ def _number(value: Any) -> float:
     except (TypeError, ValueError):
         raise InputError(
             Argument("y"),
-            f" holds {shown([value])}, but the model predicts numbers; give the numbers that it was trained on.",
+            f" holds {quoted_list([value])}, but the model predicts numbers; give the numbers that it was trained on.",
         ) from None
 
 
@@ -229,7 +238,7 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Posi
     Raises:
         InputError: missing values, a class that the model does not have or that could be two of them, several columns, or another number of values.
     """
-    values = _one_a_row(y, rows).tolist()
+    values = one_value_a_row(y, rows).tolist()
     missing = sum(map(is_missing, values))
     if missing:
         raise InputError(Argument("y"), f" has {missing:,} missing values; leave those rows out.")
@@ -241,7 +250,7 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Posi
         known = ", ".join(labels[:8]) + (" ..." if len(labels) > 8 else "")
         raise InputError(
             Argument("y"),
-            f" holds {shown(unknown, most=3)}, which are none of the model's classes ({known}). "
+            f" holds {quoted_list(unknown, most=3)}, which are none of the model's classes ({known}). "
             f"Encode it as the model was trained, for example as a column of {' and '.join(labels) if len(labels) < 4 else 'these values'}.",
         )
     several = [key for key, found in matches.items() if len(found) > 1]
@@ -249,7 +258,7 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Posi
         value, found = different[several[0]], matches[several[0]]
         raise InputError(
             Argument("y"),
-            f" holds {value!r}, which could be any of the model's classes {shown([labels[i] for i in found])}; write the class as text.",
+            f" holds {value!r}, which could be any of the model's classes {quoted_list([labels[i] for i in found])}; write the class as text.",
         )
     return np.array([matches[key][0] for key in keys], dtype=np.int64)
 
@@ -261,7 +270,12 @@ def _matching(value: Any, labels: Sequence[str]) -> list[int]:
     return matching_positions(_TRUTH_AS_TEXT[value], labels)
 
 
-def _one_a_row(y: Any, rows: int | None) -> npt.NDArray[np.object_]:
+def one_value_a_row(y: Any, rows: int | None) -> npt.NDArray[np.object_]:
+    """Return the truth as objects, (rows,), unchanged.
+
+    Raises:
+        InputError: several columns, or another number of values than `rows`.
+    """
     values = np.asarray(y, dtype=object)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]

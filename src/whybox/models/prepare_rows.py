@@ -11,7 +11,7 @@ import numpy as np
 
 from whybox.data.series import same_codes
 from whybox.data.table import Column, Table, as_table, is_missing
-from whybox.errors import Argument, ColumnsError, DtypeError, shown
+from whybox.errors import Argument, ColumnsError, DtypeError, quoted_list
 from whybox.models.base import Model
 from whybox.models.categories import AMBIGUOUS, UnseenCategories, Vocabulary
 from whybox.models.inputs import Inputs
@@ -64,7 +64,7 @@ class PreparedRows:
         a, b = self.given_names, other.given_names
         if self.by_position and other.by_position and a != b and set(a) == set(b):
             raise ColumnsError(
-                f"the model knows no column names, and the background has the same columns as the rows in another order ({shown(b)}; the rows: {shown(a)}). "
+                f"the model knows no column names, and the background has the same columns as the rows in another order ({quoted_list(b)}; the rows: {quoted_list(a)}). "
                 "Put both in the order of training."
             )
         self.check_codes_agree(other.category_lists, "in the background")
@@ -79,7 +79,7 @@ class PreparedRows:
             if not same_codes(self.category_lists[i], lists[i]):
                 raise DtypeError(
                     f"column {self.table.names[i]!r}: the model stores no category names and reads the codes of the data's own list of categories, but that is "
-                    f"{shown(lists[i])} {where} and {shown(self.category_lists[i])} in the rows. {_HOW_TO_GIVE_ONE_LIST}"
+                    f"{quoted_list(lists[i])} {where} and {quoted_list(self.category_lists[i])} in the rows. {_HOW_TO_GIVE_ONE_LIST}"
                 )
 
 
@@ -126,7 +126,7 @@ def prepare_rows(model: Model, data: Any, *, what: str = "X") -> PreparedRows:
         if unseen_counts:
             unseen[table.names[i]] = UnseenCategories.from_counts(unseen_counts, complete=vocabulary.is_complete)
     notes += [
-        f"The model stores no category names for {table.names[i]!r}; its codes are those of the data's own list: {shown(categories)}."
+        f"The model stores no category names for {table.names[i]!r}; its codes are those of the data's own list: {quoted_list(categories)}."
         for i, categories in lists.items()
     ]
     return PreparedRows(table, given_table.names if given_table.named else (), by_position, unseen, lists, tuple(notes))
@@ -153,7 +153,7 @@ def _taken_by_position(inputs: Inputs, table: Table, what: str) -> bool:
                 "the model takes columns by position, but those of ",
                 Argument(what),
                 f" stand in another order than their names say: column {position} is {table.names[position]!r} where {names[position]!r} "
-                f"belongs. Put them in that order: {shown(names)}.",
+                f"belongs. Put them in that order: {quoted_list(names)}.",
             )
     return True
 
@@ -178,7 +178,7 @@ def _category_list(table: Table, position: int, what: str) -> dict[int, tuple[An
             f"column {column.name!r} of ",
             Argument(what),
             ": the model stores no category names and reads the codes of the data's own list of categories, but this column has no list "
-            f"that holds for all its rows (its codes count the categories as they were met: {shown(column.categories)}). {_HOW_TO_GIVE_ONE_LIST}",
+            f"that holds for all its rows (its codes count the categories as they were met: {quoted_list(column.categories)}). {_HOW_TO_GIVE_ONE_LIST}",
         )
     return {position: column.categories}
 
@@ -283,5 +283,5 @@ def _describe_type(value: Any) -> str:
 
 
 def _describe_training_type(vocabulary: Vocabulary) -> str:
-    examples = shown(list(vocabulary.categories or ()), 3)
+    examples = quoted_list(list(vocabulary.categories or ()), 3)
     return f"{'text' if vocabulary.is_text else 'numbers'}{f' ({examples})' if examples else ''}"

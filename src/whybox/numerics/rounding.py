@@ -11,16 +11,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SINGLE", "floor", "ratio", "relative", "varies"]
+__all__ = ["FLOAT32_ROUNDING", "ratio_above_rounding", "relative_size", "rounding_floor", "varies"]
 
 Floats = npt.NDArray[np.float64]
 
-SPREAD: Final = 1e-9  # of the predictions' standard deviation: too little to mean anything
-DOUBLE: Final = 1e-12  # of their size, where they were computed in float64: rounding, added up over many trees and rows
-SINGLE: Final = 1e-6  # of their size, where they were computed in float32
+NEGLIGIBLE_SPREAD: Final = 1e-9  # of the predictions' standard deviation: too little to mean anything
+FLOAT64_ROUNDING: Final = (
+    1e-12  # of their size, where they were computed in float64: rounding, added up over many trees and rows
+)
+FLOAT32_ROUNDING: Final = 1e-6  # of their size, where they were computed in float32
 
 
-def floor(values: npt.ArrayLike, weights: Floats | None = None, *, size: npt.ArrayLike = 0.0) -> Floats:
+def rounding_floor(values: npt.ArrayLike, weights: Floats | None = None, *, size: npt.ArrayLike = 0.0) -> Floats:
     """Return the largest standard deviation, over rows, that is not more than rounding beside these predictions.
 
     Predictions that are float32 numbers, and not whole numbers, are taken to have been computed in float32.
@@ -43,8 +45,8 @@ def floor(values: npt.ArrayLike, weights: Floats | None = None, *, size: npt.Arr
     middle = (mass * (x / unit)).sum(axis=0) / total
     spread = np.sqrt((mass * (x / unit - middle) ** 2).sum(axis=0) / total)
     height = np.sqrt((mass * (x / unit) ** 2).sum(axis=0) / total)
-    eps = np.where(_single(x), SINGLE, DOUBLE)
-    return np.asarray(np.maximum(unit * np.maximum(SPREAD * spread, eps * height), eps * np.asarray(size)))
+    eps = np.where(_single(x), FLOAT32_ROUNDING, FLOAT64_ROUNDING)
+    return np.asarray(np.maximum(unit * np.maximum(NEGLIGIBLE_SPREAD * spread, eps * height), eps * np.asarray(size)))
 
 
 def _single(x: Floats) -> npt.NDArray[np.bool_]:
@@ -54,16 +56,18 @@ def _single(x: Floats) -> npt.NDArray[np.bool_]:
     return np.asarray(same & ~(x == np.rint(x)).all(axis=0))
 
 
-def ratio(part: npt.ArrayLike, whole: npt.ArrayLike, least: npt.ArrayLike, otherwise: float = 0.0) -> Floats:
+def ratio_above_rounding(
+    part: npt.ArrayLike, whole: npt.ArrayLike, least: npt.ArrayLike, otherwise: float = 0.0
+) -> Floats:
     """Return ``part / whole``, and `otherwise` where the whole is not above `least`, what rounding explains of it."""
     a, b, c = np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in (part, whole, least)))
     return np.asarray(np.divide(a, b, out=np.full(a.shape, otherwise), where=np.abs(b) > c))
 
 
-def relative(part: npt.ArrayLike, size: npt.ArrayLike, least: npt.ArrayLike) -> Floats:
+def relative_size(part: npt.ArrayLike, size: npt.ArrayLike, least: npt.ArrayLike) -> Floats:
     """Return how large a part is beside a size, or beside `least`, what rounding explains of the size, where that is more; 0 where both are 0."""
     a, b = np.asarray(part, dtype=np.float64), np.maximum(np.abs(size), least)
-    return ratio(a, b, 0.0)
+    return ratio_above_rounding(a, b, 0.0)
 
 
 def varies(values: npt.ArrayLike, weights: Floats | None = None) -> bool:
@@ -75,4 +79,4 @@ def varies(values: npt.ArrayLike, weights: Floats | None = None) -> bool:
     share = np.full(len(x), 1.0 / len(x)) if weights is None else weights / weights.sum()
     unit = float(np.abs(x).max()) or 1.0
     x = x / unit
-    return bool(np.sqrt(share @ (x - share @ x) ** 2) > floor(x, share))
+    return bool(np.sqrt(share @ (x - share @ x) ** 2) > rounding_floor(x, share))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
-from whybox.numerics.rounding import floor, varies
+from whybox.numerics.rounding import rounding_floor, varies
 
 __all__ = [
     "RunningMoments",
@@ -60,7 +60,7 @@ def _without_rounding(values: Sequence[float]) -> npt.NDArray[np.int64]:
     x = np.asarray(values, dtype=np.float64)
     order = np.argsort(x, kind="stable")
     places = np.zeros(len(x), dtype=np.int64)
-    places[order[1:]] = np.cumsum(np.diff(x[order]) > floor(x))
+    places[order[1:]] = np.cumsum(np.diff(x[order]) > rounding_floor(x))
     return places
 
 

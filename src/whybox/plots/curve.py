@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
-from whybox.explanation.axis_points import with_plain_durations, words
+from whybox.explanation.axis_points import point_labels, with_plain_durations
 from whybox.explanation.feature_values import as_numbers
 from whybox.explanation.html import number
 from whybox.plots.style import (
@@ -128,7 +128,7 @@ def _what(e: Explanation) -> str:
 def _places(points: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], list[str] | None]:
     """Return where points stand, and for categories their words; numbers and dates keep their values, missing as NaN or NaT."""
     if points.dtype.kind == "O":
-        return np.arange(len(points), dtype=np.float64), list(words(points))
+        return np.arange(len(points), dtype=np.float64), list(point_labels(points))
     return points if points.dtype.kind in "mM" else points.astype(np.float64), None
 
 
@@ -143,7 +143,7 @@ def _dates() -> Any:
     return import_module("matplotlib.dates")
 
 
-def _gap(place: npt.NDArray[Any]) -> Any:
+def _missing_place(place: npt.NDArray[Any]) -> Any:
     """Where the missing value is drawn: left of all others."""
     known = place[_known(place)]
     if not len(known):
@@ -178,7 +178,7 @@ def _lines(ax: Axes, e: Explanation, place: npt.NDArray[Any]) -> None:
             low, high = values - INTERVAL_FACTOR * error, values + INTERVAL_FACTOR * error
             ax.fill_between(place[known], low[known], high[known], color=color, alpha=0.18, linewidth=0, zorder=2)
         if not known.all():
-            at = _gap(place)
+            at = _missing_place(place)
             bar = None if error is None else INTERVAL_FACTOR * error[~known]
             ax.errorbar([at], values[~known], yerr=bar, fmt="o", color=color, markersize=5, elinewidth=1.4, zorder=3)
 
@@ -220,7 +220,7 @@ def _individual(ax: Axes, e: Explanation, place: npt.NDArray[Any], color: Any, *
     mean = (w / w.sum()) @ e.values
     ax.plot(place[known], mean[known], color=ink(), linewidth=2.0, zorder=3, label="mean")
     if not known.all():
-        at = _gap(place)
+        at = _missing_place(place)
         points = e.values[rows][:, ~known].ravel()
         ax.scatter([at] * len(points), points, s=7, c=shades, alpha=faint, linewidths=0, rasterized=True, zorder=2)
         ax.plot([at], mean[~known], "o", color=ink(), markersize=5, zorder=3)
@@ -293,7 +293,7 @@ def _number_axis(ax: Axes, e: Explanation, place: npt.NDArray[Any]) -> None:
     known = _known(place)
     if known.all() or not known.any():
         return
-    at, low, high = _gap(place), place[known].min(), place[known].max()
+    at, low, high = _missing_place(place), place[known].min(), place[known].max()
     half = (low - at) * 0.4 if place.dtype.kind not in "mM" else (low - at) // 3
     ax.axvspan(at - half, at + half, color=muted(0.1), linewidth=0, zorder=0)
     if place.dtype.kind in "mM":
@@ -338,7 +338,7 @@ def _data_below(ax: Axes, e: Explanation, place: npt.NDArray[Any], *, bars: bool
         ax.bar(x[:-1], tall, width=np.diff(x), align="edge", color=muted(0.25), transform=below, zorder=0)
         known = _known(place)
         if not known.all() and "share" in e.extras and place.dtype.kind != "M":
-            at, span = _gap(place), float(place[known].max() - place[known].min()) if known.any() else 1.0
+            at, span = _missing_place(place), float(place[known].max() - place[known].min()) if known.any() else 1.0
             share = e.extras["share"][1]
             ax.bar(
                 [at],

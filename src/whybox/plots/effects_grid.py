@@ -80,7 +80,7 @@ def grid(
             frameon=False,
             fontsize="small",
         )
-    said = effects[names[0]].evidence.caution
-    if said:
-        figure.supxlabel(short(said, 160), fontsize="small")
+    caution = effects[names[0]].evidence.caution
+    if caution:
+        figure.supxlabel(short(caution, 160), fontsize="small")
     return np.array([at for at, _ in drawn], dtype=object)

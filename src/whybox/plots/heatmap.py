@@ -111,8 +111,8 @@ def _line(ax: Axes, prediction: npt.NDArray[np.float64]) -> None:
 
 def _pairs(e: Explanation, most: int, ax: Axes | None, title: str | None) -> Axes:
     """Draw both halves of each interaction together; main effects, which would outshine them, are left out."""
-    whole = e.kind == "interaction_size"  # not in halves
-    size = (1 if whole else 2) * (np.abs(e.values).mean(axis=0) if "row" in e.dims else np.abs(e.values))
+    is_size = e.kind == "interaction_size"  # not in halves
+    size = (1 if is_size else 2) * (np.abs(e.values).mean(axis=0) if "row" in e.dims else np.abs(e.values))
     np.fill_diagonal(size, 0.0)
     order = np.argsort(-size.sum(axis=1), kind="stable")[:most]
     table = np.ma.masked_array(size[np.ix_(order, order)], np.eye(len(order), dtype=bool))
@@ -128,7 +128,7 @@ def _pairs(e: Explanation, most: int, ax: Axes | None, title: str | None) -> Axe
     _finish(
         ax,
         image,
-        f"{'size of the interaction' if whole else 'mean |interaction|'} ({unit(e)})",
+        f"{'size of the interaction' if is_size else 'mean |interaction|'} ({unit(e)})",
         title
         if title is not None
         else f"Interactions{about(e)}" + (f" (top {len(names)} of {len(size)})" if left else ""),

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from whybox.explanation.explanation import Explanation
 
 __all__ = [
-    "beneath",
     "beside",
+    "cut_note",
     "legend_of",
     "narrow_title",
     "of_row",
     "overlay",
     "picture_of",
     "scale",
-    "tints",
     "title_of",
+    "word_colors",
     "words",
 ]
 
@@ -103,7 +103,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     )
     if bar:
         _bar(ax, shown, e, colours, (low, limit), beyond)
-    ax.set_xlabel(beneath(values, beyond), fontsize="x-small", loc="left")
+    ax.set_xlabel(cut_note(values, beyond), fontsize="x-small", loc="left")
     ax.set_xticks([])
     ax.set_yticks([])
     for side in ax.spines.values():
@@ -351,7 +351,7 @@ def words(
     return ax
 
 
-def tints(e: Explanation) -> list[str]:
+def word_colors(e: Explanation) -> list[str]:
     """Return the CSS colour of each token or word of one row, transparent at 0, so that text is readable on it on light and dark pages."""
     from matplotlib.colors import to_rgb
 
@@ -391,7 +391,7 @@ def _lay_out(texts: Sequence[str], present: npt.NDArray[np.bool_]) -> tuple[list
     return positions, y + 1
 
 
-def beneath(values: Floats, beyond: float) -> str:
+def cut_note(values: Floats, beyond: float) -> str:
     """Text below a map: that it is 0 everywhere, or how much of it lies beyond the colours; else empty."""
     if not values.any():
         return "the map is 0 everywhere"

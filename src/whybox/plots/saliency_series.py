@@ -11,7 +11,7 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.explanation.html import number
-from whybox.plots.saliency_image import beneath, of_row, overlay, scale, title_of, words
+from whybox.plots.saliency_image import cut_note, of_row, overlay, scale, title_of, words
 from whybox.plots.style import NEGATIVE, POSITIVE, axes, ink, name_of, thousands, tidy
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def track(
     bar.set_label("\n".join(wrap(e.units, 14)), color=ink(), fontsize="x-small")
     bar.locator = _few_ticks()
     bar.update_ticks()
-    remark = beneath(values, beyond)
+    remark = cut_note(values, beyond)
     ax.set_xlabel("time" + (f"; {remark}" if remark else ""), fontsize="small")
     ax.set_title(title if title is not None else title_of(e), loc="left", fontsize="medium")
     tidy(ax, grid=None)

@@ -114,10 +114,10 @@ def _place(ax: Axes, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float 
     x = np.where(np.isfinite(values), values, np.nan)
     if not np.isnan(x).any():
         return x, None
-    known = x[~np.isnan(x)]
-    if not len(known):
+    finite = x[~np.isnan(x)]
+    if not len(finite):
         return np.zeros(len(x)), 0.0
-    missing = float(known.min() - 0.14 * max(float(np.ptp(known)), 1e-12))
+    missing = float(finite.min() - 0.14 * max(float(np.ptp(finite)), 1e-12))
     return np.where(np.isnan(x), missing, x), missing
 
 
@@ -174,9 +174,11 @@ def _shades(
     picked = values[rows]
     color = scaled(picked)
     if color is not None:
-        known = picked[np.isfinite(picked)] if picked.dtype.kind == "f" else picked
+        finite = picked[np.isfinite(picked)] if picked.dtype.kind == "f" else picked
         low, high = (
-            (float(v) for v in np.percentile(known, [5, 95])) if picked.dtype.kind == "f" and len(known) else (0.0, 1.0)
+            (float(v) for v in np.percentile(finite, [5, 95]))
+            if picked.dtype.kind == "f" and len(finite)
+            else (0.0, 1.0)
         )
         return colormap()(np.ma.masked_invalid(color)), (low, high)
     common, counts = np.unique([str(v) for v in picked if v is not None], return_counts=True)

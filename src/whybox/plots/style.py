@@ -124,8 +124,11 @@ def distinct(names: tuple[str, ...], longest: int = MAX_LABEL_LENGTH) -> dict[st
         alike.setdefault(label, []).append(name)
     for group in (g for g in alike.values() if len(g) > 1):
         most = max(len(lines[n]) for n in group)
-        here = [lines[n] for n in group]
-        at = next((i for i, signs in enumerate(zip(*here, strict=False)) if len(set(signs)) > 1), min(map(len, here)))
+        group_lines = [lines[n] for n in group]
+        at = next(
+            (i for i, signs in enumerate(zip(*group_lines, strict=False)) if len(set(signs)) > 1),
+            min(map(len, group_lines)),
+        )
         for room in range(longest, 2 * most + longest, 4):
             out.update({n: short(_window(lines[n], at, room), most + 2) for n in group})
             if len({out[n] for n in group}) == len(group) or room > 2 * most:

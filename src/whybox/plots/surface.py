@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from whybox.explanation.axis_points import words
+from whybox.explanation.axis_points import point_labels
 from whybox.plots.style import about, axes, distinct, diverging, ink, muted, short, thousands, unit
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def surface(e: Explanation, *, ax: Axes | None = None, title: str | None = None)
 def _axis(points: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], list[str] | None]:
     """Return places, which points they are, and words for categories; numbers with a missing value among them are set out as words."""
     if points.dtype.kind == "O":
-        return np.arange(len(points), dtype=np.float64), np.arange(len(points)), list(words(points))
+        return np.arange(len(points), dtype=np.float64), np.arange(len(points)), list(point_labels(points))
     if points.dtype.kind in "mM":
         known = np.flatnonzero(~np.isnat(points))
         return points[known], known, None

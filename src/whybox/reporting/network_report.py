@@ -72,17 +72,17 @@ def network_report(  # noqa: PLR0913  # all options of a report
         )
     reading = reading or ReadingOptions()
     options = {"output_names": output_names, "seed": seed, **reading.changed()}
-    shown = _maps(net, inputs, output, background, methods, options)
-    first = shown[0].e
+    method_maps = _maps_of_methods(net, inputs, output, background, methods, options)
+    first = method_maps[0].e
     about = [
-        ("asked", "What was explained", _explained(shown[0])),
-        ("maps", "Where it looks", saliency_maps_section(shown, ROWS_DRAWN)),
+        ("asked", "What was explained", _explained(method_maps[0])),
+        ("maps", "Where it looks", saliency_maps_section(method_maps, ROWS_DRAWN)),
         (
             "checks",
             "Do the maps hold?",
-            _check_results(shown, net, checks, output if callable(output) else None, reading, seed),
+            _checks_of_methods(method_maps, net, checks, output if callable(output) else None, reading, seed),
         ),
-        ("evidence", "Evidence", "".join(_evidence(s.e) for s in shown)),
+        ("evidence", "Evidence", "".join(_evidence_block(s.e) for s in method_maps)),
     ]
     html = page(
         title or f"Where {first.evidence.model.split(' (')[0]} looks",
@@ -91,10 +91,10 @@ def network_report(  # noqa: PLR0913  # all options of a report
     )
     with atomic_write(path) as part:
         part.write_text(html, encoding="utf-8")
-    return shown[0].result
+    return method_maps[0].answer
 
 
-def _maps(
+def _maps_of_methods(
     net: Any, inputs: Any, output: Any, background: Any, methods: Sequence[str] | None, options: Mapping[str, Any]
 ) -> list[MethodMaps]:
     """The maps of each method; a default method that the network does not support is left out."""
@@ -133,8 +133,8 @@ def _input_names(inputs: Any) -> tuple[str, ...]:
     return tuple(f"input {k}" for k in range(len(inputs))) if isinstance(inputs, tuple) else ("input",)
 
 
-def _explained(shown: MethodMaps) -> str:
-    e = shown.e
+def _explained(maps_of_method: MethodMaps) -> str:
+    e = maps_of_method.e
     names = [str(n) for n in e.coords.get("output", ())]
     about = (
         f"output {names[0]}"
@@ -144,9 +144,9 @@ def _explained(shown: MethodMaps) -> str:
         else "its only output"
     )
     maps = (
-        "; ".join(f"a map of {name} has {_size(part)}" for name, part in shown.by_input.items())
-        if shown.several
-        else f"a map has {_size(e)}"
+        "; ".join(f"a map of {name} has {_map_size(part)}" for name, part in maps_of_method.by_input.items())
+        if maps_of_method.several
+        else f"a map has {_map_size(e)}"
     )
     return (
         f"<p>{escape(e.evidence.model)}. Explained: {escape(about)}, for {len(e):,} row{'s' if len(e) != 1 else ''}; {escape(maps)}.</p>"
@@ -155,15 +155,15 @@ def _explained(shown: MethodMaps) -> str:
     )
 
 
-def _size(e: Explanation) -> str:
+def _map_size(e: Explanation) -> str:
     axes = list(zip(e.dims[1:], e.shape[1:], strict=True))
     if len(axes) > 1 or axes[0][0] == "time":
         return " x ".join(f"{n:,}" for _, n in axes) + " positions (" + ", ".join(d for d, _ in axes) + ")"
     return f"{axes[0][1]:,} {axes[0][0]}{'s' if axes[0][1] != 1 else ''}"
 
 
-def _check_results(
-    shown: Sequence[MethodMaps],
+def _checks_of_methods(
+    method_maps: Sequence[MethodMaps],
     net: Any,
     requested: Sequence[str] | str | None,
     function: Any,
@@ -172,13 +172,13 @@ def _check_results(
 ) -> str:
     """The checks of each method, all its inputs together, and which checks were left out."""
     parts, row_bytes = [], 0
-    with progress_counter(len(shown), description="checks", unit="methods") as done:
-        for s in shown:
+    with progress_counter(len(method_maps), description="checks", unit="methods") as done:
+        for s in method_maps:
             if requested is None:
                 row_bytes = row_bytes or bytes_per_row(net, s.inputs, reading)
             plan = requested_checks(requested) if requested is not None else choose_checks(s.e, row_bytes)
             results = check(
-                s.result, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=seed,
+                s.answer, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=seed,
                 **reading.changed("tokenizer"),
             )  # fmt: skip
             parts.append(_check_table(s, results, plan))
@@ -207,7 +207,7 @@ def _check_table(s: MethodMaps, results: Checks, plan: CheckChoice) -> str:
     )
 
 
-def _evidence(e: Explanation) -> str:
+def _evidence_block(e: Explanation) -> str:
     shown = [key for key in LINES if key != "seconds"]  # of this run only; the page depends on the numbers alone
     lines = e.evidence.lines(*shown)
     return f"<h3>{escape(e.evidence.method)}</h3>" + table(("What", "Is"), lines, text=(1,))

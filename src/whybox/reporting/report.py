@@ -16,10 +16,11 @@ from whybox.core.atomic_write import atomic_write
 from whybox.data.table import Table, as_table
 from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
-from whybox.kernels.predict import raw
+from whybox.kernels.predict import raw_outputs
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.saliency.options import ReadingOptions
 from whybox.models.base import Model
+from whybox.models.losses import one_value_a_row
 from whybox.models.registry import as_model
 from whybox.reporting.contents import SECTIONS, Section
 from whybox.reporting.facts import ReportData
@@ -174,14 +175,11 @@ def _truth(table: Table, y: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
         if y not in table.names:
             raise OptionError(Argument("y", y), " is not a column of the rows.", known=table.names)
         return table.column(table.names.index(y)).objects(), y
-    values = np.asarray(y, dtype=object).reshape(-1)
-    if len(values) != len(table):
-        raise InputError(Argument("y"), f" has {len(values)} values for {len(table)} rows.")
     name = getattr(y, "name", None)
-    return values, None if name is None else str(name)
+    return one_value_a_row(y, len(table)), None if name is None else str(name)
 
 
 def _performance(model: Model, explanation: Explanation, truth: npt.NDArray[Any]) -> Performance | None:
     assert explanation.data is not None  # noqa: S101  # explanations of rows keep them
     blocks = [model.inputs.matrix_of_block(block, start) for start, block in explanation.data.blocks(65536)]
-    return measure(model, np.concatenate([raw(model, b) for b in blocks]), truth)
+    return measure(model, np.concatenate([raw_outputs(model, b) for b in blocks]), truth)

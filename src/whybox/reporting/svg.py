@@ -74,7 +74,7 @@ def folded(drawn: str, description: str, table: str) -> str:
     )
 
 
-def _svg(draw: Callable[[], Axes], said: str, dpi: int) -> str:
+def _svg(draw: Callable[[], Axes], description: str, dpi: int) -> str:
     import matplotlib as mpl
 
     mpl.use("agg", force=False)
@@ -88,7 +88,7 @@ def _svg(draw: Callable[[], Axes], said: str, dpi: int) -> str:
         drawing.savefig(buffer, format="svg", dpi=dpi, transparent=True, metadata={"Date": None, "Creator": None})
         plt.close(drawing)
     svg = _follow_page(buffer.getvalue())
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(said, quote=True)}" ', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(description, quote=True)}" ', 1)
 
 
 def _follow_page(svg: str) -> str:

@@ -13,7 +13,7 @@ from whybox.adapters.files.strict_document import CheckedNode, parse_json
 from whybox.adapters.files.ubjson import parse_ubjson
 from whybox.adapters.verification.verify import Domain, verify_linear, verify_trees
 from whybox.data.table import Floats
-from whybox.errors import Argument, MissingDependencyError, ModelFileError, UntrustedPickleError, shown
+from whybox.errors import Argument, MissingDependencyError, ModelFileError, UntrustedPickleError, quoted_list
 from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
@@ -111,7 +111,7 @@ def _read_json(path: Path, data: bytes) -> Model:
             f"{path.name} looks like LightGBM's dump_model, which drops what predict needs; save the model with booster.save_model('model.txt')."
         )
     raise ModelFileError(
-        f"{path.name} is JSON, but neither an XGBoost nor a CatBoost model (it begins with {shown(list(doc.value), 4)})."
+        f"{path.name} is JSON, but neither an XGBoost nor a CatBoost model (it begins with {quoted_list(list(doc.value), 4)})."
     )
 
 
@@ -175,8 +175,8 @@ def _read_skops(path: Path, data: bytes) -> Any:
         foreign_types = [t for t in types if not t.startswith(_SKOPS_ALLOWED_PREFIXES)]
         if foreign_types:
             raise ModelFileError(
-                f"{path.name} holds types that are not on the allow-list: {shown(foreign_types)}. Models of other libraries inside a skops file reach those libraries' native "
-                "loaders; save them in their own format (XGBoost .json, LightGBM .txt, CatBoost .json)."
+                f"{path.name} holds types that are not on the allow-list: {quoted_list(foreign_types)}. "
+                "Models of other libraries inside a skops file reach those libraries' native loaders; save them in their own format (XGBoost .json, LightGBM .txt, CatBoost .json)."
             )
         return io.load(path, trusted=types)
     except ModelFileError:
@@ -212,7 +212,7 @@ def _read_pickle(path: Path, data: bytes, trusted: bool) -> Any:
     if not trusted:
         imported_names = _imported_names(data)
         raise UntrustedPickleError(
-            f"{path.name} is a pickle or joblib file, and reading one runs whatever code is in it{f' (it names {shown(imported_names, 6)})' if imported_names else ''}"
+            f"{path.name} is a pickle or joblib file, and reading one runs whatever code is in it{f' (it names {quoted_list(imported_names, 6)})' if imported_names else ''}"
             ". If you made it yourself or trust who did, say so: ",
             Argument("trust_pickle", True),
             ". Safer: save the model in its library's own format (XGBoost .json, LightGBM .txt, CatBoost .json) or with skops.",

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import ModelFileError, UnknownFieldError, did_you_mean, shown
+from whybox.errors import ModelFileError, UnknownFieldError, did_you_mean, quoted_list
 
 __all__ = ["CheckedNode", "parse_json", "parse_plain_number", "parse_plain_numbers", "read_concatenated"]
 
@@ -80,11 +80,11 @@ class CheckedNode:
             self.fail(f"an object was expected, not {type(self.value).__name__},")
         missing = [k for k in required if k not in self.value]
         if missing:
-            self.fail(f"{shown(missing)} missing")
+            self.fail(f"{quoted_list(missing)} missing")
         unknown = [k for k in self.value if k not in required and k not in optional]
         if unknown:
             raise UnknownFieldError(
-                f"the model carries {shown(unknown)} at {self.path}, which this version of whybox does not know, so it could mean other predictions."
+                f"the model carries {quoted_list(unknown)} at {self.path}, which this version of whybox does not know, so it could mean other predictions."
                 f"{did_you_mean(unknown[0], [*required, *optional]) if len(unknown) == 1 else ''} Update whybox, or report the file."
             )
         return {k: CheckedNode(v, f"{self.path}.{k}") for k, v in self.value.items()}
@@ -210,6 +210,6 @@ def _fields_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) != len(pairs):
         names = [k for k, _ in pairs]
         raise ModelFileError(
-            f"the model file names {shown([n for n in set(names) if names.count(n) > 1])} twice in one object."
+            f"the model file names {quoted_list([n for n in set(names) if names.count(n) > 1])} twice in one object."
         )
     return fields

@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from whybox.data.table import Floats, Table
-from whybox.errors import DtypeError, ModelFileError, shown
+from whybox.errors import DtypeError, ModelFileError, quoted_list
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Encoder, NumberEncoder
 
@@ -68,7 +68,7 @@ class EncoderByDtype(Encoder):
         if len(positions) != len(self.category_lists):
             raise DtypeError(
                 f"the model was trained with {len(self.category_lists)} columns of categorical dtype, these rows have {len(positions)} "
-                f"({shown([table.names[i] for i in positions])}). "
+                f"({quoted_list([table.names[i] for i in positions])}). "
                 "Give the columns the dtypes they had in training."
             )
         return replace(self.number_encoder, categories=dict(zip(positions, self.category_lists, strict=True)))(table)

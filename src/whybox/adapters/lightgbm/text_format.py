@@ -12,7 +12,7 @@ import numpy.typing as npt
 from whybox.adapters.files.strict_document import CheckedNode, parse_plain_number, parse_plain_numbers
 from whybox.adapters.lightgbm.encoders import encoder_from_text
 from whybox.data.table import Floats
-from whybox.errors import ModelFileError, UnknownFieldError, shown
+from whybox.errors import ModelFileError, UnknownFieldError, quoted_list
 from whybox.models.inputs import Inputs
 from whybox.models.links import Link, Outputs
 from whybox.models.trees import (
@@ -135,7 +135,7 @@ def _split_sections(text: str) -> tuple[dict[str, str], list[dict[str, str]], st
     header = _parse_fields(header_text.split("\n")[1:], _HEADER_KEYS, "the header")
     if header.get("version") not in TEXT_VERSIONS:
         raise ModelFileError(
-            f"the model's format is {header.get('version', 'not given')!r}; this version of whybox reads {shown(TEXT_VERSIONS)}."
+            f"the model's format is {header.get('version', 'not given')!r}; this version of whybox reads {quoted_list(TEXT_VERSIONS)}."
         )
     sizes = (
         CheckedNode(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from whybox.adapters.sklearn import boosting, ensembles, pipeline, trees
 from whybox.adapters.sklearn.assemble import UnverifiedModel, verify_and_attach
-from whybox.errors import UnsupportedModelError, shown
+from whybox.errors import UnsupportedModelError, quoted_list
 from whybox.models.base import Model
 from whybox.models.blackbox import RawScores
 from whybox.models.registry import as_model
@@ -71,7 +71,7 @@ def adapt(estimator: Any) -> Model:
         if cls.__name__ in _REASONS:
             raise UnsupportedModelError(f"{cls.__name__} cannot be explained exactly: {_REASONS[cls.__name__]}.")
     raise UnsupportedModelError(
-        f"{type(estimator).__name__} is not a tree model this version explains. It explains: {shown([*_READERS, *_WRAPPERS], most=40)}."
+        f"{type(estimator).__name__} is not a tree model this version explains. It explains: {quoted_list([*_READERS, *_WRAPPERS], most=40)}."
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.data.table import Column, Floats, Table, is_missing
-from whybox.errors import DtypeError, shown
+from whybox.errors import DtypeError, quoted_list
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Encoder, NumberEncoder
 
@@ -75,7 +75,7 @@ class DamagedNamesEncoder(Encoder):
         uncertain = sorted({str(v) for v in given if not is_missing(v) and v not in certain})
         if uncertain:
             raise DtypeError(
-                f"column {column.name!r} holds {shown(uncertain, most=4)}, which cannot be matched with the model's categories: {_damage_message(stored)} "
+                f"column {column.name!r} holds {quoted_list(uncertain, most=4)}, which cannot be matched with the model's categories: {_damage_message(stored)} "
                 "Pass a frame whose column has the very categories of the "
                 f"training column in their order (its pandas Categorical dtype), or {_REMEDY}."
             )
@@ -87,9 +87,7 @@ _REMEDY: Final = "train again with XGBoost 3.4 or newer, or with ASCII names"
 
 def _damage_message(stored: tuple[Any, ...]) -> str:
     pieces = [str(n).encode("utf-8", "surrogateescape").decode("utf-8", "replace") for n in stored]
-    return (
-        f"XGBoost before 3.4 damages category names beyond ASCII when it stores them (here: {shown(pieces, most=4)})."
-    )
+    return f"XGBoost before 3.4 damages category names beyond ASCII when it stores them (here: {quoted_list(pieces, most=4)})."
 
 
 def _refuse_ambiguous_names(column: Column, stored: tuple[Any, ...]) -> None:

@@ -31,8 +31,8 @@ class Feature:
         unique: its different values; ``numbers`` (rows,) floats with missing as NaN, None for categories. Of a column of objects that are missing in
             several ways (None, NaN), None is -1 and the others are values.
         cells: (rows,) equal for cells that no model can tell apart; finer than `codes`.
-        first: a row for each of `unique`, whose cell stands for the value; then, where there are missing values, a row with one.
-        zero: the origin of `numbers`, where whole numbers are so large that floats would round them.
+        row_of_value: a row for each of `unique`, whose cell stands for the value; then, where there are missing values, a row with one.
+        number_origin: the origin of `numbers`, where whole numbers are so large that floats would round them.
         declared: the dtype's list of categories, in its order; () elsewhere. ordered: whether categories have an order of their own (false, true).
         notes: what the user should know.
     """
@@ -44,22 +44,24 @@ class Feature:
     unique: npt.NDArray[Any]
     numbers: Floats | None
     cells: Ints
-    first: Ints
+    row_of_value: Ints
     declared: tuple[Any, ...] = ()
     ordered: bool = False
     notes: tuple[str, ...] = ()
-    zero: int = 0
+    number_origin: int = 0
 
     def place(self, points: npt.NDArray[Any]) -> Floats:
         """Return the position of points on the axis of `numbers`; a missing point is NaN."""
-        if not self.zero:
+        if not self.number_origin:
             return as_place(points)
-        return np.array([np.nan if is_missing(v) else float(v - self.zero) for v in points.tolist()], dtype=np.float64)
+        return np.array(
+            [np.nan if is_missing(v) else float(v - self.number_origin) for v in points.tolist()], dtype=np.float64
+        )
 
     @property
     def missing(self) -> bool:
         """Whether some row has no value."""
-        return len(self.first) > len(self.unique)
+        return len(self.row_of_value) > len(self.unique)
 
 
 def feature_of(table: Table, position: int) -> Feature:
@@ -101,7 +103,9 @@ def _numbers_or_dates(table: Table, position: int, column: Column) -> Feature:
     if kind == "integer" and max(map(abs, map(int, unique[[0, -1]] if len(unique) else ())), default=0) >= ROUNDED:
         zero = int(unique[0])
         numbers = np.where(gap, np.nan, np.array([float(int(v) - zero) for v in unique])[codes])
-        return Feature(column.name, position, kind, codes, unique, numbers, cells, first, notes=notes, zero=zero)
+        return Feature(
+            column.name, position, kind, codes, unique, numbers, cells, first, notes=notes, number_origin=zero
+        )
     return Feature(
         column.name,
         position,

@@ -17,8 +17,8 @@ from whybox.core.validation import check_whole_number
 from whybox.data.cells import joint_cell_codes
 from whybox.data.sparse_rows import row_codes
 from whybox.data.table import Floats, Table
-from whybox.errors import Argument, InputError, LimitError, NonFiniteError
-from whybox.kernels.predict import raw
+from whybox.errors import Argument, InputError, LimitError, NonFiniteError, Part
+from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
 from whybox.models.agreement import call_own_predict
@@ -33,6 +33,7 @@ FIRST_BATCH: Final = 4096  # rows of the first batch, before anything is timed
 MAX_BATCH: Final = 65536  # rows of a batch
 MAX_BATCH_BYTES: Final = 2**29  # of a batch's rows, donors and hybrids
 MAX_OUTPUT_BYTES: Final = 2**33  # of all outputs
+_SMALLER: Final = "fewer rows, fewer features, a smaller grid"
 _MAX_KEY: Final = 2**62  # keys of hybrids, as numbers
 
 
@@ -194,8 +195,12 @@ class HybridEvaluator:
         """Return the outputs of a few rows, (rows, outputs), uncounted: for timing."""
         return self._predict(table)
 
-    def check_limit(self, more: int) -> None:
+    def check_limit(self, more: int, *, what: str = "this", smaller: Part = _SMALLER) -> None:
         """Refuse so many more predictions if they exceed the limit.
+
+        Args:
+            more: predictions of single rows.
+            what: what takes them, for the message. smaller: what to pass so that it takes fewer, before ", or raise max_evals".
 
         Raises:
             LimitError: they do.
@@ -203,9 +208,11 @@ class HybridEvaluator:
         total = self.reserved + self.spent + more
         if self.max_evals is not None and total > self.max_evals:
             raise LimitError(
-                f"this takes {total:,} predictions of single rows, more than ",
+                f"{what} takes {total:,} predictions of single rows, more than ",
                 Argument("max_evals", example=f"{self.max_evals:,}"),
-                ". Pass fewer rows, fewer features, a smaller grid, or raise ",
+                ". Pass ",
+                smaller,
+                ", or raise ",
                 Argument("max_evals"),
                 ".",
             )
@@ -356,7 +363,7 @@ def prediction_function(model: Model, output: OutputSelection) -> Callable[[Tabl
         return lambda table: output.levels(call_own_predict(own, table, what="rows with some of their values replaced"))
 
     def predict(table: Table) -> Floats:
-        outputs = raw(model, model.inputs.matrix(table))
+        outputs = raw_outputs(model, model.inputs.matrix(table))
         return output.levels(outputs if output.scale == "raw" else model.outputs.link(outputs))
 
     return predict

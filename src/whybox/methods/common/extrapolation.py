@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Feature, Ints
-from whybox.methods.common.rows import Rows
-from whybox.numerics.rounding import floor, ratio
+from whybox.methods.common.rows import WeightedRows
+from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
 
 __all__ = ["OffDataShare"]
 
@@ -43,7 +43,7 @@ class OffDataShare:
         rows: the rows that are changed; weights zero leave rows out.
     """
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: WeightedRows) -> None:
         self.rows = rows
         count = len(rows)
         rng = np.random.default_rng(0)
@@ -111,7 +111,7 @@ class OffDataShare:
         return out
 
 
-def _candidates(rows: Rows) -> list[int]:
+def _candidates(rows: WeightedRows) -> list[int]:
     """Columns that may be partners: all, but of a wide sparse matrix those with the most stored cells."""
     table = rows.table
     if not table.is_matrix or table.width <= MAX_SPARSE_COLUMNS:
@@ -169,7 +169,7 @@ def _dependence(feature: Feature, other: Floats) -> float:
     size = np.bincount(cell)
     means = np.column_stack([np.bincount(cell, c) / size for c in other.T])
     between = (size[:, None] * (means - other.mean(axis=0)) ** 2).sum() / len(other)
-    return float(ratio(between, total, (floor(other) ** 2).sum()))
+    return float(ratio_above_rounding(between, total, (rounding_floor(other) ** 2).sum()))
 
 
 def _outside(feature: Feature, points: npt.NDArray[Any], at: Ints) -> Floats:

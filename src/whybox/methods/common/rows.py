@@ -9,21 +9,21 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.background.marginal import shares
+from whybox.background.marginal import normalized_weights
 from whybox.data.sparse_rows import row_codes
 from whybox.data.table import Floats, Table
 from whybox.errors import Argument, InputError
 from whybox.methods.common.columns import Feature, Ints, feature_of
 from whybox.models.base import digest
 
-__all__ = ["Rows", "weighted_rows"]
+__all__ = ["WeightedRows", "weighted_rows"]
 
 MAX_NUMBERS_CACHED: Final = 2**23  # of `Rows.distinct_rows`
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Rows:
+class WeightedRows:
     """The rows that a quantity is averaged over: an aligned table, and weights that sum to one.
 
     ``count`` is the effective number of rows, (sum w)^2 / sum w^2.
@@ -39,7 +39,7 @@ class Rows:
         return len(self.table)
 
     @property
-    def count(self) -> float:
+    def effective_count(self) -> float:
         """Effective number of rows."""
         return float(1.0 / (self.weights**2).sum())
 
@@ -97,7 +97,7 @@ def _full_text(value: object) -> str:
     return repr(value.tolist()) if isinstance(value, np.ndarray) else str(value)
 
 
-def weighted_rows(table: Table, sample_weight: Any) -> Rows:
+def weighted_rows(table: Table, sample_weight: Any) -> WeightedRows:
     """Return the rows with their weights, as shares of one.
 
     Raises:
@@ -107,4 +107,4 @@ def weighted_rows(table: Table, sample_weight: Any) -> Rows:
         raise InputError(
             Argument("sample_weight"), " must be numbers, one a row; pass the column itself, not its name."
         )
-    return Rows(table, shares(sample_weight, len(table), "sample_weight", "row"))
+    return WeightedRows(table, normalized_weights(sample_weight, len(table), "sample_weight", "row"))

@@ -32,7 +32,7 @@ from scipy.sparse import csr_array
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.methods.common.columns import Feature, Ints
-from whybox.methods.common.rows import Rows
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.curves import Curve, too_close
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator, Request
@@ -66,7 +66,7 @@ def ale(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
     return [p.finish([next(moved) for _ in p.requests]) for p in plans]
 
 
-def requests(rows: Rows, grids: Sequence[Grid]) -> list[Request]:
+def requests(rows: WeightedRows, grids: Sequence[Grid]) -> list[Request]:
     """Return the requests that :func:`ale` makes of an evaluator.
 
     Raises:
@@ -84,16 +84,18 @@ class _Plan:
     finish: Callable[[list[Floats]], Curve]
 
 
-def _plans(rows: Rows, grids: Sequence[Grid]) -> list[_Plan]:
+def _plans(rows: WeightedRows, grids: Sequence[Grid]) -> list[_Plan]:
     return [_surface(rows, g) if len(g.features) == 2 else _line(rows, g) for g in grids]
 
 
-def _line(rows: Rows, grid: Grid) -> _Plan:
+def _line(rows: WeightedRows, grid: Grid) -> _Plan:
     edges, order = edges_of(rows, grid)
     made = grid.pick(order)
     wanted, steps = _levels(made) if grid.place is None else _intervals(rows, made, edges)
     _some_rows(
-        grid, np.min([at for _, at in wanted[0][1]], axis=0) >= 0 if grid.place is not None else made.at >= 0, rows
+        grid,
+        np.min([at for _, at in wanted[0][1]], axis=0) >= 0 if grid.place is not None else made.point_of_row >= 0,
+        rows,
     )
 
     def finish(moved: list[Floats]) -> Curve:
@@ -115,7 +117,7 @@ def _line(rows: Rows, grid: Grid) -> _Plan:
     return _Plan(wanted, finish)
 
 
-def _some_rows(grid: Grid, inside: npt.NDArray[np.bool_], rows: Rows) -> None:
+def _some_rows(grid: Grid, inside: npt.NDArray[np.bool_], rows: WeightedRows) -> None:
     """Refuse points among which no row is."""
     if not (rows.weights[inside] > 0).any():
         raise OptionError(
@@ -125,7 +127,7 @@ def _some_rows(grid: Grid, inside: npt.NDArray[np.bool_], rows: Rows) -> None:
         )
 
 
-def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
+def edges_of(rows: WeightedRows, grid: Grid) -> tuple[Floats, Ints]:
     """Return the places of a feature's edges, in order, and which points of the grid these are.
 
     A missing number is on no axis; a missing category is a level as any other.
@@ -136,9 +138,9 @@ def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
     feature = grid.features[0]
     place = grid.place
     if place is None:
-        seen = np.isin(np.arange(len(grid)), grid.at[rows.weights > 0])
-        order = np.flatnonzero(seen) if not grid.given else np.arange(len(grid))
-        if not grid.given and not feature.ordered:
+        seen = np.isin(np.arange(len(grid)), grid.point_of_row[rows.weights > 0])
+        order = np.flatnonzero(seen) if not grid.is_custom else np.arange(len(grid))
+        if not grid.is_custom and not feature.ordered:
             order = _by_similarity(rows, grid, order)
         places = np.arange(len(order), dtype=np.float64)
     else:
@@ -159,8 +161,8 @@ def edges_of(rows: Rows, grid: Grid) -> tuple[Floats, Ints]:
 _Finish = Callable[[list[Floats]], _Steps]
 
 
-def _intervals(rows: Rows, grid: Grid, edges: Floats) -> tuple[list[Request], _Finish]:
-    x = rows.feature(grid.members[0]).numbers
+def _intervals(rows: WeightedRows, grid: Grid, edges: Floats) -> tuple[list[Request], _Finish]:
+    x = rows.feature(grid.column_positions[0]).numbers
     assert x is not None  # noqa: S101  # numbers and dates have places
     place = interval(x, edges)
     row = np.flatnonzero(place >= 0)
@@ -178,7 +180,7 @@ def interval(x: Floats, edges: Floats) -> Ints:
 
 def _levels(grid: Grid) -> tuple[list[Request], _Finish]:
     """Move each row one level up and one down; at the ends of the order in one direction only."""
-    own, last = grid.at, len(grid) - 1
+    own, last = grid.point_of_row, len(grid) - 1
     up = np.where((own < 0) | (own == last), _NONE, own + 1)
     down = np.where(own <= 0, _NONE, own - 1)
     rose = (grid, [(1, up), (-1, np.where(up < 0, _NONE, own))])
@@ -190,7 +192,7 @@ def _levels(grid: Grid) -> tuple[list[Request], _Finish]:
     )
 
 
-def _accumulate(rows: Rows, s: _Steps) -> tuple[Floats, Floats]:
+def _accumulate(rows: WeightedRows, s: _Steps) -> tuple[Floats, Floats]:
     """Return the centred curve at each edge or level, and its standard error, (points, outputs)."""
     inside = s.place >= 0
     w = np.where(inside, rows.weights, 0.0)
@@ -243,7 +245,7 @@ def _counts(share: Floats, s: _Steps) -> Floats:
     return np.asarray(below - share @ part)
 
 
-def _by_similarity(rows: Rows, grid: Grid, order: Ints) -> Ints:
+def _by_similarity(rows: WeightedRows, grid: Grid, order: Ints) -> Ints:
     """Levels in an order in which similar ones are neighbours: one-dimensional scaling of how different the distributions of other features are in them.
 
     For each other feature the distance of two levels is that of their distributions: the largest difference of distribution functions for numbers, half the
@@ -251,10 +253,10 @@ def _by_similarity(rows: Rows, grid: Grid, order: Ints) -> Ints:
     """
     if len(order) < 3:
         return order
-    inside = [np.flatnonzero((grid.at == g) & (rows.weights > 0)) for g in order]
+    inside = [np.flatnonzero((grid.point_of_row == g) & (rows.weights > 0)) for g in order]
     apart = np.zeros((len(order), len(order)))
     for p in range(rows.table.width):
-        if p == grid.members[0]:
+        if p == grid.column_positions[0]:
             continue
         other = rows.feature(p)
         table = np.array([_shares(other, rows.weights, at) for at in inside])
@@ -277,7 +279,7 @@ def _shares(other: Feature, weights: Floats, at: Ints) -> Floats:
     return np.asarray(out if other.numbers is None else np.cumsum(out))
 
 
-def _surface(rows: Rows, grid: Grid) -> _Plan:
+def _surface(rows: WeightedRows, grid: Grid) -> _Plan:
     """The second-order effect of two numeric features: what is left of their joint local effects when both own effects are taken off."""
     axes = []
     for feature, points in zip(grid.features, grid.points, strict=True):

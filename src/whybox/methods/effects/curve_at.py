@@ -41,11 +41,11 @@ class CurveAt:
         made, where = self._grid(points)
         self.problem.repeats.check_unchanged()
         values = self._values(made)
-        return np.ascontiguousarray(self.problem.target.drop(np.take(values, where, axis=values.ndim - 2)))
+        return np.ascontiguousarray(self.problem.selection.drop(np.take(values, where, axis=values.ndim - 2)))
 
     def _values(self, made: Grid) -> Floats:
         """Values at the points of a grid, ([rows,] points, outputs)."""
-        evaluator = self.problem.evaluator(self.grid.members)
+        evaluator = self.problem.evaluator(self.grid.column_positions)
         return self.problem.effect_kind.values_at(evaluator, made, self._first)
 
     def _first(self) -> Grid:
@@ -65,7 +65,7 @@ class CurveAt:
 
     def keep(self, most: int | None = None) -> SavedCurve:
         """Return all steps of the curve, if its trees make not too many (`most` numbers, where fewer are wanted); else the reason why not."""
-        trees, kind = self.problem.evaluator(self.grid.members), self.problem.effect_kind
+        trees, kind = self.problem.evaluator(self.grid.column_positions), self.problem.effect_kind
         if not isinstance(trees, TreeEvaluator) or not kind.saves_steps:
             return UnavailableCurve(
                 "at() asks the model again, and this curve was saved without it; its grid is all there is."
@@ -83,7 +83,7 @@ class CurveAt:
             points.append(axis[1])
         many = int(np.prod([len(p) for p in points]))
         rows = kind.by_row
-        n, outputs = len(self.problem.rows), len(self.problem.target.names)
+        n, outputs = len(self.problem.rows), len(self.problem.selection.names)
         if many * outputs * (n if rows else 1) > MAX_NUMBERS_SAVED or (trees.curved and many * n > MAX_SAVED_WORK):
             return UnavailableCurve(f"the steps of this curve were not saved, because they are too many. {_INSTEAD}")
         if most is not None and many * outputs * (n if rows else 1) > most:
@@ -91,7 +91,7 @@ class CurveAt:
         made = _of(self.problem, self.grid.features, points)
         values = trees.means([made])[0] if kind.plain_mean else self._values(made)
         shape = (*((n,) if rows else ()), *(len(p) for p in points), outputs)
-        return Steps(tuple(axes), np.ascontiguousarray(self.problem.target.drop(values.reshape(shape))), rows)
+        return Steps(tuple(axes), np.ascontiguousarray(self.problem.selection.drop(values.reshape(shape))), rows)
 
 
 def _of(problem: EffectsProblem, features: Sequence[Feature], points: Sequence[list[Any]]) -> Grid:

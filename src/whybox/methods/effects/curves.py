@@ -13,7 +13,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError, OptionError
 from whybox.methods.common.columns import Feature, Ints
 from whybox.methods.common.extrapolation import OffDataShare
-from whybox.methods.common.rows import Rows
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator
 
@@ -72,7 +72,7 @@ def partial_dependence(evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
     References:
         Friedman, Greedy function approximation, Annals of Statistics 29 (2001).
     """
-    n = evaluator.rows.count
+    n = evaluator.rows.effective_count
     return [
         Curve(g, m.mean, np.sqrt(np.maximum(m.variance, 0.0) / n), notes=m.notes)
         for g, m in zip(grids, evaluator.moments(grids), strict=True)
@@ -100,7 +100,7 @@ def check_individual(evaluator: Evaluator, grid: Grid, kind: str) -> tuple[int, 
     Raises:
         LimitError: it does not fit. OptionError: slopes of what has no numbers, or of two features.
     """
-    shape = (len(evaluator.rows), len(grid), len(evaluator.target.names))
+    shape = (len(evaluator.rows), len(grid), len(evaluator.selection.names))
     if 8 * np.prod(shape, dtype=np.float64) > MAX_RESULT_BYTES:
         raise LimitError(
             f"{shape[0]:,} rows x {shape[1]:,} points x {shape[2]} outputs do not fit; pass fewer rows or points, or ",
@@ -125,7 +125,7 @@ def _as_kind(grid: Grid, values: Floats, kind: str) -> Curve:
     with np.errstate(over="ignore"):  # a step between numbers next to each other may be steeper than any number
         slopes = np.diff(values[:, known], axis=1) / np.diff(x)[None, :, None]
     gone = ("A missing value has no slope; its point is left out.",) if len(known) < len(grid) else ()
-    return Curve(grid, slopes, points=(x[1:] / 2 + x[:-1] / 2 + grid.features[0].zero,), notes=gone)
+    return Curve(grid, slopes, points=(x[1:] / 2 + x[:-1] / 2 + grid.features[0].number_origin,), notes=gone)
 
 
 def _check_slopes(grid: Grid) -> None:
@@ -202,12 +202,12 @@ def with_sides(grids: Sequence[Grid]) -> tuple[list[Grid], list[tuple[int, ...]]
     return every, sides
 
 
-def nearest(rows: Rows, grid: Grid) -> Ints:
+def nearest(rows: WeightedRows, grid: Grid) -> Ints:
     """Return the point nearest to each row, (rows,); -1 where none is (a category that is not on the grid)."""
     out = np.zeros(len(rows), dtype=np.int64)
     for side in grid.sides or (grid,):
         feature, points = side.features[0], side.points[0]
-        here = side.at
+        here = side.point_of_row
         if feature.kind != "category":
             here = np.where(here < 0, _nearest_number(rows.feature(feature.position), points), here)
         out = np.where((out < 0) | (here < 0), -1, out * len(points) + here)
@@ -230,7 +230,7 @@ def _nearest_number(feature: Feature, points: npt.NDArray[Any]) -> Ints:
     return np.where(np.isnan(x), gap[0] if len(gap) else -1, at).astype(np.int64)
 
 
-def grid_share(rows: Rows, grid: Grid) -> Floats:
+def grid_share(rows: WeightedRows, grid: Grid) -> Floats:
     """Return the weighted share of rows that each point is the nearest of, in the shape of the grid."""
     place = nearest(rows, grid)
     on = place >= 0
@@ -239,10 +239,12 @@ def grid_share(rows: Rows, grid: Grid) -> Floats:
     )
 
 
-def with_off_data(rows: Rows, curves: list[Curve]) -> list[Curve]:
+def with_off_data(rows: WeightedRows, curves: list[Curve]) -> list[Curve]:
     """Return the curves, those of a single feature with the off-data share at each point."""
     share = OffDataShare(rows)
     return [
-        replace(c, off_data=share(c.grid.features[0], c.grid.points[0], c.grid.at)) if len(c.grid.features) == 1 else c
+        replace(c, off_data=share(c.grid.features[0], c.grid.points[0], c.grid.point_of_row))
+        if len(c.grid.features) == 1
+        else c
         for c in curves
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from whybox.explanation.evidence import Evidence, versions
-from whybox.methods.common.rows import Rows
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.method_spec import MethodSpec
 from whybox.models.blackbox import BlackBox
@@ -15,7 +15,7 @@ __all__ = ["evidence"]
 
 def evidence(  # noqa: PLR0913  # evidence has this many parts
     problem: EffectsProblem,
-    rows: Rows,
+    rows: WeightedRows,
     *,
     spec: MethodSpec,
     kernel: str,
@@ -36,7 +36,7 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
         index="none",
         additive=False,
         residual=0.0,
-        residual_units=problem.target.units,
+        residual_units=problem.selection.units,
         residual_against="nothing",
         agreement=problem.agreement,
         tolerance=0.0,

@@ -26,18 +26,18 @@ class Grid:
     Attributes:
         features: one or two. points: for each its values, (points,): numbers (missing NaN), datetime64 (NaT), or objects (None).
         table: a row a point: a row of the data with the features set to the point, in the user's own kind of table and dtypes.
-        at: (rows,) the point of each row; -1 for a row at none.
-        same: (rows,) whether the row's own cells are those of its point, so that its prediction is that of the row at the point.
-        given: whether the caller chose the points.
+        point_of_row: (rows,) the point of each row; -1 for a row at none.
+        is_at_point: (rows,) whether the row's own cells are those of its point, so that its prediction is that of the row at the point.
+        is_custom: whether the caller chose the points.
         sides: of two features, the grid of each.
     """
 
     features: tuple[Feature, ...]
     points: tuple[npt.NDArray[Any], ...]
     table: Table
-    at: Ints
-    same: Truths
-    given: bool = False
+    point_of_row: Ints
+    is_at_point: Truths
+    is_custom: bool = False
     sides: tuple[Grid, ...] = field(default=(), repr=False)
 
     @property
@@ -46,7 +46,7 @@ class Grid:
         return " x ".join(f.name for f in self.features)
 
     @property
-    def members(self) -> tuple[int, ...]:
+    def column_positions(self) -> tuple[int, ...]:
         """Positions of the user's columns."""
         return tuple(f.position for f in self.features)
 
@@ -67,22 +67,24 @@ class Grid:
     @cached_property
     def keys(self) -> tuple[Any, ...]:
         """For each feature a hashable key of its position and points: equal for the same points."""
-        return tuple((p, tuple(map(cell_key, v))) for p, v in zip(self.members, self.points, strict=True))
+        return tuple((p, tuple(map(cell_key, v))) for p, v in zip(self.column_positions, self.points, strict=True))
 
     def pick(self, chosen: Ints) -> Grid:
         """Return some of the points of a single feature."""
         back = np.full(len(self) + 1, -1)
         back[chosen] = np.arange(len(chosen))
-        at = back[self.at]
+        at = back[self.point_of_row]
         points, table = (self.points[0][chosen],), self.table.rows(chosen)
-        return replace(self, points=points, table=table, at=at, same=self.same & (at >= 0))
+        return replace(self, points=points, table=table, point_of_row=at, is_at_point=self.is_at_point & (at >= 0))
 
 
 def product(a: Grid, b: Grid) -> Grid:
     """Return every point of one feature with every point of another."""
     left = np.repeat(np.arange(len(a)), len(b))
     right = np.tile(np.arange(len(b)), len(a))
-    both = a.table.rows(left).with_columns_from(b.table.rows(right), b.members)
-    at = np.where((a.at >= 0) & (b.at >= 0), a.at * len(b) + b.at, -1)
+    both = a.table.rows(left).with_columns_from(b.table.rows(right), b.column_positions)
+    at = np.where((a.point_of_row >= 0) & (b.point_of_row >= 0), a.point_of_row * len(b) + b.point_of_row, -1)
     features, points = (*a.features, *b.features), (*a.points, *b.points)
-    return Grid(features, points, both, at, a.same & b.same, given=a.given or b.given, sides=(a, b))
+    return Grid(
+        features, points, both, at, a.is_at_point & b.is_at_point, is_custom=a.is_custom or b.is_custom, sides=(a, b)
+    )

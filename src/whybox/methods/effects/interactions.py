@@ -23,11 +23,12 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import Argument, LimitError, OptionError
+from whybox.errors import Argument, OptionError
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
 from whybox.kernels import effects
-from whybox.methods.common.rows import Rows
+from whybox.methods.common.evaluation import HybridEvaluator
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.evidence import evidence
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.options import JACKKNIFE_GROUPS
@@ -36,8 +37,7 @@ from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.methods.registry import find
 from whybox.models.trees import TreeEnsemble
-from whybox.numerics.rounding import floor
-from whybox.numerics.rounding import ratio as over
+from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
 from whybox.numerics.statistics import jackknife_std_error, leave_group_out
 
 __all__ = ["InteractionsWork", "interactions", "prepared"]
@@ -103,14 +103,14 @@ def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> Interact
     if any(len(m) != 1 for m in problem.wanted) or len(members) < 2:
         raise OptionError("interactions are of single features, two at least; name them without tuples.")
     rows, model, used = problem.rows, problem.model, _read(problem, members)
-    exact = problem.target.scale == "raw" and all(problem.reason((p,)) is None for p in members)
+    exact = problem.selection.scale == "raw" and all(problem.reason((p,)) is None for p in members)
     if exact and isinstance(model, TreeEnsemble):
-        trees = TreeEvaluator(model, rows, problem.target, threads=problem.threads)
+        trees = TreeEvaluator(model, rows, problem.selection, threads=problem.threads)
         return InteractionsWork(members, used, trees, True, None, 0)
     drawn = sample if sample is not None and sample < len(rows) else None
     rows = rows if drawn is None else _sampled(rows, drawn, seed)
     evaluator = _evaluator(problem, rows, members)
-    needed = _afford(problem, rows, used)
+    needed = _count_predictions(problem, rows, used)
     answered = isinstance(evaluator, PredictEvaluator)
     return InteractionsWork(members, used, evaluator, False, drawn, needed if answered else 0)
 
@@ -164,41 +164,41 @@ def _read(problem: EffectsProblem, members: Sequence[int]) -> list[int]:
     return [p for p in members if p in read]
 
 
-def _sampled(rows: Rows, sample: int, seed: int) -> Rows:
+def _sampled(rows: WeightedRows, sample: int, seed: int) -> WeightedRows:
     rng = np.random.default_rng(seed)
     able = np.flatnonzero(rows.weights > 0)
     picked = np.sort(rng.choice(able, min(sample, len(able)), replace=False))
     w = rows.weights[picked]
-    return Rows(rows.table.rows(picked), w / w.sum())
+    return WeightedRows(rows.table.rows(picked), w / w.sum())
 
 
-def _evaluator(problem: EffectsProblem, rows: Rows, members: Sequence[int]) -> Evaluator:
+def _evaluator(problem: EffectsProblem, rows: WeightedRows, members: Sequence[int]) -> Evaluator:
     model = problem.model
     pairs = [(p,) for p in members] + list(combinations(members, 2))
     if isinstance(model, TreeEnsemble) and all(problem.reason(p) is None for p in pairs):
-        return TreeEvaluator(model, rows, problem.target, threads=problem.threads)
-    return PredictEvaluator(model, rows, problem.target, repeats=problem.repeats)
+        return TreeEvaluator(model, rows, problem.selection, threads=problem.threads)
+    return PredictEvaluator(model, rows, problem.selection, repeats=problem.repeats)
 
 
-def _afford(problem: EffectsProblem, rows: Rows, members: Sequence[int]) -> int:
-    """Count predictions, and refuse before any work what would take too many predictions; the trees' own curves count alike."""
-    needed = problem.probed
+def _count_predictions(problem: EffectsProblem, rows: WeightedRows, members: Sequence[int]) -> int:
+    """Return how many predictions are needed at most; curves from the leaves of trees count alike.
+
+    Raises:
+        LimitError: more than allowed.
+    """
+    needed = 0
     for m in [(p,) for p in members] + list(combinations(members, 2)):
         others = [p for p in range(rows.table.width) if p not in m]
         needed += len(np.unique(rows.codes[:, list(m)], axis=0)) * (
             len(np.unique(rows.codes[:, others], axis=0)) if others else 1
         )
     most = MAX_PREDICTIONS if problem.options.max_evals is None else problem.options.max_evals
-    if needed > most:
-        raise LimitError(
-            f"interactions of {len(members)} features over {len(rows):,} rows take up to {needed:,} answers of this model, more than the {most:,}"
-            " allowed. Pass ",
-            Argument("sample", 300),
-            " (rows drawn, with standard errors), fewer features, or raise ",
-            Argument("max_evals"),
-            ".",
-        )
-    return needed - problem.probed
+    HybridEvaluator(problem.model, problem.selection, most, reserved=problem.probed).check_limit(
+        needed,
+        what=f"a table of interactions of {len(members)} features over {len(rows):,} rows",
+        smaller=(Argument("sample", 300), " (rows drawn, with standard errors), fewer features"),
+    )
+    return needed
 
 
 def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
@@ -214,10 +214,10 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
         one = effects.representatives(model, columns[p][0], own[:, 0])[:, None] if len(columns[p]) == 1 else own
         points = np.unique(own, axis=0)
         levels.append(effects.Levels(columns[p], points if len(points) < len(one) else one))
-    count = len(trees.target.names)
+    count = len(trees.selection.names)
     size, ratio = (np.zeros((len(members), len(members), count)) for _ in range(2))
-    picks = list(trees.target.picks)
-    least = floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
+    picks = list(trees.selection.picks)
+    least = rounding_floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
     together = effects.pair_interactions(model, levels, pairs, X, w, threads=trees.threads) if pairs else None
@@ -226,10 +226,12 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
         assert together is not None  # noqa: S101  # there are pairs
         i, j = at[a], at[b]
         size[i, j] = size[j, i] = np.sqrt(together.interaction[k, picks])
-        ratio[i, j] = ratio[j, i] = over(together.interaction[k, picks], together.whole[k, picks], least)
+        ratio[i, j] = ratio[j, i] = ratio_above_rounding(
+            together.interaction[k, picks], together.whole[k, picks], least
+        )
     for a, i in enumerate(at):
         size[i, i] = np.sqrt(alone.interaction[a, picks])
-        ratio[i, i] = over(alone.interaction[a, picks], alone.whole[a, picks], least)
+        ratio[i, i] = ratio_above_rounding(alone.interaction[a, picks], alone.whole[a, picks], least)
     return Sizes(size, ratio)
 
 
@@ -242,7 +244,7 @@ class _Means:
         at = inverse.reshape(-1)
         features = tuple(rows.feature(p) for p in members)
         grid = Grid(features, (np.arange(len(first)),), rows.table.rows(first), at, np.ones(len(at), dtype=bool))
-        n, k, sets = len(rows), len(evaluator.target.names), len(keep)
+        n, k, sets = len(rows), len(evaluator.selection.names), len(keep)
         here = np.zeros((sets, len(first), k))
         self.without = np.zeros((sets, n, k))
         mass = np.stack([np.bincount(at, w, minlength=len(first)) for w in keep])
@@ -258,16 +260,16 @@ def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool)
     shares = leave_group_out(w, JACKKNIFE_GROUPS if jackknife else 0)
     predictions = evaluator.predictions()
     f = np.broadcast_to(predictions, (len(shares), *predictions.shape))
-    least = floor(predictions, w) ** 2
+    least = rounding_floor(predictions, w) ** 2
     own = {p: _Means(evaluator, (p,), shares) for p in members}
-    shape = (len(shares), len(members), len(members), len(evaluator.target.names))
+    shape = (len(shares), len(members), len(members), len(evaluator.selection.names))
     size, ratio = np.zeros(shape), np.zeros(shape)
 
     def put(i: int, j: int, both: Floats, first: Floats, second: Floats) -> None:
         whole = _centred(both, shares)
         part = np.einsum("sr,srk->sk", shares, (whole - _centred(first, shares) - _centred(second, shares)) ** 2)
         size[:, i, j] = size[:, j, i] = np.sqrt(part)
-        ratio[:, i, j] = ratio[:, j, i] = over(part, np.einsum("sr,srk->sk", shares, whole**2), least)
+        ratio[:, i, j] = ratio[:, j, i] = ratio_above_rounding(part, np.einsum("sr,srk->sk", shares, whole**2), least)
 
     for i, p in enumerate(members):
         put(i, i, f, own[p].at_rows, own[p].without)
@@ -284,13 +286,13 @@ def _centred(values: Floats, shares: Floats) -> Floats:
 
 
 def _labelled(problem: EffectsProblem, members: Sequence[int], found: Sizes, made: Evidence) -> Explanation:
-    target = problem.target
+    selection = problem.selection
     names = [problem.rows.table.names[p] for p in members]
     dims: tuple[str, ...] = ("feature", "feature_2")
-    dims = (*dims, "output") if target.axis else dims
+    dims = (*dims, "output") if selection.axis else dims
 
     def put(values: Floats) -> Floats:
-        return np.ascontiguousarray(target.drop(values))
+        return np.ascontiguousarray(selection.drop(values))
 
     extras: dict[str, Any] = {"h_squared": (dims, put(found.ratio))}
     if found.ratio_error is not None:
@@ -299,9 +301,9 @@ def _labelled(problem: EffectsProblem, members: Sequence[int], found: Sizes, mad
         kind="interaction_size",
         values=put(found.size),
         dims=dims,
-        coords={"feature": labels(names), "feature_2": labels(names), "output": labels(target.names)},
-        base=np.asarray(target.drop(np.full(len(target.names), np.nan))),
-        units=target.units,
+        coords={"feature": labels(names), "feature_2": labels(names), "output": labels(selection.names)},
+        base=np.asarray(selection.drop(np.full(len(selection.names), np.nan))),
+        units=selection.units,
         evidence=made,
         std_error=None if found.error is None else put(found.error),
         players={n: (n,) for n in names},

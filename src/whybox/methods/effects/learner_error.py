@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import Argument, OptionError, shown
+from whybox.errors import Argument, OptionError, quoted_list
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
 from whybox.methods.registry import find, load, methods
@@ -42,7 +42,7 @@ def check_refits(refits: Any, kind: str) -> list[Any] | None:
     if load(find("effects", kind, argument="kind").run).by_row:
         means = [s.id for s in methods("effects") if not load(s.run).by_row]
         raise OptionError(
-            "refits go with ", Argument("kind", example=shown(means)), f": {kind!r} has a curve for each row."
+            "refits go with ", Argument("kind", example=quoted_list(means)), f": {kind!r} has a curve for each row."
         )
     return list(refits)
 

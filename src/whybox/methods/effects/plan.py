@@ -17,7 +17,7 @@ from whybox.core.progress import expected_batch_sizes
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.extrapolation import OffDataShare
 from whybox.methods.common.plan import MethodPlan
-from whybox.methods.common.rows import Rows
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.interactions import InteractionsWork, prepared
 from whybox.methods.effects.options import JACKKNIFE_GROUPS
@@ -171,7 +171,7 @@ def plan_interactions(problem: EffectsProblem, *, sample: int | None, seed: int)
     """
     spec = find("interactions", "friedman_h")
     work = prepared(problem, sample, seed)
-    rows, outputs = work.evaluator.rows, len(problem.target.names)
+    rows, outputs = work.evaluator.rows, len(problem.selection.names)
     sets = 1 if work.sample is None else 1 + JACKKNIFE_GROUPS
     if isinstance(work.evaluator, PredictEvaluator):
         _, each, _ = _pace(work.evaluator, [], work.predictions, _allowed(problem, work.predictions))
@@ -225,7 +225,7 @@ def plan_regions(problem: EffectsProblem) -> MethodPlan:
         exact=spec.exact,
         rows=len(problem.rows),
         model_calls=problem.checked + (predictions if isinstance(problem.model, BlackBox) else 0),
-        memory_bytes=24.0 * len(problem.rows) * len(grid) * len(problem.target.names),
+        memory_bytes=24.0 * len(problem.rows) * len(grid) * len(problem.selection.names),
         seconds=seconds,
         notes=("The time is that of the curves, without the search for splits.",),
     )
@@ -288,10 +288,10 @@ def _growth(
         made = [
             replace(
                 g,
-                features=tuple(few.rows.feature(p) for p in g.members),
-                at=g.at[picked],
-                same=g.same[picked],
-                given=True,
+                features=tuple(few.rows.feature(p) for p in g.column_positions),
+                point_of_row=g.point_of_row[picked],
+                is_at_point=g.is_at_point[picked],
+                is_custom=True,
             )
             for g in grids
         ]
@@ -305,8 +305,8 @@ def _some_of(problem: EffectsProblem, size: int) -> tuple[TreeEvaluator, Ints]:
     """The trees over so many of the rows, taken evenly; and which."""
     assert isinstance(problem.model, TreeEnsemble)  # noqa: S101  # asked by the caller
     picked = np.unique(np.linspace(0, len(problem.rows) - 1, size).astype(np.int64))
-    part = Rows(problem.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
-    return TreeEvaluator(problem.model, part, problem.target, threads=problem.threads), picked
+    part = WeightedRows(problem.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
+    return TreeEvaluator(problem.model, part, problem.selection, threads=problem.threads), picked
 
 
 def _line(times: Sequence[tuple[int, float]], rows: int) -> float:
@@ -329,7 +329,7 @@ def _off_seconds(problem: EffectsProblem, grids: Sequence[Grid]) -> float:
     sizes = [min(n, len(curves[0])) for n in _OFF]
     for size in sizes:
         few = curves[0].pick(np.unique(np.linspace(0, len(curves[0]) - 1, size).astype(np.int64)))
-        share(few.features[0], few.points[0], few.at)
+        share(few.features[0], few.points[0], few.point_of_row)
         times.append(time.perf_counter())
     ready, less, more = np.diff(times)
     point = max(more - less, 0.0) / max(sizes[1] - sizes[0], 1)
@@ -338,7 +338,7 @@ def _off_seconds(problem: EffectsProblem, grids: Sequence[Grid]) -> float:
 
 def _memory(problem: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], rounds: Sequence[int]) -> float:
     """Bytes at most, about: codes of the rows, the result, and the blocks that are worked on."""
-    n, outputs, kind = len(problem.rows), len(problem.target.names), problem.effect_kind
+    n, outputs, kind = len(problem.rows), len(problem.selection.names), problem.effect_kind
     width = problem.rows.table.width
     raw = outputs if isinstance(evaluator, PredictEvaluator) else max(outputs, len(problem.model.outputs.names))
     cells = sum(len(g) for g in grids)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from whybox.data.cells import cell_key, cell_positions, column_dtype, object_cells, rows_with_cells
 from whybox.data.series import time_zone_of
 from whybox.data.table import Floats, Table, is_missing
-from whybox.errors import Argument, OptionError, did_you_mean, shown
+from whybox.errors import Argument, OptionError, did_you_mean, quoted_list
 from whybox.explanation.curve_functions import as_dates, as_place
 from whybox.methods.common.columns import Feature, Ints, numbers_of, with_gap
 from whybox.methods.effects.grid import Grid
@@ -44,7 +44,7 @@ def make_grid(table: Table, feature: Feature, wanted: Any, weights: Floats, *, m
         most, wanted = int(wanted), None
     if wanted is not None:
         return _at_different_positions(own_grid(table, feature, wanted))
-    first = feature.first
+    first = feature.row_of_value
     count = len(feature.unique)
     keep = np.arange(count)
     if feature.kind != "category":
@@ -61,7 +61,7 @@ def make_grid(table: Table, feature: Feature, wanted: Any, weights: Floats, *, m
         if len(keep) > most:
             keep = _quantiles(feature.codes, weights, finite, most)
     elif feature.declared and set(feature.declared) - set(feature.unique.tolist()):
-        return own_grid(table, feature, [*feature.declared, *([None] if feature.missing else [])], given=False)
+        return own_grid(table, feature, [*feature.declared, *([None] if feature.missing else [])], is_custom=False)
     rows = np.concatenate([first[:count][keep], first[count:]])
     back = np.full(count + 1, -1)
     back[keep] = np.arange(len(keep))
@@ -89,13 +89,13 @@ def _at_different_positions(grid: Grid) -> Grid:
     return grid if len(first) == len(grid) else grid.pick(np.sort(first))
 
 
-def own_grid(table: Table, feature: Feature, wanted: Any, *, given: bool = True) -> Grid:
+def own_grid(table: Table, feature: Feature, wanted: Any, *, is_custom: bool = True) -> Grid:
     """Return the points that the caller gave: sorted where there is an order, without repeats, missing last.
 
     Raises:
         OptionError: no list of values, a category the column's dtype does not have, or something that is no number or date where such are.
     """
-    return placed(table, feature, wanted, given=given)[0]
+    return placed(table, feature, wanted, is_custom=is_custom)[0]
 
 
 @final
@@ -109,7 +109,7 @@ class _Point:
     missing: bool = False
 
 
-def placed(table: Table, feature: Feature, wanted: Any, *, given: bool = True) -> tuple[Grid, Ints]:
+def placed(table: Table, feature: Feature, wanted: Any, *, is_custom: bool = True) -> tuple[Grid, Ints]:
     """Return the grid of :func:`own_grid`, and for each value wanted its position on it.
 
     Raises:
@@ -139,7 +139,7 @@ def placed(table: Table, feature: Feature, wanted: Any, *, given: bool = True) -
         same = np.zeros(len(at), dtype=bool)
     where = {key: i for i, key in enumerate(order)}
     labels = _labels(feature, filled, chosen)
-    return Grid((feature,), (labels,), filled, at, same, given=given), np.array(
+    return Grid((feature,), (labels,), filled, at, same, is_custom=is_custom), np.array(
         [where[k] for k in keys], dtype=np.int64
     )
 
@@ -172,7 +172,7 @@ def _labels(feature: Feature, filled: Table, chosen: Sequence[_Point]) -> npt.ND
 def _known_gap(feature: Feature, value: Any) -> _Point:
     """The missing value that the data have, else the one given."""
     if feature.missing:
-        return _Point(int(feature.first[-1]), code=-1, missing=True)
+        return _Point(int(feature.row_of_value[-1]), code=-1, missing=True)
     return _Point(_NEW, value, missing=True)
 
 
@@ -190,7 +190,7 @@ def _categories(table: Table, feature: Feature, values: Sequence[Any]) -> list[_
     out = []
     for value, i in zip(values, cell_positions(known, values), strict=True):
         if i >= 0:
-            out.append(_Point(int(feature.first[i]), code=i, missing=is_missing(value)))
+            out.append(_Point(int(feature.row_of_value[i]), code=i, missing=is_missing(value)))
         else:
             out.append(_known_gap(feature, value) if is_missing(value) else _Point(_NEW, value))
     return out
@@ -199,7 +199,7 @@ def _categories(table: Table, feature: Feature, values: Sequence[Any]) -> list[_
 def _numbers(table: Table, feature: Feature, values: Sequence[Any]) -> list[_Point]:
     numbers = [v for v in values if not is_missing(v)]
     if not all(_is_number(v) for v in numbers):
-        raise OptionError(Argument("grid"), f" of {feature.name!r}: give finite numbers, not {shown(numbers)}.")
+        raise OptionError(Argument("grid"), f" of {feature.name!r}: give finite numbers, not {quoted_list(numbers)}.")
     raw = _Raw(table, feature) if column_dtype(table, feature.position) == np.dtype(object) else None
     whole = all(float(v).is_integer() for v in numbers) and _integers(table, feature.position)
     out = []
@@ -212,7 +212,7 @@ def _numbers(table: Table, feature: Feature, values: Sequence[Any]) -> list[_Poi
         else:
             code = _code(feature.unique, value)
             new = raw.like(value) if raw is not None else int(value) if whole else float(value)
-            out.append(_Point(_NEW, new) if code < 0 else _Point(int(feature.first[code]), code=code))
+            out.append(_Point(_NEW, new) if code < 0 else _Point(int(feature.row_of_value[code]), code=code))
     return out
 
 
@@ -271,7 +271,7 @@ def _dates(table: Table, feature: Feature, values: Sequence[Any]) -> list[_Point
     except (ValueError, TypeError, OverflowError) as error:
         what = "dates" if unique.dtype.kind == "M" else "durations"
         raise OptionError(
-            Argument("grid"), f" of {feature.name!r}: give {what}, not {shown(known)} ({error})."
+            Argument("grid"), f" of {feature.name!r}: give {what}, not {quoted_list(known)} ({error})."
         ) from None
     out = []
     for value in values:
@@ -281,7 +281,7 @@ def _dates(table: Table, feature: Feature, values: Sequence[Any]) -> list[_Point
         date = next(dates)
         i = int(np.searchsorted(unique, date))
         known_date = i < len(unique) and unique[i] == date
-        out.append(_Point(int(feature.first[i]), code=i) if known_date else _Point(_NEW, date))
+        out.append(_Point(int(feature.row_of_value[i]), code=i) if known_date else _Point(_NEW, date))
     return out
 
 

@@ -13,7 +13,7 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.repeatability import RepeatCheck
-from whybox.methods.common.rows import Rows
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.grid import Grid
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
@@ -51,8 +51,8 @@ class Moments:
 class Evaluator(Protocol):
     """Predictions of rows with features set to points, on the scale asked for; (…, outputs) everywhere."""
 
-    rows: Rows
-    target: OutputSelection
+    rows: WeightedRows
+    selection: OutputSelection
 
     @property
     def spent(self) -> int:
@@ -88,8 +88,8 @@ def moments(evaluator: Evaluator, grid: Grid, blocks: Iterable[tuple[Ints, Float
 
     The variance is ``sum w (v - mean)^2 * n / (n - 1)`` with shares w and the effective number of rows n.
     """
-    w, n = evaluator.rows.weights, evaluator.rows.count
-    running = RunningMoments((len(grid), len(evaluator.target.names)))
+    w, n = evaluator.rows.weights, evaluator.rows.effective_count
+    running = RunningMoments((len(grid), len(evaluator.selection.names)))
     for rows, values in blocks:
         running.add(values, w[rows])
     return Moments(
@@ -124,15 +124,15 @@ class PredictEvaluator:
     def __init__(
         self,
         model: Model,
-        rows: Rows,
-        target: OutputSelection,
+        rows: WeightedRows,
+        selection: OutputSelection,
         *,
         repeats: RepeatCheck | None = None,
         max_evals: int | None = None,
         reserved: int = 0,
     ) -> None:
-        self.model, self.rows, self.target, self.repeats = model, rows, target, repeats
-        self.hybrids = HybridEvaluator(model, target, max_evals, reserved=reserved)
+        self.model, self.rows, self.selection, self.repeats = model, rows, selection, repeats
+        self.hybrids = HybridEvaluator(model, selection, max_evals, reserved=reserved)
         self._predictions: Floats | None = None
         self._total = ""
 
@@ -180,8 +180,8 @@ class PredictEvaluator:
 
     def _size_of_curves(self, grid: Grid) -> tuple[int, int, int]:
         """How many different cells a grid has, how many of them are rows as they are, and in how many blocks they come."""
-        rest = len(self.rows.distinct_rows(grid.members)[0])
-        block = max(1, CURVE_NUMBERS_HELD // (len(grid) * len(self.target.names)))
+        rest = len(self.rows.distinct_rows(grid.column_positions)[0])
+        block = max(1, CURVE_NUMBERS_HELD // (len(grid) * len(self.selection.names)))
         return rest * len(grid), len(self._own_cells(grid)[0]), -(-rest // block)
 
     def sample(self, grid: Grid | None, size: int) -> None:
@@ -189,7 +189,7 @@ class PredictEvaluator:
         rows = np.arange(size) % len(self.rows)
         block = self.rows.table.rows(rows)
         if grid is not None:
-            block = block.with_columns_from(grid.table.rows(np.arange(size) % len(grid)), grid.members)
+            block = block.with_columns_from(grid.table.rows(np.arange(size) % len(grid)), grid.column_positions)
         self.hybrids.predict(block)
 
     def _start(self, grids: Sequence[Grid] = (), requests: Sequence[Request] = ()) -> None:
@@ -217,10 +217,10 @@ class PredictEvaluator:
         return [m.mean for m in self.moments(grids)]
 
     def _curves_of(self, grid: Grid) -> Iterator[tuple[Ints, Floats]]:
-        first, inverse = self.rows.distinct_rows(grid.members)
+        first, inverse = self.rows.distinct_rows(grid.column_positions)
         order = np.argsort(inverse, kind="stable")
         begins = np.searchsorted(inverse[order], np.arange(len(first) + 1))
-        points, k = len(grid), len(self.target.names)
+        points, k = len(grid), len(self.selection.names)
         known = None if self._predictions is None else self._own_cells(grid)
         size = max(1, CURVE_NUMBERS_HELD // (points * k))
         for start in range(0, len(first), size):
@@ -245,11 +245,11 @@ class PredictEvaluator:
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
         """Return signed sums of predictions at corners; each different cell is evaluated once."""
         self._start(requests=requests)
-        out = [np.zeros((len(self.rows), len(self.target.names))) for _ in requests]
+        out = [np.zeros((len(self.rows), len(self.selection.names))) for _ in requests]
         for grid, corners_of_grid in _by_grid(requests):
             cells = self._distinct_cells(grid, corners_of_grid)
             predictions = self._predict_cells(cells)
-            inverse = self.rows.distinct_rows(grid.members)[1]
+            inverse = self.rows.distinct_rows(grid.column_positions)[1]
             for i, (other, corners) in enumerate(requests):
                 if other is not grid:
                     continue
@@ -260,7 +260,7 @@ class PredictEvaluator:
         return out
 
     def _distinct_cells(self, grid: Grid, several: Sequence[Corners]) -> _DistinctCells:
-        inverse = self.rows.distinct_rows(grid.members)[1]
+        inverse = self.rows.distinct_rows(grid.column_positions)[1]
         pairs = [
             inverse[_rows_used(corners)] * len(grid) + at[_rows_used(corners)]
             for corners in several
@@ -276,10 +276,10 @@ class PredictEvaluator:
 
     def _predict_cells(self, cells: _DistinctCells) -> Floats:
         """Predictions of cells, (cells, outputs)."""
-        grid, first = cells.grid, self.rows.distinct_rows(cells.grid.members)[0]
+        grid, first = cells.grid, self.rows.distinct_rows(cells.grid.column_positions)[0]
         missing = np.ones(len(cells.own), dtype=bool) if self._predictions is None else cells.own < 0
         rest, point = np.divmod(cells.number[missing], len(grid))
-        out = np.empty((len(cells.own), len(self.target.names)))
+        out = np.empty((len(cells.own), len(self.selection.names)))
         out[missing] = self._evaluate(first[rest], grid, point, f"effect of {grid.name}")
         if self._predictions is not None:
             out[~missing] = self._predictions[cells.own[~missing]]
@@ -287,9 +287,9 @@ class PredictEvaluator:
 
     def _own_cells(self, grid: Grid) -> tuple[Ints, Ints]:
         """Cells of a grid that are rows as they are, sorted by number, and a row for each."""
-        on = np.flatnonzero(grid.same & (grid.at >= 0))
+        on = np.flatnonzero(grid.is_at_point & (grid.point_of_row >= 0))
         cells, first = np.unique(
-            self.rows.distinct_rows(grid.members)[1][on] * len(grid) + grid.at[on], return_index=True
+            self.rows.distinct_rows(grid.column_positions)[1][on] * len(grid) + grid.point_of_row[on], return_index=True
         )
         return cells, on[first]
 
@@ -302,7 +302,9 @@ class PredictEvaluator:
         if grid is None or points is None:
             return self.hybrids.evaluate_rows(self.rows.table, rows, what=what)
         only = np.zeros(len(rows), dtype=np.int64)
-        return self.hybrids.evaluate_each(self.rows.table, grid.table, rows, points, only, (grid.members,), what=what)
+        return self.hybrids.evaluate_each(
+            self.rows.table, grid.table, rows, points, only, (grid.column_positions,), what=what
+        )
 
 
 def _by_grid(requests: Sequence[Request]) -> list[tuple[Grid, list[Corners]]]:

@@ -15,11 +15,11 @@ from whybox.data.table import Table, as_table
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.effects import Key
 from whybox.kernels.effects import representatives
-from whybox.kernels.predict import agreement
+from whybox.kernels.predict import compare_with_own_predict
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection, resolve_output
 from whybox.methods.common.repeatability import RepeatCheck
-from whybox.methods.common.rows import Rows, weighted_rows
+from whybox.methods.common.rows import WeightedRows, weighted_rows
 from whybox.methods.effects.grid import Grid, product
 from whybox.methods.effects.kinds import EffectKind
 from whybox.methods.effects.options import PredictionOptions
@@ -52,9 +52,9 @@ class EffectsProblem:
     """
 
     model: Model
-    rows: Rows
+    rows: WeightedRows
     repeats: RepeatCheck
-    target: OutputSelection
+    selection: OutputSelection
     wanted: tuple[tuple[int, ...], ...]
     kind: str
     grid: Any
@@ -102,10 +102,10 @@ class EffectsProblem:
         if kind not in self._evaluators:
             model = self.model
             self._evaluators[kind] = (
-                TreeEvaluator(model, self.rows, self.target, threads=self.threads)
+                TreeEvaluator(model, self.rows, self.selection, threads=self.threads)
                 if kind == "trees" and isinstance(model, TreeEnsemble)
                 else PredictEvaluator(
-                    model, self.rows, self.target, repeats=self.repeats, max_evals=self.allowed, reserved=self.probed
+                    model, self.rows, self.selection, repeats=self.repeats, max_evals=self.allowed, reserved=self.probed
                 )
             )
         return self._evaluators[kind]
@@ -211,19 +211,19 @@ def resolve_effects(
     if not isinstance(adapted, BlackBox):
         adapted.inputs.confirm_structure(table)
     rows = weighted_rows(table, options.sample_weight)
-    target = resolve_output(adapted.outputs, output, scale)
+    selection = resolve_output(adapted.outputs, output, scale)
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table, check=check, known=known)
     box = isinstance(adapted, BlackBox)
-    repeats = RepeatCheck(prediction_function(adapted, target), table, black_box=box)
+    repeats = RepeatCheck(prediction_function(adapted, selection), table, black_box=box)
     shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
     calls = shown_rows + repeats.count if box else calls
     return EffectsProblem(
         adapted,
         rows,
         repeats,
-        target,
+        selection,
         wanted,
         kind,
         grid,
@@ -302,5 +302,5 @@ def _agreement(model: Model, table: Table, *, check: bool, known: float | None) 
     worst = 0.0
     for start, block in table.blocks(ROWS_VERIFIED):
         X = model.inputs.matrix_of_block(block, start)
-        worst = max(worst, agreement(model, block, X, rows="these rows", row="row"))
+        worst = max(worst, compare_with_own_predict(model, block, X, rows="these rows", row="row"))
     return worst, len(table)

@@ -24,13 +24,13 @@ from whybox.errors import LimitError, OptionError
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.columns import Feature, Ints
-from whybox.methods.common.rows import Rows
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.curves import MAX_RESULT_BYTES, Curve, grid_share, with_off_data
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import labelled
 from whybox.methods.registry import find
-from whybox.numerics.rounding import floor
+from whybox.numerics.rounding import rounding_floor
 
 __all__ = ["GRID_POINTS", "regions"]
 
@@ -90,7 +90,7 @@ def regions(problem: EffectsProblem, *, depth: int) -> Effects:
         raise OptionError("regions are found for one feature at a time; name a single one.")
     members = problem.wanted[0]
     evaluator, grid = problem.evaluator(members), problem.make(members)
-    values = np.empty((len(problem.rows), len(grid), len(problem.target.names)))
+    values = np.empty((len(problem.rows), len(grid), len(problem.selection.names)))
     if values.nbytes > MAX_RESULT_BYTES:
         raise LimitError(
             f"{len(problem.rows):,} rows x {len(grid)} points do not fit; pass fewer rows or a smaller grid."
@@ -101,7 +101,7 @@ def regions(problem: EffectsProblem, *, depth: int) -> Effects:
     shapes = _shapes(problem, grid, values)
     whole = _Region(np.arange(len(problem.rows)))
     every = values.reshape(-1, values.shape[2])  # the prediction at each point of each row
-    rounding = float((floor(every, np.repeat(problem.rows.weights, len(grid))) ** 2).sum())
+    rounding = float((rounding_floor(every, np.repeat(problem.rows.weights, len(grid))) ** 2).sum())
     least = max(MIN_GAIN * shapes.squares(whole.rows), rounding)
     split = [whole, *_split(problem, shapes, whole, members[0], depth, least)]
     if len(split) == 2:
@@ -154,7 +154,7 @@ def _split(
     return [leaf for part in parts for leaf in _split(problem, shapes, part, own, depth - 1, least)]
 
 
-def _large_enough(rows: Rows, here: Ints, left: npt.NDArray[np.bool_]) -> bool:
+def _large_enough(rows: WeightedRows, here: Ints, left: npt.NDArray[np.bool_]) -> bool:
     mass = rows.weights[here]
     return (
         min(int(left.sum()), int((~left).sum())) >= MIN_REGION_ROWS
@@ -203,12 +203,17 @@ def _curve(
     """The mean curve of a region with its standard error, and the problem of the region's rows alone."""
     picked = region.rows
     w = problem.rows.weights[picked]
-    part = Rows(problem.rows.table.rows(picked), w / w.sum())
+    part = WeightedRows(problem.rows.table.rows(picked), w / w.sum())
     inner = replace(problem, rows=part, kind="pdp", _evaluators={})
-    own = replace(grid, features=(part.feature(grid.members[0]),), at=grid.at[picked], same=grid.same[picked])
+    own = replace(
+        grid,
+        features=(part.feature(grid.column_positions[0]),),
+        point_of_row=grid.point_of_row[picked],
+        is_at_point=grid.is_at_point[picked],
+    )
     mean = np.einsum("r,rpk->pk", part.weights, values[picked])
     spread = np.einsum("r,rpk->pk", part.weights, (values[picked] - mean) ** 2)
-    error = np.sqrt(spread / (part.count - 1.0)) if part.count > 1 else np.full(mean.shape, np.nan)
+    error = np.sqrt(spread / (part.effective_count - 1.0)) if part.effective_count > 1 else np.full(mean.shape, np.nan)
     extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
         "heterogeneity": ((), np.array(shapes.heterogeneity(picked))),
         "region_share": ((), np.array(float(w.sum()))),

@@ -81,25 +81,25 @@ def labelled(
     spec: MethodSpec | None = None,
 ) -> Explanation:
     """Return a curve with its axes named, and its evidence; `spec` is of the method, where it is not the problem's own."""
-    grid, target = curve.grid, problem.target
+    grid, selection = curve.grid, problem.selection
     points = curve.points or grid.points
     rows = curve.values.ndim == 3
     lead = (len(problem.rows),) if rows else ()
     shape = (*lead, *(len(p) for p in points))
     dims = (*(("row",) if rows else ()), "point", "point_2")[: len(shape)]
-    values = target.drop(curve.values.reshape(*shape, -1))
-    error = None if curve.std_error is None else target.drop(curve.std_error.reshape(*shape, -1))
+    values = selection.drop(curve.values.reshape(*shape, -1))
+    error = None if curve.std_error is None else selection.drop(curve.std_error.reshape(*shape, -1))
     coords: dict[str, Any] = dict(zip(("point", "point_2"), points, strict=False))
-    coords["row"], coords["output"] = problem.rows.table.row_labels, labels(target.names)
+    coords["row"], coords["output"] = problem.rows.table.row_labels, labels(selection.names)
     names = [f.name for f in grid.features]
     off = {} if curve.off_data is None else {"off_data": (("point",), curve.off_data)}
     return Explanation(
         kind="effect",
         values=np.ascontiguousarray(values),
-        dims=(*dims, "output") if target.axis else dims,
+        dims=(*dims, "output") if selection.axis else dims,
         coords={d: np.array(v) for d, v in coords.items() if d in (*dims, "output")},
-        base=np.asarray(target.drop(np.full(len(target.names), np.nan))),
-        units=problem.effect_kind.units(target.units, names[0]),
+        base=np.asarray(selection.drop(np.full(len(selection.names), np.nan))),
+        units=problem.effect_kind.units(selection.units, names[0]),
         evidence=evidence(
             problem,
             problem.rows,
@@ -139,7 +139,7 @@ def _data_near_points(
     for feature, tag in zip(grid.features, ("", "_2"), strict=False):
         x = feature.numbers
         if x is not None and np.isfinite(x).any():
-            if feature.zero:
+            if feature.number_origin:
                 continue  # numbers beyond 2**53 are kept as distances, which no edge of a bin can name
             known = np.isfinite(x)
             mass, edges = np.histogram(x[known], bins=_bins(x[known]), weights=problem.rows.weights[known])

@@ -13,7 +13,7 @@ from whybox.kernels import effects
 from whybox.kernels.tree_shap import predict
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
-from whybox.methods.common.rows import Rows
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Corners, Moments, Request, moments
 from whybox.models.trees import TreeEnsemble
@@ -49,8 +49,10 @@ def tree_evaluator_unavailable(model: TreeEnsemble, members: Sequence[int]) -> s
 class TreeEvaluator:
     """Predictions of changed rows from the leaves of a tree ensemble (kernels/effects.py); the number of threads changes no bit."""
 
-    def __init__(self, model: TreeEnsemble, rows: Rows, target: OutputSelection, *, threads: int = 1) -> None:
-        self.model, self.rows, self.target, self.threads = model, rows, target, threads
+    def __init__(
+        self, model: TreeEnsemble, rows: WeightedRows, selection: OutputSelection, *, threads: int = 1
+    ) -> None:
+        self.model, self.rows, self.selection, self.threads = model, rows, selection, threads
         self.spent = 0
 
     @property
@@ -90,7 +92,7 @@ class TreeEvaluator:
 
     def levels(self, grid: Grid) -> effects.Levels:
         """Return the grid's points as the trees read them."""
-        columns = self.columns(grid.members)
+        columns = self.columns(grid.column_positions)
         return effects.Levels(columns, np.ascontiguousarray(self.model.inputs.matrix(grid.table)[:, list(columns)]))
 
     def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
@@ -114,7 +116,7 @@ class TreeEvaluator:
         out: list[Floats | None] = [None] * len(grids)
         surfaces = [i for i, g in enumerate(grids) if len(g.features) == 2 and self._apart(g)]
         for i, surface in zip(surfaces, self._surfaces([grids[i] for i in surfaces]), strict=True):
-            out[i] = self.target.levels(surface)
+            out[i] = self.selection.levels(surface)
         rest = [i for i, found in enumerate(out) if found is None]
         levels = {i: self.levels(grids[i]) for i in rest}
         for some in _disjoint([levels[i].columns for i in rest]):
@@ -123,14 +125,14 @@ class TreeEvaluator:
                 self.model, [levels[i] for i in together], self.matrix, self.rows.weights, threads=self.threads
             )
             for i, mean in zip(together, found, strict=True):
-                out[i] = self.target.levels(mean)
+                out[i] = self.selection.levels(mean)
         flat = self.rows.weights @ self.predictions() if any(v is None for v in out) else np.empty(0)
         return [np.repeat(flat[None], len(g), axis=0) if v is None else v for g, v in zip(grids, out, strict=True)]
 
     def _apart(self, grid: Grid) -> bool:
         """Whether trees read both features of a surface, and none reads a column made of both."""
-        one, two = (self.columns((p,)) for p in grid.members)
-        return bool(one and two) and {*one, *two} == set(self.columns(grid.members))
+        one, two = (self.columns((p,)) for p in grid.column_positions)
+        return bool(one and two) and {*one, *two} == set(self.columns(grid.column_positions))
 
     def _surfaces(self, grids: Sequence[Grid]) -> Iterator[Floats]:
         """Yield the raw means of surfaces, (points, outputs), all made in one walk; a feature's points of all surfaces are one player's."""
@@ -138,7 +140,7 @@ class TreeEvaluator:
         values: dict[int, list[Floats]] = {}
         places: dict[Any, slice] = {}
         for grid in grids:
-            for side, p in enumerate(grid.members):
+            for side, p in enumerate(grid.column_positions):
                 key = grid.keys[side]
                 if key in places:
                     continue
@@ -150,7 +152,7 @@ class TreeEvaluator:
                 places[key] = slice(start, start + len(own))
         players = list(columns)
         levels = [effects.Levels(columns[p], np.ascontiguousarray(np.concatenate(values[p]))) for p in players]
-        pairs = [(players.index(g.members[0]), players.index(g.members[1])) for g in grids]
+        pairs = [(players.index(g.column_positions[0]), players.index(g.column_positions[1])) for g in grids]
         different = list(dict.fromkeys(pairs))
         found = effects.joint(
             self.model, levels, different, self.matrix, self.rows.weights, threads=self.threads
@@ -177,7 +179,7 @@ class TreeEvaluator:
         """Mean and variance; None for a feature that no tree reads."""
         out: list[Moments | None] = [None] * len(grids)
         levels = [self.levels(g) for g in grids]
-        n = self.rows.count
+        n = self.rows.effective_count
         stretch = n / (n - 1.0) if n > 1 else np.nan
         sample, notes = self._sample(link, spread)
         X, w = (self.matrix[sample], self.rows.weights[sample]) if notes else (self.matrix, self.rows.weights)
@@ -186,8 +188,8 @@ class TreeEvaluator:
             chosen = [levels[i] for i in together]
             found = effects.individual_moments(self.model, chosen, X, w, link=link, threads=self.threads)
             for i, m in zip(together, found, strict=True):
-                mean = self.target.levels(m.mean) if means is None else means[i]
-                out[i] = Moments(mean, stretch * m.variance[..., list(self.target.picks)], notes)
+                mean = self.selection.levels(m.mean) if means is None else means[i]
+                out[i] = Moments(mean, stretch * m.variance[..., list(self.selection.picks)], notes)
         return out
 
     def _one_by_one(self, grid: Grid) -> Moments:
@@ -205,9 +207,9 @@ class TreeEvaluator:
 
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
         """Return signed sums of predictions at corners; on the trees' own scale all features are walked together, a pair of corners at a time."""
-        out = [np.zeros((len(self.rows), len(self.target.names))) for _ in requests]
+        out = [np.zeros((len(self.rows), len(self.selection.names))) for _ in requests]
         levels = [self.levels(grid) for grid, _ in requests]
-        if self.target.scale == "response":
+        if self.selection.scale == "response":
             for one, (grid, corners), found in zip(levels, requests, out, strict=True):
                 self._at_corners(one, len(grid), corners, found)
             return out
@@ -221,7 +223,7 @@ class TreeEvaluator:
                 self.model, [levels[i] for i, *_ in chosen], self.matrix, low, high, threads=self.threads
             )
             for at, (i, used, *_) in enumerate(chosen):
-                out[i][used] += self.target.values(moved[used, at])
+                out[i][used] += self.selection.values(moved[used, at])
         return out
 
     def _at_corners(self, levels: effects.Levels, points: int, corners: Corners, out: Floats) -> None:
@@ -242,7 +244,7 @@ class TreeEvaluator:
     def _link(self) -> Literal["identity", "logistic", "exp", "softmax"] | None:
         """The kernel's name of the link that is applied before averaging; None where the kernel does not have it."""
         link = self.model.outputs.link
-        if self.target.scale == "raw" or link.is_identity:
+        if self.selection.scale == "raw" or link.is_identity:
             return "identity"
         return _LINKS.get(link.name) if link.function is None and link.scale == 1.0 else None
 
@@ -253,7 +255,7 @@ class TreeEvaluator:
         return effects.individual(self.model, levels, self.matrix[rows], threads=self.threads)
 
     def _scaled(self, raw: Floats) -> Floats:
-        return self.target.levels(raw if self.target.scale == "raw" else self.model.outputs.link(raw))
+        return self.selection.levels(raw if self.selection.scale == "raw" else self.model.outputs.link(raw))
 
 
 def _disjoint(columns: Sequence[tuple[int, ...]]) -> list[list[int]]:

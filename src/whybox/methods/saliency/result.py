@@ -20,7 +20,7 @@ from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.recipe import Recipe, input_digest, make_recipe
-from whybox.numerics.rounding import SINGLE, relative
+from whybox.numerics.rounding import FLOAT32_ROUNDING, relative_size
 
 __all__ = ["run_method"]
 
@@ -114,8 +114,8 @@ def _evidence(
 ) -> Evidence:
     """The evidence. A note counts rows outside the tolerance."""
     if additivity is not None and not additivity.converged.all():
-        least = SINGLE * np.maximum(np.abs(additivity.base), np.abs(problem.scores))
-        worst = float(relative(np.abs(additivity.gap), additivity.change, least).max())
+        least = FLOAT32_ROUNDING * np.maximum(np.abs(additivity.base), np.abs(problem.scores))
+        worst = float(relative_size(np.abs(additivity.gap), additivity.change, least).max())
         missed = f"{int((~additivity.converged).any(axis=1).sum()):,} of {problem.rows:,} rows miss the tolerance"
         notes = (
             *notes,

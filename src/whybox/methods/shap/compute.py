@@ -23,7 +23,7 @@ from whybox.methods.shap.problem import Kernel, ShapProblem
 from whybox.models.linear import Linear
 from whybox.models.links import Link
 from whybox.models.trees import TreeEnsemble
-from whybox.numerics.rounding import floor
+from whybox.numerics.rounding import rounding_floor
 
 __all__ = ["FLOAT32_ROUNDING", "CompiledProblem", "KernelRunner"]
 
@@ -130,8 +130,8 @@ class CompiledProblem:
         problem = self.problem
         if problem.background is None:
             return tree_shap.expectation(_forest(problem))
-        outputs = predict.raw(problem.model, problem.background.matrix)
-        if problem.target.scale == "response":
+        outputs = predict.raw_outputs(problem.model, problem.background.matrix)
+        if problem.selection.scale == "response":
             outputs = problem.model.outputs.link(outputs)
         return np.asarray(problem.background.weights @ outputs)
 
@@ -140,7 +140,7 @@ class CompiledProblem:
 class KernelRunner:
     """A resolved problem, ready to be run on blocks of rows.
 
-    ``base`` has one entry for each of the *model's* outputs; the target picks and signs them.
+    ``base`` has one entry for each of the *model's* outputs; the selection picks and signs them.
 
     Args:
         compiled: the problem, with what earlier calls have compiled for it.
@@ -170,18 +170,18 @@ class KernelRunner:
 
     def raw(self, X: Floats) -> Floats:
         """Raw outputs of encoded rows, (rows, model outputs)."""
-        return predict.raw(self.problem.model, X)
+        return predict.raw_outputs(self.problem.model, X)
 
     def size(self, X: Floats) -> Floats:
         """How large the summands can be: the yardstick for rounding."""
-        return predict.size(self.problem.model, X)
+        return predict.rounding_scale(self.problem.model, X)
 
     def fill(self, X: Floats, out: npt.NDArray[Any], *, what: str) -> None:
         """Write (rows, players[, players], outputs explained) of encoded rows into `out`, which holds zeros."""
         problem = self.problem
         every = (
-            problem.target.plain
-            and len(problem.target.picks) == len(problem.model.outputs.names)
+            problem.selection.plain
+            and len(problem.selection.picks) == len(problem.model.outputs.names)
             and out.flags.c_contiguous
         )
         compiled = self._plans[1][1]
@@ -200,7 +200,7 @@ class KernelRunner:
             if problem.options.order == 2 and every:
                 self._fill_pairs(X[rows], out[rows], what)
             else:
-                out[rows] = problem.target.values(self.run(X[rows], what))
+                out[rows] = problem.selection.values(self.run(X[rows], what))
         return None
 
     def _fill_pairs(self, X: Floats, out: npt.NDArray[Any], what: str) -> None:
@@ -446,7 +446,7 @@ def _slopes(link: Link, fx: Floats, fb: Floats, k: int) -> Floats:
     i, j = np.nonzero(np.abs(apart) < MIN_RAW_DISTANCE)
     middle = (fx[i] + fb[j]) / 2
     wide = ((link(middle + MIN_RAW_DISTANCE) - link(middle - MIN_RAW_DISTANCE)) / (2 * MIN_RAW_DISTANCE))[:, k]
-    least = np.maximum(floor(link(fx))[k], floor(link(fb))[k])
+    least = np.maximum(rounding_floor(link(fx))[k], rounding_floor(link(fb))[k])
     smooth = (apart[i, j] == 0) | (
         np.abs(wide * apart[i, j] - rise[i, j]) <= least
     )  # no jump of the link lies between them

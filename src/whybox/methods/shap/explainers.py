@@ -101,7 +101,7 @@ class _Explainer:
         """The problem about the columns and players alone that the model reads."""
         columns, background = columns_read(self.model), self.background
         if background is not None and not self._narrow:
-            background = background.only(columns)
+            background = background.select_columns(columns)
         return resolve_problem(
             narrow_to_columns_read(self.model),
             players_of_columns(all_players, columns),
@@ -136,7 +136,9 @@ class _Explainer:
         table = received.table
         compiled = self._compiled(table.names, sparse=table.is_sparse)
         if self.background is not None:
-            check_same_kind(table, self.background.some.table, elementwise=self.model.inputs.encoder.is_elementwise)
+            check_same_kind(
+                table, self.background.row_sample.table, elementwise=self.model.inputs.encoder.is_elementwise
+            )
         compiled.problem.model.inputs.confirm_structure(table)
         explanation = run(compiled, received, self._spec(compiled.problem), out=out)
         for (

@@ -34,7 +34,7 @@ class ShapProblem:
 
     model: Model
     players: Players
-    target: OutputSelection
+    selection: OutputSelection
     background: Background | None
     options: ShapOptions
     kernel: Kernel
@@ -149,11 +149,11 @@ def resolve_problem(
         UnsupportedModelError: the problem has no exact solution for this model.
         LimitError: the exact values would take more evaluations than allowed.
     """
-    target = resolve_output(model.outputs, options.output, options.scale)
-    if options.scale is None and target.scale == "response":  # a predict method was passed as the model
+    selection = resolve_output(model.outputs, options.output, options.scale)
+    if options.scale is None and selection.scale == "response":  # a predict method was passed as the model
         options = replace(options, scale="response")
     players_read = _players_read(model, players)
-    kernel = _kernel(model, background, options, target)
+    kernel = _kernel(model, background, options, selection)
     if options.sparse and options.order == 2 and kernel not in ("path-dependent", "interventional"):
         raise OptionError(
             Argument("sparse", True),
@@ -165,15 +165,15 @@ def resolve_problem(
         )
     if kernel == "enumeration":
         _check_enumeration(options, players_read)
-    problem = ShapProblem(model, players, target, background, options, kernel, players_read, all_players)
+    problem = ShapProblem(model, players, selection, background, options, kernel, players_read, all_players)
     problem.check_evals(1)
     return problem
 
 
-def _kernel(model: Model, background: Background | None, options: ShapOptions, target: OutputSelection) -> Kernel:
+def _kernel(model: Model, background: Background | None, options: ShapOptions, selection: OutputSelection) -> Kernel:
     if options.method == "rescaled":
-        return _rescaled(model, background, options, target)
-    if target.scale == "response":
+        return _rescaled(model, background, options, selection)
+    if selection.scale == "response":
         if background is None:
             raise OptionError(
                 Argument("scale", options.scale),
@@ -210,9 +210,9 @@ def _kernel(model: Model, background: Background | None, options: ShapOptions, t
     return "path-dependent"
 
 
-def _rescaled(model: Model, background: Background | None, options: ShapOptions, target: OutputSelection) -> Kernel:
+def _rescaled(model: Model, background: Background | None, options: ShapOptions, selection: OutputSelection) -> Kernel:
     link = model.outputs.link
-    if target.scale != "response":
+    if selection.scale != "response":
         raise OptionError(
             Argument("method", "rescaled"),
             " approximates attributions behind a link; use it with ",

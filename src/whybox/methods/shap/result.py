@@ -14,7 +14,7 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument, LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import PAIR_SEPARATOR, Explanation, labels
-from whybox.kernels.predict import advice, mixed_agreement, sampled
+from whybox.kernels.predict import compare_mixed_rows, mismatch_advice, sample_encoded_rows
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.shap.compute import FLOAT32_ROUNDING, CompiledProblem, KernelRunner
 from whybox.methods.shap.plan import ROWS_PER_BLOCK
@@ -50,7 +50,7 @@ def run(
     table = received.table
     problem, n = compiled.problem, len(table)
     problem.check_evals(n)
-    shape = (n, *problem.result_shape(), len(problem.target.names))
+    shape = (n, *problem.result_shape(), len(problem.selection.names))
     values, prediction = _result_array(problem, shape, out, sparse=table.is_sparse), np.empty((n, shape[-1]))
     runner = KernelRunner(compiled, n)
     checks = _RowChecks(runner, max(runner.rounding, FLOAT32_ROUNDING if values.dtype == np.float32 else 0.0))
@@ -77,7 +77,7 @@ def run(
     evidence = _evidence(
         problem, runner, checks, spec, received, rows=n, digest=digest.hexdigest(), seconds=time.perf_counter() - began
     )
-    return _explanation(problem, table, values, prediction, problem.target.levels(runner.base), evidence)
+    return _explanation(problem, table, values, prediction, problem.selection.levels(runner.base), evidence)
 
 
 def _rows_at_once(problem: ShapProblem) -> int:
@@ -85,7 +85,7 @@ def _rows_at_once(problem: ShapProblem) -> int:
     if problem.all_players is None:
         return ROWS_PER_BLOCK
     numbers = problem.model.inputs.width + int(np.prod(problem.shape(problem.options.order))) * len(
-        problem.target.names
+        problem.selection.names
     )
     return int(np.clip(MAX_DENSE_NUMBERS // numbers, 1, ROWS_PER_BLOCK))
 
@@ -119,7 +119,7 @@ def _result_array(
                 ".",
             )
         return np.zeros(shape, dtype)
-    wanted = shape if problem.target.axis else shape[:-1]
+    wanted = shape if problem.selection.axis else shape[:-1]
     if not isinstance(out, np.ndarray) or out.shape != wanted or out.dtype not in (np.float32, np.float64):
         raise OptionError(f"out must be a float32 or float64 array of shape {wanted}.")
     if not (out.flags.c_contiguous and out.flags.writeable):
@@ -146,31 +146,33 @@ class _RowChecks:
         problem = self.runner.problem
         if problem.model.own_predict is None or not compiled.mixed_rows_due(table):
             return
-        background = None if problem.background is None else problem.background.some
-        difference, self.mixed = mixed_agreement(problem.model, sampled(problem.model, table), background)
+        background = None if problem.background is None else problem.background.row_sample
+        difference, self.mixed = compare_mixed_rows(
+            problem.model, sample_encoded_rows(problem.model, table), background
+        )
         self.agreement = max(self.agreement, difference)
         self.calls += self.mixed
         if self.mixed:
             compiled.mark_mixed_rows(table)
 
     def block(self, X: Floats, table: Table, values: npt.NDArray[Any], start: int) -> Floats:
-        """Check one block; return its predictions on the target's scale, (rows, outputs explained)."""
+        """Check one block; return its predictions on the selection's scale, (rows, outputs explained)."""
         problem = self.runner.problem
         own = problem.model.own_predict
         # Where attributions add up to every raw output, their sum is our reading of the model: no need to predict once more.
         whole = (
             problem.additive
-            and problem.target.scale == "raw"
-            and problem.target.plain
-            and len(problem.target.picks) == len(problem.model.base)
+            and problem.selection.scale == "raw"
+            and problem.selection.plain
+            and len(problem.selection.picks) == len(problem.model.base)
         )
         total = None
         if problem.additive:
-            total = problem.target.levels(self.runner.base) + values.sum(
+            total = problem.selection.levels(self.runner.base) + values.sum(
                 axis=tuple(range(1, values.ndim - 1)), dtype=np.float64
             )
         raw = total if whole and total is not None and own is not None else self.runner.raw(X)
-        predictions = self._on_target(raw)
+        predictions = self._on_scale(raw)
         if own is not None:
             own_predictions = call_own_predict(own, table)
             self.calls += len(X)
@@ -182,37 +184,37 @@ class _RowChecks:
                 scale=own.scale,
                 relative=relative,
                 rounding_scale=self.runner.size(X),
-                what_to_do=advice(problem.model, table),
+                what_to_do=mismatch_advice(problem.model, table),
             )
             self.agreement = max(self.agreement, difference)
             if own.scale == "raw" or problem.model.outputs.link.is_identity:
-                predictions = self._on_target(own_predictions)
-            elif problem.target.scale == "response":
-                predictions = problem.target.levels(own_predictions)
+                predictions = self._on_scale(own_predictions)
+            elif problem.selection.scale == "response":
+                predictions = problem.selection.levels(own_predictions)
         if total is not None:
             self._check_sums(total, predictions, self._tolerance(raw, X), start)
         return predictions
 
-    def _on_target(self, raw: Floats) -> Floats:
+    def _on_scale(self, raw: Floats) -> Floats:
         problem = self.runner.problem
-        return problem.target.levels(raw if problem.target.scale == "raw" else problem.model.outputs.link(raw))
+        return problem.selection.levels(raw if problem.selection.scale == "raw" else problem.model.outputs.link(raw))
 
     def _tolerance(self, raw: Floats, X: Floats) -> Floats:
         """What rounding explains, (rows, outputs explained): the library's own, and ours over many terms."""
         problem = self.runner.problem
         if problem.options.additivity_tol is not None:
-            return np.full((len(raw), len(problem.target.names)), problem.options.additivity_tol)
+            return np.full((len(raw), len(problem.selection.names)), problem.options.additivity_tol)
         relative = (problem.model.own_predict.relative_rounding if problem.model.own_predict else 0.0) + self.rounding
         tolerance = np.broadcast_to(relative * np.maximum(self.runner.size(X), np.abs(raw)) + 1e-300, raw.shape)
-        if problem.target.scale == "raw":
-            return tolerance[:, list(problem.target.picks)]
+        if problem.selection.scale == "raw":
+            return tolerance[:, list(problem.selection.picks)]
         link = problem.model.outputs.link
         response = link(raw)
         moved = np.maximum(np.abs(link(raw + tolerance) - response), np.abs(response - link(raw - tolerance))).max(
             axis=1, keepdims=True
         )
         return np.asarray(moved + relative * np.abs(response) + 1e-10 * np.abs(self.runner.base))[
-            :, list(problem.target.picks)
+            :, list(problem.selection.picks)
         ]
 
     def _check_sums(self, total: Floats, predictions: Floats, tolerance: Floats, start: int) -> None:
@@ -229,7 +231,7 @@ class _RowChecks:
             limit = "rounding" if problem.options.additivity_tol is None else "additivity_tol"
             raise ModelMismatchError(
                 f"base + attributions is {total[i, k]!r} where {source} {predictions[i, k]!r} "
-                f"(row {start + i:,}, output {problem.target.names[k]!r}; {limit} allows {tolerance[i, k]:.3g}); nothing is returned."
+                f"(row {start + i:,}, output {problem.selection.names[k]!r}; {limit} allows {tolerance[i, k]:.3g}); nothing is returned."
             )
 
 
@@ -275,7 +277,7 @@ def _evidence(
         additive=problem.additive,
         residual=checks.residual,
         agreement=checks.agreement,
-        residual_units=problem.target.units,
+        residual_units=problem.selection.units,
         tolerance=checks.tolerance,
         residual_against=_compared_with(problem),
         model=problem.model.kind,
@@ -298,7 +300,7 @@ def _compared_with(problem: ShapProblem) -> str:
     own, link = problem.model.own_predict, problem.model.outputs.link
     if own is None:
         return "our reading of the model file"
-    if own.scale == problem.target.scale or link.is_identity:
+    if own.scale == problem.selection.scale or link.is_identity:
         return own.call_name
     return (
         f"the {link.name} of {own.call_name}"
@@ -310,21 +312,21 @@ def _compared_with(problem: ShapProblem) -> str:
 def _explanation(
     problem: ShapProblem, table: Table, values: npt.NDArray[Any], prediction: Floats, base: Floats, evidence: Evidence
 ) -> Explanation:
-    axis = problem.target.axis
+    axis = problem.selection.axis
     matrices = problem.options.order == 2 and not problem.options.sparse
     dims: tuple[str, ...] = ("row", "feature", "feature_2") if matrices else ("row", "feature")
     players = _terms(problem)
     coords: dict[str, Any] = {dim: labels(tuple(players)) for dim in dims[1:]}
     coords["row"] = table.row_labels
-    coords["output"] = labels(problem.target.names)
+    coords["output"] = labels(problem.selection.names)
     return Explanation(
         kind="interaction" if matrices else "attribution",
-        values=np.ascontiguousarray(problem.target.drop(values)),
+        values=np.ascontiguousarray(problem.selection.drop(values)),
         dims=(*dims, "output") if axis else dims,
         coords=coords,
-        base=np.asarray(problem.target.drop(base)),
-        prediction=np.ascontiguousarray(problem.target.drop(prediction)),
-        units=problem.target.units,
+        base=np.asarray(problem.selection.drop(base)),
+        prediction=np.ascontiguousarray(problem.selection.drop(prediction)),
+        units=problem.selection.units,
         evidence=evidence,
         data=table,
         players={name: tuple(table.names[i] for i in members) for name, members in players.items()},

@@ -21,8 +21,8 @@ __all__ = ["swarm_section"]
 
 def swarm_section(f: ReportData) -> str:
     """Where each row's attributions lie."""
-    said = "<p>Each dot is one row. To the right of zero the feature raised this row's prediction, to the left it lowered it.</p>"
-    return said + "".join(_swarm(e, f.name(e)) for e in f.views) + left_out(f)
+    caption = "<p>Each dot is one row. To the right of zero the feature raised this row's prediction, to the left it lowered it.</p>"
+    return caption + "".join(_swarm(e, f.name(e)) for e in f.views) + left_out(f)
 
 
 def _swarm(e: Explanation, name: str) -> str:
@@ -50,10 +50,10 @@ def _direction(e: Explanation, j: int) -> str:
     if values is None or values.dtype == object:
         return "no order"
     x, y = as_numbers(values), e.values[:, j]
-    known = np.isfinite(x)
-    if known.sum() < 3 or np.ptp(x[known]) == 0 or np.ptp(y[known]) <= negligible(e):
+    finite = np.isfinite(x)
+    if finite.sum() < 3 or np.ptp(x[finite]) == 0 or np.ptp(y[finite]) <= negligible(e):
         return "no difference"
-    r = spearman(x[known], y[known])
+    r = spearman(x[finite], y[finite])
     return "raise it" if r > 0.3 else "lower it" if r < -0.3 else "mixed"
 
 

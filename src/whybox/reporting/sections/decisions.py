@@ -20,10 +20,10 @@ __all__ = ["decisions_section"]
 
 def decisions_section(f: ReportData) -> str:
     """Single decisions: typical and extreme ones, and the worst mistakes where the truth is known."""
-    said = (
+    caption = (
         "From the base (the value when nothing is known of the row) to the row's own prediction, one feature at a time."
     )
-    out = [f"<p>{said} Read each picture from bottom to top.</p>"]
+    out = [f"<p>{caption} Read each picture from bottom to top.</p>"]
     for e in f.views[:2]:
         if f.name(e):
             out.append(f"<h3>{escape(f.name(e))}</h3>")

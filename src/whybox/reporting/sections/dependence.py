@@ -66,12 +66,12 @@ def _groups(values: npt.NDArray[Any], y: Floats) -> list[tuple[str, ...]]:
     """Summarise attributions over ten ranges of the values, or over the commonest categories."""
     if values.dtype == object:
         words = np.array(["missing" if v is None else str(v) for v in values])
-        found, counts = np.unique(words, return_counts=True)
-        masks = [(str(v), words == v) for v in found[np.argsort(-counts)][:20]]
+        categories, counts = np.unique(words, return_counts=True)
+        masks = [(str(v), words == v) for v in categories[np.argsort(-counts)][:20]]
     else:
         x = as_numbers(values)
-        known = x[np.isfinite(x)]
-        cuts = np.unique(np.quantile(known, np.linspace(0, 1, 11))) if len(known) else np.empty(0)
+        finite = x[np.isfinite(x)]
+        cuts = np.unique(np.quantile(finite, np.linspace(0, 1, 11))) if len(finite) else np.empty(0)
         place = np.clip(np.searchsorted(cuts, x, side="right") - 1, 0, max(len(cuts) - 2, 0))
         masks = [
             (f"{value_text(cuts[i])} to {value_text(cuts[min(i + 1, len(cuts) - 1)])}", (place == i) & np.isfinite(x))

@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.data.table import Table
 from whybox.errors import OptionError, WhyboxError
-from whybox.explanation.axis_points import words
+from whybox.explanation.axis_points import point_labels
 from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
@@ -41,24 +41,24 @@ def effects_section(f: ReportData) -> str | None:
     features = top_features(f.explanation)
     if not features:
         return None
-    asked = resolve_effects(
+    problem = resolve_effects(
         f.model,
         rows,
         features,
         EffectsOptions(output=f.output, scale=f.scale),
         known=f.explanation.evidence.agreement,  # explaining these rows has compared each of them
     )
-    effects = run(asked)
+    effects = run(problem)
     first = effects[0]
     of = "" if len(rows) == len(f.explanation.data) else f" of {len(f.explanation.data):,}, taken evenly,"
-    said = (
+    caption = (
         f"<p>Each curve is the mean prediction over {len(rows):,} rows{of} when the feature is set to each value in all of them and everything else stays "
         "as it is (partial dependence, interventional). The band is 1.96 standard errors: how far the mean would move with other rows of the same "
         "kind. Grey bars show where the rows are; red along the top shows how many of them the value takes to where there are no such rows.</p>"
     )
     names = effects.ordered(MAX_FEATURES_DRAWN)
     drawn = "".join(curve_figure(effects, str(n)) for n in names)
-    return f"{said}<div class=grid>{drawn}</div>{_pairs(asked)}{_small(first)}"
+    return f"{caption}<div class=grid>{drawn}</div>{_pairs(problem)}{_small(first)}"
 
 
 def evenly_taken(data: Table) -> Table:
@@ -105,25 +105,25 @@ def _with_error(value: float, error: float) -> str:
 def _shown(points: Any) -> list[str]:
     if points.dtype.kind in "fiu":
         return ["missing" if np.isnan(v) else number(float(v)) for v in points]
-    return list(words(points))
+    return list(point_labels(points))
 
 
-def _pairs(asked: EffectsProblem) -> str:
+def _pairs(problem: EffectsProblem) -> str:
     """Sizes of the interactions, where the trees say them exactly; elsewhere they cost too much for a report."""
-    if len(asked.wanted) < 2:
+    if len(problem.wanted) < 2:
         return ""
-    asked = replace(asked, options=replace(asked.options, max_evals=1), _evaluators={})
+    problem = replace(problem, options=replace(problem.options, max_evals=1), _evaluators={})
     try:
-        found = interactions(asked, sample=None, seed=0)
+        sizes = interactions(problem, sample=None, seed=0)
     except (OptionError, WhyboxError):
         return "<p class=faint>Interactions are not shown: for this model and output they take whybox.interactions(model, X, sample=...).</p>"
-    one = found if "output" not in found.dims else found[..., int(np.argmax(found.values.max(axis=(0, 1))))]
-    frame = _lines(one)
-    about = "" if "output" not in found.dims else f" of output {one.coords['output'][0]}"
+    sizes_of_output = sizes if "output" not in sizes.dims else sizes[..., int(np.argmax(sizes.values.max(axis=(0, 1))))]
+    frame = _lines(sizes_of_output)
+    about = "" if "output" not in sizes.dims else f" of output {sizes_of_output.coords['output'][0]}"
     drawn = figure(
-        lambda: heatmap(one, max_display=FEATURES_PAIRED),
+        lambda: heatmap(sizes_of_output, max_display=FEATURES_PAIRED),
         title=f"Interactions{about}",
-        description=f"Root mean square of what two features do together beyond what each does alone{about}, {one.units}.",
+        description=f"Root mean square of what two features do together beyond what each does alone{about}, {sizes_of_output.units}.",
         table=table(("Feature", "And", "Size", "Friedman's H squared"), frame, text=(1,)),
     )
     return f"<h3>Which features act together{escape(about)}</h3>{drawn}"

@@ -6,7 +6,7 @@ import numpy as np
 
 from whybox.explanation.html import number
 from whybox.explanation.negligible import negligible
-from whybox.numerics.rounding import ratio
+from whybox.numerics.rounding import ratio_above_rounding
 from whybox.plots.bar import bar
 from whybox.reporting.facts import MAX_CLASS_COLUMNS, MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
 from whybox.reporting.page import table
@@ -21,7 +21,7 @@ def importance_section(f: ReportData) -> str:
     size = np.abs(e.values).mean(axis=0)
     flat = size if size.ndim == 1 else size.sum(axis=1)
     order = np.argsort(-flat, kind="stable")
-    shares = ratio(flat, flat.sum(), negligible(e).sum())
+    shares = ratio_above_rounding(flat, flat.sum(), negligible(e).sum())
     each = e.output_names[:MAX_CLASS_COLUMNS] if size.ndim > 1 else ()
     lines = [
         (

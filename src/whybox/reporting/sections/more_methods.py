@@ -32,7 +32,7 @@ def methods_of_tables(named: Sequence[str]) -> list[MethodSpec]:
     Raises:
         OptionError: an id of neither importance nor effects.
     """
-    found = []
+    specs = []
     for name in named:
         family = next((f for f in _FAMILIES if name in family_ids(f)), None)
         if name in family_ids("saliency"):
@@ -41,49 +41,49 @@ def methods_of_tables(named: Sequence[str]) -> list[MethodSpec]:
                 " is for neural networks; this model takes methods of importance and kinds of effects.",
             )
         if family is None:
-            known = [i for f in _FAMILIES for i in family_ids(f)]
+            ids = [i for f in _FAMILIES for i in family_ids(f)]
             raise OptionError(
-                Argument("methods", name), " is not known to a report about a model of tables.", known=known
+                Argument("methods", name), " is not known to a report about a model of tables.", known=ids
             )
-        found.append(find(family, name))
-    return found
+        specs.append(find(family, name))
+    return specs
 
 
 def method_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
     """Return what the section of a method shows of it: its figure, its numbers, and how they were found."""
     head = f"<h3>{escape(spec.title)}</h3><p>{escape(spec.summary.capitalize())}.</p>"
-    return head + (_effects(f, spec) if spec.family == "effects" else _importance(f, spec, truth))
+    return head + (_effects_block(f, spec) if spec.family == "effects" else _importance_block(f, spec, truth))
 
 
-def _importance(f: ReportData, spec: MethodSpec, truth: Any) -> str:
+def _importance_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
     uses_truth = "y" in (*spec.needs, *spec.takes)
-    found = importance(f.model, f.explanation.data, truth if uses_truth else None, spec.id)
-    values = np.abs(found.values) if found.values.ndim == 1 else np.abs(found.values).sum(axis=1)
-    order = found.ordered(MAX_TABLE_LINES)
-    lines = [(found.feature_names[j], number(float(values[j]))) for j in order]
-    drawn = _drawn(found, spec, table(("Feature", spec.quantity.capitalize()), lines))
-    return drawn + _how(found)
+    ranking = importance(f.model, f.explanation.data, truth if uses_truth else None, spec.id)
+    values = np.abs(ranking.values) if ranking.values.ndim == 1 else np.abs(ranking.values).sum(axis=1)
+    order = ranking.ordered(MAX_TABLE_LINES)
+    lines = [(ranking.feature_names[j], number(float(values[j]))) for j in order]
+    drawn = _importance_figure(ranking, spec, table(("Feature", spec.quantity.capitalize()), lines))
+    return drawn + _how_computed(ranking)
 
 
-def _drawn(found: Explanation, spec: MethodSpec, numbers: str) -> str:
+def _importance_figure(ranking: Explanation, spec: MethodSpec, numbers: str) -> str:
     """The first of the method's figures."""
     draw = FIGURES[spec.figures[0]].load()
     return figure(
-        lambda: draw(found, max_display=MAX_FEATURES_DRAWN),
+        lambda: draw(ranking, max_display=MAX_FEATURES_DRAWN),
         title=spec.title,
         description=f"{spec.title}: {spec.summary}.",
         table=numbers,
     )
 
 
-def _effects(f: ReportData, spec: MethodSpec) -> str:
+def _effects_block(f: ReportData, spec: MethodSpec) -> str:
     assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
     names = top_features(f.explanation)
-    found = effects(f.model, evenly_taken(f.explanation.data), names, spec.id, output=f.output, scale=f.scale)
-    drawn = "".join(curve_figure(found, str(n)) for n in found.ordered())
-    return f"<div class=grid>{drawn}</div>{_how(found[0])}"
+    curves = effects(f.model, evenly_taken(f.explanation.data), names, spec.id, output=f.output, scale=f.scale)
+    drawn = "".join(curve_figure(curves, str(n)) for n in curves.ordered())
+    return f"<div class=grid>{drawn}</div>{_how_computed(curves[0])}"
 
 
-def _how(e: Explanation) -> str:
+def _how_computed(e: Explanation) -> str:
     lines = "".join(f"{escape(label)}: {escape(text)}. " for label, text in e.evidence.lines("kernel", "estimand"))
     return f"<p class=faint>{lines}</p>"

@@ -17,7 +17,7 @@ from whybox.explanation.negligible import negligible
 from whybox.methods.registry import MethodSpec, of_id
 from whybox.methods.saliency.recipe import read_recipe
 from whybox.plots.bar import bar
-from whybox.plots.saliency_image import legend_of, overlay, picture_of, tints, title_of
+from whybox.plots.saliency_image import legend_of, overlay, picture_of, title_of, word_colors
 from whybox.plots.saliency_series import SERIES_DIMS, TEXT_DIMS, tracks
 from whybox.plots.style import axes
 from whybox.reporting.page import table
@@ -26,7 +26,7 @@ from whybox.reporting.svg import figure, folded, panels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ROWWISE", "MethodMaps", "input_sums", "saliency_maps_section", "share_lines"]
+__all__ = ["ROWWISE", "MethodMaps", "saliency_maps_section", "share_lines", "sums_by_input"]
 
 PANEL_INCHES: Final = (2.35, 2.15)  # four fit side by side on a wide page
 MAX_TABLE_POSITIONS: Final = 5  # in the table behind a picture
@@ -55,7 +55,7 @@ class MethodMaps:
         return self.parts[0]
 
     @property
-    def result(self) -> Explanation | tuple[Explanation, ...]:
+    def answer(self) -> Explanation | tuple[Explanation, ...]:
         """What ``whybox.saliency`` returned."""
         return self.parts if self.several else self.parts[0]
 
@@ -66,56 +66,63 @@ class MethodMaps:
         return {self.names[k]: e for k, e in zip(indices, self.parts, strict=True)}
 
 
-def input_sums(parts: Sequence[Explanation]) -> Floats | None:
+def sums_by_input(parts: Sequence[Explanation]) -> Floats | None:
     """Sum of each input's attributions, (rows, inputs[, outputs]); together they equal score - base. None if maps need not add up."""
     if not parts[0].evidence.additive:
         return None
-    sums = []
+    input_sums = []
     for e in parts:
         last = e.values.ndim - ("output" in e.dims)
-        sums.append(np.nansum(e.values, axis=tuple(range(1, last))))
-    return np.stack(sums, axis=1)
+        input_sums.append(np.nansum(e.values, axis=tuple(range(1, last))))
+    return np.stack(input_sums, axis=1)
 
 
-def share_lines(sums: Floats, names: Sequence[str], rounding: float = 0.0) -> list[tuple[str, str, str]]:
+def share_lines(input_sums: Floats, names: Sequence[str], negligible_sum: float = 0.0) -> list[tuple[str, str, str]]:
     """Lines (input, sum, share) of each input and of all together: mean sum over the rows, and share of the mean absolute sums.
 
     Args:
-        sums: (rows, inputs), of :func:`input_sums`. names: of the inputs. rounding: total size that rounding explains; below it there are no shares.
+        input_sums: (rows, inputs), of :func:`sums_by_input`. names: of the inputs. negligible_sum: total size that rounding explains, below which there are no shares.
     """
-    sizes = np.abs(sums).mean(axis=0)
+    sizes = np.abs(input_sums).mean(axis=0)
     total = float(sizes.sum())
-    shares = [f"{s / total:.1%}" if total > rounding else "" for s in sizes]
-    means = sums.mean(axis=0)
+    shares = [f"{s / total:.1%}" if total > negligible_sum else "" for s in sizes]
+    means = input_sums.mean(axis=0)
     lines = [(n, number(float(m), 3), s) for n, m, s in zip(names, means, shares, strict=True)]
-    return [*lines, ("together", number(float(means.sum()), 3), "100%" if total > rounding else "")]
+    return [*lines, ("together", number(float(means.sum()), 3), "100%" if total > negligible_sum else "")]
 
 
-def saliency_maps_section(shown: Sequence[MethodMaps], rows: int) -> str:
+def saliency_maps_section(method_maps: Sequence[MethodMaps], rows: int) -> str:
     """Write the section: a figure for each of the first `rows` rows; for maps of tables one for each method."""
-    first = shown[0].e
+    first = method_maps[0].e
     drawn = range(min(rows, len(first)))
-    fewer = "; all methods but the first explain these rows only" if any(len(s.e) < len(first) for s in shown) else ""
-    rowwise = any(e.dims[1:] in ROWWISE for s in shown for e in s.parts)
+    fewer = (
+        "; all methods but the first explain these rows only" if any(len(s.e) < len(first) for s in method_maps) else ""
+    )
+    rowwise = any(e.dims[1:] in ROWWISE for s in method_maps for e in s.parts)
     remark = (
         f"<p class=faint>The first {len(drawn)} of {len(first):,} rows{fewer}.</p>"
         if rowwise and len(drawn) < len(first)
         else ""
     )
-    if not shown[0].several:
-        return remark + "".join(_single([s.e for s in shown], drawn))
-    return remark + _shares(shown) + "".join(_several(shown, drawn)) + _inputs_without_map(shown)
+    if not method_maps[0].several:
+        return remark + "".join(_one_input_maps([s.e for s in method_maps], drawn))
+    return (
+        remark
+        + _share_tables(method_maps)
+        + "".join(_several_input_maps(method_maps, drawn))
+        + _inputs_without_map(method_maps)
+    )
 
 
-def _single(explanations: Sequence[Explanation], rows: range) -> Iterator[str]:
+def _one_input_maps(explanations: Sequence[Explanation], rows: range) -> Iterator[str]:
     """Figures of the only input."""
     dims = explanations[0].dims[1:]
     if dims in ROWWISE:
         for row in rows:
-            yield from _figures_of_row(explanations, row, _label(explanations[0], row))
+            yield from _row_figures(explanations, row, _row_label(explanations[0], row))
     elif dims == ("feature",):
         for e in explanations:
-            yield _bars(e)
+            yield _feature_bars(e)
     else:
         yield f"<p>{_NO_PICTURE}</p>"
 
@@ -123,31 +130,31 @@ def _single(explanations: Sequence[Explanation], rows: range) -> Iterator[str]:
 _NO_PICTURE: Final = "There is no figure for maps of this shape; the explanation holds the numbers."
 
 
-def _several(shown: Sequence[MethodMaps], rows: range) -> Iterator[str]:
+def _several_input_maps(method_maps: Sequence[MethodMaps], rows: range) -> Iterator[str]:
     """Figures of several inputs: row by row of those that have a figure for each row, then of the others."""
     inputs: Mapping[str, list[Explanation]] = {
-        n: [s.by_input[n] for s in shown if n in s.by_input] for n in shown[0].names
+        n: [s.by_input[n] for s in method_maps if n in s.by_input] for n in method_maps[0].names
     }
     rowwise = {n: maps for n, maps in inputs.items() if maps and maps[0].dims[1:] in ROWWISE}
     for row in rows if rowwise else ():
-        yield f"<h3>{escape(_label(shown[0].e, row))}</h3>"
+        yield f"<h3>{escape(_row_label(method_maps[0].e, row))}</h3>"
         for name, maps in rowwise.items():
-            yield from _figures_of_row(maps, row, f"{name}, row {row}")
-        yield "".join(_share_of_row(s, row) for s in shown)
+            yield from _row_figures(maps, row, f"{name}, row {row}")
+        yield "".join(_share_of_row(s, row) for s in method_maps)
     for name, maps in inputs.items():
         if not maps or name in rowwise:
             continue
         yield f"<h3>{escape(name)}</h3>"
         if maps[0].dims[1:] == ("feature",):
-            yield "".join(_bars(e) for e in maps)
+            yield "".join(_feature_bars(e) for e in maps)
         else:
             yield f"<p>{_NO_PICTURE}</p>"
 
 
-def _inputs_without_map(shown: Sequence[MethodMaps]) -> str:
+def _inputs_without_map(method_maps: Sequence[MethodMaps]) -> str:
     """Say which inputs have no map, and why."""
     lines = []
-    for s in shown:
+    for s in method_maps:
         missing = [n for n in s.names if n not in s.by_input]
         if missing:
             reason = _no_map_reason(of_id(s.e.method_id))
@@ -166,8 +173,8 @@ def _no_map_reason(spec: MethodSpec | None) -> str:
     return ": the method never changes these inputs"
 
 
-def _shares(shown: Sequence[MethodMaps]) -> str:
-    tables = [_share_table(s) for s in shown]
+def _share_tables(method_maps: Sequence[MethodMaps]) -> str:
+    tables = [_share_table(s) for s in method_maps]
     if not any(tables):
         return "<p class=faint>The maps of these methods need not add up, so inputs have no shares of the output.</p>"
     return "<h3>How much comes from each input</h3>" + "".join(tables)
@@ -175,30 +182,30 @@ def _shares(shown: Sequence[MethodMaps]) -> str:
 
 def _share_table(s: MethodMaps) -> str:
     """The shares of the inputs, over all rows."""
-    sums = input_sums(s.parts)
-    if sums is None:
+    input_sums = sums_by_input(s.parts)
+    if input_sums is None:
         return ""
-    over = f"{len(sums):,} rows" if len(sums) != 1 else "one row"
+    over = f"{len(input_sums):,} rows" if len(input_sums) != 1 else "one row"
     caption = (
         f"{s.e.evidence.method}, mean of {over}. The sums of a row add up to its score minus its baseline score; shares are of the mean absolute "
         "sums."
     )
     return f"<p class=faint>{escape(caption)}</p>" + table(
-        ("Input", "Sum", "Share"), share_lines(sums, tuple(s.by_input), float(negligible(s.e).max()))
+        ("Input", "Sum", "Share"), share_lines(input_sums, tuple(s.by_input), float(negligible(s.e).max()))
     )
 
 
 def _share_of_row(s: MethodMaps, row: int) -> str:
     """The shares of the inputs in one row, as a sentence."""
-    sums = input_sums(s.parts)
-    if sums is None or row >= len(sums):
+    input_sums = sums_by_input(s.parts)
+    if input_sums is None or row >= len(input_sums):
         return ""
-    *each, total = share_lines(sums[[row]], tuple(s.by_input), float(negligible(s.e).max()))
+    *each, total = share_lines(input_sums[[row]], tuple(s.by_input), float(negligible(s.e).max()))
     listed = ", ".join(f"{name} {sum_}{f' ({share})' if share else ''}" for name, sum_, share in each)
     return f"<p>{escape(f'{s.e.evidence.method} of this row: {listed}; together {total[1]}.')}</p>"
 
 
-def _label(e: Explanation, row: int) -> str:
+def _row_label(e: Explanation, row: int) -> str:
     target, target_name = e.extras.get("target"), e.extras.get("target_name")
     about = ""
     if target_name is not None:
@@ -209,17 +216,17 @@ def _label(e: Explanation, row: int) -> str:
     return f"Row {e.coords['row'][row]}: {about}{score}"
 
 
-def _figures_of_row(explanations: Sequence[Explanation], row: int, label: str) -> Iterator[str]:
+def _row_figures(explanations: Sequence[Explanation], row: int, label: str) -> Iterator[str]:
     """Figures of one row: pictures of one shape together."""
     first = explanations[0]
     dims = first.dims[1:]
     if dims == ("y", "x"):
-        yield _pictures([e for e in explanations if e.shape[1:] == first.shape[1:]], row, label)
-        yield from (_pictures([e], row, label) for e in explanations if e.shape[1:] != first.shape[1:])
+        yield _picture_figure([e for e in explanations if e.shape[1:] == first.shape[1:]], row, label)
+        yield from (_picture_figure([e], row, label) for e in explanations if e.shape[1:] != first.shape[1:])
     elif dims in TEXT_DIMS:
-        yield from (_texts(e, row, label) for e in explanations)
+        yield from (_text_figure(e, row, label) for e in explanations)
     else:
-        yield _series(explanations, row, label)
+        yield _series_figure(explanations, row, label)
 
 
 def _largest_values(e: Explanation, row: int, count: int) -> Iterator[tuple[str, str, str]]:
@@ -232,7 +239,7 @@ def _largest_values(e: Explanation, row: int, count: int) -> Iterator[tuple[str,
         yield e.evidence.method, position, f"{number(float(values[index]))}{error}"
 
 
-def _pictures(explanations: Sequence[Explanation], row: int, label: str) -> str:
+def _picture_figure(explanations: Sequence[Explanation], row: int, label: str) -> str:
     lines = [line for e in explanations for line in _largest_values(e, row, MAX_TABLE_POSITIONS)]
     return panels(
         _picture_panels(explanations, row),
@@ -265,7 +272,7 @@ def _picture_panels(explanations: Sequence[Explanation], row: int) -> list[Calla
     return [*first, *(partial(draw_map, e) for e in explanations)]
 
 
-def _series(explanations: Sequence[Explanation], row: int, label: str) -> str:
+def _series_figure(explanations: Sequence[Explanation], row: int, label: str) -> str:
     lines = [line for e in explanations for line in _largest_values(e, row, MAX_TABLE_POSITIONS)]
     content = "The series in black over its own map" if explanations[0].values.ndim == 2 else "One line a feature"
     return panels(
@@ -281,7 +288,7 @@ def _series(explanations: Sequence[Explanation], row: int, label: str) -> str:
     )
 
 
-def _texts(e: Explanation, row: int, label: str) -> str:
+def _text_figure(e: Explanation, row: int, label: str) -> str:
     dim = e.dims[1]
     stored = e.extras.get(dim)
     texts = [str(t) for t in (stored[1][row] if stored is not None else e.coords[dim])]
@@ -289,7 +296,7 @@ def _texts(e: Explanation, row: int, label: str) -> str:
     single = e[row]
     spans = " ".join(
         f'<span style="background:{tint}">{escape(t)}</span>'
-        for t, v, tint in zip(texts, single.values, tints(single), strict=True)
+        for t, v, tint in zip(texts, single.values, word_colors(single), strict=True)
         if np.isfinite(v)
     )
     words = f"<div class=words>{spans}</div>"
@@ -298,7 +305,7 @@ def _texts(e: Explanation, row: int, label: str) -> str:
     )
 
 
-def _bars(e: Explanation) -> str:
+def _feature_bars(e: Explanation) -> str:
     order = e.ordered(12)
     lines = [(e.feature_names[j], number(float(np.abs(e.values[:, j]).mean()))) for j in order]
     return figure(
