@@ -79,12 +79,9 @@ def _torch(model: Any, output: Any) -> Differentiable:
         def __init__(self, weights: Callable[[Any], Any] | None = None) -> None:
             super().__init__()
             layers = dict(leaf_layers(model))
-            state = {"layers_of": layers, "values": [], "copied": weights is not None}
-            functions = {
-                "any_size": partial(any_size, model),
-                "sequence_layers": partial(sequence_layer_inputs, layers),
-            }
-            self.__dict__.update(state | functions)
+            self.__dict__.update(layers_of=layers, values=[], copied=weights is not None)
+            self.__dict__.update(any_size=partial(any_size, model))
+            self.__dict__.update(sequence_layers=partial(sequence_layer_inputs, layers))
             seen: set[int] = set()
             for name, layer in self.layers_of.items():
                 own = LayerWeights()
