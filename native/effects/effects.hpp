@@ -1,4 +1,4 @@
-// Feature effects of tree ensembles: a model's output with a player set to each point of a grid. docs/mathematics.md, "Effects".
+// Feature effects of tree ensembles: a model's output with a player set to each point of a grid. docs/mathematics.md, "How are effects of tree ensembles computed?".
 //
 // Two ideas carry all of it. A column's values fall into classes that no question of the model tells apart, so a row or a grid is a few small
 // integers (`Classes`); and a condition on a player is a set of grid points, a few ranges of them, whatever the split asks (`Grid`). Both are

@@ -78,7 +78,7 @@ def test_what_it_costs_to_ask_a_model_is_said_before(folder, capsys):
     assert run(folder, "effects", *arguments, "-o", "@mixed.csv") == 0
     said = capsys.readouterr().err
     plan = wb.plan(wb.effects, model, zoo.X(), "bmi", grid=5)
-    assert f"whybox: asking the model for {plan.predictions:,} predictions, about " in said
+    assert f"whybox: {plan.predictions:,} predictions of the model, about " in said
     assert run(folder, "plan", "effects", *arguments) == 0
     assert f"{plan.predictions:,} predictions" in capsys.readouterr().out
 

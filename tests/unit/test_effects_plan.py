@@ -110,7 +110,7 @@ def test_a_plan_says_in_a_few_lines_what_it_knows():
     assert 4 <= len(said.splitlines()) <= 6
     for words in ("Partial dependence", "interventional", "exact", f"{plan.predictions:,}", f"{plan.brute:,}", "MiB"):
         assert words in said
-    assert plan.line.startswith(f"asking the model for {plan.predictions:,} predictions, about ")
+    assert plan.line.startswith(f"{plan.predictions:,} predictions of the model, about ")
     with pytest.raises(AttributeError):
         plan.rows = 3
 

@@ -280,6 +280,10 @@ def test_checks_and_errors_come_back():
     checks = Checks((Check("g", "n", "pass", 1.0, "why"),), {"rows": 1})
     assert through(checks).rows == checks.rows
     assert dict(copy.deepcopy(checks).about) == {"rows": 1}
-    for error in (MissingDependencyError("tqdm", "a bar", "all"), NonFiniteError("{row} is odd", 3), OptionError("no")):
+    for error in (
+        MissingDependencyError("tqdm", "a bar", "all"),
+        NonFiniteError("{row} is odd", row=3),
+        OptionError("no"),
+    ):
         assert str(through(error)) == str(error)
         assert type(through(error)) is type(error)

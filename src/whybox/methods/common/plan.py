@@ -58,8 +58,8 @@ class MethodPlan:
         calls = "not predicted" if np.isnan(self.model_calls) else f"about {self.model_calls:,.0f} rows"
         lines = [
             f"{self.method}: {self.rows:,} row{'s' * (self.rows != 1)}; {'exact' if self.exact else 'estimated'}",
-            f"found by  {self.kernel}",
-            f"asks      {calls}",
+            f"kernel    {self.kernel}",
+            f"calls     {calls}",
             f"time      {duration(self.seconds)}",
         ]
         if not np.isnan(self.memory_bytes):

@@ -83,13 +83,13 @@ class EffectsPlan:
     def line(self) -> str:
         """The cost in one line."""
         if not self.predictions:
-            return f"no predictions to ask for, about {_seconds(self.seconds)}"
-        return f"asking the model for {self.predictions:,} predictions, about {_seconds(self.seconds)}"
+            return f"no predictions of the model, about {_seconds(self.seconds)}"
+        return f"{self.predictions:,} predictions of the model, about {_seconds(self.seconds)}"
 
     def __str__(self) -> str:
         several = "s" * (self.curves != 1)
         less = f" instead of {self.brute:,}" if self.predictions < self.brute else ""
-        asks = (
+        calls = (
             f"{self.predictions:,} predictions of single rows{less}, in about {self.batches:,} batch{'es' * (self.batches != 1)}"
             if self.predictions
             else "no predictions"
@@ -99,8 +99,8 @@ class EffectsPlan:
             [
                 f"{self.method}: {self.curves:,} curve{several}, {self.points:,} points, {self.rows:,} rows",
                 f"estimand  {self.estimand}; {'exact for these rows' if self.exact else 'estimated'}",
-                f"found by  {self.kernel}",
-                f"asks      {asks}{beside}",
+                f"kernel    {self.kernel}",
+                f"calls     {calls}{beside}",
                 f"time      about {_seconds(self.seconds)}",
                 f"memory    about {self.memory_bytes / 2**20:,.0f} MiB beyond the rows given",
             ]

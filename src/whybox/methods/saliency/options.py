@@ -22,7 +22,7 @@ class ReadingOptions:
     embedding: str | None = option(None, "path of the layer that embeds tokens")
     tokenizer: Any = option(None, "reads texts", as_text=False)
     words: bool = option(False, "tokens are summed to words")
-    baseline_token: Any = option(None, "number or name of the token that stands for absent ones")
+    baseline_token: Any = option(None, "id or name of the token that replaces absent ones")
 
     def changed(self, *names: str) -> dict[str, Any]:
         """Return those options that are not at their defaults, of these names (none: of all)."""

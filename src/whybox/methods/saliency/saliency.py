@@ -56,7 +56,7 @@ def saliency(
 
 @shows_first_overload
 def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient", **options: Any) -> Any:
-    """Show which parts of the input a network's answer hangs on.
+    """Show which parts of the input a network's output depends on.
 
     Args:
         net: a torch module in eval mode, a model of Keras 3, a module of equinox or flax.nnx; see whybox.networks for functions of JAX and for files.
@@ -74,10 +74,10 @@ def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient"
             None: none. A number: that axis.
         output: which of several outputs of the network (a key, a position, an attribute).
         output_names: names of the outputs, of the classes.
-        embedding: path of the layer that embeds tokens: derivatives are taken by what it puts out, and summed up (or reduced) over its last axis.
+        embedding: path of the layer that embeds tokens: derivatives are taken with respect to its output, and summed (or reduced) over its last axis.
         tokenizer: reads texts; see whybox.methods.saliency.text.read. The network is given input_ids, attention_mask and token_type_ids as far as it takes them.
         words: tokens are summed to words.
-        baseline_token: number or name of the token that stands for absent ones, in methods that take a baseline; None: the mask or padding token
+        baseline_token: id or name of the token that replaces absent ones, in methods that take a baseline; None: the mask or padding token
             of the tokenizer. Special tokens stay.
         dtype: ``"bfloat16"``: twice as fast and compared with float32 on a few rows; None: as the network is.
         budget: bytes that derivatives may keep at a time: ``"1GB"``.
