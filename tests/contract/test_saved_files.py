@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import MISSING, fields
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -17,7 +18,9 @@ from whybox.explanation.effects import Effects
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import EXPLANATION_KINDS, Explanation
 from whybox.explanation.files_before_ids import method_before_ids
-from whybox.methods.registry import of_id
+from whybox.methods.registry import of_id, options_of
+from whybox.methods.saliency.recipe import read_recipe
+from whybox.reporting.sections.saliency_maps import MethodMaps, saliency_maps_section
 
 FOLDER = Path(__file__).parents[1] / "saved"
 FILES = sorted(FOLDER.glob("*.whybox"))
@@ -160,3 +163,36 @@ def test_formats_that_are_not_known(tmp_path, number, said):
     path = changed(FOLDER / "attribution.whybox", tmp_path / "e.whybox", lambda page: page.update(format=number))
     with pytest.raises(ExplanationFileError, match=said):
         wb.load(path)
+
+
+FIGURES_OF_FILES = {
+    "attribution": ("bar", "beeswarm", "heatmap"),
+    "effect": ("curve",),
+    "effects_dates": ("grid",),
+    "effects_regions": ("grid",),
+    "importance": ("bar",),
+    "interaction": ("heatmap",),
+    "interaction_size_sampled": ("heatmap",),
+    "saliency": ("overlay", "beside"),
+    "saliency_table": ("bar", "beeswarm", "heatmap"),
+    "saliency_tokens": ("words",),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES_OF_FILES)
+def test_old_files_have_their_figures(name):
+    found = wb.load(FOLDER / f"{name}.whybox")
+    for figure in FIGURES_OF_FILES[name]:
+        getattr(found.plot, figure)()
+        plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["saliency", "saliency_paths", "saliency_table", "saliency_tokens"])
+def test_old_maps_are_shown_in_a_section_of_the_report(name):
+    e = wb.load(FOLDER / f"{name}.whybox")
+    section = saliency_maps_section([MethodMaps((e,), False, ("input",), None, None)], 2)
+    assert "There is no figure" not in section
+    assert e.evidence.method in section
+    recipe = read_recipe(e)
+    assert f"saliency.{recipe.method}" == e.method_id
+    assert set(recipe.options) <= {option.name for option in options_of(of_id(e.method_id))}

@@ -110,7 +110,7 @@ def test_other_refusals():
     net, x, _ = made("nn.ReLU")
     with pytest.raises(UnsupportedModelError, match="autocast"):
         wb.saliency(net, x, 0, "deeplift", dtype="bfloat16")
-    with pytest.raises(OptionError, match="rules="):
+    with pytest.raises(OptionError, match="rules .lrp. are not known"):
         as_network(net, None).with_rules("lrp", (torch.tensor(x),), None)
 
 

@@ -412,7 +412,7 @@ def test_expected_gradients_say_when_they_do_not_add_up():
 
 
 def test_expected_gradients_refuse():
-    with pytest.raises(OptionError, match="needs background rows"):
+    with pytest.raises(OptionError, match="give background="):
         wb.saliency(cnn(nn.ReLU), pictures(2), 0, EG)
     with pytest.raises(OptionError, match="multiple of"):
         wb.saliency(cnn(nn.ReLU), pictures(2), 0, EG, background=pictures(3), samples=50)

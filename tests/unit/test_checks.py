@@ -184,14 +184,14 @@ def test_a_map_that_stops_below_the_top_fails_there(digits):
         title: ClassVar[str] = "Below"
         reduces: ClassVar[str] = "max"
 
-        def __call__(self, q):
-            tapped = q.net.split_at_layer("0", q.lift(np.arange(q.rows)))[1]
-            return MethodOutput([[q.net.numpy(tapped).max(axis=1, keepdims=True)]], "none", "none", exact=True)
+        def __call__(self, problem):
+            tapped = problem.net.split_at_layer("0", problem.to_device(np.arange(problem.rows)))[1]
+            return MethodOutput([[problem.net.numpy(tapped).max(axis=1, keepdims=True)]], "none", "none", exact=True)
 
     found = wb.check(wb.saliency(net, rows, method=Below()), net, rows, method=Below(), checks="model dependence")
     assert found[TOP_LAYER].verdict == "fail"
     assert found[TOP_LAYER].number == pytest.approx(1.0)
-    assert "drawn: layer '8'" in found[TOP_LAYER].reason
+    assert "randomised: layer '8'" in found[TOP_LAYER].reason
 
 
 def test_networks_of_one_layer_and_of_few_places():

@@ -205,7 +205,7 @@ def test_numbers_of_tokens_and_their_mask(net, texts, tokenizer):
         wb.check(e, net, {**given, "input_ids": ids[::-1].copy()})
     with pytest.raises(InputError, match="baseline of tokens is not the one"):
         wb.check(e, net, given, baseline_token=2)
-    with pytest.raises(OptionError, match="'hidden' is not there"):  # the mean of nothing is no number
+    with pytest.raises(OptionError, match="absent='hidden' is not possible"):  # the mean of nothing is no number
         wb.check(e, net, given, checks="faithfulness", absent=("hidden", "other tokens"))
 
 

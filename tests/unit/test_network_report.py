@@ -12,6 +12,7 @@ import torch
 import whybox as wb
 from networks.small import convolutional, digits, digits_network, seeded
 from whybox.errors import InputError, OptionError, UnsupportedModelError
+from whybox.methods.saliency.occlusion import Occlusion
 from whybox.reporting import check_budget, network_report
 
 NAMES = [f"digit {i}" for i in range(10)]
@@ -62,11 +63,11 @@ def test_pictures_stand_side_by_side_with_checks_and_evidence(pictures):
     assert page.count("<figure>") == 4
     assert page.count("<div class=panels>") == 4
     assert page.count("<svg ") == 4 * 4  # each by itself, so that they stand below each other where the page is narrow
-    assert "The first 4 of 5 rows; methods but the first were asked about these alone." in text
+    assert "The first 4 of 5 rows; all methods but the first explain these rows only." in text
     for method in ("Gradient", "Integrated gradients", "Grad-CAM"):
         assert re.search(rf"{method}: (holds|does not hold) in every check", text)
     assert "Row 0: digit 0, score" in text
-    for line in ("parameters drawn anew: all layers", "deletion, zero", "completeness", "Rows through the network"):
+    for line in ("randomised parameters: all layers", "deletion, zero", "completeness", "Rows through the network"):
         assert line in text
     assert "Left out" not in text  # a small network is checked in every way
     assert "Run by default: numerical, stability, model dependence and faithfulness" in text
@@ -162,16 +163,29 @@ def test_a_picture_and_a_table_are_shown_each_in_its_own_way_and_share_the_sum(t
     asks_nobody(page)
     text = words(page)
     assert page.count("<figure>") == 6 + 2  # a picture a row, bars a method
-    assert "a map of image has 12 x 10 places (y, x); a map of age has 4 features" in text
+    assert "a map of image has 12 x 10 positions (y, x); a map of age has 4 features" in text
     assert "The maps of image and age are checked as one." in text
-    assert "Grad-CAM has no map of age" in text
+    assert "Grad-CAM has no map of age: class activation maps are of one input." in text
     ours = wb.saliency(seeded(Both), {k: v[:6] for k, v in given.items()}, None, "integrated_gradients")
     sums = np.stack([e.values.reshape(6, -1).sum(axis=1) for e in ours], axis=1)
     assert np.allclose(sums.sum(axis=1), ours[0].prediction - ours[0].extras["base"][1], atol=1e-2)
     share = np.abs(sums).mean(axis=0)
     share /= share.sum()
     assert re.search(rf"image {sums[:, 0].mean():.3g} {share[0]:.1%} age \S+ {share[1]:.1%} together", text)
-    assert "None of these methods adds up" not in text
+    assert "The maps of these methods need not add up" not in text
+
+
+def test_inputs_without_a_map_are_named_with_the_reason_of_each_method(tmp_path):
+    from networks.small import Formula
+
+    net = Formula(lambda picture, kind: picture.sum((1, 2, 3)) * (1 + kind.float().sum(1)))
+    picture = np.random.default_rng(0).normal(size=(3, 1, 8, 8)).astype(np.float32)
+    kind = np.arange(6).reshape(3, 2)
+    methods = ["gradient", Occlusion(window=4, baseline=(0, None))]
+    wb.report(net, (picture, kind), tmp_path / "kinds.html", checks="numerical", methods=methods)
+    text = words((tmp_path / "kinds.html").read_text(encoding="utf-8"))
+    assert "Gradient has no map of input 1: whole numbers and masks have no derivative." in text
+    assert "Occlusion has no map of input 1: the method never changes these inputs." in text
 
 
 def test_two_pictures_and_a_series_beside_a_table(tmp_path):
@@ -183,7 +197,7 @@ def test_two_pictures_and_a_series_beside_a_table(tmp_path):
     page = (tmp_path / "two.html").read_text(encoding="utf-8")
     assert len(found) == 2
     assert page.count("<figure>") == 6
-    assert "None of these methods adds up" in words(page)
+    assert "The maps of these methods need not add up" in words(page)
     series = Formula(lambda rows, series: rows.sum(1) + (series**2).sum((1, 2)))
     wb.report(series, (x[:, 0, 0], x[:, 0]), tmp_path / "series.html", checks="numerical")
     text = words((tmp_path / "series.html").read_text(encoding="utf-8"))

@@ -194,7 +194,7 @@ def test_maps_that_are_no_numbers_are_refused_by_row():
     for method in ("gradient", "gradient_x_input"):
         with pytest.raises(NonFiniteError, match="row 2"):
             wb.saliency(root, x, method=method)
-    with pytest.raises(NonFiniteError, match="stands for absent in row 0"):
+    with pytest.raises(NonFiniteError, match="baseline of row 0"):
         wb.saliency(Formula(lambda x: x.log().sum(1)), x[:2], method="integrated_gradients")
 
 

@@ -213,7 +213,7 @@ def test_parts_of_an_answer_are_named():
     inner = flat()
     net = Formula(lambda x: Answer(inner(x)))
     with pytest.raises(
-        OptionError, match=r"answers with Answer; say which part to explain with output=... \(one of \['logits'\]\)"
+        OptionError, match=r"returns Answer; name the part to explain: output=... \(one of \['logits'\]\)"
     ):
         wb.saliency(net, rows(3, 6), 1)
     assert wb.saliency(net, rows(3, 6), 1, output="logits").values.shape == (3, 6)

@@ -130,7 +130,7 @@ def test_a_switch_is_no_mask(net):
     with pytest.raises(InputError, match="attention_mask"):
         wb.saliency(Switched().eval(), ["good", "good bad"], **options)
     notes = wb.saliency(Second().eval(), ["good", "good bad"], **options).evidence.notes
-    assert any("calls 'm'" in n for n in notes)
+    assert any("second input, 'm'" in n for n in notes)
 
 
 def test_segments_that_tell_nothing_are_left_out(net):

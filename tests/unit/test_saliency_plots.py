@@ -70,7 +70,7 @@ def test_a_few_places_do_not_hide_the_others():
     values[:, 4, 4] = 9.0
     ax = replace(e, values=values).plot.overlay()
     assert ax.images[-1].get_clim()[1] < 1
-    assert "0.93% of places are beyond" in ax.get_xlabel()
+    assert "0.93% of positions are beyond" in ax.get_xlabel()
     assert replace(e, values=values).plot.overlay(percentile=100).images[-1].get_clim()[1] == 9
 
 
@@ -88,7 +88,7 @@ def test_pictures_side_by_side_do_not_touch(style):
     assert all(shared is None or min(shared.width, shared.height) < 1 for shared in apart)
 
 
-def test_words_of_an_unsigned_map_speak_neither_for_nor_against():
+def test_words_of_an_unsigned_map_have_no_colour_of_negative_values():
     e = maps("gradient")
     said = replace(
         e,
@@ -97,7 +97,7 @@ def test_words_of_an_unsigned_map_speak_neither_for_nor_against():
         coords={"row": labels([0, 1, 2]), "word": labels(["a", "b"])},
         extras={},
     )
-    assert not any("against" in t.get_text() for t in said.plot.words().texts)
+    assert not any("negative" in t.get_text() for t in said.plot.words().texts)
 
 
 def test_figures_that_do_not_fit_name_the_one_that_does():

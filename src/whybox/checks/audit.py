@@ -360,7 +360,7 @@ def _inputs_of_maps(
         )
     if len(explanations) == len(inputs):
         return tuple(range(len(inputs)))
-    mapped = recipe.inputs or tuple(i for i, given in enumerate(inputs) if not given.whole)
+    mapped = recipe.inputs or tuple(i for i, given in enumerate(inputs) if not given.without_gradient)
     if len(explanations) != len(mapped):
         raise InputError(
             f"the network has {len(inputs)} inputs; pass the tuple of all explanations that wb.saliency gave, not {len(explanations)} of them."

@@ -104,10 +104,10 @@ def removal_games(
 def _why_not_applicable(subject: CheckSubject, problem: SaliencyProblem) -> str:
     for number, part in zip(subject.input_of, subject.maps(), strict=True):
         given = problem.inputs[number]
-        if given.whole:
+        if given.without_gradient:
             return "the inputs are whole numbers (tokens, categories), which zero, mean or blur cannot replace."
         shape = tuple(given.x.shape[1:])
-        if part.shape[1:] not in (shape, given.sizes):
+        if part.shape[1:] not in (shape, given.position_shape):
             return f"the map has the shape {part.shape[1:]} a row and the input {shape}: its positions are not those of the input, which could be removed."
     if sum(int(segment_ids(problem.inputs[i]).max()) + 1 for i in subject.input_of) < MIN_SEGMENTS:
         return "the input has fewer than three parts."
@@ -141,7 +141,7 @@ def _replacement_names(inputs: tuple[Input, ...], requested: Sequence[str] | Non
 def _replacement_rows(name: str, subject: CheckSubject, number: int, given: Input) -> npt.NDArray[Any]:
     """Rows that replace removed parts."""
     x, all_rows = given.x, subject.inputs[number].x
-    if given.whole:
+    if given.without_gradient:
         return x
     if name == "zero":
         return np.zeros_like(x)

@@ -32,8 +32,8 @@ from whybox.numerics.statistics import format_mean, mean_interval, spearman
 __all__ = ["GROUP", "model_dependence"]
 
 MODEL_DEPENDENCE: Final = "model dependence"
-ALL_LAYERS: Final = "parameters drawn anew: all layers"
-TOP_LAYER: Final = "parameters drawn anew: top layer"
+ALL_LAYERS: Final = "randomised parameters: all layers"
+TOP_LAYER: Final = "randomised parameters: top layer"
 # A map of the picture alone keeps everything. Randomising the top layer leaves all layers below as they were, so more is allowed there. Three digits networks:
 # all layers, gradients, paths, DeepLIFT, occlusion, Grad-CAM and LayerCAM 0 to 0.18, guided backpropagation and VarGrad 0.29 to 0.42, Score-CAM and Grad-CAM++ 0.57 to 0.71;
 # top layer 0.02 to 0.36 (LayerCAM once 0.46), 0.57 to 0.75, 0.70 to 0.99. The middle group falls on either side of the second threshold, depending on the network.
@@ -170,7 +170,7 @@ class _ComparedMap:
             return {name: float(self.similarity(np.repeat(control, wide, axis=1)).mean()) for name, control in known}
         given = [(subject.inputs[i], subject.inputs[i].x[subject.rows]) for i in subject.input_of]
         sizes = [subject.maps()[k].shape for k in range(len(subject.input_of))]
-        plain = not any(g.whole for g, _ in given)
+        plain = not any(g.without_gradient for g, _ in given)
         asked = {
             "the input itself": (input_size, plain),
             "an edge detector": (edge_map, all(is_picture(g) for g, _ in given)),
@@ -194,7 +194,7 @@ def _equidistant_method(subject: CheckSubject) -> Method | None:
         subject.method.derivatives
         or subject.tokens is not None
         or not has_baseline(subject.method)
-        or any(i.whole for i in subject.inputs)
+        or any(i.without_gradient for i in subject.inputs)
     ):
         return None
     out = []

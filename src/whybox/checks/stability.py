@@ -1,4 +1,4 @@
-"""Does the map stay the same when the input hardly changes, or when the seed changes?
+"""Does the map stay the same if the input changes a little, or if the seed changes?
 
 Source of max-sensitivity: Yeh et al. 2019 (On the (in)fidelity and sensitivity of explanations, arXiv:1901.09392), definition 3; here relative to the map's size.
 """
@@ -24,27 +24,29 @@ __all__ = ["GROUP", "stability"]
 STABILITY: Final = "stability"
 SMALL_NOISE_LINE: Final = "stability: small noise"
 OTHER_SEEDS_LINE: Final = "stability: other seeds"
-NOISE_RADIUS: Final = 0.02  # of the input's range: less than is visible, more than rounding
+NOISE_RADIUS: Final = 0.02  # of the input's range: invisible, but more than rounding
 NOISE_TRIALS: Final = 6
 MIN_TRIALS: Final = 2
-MAX_SHARE_MOVED: Final = 0.5  # of the distance to the map with its positions shuffled, which is a different map
+MAX_DISTANCE_SHARE: Final = 0.5  # of the distance to the map with its positions shuffled
 MIN_SEED_CORRELATION: Final = 0.8  # rank correlation with other seeds
 SEEDS_TRIED: Final = 2
 MAP_ROUNDING: Final = 1e-3
 MIN_SHUFFLED_DISTANCE: Final = 0.05  # a shuffled map closer than this is not a different map
-EMBEDDED_REASON: Final = "4 % of the standard deviation of the embedding's output"  # which is about NOISE_RADIUS of the range of uniform numbers
+EMBEDDED_REASON: Final = (
+    "4 % of the standard deviation of the embedding's output"  # about NOISE_RADIUS of the range of uniform numbers
+)
 
 
 def stability(subject: CheckSubject) -> list[Check]:
-    """Change the input a little, and the seed."""
-    return [_noise(subject), _seeds(subject)]
+    """Run the stability checks: small noise, other seeds."""
+    return [_small_noise(subject), _other_seeds(subject)]
 
 
-def _noise(subject: CheckSubject) -> Check:
+def _small_noise(subject: CheckSubject) -> Check:
     if subject.tokens is not None and subject.tokens.embedding is None:
-        why = "tokens are replaced as they are, without an embedding: there is no small change of a token."
-        return Check(STABILITY, SMALL_NOISE_LINE, "not applicable", None, why)
-    if subject.tokens is None and all(i.whole for i in subject.inputs):
+        reason = "tokens are replaced without an embedding: there is no small change of a token."
+        return Check(STABILITY, SMALL_NOISE_LINE, "not applicable", None, reason)
+    if subject.tokens is None and all(i.without_gradient for i in subject.inputs):
         return Check(
             STABILITY,
             SMALL_NOISE_LINE,
@@ -55,37 +57,38 @@ def _noise(subject: CheckSubject) -> Check:
     before = subject.rerun()
     problem = subject.score_problem() if subject.tokens is None else subject.embedded_problem()
     scores = problem.scores[:, 0]
-    worst, order, moved = np.zeros(subject.count), np.ones(subject.count), np.zeros(subject.count)
+    distances, correlations = np.zeros(subject.count), np.ones(subject.count)
+    score_changes = np.zeros(subject.count)
     trials = MIN_TRIALS if subject.expensive else NOISE_TRIALS
     for k in range(trials):
-        near = _near(subject, k) if subject.tokens is None else _near_embedded(subject, problem, k)
-        after = subject.recompute(arrays=near)
-        worst = np.maximum(worst, relative_distance(after, before))
-        order = np.minimum(order, abs_rank_correlations(flatten_maps(after), flatten_maps(before)))
-        lifted = tuple(problem.net.array(x) for x in near)
+        noisy = _noisy_inputs(subject, k) if subject.tokens is None else _noisy_embedding(subject, problem, k)
+        after = subject.recompute(arrays=noisy)
+        distances = np.maximum(distances, relative_distance(after, before))
+        correlations = np.minimum(correlations, abs_rank_correlations(flatten_maps(after), flatten_maps(before)))
+        on_device = tuple(problem.net.array(x) for x in noisy)
         rows = np.arange(subject.count)
         for start in range(0, subject.count, problem.batch_size):
-            some = slice(start, start + problem.batch_size)
-            moved[some] = np.maximum(
-                moved[some], np.abs(problem.evaluate(tuple(a[some] for a in lifted), rows[some])[:, 0] - scores[some])
-            )
-    mean, half = mean_interval(worst)
-    unlike = _unlike(subject, before)
-    share = float(relative_size(moved, scores, rounding_floor(scores)).mean())
-    what = f"{NOISE_RADIUS:.0%} of the input's range" if subject.tokens is None else EMBEDDED_REASON
-    said = (
-        f"noise of {what} changes the map by {format_mean(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "
-        f"{float(order.mean()):.2f}; the score changes by {share:.1%}. A map with its positions shuffled is {unlike:.2f} away, and up to half of that passes"
+            batch = slice(start, start + problem.batch_size)
+            noisy_scores = problem.evaluate(tuple(a[batch] for a in on_device), rows[batch])[:, 0]
+            score_changes[batch] = np.maximum(score_changes[batch], np.abs(noisy_scores - scores[batch]))
+    mean, half = mean_interval(distances)
+    shuffled_distance = _shuffled_distance(subject, before)
+    score_change = float(relative_size(score_changes, scores, rounding_floor(scores)).mean())
+    amount = f"{NOISE_RADIUS:.0%} of the input's range" if subject.tokens is None else EMBEDDED_REASON
+    reason = (
+        f"noise of {amount} changes the map by {format_mean(mean, half)} of its size at worst ({trials} trials a row), rank correlation then "
+        f"{float(correlations.mean()):.2f}; the score changes by {score_change:.1%}. A map with its positions shuffled is {shuffled_distance:.2f} away, "
+        "and up to half of that passes"
     )
-    details = {"rows": worst, "rank correlation": order, "score": moved}
-    if unlike < MIN_SHUFFLED_DISTANCE and mean > MAP_ROUNDING:
-        why = ": these maps have too few positions, or too similar values, for a shuffled one to be different."
-        return Check(STABILITY, SMALL_NOISE_LINE, "not applicable", mean, said + why, details)
-    verdict = "pass" if mean <= max(MAX_SHARE_MOVED * unlike, MAP_ROUNDING) else "fail"
-    return Check(STABILITY, SMALL_NOISE_LINE, verdict, mean, said + ".", details)
+    details = {"rows": distances, "rank correlation": correlations, "score": score_changes}
+    if shuffled_distance < MIN_SHUFFLED_DISTANCE and mean > MAP_ROUNDING:
+        remark = ": these maps have too few positions, or too similar values, for a shuffled one to be different."
+        return Check(STABILITY, SMALL_NOISE_LINE, "not applicable", mean, reason + remark, details)
+    verdict = "pass" if mean <= max(MAX_DISTANCE_SHARE * shuffled_distance, MAP_ROUNDING) else "fail"
+    return Check(STABILITY, SMALL_NOISE_LINE, verdict, mean, reason + ".", details)
 
 
-def _unlike(subject: CheckSubject, maps: Maps) -> float:
+def _shuffled_distance(subject: CheckSubject, maps: Maps) -> float:
     """Distance of the map to itself with its positions shuffled."""
     rng = np.random.default_rng([subject.seed, 82])
     table = flatten_maps(maps)
@@ -93,22 +96,22 @@ def _unlike(subject: CheckSubject, maps: Maps) -> float:
         return float(
             np.mean([relative_distance((rng.permuted(table, axis=1),), (table,)).mean() for _ in range(NOISE_TRIALS)])
         )
-    found = []
+    distances = []
     for _ in range(NOISE_TRIALS):
-        other = table.copy()
-        for row in other:  # a view: only positions that the row has
+        shuffled = table.copy()
+        for row in shuffled:  # a view; shuffles only positions that the row has
             row[np.isfinite(row)] = rng.permutation(row[np.isfinite(row)])
-        found.append(relative_distance((other,), (table,)).mean())
-    return float(np.mean(found))
+        distances.append(relative_distance((shuffled,), (table,)).mean())
+    return float(np.mean(distances))
 
 
-def _near(subject: CheckSubject, trial: int) -> Arrays:
+def _noisy_inputs(subject: CheckSubject, trial: int) -> Arrays:
     """Inputs with uniform noise, relative to a picture's own range, or to each feature's range over the rows."""
-    out = []
+    noisy = []
     for number, given in enumerate(subject.inputs):
         x = given.x[subject.rows]
-        if given.whole:
-            out.append(x)
+        if given.without_gradient:
+            noisy.append(x)
             continue
         table = given.x.ndim == 2 and len(given.x) > 1
         span: Floats = (
@@ -117,45 +120,45 @@ def _near(subject: CheckSubject, trial: int) -> Arrays:
             else np.ptp(x.reshape(len(x), -1), axis=1).reshape(-1, *(1,) * (x.ndim - 1))
         )
         rng = np.random.default_rng([subject.seed, 81, number, trial])
-        out.append((x + rng.uniform(-NOISE_RADIUS, NOISE_RADIUS, size=x.shape) * span).astype(x.dtype))
-    return tuple(out)
+        noisy.append((x + rng.uniform(-NOISE_RADIUS, NOISE_RADIUS, size=x.shape) * span).astype(x.dtype))
+    return tuple(noisy)
 
 
-def _near_embedded(subject: CheckSubject, problem: SaliencyProblem, trial: int) -> Arrays:
-    """The embedding's output with noise, and the other inputs as they are.
+def _noisy_embedding(subject: CheckSubject, problem: SaliencyProblem, trial: int) -> Arrays:
+    """The embedding's output with noise, and the other inputs unchanged.
 
     It has outliers, so noise is relative to its standard deviation over the text and not to its range: the same as NOISE_RADIUS of the range of uniform
     numbers.
     """
-    assert subject.tokens is not None  # noqa: S101  # asked by the caller
+    assert subject.tokens is not None  # noqa: S101  # checked by the caller
     x = problem.inputs[0].x
-    there = subject.tokens.position_of[subject.rows] >= 0
-    spread = np.array([float(a[t].std()) if t.any() else 0.0 for a, t in zip(x, there, strict=True)])
+    present = subject.tokens.position_of[subject.rows] >= 0
+    spread = np.array([float(a[t].std()) if t.any() else 0.0 for a, t in zip(x, present, strict=True)])
     rng = np.random.default_rng([subject.seed, 81, 0, trial])
     noise = rng.uniform(-NOISE_RADIUS, NOISE_RADIUS, size=x.shape) * (np.sqrt(12.0) * spread)[:, None, None]
-    return ((x + noise * there[:, :, None]).astype(x.dtype), *(i.x for i in problem.inputs[1:]))
+    return ((x + noise * present[:, :, None]).astype(x.dtype), *(i.x for i in problem.inputs[1:]))
 
 
-def _seeds(subject: CheckSubject) -> Check:
+def _other_seeds(subject: CheckSubject) -> Check:
     own = flatten_maps(subject.maps())
-    found = [flatten_maps(subject.rerun(subject.other_seed(1 + k))) for k in range(SEEDS_TRIED)]
+    others = [flatten_maps(subject.rerun(subject.other_seed(1 + k))) for k in range(SEEDS_TRIED)]
     if subject.explanations[0].evidence.exact or np.array_equal(
-        found[0], flatten_maps(subject.rerun()), equal_nan=True
+        others[0], flatten_maps(subject.rerun()), equal_nan=True
     ):
         return Check(
             STABILITY, OTHER_SEEDS_LINE, "not applicable", None, "nothing is sampled: another seed gives the same map."
         )
-    table = np.array([abs_rank_correlations(own, other) for other in found])
-    mean, half = mean_interval(table)
-    said = f"rank correlation with {SEEDS_TRIED} other seeds {format_mean(mean, half)}; from {MIN_SEED_CORRELATION:g} passes"
+    correlations = np.array([abs_rank_correlations(own, other) for other in others])
+    mean, half = mean_interval(correlations)
+    reason = f"rank correlation with {SEEDS_TRIED} other seeds {format_mean(mean, half)}; from {MIN_SEED_CORRELATION:g} passes"
     verdict = "pass" if mean >= MIN_SEED_CORRELATION else "fail"
     return Check(
         STABILITY,
         OTHER_SEEDS_LINE,
         verdict,
         mean,
-        said + ("." if verdict == "pass" else ": take more samples before reading details."),
-        {"rows": table},
+        reason + ("." if verdict == "pass" else ": take more samples before reading details."),
+        {"rows": correlations},
     )
 
 

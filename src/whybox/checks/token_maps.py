@@ -171,7 +171,7 @@ def resolve_tokens(
         background=background,
     )
     ids = replace(plain.inputs[0], dims=("row", "token"))
-    if not ids.whole:
+    if not ids.without_gradient:
         raise InputError(f"the explanation is of tokens: pass texts or token ids, not {ids.x.dtype}.")
     whole_inputs = (ids, *(replace(i, held=True) for i in plain.inputs[1:]))
     absent_token = resolve_absent_token(baseline_token, plain.texts)

@@ -14,7 +14,12 @@ __all__ = ["edge_map", "input_size", "is_picture"]
 
 def is_picture(given: Input) -> bool:
     """True for pictures, series and volumes, where positions have consecutive_slice and edges."""
-    return not given.whole and given.x.ndim > 2 and len(given.position_axes) >= 1 and "feature" not in given.dims
+    return (
+        not given.without_gradient
+        and given.x.ndim > 2
+        and len(given.position_axes) >= 1
+        and "feature" not in given.dims
+    )
 
 
 def input_size(given: Input, x: Floats) -> Floats:

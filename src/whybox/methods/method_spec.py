@@ -10,7 +10,7 @@ from whybox.errors import OptionError, quoted_list
 __all__ = ["FAMILIES", "NEEDS", "MethodSpec", "Option"]
 
 FAMILIES: Final = ("shap", "effects", "interactions", "regions", "importance", "saliency")
-NEEDS: Final = ("trees", "linear", "predict", "gradients", "y", "background")
+NEEDS: Final = ("trees", "linear", "predict", "gradients", "layer", "y", "background")
 
 
 @final
@@ -27,7 +27,7 @@ class MethodSpec:
             importance: a function of the problem; saliency: the frozen dataclass that is both the options and the method.
         options: ``"module:Dataclass"``, a frozen dataclass of the method's options; empty: it has none of its own.
         plan: ``"module:function"`` of what says its cost beforehand; empty: its family knows, or nothing can be said.
-        needs: what it cannot do without, of NEEDS. takes: what it can use besides, of NEEDS.
+        needs: what it cannot do without, of NEEDS (layer: one with channels and positions). takes: what it can use besides, of NEEDS.
         estimand: what the numbers estimate, or what "absent" means; empty where that depends on the options.
         quantity: what one number is, as the axis of a figure says it.
         exact: whether the numbers are exact for what was asked. signed: whether they have a sign about zero.

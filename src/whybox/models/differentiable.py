@@ -235,7 +235,7 @@ class Differentiable(ABC):
 
     def with_random_parameters(self, seed: int, layer: str | None = None) -> Differentiable:
         """Return a copy with random parameters (all, or those of one layer), for sanity checks."""
-        raise UnsupportedModelError(f"the parameters of {self.kind} cannot be drawn anew here.")
+        raise UnsupportedModelError(f"the parameters of {self.kind} cannot be randomised here.")
 
 
 @final

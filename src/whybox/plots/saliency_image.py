@@ -1,4 +1,4 @@
-"""Saliency maps: over the picture they are of, several side by side, or as words."""
+"""Saliency maps: over their picture, several side by side, or as coloured words."""
 
 from __future__ import annotations
 
@@ -32,11 +32,15 @@ __all__ = [
     "words",
 ]
 
-ALL_VALUES: Final = 100.0  # percentile of |values| at which the colours end: all of them
-SPIKE_PERCENTILE: Final = 99.0  # where they end when a few places tower above the others
-MAX_WORD_COLOUR: Final = 0.75  # share of colour under the largest word: ink of either page has a contrast of 4.5 on it
-CHARACTERS_PER_INCH: Final = 8  # of a title, in an inch
-SPIKE_FACTOR: Final = 2.0  # times the value there: with colours up to the largest, nothing else of such a map is seen
+ALL_VALUES: Final = 100.0  # percentile of |values| at which the colours end: none lies beyond
+SPIKE_PERCENTILE: Final = 99.0  # where they end if a few positions have much larger values than the others
+MAX_WORD_COLOUR: Final = (
+    0.75  # opacity of the colour of the largest word: text on light and on dark pages has a contrast of 4.5 on it
+)
+CHARACTERS_PER_INCH: Final = 8  # of a title
+SPIKE_FACTOR: Final = (
+    2.0  # times the value at SPIKE_PERCENTILE: colours up to a larger maximum would hide the rest of the map
+)
 
 
 def overlay(  # noqa: PLR0913  # what people change about a picture
@@ -51,24 +55,24 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Draw the map of one row over the row itself.
+    """Draw the map of one row over its own picture.
 
-    Signed maps have a scale that is symmetric about zero. Where it ends before the largest value, the picture says how many places lie beyond.
+    Signed maps have a scale that is symmetric about zero. If it ends before the largest value, the figure says how many positions lie beyond.
 
     Args:
-        e: a saliency map with places (y, x).
+        e: a saliency map with the axes (y, x).
         row: position of the row. output: which of several outputs.
-        image: (height, width[, 3 or 4]) to draw under the map, of any size, bytes or 0 to 1; None: the input itself, stretched to its own range.
-        percentile: of all absolute values, where the colours end, above 50 and at most 100. None: 100, but 99 where the largest is more than twice what
-            stands there, as in maps of single pixels: else nothing is seen of the others.
-        blend: colours stronger where the map is; False: the bare map. bar: with a colour bar.
-        ax: where to draw. title: instead of the usual one.
+        image: (height, width[, 3 or 4]) to draw under the map, of any size, bytes or 0 to 1; None: the input itself, scaled to its own range.
+        percentile: of all absolute values, where the colours end, above 50 and at most 100. None: 100, but 99 if the largest is more than twice the value
+            there, as in maps of single pixels, whose other values would be invisible.
+        blend: larger values are more opaque; False: the map alone. bar: with a colour bar.
+        ax: where to draw. title: in place of the default.
 
     Returns:
         The axes.
 
     Raises:
-        OptionError: no map of places, no such row, or an image that is none.
+        OptionError: a map with other axes, no such row, or `image` is not an image.
     """
     e = of_row(e, row, output)
     if e.dims != ("y", "x"):
@@ -78,29 +82,28 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     if percentile is not None and not 50 < percentile <= 100:
         raise OptionError(Argument("percentile", percentile), " must be above 50 and at most 100.")
     values = e.values
-    signed, most, beyond = scale(values, percentile)
+    signed, limit, beyond = scale(values, percentile)
     height, width = values.shape
     ax = axes(ax, 4.6 if bar else 3.8, 3.9)
     under = _picture(e, image)
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     if under is not None:
         ax.imshow(under, extent=extent, cmap="gray", vmin=0, vmax=1, interpolation="nearest", rasterized=True)
-    colours, low = (_signed(), -most) if signed else (_unsigned(), 0.0)
-    strength = np.clip(np.abs(values) / most, 0, 1) ** COLOUR_POWER * 0.9 if blend and under is not None else None
+    colours, low = (_signed(), -limit) if signed else (_unsigned(), 0.0)
+    opacity = np.clip(np.abs(values) / limit, 0, 1) ** COLOUR_POWER * 0.9 if blend and under is not None else None
     shown = ax.imshow(
         values,
         extent=extent,
         cmap=colours,
         vmin=low,
-        vmax=most,
-        alpha=strength,
+        vmax=limit,
+        alpha=opacity,
         interpolation="nearest",
         rasterized=True,
     )
     if bar:
-        _bar(ax, shown, e, colours, (low, most), beyond)
-    footnote = cut_note(values, beyond)
-    ax.set_xlabel(footnote, fontsize="x-small", loc="left")
+        _bar(ax, shown, e, colours, (low, limit), beyond)
+    ax.set_xlabel(cut_note(values, beyond), fontsize="x-small", loc="left")
     ax.set_xticks([])
     ax.set_yticks([])
     for side in ax.spines.values():
@@ -109,7 +112,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     return ax
 
 
-COLOUR_POWER: Final = 0.7  # power that makes middling values visible over a picture
+COLOUR_POWER: Final = 0.7  # power that makes values of middle size visible over a picture
 _OTHERWISE: Final = {
     ("token",): "Use plot.words.",
     ("word",): "Use plot.words.",
@@ -122,7 +125,11 @@ _OTHERWISE: Final = {
 
 
 def of_row(e: Explanation, row: int, output: Any) -> Explanation:
-    """The map of one row and one output."""
+    """Select the map of one row and one output.
+
+    Raises:
+        OptionError: no saliency map, no such row, or no such output.
+    """
     if e.kind != "saliency":
         raise OptionError(f"this figure shows saliency maps; this is an explanation of kind {e.kind!r}.")
     e = one_output(e, output, "saliency map")
@@ -134,19 +141,21 @@ def of_row(e: Explanation, row: int, output: Any) -> Explanation:
 
 
 def scale(values: Floats, percentile: float | None) -> tuple[bool, float, float]:
-    """Whether there are signs, where the colours end, and the share of places beyond."""
-    size = np.abs(values)
-    largest = float(size.max(initial=0.0))
+    """Return (whether there are negative values, the absolute value at which the colours end, the share of positions beyond)."""
+    magnitudes = np.abs(values)
+    largest = float(magnitudes.max(initial=0.0))
     if largest == 0:
         return False, 1.0, 0.0
     if percentile is None:
         percentile = (
-            SPIKE_PERCENTILE if largest > SPIKE_FACTOR * float(np.percentile(size, SPIKE_PERCENTILE)) else ALL_VALUES
+            SPIKE_PERCENTILE
+            if largest > SPIKE_FACTOR * float(np.percentile(magnitudes, SPIKE_PERCENTILE))
+            else ALL_VALUES
         )
-    most = float(np.percentile(size, percentile))
-    if most <= 1e-12 * largest:
-        most = largest
-    return bool((values < 0).any()), most, float((size > most * (1 + 1e-9)).mean())
+    limit = float(np.percentile(magnitudes, percentile))
+    if limit <= 1e-12 * largest:
+        limit = largest
+    return bool((values < 0).any()), limit, float((magnitudes > limit * (1 + 1e-9)).mean())
 
 
 def _unsigned() -> Colormap:
@@ -156,14 +165,14 @@ def _unsigned() -> Colormap:
 
 
 def _signed() -> Colormap:
-    """Blue for what speaks against, red for what speaks for; readable over a grey picture."""
+    """Blue for negative values, red for positive ones; readable over a grey picture."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("whybox for and against", [NEGATIVE, "#dfe6ea", POSITIVE])
 
 
 def _bar(ax: Axes, shown: Any, e: Explanation, colours: Colormap, limits: tuple[float, float], beyond: float) -> None:
-    """A colour bar in full colours, though the map itself may be see-through."""
+    """Draw a colour bar in opaque colours, though the map itself may be translucent."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -179,12 +188,12 @@ def _bar(ax: Axes, shown: Any, e: Explanation, colours: Colormap, limits: tuple[
 
 
 def _picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
-    """What lies under the map, in grey, from 0 to 1."""
+    """The picture under the map, in grey, from 0 to 1; None if the explanation holds none."""
     if image is None:
-        held_input = e.extras.get("input")
-        if held_input is None or set(held_input[0]) - {"channel"} != {"y", "x"}:
+        stored = e.extras.get("input")
+        if stored is None or set(stored[0]) - {"channel"} != {"y", "x"}:
             return None
-        dims, array = held_input
+        dims, array = stored
         x = np.asarray(array, dtype=np.float64)
         if "channel" in dims:
             x = np.moveaxis(x, dims.index("channel"), -1)
@@ -206,13 +215,13 @@ def _picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
 
 
 def title_of(e: Explanation) -> str:
-    """The method, what of the answer it is about, and the answer."""
-    name, target, called = e.output_name, e.extras.get("target"), e.extras.get("target_name")
+    """Title of a figure: the method, the output that is explained, and its score."""
+    name, target, target_name = e.output_name, e.extras.get("target"), e.extras.get("target_name")
     about = ""
     if name is not None:
         about = f" · {'output ' if name.isdigit() else ''}{short(name, 24)}"
-    elif called is not None and np.size(called[1]) == 1:
-        about = f" · {short(str(np.ravel(called[1])[0]), 24)}"
+    elif target_name is not None and np.size(target_name[1]) == 1:
+        about = f" · {short(str(np.ravel(target_name[1])[0]), 24)}"
     elif target is not None and np.size(target[1]) == 1:
         about = f" · output {int(np.ravel(target[1])[0])}"
     score = (
@@ -222,13 +231,13 @@ def title_of(e: Explanation) -> str:
 
 
 def narrow_title(e: Explanation, width: float) -> str:
-    """The usual title in lines that do not reach into the next picture, where one is so many inches wide."""
+    """The title in lines that fit a figure of this width in inches, so that it does not reach into the next one."""
     title = title_of(e).replace(" · ", "\n", 1)
     return title.replace(" · ", "\n") if len(title.partition("\n")[2]) > CHARACTERS_PER_INCH * width else title
 
 
 def picture_of(e: Explanation, row: int = 0, *, ax: Axes | None = None) -> Axes | None:
-    """Draw the input that a map was made of, in grey; None where the explanation does not hold it as a picture."""
+    """Draw the input of a map in grey; None if the explanation does not hold it as a picture."""
     e = of_row(e, row, None)
     under = _picture(e, None)
     return None if under is None else _show(under, e, axes(ax, 3.8, 3.9))
@@ -254,13 +263,13 @@ def beside(
     blend: bool = True,
     width: float = 3.5,
 ) -> npt.NDArray[Any]:
-    """Draw the picture, then the maps of several methods of the same row, each on its own scale.
+    """Draw the picture of a row, then its maps by several methods, each on its own scale.
 
     Args:
-        e, others: maps of the same rows. row: position. columns: pictures a line. width: of each, in inches. Others as :func:`overlay`.
+        e, others: maps of the same rows. row: position. columns: figures in a line. width: of each, in inches. Others as :func:`overlay`.
 
     Returns:
-        The axes, one a map, after that of the picture.
+        The axes: of the picture if there is one, then one for each map.
 
     Raises:
         OptionError: maps of different shapes.
@@ -298,10 +307,10 @@ def beside(
 def words(
     e: Explanation, row: int = 0, *, output: Any = None, ax: Axes | None = None, title: str | None = None
 ) -> Axes:
-    """Write the tokens or words of one row, each on a ground whose colour is its value.
+    """Write the tokens or words of one row, each on a background coloured by its value.
 
     Args:
-        e: a saliency map over tokens or words. row: position. output: which of several outputs. ax: where to draw. title: instead of the usual one.
+        e: a saliency map over tokens or words. row: position. output: which of several outputs. ax: where to draw. title: in place of the default.
 
     Returns:
         The axes.
@@ -313,21 +322,21 @@ def words(
     if e.dims not in (("token",), ("word",)):
         raise OptionError(f"words shows maps over tokens or words; this one has the axes {e.dims}.")
     dim = e.dims[0]
-    held_texts = e.extras.get(dim)
-    texts = [str(t) for t in (held_texts[1] if held_texts is not None else e.coords[dim])]
-    has_value = np.isfinite(e.values)
-    most = max(float(np.abs(e.values[has_value]).max(initial=0.0)), 1e-300)
-    placed, height = _laid_out([short(t, 40) for t in texts], has_value)
+    stored = e.extras.get(dim)
+    texts = [str(t) for t in (stored[1] if stored is not None else e.coords[dim])]
+    present = np.isfinite(e.values)
+    largest = max(float(np.abs(e.values[present]).max(initial=0.0)), 1e-300)
+    positions, height = _lay_out([short(t, 40) for t in texts], present)
     ax = axes(ax, 8, 0.95 + 0.36 * height)
-    ax.set_xlim(0, _LINE)
+    ax.set_xlim(0, _LINE_CHARACTERS)
     ax.set_ylim(height, -0.7)
     colours = diverging()
-    for k, x, y in placed:
-        ground = colours(0.5 + 0.5 * float(e.values[k]) / most)
-        over = "white" if sum(ground[:3]) < 1.5 else "black"
+    for k, x, y in positions:
+        background = colours(0.5 + 0.5 * float(e.values[k]) / largest)
+        ink_colour = "white" if sum(background[:3]) < 1.5 else "black"
         ax.text(
-            x, y, short(texts[k], 40), family="monospace", fontsize=10, va="center", ha="left", color=over,
-            bbox={"boxstyle": "round,pad=0.22", "facecolor": ground, "edgecolor": "none"},
+            x, y, short(texts[k], 40), family="monospace", fontsize=10, va="center", ha="left", color=ink_colour,
+            bbox={"boxstyle": "round,pad=0.22", "facecolor": background, "edgecolor": "none"},
         )  # fmt: skip
     ax.set_axis_off()
     ax.set_title(title if title is not None else title_of(e), loc="left", fontsize="medium")
@@ -343,47 +352,47 @@ def words(
 
 
 def word_colors(e: Explanation) -> list[str]:
-    """Of each token or word of one row, a colour as pages write it, the clearer the nearer to 0, so that the page's own ink is read on it in light and dark."""
+    """Return the CSS colour of each token or word of one row, transparent at 0, so that text is readable on it on light and dark pages."""
     from matplotlib.colors import to_rgb
 
-    sizes = np.where(np.isfinite(e.values), e.values, 0.0)
-    most = max(float(np.abs(sizes).max(initial=0.0)), 1e-300)
-    out = []
-    for v in sizes:
+    values = np.where(np.isfinite(e.values), e.values, 0.0)
+    largest = max(float(np.abs(values).max(initial=0.0)), 1e-300)
+    colours = []
+    for v in values:
         r, g, b = (round(255 * c) for c in to_rgb(POSITIVE if v > 0 else NEGATIVE))
-        out.append(f"rgba({r}, {g}, {b}, {MAX_WORD_COLOUR * abs(float(v)) / most:.3f})")
-    return out
+        colours.append(f"rgba({r}, {g}, {b}, {MAX_WORD_COLOUR * abs(float(v)) / largest:.3f})")
+    return colours
 
 
 def legend_of(e: Explanation) -> str:
-    """What the colours of words mean."""
-    finite = e.values[np.isfinite(e.values)]
-    if not finite.any():
+    """Say what the colours of words mean."""
+    values = e.values[np.isfinite(e.values)]
+    if not values.any():
         return "the map is 0 everywhere"
-    meaning = "red speaks for, blue against" if (finite < 0).any() else "the stronger the red, the larger"
-    return f"{meaning}; largest {float(np.abs(finite).max()):.2g} ({e.units})"
+    meaning = "red is positive, blue negative" if (values < 0).any() else "the stronger the red, the larger"
+    return f"{meaning}; largest {float(np.abs(values).max()):.2g} ({e.units})"
 
 
-_LINE: Final = 88.0  # signs a line of the figure
+_LINE_CHARACTERS: Final = 88.0  # in a line of the figure
 
 
-def _laid_out(texts: Sequence[str], has_value: npt.NDArray[np.bool_]) -> tuple[list[tuple[int, float, float]], int]:
-    """Break words into lines: (which, column, line) of each, and how many lines."""
-    placed: list[tuple[int, float, float]] = []
+def _lay_out(texts: Sequence[str], present: npt.NDArray[np.bool_]) -> tuple[list[tuple[int, float, float]], int]:
+    """Break words into lines; return (index, column, line) of each word, and the number of lines."""
+    positions: list[tuple[int, float, float]] = []
     x, y = 0.0, 0
     for k, text in enumerate(texts):
-        if not has_value[k]:
+        if not present[k]:
             continue
         wide = len(text) + 1.6
-        if x + wide > _LINE and x > 0:
+        if x + wide > _LINE_CHARACTERS and x > 0:
             x, y = 0.0, y + 1
-        placed.append((k, x, float(y)))
+        positions.append((k, x, float(y)))
         x += wide
-    return placed, y + 1
+    return positions, y + 1
 
 
 def cut_note(values: Floats, beyond: float) -> str:
-    """What is said beneath a map: that there is nothing on it, or how much of it lies beyond the colours."""
+    """Text below a map: that it is 0 everywhere, or how much of it lies beyond the colours; else empty."""
     if not values.any():
         return "the map is 0 everywhere"
-    return f"{beyond:.2%} of places are beyond the colours" if beyond else ""
+    return f"{beyond:.2%} of positions are beyond the colours" if beyond else ""

@@ -1,4 +1,4 @@
-"""Saliency maps that are no pictures: of series, of the features of one row; and one row of any map in the way its axes ask for."""
+"""Saliency maps of series and of tables; and the figure of one row of any map, chosen by its axes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,18 @@ __all__ = ["SERIES_AXES", "SERIES_DIMS", "panel", "row_bars", "track", "tracks"]
 
 SERIES_DIMS: Final = (("time",), ("time", "feature"), ("feature", "time"))
 TEXT_DIMS: Final = (("token",), ("word",))
-SERIES_AXES: Final = (("y", "x"), ("feature",), *SERIES_DIMS, *TEXT_DIMS)  # axes of one row that some figure shows
-LINE_COLOUR: Final = "#1b1f24"  # on the colours of the map, which are light on every page
-MAX_CHANNEL_LINES: Final = 4  # channels that are told apart as lines
+SERIES_AXES: Final = (
+    ("y", "x"),
+    ("feature",),
+    *SERIES_DIMS,
+    *TEXT_DIMS,
+)  # axes of the map of one row for which there is a figure
+LINE_COLOUR: Final = "#1b1f24"  # readable on the map's colours, which are light on every page
+MAX_CHANNEL_LINES: Final = 4  # channels that are distinguishable as lines
 
 
 def panel(e: Explanation, row: int = 0, *, ax: Axes | None = None, title: str | None = None) -> Axes:
-    """Draw the map of one row as its axes ask for: over its picture, along its series, as words, or as bars of features.
+    """Draw the map of one row as its axes decide: over its picture, along its series, as words, or as bars of features.
 
     Raises:
         OptionError: there is no figure for maps with these axes.
@@ -46,11 +51,11 @@ def panel(e: Explanation, row: int = 0, *, ax: Axes | None = None, title: str | 
 def track(
     e: Explanation, row: int = 0, *, output: Any = None, ax: Axes | None = None, title: str | None = None
 ) -> Axes:
-    """Draw the map of one series along its time: as colours behind the series, or, where each moment has features, as a line of colours for each.
+    """Draw the map of one series along its time: as colours behind the series; if each time step has features, as one line of colours a feature.
 
     Args:
         e: a saliency map with the axes (time), (time, feature) or (feature, time). row: position. output: which of several outputs. ax: where to draw.
-        title: instead of the usual one.
+        title: in place of the default.
 
     Returns:
         The axes.
@@ -65,11 +70,11 @@ def track(
         )
     values = e.values[:, None] if e.values.ndim == 1 else e.values if e.dims[0] == "time" else e.values.T
     steps, features = values.shape
-    signed, most, beyond = scale(values, None)
+    signed, limit, beyond = scale(values, None)
     ax = axes(ax, 6.4, 1.5 if e.values.ndim == 1 else min(1.1 + 0.2 * features, 5))
     colours = _colours(signed=signed)
     extent = (-0.5, steps - 0.5, features - 0.5, -0.5)
-    shown = ax.imshow(values.T, aspect="auto", extent=extent, cmap=colours, vmin=-most if signed else 0.0, vmax=most, interpolation="nearest")  # fmt: skip
+    shown = ax.imshow(values.T, aspect="auto", extent=extent, cmap=colours, vmin=-limit if signed else 0.0, vmax=limit, interpolation="nearest")  # fmt: skip
     shown.set_rasterized(True)
     if e.values.ndim == 1:
         _line(ax, e)
@@ -82,47 +87,47 @@ def track(
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize="x-small")
     bar.set_label("\n".join(wrap(e.units, 14)), color=ink(), fontsize="x-small")
-    bar.locator = _few()
+    bar.locator = _few_ticks()
     bar.update_ticks()
-    footnote = cut_note(values, beyond)
-    ax.set_xlabel("time" + (f"; {footnote}" if footnote else ""), fontsize="small")
+    remark = cut_note(values, beyond)
+    ax.set_xlabel("time" + (f"; {remark}" if remark else ""), fontsize="small")
     ax.set_title(title if title is not None else title_of(e), loc="left", fontsize="medium")
     tidy(ax, grid=None)
     if e.values.ndim == 1:
         ax.set_yticks([])
-    ax.xaxis.set_major_locator(_few(8, integer=True))
+    ax.xaxis.set_major_locator(_few_ticks(8, integer=True))
     return ax
 
 
-def _few(most: int = 3, *, integer: bool = False) -> Any:
+def _few_ticks(count: int = 3, *, integer: bool = False) -> Any:
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(nbins=most, integer=integer)
+    return MaxNLocator(nbins=count, integer=integer)
 
 
 def _line(ax: Axes, e: Explanation) -> None:
-    """The series itself over its map: each channel over its own range, one above the other."""
-    held_input = e.extras.get("input")
-    if held_input is None or "time" not in held_input[0]:
+    """Draw the series over its map: each channel scaled to its own range, one above the other."""
+    stored = e.extras.get("input")
+    if stored is None or "time" not in stored[0]:
         return
-    x = np.asarray(held_input[1], dtype=np.float64)
-    x = x[None] if x.ndim == 1 else np.moveaxis(x, held_input[0].index("time"), -1)
+    x = np.asarray(stored[1], dtype=np.float64)
+    x = x[None] if x.ndim == 1 else np.moveaxis(x, stored[0].index("time"), -1)
     if x.ndim != 2:
         return
     for k, series in enumerate(x[:MAX_CHANNEL_LINES]):
         low, high = float(series.min()), float(series.max())
-        room = 1.0 / min(len(x), MAX_CHANNEL_LINES)
-        within = 0.5 if high <= low else (series - low) / (high - low)
+        height = 1.0 / min(len(x), MAX_CHANNEL_LINES)
+        scaled = 0.5 if high <= low else (series - low) / (high - low)
         ax.plot(
             np.arange(len(series)),
-            -0.5 + room * (k + 0.9 - 0.8 * within) + 0 * series,
+            -0.5 + height * (k + 0.9 - 0.8 * scaled) + 0 * series,
             color=LINE_COLOUR,
             linewidth=1.1,
         )
 
 
 def _colours(*, signed: bool) -> Colormap:
-    """Light where the map is 0, on light and on dark pages alike, so that a dark line can be seen on all of it."""
+    """Colours that are light at 0, on light and on dark pages, so that a dark line is visible everywhere."""
     from matplotlib.colors import LinearSegmentedColormap
 
     ends = [NEGATIVE, "#eef1f4", POSITIVE] if signed else ["#eef1f4", "#eba4ad", POSITIVE]
@@ -133,8 +138,8 @@ def tracks(explanations: Sequence[Explanation], row: int = 0) -> Axes:
     """Draw the maps of several methods of one series, one below the other; return the first axes."""
     import matplotlib.pyplot as plt
 
-    tall = [1.5 if e.values.ndim == 2 else min(1.1 + 0.2 * len(e.coords["feature"]), 4.0) for e in explanations]
-    figure, cells = plt.subplots(len(tall), 1, figsize=(5.2, sum(tall)), height_ratios=tall, layout="constrained", squeeze=False)  # fmt: skip
+    heights = [1.5 if e.values.ndim == 2 else min(1.1 + 0.2 * len(e.coords["feature"]), 4.0) for e in explanations]
+    figure, cells = plt.subplots(len(heights), 1, figsize=(5.2, sum(heights)), height_ratios=heights, layout="constrained", squeeze=False)  # fmt: skip
     for e, cell in zip(explanations, cells.ravel(), strict=True):
         track(e, row, ax=cell)
     del figure
@@ -154,8 +159,8 @@ def row_bars(
     """Draw the map of one row of a table as bars to both sides, largest on top.
 
     Args:
-        e: a saliency map over features. row: position. output: which of several outputs. max_display: how many features; the others are counted, not
-            summed, in the axis' label. ax: where to draw. title: instead of the usual one.
+        e: a saliency map over features. row: position. output: which of several outputs. max_display: how many features; the axis' label says how many others
+            there are. ax: where to draw. title: in place of the default.
 
     Returns:
         The axes.

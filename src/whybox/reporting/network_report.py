@@ -1,4 +1,4 @@
-"""The report about a network: where it looks, by several methods, and whether the maps hold."""
+"""The report about a network: saliency maps by several methods, and the checks of these maps."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ DEFAULT_METHODS: Final = (
     "gradient",
     "integrated_gradients",
     "gradcam",
-)  # the last where the network has layers with places
-ROWS_DRAWN: Final = 6  # with a picture
+)  # the last if the network has a layer with positions
+ROWS_DRAWN: Final = 6  # with a figure each
 
 
-def network_report(  # noqa: PLR0913  # what a report can be asked
+def network_report(  # noqa: PLR0913  # all options of a report
     net: Any,
     inputs: Any,
     path: str | Path,
@@ -48,15 +48,15 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
     title: str | None = None,
     source: str = "",
 ) -> Explanation | tuple[Explanation, ...]:
-    """Write one offline page: the network and its answers, maps by several methods side by side, what the checks found, the evidence.
+    """Write one offline page: the network and its outputs, maps by several methods side by side, the results of the checks, the evidence.
 
-    The same call writes the same page, byte by byte where the network's own numbers are.
+    The same call writes the same page, equal to the byte if the network's outputs are.
 
     Args:
         net, inputs, output_names, background: as for ``whybox.saliency``, several inputs as a tuple or a dict; output: its target.
-        methods: names; None: gradient, integrated gradients, and Grad-CAM where there is a layer for it.
-        checks: as for ``whybox.check``; None: those that a count of passes finds cheap, see whybox.reporting.check_budget.
-        reading: how inputs are read, as by ``whybox.saliency``. seed: of what methods and checks draw.
+        methods: names; None: gradient, integrated gradients, and Grad-CAM if the network has a layer for it.
+        checks: as for ``whybox.check``; None: those that need few passes, see whybox.reporting.check_budget.
+        reading: how inputs are read, as by ``whybox.saliency``. seed: of random numbers in methods and checks.
 
     Returns:
         The explanation by the first method; of several inputs the tuple of them.
@@ -75,7 +75,7 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
     method_maps = _maps_of_methods(net, inputs, output, background, methods, options)
     first = method_maps[0].e
     about = [
-        ("asked", "What was asked", _question(method_maps[0])),
+        ("asked", "What was explained", _explained(method_maps[0])),
         ("maps", "Where it looks", saliency_maps_section(method_maps, ROWS_DRAWN)),
         (
             "checks",
@@ -97,28 +97,30 @@ def network_report(  # noqa: PLR0913  # what a report can be asked
 def _maps_of_methods(
     net: Any, inputs: Any, output: Any, background: Any, methods: Sequence[str] | None, options: Mapping[str, Any]
 ) -> list[MethodMaps]:
-    """The maps of each method; of those nobody asked for, the ones that do not fit are left out."""
-    maps: list[MethodMaps] = []
+    """The maps of each method; a default method that the network does not support is left out."""
+    computed: list[MethodMaps] = []
     for method in DEFAULT_METHODS if methods is None else methods:
-        behind = background if _takes_background(method) else None
-        rows, target = inputs, output
-        if maps and len(maps[0].e) > ROWS_DRAWN and any(e.dims[1:] in ROWWISE for e in maps[0].parts):
-            rows, target = first_rows(inputs, ROWS_DRAWN), first_targets(output, len(maps[0].e), ROWS_DRAWN)
+        method_background = background if _takes_background(method) else None
+        explained, target = inputs, output
+        if computed and len(computed[0].e) > ROWS_DRAWN and any(e.dims[1:] in ROWWISE for e in computed[0].parts):
+            explained, target = first_rows(inputs, ROWS_DRAWN), first_targets(output, len(computed[0].e), ROWS_DRAWN)
         try:
-            answer = saliency(net, rows, target, method, background=behind, **options)
+            result = saliency(net, explained, target, method, background=method_background, **options)
         except UnsupportedModelError:
             if methods is not None or method == "gradient":
                 raise
             continue
-        parts = answer if isinstance(answer, tuple) else (answer,)
-        maps.append(MethodMaps(parts, isinstance(answer, tuple), _input_names(inputs), rows, behind))
-    if not maps:
+        parts = result if isinstance(result, tuple) else (result,)
+        computed.append(
+            MethodMaps(parts, isinstance(result, tuple), _input_names(inputs), explained, method_background)
+        )
+    if not computed:
         raise OptionError(Argument("methods", example=""), " is empty: name at least one.")
-    return maps
+    return computed
 
 
 def _takes_background(method: Any) -> bool:
-    """Whether a method, by its id or as it is, takes rows of a background."""
+    """Whether a method, given by its id or as options, takes background rows."""
     if not isinstance(method, str):
         return bool(method.background)
     spec = of_id(f"saliency.{method}")
@@ -131,8 +133,8 @@ def _input_names(inputs: Any) -> tuple[str, ...]:
     return tuple(f"input {k}" for k in range(len(inputs))) if isinstance(inputs, tuple) else ("input",)
 
 
-def _question(shown: MethodMaps) -> str:
-    e = shown.e
+def _explained(maps_of_method: MethodMaps) -> str:
+    e = maps_of_method.e
     names = [str(n) for n in e.coords.get("output", ())]
     about = (
         f"output {names[0]}"
@@ -142,63 +144,63 @@ def _question(shown: MethodMaps) -> str:
         else "its only output"
     )
     maps = (
-        "; ".join(f"a map of {name} has {_map_size(part)}" for name, part in shown.named.items())
-        if shown.several
+        "; ".join(f"a map of {name} has {_map_size(part)}" for name, part in maps_of_method.by_input.items())
+        if maps_of_method.several
         else f"a map has {_map_size(e)}"
     )
     return (
-        f"<p>{escape(e.evidence.model)}. It was asked about {len(e):,} row{'s' if len(e) != 1 else ''}; {escape(maps)}. Explained is {escape(about)}.</p>"
-        "<p>A map says which parts of the input this answer hangs on, by the method's own definition of “hangs on”. Methods answer "
-        "different questions, so their maps differ also where each is right; what the checks below found says how far each can be believed.</p>"
+        f"<p>{escape(e.evidence.model)}. Explained: {escape(about)}, for {len(e):,} row{'s' if len(e) != 1 else ''}; {escape(maps)}.</p>"
+        "<p>A map shows on which parts of the input the output depends, by the method's own definition of “depends”. Methods answer "
+        "different questions, so their maps can differ although each is right; the checks below say how far each can be trusted.</p>"
     )
 
 
 def _map_size(e: Explanation) -> str:
-    places = list(zip(e.dims[1:], e.shape[1:], strict=True))
-    if len(places) > 1 or places[0][0] == "time":
-        return " x ".join(f"{n:,}" for _, n in places) + " places (" + ", ".join(d for d, _ in places) + ")"
-    return f"{places[0][1]:,} {places[0][0]}{'s' if places[0][1] != 1 else ''}"
+    axes = list(zip(e.dims[1:], e.shape[1:], strict=True))
+    if len(axes) > 1 or axes[0][0] == "time":
+        return " x ".join(f"{n:,}" for _, n in axes) + " positions (" + ", ".join(d for d, _ in axes) + ")"
+    return f"{axes[0][1]:,} {axes[0][0]}{'s' if axes[0][1] != 1 else ''}"
 
 
 def _checks_of_methods(
-    shown: Sequence[MethodMaps],
+    method_maps: Sequence[MethodMaps],
     net: Any,
-    wanted: Sequence[str] | str | None,
+    requested: Sequence[str] | str | None,
     function: Any,
     reading: ReadingOptions,
     seed: int,
 ) -> str:
-    """The checks of each method, of all its inputs together, and which were left out."""
+    """The checks of each method, all its inputs together, and which checks were left out."""
     parts, row_bytes = [], 0
-    with progress_counter(len(shown), description="checks", unit="methods") as done:
-        for s in shown:
-            if wanted is None:
+    with progress_counter(len(method_maps), description="checks", unit="methods") as done:
+        for s in method_maps:
+            if requested is None:
                 row_bytes = row_bytes or bytes_per_row(net, s.inputs, reading)
-            plan = requested_checks(wanted) if wanted is not None else choose_checks(s.e, row_bytes)
-            checks_made = check(
+            plan = requested_checks(requested) if requested is not None else choose_checks(s.e, row_bytes)
+            results = check(
                 s.answer, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=seed,
                 **reading.changed("tokenizer"),
             )  # fmt: skip
-            parts.append(_check_table(s, checks_made, plan))
+            parts.append(_check_table(s, results, plan))
             done(1)
     return "".join(parts)
 
 
-def _check_table(s: MethodMaps, checks_made: Checks, plan: CheckChoice) -> str:
+def _check_table(s: MethodMaps, results: Checks, plan: CheckChoice) -> str:
     colour = {"pass": "good", "fail": "bad", "disagree": "bad"}
     verdict = (
         f"holds in every check {'that applies' if plan.complete else 'made'}"
-        if checks_made.passed
+        if results.passed
         else "does not hold in every check"
     )
     lines = "".join(
         f"<tr><td>{escape(c.name)}</td><td class='word {colour.get(c.verdict, 'faint')}'>{escape(c.verdict)}</td>"
         f"<td class=whole>{'' if c.number is None else escape(number(c.number, 3))}</td><td class=text>{escape(c.reason)}</td></tr>"
-        for c in checks_made.rows
+        for c in results.rows
     )
     head = "<tr><th>Check</th><th class=word>Verdict</th><th>Number</th><th class=text>Why</th></tr>"
-    together = f" The maps of {' and '.join(s.named)} are checked as one." if len(s.parts) > 1 else ""
-    rows = f"{checks_made.about['rows']} of {checks_made.about['rows explained']:,} rows checked, seed {checks_made.about['seed']}.{together}"
+    together = f" The maps of {' and '.join(s.by_input)} are checked as one." if len(s.parts) > 1 else ""
+    rows = f"{results.about['rows']} of {results.about['rows explained']:,} rows checked, seed {results.about['seed']}.{together}"
     return (
         f"<h3>{escape(s.e.evidence.method)}: {verdict}</h3><p class=faint>{escape(rows)}</p><p class=faint>{escape(plan.reason)}</p>"
         f"<div class=scroll><table class=checks><thead>{head}</thead><tbody>{lines}</tbody></table></div>"
@@ -206,6 +208,6 @@ def _check_table(s: MethodMaps, checks_made: Checks, plan: CheckChoice) -> str:
 
 
 def _evidence_block(e: Explanation) -> str:
-    shown = [key for key in LINES if key != "seconds"]  # of this run alone: the page is of the numbers
+    shown = [key for key in LINES if key != "seconds"]  # of this run only; the page depends on the numbers alone
     lines = e.evidence.lines(*shown)
     return f"<h3>{escape(e.evidence.method)}</h3>" + table(("What", "Is"), lines, text=(1,))

@@ -1,6 +1,6 @@
-"""How functions of JAX, modules of equinox and modules of flax are run on rows, with one layer listened to or replaced.
+"""Run functions of JAX, modules of equinox and modules of flax on rows, with the output of one layer recorded or replaced.
 
-A body is hashable by what it computes, so that JAX compiles it once, however often it is wrapped.
+The hash of a body depends on what it computes, so that JAX compiles it once, however often it is wrapped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Mode = Literal["plain", "keep", "from", "stop", "given"]
 
 
 class LayerReached(Exception):  # noqa: N818  # nothing went wrong
-    """A layer was reached that the network was run up to; `shape`: of what it puts out."""
+    """The layer up to which the network was run was reached; `shape`: of its output."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__(shape)
@@ -35,18 +35,18 @@ class LayerReached(Exception):  # noqa: N818  # nothing went wrong
 
 @dataclass(frozen=True)
 class NetworkBody(ABC):
-    """What is run: ``batched``: on all rows at once, or on one row at a time (vmapped)."""
+    """What is run. ``batched``: on all rows at once; else on one row at a time, under vmap."""
 
     batched: bool
 
     @abstractmethod
     def module(self, params: Any) -> Any:
-        """The callable with these parameters."""
+        """The function or module with these parameters."""
 
     @property
     @abstractmethod
     def structure(self) -> str:
-        """All but the parameters, in words that are the same in another process."""
+        """Everything but the parameters, as text that is the same in another process."""
 
     def replace_layer(self, module: Any, layer: str, replacement: Any) -> Any:
         """The module with one layer replaced."""
@@ -55,26 +55,26 @@ class NetworkBody(ABC):
         )
 
     def layers(self, module: Any) -> list[str]:
-        """Names of layers without parts of their own."""
+        """Names of the layers that hold no other layer."""
         raise UnsupportedModelError("layers of a plain JAX function cannot be reached.")
 
     def sequence_axes(self, module: Any, layer: str) -> tuple[str, ...] | None:
-        """Names of the axes that a layer is given, rows first, where it knows time from features."""
+        """Names of the axes of a layer's input, if the layer distinguishes time from features; else None."""
         return None
 
     def any_size(self) -> AbstractContextManager[None]:
-        """Within it inputs may have another size than the module was made for, where it checks that first."""
+        """Within it a module that checks the size of its inputs takes other sizes too."""
         return nullcontext()
 
     def run(self, params: Any, x: tuple[Any, ...], names: tuple[str, ...], layer: str | None, mode: Mode) -> Any:
-        """Answer rows. ``keep``: (answer, what the layer put out). ``from``: the first input stands for what the layer puts out.
+        """Evaluate rows. ``keep``: return (output, output of the layer). ``given``: return (output, input of the layer).
 
-        ``stop``: raise Reached there. ``given``: (answer, what the layer is given).
+        ``from``: the first input replaces the output of the layer. ``stop``: raise LayerReached at the layer.
         """
 
         def call(*given: Any) -> Any:
             module = self.module(params)
-            noted: list[Any] = []
+            recorded: list[Any] = []
             if layer is not None:
                 replacement_output, given = (given[0], given[1:]) if mode == "from" else (None, given)
                 module = self.replace_layer(
@@ -83,17 +83,17 @@ class NetworkBody(ABC):
                     _LayerProbe(
                         self.layer_at(module, layer),
                         replacement_output,
-                        noted,
+                        recorded,
                         stop=mode == "stop",
                         given=mode == "given",
                     ),
                 )
-            answer = module(**dict(zip(names, given, strict=True))) if names else module(*given)
-            if layer is not None and len(noted) != 1:
+            output = module(**dict(zip(names, given, strict=True))) if names else module(*given)
+            if layer is not None and len(recorded) != 1:
                 raise UnsupportedModelError(
-                    f"layer {layer!r} answers {'more than once' if noted else 'never'}; name another."
+                    f"layer {layer!r} is {'called more than once' if recorded else 'never called'}; name another."
                 )
-            return (answer, noted[0]) if mode in ("keep", "given") else answer
+            return (output, recorded[0]) if mode in ("keep", "given") else output
 
         return call(*x) if self.batched else jax.vmap(call)(*x)
 
@@ -103,20 +103,20 @@ class NetworkBody(ABC):
         Raises:
             OptionError: there is none.
         """
-        found = module
+        node = module
         for step in layer.split("."):
-            found = found[int(step)] if step.isdigit() else getattr(found, step, None)
-            if found is None:
+            node = node[int(step)] if step.isdigit() else getattr(node, step, None)
+            if node is None:
                 raise OptionError(f"there is no layer {layer!r}.{did_you_mean(layer, self.layers(module))}")
-        return found
+        return node
 
 
 class _LayerProbe:
-    """Stands where a layer stood: notes what it says, or says what it is given to say."""
+    """Takes the place of a layer: records its output or its input, or puts out a replacement."""
 
-    def __init__(self, layer: Any, replacement_output: Any, noted: list[Any], *, stop: bool, given: bool) -> None:
-        self._layer, self._instead, self._said, self._stop = layer, replacement_output, noted, stop
-        self._hears = given
+    def __init__(self, layer: Any, replacement_output: Any, recorded: list[Any], *, stop: bool, given: bool) -> None:
+        self._layer, self._replacement, self._recorded, self._stop = layer, replacement_output, recorded, stop
+        self._records_input = given
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._layer, name)
@@ -125,13 +125,13 @@ class _LayerProbe:
         out = self._layer(*given, **named)
         if self._stop:
             raise LayerReached(tuple(jnp.shape(out)))
-        if self._instead is not None:
-            if jnp.shape(out) != jnp.shape(self._instead):
+        if self._replacement is not None:
+            if jnp.shape(out) != jnp.shape(self._replacement):
                 raise UnsupportedModelError(
-                    "the layer is called on parts of a row (under vmap inside the network); name one that answers a whole row."
+                    "the layer is called on parts of a row (under vmap inside the network); name one that is called once for a whole row."
                 )
-            out = self._instead
-        self._said.append(given[0] if self._hears and given else out)
+            out = self._replacement
+        self._recorded.append(given[0] if self._records_input and given else out)
         return out
 
 
@@ -149,18 +149,18 @@ class Function(NetworkBody):
 
     @property
     def structure(self) -> str:
-        """Its code, and the numbers it has closed over, is given as defaults or names among its module's."""
-        words = (
+        """Its code, and the numbers in its closure, its defaults and the globals that it names."""
+        texts = (
             a if isinstance(a, str) else str((a.shape, a.dtype, array_bytes(a)))
             for a in _code_and_constants(self.function, set())
         )
-        return "".join(words)
+        return "".join(texts)
 
     @property
     def floats(self) -> list[Any]:
         """Arrays of floats that it holds."""
-        held = (a for a in _code_and_constants(self.function, set()) if not isinstance(a, str))
-        return [a for a in held if jnp.issubdtype(a.dtype, jnp.floating)]
+        arrays = (a for a in _code_and_constants(self.function, set()) if not isinstance(a, str))
+        return [a for a in arrays if jnp.issubdtype(a.dtype, jnp.floating)]
 
 
 @final
@@ -172,14 +172,14 @@ class Equinox(NetworkBody):
     static: tuple[Any, ...]
 
     def module(self, params: Any) -> Any:
-        """Put together again."""
+        """Combine the parameters with everything else."""
         import equinox
 
         return equinox.combine(params, jax.tree_util.tree_unflatten(self.tree, self.static))
 
     @property
     def structure(self) -> str:
-        """The tree in words."""
+        """The tree as text."""
         return _without_addresses((self.tree, self.static))
 
     def replace_layer(self, module: Any, layer: str, replacement: Any) -> Any:
@@ -189,15 +189,15 @@ class Equinox(NetworkBody):
         return equinox.tree_at(lambda m: self.layer_at(m, layer), module, replacement)
 
     def sequence_axes(self, module: Any, layer: str) -> tuple[str, ...] | None:
-        """See Body."""
+        """See NetworkBody."""
         import equinox
 
         kinds = (equinox.nn.Conv, equinox.nn.ConvTranspose, equinox.nn.Pool)
-        found = self.layer_at(module, layer)
-        return ("row", "feature", "time") if isinstance(found, kinds) and found.num_spatial_dims == 1 else None
+        node = self.layer_at(module, layer)
+        return ("row", "feature", "time") if isinstance(node, kinds) and node.num_spatial_dims == 1 else None
 
     def layers(self, module: Any) -> list[str]:
-        """Modules within which there is no module."""
+        """Names of the modules that hold no other module."""
         import equinox
 
         return [
@@ -215,14 +215,14 @@ class Flax(NetworkBody):
     graph: Any
 
     def module(self, params: Any) -> Any:
-        """Put together again."""
+        """Combine the parameters with everything else."""
         from flax import nnx
 
         return nnx.merge(self.graph, params)
 
     @property
     def structure(self) -> str:
-        """The graph in words."""
+        """The graph as text."""
         return _without_addresses(self.graph)
 
     def replace_layer(self, module: Any, layer: str, replacement: Any) -> Any:
@@ -236,29 +236,25 @@ class Flax(NetworkBody):
         return module
 
     def sequence_axes(self, module: Any, layer: str) -> tuple[str, ...] | None:
-        """See Body."""
+        """See NetworkBody."""
         from flax import nnx
 
-        found = self.layer_at(module, layer)
-        if isinstance(found, nnx.RNN):
-            return ("time", "row", "feature") if found.time_major else ("row", "time", "feature")
-        conv = isinstance(found, (nnx.Conv, nnx.ConvTranspose)) and len(tuple(np.atleast_1d(found.kernel_size))) == 1
+        node = self.layer_at(module, layer)
+        if isinstance(node, nnx.RNN):
+            return ("time", "row", "feature") if node.time_major else ("row", "time", "feature")
+        conv = isinstance(node, (nnx.Conv, nnx.ConvTranspose)) and len(tuple(np.atleast_1d(node.kernel_size))) == 1
         return ("row", "time", "feature") if conv else None
 
     def layers(self, module: Any) -> list[str]:
-        """Modules within which there is no module."""
+        """Names of the modules that hold no other module."""
         from flax import nnx
 
-        found = [
-            (".".join(map(str, path)), node)
-            for path, node in nnx.iter_graph(module)
-            if path and isinstance(node, nnx.Module)
-        ]
-        return sorted(n for n, _ in found if not any(m.startswith(f"{n}.") for m, _ in found))
+        names = [".".join(map(str, path)) for path, n in nnx.iter_graph(module) if path and isinstance(n, nnx.Module)]
+        return sorted(n for n in names if not any(other.startswith(f"{n}.") for other in names))
 
 
 def make_body(obj: Any, params: Any, *, batched: bool | None) -> tuple[NetworkBody, Any, str]:
-    """Return (body, parameters, in words) of a module or function.
+    """Return (body, parameters, description) of a module or function.
 
     Raises:
         UnsupportedModelError: a module in train mode, or one of flax.linen without its parameters.
@@ -275,7 +271,7 @@ def make_body(obj: Any, params: Any, *, batched: bool | None) -> tuple[NetworkBo
         if params is None:
             return _flax(obj, batched=batched is not False)
     if not callable(obj):
-        raise OptionError(f"{type(obj).__name__} is no function and no module.")
+        raise OptionError(f"{type(obj).__name__} is neither a function nor a module.")
     try:
         hash(obj)
     except TypeError:
@@ -289,10 +285,10 @@ def make_body(obj: Any, params: Any, *, batched: bool | None) -> tuple[NetworkBo
 def _equinox(obj: Any, *, batched: bool) -> tuple[NetworkBody, Any, str]:
     import equinox
 
-    off = [name or type(obj).__name__ for name, m in [("", obj), *_submodules(obj, equinox.Module)] if _trains(m)]
-    if off:
+    training = [name or type(obj).__name__ for name, m in [("", obj), *_submodules(obj, equinox.Module)] if _trains(m)]
+    if training:
         raise UnsupportedModelError(
-            f"the network is in train mode ({off[0]!r}), where dropout and batch statistics change its answers; pass equinox.nn.inference_mode(net)."
+            f"the network is in train mode ({training[0]!r}), where dropout and batch statistics change its outputs; pass equinox.nn.inference_mode(net)."
         )
     params, rest = equinox.partition(obj, lambda a: isinstance(a, (jax.Array, np.ndarray)))
     static, tree = jax.tree_util.tree_flatten(rest)
@@ -312,14 +308,14 @@ def _flax(obj: Any, *, batched: bool) -> tuple[NetworkBody, Any, str]:
         dropping = getattr(node, "deterministic", None) is False and rate != 0
         if dropping or getattr(node, "use_running_average", None) is False:
             raise UnsupportedModelError(
-                f"the network is in train mode ({'.'.join(map(str, path))!r}), where dropout and batch statistics change its answers; call net.eval() first."
+                f"the network is in train mode ({'.'.join(map(str, path))!r}), where dropout and batch statistics change its outputs; call net.eval() first."
             )
     graph, state = nnx.split(obj)
     return Flax(batched, graph), state, f"{type(obj).__name__} (flax module"
 
 
 def _submodules(module: Any, kind: type) -> Iterator[tuple[str, Any]]:
-    """(dotted name, module) of all modules inside."""
+    """(dotted name, module) of all modules in a module."""
 
     def walk(node: Any, name: str) -> Iterator[tuple[str, Any]]:
         if isinstance(node, kind):
@@ -339,7 +335,7 @@ def _submodules(module: Any, kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def _code_and_constants(function: Any, seen: set[int]) -> Iterator[Any]:
-    """Names, code and numbers (arrays as they are): what decides a function's numbers, as far as it can be seen: its code, and that of functions that it holds."""
+    """Yield what decides the outputs of a function: names, code and numbers as text, arrays as they are; also of the functions that it uses."""
     inner = function
     while hasattr(inner, "__wrapped__"):
         inner = inner.__wrapped__
@@ -355,10 +351,10 @@ def _code_and_constants(function: Any, seen: set[int]) -> Iterator[Any]:
     code = getattr(inner, "__code__", None)
     if code is not None:
         yield str((code.co_code, _without_addresses(code.co_consts), code.co_names))
-        known = getattr(inner, "__globals__", {})
+        module_names = getattr(inner, "__globals__", {})
         held += [c.cell_contents for c in getattr(inner, "__closure__", None) or () if _is_filled(c)]
         held += [getattr(inner, "__defaults__", None), getattr(inner, "__kwdefaults__", None)]
-        held += [known[n] for n in code.co_names if n in known and not inspect.ismodule(known[n])]
+        held += [module_names[n] for n in code.co_names if n in module_names and not inspect.ismodule(module_names[n])]
     for a in jax.tree_util.tree_leaves(held):
         if isinstance(a, (jax.Array, np.ndarray)):
             yield a
@@ -377,14 +373,14 @@ def _is_filled(cell: Any) -> bool:
 
 
 def array_bytes(a: Any) -> bytes:
-    """An array's numbers; of a key of random numbers those behind it."""
+    """The numbers of an array as bytes; of a key of random numbers its data."""
     key = isinstance(a, jax.Array) and jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
     return np.ascontiguousarray(jax.random.key_data(a) if key else a).tobytes()
 
 
-def _without_addresses(noted: Any) -> str:
-    """Words without addresses in memory."""
-    return re.sub(r" at 0x[0-9a-f]+", "", str(noted))
+def _without_addresses(obj: Any) -> str:
+    """An object as text, without addresses in memory."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(obj))
 
 
 def parameter_path(path: tuple[Any, ...]) -> str:

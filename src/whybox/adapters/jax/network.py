@@ -1,4 +1,4 @@
-"""JAX as a library of networks: functions, modules of equinox, modules of flax. Both directions are compiled."""
+"""Networks of JAX: functions, modules of equinox, modules of flax. Forward and backward passes are compiled."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def wrap(
     """See whybox.networks.jax.
 
     Raises:
-        OptionError, UnsupportedModelError: see whybox.adapters.jax.modules.body_of.
+        OptionError, UnsupportedModelError: see whybox.adapters.jax.modules.make_body.
     """
     if channels not in (None, "first", "last"):
         raise OptionError(Argument("channels", channels), " is not known: 'first' or 'last'.")
@@ -104,7 +104,7 @@ def wrap_body(
 @final
 @dataclass(frozen=True)
 class _Run:
-    """What is compiled: rows in, outputs out. Hashable by what it computes."""
+    """The function that is compiled, from rows to outputs; its hash depends on what it computes."""
 
     body: NetworkBody
     head: Callable[[Any], Any]
@@ -122,7 +122,7 @@ class _Run:
         out = self.head(output)
         if not jnp.ndim(out) or out.shape[0] != len(x[0]):
             raise UnsupportedModelError(
-                f"the network answers {len(x[0])} rows with an array of shape {jnp.shape(out)}; its first axis must be the rows. "
+                f"the network's output for {len(x[0])} rows has the shape {jnp.shape(out)}; its first axis must be the rows. "
                 "A function of one row is wrapped with whybox.networks.jax(function, params, batched=False)."
             )
         return out if layer_value is None else (out, layer_value)
@@ -130,7 +130,7 @@ class _Run:
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """What JAX cannot trace, or take derivatives through, said in words.
+    """Within it errors of JAX say what it cannot trace or differentiate, and what to do.
 
     Raises:
         UnsupportedModelError: such a network.
@@ -142,8 +142,8 @@ def _clear_errors() -> Iterator[None]:
     except TypeError as error:
         if missing := re.search(r"missing \d+ required .*'(key|keys|state|rng|rngs)'", str(error)):
             raise UnsupportedModelError(
-                f"the network must be given {missing[1]!r} beside its inputs; fix it: whybox.networks.jax(lambda x: net(x, {missing[1]}), batched=False), and take the "
-                "answer alone where it returns a state too: net(x, state)[0]."
+                f"the network needs {missing[1]!r} beside its inputs; fix its value: whybox.networks.jax(lambda x: net(x, {missing[1]}), batched=False), and take "
+                "the output alone if it returns a state too: net(x, state)[0]."
             ) from error
         if not isinstance(error, jax.errors.JAXTypeError):
             raise
@@ -155,22 +155,22 @@ def _clear_errors() -> Iterator[None]:
         if "Reverse-mode differentiation" not in str(error) and "callbacks do not support" not in str(error):
             raise
         raise UnsupportedModelError(
-            f"JAX takes no derivatives through the network ({first_line(error)}); use jax.lax.scan or fixed bounds in place of a while loop, "
-            "give callbacks a jax.custom_vjp, or use a method that asks without derivatives: 'occlusion', 'shapley'."
+            f"JAX cannot differentiate the network ({first_line(error)}); use jax.lax.scan or fixed bounds in place of a while loop, "
+            "give callbacks a jax.custom_vjp, or use a method that needs no derivatives: 'occlusion', 'shapley'."
         ) from error
 
 
 def _depends_on_last_input(jaxpr: Any) -> list[bool]:
-    """Which outputs hang on the last input."""
-    found = {jaxpr.invars[-1]}
+    """Which outputs depend on the last input."""
+    dependent = {jaxpr.invars[-1]}
     for step in jaxpr.eqns:
-        if any(not hasattr(v, "val") and v in found for v in step.invars):
-            found.update(step.outvars)
-    return [not hasattr(v, "val") and v in found for v in jaxpr.outvars]
+        if any(not hasattr(v, "val") and v in dependent for v in step.invars):
+            dependent.update(step.outvars)
+    return [not hasattr(v, "val") and v in dependent for v in jaxpr.outvars]
 
 
 def _break_names(jaxpr: Any) -> Iterator[str]:
-    """Steps of a program, and of those inside them, that derivatives do not follow."""
+    """Names of the operations of a program, nested ones included, whose derivatives are not those of their outputs."""
     for step in jaxpr.eqns:
         name = step.primitive.name
         if name in ("round", "floor", "ceil", "stop_gradient") or name.startswith("custom_vjp"):
@@ -194,19 +194,19 @@ def _outputs(run: _Run, params: Any, x: tuple[Any, ...]) -> Any:
 
 @partial(jax.jit, static_argnums=0)
 def _layer_value(run: _Run, params: Any, x: tuple[Any, ...]) -> Any:
-    """What a layer puts out; what comes after it is compiled away."""
+    """The output of a layer, or its input; what comes after the layer is not computed."""
     return run(params, x)[1]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _forward(run: _Run, floats: tuple[bool, ...], params: Any, x: tuple[Any, ...]) -> Any:
-    """Outputs, and the pull as a tree of what it keeps."""
+    """Outputs, and the pullback as a tree of the arrays that it keeps."""
 
-    def of(*given: Any) -> Any:
-        some = iter(given)
-        return run(params, tuple(next(some) if f else a for f, a in zip(floats, x, strict=True)))
+    def outputs_of(*float_inputs: Any) -> Any:
+        remaining = iter(float_inputs)
+        return run(params, tuple(next(remaining) if f else a for f, a in zip(floats, x, strict=True)))
 
-    return jax.vjp(of, *(a for f, a in zip(floats, x, strict=True) if f))
+    return jax.vjp(outputs_of, *(a for f, a in zip(floats, x, strict=True) if f))
 
 
 def _pulled(pull: Any, cotangent: Any) -> Any:
@@ -228,19 +228,19 @@ class JaxNetwork(Differentiable):
     compiled_sizes: set[int] = field(default_factory=set, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: the device by its kind and number, for it belongs to this process."""
+        """Return what is pickled: the device by its platform and number, since the object belongs to this process."""
         device = self.device
         return {**self.__dict__, "device": None if device is None else (device.platform, device.id)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Go on with the device of the same number where there is one, else with JAX's own choice."""
-        output = state["device"]
-        alike = [] if output is None else [d for d in jax.devices() if (d.platform, d.id) == output]
-        self.__dict__.update({**state, "device": alike[0] if alike else None})
+        """Take the device of the same platform and number if there is one, else JAX's own choice."""
+        saved = state["device"]
+        same = [] if saved is None else [d for d in jax.devices() if (d.platform, d.id) == saved]
+        self.__dict__.update({**state, "device": same[0] if same else None})
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the structure and of all arrays in it."""
+        """SHA-256 of the structure and of all parameters."""
         h = hashlib.sha256(self.run.body.structure.encode())
         for path, a in jax.tree_util.tree_leaves_with_path(self.params):
             if hasattr(a, "dtype"):
@@ -255,11 +255,11 @@ class JaxNetwork(Differentiable):
         return isinstance(x, jax.Array)
 
     def array(self, x: npt.NDArray[Any]) -> Array:
-        """Bring numbers to the device; floats in the parameters' type, whole numbers in JAX's own (32 bits, unless it was told otherwise)."""
+        """Copy numbers to the device; floats in the parameters' type, whole numbers in JAX's own (32 bits, unless jax_enable_x64 is set)."""
         if x.dtype.kind == "f":
             return jax.device_put(x.astype(self.dtype), self.device)
         if x.dtype.kind not in "iub":
-            raise DtypeError(f"inputs of type {x.dtype} are no numbers.")
+            raise DtypeError(f"inputs of type {x.dtype} are not numbers.")
         if x.dtype != bool:
             wide = np.int64 if jax.config.jax_enable_x64 else np.int32
             if x.size and (x.max() > np.iinfo(wide).max or x.min() < np.iinfo(wide).min):
@@ -268,7 +268,7 @@ class JaxNetwork(Differentiable):
         return jax.device_put(x, self.device)
 
     def numpy(self, a: Array) -> npt.NDArray[Any]:
-        """Bring an array back."""
+        """Copy an array to numpy; floats as float64."""
         return np.asarray(a).astype(np.float64) if jnp.issubdtype(a.dtype, jnp.floating) else np.array(a)
 
     def with_input_dtypes(self, given: Sequence[str], sample: tuple[npt.NDArray[Any], ...]) -> Iterator[JaxNetwork]:
@@ -290,12 +290,12 @@ class JaxNetwork(Differentiable):
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """See Differentiable. Which sizes were compiled for is forgotten, so that the same call rounds alike each time."""
+        """See Differentiable. Compiled sizes are forgotten, so that the same call gives the same bits each time."""
         self.compiled_sizes.clear()
         yield
 
     def _padded(self, x: tuple[Array, ...]) -> tuple[Array, ...]:
-        """Repeat the last row up to a number of rows that was compiled for, where there is one at most twice as large."""
+        """Repeat the last row up to a number of rows that was compiled before, if there is one at most twice as large."""
         rows = len(x[0])
         size = min((s for s in self.compiled_sizes if rows <= s <= 2 * rows), default=rows)
         self.compiled_sizes.add(size)
@@ -308,37 +308,37 @@ class JaxNetwork(Differentiable):
             return _outputs(self.run, self.params, self._padded(x))[: len(x[0])]
 
     def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
-        """Outputs and pull."""
+        """Outputs and pullback."""
         floats = _floats(x)
         outputs, back = self._forward_and_pullback(self.run, floats, x)
 
         def pull(cotangent: Array, *, last: bool = False) -> tuple[Array | None, ...]:
-            found = iter(back(cotangent))
-            return tuple(next(found) if f else None for f in floats)
+            gradients = iter(back(cotangent))
+            return tuple(next(gradients) if f else None for f in floats)
 
         return outputs, pull
 
     def _forward_and_pullback(
         self, run: _Run, floats: tuple[bool, ...], x: tuple[Array, ...]
     ) -> tuple[Array, Callable[[Array], Any]]:
-        """Outputs, and cotangent -> gradients of the inputs that are floats."""
+        """Outputs, and the function from a cotangent to the gradients of the inputs that are floats."""
         rows = len(x[0])
         self.passes.forward += rows
         with _clear_errors():
-            outputs, layer_value = _forward(run, floats, self.params, self._padded(x))
+            outputs, pullback = _forward(run, floats, self.params, self._padded(x))
 
         def back(cotangent: Array) -> Any:
             self.passes.backward += rows
-            more = ((0, len(outputs) - rows), *((0, 0) for _ in cotangent.shape[1:]))
-            pulled = cotangent.astype(outputs.dtype)
+            padding = ((0, len(outputs) - rows), *((0, 0) for _ in cotangent.shape[1:]))
+            typed = cotangent.astype(outputs.dtype)
             with _clear_errors():
-                found = _back(layer_value, jnp.pad(pulled, more) if more[0][1] else pulled)
-            return tuple(g[:rows] for g in found)
+                gradients = _back(pullback, jnp.pad(typed, padding) if padding[0][1] else typed)
+            return tuple(g[:rows] for g in gradients)
 
         return outputs[:rows], back
 
     def forward_and_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
-        """Outputs, and the bytes that the pull keeps for these rows, read off the program: what twice as many rows keep more."""
+        """Outputs, and the bytes that the pullback keeps for these rows, from the compiled program: twice as many rows keep so many more."""
         outputs = self.forward(x)
         with _clear_errors():
             (output, back), (_, twice) = self._traced(x, 1), self._traced(x, 2)
@@ -346,7 +346,7 @@ class JaxNetwork(Differentiable):
         return outputs, _bytes(twice) - _bytes(back)
 
     def _traced(self, x: tuple[Array, ...], times: int) -> tuple[Any, Any]:
-        """Shapes of the outputs and of what the pull keeps, for so many times these rows; nothing is computed."""
+        """Shapes of the outputs and of what the pullback keeps, for `times` times these rows; nothing is computed."""
         wide = tuple(jax.ShapeDtypeStruct((times * len(a), *a.shape[1:]), a.dtype) for a in x)
         output, back = jax.eval_shape(partial(_forward, self.run, _floats(x)), self.params, wide)
         return output, back
@@ -357,7 +357,7 @@ class JaxNetwork(Differentiable):
             return tuple(dict.fromkeys(_break_names(jax.make_jaxpr(self.run)(self.params, x).jaxpr)))
 
     def forward_and_live_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
-        """Outputs, and what derivatives would keep; where there are none, the bytes of these rows and of what is answered."""
+        """Outputs, and the bytes that derivatives would keep; without derivatives, those of these rows and their outputs."""
         outputs = self.forward(x)
         try:
             return outputs, _bytes(self._traced(x, 2)[1]) - _bytes(self._traced(x, 1)[1])
@@ -365,34 +365,34 @@ class JaxNetwork(Differentiable):
             return outputs, _bytes((x, outputs))
 
     def _unreached(self, x: tuple[Array, ...], output: Any, back: Any) -> list[int]:
-        """Inputs of floats that no derivative of the outputs reaches."""
-        if not jnp.issubdtype(output.dtype, jnp.floating):  # refused by whoever asked
+        """Positions of the float inputs that no derivative of the outputs reaches."""
+        if not jnp.issubdtype(output.dtype, jnp.floating):  # refused by the caller
             return []
         reached = iter(_depends_on_last_input(jax.make_jaxpr(_pulled)(back, output).jaxpr))
         return [i for i, f in enumerate(_floats(x)) if f and not next(reached)]
 
     def with_head(self, head: Callable[[Any], Array]) -> JaxNetwork:
-        """Followed by a function of its outputs, differentiated with it."""
+        """The network followed by a function of its outputs, which is differentiated too."""
         before = self.run.head
         return replace(self, run=replace(self.run, head=lambda output: head(before(output))))
 
     def select_output(self, output: Any) -> JaxNetwork:
-        """Another of its outputs."""
+        """The network with another of its outputs."""
         return replace(self, run=replace(self.run, head=OutputPart(output, jax.Array)))
 
     def with_input_names(self, names: tuple[str, ...]) -> JaxNetwork:
-        """Inputs go in under names."""
+        """The network with inputs passed by name."""
         return replace(self, run=replace(self.run, names=names))
 
     def accepted_inputs(self, *, required: bool = False) -> tuple[str, ...]:
-        """Names of what the function or module takes."""
+        """Names of the inputs that the function or module takes."""
         return self.run.signature[required]
 
     # layers
 
     def layers(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
-        """Layers that answer once and with an array, with their shapes; nothing is computed."""
-        found = []
+        """Names and output shapes of the layers that are called once and put out one array; nothing is computed."""
+        shapes = []
         for name in self.run.body.layers(self.run.body.module(self.params)):
             try:
                 run = replace(self.run, layer=name, mode="keep")
@@ -400,12 +400,12 @@ class JaxNetwork(Differentiable):
             except (UnsupportedModelError, OptionError, jax.errors.JAXTypeError, TypeError):
                 continue
             if hasattr(layer_value, "shape"):
-                found.append((name, tuple(layer_value.shape)))
-        return found
+                shapes.append((name, tuple(layer_value.shape)))
+        return shapes
 
     def reachable_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """See Differentiable; nothing is computed."""
-        found, rows = [], () if self.run.body.batched else (len(x[0]),)
+        shapes, rows = [], () if self.run.body.batched else (len(x[0]),)
         try:
             names = self.run.body.layers(self.run.body.module(self.params))
         except UnsupportedModelError:
@@ -416,10 +416,10 @@ class JaxNetwork(Differentiable):
                 with self.run.body.any_size():
                     jax.eval_shape(partial(run, self.params), x)
             except LayerReached as reached:
-                found.append((name, (*rows, *reached.shape)))
-            except Exception:  # noqa: S112  # whatever a network says to rows of another size
+                shapes.append((name, (*rows, *reached.shape)))
+            except Exception:  # noqa: S112  # whatever a network raises for rows of another size
                 continue
-        return found
+        return shapes
 
     def sequence_layers(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
         """See Differentiable; in the order of the module's parts."""
@@ -447,14 +447,14 @@ class JaxNetwork(Differentiable):
         except jax.errors.UnexpectedTracerError:
             raise UnsupportedModelError(
                 f"layer {layer!r} is called under vmap or scan inside the network; name another, or split the network there and explain the function that begins with "
-                "what the layer puts out (whybox.networks.jax)."
+                "the layer's output (whybox.networks.jax)."
             ) from None
         if not isinstance(layer_value, jax.Array) or not jnp.issubdtype(layer_value.dtype, jnp.floating):
-            raise UnsupportedModelError(f"layer {layer!r} does not answer with one array of numbers; name another.")
+            raise UnsupportedModelError(f"layer {layer!r} does not put out one array of floats; name another.")
         return layer_value
 
     def tap_layer(self, x: tuple[Array, ...], layer: str) -> LayerTap:
-        """Up to the layer once, then from it: together one forward, since the compiler drops what is not asked for."""
+        """See Differentiable. Runs up to the layer, then from it: together one forward, since the compiler drops what is not needed."""
         layer_value = self._layer_output(x, layer)
         run = replace(self.run, layer=layer, mode="from")
         outputs, back = self._forward_and_pullback(run, (True, *(False for _ in x)), (layer_value, *x))
@@ -465,32 +465,32 @@ class JaxNetwork(Differentiable):
         return LayerTap(outputs, layer_value, pull)
 
     def split_at_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, Array]:
-        """From a layer on."""
+        """The network from a layer on, and the layer's output."""
         self.passes.forward += len(x[0])
         layer_value = self._layer_output(x, layer)
         return replace(self, run=replace(self.run, layer=layer, mode="from"), dtype=layer_value.dtype), layer_value
 
     def with_random_parameters(self, seed: int, layer: str | None = None) -> JaxNetwork:
-        """A copy with weights drawn anew, normal with the same spread; those with one axis (biases, scales) are shuffled."""
+        """A copy with random weights, normal with the same standard deviation; parameters with one axis (biases, scales) are shuffled."""
         count = 0
 
-        def drawn(path: tuple[Any, ...], a: Any) -> Any:
+        def randomized(path: tuple[Any, ...], a: Any) -> Any:
             nonlocal count
             count += 1
             if not hasattr(a, "dtype") or not jnp.issubdtype(a.dtype, jnp.floating) or not a.size:
                 return a
             if layer is not None and not parameter_path(path).startswith(f"{layer}."):
                 return a
-            known, draws = np.asarray(a, dtype=np.float64), np.random.default_rng([seed, count])
-            new = draws.permutation(known) if known.ndim < 2 else known.std() * draws.standard_normal(known.shape)
-            return jnp.asarray(new, dtype=a.dtype)
+            values, rng = np.asarray(a, dtype=np.float64), np.random.default_rng([seed, count])
+            random = rng.permutation(values) if values.ndim < 2 else values.std() * rng.standard_normal(values.shape)
+            return jnp.asarray(random, dtype=a.dtype)
 
-        params = jax.tree_util.tree_map_with_path(drawn, self.params)
+        params = jax.tree_util.tree_map_with_path(randomized, self.params)
         return replace(self, params=params, passes=type(self.passes)())
 
 
 def _bytes(tree: Any) -> int:
-    """Of all arrays in a tree, or of their shapes."""
+    """Bytes of all arrays, or shapes of arrays, in a tree."""
     return sum(int(a.size) * a.dtype.itemsize for a in jax.tree_util.tree_leaves(tree) if hasattr(a, "dtype"))
 
 

@@ -1,4 +1,4 @@
-"""A model of Keras on the jax backend as a function of its variables."""
+"""Models of Keras on the jax backend as functions of their variables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def variable_names(model: Any) -> list[str]:
 @final
 @dataclass(frozen=True)
 class Stateless(NetworkBody):
-    """See Body; layers are reached by what they compute being another for the time of a call."""
+    """See NetworkBody. A layer is replaced by replacing its ``call`` while the model runs."""
 
     model: Any
 
@@ -47,22 +47,22 @@ class Stateless(NetworkBody):
 
     @property
     def structure(self) -> str:
-        """Its configuration."""
+        """The model's configuration as text."""
         return model_structure(self.model)
 
     def layer_at(self, module: Any, layer: str) -> Any:
-        """What a layer computes.
+        """The ``call`` of a layer.
 
         Raises:
             OptionError: there is no such layer.
         """
-        known = dict(leaf_layers(self.model))
-        if layer not in known:
-            raise OptionError(f"there is no layer {layer!r}.{did_you_mean(layer, known)}")
-        return known[layer].call
+        layers = dict(leaf_layers(self.model))
+        if layer not in layers:
+            raise OptionError(f"there is no layer {layer!r}.{did_you_mean(layer, layers)}")
+        return layers[layer].call
 
     def replace_layer(self, module: Any, layer: str, replacement: Any) -> Any:
-        """The model with one layer computing something else."""
+        """The model with one layer replaced."""
 
         def call(*x: Any, **named: Any) -> Any:
             with replaced_call(dict(leaf_layers(self.model))[layer], replacement):
@@ -71,13 +71,13 @@ class Stateless(NetworkBody):
         return call
 
     def any_size(self) -> AbstractContextManager[None]:
-        """See Body."""
+        """See NetworkBody."""
         return any_size(self.model)
 
     def sequence_axes(self, module: Any, layer: str) -> tuple[str, ...] | None:
-        """See Body."""
+        """See NetworkBody."""
         return sequence_axes(dict(leaf_layers(self.model))[layer])
 
     def layers(self, module: Any) -> list[str]:
-        """Layers without layers of their own."""
+        """Names of the layers that hold no other layer."""
         return [name for name, _ in leaf_layers(self.model)]

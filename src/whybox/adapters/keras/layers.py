@@ -1,4 +1,4 @@
-"""Models of Keras 3, whatever the backend: their layers, how they are called, what they are in words."""
+"""Models of Keras 3 on any backend: their layers, their inputs, their structure as text."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = [
 
 
 def leaf_layers(model: Any) -> Iterator[tuple[str, Any]]:
-    """(name, layer) of layers without layers of their own; of models inside models ``outer/inner``, the second of a name ``name:2``."""
-    met: Counter[str] = Counter()
+    """(name, layer) of the layers that hold no other layer; ``outer/inner`` in a model inside a model, ``name:2`` for the second layer of a name."""
+    seen: Counter[str] = Counter()
     for name, layer in _leaves(model, ""):
-        met[name] += 1
-        yield (name if met[name] == 1 else f"{name}:{met[name]}"), layer
+        seen[name] += 1
+        yield (name if seen[name] == 1 else f"{name}:{seen[name]}"), layer
 
 
 def _leaves(model: Any, before: str) -> Iterator[tuple[str, Any]]:
@@ -43,7 +43,7 @@ def _leaves(model: Any, before: str) -> Iterator[tuple[str, Any]]:
 
 
 def model_inputs(model: Any, *, required: bool = False) -> tuple[str, ...]:
-    """Names of what a model takes: of the functional kind those of its inputs, else what `call` takes but for ``training``."""
+    """Names of the inputs of a functional model; of another model the parameters of its `call` except ``training``."""
     if is_functional(model):
         given = model.inputs if isinstance(model, keras.Sequential) else model.input
         return tuple(given) if isinstance(given, dict) else tuple(i.name for i in keras.tree.flatten(given))
@@ -51,17 +51,19 @@ def model_inputs(model: Any, *, required: bool = False) -> tuple[str, ...]:
 
 
 def is_functional(model: Any) -> bool:
-    """Whether its inputs are known by themselves and not by what `call` takes."""
+    """Whether the model lists its inputs itself, so that the parameters of `call` say nothing."""
     return isinstance(model, (keras.Sequential, keras.src.models.Functional))
 
 
 def call_model(model: Any, x: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """Models of the functional kind take several inputs as a list or a dict, others as they were written."""
+    """Call a model in inference mode; functional models take several inputs as a list or a dict, others as their `call` is written."""
     with _unfiltered_errors():
         if is_functional(model):
             return model(named or (x[0] if len(x) == 1 else list(x)), training=False)
         takes = set(parameter_names(model.call))
-        if len([n for n in model_inputs(model) if n not in ("mask", "**")]) == 1:  # Keras's habit: all inputs in one
+        if (
+            len([n for n in model_inputs(model) if n not in ("mask", "**")]) == 1
+        ):  # Keras's convention: all inputs in one parameter
             if len(x) > 1:
                 x = (list(x),)
             elif named and not takes & {*named, "**"}:
@@ -71,7 +73,7 @@ def call_model(model: Any, x: tuple[Any, ...], named: dict[str, Any]) -> Any:
 
 @contextmanager
 def _unfiltered_errors() -> Iterator[None]:
-    """Within it Keras passes errors on as they are."""
+    """Within it Keras raises errors with their full traceback."""
     filtered = keras.config.is_traceback_filtering_enabled()
     keras.config.disable_traceback_filtering()
     try:
@@ -83,7 +85,7 @@ def _unfiltered_errors() -> Iterator[None]:
 
 @contextmanager
 def replaced_call(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
-    """Within it a layer computes something else."""
+    """Within it a layer computes `call`."""
     object.__setattr__(layer, "call", call)
     try:
         yield
@@ -93,7 +95,7 @@ def replaced_call(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
 
 @contextmanager
 def any_size(model: Any) -> Iterator[None]:
-    """Within it the model, and models inside it, run as far as they can on inputs of another size than they were made for."""
+    """Within it the model, and models in it, run on inputs of other sizes, as far as their layers allow."""
     with ExitStack() as stack:
         for part in (layer for layer in model.layers if getattr(layer, "layers", None)):
             stack.enter_context(any_size(part))
@@ -105,7 +107,7 @@ def any_size(model: Any) -> Iterator[None]:
 
 
 def sequence_axes(layer: Any) -> tuple[str, ...] | None:
-    """Names of the axes that a layer is given, where it knows time from features."""
+    """Names of the axes of a layer's input, if the layer distinguishes time from features; else None."""
     kinds = keras.layers
     if isinstance(layer, (kinds.RNN, kinds.Bidirectional)):
         return "row", "time", "feature"
@@ -117,29 +119,29 @@ def sequence_axes(layer: Any) -> tuple[str, ...] | None:
 
 
 def sequence_layer_inputs(layers: Mapping[str, Any], run: Callable[[], Any]) -> list[tuple[str, tuple[str, ...], Any]]:
-    """What those of these layers that know time from features are given while the model is run: name, axes, array, in the order they are called."""
-    met: list[tuple[str, tuple[str, ...], Any]] = []
+    """(name, axes, input) of the layers that distinguish time from features, in the order in which `run` calls them."""
+    recorded: list[tuple[str, tuple[str, ...], Any]] = []
 
-    def noting(name: str, axes: tuple[str, ...], call: Callable[..., Any]) -> Callable[..., Any]:
-        def hear(given: Any, *more: Any, **named: Any) -> Any:
-            met.append((name, axes, given))
+    def recording(name: str, axes: tuple[str, ...], call: Callable[..., Any]) -> Callable[..., Any]:
+        def recording_call(given: Any, *more: Any, **named: Any) -> Any:
+            recorded.append((name, axes, given))
             return call(given, *more, **named)
 
-        return hear
+        return recording_call
 
     with ExitStack() as stack:
         for name, layer in layers.items():
             if (axes := sequence_axes(layer)) is not None:
-                stack.enter_context(replaced_call(layer, noting(name, axes, layer.call)))
+                stack.enter_context(replaced_call(layer, recording(name, axes, layer.call)))
         run()
-    return met
+    return recorded
 
 
 def model_structure(model: Any) -> str:
-    """The model without its weights, in words that are the same in another process."""
+    """The model without its weights, as text that is the same in another process."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of functions in it, which are only read here
+            warnings.simplefilter("ignore")  # about functions in the model, which are only read here
             return str(model.to_json())
     except (NotImplementedError, TypeError, ValueError):
         return f"{type(model).__qualname__} {[(name, type(layer).__qualname__) for name, layer in leaf_layers(model)]}"

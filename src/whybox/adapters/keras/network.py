@@ -1,4 +1,4 @@
-"""Models of Keras 3 as networks: the torch and jax backends, each through the adapter of its library, always with ``training=False``."""
+"""Models of Keras 3 as networks: on torch or jax, by the adapter of that library, always with ``training=False``."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = ["network"]
 
 
 def network(obj: Any, output: Any = None) -> Differentiable:
-    """Wrap a model of Keras; pictures have their channels where ``keras.config.image_data_format()`` says.
+    """Wrap a model of Keras; ``keras.config.image_data_format()`` says where pictures have their channels.
 
     Raises:
-        UnsupportedModelError: a layer that is no model, one that was not built, or a backend other than torch and jax.
+        UnsupportedModelError: a layer that is not a model, a model that was not built, or a backend other than torch and jax.
     """
     if not isinstance(obj, keras.Model):
-        raise UnsupportedModelError(f"{type(obj).__name__} is no keras.Model; put it into one.")
+        raise UnsupportedModelError(f"{type(obj).__name__} is not a keras.Model; put it into one.")
     if not obj.built:
         raise UnsupportedModelError("the model was not built yet; call it once on data.")
     backend = keras.backend.backend()
@@ -55,7 +55,7 @@ def network(obj: Any, output: Any = None) -> Differentiable:
 
 
 def _arithmetic(model: Any, weights: str) -> str:
-    """What layers compute in, where it is shorter than their weights."""
+    """The type that layers compute in, if it is shorter than that of their weights; else that of the weights."""
     shorter = {d for _, layer in leaf_layers(model) if "16" in (d := str(getattr(layer, "compute_dtype", "")))}
     if "mixed" in weights:
         return weights
@@ -68,20 +68,20 @@ def _torch(model: Any, output: Any) -> Differentiable:
     from whybox.adapters.torch.module import wrap
 
     class LayerWeights(torch.nn.Module):  # type: ignore[misc]
-        """What one layer owns; whoever listens here hears what the layer says."""
+        """The parameters of one layer; hooks on this module are called with the layer's output."""
 
         def forward(self, output: Any) -> Any:
             return output
 
     class Evaluated(torch.nn.Module):  # type: ignore[misc]
-        """The model with ``training=False``, its layers' weights by name. A copy has weights of its own and shares the model."""
+        """The model with ``training=False``, and its layers' weights by name. A copy has its own weights and shares the model."""
 
         def __init__(self, weights: Callable[[Any], Any] | None = None) -> None:
             super().__init__()
-            known = dict(leaf_layers(model))
-            held = {"layers_of": known, "values": [], "copied": weights is not None}
-            functions = {"any_size": partial(any_size, model), "sequence_layers": partial(sequence_layer_inputs, known)}
-            self.__dict__.update(held | functions)
+            layers = dict(leaf_layers(model))
+            self.__dict__.update(layers_of=layers, values=[], copied=weights is not None)
+            self.__dict__.update(any_size=partial(any_size, model))
+            self.__dict__.update(sequence_layers=partial(sequence_layer_inputs, layers))
             seen: set[int] = set()
             for name, layer in self.layers_of.items():
                 own = LayerWeights()
@@ -104,8 +104,8 @@ def _torch(model: Any, output: Any) -> Differentiable:
                 self.values.append((v, value))
 
         def __deepcopy__(self, memo: Any) -> Evaluated:
-            known = {id(v): value for v, value in self.values}
-            return Evaluated(lambda v: torch.nn.Parameter(known[id(v)].detach().clone(), requires_grad=False))
+            value_of = {id(v): value for v, value in self.values}
+            return Evaluated(lambda v: torch.nn.Parameter(value_of[id(v)].detach().clone(), requires_grad=False))
 
         def extra_repr(self) -> str:
             return model_structure(model)
@@ -115,28 +115,28 @@ def _torch(model: Any, output: Any) -> Differentiable:
                 if self.copied:
                     stack.enter_context(keras.StatelessScope(state_mapping=self.values))
                 for name, own in self.named_children():
-                    if own._forward_hooks:  # noqa: SLF001  # torch has no public word for it
+                    if own._forward_hooks:  # noqa: SLF001  # torch has no public name for it
                         layer = self.layers_of[name]
-                        stack.enter_context(replaced_call(layer, _through(own, layer.call)))
+                        stack.enter_context(replaced_call(layer, _followed_by_hooks(own, layer.call)))
                 return call_model(model, x, named)
 
-        forward.__signature__ = _signature(model)  # type: ignore[attr-defined]  # what it takes, for those who read it off
+        forward.__signature__ = _signature(model)  # type: ignore[attr-defined]  # read by parameter_names
 
     return wrap(Evaluated(), output)
 
 
 def _signature(model: Any) -> Signature:
-    """What a model takes, after self."""
+    """Signature of a model's `call`, with self."""
     needed = model_inputs(model, required=True)
     kind = Parameter.POSITIONAL_OR_KEYWORD
     own = [
         Parameter(n, kind, default=Parameter.empty if n in needed else None) for n in model_inputs(model) if n != "**"
     ]
-    any_name = [Parameter("named", Parameter.VAR_KEYWORD)] if "**" in model_inputs(model) else []
-    return Signature([Parameter("self", kind), *sorted(own, key=lambda p: p.default is None), *any_name])
+    variadic = [Parameter("named", Parameter.VAR_KEYWORD)] if "**" in model_inputs(model) else []
+    return Signature([Parameter("self", kind), *sorted(own, key=lambda p: p.default is None), *variadic])
 
 
-def _through(own: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+def _followed_by_hooks(own: Any, call: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *given, **named: own(call(*given, **named))
 
 

@@ -345,7 +345,7 @@ class TorchNetwork(TorchForward):
         return rule_backward(self, rules, x, reference)
 
     def with_random_parameters(self, seed: int, layer: str | None = None) -> TorchNetwork:
-        """A copy with parameters drawn anew by each layer's own initialisation, else as normal numbers of the same spread (those with one axis are shuffled)."""
+        """A copy with parameters randomised by each layer's own initialisation, else as normal numbers of the same spread (those with one axis are shuffled)."""
         module = _deep_copy(self.module)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

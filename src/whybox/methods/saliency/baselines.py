@@ -109,7 +109,9 @@ def mean_baseline(problem: SaliencyProblem, given: Any = None) -> list[npt.NDArr
     each = [b.rows(np.arange(problem.rows)) for b in resolve_baselines(problem, given)]
     out: list[npt.NDArray[Any] | None] = []
     for k, input_ in enumerate(problem.inputs):
-        out.append(None if input_.whole else np.asarray(np.mean([of[k] for of in each], axis=0, dtype=np.float64)))
+        out.append(
+            None if input_.without_gradient else np.asarray(np.mean([of[k] for of in each], axis=0, dtype=np.float64))
+        )
     return out
 
 
@@ -118,7 +120,7 @@ def _uses_background(problem: SaliencyProblem, one: Any) -> bool:
     if isinstance(one, str) and one == "background":
         return True
     return any(
-        isinstance(s, str) and s == "mean" and not i.whole and i.channel is None
+        isinstance(s, str) and s == "mean" and not i.without_gradient and i.channel is None
         for i, s in zip(problem.inputs, _per_input(problem, one), strict=True)
     )
 
@@ -139,7 +141,7 @@ def _per_input(problem: SaliencyProblem, one: Any) -> list[Any]:
                 f"baseline is a tuple of {len(one)} and the network has {len(problem.inputs)} inputs: give one for each input (None for whole numbers)."
             )
         for given, part in zip(problem.inputs, one, strict=True):
-            if given.whole and part is not None:
+            if given.without_gradient and part is not None:
                 raise OptionError(
                     f"{given.name} holds whole numbers, which stay as they are; its baseline must be None."
                 )
@@ -148,11 +150,11 @@ def _per_input(problem: SaliencyProblem, one: Any) -> list[Any]:
         raise OptionError(
             f"the network has {len(problem.inputs)} inputs: give baseline as a tuple with one for each input."
         )
-    return [None if i.whole else one for i in problem.inputs]
+    return [None if i.without_gradient else one for i in problem.inputs]
 
 
 def _join(problem: SaliencyProblem, parts: list[_InputBaseline]) -> Baseline:
-    floats = [p.description for i, p in zip(problem.inputs, parts, strict=True) if not i.whole]
+    floats = [p.description for i, p in zip(problem.inputs, parts, strict=True) if not i.without_gradient]
     if len(set(floats)) > 1:
         words = "; ".join(f"{i.name}: {p.description}" for i, p in zip(problem.inputs, parts, strict=True))
     else:
@@ -163,7 +165,7 @@ def _join(problem: SaliencyProblem, parts: list[_InputBaseline]) -> Baseline:
 def _input_baseline(problem: SaliencyProblem, input_index: int, given: Any) -> _InputBaseline:
     """Read what was given for one input."""
     input_ = problem.inputs[input_index]
-    if input_.whole:
+    if input_.without_gradient:
         return _held_baseline(input_)
     if isinstance(given, (int, float, np.number)) and not isinstance(given, (bool, np.bool_)):
         value = float(np.real(given))
@@ -268,12 +270,12 @@ def _background_baselines(problem: SaliencyProblem) -> list[Baseline]:
     count = len(problem.background[0].x)
 
     def fixed(input_: Input, background: Input, k: int) -> _Rows:
-        if input_.whole:
+        if input_.without_gradient:
             return lambda rows: input_.x[rows]
         one = background.x[k].astype(input_.x.dtype)
         return lambda rows: repeat_row(one, rows)
 
-    held = any(i.whole for i in problem.inputs)
+    held = any(i.without_gradient for i in problem.inputs)
     return [
         Baseline(
             f"background row {k}" + (_HELD if held else ""),

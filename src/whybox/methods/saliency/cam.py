@@ -116,7 +116,7 @@ class _Cam(Method):
         self, problem: SaliencyProblem, input_index: int, axes: LayerAxes, layer_maps: list[Floats]
     ) -> MethodOutput:
         input_, layer = problem.inputs[input_index], axes.layer
-        sizes = input_.sizes
+        sizes = input_.position_shape
         maps: Maps = [
             [
                 (upsample(of, sizes) if self.upsample else of) if i == input_index else None
@@ -250,7 +250,7 @@ class ScoreCam(_Cam):
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         input_index = _picture_input(problem)
-        if problem.inputs[input_index].whole:
+        if problem.inputs[input_index].without_gradient:
             raise UnsupportedModelError(
                 Argument("method", "scorecam"),
                 " scales the input by masks between 0 and 1, which whole numbers cannot take; pass floats.",
@@ -280,7 +280,7 @@ class ScoreCam(_Cam):
     ) -> list[Floats]:
         """The maps of these rows for each target, from activations (m, channels, *grid)."""
         input_ = problem.inputs[input_index]
-        sizes = input_.sizes
+        sizes = input_.position_shape
         flat = activations.reshape(*activations.shape[:2], -1)
         low, high = flat.min(axis=2), flat.max(axis=2)
         usable = [np.flatnonzero(of) for of in high > low]

@@ -76,7 +76,9 @@ class ExpectedGradients(Method):
                 Argument("background", example="..."),
                 ".",
             )
-        numbers = problem.target.count * sum(int(np.prod(i.x.shape[1:])) for i in problem.inputs if not i.whole)
+        numbers = problem.target.count * sum(
+            int(np.prod(i.x.shape[1:])) for i in problem.inputs if not i.without_gradient
+        )
         if (held := 2 * GROUPS * 8 * numbers) > problem.budget:
             raise LimitError(
                 f"the groups of one row take {held / 1e6:,.0f} MB, more than the budget of {problem.budget / 1e6:,.0f} MB; raise it, or explain fewer targets at a time."
@@ -99,7 +101,7 @@ class ExpectedGradients(Method):
             maps,
             f"{self.samples} samples a row in {GROUPS} independent Latin hypercubes, control variate of the background's mean",
             f"gradient integrated on straight paths from {count:,} background rows"
-            + (", whole numbers held" if any(i.whole for i in problem.inputs) else ""),
+            + (", whole numbers held" if any(i.without_gradient for i in problem.inputs) else ""),
             variances,
             base=base,
             tolerance=self.tol,
@@ -110,7 +112,7 @@ class ExpectedGradients(Method):
         return [
             [
                 None
-                if i.whole
+                if i.without_gradient
                 else np.zeros(tuple(n for k, n in enumerate(i.x.shape) if k != problem.summed_channel(which)))
                 for which, i in enumerate(problem.inputs)
             ]
@@ -152,7 +154,7 @@ class ExpectedGradients(Method):
                 picked = drawn.pop(row)[1].reshape(GROUPS, per_group)
                 a, g = sums.pop(row)
                 centre_error = [
-                    None if i.whole else b[picked].mean(axis=1) - c
+                    None if i.without_gradient else b[picked].mean(axis=1) - c
                     for i, b, c in zip(problem.inputs, background, centres, strict=True)
                 ]
                 yield row, _divide(a, per_group), _divide(g, per_group), centre_error
@@ -169,7 +171,7 @@ class ExpectedGradients(Method):
         """Evaluate these gradients, and add them to the sums of their groups."""
         assert problem.background is not None  # noqa: S101  # asked by the caller
         starts = [
-            i.x[rows] if i.whole else b.x[background_rows].astype(i.x.dtype)
+            i.x[rows] if i.without_gradient else b.x[background_rows].astype(i.x.dtype)
             for i, b in zip(problem.inputs, problem.background, strict=True)
         ]
         displacements, _, grads = path_gradients(problem, rows, starts, np.arange(len(rows)), fractions)
@@ -194,7 +196,7 @@ class ExpectedGradients(Method):
 
 def _group_zeros(problem: SaliencyProblem) -> _GroupArrays:
     return [
-        [None if i.whole else np.zeros((GROUPS, *i.x.shape[1:])) for i in problem.inputs]
+        [None if i.without_gradient else np.zeros((GROUPS, *i.x.shape[1:])) for i in problem.inputs]
         for _ in range(problem.target.count)
     ]
 

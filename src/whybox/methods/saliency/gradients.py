@@ -60,7 +60,7 @@ class GradientInput(Method):
 
     def reference(self, problem: SaliencyProblem) -> list[np.ndarray | None]:
         """Zero."""
-        return [None if i.whole else np.zeros(()) for i in problem.inputs]
+        return [None if i.without_gradient else np.zeros(()) for i in problem.inputs]
 
 
 def _at_rows(problem: SaliencyProblem, name: str, *, times_input: bool) -> Maps:
@@ -132,7 +132,7 @@ class _Noisy(Method):
         """Noise of these samples: the same for a row whichever rows are in its batch."""
         out: list[Array | None] = []
         for input_index, input_ in enumerate(problem.inputs):
-            if input_.whole:
+            if input_.without_gradient:
                 out.append(None)
                 continue
             flat = input_.x.reshape(problem.rows, -1)

@@ -40,7 +40,7 @@ class Input:
     given: str = ""
 
     @property
-    def whole(self) -> bool:
+    def without_gradient(self) -> bool:
         """True if it has no derivative: it holds whole numbers (token ids, categories), or is held."""
         return self.held or self.x.dtype.kind in "iub"
 
@@ -50,12 +50,12 @@ class Input:
         return tuple(i for i in range(1, self.x.ndim) if i != self.channel)
 
     @property
-    def sizes(self) -> tuple[int, ...]:
+    def position_shape(self) -> tuple[int, ...]:
         """Lengths of the position axes."""
         return tuple(self.x.shape[i] for i in self.position_axes)
 
     def with_channel(self, a: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """(m, *sizes) -> the same with a channel axis of length 1 if the input has channels."""
+        """(m, *position_shape) -> the same with a channel axis of length 1 if the input has channels."""
         return a if self.channel is None else np.expand_dims(a, self.channel)
 
 

@@ -171,7 +171,7 @@ def path_gradients(
     fractions = net.array(t.astype(np.float32))
     displacements, at = [], []
     for input_, end, begin in zip(problem.inputs, problem.to_device(rows), starts, strict=True):
-        if input_.whole:
+        if input_.without_gradient:
             displacements.append(net.take(end, path_of))
             at.append(displacements[-1])
             continue
@@ -210,7 +210,7 @@ class _PathPool:
         self.change = np.zeros((*count, problem.target.count))
         self.allowed = np.zeros((*count, problem.target.count))
         self._scores = problem.scores
-        self._signs = [None if i.whole else problem.net.array(_signs(i.x.shape[1:])) for i in problem.inputs]
+        self._signs = [None if i.without_gradient else problem.net.array(_signs(i.x.shape[1:])) for i in problem.inputs]
         self._start_projections = [self._baseline_projections(baseline) for baseline in baselines]
         self._pool: dict[int, AdaptiveQuadrature] = {}
         self._starts: dict[int, list[npt.NDArray[Any]]] = {}
@@ -223,7 +223,9 @@ class _PathPool:
         problem = self.problem
         max_paths = 8 if "64" in problem.net.arithmetic else 4
         node = (
-            max_paths * problem.target.count * sum(int(np.prod(i.x.shape[1:])) for i in problem.inputs if not i.whole)
+            max_paths
+            * problem.target.count
+            * sum(int(np.prod(i.x.shape[1:])) for i in problem.inputs if not i.without_gradient)
         )
         kept = max(problem.budget // 2, problem.budget - problem.row_bytes * problem.batch_size)
         self.batch_size = max(1, min(problem.batch_size, (problem.budget - kept) // problem.row_bytes))
@@ -299,10 +301,12 @@ class _PathPool:
             rows = np.arange(start, min(start + problem.batch_size, problem.rows))
             ends = problem.to_device(rows)
             begins = [
-                x if i.whole else net.array(a)
+                x if i.without_gradient else net.array(a)
                 for i, x, a in zip(problem.inputs, ends, baseline.rows(rows), strict=True)
             ]
-            displacements = [x if i.whole else x - a for i, x, a in zip(problem.inputs, ends, begins, strict=True)]
+            displacements = [
+                x if i.without_gradient else x - a for i, x, a in zip(problem.inputs, ends, begins, strict=True)
+            ]
             if shared:
                 mine = which.reshape(-1)[rows]
                 here: Grads = [tuple(None if g is None else net.take(g, mine) for g in of) for of in grads]
@@ -315,7 +319,7 @@ class _PathPool:
         """Gradients times displacements, for each target and input; None for held inputs, which may have a gradient (a mask of floats)."""
         return [
             [
-                None if i.whole or g is None else displacement * g
+                None if i.without_gradient or g is None else displacement * g
                 for i, displacement, g in zip(self.problem.inputs, displacements, of, strict=True)
             ]
             for of in grads
@@ -415,7 +419,7 @@ class _PathPool:
             of: list[npt.NDArray[Any] | None] = []
             squares = np.zeros((2, len(tasks)))
             for i, input_ in enumerate(self.problem.inputs):
-                if input_.whole:
+                if input_.without_gradient:
                     of.append(None)
                     continue
                 zeros = np.zeros((len(tasks), *input_.x.shape[1:]), dtype=np.float32)

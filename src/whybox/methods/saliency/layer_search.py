@@ -336,7 +336,7 @@ def _grid(
     Raises:
         OptionError: it does not fit, or several do.
     """
-    sizes = problem.inputs[input_index].sizes
+    sizes = problem.inputs[input_index].position_shape
     if grid is not None:
         if len(grid) != len(sizes) or int(np.prod(grid)) > count:
             raise OptionError(

@@ -62,7 +62,7 @@ def resolve_replacement(problem: SaliencyProblem, given: Any = None) -> Replacem
     Raises:
         OptionError: whole numbers without a replacement, or nothing may be masked. InputError: see resolve_baselines.
     """
-    if not any(i.whole for i in problem.inputs) and not _holds_an_input(problem, given):
+    if not any(i.without_gradient for i in problem.inputs) and not _holds_an_input(problem, given):
         refs = resolve_baselines(problem, given)
         description = refs[0].description if len(refs) == 1 else f"{len(refs)} references: {refs[0].description}, ..."
         return Replacement(
@@ -129,12 +129,14 @@ def _with_whole_numbers(problem: SaliencyProblem, one: Any) -> Replacement:
     whole = {
         i: _whole_replacement(problem.inputs[i], w)
         for i, w in enumerate(requests)
-        if w is not None and problem.inputs[i].whole
+        if w is not None and problem.inputs[i].without_gradient
     }
-    rest = [None if g.whole else g.x if w is None else w for g, w in zip(problem.inputs, requests, strict=True)]
+    rest = [
+        None if g.without_gradient else g.x if w is None else w for g, w in zip(problem.inputs, requests, strict=True)
+    ]
     words = [f"{problem.inputs[i].name}: {description}" for i, (description, _, _) in whole.items()]
     words += [f"{g.name} held" for g, w in zip(problem.inputs, requests, strict=True) if w is None]
-    if all(g.whole for g in problem.inputs):
+    if all(g.without_gradient for g in problem.inputs):
         return Replacement(
             "; ".join(words) if len(problem.inputs) > 1 else whole[0][0],
             (lambda rows: [whole[i][2](rows) if i in whole else g.x[rows] for i, g in enumerate(problem.inputs)],),

@@ -90,7 +90,7 @@ class _MaskedRows:
                 out.append(problem.net.take(x, where))
                 continue
             truth = problem.inputs[i].x.dtype.kind == "b"
-            kind: Any = problem.inputs[i].x.dtype if problem.inputs[i].whole else np.float32
+            kind: Any = problem.inputs[i].x.dtype if problem.inputs[i].without_gradient else np.float32
             m = problem.net.array(mask.astype(kind, order="C"))
             full = x if len(unique) == 1 else problem.net.take(x, where)
             if truth:  # stays so: networks use it as a mask
@@ -117,7 +117,7 @@ def empty_maps(problem: SaliencyProblem, replacement: Replacement) -> Maps:
     """Zeros in the input's shape less its channels, for each target and input; None for held inputs."""
     return [
         [
-            np.zeros((problem.rows, *i.sizes)) if may else None
+            np.zeros((problem.rows, *i.position_shape)) if may else None
             for i, may in zip(problem.inputs, replacement.maskable, strict=True)
         ]
         for _ in range(problem.target.count)
@@ -170,7 +170,7 @@ class Occlusion(Method):
             for window_slices in self._windows(input_)
         ]
         active = [self._active_windows(problem, replacement, windows, row) for row in range(problem.rows)]
-        out, times = empty_maps(problem, replacement), [np.zeros(i.sizes) for i in problem.inputs]
+        out, times = empty_maps(problem, replacement), [np.zeros(i.position_shape) for i in problem.inputs]
         for input_index, window_slices in windows:
             times[input_index][window_slices] += 1
         own = problem.scores
@@ -198,7 +198,7 @@ class Occlusion(Method):
         )
 
     def _windows(self, input_: Input) -> list[tuple[slice, ...]]:
-        sizes = input_.sizes
+        sizes = input_.position_shape
         table = len(sizes) == 1 and input_.channel is None
         window = (
             tuple(1 if table else max(1, n // 8) for n in sizes)
@@ -252,7 +252,7 @@ def _window_masks(
     """Masks of one input: 0 within its windows; None if none of them is in this input."""
     if all(w != input_index for w, _ in chosen):
         return None
-    mask = np.ones((len(chosen), *input_.sizes), dtype=np.float32)
+    mask = np.ones((len(chosen), *input_.position_shape), dtype=np.float32)
     for k, (w, window_slices) in enumerate(chosen):
         if w == input_index:
             mask[k][window_slices] = 0

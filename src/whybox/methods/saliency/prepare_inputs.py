@@ -149,7 +149,7 @@ def _with_token_baseline(prepared: PreparedInputs, token: tuple[int, str]) -> Pr
 def _from_embedding(prepared: PreparedInputs, layer: str, token: tuple[int, str] | None) -> PreparedInputs:
     """The network from the embedding on: its first input is the embedding's output, and the inputs of the whole network are held."""
     ids = prepared.inputs[0]
-    if not ids.whole:
+    if not ids.without_gradient:
         raise InputError(
             Argument("embedding", layer), f" needs token ids (whole numbers), and {ids.name} holds {ids.x.dtype}."
         )
@@ -166,7 +166,7 @@ def _from_embedding(prepared: PreparedInputs, layer: str, token: tuple[int, str]
 def _embed_background(net: Differentiable, prepared: PreparedInputs, layer: str | None) -> PreparedInputs:
     """Background rows of tokens, embedded like the rows; masking methods take each as a baseline."""
     given = resolve_inputs(net, prepared.background)
-    if not given[0].whole:
+    if not given[0].without_gradient:
         return prepared  # embedded already
     rows = prepared.inputs if layer is None else prepared.inputs[1:]
     if [g.x.shape[1:] for g in given] != [i.x.shape[1:] for i in rows]:

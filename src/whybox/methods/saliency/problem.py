@@ -161,7 +161,9 @@ class SaliencyProblem:
         """
         if self.row_outputs.derivatives_checked:
             return
-        sizes = {i: input_sizes(given.x, given.dims) for i, given in enumerate(self.inputs) if not given.whole}
+        sizes = {
+            i: input_sizes(given.x, given.dims) for i, given in enumerate(self.inputs) if not given.without_gradient
+        }
         self.check_derivatives(self.net, xs, rows, grads, outputs, sizes)
 
     def check_derivatives(
@@ -209,7 +211,9 @@ class SaliencyProblem:
 
     def zeros(self) -> list[list[Floats | None]]:
         """Zeros in the input's shape for each target and input; None for inputs of whole numbers."""
-        return [[None if i.whole else np.zeros(i.x.shape) for i in self.inputs] for _ in range(self.target.count)]
+        return [
+            [None if i.without_gradient else np.zeros(i.x.shape) for i in self.inputs] for _ in range(self.target.count)
+        ]
 
     def require_derivatives(self, method: str) -> None:
         """Check that there is an input to differentiate by.
@@ -217,7 +221,7 @@ class SaliencyProblem:
         Raises:
             UnsupportedModelError: all inputs are whole numbers.
         """
-        if all(i.whole for i in self.inputs):
+        if all(i.without_gradient for i in self.inputs):
             raise UnsupportedModelError(
                 Argument("method", method),
                 f" takes derivatives, and whole numbers ({self.inputs[0].x.dtype}) have none. ",

@@ -205,7 +205,7 @@ def _explanation(
         if len(problem.net.output_names) > int(problem.target.positions[0].max(initial=0)):
             names = np.array(problem.net.output_names)
             extras["target_name"] = (("row",), names[problem.target.positions[0]])
-    data = _table(input_) if input_.x.ndim == 2 and not input_.whole and "feature" in coords else None
+    data = _table(input_) if input_.x.ndim == 2 and not input_.without_gradient and "feature" in coords else None
     return Explanation(
         kind="saliency",
         values=np.ascontiguousarray(values, dtype=np.float64),

@@ -126,7 +126,7 @@ class Rise(Method):
         self, problem: SaliencyProblem, input_: Input, sampler: Callable[[Indices], npt.NDArray[Any]]
     ) -> Callable[[Indices], npt.NDArray[Any]]:
         """All masks, made once if they are a small part of the budget: each row needs them twice."""
-        places = int(np.prod(input_.sizes))
+        places = int(np.prod(input_.position_shape))
         if self.samples * places * 4 * len(problem.inputs) * 4 > problem.budget:
             return sampler
         every = np.concatenate(
@@ -139,8 +139,8 @@ class Rise(Method):
 
     def _mask_sampler(self, input_: Input, draw: np.random.Generator) -> Callable[[Indices], npt.NDArray[Any]]:
         """A function from mask numbers to masks, (m, *positions). Only the random numbers are kept, which are few."""
-        sizes = input_.sizes
-        independent = input_.whole or (len(sizes) == 1 and input_.channel is None)
+        sizes = input_.position_shape
+        independent = input_.without_gradient or (len(sizes) == 1 and input_.channel is None)
         if independent or all(n <= self.cells for n in sizes):
             bits = draw.random((self.samples, *sizes)) < self.keep
             return lambda ks: bits[ks].astype(np.float32)

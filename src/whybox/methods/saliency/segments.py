@@ -135,7 +135,7 @@ def _input_segments(
     problem: SaliencyProblem, input_: Input, request: Any, patches: Any
 ) -> tuple[npt.NDArray[np.intp], str]:
     """Part of each position of one input, numbered from 0."""
-    sizes = input_.sizes
+    sizes = input_.position_shape
     if isinstance(request, str):
         if request != "channels":
             raise OptionError(

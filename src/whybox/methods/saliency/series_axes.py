@@ -30,7 +30,7 @@ def named_axes(
     channels = channels and all(i.channel is None for i in inputs)
     out, notes = list(inputs), []
     for input_index, input_ in enumerate(inputs):
-        if input_.dims != ("row", "time", "feature") or input_.whole or input_.names is not None:
+        if input_.dims != ("row", "time", "feature") or input_.without_gradient or input_.names is not None:
             continue
         found = _time_axis(net, inputs, input_index)
         if found is None:

@@ -1,4 +1,4 @@
-"""Where a network looks: a figure for every input of every row shown, and how much comes from each input."""
+"""The section with saliency maps: a figure for each input of each row shown, and the share of each input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
 from whybox.explanation.negligible import negligible
-from whybox.methods.registry import load, of_id
+from whybox.methods.registry import MethodSpec, of_id
 from whybox.methods.saliency.recipe import read_recipe
 from whybox.plots.bar import bar
 from whybox.plots.saliency_image import legend_of, overlay, picture_of, title_of, word_colors
@@ -28,18 +28,19 @@ if TYPE_CHECKING:
 
 __all__ = ["ROWWISE", "MethodMaps", "saliency_maps_section", "share_lines", "sums_by_input"]
 
-PANEL_INCHES: Final = (2.35, 2.15)  # inches; four beside each other on a wide page
+PANEL_INCHES: Final = (2.35, 2.15)  # four fit side by side on a wide page
 MAX_TABLE_POSITIONS: Final = 5  # in the table behind a picture
-ROWWISE: Final = (("y", "x"), *SERIES_DIMS, *TEXT_DIMS)  # maps that are drawn one row at a time
+ROWWISE: Final = (("y", "x"), *SERIES_DIMS, *TEXT_DIMS)  # maps with a figure for each row
 
 
 @final
 @dataclass(frozen=True)
 class MethodMaps:
-    """The maps of one method, and what they were made from: of pictures and texts, methods but the first are asked about the rows that are shown.
+    """The maps of one method, and the inputs that they explain. The first method explains all rows; others only rows that are shown, if each row has a figure.
 
     Attributes:
         parts: one explanation for each input that has a map. several: whether there are several inputs. names: of all inputs.
+        inputs: of the rows explained. background: rows that the method averages over; None: none.
     """
 
     parts: tuple[Explanation, ...]
@@ -50,37 +51,37 @@ class MethodMaps:
 
     @property
     def e(self) -> Explanation:
-        """The first, which speaks for all about the method, the rows and the answers."""
+        """The first explanation: method, rows and outputs are the same in all."""
         return self.parts[0]
 
     @property
     def answer(self) -> Explanation | tuple[Explanation, ...]:
-        """As ``whybox.saliency`` gave them."""
+        """What ``whybox.saliency`` returned."""
         return self.parts if self.several else self.parts[0]
 
     @property
-    def named(self) -> dict[str, Explanation]:
-        """The explanations under the names of their inputs."""
-        which = read_recipe(self.e).inputs if self.several else (0,)
-        return {self.names[k]: e for k, e in zip(which, self.parts, strict=True)}
+    def by_input(self) -> dict[str, Explanation]:
+        """The explanations by the names of their inputs."""
+        indices = read_recipe(self.e).inputs if self.several else (0,)
+        return {self.names[k]: e for k, e in zip(indices, self.parts, strict=True)}
 
 
 def sums_by_input(parts: Sequence[Explanation]) -> Floats | None:
-    """Sum of each input's attributions, (rows, inputs) [, outputs], which together make score - base; None where maps need not add up."""
+    """Sum of each input's attributions, (rows, inputs[, outputs]); together they equal score - base. None if maps need not add up."""
     if not parts[0].evidence.additive:
         return None
-    out = []
+    input_sums = []
     for e in parts:
         last = e.values.ndim - ("output" in e.dims)
-        out.append(np.nansum(e.values, axis=tuple(range(1, last))))
-    return np.stack(out, axis=1)
+        input_sums.append(np.nansum(e.values, axis=tuple(range(1, last))))
+    return np.stack(input_sums, axis=1)
 
 
 def share_lines(input_sums: Floats, names: Sequence[str], negligible_sum: float = 0.0) -> list[tuple[str, str, str]]:
-    """(input, sum, share) of each input, then of all: the mean sum over the rows, and its share of the sizes of these sums, whatever their signs.
+    """Lines (input, sum, share) of each input and of all together: mean sum over the rows, and share of the mean absolute sums.
 
     Args:
-        input_sums: (rows, inputs), of :func:`sums_by_input`. names: of the inputs. least: what rounding explains, of which there are no shares.
+        input_sums: (rows, inputs), of :func:`sums_by_input`. names: of the inputs. negligible_sum: total size that rounding explains, below which there are no shares.
     """
     sizes = np.abs(input_sums).mean(axis=0)
     total = float(sizes.sum())
@@ -91,54 +92,55 @@ def share_lines(input_sums: Floats, names: Sequence[str], negligible_sum: float 
 
 
 def saliency_maps_section(method_maps: Sequence[MethodMaps], rows: int) -> str:
-    """The section, with a figure for each of the first `rows` rows where maps are of single rows, and one for each method where they are of tables."""
+    """Write the section: a figure for each of the first `rows` rows; for maps of tables one for each method."""
     first = method_maps[0].e
     drawn = range(min(rows, len(first)))
     fewer = (
-        "; methods but the first were asked about these alone"
-        if any(len(s.e) < len(first) for s in method_maps)
-        else ""
+        "; all methods but the first explain these rows only" if any(len(s.e) < len(first) for s in method_maps) else ""
     )
     rowwise = any(e.dims[1:] in ROWWISE for s in method_maps for e in s.parts)
-    caption = (
+    remark = (
         f"<p class=faint>The first {len(drawn)} of {len(first):,} rows{fewer}.</p>"
         if rowwise and len(drawn) < len(first)
         else ""
     )
     if not method_maps[0].several:
-        return caption + "".join(_one_input_maps([s.e for s in method_maps], drawn))
+        return remark + "".join(_one_input_maps([s.e for s in method_maps], drawn))
     return (
-        caption
+        remark
         + _share_tables(method_maps)
         + "".join(_several_input_maps(method_maps, drawn))
         + _inputs_without_map(method_maps)
     )
 
 
-def _one_input_maps(maps: Sequence[Explanation], rows: range) -> Iterator[str]:
-    kind = maps[0].dims[1:]
-    if kind in ROWWISE:
+def _one_input_maps(explanations: Sequence[Explanation], rows: range) -> Iterator[str]:
+    """Figures of the only input."""
+    dims = explanations[0].dims[1:]
+    if dims in ROWWISE:
         for row in rows:
-            yield from _row_figures(maps, row, _row_label(maps[0], row))
-    elif kind == ("feature",):
-        for e in maps:
+            yield from _row_figures(explanations, row, _row_label(explanations[0], row))
+    elif dims == ("feature",):
+        for e in explanations:
             yield _feature_bars(e)
     else:
         yield f"<p>{_NO_PICTURE}</p>"
 
 
-_NO_PICTURE: Final = "Maps of this shape have no picture; the numbers are in the explanation itself."
+_NO_PICTURE: Final = "There is no figure for maps of this shape; the explanation holds the numbers."
 
 
-def _several_input_maps(shown: Sequence[MethodMaps], rows: range) -> Iterator[str]:
-    """Row by row the inputs that are drawn so, then the others."""
-    inputs: Mapping[str, list[Explanation]] = {n: [s.named[n] for s in shown if n in s.named] for n in shown[0].names}
+def _several_input_maps(method_maps: Sequence[MethodMaps], rows: range) -> Iterator[str]:
+    """Figures of several inputs: row by row of those that have a figure for each row, then of the others."""
+    inputs: Mapping[str, list[Explanation]] = {
+        n: [s.by_input[n] for s in method_maps if n in s.by_input] for n in method_maps[0].names
+    }
     rowwise = {n: maps for n, maps in inputs.items() if maps and maps[0].dims[1:] in ROWWISE}
     for row in rows if rowwise else ():
-        yield f"<h3>{escape(_row_label(shown[0].e, row))}</h3>"
+        yield f"<h3>{escape(_row_label(method_maps[0].e, row))}</h3>"
         for name, maps in rowwise.items():
             yield from _row_figures(maps, row, f"{name}, row {row}")
-        yield "".join(_share_of_row(s, row) for s in shown)
+        yield "".join(_share_of_row(s, row) for s in method_maps)
     for name, maps in inputs.items():
         if not maps or name in rowwise:
             continue
@@ -149,146 +151,157 @@ def _several_input_maps(shown: Sequence[MethodMaps], rows: range) -> Iterator[st
             yield f"<p>{_NO_PICTURE}</p>"
 
 
-def _inputs_without_map(shown: Sequence[MethodMaps]) -> str:
-    """Which inputs have no map, and why."""
+def _inputs_without_map(method_maps: Sequence[MethodMaps]) -> str:
+    """Say which inputs have no map, and why."""
     lines = []
-    for s in shown:
-        missing = [n for n in s.names if n not in s.named]
+    for s in method_maps:
+        missing = [n for n in s.names if n not in s.by_input]
         if missing:
-            reason = "whole numbers have no derivative" if s.e.evidence.index == "none" else "they are held as they are"
-            why = "class activation maps are of one input" if _needs_channels(s.e) else reason
-            lines.append(f"{s.e.evidence.method} has no map of {', '.join(missing)}: {why}.")
+            reason = _no_map_reason(of_id(s.e.method_id))
+            lines.append(f"{s.e.evidence.method} has no map of {', '.join(missing)}{reason}.")
     return "".join(f"<p class=faint>{escape(line)}</p>" for line in lines)
 
 
-def _needs_channels(e: Explanation) -> bool:
-    """Whether the method works on the channels of a layer, as class activation maps do."""
-    spec = of_id(e.method_id)
-    return spec is not None and bool(load(spec.run).channels)
+def _no_map_reason(spec: MethodSpec | None) -> str:
+    """Why a method leaves inputs without a map, after a colon; "" for a method that this version does not know."""
+    if spec is None:
+        return ""
+    if "layer" in spec.needs:
+        return ": class activation maps are of one input"
+    if "gradients" in spec.needs:
+        return ": whole numbers and masks have no derivative"
+    return ": the method never changes these inputs"
 
 
-def _share_tables(shown: Sequence[MethodMaps]) -> str:
-    parts = [_share_table(s) for s in shown]
-    if not any(parts):
-        return "<p class=faint>None of these methods adds up, so no share of the answer belongs to an input.</p>"
-    return "<h3>How much comes from each input</h3>" + "".join(parts)
+def _share_tables(method_maps: Sequence[MethodMaps]) -> str:
+    tables = [_share_table(s) for s in method_maps]
+    if not any(tables):
+        return "<p class=faint>The maps of these methods need not add up, so inputs have no shares of the output.</p>"
+    return "<h3>How much comes from each input</h3>" + "".join(tables)
 
 
 def _share_table(s: MethodMaps) -> str:
-    """Of the rows together."""
+    """The shares of the inputs, over all rows."""
     input_sums = sums_by_input(s.parts)
     if input_sums is None:
         return ""
     over = f"{len(input_sums):,} rows" if len(input_sums) != 1 else "one row"
-    about = (
-        f"{s.e.evidence.method}, mean of {over}. A row's sums make its score less its baseline score; a share is of the mean sizes of the sums, "
-        "whatever their signs."
+    caption = (
+        f"{s.e.evidence.method}, mean of {over}. The sums of a row add up to its score minus its baseline score; shares are of the mean absolute "
+        "sums."
     )
-    return f"<p class=faint>{escape(about)}</p>" + table(
-        ("Input", "Sum", "Share"), share_lines(input_sums, tuple(s.named), float(negligible(s.e).max()))
+    return f"<p class=faint>{escape(caption)}</p>" + table(
+        ("Input", "Sum", "Share"), share_lines(input_sums, tuple(s.by_input), float(negligible(s.e).max()))
     )
 
 
 def _share_of_row(s: MethodMaps, row: int) -> str:
+    """The shares of the inputs in one row, as a sentence."""
     input_sums = sums_by_input(s.parts)
     if input_sums is None or row >= len(input_sums):
         return ""
-    *each, total = share_lines(input_sums[[row]], tuple(s.named), float(negligible(s.e).max()))
+    *each, total = share_lines(input_sums[[row]], tuple(s.by_input), float(negligible(s.e).max()))
     listed = ", ".join(f"{name} {sum_}{f' ({share})' if share else ''}" for name, sum_, share in each)
     return f"<p>{escape(f'{s.e.evidence.method} of this row: {listed}; together {total[1]}.')}</p>"
 
 
 def _row_label(e: Explanation, row: int) -> str:
     target, target_name = e.extras.get("target"), e.extras.get("target_name")
-    about = (
-        f"{target_name[1][row]}, "
-        if target_name is not None
-        else f"output {int(target[1][row])}, "
-        if target is not None
-        else ""
-    )
+    about = ""
+    if target_name is not None:
+        about = f"{target_name[1][row]}, "
+    elif target is not None:
+        about = f"output {int(target[1][row])}, "
     score = "" if e.prediction is None else f"score {number(float(np.asarray(e.prediction)[row]))}"
     return f"Row {e.coords['row'][row]}: {about}{score}"
 
 
-def _row_figures(maps: Sequence[Explanation], row: int, label: str) -> Iterator[str]:
-    kind = maps[0].dims[1:]
-    if kind == ("y", "x"):
-        yield _picture_figure([e for e in maps if e.shape[1:] == maps[0].shape[1:]], row, label)
-        yield from (_picture_figure([e], row, label) for e in maps if e.shape[1:] != maps[0].shape[1:])
-    elif kind in TEXT_DIMS:
-        yield from (_text_figure(e, row, label) for e in maps)
+def _row_figures(explanations: Sequence[Explanation], row: int, label: str) -> Iterator[str]:
+    """Figures of one row: pictures of one shape together."""
+    first = explanations[0]
+    dims = first.dims[1:]
+    if dims == ("y", "x"):
+        yield _picture_figure([e for e in explanations if e.shape[1:] == first.shape[1:]], row, label)
+        yield from (_picture_figure([e], row, label) for e in explanations if e.shape[1:] != first.shape[1:])
+    elif dims in TEXT_DIMS:
+        yield from (_text_figure(e, row, label) for e in explanations)
     else:
-        yield _series_figure(maps, row, label)
+        yield _series_figure(explanations, row, label)
 
 
-def _strongest(e: Explanation, row: int, most: int) -> Iterator[tuple[str, str, str]]:
-    """(method, place, value) of the strongest places."""
+def _largest_values(e: Explanation, row: int, count: int) -> Iterator[tuple[str, str, str]]:
+    """(method, position, value) of the largest absolute values."""
     values = e.values[row]
-    for at in np.argsort(-np.abs(values), axis=None, kind="stable")[:most]:
-        where = np.unravel_index(at, values.shape)
-        error = "" if e.std_error is None else f" ± {number(float(e.std_error[(row, *where)]), 2)}"
-        place = ", ".join(f"{d} {e.coords[d][k]}" for d, k in zip(e.dims[1:], where, strict=True))
-        yield e.evidence.method, place, f"{number(float(values[where]))}{error}"
+    for at in np.argsort(-np.abs(values), axis=None, kind="stable")[:count]:
+        index = np.unravel_index(at, values.shape)
+        error = "" if e.std_error is None else f" ± {number(float(e.std_error[(row, *index)]), 2)}"
+        position = ", ".join(f"{d} {e.coords[d][k]}" for d, k in zip(e.dims[1:], index, strict=True))
+        yield e.evidence.method, position, f"{number(float(values[index]))}{error}"
 
 
-def _picture_figure(maps: Sequence[Explanation], row: int, label: str) -> str:
-    lines = [line for e in maps for line in _strongest(e, row, MAX_TABLE_POSITIONS)]
+def _picture_figure(explanations: Sequence[Explanation], row: int, label: str) -> str:
+    lines = [line for e in explanations for line in _largest_values(e, row, MAX_TABLE_POSITIONS)]
     return panels(
-        _picture_panels(maps, row),
+        _picture_panels(explanations, row),
         title=label,
-        description=f"{label}. The input, then one map a method, each on its own scale; red speaks for, blue against, where a map has signs.",
+        description=f"{label}. The input, then one map a method, each on its own scale; if a map has signs, red is positive and blue negative.",
         table=table(
-            ("Method", "Place", "Value"), lines, caption=f"The {MAX_TABLE_POSITIONS} strongest places", text=(1,)
+            ("Method", "Position", "Value"),
+            lines,
+            caption=f"The {MAX_TABLE_POSITIONS} largest absolute values",
+            text=(1,),
         ),
     )
 
 
-def _picture_panels(maps: Sequence[Explanation], row: int) -> list[Callable[[], Axes]]:
-    """What draws the input, and the map of each method."""
+def _picture_panels(explanations: Sequence[Explanation], row: int) -> list[Callable[[], Axes]]:
+    """Functions that draw the input, and the map of each method."""
 
-    def input_() -> Axes:
-        drawn = picture_of(maps[0], row, ax=axes(None, *PANEL_INCHES))
-        assert drawn is not None  # noqa: S101  # asked for where there is one
-        drawn.set_anchor("NW")  # all at one height
-        return drawn
+    def draw_input() -> Axes:
+        panel = picture_of(explanations[0], row, ax=axes(None, *PANEL_INCHES))
+        assert panel is not None  # noqa: S101  # drawn only if there is an input
+        panel.set_anchor("NW")  # all at one height
+        return panel
 
-    def of(e: Explanation) -> Axes:
-        drawn = overlay(e, row, ax=axes(None, *PANEL_INCHES), title=e.evidence.method)
-        drawn.set_anchor("NW")
-        return drawn
+    def draw_map(e: Explanation) -> Axes:
+        panel = overlay(e, row, ax=axes(None, *PANEL_INCHES), title=e.evidence.method)
+        panel.set_anchor("NW")
+        return panel
 
-    first = [input_] if "input" in maps[0].extras else []
-    return [*first, *(partial(of, e) for e in maps)]
+    first = [draw_input] if "input" in explanations[0].extras else []
+    return [*first, *(partial(draw_map, e) for e in explanations)]
 
 
-def _series_figure(maps: Sequence[Explanation], row: int, label: str) -> str:
-    lines = [line for e in maps for line in _strongest(e, row, MAX_TABLE_POSITIONS)]
-    drawn = "The series in black over its own map" if maps[0].values.ndim == 2 else "One line a feature"
+def _series_figure(explanations: Sequence[Explanation], row: int, label: str) -> str:
+    lines = [line for e in explanations for line in _largest_values(e, row, MAX_TABLE_POSITIONS)]
+    content = "The series in black over its own map" if explanations[0].values.ndim == 2 else "One line a feature"
     return panels(
-        [lambda: tracks(maps, row)],
+        [lambda: tracks(explanations, row)],
         title=label,
-        description=f"{label}. {drawn}, one picture a method, each on its own scale; red speaks for, blue against, where a map has signs.",
+        description=f"{label}. {content}, one figure a method, each on its own scale; if a map has signs, red is positive and blue negative.",
         table=table(
-            ("Method", "Place", "Value"), lines, caption=f"The {MAX_TABLE_POSITIONS} strongest places", text=(1,)
+            ("Method", "Position", "Value"),
+            lines,
+            caption=f"The {MAX_TABLE_POSITIONS} largest absolute values",
+            text=(1,),
         ),
     )
 
 
 def _text_figure(e: Explanation, row: int, label: str) -> str:
     dim = e.dims[1]
-    held = e.extras.get(dim)
-    texts = [str(t) for t in (held[1][row] if held is not None else e.coords[dim])]
+    stored = e.extras.get(dim)
+    texts = [str(t) for t in (stored[1][row] if stored is not None else e.coords[dim])]
     lines = [(t, number(float(v))) for t, v in zip(texts, e.values[row], strict=True) if np.isfinite(v)]
-    row_map = e[row]
+    single = e[row]
     spans = " ".join(
         f'<span style="background:{tint}">{escape(t)}</span>'
-        for t, v, tint in zip(texts, row_map.values, word_colors(row_map), strict=True)
+        for t, v, tint in zip(texts, single.values, word_colors(single), strict=True)
         if np.isfinite(v)
     )
-    drawn = f"<div class=words>{spans}</div>"
+    words = f"<div class=words>{spans}</div>"
     return folded(
-        drawn, f"{label}, {e.evidence.method}: {legend_of(row_map)}.", table((dim.capitalize(), "Value"), lines)
+        words, f"{label}, {e.evidence.method}: {legend_of(single)}.", table((dim.capitalize(), "Value"), lines)
     )
 
 
