@@ -85,6 +85,21 @@ def test_each_input_may_be_scaled_in_its_own_way(folder, monkeypatch):
         assert (found["left.row_labels"][0], found["right.row_labels"][0]) == ("0.png", "gray.jpg")
 
 
+def test_options_of_pictures_are_refused_where_nothing_uses_them(tmp_path, capsys):
+    from networks.programs import fill
+
+    files = [f"{fill(tmp_path)}/{name}" for name in ("net.pt2", "rows.npy")]
+    for option, value in (
+        ("--mean", "0.5"),
+        ("--std", "2"),
+        ("--size", "8x8"),
+        ("--channels", "1"),
+        ("--pixel-scale", "1"),
+    ):
+        assert main(["saliency", *files, "-o", str(tmp_path / "x.npz"), option, value]) == 2
+        assert f"{option} {value} is for pictures (.png, .jpg), and arrays" in capsys.readouterr().err
+
+
 def test_pictures_of_any_kind_mean_the_same(folder, tmp_path, capsys):
     rng = np.random.default_rng(3)
     grey = rng.integers(0, 256, (8, 8), dtype=np.uint8)

@@ -59,6 +59,15 @@ def run(folder, *arguments):
         (("effects", *GOOD[1:], "--sample-weight", "bmy"), "--sample-weight bmy is not a column of "),
         (("saliency", "@rows.csv", "net.pt2", "-o", "m.npz"), "MODEL comes first"),
         (("saliency", "net.pt2", "@rows.csv", "-o", "m.npz", "--method", "gradcm"), "Did you mean 'gradcam'"),
+        (
+            ("effects", *GOOD[1:], "--feature", "bmi,bp,age"),
+            "--feature: an effect is of one column, or of two different ones.",
+        ),
+        (("effects", *GOOD[1:], "--response-method", "predict"), "--response-method is no option of whybox effects."),
+        (("effects", *GOOD[1:], "--kind", "pdp", "--kind=ale"), "--kind is given twice, and whybox effects takes one."),
+        ((*GOOD, "--out", "@z.csv"), "--out is given twice, and whybox explain takes one."),
+        (("plan", "effects", "@model.json", "1000"), "1000 is not a file: give a file of rows;"),
+        (("plan", "explain", "@model.json", "1e6"), "1e6 is not a file: write a whole number of rows in digits"),
         (("completion", "fish"), "SHELL fish is not known. Known: 'bash', 'zsh', 'tcsh'."),
     ],
 )
@@ -99,6 +108,19 @@ def test_a_mistake_is_named(folder, capsys, arguments, words):
 def test_a_mistake_about_files_is_named(folder, capsys, arguments, code, words):
     assert run(folder, *arguments) == code
     assert words in capsys.readouterr().err
+
+
+def test_columns_and_weights_are_named_as_they_were_typed(folder, tmp_path, capsys):
+    zoo.X()[:9].rename(columns={"bmi": "a", "bp": "b"}).assign(text="x").to_csv(tmp_path / "rows.csv", index=False)
+    given = str(tmp_path / "rows.csv")
+    assert run(folder, "explain", "@model.json", given, "-o", "@x.csv", "--no-verify") == 3
+    assert (
+        "DATA lacks 2 columns 'bmi', 'bp' that the model was trained on. Columns there: 'age'"
+        in capsys.readouterr().err
+    )
+    zoo.X()[:9].assign(text="x").to_csv(tmp_path / "rows.csv", index=False)
+    assert run(folder, "effects", "@model.json", given, "-o", "@x.csv", "--no-verify", "--sample-weight", "text") == 3
+    assert "whybox: --sample-weight must be numbers, one a row." in capsys.readouterr().err
 
 
 def test_help_is_a_command_too(capsys):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from whybox.data.cells import snapshot_table, table_fingerprint
 from whybox.data.table import Floats, Table
-from whybox.errors import InputError, NonFiniteError
+from whybox.errors import Argument, InputError, NonFiniteError
 from whybox.kernels.predict import compare_with_own_predict, sample_encoded_rows
 from whybox.models.base import Model, digest
 from whybox.models.blackbox import BlackBox
@@ -147,7 +147,7 @@ def normalized_weights(weights: Any, rows: int, argument: str, what: str) -> Flo
     try:
         w = np.asarray(weights, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{argument} must be numbers, one a {what}.") from None
+        raise InputError(Argument(argument), f" must be numbers, one a {what}.") from None
     if len(w) != rows:
         raise InputError(f"{argument} has {len(w)} values for {rows} {what}s.")
     if not np.isfinite(w).all() or (w < 0).any() or not w.any():

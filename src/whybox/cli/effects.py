@@ -54,6 +54,10 @@ def _add_options(parser: CommandParser) -> None:
     add_question(parser)
 
 
+# options that stand apart: a column of DATA; and what only an object in Python has
+APART: Final = ("sample_weight", "response_method")
+
+
 def add_question(parser: CommandParser) -> None:
     """Add what is computed, and how."""
     add = parser.add_argument
@@ -67,7 +71,7 @@ def add_question(parser: CommandParser) -> None:
     parser.list_methods = lambda: methods_help("effects", "kinds:")
     add("--sample-weight", metavar="COLUMN", help="column of DATA with a weight for each row")
     for kind in options_of_kinds():
-        add_fields(parser, kind, apart=("sample_weight",), choices={"kind": family_ids("effects")})
+        add_fields(parser, kind, apart=APART, choices={"kind": family_ids("effects")})
 
 
 def options_of_kinds() -> tuple[type[Any], ...]:
@@ -103,7 +107,7 @@ def question_of(options: argparse.Namespace) -> EffectsQuestion:
 
     spec = find("effects", options.kind, argument="kind")
     kind = load_options(spec) if spec.options else options_of_kinds()[0]
-    settings = given_fields(options, kind, apart=("sample_weight",))
+    settings = given_fields(options, kind, apart=APART)
     if (options.grid or "").isdigit():
         settings["grid"] = int(options.grid)
     kind(**settings)  # refuses what it can before anything is read

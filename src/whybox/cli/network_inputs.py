@@ -19,6 +19,7 @@ from whybox.errors import InputError, OptionError, did_you_mean
 __all__ = ["NetworkInputs", "files_of", "read_inputs", "require_file"]
 
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
+PICTURE_OPTIONS: Final = ("size", "channels", "pixel-scale", "mean", "std")
 TABLE_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".pq")
 UNNAMED_INPUT: Final = ""  # the name of an input that has none
 Shape = tuple[int | None, ...] | None
@@ -117,6 +118,23 @@ def read_inputs(options: argparse.Namespace, net: Any, files: Mapping[str, list[
     by_place = expects is not None or all(n.isdigit() for n in order)
     inputs: Any = (tuple(arrays.values()) if len(arrays) > 1 else arrays[order[0]]) if by_place else arrays
     return NetworkInputs(inputs, tuple(order), count, labels, notes)
+
+
+def refuse_ignored_picture_options(options: argparse.Namespace, files: Mapping[str, list[str]]) -> None:
+    """Refuse options of pictures for inputs that are none, since arrays and tables are taken as they are.
+
+    Raises:
+        OptionError: with the option that would be ignored.
+    """
+    pictures = {n for n, paths in files.items() if {Path(p).suffix.lower() for p in paths} & set(PICTURE_SUFFIXES)}
+    for option in PICTURE_OPTIONS:
+        for text in getattr(options, option.replace("-", "_")) or ():
+            name, equals, _ = text.partition("=")
+            ignored = (name in files and name not in pictures) if equals else not pictures
+            if ignored:
+                raise OptionError(
+                    f"--{option} {text} is for pictures (.png, .jpg), and arrays and tables are taken as they are: prepare them beforehand."
+                )
 
 
 def _input_order(names: list[str], expects: Sequence[Shape] | None, input_names: Sequence[str]) -> list[str]:

@@ -150,11 +150,12 @@ def question_of(options: argparse.Namespace, files: dict[str, list[str]]) -> Map
     Raises:
         WhyboxError: they cannot be read, or do not fit together.
     """
-    from whybox.cli.network_inputs import read_inputs
+    from whybox.cli.network_inputs import read_inputs, refuse_ignored_picture_options
     from whybox.methods.saliency.options import SaliencyOptions
 
     method_options, axis = _method_options(options.option), _channel_axis(options.channel_axis)
     names = _names(options.names)
+    refuse_ignored_picture_options(options, files)
     net = _network(options.model, trust_pickle=options.trust_pickle)
     read = read_inputs(options, net, files)
     for note in read.notes:

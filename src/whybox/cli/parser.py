@@ -106,6 +106,11 @@ class CommandParser(argparse.ArgumentParser):
         """Whether this is an option of the command, by its whole name."""
         return option in self._option_string_actions
 
+    def single_valued(self, option: str) -> list[argparse.Action]:
+        """The action of an option that takes one value and cannot be repeated, in a list; else an empty one."""
+        action = self._option_string_actions.get(option)
+        return [action] if isinstance(action, argparse._StoreAction) else []  # noqa: SLF001  # the class of action="store"
+
     @property
     def long_options(self) -> list[str]:
         """All options that start with two dashes."""
@@ -143,10 +148,14 @@ def check_words(words: Sequence[str], commands: dict[str, CommandParser], prog: 
     if inner:
         check_words(rest, inner, f"{prog} {verb}")
         return
+    given: list[argparse.Action] = []
     for word in rest:
         if word == "--":
             return
         name = word.partition("=")[0]
+        given += parser.single_valued(name)
+        if len(given) != len({*map(id, given)}):
+            raise OptionError(f"{name} is given twice, and {prog} {verb} takes one. See {prog} {verb} --help.")
         single = not parser.knows(word[:2]) or parser.knows(f"-{name}")  # -output is not -o utput
         if re.match(r"-[^\d.]", word) and not parser.knows(name) and single:
             raise OptionError(_no_such_option(name, parser, f"{prog} {verb}"))

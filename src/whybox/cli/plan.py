@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any, Final
 
 from whybox.cli import effects, explain
 from whybox.cli.network_options import NETWORK_WORDING, add_method, add_network, files_of_inputs, question_of
 from whybox.cli.parser import EXIT_CODES, CommandParser
 from whybox.cli.shared import add_model, add_rows, declare, model_of, name_rows, read_rows
+from whybox.errors import OptionError
 
 __all__ = ["add_command"]
 
@@ -77,10 +79,22 @@ def _add_saliency(parser: CommandParser) -> None:
     add_method(parser)
 
 
+def _refuse_number(text: str, instead: str) -> None:
+    """Refuse a number that is no file, with what to give instead."""
+    try:
+        float(text.replace(",", ""))
+    except ValueError:
+        return
+    if not Path(text).exists():
+        raise OptionError(f"{text} is not a file: {instead}.")
+
+
 def _plan_explain(options: argparse.Namespace) -> None:
     from whybox.data.table_files import count_rows
 
     number = options.data.replace(",", "").replace("_", "")
+    if not number.isdecimal():
+        _refuse_number(options.data, "write a whole number of rows in digits, like 1000000, or a file of rows")
     rows = int(number) if number.isdecimal() else count_rows(options.data)
     model = model_of(options)
     if rows is None:
@@ -91,6 +105,7 @@ def _plan_explain(options: argparse.Namespace) -> None:
 def _plan_effects(options: argparse.Namespace) -> None:
     from whybox.api.effects import plan_effects
 
+    _refuse_number(options.data, "give a file of rows; what effects cost depends on the rows themselves")
     q = effects.question_of(options)
     print(name_rows(lambda rows: plan_effects(q.model, rows, q.features, **q.settings), q.rows, options.data))
 

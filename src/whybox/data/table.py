@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Number
 from typing import Any, final
 
 import narwhals.stable.v1 as nw
@@ -373,7 +374,9 @@ def align_columns(table: Table, expected: Sequence[str], *, what: str = "X") -> 
     missing = [name for name in expected if name not in position_of]
     if missing:
         hint = (
-            did_you_mean(missing[0], table.names) if len(missing) == 1 else f" {what} has: {quoted_list(table.names)}."
+            did_you_mean(missing[0], table.names)
+            if len(missing) == 1
+            else f" Columns there: {quoted_list(table.names)}."
         )
         raise ColumnsError(
             Argument(what),
@@ -452,9 +455,10 @@ def _from_array(data: Any, what: str) -> Table:
             Argument(what), " has one dimension; pass two, also for one row: X[[0]] or X.iloc[[0]], not X[0]."
         )
     if array.ndim != 2:
+        hint = " Give the rows themselves; a number of rows is not enough here." if isinstance(data, Number) else ""
         raise InputError(
             Argument(what),
-            f" must be a data frame or an array of two dimensions (rows, features), not {array.ndim} of type {type(data).__name__}.",
+            f" must be a data frame or an array of two dimensions (rows, features), not {array.ndim} of type {type(data).__name__}.{hint}",
         )
     if array.dtype.kind in "US":  # numpy makes every cell of a list text if one is; keep each cell as given
         array = array.astype(object) if isinstance(data, np.ndarray) else np.array(data, dtype=object)

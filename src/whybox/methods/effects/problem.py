@@ -248,9 +248,7 @@ def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...
         ) from None
     for members in out:
         if len(members) not in (1, 2) or len(set(members)) != len(members):
-            raise OptionError(
-                Argument("features"), ": an effect is of one column, or of two different ones in a tuple."
-            )
+            raise OptionError(Argument("features"), ": an effect is of one column, or of two different ones.")
     if not out:
         raise OptionError(Argument("features"), " is empty; leave it out for all columns.")
     return tuple(dict.fromkeys(out))
@@ -283,7 +281,7 @@ def _check_grid(names: Sequence[str], grid: Any) -> None:
     if not isinstance(grid, Mapping):
         raise OptionError(
             Argument("grid", grid),
-            ": give a number of points, 'thresholds', or a dict from a feature to its values (or one of these).",
+            ": give a number of points or 'thresholds'; in Python also a dict from a feature to its values.",
         )
     for name, wanted in grid.items():
         _position(names, name)
