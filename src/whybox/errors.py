@@ -265,9 +265,10 @@ def _plain(value: Any) -> Any:
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
-    """Return ' Did you mean ...?' when `name` is close to a known one, and the known ones when there are few."""
+    """Return ' Did you mean ...?' when `name`, unless it is a number, is close to a known one, and the known ones otherwise."""
     names = [str(k) for k in known]
-    close = difflib.get_close_matches(str(name), names, n=2, cutoff=0.65)
+    is_text = not isinstance(name, (int, float))  # numbers that look alike mean nothing
+    close = difflib.get_close_matches(str(name), names, n=2, cutoff=0.65) if is_text else []
     if close:
         return f" Did you mean {' or '.join(repr(c) for c in close)}?"
     return f" Known: {quoted_list(names)}." if names else ""

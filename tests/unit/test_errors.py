@@ -71,3 +71,10 @@ def test_values_are_written_as_one_types_them(word, shell):
 
     assert typed(word) == shell
     assert shlex.split(typed(word)) == [word]
+
+
+def test_a_number_is_not_taken_for_another_number():
+    from whybox.errors import did_you_mean
+
+    assert did_you_mean(7000, range(70, 73)) == " Known: '70', '71', '72'."
+    assert did_you_mean("bim", ["bmi"]) == " Did you mean 'bmi'?"

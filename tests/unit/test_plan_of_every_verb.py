@@ -91,6 +91,18 @@ def test_refits_take_as_much_each():
     assert four.predictions == 4 * one.predictions
 
 
+def test_a_wrong_call_is_named_with_its_verb():
+    model, X = zoo.built("RandomForestRegressor")
+    with pytest.raises(TypeError, match=r"wb\.plan\(wb\.regions, \.\.\.\): missing a required argument: 'feature'"):
+        wb.plan(wb.regions, model, X)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'backgroud'"):
+        wb.plan(wb.explain, model, X, backgroud=X)
+    with pytest.raises(wb.errors.OptionError, match=r"^wb\.report is not a verb"):
+        wb.plan(wb.report, model, X)
+    with pytest.raises(wb.errors.InputError, match="a number of rows is not enough here"):
+        wb.plan(wb.effects, model, 1000)
+
+
 def test_what_cannot_be_planned():
     with pytest.raises(OptionError, match=r"not a verb that can be planned; those are 'wb\.explain'"):
         wb.plan(wb.load, "file")

@@ -73,7 +73,7 @@ def test_reading_the_list_imports_nothing_heavy():
 def test_a_method_that_is_not_there():
     with pytest.raises(OptionError, match=r"kind='alle' is not known.*Did you mean 'ale'"):
         find("effects", "alle", argument="kind")
-    with pytest.raises(OptionError, match="method=3 is not known; there are 'auto', 'tree_shap'"):
+    with pytest.raises(OptionError, match="method=3 is not known. Known: 'auto', 'tree_shap'"):
         find("shap", 3, also=("auto",))
     assert of_id("effects.none") is None
 

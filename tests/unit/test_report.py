@@ -264,3 +264,12 @@ def test_effects_in_a_report_are_those_of_effects(tmp_path, monkeypatch):
         assert e.values.tobytes() == want[key].values.tobytes()
         assert e.std_error.tobytes() == want[key].std_error.tobytes()
         assert e.evidence.agreement == shown.evidence.agreement
+
+
+def test_sections_are_objects_and_are_shown_briefly(tmp_path):
+    import inspect
+
+    model, rows = zoo.built("RandomForestRegressor")
+    with pytest.raises(wb.errors.OptionError, match="sections must be sections of whybox.reporting.contents.SECTIONS"):
+        wb.report(model, rows[:5], tmp_path / "r.html", sections=["model"])
+    assert "0x" not in str(inspect.signature(wb.report))

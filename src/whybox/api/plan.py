@@ -59,8 +59,12 @@ def plan(verb: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> Pla
     where = _PLANNERS.get(name)
     if where is None:
         verbs = [f"wb.{name.rpartition('.')[2]}" for name in _PLANNERS]
-        raise OptionError(f"{verb!r} is not a verb that can be planned; those are {quoted_list(verbs)}.")
-    bound = signature(verb).bind(*args, **kwargs)
+        shown = f"wb.{verb.__name__}" if hasattr(verb, "__name__") else repr(verb)
+        raise OptionError(f"{shown} is not a verb that can be planned; those are {quoted_list(verbs)}.")
+    try:
+        bound = signature(verb).bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"wb.plan(wb.{name.rpartition('.')[2]}, ...): {error}") from None
     module, _, function = where.partition(":")
     method_plan: Plan = getattr(import_module(module), function)(*bound.args, **bound.kwargs)
     return method_plan

@@ -12,7 +12,7 @@ from dataclasses import MISSING, fields
 from importlib import import_module
 from typing import Any, Final
 
-from whybox.errors import Argument, OptionError, quoted_list
+from whybox.errors import Argument, OptionError
 from whybox.methods.method_spec import MethodSpec, Option
 
 __all__ = [
@@ -447,7 +447,7 @@ def find(family: str, id: Any, *, argument: str = "method", also: Sequence[str] 
     found = _specs.get(f"{family}.{id}") if isinstance(id, str) else None
     if found is None:
         known = (*also, *family_ids(family))
-        raise OptionError(Argument(argument, id), f" is not known; there are {quoted_list(known)}.", known=known)
+        raise OptionError(Argument(argument, id), " is not known.", known=known)
     return found
 
 

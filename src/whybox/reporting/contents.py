@@ -28,6 +28,9 @@ class Section:
     heading: str
     build: Callable[[ReportData], str | None]
 
+    def __repr__(self) -> str:
+        return f"Section({self.anchor!r})"
+
 
 SECTIONS: Final = (
     Section("model", "The model", model_section),

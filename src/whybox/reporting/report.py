@@ -125,6 +125,10 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     for name, value in of_networks.items():
         if value is not None:
             raise OptionError(Argument(name, example=""), " is for neural networks.")
+    if not all(isinstance(section, Section) for section in sections):
+        raise OptionError(
+            Argument("sections"), " must be sections of whybox.reporting.contents.SECTIONS, not their names."
+        )
     more = methods_of_tables([methods] if isinstance(methods, str) else methods or [])
     adapted = as_model(model)
     table = as_table(X)

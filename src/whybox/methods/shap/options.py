@@ -40,7 +40,9 @@ class ShapOptions:
     background_weight: Any = option(None, "one weight a background row", as_text=False)
     seed: int = option(0, "kept in the evidence; exact methods draw nothing")
     additivity_tol: float | None = option(None, "largest accepted difference from the prediction")
-    max_evals: int | None = option(None, "most evaluations a row where coalitions are enumerated")
+    max_evals: int | None = option(
+        None, "most predictions of one call where coalitions are enumerated: 2^features x rows x background rows"
+    )
     n_jobs: int | None = option(None, "threads")
     dtype: Any = option(None, "arithmetic", choices=(None, "float32", "float64"))
     sparse: bool = option(False, "leave out features that the model does not read, or pairs that share no path")
