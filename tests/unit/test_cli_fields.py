@@ -63,7 +63,7 @@ def test_a_value_of_another_type_is_refused(words, message):
     ("command", "kind", "without"),
     [
         ("explain", ShapOptions, ()),
-        ("effects", EffectsOptions, ()),
+        ("effects", EffectsOptions, ("response_method",)),  # of an estimator; a command has a file
         ("saliency", SaliencyOptions, ("words",)),
         ("check", SaliencyOptions, ("words",)),
     ],

@@ -10,6 +10,7 @@ from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 import whybox as wb
+import zoo
 from whybox.errors import OptionError
 from whybox.explainers import TreeShap
 
@@ -123,3 +124,12 @@ E = wb.explain(MODEL, X[:10])
 def test_what_does_not_belong_together_is_refused(others, says):
     with pytest.raises(OptionError, match=says):
         wb.concat(others())
+
+
+def test_a_mistake_is_named_briefly():
+    rows = zoo.X()
+    explain = wb.explainers.TreeShap(zoo.built("RandomForestRegressor")[0])
+    with pytest.raises(OptionError, match=r"^rows of pandas and of numpy cannot be joined; use one kind of table"):
+        wb.concat([explain(rows[:3]), explain(rows[3:6].to_numpy())])
+    with pytest.raises(OptionError, match=r"^concat joins a list of explanations; this is NoneType"):
+        wb.concat(None)

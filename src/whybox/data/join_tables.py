@@ -28,6 +28,10 @@ def join_tables(tables: Sequence[Table]) -> Table | None:
         return None
     first = tables[0]
     for table in tables[1:]:
+        if table.library != first.library and table.names == first.names:
+            raise OptionError(
+                f"rows of {first.library} and of {table.library} cannot be joined; use one kind of table."
+            )
         if (table.library, table.names, table.absent) != (first.library, first.names, first.absent):
             raise OptionError(
                 f"rows of {first.library} with the columns {first.names} and of {table.library} with the columns {table.names} cannot be joined; use one kind of table."

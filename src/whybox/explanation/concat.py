@@ -44,7 +44,7 @@ def concat(explanations: Iterable[Explanation]) -> Explanation:
         >>> wb.concat(explain(X[start : start + 100]) for start in range(0, 442, 100)).shape
         (442, 10)
     """
-    parts = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    parts = _listed(explanations)
     if not parts:
         raise OptionError("there is nothing to join: give at least one explanation.")
     for part in parts:
@@ -68,6 +68,14 @@ def concat(explanations: Iterable[Explanation]) -> Explanation:
         evidence=merged(evidence),
         again=None,
     )
+
+
+def _listed(explanations: Any) -> list[Any]:
+    if isinstance(explanations, Explanation):
+        return [explanations]
+    if not isinstance(explanations, Iterable):
+        raise OptionError(f"concat joins a list of explanations; this is {type(explanations).__name__}.")
+    return list(explanations)
 
 
 def _check_joinable(part: Any) -> None:

@@ -71,8 +71,7 @@ def adapt(estimator: Any) -> Model:
         if cls.__name__ in _REASONS:
             raise UnsupportedModelError(f"{cls.__name__} cannot be explained exactly: {_REASONS[cls.__name__]}.")
     raise UnsupportedModelError(
-        f"{type(estimator).__name__} is not a tree model this version explains. It explains: {quoted_list([*_READERS, *_WRAPPERS], most=40)}. "
-        "In Python, wb.effects, wb.interactions and wb.regions evaluate any model that predicts."
+        f"{type(estimator).__name__} is not a tree model this version explains. It explains: {quoted_list([*_READERS, *_WRAPPERS], most=40)}."
     )
 
 
