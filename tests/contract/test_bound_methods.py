@@ -10,10 +10,11 @@ import pytest
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, OneClassSVM
+from sklearn.svm import SVC, LinearSVC, OneClassSVM
 
 import whybox as wb
 import zoo
@@ -181,6 +182,22 @@ def test_outputs_of_pairs_of_classes_are_not_called_classes(wrapped):
     svc = SVC(decision_function_shape="ovo")
     model = (GridSearchCV(make_pipeline(StandardScaler(), svc), {}, cv=2) if wrapped else svc).fit(X, THREE)
     assert wb.effects(model, X, 0, grid=5)[0].output_names == ("0 over 1", "0 over 2", "1 over 2")
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("kind", [LogisticRegression, LinearSVC])
+def test_two_labels_are_not_two_classes(kind, wrapped):
+    labels = np.column_stack([THREE == 0, THREE != 1]).astype(int)  # of several labels, a row may have any
+    model = OneVsRestClassifier(kind())
+    model = (GridSearchCV(make_pipeline(StandardScaler(), model), {}, cv=2) if wrapped else model).fit(X, labels)
+    method = model.predict_proba if hasattr(model, "predict_proba") else model.decision_function
+    changed = X.copy()
+    for passed in (model, method):
+        curve = wb.effects(passed, X, 0, grid=5)[0]
+        changed[:, 0] = curve.grid[2]
+        assert curve.output_names == ("0", "1")
+        assert curve.values[2] == pytest.approx(method(changed).mean(axis=0), abs=1e-12)
+        assert np.array_equal(wb.effects(passed, X, 0, grid=5, output=0)[0].values, curve.values[:, 0])
 
 
 def test_frames_reach_a_bound_method_by_name():
