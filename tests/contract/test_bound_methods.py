@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
@@ -18,7 +19,7 @@ from sklearn.svm import SVC, LinearSVC, OneClassSVM
 
 import whybox as wb
 import zoo
-from whybox.errors import DtypeError, OptionError, UnsupportedModelError
+from whybox.errors import DtypeError, ModelMismatchError, OptionError, UnsupportedModelError
 from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.output import resolve_output
 from whybox.models.bound_method import PREDICT_METHODS, bound_method, gives_labels
@@ -144,6 +145,30 @@ def test_a_method_that_a_class_replaces_is_a_function_as_any():
         wb.explain(shifted.predict, X)
     curve = wb.effects(shifted.predict, X, 0)[0]
     assert curve.evidence.kernel == "predictions: predict"
+
+
+def test_a_search_whose_class_replaces_a_method_is_held_against_it():
+    class Turned(GridSearchCV):
+        def predict_proba(self, X):
+            return super().predict_proba(X)[:, ::-1]
+
+    search = Turned(FOREST, {}, cv=2).fit(X, TWO)
+    for verb in (wb.explain, wb.effects):
+        with pytest.raises(ModelMismatchError, match="Turned"):
+            verb(search, X)
+    assert wb.explain(search.best_estimator_.predict_proba, X[:5]).units == "probability"
+
+
+@pytest.mark.parametrize("wrap", [lambda m: m, lambda m: GridSearchCV(make_pipeline(StandardScaler(), m), {}, cv=2)])
+def test_raw_scores_of_averaged_trees_are_not_read(wrap):
+    forest = LGBMClassifier(boosting_type="rf", bagging_freq=1, bagging_fraction=0.6, n_estimators=3, verbose=-1)
+    model = wrap(forest).fit(X, TWO)  # its predictions come from the mean of its trees, its raw scores are their sum
+    with pytest.raises(UnsupportedModelError, match="decision_function is not on a scale"):
+        wb.explain(model.decision_function, X)
+    curve = wb.effects(model.decision_function, X, 0, grid=5)[0]
+    changed = X.copy()
+    changed[:, 0] = curve.grid[2]
+    assert curve.values[2] == pytest.approx(model.decision_function(changed).mean(), abs=1e-12)
 
 
 @pytest.mark.parametrize("kind", [SVC, RidgeClassifier, OneClassSVM])

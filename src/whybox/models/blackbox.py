@@ -16,7 +16,7 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model, OwnPredict, digest
-from whybox.models.bound_method import PREDICT_METHODS, gives_labels
+from whybox.models.bound_method import PREDICT_METHODS, gives_labels, last_estimator
 from whybox.models.call_outputs import as_outputs
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
@@ -191,10 +191,8 @@ def _is_multilabel(obj: Any, call: _Call, rows: Table) -> bool:
 
 def _one_against_one(obj: Any, classes: int, width: int) -> bool:
     """Whether a decision function has one output a pair of classes: with three classes the number of outputs does not tell."""
-    while hasattr(obj, "steps") or hasattr(obj, "best_estimator_"):
-        obj = obj.steps[-1][1] if hasattr(obj, "steps") else obj.best_estimator_
     pairs = classes * (classes - 1) // 2
-    return width == pairs and getattr(obj, "decision_function_shape", "ovr") == "ovo"
+    return width == pairs and getattr(last_estimator(obj), "decision_function_shape", "ovr") == "ovo"
 
 
 @final
