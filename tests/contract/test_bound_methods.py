@@ -171,6 +171,22 @@ def test_raw_scores_of_averaged_trees_are_not_read(wrap):
     assert curve.values[2] == pytest.approx(model.decision_function(changed).mean(), abs=1e-12)
 
 
+@pytest.mark.parametrize("wrap", [lambda m: m, lambda m: make_pipeline(StandardScaler(), m)])
+def test_scores_are_not_called_probabilities(wrap):
+    def log_loss(truth, score):
+        probability = 1.0 / (1.0 + np.exp(-score))
+        return probability - truth, probability * (1.0 - probability)
+
+    model = wrap(LGBMClassifier(objective=log_loss, n_estimators=3, verbose=-1)).fit(X, TWO == "yes")
+    curve = wb.effects(model.predict_proba, X, 0, grid=5)[0]  # LightGBM knows no link, and gives raw scores
+    changed = X.copy()
+    changed[:, 0] = curve.grid[2]
+    assert curve.values[2] == pytest.approx(model.predict_proba(changed).mean(), abs=1e-12)
+    assert curve.units == "prediction"
+    with pytest.raises(OptionError, match="not an output"):
+        wb.effects(model.predict_proba, X, 0, output="False")
+
+
 @pytest.mark.parametrize("kind", [SVC, RidgeClassifier, OneClassSVM])
 def test_a_black_box_without_probabilities_answers_by_its_decision_function(kind):
     svc = kind().fit(X, TWO) if kind is not OneClassSVM else kind().fit(X)

@@ -103,8 +103,11 @@ def as_black_box(
         what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"
     first = inputs.align(rows.rows(np.arange(min(2, len(rows)))))[0]
     library = "numpy" if is_function else type(obj).__module__.partition(".")[0]
-    width = call_own_predict(OwnPredict(call, "raw", 0.0, what, library), first).shape[1]
-    outputs, binary = _outputs(obj, method, width, multilabel=width == 2 and _is_multilabel(obj, call, first))
+    returned = call_own_predict(OwnPredict(call, "raw", 0.0, what, library), first)
+    width = returned.shape[1]
+    scale_method = "predict" if method == "predict_proba" and _has_no_probability(obj, returned) else method
+    multilabel = width == 2 and _is_multilabel(obj, call, first)
+    outputs, binary = _outputs(obj, scale_method, width, multilabel=multilabel)
     if scores is not None:
         outputs = replace(outputs, raw_units=scores.units, response_units=scores.units)
     called = method if scores is None else what
@@ -175,6 +178,12 @@ def _outputs(obj: Any, method: str | None, width: int, *, multilabel: bool) -> t
         )
         names = named if len(named) == width else names
     return Outputs(names, raw_units=units, response_units=units), False
+
+
+def _has_no_probability(obj: Any, returned: Floats) -> bool:
+    """Whether the one column of ``predict_proba`` is a score: LightGBM's, whose objective is a function of the user."""
+    score = callable(getattr(last_estimator(obj), "objective_", None)) or bool(((returned < 0) | (returned > 1)).any())
+    return returned.shape[1] == 1 and score
 
 
 def _is_multilabel(obj: Any, call: _Call, rows: Table) -> bool:
