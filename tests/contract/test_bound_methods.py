@@ -7,17 +7,19 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, OneClassSVM
+from sklearn.svm import SVC, LinearSVC, OneClassSVM
 
 import whybox as wb
 import zoo
-from whybox.errors import DtypeError, OptionError, UnsupportedModelError
+from whybox.errors import DtypeError, ModelMismatchError, OptionError, UnsupportedModelError
 from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.output import resolve_output
 from whybox.models.bound_method import PREDICT_METHODS, bound_method, gives_labels
@@ -145,6 +147,46 @@ def test_a_method_that_a_class_replaces_is_a_function_as_any():
     assert curve.evidence.kernel == "predictions: predict"
 
 
+def test_a_search_whose_class_replaces_a_method_is_held_against_it():
+    class Turned(GridSearchCV):
+        def predict_proba(self, X):
+            return super().predict_proba(X)[:, ::-1]
+
+    search = Turned(FOREST, {}, cv=2).fit(X, TWO)
+    for verb in (wb.explain, wb.effects):
+        with pytest.raises(ModelMismatchError, match="Turned"):
+            verb(search, X)
+    assert wb.explain(search.best_estimator_.predict_proba, X[:5]).units == "probability"
+
+
+@pytest.mark.parametrize("wrap", [lambda m: m, lambda m: GridSearchCV(make_pipeline(StandardScaler(), m), {}, cv=2)])
+def test_raw_scores_of_averaged_trees_are_not_read(wrap):
+    forest = LGBMClassifier(boosting_type="rf", bagging_freq=1, bagging_fraction=0.6, n_estimators=3, verbose=-1)
+    model = wrap(forest).fit(X, TWO)  # its predictions come from the mean of its trees, its raw scores are their sum
+    with pytest.raises(UnsupportedModelError, match="decision_function is not on a scale"):
+        wb.explain(model.decision_function, X)
+    curve = wb.effects(model.decision_function, X, 0, grid=5)[0]
+    changed = X.copy()
+    changed[:, 0] = curve.grid[2]
+    assert curve.values[2] == pytest.approx(model.decision_function(changed).mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize("wrap", [lambda m: m, lambda m: make_pipeline(StandardScaler(), m)])
+def test_scores_are_not_called_probabilities(wrap):
+    def log_loss(truth, score):
+        probability = 1.0 / (1.0 + np.exp(-score))
+        return probability - truth, probability * (1.0 - probability)
+
+    model = wrap(LGBMClassifier(objective=log_loss, n_estimators=3, verbose=-1)).fit(X, TWO == "yes")
+    curve = wb.effects(model.predict_proba, X, 0, grid=5)[0]  # LightGBM knows no link, and gives raw scores
+    changed = X.copy()
+    changed[:, 0] = curve.grid[2]
+    assert curve.values[2] == pytest.approx(model.predict_proba(changed).mean(), abs=1e-12)
+    assert curve.units == "prediction"
+    with pytest.raises(OptionError, match="not an output"):
+        wb.effects(model.predict_proba, X, 0, output="False")
+
+
 @pytest.mark.parametrize("kind", [SVC, RidgeClassifier, OneClassSVM])
 def test_a_black_box_without_probabilities_answers_by_its_decision_function(kind):
     svc = kind().fit(X, TWO) if kind is not OneClassSVM else kind().fit(X)
@@ -181,6 +223,22 @@ def test_outputs_of_pairs_of_classes_are_not_called_classes(wrapped):
     svc = SVC(decision_function_shape="ovo")
     model = (GridSearchCV(make_pipeline(StandardScaler(), svc), {}, cv=2) if wrapped else svc).fit(X, THREE)
     assert wb.effects(model, X, 0, grid=5)[0].output_names == ("0 over 1", "0 over 2", "1 over 2")
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("kind", [LogisticRegression, LinearSVC])
+def test_two_labels_are_not_two_classes(kind, wrapped):
+    labels = np.column_stack([THREE == 0, THREE != 1]).astype(int)  # of several labels, a row may have any
+    model = OneVsRestClassifier(kind())
+    model = (GridSearchCV(make_pipeline(StandardScaler(), model), {}, cv=2) if wrapped else model).fit(X, labels)
+    method = model.predict_proba if hasattr(model, "predict_proba") else model.decision_function
+    changed = X.copy()
+    for passed in (model, method):
+        curve = wb.effects(passed, X, 0, grid=5)[0]
+        changed[:, 0] = curve.grid[2]
+        assert curve.output_names == ("0", "1")
+        assert curve.values[2] == pytest.approx(method(changed).mean(axis=0), abs=1e-12)
+        assert np.array_equal(wb.effects(passed, X, 0, grid=5, output=0)[0].values, curve.values[:, 0])
 
 
 def test_frames_reach_a_bound_method_by_name():

@@ -16,7 +16,7 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model, OwnPredict, digest
-from whybox.models.bound_method import PREDICT_METHODS, gives_labels
+from whybox.models.bound_method import PREDICT_METHODS, gives_labels, last_estimator
 from whybox.models.call_outputs import as_outputs
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
@@ -103,8 +103,11 @@ def as_black_box(
         what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"
     first = inputs.align(rows.rows(np.arange(min(2, len(rows)))))[0]
     library = "numpy" if is_function else type(obj).__module__.partition(".")[0]
-    width = call_own_predict(OwnPredict(call, "raw", 0.0, what, library), first).shape[1]
-    outputs, binary = _outputs(obj, method, width)
+    returned = call_own_predict(OwnPredict(call, "raw", 0.0, what, library), first)
+    width = returned.shape[1]
+    scale_method = "predict" if method == "predict_proba" and _has_no_probability(obj, returned) else method
+    multilabel = width == 2 and _is_multilabel(obj, call, first)
+    outputs, binary = _outputs(obj, scale_method, width, multilabel=multilabel)
     if scores is not None:
         outputs = replace(outputs, raw_units=scores.units, response_units=scores.units)
     called = method if scores is None else what
@@ -155,13 +158,13 @@ def _remembered(obj: Any) -> tuple[str, ...]:
     return next((tuple(map(str, names)) for names in known if len(names)), ())
 
 
-def _outputs(obj: Any, method: str | None, width: int) -> tuple[Outputs, bool]:
+def _outputs(obj: Any, method: str | None, width: int, *, multilabel: bool) -> tuple[Outputs, bool]:
     """The outputs, and whether they are the two columns of a binary classifier, of which the second is kept."""
     classes = getattr(obj, "classes_", None)
     units = {"predict_proba": "probability", "decision_function": "decision function"}.get(method or "", "prediction")
     if method in ("predict_proba", "decision_function") and classes is not None and not isinstance(classes, list):
         names = class_names(np.asarray(classes))
-        if len(names) == 2 and width in (1, 2):
+        if len(names) == 2 and width in (1, 2) and not multilabel:
             return Outputs((names[1],), raw_units=units, response_units=units, negative_class=names[0]), width == 2
         if method == "decision_function" and _one_against_one(obj, len(names), width):
             names = tuple(f"{a} over {b}" for a, b in combinations(names, 2))
@@ -177,12 +180,28 @@ def _outputs(obj: Any, method: str | None, width: int) -> tuple[Outputs, bool]:
     return Outputs(names, raw_units=units, response_units=units), False
 
 
+def _has_no_probability(obj: Any, returned: Floats) -> bool:
+    """Whether the one column of ``predict_proba`` is a score: LightGBM's, whose objective is a function of the user."""
+    score = callable(getattr(last_estimator(obj), "objective_", None)) or bool(((returned < 0) | (returned > 1)).any())
+    return returned.shape[1] == 1 and score
+
+
+def _is_multilabel(obj: Any, call: _Call, rows: Table) -> bool:
+    """Whether two columns are two labels, each yes or no: then ``predict`` has a column a label, where that of two classes has one number a row."""
+    predict = getattr(obj, "predict", None)
+    if call.is_function or predict is None or not hasattr(obj, "classes_"):
+        return False
+    try:
+        labels = replace(call, function=predict).answer(rows)
+    except Exception:  # libraries raise errors of any type; the method to call has answered
+        return False
+    return np.ndim(labels) == 2 and np.shape(labels)[1] == 2
+
+
 def _one_against_one(obj: Any, classes: int, width: int) -> bool:
     """Whether a decision function has one output a pair of classes: with three classes the number of outputs does not tell."""
-    while hasattr(obj, "steps") or hasattr(obj, "best_estimator_"):
-        obj = obj.steps[-1][1] if hasattr(obj, "steps") else obj.best_estimator_
     pairs = classes * (classes - 1) // 2
-    return width == pairs and getattr(obj, "decision_function_shape", "ovr") == "ovo"
+    return width == pairs and getattr(last_estimator(obj), "decision_function_shape", "ovr") == "ovo"
 
 
 @final
@@ -213,10 +232,14 @@ class _Call:
     function: Callable[[Any], Any]
     is_function: bool
 
-    def __call__(self, table: Table) -> Floats:
+    def answer(self, table: Table) -> Any:
+        """Return what the function gives, as it is."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks about feature names and dtypes, once a batch
-            returned = self.function(table.native if self.is_function else table.for_transformers())
+            return self.function(table.native if self.is_function else table.for_transformers())
+
+    def __call__(self, table: Table) -> Floats:
+        returned = self.answer(table)
         if isinstance(returned, list) and returned and getattr(returned[0], "ndim", 0) == 2:  # several targets
             returned = np.column_stack([p[:, 1:] if p.shape[1] == 2 else p for p in returned])
         return as_outputs(returned, len(table))

@@ -8,8 +8,9 @@ from typing import Any, Final, Literal, final
 
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model
+from whybox.models.trees import TreeEnsemble
 
-__all__ = ["PREDICT_METHODS", "BoundMethod", "bound_method", "gives_labels"]
+__all__ = ["PREDICT_METHODS", "BoundMethod", "bound_method", "gives_labels", "last_estimator"]
 
 # in the order in which an estimator's methods are preferred: labels carry least
 PREDICT_METHODS: Final = ("predict_proba", "decision_function", "predict")
@@ -56,13 +57,25 @@ class BoundMethod:
             )
         if self.name == "predict_proba" and outputs.has_probability:
             return "response"
-        if self.name == "decision_function" and outputs.has_probability:
+        if self.name == "decision_function" and outputs.has_probability and not self._sums_averaged_trees(model):
             return "raw"
         if self.name == "predict" and ".predict" in own and (library, type(self.estimator).__name__) not in _NOT_READ:
             return "response"
         raise UnsupportedModelError(
             f"{self.words} is not on a scale that is read of this model; pass the model itself ({type(self.estimator).__name__})."
         )
+
+    def _sums_averaged_trees(self, model: Model) -> bool:
+        """Whether raw scores are sums over trees of which predictions are the mean: LightGBM's, in random-forest mode."""
+        library = type(last_estimator(self.estimator)).__module__.partition(".")[0]
+        return library == "lightgbm" and isinstance(model, TreeEnsemble) and bool((model.tree_weight != 1.0).any())
+
+
+def last_estimator(estimator: Any) -> Any:
+    """Return the estimator at the end of a Pipeline, of a search, or of one inside the other."""
+    while hasattr(estimator, "steps") or hasattr(estimator, "best_estimator_"):
+        estimator = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator.best_estimator_
+    return estimator
 
 
 def bound_method(obj: Any) -> BoundMethod | None:

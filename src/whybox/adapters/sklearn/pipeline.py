@@ -16,6 +16,7 @@ from whybox.adapters.sklearn.column_lineage import ColumnSources, trace_columns
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import InputError, UnsupportedModelError, WhyboxError
 from whybox.models.base import Model, Scale
+from whybox.models.bound_method import PREDICT_METHODS
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
 from whybox.models.links import Link, Outputs
@@ -158,7 +159,15 @@ def read_search(estimator: Any, adapt: Adapt) -> Model:
     if best_estimator is None:
         raise UnsupportedModelError(f"this {type(estimator).__name__} has no best_estimator_: fit it, with refit=True.")
     inner = adapt(best_estimator)
+    if _replaces_predict(estimator):  # so that the search has to agree with its best model
+        return wrap_model(inner, *own_predict(estimator, inner), estimator)
     return replace(inner, kind=f"best model of {type(estimator).__name__}: {inner.kind}")
+
+
+def _replaces_predict(search: Any) -> bool:
+    """Whether the user's own class, or the object itself, has a predict in place of scikit-learn's, which hands rows on to the best model."""
+    methods = (getattr(search, name, None) for name in PREDICT_METHODS)
+    return any(m is not None and str(getattr(m, "__module__", "")).partition(".")[0] != "sklearn" for m in methods)
 
 
 def read_transformed_target(estimator: Any, adapt: Adapt) -> Model:
