@@ -49,7 +49,7 @@ def concat(explanations: Iterable[Explanation]) -> Explanation:
         raise OptionError("there is nothing to join: give at least one explanation.")
     for part in parts:
         _check_joinable(part)
-    first = parts[0]
+    first: Explanation = parts[0]
     for part in parts[1:]:
         _check_alike(first, part)
     evidence: list[Evidence] = []
