@@ -174,12 +174,13 @@ class HybridEvaluator:
         self.check_limit(len(row))
         self._check_memory(len(row))
         outputs = np.empty((len(row), len(self.output.names)))
-        order = np.argsort(pattern, kind="stable")  # so that a batch holds few patterns
+        # sorted, so that a batch holds few patterns
+        order = None if bool((pattern[1:] >= pattern[:-1]).all()) else np.argsort(pattern, kind="stable")
         first, most = self.batch_sizes(rows)
         for part in timed_batches(len(row), description=what, first_size=first, max_size=most, unit="predictions"):
-            chosen = order[part]
+            chosen = part if order is None else order[part]
             outputs[chosen] = self._batch(rows, donors, row[chosen], donor[chosen], pattern[chosen], patterns)
-            self.spent += len(chosen)
+            self.spent += part.stop - part.start
         return outputs
 
     def evaluate_rows(self, rows: Table, row: Ints, *, what: str = "predictions") -> Floats:
@@ -227,23 +228,27 @@ class HybridEvaluator:
 
     def _batch(self, rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: Patterns) -> Floats:
         """Outputs of one batch, sorted by pattern; mixed pattern by pattern where columns of rows and donors differ in dtype."""
+        if pattern[0] == pattern[-1]:
+            block = self._mixed(rows.rows(row), donors, donor, patterns[pattern[0]])
+            return self._checked(self._predict(block), row)
         base = rows.rows(row)
         present = np.unique(pattern)
-        if len(present) > 1:
-            taken = np.zeros((len(present), rows.width), dtype=bool)
-            for i, p in enumerate(present):
-                taken[i, list(patterns[p])] = True
-            together = mix_cells(base, donors.rows(donor), taken[np.searchsorted(present, pattern)])
-            if together is not None:
-                return self._checked(self._predict(together), row)
+        taken = np.zeros((len(present), rows.width), dtype=bool)
+        for i, p in enumerate(present):
+            taken[i, list(patterns[p])] = True
+        together = mix_cells(base, donors.rows(donor), taken[np.searchsorted(present, pattern)])
+        if together is not None:
+            return self._checked(self._predict(together), row)
         outputs = []
         for p in present:
             here = np.flatnonzero(pattern == p)
-            block = base if len(here) == len(row) else base.rows(here)
-            if patterns[p]:
-                block = block.with_columns_from(donors.rows(donor[here]), patterns[p])
+            block = self._mixed(base.rows(here), donors, donor[here], patterns[p])
             outputs.append(self._checked(self._predict(block), row[here]))
         return np.concatenate(outputs)
+
+    @staticmethod
+    def _mixed(block: Table, donors: Table, donor: Ints, columns: Sequence[int]) -> Table:
+        return block.with_columns_from(donors.rows(donor), columns) if columns else block
 
     @staticmethod
     def _checked(outputs: Floats, row: Ints) -> Floats:
