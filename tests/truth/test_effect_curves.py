@@ -10,7 +10,7 @@ import pytest
 from ensembles import ensemble, random_rows, random_tree
 from whybox.kernels import compiled_trees, effects
 from whybox.kernels import reference_effects as reference
-from whybox.models.trees import FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, Tree
+from whybox.models.trees import FLOAT32_SPLIT, KEEP_ALL_OUTPUTS, LESS_EQUAL, MISSING_LEFT, NAN_AS_ZERO, Tree
 
 each_set = pytest.mark.parametrize("name", [s.name for s in compiled_trees.instruction_sets()])
 PLAIN = dict(categorical=False)
@@ -23,13 +23,16 @@ def leaves(tree):
 def grown(rng, columns, low, high, outputs=1, **options):
     """A random tree of so many leaves."""
     while True:
-        for depth in range(12):
+        for depth in range((low - 1).bit_length(), 12):
             options.setdefault("output", 0)
             tree = random_tree(rng, columns, depth, outputs, **options)
             if low <= leaves(tree) <= high:
                 return tree
+            if leaves(tree) > high:
+                break
 
 
+@cache
 def cases():
     """Columns, outputs, trees: of few leaves around the widths of tables; large with one comparison a node; large with others; all together."""
     rng = np.random.default_rng(0)
@@ -40,7 +43,12 @@ def cases():
         for f in (NAN_AS_ZERO, MISSING_LEFT, LESS_EQUAL, FLOAT32_SPLIT | NAN_AS_ZERO)
     ]
     other = [grown(rng, 5, 65, 300) for _ in range(2)]
-    wide = [random_tree(rng, 5, 8, 3, flags=NAN_AS_ZERO, **fine), random_tree(rng, 5, 4, 3), random_tree(rng, 5, 9, 3)]
+    every = dict(outputs=3, output=KEEP_ALL_OUTPUTS)
+    wide = [
+        grown(rng, 5, 2, 64, flags=NAN_AS_ZERO, **every, **fine),
+        grown(rng, 5, 8, 64, **every),
+        grown(rng, 5, 65, 300, **every),
+    ]
     each = [
         grown(rng, 5, low, high, output=k % 3, flags=NAN_AS_ZERO, **fine)
         for k, (low, high) in enumerate([(20, 40), (65, 300)] * 3)
@@ -55,7 +63,7 @@ def cases():
     }
 
 
-CASES = cases()
+CASES = ("few", "large", "other", "together", "wide", "each")
 
 
 def levels_of(groups, points=20):
@@ -73,7 +81,7 @@ GROUPS = {"columns": [(0,), (1,), (2,), (4,)], "group": [(3, 0), (2,)]}
 @cache
 def asked(case, groups):
     """A model, its rows and levels, and what the specification says."""
-    outputs, trees = CASES[case]
+    outputs, trees = cases()[case]
     e = ensemble(trees, 5, outputs, np.arange(outputs) + 0.5)
     rng = np.random.default_rng(1)
     X = np.where(rng.random((61, 5)) < 0.5, random_rows(2, 61, 5), rng.normal(size=(61, 5)))

@@ -76,6 +76,8 @@ def leaves(e: TreeEnsemble, X: Floats) -> npt.NDArray[np.int32]:
         waiting = [(0, np.arange(len(X)))]
         while waiting:
             node, rows = waiting.pop()
+            if not len(rows):
+                continue
             at = start + node
             if e.left[at] < 0:
                 out[rows, t] = node

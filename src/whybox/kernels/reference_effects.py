@@ -32,7 +32,8 @@ def replaced(X: Floats, columns: Columns, values: Floats) -> Floats:
 
 def individual(e: TreeEnsemble, columns: Columns, points: Floats, X: Floats) -> Floats:
     """ICE, (rows, points, outputs)."""
-    return np.stack([predict(e, replaced(X, columns, v)) for v in points], axis=1)
+    predictions = predict(e, np.concatenate([replaced(X, columns, v) for v in points]))
+    return np.ascontiguousarray(predictions.reshape(len(points), len(X), -1).swapaxes(0, 1))
 
 
 def partial_dependence(e: TreeEnsemble, columns: Columns, points: Floats, X: Floats, w: Floats) -> Floats:

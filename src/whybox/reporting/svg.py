@@ -84,7 +84,9 @@ def _svg(draw: Callable[[], Axes], description: str, dpi: int) -> str:
         ax = draw()
         buffer = io.StringIO()
         drawing: Any = ax.figure
-        drawing.draw_without_rendering()  # one pass of the layout leaves labels of colour bars outside
+        layout = drawing.get_layout_engine()
+        if layout is not None:
+            layout.execute(drawing)  # saving runs it once more: a single pass leaves labels of colour bars outside
         drawing.savefig(buffer, format="svg", dpi=dpi, transparent=True, metadata={"Date": None, "Creator": None})
         plt.close(drawing)
     svg = _follow_page(buffer.getvalue())

@@ -34,6 +34,16 @@ except (ImportError, ValueError, OSError):
     pass
 """.format(seconds=MAX_SECONDS, bytes=MAX_MEMORY_GIGABYTES * 2**30)
 
+# Both libraries run without these packages, and importing them takes most of such a process's time.
+_SKIP_IMPORTS: Final = """
+class Skipped:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in ("pandas", "sklearn"):
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Skipped)
+"""
+
 _READ_ROWS: Final = """
 def read(path):
     import numpy as np
@@ -45,7 +55,8 @@ def read(path):
 """
 
 _PROGRAM_TEXTS: Final = {
-    "xgboost": """
+    "xgboost": _SKIP_IMPORTS
+    + """
 import numpy as np, xgboost
 b = xgboost.Booster({"nthread": 1}); b.load_model(sys.argv[1])
 rows = read(sys.argv[2])
@@ -54,7 +65,8 @@ d = xgboost.DMatrix(rows.astype(np.float32), feature_names=b.feature_names, feat
 out = b.predict(d, output_margin=True, iteration_range=rounds, strict_shape=True)
 np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(rows.shape[0], -1), allow_pickle=False)
 """,
-    "lightgbm": """
+    "lightgbm": _SKIP_IMPORTS
+    + """
 import numpy as np, lightgbm
 b = lightgbm.Booster(model_file=sys.argv[1], params={"verbose": -1, "num_threads": 1})
 rows = read(sys.argv[2])
