@@ -10,8 +10,9 @@ error where it is not, and it carries the evidence for itself.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from whybox.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from whybox import errors as errors
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    **dict.fromkeys(("errors", "explainers", "networks", "typing"), ""),  # submodules
     "check": "whybox.checks.check",
     "concat": "whybox.explanation.concat",
     "Effects": "whybox.explanation.effects",
@@ -53,7 +55,6 @@ _WHERE = {
     "report": "whybox.reporting.report",
     "saliency": "whybox.methods.saliency.saliency",
 }
-_MODULES = ("errors", "explainers", "networks", "typing")
 
 __all__ = [
     "Effects",
@@ -78,14 +79,7 @@ __all__ = [
     "typing",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Load public names when they are first used; importing whybox alone costs next to nothing."""
-    if name in _MODULES:
-        return import_module(f"whybox.{name}")
-    if name in _WHERE:
-        return getattr(import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'whybox' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _WHERE)
 
 
 def __dir__() -> list[str]:

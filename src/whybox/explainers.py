@@ -7,9 +7,9 @@ loaded when it is first used; the list of methods (whybox/methods/registry.py) s
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from whybox.core.lazy_names import lazy_names
 from whybox.methods.registry import methods
 
 if TYPE_CHECKING:
@@ -45,12 +45,7 @@ _WHERE: Final = {
 
 __all__ = sorted(_WHERE)  # noqa: PLE0605  # from the list of methods
 
-
-def __getattr__(name: str) -> Any:
-    """Load a class when it is first used."""
-    if name in _WHERE:
-        return getattr(import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'whybox.explainers' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _WHERE)
 
 
 def __dir__() -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from whybox.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from whybox.checks.result import Check, Checks
@@ -44,12 +45,7 @@ __all__ = [
     "Table",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Load a class when it is first used."""
-    if name in _WHERE:
-        return getattr(import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'whybox.typing' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _WHERE)
 
 
 def __dir__() -> list[str]:

@@ -106,7 +106,7 @@ def test_methods_do_not_import_each_other():
         for target in imports(path):
             there = target.split(".")[1:3]
             if (
-                here[0] == there[0] == "methods"
+                here[:1] == there[:1] == ["methods"]
                 and len(here) == len(there) == 2
                 and here[1] != there[1]
                 and there[1] not in SHARED_BY_METHODS

@@ -30,7 +30,6 @@ class Background:
     Attributes:
         matrix: (rows, model columns); rows of weight zero are left out.
         weights: (rows,), positive, summing to one.
-        rows_given: how many rows the caller gave.
         fingerprint: SHA-256 of matrix and weights.
         received: what is known of the rows as they were received, for comparison with the rows that are explained; without the rows themselves.
         row_sample: rows of it in the user's own columns, to be mixed with those explained.
@@ -38,7 +37,6 @@ class Background:
 
     matrix: Floats
     weights: Floats
-    rows_given: int
     fingerprint: str
     received: PreparedRows
     row_sample: RowSample
@@ -94,9 +92,7 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
     compare_with_own_predict(model, table, matrix, rows="the background's rows", row="the background's row")
     keep = w > 0
     kept, share = np.ascontiguousarray(matrix[keep]), np.ascontiguousarray(w[keep])
-    return Background(
-        kept, share, len(matrix), digest(kept, share), _without_rows(received), sample_encoded_rows(model, table, w)
-    )
+    return Background(kept, share, digest(kept, share), _without_rows(received), sample_encoded_rows(model, table, w))
 
 
 def make_background_table(model: Model, rows: Any, weights: Any = None) -> BackgroundTable:

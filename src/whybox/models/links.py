@@ -86,7 +86,6 @@ class Outputs:
 
     ``negative_class`` is the name of the other class of a binary classifier, whose single output is about the positive class.
     ``scale`` is the only scale that is explained, where a method of an estimator was passed; None: any.
-    ``is_single`` is True if the output axis has length one and is dropped from results (regression, binary classification).
     """
 
     names: tuple[str, ...]
@@ -95,11 +94,6 @@ class Outputs:
     response_units: str = PREDICTION
     negative_class: str | None = None
     scale: Literal["raw", "response"] | None = None
-
-    @property
-    def is_single(self) -> bool:
-        """Whether there is one output, so that results have no output axis."""
-        return len(self.names) == 1
 
     @property
     def additive_probability(self) -> bool:

@@ -124,13 +124,7 @@ def mix_rows(
         player_of_user_column[list(members)] = player
     table = mix_cells(rows.table.rows(row_order), donors.table.rows(donor_order), from_donor[:, player_of_user_column])
     if table is not None:
-        yield MixedRows(
-            table,
-            _mixed_matrix(rows, donors, row_order, donor_order, from_donor, player_of_column),
-            rows.positions[row_order],
-            donors.positions[donor_order],
-            from_donor,
-        )
+        yield _mixed_rows(table, rows, donors, row_order, donor_order, from_donor, player_of_column)
         return
     from_donor = random_masks(n_rows, len(players), rng, _ROWS_PER_PATTERN)
     for start in range(0, n_rows, _ROWS_PER_PATTERN):
@@ -138,25 +132,28 @@ def mix_rows(
         block_rows, block_donors, block_mask = row_order[block], donor_order[block], from_donor[block]
         positions = np.flatnonzero(block_mask[0, player_of_user_column]).tolist()
         table = _mix_columns(rows.table.rows(block_rows), donors.table.rows(block_donors), positions)
-        yield MixedRows(
-            table,
-            _mixed_matrix(rows, donors, block_rows, block_donors, block_mask, player_of_column),
-            rows.positions[block_rows],
-            donors.positions[block_donors],
-            block_mask,
-        )
+        yield _mixed_rows(table, rows, donors, block_rows, block_donors, block_mask, player_of_column)
 
 
-def _mixed_matrix(
+def _mixed_rows(
+    table: Table,
     rows: RowSample,
     donors: RowSample,
     row_positions: _IntArray,
     donor_positions: _IntArray,
     from_donor: _BoolArray,
     player_of_column: npt.NDArray[np.integer],
-) -> Floats:
+) -> MixedRows:
+    """Return a mixed table with its encoding, mixed in the same way."""
     cells_from_donor = np.where(player_of_column >= 0, from_donor[:, np.maximum(player_of_column, 0)], False)
-    return np.ascontiguousarray(np.where(cells_from_donor, donors.matrix[donor_positions], rows.matrix[row_positions]))
+    matrix = np.where(cells_from_donor, donors.matrix[donor_positions], rows.matrix[row_positions])
+    return MixedRows(
+        table,
+        np.ascontiguousarray(matrix),
+        rows.positions[row_positions],
+        donors.positions[donor_positions],
+        from_donor,
+    )
 
 
 def mix_cells(rows: Table, donors: Table, from_donor: _BoolArray) -> Table | None:

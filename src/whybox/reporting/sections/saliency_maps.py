@@ -239,18 +239,22 @@ def _largest_values(e: Explanation, row: int, count: int) -> Iterator[tuple[str,
         yield e.evidence.method, position, f"{number(float(values[index]))}{error}"
 
 
-def _picture_figure(explanations: Sequence[Explanation], row: int, label: str) -> str:
+def _largest_values_table(explanations: Sequence[Explanation], row: int) -> str:
     lines = [line for e in explanations for line in _largest_values(e, row, MAX_TABLE_POSITIONS)]
+    return table(
+        ("Method", "Position", "Value"),
+        lines,
+        caption=f"The {MAX_TABLE_POSITIONS} largest absolute values",
+        text=(1,),
+    )
+
+
+def _picture_figure(explanations: Sequence[Explanation], row: int, label: str) -> str:
     return panels(
         _picture_panels(explanations, row),
         title=label,
         description=f"{label}. The input, then one map a method, each on its own scale; if a map has signs, red is positive and blue negative.",
-        table=table(
-            ("Method", "Position", "Value"),
-            lines,
-            caption=f"The {MAX_TABLE_POSITIONS} largest absolute values",
-            text=(1,),
-        ),
+        table=_largest_values_table(explanations, row),
     )
 
 
@@ -273,18 +277,12 @@ def _picture_panels(explanations: Sequence[Explanation], row: int) -> list[Calla
 
 
 def _series_figure(explanations: Sequence[Explanation], row: int, label: str) -> str:
-    lines = [line for e in explanations for line in _largest_values(e, row, MAX_TABLE_POSITIONS)]
     content = "The series in black over its own map" if explanations[0].values.ndim == 2 else "One line a feature"
     return panels(
         [lambda: tracks(explanations, row)],
         title=label,
         description=f"{label}. {content}, one figure a method, each on its own scale; if a map has signs, red is positive and blue negative.",
-        table=table(
-            ("Method", "Position", "Value"),
-            lines,
-            caption=f"The {MAX_TABLE_POSITIONS} largest absolute values",
-            text=(1,),
-        ),
+        table=_largest_values_table(explanations, row),
     )
 
 
