@@ -404,3 +404,15 @@ def test_a_target_that_is_typed_is_a_name_first(folder):
         )
         with np.load(folder / "named.npz") as found:
             assert np.allclose(found["values"], wb.saliency(net(), x, names.index(typed)).values, atol=1e-6)
+
+
+def test_inputs_whose_names_differ_in_signs_alone_have_files_of_their_own(tmp_path):
+    from whybox.cli.saliency_output import write_maps
+
+    maps = {
+        name: wb.saliency(net(), np.full((1, 3, 8, 8), k, dtype=np.float32)) for k, name in enumerate(["a b", "a_b"])
+    }
+    paths = write_maps(maps, tmp_path / "m.whybox")
+    assert [p.name for p in paths] == ["m.a_b.whybox", "m.a_b_2.whybox"]
+    for path, e in zip(paths, maps.values(), strict=True):
+        assert np.array_equal(wb.load(path).values, e.values)

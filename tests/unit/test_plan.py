@@ -211,3 +211,12 @@ def test_ctrl_c_is_answered_within_a_second_or_so(tmp_path):
         err, seconds = interrupt(process)
         assert b"KeyboardInterrupt" in err
         assert seconds < 5  # of all threads; it takes a fraction of one
+
+
+def test_a_background_that_can_be_read_once_serves_a_list_of_methods():
+    import pyarrow as pa
+
+    model, X = zoo.built("GradientBoostingClassifier")
+    reader = pa.Table.from_pandas(X[:5], preserve_index=False).to_reader()
+    plans = wb.plan(wb.explain, model, 10, reader, method=["tree_shap", "rescaled"], scale="probability")
+    assert set(plans) == {"tree_shap", "rescaled"}

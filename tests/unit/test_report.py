@@ -273,3 +273,43 @@ def test_sections_are_objects_and_are_shown_briefly(tmp_path):
     with pytest.raises(wb.errors.OptionError, match="sections must be sections of whybox.reporting.contents.SECTIONS"):
         wb.report(model, rows[:5], tmp_path / "r.html", sections=["model"])
     assert "0x" not in str(inspect.signature(wb.report))
+
+
+def test_methods_that_are_named_answer_the_question_of_the_report(tmp_path):
+    """The shap block is about the same players, output, scale and background as the report; with the defaults it would be another question."""
+    from unittest.mock import patch
+
+    from whybox.reporting.sections import more_methods
+
+    model, X = zoo.built("RandomForestClassifier")
+    asked = {"background": X[100:108], "output": "1", "scale": "probability", "players": {"body": ["bmi", "bp"]}}
+    rankings = []
+
+    def keep(*arguments, **options):
+        rankings.append(wb.importance(*arguments, **options))
+        return rankings[-1]
+
+    with patch.object(more_methods, "importance", keep):
+        wb.report(model, X[:12], tmp_path / "r.html", methods=["shap", "impurity"], **asked)
+    wanted = wb.importance(model, X[:12], method="shap", **asked)
+    assert list(rankings[0].feature_names) == list(wanted.feature_names)
+    assert np.array_equal(rankings[0].values, wanted.values)
+    assert list(rankings[1].feature_names) == list(wanted.feature_names)
+
+
+def test_a_method_whose_section_is_left_out_is_refused(tmp_path):
+    from whybox.reporting.contents import SECTIONS
+
+    model, X = zoo.built("RandomForestRegressor")
+    with pytest.raises(
+        wb.errors.OptionError, match="methods='ale' is shown in the section 'effects', which is not among"
+    ):
+        wb.report(model, X[:12], tmp_path / "r.html", methods=["ale"], sections=SECTIONS[:1])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_no_file_to_write(tmp_path):
+    model, X = zoo.built("RandomForestRegressor")
+    with pytest.raises(wb.errors.InputError, match="it is a folder. Name a file"):
+        wb.explain(model, X[:2]).save(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -183,7 +183,7 @@ def test_rounding_has_no_rank_and_no_partner():
 def test_shares_of_rounding_are_not_told():
     found = np.array([[1e-17, -2e-17]])
     assert [s for *_, s in share_lines(found, ("a", "b"), 1e-12)] == ["", "", ""]
-    assert [s for *_, s in share_lines(found, ("a", "b"))] == ["33.3%", "66.7%", "100%"]
+    assert [s for *_, s in share_lines(found, ("a", "b"), 0.0)] == ["33.3%", "66.7%", "100%"]
 
 
 @pytest.mark.parametrize("apart", [0.0, 1e-15, 1e-12, 1e-9, 1e-6, 1e-3])

@@ -6,7 +6,7 @@ from numbers import Integral
 from typing import Any, overload
 
 from whybox.api.method_choice import chosen_options, for_each
-from whybox.data.table import as_table
+from whybox.data.table import Table, as_table
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
 from whybox.methods.common.abilities import fits
@@ -105,12 +105,7 @@ def explain(
     """
     chosen = chosen_options(ShapOptions, "method", method, options)
     adapted = as_model(model)
-    rows = as_table(X) if isinstance(chosen, dict) else X  # once: a reader gives its rows once
-    behind = (
-        as_table(background, what="the background")
-        if isinstance(chosen, dict) and background is not None
-        else background
-    )
+    rows, behind = as_table(X), _background_table(background)  # once: a reader gives its rows once
 
     def run(each: ShapOptions) -> Explanation:
         explanation: Explanation = explainer_of(adapted, behind, each)(rows)
@@ -126,13 +121,18 @@ def plan_explain(
     chosen = chosen_options(ShapOptions, "method", method, options)
     adapted = as_model(model)
     table = None if isinstance(X, Integral) else as_table(X)
+    behind = _background_table(background)
 
     def plan(each: ShapOptions) -> Plan:
-        explainer = explainer_of(adapted, background, each)
+        explainer = explainer_of(adapted, behind, each)
         method_plan: Plan = explainer.plan(X) if table is None else explainer.plan(len(table), sparse=table.is_sparse)
         return method_plan
 
     return for_each(chosen, plan)
+
+
+def _background_table(background: Any) -> Table | None:
+    return None if background is None else as_table(background, what="the background")
 
 
 def explainer_of(model: Model, background: Any, options: ShapOptions) -> Any:

@@ -90,6 +90,7 @@ def maps_of(q: MapQuestion) -> dict[str, Any]:
 
 def _print_maps(named: Mapping[str, Any], written: list[Path]) -> None:
     """What was written, how much comes from each input, how it was made."""
+    from whybox.explanation.negligible import negligible
     from whybox.reporting.sections.saliency_maps import share_lines, sums_by_input
 
     first = next(iter(named.values()))
@@ -98,7 +99,7 @@ def _print_maps(named: Mapping[str, Any], written: list[Path]) -> None:
     totals = sums_by_input(list(named.values())) if len(named) > 1 else None
     if totals is not None and totals.ndim == 2:
         print("  How much comes from each input (mean sum over the rows, share of the sizes):")
-        lines = share_lines(totals, list(named))
+        lines = share_lines(totals, list(named), float(negligible(first).max()))
         wide = max(len(name) for name, _, _ in lines)
         for name, total, share in lines:
             print(f"    {name:<{wide}}  {total:>10}  {share:>6}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ def write_maps(maps: Mapping[str, Explanation], out: Path) -> list[Path]:
     """
     kind = out.suffix.lower()
     if kind == ".whybox":
-        paths = [_path_of_input(out, name) for name in maps]
+        paths = _paths_of_inputs(out, maps)
         with ExitStack() as stack:
             for e, path in zip(maps.values(), paths, strict=True):
                 e.save(stack.enter_context(atomic_write(path)))
@@ -54,9 +54,15 @@ def write_maps(maps: Mapping[str, Explanation], out: Path) -> list[Path]:
     return [out]
 
 
-def _path_of_input(out: Path, name: str) -> Path:
-    safe_name = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
-    return out.with_name(f"{out.stem}.{safe_name}{out.suffix}") if name else out
+def _paths_of_inputs(out: Path, names: Iterable[str]) -> list[Path]:
+    """One path an input, with its name as far as a file name takes it; numbered where two would be the same."""
+    paths: list[Path] = []
+    for name in names:
+        safe_name = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+        numbered = (safe_name, *(f"{safe_name}_{k}" for k in range(2, len(paths) + 2)))
+        free = (out.with_name(f"{out.stem}.{n}{out.suffix}") for n in numbered)
+        paths.append(next(path for path in free if path not in paths) if name else out)
+    return paths
 
 
 def _arrays(maps: Mapping[str, Explanation]) -> dict[str, Any]:

@@ -18,9 +18,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it over `path` when the block ends well, remove it when it does not.
 
     Raises:
-        InputError: the folder does not exist or cannot be written to.
+        InputError: the path is a folder, or its folder does not exist or cannot be written to.
     """
     destination = Path(path)
+    if destination.is_dir():
+        raise InputError(f"cannot write {destination}: it is a folder. Name a file in it.")
     try:
         handle, temporary_name = tempfile.mkstemp(
             prefix=f".{destination.name}.", suffix=".part", dir=destination.parent or "."

@@ -7,6 +7,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from whybox.data.table import Table
 from whybox.explanation.explanation import Explanation
 from whybox.models.base import Model
 from whybox.reporting.performance import Performance
@@ -37,6 +38,8 @@ class ReportData:
     source: str
     output: Any = None  # as asked, like the scale
     scale: str | None = None
+    players: Any = None
+    background: Table | None = None
 
     @property
     def views(self) -> list[Explanation]:

@@ -130,14 +130,23 @@ def report(  # noqa: PLR0913  # the promise of the public surface
             Argument("sections"), " must be sections of whybox.reporting.contents.SECTIONS, not their names."
         )
     more = methods_of_tables([methods] if isinstance(methods, str) else methods or [])
+    for spec in more:
+        if spec.section not in {s.anchor for s in sections}:
+            raise OptionError(
+                Argument("methods", spec.id),
+                f" is shown in the section {spec.section!r}, which is not among ",
+                Argument("sections"),
+                ".",
+            )
     adapted = as_model(model)
     table = as_table(X)
     truth, truth_name = _truth(table, y)
     if isinstance(y, str) and not adapted.inputs.reads_column(y):
         table = table.select([i for i, name in enumerate(table.names) if name != y])
-    explanation = explain(adapted, table, background, output=output, scale=scale, players=players)
+    behind = None if background is None else as_table(background, what="the background")
+    explanation = explain(adapted, table, behind, output=output, scale=scale, players=players)
     performance = None if truth is None else _performance(adapted, explanation, truth)
-    facts = ReportData(adapted, explanation, performance, truth_name, source, output, scale)
+    facts = ReportData(adapted, explanation, performance, truth_name, source, output, scale, players, behind)
     built = [
         (s.anchor, s.heading, _with_methods(s.build(facts), [m for m in more if m.section == s.anchor], facts, truth))
         for s in sections

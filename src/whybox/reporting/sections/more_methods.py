@@ -56,8 +56,11 @@ def method_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
 
 
 def _importance_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
-    uses_truth = "y" in (*spec.needs, *spec.takes)
-    ranking = importance(f.model, f.explanation.data, truth if uses_truth else None, spec.id)
+    used = (*spec.needs, *spec.takes)
+    asked: dict[str, Any] = {"players": f.players}
+    if "background" in used:  # attributions of the rows: the same as the report's own
+        asked |= {"background": f.background, "output": f.output, "scale": f.scale}
+    ranking = importance(f.model, f.explanation.data, truth if "y" in used else None, spec.id, **asked)
     values = np.abs(ranking.values) if ranking.values.ndim == 1 else np.abs(ranking.values).sum(axis=1)
     order = ranking.ordered(MAX_TABLE_LINES)
     lines = [(ranking.feature_names[j], number(float(values[j]))) for j in order]

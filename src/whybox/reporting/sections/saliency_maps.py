@@ -77,7 +77,7 @@ def sums_by_input(parts: Sequence[Explanation]) -> Floats | None:
     return np.stack(input_sums, axis=1)
 
 
-def share_lines(input_sums: Floats, names: Sequence[str], negligible_sum: float = 0.0) -> list[tuple[str, str, str]]:
+def share_lines(input_sums: Floats, names: Sequence[str], negligible_sum: float) -> list[tuple[str, str, str]]:
     """Lines (input, sum, share) of each input and of all together: mean sum over the rows, and share of the mean absolute sums.
 
     Args:
