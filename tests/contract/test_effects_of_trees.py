@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestRegressor
 
 import whybox as wb
 import zoo
@@ -348,3 +349,38 @@ def test_columns_with_missing_values_in_trees_of_more_than_64_leaves(name, tmp_p
         shape = curves - (curves @ stand)[:, None]
         spread = np.sqrt(share @ (shape - share @ shape) ** 2 @ stand)
         assert np.isclose(float(parts[0].extras["heterogeneity"][1]), spread, **close)
+
+
+@pytest.mark.parametrize("count", [6, 40, 1500])
+@pytest.mark.parametrize("rest", [0.0, 1e-9])
+def test_rows_of_no_weight_do_not_enter_standard_errors(count, rest):
+    """Of many rows with weights, errors are those of the rows that weigh: exactly while they are few, else estimated from some of them."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(20000, 3))
+    X[:, 2] = rng.integers(0, 3, len(X))
+    model = RandomForestRegressor(5, max_depth=5, random_state=0).fit(X[:2000], X[:2000, 0] * (X[:2000, 1] > 0))
+    weights = np.full(len(X), rest)
+    chosen = np.sort(rng.choice(len(X), count, replace=False))
+    weights[chosen] = 1.0
+    grid = {"x0": np.linspace(-1, 1, 5), "x2": np.array([0.0, 1.0, 2.0, 7.0])}
+    given = wb.effects(model, X, ["x0", "x2"], grid=grid, sample_weight=weights)
+    wanted = wb.effects(model, X[chosen], ["x0", "x2"], grid=grid)
+    for name in grid:
+        a, b = given[name], wanted[name]
+        assert np.abs(a.values - b.values).max() < 1e-6
+        exactly = rest == 0.0 and count <= 800
+        assert np.abs(a.std_error - b.std_error).max() <= (1e-9 if exactly else 0.15) * b.std_error.max()
+        if rest == 0.0:
+            assert np.allclose(a.off_data, b.off_data, atol=1e-12, equal_nan=True)
+    assert given["x2"].off_data[-1] == 1.0
+
+
+def test_a_sample_of_interactions_is_drawn_from_rows_that_weigh():
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    weights = np.r_[np.ones(15), np.zeros(185)]
+    function = lambda rows: rows[:, 0] * rows[:, 1] + rows[:, 2]
+    sampled = wb.interactions(function, X, sample=30, sample_weight=weights)
+    whole = wb.interactions(function, X[:15])
+    assert np.allclose(sampled.values, whole.values, atol=1e-12)
+    assert sampled.std_error is None
+    assert not any("drawn" in note for note in sampled.evidence.notes)

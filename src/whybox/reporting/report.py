@@ -130,14 +130,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
             Argument("sections"), " must be sections of whybox.reporting.contents.SECTIONS, not their names."
         )
     more = methods_of_tables([methods] if isinstance(methods, str) else methods or [])
-    for spec in more:
-        if spec.section not in {s.anchor for s in sections}:
-            raise OptionError(
-                Argument("methods", spec.id),
-                f" is shown in the section {spec.section!r}, which is not among ",
-                Argument("sections"),
-                ".",
-            )
+    _check_shown(more, sections)
     adapted = as_model(model)
     table = as_table(X)
     truth, truth_name = _truth(table, y)
@@ -159,6 +152,17 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     with atomic_write(path) as part:
         part.write_text(html, encoding="utf-8")
     return explanation
+
+
+def _check_shown(more: Sequence[MethodSpec], sections: Sequence[Section]) -> None:
+    for spec in more:
+        if spec.section not in {s.anchor for s in sections}:
+            raise OptionError(
+                Argument("methods", spec.id),
+                f" is shown in the section {spec.section!r}, which is not among ",
+                Argument("sections"),
+                ".",
+            )
 
 
 def _with_methods(html: str | None, more: Sequence[MethodSpec], facts: ReportData, truth: Any) -> str | None:

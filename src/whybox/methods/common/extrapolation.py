@@ -44,6 +44,9 @@ class OffDataShare:
     """
 
     def __init__(self, rows: WeightedRows) -> None:
+        self._weighted = np.flatnonzero(rows.weights > 0)
+        if len(self._weighted) < len(rows):
+            rows = WeightedRows(rows.table.rows(self._weighted), rows.weights[self._weighted])
         self.rows = rows
         count = len(rows)
         rng = np.random.default_rng(0)
@@ -57,6 +60,7 @@ class OffDataShare:
         Args:
             feature: a column of the rows. points: its values, as a grid has them. at: (rows,) the point that each row is at, -1 for none.
         """
+        feature, at = self.rows.feature(feature.position), at[self._weighted]
         outside = _outside(feature, points, at)
         partners = self._partners(feature)
         if partners is None:
@@ -71,7 +75,7 @@ class OffDataShare:
             key = near.tobytes()
             if key not in known:
                 off = _far(partners[self._sample], partners[near], self._sample, near)
-                known[key] = float((weights * off).sum() / weights.sum()) if weights.sum() > 0 else np.nan
+                known[key] = float((weights * off).sum() / weights.sum())
             shares[g] = known[key]
         return np.maximum(shares, outside)
 
@@ -85,15 +89,12 @@ class OffDataShare:
 
     def _neighbours(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> list[Ints]:
         """Rows nearest to each point: those of the category, or a window of ranks around a number."""
-        counted = self.rows.weights > 0
-        missing = np.flatnonzero((feature.codes < 0) & counted)[:MAX_NEIGHBOURS]
+        missing = np.flatnonzero(feature.codes < 0)[:MAX_NEIGHBOURS]
         if feature.kind == "category":
-            return [
-                missing if v is None else _evenly(np.flatnonzero((at == g) & counted)) for g, v in enumerate(points)
-            ]
+            return [missing if v is None else _evenly(np.flatnonzero(at == g)) for g, v in enumerate(points)]
         x = feature.numbers
         assert x is not None  # noqa: S101  # only categories have none
-        known = np.flatnonzero(np.isfinite(x) & counted)
+        known = np.flatnonzero(np.isfinite(x))
         order = known[np.argsort(x[known], kind="stable")]
         size = min(len(order), max(MIN_NEIGHBOURS, min(MAX_NEIGHBOURS, len(order) // 20)))
         ordered = x[order]

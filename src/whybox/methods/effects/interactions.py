@@ -107,7 +107,7 @@ def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> Interact
     if exact and isinstance(model, TreeEnsemble):
         trees = TreeEvaluator(model, rows, problem.selection, threads=problem.threads)
         return InteractionsWork(members, used, trees, True, None, 0)
-    drawn = sample if sample is not None and sample < len(rows) else None
+    drawn = sample if sample is not None and sample < np.count_nonzero(rows.weights) else None
     rows = rows if drawn is None else _sampled(rows, drawn, seed)
     evaluator = _evaluator(problem, rows, members)
     needed = _count_predictions(problem, rows, used)
@@ -167,7 +167,7 @@ def _read(problem: EffectsProblem, members: Sequence[int]) -> list[int]:
 def _sampled(rows: WeightedRows, sample: int, seed: int) -> WeightedRows:
     rng = np.random.default_rng(seed)
     able = np.flatnonzero(rows.weights > 0)
-    picked = np.sort(rng.choice(able, min(sample, len(able)), replace=False))
+    picked = np.sort(rng.choice(able, sample, replace=False))
     w = rows.weights[picked]
     return WeightedRows(rows.table.rows(picked), w / w.sum())
 

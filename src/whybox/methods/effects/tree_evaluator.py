@@ -181,8 +181,8 @@ class TreeEvaluator:
         levels = [self.levels(g) for g in grids]
         n = self.rows.effective_count
         stretch = n / (n - 1.0) if n > 1 else np.nan
-        sample, notes = self._sample(link, spread)
-        X, w = (self.matrix[sample], self.rows.weights[sample]) if notes else (self.matrix, self.rows.weights)
+        sample, w, notes = self._sample(link, spread)
+        X = self.matrix if len(sample) == len(self.rows) else self.matrix[sample]
         means = self.means(grids) if notes else None
         for together in _disjoint([one.columns for one in levels]):
             chosen = [levels[i] for i in together]
@@ -195,14 +195,23 @@ class TreeEvaluator:
     def _one_by_one(self, grid: Grid) -> Moments:
         return moments(self, grid, ((rows, values) for _, rows, values in self.curves([grid])))
 
-    def _sample(self, link: str, spread: int) -> tuple[Ints, tuple[str, ...]]:
-        """Rows from whose curves variances are estimated: all, or where means need no curves, some drawn at random; and a note."""
-        n = len(self.rows)
+    def _sample(self, link: str, spread: int) -> tuple[Ints, Floats, tuple[str, ...]]:
+        """Rows from whose curves variances are estimated, and their weights: all, or where means need no curves, some drawn at random; and a note."""
+        n, w = len(self.rows), self.rows.weights
         if link != "identity" or n <= 2 * spread:
-            return np.arange(n), ()
-        some = np.random.default_rng(0).choice(n, spread, replace=False)
-        return some, (
-            f"Means are of all rows; standard errors are estimated from the curves of {spread:,} of the {n:,} rows, drawn at random (seed 0).",
+            return np.arange(n), w, ()
+        weighted = np.flatnonzero(w > 0)
+        if len(weighted) <= 2 * spread:
+            return weighted, w[weighted], ()
+        rng, equal = np.random.default_rng(0), bool(w.min() == w.max())
+        # drawn in proportion to their weights they count alike; those of equal weight are drawn once each
+        some = rng.choice(n, spread, replace=False) if equal else rng.choice(n, spread, p=w)
+        return (
+            some,
+            w[some] if equal else np.full(spread, 1.0 / spread),
+            (
+                f"Means are of all rows; standard errors are estimated from the curves of {spread:,} of the {n:,} rows, drawn at random (seed 0).",
+            ),
         )
 
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
