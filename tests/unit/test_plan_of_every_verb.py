@@ -9,7 +9,7 @@ import pytest
 
 import whybox as wb
 import zoo
-from whybox.errors import LimitError, OptionError
+from whybox.errors import InputError, LimitError, OptionError
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.shap.options import ShapOptions
@@ -71,6 +71,27 @@ def test_plans_of_maps_and_of_their_checks():
     assert 0 < done["forward"] + done["backward"] <= 1.1 * checks.model_calls
     with pytest.raises(OptionError, match="checks='none' is not known"):
         wb.plan(wb.check, e, net, rows, checks="none")
+
+
+@pytest.mark.parametrize("method", ["gradient", "deeplift", "occlusion"])
+def test_plans_of_maps_count_exactly_what_every_row_takes_alike(method):
+    import torch
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1)).eval()
+    rows = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    for count in (1, 2, 5, 60):
+        passes = wb.saliency(net, rows[:count], method=method).evidence.passes
+        planned = wb.plan(wb.saliency, net, rows[:count], method=method).model_calls
+        assert planned == passes["forward"] + passes["backward"]
+    e = wb.saliency(net, rows, method=method)
+    cut, whole = (wb.plan(wb.check, part, net, rows, max_rows=4) for part in (e[:4], e))
+    assert cut.model_calls == whole.model_calls
+    assert wb.plan(wb.saliency, net, rows, np.array(0), method).rows == 60
+    with pytest.raises(OptionError, match="max_rows=0"):
+        wb.plan(wb.check, e, net, rows, max_rows=0)
+    with pytest.raises(InputError, match="check takes an explanation"):
+        wb.plan(wb.check, (), net, rows)
 
 
 def test_interactions_take_no_more_than_planned():

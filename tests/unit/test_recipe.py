@@ -87,3 +87,15 @@ def test_every_group_of_checks_declares_what_it_costs():
         assert group.cost.passes(1) > 0, group.name
         assert group.cost.passes(1000) <= 1000 * max(group.cost.maps, 1) + group.cost.forwards
     assert {group.name for group in CHECK_GROUPS if group.cost.needs_rows} == {"model dependence", "faithfulness"}
+
+
+def test_a_background_whose_columns_stand_in_another_order_is_the_same():
+    import pandas as pd
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1)).eval()
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32), columns=list("abcd"))
+    background = rows[list("dcba")][:5]
+    e = wb.saliency(net, rows, method="integrated_gradients", baseline="background", background=background)
+    done = wb.check(e, net, rows, checks=["numerical"], background=background)
+    assert done["reproduced"].verdict == "pass"

@@ -18,7 +18,7 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input, resolve_inputs
 from whybox.methods.saliency.prepare_inputs import cut_to_rows
-from whybox.methods.saliency.problem import Indices, SaliencyProblem, resolve_problem
+from whybox.methods.saliency.problem import Indices, SaliencyProblem, resolve_background, resolve_problem
 from whybox.methods.saliency.recipe import Recipe, check_same_network, input_digest, read_recipe, rebuild_method
 from whybox.methods.saliency.result import run_method
 from whybox.methods.saliency.saliency import saliency
@@ -275,6 +275,7 @@ def resolve_subject(
     input_of: tuple[int, ...] = (0,)
     if is_token_map(explanations[0]):
         explained_rows, rows = _choose_rows(explanations[0], explanations[0].evidence.rows, max_rows)
+        background = supplied.background
         tokens, method = resolve_tokens(explanations[0], recipe, net, inputs, supplied, rows)
         net, resolved, several = tokens.net, tokens.inputs, True
     else:
@@ -284,7 +285,8 @@ def resolve_subject(
         input_of = _inputs_of_maps(explanations, recipe, resolved, net)
         explained_rows, rows = _choose_rows(explanations[0], len(resolved[0].x), max_rows)
         method = rebuild_method(recipe, supplied.method, supplied.options)
-        _check_background(recipe, net, supplied.background)
+        background = _background_as_explained(recipe, net, supplied.background, resolved)
+        background = background if several or background is None else background[0]
     target_positions, output_of = _targets(explanations[0], recipe, supplied.target)
     return CheckSubject(
         net=net,
@@ -296,7 +298,7 @@ def resolve_subject(
         explained_rows=explained_rows,
         method=method,
         recipe=recipe,
-        background=supplied.background,
+        background=background,
         target_positions=target_positions,
         output_of=output_of,
         function=supplied.target,
@@ -307,18 +309,28 @@ def resolve_subject(
     )
 
 
-def _check_background(recipe: Recipe, net: Differentiable, background: Any) -> None:
-    if recipe.background is not None:
-        if background is None:
-            raise OptionError(
-                "the explanation was made with a background, which it does not keep; pass ",
-                Argument("background", example=""),
-                ", the same rows.",
-            )
-        if input_digest(resolve_inputs(net, background, recipe.channel_axis)) != recipe.background:
-            raise InputError("the background is not the one the explanation was made with (its SHA-256 differs).")
-    elif background is not None:
-        raise OptionError("the explanation was made without a background; leave ", Argument("background"), " out.")
+def _background_as_explained(
+    recipe: Recipe, net: Differentiable, background: Any, inputs: tuple[Input, ...]
+) -> tuple[Any, ...] | None:
+    """The background rows as the network takes them, an array an input: maps are computed again from arrays, which have no names.
+
+    Raises:
+        OptionError: there is a background and none was used, or the reverse. InputError: it is another one.
+    """
+    if recipe.background is None:
+        if background is not None:
+            raise OptionError("the explanation was made without a background; leave ", Argument("background"), " out.")
+        return None
+    if background is None:
+        raise OptionError(
+            "the explanation was made with a background, which it does not keep; pass ",
+            Argument("background", example=""),
+            ", the same rows.",
+        )
+    in_order = resolve_background(net, background, inputs, recipe.channel_axis)
+    if input_digest(in_order) != recipe.background:
+        raise InputError("the background is not the one the explanation was made with (its SHA-256 differs).")
+    return tuple(i.x for i in in_order)
 
 
 def check_explanations(explanation: Any) -> tuple[tuple[Explanation, ...], Recipe]:

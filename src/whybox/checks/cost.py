@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, final
 
-__all__ = ["CheckCost", "is_expensive"]
+from whybox.explanation.explanation import Explanation
+
+__all__ = ["CheckCost", "is_expensive", "map_passes"]
 
 EXPENSIVE_PASSES: Final = 300  # passes that a map takes for one row
 
@@ -13,6 +15,11 @@ EXPENSIVE_PASSES: Final = 300  # passes that a map takes for one row
 def is_expensive(map_passes: float) -> bool:
     """Return whether a map takes so many passes a row that checks run fewer repetitions."""
     return map_passes > EXPENSIVE_PASSES
+
+
+def map_passes(e: Explanation) -> float:
+    """Return the passes that a map took for one row, forward and backward; of an explanation that was cut too."""
+    return (e.evidence.passes["forward"] + e.evidence.passes["backward"]) / e.evidence.rows
 
 
 @final

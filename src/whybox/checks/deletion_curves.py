@@ -28,7 +28,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def segment_ids(input_: Input) -> Indices:
-    """The part of each position, (*positions): positions themselves up to 64, else a grid of about as many blocks of consecutive_slice."""
+    """The part of each position, (*positions): positions themselves up to 64, else a grid of about as many blocks of neighbours."""
     shape = input_.position_shape
     if int(np.prod(shape)) <= MAX_SEGMENTS:
         return np.arange(int(np.prod(shape)), dtype=np.intp).reshape(shape)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from whybox.checks.audit import check_explanations
 from whybox.checks.check import requested_groups
+from whybox.checks.cost import map_passes
+from whybox.core.validation import check_whole_number
 from whybox.methods.common.plan import MethodPlan
 
 __all__ = ["plan_check"]
@@ -16,13 +19,14 @@ def plan_check(
     """Plan ``whybox.check``: counted by the passes that the maps took; nothing is run.
 
     Raises:
-        OptionError: unknown checks.
+        OptionError: unknown checks, or `max_rows` is no positive whole number. InputError: these are not maps of wb.saliency.
     """
-    e = explanation[0] if isinstance(explanation, tuple) else explanation
+    max_rows = check_whole_number("max_rows", max_rows)
+    e = check_explanations(explanation)[0][0]
     groups = requested_groups(checks)
     rows = min(max_rows, len(e))
-    counted = e.evidence.passes["forward"] + e.evidence.passes["backward"]
-    count = rows * sum(group.cost.passes(counted / len(e)) for group in groups)
+    each = map_passes(e)
+    count = rows * sum(group.cost.passes(each) for group in groups)
     return MethodPlan(
         method="Checks of a saliency map",
         method_id=e.method_id,
@@ -30,6 +34,6 @@ def plan_check(
         exact=False,
         rows=rows,
         model_calls=count,
-        seconds=e.evidence.seconds * count / max(counted, 1),
+        seconds=e.evidence.seconds * count / max(each * e.evidence.rows, 1),
         notes=("At most; at the speed at which the maps were made. Model calls are rows forward and backward.",),
     )

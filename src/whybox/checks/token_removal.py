@@ -70,7 +70,7 @@ def token_orders(subject: CheckSubject, games: Mapping[str, RemovalGame]) -> dic
 
 
 def _token_segments(tokens: Tokens, rows: Indices) -> tuple[Indices, Bools]:
-    """The part of each token, (rows, tokens), -1 for those that stay; and which parts a row has. More than MAX_SEGMENTS are joined with their consecutive_slice."""
+    """The part of each token, (rows, tokens), -1 for those that stay; and which parts a row has. More than MAX_SEGMENTS are joined with their neighbours."""
     free, which = tokens.removable[rows], tokens.position_of[rows]
     ids = np.full(free.shape, -1, dtype=np.intp)
     counts = np.zeros(len(rows), dtype=np.intp)

@@ -13,7 +13,7 @@ __all__ = ["edge_map", "input_size", "is_picture"]
 
 
 def is_picture(given: Input) -> bool:
-    """True for pictures, series and volumes, where positions have consecutive_slice and edges."""
+    """True for pictures, series and volumes, where positions have neighbours and edges."""
     return (
         not given.without_gradient
         and given.x.ndim > 2

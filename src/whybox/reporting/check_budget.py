@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from whybox.checks.check import CHECK_GROUPS
+from whybox.checks.cost import map_passes
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.make_method import make
 from whybox.methods.saliency.options import ReadingOptions
@@ -50,9 +51,7 @@ def bytes_per_row(net: Any, inputs: Any, reading: ReadingOptions) -> int:
 
 def choose_checks(e: Explanation, row_bytes: int) -> CheckChoice:
     """Choose checks and the number of rows, by the passes that a map took and the bytes that a row keeps."""
-    counted = e.evidence.passes
-    map_passes = (counted["forward"] + counted["backward"]) / len(e)
-    passes = {group.name: group.cost.passes(map_passes) for group in BY_COST}
+    passes = {group.name: group.cost.passes(map_passes(e)) for group in BY_COST}
     max_passes = MAX_WORK_BYTES / max(row_bytes, MIN_PASS_BYTES)
     possible = [g.name for g in BY_COST if len(e) >= MIN_ROWS_COUNTED or not g.cost.needs_rows]
     too_few_rows = [name for name in passes if name not in possible]

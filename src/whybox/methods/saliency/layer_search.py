@@ -355,7 +355,7 @@ def _grid(
         raise OptionError(
             f"the {count} tokens of layer {layer!r} form a grid that their number does not decide ({possible}); give ",
             Argument("grid", example="(...)"),
-            ", tokens along each axis of the input; what is tokens than that are left out at the beginning.",
+            ", tokens along each axis of the input; tokens beyond these are left out at the beginning.",
         )
     return fit.pop()
 

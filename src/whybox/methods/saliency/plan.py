@@ -12,11 +12,12 @@ from whybox.methods.saliency.saliency import saliency
 
 __all__ = ["first_rows", "first_targets", "plan_saliency", "row_count"]
 
-MAX_PILOT_ROWS: Final = 4  # rows that are explained to see what a row costs
+MAX_PILOT_ROWS: Final = 5  # rows that are explained to see what a row costs
+MIN_PILOT_ROWS: Final = 2  # and of these so few first: a single row is evaluated beside another one, two rows are not
 
 
 def plan_saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient", **options: Any) -> Any:
-    """Plan ``whybox.saliency``, by explaining one row, and up to four together.
+    """Plan ``whybox.saliency``, by explaining two rows, and up to five together.
 
     Returns:
         MethodPlan: ``model_calls`` counts rows forward and backward through the network; of a list of methods a dict of them.
@@ -27,11 +28,13 @@ def plan_saliency(net: Any, inputs: Any, target: Any = None, method: Any = "grad
     if isinstance(method, (list, tuple)):
         return {str(getattr(m, "name", m)): plan_saliency(net, inputs, target, m, **options) for m in method}
     rows = row_count(inputs)
-    one, seconds_one = _timed(net, inputs, target, method, rows, 1, options)
-    pilot = min(MAX_PILOT_ROWS, rows)
-    e, seconds = _timed(net, inputs, target, method, rows, pilot, options) if pilot > 1 else (one, seconds_one)
-    each = (_passes(e) - _passes(one)) / (pilot - 1) if pilot > 1 else 0.0
-    slope = max(seconds - seconds_one, 0.0) / (pilot - 1) if pilot > 1 else 0.0
+    pilot, each, slope = min(MAX_PILOT_ROWS, rows), 0.0, 0.0
+    if rows > pilot:
+        few, seconds_few = _timed(net, inputs, target, method, rows, MIN_PILOT_ROWS, options)
+    e, seconds = _timed(net, inputs, target, method, rows, pilot, options)
+    if rows > pilot:
+        more = pilot - MIN_PILOT_ROWS
+        each, slope = (_passes(e) - _passes(few)) / more, max(seconds - seconds_few, 0.0) / more
     return MethodPlan(
         method=e.evidence.method,
         method_id=e.method_id,
@@ -82,6 +85,11 @@ def first_rows(inputs: Any, count: int) -> Any:
 
 def first_targets(target: Any, rows: int, count: int) -> Any:
     """The targets of the first rows, where there is one a row."""
-    each = not isinstance(target, (str, tuple)) and hasattr(target, "__len__") and len(target) == rows
+    each = (
+        not isinstance(target, (str, tuple))
+        and getattr(target, "shape", None) != ()
+        and hasattr(target, "__len__")
+        and len(target) == rows
+    )
     names = isinstance(target, list) and all(isinstance(t, str) for t in target)  # an axis of outputs
     return target[:count] if each and not names else target

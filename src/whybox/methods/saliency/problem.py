@@ -25,6 +25,7 @@ __all__ = [
     "first_pass",
     "input_refusal",
     "parse_bytes",
+    "resolve_background",
     "resolve_problem",
     "select_rows",
 ]
@@ -286,7 +287,7 @@ def resolve_problem(  # noqa: PLR0913  # a problem has this many parts
     row_outputs = RowOutputs(np.full((rows, *first.shape[1:]), np.nan), np.zeros(rows, dtype=bool), first[-1])
     resolved_target = resolve_target(target, first.shape[1:], rows, net.output_names)
     batch_size = int(max(1, min(net.max_batch_size, max_bytes // saved)))
-    background_inputs = None if background is None else _background(net, background, resolved, channel_axis)
+    background_inputs = None if background is None else resolve_background(net, background, resolved, channel_axis)
     return SaliencyProblem(
         net, resolved, resolved_target, row_outputs, batch_size, saved, max_bytes, seed, reduce, background_inputs
     )
@@ -351,9 +352,14 @@ def input_refusal(error: Exception, count: int, inputs: tuple[Input, ...]) -> In
     )
 
 
-def _background(
+def resolve_background(
     net: Differentiable, background: Any, inputs: tuple[Input, ...], channel_axis: Any
 ) -> tuple[Input, ...]:
+    """Return background rows with the columns in the order of the inputs.
+
+    Raises:
+        InputError: rows of another shape, or other columns.
+    """
     background_inputs = resolve_inputs(net, background, channel_axis)
     if len(background_inputs) == len(inputs):
         background_inputs = tuple(map(_columns_in_order, background_inputs, inputs))
