@@ -10,9 +10,8 @@ error where it is not, and it carries the evidence for itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from whybox.core.lazy_names import lazy_names
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from whybox import errors as errors
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
-    **dict.fromkeys(("errors", "explainers", "networks", "typing"), ""),  # submodules
     "check": "whybox.checks.check",
     "concat": "whybox.explanation.concat",
     "Effects": "whybox.explanation.effects",
@@ -55,6 +53,7 @@ _WHERE = {
     "report": "whybox.reporting.report",
     "saliency": "whybox.methods.saliency.saliency",
 }
+_MODULES = ("errors", "explainers", "networks", "typing")
 
 __all__ = [
     "Effects",
@@ -79,7 +78,14 @@ __all__ = [
     "typing",
 ]
 
-__getattr__ = lazy_names(__name__, _WHERE)
+
+def __getattr__(name: str) -> Any:
+    """Load public names when they are first used; importing whybox alone costs next to nothing."""
+    if name in _MODULES:
+        return import_module(f"whybox.{name}")
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'whybox' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

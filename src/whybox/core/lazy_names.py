@@ -14,12 +14,12 @@ def lazy_names(module: str, where: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         module: its name, for the message.
-        where: name -> module that defines it; an empty text: the name is a submodule.
+        where: name -> module that defines it.
     """
 
     def get(name: str) -> Any:
         if name not in where:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        return getattr(import_module(where[name]), name) if where[name] else import_module(f"{module}.{name}")
+        return getattr(import_module(where[name]), name)
 
     return get
