@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field, fields
 from inspect import Parameter, signature
-from numbers import Integral
 from typing import Any, TypeVar, get_overloads
 
+from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, OptionError, did_you_mean
 
 __all__ = ["check_max_evals", "make_options", "option", "parameters_of", "shows_first_overload"]
@@ -68,8 +68,4 @@ def check_max_evals(max_evals: Any) -> int | None:
     Raises:
         OptionError: not a positive whole number.
     """
-    if max_evals is None:
-        return None
-    if isinstance(max_evals, bool) or not isinstance(max_evals, Integral) or max_evals <= 0:
-        raise OptionError(Argument("max_evals", max_evals), " must be a positive whole number.")
-    return int(max_evals)
+    return None if max_evals is None else check_whole_number("max_evals", max_evals)

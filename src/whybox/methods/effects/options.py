@@ -65,12 +65,8 @@ class InteractionsOptions(PredictionOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "seed", check_whole_number("seed", self.seed, None))
-        sample, least = self.sample, 2 * JACKKNIFE_GROUPS
-        if sample is None:
-            return
-        if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or sample < least:
-            raise OptionError(Argument("sample", sample), f" must be a whole number of rows, at least {least}.")
-        object.__setattr__(self, "sample", int(sample))
+        if self.sample is not None:
+            object.__setattr__(self, "sample", check_whole_number("sample", self.sample, 2 * JACKKNIFE_GROUPS))
 
 
 @final

@@ -216,8 +216,7 @@ def plan_regions(problem: EffectsProblem) -> MethodPlan:
         _, each, _ = _pace(evaluator, [grid], predictions, _allowed(problem, predictions))
         seconds = each * predictions
     else:
-        assert isinstance(evaluator, TreeEvaluator)  # noqa: S101  # the only other one
-        seconds = _growth(problem, evaluator, [grid], lambda e, g: list(e.curves(g)), len(problem.rows), _PILOT)
+        seconds = _growth(problem, [grid], lambda e, g: list(e.curves(g)), len(problem.rows), _PILOT)
     return MethodPlan(
         method=spec.title,
         method_id=spec.method_id,
@@ -266,16 +265,15 @@ def _tree_seconds(problem: EffectsProblem, trees: TreeEvaluator, grids: Sequence
         if not some:
             continue
         spread = trees.spread(many) if kind.samples_variance else len(problem.rows)
-        here = _growth(problem, trees, some, kind.compute, spread, _MANY if kind.mean_cost else _PILOT)
+        here = _growth(problem, some, kind.compute, spread, _MANY if kind.mean_cost else _PILOT)
         if spread < len(problem.rows):
-            here += _growth(problem, trees, some, lambda e, g: e.means(g), len(problem.rows), _MANY)
+            here += _growth(problem, some, lambda e, g: e.means(g), len(problem.rows), _MANY)
         total += here * len(those) / len(some)
     return total
 
 
 def _growth(
     problem: EffectsProblem,
-    evaluator: TreeEvaluator,
     grids: list[Grid],
     work: Callable[[Evaluator, list[Grid]], object],
     rows: int,

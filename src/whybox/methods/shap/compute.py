@@ -340,9 +340,7 @@ class KernelRunner:
         if (
             most > MAX_MOMENT_PLAYERS and not forest.has_linear_leaves
         ):  # counting walks every path, but a table grows with the square
-            most = int(
-                tree_shap.players_on_path(forest, problem.players.of_column, problem.players.count).max(initial=0)
-            )
+            most = int(problem.players_on_path.max(initial=0))
         return problem.options.game_index.moments(max(most, 1) + 1)
 
     def rescaled(self, X: Floats, order: int) -> Floats:

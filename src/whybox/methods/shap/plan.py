@@ -140,10 +140,7 @@ def _seconds(s: float) -> str:
 
 def rules(problem: ShapProblem, order: int, arithmetic: Arithmetic) -> Rules:
     """Quadrature for each tree: exact for its longest path, or, in float32, exact to its rounding with eight nodes."""
-    forest = problem.model
-    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
-    most = tree_shap.players_on_path(forest, problem.players.of_column, problem.players.count)
-    degrees = np.maximum(most - order, 0)
+    degrees = np.maximum(problem.players_on_path - order, 0)
     if arithmetic == "float32":
         degrees = np.minimum(degrees, 15)
     different, of_tree = np.unique(degrees, return_inverse=True)
@@ -223,7 +220,7 @@ def _vector_plans(problem: ShapProblem, order: int, blank: KernelPlan, instructi
     scale = forest.n_trees / len(range(0, forest.n_trees, step))
     every = rules(problem, order, blank.arithmetic)
     background = 0 if problem.background is None else len(problem.background.matrix)
-    longest = int(tree_shap.players_on_path(forest, problem.players.of_column, problem.players.count).max(initial=0))
+    longest = int(problem.players_on_path.max(initial=0))
     moved = forest.inputs.width + problem.players.count**order * len(forest.outputs.names)
     largest, deepest = int(np.diff(forest.tree_offsets).max(initial=0)), tree_shap.native(forest).depth
     # background rows by columns, and which way each goes in the tree that is being compiled
@@ -297,7 +294,7 @@ def _row_walk_plan(problem: ShapProblem, order: int, blank: KernelPlan) -> Kerne
         row = 1e-6 * (0.028 + 0.0023 * many) * float((sizes**0.6).sum()) * (5.0 if order == 2 else 1.0)
         # the first of 64 rows that walk together costs as much as these
         return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row, build_seconds=5.5 * row)
-    most = tree_shap.players_on_path(forest, problem.players.of_column, problem.players.count)
+    most = problem.players_on_path
     nodes = np.ceil(most / 2)
     work = sizes / 2 * (0.05 + 0.0003 * most * (most - 1) / 2 * nodes)
     return replace(blank, kernel="path walk", arithmetic="float64", block=16, row_seconds=1e-6 * float(work.sum()))
@@ -378,7 +375,7 @@ def attribution(problem: ShapProblem, order: int, plan: KernelPlan) -> compiled_
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
     background: tuple[Floats, Floats, Floats] | None = None
     if problem.background is not None:
-        most = int(tree_shap.players_on_path(forest, problem.players.of_column, problem.players.count).max(initial=0))
+        most = int(problem.players_on_path.max(initial=0))
         background = (
             problem.background.matrix,
             problem.background.weights,

@@ -63,6 +63,13 @@ class ShapProblem:
         m = self.model
         return isinstance(m, TreeEnsemble) and bool(((m.cover == 0) & (m.left >= 0)).any())
 
+    @cached_property
+    def players_on_path(self) -> npt.NDArray[np.int32]:
+        """Most different players on a path of each tree: a walk through all nodes."""
+        m = self.model
+        assert isinstance(m, TreeEnsemble)  # noqa: S101  # other models have no paths
+        return tree_shap.players_on_path(m, self.players.of_column, self.players.count)
+
     def shape(self, order: int) -> tuple[int, ...]:
         """Axes of one row's values before its outputs."""
         count = self.players.count
