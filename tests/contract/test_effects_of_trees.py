@@ -336,7 +336,7 @@ def test_columns_with_missing_values_in_trees_of_more_than_64_leaves(name, tmp_p
             assert np.allclose(found["ice"].values, curves, **close)
             assert np.allclose(found["c-ice"].values, curves - curves[:, :1], **close)
             assert np.allclose(found["pdp"].values, mean, **close)
-            assert np.allclose(found["pdp"].std_error, np.sqrt(share @ (curves - mean) ** 2 / (n - 1)), **close)
+            assert np.allclose(found["pdp"].std_error, np.sqrt(share**2 @ (curves - mean) ** 2 * n / (n - 1)), **close)
             other, first = ice(asked), curves[:, :1]
             for kind, want in (("pdp", share @ other), ("ice", other), ("c-ice", other - first)):
                 found[kind].save(tmp_path / "curve.whybox")

@@ -282,8 +282,42 @@ def test_points_that_no_row_stands_among_are_refused_or_noted():
         with pytest.raises(OptionError, match="no row that counts has a value of x0"):
             wb.effects(lambda rows: rows[:, 0], X, features, "ale", grid={0: [90.0, 91.0], 1: [-3.0, 3.0]})
     e = wb.effects(lambda rows: rows[:, 0], X, 0, "ale", grid={0: [-5.0, 5.0, 6.0, 7.0]})[0]
-    assert any("2 of the 3 intervals" in note for note in e.evidence.notes)
-    assert not any("intervals" in note for note in wb.effects(lambda rows: rows[:, 0], X, 0, "ale")[0].evidence.notes)
+    assert any("2 of the 3 intervals (from 5.0 to 6.0, from 6.0 to 7.0)" in note for note in e.evidence.notes)
+    assert e.extras["gap_before"][1].tolist() == [False, False, True, True]
+    assert np.isinf(e.std_error).tolist() == [False, False, True, True]
+    whole = wb.effects(lambda rows: rows[:, 0], X, 0, "ale")[0]
+    assert not any("No row" in note for note in whole.evidence.notes)
+    assert "gap_before" not in whole.extras
+
+
+def test_the_error_of_an_accumulated_curve_knows_of_intervals_without_rows():
+    """Half of the rise of 5 x0 lies where no row is: the curve cannot show it, and says so at each of its points."""
+    X = sample(400)
+    X[:, 0] = np.sign(X[:, 0]) * (2.0 + np.abs(X[:, 0]))
+    edges = {0: [-5.0, -3.0, -2.0, 2.0, 3.0, 5.0]}
+    e = wb.effects(lambda rows: 5.0 * rows[:, 0], X, 0, "ale", grid=edges)[0]
+    assert e.values[3] == e.values[2]
+    assert np.isinf(e.std_error).all()
+    assert np.isinf(e.interval).all()
+    assert e.extras["gap_before"][1].tolist() == [False, False, False, True, False, False]
+    ours = wb.effects(lambda rows: 5.0 * rows[:, 0], X, 0, "ale")[0]
+    assert np.isfinite(ours.std_error).all()
+    assert np.isclose(np.ptp(ours.values), 5.0 * np.ptp(ours.grid))  # quantiles leave no interval without rows
+
+
+def test_intervals_of_few_rows_are_joined_where_the_edges_are_ours():
+    X = sample(60)
+    X[:, 1] = np.minimum(np.round(np.abs(X[:, 1]) * 2), 5.0)
+    found = wb.effects(lambda rows: rows[:, 0] * rows[:, 1], X, [0, 1], "ale")
+    for j, e in found.items():
+        x = X[:, int(j[1:])]
+        place = np.clip(np.searchsorted(e.grid, x) - 1, 0, None)
+        assert np.bincount(place).min() >= 5
+        assert e.grid[0] == x.min()
+        assert e.grid[-1] == x.max()
+        assert any("were joined to" in note for note in e.evidence.notes)
+    given = wb.effects(lambda rows: rows[:, 0] * rows[:, 1], X, 0, "ale", grid={0: np.sort(X[:, 0])})[0]
+    assert len(given.grid) == len(X)
     X[:, 1] = np.inf
     with pytest.raises(OptionError, match="'x1' has no finite value"):
         wb.effects(lambda rows: rows[:, 0], X)

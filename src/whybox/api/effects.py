@@ -34,6 +34,7 @@ def effects(  # the promise of the public surface
     max_evals: int | None = None,
     refits: Any = None,
     n_jobs: int | None = None,
+    level: float = 0.95,
 ) -> Effects: ...
 
 
@@ -72,9 +73,11 @@ def effects(
         refits: the same model fitted again on bootstrap samples of its training rows, a list of at least three: ``extras["learner_error"]`` then says how
             far training moves each curve.
         n_jobs: threads of tree ensembles, as for :func:`explain`; their number changes no bit of the result.
+        level: confidence of the intervals around what is estimated from the rows.
 
     Returns:
-        Effects, or of a list of kinds a dict of them: ``effects["age"]`` with ``grid``, ``values`` (points,) [, outputs], ``std_error``, ``off_data`` and ``at(points)``.
+        Effects, or of a list of kinds a dict of them: ``effects["age"]`` with ``grid``, ``values`` (points,) [, outputs], ``std_error``,
+        ``interval`` (lower ends, upper ends), ``off_data`` and ``at(points)``.
 
     Raises:
         WhyboxError: see whybox.errors for the tree; each message says what to do.

@@ -12,7 +12,7 @@ from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.axis_points import point_labels, with_plain_durations
 from whybox.explanation.feature_values import as_numbers
 from whybox.explanation.html import number
-from whybox.numerics.statistics import critical_value
+from whybox.numerics.statistics import confidence_interval, critical_value
 from whybox.plots.style import (
     NEGATIVE,
     NEUTRAL,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["curve"]
 
 MAX_CURVES: Final = 300  # individual curves drawn
+Band = tuple[Floats, Floats]
 HISTOGRAM_HEIGHT: Final = 0.16  # of the height of the axes, for the histogram
 _WORDS: Final = 4  # categories that stand side by side without turning
 
@@ -58,7 +59,8 @@ def curve(
     """Draw a curve with its band, the data below it, and above it how many rows each point takes off the data.
 
     Categories are bars from the curve's mean over the rows; a missing value has a place of its own. Individual curves are drawn faint, their mean
-    strong. The band is a 95 % confidence interval; dashed lines show that of the learner error, where there were refits. A surface is drawn as a heatmap.
+    strong. The band is the confidence interval; dashed lines show that of the learner error, where there were refits. An accumulated curve is broken
+    where no row tells how it moves, and dotted there. A surface is drawn as a heatmap.
 
     Args:
         e: an effect of one feature or two. color: a feature to colour individual curves by.
@@ -152,35 +154,59 @@ def _missing_place(place: npt.NDArray[Any]) -> Any:
     return known.min() - (span * 0.12 if place.dtype.kind not in "mM" else span // 8)
 
 
-def _series(e: Explanation) -> list[tuple[str, str, Floats, Floats | None]]:
-    """Return (label, colour, values, standard error) of each output."""
+def _series(e: Explanation) -> list[tuple[str, str, Floats, Band | None]]:
+    """Return (label, colour, values, ends of the intervals) of each output."""
+    band = e.interval
+    if band is None and e.std_error is not None:  # of a file that was saved without intervals
+        band = confidence_interval(e.values, e.std_error)
     if "output" not in e.dims:
-        return [("", NEGATIVE, e.values, e.std_error)]
+        return [("", NEGATIVE, e.values, band)]
     colors, names = palette(e.shape[-1]), distinct(e.output_names)
     return [
-        (names[o], colors[k], e.values[..., k], None if e.std_error is None else e.std_error[..., k])
+        (names[o], colors[k], e.values[..., k], None if band is None else (band[0][..., k], band[1][..., k]))
         for k, o in enumerate(e.output_names)
     ]
+
+
+def _reach(values: Floats, band: Band) -> Floats:
+    """How far intervals reach below and above their values, as error bars want it; nothing where they have no end."""
+    return np.stack([np.where(np.isfinite(end), np.abs(end - values), np.nan) for end in band])
 
 
 def _lines(ax: Axes, e: Explanation, place: npt.NDArray[Any]) -> None:
     known = _known(place)
     learner = e.extras["learner_error"][1].reshape(len(place), -1) if "learner_error" in e.extras else None
-    for k, (label, color, values, error) in enumerate(_series(e)):
+    gap = e.extras["gap_before"][1] if "gap_before" in e.extras else np.zeros(len(place), dtype=bool)
+    for k, (label, color, values, band) in enumerate(_series(e)):
         if learner is not None:
             wide = critical_value() * learner[:, k]
             for side in (values - wide, values + wide):
                 ax.plot(place[known], side[known], color=color, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2)
-        ax.plot(place[known], values[known], color=color, linewidth=1.8, label=label or None, zorder=3)
+        _line(ax, place[known], values[known], gap[known], color=color, label=label or None)
         if known.sum() == 1:
             ax.plot(place[known], values[known], "o", color=color, zorder=3)
-        if error is not None:
-            low, high = values - critical_value() * error, values + critical_value() * error
-            ax.fill_between(place[known], low[known], high[known], color=color, alpha=0.18, linewidth=0, zorder=2)
+        if band is not None:
+            low, high = (np.where(np.isfinite(end), end, np.nan)[known] for end in band)
+            ax.fill_between(place[known], low, high, color=color, alpha=0.18, linewidth=0, zorder=2)
         if not known.all():
             at = _missing_place(place)
-            bar = None if error is None else critical_value() * error[~known]
+            bar = None if band is None else _reach(values, band)[:, ~known]
             ax.errorbar([at], values[~known], yerr=bar, fmt="o", color=color, markersize=5, elinewidth=1.4, zorder=3)
+
+
+def _line(
+    ax: Axes, x: npt.NDArray[Any], values: Floats, gap: npt.NDArray[np.bool_], *, color: str, label: str | None
+) -> None:
+    """Draw a line, broken where the step before a point is not known: there it is dashed and faint."""
+    starts = [0, *np.flatnonzero(gap).tolist()]
+    for start, stop in zip(starts, [*starts[1:], len(x)], strict=True):
+        piece = slice(start, stop)
+        ax.plot(x[piece], values[piece], color=color, linewidth=1.8, label=label if not start else None, zorder=3)
+        if stop - start == 1 and len(x) > 1:
+            ax.plot(x[piece], values[piece], ".", color=color, zorder=3)
+        if start:
+            ends = slice(start - 1, start + 1)
+            ax.plot(x[ends], values[ends], color=color, linewidth=1.2, alpha=0.6, linestyle=(0, (1, 2)), zorder=3)
 
 
 def _bars(ax: Axes, e: Explanation, place: npt.NDArray[Any]) -> None:
@@ -188,18 +214,21 @@ def _bars(ax: Axes, e: Explanation, place: npt.NDArray[Any]) -> None:
     width = 0.72 / len(series)
     share = e.extras["share"][1] if "share" in e.extras else np.ones(len(place))
     share = share / max(float(share.sum()), 1e-300)
-    for k, (label, color, values, error) in enumerate(series):
+    for k, (label, color, values, band) in enumerate(series):
         x = place + (k - (len(series) - 1) / 2) * width
         middle = float(np.nansum(share * np.nan_to_num(values)))
         shades: Any = color if len(series) > 1 else np.where(values >= middle, POSITIVE, NEGATIVE).tolist()
         ax.bar(x, values - middle, bottom=middle, width=0.92 * width, color=shades, label=label or None, zorder=2)
-        if error is not None:
+        if band is not None:
             ax.errorbar(
-                x, values, yerr=critical_value() * error, fmt="none", ecolor=ink(), elinewidth=1.0, capsize=2, zorder=3
+                x, values, yerr=_reach(values, band), fmt="none", ecolor=ink(), elinewidth=1.0, capsize=2, zorder=3
             )
         ax.axhline(middle, color=color if len(series) > 1 else muted(0.6), linewidth=0.8, zorder=1)
-    low = min(float(np.nanmin(v - (0 if s is None else critical_value() * np.nan_to_num(s)))) for _, _, v, s in series)
-    high = max(float(np.nanmax(v + (0 if s is None else critical_value() * np.nan_to_num(s)))) for _, _, v, s in series)
+    below, above = (
+        [v if band is None else v + sign * np.nan_to_num(_reach(v, band)[side]) for _, _, v, band in series]
+        for side, sign in ((0, -1), (1, 1))
+    )
+    low, high = float(np.nanmin(below)), float(np.nanmax(above))
     room = max(high - low, 1e-12)
     ax.set_ylim(low - 0.08 * room, high + 0.08 * room)
 

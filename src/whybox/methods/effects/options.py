@@ -13,6 +13,7 @@ from whybox.errors import Argument, OptionError
 from whybox.methods.common.options import check_max_evals, option
 from whybox.methods.effects.learner_error import check_refits
 from whybox.methods.registry import find
+from whybox.numerics.statistics import critical_value
 
 __all__ = ["JACKKNIFE_GROUPS", "EffectsOptions", "InteractionsOptions", "PredictionOptions", "RegionsOptions"]
 
@@ -34,8 +35,10 @@ class PredictionOptions:
     response_method: str | None = option(None, "method of the estimator to evaluate instead of reading it")
     max_evals: int | None = option(None, "most predictions of single rows")
     n_jobs: int | None = option(None, "threads of tree ensembles")
+    level: float = option(0.95, "confidence of the intervals around what is estimated from the rows")
 
     def __post_init__(self) -> None:
+        critical_value(self.level)
         object.__setattr__(self, "max_evals", check_max_evals(self.max_evals))
         object.__setattr__(self, "n_jobs", check_jobs(self.n_jobs))
 
