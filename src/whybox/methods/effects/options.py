@@ -15,9 +15,9 @@ from whybox.methods.effects.learner_error import check_refits
 from whybox.methods.registry import find
 from whybox.numerics.statistics import critical_value
 
-__all__ = ["JACKKNIFE_GROUPS", "EffectsOptions", "InteractionsOptions", "PredictionOptions", "RegionsOptions"]
+__all__ = ["EffectsOptions", "InteractionsOptions", "PredictionOptions", "RegionsOptions"]
 
-JACKKNIFE_GROUPS: Final = 10  # of rows, each left out in turn
+MIN_SAMPLE: Final = 20  # rows
 MAX_DEPTH: Final = 4  # splits one below the other
 
 
@@ -69,7 +69,7 @@ class InteractionsOptions(PredictionOptions):
         super().__post_init__()
         object.__setattr__(self, "seed", check_whole_number("seed", self.seed, None))
         if self.sample is not None:
-            object.__setattr__(self, "sample", check_whole_number("sample", self.sample, 2 * JACKKNIFE_GROUPS))
+            object.__setattr__(self, "sample", check_whole_number("sample", self.sample, MIN_SAMPLE))
 
 
 @final
