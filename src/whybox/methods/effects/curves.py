@@ -249,9 +249,11 @@ def grid_share(rows: WeightedRows, grid: Grid) -> Floats:
 def with_off_data(rows: WeightedRows, curves: list[Curve]) -> list[Curve]:
     """Return the curves, those of a single feature with the off-data share at each point."""
     share = OffDataShare(rows)
-    return [
-        replace(c, off_data=share(c.grid.features[0], c.grid.points[0], c.grid.point_of_row))
-        if len(c.grid.features) == 1
-        else c
-        for c in curves
-    ]
+
+    def with_share(c: Curve) -> Curve:
+        if len(c.grid.features) != 1:
+            return c
+        found, error = share(c.grid.features[0], c.grid.points[0], c.grid.point_of_row)
+        return replace(c, off_data=found, extras={**c.extras, "off_data_std_error": (("point",), error)})
+
+    return [with_share(c) for c in curves]
