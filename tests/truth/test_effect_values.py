@@ -168,7 +168,7 @@ def test_intervals_cover(kind, weighted):
     if kind == "pdp":
         truth = np.ones(3)  # E[g b + b^2] = 1 for a standard normal b
     else:
-        population = wb.effects(function, sample(400_000, seed=0), 0, kind, grid={0: points})[0]
+        population = wb.effects(function, sample(100_000, seed=0), 0, kind, grid={0: points})[0]
         truth = population.values
         assert (population.std_error < 0.1 * np.median(errors, axis=0)).all()
     low, high = np.array(ends).swapaxes(0, 1)

@@ -31,6 +31,7 @@ __all__ = ["OffDataShare"]
 ROWS_CHANGED: Final = 400  # rows that are changed
 MAX_NEIGHBOURS: Final = 100  # rows near a point
 MIN_NEIGHBOURS: Final = 20
+MIN_HALVED: Final = 8  # neighbours, of whom either half tells how far they usually are
 MAX_PARTNERS: Final = 3
 MAX_SPARSE_COLUMNS: Final = 500  # of a sparse matrix, columns among which partners are looked for
 USUAL_SHARE: Final = 0.95
@@ -135,7 +136,7 @@ def _evenly(rows: Ints) -> Ints:
 def _far(changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows: Ints) -> npt.NDArray[np.bool_]:
     """Return whether each changed row is farther from its nearest neighbour than neighbours usually are, (1 + halves, changed rows).
 
-    First of all neighbours, then of each half of them. A row is no neighbour of its own.
+    First of all neighbours, then of each half of them where they are enough. A row is no neighbour of its own.
     """
     quarter = np.random.default_rng(0).permutation(len(neighbours)) % 4
     between = _distances(neighbours, neighbours)
@@ -145,8 +146,9 @@ def _far(changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows
     own, nearest = (
         np.stack([d[:, quarter == q].min(axis=1, initial=np.inf) for q in range(4)]) for d in (between, distances)
     )
-    out = np.empty((1 + len(HALVES), len(changed)), dtype=bool)
-    for h, some in enumerate((range(4), *HALVES)):
+    halves = HALVES if len(neighbours) >= MIN_HALVED else ()
+    out = np.empty((1 + len(halves), len(changed)), dtype=bool)
+    for h, some in enumerate((range(4), *halves)):
         among = np.isin(quarter, some)
         usual = np.quantile(own[list(some)].min(axis=0)[among], USUAL_SHARE, method="higher")
         out[h] = nearest[list(some)].min(axis=0) > usual + 1e-12
@@ -154,8 +156,10 @@ def _far(changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows
 
 
 def _share(off: npt.NDArray[np.bool_], weights: Floats) -> tuple[float, float]:
-    """Return the share of changed rows that are off the data, and its standard error."""
+    """Return the share of changed rows that are off the data, and its standard error; NaN where too few neighbours could be halved."""
     shares = off @ weights
+    if len(shares) == 1:
+        return float(shares[0]), float("nan")
     of_rows = float((weights**2 * (off[0] - shares[0]) ** 2).sum())
     of_neighbours = float((((shares[1::2] - shares[2::2]) / 2.0) ** 2).mean())
     return float(shares[0]), float(np.sqrt(of_rows + of_neighbours))
