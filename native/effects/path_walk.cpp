@@ -4,44 +4,44 @@
 
 namespace whybox {
 
-Ways::Ways(const CurvePlan& plan) : plan_(plan), grid_(plan.grid), now_(grid_.players()) {
+PathWalk::PathWalk(const CurvePlan& plan) : plan_(plan), grid_(plan.grid), points_on_path_(grid_.players()) {
     for (std::size_t j = 0; j < grid_.players(); ++j) {  // the stack begins with every player's whole grid
         stack_.push_back({0, static_cast<std::uint32_t>(grid_.points(j))});
-        now_[j] = {static_cast<std::uint32_t>(j), 1};
+        points_on_path_[j] = {static_cast<std::uint32_t>(j), 1};
     }
 }
 
-void Ways::tree(std::size_t t, const double* x, double* own, double* steps) {
+void PathWalk::tree(std::size_t t, const double* x, double* predictions, double* differences) {
     root_ = grid_.e.root(t);
     weight_ = grid_.e.tree_weight[t];
     first_output_ = static_cast<std::size_t>(grid_.e.first_output(t));
-    turns_.clear();
-    asked_.clear();
+    branches_.clear();
+    restricted_players_.clear();
     std::int32_t id = 0;
     while (root_[id].left >= 0) {
         const Node& n = root_[id];
         const bool left = goes_left(grid_.e, n, x[n.feature]);
         if (const int j = grid_.player(n); j >= 0) {
-            const auto [begin, count] = now_[static_cast<std::size_t>(j)];
+            const auto [begin, count] = points_on_path_[static_cast<std::size_t>(j)];
             auto at = static_cast<std::uint32_t>(stack_.size());
-            if (const auto many = grid_.side(n, !left, begin, count, stack_)) {
-                turns_.push_back({left ? n.right : n.left, j, at, many});
+            if (const auto n_ranges = grid_.append_side(n, !left, begin, count, stack_)) {
+                branches_.push_back({left ? n.right : n.left, j, at, n_ranges});
                 at = static_cast<std::uint32_t>(stack_.size());
-                now_[static_cast<std::size_t>(j)] = {at, grid_.side(n, left, begin, count, stack_)};
-                asked_.push_back(j);
+                points_on_path_[static_cast<std::size_t>(j)] = {at, grid_.append_side(n, left, begin, count, stack_)};
+                restricted_players_.push_back(j);
             }
         }
         id = left ? n.left : n.right;
     }
-    own_ = grid_.e.values(root_[id]);
-    for (std::size_t c = 0; c < static_cast<std::size_t>(grid_.e.width); ++c) own[(first_output_ + c) * kBeside] += weight_ * own_[c];
-    for (const Turn& turn : turns_) astray(turn.child, static_cast<std::size_t>(turn.player), turn.begin, turn.count, x, steps);
-    for (const auto j : asked_) now_[static_cast<std::size_t>(j)] = {static_cast<std::uint32_t>(j), 1};
+    own_leaf_ = grid_.e.values_of(root_[id]);
+    for (std::size_t c = 0; c < static_cast<std::size_t>(grid_.e.leaf_width); ++c) predictions[(first_output_ + c) * kGroupRows] += weight_ * own_leaf_[c];
+    for (const Branch& branch : branches_) follow_branch(branch.child, static_cast<std::size_t>(branch.player), branch.begin, branch.count, x, differences);
+    for (const auto j : restricted_players_) points_on_path_[static_cast<std::size_t>(j)] = {static_cast<std::uint32_t>(j), 1};
     stack_.resize(grid_.players());
 }
 
-// Where only this player, set to these points, can have led: the other players follow the row.
-void Ways::astray(std::int32_t id, std::size_t player, std::uint32_t begin, std::uint32_t count, const double* x, double* steps) {
+// From a node reached by the row with this player set to these points: the other players follow the row.
+void PathWalk::follow_branch(std::int32_t id, std::size_t player, std::uint32_t begin, std::uint32_t count, const double* x, double* differences) {
     while (root_[id].left >= 0) {
         const Node& n = root_[id];
         if (grid_.player(n) != static_cast<int>(player)) {
@@ -49,20 +49,20 @@ void Ways::astray(std::int32_t id, std::size_t player, std::uint32_t begin, std:
             continue;
         }
         const auto at = static_cast<std::uint32_t>(stack_.size());
-        if (const auto many = grid_.side(n, true, begin, count, stack_)) astray(n.left, player, at, many, x, steps);
+        if (const auto n_ranges = grid_.append_side(n, true, begin, count, stack_)) follow_branch(n.left, player, at, n_ranges, x, differences);
         stack_.resize(at);
-        const auto rest = grid_.side(n, false, begin, count, stack_);
+        const auto rest = grid_.append_side(n, false, begin, count, stack_);
         if (!rest) return;
         begin = at, count = rest, id = n.right;
     }
     const auto outputs = static_cast<std::size_t>(grid_.e.outputs());
-    const double* v = grid_.e.values(root_[id]);
-    for (std::size_t c = 0; c < static_cast<std::size_t>(grid_.e.width); ++c) {
-        const double by = weight_ * (v[c] - own_[c]);
-        double* to = steps + (plan_.slot(player) * outputs + first_output_ + c) * kBeside;
+    const double* v = grid_.e.values_of(root_[id]);
+    for (std::size_t c = 0; c < static_cast<std::size_t>(grid_.e.leaf_width); ++c) {
+        const double difference = weight_ * (v[c] - own_leaf_[c]);
+        double* first = differences + (plan_.slot(player) * outputs + first_output_ + c) * kGroupRows;
         for (std::uint32_t r = begin; r < begin + count; ++r) {
-            to[stack_[r].from * outputs * kBeside] += by;
-            to[stack_[r].to * outputs * kBeside] -= by;
+            first[stack_[r].from * outputs * kGroupRows] += difference;
+            first[stack_[r].to * outputs * kGroupRows] -= difference;
         }
     }
 }

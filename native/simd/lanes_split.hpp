@@ -1,47 +1,47 @@
-// What every lane kernel begins with: comparing a block of rows at a tree's splits.
+// Comparing a block of rows at a tree's splits: the first step of every lane kernel.
 #pragma once
 
 #include "simd/operations.hpp"
 
 namespace whybox::WHYBOX_ISA {
 
-constexpr int kGroups = 4;  // vectors side by side: enough independent work to hide the latency of one
+constexpr int kVectors = 4;  // vectors side by side: enough independent work to hide the latency of one
 
 template <class T, class C>
-struct Asker {
+struct SplitTester {
     using V = Lanes<T>;
     using M = typename V::M;
-    static constexpr int kRows = kGroups * V::width;
-    struct Met { M m[kGroups]; };
+    static constexpr int kRows = kVectors * V::width;
+    struct PlayerMask { M m[kVectors]; };
 
-    Desk<T, C>& d;
+    LaneBlock<T, C>& block;
     std::int64_t first_node;
 
-    template <int kind, class Use>
-    void compare(const Split& s, const Use& use) const {
-        const C* x = d.columns + static_cast<std::int64_t>(s.feature) * kRows;
+    template <int kind, class Visit>
+    void compare(const Split& s, const Visit& visit) const {
+        const C* x = block.columns + static_cast<std::int64_t>(s.feature) * kRows;
         const C t = static_cast<C>(s.threshold);
-        for (int g = 0; g < kGroups; ++g) use(g, V::template less<kind>(x + g * V::width, t));
+        for (int g = 0; g < kVectors; ++g) visit(g, V::template less<kind>(x + g * V::width, t));
     }
 
-    // Calls use(group, lanes that go left).
-    template <class Use>
-    void ask(const Split& s, const Use& use) const {
+    // Calls visit(vector, lanes that go left).
+    template <class Visit>
+    void test(const Split& s, const Visit& visit) const {
         switch (s.kind) {
-            case kLess: return compare<kLess>(s, use);
-            case kLessOrNan: return compare<kLessOrNan>(s, use);
-            case kNotAbove: return compare<kNotAbove>(s, use);
-            case kNotAboveOrNan: return compare<kNotAboveOrNan>(s, use);
+            case kLess: return compare<kLess>(s, visit);
+            case kLessOrNan: return compare<kLessOrNan>(s, visit);
+            case kNotAbove: return compare<kNotAbove>(s, visit);
+            case kNotAboveOrNan: return compare<kNotAboveOrNan>(s, visit);
             default: break;
         }
-        for (int g = 0; g < kGroups; ++g) {
+        for (int g = 0; g < kVectors; ++g) {
             std::uint32_t bits = 0;
             for (int l = 0; l < V::width; ++l) {
                 const int row = g * V::width + l;
-                const double x = d.rows[(row < d.last ? row : d.last) * d.stride + s.feature];
-                bits |= static_cast<std::uint32_t>(d.goes_left(d.ensemble, first_node + s.node, x)) << l;
+                const double x = block.rows[(row < block.last ? row : block.last) * block.stride + s.feature];
+                bits |= static_cast<std::uint32_t>(block.goes_left(block.ensemble, first_node + s.node, x)) << l;
             }
-            use(g, V::from_bits(bits));
+            visit(g, V::from_bits(bits));
         }
     }
 };
