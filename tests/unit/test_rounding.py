@@ -61,9 +61,9 @@ def test_features_that_are_never_read_do_not_interact(make, seed, monkeypatch):
     adapted = as_model(model)
     silent = np.setdiff1d(np.arange(5), adapted.columns_read)
     asked = []
-    surfaces = effects._surfaces
+    surfaces = effects._compute_surfaces
     monkeypatch.setattr(
-        effects, "_surfaces", lambda e, levels, pairs, *a: asked.extend(pairs) or surfaces(e, levels, pairs, *a)
+        effects, "_compute_surfaces", lambda e, levels, pairs, *a: asked.extend(pairs) or surfaces(e, levels, pairs, *a)
     )
     found = wb.interactions(model, X)
     for table in (found.values, h_squared(found)):
