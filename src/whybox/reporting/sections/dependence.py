@@ -17,6 +17,7 @@ from whybox.plots.scatter import scatter
 from whybox.plots.style import value_text
 from whybox.reporting.facts import ReportData
 from whybox.reporting.page import table
+from whybox.reporting.section import Section
 from whybox.reporting.sections.attributions import left_out
 from whybox.reporting.svg import figure
 
@@ -47,6 +48,9 @@ def dependence_section(f: ReportData) -> str:
             else f"{heading}<p class=faint>No single column has attributions that vary.</p>"
         )
     return "".join(out) + left_out(f)
+
+
+SECTION: Final = Section("dependence", "What each value contributed", 60, dependence_section)
 
 
 def _dependence(e: Explanation, name: str) -> str:

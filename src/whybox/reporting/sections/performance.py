@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from whybox.explanation.html import number
 from whybox.reporting.facts import MAX_CLASS_COLUMNS, ReportData
 from whybox.reporting.page import table
 from whybox.reporting.performance import Performance
+from whybox.reporting.section import Section
 from whybox.reporting.svg import figure
 
 __all__ = ["performance_section"]
@@ -27,6 +28,9 @@ def performance_section(f: ReportData) -> str | None:
     note = f"<p class=faint>Measured on the {len(p.truth):,} rows of this report against {against}. If the model was trained on these rows, the scores flatter it.</p>"
     picture = _fit(p) if p.task == "regression" else _confusion(p)
     return f"<div class=cards>{cards}</div>{note}{picture}<details><summary>What the scores mean</summary>{meaning}</details>"
+
+
+SECTION: Final = Section("performance", "How well it does", 20, performance_section)
 
 
 def _fit(p: Performance) -> str:
