@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, final
 
 import numpy as np
@@ -216,7 +216,12 @@ def resolve_effects(
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table, check=check, known=known)
     box = isinstance(adapted, BlackBox)
-    repeats = RepeatCheck(prediction_function(adapted, selection), table, black_box=box)
+    repeats = RepeatCheck(
+        prediction_function(adapted, selection),
+        table,
+        black_box=box,
+        compare=None if box else partial(_compare_again, adapted),
+    )
     shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
     calls = shown_rows + repeats.count if box else calls
     return EffectsProblem(
@@ -233,6 +238,11 @@ def resolve_effects(
         checked=calls,
         shown=shown_rows,
     )
+
+
+def _compare_again(model: Model, rows: Table) -> None:
+    """Compare our reading of rows with the model's own predict, as it is now."""
+    compare_with_own_predict(model, rows, model.inputs.matrix(rows), rows="the rows of the curve", row="row")
 
 
 def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...]:
