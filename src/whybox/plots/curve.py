@@ -17,21 +17,21 @@ from whybox.plots.style import (
     NEGATIVE,
     NEUTRAL,
     POSITIVE,
-    about,
-    axes,
-    caution,
+    add_caution,
+    add_note,
+    axes_or_new,
     colormap,
-    distinct,
-    ink,
-    muted,
+    distinct_labels,
+    faint_text_color,
     one_output,
+    output_suffix,
     palette,
-    remark,
-    scaled,
-    short,
-    thousands,
-    tidy,
-    unit,
+    scale_to_percentiles,
+    shorten_label,
+    style_axes,
+    text_color,
+    thousands_formatter,
+    unit_label,
 )
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ def curve(
 
         drawn = surface(e, ax=ax, title=title)
         if legend:
-            caution(drawn, e)
+            add_caution(drawn, e)
         return drawn
     name = next(iter(e.players))
-    ax = axes(ax, 5.6, 3.7)
+    ax = axes_or_new(ax, 5.6, 3.7)
     positions, ticks = _axis_positions(e.coords["point"])
     if "row" in e.dims:
         _draw_individual_curves(ax, e, positions, color, legend=legend)
@@ -92,9 +92,9 @@ def curve(
     else:
         _draw_lines(ax, e, positions)
     ax.set_ylabel(_value_label(e))
-    ax.set_xlabel(short(name, 60))
-    ax.set_title(title if title is not None else f"{short(name, 40)}{about(e)}", loc="left", pad=9)
-    tidy(ax, grid="y" if ticks is not None else "both")
+    ax.set_xlabel(shorten_label(name, 60))
+    ax.set_title(title if title is not None else f"{shorten_label(name, 40)}{output_suffix(e)}", loc="left", pad=9)
+    style_axes(ax, grid="y" if ticks is not None else "both")
     if ticks is not None:
         _category_axis(ax, positions, ticks)
     else:
@@ -104,7 +104,7 @@ def curve(
     if "output" in e.dims and legend:
         ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
     if legend:
-        caution(ax, e)
+        add_caution(ax, e)
     return ax
 
 
@@ -122,7 +122,7 @@ def _check_drawable(e: Explanation) -> None:
 def _value_label(e: Explanation) -> str:
     """What the height of the curve is, short enough for an axis."""
     quantity = e.evidence.quantity
-    return f"{quantity}\n({unit(e)})" if e.named_units else quantity
+    return f"{quantity}\n({unit_label(e)})" if e.named_units else quantity
 
 
 def _axis_positions(points: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], list[str] | None]:
@@ -156,7 +156,7 @@ def _output_series(e: Explanation) -> list[tuple[str, str, Floats, Floats | None
     """Return (label, colour, values, standard error) of each output."""
     if "output" not in e.dims:
         return [("", NEGATIVE, e.values, e.std_error)]
-    colors, names = palette(e.shape[-1]), distinct(e.output_names)
+    colors, names = palette(e.shape[-1]), distinct_labels(e.output_names)
     return [
         (names[o], colors[k], e.values[..., k], None if e.std_error is None else e.std_error[..., k])
         for k, o in enumerate(e.output_names)
@@ -204,9 +204,16 @@ def _draw_bars(ax: Axes, e: Explanation, positions: npt.NDArray[Any]) -> None:
         ax.bar(x, values - center, bottom=center, width=0.92 * width, color=bar_colors, label=label or None, zorder=2)
         if error is not None:
             ax.errorbar(
-                x, values, yerr=critical_value() * error, fmt="none", ecolor=ink(), elinewidth=1.0, capsize=2, zorder=3
+                x,
+                values,
+                yerr=critical_value() * error,
+                fmt="none",
+                ecolor=text_color(),
+                elinewidth=1.0,
+                capsize=2,
+                zorder=3,
             )
-        ax.axhline(center, color=color if len(series) > 1 else muted(0.6), linewidth=0.8, zorder=1)
+        ax.axhline(center, color=color if len(series) > 1 else faint_text_color(0.6), linewidth=0.8, zorder=1)
     low = min(float(np.nanmin(v - (0 if s is None else critical_value() * np.nan_to_num(s)))) for _, _, v, s in series)
     high = max(float(np.nanmax(v + (0 if s is None else critical_value() * np.nan_to_num(s)))) for _, _, v, s in series)
     value_range = max(high - low, 1e-12)
@@ -231,17 +238,17 @@ def _draw_individual_curves(ax: Axes, e: Explanation, positions: npt.NDArray[Any
     ax.add_collection(LineCollection(segments, colors=colors, linewidths=0.7, alpha=opacity, rasterized=True, zorder=2))
     weights = e.extras["weight"][1] if "weight" in e.extras else np.full(n, 1.0 / n)
     mean = (weights / weights.sum()) @ e.values
-    ax.plot(positions[known], mean[known], color=ink(), linewidth=2.0, zorder=3, label="mean")
+    ax.plot(positions[known], mean[known], color=text_color(), linewidth=2.0, zorder=3, label="mean")
     if not known.all():
         missing_at = _missing_position(positions)
         points = e.values[rows][:, ~known].ravel()
         ax.scatter(
             [missing_at] * len(points), points, s=7, c=colors, alpha=opacity, linewidths=0, rasterized=True, zorder=2
         )
-        ax.plot([missing_at], mean[~known], "o", color=ink(), markersize=5, zorder=3)
+        ax.plot([missing_at], mean[~known], "o", color=text_color(), markersize=5, zorder=3)
     ax.autoscale_view()
     if n > len(rows) and legend:
-        remark(ax, f"{len(rows)} of {n:,} rows drawn", below=True)
+        add_note(ax, f"{len(rows)} of {n:,} rows drawn", below=True)
     if legend_of_colors is not None and legend:
         _color_bar(ax, *legend_of_colors)
 
@@ -261,7 +268,7 @@ def _line_colors(e: Explanation, color: Any, rows: npt.NDArray[np.int64]) -> tup
         numbers = as_numbers(values) if column.kind == "datetime" else values.astype(np.float64)
         known = numbers[np.isfinite(numbers)]
         value_range = tuple(np.percentile(known, [5, 95])) if len(known) else (0.0, 0.0)
-        return colormap()(np.ma.masked_invalid(np.asarray(scaled(numbers), dtype=np.float64))), (
+        return colormap()(np.ma.masked_invalid(np.asarray(scale_to_percentiles(numbers), dtype=np.float64))), (
             names[int(index)],
             value_range,
         )
@@ -276,9 +283,9 @@ def _color_bar(ax: Axes, name: str, legend_values: Any) -> None:
     if isinstance(legend_values, dict):
         from matplotlib.lines import Line2D
 
-        handles = [Line2D([], [], color=c, label=short(v, 18)) for v, c in legend_values.items()]
+        handles = [Line2D([], [], color=c, label=shorten_label(v, 18)) for v, c in legend_values.items()]
         ax.legend(
-            handles=handles, title=short(name, 24), frameon=False, fontsize="small", title_fontsize="small",
+            handles=handles, title=shorten_label(name, 24), frameon=False, fontsize="small", title_fontsize="small",
             loc="upper left", bbox_to_anchor=(1.0, 1.0),
         )  # fmt: skip
         return
@@ -286,13 +293,13 @@ def _color_bar(ax: Axes, name: str, legend_values: Any) -> None:
 
     bar = ax.figure.colorbar(ScalarMappable(cmap=colormap()), ax=ax, aspect=40, pad=0.01, ticks=[0, 1])
     bar.ax.set_yticklabels([number(float(v), 3) for v in legend_values])
-    bar.set_label(short(name, 30), color=ink(), fontsize="small")
+    bar.set_label(shorten_label(name, 30), color=text_color(), fontsize="small")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
 
 
 def _category_axis(ax: Axes, positions: npt.NDArray[Any], ticks: list[str]) -> None:
-    names = [distinct(tuple(dict.fromkeys(ticks)), 16)[t] for t in ticks]
+    names = [distinct_labels(tuple(dict.fromkeys(ticks)), 16)[t] for t in ticks]
     is_rotated = len(names) > _MAX_UPRIGHT_LABELS or sum(map(len, names)) > 44
     step = max(1, len(names) // 30)  # of very many categories every so many are named
     ax.set_xticks(
@@ -313,7 +320,7 @@ def _number_axis(ax: Axes, e: Explanation, positions: npt.NDArray[Any]) -> None:
         return
     missing_at, low, high = _missing_position(positions), positions[known].min(), positions[known].max()
     half_width = (low - missing_at) * 0.4 if positions.dtype.kind not in "mM" else (low - missing_at) // 3
-    ax.axvspan(missing_at - half_width, missing_at + half_width, color=muted(0.1), linewidth=0, zorder=0)
+    ax.axvspan(missing_at - half_width, missing_at + half_width, color=faint_text_color(0.1), linewidth=0, zorder=0)
     if positions.dtype.kind in "mM":
         ax.annotate(
             "missing",
@@ -328,7 +335,7 @@ def _number_axis(ax: Axes, e: Explanation, positions: npt.NDArray[Any]) -> None:
         return
     span = high - low
     ticks = [t for t in ax.get_xticks() if low + 0.06 * span <= t <= high + 0.02 * span]
-    formatter = thousands()
+    formatter = thousands_formatter()
     formatter.set_axis(ax.xaxis)
     ax.set_xticks([missing_at, *ticks], ["missing", *formatter.format_ticks(ticks)])
     ax.set_xlim(missing_at - 1.5 * half_width, high + 0.03 * span)
@@ -345,7 +352,7 @@ def _draw_histogram(ax: Axes, e: Explanation, positions: npt.NDArray[Any], *, ba
             positions,
             HISTOGRAM_HEIGHT * share / max(float(share.max()), 1e-12),
             width=0.72,
-            color=muted(0.25),
+            color=faint_text_color(0.25),
             transform=along_bottom,
             zorder=0,
         )
@@ -353,7 +360,15 @@ def _draw_histogram(ax: Axes, e: Explanation, positions: npt.NDArray[Any], *, ba
         masses, edges = e.extras["histogram"][1], e.extras["histogram_edges"][1]
         x = edges.astype(np.int64).astype("datetime64[us]") if positions.dtype.kind == "M" else edges
         heights = HISTOGRAM_HEIGHT * masses / max(float(masses.max()), 1e-12)
-        ax.bar(x[:-1], heights, width=np.diff(x), align="edge", color=muted(0.25), transform=along_bottom, zorder=0)
+        ax.bar(
+            x[:-1],
+            heights,
+            width=np.diff(x),
+            align="edge",
+            color=faint_text_color(0.25),
+            transform=along_bottom,
+            zorder=0,
+        )
         known = _is_known(positions)
         if not known.all() and "share" in e.extras and positions.dtype.kind != "M":
             missing_at, span = (
@@ -365,7 +380,7 @@ def _draw_histogram(ax: Axes, e: Explanation, positions: npt.NDArray[Any], *, ba
                 [missing_at],
                 [HISTOGRAM_HEIGHT * float(share[~known].sum())],
                 width=0.04 * span,
-                color=muted(0.25),
+                color=faint_text_color(0.25),
                 transform=along_bottom,
                 zorder=0,
             )
@@ -398,4 +413,4 @@ def _draw_off_data_strip(ax: Axes, e: Explanation, positions: npt.NDArray[Any], 
                 zorder=4,
             )
     if explain and np.nanmax(off_data, initial=0.0) > 0.1:
-        remark(ax, f"red: off the data, up to {100 * float(np.nanmax(off_data)):.0f} % of rows")
+        add_note(ax, f"red: off the data, up to {100 * float(np.nanmax(off_data)):.0f} % of rows")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats, is_missing
 from whybox.errors import ModelMismatchError, OptionError, WhyboxError
-from whybox.explanation.curve_functions import TOO_MANY, Axis, SavedCurve, Steps, UnavailableCurve, listed
+from whybox.explanation.curve_functions import TOO_MANY, Axis, SavedCurve, Steps, UnavailableCurve, as_plain_list
 from whybox.kernels.value_intervals import interval_edges, interval_index
 from whybox.methods.common.columns import Feature
 from whybox.methods.effects.grid import Grid, product
@@ -55,8 +55,8 @@ class CurveAt:
     def _grid(self, points: Any) -> tuple[Grid, npt.NDArray[np.int64]]:
         table, features = self.problem.rows.table, self.grid.features
         if len(features) == 1:
-            return placed(table, features[0], listed(points))
-        pairs = [listed(p) for p in listed(points)]
+            return placed(table, features[0], as_plain_list(points))
+        pairs = [as_plain_list(p) for p in as_plain_list(points)]
         if any(len(p) != 2 for p in pairs):
             raise OptionError("a surface is evaluated at pairs of values: [(a, b), ...].")
         sides = [[p[i] for p in pairs] for i in (0, 1)]

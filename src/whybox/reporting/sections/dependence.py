@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.feature_values import as_numbers, feature_values, partner, shown_values
+from whybox.explanation.feature_values import as_numbers, feature_values, shown_values, strongest_partner
 from whybox.explanation.html import number
 from whybox.explanation.negligible import negligible
 from whybox.plots.scatter import scatter
@@ -57,7 +57,7 @@ def _dependence(e: Explanation, name: str) -> str:
     values = shown_values(e, name)
     assert values is not None  # noqa: S101  # the caller picked features with values
     y = e.values[:, e.feature_names.index(name)]
-    other = partner(e, name)
+    other = strongest_partner(e, name)
     return figure(
         lambda: scatter(e, name, color=other),
         title=f"Dependence on {name}",

@@ -41,16 +41,16 @@ def _fit(p: Performance) -> str:
     )
 
     def draw() -> Any:
-        from whybox.plots.style import NEGATIVE, axes, muted, tidy
+        from whybox.plots.style import NEGATIVE, axes_or_new, faint_text_color, style_axes
 
-        ax = axes(None, 4.6, 4.2)
+        ax = axes_or_new(None, 4.6, 4.2)
         ax.scatter(p.predicted[rows], p.truth[rows], s=11, color=NEGATIVE, linewidths=0, alpha=0.9, rasterized=True)
         low, high = float(min(p.truth.min(), p.predicted.min())), float(max(p.truth.max(), p.predicted.max()))
-        ax.plot([low, high], [low, high], color=muted(0.6), linewidth=0.9, linestyle=(0, (4, 3)))
+        ax.plot([low, high], [low, high], color=faint_text_color(0.6), linewidth=0.9, linestyle=(0, (4, 3)))
         ax.set_xlabel("predicted")
         ax.set_ylabel("true")
         ax.set_title("Prediction and truth", loc="left")
-        tidy(ax, grid="both")
+        style_axes(ax, grid="both")
         return ax
 
     cuts = np.quantile(p.predicted, np.linspace(0, 1, 11))
