@@ -63,7 +63,8 @@ def effects(
             have the value (observational). Which it is stands in the evidence. Or an ``EffectsOptions`` object in place of the options below, or a list of these.
         grid: how many points, ``"thresholds"`` (one for each step of a tree ensemble), or a dict from a
             feature to its points (or one of these). None: all different values up to 100, else
-            quantiles (surfaces: 20 a side; ``"ale"``: 40 intervals, surfaces 20); categories of the data and of the dtype; missing values have a point of their own.
+            quantiles (surfaces: 20 a side; ``"ale"``: 40 intervals, fewer so that each holds five rows, surfaces 20); categories of the data and of the
+            dtype; missing values have a point of their own.
             A point that the data have is a cell of theirs, as it came. Dates: with any time zone; without one, in UTC where the column has a zone.
         output, scale: as for :func:`explain`. Raw is the additive scale of models that are read, and of boosted ones that cannot be; of any other, what
             it answers.
