@@ -65,12 +65,12 @@ class _Means:
 
 def _means(s: Steps, w: Floats) -> _Means:
     step_weight = w[s.row]
-    mass = np.bincount(s.interval, step_weight, minlength=s.count)
-    squares = np.bincount(s.interval, step_weight**2, minlength=s.count)
+    mass = np.asarray(np.bincount(s.interval, step_weight, minlength=s.count), dtype=np.float64)
+    squares = np.asarray(np.bincount(s.interval, step_weight**2, minlength=s.count), dtype=np.float64)
     rows = np.divide(mass**2, squares, out=np.zeros(s.count), where=squares > 0)
     shares = np.divide(step_weight, mass[s.interval], out=np.zeros_like(step_weight), where=mass[s.interval] > 0)
     mean = np.column_stack([np.bincount(s.interval, shares * d, minlength=s.count) for d in s.difference.T])
-    return _Means(mean, np.asarray(mass), rows, shares, s.difference - mean[s.interval])
+    return _Means(mean, mass, rows, shares, s.difference - mean[s.interval])
 
 
 def accumulate(rows: WeightedRows, s: Steps) -> Estimate:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
@@ -146,7 +147,7 @@ def _estimates(  # the parts of one formula
         shares[np.arange(len(shares)), left_out[some]] = 0.0
         squares, against = _strength(shares / shares.sum(axis=1, keepdims=True), *means_without(some))
         sizes[some], ratios[some] = np.sqrt(squares), ratio_above_rounding(squares, against, least)
-    nothing = size**2 <= least
+    nothing = np.asarray(size**2 <= least)
     return (
         _with_error(size, sizes, w, left_out, level, nothing, corrected=True),
         _with_error(ratio, ratios, w, left_out, level, nothing, corrected=False),
@@ -177,7 +178,7 @@ def _with_error(  # the parts of one formula
     w: Floats,
     left_out: Ints,
     level: float,
-    nothing: Floats,
+    nothing: npt.NDArray[np.bool_],
     *,
     corrected: bool,
 ) -> Estimate:

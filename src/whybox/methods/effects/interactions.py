@@ -307,8 +307,8 @@ def _about_sample(
             f"In the sample {', '.join(constant)} has one value only, so nothing is known of its interactions. Draw more rows.",
         )
     skewed = np.nan_to_num(np.abs(found.errors["skewness"])).max(axis=-1) > SKEWED
-    pairs = [f"{names[i]} x {names[j]}" for i, j in zip(*np.nonzero(np.tril(skewed, -1)), strict=True)]
-    alone = [f"{names[i]} with all others" for i in np.flatnonzero(np.diag(skewed))]
+    pairs = [f"{names[i]} x {names[j]}" for i, j in np.argwhere(np.tril(skewed, -1)).tolist()]
+    alone = [f"{names[i]} with all others" for i in np.flatnonzero(np.diag(skewed)).tolist()]
     if not (few := [*pairs, *alone]):
         return notes
     more = f" and {len(few) - MAX_NAMED} more" if len(few) > MAX_NAMED else ""
