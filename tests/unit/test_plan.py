@@ -38,7 +38,7 @@ def test_a_plan_names_what_explain_then_does(forest, asked, kernel, instructions
     """On every instruction set and kernel: the kernel, and a memory that holds all tables that are then compiled."""
     model, X = forest
     asked = {**asked, "background": X[: asked["background"]]} if "background" in asked else asked
-    with compiled_trees.forced(instructions=instructions, kernel=kernel):
+    with compiled_trees.forced_kernel(instructions=instructions, kernel=kernel):
         explainer = TreeShap(model, **asked)
         plan = explainer.plan(len(X))
         assert explainer(X).evidence.kernel == plan.name
@@ -78,7 +78,7 @@ def test_a_plan_corrects_its_speed_by_the_smallest_of_several_timings(forest, mo
         clocks[1] += next(runs) if len(rows) > 1 else next(builds)
         clocks[0] = 3 * clocks[1]  # other programs have two thirds of the machine
 
-    monkeypatch.setattr(compiled_trees.Attribution, "add", add)
+    monkeypatch.setattr(compiled_trees.CompiledTrees, "add", add)
     explainer = TreeShap(model, n_jobs=1)
     plan = explainer.plan(1000 * len(X))
     part, share = _sampled_trees(explainer.model)
@@ -94,7 +94,7 @@ def test_the_times_that_a_plan_prints_agree(forest, monkeypatch, clocks):
         clocks[0] += 0.2
         clocks[1] += 0.2
 
-    monkeypatch.setattr(compiled_trees.Attribution, "add", add)
+    monkeypatch.setattr(compiled_trees.CompiledTrees, "add", add)
     plan = wb.plan(wb.explain, forest[0], 1_000_000)
     assert len(plan.considered) > 1
     chosen = [seconds for kernel, bits, seconds in plan.considered if (kernel, bits) == (plan.kernel, plan.bits)]
@@ -204,7 +204,7 @@ def test_forced_choices_are_taken_and_agree(forest):
     model, X = forest
     right = wb.explain(model, X[:50]).values
     for instructions in compiled_trees.instruction_sets():
-        with compiled_trees.forced(instructions=instructions.name):
+        with compiled_trees.forced_kernel(instructions=instructions.name):
             forced = wb.explain(model, X[:50])
         assert instructions.name in forced.evidence.kernel
         assert np.allclose(forced.values, right, rtol=0, atol=1e-12 * np.abs(right).max())

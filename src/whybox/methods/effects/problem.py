@@ -14,7 +14,7 @@ from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.effects import Key
-from whybox.kernels.effects import representatives
+from whybox.kernels.effects import interval_representatives
 from whybox.kernels.predict import compare_with_own_predict
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection, resolve_output
@@ -174,7 +174,7 @@ class EffectsProblem:
                 Argument("grid", "thresholds"),
                 f" of {name!r}: its values are transformed before the trees compare them. Give a number of points or values.",
             )
-        steps = representatives(model, columns[0], feature.numbers)
+        steps = interval_representatives(model, columns[0], feature.numbers)
         return [*steps[np.isfinite(steps)].tolist(), *([None] if feature.missing else [])]
 
 
