@@ -230,6 +230,20 @@ def test_intervals_are_cut_saved_and_exported_with_their_curves(tmp_path):
         wb.effects(lambda rows: rows[:, 0], X, level=95)
 
 
+def test_ends_of_accumulated_curves_of_few_rows_cover():
+    """Of 150 tables of 30 rows, at least 88 % cover at each end; with an edge at every value and 1.96 errors it were 78 %."""
+    inside = []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        X = np.column_stack([rng.normal(size=30), rng.exponential(size=30)])
+        e = wb.effects(lambda rows: rows[:, 0] * (1.0 + rows[:, 1]), X, 0, "ale")[0]
+        share = np.diff(scipy.stats.norm.cdf(e.grid))
+        truth = 2.0 * (e.grid - share @ (e.grid[1:] + e.grid[:-1]) / 2.0 / share.sum())  # x1 is independent, of mean 1
+        low, high = e.interval
+        inside.append(((low <= truth) & (truth <= high))[[0, -1]])
+    assert (np.mean(inside, axis=0) >= 0.88).all()
+
+
 def test_off_data_has_a_standard_error():
     """The error of the share at a point, against the spread over fresh tables; 0 at a point outside the data, where the share is certain."""
     for follow in (0.05, 1000.0):

@@ -152,8 +152,7 @@ def test_intervals_of_a_sample_cover(law):
         (low, high), squared = found.interval, found.extras["h_squared_interval"][1]
         inside.append((low[0, 1] <= size <= high[0, 1], squared[0, 1, 0] <= ratio <= squared[0, 1, 1]))
     cover = np.mean(inside, axis=0)
-    assert cover[0] >= 0.88
-    assert cover[1] >= (0.88 if law == "normal" else 0.75)  # a ratio of two heavy tails: the note says so
+    assert (cover >= 0.88).all(), cover
 
 
 def test_a_sample_says_what_it_does_not_know():

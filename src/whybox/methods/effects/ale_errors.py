@@ -69,7 +69,8 @@ def _means(s: Steps, w: Floats) -> _Means:
     squares = np.asarray(np.bincount(s.interval, step_weight**2, minlength=s.count), dtype=np.float64)
     rows = np.divide(mass**2, squares, out=np.zeros(s.count), where=squares > 0)
     shares = np.divide(step_weight, mass[s.interval], out=np.zeros_like(step_weight), where=mass[s.interval] > 0)
-    mean = np.column_stack([np.bincount(s.interval, shares * d, minlength=s.count) for d in s.difference.T])
+    sums = [np.bincount(s.interval, shares * d, minlength=s.count) for d in s.difference.T]
+    mean = np.asarray(np.column_stack(sums), dtype=np.float64)
     return _Means(mean, mass, rows, shares, s.difference - mean[s.interval])
 
 

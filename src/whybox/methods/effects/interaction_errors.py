@@ -2,7 +2,8 @@
 
 Leave a row out, of both the rows that are averaged over and those where the interaction is measured, and size and H squared change: by ``u_r`` times one less
 the row's weight. The sum of the ``u_r`` corrects the size for the bias of few rows; the sum of their squares is the variance, that of their cubes gives the
-skewness (the jackknife over single rows). Sizes and ratios are positive with a long upper tail, so intervals are made of their logarithms.
+skewness (the jackknife over single rows). Sizes and ratios are positive with a long upper tail, so intervals are made of their logarithms. H squared is a ratio of
+two numbers with such tails: the skewness of the size counts on both sides of its interval.
 
 References:
     Efron & Stein, The jackknife estimate of variance, Annals of Statistics 9 (1981).
@@ -147,11 +148,9 @@ def _estimates(  # the parts of one formula
         shares[np.arange(len(shares)), left_out[some]] = 0.0
         squares, against = _strength(shares / shares.sum(axis=1, keepdims=True), *means_without(some))
         sizes[some], ratios[some] = np.sqrt(squares), ratio_above_rounding(squares, against, least)
-    nothing = np.asarray(size**2 <= least)
-    return (
-        _with_error(size, sizes, w, left_out, level, nothing, corrected=True),
-        _with_error(ratio, ratios, w, left_out, level, nothing, corrected=False),
-    )
+    left = _LeftOut(w, left_out, level, np.asarray(size**2 <= least))
+    found = left.estimate(size, sizes, corrected=True)
+    return found, left.estimate(ratio, ratios, tail=found.skewness)
 
 
 def _blocks(count: int, numbers: int) -> Iterator[slice]:
@@ -172,41 +171,63 @@ def _centred(values: Floats, shares: Floats) -> Floats:
     return np.asarray(near - np.einsum("sr,srk->sk", shares, near)[:, None])
 
 
-def _with_error(  # the parts of one formula
-    value: Floats,
-    without: Floats,
-    w: Floats,
-    left_out: Ints,
-    level: float,
-    nothing: npt.NDArray[np.bool_],
-    *,
-    corrected: bool,
-) -> Estimate:
-    """Return an estimate with its error, from what it is without each of some rows, (rows left out, outputs).
+@final
+@dataclass(frozen=True, eq=False)
+class _LeftOut:
+    """The rows that are left out, and what errors take of them.
 
-    Args:
-        nothing: (outputs,) where the size is rounding, so that there is no error to find. corrected: whether the bias of few rows is taken off.
+    Attributes:
+        weights: (rows,) of all rows. rows: which are left out. level: of intervals.
+        nothing: (outputs,) where the size is rounding, so that there is no error to find.
     """
-    own, times = w[left_out], len(w) / len(left_out)
-    rows = float(1.0 / (w**2).sum())
 
-    def moments(whole: Floats, parts: Floats) -> tuple[Floats, Floats, Floats]:
+    weights: Floats
+    rows: Ints
+    level: float
+    nothing: npt.NDArray[np.bool_]
+
+    def estimate(
+        self, value: Floats, without: Floats, *, corrected: bool = False, tail: Floats | None = None
+    ) -> Estimate:
+        """Return an estimate with its error, from what it is without each of some rows, (rows left out, outputs).
+
+        Args:
+            corrected: whether the bias of few rows is taken off. tail: skewness of the size, where `value` is the ratio. Both its parts have that tail, and
+                what the sample lacks may move it to either side; so the larger skewness counts on both.
+        """
+        shift, error, _ = self._moments(value, without)
+        best = np.where(value + shift > 0.0, value + shift, value) if corrected else value
+        some = (value > 0.0) & ~self.nothing
+        safe = np.where(some, value, 1.0)
+        logs = np.log(np.where(some, np.maximum(without, SMALLEST_RATIO * safe), 1.0))
+        _, log_error, skewness = self._moments(np.log(safe), logs)
+        down, up = skewness, skewness
+        if tail is not None:
+            up = np.maximum(np.abs(skewness), np.abs(tail))
+            down = -up
+        freedom, middle = self._count - 1.0, np.log(np.where(some, best, 1.0))
+        with np.errstate(over="ignore"):
+            low = np.exp(skewed_interval(middle, log_error, down, self.level, freedom)[0])
+            high = np.exp(skewed_interval(middle, log_error, up, self.level, freedom)[1])
+        return Estimate(
+            np.where(some, best, value),
+            np.where(some, error, 0.0),
+            np.where(some, low, value),
+            np.where(some, high, value),
+            np.where(some, skewness, 0.0),
+        )
+
+    @property
+    def _count(self) -> float:
+        """The effective number of rows."""
+        return float(1.0 / (self.weights**2).sum())
+
+    def _moments(self, whole: Floats, parts: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return what to add against the bias, the standard error and the skewness."""
+        own, times = self.weights[self.rows], len(self.weights) / len(self.rows)
         moved = (1.0 - own)[:, None] * (whole - parts)
         bias = moved.sum(axis=0)
         off = moved - (own / own.sum())[:, None] * bias
         squares, cubes = times * (off**2).sum(axis=0), times * (off**3).sum(axis=0)
-        return times * bias, std_error_of_mean(squares, rows), skewness_of_mean(squares, cubes, rows)
-
-    shift, error, _ = moments(value, without)
-    best = np.where(value + shift > 0.0, value + shift, value) if corrected else value
-    some = (value > 0.0) & ~nothing
-    safe = np.where(some, value, 1.0)
-    logs = np.log(np.where(some, np.maximum(without, SMALLEST_RATIO * safe), 1.0))
-    _, log_error, skewness = moments(np.log(safe), logs)
-    with np.errstate(over="ignore"):
-        low, high = (
-            np.exp(end)
-            for end in skewed_interval(np.log(np.where(some, best, 1.0)), log_error, skewness, level, rows - 1.0)
-        )
-    best, error = np.where(some, best, value), np.where(some, error, 0.0)
-    return Estimate(best, error, np.where(some, low, value), np.where(some, high, value), np.where(some, skewness, 0.0))
+        error = std_error_of_mean(squares, self._count)
+        return times * bias, error, skewness_of_mean(squares, cubes, self._count)
