@@ -16,6 +16,7 @@ in every row.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final, final
 
 import numpy as np
@@ -138,21 +139,36 @@ def _far(changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows
 
     First of all neighbours, then of each half of them where they are enough. A row is no neighbour of its own.
     """
-    quarter = np.random.default_rng(0).permutation(len(neighbours)) % 4
+    order, starts = _quarters(len(neighbours))
+    neighbours, neighbour_rows = neighbours[order], neighbour_rows[order]
     between = _distances(neighbours, neighbours)
     np.fill_diagonal(between, np.inf)
     distances = _distances(changed, neighbours)
     distances[changed_rows[:, None] == neighbour_rows[None, :]] = np.inf
-    own, nearest = (
-        np.stack([d[:, quarter == q].min(axis=1, initial=np.inf) for q in range(4)]) for d in (between, distances)
-    )
-    halves = HALVES if len(neighbours) >= MIN_HALVED else ()
-    out = np.empty((1 + len(halves), len(changed)), dtype=bool)
-    for h, some in enumerate((range(4), *halves)):
-        among = np.isin(quarter, some)
-        usual = np.quantile(own[list(some)].min(axis=0)[among], USUAL_SHARE, method="higher")
-        out[h] = nearest[list(some)].min(axis=0) > usual + 1e-12
+    if len(neighbours) < MIN_HALVED:
+        return (distances.min(axis=1) > _usual(between.min(axis=1)) + 1e-12)[None]
+    own, nearest = (np.minimum.reduceat(d, starts, axis=1).T for d in (between, distances))
+    ends = [*starts[1:].tolist(), len(neighbours)]
+    out = np.empty((1 + len(HALVES), len(changed)), dtype=bool)
+    out[0] = nearest.min(axis=0) > _usual(own.min(axis=0)) + 1e-12
+    for h, (q, r) in enumerate(HALVES, start=1):
+        closest = np.minimum(own[q], own[r])
+        usual = _usual(np.concatenate([closest[starts[q] : ends[q]], closest[starts[r] : ends[r]]]))
+        out[h] = np.minimum(nearest[q], nearest[r]) > usual + 1e-12
     return out
+
+
+@lru_cache(maxsize=256)
+def _quarters(count: int) -> tuple[Ints, Ints]:
+    """Return an order of neighbours, at random, in which quarters of them stand together, and where each begins."""
+    quarter = np.random.default_rng(0).permutation(count) % 4
+    return np.argsort(quarter, kind="stable"), np.searchsorted(np.sort(quarter), np.arange(4))
+
+
+def _usual(distances: Floats) -> float:
+    """The distance that 95 % do not exceed: one of them, the next above."""
+    at = int(np.ceil((len(distances) - 1) * USUAL_SHARE))
+    return float(np.partition(distances, at)[at])
 
 
 def _share(off: npt.NDArray[np.bool_], weights: Floats) -> tuple[float, float]:
