@@ -163,13 +163,22 @@ def _series(e: Explanation) -> list[tuple[str, str, Floats, Floats | None]]:
     ]
 
 
+def _learner_interval(e: Explanation) -> Floats | None:
+    """Ends of the intervals of the learner error, (points, outputs, 2); None without refits."""
+    if "learner_interval" in e.extras:
+        return np.asarray(e.extras["learner_interval"][1].reshape(len(e.values), -1, 2))
+    if "learner_error" not in e.extras:
+        return None
+    wide = critical_value() * e.extras["learner_error"][1]  # of a file that was saved without the interval
+    return np.stack([e.values - wide, e.values + wide], axis=-1).reshape(len(e.values), -1, 2)
+
+
 def _lines(ax: Axes, e: Explanation, place: npt.NDArray[Any]) -> None:
     known = _known(place)
-    learner = e.extras["learner_error"][1].reshape(len(place), -1) if "learner_error" in e.extras else None
+    learner = _learner_interval(e)
     for k, (label, color, values, error) in enumerate(_series(e)):
         if learner is not None:
-            wide = critical_value() * learner[:, k]
-            for side in (values - wide, values + wide):
+            for side in np.moveaxis(learner[:, k], -1, 0):
                 ax.plot(place[known], side[known], color=color, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2)
         ax.plot(place[known], values[known], color=color, linewidth=1.8, label=label or None, zorder=3)
         if known.sum() == 1:
