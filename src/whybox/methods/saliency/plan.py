@@ -6,8 +6,13 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
+
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.plan import MethodPlan
+from whybox.methods.saliency.base import Method
+from whybox.methods.saliency.options import CALL_OPTIONS
+from whybox.methods.saliency.prepare_inputs import cut_option, cut_to_rows, one_a_row
 from whybox.methods.saliency.saliency import saliency
 
 __all__ = ["first_rows", "first_targets", "plan_saliency", "row_count"]
@@ -53,9 +58,18 @@ def _timed(
     net: Any, inputs: Any, target: Any, method: Any, rows: int, count: int, options: Mapping[str, Any]
 ) -> tuple[Explanation, float]:
     began = time.perf_counter()
-    found = saliency(net, first_rows(inputs, count), first_targets(target, rows, count), method, **options)
+    each, at = one_a_row(*_shapes(inputs)), np.arange(count)
+    method = cut_to_rows(method, at, each) if isinstance(method, Method) else method
+    cut = {name: value if name in CALL_OPTIONS else cut_option(value, at, each) for name, value in options.items()}
+    found = saliency(net, first_rows(inputs, count), first_targets(target, rows, count), method, **cut)
     seconds = time.perf_counter() - began
     return (found[0] if isinstance(found, tuple) else found), seconds
+
+
+def _shapes(inputs: Any) -> list[tuple[int, ...]]:
+    """The shapes of all inputs that are arrays."""
+    listed = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, tuple) else (inputs,)
+    return [tuple(map(int, a.shape)) for a in listed if hasattr(a, "shape")]
 
 
 def _passes(e: Explanation) -> int:
