@@ -157,6 +157,7 @@ class CheckSubject:
             dtype=dtype,
             budget=self.budget,
             seed=seed,
+            spot_checks=0,
         )
         listed = result if isinstance(result, tuple) else (result,)
         self._count_passes(listed[0])

@@ -100,12 +100,17 @@ class _ComparedMap:
         self.description = f"the map computed again, {self.adjustment}" if self.adjustment else "the given map"
         self._displacements: list[tuple[int, Floats]] = []
         if reference is not None:
-            for which in subject.input_of:
-                x, start = problem.inputs[which].x.astype(np.float64), reference[which]
-                away = x - np.broadcast_to(np.asarray(start, dtype=np.float64), x.shape)
+            for input_index in subject.input_of:
+                x, reference_value = problem.inputs[input_index].x.astype(np.float64), reference[input_index]
+                displacement = x - np.broadcast_to(np.asarray(reference_value, dtype=np.float64), x.shape)
                 span = np.ptp(x.reshape(len(x), -1), axis=1).reshape(-1, *(1,) * (x.ndim - 1))
                 self._displacements.append(
-                    (which, np.where(np.abs(away) > NEAR_REFERENCE * np.where(span > 0, span, 1.0), away, np.nan))
+                    (
+                        input_index,
+                        np.where(
+                            np.abs(displacement) > NEAR_REFERENCE * np.where(span > 0, span, 1.0), displacement, np.nan
+                        ),
+                    )
                 )
         self.map = self.recompute() if self.adjustment else flatten_maps(subject.maps())
         self.finite = np.isfinite(self.map)
@@ -115,8 +120,8 @@ class _ComparedMap:
         self.part_of = self._parts()
         counts = np.array([len(np.unique(p[u])) for p, u in zip(self.part_of, self.finite, strict=True)])
         enough = counts >= MIN_POSITIONS
-        order = np.array([varies(m[u]) for m, u in zip(self.map, self.finite, strict=True)])
-        self.usable = enough & order  # a constant map has no ranks
+        has_ranks = np.array([varies(m[u]) for m, u in zip(self.map, self.finite, strict=True)])
+        self.usable = enough & has_ranks  # a constant map has no ranks
         self.too_few_positions = int((~enough).sum())
         self.positions = int(counts.max()) if subject.tokens is not None else int(np.median(counts))
         self.floor = self._chance_similarity() if self.usable.any() else 0.0
@@ -132,10 +137,10 @@ class _ComparedMap:
 
     def _informative_positions(self, tokens: Tokens) -> npt.NDArray[np.bool_]:
         """Map positions that are informative: no special tokens; and for methods with a baseline token, not that token."""
-        free = tokens.removable
+        informative = tokens.removable
         if tokens.absent_token is not None and has_baseline(self.subject.method):
-            free = free & (tokens.ids != tokens.absent_token[0])
-        positions = tokens.positions_with(free, self.subject.rows)
+            informative = informative & (tokens.ids != tokens.absent_token[0])
+        positions = tokens.positions_with(informative, self.subject.rows)
         return np.repeat(positions, self.map.shape[1] // positions.shape[1], axis=1)
 
     def left_out(self) -> str:
@@ -155,12 +160,12 @@ class _ComparedMap:
             return flatten_maps(self.subject.recompute(net, method=self.equidistant, seed=seed, background=None))
         maps = self.subject.recompute(net, seed=seed, reduce=None)
         out = []
-        for found, (which, away) in zip(maps, self._displacements, strict=True):
-            channel = self.subject.inputs[which].channel
-            slopes = found / away
+        for map_of_input, (input_index, displacement) in zip(maps, self._displacements, strict=True):
+            channel = self.subject.inputs[input_index].channel
+            slopes = map_of_input / displacement
             if channel is not None:
-                size = np.abs(slopes)
-                largest = np.where(np.isfinite(size), size, -1.0).max(axis=channel)
+                magnitudes = np.abs(slopes)
+                largest = np.where(np.isfinite(magnitudes), magnitudes, -1.0).max(axis=channel)
                 slopes = np.where(largest >= 0, largest, np.nan)
             out.append(slopes)
         return flatten_maps(out)
@@ -168,9 +173,9 @@ class _ComparedMap:
     def similarity(self, other: Floats) -> Floats:
         """|Spearman correlation| of each row with the map: of absolute values, or of signed values if that is larger."""
         out = np.zeros(len(self.map))
-        for k, (a, b, finite) in enumerate(zip(self.map, other, self.finite, strict=True)):
+        for k, (own_map, other_map, finite) in enumerate(zip(self.map, other, self.finite, strict=True)):
             if finite.sum() >= MIN_POSITIONS:
-                x, y = a[finite], np.where(np.isfinite(b[finite]), b[finite], 0.0)
+                x, y = own_map[finite], np.where(np.isfinite(other_map[finite]), other_map[finite], 0.0)
                 out[k] = max(abs(spearman(np.abs(x), np.abs(y))), abs(spearman(x, y)))
         return np.asarray(out[self.usable])
 
@@ -189,21 +194,24 @@ class _ComparedMap:
         """Similarity to trivial maps, mean over the rows."""
         subject, out = self.subject, {}
         if subject.tokens is not None:
-            wide = self.map.shape[1] // subject.tokens.positions
-            known = subject.tokens.trivial_maps(subject.rows).items()
-            return {name: float(self.similarity(np.repeat(control, wide, axis=1)).mean()) for name, control in known}
-        given = [(subject.inputs[i], subject.inputs[i].x[subject.rows]) for i in subject.input_of]
+            values_per_position = self.map.shape[1] // subject.tokens.positions
+            trivial = subject.tokens.trivial_maps(subject.rows).items()
+            return {
+                name: float(self.similarity(np.repeat(control, values_per_position, axis=1)).mean())
+                for name, control in trivial
+            }
+        explained_inputs = [(subject.inputs[i], subject.inputs[i].x[subject.rows]) for i in subject.input_of]
         sizes = [subject.maps()[k].shape for k in range(len(subject.input_of))]
-        plain = not any(g.without_gradient for g, _ in given)
-        asked = {
-            "the input itself": (input_size, plain),
-            "an edge detector": (edge_map, all(is_picture(g) for g, _ in given)),
+        all_numeric = not any(one_input.without_gradient for one_input, _ in explained_inputs)
+        candidates = {
+            "the input itself": (input_size, all_numeric),
+            "an edge detector": (edge_map, all(is_picture(one_input) for one_input, _ in explained_inputs)),
         }
-        for name, (control, fits) in asked.items():
-            if fits:
-                maps = [control(g, x) for g, x in given]
+        for name, (control, applies) in candidates.items():
+            if applies:
+                maps = [control(one_input, x) for one_input, x in explained_inputs]
                 if flatten_maps(maps).shape == self.map.shape and (
-                    self.adjustment or all(m.shape == s for m, s in zip(maps, sizes, strict=True))
+                    self.adjustment or all(m.shape == size for m, size in zip(maps, sizes, strict=True))
                 ):
                     out[name] = float(self.similarity(flatten_maps(maps)).mean())
         return out
@@ -221,18 +229,20 @@ def _equidistant_method(subject: CheckSubject) -> Method | None:
         or any(i.without_gradient for i in subject.inputs)
     ):
         return None
-    out = []
-    for given in subject.inputs:
-        x = given.x[subject.rows].astype(np.float64)
-        least, most = given.x.min(axis=0, keepdims=True), given.x.max(axis=0, keepdims=True)
-        if given.x.ndim > 2:  # of all pictures, not of each position
-            least, most = least.min(), most.max()
-        half = (most - least) / 2.0 + 0.0
-        out.append((x + np.where(x > least + half, -half, half)).astype(given.x.dtype))
-    return replace(subject.cut_to_rows(subject.rows), baseline=tuple(out) if subject.several else out[0])  # type: ignore[call-arg]
+    baselines = []
+    for one_input in subject.inputs:
+        x = one_input.x[subject.rows].astype(np.float64)
+        low, high = one_input.x.min(axis=0, keepdims=True), one_input.x.max(axis=0, keepdims=True)
+        if one_input.x.ndim > 2:  # of all pictures, not of each position
+            low, high = low.min(), high.max()
+        half_range = (high - low) / 2.0 + 0.0
+        baselines.append((x + np.where(x > low + half_range, -half_range, half_range)).astype(one_input.x.dtype))
+    return replace(subject.cut_to_rows(subject.rows), baseline=tuple(baselines) if subject.several else baselines[0])  # type: ignore[call-arg]
 
 
-def _layer_check(compared: _ComparedMap, name: str, draw: _Layers, most: float, words: str) -> Check:
+def _layer_check(
+    compared: _ComparedMap, name: str, randomised: _Layers, max_kept: float, max_kept_in_words: str
+) -> Check:
     subject = compared.subject
     before = compared.rerun_similarity
     draws = (
@@ -242,25 +252,28 @@ def _layer_check(compared: _ComparedMap, name: str, draw: _Layers, most: float, 
         if compared.positions <= SMALL_MAP_SIZE
         else NETWORKS_DRAWN
     )
-    dead, table = 0, []
+    n_constant, similarities = 0, []
     for k in range(draws):
-        other = compared.recompute(_redraw(subject.net, subject.other_seed(10 + k), draw.names))
-        dead += sum(
-            not varies(m[u]) for m, u in zip(other[compared.usable], compared.finite[compared.usable], strict=True)
+        map_of_network = compared.recompute(
+            _randomize_layers(subject.net, subject.other_seed(10 + k), randomised.names)
         )
-        table.append(compared.similarity(other))
-    mean, half = mean_interval(np.array(table))
+        n_constant += sum(
+            not varies(m[u])
+            for m, u in zip(map_of_network[compared.usable], compared.finite[compared.usable], strict=True)
+        )
+        similarities.append(compared.similarity(map_of_network))
+    mean, half_width = mean_interval(np.array(similarities))
     rerun_similarity, chance = float(before.mean()), compared.floor
     text = (
-        f"rank correlation of {compared.description}: {format_mean(mean, half)} with maps after randomisation ({draws} networks); {rerun_similarity:.2f} "
+        f"rank correlation of {compared.description}: {format_mean(mean, half_width)} with maps after randomisation ({draws} networks); {rerun_similarity:.2f} "
         f"with another seed on the same network, {chance:.2f} by chance"
     )
     text += "".join(f", {value:.2f} with {control}" for control, value in compared.controls.items())
-    text += compared.left_out() + draw.text()
-    if dead:
-        text += f"; {dead} of {draws * int(compared.usable.sum())} maps are constant and count as 0"
+    text += compared.left_out() + randomised.text()
+    if n_constant:
+        text += f"; {n_constant} of {draws * int(compared.usable.sum())} maps are constant and count as 0"
     details = {
-        "after": np.array(table),
+        "after": np.array(similarities),
         "same network": before,
         "chance": chance,
         "controls": compared.controls,
@@ -270,22 +283,26 @@ def _layer_check(compared: _ComparedMap, name: str, draw: _Layers, most: float, 
         reason = "; the map is not reproduced on the same network, so nothing can be compared"
         return Check(MODEL_DEPENDENCE, name, "fail", mean, text + reason + ".", details)
     room = rerun_similarity - chance
-    kept, error = (mean - chance) / room, half / room
-    text += f"; that is {max(kept, 0.0):.0%} of the distance from chance to the same network, and up to {words} passes"
-    if kept - error > most or (kept > most and not np.isfinite(error)):
+    kept_share, error = (mean - chance) / room, half_width / room
+    text += f"; that is {max(kept_share, 0.0):.0%} of the distance from chance to the same network, and up to {max_kept_in_words} passes"
+    if kept_share - error > max_kept or (kept_share > max_kept and not np.isfinite(error)):
         reason = ": much of this map does not come from what the network learned"
         return Check(MODEL_DEPENDENCE, name, "fail", mean, text + reason + ".", details)
-    if kept <= most and mean + half < rerun_similarity:
+    if kept_share <= max_kept and mean + half_width < rerun_similarity:
         return Check(MODEL_DEPENDENCE, name, "pass", mean, text + ".", details)
-    distance = rerun_similarity - mean if kept <= most else (kept - most) * room
-    needed = math.ceil(subject.count * (half / distance) ** 2) if np.isfinite(half) and distance > 0 else math.inf
+    distance = rerun_similarity - mean if kept_share <= max_kept else (kept_share - max_kept) * room
+    needed = (
+        math.ceil(subject.count * (half_width / distance) ** 2)
+        if np.isfinite(half_width) and distance > 0
+        else math.inf
+    )
     could = f"about {max(needed, subject.count + 1):,}" if needed <= MAX_ROWS_NAMED else "more, or longer, ones"
-    other = "the same network" if kept <= most else f"one that keeps {words}"
+    other = "the same network" if kept_share <= max_kept else f"one that keeps {max_kept_in_words}"
     text += f": but these {subject.count} rows cannot distinguish it from {other}; {could} could"
     return Check(MODEL_DEPENDENCE, name, "cannot tell", mean, text + ".", details)
 
 
-def _redraw(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentiable:
+def _randomize_layers(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentiable:
     """A network with randomised parameters, of all layers or of some."""
     if not layers:
         return net.with_random_parameters(seed)
@@ -344,7 +361,7 @@ def _top_layers(subject: CheckSubject) -> _Layers:
         2**k for k in range(len(layers).bit_length()) if 2**k < len(layers)
     ]  # at least one layer is left as it is
     for chosen in [*(tuple(layers[:count]) for count in counts), *((name,) for name in layers[1:])]:
-        after = [_masked_scores(subject, _redraw(subject.net, seed, chosen)) for seed in seeds]
+        after = [_masked_scores(subject, _randomize_layers(subject.net, seed, chosen)) for seed in seeds]
         if np.mean([_score_correlation(before, scores) for scores in after]) <= MAX_SCORE_CORRELATION:
             return _Layers(chosen, alone=chosen[0] != layers[0])
     listed = ", ".join(map(repr, layers[:MAX_LAYERS_NAMED])) + (", ..." if len(layers) > MAX_LAYERS_NAMED else "")
@@ -361,17 +378,20 @@ def _masked_scores(subject: CheckSubject, net: Differentiable) -> Floats:
         return np.asarray(problem.scores.T)
     game = replace(next(reversed(games.values())), distance=False)  # not zeros, which change nothing in sparse pictures
     rows = np.repeat(np.flatnonzero(game.segment_counts >= MIN_POSITIONS)[:ROWS_EVALUATED], HALF_SPLITS)
-    kept = np.random.default_rng([subject.seed, 83]).random((len(rows), game.count)) < 0.5
-    return game.scores(rows, kept).reshape(-1, HALF_SPLITS)
+    is_kept = np.random.default_rng([subject.seed, 83]).random((len(rows), game.count)) < 0.5
+    return game.scores(rows, is_kept).reshape(-1, HALF_SPLITS)
 
 
 def _score_correlation(before: Floats, after: Floats) -> float:
     """Absolute correlation within rows, mean over rows."""
-    a, b = (x - x.mean(axis=1, keepdims=True) for x in (before, after))
-    one, two = (np.sqrt((x * x).mean(axis=1)) for x in (a, b))
-    usable = (one > rounding_floor(before.T)) & (two > rounding_floor(after.T))  # else the score does not change
-    found = ratio_above_rounding(np.abs((a * b).mean(axis=1)) * usable, one * two, 0.0)
-    return float(found.mean()) if len(found) else 0.0
+    before_centered, after_centered = (x - x.mean(axis=1, keepdims=True) for x in (before, after))
+    spread_before, spread_after = (np.sqrt((x * x).mean(axis=1)) for x in (before_centered, after_centered))
+    # without spread the score does not change
+    usable = (spread_before > rounding_floor(before.T)) & (spread_after > rounding_floor(after.T))
+    correlations = ratio_above_rounding(
+        np.abs((before_centered * after_centered).mean(axis=1)) * usable, spread_before * spread_after, 0.0
+    )
+    return float(correlations.mean()) if len(correlations) else 0.0
 
 
 GROUP: Final = CheckGroup(
