@@ -8,9 +8,9 @@ from whybox.data.table import Floats, Table
 from whybox.errors import NonFiniteError, UnsupportedModelError, quoted_list
 from whybox.kernels.tree_shap import predict
 from whybox.models.agreement import call_own_predict, compare_predictions
-from whybox.models.base import Model
+from whybox.models.base import Model, OwnPredict
 from whybox.models.linear import Linear
-from whybox.models.mixed_rows import MAX_MIXED_ROWS, MixedRows, RowSample, mix_rows, sample_rows
+from whybox.models.mixed_rows import MixedRows, RowSample, mix_rows, sample_rows
 from whybox.models.trees import TreeEnsemble
 
 __all__ = [
@@ -80,24 +80,34 @@ def sample_encoded_rows(model: Model, table: Table, weights: Floats | None = Non
         raise error.at_row(None if error.row is None else int(at[error.row])) from None
 
 
-def compare_mixed_rows(model: Model, explained: RowSample, background: RowSample | None) -> tuple[float, int]:
-    """Compare our reading of mixed rows with the model's own predict; return the largest difference and how many rows were evaluated.
+def compare_mixed_rows(
+    model: Model,
+    own: OwnPredict,
+    explained: RowSample,
+    background: RowSample | None,
+    *,
+    n_rows: int,
+    rng: np.random.Generator,
+) -> tuple[float, int, int]:
+    """Compare our reading of mixed rows with the model's own predict; return the largest difference, and how many rows and numbers were compared.
 
     Args:
+        own: predict to ask.
         explained: rows explained. background: background rows; None: the rows explained are mixed with each other.
+        n_rows: how many mixed rows. rng: draws which rows are mixed, and which columns each takes.
 
     Raises:
         ModelMismatchError: they differ by more than rounding; the message names a row and both numbers.
         InputError: the library refuses mixed rows.
     """
-    own, inputs = model.own_predict, model.inputs
+    inputs = model.inputs
     players = inputs.players()
-    if own is None or len(players) < 2 or (background is None and len(explained.positions) < 2):
-        return 0.0, 0
+    if len(players) < 2 or (background is None and len(explained.positions) < 2):
+        return 0.0, 0, 0
     player_of = {j: p for p, members in enumerate(players) for j in members}
     player_of_column = np.array([player_of[s[0]] if s else -1 for s in inputs.sources], dtype=np.int64)
-    largest, count, other = 0.0, 0, "row" if background is None else "the background's row"
-    for mixed in mix_rows(explained, background or explained, players, player_of_column, MAX_MIXED_ROWS):
+    largest, count, numbers, other = 0.0, 0, 0, "row" if background is None else "the background's row"
+    for mixed in mix_rows(explained, background or explained, players, player_of_column, n_rows, rng):
 
         def what(i: int, mixed: MixedRows = mixed) -> str:
             names = [explained.table.names[j] for p in np.flatnonzero(mixed.from_donor[i]) for j in players[p]]
@@ -114,7 +124,8 @@ def compare_mixed_rows(model: Model, explained: RowSample, background: RowSample
             what_to_do=mismatch_advice(model, mixed.table),
         )
         largest, count = max(largest, difference), count + len(mixed.table)
-    return largest, count
+        numbers += len(mixed.table) * len(model.outputs.names)
+    return largest, count, numbers
 
 
 def mismatch_advice(model: Model, table: Table) -> str:

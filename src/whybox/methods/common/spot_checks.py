@@ -18,6 +18,7 @@ import numpy.typing as npt
 from whybox.core.validation import check_whole_number
 from whybox.errors import SpotCheckError
 from whybox.explanation.spot_checks import SpotChecks
+from whybox.models.base import Model, OwnPredict
 
 __all__ = [
     "DEFAULT_SPOT_PREDICTIONS",
@@ -26,6 +27,7 @@ __all__ = [
     "SpotChecker",
     "TimeShare",
     "check_spot_checks",
+    "predict_to_ask",
     "spot_predictions",
     "spot_rng",
 ]
@@ -48,6 +50,11 @@ def check_spot_checks(spot_checks: Any) -> int | None:
 def spot_predictions(spot_checks: int | None, work: float = 0.0) -> int:
     """Return how many predictions of single rows the checks may take, for an answer that itself takes `work` of them."""
     return max(DEFAULT_SPOT_PREDICTIONS, int(MAX_WORK_SHARE * work)) if spot_checks is None else spot_checks
+
+
+def predict_to_ask(model: Model) -> OwnPredict | None:
+    """Return the predict that checks may ask about rows of their own; None where there is none, as for a model file without its library."""
+    return model.own_predict
 
 
 def spot_rng(seed: int, *parts: int) -> np.random.Generator:
@@ -110,6 +117,14 @@ class SpotChecker:
         self._numbers += ours.size
         self._difference = max(self._difference, float(difference.max(initial=0.0)))
         if ours.size:
+            self._ways[way] = None
+
+    def note(self, numbers: int, predictions: int, difference: float, *, way: str) -> None:
+        """Count numbers that were compared elsewhere and agree, with the predictions that took and the largest difference."""
+        self._numbers += numbers
+        self.predictions += predictions
+        self._difference = max(self._difference, difference)
+        if numbers:
             self._ways[way] = None
 
     @property
