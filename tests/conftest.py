@@ -5,6 +5,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test workers share two cores
 os.environ.setdefault("MPLBACKEND", "agg")
+# networks here are small and run a few times: JAX takes longer to optimise them than to run them
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+os.environ.setdefault("JAX_TRACEBACK_FILTERING", "off")
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
@@ -33,7 +36,7 @@ def forced_choice(request):
     """The whole suite on one kernel, when asked."""
     from whybox.kernels import compiled_trees
 
-    with compiled_trees.forced(kernel=request.config.getoption("--kernel")):
+    with compiled_trees.forced_kernel(kernel=request.config.getoption("--kernel")):
         yield
 
 

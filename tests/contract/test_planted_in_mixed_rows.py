@@ -143,8 +143,8 @@ def test_a_wrong_leaf_that_no_row_reaches(make, kind):
         i, j = rng.integers(0, 2, 500), rng.integers(0, 3, 500)
         mixed = np.where(random_masks(500, 5, rng), background[j], rows[i])
         encoded = e.inputs.matrix(as_table(mixed))
-        reached = tree_shap.leaves(e, e.inputs.matrix(as_table(np.concatenate([rows, background]))))
-        ends = tree_shap.leaves(e, encoded)
+        reached = tree_shap.leaf_indices(e, e.inputs.matrix(as_table(np.concatenate([rows, background]))))
+        ends = tree_shap.leaf_indices(e, encoded)
         shares = [
             (np.mean(ends[:, t] == leaf), t, leaf)
             for t in range(e.n_trees)
@@ -294,7 +294,7 @@ def test_a_transformer_that_mixes_columns(kind, confirmed, monkeypatch):
     def models():
         for seed, function in enumerate(TRANSFORMERS[kind] * (1 if confirmed else 2)):
             made = function(X)
-            model = make_pipeline(Known(function), RandomForestRegressor(20, random_state=seed))
+            model = make_pipeline(Known(function), RandomForestRegressor(6, random_state=seed))
             yield as_model(model.fit(X, made.sum(axis=1) + made[:, 0] * made[:, 1]))
 
     if not confirmed:

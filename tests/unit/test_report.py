@@ -115,7 +115,9 @@ def test_what_a_report_says_of_classes_targets_and_scales(reports, tmp_path):
     rows = zoo.X()
     model = HistGradientBoostingClassifier(max_iter=5).fit(rows, zoo.binary())
     named = rows.assign(truth=zoo.binary())
-    e = wb.report(model, named, tmp_path / "r.html", y="truth", scale="probability", background=rows[:5])
+    e = wb.report(
+        model, named, tmp_path / "r.html", y="truth", scale="probability", background=rows[:5], sections=SECTIONS[:2]
+    )
     assert e.evidence.residual_against == "the sigmoid of HistGradientBoostingClassifier.decision_function"
     assert not any("truth" in note for note in e.evidence.notes)
 
@@ -134,7 +136,7 @@ def test_names_are_escaped(tmp_path):
 
 def test_a_column_of_the_rows_can_be_the_target(tmp_path):
     model, rows = zoo.built("RandomForestRegressor")
-    e = wb.report(model, rows.assign(truth=zoo.y()), tmp_path / "r.html", y="truth")
+    e = wb.report(model, rows.assign(truth=zoo.y()), tmp_path / "r.html", y="truth", sections=SECTIONS[:2])
     assert e.feature_names == tuple(zoo.COLUMNS)
     assert "against the column <code>truth</code>" in (tmp_path / "r.html").read_text(encoding="utf-8")
     with pytest.raises(OptionError, match="y='thruth'.*Did you mean 'truth'"):
@@ -225,7 +227,7 @@ def test_the_truth_in_the_place_of_the_path_is_refused(tmp_path, monkeypatch):
     for truth in (zoo.y(), pd.Series(zoo.y()), zoo.y().tolist(), None):
         with pytest.raises(OptionError, match=r"path= says where to write .*y=\."):
             wb.report(model, rows, truth)
-    e = wb.report(model, rows[:20], path="named.html", y=zoo.y()[:20])
+    e = wb.report(model, rows[:20], path="named.html", y=zoo.y()[:20], sections=SECTIONS[:2])
     assert len(e) == 20
     assert "Prediction and truth" in (tmp_path / "named.html").read_text("utf-8")
     assert [p.name for p in tmp_path.iterdir()] == ["named.html"]
@@ -258,7 +260,7 @@ def test_effects_in_a_report_are_those_of_effects(tmp_path, monkeypatch):
     model, rows = zoo.built("RandomForestRegressor")
     seen = []
     monkeypatch.setattr(section, "run", lambda asked: seen.append(run(asked)) or seen[-1])
-    shown = wb.report(model, rows, tmp_path / "r.html")
+    shown = wb.report(model, rows, tmp_path / "r.html", sections=[s for s in SECTIONS if s.anchor == "effects"])
     want = wb.effects(model, rows, list(seen[0]))
     for key, e in seen[0].items():
         assert e.values.tobytes() == want[key].values.tobytes()
@@ -273,6 +275,21 @@ def test_sections_are_objects_and_are_shown_briefly(tmp_path):
     with pytest.raises(wb.errors.OptionError, match="sections must be sections of whybox.reporting.contents.SECTIONS"):
         wb.report(model, rows[:5], tmp_path / "r.html", sections=["model"])
     assert "0x" not in str(inspect.signature(wb.report))
+
+
+def test_every_section_is_declared_in_its_own_file_and_shows_the_methods_of_the_registry():
+    from pathlib import Path
+
+    from whybox.methods.registry import methods
+    from whybox.reporting import sections
+
+    declared = [
+        p for p in Path(sections.__path__[0]).glob("*.py") if "\nSECTION: Final" in p.read_text(encoding="utf-8")
+    ]
+    assert len(SECTIONS) == len(declared) > 5
+    assert len({s.anchor for s in SECTIONS}) == len({s.position for s in SECTIONS}) == len(SECTIONS)
+    shown = {m.section for m in methods() if m.family != "saliency" and m.section is not None}
+    assert shown <= {s.anchor for s in SECTIONS}
 
 
 def test_methods_that_are_named_answer_the_question_of_the_report(tmp_path):
@@ -290,7 +307,7 @@ def test_methods_that_are_named_answer_the_question_of_the_report(tmp_path):
         return rankings[-1]
 
     with patch.object(more_methods, "importance", keep):
-        wb.report(model, X[:12], tmp_path / "r.html", methods=["shap", "impurity"], **asked)
+        wb.report(model, X[:12], tmp_path / "r.html", methods=["shap", "impurity"], sections=SECTIONS[:3], **asked)
     wanted = wb.importance(model, X[:12], method="shap", **asked)
     assert list(rankings[0].feature_names) == list(wanted.feature_names)
     assert np.array_equal(rankings[0].values, wanted.values)
@@ -298,8 +315,6 @@ def test_methods_that_are_named_answer_the_question_of_the_report(tmp_path):
 
 
 def test_a_method_whose_section_is_left_out_is_refused(tmp_path):
-    from whybox.reporting.contents import SECTIONS
-
     model, X = zoo.built("RandomForestRegressor")
     with pytest.raises(
         wb.errors.OptionError, match="methods='ale' is shown in the section 'effects', which is not among"

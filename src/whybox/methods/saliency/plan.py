@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from whybox.explanation.explanation import Explanation
-from whybox.methods.common.plan import MethodPlan
+from whybox.methods.common.plan import MethodPlan, smallest_seconds
 from whybox.methods.saliency.saliency import saliency
 
 __all__ = ["first_rows", "first_targets", "plan_saliency", "row_count"]
@@ -52,10 +51,13 @@ def plan_saliency(net: Any, inputs: Any, target: Any = None, method: Any = "grad
 def _timed(
     net: Any, inputs: Any, target: Any, method: Any, rows: int, count: int, options: Mapping[str, Any]
 ) -> tuple[Explanation, float]:
-    began = time.perf_counter()
-    found = saliency(net, first_rows(inputs, count), first_targets(target, rows, count), method, **options)
-    seconds = time.perf_counter() - began
-    return (found[0] if isinstance(found, tuple) else found), seconds
+    found: list[Any] = []
+
+    def explain(_: None) -> None:
+        found.append(saliency(net, first_rows(inputs, count), first_targets(target, rows, count), method, **options))
+
+    seconds = smallest_seconds(explain, lambda: None)
+    return (found[0][0] if isinstance(found[0], tuple) else found[0]), seconds
 
 
 def _passes(e: Explanation) -> int:
