@@ -18,7 +18,6 @@ import numpy.typing as npt
 from whybox.core.validation import check_whole_number
 from whybox.errors import SpotCheckError
 from whybox.explanation.spot_checks import SpotChecks
-from whybox.models.base import Model, OwnPredict
 
 __all__ = [
     "DEFAULT_SPOT_PREDICTIONS",
@@ -27,7 +26,6 @@ __all__ = [
     "SpotChecker",
     "TimeShare",
     "check_spot_checks",
-    "predict_to_ask",
     "spot_predictions",
     "spot_rng",
 ]
@@ -50,11 +48,6 @@ def check_spot_checks(spot_checks: Any) -> int | None:
 def spot_predictions(spot_checks: int | None, work: float = 0.0) -> int:
     """Return how many predictions of single rows the checks may take, for an answer that itself takes `work` of them."""
     return max(DEFAULT_SPOT_PREDICTIONS, int(MAX_WORK_SHARE * work)) if spot_checks is None else spot_checks
-
-
-def predict_to_ask(model: Model) -> OwnPredict | None:
-    """Return the predict that checks may ask about rows of their own; None where there is none, as for a model file without its library."""
-    return model.own_predict
 
 
 def spot_rng(seed: int, *parts: int) -> np.random.Generator:

@@ -274,6 +274,8 @@ def _evidence(
     notes = [*received.remarks(), *problem.model.notes]
     if problem.background is not None:
         notes += [note for note in problem.background.received.remarks(" of the background") if note not in notes]
+    if spot is not None:
+        notes += spot.notes
     if problem.kernel == "rescaled":
         notes.append("Rescaled approximation: not the Shapley value of this output, only its sum is right.")
     if problem.options.sparse and problem.options.order == 2:

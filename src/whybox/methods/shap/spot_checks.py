@@ -7,7 +7,7 @@ Three roads: mixed rows, given to the model's own predict and held against our r
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, final
 
 import numpy as np
@@ -15,19 +15,20 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats, Table
 from whybox.explanation.spot_checks import SpotChecks
-from whybox.kernels.predict import compare_mixed_rows
+from whybox.kernels.predict import compare_mixed_rows, draw_mixed_rows
 from whybox.methods.common.spot_checks import (
     DEFAULT_SPOT_PREDICTIONS,
     MAX_WORK_SHARE,
     SpotChecker,
-    predict_to_ask,
     spot_predictions,
     spot_rng,
 )
 from whybox.methods.shap.compute import KernelRunner
 from whybox.methods.shap.problem import ShapProblem
 from whybox.methods.shap.second_way import choose_second_way, kernel_nanoseconds
-from whybox.models.mixed_rows import RowSample
+from whybox.models.base import OwnPredict
+from whybox.models.file_library import ask_library
+from whybox.models.mixed_rows import MixedRows, RowSample
 
 __all__ = ["AnswerChecks", "planned_predictions"]
 
@@ -43,7 +44,7 @@ Ints = npt.NDArray[np.int64]
 
 def planned_predictions(problem: ShapProblem, rows: int) -> int:
     """Return how many predictions of single rows the checks of a first call take."""
-    if predict_to_ask(problem.model) is None:
+    if problem.model.own_predict is None:
         return 0
     mixed, again = _split(problem, rows)
     return mixed + again
@@ -69,7 +70,7 @@ class AnswerChecks:
         names: of the axes of a row's numbers. clock: by which the checks are timed.
 
     Attributes:
-        mixed: mixed rows that were predicted. seconds: that the checks have taken.
+        mixed: mixed rows that the model's own predict was given. seconds: that the checks have taken. notes: what was not checked, and why.
     """
 
     def __init__(
@@ -82,14 +83,14 @@ class AnswerChecks:
         names: Sequence[Sequence[str]],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._clock = clock
+        self._clock, self._call = clock, call
         began = clock()
         self.problem, self._runner, self._rows = runner.problem, runner, rows
         options = self.problem.options
         self._rounding = rounding * (PAIR_ROUNDING if options.order == 2 else 1.0)
         self._rng = spot_rng(options.seed, call)
         self._names, self._checker = names, SpotChecker()
-        self._own = predict_to_ask(self.problem.model)
+        self._own = self.problem.model.own_predict
         self._mixed_wanted, self._again_wanted = _split(self.problem, rows) if self._own is not None else (0, 0)
         self.mixed, self._position = 0, _positions(self.problem)
         self._nanoseconds = NANOSECONDS
@@ -100,6 +101,7 @@ class AnswerChecks:
         self._way = choose_second_way(self.problem, runner, self._nanoseconds, self._rng)
         most = 0 if self._way is None else min(self._way.rows, self._affordable_rows())
         self._drawn = np.sort(self._rng.permutation(rows)[: min(rows, most)])
+        self.notes: tuple[str, ...] = ()
         self.seconds = self._clock() - began
 
     def _affordable_rows(self) -> int:
@@ -130,23 +132,48 @@ class AnswerChecks:
 
     def _mix(self, table: Table, start: int) -> float:
         """Predict mixed rows of a block, as many as are its share."""
+        if self._own is None:
+            return self._ask_library_of_file(table, start) if start == 0 and self._call == 0 else 0.0
         done, due = (self._mixed_wanted * at // self._rows for at in (start, start + len(table)))
-        background = self.problem.background
-        if due == done or self._own is None or (background is None and len(table) < 2):
+        difference = 0.0
+        for mixed in self._mixed_rows(table, start, due - done):
+            here = compare_mixed_rows(self.problem.model, self._own, mixed, donors=self._donors)
+            self._note(mixed, here, f"by asking {self._own.call_name}")
+            difference, self.mixed = max(difference, here), self.mixed + len(mixed.table)
+        return difference
+
+    @property
+    def _donors(self) -> str:
+        return "row" if self.problem.background is None else "the background's row"
+
+    def _mixed_rows(self, table: Table, start: int, n_rows: int) -> Iterator[MixedRows]:
+        if n_rows > 0:
+            drawn = self._rng.permutation(len(table))[: max(2, min(MAX_ROWS_MIXED, n_rows))]
+            rows, background = table.rows(drawn), self.problem.background
+            sample = RowSample(rows, self.problem.model.inputs.matrix(rows), drawn + start)
+            others = None if background is None else background.row_sample
+            yield from draw_mixed_rows(self.problem.model, sample, others, n_rows=n_rows, rng=self._rng)
+
+    def _note(self, mixed: MixedRows, difference: float, way: str) -> None:
+        numbers = len(mixed.table) * len(self.problem.model.outputs.names)
+        self._checker.note(numbers, len(mixed.table), difference, way=f"{way} about mixed rows")
+
+    def _ask_library_of_file(self, table: Table, start: int) -> float:
+        """Ask the library of a model file about mixed rows, in one call, since that starts a process; say why where it does not answer."""
+        model, began = self.problem.model, self._clock()
+        wanted = spot_predictions(self.problem.options.spot_checks, self._rows)
+        mixed = next(self._mixed_rows(table, start, wanted), None) if model.file_library is not None else None
+        answer = None if mixed is None else ask_library(model, mixed.table)
+        if answer is None or mixed is None:
             return 0.0
-        drawn = self._rng.permutation(len(table))[: max(2, min(MAX_ROWS_MIXED, due - done))]
-        rows = table.rows(drawn)
-        sample = RowSample(rows, self.problem.model.inputs.matrix(rows), drawn + start)
-        difference, mixed, numbers = compare_mixed_rows(
-            self.problem.model,
-            self._own,
-            sample,
-            None if background is None else background.row_sample,
-            n_rows=due - done,
-            rng=self._rng,
-        )
-        self.mixed += mixed
-        self._checker.note(numbers, mixed, difference, way=f"by asking {self._own.call_name} about mixed rows")
+        predictions = answer.predictions
+        if predictions is None:
+            self.notes += (f"No mixed rows were predicted by the library of the file: {answer.way}.",)
+            return 0.0
+        own = OwnPredict(lambda _: predictions, answer.scale, answer.relative_rounding, answer.way, "")
+        difference = compare_mixed_rows(model, own, mixed, donors=self._donors)
+        self._note(mixed, difference, answer.way)
+        self.seconds -= self._clock() - began  # a file is asked about once: later checks do not take that long
         return difference
 
     def _recompute(self, table: Table, values: npt.NDArray[Any], rows: Ints) -> None:
