@@ -328,3 +328,10 @@ def test_a_folder_is_no_file_to_write(tmp_path):
     with pytest.raises(wb.errors.InputError, match="it is a folder. Name a file"):
         wb.explain(model, X[:2]).save(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_report_is_an_html_file(tmp_path):
+    model, X = zoo.built("RandomForestRegressor")
+    with pytest.raises(wb.errors.OptionError, match="a report is an .html file"):
+        wb.report(model, X[:5], tmp_path / "r.pdf")
+    assert not list(tmp_path.iterdir())

@@ -160,11 +160,8 @@ class _Explainer:
     def _run(self, compiled: CompiledProblem, received: PreparedRows, out: npt.NDArray[Any] | None) -> Explanation:
         """Explain rows, and check the answer: the first of each kind of table, then as many as take a small share of the time."""
         table, began = received.table, self._time.now()
-        kind = (
-            table.library,
-            table.is_matrix,
-            self.background is not None or len(table) > 1,
-        )  # rows alone cannot be mixed
+        can_mix = self.background is not None or len(table) > 1
+        kind = table.library, table.is_matrix, can_mix
         due = kind not in self._kinds or self._time.due()
         spec, call = self._spec(compiled.problem), sum(self._kinds.values())
         explanation, seconds = run(compiled, received, spec, out=out, call=call if due else None, clock=self._time.now)
@@ -172,6 +169,17 @@ class _Explainer:
             self._kinds[kind] = self._kinds.get(kind, 0) + 1
         self._time.spent(work=self._time.now() - began - seconds, checks=seconds)
         return explanation
+
+    def check_evals(self, rows: int, names: tuple[str, ...] | None = None) -> None:
+        """Refuse more predictions than ``max_evals`` for this many rows in total, before the first of several calls.
+
+        Args:
+            rows: of all calls together. names: of their columns; None: those of the model.
+
+        Raises:
+            LimitError: coalitions are enumerated, and that takes more predictions than ``max_evals``.
+        """
+        self._compiled(self.model.inputs.names if names is None else names).problem.check_evals(rows)
 
     def plan(self, rows: int, *, sparse: bool = False) -> KernelPlan:
         """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`KernelPlan`.
