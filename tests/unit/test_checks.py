@@ -219,7 +219,7 @@ def test_what_is_drawn_is_drawn_again(table):
     line = wb.check(e, net, rows, checks="numerical", max_rows=3)["reproduced"]
     assert (line.verdict, line.number) == ("pass", pytest.approx(0.0, abs=1e-4))
     cut = wb.check(e[8:], net, rows, checks="numerical")["reproduced"]
-    assert cut.verdict == "not applicable"
+    assert cut.verdict == "cannot tell"
     assert wb.check(wb.saliency(net, rows)[8:], net, rows, checks="numerical")["reproduced"].verdict == "pass"
 
 
@@ -383,7 +383,7 @@ def test_two_inputs_one_of_tokens():
     inputs = (rng.normal(size=(9, 6)).astype(np.float32), rng.integers(0, 9, size=(9, 4)))
     found = wb.check(wb.saliency(net, inputs), net, inputs)
     assert found["reproduced"].verdict == "pass"
-    assert found[TOGETHER_LINE].verdict in ("pass", "disagree", "fail")
+    assert found[TOGETHER_LINE].verdict in ("pass", "disagree", "fail", "cannot tell")
     assert found[SMALL_NOISE_LINE].verdict == "pass"
 
 

@@ -59,7 +59,9 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         seed: of all random numbers of the checks. budget: bytes that derivatives may keep at a time.
 
     Returns:
-        Checks: print it for the table. ``.passed`` is whether nothing says "fail" or "disagree". Passing is no proof; docs/checks.md says what each check cannot show.
+        Checks: print it for the table. Its first line says whether the values are those that the method computes, whichever checks are asked for, because the
+            other lines may compute maps again. ``.verdict`` is "fail" if a line says "fail" or "disagree", else "cannot tell" if a line does (too few rows, and the line
+            says how many could), else "pass"; ``.passed`` is whether it is "pass". Passing is no proof; docs/checks.md says what each check cannot show.
 
     Raises:
         InputError: the explanation was made from another network, other inputs, with another background or other options.
@@ -91,6 +93,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         reading = ReadingOptions(embedding=embedding, tokenizer=tokenizer, baseline_token=baseline_token)
         subject = resolve_subject(
             explanations,
+            recipe,
             network,
             inputs,
             Supplied(method, options, target, background, reading),
@@ -99,7 +102,8 @@ def check(  # noqa: PLR0913  # the promise of the public surface
             budget=budget,
             replacements=absent,
         )
-        rows = [line for group in groups for line in group.run(subject)]
+        first = [] if reproduction.GROUP in groups else [reproduction.reproduced(subject)]
+        rows = [*first, *(line for group in groups for line in group.run(subject))]
     about = {
         "method": subject.explanations[0].evidence.method,
         "rows": subject.count,

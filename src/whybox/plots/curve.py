@@ -163,13 +163,22 @@ def _output_series(e: Explanation) -> list[tuple[str, str, Floats, Floats | None
     ]
 
 
+def _learner_interval(e: Explanation) -> Floats | None:
+    """Ends of the intervals of the learner error, (points, outputs, 2); None without refits."""
+    if "learner_interval" in e.extras:
+        return np.asarray(e.extras["learner_interval"][1].reshape(len(e.values), -1, 2))
+    if "learner_error" not in e.extras:
+        return None
+    half_width = critical_value() * e.extras["learner_error"][1]  # of a file that was saved without the interval
+    return np.stack([e.values - half_width, e.values + half_width], axis=-1).reshape(len(e.values), -1, 2)
+
+
 def _draw_lines(ax: Axes, e: Explanation, positions: npt.NDArray[Any]) -> None:
     known = _is_known(positions)
-    learner = e.extras["learner_error"][1].reshape(len(positions), -1) if "learner_error" in e.extras else None
+    learner = _learner_interval(e)
     for k, (label, color, values, error) in enumerate(_output_series(e)):
         if learner is not None:
-            half_width = critical_value() * learner[:, k]
-            for bound in (values - half_width, values + half_width):
+            for bound in np.moveaxis(learner[:, k], -1, 0):
                 ax.plot(positions[known], bound[known], color=color, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2)
         ax.plot(positions[known], values[known], color=color, linewidth=1.8, label=label or None, zorder=3)
         if known.sum() == 1:
