@@ -11,13 +11,13 @@ from sklearn.datasets import load_digits
 
 import whybox as wb
 from fixed_maps import Fixed
-from whybox.checks.check import GROUPS, check_saved
+from whybox.checks.check import GROUPS
 from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.result import VERDICTS, Check, Checks
 from whybox.checks.stability import OTHER_SEEDS_LINE, SMALL_NOISE_LINE
 from whybox.checks.trivial_maps import edge_map
-from whybox.errors import ExplanationFileError, InputError, OptionError, UnsupportedModelError
+from whybox.errors import InputError, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.models.registry import as_network
 from whybox.numerics.statistics import spearman
@@ -219,7 +219,7 @@ def test_what_is_drawn_is_drawn_again(table):
     line = wb.check(e, net, rows, checks="numerical", max_rows=3)["reproduced"]
     assert (line.verdict, line.number) == ("pass", pytest.approx(0.0, abs=1e-4))
     cut = wb.check(e[8:], net, rows, checks="numerical")["reproduced"]
-    assert cut.verdict == "not applicable"
+    assert cut.verdict == "cannot tell"
     assert wb.check(wb.saliency(net, rows)[8:], net, rows, checks="numerical")["reproduced"].verdict == "pass"
 
 
@@ -383,7 +383,7 @@ def test_two_inputs_one_of_tokens():
     inputs = (rng.normal(size=(9, 6)).astype(np.float32), rng.integers(0, 9, size=(9, 4)))
     found = wb.check(wb.saliency(net, inputs), net, inputs)
     assert found["reproduced"].verdict == "pass"
-    assert found[TOGETHER_LINE].verdict in ("pass", "disagree", "fail")
+    assert found[TOGETHER_LINE].verdict in ("pass", "disagree", "fail", "cannot tell")
     assert found[SMALL_NOISE_LINE].verdict == "pass"
 
 
@@ -468,10 +468,8 @@ def test_the_table_in_every_form(table, tmp_path):
     with pytest.raises(KeyError, match="there are: "):
         found["nothing"]
     e.save(tmp_path / "e.whybox")
-    saved = check_saved(tmp_path / "e.whybox", net, rows, max_rows=5)
+    saved = wb.check(wb.load(tmp_path / "e.whybox"), net, rows, max_rows=5)
     assert saved.table() == found.table()
-    with pytest.raises(ExplanationFileError):
-        check_saved(tmp_path / "none.whybox", net, rows)
 
 
 def test_passed_means_nothing_failed_or_disagrees():

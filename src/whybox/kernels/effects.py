@@ -20,31 +20,24 @@ from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedMo
 from whybox.kernels.compiled_trees import fastest_instructions
 from whybox.kernels.reproducible_sum import count_parts, for_each_thread, sum_effects
 from whybox.kernels.tree_shap import interacting_pairs, native_ensemble, predict
-from whybox.kernels.value_intervals import (
-    distinct_thresholds,
-    interval_representatives,
-    native_intervals,
-    point_index_of_rows,
-)
+from whybox.kernels.value_intervals import native_intervals, point_index_of_rows
 from whybox.models.trees import TreeEnsemble
 
 __all__ = [
     "CurveMoments",
     "InteractionStrength",
     "PlayerPoints",
-    "distinct_thresholds",
     "individual_curve_blocks",
     "individual_curve_moments",
     "individual_curves",
-    "interval_representatives",
     "joint_partial_dependence",
     "overall_interactions",
     "pair_interactions",
     "partial_dependence",
     "point_differences",
-    "point_index_of_rows",
 ]
 
+Pairs = Sequence[tuple[int, int]]
 Link = Literal["identity", "logistic", "exp", "softmax"]
 LINKS: Final[tuple[Link, ...]] = ("identity", "logistic", "exp", "softmax")
 SURFACE_BYTES: Final = 256 * 2**20  # bytes of surfaces that are added up at a time
@@ -189,7 +182,7 @@ def _curve_sums(e: TreeEnsemble, grid: _NativeGrid, sums: _native.Means, j: int)
 def joint_partial_dependence(
     e: TreeEnsemble,
     levels: Sequence[PlayerPoints],
-    pairs: Sequence[tuple[int, int]],
+    pairs: Pairs,
     X: Floats,
     weights: Floats | None = None,
     *,
@@ -215,12 +208,7 @@ def joint_partial_dependence(
 
 
 def _compute_surfaces(
-    e: TreeEnsemble,
-    levels: Sequence[PlayerPoints],
-    pairs: Sequence[tuple[int, int]],
-    X: Floats,
-    w: Floats,
-    threads: int,
+    e: TreeEnsemble, levels: Sequence[PlayerPoints], pairs: Pairs, X: Floats, w: Floats, threads: int
 ) -> Iterator[tuple[int, Floats]]:
     """Yield (which pair, its surface), as many pairs at a time as fit into memory."""
     if any(a == b or not (0 <= a < len(levels) and 0 <= b < len(levels)) for a, b in pairs):
@@ -415,7 +403,7 @@ def point_differences(
 def pair_interactions(
     e: TreeEnsemble,
     levels: Sequence[PlayerPoints],
-    pairs: Sequence[tuple[int, int]],
+    pairs: Pairs,
     X: Floats,
     weights: Floats | None = None,
     *,
@@ -429,7 +417,7 @@ def pair_interactions(
     Two players that no path of a tree tests together do not interact: theirs is exactly zero, and no surface is computed for them.
 
     Args:
-        levels: points such that every row is at one (`interval_representatives`).
+        levels: points such that every row is at one (`value_intervals.interval_representatives`).
 
     Returns:
         (pairs, outputs) each.
@@ -474,7 +462,7 @@ def overall_interactions(
     weight * (f - PD_j - F_j)^2 and ``whole`` that of weight * f^2. A player that no path of a tree tests together with another has exactly zero.
 
     Args:
-        levels: points such that every row is at one (`interval_representatives`).
+        levels: points such that every row is at one (`value_intervals.interval_representatives`).
 
     Returns:
         (players, outputs) each.

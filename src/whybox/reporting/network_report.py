@@ -188,11 +188,11 @@ def _checks_of_methods(
 
 def _check_table(s: MethodMaps, results: Checks, plan: CheckChoice) -> str:
     colour = {"pass": "good", "fail": "bad", "disagree": "bad"}
-    verdict = (
-        f"holds in every check {'that applies' if plan.complete else 'made'}"
-        if results.passed
-        else "does not hold in every check"
-    )
+    verdict = {
+        "pass": f"holds in every check {'that applies' if plan.complete else 'made'}",
+        "cannot tell": "fails no check, but some cannot tell",
+        "fail": "does not hold in every check",
+    }[results.verdict]
     lines = "".join(
         f"<tr><td>{escape(c.name)}</td><td class='word {colour.get(c.verdict, 'faint')}'>{escape(c.verdict)}</td>"
         f"<td class=whole>{'' if c.number is None else escape(number(c.number, 3))}</td><td class=text>{escape(c.reason)}</td></tr>"

@@ -243,6 +243,20 @@ class TorchNetwork(TorchForward):
         """See Differentiable: all named modules whose output is one tensor, in the order they run."""
         return self._record_layers(lambda: self.forward(x), [name for name, _ in self._named_layers()])
 
+    def parameter_layers(self, x: tuple[Array, ...]) -> list[str]:
+        """See Differentiable: modules with parameters of their own. Those whose output is no single tensor (recurrent ones) come before what follows them."""
+        order = {name: place for place, (name, _) in enumerate(self.layers(x))}
+        names = [
+            name for name, m in self._named_layers() if name in order or any(True for _ in m.parameters(recurse=False))
+        ]
+        place, found = float(len(order)), []
+        for name in reversed(
+            names
+        ):  # those that are not in the order they run take the place before the next one that is
+            place = order[name] if name in order else place - 0.5
+            found.append((place, name))
+        return [name for _, name in sorted(found, key=lambda of: of[0])]
+
     def _named_layers(self) -> Iterator[tuple[str, torch.nn.Module]]:
         """Named modules that rows pass through; those that compute weights (weight_norm and the like) are left out."""
         return ((n, m) for n, m in self.module.named_modules() if n and PARAMETRIZED_SUFFIXES not in n.split("."))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.feature_values import as_numbers, feature_values, shown_values, strongest_partner
+from whybox.explanation.feature_values import as_numbers, feature_values, number_labels, shown_values, strongest_partner
 from whybox.explanation.html import number
 from whybox.explanation.negligible import negligible
 from whybox.plots.scatter import scatter
@@ -77,8 +77,9 @@ def _groups(values: npt.NDArray[Any], y: Floats) -> list[tuple[str, ...]]:
         finite = x[np.isfinite(x)]
         cuts = np.unique(np.quantile(finite, np.linspace(0, 1, 11))) if len(finite) else np.empty(0)
         place = np.clip(np.searchsorted(cuts, x, side="right") - 1, 0, max(len(cuts) - 2, 0))
+        labels = number_labels(cuts, values.dtype) if values.dtype.kind in "mM" else [value_text(v) for v in cuts]
         masks = [
-            (f"{value_text(cuts[i])} to {value_text(cuts[min(i + 1, len(cuts) - 1)])}", (place == i) & np.isfinite(x))
+            (f"{labels[i]} to {labels[min(i + 1, len(cuts) - 1)]}", (place == i) & np.isfinite(x))
             for i in range(max(len(cuts) - 1, 1))
             if len(cuts)
         ]
