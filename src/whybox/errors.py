@@ -13,6 +13,7 @@
     │   ├── UnsupportedModelError          understood, but it cannot be explained exactly; the message gives the reason
     │   ├── UnknownFieldError              the model carries an option or field this version does not know
     │   ├── ModelMismatchError             our reading of the model disagrees with the model's own predict
+    │   │   └── SpotCheckError             a number of the answer is not what a second way of computing it gives
     │   └── ModelFileError                 the file is truncated, edited, of an unknown version or format
     │       └── UntrustedPickleError       reading the file would run code in it
     ├── ExplanationFileError               a saved explanation is truncated, edited, or of an unknown version
@@ -50,6 +51,7 @@ __all__ = [
     "ModelMismatchError",
     "NonFiniteError",
     "OptionError",
+    "SpotCheckError",
     "UnknownFieldError",
     "UnsupportedModelError",
     "UntrustedPickleError",
@@ -185,9 +187,9 @@ class NonFiniteError(InputError):
         super().__init__(*message)
         self.row = row
 
-    def render(self, spell: Callable[[Argument], str] = str, row: str | None = None) -> str:
-        """Return the message with the row in it, called `row` if that is given."""
-        place = row or ("a row" if self.row is None else f"row {self.row:,}")
+    def render(self, spell: Callable[[Argument], str] = str) -> str:
+        """Return the message with the row in it."""
+        place = "a row" if self.row is None else f"row {self.row:,}"
         return super().render(spell).replace("{row}", place)
 
     def later(self, rows: int) -> NonFiniteError:
@@ -217,6 +219,34 @@ class UnknownFieldError(ModelError):
 
 class ModelMismatchError(ModelError):
     """Our reading of the model disagrees with the model's own predict, so nothing is returned."""
+
+
+class SpotCheckError(ModelMismatchError):
+    """A number of an answer is not what a second, independent computation of it gives, so nothing is returned.
+
+    Attributes:
+        where: what stands there, part by part: ``(("row", 3), ("feature", "age"))``.
+        answer, recomputed: both numbers. allowed: the difference that rounding explains. way: how it was recomputed.
+    """
+
+    def __init__(
+        self, *, where: tuple[tuple[str, object], ...], answer: float, recomputed: float, allowed: float, way: str
+    ) -> None:
+        self.where, self.answer, self.recomputed, self.allowed, self.way = where, answer, recomputed, allowed, way
+        place = ", ".join(f"{name} {value!r}" for name, value in where)
+        super().__init__(
+            f"a number of this answer is {answer!r}, but recomputed {way} it is {recomputed!r} ({place}; rounding explains {allowed:.3g}). "
+            "Nothing is returned, because other numbers may be wrong too. Either the model answers differently from call to call, or this is a fault of whybox: "
+            "please report it with this message."
+        )
+
+    def __reduce__(self) -> tuple[Any, tuple[dict[str, Any]]]:
+        parts = {name: getattr(self, name) for name in ("where", "answer", "recomputed", "allowed", "way")}
+        return _spot_check_error, (parts,)
+
+
+def _spot_check_error(parts: dict[str, Any]) -> SpotCheckError:
+    return SpotCheckError(**parts)
 
 
 class ModelFileError(ModelError):

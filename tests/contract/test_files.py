@@ -212,6 +212,26 @@ def test_fields_from_the_future_are_errors(tmp_path):
         load_model_file(tmp_path / "m.txt")
 
 
+def test_what_follows_the_trees_of_lightgbm_is_known_or_an_error(tmp_path):
+    """Sections and lines are; names of parameters are a record of the training, which LightGBM itself does not read when it predicts."""
+    zoo.built("LGBMRegressor, regression")[0].booster_.save_model(tmp_path / "m.txt")
+    text, path = (tmp_path / "m.txt").read_text(), tmp_path / "n.txt"
+    rows = zoo.X()[:5]
+    path.write_text(text.replace("\n[max_depth:", "\n[zz_unknown: 1]\n[max_depth:"))
+    whole, other = (load_model_file(p) for p in (tmp_path / "m.txt", path))
+    assert np.array_equal(wb.explain(other, rows).values, wb.explain(whole, rows).values)
+    for old, new, error in (
+        ("\nparameters:", "\ncalibration:\na=1\n\nparameters:", UnknownFieldError),
+        ("\n[max_depth:", "\nmax_depth=3\n[max_depth:", UnknownFieldError),
+        ("\npandas_categorical:", "\nscale=2\npandas_categorical:", UnknownFieldError),
+        ("\npandas_categorical:", "\npandas_categorical:null\npandas_categorical:", ModelFileError),
+    ):
+        assert old in text
+        path.write_text(text.replace(old, new))
+        with pytest.raises(error, match="after its trees"):
+            load_model_file(path)
+
+
 def _fuzz(library, name, ending, folder, count, seed):
     """Return how many damaged files were refused, accepted and agreed with, accepted where the library itself refuses or dies."""
     rng = np.random.default_rng(seed)

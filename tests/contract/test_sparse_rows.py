@@ -115,7 +115,7 @@ def test_values_are_those_of_the_models_own_predict(name, missing):
     for make in CONTAINERS:
         got = wb.explain(model, matrix(rows, make), matrix(background, make))
         np.testing.assert_allclose(got.values, want, rtol=0, atol=3e-6 * size)
-        assert got.evidence.verdict["mixed_rows"] == 48
+        assert got.evidence.verdict["mixed_rows"] == 196
     alone = wb.explain(model, matrix(rows), matrix(background), sparse=True)
     np.testing.assert_allclose(
         alone.values, want[:, [got.feature_names.index(n) for n in alone.feature_names]], rtol=0, atol=3e-6 * size

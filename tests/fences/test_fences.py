@@ -323,6 +323,7 @@ PUBLIC = {
         "ModelMismatchError",
         "NonFiniteError",
         "OptionError",
+        "SpotCheckError",
         "UnknownFieldError",
         "UnsupportedModelError",
         "UntrustedPickleError",

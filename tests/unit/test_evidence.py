@@ -15,6 +15,7 @@ import whybox as wb
 import zoo
 from whybox.errors import OptionError
 from whybox.explanation.evidence import LINES, Evidence, merged
+from whybox.explanation.spot_checks import SpotChecks
 
 SOURCES = Path(wb.__file__).parent
 
@@ -23,7 +24,7 @@ SOURCES = Path(wb.__file__).parent
 def of_model():
     model, rows = zoo.built("RandomForestRegressor")
     e = wb.explain(model, rows.assign(never=1)[:5])
-    return dataclasses.replace(e.evidence, unknown={"later": 1})
+    return dataclasses.replace(e.evidence, unknown={"later": 1}, spot_checks=SpotChecks(1, 1, 0.0, ("by hand",)))
 
 
 @pytest.fixture(scope="module")

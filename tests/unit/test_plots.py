@@ -13,10 +13,10 @@ import whybox as wb
 import zoo
 from whybox.errors import OptionError
 from whybox.explanation.explanation import EXPLANATION_KINDS
-from whybox.explanation.feature_values import partner
+from whybox.explanation.feature_values import strongest_partner
 from whybox.explanation.figures import EFFECTS_FIGURES, FIGURES
 from whybox.methods.registry import methods
-from whybox.plots.style import distinct
+from whybox.plots.style import distinct_labels
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +118,9 @@ def test_scatter_shows_categories_missing_values_and_partners():
     assert ticks[0] == "missing"
     assert len(ticks) > 2
     assert "missing" not in ticks[1:]
-    assert partner(e, "bmi") in zoo.COLUMNS
+    assert strongest_partner(e, "bmi") in zoo.COLUMNS
     assert len(e.plot.scatter("bmi", color=None).figure.axes) == 1
-    exact = partner(wb.explain(model, rows[:50], order=2), "bmi")
+    exact = strongest_partner(wb.explain(model, rows[:50], order=2), "bmi")
     assert exact in zoo.COLUMNS
     with pytest.raises(OptionError, match="no feature 'bim'.*Did you mean 'bmi'"):
         e.plot.scatter("bim")
@@ -132,8 +132,8 @@ def test_partner_finds_the_interaction():
     X = np.random.default_rng(0).normal(size=(2000, 6))
     model = HistGradientBoostingRegressor(max_iter=60).fit(X, X[:, 0] + X[:, 1] * X[:, 4] * 3)
     e = wb.explain(model, X)
-    assert partner(e, "x1") == "x4"
-    assert partner(wb.explain(model, X[:200], order=2), "x4") == "x1"
+    assert strongest_partner(e, "x1") == "x4"
+    assert strongest_partner(wb.explain(model, X[:200], order=2), "x4") == "x1"
 
 
 def test_interactions_heatmap_and_refusals(five):
@@ -161,14 +161,14 @@ def test_many_rows_are_thinned_and_say_so(two_hundred):
 def test_names_are_shortened_only_as_far_as_they_stay_apart():
     same = [f"the measured mean of sensor {i} in the northern hall, in kelvin" for i in (1, 2, 12, 120)]
     names = ("age", *same, "an odd one " * 6)
-    labels = distinct(names)
+    labels = distinct_labels(names)
     assert labels["age"] == "age"
     assert len(set(labels.values())) == len(names)
     assert max(map(len, labels.values())) <= 32
     assert "12 in" in labels[same[2]]
     far = tuple(f"{a}{'x' * 60}{b}{'y' * 60}" for a in "pq" for b in "rs")
-    assert len(set(distinct(far).values())) == 4
-    assert len(set(distinct(("a  b", "a\nb")).values())) == 1  # nothing to tell them apart by
+    assert len(set(distinct_labels(far).values())) == 4
+    assert len(set(distinct_labels(("a  b", "a\nb")).values())) == 1  # nothing to tell them apart by
 
 
 def test_long_names_have_labels_of_their_own(two_hundred):
@@ -257,3 +257,57 @@ def test_a_curve_without_its_legend():
     assert e.plot.curve().get_legend() is not None
     assert e.plot.curve(legend=False).get_legend() is None
     plt.close("all")
+
+
+def test_dates_are_numbers_down_to_their_unit_and_dates_in_words():
+    from whybox.explanation.feature_values import as_numbers, number_labels
+
+    dates = np.array(["2020-01-01T00:00:00.250", "2020-01-01T00:00:00.750", "NaT"], dtype="M8[ns]")
+    x = as_numbers(dates)
+    assert x[1] - x[0] == 0.5
+    assert np.isnan(x[2])
+    for unit in ("Y", "M", "W", "D", "h", "s", "us"):
+        assert as_numbers(dates[:1].astype(f"M8[{unit}]"))[0] == pytest.approx(
+            dates[0].astype(f"M8[{unit}]").astype("M8[us]").astype(np.int64) / 1e6
+        )
+    assert number_labels(x[:2], dates.dtype) == ["2020-01-01 00:00:00.250", "2020-01-01 00:00:00.750"]
+    days = np.array(["2020-01-01T10", "2020-03-01T12"], dtype="M8[h]")
+    assert number_labels(as_numbers(days), days.dtype) == ["2020-01-01", "2020-03-01"]
+    hours = np.array([90, 600], dtype="m8[m]")
+    assert number_labels(as_numbers(hours), hours.dtype) == ["1.5 hours", "10 hours"]
+    assert number_labels(np.array([0.5, 2.0]), np.dtype(float)) == ["0.5", "2"]
+
+
+def test_dates_are_dates_in_colour_bars_tables_and_on_axes():
+    """Neither seconds since 1970 nor 0 and 1."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    from whybox.plots.style import value_text
+    from whybox.reporting.sections.dependence import _value_groups
+
+    days = np.datetime64("2021-03-01", "us") + np.arange(60) * np.timedelta64(13 * 86400 + 7, "s")
+    X = pd.DataFrame({"day": days, "amount": np.random.default_rng(0).normal(size=60)})
+    as_days = FunctionTransformer(lambda f: f.to_numpy().astype("M8[s]").astype(np.float64)[:, :1] / 86400)
+    columns = make_column_transformer((as_days, ["day"]), ("passthrough", ["amount"]))
+    model = make_pipeline(columns, RandomForestRegressor(5, max_depth=4, random_state=0)).fit(
+        X, X["amount"] * (days > days[30])
+    )
+    e = wb.explain(model, X)
+    curve = wb.effects(model, X, ["amount"], "ice")[0]
+    for figure in (e.plot.scatter("amount", color="day").figure, curve.plot.curve(color="day").figure):
+        labels = [t.get_text() for t in figure.axes[-1].get_yticklabels()]
+        assert labels == ["2021-04-08", "2023-02-27"]
+        plt.close(figure)
+    ax = e.plot.scatter("day", color="amount")
+    ax.figure.canvas.draw()
+    labels = [t.get_text() for t in ax.get_xticklabels() if t.get_text()]
+    assert 3 <= len(labels) <= 8
+    assert {"2022", "2023"} <= set(labels)
+    plt.close(ax.figure)
+    first = _value_groups(e.data.column(0).values, e.values[:, 0])[0][0]
+    assert first == "2021-03-01 to 2021-05-16"
+    assert value_text(days[1]) == "2021-03-14 00:00:07"
+    assert value_text(days[0]) == "2021-03-01"

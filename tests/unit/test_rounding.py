@@ -12,12 +12,12 @@ from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegress
 from sklearn.tree import DecisionTreeRegressor
 
 import whybox as wb
-from whybox.explanation.feature_values import partner
+from whybox.explanation.feature_values import strongest_partner
 from whybox.kernels import effects
 from whybox.models.registry import as_model
 from whybox.numerics.rounding import ratio_above_rounding, relative_size, rounding_floor, varies
 from whybox.numerics.statistics import kendall, spearman
-from whybox.reporting.performance import measure
+from whybox.reporting.performance import measure_performance
 from whybox.reporting.sections.saliency_maps import share_lines
 
 
@@ -61,9 +61,9 @@ def test_features_that_are_never_read_do_not_interact(make, seed, monkeypatch):
     adapted = as_model(model)
     silent = np.setdiff1d(np.arange(5), adapted.columns_read)
     asked = []
-    surfaces = effects._surfaces
+    surfaces = effects._compute_surfaces
     monkeypatch.setattr(
-        effects, "_surfaces", lambda e, levels, pairs, *a: asked.extend(pairs) or surfaces(e, levels, pairs, *a)
+        effects, "_compute_surfaces", lambda e, levels, pairs, *a: asked.extend(pairs) or surfaces(e, levels, pairs, *a)
     )
     found = wb.interactions(model, X)
     for table in (found.values, h_squared(found)):
@@ -159,9 +159,9 @@ def test_a_constant_target_has_no_share_explained():
     X = np.random.default_rng(0).normal(size=(30, 2))
     model = DecisionTreeRegressor(max_depth=2).fit(X, X[:, 0])
     raw = model.predict(X)[:, None]
-    names = [name for name, *_ in measure(as_model(model), raw, np.full(30, 0.1)).scores]
+    names = [name for name, *_ in measure_performance(as_model(model), raw, np.full(30, 0.1)).scores]
     assert "R²" not in names
-    names = [name for name, *_ in measure(as_model(model), raw, 0.1 + 1e-6 * X[:, 0]).scores]
+    names = [name for name, *_ in measure_performance(as_model(model), raw, 0.1 + 1e-6 * X[:, 0]).scores]
     assert "R²" in names
 
 
@@ -177,7 +177,7 @@ def test_rounding_has_no_rank_and_no_partner():
     model = DecisionTreeRegressor(max_depth=3).fit(X, X["a"])
     e = wb.explain(model, X, X[:50])
     shaken = replace(e, values=e.values + 1e-16 * rng.normal(size=e.values.shape))
-    assert partner(shaken, "b") is None
+    assert strongest_partner(shaken, "b") is None
 
 
 def test_shares_of_rounding_are_not_told():

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 
 from whybox.errors import ExplanationFileError, OptionError, did_you_mean, quoted_list
 from whybox.explanation.files_before_ids import method_before_ids
+from whybox.explanation.spot_checks import SpotChecks, merge_spot_checks
 from whybox.models.categories import UnseenCategories, merge_unseen
 from whybox.models.links import PREDICTION
 
@@ -17,7 +18,7 @@ __all__ = ["LINES", "Evidence", "merged", "versions"]
 
 # What evidence says to people, line by line: whoever shows some of the lines names them so, never by their English.
 LINES: Final = (
-    "method", "kernel", "index", "estimand", "options", "rows", "additivity", "agreement", "model", "verdict", "model_calls", "passes", "operators", "seed",
+    "method", "kernel", "index", "estimand", "options", "rows", "additivity", "agreement", "spot_checks", "model", "verdict", "model_calls", "passes", "operators", "seed",
     "fingerprint", "versions", "seconds", "note", "unknown",
 )  # fmt: skip
 _Line = tuple[str, str, str]  # one of LINES, its label, its text
@@ -49,6 +50,7 @@ class Evidence:
         settings: of networks: the method's name and options and what else was asked, as plain data, so that it can be asked again.
         by_position: of tables: whether columns that have names were taken by position, because the model knows no names.
         unseen: of tables: column -> what its rows hold of categories that training did not have (``rows``, ``different``, ``categories`` by name).
+        spot_checks: what was recomputed of this answer by a second way; None: a file from before there were such checks.
         unknown: fields of a file that a newer version of whybox wrote, as they stand there; they are shown, and saved again.
     """
 
@@ -81,6 +83,7 @@ class Evidence:
     method_id: str = ""
     quantity: str = "attribution"
     signed: bool = True
+    spot_checks: SpotChecks | None = None
     unknown: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -110,6 +113,8 @@ class Evidence:
             )
         values: dict[str, Any] = {name: value for name, value in data.items() if name in declared}
         values |= {name: tuple(values[name]) for name in ("notes", "operators") if name in values}
+        if isinstance(values.get("spot_checks"), dict):
+            values["spot_checks"] = SpotChecks.from_dict(values["spot_checks"])
         if "method_id" not in values:
             values |= method_before_ids(data)
         return cls(**values, unknown={name: value for name, value in data.items() if name not in declared})
@@ -174,6 +179,7 @@ class Evidence:
                 adds if self.additive else "does not apply to this method",
             ),
             ("agreement", "A row's answer moves with the rows beside it by", f"{self.agreement:.2g}"),
+            *self._of_spot_checks(),
             ("model", "Network", self.model),
             (
                 "passes",
@@ -186,6 +192,9 @@ class Evidence:
                 else []
             ),
         ]
+
+    def _of_spot_checks(self) -> list[_Line]:
+        return [] if self.spot_checks is None else [("spot_checks", "Spot checks", str(self.spot_checks))]
 
     def _of_model(self) -> list[_Line]:
         v = self.verdict
@@ -224,6 +233,7 @@ class Evidence:
                 "Our predictions of these rows differ from the model's own by",
                 f"{self.agreement:.2g}" if self.model_calls else "not compared: there is no live model",
             ),
+            *self._of_spot_checks(),
             ("model", "Model", self.model),
             ("verdict", "Reading of the model verified", verdict),
             ("model_calls", "Rows given to the model's own predict", f"{self.model_calls:,}{mixed_calls}"),
@@ -284,6 +294,7 @@ def merged(parts: Sequence[Evidence]) -> Evidence:
         notes=(*(note for note in notes if note not in counted), *(u.describe(c) for c, u in unseen.items())),
         by_position=any(p.by_position for p in parts),
         unseen={c: asdict(u) for c, u in unseen.items()},
+        spot_checks=merge_spot_checks(p.spot_checks for p in parts),
         passes=_total_passes([p.passes for p in parts if p.passes]),
         operators=tuple(dict.fromkeys(name for p in parts for name in p.operators)),
         unknown={name: value for p in reversed(parts) for name, value in p.unknown.items()},

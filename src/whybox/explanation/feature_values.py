@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
+from whybox.explanation.html import number
 from whybox.explanation.labelled import Labelled
 from whybox.explanation.negligible import negligible
 
-__all__ = ["feature_values", "partner", "shown_values"]
+__all__ = ["as_numbers", "feature_values", "number_labels", "shown_values", "strongest_partner"]
 
-_BINS = 12
-_ROWS = 20_000
+_SECONDS: Final = {
+    "W": 7 * 86400.0, "D": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0,
+    "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12, "fs": 1e-15, "as": 1e-18,
+}  # fmt: skip
+_DURATIONS: Final = {"D": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_MAX_BINS = 12
+_MAX_ROWS = 20_000
 
 
 def feature_values(e: Labelled, feature: str) -> npt.NDArray[Any] | None:
@@ -41,22 +47,40 @@ def shown_values(e: Labelled, feature: str) -> npt.NDArray[Any] | None:
 
 
 def as_numbers(values: npt.NDArray[Any]) -> Floats:
-    """Return values as floats: categories as the rank of their text, dates as time, missing as NaN."""
+    """Return values as floats: categories as the rank of their text, dates and durations in seconds, missing as NaN."""
     if values.dtype.kind == "f":
         return values
     if values.dtype.kind in "mM":
-        out = (
-            values.astype("datetime64[s]" if values.dtype.kind == "M" else "timedelta64[s]")
-            .astype(np.int64)
-            .astype(np.float64)
-        )
-        out[np.isnat(values)] = np.nan
-        return np.asarray(out)
+        unit = "s" if np.datetime_data(values.dtype)[0] in ("Y", "M") else np.datetime_data(values.dtype)[0]
+        ticks = values.astype(f"{values.dtype.kind}8[{unit}]").astype(np.int64)
+        per_second = max(
+            1, round(1 / _SECONDS[unit])
+        )  # whole seconds apart from their parts, so that neither is rounded
+        seconds = (ticks // per_second + ticks % per_second / per_second) * max(1.0, _SECONDS[unit])
+        return np.where(np.isnat(values), np.nan, seconds)
     order = {v: float(i) for i, v in enumerate(sorted({str(v) for v in values if v is not None}))}
     return np.array([np.nan if v is None else order[str(v)] for v in values])
 
 
-def partner(e: Labelled, feature: str) -> str | None:
+def number_labels(numbers: Floats, dtype: np.dtype[Any]) -> list[str]:
+    """Return texts for numbers that :func:`as_numbers` made of values of this type: dates as dates, no finer than they differ.
+
+    Args:
+        numbers: in increasing order, finite.
+    """
+    if dtype.kind not in "mM":
+        return [number(float(v), 3) for v in numbers]
+    steps = np.diff(numbers)
+    finest = float(steps[steps > 0].min(initial=np.inf))
+    if dtype.kind == "m":
+        unit = next((u for u in ("D", "h", "m") if finest >= _SECONDS[u]), "s")
+        return [f"{number(float(v) / _SECONDS[unit], 3)} {_DURATIONS[unit]}" for v in numbers]
+    resolution: Any = next((u for u in ("D", "m", "s", "ms") if finest >= _SECONDS[u]), "us")
+    dates = np.round(numbers * 1e6).astype(np.int64).astype("datetime64[us]")
+    return [str(v).replace("T", " ") for v in np.datetime_as_string(dates, unit=resolution)]
+
+
+def strongest_partner(e: Labelled, feature: str) -> str | None:
     """Return the feature that interacts most with `feature`, judging by the explanation alone.
 
     For interactions this is the largest mean |interaction|. For attributions: rows are cut into bins of equal size by the feature's own
@@ -73,8 +97,8 @@ def partner(e: Labelled, feature: str) -> str | None:
     if feature_cells is None or e.dims != ("row", "feature"):
         return None
     take = (
-        np.random.default_rng(0).choice(len(feature_cells), _ROWS, replace=False)
-        if len(feature_cells) > _ROWS
+        np.random.default_rng(0).choice(len(feature_cells), _MAX_ROWS, replace=False)
+        if len(feature_cells) > _MAX_ROWS
         else np.arange(len(feature_cells))
     )
     remaining = _within_bin_means(e.values[take, j], _quantile_bins(as_numbers(feature_cells)[take]))
@@ -97,15 +121,15 @@ def partner(e: Labelled, feature: str) -> str | None:
 def _quantile_bins(x: Floats) -> npt.NDArray[np.int64]:
     """Bins of about equal size; missing values have their own."""
     finite = x[~np.isnan(x)]
-    edges = np.unique(np.quantile(finite, np.linspace(0, 1, _BINS + 1)[1:-1])) if len(finite) else np.empty(0)
-    return np.where(np.isnan(x), _BINS + 1, np.searchsorted(edges, x, side="right")).astype(np.int64)
+    edges = np.unique(np.quantile(finite, np.linspace(0, 1, _MAX_BINS + 1)[1:-1])) if len(finite) else np.empty(0)
+    return np.where(np.isnan(x), _MAX_BINS + 1, np.searchsorted(edges, x, side="right")).astype(np.int64)
 
 
 def _within_bin_means(y: Floats, *bins: npt.NDArray[np.int64]) -> Floats:
     """Return what is left of y after the mean of each cell of bins is taken off."""
     cell = np.zeros(len(y), dtype=np.int64)
     for b in bins:
-        cell = cell * (_BINS + 2) + b
+        cell = cell * (_MAX_BINS + 2) + b
     _, cell = np.unique(cell, return_inverse=True)
     mean = np.bincount(cell, y) / np.bincount(cell)
     return np.asarray(y - mean[cell])

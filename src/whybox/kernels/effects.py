@@ -18,28 +18,26 @@ from whybox.core.progress import timed_batches
 from whybox.data.table import Floats
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
 from whybox.kernels.compiled_trees import fastest_instructions
-from whybox.kernels.reproducible_sum import count_parts, for_each_thread, means
-from whybox.kernels.tree_shap import interacting_pairs, native, predict
-from whybox.kernels.value_intervals import bin_of, breakpoints, classes_of, representatives
+from whybox.kernels.reproducible_sum import count_parts, for_each_thread, sum_effects
+from whybox.kernels.tree_shap import interacting_pairs, native_ensemble, predict
+from whybox.kernels.value_intervals import native_intervals, point_index_of_rows
 from whybox.models.trees import TreeEnsemble
 
 __all__ = [
+    "CurveMoments",
     "InteractionStrength",
-    "Levels",
-    "Moments",
-    "bin_of",
-    "breakpoints",
-    "individual",
-    "individual_blocks",
-    "individual_moments",
-    "joint",
+    "PlayerPoints",
+    "individual_curve_blocks",
+    "individual_curve_moments",
+    "individual_curves",
+    "joint_partial_dependence",
     "overall_interactions",
     "pair_interactions",
     "partial_dependence",
-    "representatives",
-    "shifted",
+    "point_differences",
 ]
 
+Pairs = Sequence[tuple[int, int]]
 Link = Literal["identity", "logistic", "exp", "softmax"]
 LINKS: Final[tuple[Link, ...]] = ("identity", "logistic", "exp", "softmax")
 SURFACE_BYTES: Final = 256 * 2**20  # bytes of surfaces that are added up at a time
@@ -53,7 +51,7 @@ MAX_POINTS_FOR_CURVES: Final = 4096
 
 @final
 @dataclass(frozen=True)
-class Levels:
+class PlayerPoints:
     """The grid points of one player, a feature that may be several model columns (one-hot, say).
 
     Attributes:
@@ -67,7 +65,7 @@ class Levels:
 
 @final
 @dataclass(frozen=True)
-class Moments:
+class CurveMoments:
     """Mean and spread over rows of one player's individual curves, each (points, outputs).
 
     Attributes:
@@ -94,10 +92,10 @@ class InteractionStrength:
 
 
 @final
-class _Grid:
+class _NativeGrid:
     """A native grid, and how its own points map to those that were given."""
 
-    def __init__(self, e: TreeEnsemble, levels: Sequence[Levels]) -> None:
+    def __init__(self, e: TreeEnsemble, levels: Sequence[PlayerPoints]) -> None:
         if e.has_linear_leaves:
             raise UnsupportedModelError(
                 "this model's leaves are linear functions: its effects are not step functions and have no tree kernel."
@@ -110,8 +108,8 @@ class _Grid:
                 raise OptionError("the values of a player's levels must be (points, columns), with at least one point.")
         sizes = [len(one.columns) for one in levels]
         self.native = _native.Effects(
-            native(e),
-            classes_of(e),
+            native_ensemble(e),
+            native_intervals(e),
             np.array(columns, dtype=np.int32),
             np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             np.concatenate([np.asarray(one.values, dtype=np.float64).ravel() for one in levels]),
@@ -131,7 +129,7 @@ class _Grid:
         return [part[index] for part, index in zip(parts, self.index, strict=True)]
 
 
-def _rows(e: TreeEnsemble, X: Floats) -> Floats:
+def _checked_rows(e: TreeEnsemble, X: Floats) -> Floats:
     X = np.ascontiguousarray(X, dtype=np.float64)
     if X.ndim != 2 or X.shape[1] != e.inputs.width:
         raise InputError(f"rows must be (rows, {e.inputs.width}), the model's columns.")
@@ -140,7 +138,7 @@ def _rows(e: TreeEnsemble, X: Floats) -> Floats:
     return X
 
 
-def _weights(X: Floats, weights: Floats | None) -> Floats:
+def _checked_weights(X: Floats, weights: Floats | None) -> Floats:
     """Return one weight a row, checked."""
     if weights is None:
         return np.ones(len(X))
@@ -151,7 +149,7 @@ def _weights(X: Floats, weights: Floats | None) -> Floats:
 
 
 def partial_dependence(
-    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, weights: Floats | None = None, *, threads: int = 1
+    e: TreeEnsemble, levels: Sequence[PlayerPoints], X: Floats, weights: Floats | None = None, *, threads: int = 1
 ) -> list[Floats]:
     """Weighted mean over rows of the raw output with one player set to each of its points.
 
@@ -165,26 +163,26 @@ def partial_dependence(
     Raises:
         UnsupportedModelError: leaves are linear functions. OptionError, InputError: levels, rows or weights cannot be used.
     """
-    X = _rows(e, X)
-    w = _weights(X, weights)
+    X = _checked_rows(e, X)
+    w = _checked_weights(X, weights)
     if not levels:
         return []
-    grid = _Grid(e, levels)
+    grid = _NativeGrid(e, levels)
     n_parts = count_parts(e, len(X), pairs=False)
-    sums, total = means(e, grid.native, np.empty((0, 2), dtype=np.int64), X, w, threads=threads, n_parts=n_parts)
-    return [_partial_dependence(e, grid, sums, j)[grid.index[j]] / total + e.base_values for j in range(len(levels))]
+    sums, total = sum_effects(e, grid.native, np.empty((0, 2), dtype=np.int64), X, w, threads=threads, n_parts=n_parts)
+    return [_curve_sums(e, grid, sums, j)[grid.index[j]] / total + e.base_values for j in range(len(levels))]
 
 
-def _partial_dependence(e: TreeEnsemble, grid: _Grid, sums: _native.Means, j: int) -> Floats:
+def _curve_sums(e: TreeEnsemble, grid: _NativeGrid, sums: _native.Means, j: int) -> Floats:
     out = np.empty((grid.points[j], len(e.base_values)))
     sums.one(j, out)
     return out
 
 
-def joint(
+def joint_partial_dependence(
     e: TreeEnsemble,
-    levels: Sequence[Levels],
-    pairs: Sequence[tuple[int, int]],
+    levels: Sequence[PlayerPoints],
+    pairs: Pairs,
     X: Floats,
     weights: Floats | None = None,
     *,
@@ -201,16 +199,16 @@ def joint(
     Raises:
         UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
     """
-    X = _rows(e, X)
-    w = _weights(X, weights)
+    X = _checked_rows(e, X)
+    w = _checked_weights(X, weights)
     out: list[Floats] = [np.empty(0)] * len(pairs)
-    for k, surface in _surfaces(e, levels, pairs, X, w, threads):
+    for k, surface in _compute_surfaces(e, levels, pairs, X, w, threads):
         out[k] = surface
     return out
 
 
-def _surfaces(
-    e: TreeEnsemble, levels: Sequence[Levels], pairs: Sequence[tuple[int, int]], X: Floats, w: Floats, threads: int
+def _compute_surfaces(
+    e: TreeEnsemble, levels: Sequence[PlayerPoints], pairs: Pairs, X: Floats, w: Floats, threads: int
 ) -> Iterator[tuple[int, Floats]]:
     """Yield (which pair, its surface), as many pairs at a time as fit into memory."""
     if any(a == b or not (0 <= a < len(levels) and 0 <= b < len(levels)) for a, b in pairs):
@@ -226,10 +224,10 @@ def _surfaces(
             count += 1
         some, waiting = waiting[:count], waiting[count:]
         used = sorted({j for _, pair in some for j in pair})
-        grid = _Grid(e, [levels[j] for j in used])
+        grid = _NativeGrid(e, [levels[j] for j in used])
         requested = sorted({(used.index(min(p)), used.index(max(p))) for _, p in some})
         chosen = np.array(requested, dtype=np.int64).reshape(-1, 2)
-        sums, total = means(e, grid.native, chosen, X, w, threads=threads, n_parts=parts)
+        sums, total = sum_effects(e, grid.native, chosen, X, w, threads=threads, n_parts=parts)
         for k, (a, b) in some:
             low, high = used.index(min(a, b)), used.index(max(a, b))
             surface = np.empty((grid.points[low], grid.points[high], len(e.base_values)))
@@ -238,27 +236,27 @@ def _surfaces(
             yield k, surface if a < b else np.ascontiguousarray(surface.transpose(1, 0, 2))
 
 
-def individual(e: TreeEnsemble, levels: Levels, X: Floats, *, threads: int = 1) -> Floats:
+def individual_curves(e: TreeEnsemble, levels: PlayerPoints, X: Floats, *, threads: int = 1) -> Floats:
     """Raw output of every row with the player set to each of its points (ICE): (rows, points, outputs).
 
     Raises:
         UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
     """
-    X = _rows(e, X)
-    grid = _Grid(e, [levels])
+    X = _checked_rows(e, X)
+    grid = _NativeGrid(e, [levels])
     out = np.empty((len(X), len(levels.values), grid.outputs))
     for rows in timed_batches(len(X), description="individual curves", first_size=256, max_size=8192):
-        _individual(grid, X[rows], out[rows], threads)
+        _fill_individual_curves(grid, X[rows], out[rows], threads)
     return out
 
 
-def _individual(grid: _Grid, X: Floats, out: Floats, threads: int) -> None:
+def _fill_individual_curves(grid: _NativeGrid, X: Floats, out: Floats, threads: int) -> None:
     instructions = fastest_instructions()
     for_each_thread(threads, slice(0, len(X)), lambda some: grid.native.individual(X[some], instructions, out[some]))
 
 
-def individual_blocks(
-    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, *, numbers: int = 2**21, threads: int = 1
+def individual_curve_blocks(
+    e: TreeEnsemble, levels: Sequence[PlayerPoints], X: Floats, *, numbers: int = 2**21, threads: int = 1
 ) -> Iterator[tuple[slice, list[Floats]]]:
     """Yield the individual curves of all players, made in one walk, for blocks of rows: (rows, a (rows, points, outputs) for each player).
 
@@ -268,28 +266,28 @@ def individual_blocks(
     Raises:
         UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
     """
-    X = _rows(e, X)
+    X = _checked_rows(e, X)
     if not levels:
         return
-    grid = _Grid(e, levels)
+    grid = _NativeGrid(e, levels)
     points = [len(one.values) for one in levels]
     max_rows = max(1, numbers // (sum(points) * grid.outputs))
     for rows in timed_batches(len(X), description="individual curves", first_size=256, max_size=max_rows):
         block = np.empty((rows.stop - rows.start, sum(points), grid.outputs))
-        _individual(grid, X[rows], block, threads)
+        _fill_individual_curves(grid, X[rows], block, threads)
         yield rows, np.split(block, np.cumsum(points)[:-1], axis=1)
 
 
-def individual_moments(
+def individual_curve_moments(
     e: TreeEnsemble,
-    levels: Sequence[Levels],
+    levels: Sequence[PlayerPoints],
     X: Floats,
     weights: Floats | None = None,
     *,
     center: Literal["mean", "row"] = "mean",
     link: Link = "identity",
     threads: int = 1,
-) -> list[Moments]:
+) -> list[CurveMoments]:
     """Mean and variance over rows of individual curves, without keeping them.
 
     Squares are taken of distances from the curves of one row, and corrected by the mean distance: little cancels, and where all rows agree the variance is
@@ -306,15 +304,15 @@ def individual_moments(
     Raises:
         UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
     """
-    X = _rows(e, X)
-    w = _weights(X, weights)
+    X = _checked_rows(e, X)
+    w = _checked_weights(X, weights)
     if threads < 1:
         raise OptionError("threads must be at least 1.")
     if center not in {"mean", "row"} or link not in LINKS:
         raise OptionError(f"center is 'mean' or 'row', link one of {', '.join(LINKS)}.")
     if not levels:
         return []
-    grid = _Grid(e, levels)
+    grid = _NativeGrid(e, levels)
     sums, squares, centre = (np.zeros((sum(grid.points), grid.outputs)) for _ in range(3))
     instructions = fastest_instructions()
 
@@ -343,7 +341,7 @@ def individual_moments(
                 squares += two
     shift = sums / w.sum()
     variance = np.maximum(squares / w.sum() - shift**2, 0.0)
-    return [Moments(m, v) for m, v in zip(grid.split(shift + centre), grid.split(variance), strict=True)]
+    return [CurveMoments(m, v) for m, v in zip(grid.split(shift + centre), grid.split(variance), strict=True)]
 
 
 def _median_row(e: TreeEnsemble, X: Floats, w: Floats) -> int:
@@ -356,9 +354,9 @@ def _median_row(e: TreeEnsemble, X: Floats, w: Floats) -> int:
     return int(sample[np.abs(ranks - 1 - len(sample) // 2).max(axis=1).argmin()])
 
 
-def shifted(
+def point_differences(
     e: TreeEnsemble,
-    levels: Sequence[Levels],
+    levels: Sequence[PlayerPoints],
     X: Floats,
     low: npt.NDArray[np.int32],
     high: npt.NDArray[np.int32],
@@ -376,7 +374,7 @@ def shifted(
     Raises:
         UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
     """
-    X = _rows(e, X)
+    X = _checked_rows(e, X)
     low, high = (np.ascontiguousarray(a, dtype=np.int32) for a in (low, high))
     if low.shape != (len(X), len(levels)) or high.shape != low.shape:
         raise OptionError("low and high must be (rows, players).")
@@ -387,12 +385,12 @@ def shifted(
     if not levels:
         return out
     if np.diff(e.tree_offsets).max(initial=0) < 2 * MAX_LEAVES_FOR_CURVES and n_points.sum() <= MAX_POINTS_FOR_CURVES:
-        for rows, curves in individual_blocks(e, levels, X, threads=threads):
+        for rows, curves in individual_curve_blocks(e, levels, X, threads=threads):
             at = np.arange(rows.stop - rows.start)
             for j, curve in enumerate(curves):
                 out[rows, j] = curve[at, high[rows, j]] - curve[at, low[rows, j]]
         return out
-    grid = _Grid(e, levels)
+    grid = _NativeGrid(e, levels)
 
     def work(rows: slice) -> None:
         grid.native.shifted(X[rows], low[rows].ravel(), high[rows].ravel(), out[rows])
@@ -404,8 +402,8 @@ def shifted(
 
 def pair_interactions(
     e: TreeEnsemble,
-    levels: Sequence[Levels],
-    pairs: Sequence[tuple[int, int]],
+    levels: Sequence[PlayerPoints],
+    pairs: Pairs,
     X: Floats,
     weights: Floats | None = None,
     *,
@@ -419,7 +417,7 @@ def pair_interactions(
     Two players that no path of a tree tests together do not interact: theirs is exactly zero, and no surface is computed for them.
 
     Args:
-        levels: points such that every row is at one (`representatives`).
+        levels: points such that every row is at one (`value_intervals.interval_representatives`).
 
     Returns:
         (pairs, outputs) each.
@@ -427,27 +425,27 @@ def pair_interactions(
     Raises:
         UnsupportedModelError, OptionError, InputError: as `partial_dependence`; a row is at none of the points.
     """
-    X = _rows(e, X)
-    w = _weights(X, weights)
+    X = _checked_rows(e, X)
+    w = _checked_weights(X, weights)
     used = sorted({j for pair in pairs for j in pair})
     together = _interacting_pairs(e, levels)
-    at = {j: bin_of(e, levels[j].columns, levels[j].values, X[:, list(levels[j].columns)]) for j in used}
+    at = {j: point_index_of_rows(e, levels[j].columns, levels[j].values, X[:, list(levels[j].columns)]) for j in used}
     curves = dict(zip(used, partial_dependence(e, [levels[j] for j in used], X, w, threads=threads), strict=True))
-    alone = {j: _centred(curves[j][at[j]], w) for j in used}
+    alone = {j: _subtract_mean(curves[j][at[j]], w) for j in used}
     out = InteractionStrength(*(np.zeros((len(pairs), len(e.base_values))) for _ in range(2)))
     joined = [k for k, (a, b) in enumerate(pairs) if (min(a, b), max(a, b)) in together]
     for k, (a, b) in enumerate(pairs):
         out.whole[k] = w @ (alone[a] + alone[b]) ** 2
-    for i, surface in _surfaces(e, levels, [pairs[k] for k in joined], X, w, threads):
+    for i, surface in _compute_surfaces(e, levels, [pairs[k] for k in joined], X, w, threads):
         k = joined[i]
         a, b = pairs[k]
-        both = _centred(surface[at[a], at[b]], w)
+        both = _subtract_mean(surface[at[a], at[b]], w)
         out.interaction[k] = w @ (both - alone[a] - alone[b]) ** 2
         out.whole[k] = w @ both**2
     return out
 
 
-def _interacting_pairs(e: TreeEnsemble, levels: Sequence[Levels]) -> set[tuple[int, int]]:
+def _interacting_pairs(e: TreeEnsemble, levels: Sequence[PlayerPoints]) -> set[tuple[int, int]]:
     """Pairs of players that some path tests together, the lower position first; columns of nobody are one player more, the last."""
     of_column = np.full(e.inputs.width, len(levels), dtype=np.int32)
     for j, one in enumerate(levels):
@@ -456,7 +454,7 @@ def _interacting_pairs(e: TreeEnsemble, levels: Sequence[Levels]) -> set[tuple[i
 
 
 def overall_interactions(
-    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, weights: Floats | None = None, *, threads: int = 1
+    e: TreeEnsemble, levels: Sequence[PlayerPoints], X: Floats, weights: Floats | None = None, *, threads: int = 1
 ) -> InteractionStrength:
     """How strongly each player interacts with all others together, at the rows themselves.
 
@@ -464,7 +462,7 @@ def overall_interactions(
     weight * (f - PD_j - F_j)^2 and ``whole`` that of weight * f^2. A player that no path of a tree tests together with another has exactly zero.
 
     Args:
-        levels: points such that every row is at one (`representatives`).
+        levels: points such that every row is at one (`value_intervals.interval_representatives`).
 
     Returns:
         (players, outputs) each.
@@ -472,27 +470,27 @@ def overall_interactions(
     Raises:
         UnsupportedModelError, OptionError, InputError: as `pair_interactions`.
     """
-    X = _rows(e, X)
-    w = _weights(X, weights)
+    X = _checked_rows(e, X)
+    w = _checked_weights(X, weights)
     out = InteractionStrength(*(np.empty((len(levels), len(e.base_values))) for _ in range(2)))
     if not levels:
         return out
-    at = [bin_of(e, one.columns, one.values, X[:, list(one.columns)]) for one in levels]
-    grid = _Grid(e, levels)
+    at = [point_index_of_rows(e, one.columns, one.values, X[:, list(one.columns)]) for one in levels]
+    grid = _NativeGrid(e, levels)
     masses = [np.bincount(grid.index[j][at[j]], w, minlength=grid.points[j]) / w.sum() for j in range(len(levels))]
     without = np.empty((len(X), len(levels), grid.outputs))
     mass, instructions = np.concatenate(masses), fastest_instructions()
     for rows in timed_batches(len(X), description="interactions", first_size=256):
         for_each_thread(threads, rows, lambda some: grid.native.averages(X[some], instructions, mass, without[some]))
-    f = _centred(predict(e, X), w)
+    f = _subtract_mean(predict(e, X), w)
     interacting = {j for pair in _interacting_pairs(e, levels) for j in pair}
     for j, curve in enumerate(partial_dependence(e, levels, X, w, threads=threads)):
-        rest = f - _centred(curve[at[j]], w) - _centred(without[:, j], w)
+        rest = f - _subtract_mean(curve[at[j]], w) - _subtract_mean(without[:, j], w)
         out.interaction[j] = w @ rest**2 if j in interacting else 0.0
         out.whole[j] = w @ f**2
     return out
 
 
-def _centred(values: Floats, w: Floats) -> Floats:
+def _subtract_mean(values: Floats, w: Floats) -> Floats:
     near = values - values[0]  # what is the same in all rows leaves no rounding behind
     return np.asarray(near - w @ near / w.sum())

@@ -26,7 +26,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
-from whybox.kernels import effects
+from whybox.kernels import effects, value_intervals
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.evidence import evidence
@@ -211,9 +211,13 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     levels = []
     for p in used:
         own = X[:, list(columns[p])]
-        one = effects.representatives(model, columns[p][0], own[:, 0])[:, None] if len(columns[p]) == 1 else own
+        one = (
+            value_intervals.interval_representatives(model, columns[p][0], own[:, 0])[:, None]
+            if len(columns[p]) == 1
+            else own
+        )
         points = np.unique(own, axis=0)
-        levels.append(effects.Levels(columns[p], points if len(points) < len(one) else one))
+        levels.append(effects.PlayerPoints(columns[p], points if len(points) < len(one) else one))
     count = len(trees.selection.names)
     size, ratio = (np.zeros((len(members), len(members), count)) for _ in range(2))
     picks = list(trees.selection.picks)

@@ -20,7 +20,9 @@ from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.recipe import Recipe, input_digest, make_recipe
+from whybox.methods.saliency.spot_checks import check_map, start_record
 from whybox.numerics.rounding import FLOAT32_ROUNDING, relative_size
+from whybox.numerics.statistics import critical_value
 
 __all__ = ["run_method"]
 
@@ -28,14 +30,23 @@ ROUNDING: Final = 1e-3  # of |score - base| and of the scores, for methods that 
 
 
 def run_method(
-    problem: SaliencyProblem, method: Method, notes: Sequence[str] = (), recipe: Recipe | None = None
+    problem: SaliencyProblem,
+    method: Method,
+    notes: Sequence[str] = (),
+    recipe: Recipe | None = None,
+    spot_checks: int | None = 0,
 ) -> tuple[Explanation, ...]:
     """Run a method, and return one explanation for each input that has a map. The evidence keeps the recipe (None: that of problem and method).
 
+    Args:
+        spot_checks: most passes that checks of the answer may take; None: the default, 0: none.
+
     Raises:
+        SpotCheckError: a number of the map is not what it is when recomputed.
         WhyboxError: see whybox.errors; the message says what to do.
     """
     began = time.perf_counter()
+    problem = replace(problem, record=start_record(problem, method, spot_checks))
     output = method(problem)
     _finite(output, method)
     additivity = _additivity(problem, output)
@@ -43,9 +54,30 @@ def run_method(
     recipe = make_recipe(problem, method) if recipe is None else recipe
     settings = replace(recipe, inputs=mapped, resolved=dict(output.resolved)).settings()
     evidence = _evidence(
-        problem, method, output, additivity, (*notes, *problem.net.remarks, *output.notes), settings, began
+        problem,
+        method,
+        output,
+        additivity,
+        (*notes, *problem.net.remarks, *output.notes, *_freedom_notes(output)),
+        settings,
+        began,
     )
-    return tuple(_explanation(problem, output, input_index, additivity, evidence) for input_index in mapped)
+    found = tuple(_explanation(problem, output, input_index, additivity, evidence) for input_index in mapped)
+    checks, more_notes = check_map(problem, method, output, found, spot_checks)
+    seconds = time.perf_counter() - began
+    evidence = replace(evidence, spot_checks=checks, notes=(*evidence.notes, *more_notes), seconds=seconds)
+    return tuple(replace(e, evidence=evidence) for e in found)
+
+
+def _freedom_notes(output: MethodOutput) -> tuple[str, ...]:
+    """A note if standard errors come from so few groups of samples that two of them do not make a 95 % interval."""
+    if output.freedom is None or critical_value(freedom=output.freedom) < 1.05 * critical_value():
+        return ()
+    note = (
+        f"standard errors have {output.freedom} degrees of freedom ({output.freedom + 1} groups of samples): a 95 % interval reaches "
+        f"{critical_value(freedom=output.freedom):.2f} of them to either side (Student's t)"
+    )
+    return (note,)
 
 
 def _finite(output: MethodOutput, method: Method) -> None:
@@ -189,6 +221,8 @@ def _explanation(
         coords["output"] = labels(problem.target.names)
     tail = ("row", "output") if several else ("row",)
     extras = dict(output.extras)
+    if error is not None and output.freedom is not None:
+        extras["freedom"] = ((), np.array(output.freedom))
 
     def per_target(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.array(a if several else a[:, 0])

@@ -13,7 +13,7 @@ from whybox.methods.common.options import shows_first_overload
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.make_method import make
 from whybox.methods.saliency.options import CALL_OPTIONS, SaliencyOptions
-from whybox.methods.saliency.prepare_inputs import cut_to_rows, prepare_inputs
+from whybox.methods.saliency.prepare_inputs import cut_to_rows, one_a_row, prepare_inputs
 from whybox.methods.saliency.problem import DEFAULT_MEMORY, SaliencyProblem, resolve_problem, select_rows
 from whybox.methods.saliency.recipe import make_recipe
 from whybox.methods.saliency.result import run_method
@@ -44,6 +44,7 @@ def saliency(  # the promise of the public surface
     dtype: str | None = None,
     budget: Any = DEFAULT_MEMORY,
     seed: int = 0,
+    spot_checks: int | None = None,
     **options: Any,
 ) -> Explanation | tuple[Explanation, ...]: ...
 
@@ -82,6 +83,8 @@ def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient"
         dtype: ``"bfloat16"``: twice as fast and compared with float32 on a few rows; None: as the network is.
         budget: bytes that derivatives may keep at a time: ``"1GB"``.
         seed: of what is drawn.
+        spot_checks: most rows through the network, forward and backward, that checks of this answer may take: some of its numbers are recomputed by a
+            second way. None: 6, or 2 % of what the map takes where that is more. 0: none; the evidence then says "not checked". At least one row is checked.
 
     Returns:
         Explanation of kind ``"saliency"``: ``values`` has the shape of the input less the channel axis that was reduced; several inputs give a
@@ -137,7 +140,7 @@ def _saliency(
         notes = [] if call.dtype is None else [_precision_note(problem, prepared.method)]
         kept = {name: getattr(call, name) for name in ("dtype", "output", "embedding", "baseline_token")}
         recipe = make_recipe(problem, prepared.method, target_is_function=callable(target), **kept)
-        explanations = run_method(problem, prepared.method, [*prepared.notes, *notes], recipe)
+        explanations = run_method(problem, prepared.method, [*prepared.notes, *notes], recipe, call.spot_checks)
     return prepared.label_results(explanations)
 
 
@@ -145,7 +148,7 @@ def _precision_note(problem: SaliencyProblem, method: Method) -> str:
     """A note on how far maps in a shorter type are from those in the network's own, on a few rows."""
     rows = np.arange(min(ROWS_COMPARED, problem.rows))
     network = problem.net.with_dtype("float32")
-    method = cut_to_rows(method, rows, {i.x.shape for i in problem.inputs}.__contains__)
+    method = cut_to_rows(method, rows, one_a_row(*(i.x.shape for i in problem.inputs)))
     short, full = method(select_rows(problem, rows)), method(select_rows(problem, rows, network))
     distances = []
     for a, b in zip(short.maps, full.maps, strict=True):

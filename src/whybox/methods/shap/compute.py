@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from whybox.core.progress import timed_batches
 from whybox.core.workers import thread_count
-from whybox.data.table import Floats, Table
+from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
 from whybox.games.exact import exact_values, interventional_worths
 from whybox.kernels import compiled_trees, predict, tree_shap
-from whybox.kernels.compiled_trees import Attribution
+from whybox.kernels.compiled_trees import CompiledTrees
 from whybox.methods.shap.plan import KernelPlan, attribution, cheapest, choices, rules, with_attributions
 from whybox.methods.shap.problem import Kernel, ShapProblem
 from whybox.models.linear import Linear
@@ -25,12 +25,11 @@ from whybox.models.links import Link
 from whybox.models.trees import TreeEnsemble
 from whybox.numerics.rounding import rounding_floor
 
-__all__ = ["FLOAT32_ROUNDING", "CompiledProblem", "KernelRunner"]
+__all__ = ["FLOAT32_ROUNDING", "CompiledProblem", "KernelRunner", "slopes_between"]
 
 TEMPORARY_BYTES: Final = 64 * 2**20  # bytes of results held beside the one being filled
 FLOAT32_ROUNDING: Final = 3e-6  # what sums in float32 may lose, relative to the largest there can be
 MIN_RAW_DISTANCE: Final = 1e-5  # raw outputs less far apart have the slope of the link over this much on either side, for their own would be rounding
-MANY_ROWS: Final = 1000  # rows that take much longer than a check of mixed rows
 MIN_ROWS_PER_THREAD: Final = 4  # rows too few to be worth a thread
 ROWS_WALKING_TOGETHER: Final = 2048  # rows that walk through a tree together against a hundred background rows
 MAX_MOMENT_PLAYERS: Final = 48  # players on a path that a table of moments may have room for, though none has so many
@@ -44,22 +43,8 @@ class CompiledProblem:
     def __init__(self, problem: ShapProblem) -> None:
         self.problem = problem
         self._choices: dict[tuple[object, ...], tuple[KernelPlan, ...]] = {}
-        self._compiled: dict[tuple[object, ...], tuple[KernelPlan, Attribution]] = {}
-        self._latest: dict[tuple[object, ...], tuple[KernelPlan | None, Attribution | None, int, int]] = {}
-        self._mixed: dict[tuple[str, bool], tuple[int, int]] = {}
-
-    def mixed_rows_due(self, table: Table) -> bool:
-        """Whether to check mixed rows again: for a new kind of table, for many rows, or once rows have doubled since, as a check takes longer than one row."""
-        kind = table.library, table.is_matrix
-        seen, checked = self._mixed.get(kind, (0, 0))
-        self._mixed[kind] = seen + len(table), checked
-        return len(table) >= MANY_ROWS or seen + len(table) >= 2 * checked
-
-    def mark_mixed_rows(self, table: Table) -> None:
-        """Remember that mixed rows were checked now."""
-        kind = table.library, table.is_matrix
-        seen, _ = self._mixed[kind]
-        self._mixed[kind] = seen, seen
+        self._compiled: dict[tuple[object, ...], tuple[KernelPlan, CompiledTrees]] = {}
+        self._latest: dict[tuple[object, ...], tuple[KernelPlan | None, CompiledTrees | None, int, int]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the problem, the plans, and how many rows have come; trees are compiled where they are needed."""
@@ -73,7 +58,7 @@ class CompiledProblem:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Go on with the same plans, so that not a bit changes, as far as the processor here has their instructions."""
         self.problem = state["problem"]
-        self._choices, self._compiled, self._latest, self._mixed = {}, {}, {}, {}
+        self._choices, self._compiled, self._latest = {}, {}, {}
         available = {s.name for s in compiled_trees.instruction_sets()}
         for key, plan in state["plans"].items():
             if plan.instructions in available:
@@ -94,7 +79,7 @@ class CompiledProblem:
         plan = replace(plan, rows=rows)
         return with_attributions(plan, self.plan(1, rows)) if order == 2 else plan
 
-    def get(self, order: int, rows: int) -> tuple[KernelPlan, Attribution | None]:
+    def get(self, order: int, rows: int) -> tuple[KernelPlan, CompiledTrees | None]:
         """Return a plan for this many rows, and compiled trees for it.
 
         Compiled trees are kept while they are the cheaper choice; an explainer that is called repeatedly prepares for as many rows to come
@@ -109,7 +94,7 @@ class CompiledProblem:
         self._latest[key] = plan, compiled, prepared, seen + blocks
         return plan, compiled
 
-    def _get(self, key: tuple[object, ...], order: int, rows: int) -> tuple[KernelPlan, Attribution | None]:
+    def _get(self, key: tuple[object, ...], order: int, rows: int) -> tuple[KernelPlan, CompiledTrees | None]:
         if key not in self._choices:
             self._choices[key] = choices(self.problem, order)
         best = cheapest(self._choices[key], rows)
@@ -145,18 +130,45 @@ class KernelRunner:
     Args:
         compiled: the problem, with what earlier calls have compiled for it.
         rows: how many rows will come, which decides how much is worth preparing.
+        plans: what to run for each order, where that is decided.
     """
 
-    def __init__(self, compiled: CompiledProblem, rows: int) -> None:
+    def __init__(
+        self,
+        compiled: CompiledProblem,
+        rows: int,
+        plans: Mapping[int, tuple[KernelPlan, CompiledTrees | None]] | None = None,
+    ) -> None:
         self.problem = compiled.problem
         self._compiled_problem = compiled
-        self._plans = {order: compiled.get(order, rows) for order in range(1, self.problem.options.order + 1)}
+        orders = range(1, self.problem.options.order + 1)
+        self._plans = {order: compiled.get(order, rows) for order in orders} if plans is None else plans
         self._threads = thread_count(self.problem.options.n_jobs)
+
+    def same_kernels(self, problem: ShapProblem) -> KernelRunner:
+        """Return what runs the same kernels on another problem, of the same orders."""
+        plans = {
+            order: (plan, None if plan.instructions is None else attribution(problem, order, plan))
+            for order, (plan, _) in self._plans.items()
+        }
+        return KernelRunner(CompiledProblem(problem), 0, plans)
 
     @property
     def plan(self) -> KernelPlan:
         """How the problem is computed: for order 2, how its pairs are."""
         return self._plans[self.problem.options.order][0]
+
+    def nanoseconds(self, rows: int) -> float:
+        """About how long this many rows take, on one thread, trees compiled; NaN where no plan says."""
+        plans = [plan for plan, _ in self._plans.values()]
+        return 1e9 * sum(plan.build_seconds + plan.row_seconds * rows for plan in plans)
+
+    @property
+    def nanoseconds_to_build_again(self) -> float:
+        """About how long trees take to compile that did not fit into memory, on one thread."""
+        plans = [plan for plan, _ in self._plans.values()]
+        share = [max(0.0, 1 - compiled_trees.MAX_COMPILED_KEPT / max(plan.table_bytes, 1.0)) for plan in plans]
+        return 1e9 * sum(s * plan.build_seconds for s, plan in zip(share, plans, strict=True))
 
     @property
     def rounding(self) -> float:
@@ -186,7 +198,7 @@ class KernelRunner:
         )
         compiled = self._plans[1][1]
         if compiled is not None and problem.options.order == 1 and every:
-            return compiled.add(X, out, threads=self._threads, what=what)
+            return compiled.add(X, out, threads=self._threads, description=what)
         cells = int(np.prod(self._shape(problem.options.order)))
         most = max(1, int(TEMPORARY_BYTES / (8 * cells)))
         # without tables, pairs come back between trees, and rows are the cheaper the more walk together
@@ -207,7 +219,7 @@ class KernelRunner:
         """Half of each interaction in either triangle, main effects on the diagonal: rows add up to the attributions."""
         compiled = self._plans[2][1]
         if compiled is not None:
-            compiled.add(X, out, threads=self._threads, what="", quiet=True)
+            compiled.add(X, out, threads=self._threads, description="", quiet=True)
         elif self.problem.options.sparse:
             first, second = self.problem.pairs.T
             for rows in self._blocks(len(X), self.problem.players.count**2):
@@ -256,7 +268,7 @@ class KernelRunner:
         compiled = self._plans[order][1]
         if compiled is not None:
             out = np.zeros((len(X), *self._shape(order)))
-            compiled.add(X, out, threads=self._threads, what="", quiet=True)
+            compiled.add(X, out, threads=self._threads, description="", quiet=True)
             return out
         if self.problem.kernel == "interventional":
             return self.interventional(X, order, what)
@@ -278,7 +290,7 @@ class KernelRunner:
         out = self._zeros(X, order)
         assert order == 2 or not _forest(problem).n_trees  # noqa: S101  # else `choices` has a lane walk
         if order == 2:
-            tree_shap.path_pairs(
+            tree_shap.add_path_interactions(
                 _forest(problem), problem.players.of_column, problem.players.count, X, rules(problem, 2, "float64"), out
             )
         return out
@@ -298,7 +310,7 @@ class KernelRunner:
             for some in timed_batches(_forest(problem).n_trees, description=what, first_size=1, unit="trees"):
 
                 def walk(rows: slice, some: slice = some) -> None:
-                    tree_shap.interventional(
+                    tree_shap.add_interventional(
                         _forest(problem),
                         problem.players.of_column,
                         problem.players.count,
@@ -335,7 +347,7 @@ class KernelRunner:
         most = (
             problem.players.count
             if forest.has_linear_leaves
-            else min(problem.players.count, tree_shap.native(forest).depth)
+            else min(problem.players.count, tree_shap.native_ensemble(forest).depth)
         )
         if (
             most > MAX_MOMENT_PLAYERS and not forest.has_linear_leaves
@@ -351,12 +363,12 @@ class KernelRunner:
         out = self._zeros(X, 1)
         fx, fb = self.raw(X), self.raw(problem.background.matrix)
         for k in range(len(problem.model.outputs.names)):
-            slope = _slopes(problem.model.outputs.link, fx, fb, k)
+            slope = slopes_between(problem.model.outputs.link, fx, fb, k)
             one = np.zeros((len(X), problem.players.count, 1))
             weights = np.ascontiguousarray(slope * problem.background.weights)
             # one row at a time where a single row could be taken for weights common to all
             for i in range(len(X)):
-                tree_shap.interventional(
+                tree_shap.add_interventional(
                     self._single_output_models[k],
                     problem.players.of_column,
                     problem.players.count,
@@ -436,7 +448,7 @@ class KernelRunner:
         return out
 
 
-def _slopes(link: Link, fx: Floats, fb: Floats, k: int) -> Floats:
+def slopes_between(link: Link, fx: Floats, fb: Floats, k: int) -> Floats:
     """How much the prediction rises for what raw output k rises from a background row to a row, (rows, background rows)."""
     one, other = link(fx)[:, None, k], link(fb)[None, :, k]
     rise, apart = one - other, fx[:, None, k] - fb[None, :, k]

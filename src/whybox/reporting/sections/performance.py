@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from whybox.explanation.html import number
 from whybox.reporting.facts import MAX_CLASS_COLUMNS, ReportData
-from whybox.reporting.page import table
+from whybox.reporting.page import html_table
 from whybox.reporting.performance import Performance
-from whybox.reporting.svg import figure
+from whybox.reporting.section import Section
+from whybox.reporting.svg import html_figure
 
 __all__ = ["performance_section"]
 
@@ -22,14 +23,19 @@ def performance_section(f: ReportData) -> str | None:
     if p is None:
         return None
     cards = "".join(f"<div class=card><b>{number(v)}</b><span>{escape(name)}</span></div>" for name, v, _ in p.scores)
-    meaning = table(("Score", "Value", "Meaning"), [(name, number(v), what) for name, v, what in p.scores], text=(2,))
+    meaning = html_table(
+        ("Score", "Value", "Meaning"), [(name, number(v), what) for name, v, what in p.scores], text=(2,)
+    )
     against = "the target given" if f.y_name is None else f"the column <code>{escape(f.y_name)}</code>"
     note = f"<p class=faint>Measured on the {len(p.truth):,} rows of this report against {against}. If the model was trained on these rows, the scores flatter it.</p>"
-    picture = _fit(p) if p.task == "regression" else _confusion(p)
+    picture = _fit_figure(p) if p.task == "regression" else _confusion_figure(p)
     return f"<div class=cards>{cards}</div>{note}{picture}<details><summary>What the scores mean</summary>{meaning}</details>"
 
 
-def _fit(p: Performance) -> str:
+SECTION: Final = Section("performance", "How well it does", 20, performance_section)
+
+
+def _fit_figure(p: Performance) -> str:
     rows = (
         np.random.default_rng(0).choice(len(p.truth), 2500, replace=False)
         if len(p.truth) > 2500
@@ -37,16 +43,16 @@ def _fit(p: Performance) -> str:
     )
 
     def draw() -> Any:
-        from whybox.plots.style import NEGATIVE, axes, muted, tidy
+        from whybox.plots.style import NEGATIVE, axes_or_new, faint_text_color, style_axes
 
-        ax = axes(None, 4.6, 4.2)
+        ax = axes_or_new(None, 4.6, 4.2)
         ax.scatter(p.predicted[rows], p.truth[rows], s=11, color=NEGATIVE, linewidths=0, alpha=0.9, rasterized=True)
         low, high = float(min(p.truth.min(), p.predicted.min())), float(max(p.truth.max(), p.predicted.max()))
-        ax.plot([low, high], [low, high], color=muted(0.6), linewidth=0.9, linestyle=(0, (4, 3)))
+        ax.plot([low, high], [low, high], color=faint_text_color(0.6), linewidth=0.9, linestyle=(0, (4, 3)))
         ax.set_xlabel("predicted")
         ax.set_ylabel("true")
         ax.set_title("Prediction and truth", loc="left")
-        tidy(ax, grid="both")
+        style_axes(ax, grid="both")
         return ax
 
     cuts = np.quantile(p.predicted, np.linspace(0, 1, 11))
@@ -61,8 +67,8 @@ def _fit(p: Performance) -> str:
         for i in range(10)
         if (place == i).any()
     ]
-    numbers = table(("Predicted", "Rows", "Mean predicted", "Mean true"), lines)
-    return figure(
+    numbers = html_table(("Predicted", "Rows", "Mean predicted", "Mean true"), lines)
+    return html_figure(
         draw,
         title="Prediction and truth",
         description="One dot a row; on the dashed line the prediction is right.",
@@ -70,11 +76,13 @@ def _fit(p: Performance) -> str:
     )
 
 
-def _confusion(p: Performance) -> str:
+def _confusion_figure(p: Performance) -> str:
     k = len(p.classes)
     counts = np.zeros((k, k), dtype=int)
     np.add.at(counts, (p.truth.astype(int), p.predicted.astype(int)), 1)
     shown = min(k, MAX_CLASS_COLUMNS)
     head = ("True class", *(f"predicted {c}" for c in p.classes[:shown]), "rows")
     lines = [(p.classes[i], *(f"{counts[i, j]:,}" for j in range(shown)), f"{counts[i].sum():,}") for i in range(shown)]
-    return table(head, lines, caption="Confusion matrix" + (f" (first {shown} of {k} classes)" if k > shown else ""))
+    return html_table(
+        head, lines, caption="Confusion matrix" + (f" (first {shown} of {k} classes)" if k > shown else "")
+    )
