@@ -111,15 +111,16 @@ def test_the_times_that_a_plan_prints_agree(forest, monkeypatch, clocks):
 
 
 @pytest.mark.parametrize(
-    ("by_clock", "processor", "counted"),
+    ("by_clock", "processor", "may_wait", "counted"),
     [
-        (10.0, 4.0, 4.0),  # other programs ran meanwhile
-        (10.0, 0.5, 10.0),  # it waited for something
-        (1.0, 3.0, 1.0),  # several threads
+        (10.0, 0.1, False, 0.1),  # other programs ran meanwhile
+        (10.0, 1.0, True, 1.0),
+        (10.0, 0.1, True, 10.0),  # it waited for something
+        (1.0, 3.0, True, 1.0),  # several threads
     ],
 )
-def test_what_a_time_is(clocks, by_clock, processor, counted):
-    watch = Stopwatch()
+def test_what_a_time_is(clocks, by_clock, processor, may_wait, counted):
+    watch = Stopwatch(may_wait=may_wait)
     clocks[0] += by_clock
     clocks[1] += processor
     assert watch.seconds() == counted
