@@ -50,7 +50,8 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         checks: ``"all"``, or some of ``"numerical"``, ``"model dependence"``, ``"faithfulness"``, ``"stability"``.
         max_rows: how many rows to check, spread evenly over those explained.
         absent: what replaces removed parts, at least two of ``"zero"``, ``"mean"``, ``"blur"``, ``"other row"``. None: zero and blur for pictures,
-            series and volumes; mean and another row for tables. Of tokens two or more of ``"absent token"``, ``"hidden"``, ``"neutral token"``, ``"other tokens"``;
+            series and volumes; mean and another row for tables (below 8 rows zero and another row, of a single row zero and one).
+            Of tokens two or more of ``"absent token"``, ``"hidden"``, ``"neutral token"``, ``"other tokens"``;
             None: the first two of them that are possible.
         method: the method object, if it is of a class of your own. options, target, background: parts of the recipe that an explanation does not keep: arrays and
             functions among the options, a target that was a function, the background.

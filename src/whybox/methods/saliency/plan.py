@@ -67,7 +67,7 @@ def _timed(
     def explain(_: None) -> None:
         found.append(saliency(net, first_rows(inputs, count), first_targets(target, rows, count), method, **cut))
 
-    seconds = smallest_seconds(explain, lambda: None)
+    seconds = smallest_seconds(explain, lambda: None, may_wait=True)
     return (found[0][0] if isinstance(found[0], tuple) else found[0]), seconds
 
 
