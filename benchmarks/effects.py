@@ -33,7 +33,7 @@ import numpy as np
 
 import whybox as wb
 from trees import cpu, show  # beside this file
-from whybox.kernels import effects
+from whybox.kernels import effects, interaction_strength
 from whybox.models.registry import as_model
 
 warnings.filterwarnings("ignore")
@@ -198,7 +198,7 @@ class Bench:
         levels = [
             effects.Levels((j,), effects.representatives(self.e, j, self.encoded[:, j])[:, None]) for j in range(20)
         ]
-        t, _ = best(lambda: effects.pair_interactions(self.e, levels, pairs, self.encoded), self.repeats)
+        t, _ = best(lambda: interaction_strength.pair_interactions(self.e, levels, pairs, self.encoded), self.repeats)
         self.line("190 H squared on all rows", "**whybox**, kernel", t, t)
         t, _ = best(lambda: wb.interactions(self.model, self.X), 1)
         self.line("190 H squared on all rows", "whybox, the call (and every overall H)", t, t)

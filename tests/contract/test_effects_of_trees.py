@@ -76,9 +76,7 @@ def test_trees_against_the_librarys_own_predict(case):
             for ours, theirs in zip(partial_dependence(trees, [grid]), partial_dependence(oracle, [grid]), strict=True):
                 assert np.allclose(ours.values, theirs.values, **close), members
                 assert np.allclose(ours.std_error, theirs.std_error, **close), members
-            assert np.allclose(
-                individual(trees, [grid])[0].values, individual(oracle, [grid])[0].values, **close
-            )
+            assert np.allclose(individual(trees, [grid])[0].values, individual(oracle, [grid])[0].values, **close)
             if len(grid) > 1 and sum(1 for v in grid.points[0].tolist() if v == v and v is not None) > 1:
                 ours, theirs = ale(trees, [grid])[0], ale(oracle, [grid])[0]
                 assert np.allclose(ours.values, theirs.values, **close)

@@ -71,7 +71,9 @@ def test_as_many_predictions_as_were_planned(kind, features, grid):
     found = wb.effects(function, rows, chosen, kind, grid=grid)
     assert function.rows == plan.model_calls == found[0].evidence.model_calls
     assert plan.predictions == plan.model_calls - plan.checks
-    assert 2 < plan.checks <= 350  # two rows to see what comes out, rows that are asked about several times, and those of the spot checks
+    assert (
+        2 < plan.checks <= 350
+    )  # two rows to see what comes out, rows that are asked about several times, and those of the spot checks
     assert plan.curves == len(found)
     assert plan.rows == len(rows)
     assert 0 < plan.predictions <= plan.brute

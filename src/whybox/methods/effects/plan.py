@@ -26,6 +26,7 @@ from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Evaluat
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import grouped
 from whybox.methods.effects.spot_checks import CheckedCurves
+from whybox.methods.effects.spot_kinds import IndividualChecks
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.methods.registry import find
 from whybox.models.blackbox import BlackBox
@@ -177,6 +178,8 @@ def plan_interactions(problem: EffectsProblem, *, sample: int | None, seed: int)
     spec = find("interactions", "friedman_h")
     work = prepared(problem, sample, seed)
     rows, outputs = work.evaluator.rows, len(problem.selection.names)
+    made = work.checks(problem)
+    checks = 0 if made is None else made.predictions
     sets = 1 if work.sample is None else 1 + JACKKNIFE_GROUPS
     if isinstance(work.evaluator, PredictEvaluator):
         _, each, _ = _pace(work.evaluator, [], work.predictions, _allowed(problem, work.predictions))
@@ -189,7 +192,7 @@ def plan_interactions(problem: EffectsProblem, *, sample: int | None, seed: int)
         kernel=work.evaluator.kernel,
         exact=work.sample is None,
         rows=len(rows),
-        model_calls=problem.checked + (work.predictions if isinstance(problem.model, BlackBox) else 0),
+        model_calls=problem.checked + checks + (work.predictions if isinstance(problem.model, BlackBox) else 0),
         memory_bytes=8.0 * len(rows) * (3 * rows.table.width + 4 + outputs * sets * (2 * len(work.used) + 3)),
         seconds=seconds,
     )
@@ -216,7 +219,8 @@ def plan_regions(problem: EffectsProblem) -> MethodPlan:
     spec = find("regions", "regional")
     members = problem.wanted[0]
     evaluator, grid = problem.evaluator(members), problem.make(members)
-    predictions = sum(evaluator.reserve([grid]))
+    curves = CheckedCurves(problem, evaluator, [grid], SpotChecker(), kind=IndividualChecks)
+    predictions = sum(curves.rounds)
     if isinstance(evaluator, PredictEvaluator):
         _, each, _ = _pace(evaluator, [grid], predictions, _allowed(problem, predictions))
         seconds = each * predictions
@@ -228,7 +232,7 @@ def plan_regions(problem: EffectsProblem) -> MethodPlan:
         kernel=evaluator.kernel,
         exact=spec.exact,
         rows=len(problem.rows),
-        model_calls=problem.checked + (predictions if isinstance(problem.model, BlackBox) else 0),
+        model_calls=problem.checked + curves.predictions + (predictions if isinstance(problem.model, BlackBox) else 0),
         memory_bytes=24.0 * len(problem.rows) * len(grid) * len(problem.selection.names),
         seconds=seconds,
         notes=("The time is that of the curves, without the search for splits.",),

@@ -32,7 +32,9 @@ __all__ = [
 # a signed sum of predictions: (sign, point of each row), -1 for rows that are left out; a request is of the points of a grid
 Corners = Sequence[tuple[int, Ints]]
 Request = tuple[Grid, Corners]
-Observer = Callable[[Grid, Ints, Floats], None]  # grid, positions of rows, their individual curves (rows, points, outputs)
+Observer = Callable[
+    [Grid, Ints, Floats], None
+]  # grid, positions of rows, their individual curves (rows, points, outputs)
 CURVE_NUMBERS_HELD: Final = 2**22  # numbers of individual curves held at a time
 
 
@@ -245,7 +247,10 @@ class PredictEvaluator:
     def moments(self, grids: Sequence[Grid], observe: Observer | None = None) -> list[Moments]:
         """Return mean and variance over rows at each point, for each grid; `observe` sees the individual curves that they are of."""
         self._start(grids)
-        return [moments(self, g, self._curves_of(g) if observe is None else _shown(g, self._curves_of(g), observe)) for g in grids]
+        return [
+            moments(self, g, self._curves_of(g) if observe is None else _shown(g, self._curves_of(g), observe))
+            for g in grids
+        ]
 
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
         """Return signed sums of predictions at corners; each different cell is evaluated once."""

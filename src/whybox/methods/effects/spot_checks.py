@@ -112,9 +112,7 @@ class CheckedCurves:
         """
         if self._checks is not None:
             problem, rows = self._problem, self._evaluator.rows
-            recompute = RowRecomputation(
-                problem.model, rows.table, problem.selection, self._checker, alone=self._alone
-            )
+            recompute = RowRecomputation(problem.model, rows.table, problem.selection, self._checker, alone=self._alone)
             self._checks.check(curves, recompute, self._checker)
 
 

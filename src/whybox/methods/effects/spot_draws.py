@@ -12,7 +12,7 @@ import numpy.typing as npt
 from whybox.data.series import is_missing
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
-from whybox.methods.effects.spot_rows import Cell, Points, RowRecomputation
+from whybox.methods.effects.spot_rows import Cell, Place, Points, RowRecomputation
 
 __all__ = ["MIN_POINTS", "Number", "Slot", "cycled", "drawn_slots", "first_slots", "recomputed"]
 
@@ -34,6 +34,11 @@ class Number:
     points: Points | None
     corners: tuple[tuple[float, int], ...] = ((1.0, 0),)
     divisor: float = 1.0
+
+    @property
+    def place(self) -> Place:
+        """What it is, for messages."""
+        return self.cells[0].place
 
     @property
     def cells(self) -> list[Cell]:

@@ -14,10 +14,10 @@ from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator
-from whybox.methods.effects.spot_draws import Number, Slot, cycled, drawn_slots, first_slots, recomputed
+from whybox.methods.effects.spot_draws import Number, cycled, drawn_slots, first_slots, recomputed
 from whybox.methods.effects.spot_rows import Place, Points, RowRecomputation, output_label
 
-__all__ = ["CentredChecks", "CurveChecks", "IndividualChecks", "SlopeChecks", "compare_numbers"]
+__all__ = ["CentredChecks", "CheckedKind", "CurveChecks", "IndividualChecks", "SlopeChecks", "compare_numbers"]
 
 
 class CurveChecks(ABC):
@@ -43,15 +43,20 @@ class CurveChecks(ABC):
             SpotCheckError: a number differs.
         """
 
-    def observe(self, grid: Grid, rows: Ints, values: Floats) -> None:
+    def observe(self, grid: Grid, rows: Ints, values: Floats) -> None:  # noqa: B027  # not all of them look
         """Take individual values as they are computed, (rows, points, outputs)."""
 
-    def observe_shifted(self, moved: Sequence[tuple[Ints, Floats]]) -> None:
+    def observe_shifted(self, moved: Sequence[tuple[Ints, Floats]]) -> None:  # noqa: B027  # not all of them look
         """Take signed sums of predictions as they are computed: the rows that take part, and (rows, outputs) for all rows."""
 
-    def place(self, slot: Slot, output: int) -> Place:
-        """What a number of a curve is, for messages."""
-        return [*self.points[slot[0]].place(slot[1]), *output_label(self.evaluator.selection, output)]
+    def places(self, curve: int, points: Ints) -> Callable[[tuple[int, ...]], Place]:
+        """Return what stands at a position of (points, outputs), numbers of a curve at some points, for messages."""
+
+        def where(at: tuple[int, ...]) -> Place:
+            point = self.points[curve].place(int(points[at[0]]))
+            return [*point, *output_label(self.evaluator.selection, at[1])]
+
+        return where
 
 
 def compare_numbers(
@@ -161,4 +166,4 @@ class SlopeChecks(IndividualChecks):
         return ((1.0, after), (-1.0, point)), float(there - here)
 
 
-CheckedKind = Callable[[Evaluator, Sequence[Grid], np.random.Generator], CurveChecks]
+CheckedKind = type[CurveChecks]

@@ -54,10 +54,20 @@ class LocalEffectChecks(CurveChecks):
         for i, curve in enumerate(curves):
             words = len(curve.grid.features) == 1 and curve.grid.place is None
             parts = [next(moved) for _ in range(2 if words else 1)]
-            steps = _Surface(self, curve) if len(curve.grid.features) == 2 else _Levels(self, curve) if words else _Line(self, curve)
+            steps = (
+                _Surface(self, curve)
+                if len(curve.grid.features) == 2
+                else _Levels(self, curve)
+                if words
+                else _Line(self, curve)
+            )
             made = Points.of_grid(curve.grid)
             for _ in range(self._many[i]):
-                k = int(self.rng.integers(len(parts))) if all(len(rows) for rows, _ in parts) else int(not len(parts[0][0]))
+                k = (
+                    int(self.rng.integers(len(parts)))
+                    if all(len(rows) for rows, _ in parts)
+                    else int(not len(parts[0][0]))
+                )
                 row = int(self.rng.choice(parts[k][0]))
                 numbers.append(Number(row, made, steps.corners(row, k)))
                 answer.append(parts[k][1][row])
@@ -112,7 +122,9 @@ class _Line:
         which, means = _means([(at[parts[0][0]], w[parts[0][0]], parts[0][1][parts[0][0]])])
         inside = at >= 0
         middle = (values[at[inside]] + values[at[inside] + 1]) / 2
-        return _Steps(which, np.diff(values, axis=0)[which], means, _average(middle, w[inside]), np.abs(parts[0][1]).max(axis=0))
+        return _Steps(
+            which, np.diff(values, axis=0)[which], means, _average(middle, w[inside]), np.abs(parts[0][1]).max(axis=0)
+        )
 
 
 class _Levels:
@@ -142,7 +154,9 @@ class _Surface:
     def __init__(self, checks: CurveChecks, curve: Curve) -> None:
         self.rows, self.curve = checks.evaluator.rows, curve
         self.first, self.second = (_interval(self.rows, curve, side) for side in (0, 1))
-        self.at = [np.flatnonzero(np.isfinite(f.place(p))) for f, p in zip(curve.grid.features, curve.grid.points, strict=True)]
+        self.at = [
+            np.flatnonzero(np.isfinite(f.place(p))) for f, p in zip(curve.grid.features, curve.grid.points, strict=True)
+        ]
 
     def corners(self, row: int, part: int) -> tuple[tuple[float, int], ...]:
         """Both upper and both lower ends, less the two mixed ones."""
@@ -160,7 +174,9 @@ class _Surface:
         which, means = _means([(self.first[rows] * across + self.second[rows], w[rows], moved[rows])])
         middle = (surface[1:, 1:] + surface[1:, :-1] + surface[:-1, 1:] + surface[:-1, :-1]) / 4
         own = middle[self.first[rows], self.second[rows]]
-        return _Steps(which, twice.reshape(-1, surface.shape[2])[which], means, _average(own, w[rows]), np.abs(moved).max(axis=0))
+        return _Steps(
+            which, twice.reshape(-1, surface.shape[2])[which], means, _average(own, w[rows]), np.abs(moved).max(axis=0)
+        )
 
 
 def _interval(rows: Any, curve: Curve, side: int) -> Ints:
@@ -198,4 +214,6 @@ def _means(parts: Sequence[tuple[Ints, Floats, Floats]]) -> tuple[Ints, Floats]:
 
 
 def _average(values: Floats, weights: Floats) -> Floats:
-    return np.asarray(weights @ values / weights.sum()) if len(values) and weights.sum() > 0 else np.zeros(values.shape[1])
+    return (
+        np.asarray(weights @ values / weights.sum()) if len(values) and weights.sum() > 0 else np.zeros(values.shape[1])
+    )

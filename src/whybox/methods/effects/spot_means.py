@@ -21,12 +21,13 @@ from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.spot_draws import MIN_POINTS, Number, Slot, cycled, drawn_slots, first_slots
 from whybox.methods.effects.spot_kinds import CurveChecks, compare_numbers
-from whybox.methods.effects.spot_rows import Place, Points, RowRecomputation, output_label
+from whybox.methods.effects.spot_rows import Points, RowRecomputation
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["AnovaChecks", "MeanByValueChecks", "MeanChecks", "mean_rounding", "some_points"]
+__all__ = ["SECOND_SUM", "AnovaChecks", "MeanByValueChecks", "MeanChecks", "mean_rounding"]
 
 SECOND_SUM: Final = "by adding up the individual values of all rows once more"
+SECOND_MEAN: Final = "by adding up the predictions of the rows near each point once more"
 _ROUNDING: Final = 1e-12  # of a sum over trees, relative to their size
 _ROUNDING_OF_ROW: Final = 4e-16  # what each row may add to it
 _BLOCK: Final = 2**20  # distances held at a time
@@ -45,7 +46,7 @@ def mean_rounding(evaluator: Evaluator, largest: Floats) -> Floats:
     return np.asarray((_ROUNDING + _ROUNDING_OF_ROW * len(evaluator.rows)) * size + 1e-300)
 
 
-def some_points(grid: Grid, points: Ints) -> Grid:
+def _some_points(grid: Grid, points: Ints) -> Grid:
     """Return some points of a grid, as an evaluator takes them, for rows that are at none of them."""
     none = np.full(len(grid.point_of_row), -1, dtype=np.int64)
     return Grid(
@@ -140,16 +141,14 @@ class MeanChecks(CurveChecks):
             again, allowed = self.second_sums(i, at)
             known = np.isfinite(again).all(axis=1)
             at, again, allowed = at[known], again[known], allowed[known]
-            checker.compare(
-                curve.values[at], again, allowed, way=SECOND_SUM, where=lambda p, i=i, at=at: self.place((i, at[p[0]]), p[1])
-            )  # fmt: skip
+            checker.compare(curve.values[at], again, allowed, way=SECOND_SUM, where=self.places(i, at))
 
     def _compute_individual(self) -> None:
         """Where the evaluator makes means without individual values, compute these at the points that are looked at."""
         if isinstance(self.evaluator, PredictEvaluator):
             return
         used = [(g, w) for g, w in zip(self.watched(), self.watches, strict=True) if len(w.points)]
-        for i, rows, values in self.evaluator.curves([some_points(g, w.points) for g, w in used]):
+        for i, rows, values in self.evaluator.curves([_some_points(g, w.points) for g, w in used]):
             used[i][1].add(rows, values)
 
     def second_sums(self, i: int, at: Ints) -> tuple[Floats, Floats]:
@@ -168,10 +167,9 @@ class MeanChecks(CurveChecks):
             with np.errstate(invalid="ignore"):
                 mean, limit = counted @ values[here], counted @ allowed[here]
             if np.isfinite(mean).all():
-                checker.compare(
-                    curves[i].values[k], mean, limit + mean_rounding(self.evaluator, np.abs(values[here]).max(axis=0)),
-                    way=way, where=lambda p, i=i, k=k: self.place((i, k), p[0]),
-                )  # fmt: skip
+                limit = limit + mean_rounding(self.evaluator, np.abs(values[here]).max(axis=0))
+                answer = curves[i].values[[k]]
+                checker.compare(answer, mean[None], limit[None], way=way, where=self.places(i, np.array([k])))
 
 
 @final
@@ -204,7 +202,7 @@ class AnovaChecks(MeanChecks):
         self._mean = self.evaluator.rows.weights @ predictions
         self._largest = np.abs(predictions).max(axis=0)
         if len(self._rows):
-            compare_numbers([Number(int(r), None) for r in self._rows], predictions[self._rows], recompute, checker)  # type: ignore[arg-type]
+            compare_numbers([Number(int(r), None) for r in self._rows], predictions[self._rows], recompute, checker)
         super().check(curves, recompute, checker)
 
     def second_sums(self, i: int, at: Ints) -> tuple[Floats, Floats]:
@@ -236,7 +234,9 @@ class MeanByValueChecks(CurveChecks):
         """See `CurveChecks`."""
         predictions, weights = self.evaluator.predictions(), self.evaluator.rows.weights
         if len(self._rows):
-            compare_numbers([Number(int(r), None) for r in self._rows], list(predictions[self._rows]), recompute, checker)
+            compare_numbers(
+                [Number(int(r), None) for r in self._rows], list(predictions[self._rows]), recompute, checker
+            )
         allowed = 2 * mean_rounding(self.evaluator, np.abs(predictions).max(axis=0))
         for i, (grid, curve) in enumerate(zip(self.grids, curves, strict=True)):
             at = self._nearest(grid)
@@ -244,10 +244,7 @@ class MeanByValueChecks(CurveChecks):
             some = np.flatnonzero(mass > 0)
             means = np.array([np.average(predictions[at == g], axis=0, weights=weights[at == g]) for g in some])
             if len(some) and np.isfinite(means).all():
-                checker.compare(
-                    curve.values[some], means, allowed, way="by adding up the predictions of the rows near each point once more",
-                    where=lambda p, i=i, some=some: self.place((i, int(some[p[0]])), p[1]),
-                )  # fmt: skip
+                checker.compare(curve.values[some], means, allowed, way=SECOND_MEAN, where=self.places(i, some))
 
     def _nearest(self, grid: Grid) -> Ints:
         """The point nearest to each row by plain distances, the lower one of two; rows at a category, or without a value, are at their own."""
